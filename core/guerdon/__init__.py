@@ -1,0 +1,23 @@
+"""Rewards and verifiers as plugins, and a GRPO engine that trains with them.
+
+This module is the public API for plugin authors, and light: it imports neither torch nor any plugin.
+"""
+
+from guerdon.stage import Model, StageContext, StageResult
+from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, Row, Score, Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Failure",
+    "Judgement",
+    "Messages",
+    "Model",
+    "Outcome",
+    "Rollout",
+    "Row",
+    "Score",
+    "StageContext",
+    "StageResult",
+    "Verdict",
+]

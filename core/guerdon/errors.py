@@ -1,0 +1,101 @@
+"""Every error that guerdon raises on purpose, as one tree.
+
+    GuerdonError
+    ├── UsageError (ValueError)             the user's mistake: exit code 2
+    │   ├── ManifestError                   a manifest that cannot be run, with file and line
+    │   ├── PluginNotFoundError (LookupError)   no plugin has that name
+    │   ├── DuplicatePluginError            several plugins have that name
+    │   ├── PluginLoadError (ImportError)   a plugin that was asked for does not import
+    │   ├── PluginContractError (TypeError) a plugin broke its kind's contract
+    │   ├── ParamsError (TypeError)         params that do not fit a plugin's signature
+    │   └── DataError                       rows that cannot be used
+    ├── CheckFailedError (AssertionError)   something ran and did not hold: exit code 1
+    │   ├── FailureBudgetError              too many scores failed to go on learning from the rest
+    │   └── StageFailedError                a stage could not produce its result
+    └── InfrastructureError (OSError)       something outside guerdon is missing or down: exit code 3
+        └── MissingDependencyError          an extra is not installed
+
+A message says what happened (with the value and where it stands), why, and the fix, in one line. Plugins raise plain
+Python exceptions; the engine says whose they are. All errors pickle, because they cross process borders.
+"""
+
+from __future__ import annotations
+
+
+class GuerdonError(Exception):
+    """Base of every error that guerdon raises on purpose."""
+
+    exit_code: int = 1
+    """The status with which the command line ends when this error reaches it."""
+
+
+class UsageError(GuerdonError, ValueError):
+    """The input is at fault: a manifest, a name, a parameter, a row."""
+
+    exit_code = 2
+
+
+class ManifestError(UsageError):
+    """A manifest cannot be run. The message lists every mistake, one line each, as ``file:line: what``."""
+
+
+class PluginNotFoundError(UsageError, LookupError):
+    """No installed plugin has the name that was asked for."""
+
+
+class DuplicatePluginError(UsageError):
+    """Several distributions register the name that was asked for."""
+
+
+class PluginLoadError(UsageError, ImportError):
+    """A plugin that was asked for cannot be imported."""
+
+
+class PluginContractError(UsageError, TypeError):
+    """A plugin does not keep the contract of its kind."""
+
+
+class ParamsError(UsageError, TypeError):
+    """Parameters do not fit the signature of the plugin that they were given to."""
+
+
+class DataError(UsageError):
+    """Data rows cannot be read or lack what the stage needs."""
+
+
+class CheckFailedError(GuerdonError, AssertionError):
+    """Something that had to hold does not."""
+
+
+class FailureBudgetError(CheckFailedError):
+    """So many scores failed that training on the rest would be learning from noise."""
+
+
+class StageFailedError(CheckFailedError):
+    """A stage ran and could not produce its result."""
+
+
+class InfrastructureError(GuerdonError, OSError):
+    """Something outside guerdon is missing or down. Never turned into a score."""
+
+    exit_code = 3
+
+
+class MissingDependencyError(InfrastructureError):
+    """An optional dependency is needed and not installed.
+
+    Args:
+        feature: What needs it, as the subject of a sentence: ``"source 'hub'"``.
+        package: The missing import.
+        extra: The extra of guerdon that brings it.
+    """
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'guerdon[{extra}]'"
+        )
+        self._args = (feature, package, extra)
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str]]:
+        return type(self), self._args

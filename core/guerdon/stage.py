@@ -1,0 +1,88 @@
+"""What a stage gets and what it gives back: the contract of stage plugins.
+
+A stage turns a checkpoint and data into a checkpoint, a data set or metrics. It is a class whose constructor takes the
+manifest's ``params`` and whose ``run(context)`` does the work, or a function ``(context, **params)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guerdon.errors import UsageError
+from guerdon.types import Row
+
+if TYPE_CHECKING:
+    from guerdon.rubric import Rubric
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that a stage can load."""
+
+    name: str
+    """What tables and logs call it: ``base``, or a stage's id."""
+    path: str
+    """A hub id or a local folder."""
+    gguf_file: str | None = None
+    """The GGUF file inside ``path``, for a model that is stored that way."""
+    revision: str | None = None
+    dtype: str = "auto"
+    """The dtype to load it in, by torch's name (``float32``, ``bfloat16``), or ``auto``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a finished stage leaves to others. Paths lie inside ``context.output``."""
+
+    checkpoint: Path | None = None
+    """A folder that ``from_pretrained`` loads, with its tokenizer."""
+    dataset: Path | None = None
+    """A JSONL file, or a folder of them, one row a line."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers (and, under ``tables``, lists of rows) for the run's table and report, as JSON values."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Everything a stage may use. Made by the run, one per stage."""
+
+    stage_id: str
+    models: Sequence[Model]
+    """The models that ``init`` names, in its order; empty for a stage that starts from nothing."""
+    sources: Sequence[Callable[[], Iterator[Row]]]
+    """The stage's ``data``, one opener per entry: split, limit and column checks are already applied."""
+    open_rubric: Callable[[], AbstractContextManager[Rubric]]
+    """Starts the rubric of the stage's ``rewards`` (worker processes and all) and stops it at the block's end."""
+    work: Path
+    """The stage's own folder for checkpoints and caches. What is in it after a kill is there at the next try."""
+    output: Path
+    """The folder to fill. It becomes visible to other stages, at once and whole, when ``run`` returns."""
+    seed: int
+    progress: Callable[[int, int, Mapping[str, float]], None]
+    """Report ``(step, total steps, metrics)`` to the hooks."""
+    log_rollouts: Callable[[int, Sequence[Mapping[str, Any]]], None]
+    """Report ``(step, records)`` to the hooks: rollouts with each verifier's verdict."""
+
+    @property
+    def model(self) -> Model:
+        """The one model that the stage starts from.
+
+        Raises:
+            UsageError: ``init`` names none, or several.
+        """
+        if len(self.models) != 1:
+            named = ", ".join(model.name for model in self.models) or "none"
+            raise UsageError(
+                f"stage '{self.stage_id}' starts from one model, and its init names {named}. "
+                "Set init to 'base', 'stage:<id>' or a model."
+            )
+        return self.models[0]
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of all sources, one source after the other."""
+        for open_source in self.sources:
+            yield from open_source()
