@@ -1,0 +1,267 @@
+"""From a plugin and its params to something that can be called: signatures, checks of params, columns.
+
+A plugin is a function that does the work itself, or a class (or a factory function) that takes the params and gives the
+object that does it. A function does the work itself if one of its parameters is its kind's first argument:
+``completion`` for a verifier, ``completions`` for a reward, ``context`` for a stage.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
+
+from guerdon.errors import ParamsError, PluginContractError
+from guerdon.plugins import Kind, Plugin, did_you_mean, load_plugin
+
+_FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
+
+_ENGINE_ARGUMENTS = {
+    Kind.VERIFIER: frozenset({"completion", "reference"}),
+    # TRL's: https://huggingface.co/docs/trl/grpo_trainer, "Using a custom reward function".
+    Kind.REWARD: frozenset(
+        {
+            "prompts",
+            "completions",
+            "completion_ids",
+            "trainer_state",
+            "log_extra",
+            "log_metric",
+            "environments",
+        }
+    ),
+    Kind.STAGE: frozenset({"context"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A plugin that a manifest selected, with its params; cheap to send to another process."""
+
+    plugin: Plugin
+    kind: Kind
+    params: Mapping[str, Any] = field(default_factory=dict)
+    base_dir: Path | None = None
+    """The manifest's folder, for import strings and for plugins that take ``base_dir``."""
+
+    def build(self) -> Any:
+        """The callable (verifier, reward), iterable (source), or object with ``run`` (stage).
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+            ParamsError: The params do not fit, or the plugin refuses them.
+        """
+        loaded = load_plugin(self.plugin, self.base_dir)
+        params = check_params(self, loaded)
+        if not _takes_params(self.kind, loaded):
+            return functools.partial(loaded, **params) if params else loaded
+        if self.base_dir is not None and "base_dir" in signature_of(loaded).parameters:
+            params["base_dir"] = self.base_dir
+        try:
+            return loaded(**params)
+        except (TypeError, ValueError) as error:
+            raise ParamsError(f"{self.plugin} refuses its params: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ParamProblem:
+    """One thing that is wrong with the params of a component."""
+
+    param: str | None
+    """The parameter at fault; ``None`` for one that is missing."""
+    message: str
+
+
+def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | None) -> Component:
+    """Load a plugin, to know its kind, and pair it with params; the params are not checked yet.
+
+    Raises:
+        PluginLoadError: The plugin does not import.
+        PluginContractError: It is nothing that its kind can be.
+    """
+    loaded = load_plugin(plugin, base_dir)
+    return Component(plugin, plugin.kind or _judge_kind(plugin, loaded), params, base_dir)
+
+
+def _judge_kind(plugin: Plugin, loaded: Any) -> Kind:
+    """Tell a verifier from a reward by what it is called with."""
+    called = loaded.__call__ if inspect.isclass(loaded) else loaded
+    parameters = signature_of(called).parameters if callable(called) else {}
+    if "completion" in parameters:
+        return Kind.VERIFIER
+    if "completions" in parameters:
+        return Kind.REWARD
+    raise PluginContractError(
+        f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
+        "(a parameter named 'completions', as in TRL). Rename its first parameter, or register it by an entry point."
+    )
+
+
+def _takes_params(kind: Kind, loaded: Any) -> bool:
+    """Whether the plugin is a class or a factory that takes the params, or does the work itself."""
+    if inspect.isclass(loaded):
+        return True
+    first = _FIRST_ARGUMENT.get(kind)
+    if first is None:  # sources are classes or factories, always
+        return True
+    if not inspect.isroutine(loaded):  # a callable object, made by its module
+        return False
+    parameters = signature_of(loaded).parameters
+    catches_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return first not in parameters and not (kind is Kind.REWARD and catches_all)
+
+
+def signature_of(called: Any) -> inspect.Signature:
+    """The signature with its annotations resolved, or as they stand where they cannot be."""
+    own = getattr(called, "signature", None)
+    if inspect.isclass(called) and inspect.ismethod(own):
+        # A class whose params are many and known elsewhere (a dataclass of TRL's) says them itself.
+        result = own()
+        assert isinstance(result, inspect.Signature)
+        return result
+    try:
+        return inspect.signature(called, eval_str=True)
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return inspect.signature(called)
+
+
+def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
+    """The parameters that a manifest may set, by name."""
+    takes_params = _takes_params(kind, loaded)
+    engine = frozenset({"base_dir"}) if takes_params else _ENGINE_ARGUMENTS[kind]
+    return {
+        name: parameter
+        for name, parameter in signature_of(loaded).parameters.items()
+        if name not in engine and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+
+
+def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], list[ParamProblem]]:
+    """The params as the annotations read them, and everything that is wrong with them."""
+    known = valid_params(component.kind, loaded)
+    parameters = signature_of(loaded).parameters.values()
+    takes_params = _takes_params(component.kind, loaded)
+    open_ended = takes_params and any(p.kind is p.VAR_KEYWORD for p in parameters)
+    checked: dict[str, Any] = {}
+    problems: list[ParamProblem] = []
+    for name, value in component.params.items():
+        if name not in known:
+            if open_ended:
+                checked[name] = value
+                continue
+            problems.append(
+                ParamProblem(
+                    name,
+                    f"unknown param '{name}' of {component.plugin}. Valid: {', '.join(known) or 'none'}."
+                    f"{did_you_mean(name, known)}",
+                )
+            )
+            continue
+        try:
+            checked[name] = _read(known[name].annotation, value)
+        except ValidationError as error:
+            reason = "; ".join(detail["msg"] for detail in error.errors())
+            problems.append(
+                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}: {reason}.")
+            )
+    if takes_params:  # what a function is not given as a param, it is given as a column
+        problems += [
+            ParamProblem(None, f"{component.plugin} needs the param '{name}'.")
+            for name, parameter in known.items()
+            if parameter.default is parameter.empty and name not in component.params
+        ]
+    return checked, problems
+
+
+def check_params(component: Component, loaded: Any) -> dict[str, Any]:
+    """The params as the annotations read them.
+
+    Raises:
+        ParamsError: Some are unknown, missing or ill-typed.
+    """
+    checked, problems = find_problems(component, loaded)
+    if problems:
+        raise ParamsError(" ".join(problem.message for problem in problems))
+    return checked
+
+
+def _read(annotation: Any, value: Any) -> Any:
+    if annotation is inspect.Parameter.empty or annotation is Any:
+        return value
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except (PydanticSchemaGenerationError, NameError, TypeError):
+        try:
+            adapter = TypeAdapter(annotation)  # a type that brings its own configuration
+        except Exception:  # an annotation that is no type pydantic knows checks nothing
+            return value
+    try:
+        text = json.dumps(value, allow_nan=True)
+    except TypeError:
+        return adapter.validate_python(value)
+    # JSON's strict reading is what a manifest means: 1 is a float, ["a"] is a tuple, and "1" is no number.
+    return adapter.validate_json(text, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CallColumns:
+    """Which of a row's columns a verifier or reward is called with."""
+
+    names: frozenset[str]
+    required: frozenset[str]
+    takes_all: bool
+
+    @classmethod
+    def of_built(cls, component: Component, built: Any) -> CallColumns:
+        """Read them off what the plugin built."""
+        called = built if inspect.isroutine(built) or isinstance(built, functools.partial) else built.__call__
+        set_by_params = built.keywords if isinstance(built, functools.partial) else {}
+        return cls._of(component.kind, signature_of(called), frozenset(set_by_params))
+
+    @classmethod
+    def of_loaded(cls, component: Component, loaded: Any) -> CallColumns:
+        """Read them off the plugin before anything is built; a factory does not tell, and gets all."""
+        if inspect.isclass(loaded):
+            signature = signature_of(loaded.__call__)
+            return cls._of(component.kind, signature, frozenset(list(signature.parameters)[:1]))  # self
+        if _takes_params(component.kind, loaded):
+            return cls(frozenset(), frozenset(), takes_all=True)
+        called = loaded if inspect.isroutine(loaded) else loaded.__call__
+        return cls._of(component.kind, signature_of(called), frozenset(component.params))
+
+    @classmethod
+    def _of(cls, kind: Kind, signature: inspect.Signature, ignored: frozenset[str]) -> CallColumns:
+        parameters = list(signature.parameters.values())
+        if kind is Kind.VERIFIER:  # the completion comes first, whatever a class calls it
+            first = next((p.name for p in parameters if p.name not in ignored), None)
+            ignored = ignored | {first} if first is not None else ignored
+        ignored |= _ENGINE_ARGUMENTS[kind] - {"reference"}
+        parameters = [p for p in parameters if p.name not in ignored]
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        return cls(
+            names=frozenset(p.name for p in named),
+            required=frozenset(p.name for p in named if p.default is p.empty),
+            takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        )
+
+    def pick(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that a row gives."""
+        if self.takes_all:
+            return dict(columns)
+        return {name: columns[name] for name in self.names if name in columns}
+
+
+def is_async(called: Any) -> bool:
+    """Whether calling it (or, for a class, its instances) gives a coroutine."""
+    if isinstance(called, functools.partial):
+        called = called.func
+    if inspect.isroutine(called):
+        return inspect.iscoroutinefunction(called)
+    return inspect.iscoroutinefunction(called.__call__)

@@ -1,0 +1,83 @@
+"""The events of a run, as pluggy hooks. A hook plugin implements the ones it wants, with the arguments it wants.
+
+```python
+from guerdon.hookspecs import hookimpl
+
+class Bell:
+    @hookimpl
+    def run_finished(self, error):
+        print("the run is over:", error or "all is well")
+```
+
+Register it in the entry-point group ``guerdon.hooks`` and select it in a manifest: ``hooks: [{use: bell}]``.
+A hook that raises is reported once and left out of the rest of the run; it never stops training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from guerdon.stage import StageResult
+
+hookspec = pluggy.HookspecMarker("guerdon")
+hookimpl = pluggy.HookimplMarker("guerdon")
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The run that an event belongs to."""
+
+    name: str
+    directory: Path
+    manifest: Mapping[str, Any]
+    stage_ids: Sequence[str]
+    """In the order of their execution."""
+
+
+class RunSpecs:
+    """Events of the run as a whole."""
+
+    @hookspec
+    def run_started(self, run: RunInfo) -> None:
+        """The manifest is checked and the run's folder is locked; no stage has started."""
+
+    @hookspec
+    def run_finished(self, run: RunInfo, error: BaseException | None) -> None:
+        """The last stage has ended, or ``error`` stops the run."""
+
+
+class StageSpecs:
+    """Events of one stage."""
+
+    @hookspec
+    def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
+        """A stage begins, or goes on with what a killed try left."""
+
+    @hookspec
+    def stage_skipped(self, run: RunInfo, stage_id: str, result: StageResult) -> None:
+        """A stage is already finished, from the same inputs."""
+
+    @hookspec
+    def stage_progress(
+        self, run: RunInfo, stage_id: str, step: int, total: int, metrics: Mapping[str, float]
+    ) -> None:
+        """A stage has done ``step`` of ``total`` steps, with what it measured."""
+
+    @hookspec
+    def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:
+        """A stage is finished and its output is in place."""
+
+
+class ScoringSpecs:
+    """Events of scoring."""
+
+    @hookspec
+    def rollouts_scored(
+        self, run: RunInfo, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Rollouts were judged: one record each, with the prompt, the completion, the reward and every verdict."""

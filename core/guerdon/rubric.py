@@ -1,0 +1,187 @@
+"""Rubrics: named, weighted verifiers and rewards that make one reward for each rollout."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+from guerdon.component import Component
+from guerdon.errors import FailureBudgetError, UsageError
+from guerdon.plugins import Kind
+from guerdon.scoring.budget import FailureBudget
+from guerdon.scoring.cache import ScoreCache
+from guerdon.scoring.judges import Judge, RewardJudge, VerifierJudge
+from guerdon.scoring.workers import WorkerPool
+from guerdon.types import Judgement, Outcome, Rollout, Verdict
+
+Weight = float | Mapping[int, float]
+"""A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
+
+VERIFIER_TIMEOUT_S = 10.0
+REWARD_TIMEOUT_S = 300.0
+
+
+class OnFailure(StrEnum):
+    """What a failed score does to its rollout."""
+
+    SKIP = "skip"
+    """The rollout has no reward, and training leaves it out: the rest of the sum would count the failure as 0."""
+    ZERO = "zero"
+    """The score counts as 0, on the manifest's explicit word."""
+    ABORT = "abort"
+    """The run stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One verifier or reward of a rubric."""
+
+    name: str
+    component: Component
+    weight: Weight = 1.0
+    when: Mapping[str, Any] = field(default_factory=dict)
+    """The rollouts it judges, by column: each must equal the value, or be one of a list's. All, if empty."""
+    on_failure: OnFailure = OnFailure.SKIP
+    timeout_s: float | None = None
+    """The deadline of one verdict (for a reward: of one call); by default 10 s for a verifier, 300 s for a reward."""
+
+    def weight_at(self, step: int) -> float:
+        if not isinstance(self.weight, Mapping):
+            return self.weight
+        steps = sorted(self.weight)
+        after = bisect_right(steps, step)
+        if after == 0:
+            return self.weight[steps[0]]
+        if after == len(steps):
+            return self.weight[steps[-1]]
+        start, end = steps[after - 1], steps[after]
+        share = (step - start) / (end - start)
+        return (1 - share) * self.weight[start] + share * self.weight[end]
+
+    def judges(self, columns: Mapping[str, Any]) -> bool:
+        """Whether a rollout with these columns is routed here."""
+        for column, wanted in self.when.items():
+            accepted = wanted if isinstance(wanted, list) else [wanted]
+            if columns.get(column) not in accepted:
+                return False
+        return True
+
+
+class Rubric:
+    """Scores rollouts. Holds worker processes: use it as a context manager, or close it.
+
+    Args:
+        entries: The verifiers and rewards; names must be unique.
+        cache: Where known scores are kept; by default in memory.
+        failure_budget: The share of failed scores (0 to 1) above which scoring raises; ``None`` for no limit.
+        workers: How many processes share the sync verifiers; by default one per usable CPU.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        cache: ScoreCache | None = None,
+        failure_budget: float | None = None,
+        workers: int | None = None,
+    ) -> None:
+        names = [entry.name for entry in entries]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise UsageError(
+                f"several rewards are named {', '.join(sorted(repeated))}. Give each a 'name' of its own."
+            )
+        self._entries = list(entries)
+        self._cache = cache or ScoreCache()
+        self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
+        self._pool = WorkerPool([entry.component for entry in entries], workers)
+        self._judges = [_judge(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
+        self.metrics: dict[str, float] = {}
+        """What reward functions gave to ``log_metric`` in the latest call of :meth:`score`."""
+
+    @property
+    def names(self) -> list[str]:
+        return [entry.name for entry in self._entries]
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    def weights(self, step: int) -> dict[str, float]:
+        """Every entry's weight at a training step."""
+        return {entry.name: entry.weight_at(step) for entry in self._entries}
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+        """Judge rollouts, in their order.
+
+        Args:
+            rollouts: What to judge.
+            step: The training step, for weight schedules.
+
+        Raises:
+            DataError: A rollout lacks a column that a verifier needs.
+            FailureBudgetError: Too many scores failed, or one with ``on_failure: abort``.
+            PluginLoadError: A plugin cannot be built.
+        """
+        batches = []
+        for entry, judge in zip(self._entries, self._judges, strict=True):
+            positions = [i for i, rollout in enumerate(rollouts) if entry.judges(rollout.columns)]
+            batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
+        self._pool.run(job for batch in batches for job in batch.jobs)
+        self.metrics = {}
+        verdicts: list[dict[str, Verdict]] = [{} for _ in rollouts]
+        for entry, batch in zip(self._entries, batches, strict=True):
+            scored = batch.collect()
+            self.metrics |= batch.metrics
+            if self._budget is not None:
+                self._budget.spend(entry.name, (score for score, _ in scored.values()))
+            weight = entry.weight_at(step)
+            for position, (score, latency_ms) in scored.items():
+                verdicts[position][entry.name] = Verdict(score, weight, latency_ms)
+        return [Judgement(self._reward(by_name), by_name) for by_name in verdicts]
+
+    def _reward(self, verdicts: Mapping[str, Verdict]) -> float | None:
+        parts = []
+        for entry in self._entries:
+            verdict = verdicts.get(entry.name)
+            if verdict is None or verdict.score.outcome is Outcome.SKIPPED:
+                continue
+            if verdict.score.outcome is Outcome.FAILED:
+                if entry.on_failure is OnFailure.ABORT:
+                    raise FailureBudgetError(
+                        f"'{entry.name}' failed: {verdict.score.failure}: {verdict.score.explanation}. "
+                        "Its 'on_failure' is abort; set it to skip to leave such completions out instead."
+                    )
+                if entry.on_failure is OnFailure.ZERO:
+                    parts.append(0.0)
+                elif verdict.weight != 0:  # a failed metric (weight 0) leaves the reward as it is
+                    return None
+                continue
+            assert verdict.weighted is not None
+            parts.append(verdict.weighted)
+        return math.fsum(parts) if parts else None
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+        self._cache.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _judge(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Judge:
+    if entry.component.kind is Kind.REWARD:
+        return RewardJudge(index, entry.component, entry.timeout_s or REWARD_TIMEOUT_S)
+    return VerifierJudge(
+        index, entry.component, entry.timeout_s or VERIFIER_TIMEOUT_S, cache, pool.shared_workers
+    )

@@ -1,0 +1,48 @@
+"""The failure budget: how many failed scores a run bears before it stops."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from guerdon.errors import FailureBudgetError
+from guerdon.types import Outcome, Score
+
+WINDOW = 256
+"""The budget looks at a verifier's latest scores, so that a sandbox that dies late is noticed as soon."""
+
+SMALLEST_BASE = 20
+"""Fewer scores than these count as these, so that one early failure does not end a run."""
+
+
+class FailureBudget:
+    """Stops a run before it learns from the noise that failing verifiers leave.
+
+    Args:
+        share: The largest share of a verifier's latest scores that may fail, from 0 to 1.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._latest: dict[str, deque[bool]] = {}
+
+    def spend(self, name: str, scores: Iterable[Score]) -> None:
+        """Count a verifier's new scores.
+
+        Raises:
+            FailureBudgetError: More of them failed than the budget allows.
+        """
+        latest = self._latest.setdefault(name, deque(maxlen=WINDOW))
+        example: Score | None = None
+        for score in scores:
+            failed = score.outcome is Outcome.FAILED
+            latest.append(failed)
+            example = score if failed else example
+        failures = sum(latest)
+        if example is not None and failures > self._share * max(len(latest), SMALLEST_BASE):
+            raise FailureBudgetError(
+                f"'{name}' failed on {failures} of its latest {len(latest)} completions, "
+                f"more than the failure budget of {self._share:.0%}; the last time: {example.failure}: "
+                f"{example.explanation}. Nothing was learned from this batch. "
+                "Mend the cause and run again, or raise 'failure_budget' in the manifest."
+            )

@@ -1,0 +1,76 @@
+"""Scores by content: the same verifier, params, completion, reference and columns are judged once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guerdon.component import Component
+from guerdon.types import Outcome, Score
+
+
+class ScoreCache:
+    """An SQLite table of scores. Failed scores are not kept: the next try may succeed.
+
+    Args:
+        path: The database file, made where it is missing; by default the cache lives in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+        # A lost cache costs time and nothing else, so no write waits for the disk.
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
+        )
+
+    def get(self, keys: Sequence[str]) -> dict[str, Score]:
+        """The scores that are known, by key."""
+        found = {}
+        with self._lock:
+            for key in dict.fromkeys(keys):
+                row = self._database.execute("SELECT score FROM scores WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    found[key] = Score.from_dict(json.loads(row[0]))
+        return found
+
+    def put(self, scores: Mapping[str, Score]) -> None:
+        """Keep scores by key."""
+        rows = []
+        for key, score in scores.items():
+            if score.outcome is not Outcome.FAILED:
+                try:
+                    rows.append((key, json.dumps(score.to_dict())))
+                except (TypeError, ValueError):  # metadata that is no JSON: judged again next time
+                    continue
+        with self._lock:
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
+            self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+
+def component_key(component: Component) -> str:
+    """What identifies a verifier and its params: a new version or a changed file judges anew."""
+    plugin = component.plugin
+    parts = [plugin.distribution, plugin.version, plugin.target, dict(component.params)]
+    return json.dumps(parts, sort_keys=True, default=repr)
+
+
+def score_key(component: str, completion: str, columns: Mapping[str, Any]) -> str | None:
+    """The key of one case; ``None`` for columns that have no canonical text."""
+    try:
+        text = json.dumps([component, completion, columns], sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return None
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

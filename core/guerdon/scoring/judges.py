@@ -1,0 +1,175 @@
+"""Turns rollouts into jobs for the workers, and the jobs' answers into scores, for one entry of a rubric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from guerdon.component import CallColumns, Component, is_async
+from guerdon.errors import DataError
+from guerdon.plugins import load_plugin
+from guerdon.scoring.cache import ScoreCache, component_key, score_key
+from guerdon.scoring.protocol import Case, RewardTask
+from guerdon.scoring.workers import Job, RewardJob, VerifyJob
+from guerdon.types import Rollout, Score
+
+MAX_CASES_A_JOB = 32
+"""Small enough to spread a batch over the workers, large enough that the round trip (about 30 us) does not count."""
+
+
+class Batch(Protocol):
+    """The work that one entry has with one batch of rollouts."""
+
+    @property
+    def jobs(self) -> Sequence[Job]: ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        """Score and latency in milliseconds by the rollout's position, once the jobs are done."""
+
+
+class Judge(Protocol):
+    """One entry of a rubric, ready to prepare work."""
+
+    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
+
+
+class VerifierJudge:
+    """Judges completions one by one, equal ones once."""
+
+    def __init__(
+        self, index: int, component: Component, timeout_s: float, cache: ScoreCache, workers: int
+    ) -> None:
+        loaded = load_plugin(component.plugin, component.base_dir)
+        self._index = index
+        self._component = component
+        self._key = component_key(component)
+        self._columns = CallColumns.of_loaded(component, loaded)
+        self._dedicated = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
+        self._timeout_s = timeout_s
+        self._cache = cache
+        self._workers = workers
+
+    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
+        del step  # a verifier's verdict does not depend on it
+        cases: dict[str, Case] = {}
+        key_at: dict[int, str] = {}
+        for position, rollout in zip(positions, rollouts, strict=True):
+            require_columns(self._component, self._columns, rollout)
+            case = Case(rollout.text, self._columns.pick(rollout.columns))
+            # A case that has no content key stands for itself and is not kept.
+            key = score_key(self._key, case.completion, case.columns) or f"position {position}"
+            key_at[position] = key
+            cases[key] = case
+        known = self._cache.get(list(cases))
+        unknown = [key for key in cases if key not in known]
+        size = len(unknown) or 1
+        if not self._dedicated:
+            size = max(1, min(MAX_CASES_A_JOB, math.ceil(len(unknown) / (2 * self._workers))))
+        chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
+        jobs = [
+            VerifyJob(self._index, [cases[key] for key in chunk], self._timeout_s, self._dedicated)
+            for chunk in chunks
+        ]
+        return VerifierBatch(self._cache, key_at, known, chunks, jobs)
+
+
+@dataclass(slots=True)
+class VerifierBatch:
+    """Some of the cases are known from the cache, the others are in the jobs."""
+
+    cache: ScoreCache
+    key_at: Mapping[int, str]
+    known: Mapping[str, Score]
+    chunks: Sequence[Sequence[str]]
+    jobs: Sequence[VerifyJob]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        judged = {key: (score, 0.0) for key, score in self.known.items()}
+        for chunk, job in zip(self.chunks, self.jobs, strict=True):
+            for key, result in zip(chunk, job.results, strict=True):
+                assert result is not None
+                judged[key] = result
+        self.cache.put(
+            {key: judged[key][0] for chunk in self.chunks for key in chunk if not key.startswith("position ")}
+        )
+        return {position: judged[key] for position, key in self.key_at.items()}
+
+
+class RewardJudge:
+    """Calls a reward function once for all the completions that are routed to it."""
+
+    def __init__(self, index: int, component: Component, timeout_s: float) -> None:
+        loaded = load_plugin(component.plugin, component.base_dir)
+        self._index = index
+        self._component = component
+        self._columns = CallColumns.of_loaded(component, loaded)
+        self._timeout_s = timeout_s
+
+    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
+        if not rollouts:
+            return RewardBatch(positions, [])
+        for rollout in rollouts:
+            require_columns(self._component, self._columns, rollout)
+        names = {name: None for rollout in rollouts for name in rollout.columns}
+        task = RewardTask(
+            self._index,
+            prompts=[rollout.prompt for rollout in rollouts],
+            completions=[rollout.completion for rollout in rollouts],
+            completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
+            columns={name: [rollout.columns.get(name) for rollout in rollouts] for name in names},
+            step=step,
+        )
+        return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
+
+
+@dataclass(slots=True)
+class RewardBatch:
+    """At most one job."""
+
+    positions: Sequence[int]
+    jobs: Sequence[RewardJob]
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        return self.jobs[0].answer.metrics if self.jobs and self.jobs[0].answer else {}
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        if not self.jobs:
+            return {}
+        answer = self.jobs[0].answer
+        assert answer is not None
+        share_ms = answer.latency_ms / len(self.positions)
+        scores = {
+            position: (score, share_ms) for position, score in zip(self.positions, answer.scores, strict=True)
+        }
+        for number, position in enumerate(self.positions):
+            extra = {column: values[number] for column, values in answer.extra.items()}
+            if extra:
+                score = scores[position][0]
+                merged = {**score.metadata, **extra}
+                scores[position] = (
+                    Score(score.value, score.outcome, score.failure, score.answer, score.explanation, merged),
+                    share_ms,
+                )
+        return scores
+
+
+def require_columns(component: Component, columns: CallColumns, rollout: Rollout) -> None:
+    """Check that a row has what a verifier or reward cannot be called without.
+
+    Raises:
+        DataError: It lacks a column.
+    """
+    missing = sorted(columns.required - rollout.columns.keys())
+    if missing:
+        raise DataError(
+            f"{component.plugin} needs the column '{missing[0]}', and the row has "
+            f"{', '.join(sorted(rollout.columns)) or 'none besides the prompt'}. "
+            "Map a column of the data to that name, or set it in the verifier's params."
+        )

@@ -1,0 +1,190 @@
+"""The worker process: builds components and judges what it is told to, one task at a time.
+
+Started as ``python -m guerdon.scoring.worker SOCKET_FD LIFELINE_FD``. Everything that a plugin can do wrong, it does
+here: the engine kills the process at the deadline and starts another. What plugins print goes nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import inspect
+import os
+import resource
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from types import SimpleNamespace
+from typing import Any
+
+from guerdon.component import CallColumns, is_async
+from guerdon.errors import GuerdonError, PluginContractError
+from guerdon.scoring.convert import to_failure, to_score, to_scores
+from guerdon.scoring.protocol import BuildFailed, Built, Hello, Rewarded, RewardTask, Scored, VerifyTask
+from guerdon.types import Failure, Score
+
+MAX_CONCURRENT_CALLS = 64
+"""How many calls of one async verifier are under way at once."""
+
+
+def main() -> None:
+    connection = Connection(int(sys.argv[1]))
+    _die_with_parent(int(sys.argv[2]))
+    _silence()
+    hello = connection.recv()
+    assert isinstance(hello, Hello)
+    sys.path[:] = hello.sys_path
+    with asyncio.Runner() as runner:
+        worker = _Worker(hello, connection, runner)
+        while (task := _receive(connection)) is not None:
+            worker.do(task)
+        worker.close()
+
+
+def _receive(connection: Connection) -> VerifyTask | RewardTask | None:
+    try:
+        task: VerifyTask | RewardTask | None = connection.recv()
+    except (EOFError, ConnectionError):
+        return None
+    return task
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """Let the kernel kill this process when the engine's end of the lifeline closes, even by kill -9.
+
+    A thread that waits for the end would wait in vain while a plugin holds the interpreter's lock.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _silence() -> None:
+    devnull = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(devnull, stream)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to handle; it closes the socket
+
+
+class _Worker:
+    def __init__(self, hello: Hello, connection: Connection, runner: asyncio.Runner) -> None:
+        self._components = hello.components
+        self._connection = connection
+        self._runner = runner
+        self._built: dict[int, tuple[Callable[..., Any], CallColumns]] = {}
+
+    def do(self, task: VerifyTask | RewardTask) -> None:
+        try:
+            built, columns = self._build(task.component)
+        except Exception as error:  # a plugin's constructor may raise anything
+            self._connection.send(
+                BuildFailed(_own_error(error, str(self._components[task.component].plugin)))
+            )
+            return
+        concurrent = isinstance(task, VerifyTask) and is_async(built)
+        self._connection.send(Built(concurrent))
+        if isinstance(task, RewardTask):
+            self._connection.send(self._reward(built, columns, task))
+        elif concurrent:
+            self._runner.run(self._verify_concurrently(built, columns, task))
+        else:
+            for index, case in enumerate(task.cases):
+                started = time.perf_counter()
+                score = self._verify(partial(built, case.completion, **columns.pick(case.columns)))
+                self._connection.send(Scored(index, score, _ms_since(started)))
+
+    def close(self) -> None:
+        """Let the components that hold something outside this process (containers, clients) give it back."""
+        for built, _ in self._built.values():
+            if callable(close := getattr(built, "aclose", None)):
+                self._runner.run(close())
+
+    def _build(self, index: int) -> tuple[Callable[..., Any], CallColumns]:
+        if index not in self._built:
+            component = self._components[index]
+            built = component.build()
+            if not callable(built):
+                raise PluginContractError(
+                    f"{component.plugin} gives a {type(built).__name__}, which cannot be called"
+                )
+            self._built[index] = built, CallColumns.of_built(component, built)
+        return self._built[index]
+
+    def _verify(self, call: Callable[[], Any]) -> Score:
+        try:
+            return to_score(call())
+        except BaseException as error:  # SystemExit and KeyboardInterrupt are the plugin's too
+            return to_failure(error)
+
+    async def _verify_concurrently(
+        self, built: Callable[..., Any], columns: CallColumns, task: VerifyTask
+    ) -> None:
+        slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+
+        async def verify(index: int) -> None:
+            case = task.cases[index]
+            async with slots:
+                started = time.perf_counter()
+                try:
+                    async with asyncio.timeout(task.timeout_s):
+                        score = to_score(await built(case.completion, **columns.pick(case.columns)))
+                except TimeoutError:
+                    score = Score.failed(Failure.TIMEOUT, f"no verdict within {task.timeout_s:g} s")
+                except Exception as error:
+                    score = to_failure(error)
+                self._connection.send(Scored(index, score, _ms_since(started)))
+
+        await asyncio.gather(*(verify(index) for index in range(len(task.cases))))
+
+    def _reward(self, built: Callable[..., Any], columns: CallColumns, task: RewardTask) -> Rewarded:
+        metrics: defaultdict[str, list[float]] = defaultdict(list)
+        extra: defaultdict[str, list[Any]] = defaultdict(list)
+        started = time.perf_counter()
+        arguments = {
+            "prompts": task.prompts,
+            "completions": task.completions,
+            "completion_ids": task.completion_ids,
+            "trainer_state": SimpleNamespace(global_step=task.step),
+            "log_metric": lambda name, value: metrics[name].append(float(value)),
+            "log_extra": lambda column, values: extra[column].extend(values),
+            **columns.pick(task.columns),
+        }
+        if not columns.takes_all:
+            accepted = inspect.signature(built).parameters
+            arguments = {name: value for name, value in arguments.items() if name in accepted}
+        try:
+            returned = built(**arguments)
+            if inspect.isawaitable(returned):
+                returned = self._runner.run(_await(returned))
+            scores = to_scores(returned, len(task.completions))
+        except BaseException as error:
+            scores = [to_failure(error)] * len(task.completions)
+        means = {name: sum(values) / len(values) for name, values in metrics.items()}
+        whole = {column: values for column, values in extra.items() if len(values) == len(task.completions)}
+        return Rewarded(scores, _ms_since(started), means, whole)
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _own_error(error: Exception, plugin: str) -> Exception:
+    """The error, if the engine can unpickle it; otherwise one of ours that says the same."""
+    if isinstance(error, GuerdonError):
+        return error
+    return PluginContractError(f"{plugin} cannot be built: {type(error).__name__}: {error}")
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):  # the engine went away while an answer was on its way
+        main()
