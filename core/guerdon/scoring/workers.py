@@ -95,7 +95,7 @@ class RewardJob:
         self.answer = message
         return True
 
-    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> bool:  # noqa: ARG002 - VerifyJob's signature
+    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> bool:
         self.answer = Rewarded([score] * len(self.batch.completions), latency_ms, {}, {})
         return True
 

@@ -1,0 +1,30 @@
+"""``guerdon check``."""
+
+from __future__ import annotations
+
+import click
+
+from guerdon.cli.findings import print_findings
+from guerdon.cli.targets import manifest_argument, manifest_path, set_option
+from guerdon.errors import CheckFailedError
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.run import preflight
+from guerdon.run.preflight import Level
+
+
+@click.command()
+@manifest_argument
+@set_option
+def check(manifest: str, overrides: tuple[str, ...]) -> None:
+    """Validate a manifest and prove its plan before any training.
+
+    Plugins load, params fit, data opens, columns exist, gold answers score 1, no reward is constant.
+    """
+    plan = plan_run(load_manifest(manifest_path(manifest), overrides))
+    findings = list(preflight(plan))
+    print_findings(findings)
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    if errors:
+        raise CheckFailedError(f"{errors} error{'s' if errors > 1 else ''} in {plan.file.path}.")
+    stages = ", ".join(stage.ref.id for stage in plan.stages)
+    click.echo(f"{plan.file.path}: fit to run. Stages in order: {stages}.")

@@ -1,0 +1,93 @@
+"""``guerdon``: finds the command, runs it, and turns errors into one line and an exit status.
+
+Exit status: 0 all is well, 1 a check failed, 2 the user's mistake, 3 something outside is missing or down.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module, metadata
+
+import click
+
+from guerdon import __version__
+from guerdon.errors import GuerdonError, PluginContractError
+from guerdon.plugins import Kind, find_plugin, installed_plugins, load_plugin
+
+_COMMANDS = {
+    "run": "Run a manifest or a recipe.",
+    "check": "Validate a manifest and prove its plan before any training.",
+    "score": "Score completions in a JSONL file.",
+    "plugins": "List the installed plugins, or show one.",
+    "schema": "Print the manifest's JSON Schema.",
+    "doctor": "Tell what is installed, what is missing and how to mend it.",
+}
+"""The core's own commands, each in the module of its name: listing them imports none."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_COMMANDS, *sorted({plugin.name for plugin in installed_plugins(Kind.COMMAND)})]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            command = getattr(import_module(f"guerdon.cli.{cmd_name}"), cmd_name)
+        elif any(cmd_name == plugin.name for plugin in installed_plugins(Kind.COMMAND)):
+            plugin = find_plugin(cmd_name, [Kind.COMMAND])
+            command = load_plugin(plugin)
+            if not isinstance(command, click.Command):
+                raise PluginContractError(f"{plugin} is a {type(command).__name__}, not a click command.")
+        else:
+            return None
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+        plugins = installed_plugins(Kind.COMMAND)
+        if plugins:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(p.name, f"From {p.distribution} {p.version}.") for p in plugins])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="guerdon")
+@click.option("--traceback", "show_traceback", is_flag=True, help="Show where an error was raised.")
+@click.pass_context
+def cli(ctx: click.Context, show_traceback: bool) -> None:
+    """Rewards and verifiers as plugins: score with them, train with them.
+
+    Start with: guerdon run r1-zero-mini
+    """
+    ctx.obj = show_traceback
+
+
+def main() -> None:
+    """The console script."""
+    show_traceback = "--traceback" in sys.argv[1:2]
+    try:
+        status = cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        status = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        status = 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        status = 0
+        sys.stderr.close()
+    except GuerdonError as error:
+        if show_traceback:
+            traceback.print_exc()
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        status = error.exit_code
+    except (OSError, metadata.PackageNotFoundError) as error:
+        if show_traceback:
+            traceback.print_exc()
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        status = 3
+    sys.exit(status if isinstance(status, int) else 0)

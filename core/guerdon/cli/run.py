@@ -1,0 +1,54 @@
+"""``guerdon run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from guerdon.cli.findings import print_findings
+from guerdon.cli.tables import print_results
+from guerdon.cli.targets import manifest_argument, manifest_path, set_option
+from guerdon.component import Component, load_component
+from guerdon.errors import CheckFailedError
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.plugins import Kind, find_plugin
+from guerdon.run import execute, preflight
+from guerdon.run.preflight import Level
+
+STANDARD_HOOKS = ("progress", "jsonl_log")
+"""The hook plugins that every run has, by name like any other's."""
+
+
+@click.command()
+@manifest_argument
+@set_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The run folder; by default runs/<name>.",
+)
+@click.option("--redo", is_flag=True, help="Run stages again that were finished from other inputs.")
+def run(manifest: str, overrides: tuple[str, ...], output: Path | None, redo: bool) -> None:
+    """Run a manifest, or a recipe by its name.
+
+    Finished stages are skipped and a killed stage goes on from its newest checkpoint, so the same command continues
+    a run.
+    """
+    plan = plan_run(load_manifest(manifest_path(manifest), overrides))
+    directory = output or Path("runs", plan.manifest.name)
+    findings = [finding for finding in preflight(plan) if finding.level is not Level.NOTE]
+    print_findings(findings)
+    if any(finding.level is Level.ERROR for finding in findings):
+        raise CheckFailedError(
+            "the preflight found errors, so nothing was run. 'guerdon check' shows them too."
+        )
+    standard = [
+        load_component(find_plugin(f"guerdon/{name}", [Kind.HOOKS]), {}, None) for name in STANDARD_HOOKS
+    ]
+    hooks: list[Component] = [*standard, *plan.hooks]
+    results = execute(plan, directory, [hook.build() for hook in hooks], redo=redo)
+    print_results(results, Console())
+    click.echo(f"Run folder: {directory}")

@@ -1,0 +1,173 @@
+"""Reads a manifest: YAML 1.2, overrides, and errors that name the file and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from guerdon.errors import ManifestError
+from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
+from guerdon.plugins import did_you_mean
+
+Location = tuple[str | int, ...]
+"""A place in a manifest: ``("stages", 0, "params", "lr")``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """A manifest as it was read, and where in its file everything stands."""
+
+    path: Path
+    manifest: Manifest
+    lines: Mapping[Location, int] = field(repr=False)
+    """The line, counted from 1, of every key and item that the file itself holds."""
+
+    def at(self, location: Location) -> str:
+        """``file:line`` of a place, or of the nearest place around it that has a line."""
+        return _at(self.path, self.lines, location)
+
+
+def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
+    """Read and validate a manifest.
+
+    Args:
+        path: The YAML file.
+        overrides: Changes to it, each ``path=value``: ``seed=1``, ``stages.zero.params.max_steps=5``. A stage is named
+            by its id or its index, the value is YAML.
+
+    Raises:
+        ManifestError: The file cannot be read, or says what no manifest can say; all mistakes at once.
+    """
+    data = _read(path)
+    lines: dict[Location, int] = {}
+    _collect_lines(data, (), lines)
+    for override in overrides:
+        _override(data, override)
+    try:
+        return ManifestFile(path, Manifest.model_validate(data), lines)
+    except ValidationError as error:
+        raise ManifestError("\n".join(_explain(path, lines, error))) from None
+
+
+def _read(path: Path) -> CommentedMap:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ManifestError(
+            f"{path}:{line}: is not UTF-8 text (byte {error.start}). Save it as UTF-8."
+        ) from None
+    try:
+        data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ManifestError(f"{where}: is not valid YAML: {error.problem or error.context}.") from None
+    except YAMLError as error:
+        raise ManifestError(f"{path}: is not valid YAML: {error}.") from None
+    if not isinstance(data, CommentedMap):
+        raise ManifestError(
+            f"{path}:1: a manifest is a mapping with at least 'name' and 'stages', not a {type(data).__name__}."
+        )
+    return data
+
+
+def _collect_lines(node: Any, location: Location, lines: dict[Location, int]) -> None:
+    if isinstance(node, CommentedMap):
+        for key, value in node.items():
+            lines[*location, key] = node.lc.key(key)[0] + 1
+            _collect_lines(value, (*location, key), lines)
+    elif isinstance(node, CommentedSeq):
+        for index, value in enumerate(node):
+            lines[*location, index] = node.lc.item(index)[0] + 1
+            _collect_lines(value, (*location, index), lines)
+
+
+def _override(data: Any, override: str) -> None:
+    target, equals, text = override.partition("=")
+    if not equals or not target:
+        raise ManifestError(f"--set {override}: is not of the form path=value, such as seed=1.")
+    try:
+        value = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ManifestError(f"--set {override}: the value is not valid YAML: {error}.") from None
+    *parents, last = target.split(".")
+    node: Any = data
+    for depth, part in enumerate(parents):
+        key = _key(node, part)
+        if key is None and isinstance(node, dict):
+            node[part] = {}
+            key = part
+        if key is None:
+            raise ManifestError(f"--set {override}: {'.'.join(parents[:depth])} has no item '{part}'.")
+        node = node[key]
+        if not isinstance(node, dict | list):
+            raise ManifestError(f"--set {override}: {'.'.join(parents[: depth + 1])} holds nothing to set.")
+    key = last if isinstance(node, dict) else _key(node, last)
+    if key is None:
+        raise ManifestError(f"--set {override}: {'.'.join(parents)} has no item '{last}'.")
+    node[key] = value
+
+
+def _key(node: Any, part: str) -> Any:
+    """The key or index that a part of a path names; items of a list also go by their ``id``, ``name`` or ``use``."""
+    if isinstance(node, dict):
+        return part if part in node else None
+    for index, item in enumerate(node):
+        if str(index) == part or (
+            isinstance(item, dict) and part in (item.get("id"), item.get("name"), item.get("use"))
+        ):
+            return index
+    return None
+
+
+def _at(path: Path, lines: Mapping[Location, int], location: Location) -> str:
+    for length in range(len(location), 0, -1):
+        if location[:length] in lines:
+            return f"{path}:{lines[location[:length]]}"
+    return str(path)
+
+
+def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) -> Iterable[str]:
+    seen = set()
+    for detail in error.errors(include_url=False):
+        location = detail["loc"]
+        where = _at(path, lines, location)
+        spelled = ".".join(str(part) for part in location)
+        last = str(location[-1])
+        if detail["type"] == "extra_forbidden":
+            valid = list(_part_at(location[:-1]).model_fields)
+            message = f"unknown key '{last}'. Valid: {', '.join(valid)}.{did_you_mean(last, valid)}"
+        elif detail["type"] == "missing":
+            message = f"'{spelled}' is missing."
+        elif detail["type"] == "string_pattern_mismatch":
+            message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
+        else:
+            message = f"'{spelled}' is {detail['input']!r}: {detail['msg']}."
+        line = f"{where}: {message}"
+        if line not in seen:
+            seen.add(line)
+            yield line
+
+
+def _part_at(location: Location) -> type[BaseModel]:
+    """The part of the schema that holds the keys at a place."""
+    parts: dict[str | int, type[BaseModel]] = {
+        "stages": StageRef,
+        "data": SourceRef,
+        "rewards": RewardRef,
+        "hooks": ComponentRef,
+        "model": ModelRef,
+        "init": ModelRef,
+    }
+    named = [parts[part] for part in location if part in parts]
+    return named[-1] if named else Manifest

@@ -1,0 +1,220 @@
+"""From a manifest to a plan: plugins found and loaded, params checked, the graph of stages in an order that works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TypeVar
+
+from guerdon.component import Component, find_problems, load_component
+from guerdon.errors import ManifestError, UsageError
+from guerdon.manifest.loading import Location, ManifestFile
+from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
+from guerdon.plugins import JUDGES, Kind, did_you_mean, find_plugin, load_plugin
+from guerdon.rubric import Entry
+
+STAGE_SOURCE = "stage"
+"""The source that every manifest has: another stage's data set."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """One entry of a stage's data."""
+
+    ref: SourceRef
+    component: Component | None
+    """``None`` for another stage's data set."""
+    stage_id: str | None = None
+    """The stage whose data set it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage, ready to run."""
+
+    ref: StageRef
+    component: Component
+    init: Sequence[ModelRef | str]
+    """Models, and the ids of the stages whose checkpoints it starts from."""
+    sources: Sequence[SourcePlan]
+    entries: Sequence[Entry]
+
+    @property
+    def needs(self) -> list[str]:
+        """The ids of the stages that must be finished first."""
+        checkpoints = [init for init in self.init if isinstance(init, str)]
+        return checkpoints + [source.stage_id for source in self.sources if source.stage_id is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole run, ready to start."""
+
+    file: ManifestFile
+    stages: Sequence[StagePlan]
+    """In an order in which each finds what it needs."""
+    hooks: Sequence[Component]
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.file.manifest
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths start from: the manifest's."""
+        return self.file.path.resolve().parent
+
+
+def plan_run(file: ManifestFile) -> Plan:
+    """Find and load every plugin that a manifest selects, and check everything that can be checked without data.
+
+    Raises:
+        ManifestError: Something does not fit; all mistakes at once, each with its line.
+    """
+    planner = _Planner(file)
+    hooks = [planner.component(ref, (Kind.HOOKS,), ("hooks", i)) for i, ref in enumerate(file.manifest.hooks)]
+    stages = [planner.stage(ref, ("stages", i)) for i, ref in enumerate(file.manifest.stages)]
+    planner.check_ids()
+    planner.finish()
+    in_order = planner.sort([stage for stage in stages if stage is not None])
+    planner.finish()
+    return Plan(file, in_order, [hook for hook in hooks if hook is not None])
+
+
+class _Planner:
+    """Plans a manifest's parts and collects what is wrong with them."""
+
+    def __init__(self, file: ManifestFile) -> None:
+        self._file = file
+        self._base_dir = file.path.resolve().parent
+        self._stage_ids = [stage.id for stage in file.manifest.stages]
+        self._problems: list[str] = []
+
+    def finish(self) -> None:
+        if self._problems:
+            raise ManifestError("\n".join(self._problems))
+
+    def problem(self, location: Location, message: str) -> None:
+        self._problems.append(f"{self._file.at(location)}: {message}")
+
+    def component(
+        self, ref: ComponentRef | StageRef, kinds: Sequence[Kind], location: Location
+    ) -> Component | None:
+        found = self._try((*location, "use"), lambda: find_plugin(ref.use, kinds, self._base_dir))
+        if found is None:
+            return None
+        component = self._try((*location, "use"), lambda: load_component(found, ref.params, self._base_dir))
+        if component is None:
+            return None
+        loaded = load_plugin(found, self._base_dir)
+        problems = self._try((*location, "use"), lambda: find_problems(component, loaded)[1])
+        for problem in problems or []:
+            place = (*location, "params", problem.param) if problem.param else (*location, "use")
+            self.problem(place, problem.message)
+        return component
+
+    def stage(self, ref: StageRef, location: Location) -> StagePlan | None:
+        component = self.component(ref, (Kind.STAGE,), location)
+        sources = [self._source(source, (*location, "data", i)) for i, source in enumerate(ref.data)]
+        entries = [self._entry(reward, (*location, "rewards", i)) for i, reward in enumerate(ref.rewards)]
+        names = [entry.name for entry in entries if entry is not None]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                self.problem(
+                    (*location, "rewards", i), f"another reward is named '{name}' too. Give it a 'name'."
+                )
+        inits = ref.init if isinstance(ref.init, list) else [ref.init]
+        init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
+        if component is None:
+            return None
+        return StagePlan(
+            ref,
+            component,
+            [one for one in init if one is not None],
+            [source for source in sources if source is not None],
+            [entry for entry in entries if entry is not None],
+        )
+
+    def check_ids(self) -> None:
+        for i, stage_id in enumerate(self._stage_ids):
+            if stage_id in self._stage_ids[:i]:
+                self.problem(("stages", i, "id"), f"another stage has the id '{stage_id}' too.")
+
+    def sort(self, stages: Sequence[StagePlan]) -> list[StagePlan]:
+        by_id = {stage.ref.id: stage for stage in stages}
+        sorter = TopologicalSorter({stage.ref.id: stage.needs for stage in stages})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            cycle = [str(stage_id) for stage_id in reversed(error.args[1])]
+            place = ("stages", self._stage_ids.index(cycle[0]))
+            self.problem(place, f"stages wait for each other in a circle: {' -> '.join(cycle)}.")
+            return []
+        in_order: list[StagePlan] = []
+        while sorter.is_active():  # of the stages that are ready, the one that the file names first
+            ready = sorted(sorter.get_ready(), key=self._stage_ids.index)
+            in_order += [by_id[stage_id] for stage_id in ready]
+            sorter.done(*ready)
+        return in_order
+
+    def _source(self, ref: SourceRef, location: Location) -> SourcePlan | None:
+        if ref.use != STAGE_SOURCE:
+            component = self.component(ref, (Kind.SOURCE,), location)
+            return None if component is None else SourcePlan(ref, component)
+        stage_id = ref.params.get("id")
+        if set(ref.params) != {"id"} or not isinstance(stage_id, str):
+            self.problem(location, "source 'stage' takes one param: id, the stage whose data set it is.")
+            return None
+        return (
+            SourcePlan(ref, None, stage_id)
+            if self._known_stage(stage_id, (*location, "params", "id"))
+            else None
+        )
+
+    def _entry(self, ref: RewardRef, location: Location) -> Entry | None:
+        component = self.component(ref, JUDGES, location)
+        if component is None:
+            return None
+        name = ref.name or component.plugin.name
+        return Entry(name, component, ref.weight, ref.when, ref.on_failure, ref.timeout)
+
+    def _init(self, init: str | ModelRef, location: Location) -> ModelRef | str | None:
+        if isinstance(init, ModelRef):
+            return init
+        if init == "base":
+            base = self._file.manifest.model
+            if base is None:
+                self.problem(
+                    location, "init is 'base', and the manifest has no 'model'. Add one, or set init to none."
+                )
+                return None
+            return base if isinstance(base, ModelRef) else ModelRef(path=base)
+        kind, colon, stage_id = init.partition(":")
+        if colon and kind == "stage":
+            return stage_id if self._known_stage(stage_id, location) else None
+        if init in self._stage_ids:
+            self.problem(
+                location,
+                f"init is '{init}', which would be a model's path. For the stage write 'stage:{init}'.",
+            )
+            return None
+        return ModelRef(path=init)
+
+    def _known_stage(self, stage_id: str, location: Location) -> bool:
+        known = stage_id in self._stage_ids
+        if not known:
+            ids = ", ".join(self._stage_ids)
+            hint = did_you_mean(stage_id, self._stage_ids)
+            self.problem(location, f"there is no stage '{stage_id}'. Stages: {ids}.{hint}")
+        return known
+
+    def _try(self, location: Location, attempt: Callable[[], T]) -> T | None:
+        try:
+            return attempt()
+        except UsageError as error:
+            self.problem(location, str(error))
+            return None

@@ -1,0 +1,79 @@
+"""Opens a stage's data: rows of sources and of other stages' data sets, with split and limit applied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from guerdon.errors import DataError
+from guerdon.manifest.plan import SourcePlan
+from guerdon.types import Row
+
+
+def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str, Path]) -> Iterator[Row]:
+    """The rows of one entry of a stage's data.
+
+    Args:
+        source: The entry.
+        heldout: The share of rows on the held-out side of a split.
+        stage_datasets: The data sets of finished stages, by stage id.
+
+    Raises:
+        DataError: The source yields something that is no row, nothing at all, or never ends.
+    """
+    if source.component is None:
+        assert source.stage_id is not None
+        name = f"the data set of stage '{source.stage_id}'"
+        rows = _read_dataset(source.stage_id, stage_datasets)
+    else:
+        name = str(source.component.plugin)
+        built = source.component.build()
+        if getattr(built, "endless", False) and source.ref.limit is None:
+            raise DataError(f"{name} never ends. Give the data entry a 'limit'.")
+        if not isinstance(built, Iterable):
+            raise DataError(f"{name} gives a {type(built).__name__}, which cannot be iterated over for rows.")
+        rows = iter(built)
+    split = source.ref.split
+    if split != "all":
+        rows = (row for row in rows if is_heldout(row, heldout) == (split == "heldout"))
+    yield from _checked(islice(rows, source.ref.limit), name, split)
+
+
+def is_heldout(row: Row, share: float) -> bool:
+    """The side of the split that a row is on.
+
+    It follows from the row's ``split_key`` if it has one, else from its prompt, else from the whole row: the same
+    problem is on the same side in every source, whatever its order, seed or size.
+    """
+    key = row.get("split_key", row.get("prompt", row))
+    text = json.dumps(key, sort_keys=True, ensure_ascii=False, default=str)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _checked(rows: Iterable[Row], name: str, split: str) -> Iterator[Row]:
+    count = 0
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise DataError(
+                f"{name} yields a {type(row).__name__} as row {count}. Yield mappings, such as dicts."
+            )
+        yield row
+        count += 1
+    if count == 0:
+        side = "" if split == "all" else f" on the {split} side of the split"
+        raise DataError(f"{name} has no rows{side}. Check its params, its path and the split.")
+
+
+def _read_dataset(stage_id: str, stage_datasets: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
+    if stage_id not in stage_datasets:
+        raise DataError(f"stage '{stage_id}' leaves no data set, so no data can come from it.")
+    path = stage_datasets[stage_id]
+    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)

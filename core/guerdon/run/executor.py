@@ -1,0 +1,283 @@
+"""Executes a plan in a run folder.
+
+runs/<name>/
+  run.json            versions, plugins, the manifest
+  events.jsonl        what happened, from the JSONL log
+  cache/              scores by content
+  stages/<id>/
+    inputs.json       what the stage is made from
+    work/             its checkpoints while it runs
+    output/           its checkpoint or data set, whole
+    result.json       its metrics; the stage is finished when this file is there
+    rollouts.jsonl    every rollout with its verdicts
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from guerdon.component import Component
+from guerdon.errors import DataError, GuerdonError, InfrastructureError, StageFailedError, UsageError
+from guerdon.hookspecs import RunInfo
+from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.manifest.schema import ModelRef
+from guerdon.rubric import Rubric
+from guerdon.run.data import open_source
+from guerdon.run.events import Events
+from guerdon.run.files import locked, read_json, write_json
+from guerdon.run.inputs import difference, stage_inputs
+from guerdon.run.results import moved, read_result, write_result
+from guerdon.scoring.cache import ScoreCache
+from guerdon.stage import Model, StageContext, StageResult
+from guerdon.types import Row
+
+
+def execute(
+    plan: Plan, directory: Path, hooks: Sequence[object], *, redo: bool = False
+) -> dict[str, StageResult]:
+    """Run the stages that are not finished yet.
+
+    Args:
+        plan: What to run.
+        directory: The run folder, made where it is missing.
+        hooks: The hook plugins, built.
+        redo: Whether a stage that was finished from other inputs is run again; otherwise it is an error.
+
+    Returns:
+        Every stage's result, by stage id.
+
+    Raises:
+        GuerdonError: A stage failed, or the folder cannot be used.
+    """
+    with locked(directory):
+        return _Execution(plan, directory, Events(hooks), redo).run()
+
+
+class _Execution:
+    def __init__(self, plan: Plan, directory: Path, events: Events, redo: bool) -> None:
+        self._plan = plan
+        self._directory = directory
+        self._events = events
+        self._redo = redo
+        self._results: dict[str, StageResult] = {}
+        self._inputs: dict[str, Any] = {}
+        stage_ids = [stage.ref.id for stage in plan.stages]
+        self._info = RunInfo(
+            plan.manifest.name,
+            directory,
+            plan.manifest.model_dump(mode="json", exclude_defaults=True),
+            stage_ids,
+        )
+
+    def run(self) -> dict[str, StageResult]:
+        stale = [stage.ref.id for stage in self._plan.stages if self._stale(stage)]
+        if stale and not self._redo:
+            stage_id = stale[0]
+            known = read_json(self._folder(stage_id) / "inputs.json")
+            raise UsageError(
+                f"{self._directory} holds stage '{stage_id}' from other inputs: "
+                f"{difference(known, self._inputs[stage_id])}. Choose another folder with -o, "
+                "or run with --redo to replace the stage and what follows from it."
+            )
+        write_json(self._directory / "run.json", self._record())
+        self._events.emit("run_started", run=self._info)
+        error: BaseException | None = None
+        try:
+            for stage in self._plan.stages:
+                self._results[stage.ref.id] = self._stage(stage, fresh=stage.ref.id in stale)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._events.emit("run_finished", run=self._info, error=error)
+        return self._results
+
+    def _stage(self, stage: StagePlan, fresh: bool) -> StageResult:
+        stage_id = stage.ref.id
+        folder = self._folder(stage_id)
+        if fresh:
+            shutil.rmtree(folder)
+        finished = read_result(folder)
+        if finished is not None:
+            shutil.rmtree(folder / "work", ignore_errors=True)
+            self._events.emit("stage_skipped", run=self._info, stage_id=stage_id, result=finished)
+            return finished
+        resumed = (folder / "work").exists()
+        for path in (folder / "work", folder / "output.partial"):
+            path.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(
+            folder / "output", ignore_errors=True
+        )  # whole, but of a try that did not get to its result
+        write_json(folder / "inputs.json", self._inputs[stage_id])
+        self._events.emit("stage_started", run=self._info, stage_id=stage_id, resumed=resumed)
+        started = time.monotonic()
+        with self._attributed(stage):
+            result = _run_stage(stage.component, self._context(stage, folder))
+            _check_result(stage, folder, result)
+        (folder / "output.partial").replace(folder / "output")
+        result = moved(result, folder / "output.partial", folder / "output")
+        write_result(folder, result)
+        shutil.rmtree(folder / "work")
+        seconds = time.monotonic() - started
+        self._events.emit("stage_finished", run=self._info, stage_id=stage_id, result=result, seconds=seconds)
+        return result
+
+    def _context(self, stage: StagePlan, folder: Path) -> StageContext:
+        stage_id = stage.ref.id
+        manifest = self._plan.manifest
+        datasets = {
+            key: result.dataset for key, result in self._results.items() if result.dataset is not None
+        }
+
+        @contextmanager
+        def open_rubric() -> Iterator[Rubric]:
+            if not stage.entries:
+                raise UsageError(
+                    f"stage '{stage_id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
+                )
+            cache = self._directory / "cache"
+            cache.mkdir(exist_ok=True)
+            with Rubric(
+                stage.entries,
+                cache=ScoreCache(cache / "scores.sqlite"),
+                failure_budget=manifest.failure_budget,
+            ) as rubric:
+                yield rubric
+
+        def progress(step: int, total: int, metrics: Mapping[str, float]) -> None:
+            self._events.emit(
+                "stage_progress", run=self._info, stage_id=stage_id, step=step, total=total, metrics=metrics
+            )
+
+        def log_rollouts(step: int, records: Sequence[Mapping[str, Any]]) -> None:
+            self._events.emit(
+                "rollouts_scored", run=self._info, stage_id=stage_id, step=step, records=records
+            )
+
+        openers: list[Callable[[], Iterator[Row]]] = [
+            partial(open_source, source, manifest.heldout, datasets) for source in stage.sources
+        ]
+        return StageContext(
+            stage_id=stage_id,
+            models=[self._model(init) for init in stage.init],
+            sources=openers,
+            open_rubric=open_rubric,
+            work=folder / "work",
+            output=folder / "output.partial",
+            seed=manifest.seed,
+            progress=progress,
+            log_rollouts=log_rollouts,
+        )
+
+    def _model(self, init: ModelRef | str) -> Model:
+        if isinstance(init, str):
+            checkpoint = self._results[init].checkpoint
+            if checkpoint is None:
+                raise UsageError(f"stage '{init}' leaves no checkpoint, so no stage can start from it.")
+            return Model(init, str(checkpoint))
+        local = self._plan.base_dir / init.path
+        path = str(local) if local.exists() else init.path
+        name = "base" if init == self._base() else init.path
+        return Model(name, path, init.gguf_file, init.revision, init.dtype)
+
+    def _base(self) -> ModelRef | None:
+        model = self._plan.manifest.model
+        return ModelRef(path=model) if isinstance(model, str) else model
+
+    @contextmanager
+    def _attributed(self, stage: StagePlan) -> Iterator[None]:
+        """Say whose an error is."""
+        try:
+            yield
+        except GuerdonError:
+            raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE):
+                raise _stage_failed(stage, error) from error
+            raise InfrastructureError(
+                f"stage '{stage.ref.id}' stopped: {error}. Mend that and run the same command again; "
+                "finished stages are kept and this one goes on from its newest checkpoint."
+            ) from error
+        except Exception as error:  # a stage is somebody's plugin
+            raise _stage_failed(stage, error) from error
+
+    def _stale(self, stage: StagePlan) -> bool:
+        """Whether the folder holds the stage from other inputs; notes the inputs of now on the way."""
+        stage_id = stage.ref.id
+        self._inputs[stage_id] = stage_inputs(stage, self._inputs, self._plan.manifest)
+        known = read_json(self._folder(stage_id) / "inputs.json")
+        return known is not None and known != self._inputs[stage_id]
+
+    def _folder(self, stage_id: str) -> Path:
+        return self._directory / "stages" / stage_id
+
+    def _record(self) -> dict[str, Any]:
+        components = [stage.component for stage in self._plan.stages] + list(self._plan.hooks)
+        components += [
+            source.component for stage in self._plan.stages for source in stage.sources if source.component
+        ]
+        components += [entry.component for stage in self._plan.stages for entry in stage.entries]
+        plugins = {
+            (c.kind.value, c.plugin.qualified_name): {
+                "kind": c.kind.value,
+                "name": c.plugin.name,
+                "distribution": c.plugin.distribution,
+                "version": c.plugin.version,
+                "target": c.plugin.target,
+            }
+            for c in components
+        }
+        return {
+            "name": self._info.name,
+            "manifest": self._info.manifest,
+            "stages": list(self._info.stage_ids),
+            "plugins": [plugins[key] for key in sorted(plugins)],
+            "versions": {
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in _RECORDED if _installed(name)},
+            },
+        }
+
+
+_RECORDED = ("guerdon", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm")
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _run_stage(component: Component, context: StageContext) -> StageResult:
+    built = component.build()
+    result = built.run(context) if hasattr(built, "run") else built(context)
+    if not isinstance(result, StageResult):
+        raise TypeError(f"it returned a {type(result).__name__}, not a StageResult")
+    return result
+
+
+def _stage_failed(stage: StagePlan, error: Exception) -> StageFailedError:
+    return StageFailedError(
+        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {error}. "
+        "'guerdon --traceback run' shows where."
+    )
+
+
+def _check_result(stage: StagePlan, folder: Path, result: StageResult) -> None:
+    for path in (result.checkpoint, result.dataset):
+        if path is not None and not (path.exists() and path.is_relative_to(folder / "output.partial")):
+            raise DataError(
+                f"stage '{stage.ref.id}' ({stage.component.plugin}) says that it left {path}, "
+                "which is not there or not inside context.output."
+            )

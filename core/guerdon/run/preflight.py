@@ -1,0 +1,213 @@
+"""Proves a plan before any training: the data opens, columns exist, gold answers score 1, rewards tell things apart."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from guerdon.component import CallColumns
+from guerdon.errors import GuerdonError
+from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.manifest.schema import ModelRef
+from guerdon.plugins import Kind, load_plugin
+from guerdon.rubric import Entry, Rubric
+from guerdon.run.data import open_source
+from guerdon.types import Outcome, Rollout, Row, Score
+
+SAMPLE_ROWS = 16
+"""Rows of each source that are tried."""
+
+_PROBES = (
+    "",
+    "I do not know.",
+    "<think>\nFirst, we add the numbers. Second, we check the sum. Wait, that is right.\n</think>\n<answer>1</answer>",
+    "<think>首先，我们把这些数相加。然后检查结果。</think><answer>二</answer>",
+    "```python\nprint(input())\n```",
+    "again and again and again and again and again and again and again and again \\boxed{0}",
+)
+"""Completions unlike each other: a reward that gives them all the same tells nothing apart."""
+
+
+class Level(StrEnum):
+    ERROR = "error"
+    """Training would learn nothing, or the wrong thing."""
+    WARNING = "warning"
+    NOTE = "note"
+    """Something that could not be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the preflight has to say."""
+
+    level: Level
+    where: str
+    """The stage, and the source or reward in it."""
+    message: str
+
+
+def preflight(plan: Plan) -> Iterator[Finding]:
+    """Check everything that can be checked before a run, stage by stage."""
+    for stage in plan.stages:
+        yield from _check_models(plan, stage)
+        rows: list[Row] = []
+        for source in stage.sources:
+            where = f"stage '{stage.ref.id}', source '{source.ref.use}'"
+            if source.stage_id is not None:
+                yield Finding(Level.NOTE, where, f"not checked: stage '{source.stage_id}' makes its rows.")
+                continue
+            try:
+                rows += islice(open_source(source, plan.manifest.heldout, {}), SAMPLE_ROWS)
+            except GuerdonError as error:
+                yield Finding(Level.ERROR, where, str(error))
+        if stage.entries and rows:
+            yield from _check_rubric(stage, rows)
+
+
+def _check_models(plan: Plan, stage: StagePlan) -> Iterator[Finding]:
+    for init in stage.init:
+        if isinstance(init, ModelRef) and not (plan.base_dir / init.path).exists():
+            where = f"stage '{stage.ref.id}'"
+            if init.path.startswith((".", "/", "~")):
+                yield Finding(Level.ERROR, where, f"the model's folder '{init.path}' does not exist.")
+            elif not init.path.startswith("package:"):
+                yield Finding(
+                    Level.NOTE, where, f"not checked: the model '{init.path}' would come from the hub."
+                )
+
+
+def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
+    def where(entry: Entry) -> str:
+        return f"stage '{stage.ref.id}', reward '{entry.name}'"
+
+    usable = []
+    for entry in stage.entries:
+        problem = _route_problem(entry, rows) or _column_problem(entry, rows)
+        if problem:
+            yield Finding(Level.ERROR, where(entry), problem)
+        else:
+            usable.append(entry)
+    unjudged = [row for row in rows if not any(entry.judges(row) for entry in stage.entries)]
+    if unjudged:
+        yield Finding(
+            Level.ERROR,
+            f"stage '{stage.ref.id}'",
+            f"no reward judges {len(unjudged)} of {len(rows)} sampled rows, such as the one with the prompt "
+            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'.",
+        )
+    for entry in usable:
+        if entry.component.kind is not Kind.VERIFIER:
+            continue  # a reward may load a model; its first call is soon enough
+        routed = [row for row in rows if entry.judges(row)]
+        try:
+            verifier = entry.component.build()
+            _call_own_preflight(verifier)
+            with Rubric([entry]) as rubric:
+                yield from _check_gold(rubric, entry, verifier, routed, where(entry))
+                yield from _check_constant(rubric, entry, routed, where(entry))
+        except (GuerdonError, OSError) as error:
+            yield Finding(Level.ERROR, where(entry), str(error))
+
+
+def _call_own_preflight(verifier: Any) -> None:
+    """A verifier that needs something outside (a sandbox, an endpoint) says by ``preflight()`` whether it answers."""
+    own = getattr(verifier, "preflight", None)
+    if callable(own):
+        outcome = own()
+        if inspect.isawaitable(outcome):
+            asyncio.run(_await(outcome))
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
+    for column in entry.when:
+        if not any(column in row for row in rows):
+            return f"its 'when' asks for the column '{column}', which no sampled row has."
+    if not any(entry.judges(row) for row in rows):
+        return f"its 'when' matches none of {len(rows)} sampled rows."
+    return None
+
+
+def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
+    loaded = load_plugin(entry.component.plugin, entry.component.base_dir)
+    required = CallColumns.of_loaded(entry.component, loaded).required
+    for row in rows:
+        missing = sorted(required - row.keys()) if entry.judges(row) else []
+        if missing:
+            return (
+                f"it needs the column '{missing[0]}', and a row has only {', '.join(sorted(row))}. "
+                f"Map a column of the data to '{missing[0]}'."
+            )
+    return None
+
+
+def _check_gold(
+    rubric: Rubric, entry: Entry, verifier: Any, rows: Sequence[Row], where: str
+) -> Iterator[Finding]:
+    """The reference itself, given as an answer, must score 1.
+
+    A verifier says by ``gold_completion(reference)`` what a right completion looks like (``None`` if it cannot tell);
+    for others the forms that most verifiers read are tried, and finding none is no error.
+    """
+    own = getattr(verifier, "gold_completion", None)
+    cases = []
+    for row in rows:
+        reference = row.get("reference")
+        if reference is None:
+            continue
+        forms = [own(reference)] if callable(own) else _gold_forms(reference)
+        cases += [(row, form) for form in forms if form is not None]
+    if not cases:
+        return
+    scores = _scores(rubric, entry, cases)
+    best: dict[str, Score] = {}
+    for (row, _), score in zip(cases, scores, strict=True):
+        known = best.get(repr(row["reference"]))
+        if known is None or (score.value or 0.0) > (known.value or 0.0):
+            best[repr(row["reference"])] = score
+    bad = {reference: score for reference, score in best.items() if score.value is None or score.value < 1.0}
+    if not bad:
+        return
+    reference, score = next(iter(bad.items()))
+    certain = callable(own) or len(bad) < len(best)
+    verdict = score.value if score.outcome is Outcome.SCORED else score.failure or score.outcome
+    yield Finding(
+        Level.ERROR if certain else Level.WARNING,
+        where,
+        f"{len(bad)} of {len(best)} sampled references do not score 1 as an answer to themselves, such as "
+        f"{reference[:80]}: {verdict}{f' ({score.explanation})' if score.explanation else ''}.",
+    )
+
+
+def _gold_forms(reference: Any) -> list[str]:
+    if not isinstance(reference, str | int | float):
+        return []
+    return [str(reference), f"\\boxed{{{reference}}}", f"<think>.</think><answer>{reference}</answer>"]
+
+
+def _check_constant(rubric: Rubric, entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
+    cases = [(row, probe) for row in rows[:4] for probe in (*_PROBES, *_gold_forms(row.get("reference")))]
+    values = {score.value for score in _scores(rubric, entry, cases)}
+    if len(values) == 1:
+        yield Finding(
+            Level.WARNING,
+            where,
+            f"it gives {values.pop()} to every one of {len(cases)} very different completions. "
+            "A constant reward teaches nothing.",
+        )
+
+
+def _scores(rubric: Rubric, entry: Entry, cases: Sequence[tuple[Row, str]]) -> list[Score]:
+    rollouts = [
+        Rollout(row.get("prompt", ""), text, {key: value for key, value in row.items() if key != "prompt"})
+        for row, text in cases
+    ]
+    return [judgement.verdicts[entry.name].score for judgement in rubric.score(rollouts)]

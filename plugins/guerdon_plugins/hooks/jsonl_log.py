@@ -1,0 +1,89 @@
+"""The run's log: ``events.jsonl`` for the run, ``rollouts.jsonl`` for each stage, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from guerdon import StageResult
+from guerdon.hookspecs import RunInfo, hookimpl
+
+
+class JsonlLog:
+    """Writes what happens, and every rollout with its verdicts, as JSON lines.
+
+    A stage that goes on after a kill repeats the steps since its checkpoint; their lines of the first try are dropped,
+    so each step is logged once.
+    """
+
+    def __init__(self) -> None:
+        self._trimmed: set[tuple[str, str]] = set()
+
+    @hookimpl
+    def run_started(self, run: RunInfo) -> None:
+        self._event(run, "run_started", stages=list(run.stage_ids))
+
+    @hookimpl
+    def run_finished(self, run: RunInfo, error: BaseException | None) -> None:
+        self._event(run, "run_finished", error=None if error is None else f"{type(error).__name__}: {error}")
+
+    @hookimpl
+    def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
+        self._event(run, "stage_started", stage=stage_id, resumed=resumed)
+        if not resumed:  # what an earlier run of other inputs has logged is of another stage
+            _keep(run.directory / "events.jsonl", lambda line: not _is_progress(line, stage_id))
+
+    @hookimpl
+    def stage_progress(
+        self, run: RunInfo, stage_id: str, step: int, total: int, metrics: Mapping[str, float]
+    ) -> None:
+        path = run.directory / "events.jsonl"
+        if ("progress", stage_id) not in self._trimmed:
+            self._trimmed.add(("progress", stage_id))
+            _keep(path, lambda line: not (_is_progress(line, stage_id) and line["step"] >= step))
+        if metrics:
+            self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
+
+    @hookimpl
+    def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:
+        self._event(
+            run, "stage_finished", stage=stage_id, seconds=round(seconds, 3), metrics=dict(result.metrics)
+        )
+
+    @hookimpl
+    def rollouts_scored(
+        self, run: RunInfo, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        path = run.directory / "stages" / stage_id / "rollouts.jsonl"
+        if ("rollouts", stage_id) not in self._trimmed:
+            self._trimmed.add(("rollouts", stage_id))
+            _keep(path, lambda line: line["step"] < step)
+        _append(path, ({"step": step, **record} for record in records))
+
+    def _event(self, run: RunInfo, event: str, **fields: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        _append(run.directory / "events.jsonl", [{"time": now, "event": event, **fields}])
+
+
+def _is_progress(line: Mapping[str, Any], stage_id: str) -> bool:
+    return (line["event"], line.get("stage")) == ("stage_progress", stage_id)
+
+
+def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
+
+
+def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Rewrite the file with the lines that are to stay, without a last one that a kill cut off."""
+    if not path.exists():
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    with path.open(encoding="utf-8", errors="replace") as old, partial.open("w", encoding="utf-8") as new:
+        for line in old:
+            if line.endswith("\n") and keeps(json.loads(line)):
+                new.write(line)
+    partial.replace(path)
