@@ -1,0 +1,167 @@
+"""What verifiers read in completions: their parts, code blocks and words. Public and light, for plugin authors.
+
+Every function takes any string (a model writes anything) and takes time linear in its length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+
+class Parts(NamedTuple):
+    """A completion, split into what the model thought and what it says."""
+
+    reasoning: str
+    """What stands before the final answer, without the tags; empty where no tag marks any."""
+    answer: str
+    """What follows the reasoning; empty where the reasoning never ends."""
+
+
+def split_reasoning(completion: str, tag: str = "think") -> Parts:
+    """Split a completion where its reasoning ends.
+
+    The last closing tag ends the reasoning, so nothing that a model puts between two blocks of it is its answer. The
+    opening tag may be missing, as it is where the chat template writes it. Reasoning that is opened again, or never
+    closed, leaves no answer.
+
+    Args:
+        completion: What the model wrote.
+        tag: The name of the tag around the reasoning.
+    """
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    end = completion.rfind(closing)
+    answer_start = 0 if end < 0 else end + len(closing)
+    if completion.find(opening, answer_start) >= 0:  # still thinking when the text ends
+        answer_start = len(completion)
+    reasoning = completion[:answer_start].replace(opening, "").replace(closing, "")
+    return Parts(reasoning.strip(), completion[answer_start:].strip())
+
+
+def last_tagged(text: str, tag: str) -> str | None:
+    """What the last ``<tag>...</tag>`` holds, stripped of surrounding space; ``None`` where there is none."""
+    opening = f"<{tag}>"
+    end = text.rfind(f"</{tag}>")
+    start = text.rfind(opening, 0, max(end, 0))
+    return None if start < 0 else text[start + len(opening) : end].strip()
+
+
+class CodeBlock(NamedTuple):
+    """A fenced block of Markdown."""
+
+    language: str
+    """The fence's first word in lower case (``python``); empty where it has none."""
+    code: str
+    closed: bool
+    """Whether a closing fence ends it; a completion that was cut off leaves its last block open."""
+
+
+def code_blocks(text: str) -> list[CodeBlock]:
+    """The fenced code blocks, in order, by CommonMark's rules but for the fences' indentation, which may be any."""
+    return [piece for piece in _pieces(text) if isinstance(piece, CodeBlock)]
+
+
+def last_code_block(text: str, *languages: str) -> CodeBlock | None:
+    """The last fenced block whose language is one of these (any language if none is named), or ``None``."""
+    fitting = [block for block in code_blocks(text) if not languages or block.language in languages]
+    return fitting[-1] if fitting else None
+
+
+def without_code(text: str) -> str:
+    """The text with space in place of each fenced code block and each ``inline`` one."""
+    return _INLINE_CODE.sub(
+        " ", "".join(piece if isinstance(piece, str) else "\n" for piece in _pieces(text))
+    )
+
+
+def without_formulas(text: str) -> str:
+    r"""The text with a space in place of each TeX formula: ``$x$``, ``$$x$$``, ``\(x\)``, ``\[x\]``, commands.
+
+    A lone dollar sign before a number is money, and stays. What a command like ``\text{...}`` outside of a formula
+    holds stays too; its name goes.
+    """
+    return _FORMULA.sub(" ", text)
+
+
+def words(text: str, *, symbols: bool = False) -> list[str]:
+    """The words and numbers of a text in any script, in order.
+
+    Chinese, Japanese, Thai and the other scripts that put no space between words give one word per character.
+
+    Args:
+        text: Any text.
+        symbols: Whether punctuation and other visible symbols count too, each as a word.
+    """
+    return _word_pattern(symbols).findall(text)
+
+
+# A fence of backticks has none after it on its line, or it is inline code.
+_FENCE = re.compile(r"([ \t]*+)(`{3,}+(?=[^`]*+$)|~{3,}+)(.*+)")
+
+# Each repeats possessively over what cannot end it, so that text without an end is scanned once.
+_INLINE_CODE = re.compile(r"(?<!`)`++[^`\n]++`++")
+_FORMULA = re.compile(
+    r"""
+      \$\$ [^$]++ \$\$
+    | (?<![\\$\w]) \$ (?=\S) [^$\n]++ (?<=\S) \$ (?!\d)
+    | \\\( (?: [^\\] | \\[^()] )*+ \\\)
+    | \\\[ (?: [^\\] | \\[^\[\]] )*+ \\\]
+    | \\begin\{ [^{}\s]++ \} (?: [^\\] | \\(?!begin\{|end\{) )*+ \\end\{ [^{}\s]++ \}
+    | \\[A-Za-z]++
+    """,
+    re.VERBOSE,
+)
+
+# Han, Hiragana, Katakana, Bopomofo; Thai, Lao, Myanmar, Khmer letters.
+_UNSPACED = (
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
+    "\u0e01-\u0e30\u0e32-\u0e33\u0e40-\u0e46\u0e81-\u0eb0\u0eb2-\u0eb3\u0ebd-\u0ec6\u1000-\u102a\u1780-\u17b3"
+)
+
+
+@cache
+def _word_pattern(symbols: bool) -> re.Pattern[str]:
+    # re knows no Unicode categories, and \w leaves out the marks that are part of words in Hindi, Arabic, Hebrew, Thai.
+    code_points = map(chr, range(0x300, 0x10000))
+    marks = "".join(character for character in code_points if unicodedata.category(character)[0] == "M")
+    letter = rf"(?:(?![{_UNSPACED}])[^\W\d_]|[{marks}])"
+    unspaced = rf"[{_UNSPACED}][{marks}]*+"
+    word = rf"{letter}++(?:['’]{letter}++)*+"
+    number = r"\d++(?:[.,]\d++)*+"
+    visible = r"|[^\w\s]|_" if symbols else ""
+    return re.compile(f"{unspaced}|{word}|{number}{visible}")
+
+
+def _pieces(text: str) -> Iterator[str | CodeBlock]:
+    """The lines outside of fenced blocks, and the blocks."""
+    fence: re.Match[str] | None = None
+    inside: list[str] = []
+    for line in text.splitlines(keepends=True):
+        if fence is None:
+            fence, inside = _FENCE.match(line), []
+            if fence is None:
+                yield line
+        elif _closes(line, fence):
+            yield _block(fence, inside, closed=True)
+            fence = None
+        else:
+            inside.append(line)
+    if fence is not None:
+        yield _block(fence, inside, closed=False)
+
+
+def _closes(line: str, fence: re.Match[str]) -> bool:
+    stripped = line.strip()
+    return len(stripped) >= len(fence[2]) and stripped == fence[2][0] * len(stripped)
+
+
+def _block(fence: re.Match[str], lines: list[str], *, closed: bool) -> CodeBlock:
+    info = fence[3].split()
+    language = info[0].lower() if info else ""
+    # Lines lose as much indentation as their fence has, which a list item gives to a whole block.
+    code = "".join(line[min(len(fence[1]), len(line) - len(line.lstrip(" \t"))) :] for line in lines)
+    return CodeBlock(language, code, closed)

@@ -1,0 +1,176 @@
+"""What verifiers read in completions, hostile ones included."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guerdon.text import (
+    code_blocks,
+    last_code_block,
+    last_tagged,
+    split_reasoning,
+    without_code,
+    without_formulas,
+    words,
+)
+
+MARKUP = r"<think> </think> <answer> </answer> ``` ```python ~~~ ` $ $$ \( \) \[ \] \begin{a} \end{a} \frac".split()
+OTHER = ["\n", " ", "a", "don't", "你好", "42", "\ud800", "\x00", "\u2028", "नमस्ते"]
+SNIPPETS = st.lists(st.sampled_from([*MARKUP, *OTHER]), max_size=40).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reasoning", "answer"),
+    [
+        ("<think>a b</think> 42", "a b", "42"),
+        ("a b</think>42", "a b", "42"),
+        ("42", "", "42"),
+        ("<think>never ends", "never ends", ""),
+        ("<think>a</think>41<think>b</think>42", "a41b", "42"),
+        ("<think>a</think>41<think>b", "a41b", ""),
+        ("", "", ""),
+    ],
+    ids=["whole", "prefilled", "no tags", "cut off", "two blocks", "reopened", "empty"],
+)
+def test_split_reasoning(completion: str, reasoning: str, answer: str) -> None:
+    assert split_reasoning(completion) == (reasoning, answer)
+
+
+def test_split_reasoning_with_another_tag() -> None:
+    assert split_reasoning("<reason>a</reason>b", tag="reason") == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("<answer> 1 </answer> and <answer>\n2\n</answer>", "2"),
+        ("<answer>1</answer><answer>2", "1"),
+        ("<answer>1<answer>2</answer>", "2"),
+        ("</answer><answer>", None),
+        ("none", None),
+    ],
+)
+def test_last_tagged(text: str, held: str | None) -> None:
+    assert last_tagged(text, "answer") == held
+
+
+def test_code_blocks_with_languages_fences_and_indentation() -> None:
+    text = (
+        "Try\n```Python title=a\nx = 1\n```\nor\n~~~\ny = '```'\n~~~\n"
+        "1. item:\n   ````py\n   if z:\n       ```\n   ````\n```cpp\nint a;"
+    )
+    assert code_blocks(text) == [
+        ("python", "x = 1\n", True),
+        ("", "y = '```'\n", True),
+        ("py", "if z:\n    ```\n", True),
+        ("cpp", "int a;", False),
+    ]
+
+
+def test_three_backticks_around_words_are_inline_code() -> None:
+    assert code_blocks("```x = 1```\nprose") == []
+    assert without_code("a ```x = 1```\nprose `y` z") == "a  \nprose   z"
+
+
+def test_last_code_block_of_a_language() -> None:
+    text = "```python\n1\n```\n```py\n2\n```\n```bash\n3\n```"
+    last = last_code_block(text, "python", "py")
+    assert last is not None
+    assert last.code == "2\n"
+    assert last_code_block(text) == ("bash", "3\n", True)
+    assert last_code_block(text, "cpp") is None
+
+
+def test_without_code_leaves_prose() -> None:
+    assert without_code("We `sort()` it:\n```python\nfor x in y: pass\n```\nDone").split() == [
+        "We",
+        "it:",
+        "Done",
+    ]
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "$x^2 + y$",
+        "$$\\frac{a}{b}$$",
+        "\\(a + b\\)",
+        "\\[ \\sum_{i=1}^n i \\]",
+        "\\begin{align}a &= b\\\\ c &= d\\end{align}",
+        "\\alpha",
+    ],
+)
+def test_without_formulas(formula: str) -> None:
+    assert without_formulas(f"before {formula} after").split() == ["before", "after"]
+
+
+@pytest.mark.parametrize(
+    "text", ["It costs $5 and I paid $10.", "A US$5 note", "back\\\\slash?", "5 $ a b $ 6"]
+)
+def test_money_is_no_formula(text: str) -> None:
+    assert words(without_formulas(text)) == words(text.replace("\\slash", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't stop, it's 3.14!", ["Don't", "stop", "it's", "3.14"]),
+        ("我们先算出x的值", ["我", "们", "先", "算", "出", "x", "的", "值"]),
+        ("コンピュータ", list("コンピュータ")),
+        ("안녕하세요 세계", ["안녕하세요", "세계"]),
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("snake_case", ["snake", "case"]),
+        ("", []),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+def test_words_with_symbols() -> None:
+    assert words("1 + 1!!", symbols=True) == ["1", "+", "1", "!", "!"]
+
+
+@given(SNIPPETS | st.text())
+def test_any_text_is_read_and_nothing_is_invented(text: str) -> None:
+    parts = split_reasoning(text)
+    assert len(parts.reasoning) + len(parts.answer) <= len(text)
+    assert parts.answer in text
+    assert (last_tagged(text, "answer") or "") in text
+    assert all(word in text for word in words(text, symbols=True))
+    assert all(line in text for block in code_blocks(text) for line in block.code.splitlines())
+    without_formulas(without_code(text))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "`",
+        "`a",
+        "```\n",
+        "$",
+        "$a",
+        "$$a",
+        "\\(",
+        "\\[",
+        "\\begin{a}",
+        "\\begin{",
+        "<think>",
+        "</think>",
+        "a'",
+        "你",
+        "𝒙́",
+    ],
+)
+def test_hostile_repetition_takes_linear_time(piece: str) -> None:
+    text = piece * 100_000
+    started = time.process_time()
+    without_formulas(without_code(text))
+    words(text, symbols=True)
+    split_reasoning(text)
+    code_blocks(text)
+    assert time.process_time() - started < 3
