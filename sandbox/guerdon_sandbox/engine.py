@@ -1,0 +1,256 @@
+"""One Docker engine: making, finding and removing boxes on it, and opening streams to them.
+
+The SDK is blocking, so its calls run in threads; the jobs themselves go over the stream and never touch it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+from docker.types import LogConfig, Ulimit
+
+from guerdon_sandbox import seccomp
+from guerdon_sandbox.errors import SandboxImageError, SandboxUnavailableError
+
+LABEL = "guerdon.sandbox.owner"
+"""Every box carries it; the value names the process that owns the box."""
+PYTHON_IMAGE = "guerdon-sandbox:python"
+_STALE_S = 600.0
+_TIMEOUT_S = 60
+
+_FAILURES = (docker.errors.DockerException, requests.RequestException, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOptions:
+    """What every box of a pool is made of and may use."""
+
+    image: str = PYTHON_IMAGE
+    runtime: str | None = None
+    """The engine's runtime: ``runsc`` for gVisor; None for the engine's default."""
+    memory_bytes: int = 512 << 20
+    """All processes of a job together, its work folder and the supervisor (about 25 MiB)."""
+    cpus: float = 1.0
+    work_bytes: int = 64 << 20
+    """The work folder, which counts as memory."""
+    processes: int = 128
+    """All processes and threads in the box."""
+    environment: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "HOME": "/work",
+            "TMPDIR": "/work",
+            "LANG": "C.UTF-8",
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+    )
+    """The fixed hash seed makes a completion's score the same on every run."""
+
+
+class Engine:
+    """A Docker engine by its address."""
+
+    def __init__(self, address: str | None = None) -> None:
+        """Remember the address; nothing is connected.
+
+        Args:
+            address: ``unix:///path`` or ``tcp://host:port``; None for what ``DOCKER_HOST`` says, or the local engine.
+        """
+        self.address = address or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        self._tls = docker.utils.kwargs_from_env().get("tls") if self.address.startswith("tcp:") else None
+        self._client: docker.DockerClient | None = None
+
+    def __repr__(self) -> str:
+        return f"Engine({self.address!r})"
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """The SDK's client.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer.
+        """
+        if self._client is None:
+            try:
+                self._client = docker.DockerClient(self.address, tls=self._tls or False, timeout=_TIMEOUT_S)
+            except _FAILURES as error:
+                raise self.unavailable(error) from error
+        return self._client
+
+    def unavailable(self, error: object) -> SandboxUnavailableError:
+        """The error that says that this engine does not do what it should, and what to do."""
+        return SandboxUnavailableError(
+            f"the Docker engine at {self.address} is not usable: {error}. "
+            "Start it, or name another in DOCKER_HOST; `guerdon sandbox doctor` shows what is missing"
+        )
+
+    def check(self, options: BoxOptions) -> None:
+        """Make sure that boxes can be made here.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer, or lacks the runtime.
+            SandboxImageError: The image is missing.
+        """
+        try:
+            runtimes = self.client.info().get("Runtimes", {})
+            if options.runtime and options.runtime not in runtimes:
+                raise self.unavailable(f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}")
+            self.client.images.get(options.image)
+        except docker.errors.ImageNotFound:
+            raise SandboxImageError(
+                f"the engine at {self.address} has no image '{options.image}'. Build it with: guerdon sandbox build"
+            ) from None
+        except _FAILURES as error:
+            if isinstance(error, SandboxUnavailableError):
+                raise
+            raise self.unavailable(error) from error
+
+    def create(self, options: BoxOptions, command: list[str]) -> str:
+        """Create a box, not yet running, and give its id.
+
+        Raises:
+            SandboxUnavailableError: The engine cannot.
+        """
+        gvisor = (options.runtime or "").startswith("runsc")
+        try:
+            container = self.client.containers.create(
+                options.image,
+                command,
+                labels={LABEL: this_process()},
+                runtime=options.runtime,
+                user="0:0",
+                working_dir="/",
+                hostname="box",
+                environment=dict(options.environment),
+                stdin_open=True,
+                auto_remove=True,
+                network_mode="none",
+                ipc_mode="none",
+                read_only=True,
+                cap_drop=["ALL"],
+                cap_add=["SETUID", "SETGID"],
+                security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
+                tmpfs={"/work": f"size={options.work_bytes},nr_inodes=4096,mode=1777,nosuid,nodev,exec"},
+                mem_limit=options.memory_bytes,
+                memswap_limit=options.memory_bytes,
+                # gVisor's own threads count on the host; inside, RLIMIT_NPROC still binds the job.
+                pids_limit=max(options.processes, 1024) if gvisor else options.processes,
+                nano_cpus=int(options.cpus * 1e9),
+                ulimits=[Ulimit(name="core", soft=0, hard=0)],
+                log_config=LogConfig(type=LogConfig.types.NONE),
+            )
+        except _FAILURES as error:
+            raise self.unavailable(error) from error
+        return str(container.id)
+
+    def start(self, box: str) -> None:
+        """Start a box that was created.
+
+        Raises:
+            SandboxUnavailableError: The engine cannot.
+        """
+        try:
+            self.client.api.start(box)
+        except _FAILURES as error:
+            raise self.unavailable(error) from error
+
+    def remove(self, box: str) -> bool:
+        """Kill and remove a box. False if the engine does not answer; a box that is gone already is fine."""
+        try:
+            self.client.api.remove_container(box, force=True)
+        except docker.errors.APIError as error:
+            # 409: auto-removal is under way.
+            return error.status_code in (404, 409)
+        except _FAILURES:
+            return False
+        return True
+
+    def boxes(self) -> list[Mapping[str, Any]]:
+        """All boxes on this engine, anybody's, as the engine lists them.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer.
+        """
+        try:
+            listed: list[Mapping[str, Any]] = self.client.api.containers(all=True, filters={"label": LABEL})
+        except _FAILURES as error:
+            raise self.unavailable(error) from error
+        return listed
+
+    def reap(self, everything: bool = False) -> int:
+        """Remove boxes whose owner is gone, or all of them, and give their number.
+
+        A box dies with its owner's connection, so this finds only what a crash left between creation and start.
+        """
+        listed = self.boxes()
+        return sum(self.remove(box["Id"]) for box in listed if everything or _is_orphan(box))
+
+    async def attach(self, box: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open the stream to a box's stdin, stdout and stderr.
+
+        Raises:
+            OSError: The engine does not answer, or refuses.
+        """
+        url = urlsplit(self.address)
+        if url.scheme == "unix":
+            reader, writer = await asyncio.open_unix_connection(url.path)
+        elif url.scheme in ("tcp", "http", "https") and url.hostname:
+            reader, writer = await asyncio.open_connection(url.hostname, url.port or 2375, ssl=self._ssl())
+        else:
+            raise OSError(f"no stream to {self.address}: give a unix:// or tcp:// address, such as a forwarded socket")
+        writer.write(
+            f"POST /containers/{box}/attach?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\n"
+            f"Host: {url.hostname or 'docker'}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 101 " not in head.split(b"\r\n")[0]:
+            writer.close()
+            raise OSError(f"the engine refused to attach: {head.splitlines()[0].decode(errors='replace')}")
+        return reader, writer
+
+    def _ssl(self) -> ssl.SSLContext | None:
+        if self._tls is None:
+            return None
+        context = ssl.create_default_context(cafile=self._tls.ca_cert)
+        if self._tls.cert:
+            context.load_cert_chain(*self._tls.cert)
+        return context
+
+
+def this_process() -> str:
+    """Names this process among all processes of all hosts and boots: ``boot:namespace:pid:start``."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+    return f"{boot}:{namespace}:{os.getpid()}:{_start_time(os.getpid())}"
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _is_orphan(box: Mapping[str, Any]) -> bool:
+    owner = str(box["Labels"][LABEL]).split(":")
+    here = this_process().split(":")
+    if len(owner) == 4 and owner[:2] == here[:2]:
+        return _start_time(int(owner[2])) != owner[3]
+    # Another host's process: nothing is known of it, but a box that has not run for so long is nobody's.
+    return box["State"] != "running" and time.time() - box["Created"] > _STALE_S

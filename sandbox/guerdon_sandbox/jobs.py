@@ -1,0 +1,329 @@
+"""What the sandbox runs, and what it reports.
+
+Three kinds of job: a `Program` (a script with stdin), `Calls` of a candidate's functions with known arguments, and a
+`Check`, tests that run in a second process beside the candidate's. In none of them does an expected value enter the
+process that runs the candidate.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any, Generic, TypeVar
+
+from guerdon_sandbox.codec import CodecError, dumps, loads
+from guerdon_sandbox.errors import SandboxUsageError
+
+R = TypeVar("R")
+
+
+class Limit(StrEnum):
+    """The limit that ended a job."""
+
+    WALL = "wall"
+    CPU = "cpu"
+    MEMORY = "memory"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job may use.
+
+    CPU time is the limit to set: it does not depend on what else the machine does. Wall time is the backstop for jobs
+    that sleep.
+
+    Raises:
+        SandboxUsageError: A limit is not positive.
+    """
+
+    cpu_s: int = 10
+    """CPU seconds of each process, whole ones."""
+    wall_s: float = 30.0
+    """Seconds from the job's start to its end."""
+    memory_bytes: int = 256 << 20
+    """Writable memory of each process. The box as a whole has its own limit."""
+    stdout_bytes: int = 1 << 20
+    stderr_bytes: int = 64 << 10
+    file_bytes: int = 32 << 20
+    """Size of one file. The work folder as a whole holds 64 MiB."""
+    processes: int = 32
+    """Processes and threads at one time."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise SandboxUsageError(f"limit {name} is {value!r}; it must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a job ended."""
+
+    exit_code: int | None
+    """The exit status; None for a process that a signal ended."""
+    signal: int | None
+    stdout: bytes
+    stderr: bytes
+    limit: Limit | None
+    """The limit that ended the job, if one did."""
+    truncated: frozenset[str]
+    """Which of ``stdout`` and ``stderr`` were cut at their limit."""
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    """Largest resident size of a process of the job, the interpreter's own included."""
+    engine: str
+    """The engine that ran it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the process ended by itself with status 0."""
+        return self.exit_code == 0 and self.limit is None
+
+    @property
+    def ending(self) -> str:
+        """The end in a few words, for people: ``exit 1``, ``killed by SIGSEGV``, ``wall limit``."""
+        if self.limit is not None:
+            return f"{self.limit} limit"
+        if self.signal is not None:
+            return f"killed by {signal.Signals(self.signal).name}"
+        return f"exit {self.exit_code}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramResult(Result):
+    """How a program ended, and what it left."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """The files that ``collect`` named and the program left as regular files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A call's result."""
+
+    value: Any
+    """Plain builtins; `guerdon_sandbox.codec.Opaque` for what has no encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A call that raised, or that the candidate did not live to answer."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallsResult(Result):
+    """What the calls gave."""
+
+    load_error: str | None = None
+    """Why the candidate could not be loaded, if it could not."""
+    replies: Sequence[Returned | Raised] = ()
+    """The calls' results in their order: fewer than calls if the candidate ended before it answered them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One test's outcome."""
+
+    passed: bool
+    why: str = ""
+    """The exception, and the line of the test that it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult(Result):
+    """What the tests found."""
+
+    outcomes: Sequence[Outcome] = ()
+    """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(ABC, Generic[R]):
+    """One thing to run. What it reports is the type parameter."""
+
+    limits: Limits = field(default_factory=Limits)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @abstractmethod
+    def payloads(self) -> tuple[str, list[bytes]]:
+        """The job's kind and the blobs of its processes, as the supervisor takes them."""
+
+    @abstractmethod
+    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> R:
+        """The supervisor's answer as a result."""
+
+    def request(self) -> tuple[dict[str, Any], list[bytes]]:
+        """The supervisor's header and blobs for this job."""
+        kind, blobs = self.payloads()
+        header = {"kind": kind, "limits": asdict(self.limits), "files": [], "executables": [], "collect": []}
+        return header, blobs
+
+    def _common(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> dict[str, Any]:
+        status = answer["status"]
+        killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        return {
+            "exit_code": os.WEXITSTATUS(status) if killed_by is None else None,
+            "signal": killed_by,
+            "stdout": blobs[0],
+            "stderr": blobs[1],
+            "limit": _limit(answer, killed_by, blobs[1], self.limits),
+            "truncated": frozenset(answer["truncated"]),
+            "wall_s": answer["wall_s"],
+            "cpu_s": answer["cpu_s"],
+            "peak_memory_bytes": answer["peak_kib"] << 10,
+            "engine": engine,
+        }
+
+
+def _limit(answer: Mapping[str, Any], killed_by: int | None, stderr: bytes, limits: Limits) -> Limit | None:
+    if answer["limit"]:
+        return Limit(answer["limit"])
+    if killed_by == signal.SIGXCPU or (killed_by == signal.SIGKILL and answer["cpu_s"] >= limits.cpu_s):
+        return Limit.CPU
+    if answer["status"] and stderr.rstrip().endswith(b"MemoryError"):
+        return Limit.MEMORY
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program(Job[ProgramResult]):
+    """A Python program, or with ``command`` any other, in a folder of its own.
+
+    Raises:
+        SandboxUsageError: A path is absolute or leaves the work folder.
+    """
+
+    source: str = ""
+    """Runs as ``main.py``."""
+    command: Sequence[str] = ()
+    """Runs in place of ``source``."""
+    argv: Sequence[str] = ()
+    stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Contents by path inside the work folder."""
+    executables: frozenset[str] = frozenset()
+    """The files to mark executable."""
+    collect: Sequence[str] = ()
+    """Files to bring back."""
+
+    def __post_init__(self) -> None:
+        for path in (*self.files, *self.collect):
+            parts = PurePosixPath(path).parts
+            if not parts or path.startswith("/") or ".." in parts:
+                raise SandboxUsageError(f"path {path!r} is not inside the work folder; give a relative path without '..'")
+
+    def payloads(self) -> tuple[str, list[bytes]]:
+        payload = {"source": self.source, "command": self.command, "argv": self.argv, "env": dict(self.env)}
+        return "program", [json.dumps(payload).encode(), self.stdin]
+
+    def request(self) -> tuple[dict[str, Any], list[bytes]]:
+        header, blobs = Job.request(self)
+        header |= {"files": list(self.files), "executables": list(self.executables), "collect": list(self.collect)}
+        return header, [*blobs, *self.files.values()]
+
+    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> ProgramResult:
+        present = [path for path in self.collect if path not in answer["missing"]]
+        return ProgramResult(
+            **self._common(answer, blobs, engine), files=dict(zip(present, blobs[2:], strict=True))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call with plain arguments."""
+
+    function: str
+    """A global of the candidate, or a method of its class ``Solution``."""
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls(Job[CallsResult]):
+    """Calls of a candidate's functions, one after the other in one process."""
+
+    source: str
+    calls: Sequence[Call]
+    prelude: str = ""
+    """Trusted code that runs before the source; a source that is no program by itself continues it."""
+
+    def payloads(self) -> tuple[str, list[bytes]]:
+        requests = (dumps(["call", call.function, list(call.args), dict(call.kwargs)]) for call in self.calls)
+        return "calls", [_candidate(self.source, self.prelude, self.env), b"".join(map(_frame, requests))]
+
+    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> CallsResult:
+        frames = [_reply(frame) for frame in _frames(blobs[2])]
+        load_error = None
+        if frames and isinstance(frames[0], Raised):
+            load_error, frames = frames[0].error, []
+        return CallsResult(
+            **self._common(answer, blobs, engine), load_error=load_error, replies=frames[1 : len(self.calls) + 1]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(Job[CheckResult]):
+    """Tests that call a candidate's functions from a process of their own."""
+
+    source: str
+    tests: Sequence[str]
+    """Each is run in order, in one namespace, and passes if it raises nothing."""
+    names: Sequence[str]
+    """The names in the tests that stand for the candidate's functions and classes."""
+    prelude: str = ""
+    """Trusted code that runs first on both sides; a source that is no program by itself continues it."""
+    setup: str = ""
+    """Trusted code that runs before the tests, on their side only."""
+
+    def payloads(self) -> tuple[str, list[bytes]]:
+        checker = {"prelude": self.prelude, "setup": self.setup, "names": self.names, "tests": self.tests}
+        return "check", [_candidate(self.source, self.prelude, self.env), json.dumps(checker).encode()]
+
+    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> CheckResult:
+        outcomes = [Outcome(*loads(frame)) for frame in _frames(blobs[2])]
+        return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
+
+
+def _candidate(source: str, prelude: str, env: Mapping[str, str]) -> bytes:
+    return json.dumps({"source": source, "prelude": prelude, "env": dict(env)}).encode()
+
+
+def _frame(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+def _frames(data: bytes) -> list[bytes]:
+    """The complete frames at the start of a stream that may end anywhere."""
+    frames, position = [], 0
+    while position + 4 <= len(data):
+        end = position + 4 + int.from_bytes(data[position : position + 4], "big")
+        if end > len(data):
+            break
+        frames.append(data[position + 4 : end])
+        position = end
+    return frames
+
+
+def _reply(frame: bytes) -> Returned | Raised:
+    """A candidate's reply. The bytes come from the candidate's process and may be anything."""
+    try:
+        match loads(frame):
+            case ["ready"]:
+                return Returned(None)
+            case ["value", value, _]:
+                return Returned(value)
+            case ["raised", str(name), str(text)]:
+                return Raised(f"{name}: {text}" if text else name)
+    except CodecError as error:
+        return Raised(f"the reply cannot be read: {error}")
+    return Raised("the reply is malformed")
