@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ class ManifestFile:
     lines: Mapping[Location, int] = field(repr=False)
     """The line, counted from 1, of every key and item that the file itself holds."""
 
-    def at(self, location: Location) -> str:
-        """``file:line`` of a place, or of the nearest place around it that has a line."""
-        return _at(self.path, self.lines, location)
+    def line(self, location: Location) -> int:
+        """The line of a place, or of the nearest place around it that has one."""
+        return _line(self.lines, location)
 
 
 def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
@@ -130,18 +130,15 @@ def _key(node: Any, part: str) -> Any:
     return None
 
 
-def _at(path: Path, lines: Mapping[Location, int], location: Location) -> str:
-    for length in range(len(location), 0, -1):
-        if location[:length] in lines:
-            return f"{path}:{lines[location[:length]]}"
-    return str(path)
+def _line(lines: Mapping[Location, int], location: Location) -> int:
+    around = (location[:length] for length in range(len(location), 0, -1))
+    return next((lines[place] for place in around if place in lines), 1)
 
 
-def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) -> Iterable[str]:
-    seen = set()
+def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) -> list[str]:
+    found: set[tuple[int, str]] = set()
     for detail in error.errors(include_url=False):
         location = detail["loc"]
-        where = _at(path, lines, location)
         spelled = ".".join(str(part) for part in location)
         last = str(location[-1])
         if detail["type"] == "extra_forbidden":
@@ -153,10 +150,8 @@ def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) 
             message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
         else:
             message = f"'{spelled}' is {detail['input']!r}: {detail['msg']}."
-        line = f"{where}: {message}"
-        if line not in seen:
-            seen.add(line)
-            yield line
+        found.add((_line(lines, location), message))
+    return [f"{path}:{line}: {message}" for line, message in sorted(found)]
 
 
 def _part_at(location: Location) -> type[BaseModel]:

@@ -92,14 +92,17 @@ class _Planner:
         self._file = file
         self._base_dir = file.path.resolve().parent
         self._stage_ids = [stage.id for stage in file.manifest.stages]
-        self._problems: list[str] = []
+        self._problems: list[tuple[int, str]] = []
 
     def finish(self) -> None:
         if self._problems:
-            raise ManifestError("\n".join(self._problems))
+            in_order = sorted(self._problems, key=lambda problem: problem[0])
+            raise ManifestError(
+                "\n".join(f"{self._file.path}:{line}: {message}" for line, message in in_order)
+            )
 
     def problem(self, location: Location, message: str) -> None:
-        self._problems.append(f"{self._file.at(location)}: {message}")
+        self._problems.append((self._file.line(location), message))
 
     def component(
         self, ref: ComponentRef | StageRef, kinds: Sequence[Kind], location: Location

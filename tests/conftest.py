@@ -1,0 +1,17 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real public data and graded cases, which stands beside the checkout."""
+    folder = Path(os.environ.get("GUERDON_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"the real data is not at {folder} (set GUERDON_SHARED to its folder)")
+    return folder

@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guerdon.errors import ManifestError
+from guerdon.manifest import load_manifest
+
+GOOD = """\
+name: demo
+model: org/base
+stages:
+  - id: zero
+    use: grpo
+    params: {learning_rate: 1e-5, num_generations: 8}
+    data:
+      - {use: arithmetic, split: train, limit: 10}
+    rewards:
+      - {use: math}
+      - use: format
+        weight: {0: 0.0, 100: 0.5}
+        when: {task: reasoning}
+"""
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "m.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def error(path: Path, *overrides: str) -> str:
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, overrides)
+    return str(caught.value).replace(str(path), "m.yaml")
+
+
+def test_a_manifest_is_read_as_yaml_1_2(tmp_path: Path) -> None:
+    manifest = load_manifest(write(tmp_path, GOOD)).manifest
+    assert manifest.stages[0].params["learning_rate"] == 1e-5
+    assert manifest.stages[0].rewards[1].weight == {0: 0.0, 100: 0.5}
+    assert manifest.stages[0].init == "base"
+
+
+def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_path: Path) -> None:
+    text = GOOD.replace("model:", "modle:").replace("weight:", "wieght:").replace("limit: 10", "limit: 0")
+    message = error(write(tmp_path, text))
+    assert "m.yaml:2: unknown key 'modle'" in message
+    assert "Did you mean 'model'?" in message
+    assert "m.yaml:12: unknown key 'wieght'" in message
+    assert "Did you mean 'weight'?" in message
+    assert "m.yaml:8: 'stages.0.data.0.limit' is 0" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [", "m.yaml:1: is not valid YAML"),
+        ("name: a\nname: b\n", "m.yaml:2: is not valid YAML: found duplicate key"),
+        ("", "a manifest is a mapping"),
+        ("- a\n", "a manifest is a mapping"),
+        ("name: x\n", "'stages' is missing"),
+        ("name: x\nstages: []\n", "'stages'"),
+        ("name: ../x\nstages: [{id: a, use: b}]\n", "use letters, digits"),
+        ("name: x\nstages: [{id: a}]\n", "'stages.0.use' is missing"),
+        ("name: x\nseed: soon\nstages: [{id: a, use: b}]\n", "m.yaml:2: 'seed' is 'soon'"),
+        (b"name: \xff\xfe\n", "m.yaml:1: is not UTF-8"),
+        ("a: &a [*a]\n", "m.yaml"),
+    ],
+)
+def test_bad_manifests(tmp_path: Path, text: str | bytes, words: str) -> None:
+    assert words in error(write(tmp_path, text))
+
+
+def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
+    assert "cannot be read: No such file" in error(tmp_path / "m.yaml")
+    assert "cannot be read" in error(tmp_path)
+
+
+def test_overrides(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    changes = [
+        "seed=7",
+        "stages.zero.params.max_steps=5",
+        "stages.0.rewards.math.weight=2",
+        "stages.zero.data.0.limit=3",
+    ]
+    manifest = load_manifest(path, changes).manifest
+    stage = manifest.stages[0]
+    assert (manifest.seed, stage.params["max_steps"], stage.rewards[0].weight, stage.data[0].limit) == (
+        7,
+        5,
+        2.0,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed", "is not of the form path=value"),
+        ("=1", "is not of the form path=value"),
+        ("stages.one.use=x", "stages has no item 'one'"),
+        ("name.x=1", "name holds nothing to set"),
+        ("sede=1", "unknown key 'sede'"),
+        ("seed=[", "is not valid YAML"),
+        ("stages.5=x", "has no item '5'"),
+    ],
+)
+def test_bad_overrides(tmp_path: Path, override: str, words: str) -> None:
+    assert words in error(write(tmp_path, GOOD), override)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_manifest_or_a_manifest_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("m") / "m.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ManifestError):
+        load_manifest(path)

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from guerdon.errors import ManifestError
+from guerdon.manifest import Plan, load_manifest, plan_run
+from guerdon.manifest.schema import ModelRef
+
+MODULE = """
+class Stage:
+    def __init__(self, steps: int = 1): ...
+    def run(self, context): ...
+class Rows:
+    def __init__(self, n: int): ...
+    def __iter__(self): return iter([])
+def judge(completion): return 1
+def broken(: ...
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "m.py").write_text(MODULE.replace("def broken(: ...\n", ""))
+    (tmp_path / "bad.py").write_text(MODULE)
+    return tmp_path
+
+
+def plan(folder: Path, text: str) -> Plan:
+    path = folder / "m.yaml"
+    path.write_text(text)
+    return plan_run(load_manifest(path))
+
+
+def error(folder: Path, text: str) -> str:
+    with pytest.raises(ManifestError) as caught:
+        plan(folder, text)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_the_graph_decides_the_order_and_the_file_breaks_ties(folder: Path) -> None:
+    made = plan(
+        folder,
+        """\
+name: r1
+model: base-model
+stages:
+  - {id: sft, use: "./m.py:Stage", data: [{use: stage, params: {id: harvest}}]}
+  - {id: zero, use: "./m.py:Stage"}
+  - {id: rl, use: "./m.py:Stage", init: "stage:cold"}
+  - {id: harvest, use: "./m.py:Stage", init: "stage:rl"}
+  - {id: cold, use: "./m.py:Stage"}
+  - {id: table, use: "./m.py:Stage", init: [base, "stage:zero", {path: other}]}
+""",
+    )
+    assert [stage.ref.id for stage in made.stages] == ["zero", "cold", "rl", "table", "harvest", "sft"]
+    sft = made.stages[-1]
+    assert (sft.init, sft.needs) == ([ModelRef(path="base-model")], ["harvest"])
+
+
+def test_every_mistake_of_every_stage_with_its_line(folder: Path) -> None:
+    message = error(
+        folder,
+        """\
+name: x
+stages:
+  - id: a
+    use: ./m.py:Stage
+    params:
+      step: 3
+  - id: a
+    use: ./nowhere.py:Stage
+    init: stage:zero
+    data:
+      - {use: "./m.py:Rows", params: {n: many}}
+      - {use: stage, params: {id: b}}
+      - {use: "./bad.py:Rows", params: {n: 1}}
+    rewards:
+      - {use: "./m.py:judge"}
+      - {use: "./m.py:judge"}
+      - {use: mth}
+""",
+    )
+    for line in [
+        "m.yaml:6: unknown param 'step' of stage 'Stage'",
+        "m.yaml:3: init is 'base', and the manifest has no 'model'",
+        "m.yaml:8: './nowhere.py:Stage' names the file",
+        "m.yaml:9: there is no stage 'zero'",
+        "m.yaml:11: param 'n' of source 'Rows'",
+        "m.yaml:12: there is no stage 'b'",
+        "m.yaml:13: source 'Rows'",
+        "m.yaml:16: another reward is named 'judge' too",
+        "m.yaml:17: no verifier or reward is named 'mth'. Did you mean 'math'?",
+        "m.yaml:7: another stage has the id 'a' too",
+    ]:
+        assert line in message
+    numbers = [int(line.split(":")[1]) for line in message.splitlines()]
+    assert numbers == sorted(numbers)
+
+
+def test_a_circle_is_named(folder: Path) -> None:
+    message = error(
+        folder,
+        """\
+name: x
+stages:
+  - {id: a, use: "./m.py:Stage", init: "stage:b"}
+  - {id: b, use: "./m.py:Stage", init: "stage:a"}
+""",
+    )
+    assert "stages wait for each other in a circle" in message
+
+
+def test_a_stage_named_without_the_word_stage(folder: Path) -> None:
+    text = 'name: x\nstages:\n  - {id: a, use: "./m.py:Stage", init: none}\n  - {id: b, use: "./m.py:Stage", init: a}\n'
+    assert "For the stage write 'stage:a'" in error(folder, text)

@@ -1,0 +1,354 @@
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon import Failure, Judgement, Outcome, Rollout
+from guerdon.component import load_component
+from guerdon.errors import DataError, FailureBudgetError, PluginLoadError, UsageError
+from guerdon.plugins import JUDGES, find_plugin
+from guerdon.rubric import Entry, OnFailure, Rubric
+from guerdon.scoring.cache import ScoreCache
+
+MODULE = """
+import asyncio, os, sys, time
+from guerdon import Failure, Score
+from guerdon.errors import InfrastructureError
+
+def equals(completion, reference): return completion == reference
+def half(completion): return 0.5
+def nothing(completion): return None
+def log_call(completion, path):
+    with open(path, "a") as f: f.write(completion + "\\n")
+    return 1
+def misbehave(completion):
+    match completion:
+        case "raise": raise KeyError("lost")
+        case "exit": sys.exit(0)
+        case "nan": return float("nan")
+        case "text": return "1.0"
+        case "loop":
+            while True: pass
+        case "sleep": time.sleep(3600)
+        case "native loop": return len(str(5 ** (5 ** (5 ** 5) - 4)))
+        case "segfault": os.kill(os.getpid(), 11)
+        case "leave": os._exit(7)
+        case "print":
+            for _ in range(1000): print("x" * 1_000_000)
+        case "down": raise ConnectionRefusedError("nobody there")
+        case "outside": raise InfrastructureError("no engine")
+        case "unreadable": return Score.failed(Failure.REFERENCE, "cannot read it")
+        case "unpicklable": return Score(1.0, metadata={"f": lambda: 0})
+        case "children":
+            if os.fork() == 0: time.sleep(3600)
+            time.sleep(3600)
+    return 1.0
+async def later(completion):
+    await asyncio.sleep(3600 if completion == "sleep" else 0.3)
+    return 1.0
+async def blocking(completion):
+    if completion == "loop":
+        while True: pass
+    return 1.0
+def trl(completions, prompts, completion_ids, scale=1.0, trainer_state=None, log_metric=None, log_extra=None, **columns):
+    log_metric("seen", len(completions))
+    log_extra("step", [trainer_state.global_step] * len(completions))
+    return [scale * len(ids) if text != "skip" else None for text, ids in zip(completions, completion_ids)]
+def too_few(completions, **columns): return [1.0]
+def raises(completions, **columns): raise RuntimeError("reward broke")
+def hangs(completions, **columns): time.sleep(3600)
+async def async_trl(completions, **columns): return [2.0 for _ in completions]
+def tensor(completions, **columns):
+    import array
+    return array.array("d", [0.25] * len(completions))
+class Broken:
+    def __call__(self, completion): return 1
+    def __init__(self, x: int = 1): raise OSError("no model here")
+class Dies:
+    def __init__(self): os._exit(3)
+    def __call__(self, completion): return 1
+class Closes:
+    def __init__(self, path: str): self.path = path
+    async def __call__(self, completion): return 1.0
+    async def aclose(self): open(self.path, "w").close()
+"""
+
+Make = Callable[..., Entry]
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Make:
+    (tmp_path / "m.py").write_text(MODULE)
+
+    def make(function: str, /, *, params: dict[str, Any] | None = None, **fields: Any) -> Entry:
+        plugin = find_plugin(f"m.py:{function}", JUDGES, tmp_path)
+        fields.setdefault("timeout_s", 1.5)
+        return Entry(fields.pop("name", function), load_component(plugin, params or {}, tmp_path), **fields)
+
+    return make
+
+
+def judge(entries: list[Entry], *completions: str, step: int = 0, **columns: Any) -> list[Judgement]:
+    rollouts = [Rollout("p", text, columns, completion_ids=range(len(text))) for text in completions]
+    with Rubric(entries, workers=2) as rubric:
+        return rubric.score(rollouts, step)
+
+
+def test_a_reward_is_the_weighted_sum(entry: Make) -> None:
+    wrong, right = judge([entry("equals", weight=2.0), entry("half", weight=-1.0)], "a", "b", reference="b")
+    assert (wrong.reward, right.reward) == (-0.5, 1.5)
+    assert right.verdicts["half"].weighted == -0.5
+
+
+def test_skipped_scores_do_not_count(entry: Make) -> None:
+    both, alone = (
+        judge([entry("equals"), entry("nothing")], "b", reference="b")[0],
+        judge([entry("nothing")], "b")[0],
+    )
+    assert both.reward == 1.0
+    assert both.verdicts["nothing"].score.outcome is Outcome.SKIPPED
+    assert alone.reward is None
+
+
+@pytest.mark.parametrize(
+    ("completion", "failure", "words"),
+    [
+        ("raise", Failure.VERIFIER, "KeyError: 'lost'"),
+        ("exit", Failure.VERIFIER, "SystemExit"),
+        ("nan", Failure.VERIFIER, "not a finite number"),
+        ("text", Failure.VERIFIER, "of type str"),
+        ("loop", Failure.TIMEOUT, "no verdict within 1.5 s"),
+        ("sleep", Failure.TIMEOUT, "no verdict within 1.5 s"),
+        ("native loop", Failure.TIMEOUT, "no verdict within 1.5 s"),
+        ("children", Failure.TIMEOUT, "no verdict within 1.5 s"),
+        ("segfault", Failure.VERIFIER, "SIGSEGV"),
+        ("leave", Failure.VERIFIER, "exit status 7"),
+        ("down", Failure.INFRASTRUCTURE, "nobody there"),
+        ("outside", Failure.INFRASTRUCTURE, "no engine"),
+        ("unreadable", Failure.REFERENCE, "cannot read it"),
+        ("unpicklable", Failure.VERIFIER, "cannot be pickled"),
+    ],
+)
+def test_a_broken_verdict_is_a_typed_failure_and_never_zero(
+    entry: Make, completion: str, failure: Failure, words: str
+) -> None:
+    before, broken, after = judge([entry("misbehave"), entry("half")], "fine", completion, "fine too")
+    score = broken.verdicts["misbehave"].score
+    assert (score.value, score.failure) == (None, failure)
+    assert words in score.explanation
+    assert broken.reward is None
+    assert (before.reward, after.reward) == (1.5, 1.5)
+
+
+def test_a_verifier_that_prints_a_gigabyte_is_fine(entry: Make) -> None:
+    assert judge([entry("misbehave", timeout_s=20.0)], "print")[0].reward == 1.0
+
+
+def test_killed_workers_take_their_children_along(entry: Make) -> None:
+    judge([entry("misbehave")], "children")
+    time.sleep(0.2)
+    listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True).stdout
+    orphans = [
+        line for line in listed.splitlines() if "guerdon.scoring.worker" in line and line.split()[0] == "1"
+    ]
+    assert not orphans
+
+
+def test_async_verifiers_run_at_once_and_keep_their_deadlines(entry: Make) -> None:
+    started = time.monotonic()
+    judgements = judge([entry("later")], *(["a", "b", "c", "d"] * 5), "sleep", "e")
+    assert time.monotonic() - started < 6.0
+    assert [judgement.reward for judgement in judgements] == [1.0] * 20 + [None, 1.0]
+    assert judgements[20].verdicts["later"].score.failure is Failure.TIMEOUT
+
+
+def test_an_async_verifier_that_blocks_its_loop_is_killed(entry: Make) -> None:
+    assert (
+        judge([entry("blocking", timeout_s=0.5)], "loop")[0].verdicts["blocking"].score.failure
+        is Failure.TIMEOUT
+    )
+
+
+def test_trl_reward_functions_work_unchanged(entry: Make) -> None:
+    rubric = Rubric(
+        [entry("trl", params={"scale": 10.0}), entry("async_trl", weight=0.5), entry("tensor", weight=4)]
+    )
+    with rubric:
+        one, skipped = rubric.score(
+            [Rollout("p", t, {"x": 1}, completion_ids=[7, 8]) for t in ("abc", "skip")], step=5
+        )
+        assert rubric.metrics == {"seen": 2.0}
+    assert one.reward == 20.0 + 1.0 + 1.0
+    assert skipped.reward == 2.0
+    assert one.verdicts["trl"].score.metadata == {"step": 5}
+
+
+@pytest.mark.parametrize(
+    ("function", "failure", "words"),
+    [
+        ("too_few", Failure.VERIFIER, "returned 1 rewards for 3 completions"),
+        ("raises", Failure.VERIFIER, "reward broke"),
+        ("hangs", Failure.TIMEOUT, "no verdict within 1.5 s"),
+    ],
+)
+def test_a_broken_reward_fails_every_completion_and_shifts_none(
+    entry: Make, function: str, failure: Failure, words: str
+) -> None:
+    judgements = judge([entry(function), entry("equals")], "a", "b", "c", reference="b")
+    assert [judgement.verdicts["equals"].score.value for judgement in judgements] == [0.0, 1.0, 0.0]
+    for judgement in judgements:
+        score = judgement.verdicts[function].score
+        assert score.failure is failure
+        assert words in score.explanation
+        assert judgement.reward is None
+
+
+def test_on_failure_zero_and_abort(entry: Make) -> None:
+    zero = judge([entry("misbehave", on_failure=OnFailure.ZERO), entry("half")], "raise")[0]
+    assert zero.reward == 0.5
+    metric = judge([entry("misbehave", weight=0.0), entry("half")], "raise")[0]
+    assert metric.reward == 0.5
+    with pytest.raises(FailureBudgetError, match="on_failure"):
+        judge([entry("misbehave", on_failure=OnFailure.ABORT)], "raise")
+
+
+def test_routes_send_rollouts_to_their_verifiers(entry: Make) -> None:
+    entries = [entry("half", when={"task": "chat"}), entry("equals", when={"task": ["math", "code"]})]
+    rollouts = [Rollout("p", "1", {"task": task, "reference": "1"}) for task in ("chat", "code", "poem")]
+    with Rubric(entries) as rubric:
+        chat, code, poem = rubric.score(rollouts)
+    assert (chat.reward, code.reward, poem.reward) == (0.5, 1.0, None)
+    assert list(chat.verdicts) == ["half"]
+
+
+def test_weight_schedules_are_linear_between_their_steps(entry: Make) -> None:
+    scheduled = entry("half", weight={10: 0.0, 20: 1.0})
+    assert [scheduled.weight_at(step) for step in (0, 10, 15, 20, 99)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert judge([scheduled], "x", step=15)[0].reward == 0.25
+
+
+def test_the_failure_budget_stops_before_learning_from_noise(entry: Make) -> None:
+    rollouts = [Rollout("p", text) for text in ["fine"] * 30 + ["raise"] * 5]
+    with Rubric([entry("misbehave")], failure_budget=0.2) as rubric:
+        assert rubric.score(rollouts)[-1].reward is None
+    with (
+        Rubric([entry("misbehave")], failure_budget=0.1) as rubric,
+        pytest.raises(FailureBudgetError, match=r"'misbehave' failed on 5 of its latest 35 .*KeyError"),
+    ):
+        rubric.score(rollouts)
+
+
+def test_a_missing_column_is_named(entry: Make) -> None:
+    with pytest.raises(DataError, match=r"needs the column 'reference', and the row has answer"):
+        judge([entry("equals")], "a", answer="b")
+
+
+def test_equal_cases_are_judged_once_and_remembered(entry: Make, tmp_path: Path) -> None:
+    log, database = str(tmp_path / "calls"), tmp_path / "scores.sqlite"
+    rollouts = [Rollout("p", text, {"path": log}) for text in ("a", "b", "a", "a")]
+    for _ in range(2):
+        with Rubric([entry("log_call")], cache=ScoreCache(database)) as rubric:
+            assert [judgement.reward for judgement in rubric.score(rollouts)] == [1.0] * 4
+            rubric.score(rollouts)
+    assert sorted(Path(log).read_text().split()) == ["a", "b"]
+
+
+def test_failures_are_not_remembered(entry: Make) -> None:
+    with Rubric([entry("misbehave")]) as rubric:
+        for _ in range(2):
+            assert rubric.score([Rollout("p", "raise")])[0].verdicts["misbehave"].latency_ms > 0
+
+
+def test_a_plugin_that_cannot_be_built_is_an_error_not_a_score(entry: Make) -> None:
+    with pytest.raises(UsageError, match="no model here"):
+        judge([entry("Broken")], "a")
+    with pytest.raises(PluginLoadError, match="exit status 3"):
+        judge([entry("Dies")], "a")
+
+
+def test_names_must_differ(entry: Make) -> None:
+    with pytest.raises(UsageError, match="several rewards are named half"):
+        Rubric([entry("half"), entry("half")])
+
+
+def test_a_verifier_gives_back_what_it_holds(entry: Make, tmp_path: Path) -> None:
+    judge([entry("Closes", params={"path": str(tmp_path / "closed")})], "a")
+    assert (tmp_path / "closed").exists()
+
+
+def test_threads_and_event_loops_may_score(entry: Make) -> None:
+    results: list[float | None] = []
+    with Rubric([entry("misbehave")], workers=2) as rubric:
+
+        def work() -> None:
+            results.extend(
+                judgement.reward for judgement in rubric.score([Rollout("p", "a"), Rollout("p", "loop")])
+            )
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        async def in_a_loop() -> list[Judgement]:
+            return rubric.score([Rollout("p", "loop")])
+
+        assert asyncio.run(in_a_loop())[0].reward is None
+    assert results == [1.0, None] * 3
+
+
+def test_workers_end_with_their_engine_even_by_kill_9(entry: Make, tmp_path: Path) -> None:
+    """Even while a plugin holds the interpreter's lock."""
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from guerdon import Rollout
+from guerdon.component import load_component
+from guerdon.plugins import JUDGES, find_plugin
+from guerdon.rubric import Entry, Rubric
+path = Path({str(tmp_path)!r})
+made = load_component(find_plugin("m.py:misbehave", JUDGES, path), {{}}, path)
+with Rubric([Entry("m", made, timeout_s=60.0)], workers=1) as rubric:
+    rubric.score([Rollout("p", "native loop")])
+"""
+    engine = subprocess.Popen([sys.executable, "-c", code])
+    worker = _child_of(engine.pid)
+    time.sleep(1.0)
+    engine.kill()
+    engine.wait()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{worker}").exists() and _state(worker) != "Z":
+        assert time.monotonic() < deadline, "the worker outlived its engine"
+        time.sleep(0.05)
+
+
+def _child_of(pid: int) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if children:
+            return int(children[0])
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+def test_no_descriptor_leaks(entry: Make) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        judge([entry("misbehave")], "a", "loop", "segfault")
+    assert len(os.listdir("/proc/self/fd")) <= before
