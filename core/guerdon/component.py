@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from guerdon.errors import ParamsError, PluginContractError
-from guerdon.plugins import Kind, Plugin, did_you_mean, load_plugin
+from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, load_plugin
 
 _FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
 
@@ -87,21 +87,25 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
         PluginContractError: It is nothing that its kind can be.
     """
     loaded = load_plugin(plugin, base_dir)
-    return Component(plugin, plugin.kind or _judge_kind(plugin, loaded), params, base_dir)
+    kind = plugin.kind or kind_of(loaded)
+    if plugin.kind is None and kind not in JUDGES:
+        raise PluginContractError(
+            f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
+            "(a parameter named 'completions', as in TRL). Rename its first parameter, or register it by an entry point."
+        )
+    assert kind is not None
+    return Component(plugin, kind, params, base_dir)
 
 
-def _judge_kind(plugin: Plugin, loaded: Any) -> Kind:
-    """Tell a verifier from a reward by what it is called with."""
+def kind_of(loaded: Any) -> Kind | None:
+    """The kind that a plugin's own shape tells, for one that no entry point registers."""
+    if inspect.isclass(loaded) and hasattr(loaded, "run"):
+        return Kind.STAGE
+    if inspect.isclass(loaded) and hasattr(loaded, "__iter__"):
+        return Kind.SOURCE
     called = loaded.__call__ if inspect.isclass(loaded) else loaded
     parameters = signature_of(called).parameters if callable(called) else {}
-    if "completion" in parameters:
-        return Kind.VERIFIER
-    if "completions" in parameters:
-        return Kind.REWARD
-    raise PluginContractError(
-        f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
-        "(a parameter named 'completions', as in TRL). Rename its first parameter, or register it by an entry point."
-    )
+    return next((kind for kind, argument in _FIRST_ARGUMENT.items() if argument in parameters), None)
 
 
 def _takes_params(kind: Kind, loaded: Any) -> bool:

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from guerdon.component import valid_params
+from guerdon.component import kind_of, valid_params
 from guerdon.errors import PluginLoadError
 from guerdon.plugins import Kind, Plugin, find_plugin, installed_plugins, load_plugin
 
@@ -47,27 +48,25 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None, load: bool) -> 
 def show(name: str, as_json: bool) -> None:
     """Show a plugin: where it comes from, what it does, which params it takes."""
     plugin = find_plugin(name, list(Kind))
-    if plugin.kind in (Kind.RECIPE, Kind.COMMAND, Kind.HOOKS, None):
-        params: list[dict[str, Any]] = []
-        doc = "" if plugin.kind is Kind.RECIPE else inspect.getdoc(load_plugin(plugin)) or ""
-    else:
-        loaded = load_plugin(plugin)
-        doc = inspect.getdoc(loaded) or ""
-        described = _documented_params(doc)
-        params = [
-            {
-                "name": parameter.name,
-                "type": _type_name(parameter.annotation),
-                "default": None if parameter.default is parameter.empty else repr(parameter.default),
-                "required": parameter.default is parameter.empty,
-                "doc": described.get(parameter.name, ""),
-            }
-            for parameter in valid_params(plugin.kind, loaded).values()
-        ]
+    loaded = None if plugin.kind is Kind.RECIPE else load_plugin(plugin, Path.cwd())
+    kind = plugin.kind or kind_of(loaded)
+    doc = inspect.getdoc(loaded) or "" if loaded is not None else ""
+    described = _documented_params(doc)
+    takes_params = kind in (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE)
+    params = [
+        {
+            "name": parameter.name,
+            "type": _type_name(parameter.annotation),
+            "default": None if parameter.default is parameter.empty else repr(parameter.default),
+            "required": parameter.default is parameter.empty,
+            "doc": described.get(parameter.name, ""),
+        }
+        for parameter in (valid_params(kind, loaded).values() if kind and takes_params else [])
+    ]
     if as_json:
-        click.echo(json.dumps({**asdict(plugin), "doc": doc, "params": params}, indent=2))
+        click.echo(json.dumps({**asdict(plugin), "kind": kind, "doc": doc, "params": params}, indent=2))
         return
-    click.echo(f"{plugin.name}: {plugin.kind} of {plugin.distribution} {plugin.version}")
+    click.echo(f"{plugin.name}: {kind or 'plugin'} of {plugin.distribution} {plugin.version}")
     click.echo(f"from {plugin.target}\n")
     if doc:
         click.echo(doc.partition("\nArgs:")[0].strip() + "\n")

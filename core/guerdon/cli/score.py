@@ -17,7 +17,7 @@ from rich.progress import Progress
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from guerdon.cli.tables import rows_table
+from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import manifest_path
 from guerdon.component import check_params, load_component
 from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError
@@ -83,7 +83,7 @@ def score(
                 summary.add(judgement)
                 write({**row, "reward": judgement.reward, "scores": _scores(judgement)})
             progress.advance(task, len(chunk))
-    Console().print(rows_table(f"{data.name}: {total} rows", summary.rows([entry.name for entry in entries])))
+    print_rows(f"{data.name}: {total} rows", summary.rows([entry.name for entry in entries]), Console())
     summary.raise_if_nothing_was_judged()
 
 

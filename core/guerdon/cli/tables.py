@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,19 +21,20 @@ def print_results(results: Mapping[str, StageResult], console: Console) -> None:
         )
         console.print(f"[bold]{stage_id}[/bold]  {line}", highlight=False)
         for title, rows in result.metrics.get("tables", {}).items():
-            console.print(rows_table(title, rows))
+            print_rows(title, rows, console)
 
 
-def rows_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Rows of JSON values as a table; its columns are the keys in their first order."""
-    table = Table(title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         numeric = any(isinstance(row.get(name), int | float) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(cell(row.get(name)) for name in names))
-    return table
+    console.print(title, highlight=False)
+    console.print(table)
 
 
 def cell(value: Any) -> str:

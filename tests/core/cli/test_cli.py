@@ -1,0 +1,202 @@
+"""The command line as a user meets it: in a process of its own, in an empty folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODULE = '''
+from guerdon import Score, StageResult
+def equals(completion, reference):
+    return Score(float(completion == reference), answer=completion, explanation="compared")
+def sometimes(completion): return None if completion == "skip" else 1 / len(completion)
+def down(completion): raise ConnectionRefusedError("nobody there")
+def bug(completion): raise KeyError("x")
+class Stage:
+    """Does nothing.
+
+    Args:
+        steps: How many steps
+            it does not do.
+    """
+    def __init__(self, steps: int, rate: float = 0.5): ...
+    def run(self, context): return StageResult(metrics={"accuracy": 0.5, "tables": {"evaluation": [{"model": "a"}]}})
+class Rows:
+    def __iter__(self): return iter([{"prompt": "p", "reference": "1"}])
+'''
+
+
+def guerdon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "guerdon.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "m.py").write_text(MODULE)
+    return tmp_path
+
+
+def test_help_is_quick_and_imports_nothing_heavy(folder: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['guerdon', '--help']\n"
+        "from guerdon.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'trl', 'guerdon_plugins', 'sympy', 'pydantic'}\n"
+        "print(sorted({module.partition('.')[0] for module in sys.modules} & heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("[]\n")
+    for command in ("run", "check", "score", "plugins", "schema", "doctor", "sandbox"):
+        assert command in done.stdout
+
+
+def test_plugins_are_listed_from_metadata(folder: Path) -> None:
+    listed = guerdon(folder, "plugins")
+    assert listed.returncode == 0
+    assert "guerdon_plugins.verifiers.math:MathVerifier" in listed.stdout
+    rows = json.loads(guerdon(folder, "plugins", "--json", "--kind", "stage").stdout)
+    assert {row["name"] for row in rows} == {"evaluate", "grpo", "pretrain", "sft"}
+    assert set(rows[0]) == {"kind", "name", "distribution", "version", "target", "status"}
+
+
+def test_plugins_show_documents_params(folder: Path) -> None:
+    shown = guerdon(folder, "plugins", "show", "./m.py:Stage")
+    assert shown.returncode == 0, shown.stderr
+    for words in ("Does nothing.", "steps", "int", "required", "How many steps it does not do.", "0.5"):
+        assert words in shown.stdout
+    described = json.loads(guerdon(folder, "plugins", "show", "math", "--json").stdout)
+    assert described["distribution"] == "guerdon"
+    assert all(param["type"] and param["doc"] for param in described["params"])
+
+
+def test_an_unknown_command_and_plugin(folder: Path) -> None:
+    assert guerdon(folder, "rnu").returncode == 2
+    unknown = guerdon(folder, "plugins", "show", "mth")
+    assert unknown.returncode == 2
+    assert "Did you mean 'math'?" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
+def test_the_schema_describes_every_field(folder: Path) -> None:
+    schema = json.loads(guerdon(folder, "schema").stdout)
+    for part in [schema, *schema["$defs"].values()]:
+        for name, field in part.get("properties", {}).items():
+            assert field.get("description"), name
+
+
+def test_doctor_names_what_is_missing(folder: Path) -> None:
+    report = guerdon(folder, "doctor")
+    assert report.returncode == 0
+    for what in ("Python", "torch", "GPU", "Docker engine"):
+        assert what in report.stdout
+
+
+def test_check_and_run(folder: Path) -> None:
+    (folder / "m.yaml").write_text(
+        "name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none, params: {steps: 1}}\n"
+    )
+    checked = guerdon(folder, "check", "m.yaml")
+    assert (checked.returncode, checked.stdout) == (0, "m.yaml: fit to run. Stages in order: a.\n")
+    done = guerdon(folder, "run", "m.yaml")
+    assert done.returncode == 0
+    assert "accuracy 0.500" in done.stdout
+    assert "evaluation" in done.stdout
+    assert (folder / "runs/x/stages/a/result.json").exists()
+
+
+def test_errors_are_one_line_and_have_their_status(folder: Path) -> None:
+    (folder / "bad.yaml").write_text("name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none}\n")
+    bad = guerdon(folder, "check", "bad.yaml")
+    assert bad.returncode == 2
+    assert bad.stderr.startswith("ManifestError: bad.yaml:3: stage 'Stage'")
+    assert "needs the param 'steps'" in bad.stderr
+    assert guerdon(folder, "run", "no-such-recipe").returncode == 2
+
+
+ROWS = [
+    {"prompt": "p", "completion": "1", "answer": "1", "id": 7},
+    {"prompt": "p", "completion": [{"role": "assistant", "content": "no"}], "answer": "1", "id": 8},
+    {"prompt": "p", "completion": "skip", "answer": "skip", "id": 9},
+]
+
+
+@pytest.fixture
+def data(folder: Path) -> Path:
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return folder
+
+
+def test_score_writes_one_line_a_row_in_order(data: Path) -> None:
+    done = guerdon(
+        data,
+        *("score", "data.jsonl", "--use", "./m.py:equals", "--use", "./m.py:sometimes"),
+        *("--column", "reference=answer", "-o", "out.jsonl"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "equals" in done.stdout
+    lines = [json.loads(line) for line in (data / "out.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [7, 8, 9]
+    assert [line["reward"] for line in lines] == [2.0, 0.5, 1.0]
+    first = lines[0]["scores"]["equals"]
+    assert set(first) == {"value", "outcome", "failure", "answer", "explanation", "latency_ms"}
+    assert (first["value"], first["answer"], first["explanation"]) == (1.0, "1", "compared")
+    assert lines[2]["scores"]["sometimes"]["outcome"] == "skipped"
+
+
+def test_score_with_a_manifest(data: Path) -> None:
+    (data / "m.yaml").write_text(
+        "name: x\nstages:\n  - id: a\n    use: ./m.py:Stage\n    init: none\n    params: {steps: 1}\n"
+        "    rewards: [{use: './m.py:equals', weight: 3}]\n"
+    )
+    done = guerdon(
+        data, "score", "data.jsonl", "-m", "m.yaml", "--column", "reference=answer", "-o", "out.jsonl"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((data / "out.jsonl").read_text().splitlines()[0])["reward"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["data.jsonl"], 2, "say what to score with"),
+        (["data.jsonl", "--use", "nothing"], 2, "no verifier or reward is named 'nothing'"),
+        (["nowhere.jsonl", "--use", "./m.py:equals"], 2, "cannot be read: No such file"),
+        (["data.jsonl", "--use", "./m.py:equals"], 2, "needs the column 'reference'"),
+        (
+            ["data.jsonl", "--use", "./m.py:equals", "--column", "reference=gold"],
+            2,
+            "data.jsonl:1: has no column 'gold'",
+        ),
+        (
+            ["data.jsonl", "--use", "./m.py:equals", "--column", "reference"],
+            2,
+            "is not of the form NAME=COLUMN",
+        ),
+        (["data.jsonl", "--use", "./m.py:equals", "--param", "other.x=1"], 2, "names no --use plugin"),
+        (["data.jsonl", "--use", "./m.py:equals", "--param", "equals.x=1"], 2, "unknown param 'x'"),
+        (["broken.jsonl", "--use", "./m.py:sometimes"], 2, "broken.jsonl:2: is not valid JSON"),
+        (["latin.jsonl", "--use", "./m.py:sometimes"], 2, "is not UTF-8"),
+        (["empty.jsonl", "--use", "./m.py:sometimes"], 2, "holds no rows"),
+        (["list.jsonl", "--use", "./m.py:sometimes"], 2, "list.jsonl:1: a row is a JSON object"),
+        (["data.jsonl", "--use", "./m.py:down"], 3, "'down' failed on every row"),
+        (["data.jsonl", "--use", "./m.py:bug"], 1, "'bug' failed on every row"),
+        (["data.jsonl", "--use", "./m.py:sometimes", "-o", "no/folder/out.jsonl"], 3, "cannot be written"),
+    ],
+)
+def test_score_with_wrong_input(data: Path, arguments: list[str], status: int, words: str) -> None:
+    (data / "broken.jsonl").write_text('{"completion": "a"}\n{"completion": \n')
+    (data / "latin.jsonl").write_bytes('{"completion": "é"}\n'.encode("latin-1"))
+    (data / "empty.jsonl").write_text("\n")
+    (data / "list.jsonl").write_text("[1]\n")
+    done = guerdon(data, "score", *arguments)
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(data.glob("*.partial")) + list(data.glob(".*.partial"))

@@ -1,0 +1,280 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon.errors import DataError, InfrastructureError, PluginContractError, StageFailedError, UsageError
+from guerdon.hookspecs import hookimpl
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.run import execute
+from guerdon.run.files import read_json
+from guerdon.stage import StageResult
+
+MODULE = '''
+import errno, json, os, time
+from pathlib import Path
+from guerdon import Rollout, StageResult
+
+class Count:
+    """Counts to ``steps``, with a checkpoint after each step."""
+    def __init__(self, steps: int = 3, pause: float = 0.0):
+        self.steps, self.pause = steps, pause
+    def run(self, context):
+        state = context.work / "step"
+        done = int(state.read_text()) if state.exists() else 0
+        start = sum(int((Path(m.path) / "sum").read_text()) for m in context.models if Path(m.path).exists())
+        for step in range(done, self.steps):
+            time.sleep(self.pause)
+            context.progress(step + 1, self.steps, {"seen": step})
+            context.log_rollouts(step, [{"prompt": str(step), "reward": 0.0}])
+            state.with_name("partial").write_text(str(step + 1))
+            state.with_name("partial").replace(state)
+        (context.output / "model").mkdir()
+        (context.output / "model" / "sum").write_text(str(start + self.steps + context.seed))
+        (context.output / "rows.jsonl").write_text('{"prompt": "from ' + context.stage_id + '"}\\n')
+        return StageResult(context.output / "model", context.output / "rows.jsonl", {"sum": start + self.steps})
+
+def score(context):
+    with context.open_rubric() as rubric:
+        judgements = rubric.score([Rollout(row["prompt"], "yes", row) for row in context.rows()])
+    return StageResult(metrics={"reward": sum(j.reward for j in judgements), "rows": len(judgements)})
+
+def yes(completion): return completion == "yes"
+def raises(context): raise KeyError("oh")
+def full(context): raise OSError(errno.ENOSPC, "No space left on device", "model.bin")
+def nothing(context): return None
+def lies(context): return StageResult(checkpoint=context.output / "nowhere")
+def one_model(context): return StageResult(metrics={"name": context.model.name})
+
+class Rows:
+    def __init__(self, n: int = 3, word: str = "row", endless: bool = False, path: str = ""):
+        self.n, self.word, self.endless, self.path = n, word, endless, path
+    def __iter__(self): return ({"prompt": f"{self.word} {i}"} for i in range(self.n))
+    def fingerprint(self): return Path(self.path).read_text() if self.path else None
+def numbers(): return [1, 2]
+def no_iterable(): return 3
+'''
+
+CHAIN = """\
+name: chain
+model: hub/base
+seed: 100
+stages:
+  - {id: one, use: "./m.py:Count", params: {steps: 2}}
+  - {id: two, use: "./m.py:Count", init: "stage:one", params: {steps: 5}}
+  - id: scored
+    use: ./m.py:score
+    init: none
+    data: [{use: stage, params: {id: two}}, {use: "./m.py:Rows", limit: 2}]
+    rewards: [{use: "./m.py:yes", weight: 2.0}]
+"""
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    @hookimpl
+    def stage_started(self, stage_id: str, resumed: bool) -> None:
+        self.events.append(("resumed" if resumed else "started", stage_id))
+
+    @hookimpl
+    def stage_skipped(self, stage_id: str) -> None:
+        self.events.append(("skipped", stage_id))
+
+    @hookimpl
+    def stage_finished(self, stage_id: str, result: StageResult) -> None:
+        self.events.append(("finished", stage_id))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "m.py").write_text(MODULE)
+    return tmp_path
+
+
+def run(
+    folder: Path, text: str, *hooks: object, changes: tuple[str, ...] = (), **options: Any
+) -> dict[str, StageResult]:
+    (folder / "m.yaml").write_text(text)
+    return execute(plan_run(load_manifest(folder / "m.yaml", changes)), folder / "out", hooks, **options)
+
+
+def one_stage(use: str, rest: str = "") -> str:
+    return f"name: x\nstages:\n  - id: a\n    use: {use}\n    init: none\n{rest}"
+
+
+def test_stages_build_on_each_other(folder: Path) -> None:
+    recorder = Recorder()
+    results = run(folder, CHAIN, recorder)
+    assert results["two"].checkpoint is not None
+    assert (results["two"].checkpoint / "sum").read_text() == str(2 + 100 + 5 + 100)
+    assert results["scored"].metrics == {"reward": 6.0, "rows": 3}
+    assert recorder.events[:2] == [("started", "one"), ("finished", "one")]
+    assert not (folder / "out/stages/one/work").exists()
+    record = read_json(folder / "out/run.json")
+    assert record["versions"]["guerdon"]
+    assert {plugin["name"] for plugin in record["plugins"]} >= {"Count", "yes", "Rows"}
+
+
+def test_finished_stages_are_skipped(folder: Path) -> None:
+    first = run(folder, CHAIN)
+    recorder = Recorder()
+    assert run(folder, CHAIN, recorder) == first
+    assert recorder.events == [("skipped", "one"), ("skipped", "two"), ("skipped", "scored")]
+
+
+def test_other_inputs_are_an_error_that_says_what_changed(folder: Path) -> None:
+    run(folder, CHAIN)
+    with pytest.raises(UsageError, match=r"stage 'two' from other inputs: stage.params.steps was 5 and is 6"):
+        run(folder, CHAIN, changes=("stages.two.params.steps=6",))
+    recorder = Recorder()
+    run(folder, CHAIN, recorder, changes=("stages.two.params.steps=6",), redo=True)
+    assert [event for event in recorder.events if event[0] != "finished"] == [
+        ("skipped", "one"),
+        ("started", "two"),
+        ("started", "scored"),
+    ]
+
+
+def test_a_sources_content_counts_as_input(folder: Path) -> None:
+    (folder / "data").write_text("before")
+    text = one_stage("./m.py:score", f"    data: [{{use: './m.py:Rows', params: {{path: {folder}/data}}}}]\n")
+    text += "    rewards: [{use: './m.py:yes'}]\n"
+    run(folder, text)
+    (folder / "data").write_text("after")
+    with pytest.raises(UsageError, match="content was 'before' and is 'after'"):
+        run(folder, text)
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    whole = tmp_path_factory.mktemp("whole")
+    (whole / "m.py").write_text(MODULE)
+    text = CHAIN.replace("steps: 5", "steps: 8, pause: 0.05").replace("steps: 2", "steps: 2, pause: 0.05")
+    for place in (whole, folder):
+        (place / "m.yaml").write_text(text)
+    subprocess.run([sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"], cwd=whole, check=True)
+    kills = 0
+    for delay in (0.7, 0.9, 0.8, 1.0, 30.0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"], cwd=folder
+        )
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills >= 1
+    assert process.returncode == 0
+    for stage in ("one", "two", "scored"):
+        assert read_json(folder / f"out/stages/{stage}/result.json") == read_json(
+            whole / f"out/stages/{stage}/result.json"
+        )
+    for place in (whole, folder):
+        events = [json.loads(line) for line in (place / "out/events.jsonl").read_text().splitlines()]
+        steps = [(e["stage"], e["step"]) for e in events if e["event"] == "stage_progress"]
+        assert steps == [("one", 1), ("one", 2), *(("two", step) for step in range(1, 9))]
+        rollouts = (place / "out/stages/two/rollouts.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in rollouts] == list(range(8))
+
+
+def test_two_runs_never_share_a_folder(folder: Path) -> None:
+    text = one_stage("./m.py:Count", "    params: {steps: 1, pause: 3}\n")
+    (folder / "m.yaml").write_text(text)
+    first = subprocess.Popen([sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"], cwd=folder)
+    deadline = time.monotonic() + 10
+    while not (folder / "out/stages/a/work").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(UsageError, match="in use by another guerdon"):
+        run(folder, text)
+    assert first.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "words"),
+    [
+        ("raises", StageFailedError, r"stage 'a' \(stage 'raises' .*raised KeyError: 'oh'"),
+        (
+            "full",
+            InfrastructureError,
+            r"stage 'a' stopped: .*No space left.*goes on from its newest checkpoint",
+        ),
+        ("nothing", StageFailedError, "returned a NoneType, not a StageResult"),
+        ("lies", DataError, "which is not there or not inside context.output"),
+        ("one_model", UsageError, "starts from one model, and its init names none"),
+        ("score", UsageError, "needs 'rewards', and has none"),
+    ],
+)
+def test_a_stage_that_fails_is_named(folder: Path, use: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        run(folder, one_stage(f"./m.py:{use}"))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{use: './m.py:Rows', params: {n: 0}}", "has no rows"),
+        ("{use: './m.py:Rows', params: {n: 1}, split: heldout}", "has no rows on the heldout side"),
+        ("{use: './m.py:Rows', params: {endless: true}}", "never ends. Give the data entry a 'limit'"),
+        ("{use: './m.py:numbers'}", "yields a int as row 0"),
+        ("{use: './m.py:no_iterable'}", "cannot be iterated"),
+    ],
+)
+def test_data_that_is_no_data(folder: Path, source: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        run(
+            folder, one_stage("./m.py:score", f"    data: [{source}]\n    rewards: [{{use: './m.py:yes'}}]\n")
+        )
+
+
+def test_the_sides_of_a_split_never_overlap(folder: Path) -> None:
+    from guerdon.run.data import is_heldout
+
+    rows = [{"prompt": f"{i}"} for i in range(4000)]
+    share = sum(is_heldout(row, 0.05) for row in rows) / len(rows)
+    assert 0.03 < share < 0.07
+    for row in rows[:200]:
+        assert is_heldout({"prompt": "other words", "split_key": row["prompt"]}, 0.05) == is_heldout(
+            row, 0.05
+        )
+        assert is_heldout(row | {"extra": 1}, 0.05) == is_heldout(row, 0.05)
+
+
+def test_a_hook_that_raises_stops_nothing_but_itself(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Raises:
+        @hookimpl
+        def stage_started(self) -> None:
+            raise RuntimeError("hook broke")
+
+    recorder = Recorder()
+    run(folder, CHAIN, Raises(), recorder)
+    assert len(recorder.events) == 6
+    assert caplog.text.count("hook broke") == 1
+
+
+def test_a_hook_that_does_not_fit_is_an_error(folder: Path) -> None:
+    class Misspelt:
+        @hookimpl
+        def stage_begun(self) -> None: ...
+
+    class Wrong:
+        @hookimpl
+        def stage_started(self, stage_name: str) -> None: ...
+
+    for plugin in (Misspelt(), Wrong()):
+        with pytest.raises(PluginContractError, match="does not fit guerdon's hooks"):
+            run(folder, CHAIN, plugin)
+
+
+def test_an_unwritable_run_folder(folder: Path) -> None:
+    (folder / "out").write_text("a file")
+    with pytest.raises(InfrastructureError, match="cannot be written to"):
+        run(folder, CHAIN)
+    assert (folder / "out").is_file()

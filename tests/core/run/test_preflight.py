@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.run import Finding, preflight
+from guerdon.run.preflight import Level
+
+MODULE = """
+def stage(context): ...
+class Rows:
+    def __init__(self, rows: list): self.rows = rows
+    def __iter__(self): return iter(self.rows)
+def equals(completion, reference): return completion == reference
+def level_two(completion, level): return level == 2 and completion == ""
+def constant(completion): return 0.5
+class Strict:
+    def gold_completion(self, reference): return f"answer: {reference}"
+    def __call__(self, completion, reference): return completion == f"answer: {reference}" and reference != "odd"
+class Down:
+    async def preflight(self): raise ConnectionRefusedError("the judge does not answer")
+    def __call__(self, completion): return 1
+def trl(completions, **columns): return [0.0] * len(completions)
+"""
+
+
+def check(folder: Path, data: str, rewards: str, rest: str = "init: none") -> list[Finding]:
+    (folder / "m.py").write_text(MODULE)
+    (folder / "m.yaml").write_text(
+        f"name: x\nstages:\n  - {{id: a, use: './m.py:stage', {rest}, data: [{data}], rewards: [{rewards}]}}\n"
+    )
+    return list(preflight(plan_run(load_manifest(folder / "m.yaml"))))
+
+
+def rows(*rows: str) -> str:
+    return f"{{use: './m.py:Rows', params: {{rows: [{', '.join(rows)}]}}}}"
+
+
+def test_a_sound_plan_has_no_findings(tmp_path: Path) -> None:
+    data = rows("{prompt: p, reference: '1'}", "{prompt: q, reference: '2'}")
+    assert check(tmp_path, data, "{use: './m.py:equals'}, {use: './m.py:trl'}") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reward", "level", "words"),
+    [
+        (rows(), "use: './m.py:equals'", Level.ERROR, "has no rows"),
+        (
+            rows("{prompt: p, answer: '1'}"),
+            "use: './m.py:equals'",
+            Level.ERROR,
+            "needs the column 'reference'",
+        ),
+        (
+            rows("{prompt: p}"),
+            "use: './m.py:constant', when: {task: x}",
+            Level.ERROR,
+            "column 'task', which no",
+        ),
+        (
+            rows("{prompt: p, task: y}"),
+            "use: './m.py:level_two', when: {task: x}",
+            Level.ERROR,
+            "matches none of 1",
+        ),
+        (rows("{prompt: p}"), "use: './m.py:constant'", Level.WARNING, "gives 0.5 to every one"),
+        (
+            rows("{prompt: p, reference: one}", "{prompt: q, reference: odd}"),
+            "use: './m.py:Strict'",
+            Level.ERROR,
+            "1 of 2 sampled references do not score 1 as an answer to themselves, such as 'odd'",
+        ),
+        (rows("{prompt: p}"), "use: './m.py:Down'", Level.ERROR, "the judge does not answer"),
+    ],
+)
+def test_findings(tmp_path: Path, data: str, reward: str, level: Level, words: str) -> None:
+    findings = check(tmp_path, data, f"{{{reward}}}")
+    assert any(finding.level is level and words in finding.message for finding in findings), findings
+
+
+def test_rows_that_nothing_judges_are_named(tmp_path: Path) -> None:
+    data = rows("{prompt: p, level: 2}", "{prompt: left out, level: 3}")
+    findings = check(tmp_path, data, "{use: './m.py:level_two', when: {level: 2}}")
+    assert ["no reward judges 1 of 2 sampled rows" in finding.message for finding in findings] == [True]
+    assert "left out" in findings[0].message
+
+
+def test_what_cannot_be_checked_is_said(tmp_path: Path) -> None:
+    findings = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:trl'}", "init: some/hub-model")
+    assert [(finding.level, finding.message) for finding in findings] == [
+        (Level.NOTE, "not checked: the model 'some/hub-model' would come from the hub.")
+    ]
+    missing = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:trl'}", "init: ./no-such-folder")
+    assert missing[0].level is Level.ERROR
