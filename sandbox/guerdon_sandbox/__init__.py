@@ -1,0 +1,55 @@
+"""Runs untrusted programs in locked-down containers, many a second. Usable without the rest of guerdon.
+
+    async with Sandbox() as sandbox:
+        result = await sandbox.run(Program(source="print(1 + 1)"))
+
+What a job does is in its result; an infrastructure that fails is an exception, `SandboxUnavailableError`.
+"""
+
+from guerdon_sandbox.codec import Opaque
+from guerdon_sandbox.engine import BoxOptions
+from guerdon_sandbox.errors import SandboxError, SandboxImageError, SandboxUnavailableError, SandboxUsageError
+from guerdon_sandbox.jobs import (
+    Call,
+    Calls,
+    CallsResult,
+    Check,
+    CheckResult,
+    Job,
+    Limit,
+    Limits,
+    Outcome,
+    Program,
+    ProgramResult,
+    Raised,
+    Result,
+    Returned,
+)
+from guerdon_sandbox.sandbox import Isolation, Sandbox
+from guerdon_sandbox.sync import SyncSandbox
+
+__all__ = [
+    "BoxOptions",
+    "Call",
+    "Calls",
+    "CallsResult",
+    "Check",
+    "CheckResult",
+    "Isolation",
+    "Job",
+    "Limit",
+    "Limits",
+    "Opaque",
+    "Outcome",
+    "Program",
+    "ProgramResult",
+    "Raised",
+    "Result",
+    "Returned",
+    "Sandbox",
+    "SandboxError",
+    "SandboxImageError",
+    "SandboxUnavailableError",
+    "SandboxUsageError",
+    "SyncSandbox",
+]

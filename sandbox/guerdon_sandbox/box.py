@@ -51,7 +51,9 @@ class BoxLostError(Exception):
 class Box:
     """A container that runs one job at a time."""
 
-    def __init__(self, engine: Engine, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, engine: Engine, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.engine = engine
         self.name = name
         self.jobs = 0
@@ -78,7 +80,9 @@ class Box:
                 await box._receive()
         except (OSError, asyncio.IncompleteReadError, BoxLostError) as error:
             await asyncio.to_thread(engine.remove, name)
-            raise BoxLostError(f"a box on {engine.address} did not start: {error or type(error).__name__}") from error
+            raise BoxLostError(
+                f"a box on {engine.address} did not start: {error or type(error).__name__}"
+            ) from error
         except BaseException:
             await asyncio.shield(asyncio.to_thread(engine.remove, name))
             raise

@@ -108,7 +108,9 @@ class Engine:
         try:
             runtimes = self.client.info().get("Runtimes", {})
             if options.runtime and options.runtime not in runtimes:
-                raise self.unavailable(f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}")
+                raise self.unavailable(
+                    f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}"
+                )
             self.client.images.get(options.image)
         except docker.errors.ImageNotFound:
             raise SandboxImageError(
@@ -211,10 +213,13 @@ class Engine:
         elif url.scheme in ("tcp", "http", "https") and url.hostname:
             reader, writer = await asyncio.open_connection(url.hostname, url.port or 2375, ssl=self._ssl())
         else:
-            raise OSError(f"no stream to {self.address}: give a unix:// or tcp:// address, such as a forwarded socket")
+            raise OSError(
+                f"no stream to {self.address}: give a unix:// or tcp:// address, such as a forwarded socket"
+            )
         writer.write(
             f"POST /containers/{box}/attach?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\n"
-            f"Host: {url.hostname or 'docker'}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
+            f"Host: {url.hostname or 'docker'}\r\n"
+            "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 101 " not in head.split(b"\r\n")[0]:
@@ -253,4 +258,4 @@ def _is_orphan(box: Mapping[str, Any]) -> bool:
     if len(owner) == 4 and owner[:2] == here[:2]:
         return _start_time(int(owner[2])) != owner[3]
     # Another host's process: nothing is known of it, but a box that has not run for so long is nobody's.
-    return box["State"] != "running" and time.time() - box["Created"] > _STALE_S
+    return bool(box["State"] != "running") and time.time() - box["Created"] > _STALE_S

@@ -134,7 +134,8 @@ class CallsResult(Result):
 class Outcome:
     """One test's outcome."""
 
-    passed: bool
+    passed: bool | None
+    """None if the test does something that cannot be done across processes, such as passing a function."""
     why: str = ""
     """The exception, and the line of the test that it came from."""
 
@@ -220,7 +221,9 @@ class Program(Job[ProgramResult]):
         for path in (*self.files, *self.collect):
             parts = PurePosixPath(path).parts
             if not parts or path.startswith("/") or ".." in parts:
-                raise SandboxUsageError(f"path {path!r} is not inside the work folder; give a relative path without '..'")
+                raise SandboxUsageError(
+                    f"path {path!r} is not inside the work folder; give a relative path without '..'"
+                )
 
     def payloads(self) -> tuple[str, list[bytes]]:
         payload = {"source": self.source, "command": self.command, "argv": self.argv, "env": dict(self.env)}
@@ -228,7 +231,11 @@ class Program(Job[ProgramResult]):
 
     def request(self) -> tuple[dict[str, Any], list[bytes]]:
         header, blobs = Job.request(self)
-        header |= {"files": list(self.files), "executables": list(self.executables), "collect": list(self.collect)}
+        header |= {
+            "files": list(self.files),
+            "executables": list(self.executables),
+            "collect": list(self.collect),
+        }
         return header, [*blobs, *self.files.values()]
 
     def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> ProgramResult:
@@ -267,7 +274,9 @@ class Calls(Job[CallsResult]):
         if frames and isinstance(frames[0], Raised):
             load_error, frames = frames[0].error, []
         return CallsResult(
-            **self._common(answer, blobs, engine), load_error=load_error, replies=frames[1 : len(self.calls) + 1]
+            **self._common(answer, blobs, engine),
+            load_error=load_error,
+            replies=frames[1 : len(self.calls) + 1],
         )
 
 

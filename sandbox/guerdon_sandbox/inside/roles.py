@@ -16,6 +16,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon_sandbox.codec import CodecError, dumps, loads
@@ -39,7 +40,7 @@ def program(payload: dict[str, Any]) -> NoReturn:
     main.__dict__.update(__file__="main.py", __builtins__=builtins)
     sys.modules["__main__"] = main
     sys.argv = ["main.py", *payload["argv"]]
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     code = 1
     try:
         exec(_compile(payload["source"], "main.py"), main.__dict__)
@@ -188,7 +189,7 @@ def _describe(error: BaseException) -> tuple[str, str]:
 def check(payload: dict[str, Any], inbox: int, outbox: int, verdict: int) -> NoReturn:
     """Run tests against a candidate in another process, and report each test's outcome.
 
-    Writes one frame per test, ``[passed, why not]``; a frame ``null`` first if the candidate did not load.
+    Writes one frame per test, ``[passed, why not]``; ``passed`` is null for a test that cannot be run here.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -213,9 +214,11 @@ def check(payload: dict[str, Any], inbox: int, outbox: int, verdict: int) -> NoR
     os._exit(0)
 
 
-def _outcome(test: str, name: str, namespace: dict[str, Any]) -> tuple[bool, str]:
+def _outcome(test: str, name: str, namespace: dict[str, Any]) -> tuple[bool | None, str]:
     try:
         exec(_compile(test, name), namespace)
+    except UnsupportedTestError as error:
+        return None, str(error)
     except BaseException as error:
         kind, text = _describe(error)
         line = ""
@@ -226,6 +229,10 @@ def _outcome(test: str, name: str, namespace: dict[str, Any]) -> tuple[bool, str
             trace = trace.tb_next
         return False, f"{kind}: {text}" + (f" at: {line[:200]}" if line else "")
     return True, ""
+
+
+class UnsupportedTestError(Exception):
+    """The test does something that cannot be done across processes: the candidate is not to blame."""
 
 
 class CandidateError(Exception):
@@ -276,7 +283,7 @@ def _take_over(mine: object, theirs: object) -> None:
         mine[:] = theirs
     elif isinstance(mine, dict | set) and isinstance(theirs, dict | set):
         mine.clear()
-        mine.update(theirs)  # type: ignore[arg-type]
+        mine.update(theirs)
 
 
 def _exception(name: str, text: str) -> Exception:
@@ -348,7 +355,9 @@ def _handle_of(value: object) -> object:
         target = object.__getattribute__(value, "_target")
         if isinstance(target, _Reference):
             return target.body
-    raise CodecError(f"a {type(value).__name__} cannot be passed to the candidate")
+    raise UnsupportedTestError(
+        f"the test passes a {type(value).__name__} to the candidate, which only values can be"
+    )
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
@@ -368,5 +377,3 @@ def _frames(stream: Any) -> Iterator[bytes]:
 def _send(stream: Any, frame: bytes) -> None:
     stream.write(struct.pack(">I", len(frame)) + frame)
     stream.flush()
-
-

@@ -17,9 +17,10 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-WORK = "/work"
+WORK = Path("/work")
 IDLE_S = 900.0
 """A box that hears nothing for so long ends: the host may be gone without having closed the connection."""
 REAP_S = 2.0
@@ -27,6 +28,8 @@ REAP_S = 2.0
 REPLY_BYTES = 16 << 20
 """Cap of a candidate's replies in one job."""
 VERDICT_BYTES = 1 << 20
+COLLECT_BYTES = 16 << 20
+"""Largest file that is brought back."""
 
 # Names of the descriptors that each process of a job gets, in the order in which the zygote unpacks them.
 STANDARD = ("payload", "stdin", "stdout", "stderr")
@@ -39,7 +42,9 @@ def main(bootstrap: list[str]) -> None:
     Args:
         bootstrap: The command line that starts the zygote, up to the number of its control descriptor.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what PID 1 has no handler for cannot be sent to it from inside
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # what PID 1 has no handler for cannot be sent to it from inside
     supervisor = _Supervisor(bootstrap)
     _write({"python": sys.version.split()[0]}, [])
     while True:
@@ -108,7 +113,9 @@ class _Supervisor:
             "cpu_s": sum(cpu_s for _, cpu_s, _ in job.exits.values()),
             "peak_kib": max((peak_kib for *_, peak_kib in job.exits.values()), default=0),
             "dirty": dirty,
-            "missing": [path for path, content in zip(header["collect"], collected, strict=True) if content is None],
+            "missing": [
+                path for path, content in zip(header["collect"], collected, strict=True) if content is None
+            ],
         }
         return answer, [*job.outputs(), *(content for content in collected if content is not None)]
 
@@ -167,7 +174,10 @@ class _Supervisor:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0] > 0:
                 pass
-        return any(name.isdigit() and int(name) not in (1, self._zygote_pid) for name in os.listdir("/proc"))
+        with os.scandir("/proc") as entries:
+            return any(
+                entry.name.isdigit() and int(entry.name) not in (1, self._zygote_pid) for entry in entries
+            )
 
 
 class _Job:
@@ -253,8 +263,7 @@ def _cap(name: str, limits: dict[str, Any]) -> int:
 
 def _fresh_uids() -> Any:
     """Uids that no other job has, in this box or beside it: RLIMIT_NPROC counts per uid across the whole host."""
-    with open("/proc/self/uid_map") as file:
-        mapped = int(file.readline().split()[2])
+    mapped = int(Path("/proc/self/uid_map").read_text().split()[2])
     low, high = (100_000, 2**31) if mapped > 2**31 else (1_000, mapped - 1)
     uid = low + int.from_bytes(os.urandom(8), "big") % (high - low)
     while True:
@@ -285,48 +294,49 @@ def _memory_file(content: bytes) -> int:
 
 
 def _write_file(path: str, content: bytes, executable: bool) -> None:
-    target = os.path.join(WORK, path)
-    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if executable else 0o644), "wb") as file:
-        file.write(content)
+    target = WORK / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    target.chmod(0o755 if executable else 0o644)
 
 
 def _read_file(path: str) -> bytes | None:
     """A file that the job left, or None. It may be anything: a link, a device, a pipe, a terabyte of holes."""
     try:
-        fd = os.open(os.path.join(WORK, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(WORK / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
-            content = file.read(REPLY_BYTES + 1)
+            content = file.read(COLLECT_BYTES + 1)
     except OSError:
         return None
-    return content if content is not None and len(content) <= REPLY_BYTES else None
+    return content if content is not None and len(content) <= COLLECT_BYTES else None
 
 
 def _sweep(uid: int) -> str | None:
     """Empty the work folder. Returns why the box is dirty, if something resists."""
     try:
         with _as_user(uid):
-            for name in os.listdir(WORK):
-                _remove(os.path.join(WORK, name))
+            _empty(WORK)
     except (OSError, RecursionError) as error:
         return f"the work folder cannot be emptied: {error}"
     return None
 
 
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
-        for name in os.listdir(path):
-            _remove(os.path.join(path, name))
-        os.rmdir(path)
-    else:
-        os.unlink(path)
+def _empty(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                path.chmod(0o700)
+                _empty(path)
+                path.rmdir()
+            else:
+                path.unlink()
 
 
 def _oom_kills() -> int:
     for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
-        with contextlib.suppress(OSError), open(path) as file:
-            for line in file:
+        with contextlib.suppress(OSError):
+            for line in Path(path).read_text().splitlines():
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
     return 0

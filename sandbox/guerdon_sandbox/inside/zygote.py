@@ -15,6 +15,7 @@ import os
 import resource
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from guerdon_sandbox.inside import roles
@@ -22,9 +23,33 @@ from guerdon_sandbox.inside import roles
 WORK = "/work"
 MAX_DESCRIPTORS = 256
 PRELOADED = (
-    "abc bisect collections copy dataclasses datetime decimal enum fractions functools heapq io itertools linecache math "
-    "operator random re statistics string textwrap threading traceback types typing"
-).split()
+    *(
+        "abc",
+        "bisect",
+        "collections",
+        "copy",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+    ),
+    *(
+        "heapq",
+        "io",
+        "itertools",
+        "linecache",
+        "math",
+        "operator",
+        "random",
+        "re",
+        "statistics",
+        "string",
+        "textwrap",
+    ),
+    *("threading", "traceback", "types", "typing"),
+)
 """What candidates import most. A module more here costs every fork its pages; a module less costs its import."""
 
 _libc = ctypes.CDLL(None)
@@ -97,7 +122,11 @@ def _standard_streams() -> None:
 
 
 def _become(
-    process: dict[str, Any], own: dict[str, int], limits: dict[str, Any], control: socket.socket, others: list[int]
+    process: dict[str, Any],
+    own: dict[str, int],
+    limits: dict[str, Any],
+    control: socket.socket,
+    others: list[int],
 ) -> None:
     """Turn the forked child into a process of the job. Does not return."""
     control.close()
@@ -107,11 +136,10 @@ def _become(
         if name in own:
             os.dup2(own[name], fd)
             os.close(own.pop(name))
-    with open(own.pop("payload"), "rb") as file:
+    with os.fdopen(own.pop("payload"), "rb") as file:
         payload = json.loads(file.read())
     os.setsid()
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    Path("/proc/self/oom_score_adj").write_text("1000")
     _limit(limits)
     uid = process["uid"]
     os.setgroups([])

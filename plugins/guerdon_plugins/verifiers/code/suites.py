@@ -1,0 +1,248 @@
+"""Test suites, and how the shapes that data sets write them in are read.
+
+Reading is strict: a suite that cannot be read as it was meant is an error, since a wrong guess would train on noise.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from guerdon_plugins.verifiers.code.asserts import AssertTests, humaneval_tests, list_tests, missing_names
+
+
+class SuiteError(ValueError):
+    """A reference that is no test suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class StdioCase:
+    """A program's input, and the output that it must give."""
+
+    stdin: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class StdioTests:
+    """Whole programs: one run per case."""
+
+    cases: Sequence[StdioCase]
+    judge: str | None = None
+    """Python source of a special judge, where several outputs are right."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCase:
+    """A call with plain arguments, and the results that are right."""
+
+    function: str
+    args: Sequence[Any]
+    accepted: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTests:
+    """Calls whose expected results are JSON values."""
+
+    cases: Sequence[FunctionCase]
+
+
+Tests: TypeAlias = StdioTests | FunctionTests | AssertTests
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of one problem."""
+
+    tests: Tests
+    language: str | None = None
+    """The language that the reference itself asks for."""
+
+
+def read_suite(reference: object) -> Suite:
+    """Read a reference.
+
+    Args:
+        reference: One of the shapes that the verifier's documentation lists, or such a shape as JSON text.
+
+    Raises:
+        SuiteError: It has none of the shapes, lacks something, or has no test at all.
+    """
+    try:
+        key = reference if isinstance(reference, str) else json.dumps(reference)
+    except (TypeError, ValueError):
+        return _read(reference)
+    return _read_text(key)
+
+
+@lru_cache(maxsize=256)
+def _read_text(text: str) -> Suite:
+    """Completions of one prompt share their reference, so reading it once is enough."""
+    try:
+        reference = json.loads(text)
+    except ValueError:
+        reference = text
+    return _read(reference)
+
+
+def _read(reference: object) -> Suite:
+    if isinstance(reference, str):
+        return Suite(_python(list_tests([reference])))
+    if isinstance(reference, Mapping):
+        return _read_mapping(reference)
+    if isinstance(reference, Sequence) and reference:
+        if all(isinstance(item, str) for item in reference):
+            return Suite(_python(list_tests(list(reference))))
+        if all(isinstance(item, Mapping) for item in reference):
+            return Suite(_typed_cases(reference, {}))
+    raise SuiteError(
+        f"a {type(reference).__name__} is no test suite: give asserts, or a mapping with the tests"
+    )
+
+
+def _read_mapping(reference: Mapping[str, Any]) -> Suite:
+    language = _optional_text(reference, "language")
+    if "test_cases" in reference:
+        cases = reference["test_cases"]
+        if (
+            not isinstance(cases, Sequence)
+            or not cases
+            or not all(isinstance(case, Mapping) for case in cases)
+        ):
+            raise SuiteError("'test_cases' must be a list of mappings with input and output, and not empty")
+        return Suite(_typed_cases(cases, reference), language)
+    if "inputs" in reference or "outputs" in reference:
+        return Suite(_parallel_lists(reference), language)
+    if "test" in reference:
+        entry_point = reference.get("entry_point")
+        if not isinstance(entry_point, str) or not entry_point.isidentifier():
+            raise SuiteError(f"'entry_point' must name the function under test, got {entry_point!r}")
+        prelude = _optional_text(reference, "prompt") or ""
+        return Suite(_python(humaneval_tests(_text(reference, "test"), entry_point, prelude)), language)
+    if "test_list" in reference:
+        tests = reference["test_list"]
+        if not isinstance(tests, Sequence) or isinstance(tests, str) or not tests:
+            raise SuiteError("'test_list' must be a list of asserts, and not empty")
+        imports = reference.get("test_imports") or []
+        setup = "\n".join([*imports, _optional_text(reference, "test_setup_code") or ""]).strip()
+        return Suite(_python(list_tests(list(tests), setup)), language)
+    raise SuiteError(
+        f"a mapping with {', '.join(map(repr, reference)) or 'nothing in it'} is no test suite. It needs "
+        "'test_cases', 'inputs' and 'outputs', 'test' and 'entry_point', or 'test_list'"
+    )
+
+
+def _python(tests: AssertTests) -> AssertTests:
+    for source in (tests.prelude, tests.setup, *tests.sources):
+        if not isinstance(source, str):
+            raise SuiteError(f"a test is a {type(source).__name__}; it must be Python source")
+        try:
+            ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise SuiteError(f"a test is not Python: {error}") from None
+    missing = missing_names(tests)
+    if missing:
+        raise SuiteError(
+            f"the tests use {', '.join(missing)}, which nothing defines; give the problem's 'prompt'"
+        )
+    if not tests.names:
+        raise SuiteError("the tests call nothing of the candidate")
+    return tests
+
+
+def _typed_cases(
+    cases: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]
+) -> StdioTests | FunctionTests:
+    """open-r1's verification_info, and LiveCodeBench's cases: each case says its type."""
+    kinds = {str(case.get("type", case.get("testtype", "stdin_stdout"))) for case in cases}
+    if kinds <= {"stdin_stdout", "stdin"}:
+        stdio = [StdioCase(_text(case, "input"), _text(case, "output")) for case in cases]
+        return StdioTests(stdio, _optional_text(reference, "judge"))
+    if kinds == {"function_call"}:
+        return FunctionTests(
+            [_function_case(_name(case, reference), _json(case["input"]), case["output"]) for case in cases]
+        )
+    if kinds == {"functional"}:
+        # One argument per line, each as JSON.
+        return FunctionTests(
+            [
+                FunctionCase(
+                    _name(case, reference),
+                    [_json(line) for line in _text(case, "input").split("\n") if line.strip()],
+                    [_json(case["output"])],
+                )
+                for case in cases
+            ]
+        )
+    raise SuiteError(
+        f"the cases' types are {', '.join(sorted(kinds))}; all must be 'stdin_stdout' or 'function_call'"
+    )
+
+
+def _parallel_lists(reference: Mapping[str, Any]) -> StdioTests | FunctionTests:
+    """APPS and TACO: inputs and outputs by position, and fn_name where they are arguments and results."""
+    inputs, outputs = reference.get("inputs"), reference.get("outputs")
+    if (
+        not isinstance(inputs, list)
+        or not isinstance(outputs, list)
+        or len(inputs) != len(outputs)
+        or not inputs
+    ):
+        raise SuiteError("'inputs' and 'outputs' must be lists of one length, and not empty")
+    if not reference.get("fn_name"):
+        cases = [
+            StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
+        ]
+        return StdioTests(cases, _optional_text(reference, "judge"))
+    name = _name(reference, reference)
+    return FunctionTests(
+        [_function_case(name, given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
+    )
+
+
+def _function_case(name: str, args: Any, expected: Any) -> FunctionCase:
+    if not isinstance(args, list):
+        args = [args]
+    # These data sets wrap results in a list of one here and not there.
+    wrapped = isinstance(expected, list) and len(expected) == 1
+    return FunctionCase(name, args, [expected, expected[0]] if wrapped else [expected])
+
+
+def _name(case: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
+    name = case.get("fn_name") or reference.get("fn_name") or reference.get("func_name")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SuiteError(f"'fn_name' must name the function to call, got {name!r}")
+    return name
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    raise SuiteError(f"an input or output is a {type(value).__name__}; it must be text, or a list of lines")
+
+
+def _text(mapping: Mapping[str, Any], key: str) -> str:
+    value = mapping.get(key)
+    if not isinstance(value, str):
+        raise SuiteError(f"'{key}' must be text, got {value!r:.80}")
+    return value
+
+
+def _optional_text(mapping: Mapping[str, Any], key: str) -> str | None:
+    return None if mapping.get(key) is None else _text(mapping, key)

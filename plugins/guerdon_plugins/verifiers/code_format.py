@@ -1,0 +1,38 @@
+"""Whether a completion presents a program as it was asked to."""
+
+from __future__ import annotations
+
+from guerdon.text import code_blocks, last_tagged, split_reasoning
+
+
+class CodeFormat:
+    """1 if the answer after the reasoning holds a complete fenced block of the language, else 0."""
+
+    def __init__(
+        self, language: str = "python", reasoning: bool = True, answer_tag: str | None = None
+    ) -> None:
+        """Set what is asked for.
+
+        Args:
+            language: The word after the fence's opening.
+            reasoning: Whether there must be reasoning before the answer.
+            answer_tag: The tag that the block must stand in: ``answer`` for open-r1's format.
+
+        Raises:
+            ValueError: The language is empty.
+        """
+        if not language.strip():
+            raise ValueError("language is empty; give the word that follows the fence's opening")
+        self._language = language.strip().lower()
+        self._reasoning = reasoning
+        self._answer_tag = answer_tag
+
+    def __call__(self, completion: str) -> bool:
+        reasoning, answer = split_reasoning(completion)
+        if self._reasoning and not reasoning:
+            return False
+        text = answer if self._answer_tag is None else last_tagged(answer, self._answer_tag)
+        return text is not None and any(
+            block.closed and block.language == self._language and block.code.strip()
+            for block in code_blocks(text)
+        )
