@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 
 class Parts(NamedTuple):
@@ -47,6 +47,25 @@ def last_tagged(text: str, tag: str) -> str | None:
     end = text.rfind(f"</{tag}>")
     start = text.rfind(opening, 0, max(end, 0))
     return None if start < 0 else text[start + len(opening) : end].strip()
+
+
+Part: TypeAlias = Literal["reasoning", "answer", "whole"]
+"""The part of a completion that a verifier looks at, by the name that manifests use."""
+
+
+def select_part(completion: str, part: Part) -> str:
+    """The reasoning, the final answer or the whole of a completion.
+
+    A completion that marks no reasoning is all reasoning. The final answer is what the last ``<answer>`` tags hold, or,
+    without them, what follows the reasoning.
+    """
+    if part == "whole":
+        return completion
+    reasoning, answer = split_reasoning(completion)
+    if part == "reasoning":
+        return reasoning or completion
+    tagged = last_tagged(answer, "answer")
+    return answer if tagged is None else tagged
 
 
 class CodeBlock(NamedTuple):

@@ -9,17 +9,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.text import (
+    Part,
     code_blocks,
     last_code_block,
     last_tagged,
+    select_part,
     split_reasoning,
     without_code,
     without_formulas,
     words,
 )
 
-MARKUP = r"<think> </think> <answer> </answer> ``` ```python ~~~ ` $ $$ \( \) \[ \] \begin{a} \end{a} \frac".split()
-OTHER = ["\n", " ", "a", "don't", "你好", "42", "\ud800", "\x00", "\u2028", "नमस्ते"]
+MARKUP = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "```",
+    "```python",
+    "~~~",
+    "`",
+    "$",
+    "$$",
+    "\\(",
+    "\\)",
+]
+OTHER = [
+    "\\[",
+    "\\begin{a}",
+    "\\end{a}",
+    "\\frac",
+    "\n",
+    " ",
+    "a",
+    "don't",
+    "你好",
+    "42",
+    "\ud800",
+    "\x00",
+    "\u2028",
+    "नमस्ते",
+]
 SNIPPETS = st.lists(st.sampled_from([*MARKUP, *OTHER]), max_size=40).map("".join)
 
 
@@ -42,6 +72,20 @@ def test_split_reasoning(completion: str, reasoning: str, answer: str) -> None:
 
 def test_split_reasoning_with_another_tag() -> None:
     assert split_reasoning("<reason>a</reason>b", tag="reason") == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("completion", "part", "selected"),
+    [
+        ("<think>a</think> so <answer>42</answer>", "reasoning", "a"),
+        ("<think>a</think> so <answer>42</answer>", "answer", "42"),
+        ("<think>a</think> so 42", "answer", "so 42"),
+        ("<think>a</think> so 42", "whole", "<think>a</think> so 42"),
+        ("no tags", "reasoning", "no tags"),
+    ],
+)
+def test_select_part(completion: str, part: Part, selected: str) -> None:
+    assert select_part(completion, part) == selected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""``reasoning_steps``: does the reasoning show its steps?"""
+
+from __future__ import annotations
+
+import re
+
+from guerdon import Score
+from guerdon.text import Part, select_part, without_code, words
+
+_STEP = re.compile(
+    r"""^[ \t]*+ (?: [#]{1,6}[ ] )? [*]{0,2} (?:
+          step [ ] \d{1,4} \b
+        | \d{1,4} [.)] (?=[\s*])
+        | [-*+•] [ \t]
+        | (?: first | second | third | next | then | finally | lastly ) (?:ly)? \b ,?
+        | 第[一二三四五六七八九十\d]{1,3}步? | 步骤[ ]?\d{1,4} | 首先 | 其次 | 接着 | 然后 | 最后
+        ) [*:：,，、. \t]*+ (?P<text> .*+ ) $""",
+    re.MULTILINE | re.IGNORECASE | re.VERBOSE,
+)
+
+
+class ReasoningSteps:
+    """Scores the number of steps in the reasoning, up to ``min_steps``.
+
+    Open-R1's ``reasoning_steps``, harder to farm. A step is a line that starts with ``Step 1:``, ``1.``, a bullet, a
+    word of order such as "First" or "Finally", or their Chinese likes, and goes on with words of its own: a bare marker
+    is no step, and lines that say the same are one. Code is left out.
+
+    Args:
+        min_steps: How many steps score 1; fewer score their share.
+        part: Where steps count: the reasoning, the final answer or the whole.
+
+    Raises:
+        ValueError: ``min_steps`` is below 1.
+    """
+
+    def __init__(self, min_steps: int = 3, part: Part = "reasoning") -> None:
+        if min_steps < 1:
+            raise ValueError(f"min_steps is {min_steps}; it must be at least 1")
+        self._min_steps = min_steps
+        self._part = part
+
+    def __call__(self, completion: str) -> Score:
+        text = without_code(select_part(completion, self._part))
+        steps = {tuple(words(step["text"].lower())) for step in _STEP.finditer(text)} - {()}
+        return Score(min(1.0, len(steps) / self._min_steps), explanation=f"{len(steps)} steps")
