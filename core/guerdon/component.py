@@ -91,7 +91,7 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
     if plugin.kind is None and kind not in JUDGES:
         raise PluginContractError(
             f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
-            "(a parameter named 'completions', as in TRL). Rename its first parameter, or register it by an entry point."
+            "(a parameter named 'completions', as in TRL). Rename its first parameter, or use an entry point."
         )
     assert kind is not None
     return Component(plugin, kind, params, base_dir)

@@ -87,15 +87,16 @@ class MissingDependencyError(InfrastructureError):
     Args:
         feature: What needs it, as the subject of a sentence: ``"source 'hub'"``.
         package: The missing import.
-        extra: The extra of guerdon that brings it.
+        extra: The extra that brings it.
+        distribution: The distribution that has the extra.
     """
 
-    def __init__(self, feature: str, package: str, extra: str) -> None:
+    def __init__(self, feature: str, package: str, extra: str, distribution: str = "guerdon") -> None:
         super().__init__(
             f"{feature} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'guerdon[{extra}]'"
+            f"Install it with: pip install '{distribution}[{extra}]'"
         )
-        self._args = (feature, package, extra)
+        self._args = (feature, package, extra, distribution)
 
-    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str, str]]:
         return type(self), self._args

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from guerdon.errors import DuplicatePluginError, PluginLoadError, PluginNotFoundError
+from guerdon.errors import DuplicatePluginError, MissingDependencyError, PluginLoadError, PluginNotFoundError
 
 
 class Kind(StrEnum):
@@ -167,12 +168,35 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
         loaded = module
         for part in attribute.split("."):
             loaded = getattr(loaded, part)
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "", plugin.distribution)
+        if extra is None:
+            raise _load_error(plugin, error) from error
+        raise MissingDependencyError(str(plugin), error.name or "", extra, plugin.distribution) from error
     except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
-        raise PluginLoadError(
-            f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {error}. "
-            f"Fix or uninstall it; other plugins are not affected."
-        ) from error
+        raise _load_error(plugin, error) from error
     return loaded
+
+
+def _load_error(plugin: Plugin, error: BaseException) -> PluginLoadError:
+    return PluginLoadError(
+        f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {error}. "
+        f"Fix or uninstall it; other plugins are not affected."
+    )
+
+
+def _extra_with(module: str, distribution: str) -> str | None:
+    """The extra of a distribution that brings a module, by the distribution's own metadata."""
+    try:
+        requirements = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return None
+    wanted = module.partition(".")[0].replace("_", "-").lower()
+    for requirement in requirements:
+        found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w.-]+)['\"]", requirement)
+        if found and found[1].replace("_", "-").lower() == wanted:
+            return found[2]
+    return None
 
 
 def _import_file(path: Path) -> Any:

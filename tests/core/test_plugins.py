@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from guerdon.errors import DuplicatePluginError, PluginLoadError, PluginNotFoundError
+from guerdon.errors import DuplicatePluginError, MissingDependencyError, PluginLoadError, PluginNotFoundError
 from guerdon.plugins import JUDGES, Kind, find_plugin, installed_plugins, load_plugin
 
 
@@ -64,6 +64,16 @@ def test_a_broken_plugin_is_an_error_only_for_who_asks(site: Path) -> None:
     with pytest.raises(PluginLoadError):
         load_plugin(find_plugin("gone", JUDGES))
     assert load_plugin(find_plugin("format", JUDGES)).__name__ == "Format"
+
+
+def test_a_plugin_that_lacks_its_extra_names_the_command(site: Path) -> None:
+    install(
+        site, "needy-plugin", {"guerdon.verifiers": {"needy": "needy_plugin:f"}}, "import nowhere_to_be_found"
+    )
+    with (site / "needy_plugin-1.5.dist-info" / "METADATA").open("a") as metadata:
+        metadata.write('Requires-Dist: nowhere-to-be-found>=2; extra == "judge"\n')
+    with pytest.raises(MissingDependencyError, match=r"pip install 'needy-plugin\[judge\]'"):
+        load_plugin(find_plugin("needy", JUDGES))
 
 
 def test_two_plugins_of_one_name_need_the_qualified_name(site: Path) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -348,7 +347,7 @@ def _state(pid: int) -> str:
 
 
 def test_no_descriptor_leaks(entry: Make) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         judge([entry("misbehave")], "a", "loop", "segfault")
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

@@ -53,7 +53,7 @@ def show(name: str, as_json: bool) -> None:
     doc = inspect.getdoc(loaded) or "" if loaded is not None else ""
     described = _documented_params(doc)
     takes_params = kind in (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE)
-    params = [
+    params: list[dict[str, Any]] = [
         {
             "name": parameter.name,
             "type": _type_name(parameter.annotation),

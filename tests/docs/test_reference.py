@@ -1,0 +1,80 @@
+"""The reference names everything that exists, with its exact arguments."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from guerdon import errors, hookspecs
+from guerdon.cli.main import cli
+from guerdon.manifest import schema
+from guerdon.plugins import Kind, installed_plugins
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def read(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def test_every_hook_with_its_arguments() -> None:
+    page = read("reference/hooks.md")
+    for specs in (hookspecs.RunSpecs, hookspecs.StageSpecs, hookspecs.ScoringSpecs):
+        for name, hook in inspect.getmembers(specs, inspect.isfunction):
+            arguments = ", ".join(list(inspect.signature(hook).parameters)[1:])
+            assert f"`{name}({arguments})`" in page
+
+
+def test_every_command_and_option() -> None:
+    page = read("reference/cli.md")
+    import click
+
+    for name in cli.list_commands(click.Context(cli)):
+        assert f"`guerdon {name}" in page
+    for name in ("run", "check", "score", "plugins"):
+        command = getattr(importlib.import_module(f"guerdon.cli.{name}"), name)
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert any(spelling in page for spelling in option.opts), f"{name} {option.opts}"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [schema.Manifest, schema.ModelRef, schema.StageRef, schema.SourceRef, schema.RewardRef],
+    ids=lambda p: p.__name__,
+)
+def test_every_field_of_the_manifest(part: type[schema.Strict]) -> None:
+    page = read("reference/manifest.md")
+    for field in part.model_fields:
+        assert f"`{field}`" in page
+
+
+def test_every_error() -> None:
+    page = read("reference/errors.md")
+    for name, error in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(error, errors.GuerdonError):
+            assert f"| `{name}` |" in page
+
+
+def test_every_built_in_plugin() -> None:
+    pages = {
+        Kind.VERIFIER: "reference/verifiers.md",
+        Kind.REWARD: "reference/verifiers.md",
+        Kind.SOURCE: "reference/sources.md",
+    }
+    pages |= {
+        Kind.STAGE: "reference/stages.md",
+        Kind.RECIPE: "reference/stages.md",
+        Kind.HOOKS: "reference/hooks.md",
+    }
+    for plugin in installed_plugins(*pages):
+        if plugin.distribution == "guerdon":
+            assert plugin.kind is not None
+            assert f"`{plugin.name}`" in read(pages[plugin.kind]), plugin
+
+
+def test_every_kind_of_plugin() -> None:
+    page = read("reference/plugins.md")
+    for kind in Kind:
+        assert f"`{kind.group}`" in page
