@@ -30,7 +30,8 @@ PYTHON_IMAGE = "guerdon-sandbox:python"
 _STALE_S = 600.0
 _TIMEOUT_S = 60
 
-_FAILURES = (docker.errors.DockerException, requests.RequestException, OSError)
+FAILURES = (docker.errors.DockerException, requests.RequestException)
+"""What the SDK raises when an engine is missing or down, or refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Engine:
         if self._client is None:
             try:
                 self._client = docker.DockerClient(self.address, tls=self._tls or False, timeout=_TIMEOUT_S)
-            except _FAILURES as error:
+            except (*FAILURES, ValueError) as error:  # ValueError: an address that is none
                 raise self.unavailable(error) from error
         return self._client
 
@@ -98,6 +99,32 @@ class Engine:
             "Start it, or name another in DOCKER_HOST; `guerdon sandbox doctor` shows what is missing"
         )
 
+    def info(self) -> Mapping[str, Any]:
+        """What the engine says of itself.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer.
+        """
+        try:
+            told: Mapping[str, Any] = self.client.info()
+        except FAILURES as error:
+            raise self.unavailable(error) from error
+        return told
+
+    def has_image(self, image: str) -> bool:
+        """Whether the engine holds an image.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer.
+        """
+        try:
+            self.client.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+        except FAILURES as error:
+            raise self.unavailable(error) from error
+        return True
+
     def check(self, options: BoxOptions) -> None:
         """Make sure that boxes can be made here.
 
@@ -105,21 +132,15 @@ class Engine:
             SandboxUnavailableError: The engine does not answer, or lacks the runtime.
             SandboxImageError: The image is missing.
         """
-        try:
-            runtimes = self.client.info().get("Runtimes", {})
-            if options.runtime and options.runtime not in runtimes:
-                raise self.unavailable(
-                    f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}"
-                )
-            self.client.images.get(options.image)
-        except docker.errors.ImageNotFound:
+        runtimes = self.info().get("Runtimes", {})
+        if options.runtime and options.runtime not in runtimes:
+            raise self.unavailable(
+                f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}"
+            )
+        if not self.has_image(options.image):
             raise SandboxImageError(
                 f"the engine at {self.address} has no image '{options.image}'. Build it with: guerdon sandbox build"
-            ) from None
-        except _FAILURES as error:
-            if isinstance(error, SandboxUnavailableError):
-                raise
-            raise self.unavailable(error) from error
+            )
 
     def create(self, options: BoxOptions, command: list[str]) -> str:
         """Create a box, not yet running, and give its id.
@@ -146,7 +167,11 @@ class Engine:
                 cap_drop=["ALL"],
                 cap_add=["SETUID", "SETGID"],
                 security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
-                tmpfs={"/work": f"size={options.work_bytes},nr_inodes=4096,mode=1777,nosuid,nodev,exec"},
+                tmpfs={
+                    "/work": f"size={options.work_bytes},nr_inodes=4096,mode=1777,nosuid,nodev,exec",
+                    # The engine mounts the queues' file system there, where everybody may leave files.
+                    "/dev/mqueue": "ro,size=4k",
+                },
                 mem_limit=options.memory_bytes,
                 memswap_limit=options.memory_bytes,
                 # gVisor's own threads count on the host; inside, RLIMIT_NPROC still binds the job.
@@ -155,7 +180,7 @@ class Engine:
                 ulimits=[Ulimit(name="core", soft=0, hard=0)],
                 log_config=LogConfig(type=LogConfig.types.NONE),
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self.unavailable(error) from error
         return str(container.id)
 
@@ -167,7 +192,7 @@ class Engine:
         """
         try:
             self.client.api.start(box)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self.unavailable(error) from error
 
     def remove(self, box: str) -> bool:
@@ -177,7 +202,7 @@ class Engine:
         except docker.errors.APIError as error:
             # 409: auto-removal is under way.
             return error.status_code in (404, 409)
-        except _FAILURES:
+        except FAILURES:
             return False
         return True
 
@@ -189,7 +214,7 @@ class Engine:
         """
         try:
             listed: list[Mapping[str, Any]] = self.client.api.containers(all=True, filters={"label": LABEL})
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self.unavailable(error) from error
         return listed
 

@@ -1,0 +1,127 @@
+"""Builds the images that boxes are made of: a Debian with Python, or with compilers and node beside it.
+
+Where a registry can be reached, from a Dockerfile; where only Debian packages can, with debootstrap and the mirror that
+apt itself is configured to use. The supervisor is not in the image: boxes get it on their command line.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from guerdon_sandbox.engine import FAILURES, PYTHON_IMAGE, Engine
+from guerdon_sandbox.errors import SandboxImageError
+
+TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
+
+_PYTHON_PACKAGES = ("python3", "python3-numpy", "python3-sympy", "python3-pytest")
+_TOOLCHAIN_PACKAGES = (*_PYTHON_PACKAGES, "g++", "nodejs")
+_DOCKERFILE = """\
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends {packages} && rm -rf /var/lib/apt/lists/*
+"""
+# What no program needs and every image would carry.
+_DISPENSABLE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+
+
+class Method(StrEnum):
+    """Where the image's packages come from."""
+
+    AUTO = "auto"
+    """debootstrap if it is installed and may run, else the Dockerfile."""
+    DOCKERFILE = "dockerfile"
+    DEBOOTSTRAP = "debootstrap"
+
+
+def build(engine: Engine, *, toolchain: bool, method: Method, say: Callable[[str], None]) -> str:
+    """Build an image on an engine and give its name.
+
+    Args:
+        engine: Where the image is to be.
+        toolchain: Whether to add g++ and node.
+        method: Where the packages come from.
+        say: Is told what happens.
+
+    Raises:
+        SandboxUnavailableError: The engine does not answer.
+        SandboxImageError: The build failed.
+    """
+    image = TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
+    packages = _TOOLCHAIN_PACKAGES if toolchain else _PYTHON_PACKAGES
+    engine.info()  # before minutes of work that would be for nothing
+    if method is Method.AUTO:
+        can_bootstrap = shutil.which("debootstrap") is not None and os.geteuid() == 0
+        method = Method.DEBOOTSTRAP if can_bootstrap else Method.DOCKERFILE
+    say(f"building {image} on {engine.address} with {method}")
+    if method is Method.DEBOOTSTRAP:
+        _bootstrap(engine, image, packages, say)
+    else:
+        _docker_build(engine, image, packages)
+    return image
+
+
+def _docker_build(engine: Engine, image: str, packages: tuple[str, ...]) -> None:
+    dockerfile = _DOCKERFILE.format(packages=" ".join(packages))
+    try:
+        engine.client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=image, rm=True)
+    except FAILURES as error:
+        raise SandboxImageError(
+            f"building {image} from a Dockerfile failed: {error}. Without a registry, install debootstrap and run "
+            "`guerdon sandbox build --method debootstrap` as root"
+        ) from error
+
+
+def _bootstrap(engine: Engine, image: str, packages: tuple[str, ...], say: Callable[[str], None]) -> None:
+    mirror, suite = _apt_source()
+    with tempfile.TemporaryDirectory(prefix="guerdon-image-") as folder:
+        root, archive = Path(folder, "root"), Path(folder, "root.tar")
+        say(f"installing {suite} with {', '.join(packages)}")
+        included = ",".join(packages)
+        _run(["debootstrap", "--variant=minbase", f"--include={included}", suite, str(root), mirror])
+        for name in _DISPENSABLE:
+            shutil.rmtree(root / name, ignore_errors=True)
+        _run(["tar", "-C", str(root), "--one-file-system", "-cf", str(archive), "."])
+        say("importing it into the engine")
+        repository, _, tag = image.partition(":")
+        try:
+            engine.client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+        except FAILURES as error:
+            raise SandboxImageError(f"the engine refuses to import {image}: {error}") from error
+
+
+def _apt_source() -> tuple[str, str]:
+    """The mirror and the release that this machine's apt uses."""
+    release = dict(
+        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
+    )
+    suite = release.get("VERSION_CODENAME", "").strip('"')
+    listed = _run(
+        ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
+    )
+    for line in listed.splitlines():
+        site, codename, component = line.split()
+        if (codename, component) == (suite, "main"):
+            return site, suite
+    raise SandboxImageError(
+        f"apt names no mirror for '{suite}'. Run apt-get update, or build with --method dockerfile"
+    )
+
+
+def _run(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        raise SandboxImageError(
+            f"'{command[0]}' is not installed. Install it with: apt-get install {command[0]}"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or error.stdout).strip().splitlines()[-1:]
+        raise SandboxImageError(
+            f"`{command[0]}` failed with status {error.returncode}: {''.join(last)}"
+        ) from error
