@@ -1,0 +1,162 @@
+"""The share of words in a language: single languages, mixtures at known ratios, what is left out, hostile text."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guerdon import Failure, Outcome
+from guerdon_plugins.verifiers.language import Language
+
+TEXTS = {
+    "en": "First we add the two numbers of the problem. Then the sum is divided by the number of people.",
+    "de": "Zuerst addieren wir die beiden Zahlen der Aufgabe. Dann teilen wir die Summe durch die Anzahl der Leute.",
+    "fr": "D'abord nous additionnons les deux nombres du problème. Ensuite on divise la somme par le nombre de gens.",
+    "es": "Primero sumamos los dos números del problema. Luego dividimos la suma entre el número de personas.",
+    "ru": "Сначала сложим оба числа из условия задачи. Потом разделим сумму на количество людей.",
+    "uk": "Спочатку додамо обидва числа з умови задачі. Потім поділимо суму на кількість людей.",
+    "zh": "首先我们把题目里的两个数加起来。然后用总和除以人数。",
+    "ja": "まず問題の二つの数を足します。それから合計を人数で割ります。",
+    "ko": "먼저 문제에 있는 두 수를 더합니다. 그런 다음 합계를 사람 수로 나눕니다.",
+    "ar": "أولا نجمع العددين المذكورين في المسألة ثم نقسم المجموع على عدد الأشخاص.",
+    "hi": "पहले हम प्रश्न की दोनों संख्याओं को जोड़ते हैं। फिर योग को लोगों की संख्या से भाग देते हैं।",
+    "th": "ขั้นแรกเราบวกจำนวนทั้งสองในโจทย์ แล้วหารผลรวมด้วยจำนวนคน",
+    "el": "Πρώτα προσθέτουμε τους δύο αριθμούς του προβλήματος.",
+}
+
+
+def share(text: str, target: str) -> float | None:
+    return Language(target, part="whole")(text).value
+
+
+@pytest.mark.parametrize("target", TEXTS)
+def test_every_language_is_itself_and_no_other(target: str) -> None:
+    assert share(TEXTS[target], target) == 1.0
+    for other, text in TEXTS.items():
+        if other != target:
+            assert share(text, target) == 0.0
+
+
+def test_codes_with_a_region_name_the_language() -> None:
+    assert share(TEXTS["zh"], "zh-CN") == 1.0
+    assert share(TEXTS["en"], "en_US") == 1.0
+
+
+def test_mixtures_score_their_ratio() -> None:
+    # 19 words in the English text and 24 characters in the Chinese one, 18 words in the German one.
+    mixed = f"{TEXTS['en']} {TEXTS['zh']}"
+    assert share(mixed, "en") == pytest.approx(19 / 43)
+    assert share(mixed, "zh") == pytest.approx(24 / 43)
+    assert share(f"{TEXTS['en']} {TEXTS['de']}", "en") == pytest.approx(19 / 37)
+    assert share(f"{TEXTS['en']} {TEXTS['de']} {TEXTS['en']}", "de") == pytest.approx(18 / 56)
+
+
+@pytest.mark.parametrize("foreign", ["de", "fr", "ru", "zh", "ja", "ko"])
+def test_more_of_another_language_scores_less(foreign: str) -> None:
+    shares = [share(TEXTS["en"] * (4 - n) + TEXTS[foreign] * n, "en") for n in range(5)]
+    assert shares == sorted(shares, key=lambda value: value or 0.0, reverse=True)
+    assert len(set(shares)) == 5
+    assert (shares[0], shares[-1]) == (1.0, 0.0)
+
+
+def test_words_of_one_script_within_a_sentence_of_another_count_by_themselves() -> None:
+    assert share("我们用 Python 计算 the sum", "zh") == pytest.approx(5 / 8)
+    assert share("이것은 答案 입니다", "ko") == pytest.approx(2 / 4)
+
+
+def test_chinese_characters_in_japanese_sentences_are_japanese() -> None:
+    assert share("東京都の人口を計算する。", "ja") == 1.0
+    assert share("东京都的人口是多少？日本の人口はいくらですか？", "zh") == pytest.approx(9 / 21)
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        "`for item in list`",
+        "```python\nfor item in items: print(item)\n```",
+        "$\\text{where}$",
+        "\\(a+b\\)",
+        "\\frac",
+        "x + y",
+        "https://example.com/some/english/path",
+        "<answer>",
+        "3.14",
+        "𝑥 ≤ 𝑦",
+    ],
+)
+def test_code_formulas_links_tags_and_names_of_quantities_are_left_out(neutral: str) -> None:
+    assert share(f"{TEXTS['zh']}\n{neutral}\n{TEXTS['zh']}", "zh") == 1.0
+    assert Language("en", part="whole")(neutral).outcome is Outcome.SKIPPED
+
+
+def test_capitals_and_full_width_letters_are_read() -> None:
+    assert share(TEXTS["en"].upper(), "en") == 1.0
+    assert share(TEXTS["de"].upper(), "en") == 0.0
+    assert share("ｔｈｅ ａｎｓｗｅｒ", "en") == 1.0
+
+
+def test_few_words_are_no_evidence_against_the_target() -> None:
+    assert share("Hmm, let me see.", "en") == 1.0
+
+
+def test_short_sentences_are_judged_together() -> None:
+    assert share("Also gut. Das ist falsch. Wir rechnen neu. Jetzt stimmt es.", "en") == 0.0
+
+
+def test_the_reasoning_is_judged_unless_another_part_is_named() -> None:
+    completion = f"<think>{TEXTS['zh']}</think><answer>{TEXTS['en']}</answer>"
+    assert Language("zh")(completion).value == 1.0
+    assert Language("en", part="answer")(completion).value == 1.0
+    assert Language("en", part="whole")(completion).value == pytest.approx(19 / 43)
+    assert Language("zh")(TEXTS["zh"]).value == 1.0
+
+
+def test_the_row_names_the_language_where_the_params_do_not() -> None:
+    assert Language()(TEXTS["zh"], language="zh").value == 1.0
+    assert Language()(TEXTS["zh"], language="en").value == 0.0
+    assert Language("en")(TEXTS["en"], language="zh").value == 1.0
+    for language in (None, "klingon"):
+        assert Language()(TEXTS["zh"], language=language).failure is Failure.REFERENCE
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'english' is unknown. Known: af, am, ar"):
+        Language("english")
+
+
+def test_the_score_says_which_words_it_counted() -> None:
+    score = Language("en", part="whole")(f"{TEXTS['en']} {TEXTS['de']} {TEXTS['zh']}")
+    assert score.explanation == "19 of 61 words are in 'en'"
+    assert score.metadata == {"words": {"cjk": 24, "de": 18, "en": 19}}
+
+
+def test_the_same_text_has_the_same_score_in_every_process_and_order() -> None:
+    texts = [f"{a} {b}" for a in TEXTS.values() for b in TEXTS.values()]
+    here = [share(text, "en") for text in texts]
+    random.Random(1).shuffle(shuffled := list(zip(texts, here, strict=True)))
+    assert all(share(text, "en") == value for text, value in shuffled)
+    code = (
+        "from guerdon_plugins.verifiers.language import Language\n"
+        f"print([Language('en', part='whole')(text).value for text in {texts[::17]!r}])"
+    )
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == str(here[::17])
+
+
+@settings(max_examples=200)
+@given(
+    st.text()
+    | st.lists(st.sampled_from([*TEXTS.values(), "<think>", "</think>", "$", "`", "a", "の", "ㅤ"])).map(
+        "".join
+    )
+)
+def test_any_text_has_a_share_or_no_words(text: str) -> None:
+    for target in ("en", "zh", "ja", "ru", "th"):
+        score = Language(target)(text)
+        assert score.outcome in (Outcome.SCORED, Outcome.SKIPPED)
+        assert score.value is None or 0 <= score.value <= 1
