@@ -1,0 +1,25 @@
+"""One budget of operations for a whole comparison, so that no nesting of cheap steps adds up to a hang."""
+
+from __future__ import annotations
+
+from guerdon_plugins.verifiers.math.tokens import TooLargeError
+
+OPERATIONS = 40_000
+"""What a comparison may spend; an elementary operation on 80 digits costs 1, about 5 microseconds."""
+
+
+class Budget:
+    """Counts operations down; raises when they are spent."""
+
+    def __init__(self, operations: int = OPERATIONS) -> None:
+        self._left = operations
+
+    def spend(self, operations: int = 1) -> None:
+        """Take operations off.
+
+        Raises:
+            TooLargeError: None are left.
+        """
+        self._left -= operations
+        if self._left < 0:
+            raise TooLargeError(f"comparing takes more than {OPERATIONS:,} operations")

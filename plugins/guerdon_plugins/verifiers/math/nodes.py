@@ -1,0 +1,301 @@
+"""The typed tree that an answer is read into: numbers and expressions first, then the structures made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A numeral: integer, decimal, repeating decimal or mixed number, with its exact value."""
+
+    value: Fraction
+    decimal: bool = False
+    """Written with a decimal point, so perhaps rounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    r"""A variable, or a name such as ``AB``, ``x_1`` or ``\\angle ABC``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """``pi``, ``e``, ``i``, ``infinity``, ``degree`` (pi/180) or ``percent`` (1/100)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Terms that are added; subtraction is a product with -1."""
+
+    terms: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Factors in the order in which they are written."""
+
+    factors: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """A fraction or a division."""
+
+    numerator: Node
+    denominator: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """A base and its exponent."""
+
+    base: Node
+    exponent: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A known function: ``root`` (radicand, index), ``log`` (argument, base), ``sin``, ``factorial``, …."""
+
+    function: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An unknown function or an indexed name: ``f(x)``, ``a_{n+1}``. Equal to itself at equal arguments only."""
+
+    name: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlusMinus:
+    r"""A term under ``\\pm`` (``sign`` 1) or ``\\mp`` (``sign`` -1)."""
+
+    term: Node
+    sign: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An operation left standing: ``sum``, ``prod``, ``int``, ``lim``, ``derivative`` or ``det``."""
+
+    operator: str
+    variable: str | None
+    parts: tuple[Node, ...]
+    """Body first, then lower and upper bound (sums, integrals), the point (limits); the rows' matrix (det)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Powers of unit names, sorted: ``(("cm", 2),)``, ``(("hour", -1), ("km", 1))``."""
+
+    powers: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return " ".join(name if power == 1 else f"{name}^{power}" for name, power in self.powers)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A value with a unit."""
+
+    value: Node
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Items in brackets: a point, a vector, or (with two items) an interval."""
+
+    items: tuple[Node, ...]
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetOf:
+    """A finite set in braces."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetBuilder:
+    """``{element | condition}``."""
+
+    element: Node
+    condition: Node
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """``R``, ``Q``, ``Z``, ``N`` or ``C``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetOperation:
+    """``union``, ``intersection`` or ``difference``."""
+
+    operator: str
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Several answers side by side: ``2, 3``; ``x<1 or x>2``. ``joiner`` is ``,``, ``and`` or ``or``."""
+
+    items: tuple[Node, ...]
+    joiner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A chain ``a = b < c``: n operands and n - 1 operators out of ``= ≠ < ≤ > ≥ ≈ ∈ →``."""
+
+    operands: tuple[Node, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Congruence:
+    """``left ≡ right (mod modulus)``."""
+
+    left: Node
+    right: Node
+    modulus: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """A value that holds under a condition; ``None`` is "otherwise"."""
+
+    value: Node
+    condition: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """The rows of a ``cases`` environment: a system, or a piecewise definition."""
+
+    rows: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of entries, all of one length."""
+
+    rows: tuple[tuple[Node, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """``a : b : c``."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A time of day; ``half`` is ``am``, ``pm`` or empty."""
+
+    hour: int
+    minute: int
+    half: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseNumeral:
+    """A numeral written in a base: ``4210_5``."""
+
+    digits: str
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dots:
+    """Dots in a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words: a name, a choice, a sentence. Compared as words."""
+
+    words: str
+
+
+Node: TypeAlias = (
+    Number
+    | Symbol
+    | Constant
+    | Sum
+    | Product
+    | Quotient
+    | Power
+    | Call
+    | Apply
+    | PlusMinus
+    | Standing
+    | Quantity
+    | Sequence
+    | SetOf
+    | SetBuilder
+    | NamedSet
+    | SetOperation
+    | Listing
+    | Relation
+    | Congruence
+    | Conditional
+    | Cases
+    | Matrix
+    | Ratio
+    | Clock
+    | BaseNumeral
+    | Dots
+    | Text
+)
+
+SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, Apply, PlusMinus, Standing)
+
+
+def integer(value: int) -> Number:
+    """The numeral of an integer."""
+    return Number(Fraction(value))
+
+
+MINUS_ONE = integer(-1)
+
+
+def negate(node: Node) -> Node:
+    """The node under a minus sign; numerals take the sign in."""
+    if isinstance(node, Number):
+        return Number(-node.value, node.decimal)
+    if isinstance(node, Product):
+        return Product((MINUS_ONE, *node.factors))
+    return Product((MINUS_ONE, node))
+
+
+def children(node: object) -> list[Node]:
+    """The nodes directly under a node."""
+    found: list[Node] = []
+    for name in getattr(node, "__slots__", ()):
+        _collect(getattr(node, name), found)
+    return found
+
+
+def _collect(value: object, found: list[Node]) -> None:
+    if isinstance(value, tuple):
+        for item in value:
+            _collect(item, found)
+    elif hasattr(value, "__slots__") and not isinstance(value, Unit | Fraction):
+        found.append(value)  # type: ignore[arg-type]

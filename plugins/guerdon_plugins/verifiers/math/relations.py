@@ -1,0 +1,180 @@
+r"""Equations, inequalities and labels: ``y = 2x + 3``, ``A = 3 \\cdot 7 = 21``, ``x + y < 3``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.canonical import key
+from guerdon_plugins.verifiers.math.exact import Field, NotExactError, UndefinedError
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Apply,
+    Call,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Ratio,
+    Relation,
+    Sequence,
+    Sum,
+    Symbol,
+    Text,
+    negate,
+)
+from guerdon_plugins.verifiers.math.numeric import Evaluator, UndecidedError, is_complex, names_in
+from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, real_points, same_value
+from guerdon_plugins.verifiers.math.trees import walk
+
+_ROUNDED = 0.01
+"""How far an approximation in a chain may be from the exact value before it."""
+
+
+def label_and_body(node: Node) -> tuple[Node | None, Node]:
+    r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label where the left side is no name."""
+    match node:
+        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(first):
+            body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
+            if not any(first == item for item in walk(body)):
+                return first, body
+    return None, node
+
+
+def is_label(node: Node) -> bool:
+    """Whether a left side only names what the right side is, rather than being half of an equation."""
+    match node:
+        case Symbol() | Apply() | Text():
+            return True
+        case Ratio(parts=parts):
+            return all(is_label(part) for part in parts)
+        case Sequence(items=items):
+            return all(isinstance(item, Symbol) for item in items)
+        case Call(arguments=arguments, function=function):
+            return function != "factorial" and all(isinstance(item, Symbol) for item in arguments[:1])
+        case Quotient(numerator=Symbol(name=above), denominator=Symbol(name=below)):
+            return len(above) > 1 and len(below) > 1
+        case Product(factors=(Symbol(name=name), argument)):
+            if name == "m" and isinstance(argument, Symbol):
+                return argument.name.startswith("angle")
+            return (
+                len(name) == 1
+                and name.isupper()
+                and isinstance(argument, Number | Symbol | Relation | Sequence)
+            )
+        case Product(factors=(Power(base=Symbol(), exponent=Number(value=power)), Symbol())):
+            return power == -1
+    return False
+
+
+def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
+    r"""The value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
+    if not isinstance(node, Relation) or not set(node.operators) <= {"=", "≈"}:
+        return node, None
+    if not all(isinstance(operand, SCALARS) for operand in node.operands):
+        return node, None
+    if names_in(Sum(node.operands)) and len(node.operands) == 2:
+        return node, None
+    exact = [node.operands[0]]
+    for operator, operand in zip(node.operators, node.operands[1:], strict=True):
+        if operator == "≈":
+            if not _close(exact[-1], operand, budget):
+                return node, Finding(
+                    False, "chain", "a step of the chain is false: the approximation is far off"
+                )
+            continue
+        step = same_value(exact[-1], operand, budget)
+        if not step:
+            return node, Finding(False, "chain", f"a step of the chain is false: {step.reason}", step.witness)
+        exact.append(operand)
+    return exact[-1], None
+
+
+def _close(value: Node, approximation: Node, budget: Budget) -> bool:
+    try:
+        left, right = (Evaluator(POINT_PRECISION, {}, budget).value(node) for node in (value, approximation))
+    except (ArithmeticError, KeyError):
+        return False
+    return bool(abs(left - right) <= _ROUNDED * abs(left))
+
+
+def same_equation(reference: Relation, answer: Relation, budget: Budget) -> bool:
+    """Whether two equations, or two inequalities in one direction, differ by a constant factor only."""
+    left, right = _as_difference(reference), _as_difference(answer)
+    if left is None or right is None or left[1] != right[1]:
+        return False
+    names = names_in(left[0])
+    if not names or names != names_in(right[0]):
+        return False
+    directed = left[1] in ("<", "≤")
+    try:
+        proportional = _proportional_in_fields(left[0], right[0], budget, directed=directed)
+    except UndefinedError:
+        return False
+    except NotExactError:
+        return _proportional_at_points(left[0], right[0], sorted(names), budget, directed=directed)
+    return proportional and (not directed or _same_sign(left[0], right[0], sorted(names), budget))
+
+
+def _as_difference(relation: Relation) -> tuple[Node, str] | None:
+    """``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
+    if len(relation.operands) != 2 or not all(isinstance(operand, SCALARS) for operand in relation.operands):
+        return None
+    left, right = relation.operands
+    operator = relation.operators[0]
+    if operator in (">", "≥"):
+        left, right, operator = right, left, {">": "<", "≥": "≤"}[operator]
+    return (Sum((left, negate(right))), operator) if operator in ("=", "<", "≤", "≠") else None
+
+
+def _proportional_in_fields(left: Node, right: Node, budget: Budget, *, directed: bool) -> bool:
+    """Whether the ratio is the same at two points; for equations a denominator makes no difference."""
+    for index in (0, 1):
+        values = []
+        for seed in ("first", "second"):
+            field = Field(index, seed, budget)
+            if directed:
+                values.append((field.value(left), field.value(right)))
+            else:
+                values.append((field.fraction(left)[0], field.fraction(right)[0]))
+        (f1, g1), (f2, g2) = values
+        if not (f1 and g1 and f2 and g2) or (f1 * g2 - f2 * g1) % field.prime:
+            return False
+    return True
+
+
+def _values_at_points(left: Node, right: Node, names: list[str], budget: Budget) -> list[tuple[Any, Any]]:
+    values = []
+    complex_values = is_complex(left) or is_complex(right)
+    for point in real_points(names):
+        evaluator = Evaluator(POINT_PRECISION, point, budget, complex_values=complex_values)
+        try:
+            pair = evaluator.value(left), evaluator.value(right)
+        except (UndefinedError, UndecidedError, OverflowError):
+            continue
+        if all(pair):
+            values.append(pair)
+    return values
+
+
+def _proportional_at_points(
+    left: Node, right: Node, names: list[str], budget: Budget, *, directed: bool
+) -> bool:
+    values = _values_at_points(left, right, names, budget)
+    if len(values) < 3:
+        return False
+    first = values[0][0] / values[0][1]
+    if directed and first < 0:
+        return False
+    return all(abs(f / g - first) <= abs(first) / 2**90 for f, g in values[1:])
+
+
+def _same_sign(left: Node, right: Node, names: list[str], budget: Budget) -> bool:
+    values = _values_at_points(left, right, names, budget)
+    return bool(values) and all((f > 0) == (g > 0) for f, g in values)
+
+
+def same_label(reference: Node, answer: Node) -> bool:
+    """Whether two labels may name the same thing: equal names, or words on one side."""
+    return isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer)

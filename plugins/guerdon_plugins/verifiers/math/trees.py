@@ -1,0 +1,138 @@
+"""Rewriting trees: substitution, the two values of a plus-minus sign, arithmetic on vectors and matrices."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Call,
+    Matrix,
+    Node,
+    PlusMinus,
+    Product,
+    Quotient,
+    Sequence,
+    Sum,
+    Symbol,
+    Unit,
+    children,
+    negate,
+)
+from guerdon_plugins.verifiers.math.tokens import TooLargeError
+
+MAX_ALTERNATIVES = 16
+
+
+def rebuild(node: Any, change: Callable[[Any], Any]) -> Any:
+    """A node of the same kind with ``change`` applied to the nodes directly under it."""
+    if isinstance(node, tuple):
+        return tuple(
+            rebuild(item, change) if isinstance(item, tuple) else _changed(item, change) for item in node
+        )
+    return type(node)(*(rebuild_field(getattr(node, field.name), change) for field in fields(node)))
+
+
+def rebuild_field(value: Any, change: Callable[[Any], Any]) -> Any:
+    """One field of a node with ``change`` applied to the nodes in it."""
+    return rebuild(value, change) if isinstance(value, tuple) else _changed(value, change)
+
+
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    is_node = hasattr(value, "__dataclass_fields__") and not isinstance(value, Unit)
+    return change(value) if is_node else value
+
+
+def substitute(node: Any, name: str, value: Node) -> Any:
+    """The node with a variable replaced."""
+    if isinstance(node, Symbol):
+        return value if node.name == name else node
+    return rebuild(node, lambda child: substitute(child, name, value))
+
+
+def contains(node: Node, kind: type) -> bool:
+    """Whether a node of a kind stands anywhere in a tree."""
+    return any(isinstance(item, kind) for item in walk(node))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything under it."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        yield item
+        stack.extend(children(item))
+
+
+def expand_plus_minus(node: Node) -> list[Node]:
+    """The nodes that a node with plus-minus signs stands for: two per sign, in step where a minus-plus occurs.
+
+    Raises:
+        TooLargeError: There are more than :data:`MAX_ALTERNATIVES`.
+    """
+    signs = [item.sign for item in walk(node) if isinstance(item, PlusMinus)]
+    if not signs:
+        return [node]
+    if 2 ** len(signs) > MAX_ALTERNATIVES:
+        raise TooLargeError(f"{len(signs)} plus-minus signs")
+    if -1 in signs:
+        choices = [(1,) * len(signs), (-1,) * len(signs)]
+    else:
+        choices = list(itertools.product((1, -1), repeat=len(signs)))
+    return [_choose(node, iter(choice)) for choice in choices]
+
+
+def _choose(node: Any, choice: Iterator[int]) -> Any:
+    if isinstance(node, PlusMinus):
+        sign = next(choice) * node.sign
+        term = _choose(node.term, choice)
+        return term if sign > 0 else negate(term)
+    return rebuild(node, lambda child: _choose(child, choice))
+
+
+def collapse_vectors(node: Node) -> Node:
+    """Carry out sums and scalar multiples of matrices and vectors, so that their entries can be compared."""
+    match node:
+        case Product(factors=factors):
+            factors = tuple(collapse_vectors(factor) for factor in factors)
+            arrays = [factor for factor in factors if isinstance(factor, Matrix | Sequence)]
+            scalars = tuple(factor for factor in factors if isinstance(factor, SCALARS))
+            if len(arrays) == 1 and len(scalars) == len(factors) - 1 and scalars:
+                return _map_entries(arrays[0], lambda entry: Product((*scalars, entry)))
+        case Quotient(numerator=Matrix() | Sequence() as array, denominator=denominator):
+            return _map_entries(array, lambda entry: Quotient(entry, denominator))
+        case Sum(terms=terms):
+            collapsed = [collapse_vectors(term) for term in terms]
+            if all(isinstance(term, Matrix) for term in collapsed):
+                shapes = {
+                    tuple(len(row) for row in term.rows) for term in collapsed if isinstance(term, Matrix)
+                }
+                if len(shapes) == 1:
+                    stacked = [term.rows for term in collapsed if isinstance(term, Matrix)]
+                    return Matrix(
+                        tuple(
+                            tuple(Sum(entries) for entries in zip(*rows, strict=True))
+                            for rows in zip(*stacked, strict=True)
+                        )
+                    )
+        case Call(function="transpose", arguments=(Matrix(rows=rows),)):
+            return Matrix(tuple(zip(*rows, strict=True)))
+        case Call(function="transpose", arguments=(Sequence(items=items),)):
+            return Matrix(tuple((item,) for item in items))
+    return node
+
+
+def _map_entries(array: Matrix | Sequence, change: Callable[[Node], Node]) -> Node:
+    if isinstance(array, Sequence):
+        return Sequence(tuple(change(item) for item in array.items), array.left, array.right)
+    return Matrix(tuple(tuple(change(entry) for entry in row) for row in array.rows))
+
+
+def letters(node: Node) -> str | None:
+    """The word that a product of single letters spells, if a tree is one: ``yes`` is read as y e s."""
+    parts = node.factors if isinstance(node, Product) else (node,)
+    names = [getattr(part, "name", None) for part in parts]
+    return "".join(str(name) for name in names) if all(isinstance(name, str) for name in names) else None

@@ -1,0 +1,127 @@
+"""Comparing an answer with a reference, from text to a verdict with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparison import Comparer
+from guerdon_plugins.verifiers.math.extraction import extract
+from guerdon_plugins.verifiers.math.nodes import Node
+from guerdon_plugins.verifiers.math.parser import parse
+from guerdon_plugins.verifiers.math.policy import Policy
+from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError
+
+Reference = str | int | float
+"""A gold answer: text (bare, in ``$…$`` or boxed; or a GSM8K solution that ends in ``####``), or a JSON number."""
+
+
+class Judgement(StrEnum):
+    """How a comparison ended."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    NO_ANSWER = "no_answer"
+    UNPARSEABLE_ANSWER = "unparseable_answer"
+    UNPARSEABLE_REFERENCE = "unparseable_reference"
+    GUARD = "guard"
+    """The answer is too large to read or to evaluate."""
+
+
+@dataclass(frozen=True, slots=True)
+class MathVerdict:
+    """What the library says of one answer."""
+
+    judgement: Judgement
+    reason: str
+    """In a person's words."""
+    tier: str = ""
+    """The step that decided."""
+    answer: str | None = None
+    reference: str = ""
+    witness: str = ""
+    """Where answer and reference differ, if a point is known."""
+
+    def __bool__(self) -> bool:
+        return self.judgement is Judgement.CORRECT
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A text and the tree that was read from it, or the error that reading it raised."""
+
+    text: str
+    node: Node | None
+    error: str = ""
+    too_large: bool = False
+
+
+def reference_text(reference: Reference) -> str:
+    """The gold answer inside a reference: what a solution's ``####`` or last box marks, else all of it.
+
+    Raises:
+        TypeError: The reference is neither text nor a number.
+    """
+    if isinstance(reference, bool) or not isinstance(reference, str | int | float):
+        raise TypeError(f"a reference must be text or a number, got {type(reference).__name__}")
+    if not isinstance(reference, str):
+        return repr(reference)
+    if "####" in reference:
+        return reference.rpartition("####")[2].strip()
+    if "\\boxed" in reference or "\\fbox" in reference:
+        return extract(reference).answer or reference
+    return reference
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> _Reading:
+    try:
+        return _Reading(text, parse(text))
+    except TooLargeError as error:
+        return _Reading(text, None, str(error), too_large=True)
+    except UnreadableError as error:
+        return _Reading(text, None, str(error))
+    except RecursionError:
+        return _Reading(text, None, "it is nested too deeply", too_large=True)
+
+
+def read_reference(reference: Reference) -> _Reading:
+    """The reading of a reference; readings are cached."""
+    return _read(reference_text(reference))
+
+
+def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
+    """Compare an answer, as it stands in a box, with a gold answer.
+
+    Never raises for anything that a model can write, and takes bounded time and memory.
+
+    Raises:
+        TypeError: The reference is neither text nor a number.
+    """
+    gold = read_reference(reference)
+    if gold.node is None:
+        reason = f"the reference {_short(gold.text)!r} cannot be read: {gold.error}"
+        return MathVerdict(
+            Judgement.UNPARSEABLE_REFERENCE, reason, "reading", _short(answer), _short(gold.text)
+        )
+    if answer.strip() == gold.text.strip():
+        return MathVerdict(Judgement.CORRECT, "the same text", "text", _short(answer), _short(gold.text))
+    reading = _read(answer)
+    if reading.node is None:
+        judgement = Judgement.GUARD if reading.too_large else Judgement.UNPARSEABLE_ANSWER
+        reason = f"the answer {_short(answer)!r} cannot be read: {reading.error}"
+        return MathVerdict(judgement, reason, "reading", _short(answer), _short(gold.text))
+    try:
+        finding = Comparer(policy or Policy(), Budget()).same(gold.node, reading.node)
+    except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
+        reason = f"the answer is too large to compare: {error}"
+        return MathVerdict(Judgement.GUARD, reason, "guard", _short(answer), _short(gold.text))
+    judgement = Judgement.CORRECT if finding else Judgement.INCORRECT
+    reason = finding.reason or f"it equals the reference ({finding.tier})"
+    return MathVerdict(judgement, reason, finding.tier, _short(answer), _short(gold.text), finding.witness)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:150]}… ({len(text):,} characters)"

@@ -1,0 +1,111 @@
+"""The verifier plugin: a completion and a reference in, a score with its evidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from guerdon import Failure, Score
+from guerdon_plugins.verifiers.math.extraction import Mode, extract
+from guerdon_plugins.verifiers.math.policy import Policy
+from guerdon_plugins.verifiers.math.verdict import (
+    Judgement,
+    MathVerdict,
+    Reference,
+    compare,
+    read_reference,
+    reference_text,
+)
+
+
+class MathVerifier:
+    r"""Checks the final answer of a completion against a gold answer, mathematically.
+
+    Args:
+        extraction: Where the answer stands: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
+            (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), the whole completion
+            (``whole``), or the first of these four marks that is there (``auto``). Only the text after the last
+            ``</think>`` counts; reasoning that never ends has no answer.
+        decimal_tolerance: Largest relative error of a decimal; 0 takes decimals as exact.
+        percent: Whether ``25\\%`` is 0.25 only (``exact``), or also 25 (``optional``).
+        units: Units, where both sides have one, must be equal (``compare``), may be converted (``convert``), or do
+            not count (``ignore``).
+        plus_c: Accept an antiderivative without the reference's ``+ C``.
+        unevaluated: Accept finite sums, products and determinants left standing.
+
+    Raises:
+        ValueError: A param is out of range.
+    """
+
+    def __init__(
+        self,
+        extraction: Mode = "boxed",
+        decimal_tolerance: float = 0.0,
+        percent: Literal["exact", "optional"] = "exact",
+        units: Literal["compare", "convert", "ignore"] = "compare",
+        plus_c: bool = False,
+        unevaluated: bool = False,
+    ) -> None:
+        if extraction not in get_args(Mode):
+            raise ValueError(f"extraction must be one of {', '.join(get_args(Mode))}: {extraction!r}")
+        self.extraction: Mode = extraction
+        self.policy = Policy(decimal_tolerance, percent, units, plus_c, unevaluated)
+
+    def __call__(self, completion: str, reference: Reference) -> Score:
+        """Score a completion: 1.0 for a correct answer, else 0.0; failed if the reference cannot be read."""
+        verdict = self.judge(completion, reference)
+        if verdict.judgement is Judgement.UNPARSEABLE_REFERENCE:
+            return Score.failed(Failure.REFERENCE, verdict.reason)
+        metadata = {"judgement": verdict.judgement.value, "tier": verdict.tier}
+        if verdict.witness:
+            metadata["witness"] = verdict.witness
+        return Score(
+            float(bool(verdict)), answer=verdict.answer, explanation=verdict.reason, metadata=metadata
+        )
+
+    def judge(self, completion: str, reference: Reference) -> MathVerdict:
+        """The verdict on a completion, with its reason, the deciding step and a witness."""
+        try:
+            gold = read_reference(reference)
+        except TypeError as error:
+            return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, str(error))
+        if gold.node is None:
+            return compare("", reference, self.policy)
+        found = extract(completion, self.extraction)
+        if found.answer is None:
+            return MathVerdict(Judgement.NO_ANSWER, found.problem, "extraction", reference=gold.text)
+        return compare(found.answer, reference, self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceProblem:
+    """A reference of a data set that no completion could be judged against."""
+
+    index: int
+    """The row's place in the data set, from 0."""
+    reference: str
+    reason: str
+
+
+def check_references(
+    references: Iterable[Reference], verifier: MathVerifier | None = None
+) -> list[ReferenceProblem]:
+    """The identity test over a data set: each gold answer, boxed, must be correct against itself.
+
+    Returns:
+        The references that fail, with the reason; empty if the data set is sound.
+    """
+    verifier = verifier or MathVerifier()
+    problems = []
+    for index, reference in enumerate(references):
+        try:
+            text = reference_text(reference)
+        except TypeError as error:
+            problems.append(ReferenceProblem(index, repr(reference)[:200], str(error)))
+            continue
+        boxed = extract(f"\\boxed{{{text}}}").answer
+        verdict = compare(boxed or "", reference, verifier.policy)
+        if not verdict:
+            problems.append(ReferenceProblem(index, text[:200], verdict.reason))
+    return problems
