@@ -49,7 +49,7 @@ _LANGUAGES = {
 _SCRIPT_OF = {language: script for script, languages in _LANGUAGES.items() for language in languages.split()}
 
 _ENOUGH_WORDS = 8
-"""To tell the languages of a script apart: from here on, fewer than 1 in 100 English GSM8K solutions are misread."""
+"""To tell the languages of a script apart: 99% of the words of English GSM8K solutions are told right with it."""
 
 _MIN_WORDS = 5
 """A text that has fewer words in all is too short to tell."""

@@ -1,0 +1,94 @@
+"""``reasoning_gym``: scores an answer with the scorer of the Reasoning Gym task that the question comes from."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+from guerdon import Failure, Score
+from guerdon.errors import MissingDependencyError
+from guerdon.text import last_tagged, select_part, split_reasoning
+
+
+class ReasoningGymVerifier:
+    """Scores with the task's own scorer, which may give partial credit, for rows of the source ``reasoning_gym``.
+
+    Tasks and scorers: Reasoning Gym (arXiv 2505.24760). Rows have the columns ``task``, ``reference`` and
+    ``metadata``. An answer that the scorer stumbles over, though it can read the reference, is wrong. Some
+    scorers evaluate the answer as Python; here they read literals only, so that a completion cannot run code.
+
+    Args:
+        answer: Where the answer stands: in the last ``<answer>`` tags (``tags``), or, where there are none, all that
+            follows the reasoning (``final``).
+
+    Raises:
+        MissingDependencyError: Reasoning Gym is not installed.
+    """
+
+    def __init__(self, answer: Literal["tags", "final"] = "tags") -> None:
+        try:
+            import reasoning_gym  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError(
+                "verifier 'reasoning_gym'", "reasoning_gym", "reasoning-gym"
+            ) from error
+        self._tags_only = answer == "tags"
+
+    def __call__(
+        self, completion: str, reference: str | None, task: str, metadata: str | Mapping[str, Any]
+    ) -> Score:
+        try:
+            details = (
+                json.loads(metadata, object_hook=_restore) if isinstance(metadata, str) else dict(metadata)
+            )
+            config = json.dumps(details.get("source_config", {}), sort_keys=True)
+            score_answer = _scorer(task, config)
+        except (ValueError, TypeError, AssertionError) as error:
+            return Score.failed(Failure.REFERENCE, f"no scorer for the task {task!r}: {error}")
+        answer = self._answer(completion)
+        if answer is None:
+            return Score(0.0, explanation="no answer in <answer> tags")
+        entry = {"question": "", "answer": reference, "metadata": details}
+        try:
+            return Score(float(score_answer(answer, entry)), answer=answer)
+        except Exception as error:  # tasks parse answers in their own ways, and raise in their own ways
+            if reference is not None:
+                score_answer(reference, entry)  # raises too if it is not the answer that is at fault
+            return Score(0.0, answer=answer, explanation=f"the task cannot read the answer: {error}")
+
+    def gold_completion(self, reference: str | None) -> str | None:
+        """A right completion, for the check before a run; some tasks have no reference."""
+        return None if reference is None else f"<answer>{reference}</answer>"
+
+    def _answer(self, completion: str) -> str | None:
+        if self._tags_only:
+            return last_tagged(split_reasoning(completion).answer, "answer")
+        return select_part(completion, "answer")
+
+
+def _restore(value: dict[str, Any]) -> Any:
+    """Undo what the source does to tuples and to keys that are no strings, which JSON does not have."""
+    if value.keys() == {"__tuple__"}:
+        return tuple(value["__tuple__"])
+    if value.keys() == {"__items__"}:
+        return dict(value["__items__"])
+    return value
+
+
+@cache
+def _scorer(task: str, config: str) -> Callable[[str, Mapping[str, Any]], float]:
+    from reasoning_gym.factory import DATASETS
+
+    if task not in DATASETS:
+        raise ValueError("reasoning-gym has no such task")
+    dataset_class, config_class = DATASETS[task]
+    score_answer: Callable[[str, Mapping[str, Any]], float] = dataset_class(
+        config_class(**json.loads(config))
+    ).score_answer
+    function = dataset_class.score_answer
+    if "eval" in function.__code__.co_names:
+        function.__globals__["eval"] = ast.literal_eval
+    return score_answer
