@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-MAX_HASHED = 10_000
-"""Most items of one set or dict: crafted hash collisions make building one cost its length squared."""
+MAX_COLLISIONS = 100
+"""Most items of one set or dict that share their hash: crafted collisions make building one cost its length squared."""
 MAX_ITERATED = 100_000
 """Most items that are drawn from an iterator."""
 
@@ -124,11 +124,12 @@ def _decode(data: Any, handle: Callable[[Any], Any]) -> Any:
     if tag == "r":
         return range(*body)
     if tag == "d":
-        return {_decode(key, handle): _decode(item, handle) for key, item in _bounded(body)}
+        keys = _spread([_decode(key, handle) for key, _ in body])
+        return dict(zip(keys, (_decode(item, handle) for _, item in body), strict=True))
     if tag == "s":
-        return {_decode(item, handle) for item in _bounded(body)}
+        return set(_spread([_decode(item, handle) for item in body]))
     if tag == "z":
-        return frozenset(_decode(item, handle) for item in _bounded(body))
+        return frozenset(_spread([_decode(item, handle) for item in body]))
     if tag == "t":
         return tuple(_decode(item, handle) for item in body)
     if tag == "n":
@@ -136,7 +137,7 @@ def _decode(data: Any, handle: Callable[[Any], Any]) -> Any:
     raise CodecError(f"unknown tag {tag!r}")
 
 
-def _bounded(items: list[Any]) -> list[Any]:
-    if len(items) > MAX_HASHED:
-        raise CodecError(f"a set or dict of {len(items)} items; at most {MAX_HASHED} can cross")
+def _spread(items: list[Any]) -> list[Any]:
+    if len(items) - len(set(map(hash, items))) > MAX_COLLISIONS:
+        raise CodecError("a set or dict whose items' hashes collide")
     return items

@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,8 +82,13 @@ def _compile(source: str, name: str) -> types.CodeType:
 def _report(error: BaseException) -> None:
     """Print the traceback as python does, without this file's frame."""
     with contextlib.suppress(BaseException):
-        trace = error.__traceback__
-        sys.excepthook(type(error), error, trace.tb_next if trace else None)
+        error = error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
+        if sys.excepthook is sys.__excepthook__:
+            traceback.print_exception(
+                error
+            )  # reads the source's lines from linecache, which the hook in C does not
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
 
 
 # --- serve -----------------------------------------------------------------------------------------------------------
@@ -134,8 +140,9 @@ class _Server:
         try:
             operation, target, args, kwargs = loads(request, self._object)
             result = _OPERATIONS[operation](self._resolve(target), *args, **kwargs)
-            # The caller's lists and dicts are copies here: it takes over what the call made of them.
-            changed = [argument if isinstance(argument, list | dict | set) else None for argument in args]
+            # The caller's lists and dicts are copies here. It takes over what became of them if that is all that the
+            # call gives; otherwise a candidate could make the test's own data fit its wrong result.
+            changed = args if result is None else []
             return dumps(["value", result, changed], self._handle)
         except BaseException as error:
             return dumps(["raised", *_describe(error)])

