@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A first call may import a library or compile a pattern, and CI machines are slow: time is no property under test.
+settings.register_profile("guerdon", deadline=None)
+settings.load_profile("guerdon")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon.errors import DataError, MissingDependencyError
-from guerdon_plugins.sources.rows import RowShape
+from guerdon_plugins.rows import RowShape
 
 _Records = Iterator[tuple[str, Mapping[str, Any]]]
 

@@ -1,0 +1,22 @@
+"""How long completions are in tokens, for the rewards that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guerdon import Messages
+from guerdon.types import message_text
+
+
+def token_lengths(
+    completions: Sequence[str | Messages], completion_ids: Sequence[Sequence[int]]
+) -> list[int]:
+    """The completions' lengths in tokens.
+
+    Raises:
+        ValueError: A completion has text and no token ids, as when a file of texts is scored.
+    """
+    for completion, ids in zip(completions, completion_ids, strict=True):
+        if not ids and message_text(completion):
+            raise ValueError("lengths count in tokens, and a completion comes without token ids")
+    return [len(ids) for ids in completion_ids]
