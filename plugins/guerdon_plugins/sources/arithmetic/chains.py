@@ -1,0 +1,53 @@
+"""Chains of additions and subtractions: the problems of the arithmetic source, free of any wording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+
+LARGEST_START = 20
+LARGEST_VALUE = 40
+"""No running value of a chain is above this, or below 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A number, and the steps that lead from it to the result."""
+
+    start: int
+    steps: tuple[int, ...]
+    """What each step adds: -9 to 9, never 0."""
+
+    @property
+    def values(self) -> list[int]:
+        """The running values: the start, and the value after each step."""
+        return list(accumulate(self.steps, initial=self.start))
+
+    @property
+    def result(self) -> int:
+        return self.start + sum(self.steps)
+
+    @property
+    def key(self) -> str:
+        """The problem itself, whatever its language and phrasing: ``12+5-3``."""
+        return str(self.start) + "".join(f"{step:+d}" for step in self.steps)
+
+
+def random_chain(rng: Random, length: int) -> Chain:
+    """A chain of ``length`` steps whose running values stay in range."""
+    start = value = rng.randint(1, LARGEST_START)
+    steps = []
+    for _ in range(length):
+        step = rng.choice([step for step in _STEPS if 0 <= value + step <= LARGEST_VALUE])
+        steps.append(step)
+        value += step
+    return Chain(start, tuple(steps))
+
+
+_STEPS = [step for step in range(-9, 10) if step != 0]
+
+
+def forget_carry(value: int, step: int) -> int:
+    """The sum of someone who forgets to carry or borrow: the ones are right, the tens stay as they were."""
+    return value // 10 * 10 + (value + step) % 10
