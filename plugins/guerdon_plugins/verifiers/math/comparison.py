@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence as Many
 
@@ -21,6 +22,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Dots,
     Listing,
     Matrix,
+    NamedSet,
     Node,
     Number,
     Product,
@@ -41,7 +43,13 @@ from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.regions import NotRegionError, is_definite_region, same_region
 from guerdon_plugins.verifiers.math.relations import label_and_body, same_equation, same_label, settle_chain
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
-from guerdon_plugins.verifiers.math.trees import collapse_vectors, contains, expand_plus_minus, letters
+from guerdon_plugins.verifiers.math.trees import (
+    collapse_vectors,
+    contains,
+    expand_plus_minus,
+    letters,
+    substitute,
+)
 
 _DEGREE = Constant("degree")
 _PERCENT = Constant("percent")
@@ -63,6 +71,7 @@ class Comparer:
         """
         if reference == answer and not isinstance(answer, Relation):
             return Finding(True, "structure")
+        reference, answer = _without_declarations(reference, answer)
         reference, answer = (_simplify(node) for node in (reference, answer))
         if isinstance(reference, Relation) and isinstance(answer, Relation):
             return self._relations(reference, answer)
@@ -259,16 +268,13 @@ class Comparer:
 
     def _quantities(self, reference: Node, answer: Node) -> Finding:
         left, right = (node.value if isinstance(node, Quantity) else node for node in (reference, answer))
-        if (
-            isinstance(reference, Quantity)
-            and isinstance(answer, Quantity)
-            and self._policy.units != "ignore"
-        ):
-            if reference.unit != answer.unit:
-                bases = [units.to_base(node.unit) for node in (reference, answer)]
-                if self._policy.units == "compare" or bases[0][0] != bases[1][0]:
-                    return Finding(False, "units", f"the unit is {answer.unit}, not {reference.unit}")
-                left, right = Product((Number(bases[0][1]), left)), Product((Number(bases[1][1]), right))
+        if not isinstance(reference, Quantity) or not isinstance(answer, Quantity):
+            return self.same(left, right)
+        if self._policy.units != "ignore" and reference.unit != answer.unit:
+            bases = [units.to_base(node.unit) for node in (reference, answer)]
+            if self._policy.units == "compare" or bases[0][0] != bases[1][0]:
+                return Finding(False, "units", f"the unit is {answer.unit}, not {reference.unit}")
+            left, right = Product((Number(bases[0][1]), left)), Product((Number(bases[1][1]), right))
         return self.same(left, right)
 
     def _congruences(self, reference: Congruence, answer: Congruence) -> Finding:
@@ -290,9 +296,9 @@ class Comparer:
         left, right = (_ratio_parts(node) for node in (reference, answer))
         if left is None or right is None or len(left) != len(right):
             return Finding(False, "ratio", "the ratios differ")
-        for a, b in zip(left[1:], right[1:], strict=True):
-            finding = self._scalars(Product((a, right[0])), Product((b, left[0])))
-            if not finding:
+        zero = integer(0)
+        for (a, c), (b, d) in zip(itertools.pairwise(left), itertools.pairwise(right), strict=True):
+            if zero in (a, b, c, d) or not self._scalars(Product((a, d)), Product((b, c))):
                 return Finding(False, "ratio", "the ratios differ")
         return Finding(True, "ratio")
 
@@ -346,6 +352,36 @@ class Comparer:
         except (ArithmeticError, KeyError):
             return False
         return bool(abs(left - right) <= self._policy.decimal_tolerance * abs(left))
+
+
+def _without_declarations(reference: Node, answer: Node) -> tuple[Node, Node]:
+    r"""Drop ``k \\in \\mathbb{Z}`` beside an answer; where both sides declare one letter, make it the same."""
+    (left, left_letters), (right, right_letters) = (_declared(node) for node in (reference, answer))
+    if len(left_letters) == len(right_letters) == 1 and left_letters != right_letters:
+        right = substitute(right, right_letters[0], Symbol(left_letters[0]))
+    return left, right
+
+
+def _declared(node: Node) -> tuple[Node, list[str]]:
+    """A node without its declarations of whole numbers, and the letters that these declare."""
+    if isinstance(node, Conditional) and (letter := _whole_letter(node.condition)):
+        return node.value, [letter]
+    if not isinstance(node, Listing):
+        return node, []
+    found = [letter for item in node.items if (letter := _whole_letter(item))]
+    rest = tuple(item for item in node.items if not _whole_letter(item))
+    if not found or not rest:
+        return node, []
+    return (rest[0] if len(rest) == 1 else Listing(rest, node.joiner)), found
+
+
+def _whole_letter(node: Node | None) -> str | None:
+    match node:
+        case Relation(operands=(Symbol(name=letter), NamedSet(name=name)), operators=("∈",)) if (
+            name[0] in "ZN"
+        ):
+            return letter
+    return None
 
 
 def _simplify(node: Node) -> Node:

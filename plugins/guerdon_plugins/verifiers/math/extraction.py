@@ -20,6 +20,7 @@ _UNBRACED = re.compile(r"\s*([^\s{}$\\,;]+|\\[a-zA-Z]+)")
 _BETWEEN_BOXES = re.compile(
     r"(?:\s|\$|\\[()\[\],;:!]|\\q?quad|[.,;:&]|\\\\|\band\b|\bor\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|和|或|、|，)*"
     r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
+    r"|[^.\n]{,40}\b(?:and|or)\b[\s}$]*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
 )
 _MAX_GAP = 60
 _BETWEEN_TAGS = ("<answer>", "</answer>")

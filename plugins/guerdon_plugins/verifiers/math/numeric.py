@@ -60,7 +60,9 @@ class Evaluator:
     ) -> None:
         self.ctx = context(precision)
         self.lost = 0
-        """Bits that the values computed so far lost at most."""
+        """Bits of accuracy that the values computed so far may have lost."""
+        self.span = 0
+        """Bits between the largest and the smallest term of a sum: fewer digits than that miss the smallest."""
         self._precision = precision
         self._point = point
         self._budget = budget
@@ -131,7 +133,7 @@ class Evaluator:
         if len(magnitudes) < 2:
             return total
         big, small = max(magnitudes), min(magnitudes)
-        self.lost = max(self.lost, big - small)
+        self.span = max(self.span, big - small)
         if not total:
             return ctx.zero
         cancelled = big - int(ctx.mag(total))

@@ -9,6 +9,7 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.exact import UndefinedError
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
+    Apply,
     Call,
     Constant,
     Listing,
@@ -145,6 +146,7 @@ class _Reader:
         self._variable = name
 
     def _read_chain(self, operands: tuple[Node, ...], operators: tuple[str, ...]) -> _Region:
+        operands = tuple(Symbol(node.name) if isinstance(node, Apply) else node for node in operands)
         if operators == ("∈",) and isinstance(operands[0], Symbol):
             self._about(operands[0].name)
             return self.read(operands[1])

@@ -165,9 +165,10 @@ def _agree(
         evaluators = [Evaluator(precision, point, budget, complex_values=complex_values) for _ in range(2)]
         left, right = evaluators[0].value(reference), evaluators[1].value(answer)
         lost = max(evaluator.lost for evaluator in evaluators)
+        span = max(evaluator.span for evaluator in evaluators)
         trusted = precision - lost
-        if trusted < TRUSTED:
-            precision = precision + lost + TRUSTED
+        if trusted < span + TRUSTED:
+            precision = lost + span + 2 * TRUSTED
             if precision > MAX_PRECISION:
                 raise UndecidedError("too many digits cancel")
             continue

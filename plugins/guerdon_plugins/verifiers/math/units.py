@@ -8,6 +8,11 @@ from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.nodes import Unit
 
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _NAMES: dict[str, str] = {
     "mm": "mm millimeter millimeters millimetre millimetres 毫米",
     "cm": "cm centimeter centimeters centimetre centimetres 厘米",
@@ -95,91 +100,12 @@ MULTIPLIERS = {
 }
 """Words that scale the number before them."""
 
-_NOT_A_NOUN = frozenset(
-    [
-        "if",
-        "or",
-        "and",
-        "not",
-        "otherwise",
-        "when",
-        "where",
-        "is",
-        "are",
-        "was",
-        "unless",
-        "else",
-        "except",
-        "but",
-        "wrong",
-        "than",
-        "more",
-        "less",
-        "least",
-        "most",
-        "fewer",
-        "greater",
-        "approximately",
-        "about",
-        "around",
-        "between",
-        "from",
-        "to",
-        "through",
-        "plus",
-        "minus",
-        "times",
-        "over",
-        "divided",
-        "half",
-        "halves",
-        "third",
-        "thirds",
-        "quarter",
-        "quarters",
-        "factorial",
-        "mod",
-        "modulo",
-        "base",
-        "point",
-        "negative",
-        "for",
-        "with",
-        "without",
-        "the",
-        "a",
-        "an",
-        "no",
-        "none",
-        "nor",
-        "only",
-        "all",
-        "any",
-        "either",
-        "neither",
-        "both",
-        "maybe",
-        "possibly",
-        "infinity",
-        "infinite",
-        "recurring",
-        "repeating",
-        "each",
-        "every",
-        "so",
-        "then",
-        "therefore",
-        "because",
-        "since",
-        "answer",
-        "solution",
-        "solutions",
-        "answers",
-        "incorrect",
-        "correct",
-        "percent",
-        "degrees",
-    ]
+_NOT_A_NOUN = _set(
+    "if or and not otherwise when where is are was unless else except but wrong than more less least most fewer "
+    "greater approximately about around between from to through plus minus times over divided half halves third "
+    "thirds quarter quarters factorial mod modulo base point negative for with without the a an no none nor only all "
+    "any either neither both maybe possibly infinity infinite recurring repeating each every so then therefore because "
+    "since answer solution solutions answers incorrect correct percent degrees"
 )
 """Words that change what the number before them says, so that they cannot be its unit."""
 

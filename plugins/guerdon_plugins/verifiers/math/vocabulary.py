@@ -1,0 +1,279 @@
+"""The vocabulary of the notation: Unicode as LaTeX, commands by what they mean, words that matter."""
+
+from __future__ import annotations
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+GREEK = _set(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma "
+    "tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+)
+SYMBOLS = GREEK | _set("ell hbar square star dagger partial nabla")
+"""Commands that are names of variables."""
+FUNCTIONS = _set(
+    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
+    "log ln lg exp gcd lcm max min arg Re Im deg det"
+)
+ASCII = {
+    **{name: name for name in FUNCTIONS - _set("Re Im arg deg")},
+    **{name: name for name in GREEK if len(name) > 2},
+    **{name: name for name in _set("pi infty times cdot floor ceil cbrt abs binom frac")},
+    "sqrt": "surd",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "mod": "bmod",
+    "infinity": "infty",
+    "inf": "infty",
+    "oo": "infty",
+}
+"""Names that are read without a backslash, and their commands."""
+SYNONYMS = {
+    alias: name
+    for name, aliases in {
+        "frac": "dfrac tfrac cfrac sfrac nicefrac",
+        "binom": "dbinom tbinom",
+        "le": "leq leqslant leqq",
+        "ge": "geq geqslant geqq",
+        "ne": "neq",
+        "<": "lt",
+        ">": "gt",
+        "=": "doteq",
+        "approx": "simeq",
+        "ldots": "dots cdots dotsc vdots",
+        "emptyset": "varnothing",
+        "|": "mid vert lvert rvert",
+        "\\|": "Vert lVert rVert |",
+        ":": "colon",
+        "{": "lbrace",
+        "}": "rbrace",
+        "[": "lbrack",
+        "]": "rbrack",
+        "(": "lparen lgroup",
+        ")": "rparen rgroup",
+        "lor": "vee",
+        "land": "wedge",
+        "to": "rightarrow longrightarrow mapsto",
+        "setminus": "backslash",
+        "cdot": "cdotp ast bullet",
+        "sinh": "sh",
+        "cosh": "ch",
+        "tan": "tg",
+        "cot": "ctg cotg",
+        "csc": "cosec",
+        "arctan": "arctg",
+        "circ": "degree textdegree",
+        "vec": "overrightarrow",
+        "hat": "widehat",
+        "bar": "overline",
+        "e": "exponentialE",
+        "i": "imaginaryI",
+    }.items()
+    for alias in aliases.split()
+}
+"""Commands that mean the same as another."""
+IGNORED = _set(
+    "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm displaystyle textstyle "
+    "scriptstyle scriptscriptstyle limits nolimits mathbf mathit mathsf mathcal mathscr mathfrak boldsymbol bm bf pmb "
+    "rm it blacksquare qed checkmark nonumber notag hfill quad qquad enspace enskip thinspace negthinspace hline "
+    "mathstrut strut tiny small large Large boxed fbox underline phantom ensuremath normalsize mathnormal mathop "
+    "mathrel mathbin medspace thickspace allowbreak noindent"
+)
+"""Commands that only change how the answer looks."""
+IGNORED_WITH_ARGUMENT = _set("textcolor color hspace vspace label tag class cssId")
+TEXT_COMMANDS = _set(
+    "text textbf textit textrm textsf texttt textsc textup textnormal textmd mbox hbox mathrm mathtt operatorname "
+    "operatorname* emph"
+)
+SPACES = frozenset(",;:!> ~")
+"""The one-character commands that are white space."""
+COMMON_WORDS = _set(
+    "the is are of if to no yes all not for but odd one two six ten per was has and or so its it be by on at as an in "
+    "we sum pct"
+)
+"""Short words that are words, not products of variables, where they stand free."""
+NUMBER_WORDS = {
+    word: value
+    for value, word in enumerate(
+        (
+            *(
+                "zero",
+                "one",
+                "two",
+                "three",
+                "four",
+                "five",
+                "six",
+                "seven",
+                "eight",
+                "nine",
+                "ten",
+                "eleven",
+                "twelve",
+            ),
+            *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+        )
+    )
+}
+RELATIONS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    "<=": "≤",
+    "\\le": "≤",
+    ">=": "≥",
+    "\\ge": "≥",
+    "!=": "≠",
+    "\\ne": "≠",
+    "\\approx": "≈",
+    "\\in": "∈",
+    "\\notin": "∉",
+    "\\equiv": "≡",
+    "\\to": "→",
+    "->": "→",
+    "\\cong": "≅",
+    "\\sim": "∼",
+    "\\subset": "⊂",
+    "\\subseteq": "⊆",
+    "\\perp": "⊥",
+    "\\parallel": "∥",
+}
+SET_OPERATIONS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "difference"}
+DECORATIONS = _set("bar hat vec tilde overbrace underbrace widetilde overleftrightarrow")
+CURRENCIES = {"\\$": "dollar", "€": "euro", "£": "sterling", "¥": "yuan"}
+CONDITION_WORDS = _set("if for when where with as provided") | {"for all", "and if", "for any", "for every"}
+OTHERWISE = _set("otherwise else")
+MATRICES = _set("matrix pmatrix bmatrix vmatrix Bmatrix Vmatrix smallmatrix psmallmatrix array")
+ROWS = _set("cases aligned align gathered split")
+"""Environments whose rows are clauses of their own."""
+
+_GREEK_LETTERS = zip(
+    "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΣΦΨΩ",
+    (
+        *(
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "mu",
+            "nu",
+        ),
+        *("xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+        *("Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega"),
+    ),
+    strict=True,
+)
+UNICODE = str.maketrans(
+    {
+        **dict(zip("０１２３４５６７８９", "0123456789", strict=True)),
+        **{c: f"^{{{d}}}" for c, d in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)},
+        **{c: f"_{{{d}}}" for c, d in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)},
+        **dict.fromkeys("−–—‐‑‒﹣－", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060\u2061\u2062", ""),
+        **dict.fromkeys("’′‘", "'"),
+        "⁻": "^-",
+        "ⁿ": "^{n}",
+        "，": ",",
+        "、": ",",
+        "。": ".",
+        "．": ".",
+        "；": ";",
+        "：": ":",
+        "（": "(",
+        "）": ")",
+        "［": "[",
+        "］": "]",
+        "【": "[",
+        "】": "]",
+        "｛": "\\{",
+        "｝": "\\}",
+        "＝": "=",
+        "＋": "+",
+        "＜": "<",
+        "＞": ">",
+        "％": "%",
+        "＄": "\\$",
+        "×": "\\times ",
+        "✕": "\\times ",
+        "⋅": "\\cdot ",
+        "·": "\\cdot ",
+        "∙": "\\cdot ",
+        "÷": "\\div ",
+        "∕": "/",
+        "⁄": "/",
+        "√": "\\surd ",
+        "∛": "\\sqrt[3] ",
+        "∞": "\\infty ",
+        "≤": "\\le ",
+        "≥": "\\ge ",
+        "⩽": "\\le ",
+        "⩾": "\\ge ",
+        "≠": "\\ne ",
+        "≈": "\\approx ",
+        "≡": "\\equiv ",
+        "±": "\\pm ",
+        "∓": "\\mp ",
+        "∈": "\\in ",
+        "∉": "\\notin ",
+        "∪": "\\cup ",
+        "∩": "\\cap ",
+        "∖": "\\setminus ",
+        "∅": "\\emptyset ",
+        "ℝ": "\\mathbb{R}",
+        "ℤ": "\\mathbb{Z}",
+        "ℚ": "\\mathbb{Q}",
+        "ℕ": "\\mathbb{N}",
+        "ℂ": "\\mathbb{C}",
+        "°": "^\\circ ",
+        "º": "^\\circ ",
+        "∠": "\\angle ",
+        "△": "\\triangle ",
+        "⟨": "\\langle ",
+        "⟩": "\\rangle ",
+        "〈": "\\langle ",
+        "〉": "\\rangle ",
+        "⌊": "\\lfloor ",
+        "⌋": "\\rfloor ",
+        "⌈": "\\lceil ",
+        "⌉": "\\rceil ",
+        "…": "\\ldots ",
+        "⋯": "\\ldots ",
+        "→": "\\to ",
+        "∨": "\\lor ",
+        "∧": "\\land ",
+        "½": "\\frac{1}{2}",
+        "⅓": "\\frac{1}{3}",
+        "⅔": "\\frac{2}{3}",
+        "¼": "\\frac{1}{4}",
+        "¾": "\\frac{3}{4}",
+        "⅕": "\\frac{1}{5}",
+        "⅖": "\\frac{2}{5}",
+        "⅗": "\\frac{3}{5}",
+        "⅘": "\\frac{4}{5}",
+        "⅙": "\\frac{1}{6}",
+        "⅚": "\\frac{5}{6}",
+        "⅛": "\\frac{1}{8}",
+        "⅜": "\\frac{3}{8}",
+        "⅝": "\\frac{5}{8}",
+        "⅞": "\\frac{7}{8}",
+        "ϕ": "\\phi ",
+        "π": "\\pi ",
+        "∑": "\\sum ",
+        "∏": "\\prod ",
+        "∫": "\\int ",
+        "∂": "\\partial ",
+    }
+)
+"""How characters outside ASCII are read."""
+UNICODE.update({ord(letter): f"\\{name} " for letter, name in _GREEK_LETTERS})
