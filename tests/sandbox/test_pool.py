@@ -1,0 +1,184 @@
+"""The pool answers every job exactly once, whatever happens to its boxes, and leaves none behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from guerdon_sandbox import (
+    BoxOptions,
+    Isolation,
+    Limits,
+    Program,
+    Sandbox,
+    SandboxUnavailableError,
+    SyncSandbox,
+)
+from guerdon_sandbox.box import command
+from guerdon_sandbox.engine import LABEL, Engine, this_process
+from guerdon_sandbox.selfcheck import HONEST, HONEST_OUTPUT, self_check
+
+pytestmark = pytest.mark.docker
+
+
+def own_boxes() -> list[str]:
+    return [box["Id"] for box in Engine().boxes() if box["Labels"][LABEL] == this_process()]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_attacks_achieve_nothing_and_leave_nothing() -> None:
+    async def check() -> dict[str, str]:
+        return {one.attack: one.problem async for one in self_check([], BoxOptions()) if one.problem}
+
+    assert asyncio.run(check()) == {}
+
+
+def test_jobs_get_their_own_results_and_share_boxes() -> None:
+    async def work() -> tuple[list[bytes], int]:
+        async with Sandbox(boxes=2) as sandbox:
+            jobs = [Program(source="print(input())", stdin=str(number).encode()) for number in range(200)]
+            results = await asyncio.gather(*map(sandbox.run, jobs))
+            return [result.stdout for result in results], sandbox.boxes_started
+
+    outputs, boxes = asyncio.run(work())
+    assert outputs == [f"{number}\n".encode() for number in range(200)]
+    assert boxes <= 2
+    assert own_boxes() == []
+
+
+def test_boxes_that_are_killed_cost_no_job() -> None:
+    async def work() -> list[bytes]:
+        async with Sandbox(boxes=2) as sandbox:
+            source = "import time; time.sleep(0.05); print(input())"
+            jobs = [Program(source=source, stdin=str(number).encode()) for number in range(60)]
+            running = asyncio.gather(*map(sandbox.run, jobs))
+            for _ in range(4):
+                await asyncio.sleep(0.4)
+                for box in own_boxes()[:1]:
+                    with contextlib.suppress(Exception):
+                        Engine().client.api.kill(box)
+            return [result.stdout for result in await running]
+
+    assert asyncio.run(work()) == [f"{number}\n".encode() for number in range(60)]
+    assert own_boxes() == []
+
+
+def test_a_box_that_was_killed_while_idle_is_replaced(one_box: SyncSandbox) -> None:
+    assert one_box.run(Program(source="print(1)")).stdout == b"1\n"
+    for box in own_boxes():
+        with contextlib.suppress(Exception):
+            Engine().client.api.kill(box)
+    assert one_box.run(Program(source="print(2)")).stdout == b"2\n"
+
+
+def test_a_job_that_ends_every_box_is_given_up(one_box: SyncSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guerdon_sandbox.box.GRACE_S", -4.5)
+    with pytest.raises(SandboxUnavailableError, match="lost 3 boxes"):
+        one_box.run(Program(source="import time; time.sleep(9)", limits=Limits(wall_s=5.0)))
+    monkeypatch.undo()
+    assert one_box.run(Program(source="print(1)")).stdout == b"1\n"
+
+
+def test_a_fresh_container_for_every_job() -> None:
+    async def work() -> tuple[set[bytes], int]:
+        async with Sandbox(boxes=2, isolation=Isolation.CONTAINER) as sandbox:
+            jobs = [Program(source=HONEST) for _ in range(4)]
+            results = await asyncio.gather(*map(sandbox.run, jobs))
+            return {result.stdout for result in results}, sandbox.boxes_started
+
+    outputs, boxes = asyncio.run(work())
+    assert outputs == {HONEST_OUTPUT}
+    assert boxes >= 4
+
+
+OWNER = """
+import asyncio
+from guerdon_sandbox import Program, Sandbox
+from guerdon_sandbox.engine import this_process
+async def main():
+    async with Sandbox(boxes=2) as sandbox:
+        await sandbox.run(Program(source=""))
+        print(this_process(), flush=True)
+        await asyncio.gather(*[sandbox.run(Program(source="while True: pass")) for _ in range(2)])
+asyncio.run(main())
+"""
+
+
+def test_kill_9_of_the_owner_leaves_no_box() -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    name = owner.stdout.readline().strip()
+
+    def boxes() -> list[str]:
+        return [box["Id"] for box in Engine().boxes() if box["Labels"][LABEL] == name]
+
+    assert wait_until(lambda: len(boxes()) == 2)
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    assert wait_until(lambda: boxes() == [])
+
+
+def test_boxes_that_were_never_started_are_reaped_when_their_owner_is_gone() -> None:
+    create = (
+        "from guerdon_sandbox.engine import BoxOptions, Engine\nfrom guerdon_sandbox.box import command\n"
+        "print(Engine().create(BoxOptions(), command()))"
+    )
+    orphan = subprocess.run(
+        [sys.executable, "-c", create], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    engine = Engine()
+    mine = engine.create(BoxOptions(), command())
+    try:
+        assert engine.reap() >= 1
+        left = {box["Id"] for box in engine.boxes()}
+        assert orphan not in left
+        assert mine in left
+    finally:
+        engine.remove(mine)
+
+
+def test_jobs_under_way_when_the_pool_closes_are_refused() -> None:
+    async def work() -> None:
+        sandbox = Sandbox(boxes=1)
+        jobs = [asyncio.ensure_future(sandbox.run(Program(source="while True: pass"))) for _ in range(3)]
+        await asyncio.sleep(1.5)
+        await sandbox.aclose()
+        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [SandboxUnavailableError] * 3
+
+    asyncio.run(work())
+    assert own_boxes() == []
+
+
+def test_a_caller_that_gives_up_does_not_hold_up_the_others() -> None:
+    async def work() -> bytes:
+        async with Sandbox(boxes=1) as sandbox:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(sandbox.run(Program(source="import time; time.sleep(1)")), 0.5)
+            return (await sandbox.run(Program(source="print(1)"))).stdout
+
+    assert asyncio.run(work()) == b"1\n"
+
+
+def test_the_uids_of_jobs_differ(one_box: SyncSandbox) -> None:
+    uids = {
+        one_box.run(Program(source="import os; print(os.getuid(), os.getgid())")).stdout for _ in range(5)
+    }
+    assert len(uids) == 5
+    assert os.fsencode("0 0\n") not in uids
