@@ -96,6 +96,10 @@ def resolve_folder(model: Model) -> str:
 
 
 def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
+    from transformers.utils import logging
+
+    bars: Any = logging  # it carries no types
+    bars.disable_progress_bar()  # one a file, on a terminal that belongs to the run's progress display
     folder = resolve_folder(model)
     # A path that looks like one and is not there would be asked of the hub, whose answer misleads.
     if folder.startswith((".", "/", "~")) and not Path(folder).is_dir():

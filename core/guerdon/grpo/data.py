@@ -1,0 +1,43 @@
+"""Rows as a dataset that TRL's trainers take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from datasets import Dataset
+
+from guerdon.errors import DataError
+from guerdon.types import Row
+
+
+def rows_dataset(rows: Iterable[Row]) -> Dataset:
+    """A dataset with the columns ``prompt`` and ``row`` (the whole row).
+
+    The rows stay Python objects. Arrow, the format of TRL's data sets, gives a column one type and fills a nested
+    value's missing keys with nulls, which would change references and test cases.
+
+    Args:
+        rows: Rows with a ``prompt``, all strings or all conversations.
+
+    Raises:
+        DataError: A row has no prompt, or prompts of both formats come together.
+    """
+    kept = list(rows)
+    for number, row in enumerate(kept):
+        if "prompt" not in row:
+            raise DataError(
+                f"row {number} of the training data has no 'prompt', only {', '.join(row) or 'nothing'}. "
+                "Map the column that holds it to 'prompt' in the source's params."
+            )
+        if isinstance(row["prompt"], str) != isinstance(kept[0]["prompt"], str):
+            raise DataError(
+                f"row {number} of the training data has a prompt in another format (text or conversation) than "
+                "row 0. Use sources of one format in a stage."
+            )
+
+    def look_up(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        picked = [kept[index] for index in batch["index"]]
+        return {"prompt": [row["prompt"] for row in picked], "row": picked}
+
+    return Dataset.from_dict({"index": list(range(len(kept)))}).with_transform(look_up)

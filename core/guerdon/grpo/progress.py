@@ -1,0 +1,45 @@
+"""Carries a transformers Trainer's progress to the run's hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class ReportProgress(TrainerCallback):
+    """Reports every step, and the metrics of those that are logged.
+
+    The first report comes before the first step and names the step that training goes on from.
+
+    Args:
+        report: Takes the step, the total of steps, and the metrics: ``context.progress``.
+    """
+
+    def __init__(self, report: Callable[[int, int, Mapping[str, float]], None]) -> None:
+        self._report = report
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._tell(state, {})
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._tell(state, {})
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        self._tell(state, {k: v for k, v in (logs or {}).items() if isinstance(v, int | float)})
+
+    def _tell(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
+        if state.is_world_process_zero:
+            self._report(state.global_step, state.max_steps, metrics)

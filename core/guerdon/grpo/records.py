@@ -1,0 +1,75 @@
+"""What the engine writes down of a batch of judged rollouts: records for the log, numbers for the metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from guerdon.types import Judgement, Outcome, Rollout
+
+
+def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
+    """The judgement as a row of TRL's reward matrix: a value for each name, NaN where there is none.
+
+    A row of nothing but NaN makes TRL leave the rollout out of the advantages and the loss.
+    """
+    if judgement.reward is None:
+        return [math.nan] * len(names)
+    row = []
+    for name in names:
+        verdict = judgement.verdicts.get(name)
+        value = math.nan if verdict is None or verdict.score.value is None else verdict.score.value
+        if verdict is not None and verdict.score.outcome is Outcome.FAILED and verdict.weight != 0:
+            value = 0.0  # the rubric counts this failure as 0, or there would be no reward
+        row.append(value)
+    return row
+
+
+def record(rollout: Rollout, judgement: Judgement) -> dict[str, Any]:
+    """A rollout and its judgement as JSON values."""
+    return {
+        "prompt": rollout.prompt,
+        "completion": rollout.completion,
+        "completion_tokens": len(rollout.completion_ids),
+        "reward": judgement.reward,
+        "scores": {
+            name: {
+                **verdict.score.to_dict(),
+                "weight": verdict.weight,
+                "weighted": verdict.weighted,
+                "latency_ms": round(verdict.latency_ms, 3),
+            }
+            for name, verdict in judgement.verdicts.items()
+        },
+    }
+
+
+def judging_metrics(judgements: Sequence[Judgement]) -> Iterator[tuple[str, float]]:
+    """One number per rollout and metric, whose means are the shares and times to log."""
+    for judgement in judgements:
+        yield "unscored_rate", float(judgement.reward is None)
+        for name, verdict in judgement.verdicts.items():
+            yield f"rewards/{name}/failure_rate", float(verdict.score.outcome is Outcome.FAILED)
+            yield f"rewards/{name}/skip_rate", float(verdict.score.outcome is Outcome.SKIPPED)
+            yield f"rewards/{name}/latency_ms", verdict.latency_ms
+
+
+def group_metrics(rewards: Sequence[float], group_size: int) -> dict[str, float]:
+    """How far apart a group's rollouts are: the means over the groups of each one's best and worst reward.
+
+    Args:
+        rewards: One for each rollout, a group's side by side; NaN where there is none.
+        group_size: Rollouts in a group.
+    """
+    groups = [
+        [reward for reward in rewards[start : start + group_size] if not math.isnan(reward)]
+        for start in range(0, len(rewards), group_size)
+    ]
+    groups = [group for group in groups if group]
+    if not groups:
+        return {}
+    return {
+        "groups/best_reward": math.fsum(map(max, groups)) / len(groups),
+        "groups/worst_reward": math.fsum(map(min, groups)) / len(groups),
+    }

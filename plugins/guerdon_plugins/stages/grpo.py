@@ -1,0 +1,119 @@
+"""GRPO: trains a model on the rewards of a rubric."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from guerdon import StageContext, StageResult
+from guerdon.errors import UsageError
+from guerdon.models import load_model, load_tokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from guerdon.grpo import RubricGRPOTrainer
+
+
+class Grpo:
+    """Trains a model by group relative policy optimization (DeepSeekMath, arXiv:2402.03300), on TRL's trainer.
+
+    Every option of TRL's GRPOConfig is a param under TRL's name, but for those that the run decides.
+
+    Args:
+        chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
+    """
+
+    def __init__(
+        self, *, chat_template: str | None = None, peft: Mapping[str, Any] | None = None, **trl_options: Any
+    ) -> None:
+        self._chat_template = chat_template
+        self._peft = peft
+        self._options = trl_options
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """The params with TRL's options spelled out; imports TRL."""
+        from guerdon.grpo.config import trl_parameters
+
+        own = [
+            p for p in inspect.signature(cls, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY
+        ]
+        return inspect.Signature([*own, *trl_parameters()])
+
+    def run(self, context: StageContext) -> StageResult:
+        """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
+        from guerdon.grpo import ReportProgress, RubricGRPOTrainer, newest_checkpoint, rows_dataset
+        from guerdon.grpo.config import grpo_config
+
+        config = grpo_config(self._options, context.work, context.seed)
+        assert not isinstance(config.model_init_kwargs, str)  # TRL parses it
+        model_options = dict(config.model_init_kwargs or {})
+        config.model_init_kwargs = None
+        source = replace(context.model, dtype=model_options.pop("dtype", context.model.dtype))
+        tokenizer = load_tokenizer(source, chat_template=self._chat_template)
+        dataset = rows_dataset(context.rows())
+        if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
+            raise UsageError(
+                f"the prompts are conversations, and model '{source.name}' has no chat template. "
+                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+            )
+        with context.open_rubric() as rubric:
+            trainer = RubricGRPOTrainer(
+                load_model(source, training=True, **model_options),
+                rubric,
+                config,
+                dataset,
+                tokenizer,
+                log_rollouts=context.log_rollouts,
+                callbacks=[ReportProgress(context.progress)],
+                peft_config=self._peft_config(),
+            )
+            checkpoint = newest_checkpoint(context.work)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        self._save(trainer, tokenizer, context.output)
+        return StageResult(checkpoint=context.output, metrics=_summary(trainer.state.log_history))
+
+    def _peft_config(self) -> Any:
+        if self._peft is None:
+            return None
+        from peft import LoraConfig
+
+        try:
+            return LoraConfig(**{"task_type": "CAUSAL_LM", **self._peft})
+        except TypeError as error:
+            raise UsageError(f"peft refuses the param 'peft': {error}") from error
+
+    def _save(self, trainer: RubricGRPOTrainer, tokenizer: PreTrainedTokenizerBase, output: Path) -> None:
+        if self._peft is None:
+            trainer.save_model(str(output))
+        elif trainer.accelerator.is_main_process:
+            merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+            merged.save_pretrained(output)
+        if trainer.accelerator.is_main_process:
+            tokenizer.save_pretrained(output)
+
+
+def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the rewards went: means over the first and the last tenth of the logged steps."""
+    steps = [entry for entry in history if entry.get("reward") is not None]
+    if not steps:
+        return {}
+    share = max(1, len(steps) // 10)
+    metrics: dict[str, Any] = {
+        "steps": steps[-1]["step"],
+        "reward_first": mean(entry["reward"] for entry in steps[:share]),
+        "reward": mean(entry["reward"] for entry in steps[-share:]),
+    }
+    last = steps[-share:]
+    for name in steps[-1]:
+        values = [entry[name] for entry in last if entry.get(name) is not None]
+        if values and (name.endswith("/mean") or name in ("completions/mean_length", "entropy")):
+            metrics[name] = mean(values)
+    return metrics
