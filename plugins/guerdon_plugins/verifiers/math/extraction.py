@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Mode = Literal["boxed", "answer", "hashes", "line", "whole", "auto"]
 """Where the answer stands: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last
@@ -14,7 +14,8 @@ line that starts "Answer:"; the whole text; or the first of the marks ``boxed`` 
 MAX_CHARACTERS = 1_000_000
 """Of a longer completion only the end is searched."""
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])")
+_BRACED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _UNBRACED = re.compile(r"\s*([^\s{}$\\,;]+|\\[a-zA-Z]+)")
 _BETWEEN_BOXES = re.compile(
@@ -23,6 +24,8 @@ _BETWEEN_BOXES = re.compile(
     r"|[^.\n]{,40}\b(?:and|or)\b[\s}$]*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
 )
 _MAX_GAP = 60
+_FAR = 10_000
+"""A box this far before the last one neither encloses it nor belongs to it."""
 _BETWEEN_TAGS = ("<answer>", "</answer>")
 _LINE = re.compile(
     r"^[^\S\n]*[*_#]*(?:final )?answer[*_]*\s*(?::|is)[*_\s:]*(\S.*)$", re.IGNORECASE | re.MULTILINE
@@ -37,14 +40,23 @@ class Extraction:
     problem: str = ""
 
 
+def check_mode(mode: str) -> None:
+    """Check the name of a mode.
+
+    Raises:
+        ValueError: There is no such mode.
+    """
+    if mode not in _FINDERS:
+        raise ValueError(f"extraction must be one of {', '.join(_FINDERS)}: {mode!r}")
+
+
 def extract(completion: str, mode: Mode = "boxed") -> Extraction:
     """Find the answer of a completion: after the reasoning, in the place that ``mode`` names.
 
     Raises:
         ValueError: ``mode`` is none of the valid ones.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"extraction must be one of {', '.join(get_args(Mode))}: {mode!r}")
+    check_mode(mode)
     text = completion[-MAX_CHARACTERS:]
     thought = text.rfind("</think>")
     if thought >= 0:
@@ -68,42 +80,32 @@ def _boxed(text: str) -> str | None:
 
 def _last_boxes(text: str) -> list[str]:
     """The contents of the last box, and of those before it that only punctuation, "and" or "or" separate from it."""
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    start = _last_command(text, len(text))
     if start < 0:
         return []
-    if not _encloses(text, start):
-        box = _box_at(text, start)
-        before = max(text.rfind("\\boxed", 0, start), text.rfind("\\fbox", 0, start))
-        if box is not None and (before < 0 or start - before > 10_000):
-            return [box[0]]
-        if box is None or before >= 0:
-            return _joined(text, _all_boxes(text))
+    before = _last_command(text, start)
+    if (before < 0 or start - before > _FAR) and (box := _box_at(text, start)) is not None:
+        return [box]
     return _joined(text, _all_boxes(text))
 
 
-def _encloses(text: str, start: int) -> bool:
-    return text.startswith("\\boxed{\\boxed", start)
+def _last_command(text: str, end: int) -> int:
+    return max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
 
 
-def _box_at(text: str, start: int) -> tuple[str, int] | None:
-    """The content of the box at a position, and where it ends; ``None`` if it is no box or never closes."""
-    match = _BOX.match(text, start)
-    if match is None:
+def _box_at(text: str, start: int) -> str | None:
+    """The content of the braced box at a position; ``None`` if it has no braces or never closes."""
+    opened = _BRACED_BOX.match(text, start)
+    if opened is None:
         return None
-    position = match.end()
-    while position < len(text) and text[position] in " \t\n":
-        position += 1
-    if not text.startswith("{", position):
-        unbraced = _UNBRACED.match(text, position)
-        return (unbraced[1].rstrip(".:!"), unbraced.end()) if unbraced else None
-    depth = 0
-    for brace in _BRACE.finditer(text, position):
+    depth = 1
+    for brace in _BRACE.finditer(text, opened.end()):
         if brace[0] == "{":
             depth += 1
         elif brace[0] == "}":
             depth -= 1
             if not depth:
-                return text[position + 1 : brace.start()], brace.end()
+                return text[opened.end() : brace.start()]
     return None
 
 
@@ -112,7 +114,7 @@ def _all_boxes(text: str) -> list[tuple[int, int, str]]:
     found: list[tuple[int, int, str]] = []
     open_braces: list[int] = []
     boxes: list[tuple[int, int]] = []
-    for match in re.finditer(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", text, re.DOTALL):
+    for match in _BOX_OR_BRACE.finditer(text):
         token = match[0]
         if token.startswith(("\\boxed", "\\fbox")):
             if match[1]:

@@ -49,13 +49,20 @@ class MathVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """A text and the tree that was read from it, or the error that reading it raised."""
 
     text: str
     node: Node | None
     error: str = ""
     too_large: bool = False
+
+    @property
+    def unreadable(self) -> MathVerdict:
+        """The verdict on any answer where this reading of the reference failed."""
+        text = shortened(self.text)
+        reason = f"the reference {text!r} cannot be read: {self.error}"
+        return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, reason, "reading", reference=text)
 
 
 def reference_text(reference: Reference) -> str:
@@ -76,20 +83,24 @@ def reference_text(reference: Reference) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> _Reading:
+def _read(text: str) -> Reading:
     try:
-        return _Reading(text, parse(text))
+        return Reading(text, parse(text))
     except TooLargeError as error:
-        return _Reading(text, None, str(error), too_large=True)
+        return Reading(text, None, str(error), too_large=True)
     except UnreadableError as error:
-        return _Reading(text, None, str(error))
+        return Reading(text, None, str(error))
     except RecursionError:
-        return _Reading(text, None, "it is nested too deeply", too_large=True)
+        return Reading(text, None, "it is nested too deeply", too_large=True)
 
 
-def read_reference(reference: Reference) -> _Reading:
-    """The reading of a reference; readings are cached."""
-    return _read(reference_text(reference))
+def read_reference(reference: Reference) -> Reading:
+    """The reading of a reference; readings are cached.
+
+    Raises:
+        TypeError: The reference is neither text nor a number.
+    """
+    return _read(reference_text(reference).strip())
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
@@ -100,28 +111,36 @@ def compare(answer: str, reference: Reference, policy: Policy | None = None) -> 
     Raises:
         TypeError: The reference is neither text nor a number.
     """
-    gold = read_reference(reference)
+    return compare_reading(answer, read_reference(reference), policy or Policy())
+
+
+def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
+    """Compare an answer with a reference that was read before."""
     if gold.node is None:
-        reason = f"the reference {_short(gold.text)!r} cannot be read: {gold.error}"
-        return MathVerdict(
-            Judgement.UNPARSEABLE_REFERENCE, reason, "reading", _short(answer), _short(gold.text)
-        )
-    if answer.strip() == gold.text.strip():
-        return MathVerdict(Judgement.CORRECT, "the same text", "text", _short(answer), _short(gold.text))
+        return gold.unreadable
+    if answer.strip() == gold.text:
+        return _verdict(Judgement.CORRECT, "the same text", "text", answer, gold)
     reading = _read(answer)
     if reading.node is None:
         judgement = Judgement.GUARD if reading.too_large else Judgement.UNPARSEABLE_ANSWER
-        reason = f"the answer {_short(answer)!r} cannot be read: {reading.error}"
-        return MathVerdict(judgement, reason, "reading", _short(answer), _short(gold.text))
+        return _verdict(judgement, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
     try:
-        finding = Comparer(policy or Policy(), Budget()).same(gold.node, reading.node)
+        finding = Comparer(policy, Budget()).same(gold.node, reading.node)
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
-        reason = f"the answer is too large to compare: {error}"
-        return MathVerdict(Judgement.GUARD, reason, "guard", _short(answer), _short(gold.text))
+        return _verdict(
+            Judgement.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
+        )
     judgement = Judgement.CORRECT if finding else Judgement.INCORRECT
-    reason = finding.reason or f"it equals the reference ({finding.tier})"
-    return MathVerdict(judgement, reason, finding.tier, _short(answer), _short(gold.text), finding.witness)
+    reason = finding.reason or f"it equals the reference, by {finding.tier}"
+    return _verdict(judgement, reason, finding.tier, answer, gold, finding.witness)
 
 
-def _short(text: str) -> str:
+def _verdict(
+    judgement: Judgement, reason: str, tier: str, answer: str, gold: Reading, witness: str = ""
+) -> MathVerdict:
+    return MathVerdict(judgement, reason, tier, shortened(answer), shortened(gold.text), witness)
+
+
+def shortened(text: str) -> str:
+    """A text of at most 200 characters, for messages and logs."""
     return text if len(text) <= 200 else f"{text[:150]}… ({len(text):,} characters)"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from guerdon import Failure, Score
-from guerdon_plugins.verifiers.math.extraction import Mode, extract
+from guerdon_plugins.verifiers.math.extraction import Mode, check_mode, extract
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.verdict import (
     Judgement,
     MathVerdict,
     Reference,
     compare,
+    compare_reading,
     read_reference,
     reference_text,
+    shortened,
 )
 
 
@@ -47,8 +49,7 @@ class MathVerifier:
         plus_c: bool = False,
         unevaluated: bool = False,
     ) -> None:
-        if extraction not in get_args(Mode):
-            raise ValueError(f"extraction must be one of {', '.join(get_args(Mode))}: {extraction!r}")
+        check_mode(extraction)
         self.extraction: Mode = extraction
         self.policy = Policy(decimal_tolerance, percent, units, plus_c, unevaluated)
 
@@ -71,11 +72,13 @@ class MathVerifier:
         except TypeError as error:
             return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, str(error))
         if gold.node is None:
-            return compare("", reference, self.policy)
+            return gold.unreadable
         found = extract(completion, self.extraction)
         if found.answer is None:
-            return MathVerdict(Judgement.NO_ANSWER, found.problem, "extraction", reference=gold.text)
-        return compare(found.answer, reference, self.policy)
+            return MathVerdict(
+                Judgement.NO_ANSWER, found.problem, "extraction", reference=shortened(gold.text)
+            )
+        return compare_reading(found.answer, gold, self.policy)
 
 
 @dataclass(frozen=True, slots=True)
