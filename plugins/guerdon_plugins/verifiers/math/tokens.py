@@ -60,6 +60,7 @@ _EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
 _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_NUMERAL = re.compile(r"(?:[-+]|\\\$|\$)*\s*\d{1,3}(?:(?:\\[,:; ]|~|\s)\s*\d{3})+(?:\.\d+)?(?!\d)\D*")
 _SPACE_IN_NUMERAL = re.compile(r"(?<=\d)(?:\\[,:; ]|~|\s)\s*(?=\d{3}(?!\d))")
+_GROUPING = ("()", "[]", ("\\{", "\\}"))
 _DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 
 
@@ -115,7 +116,7 @@ def _join_thousands(text: str) -> str:
     if len(numerals) != 1 or text.count(",") != numerals[0].count(","):
         return text
     before = text[: text.index(numerals[0])]
-    if any(before.count(left) > before.count(right) for left, right in ("()", "[]", "{}")):
+    if any(before.count(left) > before.count(right) for left, right in _GROUPING):
         return text
     return text.replace(numerals[0], numerals[0].replace(",", ""))
 
