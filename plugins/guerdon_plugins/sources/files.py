@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -162,12 +163,16 @@ _READERS: dict[str, Callable[[Path], _Records]] = {
 }
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Python reads them from JSON's escapes and can write them nowhere."""
+
+
 def _parse(text: str, path: Path, first_line: int) -> Any:
     def no_number(name: str) -> NoReturn:
         raise DataError(f"{path}:{first_line}: {name} is no JSON value. Write null, or leave the row out.")
 
     try:
-        return json.loads(text.rstrip(), parse_constant=no_number)
+        value = json.loads(text.rstrip(), parse_constant=no_number)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}:{line}: this is no JSON: {error.msg} at column {error.colno}.") from error
@@ -175,6 +180,11 @@ def _parse(text: str, path: Path, first_line: int) -> Any:
         raise
     except (RecursionError, ValueError) as error:  # nested too deeply; a number with too many digits
         raise DataError(f"{path}:{first_line}: the JSON cannot be read: {error}.") from error
+    if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise DataError(
+            f"{path}:{first_line}: half of an escaped character (\\ud800 to \\udfff) stands alone."
+        )
+    return value
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:

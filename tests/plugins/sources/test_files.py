@@ -93,6 +93,10 @@ def test_columns_can_be_swapped_and_shared(tmp_path: Path) -> None:
     assert list(Files(path, columns={"x": "a", "y": "a"})) == [{"b": 2, "x": 1, "y": 1}]
 
 
+def test_escaped_characters_are_read_as_pairs(tmp_path: Path) -> None:
+    assert list(Files(str(write(tmp_path / "a.jsonl", '{"a": "\\ud83d\\ude00"}\n')))) == [{"a": "\U0001f600"}]
+
+
 def test_byte_order_mark_blank_lines_and_long_cells_are_fine(tmp_path: Path) -> None:
     assert list(Files(str(write(tmp_path / "a.jsonl", "\ufeff\n" + jsonl(ROWS) + "\n \n")))) == ROWS
     long = "x" * 200_000
@@ -111,6 +115,7 @@ def test_byte_order_mark_blank_lines_and_long_cells_are_fine(tmp_path: Path) -> 
         ("a.jsonl", "[" * 200_000 + "\n", r"a\.jsonl:1: the JSON cannot be read: maximum recursion"),
         ("a.jsonl", "9" * 5000 + "\n", r"a\.jsonl:1: the JSON cannot be read: Exceeds the limit"),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', r"a\.jsonl:2: byte 8 of the line \(0xff\) is not UTF-8"),
+        ("a.jsonl", '{"a": "\\ud800"}\n', r"a\.jsonl:1: half of an escaped character"),
         ("a.jsonl", "", r"a\.jsonl: the file has no rows"),
         ("a.jsonl", "\n\n", r"a\.jsonl: the file has no rows"),
         ("a.json", '[{"a": 1},\n {"a": }]', r"a\.json:2: this is no JSON"),
