@@ -40,12 +40,14 @@ class Grpo:
     @classmethod
     def signature(cls) -> inspect.Signature:
         """The params with TRL's options spelled out; imports TRL."""
-        from guerdon.grpo.config import trl_parameters
+        from trl.trainer.grpo_config import GRPOConfig
+
+        from guerdon.grpo.options import trl_parameters
 
         own = [
             p for p in inspect.signature(cls, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY
         ]
-        return inspect.Signature([*own, *trl_parameters()])
+        return inspect.Signature([*own, *trl_parameters(GRPOConfig)])
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
