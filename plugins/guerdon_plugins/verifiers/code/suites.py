@@ -126,9 +126,11 @@ def _read_mapping(reference: Mapping[str, Any]) -> Suite:
         return Suite(_python(humaneval_tests(_text(reference, "test"), entry_point, prelude)), language)
     if "test_list" in reference:
         tests = reference["test_list"]
-        if not isinstance(tests, Sequence) or isinstance(tests, str) or not tests:
-            raise SuiteError("'test_list' must be a list of asserts, and not empty")
+        if not _is_texts(tests) or not tests:
+            raise SuiteError("'test_list' must be a list of asserts as text, and not empty")
         imports = reference.get("test_imports") or []
+        if not _is_texts(imports):
+            raise SuiteError("'test_imports' must be a list of import statements")
         setup = "\n".join([*imports, _optional_text(reference, "test_setup_code") or ""]).strip()
         return Suite(_python(list_tests(list(tests), setup)), language)
     raise SuiteError(
@@ -139,8 +141,6 @@ def _read_mapping(reference: Mapping[str, Any]) -> Suite:
 
 def _python(tests: AssertTests) -> AssertTests:
     for source in (tests.prelude, tests.setup, *tests.sources):
-        if not isinstance(source, str):
-            raise SuiteError(f"a test is a {type(source).__name__}; it must be Python source")
         try:
             ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -246,3 +246,7 @@ def _text(mapping: Mapping[str, Any], key: str) -> str:
 
 def _optional_text(mapping: Mapping[str, Any], key: str) -> str | None:
     return None if mapping.get(key) is None else _text(mapping, key)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)

@@ -51,7 +51,7 @@ class Judge:
 
         async def judge() -> list[Score]:
             calls: list[Awaitable[Score]] = [
-                verifier(f"<think>so</think>\n```python\n{program}\n```", reference=reference)
+                verifier(f"<think>so</think>\n```python\n{program.rstrip()}\n```", reference=reference)
                 for program in programs
             ]
             return list(await asyncio.gather(*calls))

@@ -1,0 +1,143 @@
+"""The verifier as a run uses it: every shape of tests, partial credit, evidence, and what is nobody's fault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon import Failure, Outcome, Score
+from guerdon_plugins.verifiers.code import CodeVerifier
+
+SUM = "def add(a, b):\n    return a + b\n"
+ADD = {
+    "language": "python",
+    "test_cases": [
+        {"input": [1, 2], "output": 3, "type": "function_call", "fn_name": "add"},
+        {"input": [0, 0], "output": 0, "type": "function_call", "fn_name": "add"},
+        {"input": [5, 5], "output": 10, "type": "function_call", "fn_name": "add"},
+        {"input": [2, 2], "output": 4, "type": "function_call", "fn_name": "add"},
+    ],
+}
+ECHO = {"inputs": ["1\n", "2\n", "3\n", "4\n"], "outputs": ["1\n", "2\n", "3\n", "4\n"]}
+
+docker = pytest.mark.docker
+
+
+def judge_text(completion: str, reference: Any, **params: Any) -> Score:
+    verifier = CodeVerifier(**params)
+
+    async def judge() -> Score:
+        try:
+            return await verifier(completion, reference=reference)
+        finally:
+            await verifier.aclose()
+
+    return asyncio.run(judge())
+
+
+@docker
+def test_partial_credit_counts_tests(score: Callable[..., Score]) -> None:
+    half = "def add(a, b):\n    return a * b\n"
+    assert score(half, ADD).value == 0.0
+    assert score(half, ADD, scoring="fraction").value == 0.5
+    assert score("x = input()\nprint(x if x != '2' else 5)", ECHO, scoring="fraction").value == 0.75
+
+
+@docker
+def test_a_call_that_ends_the_process_fails_alone(score: Callable[..., Score]) -> None:
+    for ending in ("__import__('os')._exit(0)", "exec('while True: pass')", "raise SystemExit"):
+        program = f"def add(a, b):\n    if a == 0:\n        {ending}\n    return a + b\n"
+        assert score(program, ADD, scoring="fraction").value == 0.75
+
+
+@docker
+def test_the_evidence_names_the_first_failures(score: Callable[..., Score]) -> None:
+    wrong = score("def add(a, b):\n    return a - b\n", ADD)
+    assert wrong.explanation == "1 of 4 tests passed; test 1: gave -1, not 3"
+    assert wrong.metadata["passed"] == 1
+    assert wrong.answer == "def add(a, b):\n    return a - b\n"
+    crash = score("print(1 / 0)", ECHO)
+    assert "exit 1 ZeroDivisionError: division by zero" in crash.explanation
+    loop = score("while True: pass", ECHO)
+    assert "cpu limit" in loop.explanation
+
+
+@docker
+def test_a_solution_class_and_mbpp_asserts(score: Callable[..., Score]) -> None:
+    solution = "class Solution:\n    def add(self, a, b):\n        return a + b\n"
+    assert score(solution, ADD).value == 1.0
+    assert score(SUM, ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'"]).value == 1.0
+    assert score(SUM, {"test_list": ["assert math.isclose(add(0.1, 0.2), 0.3)"]}).value == 1.0
+
+
+@docker
+def test_a_judge_decides_where_several_outputs_are_right(score: Callable[..., Score], tmp_path: Path) -> None:
+    file = tmp_path / "judge.py"
+    file.write_text(
+        "def judge(input, output, expected):\n    return sorted(output.split()) == sorted(expected.split())\n"
+    )
+    reference = {"inputs": [""], "outputs": ["1 2 3"]}
+    assert score("print(3, 1, 2)", reference, judge="judge.py", base_dir=tmp_path).value == 1.0
+    assert score("print(3, 1)", reference, judge="judge.py", base_dir=tmp_path).value == 0.0
+    assert score("print(3, 1, 2)", {**reference, "judge": file.read_text()}).value == 1.0
+    broken = score("print(1)", {**reference, "judge": "def judge(*_): return 'yes'"})
+    assert broken.failure is Failure.REFERENCE
+
+
+@docker
+def test_a_test_that_cannot_cross_fails_the_score_and_not_the_program(score: Callable[..., Score]) -> None:
+    failed = score("def apply(f): return f(1)", ["assert apply(lambda x: x + 1) == 2"])
+    assert failed.failure is Failure.REFERENCE
+
+
+@docker
+def test_the_program_is_the_last_block_after_the_reasoning(judge: Any) -> None:
+    def value(completion: str, **params: Any) -> float | None:
+        return judge_text(completion, ["assert f() == 1"], boxes=1, **params).value
+
+    right, wrong = "```python\ndef f(): return 1\n```", "```py\ndef f(): return 2\n```"
+    assert value(f"{wrong}\nrather\n{right}") == 1.0
+    assert value(f"{right}\nrather\n{wrong}") == 0.0
+    assert value(f"<think>{wrong}</think>{right}") == 1.0
+    assert value(f"<think>{right}</think>I do not know") == 0.0
+    assert value(f"<think>{right}") == 0.0
+    assert value("def f(): return 1") == 0.0
+    assert value("def f(): return 1", bare=True) == 1.0
+    assert value("```python\ndef f(): return 1\n") == 0.0
+
+
+def test_tests_that_cannot_be_read_are_not_the_programs_fault() -> None:
+    for reference in (None, "", {}, {"test_cases": []}, {**ADD, "language": "cobol"}):
+        score = judge_text("```python\nx\n```", reference)
+        assert (score.outcome, score.failure) == (Outcome.FAILED, Failure.REFERENCE)
+        assert score.explanation
+
+
+def test_no_engine_is_an_infrastructure_failure_and_never_a_zero() -> None:
+    score = judge_text("```python\nprint(1)\n```", ECHO, engines=["unix:///nowhere.sock"])
+    assert (score.value, score.failure) == (None, Failure.INFRASTRUCTURE)
+    assert "guerdon sandbox doctor" in score.explanation
+
+
+def test_no_program_is_wrong_without_any_engine() -> None:
+    score = judge_text("I would rather not.", ECHO, engines=["unix:///nowhere.sock"])
+    assert score.value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ({"language": "cobol"}, "cobol"),
+        ({"tolerance": -1.0}, "tolerance"),
+        ({"judge": "no-such-file.py"}, "no-such-file"),
+        ({"boxes": 0}, "boxes"),
+        ({"cpu_s": 0}, "cpu_s"),
+    ],
+)
+def test_options_are_checked_before_anything_runs(params: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        CodeVerifier(**params)
