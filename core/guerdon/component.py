@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from guerdon.errors import ParamsError, PluginContractError
+from guerdon.errors import ParamsError, PluginContractError, one_line
 from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, load_plugin
 
 _FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
@@ -67,7 +67,7 @@ class Component:
         try:
             return loaded(**params)
         except (TypeError, ValueError) as error:
-            raise ParamsError(f"{self.plugin} refuses its params: {error}") from error
+            raise ParamsError(f"{self.plugin} refuses its params: {one_line(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,11 @@ Python exceptions; the engine says whose they are. All errors pickle, because th
 from __future__ import annotations
 
 
+def one_line(what: object) -> str:
+    """The text of an error or a value on one line, because messages are lines."""
+    return " ".join(str(what).split())
+
+
 class GuerdonError(Exception):
     """Base of every error that guerdon raises on purpose."""
 

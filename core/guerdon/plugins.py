@@ -19,7 +19,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from guerdon.errors import DuplicatePluginError, MissingDependencyError, PluginLoadError, PluginNotFoundError
+from guerdon.errors import (
+    DuplicatePluginError,
+    MissingDependencyError,
+    PluginLoadError,
+    PluginNotFoundError,
+    one_line,
+)
 
 
 class Kind(StrEnum):
@@ -37,6 +43,11 @@ class Kind(StrEnum):
     def group(self) -> str:
         """The entry-point group, ``guerdon.verifiers`` and so on."""
         return "guerdon.hooks" if self is Kind.HOOKS else f"guerdon.{self.value}s"
+
+    @property
+    def noun(self) -> str:
+        """What one plugin of the kind is called."""
+        return "hooks plugin" if self is Kind.HOOKS else self.value
 
 
 JUDGES: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
@@ -105,7 +116,7 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
     matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
     if len(matches) == 1:
         return matches[0]
-    wanted = " or ".join(kind.value for kind in kinds)
+    wanted = "plugin" if len(kinds) > len(JUDGES) else " or ".join(kind.noun for kind in kinds)
     if not matches:
         names = [plugin.name for plugin in candidates] + [plugin.qualified_name for plugin in candidates]
         raise PluginNotFoundError(
@@ -180,7 +191,7 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
 
 def _load_error(plugin: Plugin, error: BaseException) -> PluginLoadError:
     return PluginLoadError(
-        f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {error}. "
+        f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {one_line(error)}. "
         f"Fix or uninstall it; other plugins are not affected."
     )
 

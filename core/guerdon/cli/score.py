@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import manifest_path
 from guerdon.component import check_params, load_component
-from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError
+from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError, one_line
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.plugins import JUDGES, find_plugin, load_plugin
 from guerdon.rubric import Entry, Rubric
@@ -182,7 +182,7 @@ def _yaml(param: str, text: str) -> Any:
     try:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise UsageError(f"--param {param}: the value is not valid YAML: {error}") from None
+        raise UsageError(f"--param {param}: the value is not valid YAML: {one_line(error)}") from None
 
 
 def _renames(columns: Sequence[str]) -> dict[str, str]:
@@ -200,16 +200,21 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise DataError(f"{path}:{number}: a row is a JSON object, not {line.strip()[:40]}.")
-                    yield number, row
+                    yield number, _row(f"{path}:{number}", line)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}:{number + 1}: is not UTF-8 text. Convert the file to UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: is not valid JSON: {error.msg}.") from None
+
+
+def _row(where: str, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is not valid JSON: {one_line(error)}.") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a row is a JSON object, not {line.strip()[:40]}.")
+    return row
 
 
 def _rollout(path: Path, number: int, row: Mapping[str, Any], renames: Mapping[str, str]) -> Rollout:
@@ -224,7 +229,8 @@ def _rollout(path: Path, number: int, row: Mapping[str, Any], renames: Mapping[s
             "Name the one that holds completions with --column completion=NAME."
         )
     prompt, completion = columns.pop("prompt", ""), columns.pop("completion")
-    if not isinstance(completion, str | list):
+    messages = completion if isinstance(completion, list) else []
+    if not isinstance(completion, str | list) or not all(isinstance(message, dict) for message in messages):
         raise DataError(
             f"{path}:{number}: completion is {completion!r}; it must be text or a list of messages."
         )
@@ -246,13 +252,18 @@ def _written(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
-        file: TextIO = partial.open("w", encoding="utf-8")
+        # A lone surrogate is written as the escape that JSON has for it.
+        file: TextIO = partial.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InfrastructureError(f"{path} cannot be written: {error.strerror}.") from None
     try:
         with file:
             yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
         partial.replace(path)
+    except InfrastructureError:
+        raise
+    except OSError as error:
+        raise InfrastructureError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
 

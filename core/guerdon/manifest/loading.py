@@ -12,9 +12,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from guerdon.errors import ManifestError
+from guerdon.errors import ManifestError, one_line
 from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
 from guerdon.plugins import did_you_mean
+
+MAX_NODES = 100_000
+"""Keys and items that a manifest may have once its aliases are followed: a few aliases can stand for billions."""
 
 Location = tuple[str | int, ...]
 """A place in a manifest: ``("stages", 0, "params", "lr")``."""
@@ -47,7 +50,7 @@ def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
     """
     data = _read(path)
     lines: dict[Location, int] = {}
-    _collect_lines(data, (), lines)
+    _collect_lines(data, (), lines, path)
     for override in overrides:
         _override(data, override)
     try:
@@ -71,25 +74,31 @@ def _read(path: Path) -> CommentedMap:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ManifestError(f"{where}: is not valid YAML: {error.problem or error.context}.") from None
-    except YAMLError as error:
-        raise ManifestError(f"{path}: is not valid YAML: {error}.") from None
-    if not isinstance(data, CommentedMap):
         raise ManifestError(
-            f"{path}:1: a manifest is a mapping with at least 'name' and 'stages', not a {type(data).__name__}."
-        )
+            f"{where}: is not valid YAML: {one_line(error.problem or error.context)}."
+        ) from None
+    except YAMLError as error:
+        raise ManifestError(f"{path}: is not valid YAML: {one_line(error)}.") from None
+    except RecursionError:
+        raise ManifestError(f"{path}: is nested too deeply to be a manifest.") from None
+    if not isinstance(data, CommentedMap):
+        raise ManifestError(f"{path}:1: a manifest is a mapping with at least 'name' and 'stages'.")
     return data
 
 
-def _collect_lines(node: Any, location: Location, lines: dict[Location, int]) -> None:
+def _collect_lines(node: Any, location: Location, lines: dict[Location, int], path: Path) -> None:
+    if len(lines) > MAX_NODES:
+        raise ManifestError(
+            f"{path}: has more than {MAX_NODES} keys and items. Does an alias hold itself many times?"
+        )
     if isinstance(node, CommentedMap):
         for key, value in node.items():
             lines[*location, key] = node.lc.key(key)[0] + 1
-            _collect_lines(value, (*location, key), lines)
+            _collect_lines(value, (*location, key), lines, path)
     elif isinstance(node, CommentedSeq):
         for index, value in enumerate(node):
             lines[*location, index] = node.lc.item(index)[0] + 1
-            _collect_lines(value, (*location, index), lines)
+            _collect_lines(value, (*location, index), lines, path)
 
 
 def _override(data: Any, override: str) -> None:
@@ -99,7 +108,7 @@ def _override(data: Any, override: str) -> None:
     try:
         value = YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise ManifestError(f"--set {override}: the value is not valid YAML: {error}.") from None
+        raise ManifestError(f"--set {override}: the value is not valid YAML: {one_line(error)}.") from None
     *parents, last = target.split(".")
     node: Any = data
     for depth, part in enumerate(parents):

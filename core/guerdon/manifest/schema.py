@@ -11,6 +11,8 @@ from guerdon.rubric import OnFailure
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is safe as a folder's name and in ``stage:<id>``."""
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
 
 class Strict(BaseModel):
     """A part of a manifest."""
@@ -54,13 +56,13 @@ class RewardRef(ComponentRef):
 
     name: Name | None = None
     """What logs and tables call it; by default the plugin's name."""
-    weight: float | dict[int, float] = 1.0
+    weight: Finite | Annotated[dict[int, Finite], Field(min_length=1)] = 1.0
     """A number, or a schedule `{step: weight}`, linear between its steps. 0 makes it a metric."""
     when: dict[str, Any] = {}
     """The rows it judges, by column: each must equal the value, or be one of a list's."""
     on_failure: OnFailure = OnFailure.SKIP
     """What a failed score does: `skip` leaves the completion out of training, `zero` counts 0, `abort` stops."""
-    timeout: Annotated[float, Field(gt=0)] | None = None
+    timeout: Annotated[Finite, Field(gt=0)] | None = None
     """Seconds for one verdict (for a reward: one call); by default 10 for a verifier, 300 for a reward."""
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from guerdon.errors import DataError
+from guerdon.errors import DataError, GuerdonError, InfrastructureError, one_line
 from guerdon.manifest.plan import SourcePlan
 from guerdon.types import Row
 
@@ -57,11 +57,22 @@ def is_heldout(row: Row, share: float) -> bool:
 
 def _checked(rows: Iterable[Row], name: str, split: str) -> Iterator[Row]:
     count = 0
-    for row in rows:
-        if not isinstance(row, Mapping):
+    iterator = iter(rows)
+    while True:
+        try:
+            row = next(iterator)
+        except StopIteration:
+            break
+        except GuerdonError:
+            raise
+        except ConnectionError as error:
+            raise InfrastructureError(f"{name} stopped at row {count}: {one_line(error)}.") from error
+        except (Exception, SystemExit) as error:  # a source is somebody's plugin
             raise DataError(
-                f"{name} yields a {type(row).__name__} as row {count}. Yield mappings, such as dicts."
-            )
+                f"{name} raised {type(error).__name__} at row {count}: {one_line(error)}."
+            ) from error
+        if not isinstance(row, Mapping):
+            raise DataError(f"{name} yields, as row {count}, {row!r:.40}. Yield mappings, such as dicts.")
         yield row
         count += 1
     if count == 0:

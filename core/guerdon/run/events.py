@@ -8,8 +8,9 @@ from typing import Any
 
 import pluggy
 
-from guerdon.errors import PluginContractError
+from guerdon.errors import InfrastructureError, PluginContractError, one_line
 from guerdon.hookspecs import RunSpecs, ScoringSpecs, StageSpecs
+from guerdon.run.files import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,11 @@ class Events:
             self._manager.add_hookspecs(specs)
         try:
             for plugin in plugins:
-                self._manager.register(plugin)
+                name = self._manager.register(plugin)
+                if not self._manager.get_hookcallers(plugin):
+                    raise PluginContractError(
+                        f"{name} has no method that is marked @hookimpl, so it hooks nothing."
+                    )
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise PluginContractError(f"a hook plugin does not fit guerdon's hooks: {error}") from error
@@ -40,10 +45,18 @@ class Events:
         for implementation in list(getattr(self._manager.hook, event).get_hookimpls()):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
+            except OSError as error:
+                if error.errno in STORAGE_ERRORS:  # going on would lose the record of what follows
+                    raise InfrastructureError(
+                        f"the run's log cannot be written: {one_line(error)}."
+                    ) from error
+                self._drop(implementation.plugin, event, error)
             except Exception as error:  # a hook is somebody's plugin, and an observer
-                name = type(implementation.plugin).__name__
-                logger.warning(
-                    "hook plugin %s failed at %s (%s: %s) and is left out of the rest of the run",
-                    name, event, type(error).__name__, error,
-                )  # fmt: skip
-                self._manager.unregister(implementation.plugin)
+                self._drop(implementation.plugin, event, error)
+
+    def _drop(self, plugin: object, event: str, error: Exception) -> None:
+        logger.warning(
+            "hook plugin %s failed at %s (%s: %s) and is left out of the rest of the run",
+            *(type(plugin).__name__, event, type(error).__name__, error),
+        )
+        self._manager.unregister(plugin)

@@ -14,7 +14,6 @@ runs/<name>/
 
 from __future__ import annotations
 
-import errno
 import platform
 import shutil
 import time
@@ -26,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.component import Component
-from guerdon.errors import DataError, GuerdonError, InfrastructureError, StageFailedError, UsageError
+from guerdon.errors import GuerdonError, InfrastructureError, StageFailedError, UsageError, one_line
 from guerdon.hookspecs import RunInfo
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.rubric import Rubric
 from guerdon.run.data import open_source
 from guerdon.run.events import Events
-from guerdon.run.files import locked, read_json, write_json
+from guerdon.run.files import STORAGE_ERRORS, locked, read_json, write_json
 from guerdon.run.inputs import difference, stage_inputs
 from guerdon.run.results import moved, read_result, write_result
 from guerdon.scoring.cache import ScoreCache
@@ -201,13 +200,13 @@ class _Execution:
         except GuerdonError:
             raise
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE):
+            if error.errno not in STORAGE_ERRORS:
                 raise _stage_failed(stage, error) from error
             raise InfrastructureError(
                 f"stage '{stage.ref.id}' stopped: {error}. Mend that and run the same command again; "
                 "finished stages are kept and this one goes on from its newest checkpoint."
             ) from error
-        except Exception as error:  # a stage is somebody's plugin
+        except (Exception, SystemExit) as error:  # a stage is somebody's plugin
             raise _stage_failed(stage, error) from error
 
     def _stale(self, stage: StagePlan) -> bool:
@@ -267,9 +266,9 @@ def _run_stage(component: Component, context: StageContext) -> StageResult:
     return result
 
 
-def _stage_failed(stage: StagePlan, error: Exception) -> StageFailedError:
+def _stage_failed(stage: StagePlan, error: BaseException) -> StageFailedError:
     return StageFailedError(
-        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {error}. "
+        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {one_line(error)}. "
         "'guerdon --traceback run' shows where."
     )
 
@@ -277,7 +276,7 @@ def _stage_failed(stage: StagePlan, error: Exception) -> StageFailedError:
 def _check_result(stage: StagePlan, folder: Path, result: StageResult) -> None:
     for path in (result.checkpoint, result.dataset):
         if path is not None and not (path.exists() and path.is_relative_to(folder / "output.partial")):
-            raise DataError(
+            raise StageFailedError(
                 f"stage '{stage.ref.id}' ({stage.component.plugin}) says that it left {path}, "
                 "which is not there or not inside context.output."
             )

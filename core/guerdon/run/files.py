@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,12 +17,17 @@ from guerdon.errors import InfrastructureError, UsageError
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file is there whole or not at all, even after a power cut."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, default=str)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, default=str)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written: {error.strerror}. Mend that and run the same command again."
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -30,10 +36,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise UsageError(f"{path.parent} is a file, and guerdon needs a folder there. Remove it.") from None
     except ValueError as error:
         raise UsageError(
             f"{path} is not valid JSON ({error}). Delete it, or the folder, and run again."
         ) from None
+
+
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO)
+"""What the machine can fail with and a person can mend: the run stops, and goes on afterwards."""
 
 
 @contextmanager

@@ -157,6 +157,9 @@ def _check_gold(
     A verifier says by ``gold_completion(reference)`` what a right completion looks like (``None`` if it cannot tell);
     for others the forms that most verifiers read are tried, and finding none is no error.
     """
+    loaded = load_plugin(entry.component.plugin, entry.component.base_dir)
+    if "reference" not in CallColumns.of_loaded(entry.component, loaded).names:
+        return
     own = getattr(verifier, "gold_completion", None)
     cases = []
     for row in rows:
@@ -195,8 +198,16 @@ def _gold_forms(reference: Any) -> list[str]:
 
 def _check_constant(rubric: Rubric, entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
     cases = [(row, probe) for row in rows[:4] for probe in (*_PROBES, *_gold_forms(row.get("reference")))]
-    values = {score.value for score in _scores(rubric, entry, cases)}
-    if len(values) == 1:
+    scores = _scores(rubric, entry, cases)
+    values = {score.value for score in scores}
+    if all(score.outcome is Outcome.FAILED for score in scores):
+        yield Finding(
+            Level.ERROR,
+            where,
+            f"it failed on every one of {len(cases)} completions, the last time: {scores[-1].failure}: "
+            f"{scores[-1].explanation}.",
+        )
+    elif len(values) == 1:
         yield Finding(
             Level.WARNING,
             where,

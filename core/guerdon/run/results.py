@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from guerdon.errors import StageFailedError, UsageError
 from guerdon.run.files import read_json, write_json
 from guerdon.stage import StageResult
 
@@ -15,6 +19,25 @@ def moved(result: StageResult, old: Path, new: Path) -> StageResult:
     return StageResult(move(result.checkpoint), move(result.dataset), result.metrics)
 
 
+def plain(value: Any) -> Any:
+    """A metric as JSON has it: no NaN and no infinity.
+
+    Raises:
+        StageFailedError: It is nothing that JSON can hold.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    raise StageFailedError(
+        f"a stage's metric is {value!r:.60}, which JSON cannot hold. Return numbers and strings."
+    )
+
+
 def write_result(folder: Path, result: StageResult) -> None:
     def relative(path: Path | None) -> str | None:
         return None if path is None else str(path.relative_to(folder))
@@ -24,7 +47,7 @@ def write_result(folder: Path, result: StageResult) -> None:
         {
             "checkpoint": relative(result.checkpoint),
             "dataset": relative(result.dataset),
-            "metrics": dict(result.metrics),
+            "metrics": plain(dict(result.metrics)),
         },
     )
 
@@ -37,4 +60,9 @@ def read_result(folder: Path) -> StageResult | None:
     def absolute(path: str | None) -> Path | None:
         return None if path is None else folder / path
 
-    return StageResult(absolute(data["checkpoint"]), absolute(data["dataset"]), data["metrics"])
+    try:
+        return StageResult(absolute(data["checkpoint"]), absolute(data["dataset"]), dict(data["metrics"]))
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{folder / 'result.json'} is not what guerdon writes. Delete {folder} and run again."
+        ) from None

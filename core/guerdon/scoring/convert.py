@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from guerdon.errors import InfrastructureError
+from guerdon.errors import InfrastructureError, one_line
 from guerdon.types import Failure, Score
 
 
@@ -66,7 +66,7 @@ def _picklable(score: Score) -> Score:
 def _brief(value: Any, render: Any = repr) -> str:
     """A short rendering that neither raises nor grows with the value."""
     try:
-        text = str(render(value))
+        text = one_line(render(value))
     except Exception as error:
         return f"<{type(value).__name__} whose text cannot be made: {type(error).__name__}>"
     return text if len(text) <= 300 else f"{text[:300]}…"

@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from guerdon.component import CallColumns, is_async
-from guerdon.errors import GuerdonError, PluginContractError
+from guerdon.errors import GuerdonError, PluginContractError, one_line
 from guerdon.scoring.convert import to_failure, to_score, to_scores
 from guerdon.scoring.protocol import BuildFailed, Built, Hello, Rewarded, RewardTask, Scored, VerifyTask
 from guerdon.types import Failure, Score
@@ -178,7 +178,7 @@ def _own_error(error: Exception, plugin: str) -> Exception:
     """The error, if the engine can unpickle it; otherwise one of ours that says the same."""
     if isinstance(error, GuerdonError):
         return error
-    return PluginContractError(f"{plugin} cannot be built: {type(error).__name__}: {error}")
+    return PluginContractError(f"{plugin} cannot be built: {type(error).__name__}: {one_line(error)}")
 
 
 def _ms_since(started: float) -> float:

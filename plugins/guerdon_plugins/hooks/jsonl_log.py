@@ -73,7 +73,8 @@ def _is_progress(line: Mapping[str, Any], stage_id: str) -> bool:
 
 
 def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    # A lone surrogate, which a model's bytes can decode to, is written as the escape that JSON has for it.
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
 
 

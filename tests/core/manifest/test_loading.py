@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_pa
         ("name: x\nseed: soon\nstages: [{id: a, use: b}]\n", "m.yaml:2: 'seed' is 'soon'"),
         (b"name: \xff\xfe\n", "m.yaml:1: is not UTF-8"),
         ("a: &a [*a]\n", "m.yaml"),
+        ("name: " + "[" * 5000, "m.yaml"),
+        (
+            "a: &a [x, x]\n"
+            + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghij")),
+            "alias",
+        ),
+        ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: {}}]}]\n", "weight"),
+        ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: .nan}]}]\n", "weight"),
+        ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, timeout: .inf}]}]\n", "timeout"),
     ],
 )
 def test_bad_manifests(tmp_path: Path, text: str | bytes, words: str) -> None:

@@ -49,6 +49,9 @@ def raises(context): raise KeyError("oh")
 def full(context): raise OSError(errno.ENOSPC, "No space left on device", "model.bin")
 def nothing(context): return None
 def lies(context): return StageResult(checkpoint=context.output / "nowhere")
+def leaves(context): raise SystemExit(0)
+def odd_metrics(context): return StageResult(metrics={"x": object()})
+def nan(context): return StageResult(metrics={"x": float("nan"), "y": [1, (2.0, None)]})
 def one_model(context): return StageResult(metrics={"name": context.model.name})
 
 class Rows:
@@ -56,6 +59,10 @@ class Rows:
         self.n, self.word, self.endless, self.path = n, word, endless, path
     def __iter__(self): return ({"prompt": f"{self.word} {i}"} for i in range(self.n))
     def fingerprint(self): return Path(self.path).read_text() if self.path else None
+class Stops:
+    def __iter__(self):
+        yield {"prompt": "p"}
+        raise ValueError("oh\\nno")
 def numbers(): return [1, 2]
 def no_iterable(): return 3
 '''
@@ -207,7 +214,9 @@ def test_two_runs_never_share_a_folder(folder: Path) -> None:
             r"stage 'a' stopped: .*No space left.*goes on from its newest checkpoint",
         ),
         ("nothing", StageFailedError, "returned a NoneType, not a StageResult"),
-        ("lies", DataError, "which is not there or not inside context.output"),
+        ("leaves", StageFailedError, "raised SystemExit: 0"),
+        ("odd_metrics", StageFailedError, "which JSON cannot hold"),
+        ("lies", StageFailedError, "which is not there or not inside context.output"),
         ("one_model", UsageError, "starts from one model, and its init names none"),
         ("score", UsageError, "needs 'rewards', and has none"),
     ],
@@ -223,7 +232,8 @@ def test_a_stage_that_fails_is_named(folder: Path, use: str, error: type[Excepti
         ("{use: './m.py:Rows', params: {n: 0}}", "has no rows"),
         ("{use: './m.py:Rows', params: {n: 1}, split: heldout}", "has no rows on the heldout side"),
         ("{use: './m.py:Rows', params: {endless: true}}", "never ends. Give the data entry a 'limit'"),
-        ("{use: './m.py:numbers'}", "yields a int as row 0"),
+        ("{use: './m.py:numbers'}", "yields, as row 0, 1"),
+        ("{use: './m.py:Stops'}", "raised ValueError at row 1: oh no"),
         ("{use: './m.py:no_iterable'}", "cannot be iterated"),
     ],
 )
@@ -271,6 +281,24 @@ def test_a_hook_that_does_not_fit_is_an_error(folder: Path) -> None:
     for plugin in (Misspelt(), Wrong()):
         with pytest.raises(PluginContractError, match="does not fit guerdon's hooks"):
             run(folder, CHAIN, plugin)
+
+
+def test_a_metric_that_is_no_number_is_null(folder: Path) -> None:
+    run(folder, one_stage("./m.py:nan"))
+    assert read_json(folder / "out/stages/a/result.json")["metrics"] == {"x": None, "y": [1, [2.0, None]]}
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"checkpoint": 1, "dataset": null, "metrics": {}}', "{"])
+def test_a_broken_result_file_is_named(folder: Path, content: str) -> None:
+    run(folder, one_stage("./m.py:nan"))
+    (folder / "out/stages/a/result.json").write_text(content)
+    with pytest.raises(UsageError, match=r"result\.json is not"):
+        run(folder, one_stage("./m.py:nan"))
+
+
+def test_a_hook_that_hooks_nothing_is_an_error(folder: Path) -> None:
+    with pytest.raises(PluginContractError, match="hooks nothing"):
+        run(folder, CHAIN, object())
 
 
 def test_an_unwritable_run_folder(folder: Path) -> None:
