@@ -1,11 +1,13 @@
-"""Rows as a dataset that TRL's trainers take."""
+"""Rows as a dataset that TRL's trainers take, in an order that a resumed run finds again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from datasets import Dataset
+from torch.utils.data import Sampler
+from trl.trainer.utils import RepeatSampler
 
 from guerdon.errors import DataError
 from guerdon.types import Row
@@ -41,3 +43,28 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
         return {"prompt": [row["prompt"] for row in picked], "row": picked}
 
     return Dataset.from_dict({"index": list(range(len(kept)))}).with_transform(look_up)
+
+
+class ResumableSampler(Sampler[int]):
+    """TRL's order of prompts, shuffled anew in each epoch from the seed and the epoch's number alone.
+
+    TRL's own sampler shuffles on from where it stands, so a resumed run would see the first epoch's order again.
+
+    Args:
+        sampler: TRL's.
+        seed: The run's.
+        epoch: Tells the number of the epoch that begins.
+    """
+
+    def __init__(self, sampler: RepeatSampler, seed: int, epoch: Callable[[], int]) -> None:
+        self._sampler = sampler
+        self._seed = seed
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if self._sampler.shuffle:
+            self._sampler.generator.manual_seed(self._seed + self._epoch())
+        yield from self._sampler
+
+    def __len__(self) -> int:
+        return len(self._sampler)

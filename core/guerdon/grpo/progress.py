@@ -38,7 +38,8 @@ class ReportProgress(TrainerCallback):
         logs: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        self._tell(state, {k: v for k, v in (logs or {}).items() if isinstance(v, int | float)})
+        if logs and "train_runtime" not in logs:  # the trainer's last words count only from where it resumed
+            self._tell(state, {k: v for k, v in logs.items() if isinstance(v, int | float)})
 
     def _tell(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
         if state.is_world_process_zero:

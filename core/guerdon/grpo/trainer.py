@@ -11,12 +11,15 @@ from typing import Any
 import torch
 from accelerate.utils import gather, gather_object
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
-from guerdon.errors import GuerdonError
+from guerdon.errors import DataError, GuerdonError
 from guerdon.grpo.checkpoints import CheckpointMarker
+from guerdon.grpo.data import ResumableSampler
 from guerdon.grpo.records import group_metrics, judging_metrics, record, reward_row
 from guerdon.rubric import Rubric
 from guerdon.types import Judgement, Rollout
@@ -36,6 +39,9 @@ class RubricGRPOTrainer(GRPOTrainer):
         log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
         callbacks: Besides the one that marks checkpoints.
         **kwargs: What else TRL's trainer takes.
+
+    Raises:
+        DataError: The data do not fill one batch of generations.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class RubricGRPOTrainer(GRPOTrainer):
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
+        _check_size(train_dataset, args)
         self._rubric = rubric
         self._log_rollouts = log_rollouts
         self._records: list[dict[str, Any]] = []
@@ -63,6 +70,11 @@ class RubricGRPOTrainer(GRPOTrainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler[int]:
+        sampler = super()._get_train_sampler(dataset)
+        assert isinstance(sampler, RepeatSampler)
+        return ResumableSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def _calculate_rewards(
         self,
@@ -126,6 +138,18 @@ class RubricGRPOTrainer(GRPOTrainer):
                 {"group": first + number // group_size, "advantage": advantage, **entry}
                 for number, (entry, advantage) in enumerate(zip(records, advantages, strict=True))
             ],
+        )
+
+
+def _check_size(dataset: Dataset, args: GRPOConfig) -> None:
+    assert args.generation_batch_size is not None  # TRL derives it
+    assert args.num_generations is not None
+    needed = args.generation_batch_size // args.num_generations
+    if len(dataset) < needed:  # TRL drops a batch that is not full, and would train for no step at all
+        raise DataError(
+            f"there are {len(dataset)} prompts, and one batch of generations takes {needed} "
+            f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}). "
+            "Give more rows, or lower per_device_train_batch_size or steps_per_generation."
         )
 
 

@@ -1,0 +1,114 @@
+"""Runs GRPO stages in processes of their own, which may kill themselves; what the tests of resuming start.
+
+For each line `MODEL FOLDER ROWS KILL` of its input it forks a process that runs a stage, and prints the exit code.
+KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. Forking pays for the imports once.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from guerdon import Judgement, Model, Rollout, Score, StageContext, Verdict
+from guerdon.grpo import CheckpointMarker
+from guerdon_plugins.stages.grpo import Grpo
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Rubric:
+    names = ("digits",)
+
+    def __init__(self, dies_at: int | None) -> None:
+        self._dies_at = dies_at
+
+    def weights(self, step: int) -> dict[str, float]:
+        return {"digits": 1.0 + 0.1 * step}
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+        if step == self._dies_at:
+            die()
+        weight = self.weights(step)["digits"]
+        verdicts = [Verdict(Score(sum(map(str.isascii, r.text)) / 8), weight, 0.0) for r in rollouts]
+        return [Judgement(v.weighted, {"digits": v}) for v in verdicts]
+
+
+def run(model: str, folder: Path, row_count: int, kill: str) -> None:
+    event, _, at = kill.partition(":")
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    (folder / "output").mkdir(exist_ok=True)
+
+    @contextmanager
+    def open_rubric() -> Iterator[Any]:
+        yield Rubric(int(at) if event == "rollout" else None)
+
+    if event == "checkpoint":
+        mark = CheckpointMarker.on_save
+
+        def die_before_marking(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == int(at):
+                (Path(args.output_dir) / f"checkpoint-{at}" / "model.safetensors").write_bytes(b"half")
+                die()
+            mark(self, args, state, control, **kwargs)
+
+        CheckpointMarker.on_save = die_before_marking  # type: ignore[method-assign]
+
+    log = (folder / "log.jsonl").open("a")
+
+    def write(**entry: Any) -> None:
+        log.write(json.dumps(entry) + "\n")
+        log.flush()
+
+    def progress(step: int, total: int, metrics: Mapping[str, float]) -> None:
+        write(kind="progress", step=step, metrics=metrics)
+
+    def log_rollouts(step: int, records: Sequence[Mapping[str, Any]]) -> None:
+        write(kind="rollouts", step=step, records=records)
+
+    rows = [
+        {"prompt": [{"role": "user", "content": f"{n}+{n}"}], "reference": str(2 * n)}
+        for n in range(row_count)
+    ]
+    context = StageContext(
+        stage_id="zero",
+        models=[Model("base", model)],
+        sources=[lambda: iter(rows)],
+        open_rubric=open_rubric,
+        work=folder / "work",
+        output=folder / "output",
+        seed=5,
+        progress=progress,
+        log_rollouts=log_rollouts,
+    )
+    stage = Grpo(
+        num_generations=4,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=2,
+        steps_per_generation=4,
+        max_completion_length=8,
+        max_steps=12,
+        learning_rate=1e-2,
+        save_steps=3,
+    )
+    result = stage.run(context)
+    (folder / "metrics.json").write_text(json.dumps(dict(result.metrics)))
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        model, folder, row_count, kill = line.split()
+        arguments = (model, Path(folder), int(row_count), kill)
+        child = multiprocessing.get_context("fork").Process(target=run, args=arguments)
+        child.start()
+        child.join()
+        sys.stdout.write(f"{child.exitcode}\n")
+        sys.stdout.flush()

@@ -1,0 +1,104 @@
+"""kill -9 at any moment, then run again: the run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+from safetensors.torch import load_file
+
+SCRIPT = Path(__file__).with_name("stage_process.py")
+MID_EPOCH, EPOCH_END = 28, 20
+"""Rows with which the checkpoint of step 8 falls into an epoch, or between two."""
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model: Callable[..., Path]) -> Iterator[Run]:
+    """Runs the stage in a folder, in a process of its own, and gives the exit code."""
+    model = tiny_model()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT)]
+    server = subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    with server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH) -> int:
+            print(model, folder, rows, kill, file=server.stdin, flush=True)
+            return int(server.stdout.readline())
+
+        yield run_stage
+        server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def unbroken(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    @cache
+    def unbroken_run(rows: int) -> Path:
+        folder = tmp_path_factory.mktemp("unbroken")
+        assert run(folder, rows=rows) == 0
+        return folder
+
+    return unbroken_run
+
+
+def last_words(folder: Path, kind: str) -> dict[int, Any]:
+    """What was logged last of every step, but for the time that it took."""
+    known = {}
+    for line in (folder / "log.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["kind"] == kind and entry.get("metrics") != {}:
+            entry.get("metrics", {}).pop("step_time", None)
+            known[entry["step"]] = entry
+    return known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kill", "rows"),
+    [
+        ("rollout:2", MID_EPOCH),  # before the first checkpoint
+        ("rollout:10", MID_EPOCH),
+        ("rollout:10", EPOCH_END),
+        ("checkpoint:8", MID_EPOCH),
+    ],
+)
+def test_a_killed_run_ends_as_an_unbroken_one(
+    run: Run, unbroken: Callable[[int], Path], tmp_path: Path, kill: str, rows: int
+) -> None:
+    whole = unbroken(rows)
+    assert run(tmp_path, kill, rows) == -signal.SIGKILL
+    assert run(tmp_path, rows=rows) == 0
+
+    ours, theirs = (load_file(folder / "output" / "model.safetensors") for folder in (tmp_path, whole))
+    assert ours.keys() == theirs.keys()
+    assert all((ours[name] == theirs[name]).all() for name in ours)
+    assert (tmp_path / "metrics.json").read_text() == (whole / "metrics.json").read_text()
+    assert last_words(tmp_path, "rollouts") == last_words(whole, "rollouts")
+    assert last_words(tmp_path, "progress") == last_words(whole, "progress")
+
+
+def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path) -> None:
+    assert run(tmp_path, "rollout:6") == -signal.SIGKILL
+    lines = len((tmp_path / "log.jsonl").read_text().splitlines())
+    assert run(tmp_path) == 0
+
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[lines])
+    assert first == {"kind": "progress", "step": 4, "metrics": {}}
+
+
+def test_too_few_rows_for_one_batch_are_an_error(run: Run, tmp_path: Path) -> None:
+    assert run(tmp_path, rows=7) == 1
