@@ -73,12 +73,19 @@ def stages(*entries: str) -> str:
     return MODEL + "stages:\n" + "".join(f"  - {{{entry}}}\n" for entry in entries)
 
 
+ALIAS_BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
 MANIFESTS: dict[str, tuple[str | bytes, str]] = {
     "unclosed bracket": ("name: x\nstages: [\n", r":3: is not valid YAML"),
     "tab": ("name: x\n\tseed: 1\n", r":2: is not valid YAML: found character '\\t'"),
     "key twice": ("name: x\nname: y\n", r':2: is not valid YAML: found duplicate key "name"'),
     "not UTF-8": (b"name: \xff\n", r":1: is not UTF-8 text"),
     "empty": ("", r":1: a manifest is a mapping"),
+    "NUL": ("name: a\0b\n", r": is not valid YAML"),
+    "nested too deeply": ("name: " + "[" * 10_000, r": is nested too deeply"),
+    "alias bomb": (ALIAS_BOMB, r": has more than 100000 keys and items"),
     "a list": ("- a\n", r":1: a manifest is a mapping"),
     "no stages": (MODEL, r":1: 'stages' is missing"),
     "empty stages": (MODEL + "stages: []\n", r":3: 'stages' is \[\]"),
@@ -119,6 +126,7 @@ MANIFESTS: dict[str, tuple[str | bytes, str]] = {
         stage("rewards: [{use: formt}]"),
         r":3: no verifier .*'formt'. Did you mean 'format'\?",
     ),
+    "endless timeout": (stage("rewards: [{use: format, timeout: .inf}]"), r":3: .*timeout' is inf"),
     "negative timeout": (stage("rewards: [{use: format, timeout: -1}]"), r":3: .*timeout' is -1"),
 }
 
@@ -151,6 +159,7 @@ def test_all_mistakes_of_a_manifest_are_told_at_once(guerdon: Guerdon) -> None:
         ("r2-zero", "", "ManifestError: there is no file 'r2-zero', and no recipe is named 'r2-zero'"),
         ("m.yaml", "seed", "ManifestError: --set seed: is not of the form path=value"),
         ("m.yaml", "stages.b.id=c", "ManifestError: --set stages.b.id=c: stages has no item 'b'"),
+        ("m.yaml", "seed=[", "ManifestError: --set seed=[: the value is not valid YAML"),
         ("m.yaml", "sed=1", "ManifestError: m.yaml:1: unknown key 'sed'"),
     ],
 )
@@ -195,7 +204,10 @@ def test_files_of_rows(guerdon: Guerdon, content: str | bytes | None, params: st
     ("source", "message"),
     [
         ("use: ./p.py:NoRows", "has no rows"),
-        ("use: ./p.py:Numbers", "yields a int as row 0"),
+        ("use: ./p.py:Numbers", "Yield mappings"),
+        ("use: ./p.py:RowsThatBreak, params: {error: ValueError}", "source 'RowsThatBreak'"),
+        ("use: ./p.py:RowsThatBreak, params: {error: ConnectionError}", "source 'RowsThatBreak'"),
+        ("use: ./p.py:RowsThatBreak, params: {error: SystemExit}", "source 'RowsThatBreak'"),
         ("use: ./p.py:Endless", "never ends. Give the data entry a 'limit'"),
         ("use: ./p.py:NotIterable", "cannot be iterated over"),
         ("use: ./p.py:Rows, split: heldout, params: {n: 1}", "has no rows on the heldout side"),
@@ -219,6 +231,7 @@ def test_sources(guerdon: Guerdon, source: str, message: str) -> None:
         ),
         ("{use: format, when: {reference: y}}", "its 'when' matches none of 2 sampled rows"),
         ("{use: format, params: {tags: []}}", "refuses its params: tags is []"),
+        ("{use: ./p.py:gives_up}", "it failed on every one of"),
     ],
 )
 def test_rubrics(guerdon: Guerdon, rewards: str, message: str) -> None:
@@ -341,6 +354,9 @@ def test_plugins_that_do_not_load(guerdon: Guerdon, use: str, message: str) -> N
             "DataError: d.jsonl:1: has no column 'completion'. Columns: text",
         ),
         ('{"completion": 3}\n', ["--use", "format"], "DataError: d.jsonl:1: completion is 3"),
+        ('{"completion": [1]}\n', ["--use", "format"], "DataError: d.jsonl:1: completion is [1]"),
+        ('{"completion": ' + "[" * 100_000 + "\n", ["--use", "format"], "DataError: d.jsonl:1: "),
+        ('{"completion": ' + "9" * 5_000 + "}\n", ["--use", "format"], "DataError: d.jsonl:1: "),
         ('{"completion": "a"}\n', ["--use", "math"], "DataError: verifier 'math'"),
         ('{"completion": "a"}\n', ["--use", "math", "--column", "reference=gold"], "has no column 'gold'"),
         ('{"completion": "a"}\n', [], "UsageError: say what to score with"),
@@ -370,6 +386,16 @@ def test_a_reference_of_the_wrong_type_is_no_wrong_answer(guerdon: Guerdon) -> N
     assert "'math' failed on every row, the last time: reference: " in only_line(ended)
 
 
+def test_references_of_the_wrong_type_stop_a_run(guerdon: Guerdon) -> None:
+    write("d.jsonl", '{"prompt": "?", "reference": [1]}\n')
+    write("m.yaml", stage("data: [{use: files, params: {path: d.jsonl}}], rewards: [{use: math}]"))
+    for command in ("check", "run"):
+        ended = guerdon(command, "m.yaml")
+        assert ended.status == 1
+        assert "reward 'math'" in ended.err
+        assert "a reference must be text or a number" in ended.err
+
+
 def test_data_that_is_not_there(guerdon: Guerdon) -> None:
     for path, reason in (("gone.jsonl", "No such file or directory"), (".", "Is a directory")):
         ended = guerdon("score", path, "--use", "format")
@@ -384,9 +410,11 @@ def test_data_that_is_not_there(guerdon: Guerdon) -> None:
         ("ForgetsItsResult", 1, "StageFailedError: .* returned a NoneType, not a StageResult"),
         (
             "LeavesWhatIsNotThere",
-            2,
-            "DataError: stage 'a' .* says that it left .*gone.jsonl, which is not there",
+            1,
+            "StageFailedError: stage 'a' .* says that it left .*gone.jsonl, which is not there",
         ),
+        ("Quits", 1, "StageFailedError: stage 'a' .* raised SystemExit"),
+        ("HasNoKey", 1, "StageFailedError: stage 'a' .* raised RuntimeError: no key in the environment"),
         ("HasNoRun", 1, "StageFailedError: .*'HasNoRun' object is not callable"),
         ("Judges", 2, "UsageError: stage 'a' .* needs 'rewards', and has none"),
         (
@@ -436,10 +464,35 @@ def test_a_run_folder_of_other_inputs(guerdon: Guerdon) -> None:
 def test_a_run_folder_whose_files_are_broken(guerdon: Guerdon) -> None:
     write("m.yaml", STAGE)
     assert guerdon("run", "m.yaml").status == 0
-    write("runs/wrong/stages/a/result.json", "{")
+    for content in ("{", "{}", "[]", '{"metrics": 3}'):
+        write("runs/wrong/stages/a/result.json", content)
+        ended = guerdon("run", "m.yaml")
+        assert ended.status == 2
+        assert "runs/wrong/stages/a/result.json" in only_line(ended)
+
+
+def test_a_file_where_a_stage_has_its_folder(guerdon: Guerdon) -> None:
+    write("m.yaml", STAGE)
+    Path("runs/wrong/stages").mkdir(parents=True)
+    write("runs/wrong/stages/a", "")
     ended = guerdon("run", "m.yaml")
-    assert ended.status == 2
-    assert "result.json is not valid JSON" in only_line(ended)
+    assert ended.status in (2, 3)
+    assert "runs/wrong/stages/a" in only_line(ended)
+
+
+def test_a_full_disk_under_the_run_folder(guerdon: Guerdon) -> None:
+    write("m.yaml", STAGE)
+    Path("runs/wrong").mkdir(parents=True)
+    Path("runs/wrong/.run.json.partial").symlink_to("/dev/full")
+    ended = guerdon("run", "m.yaml")
+    assert ended.status == 3
+    assert re.match(r"InfrastructureError: .*runs/wrong.*No space left on device", only_line(ended))
+
+
+def test_text_that_is_no_unicode_is_scored_and_written(guerdon: Guerdon) -> None:
+    write("d.jsonl", '{"completion": "\\ud800"}\n{"completion": "b"}\n')
+    assert guerdon("score", "d.jsonl", "--use", "format", "-o", "o.jsonl").status == 0
+    assert [json.loads(line)["reward"] for line in Path("o.jsonl").read_text().splitlines()] == [0.0, 0.0]
 
 
 def test_a_full_disk_under_the_output_of_score(guerdon: Guerdon) -> None:
@@ -447,7 +500,7 @@ def test_a_full_disk_under_the_output_of_score(guerdon: Guerdon) -> None:
     Path(".o.jsonl.partial").symlink_to("/dev/full")
     ended = guerdon("score", "d.jsonl", "--use", "format", "-o", "o.jsonl")
     assert ended.status == 3
-    assert "No space left on device" in only_line(ended)
+    assert re.match(r"InfrastructureError: .*o\.jsonl.*No space left on device", only_line(ended))
     assert not Path("o.jsonl").exists()
 
 
