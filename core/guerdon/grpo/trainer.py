@@ -5,6 +5,7 @@ Everything else (accelerate, FSDP, DeepSpeed, PEFT, vLLM, checkpoints, trackers)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,11 @@ from guerdon.errors import DataError, GuerdonError
 from guerdon.grpo.checkpoints import CheckpointMarker
 from guerdon.grpo.data import ResumableSampler
 from guerdon.grpo.records import group_metrics, judging_metrics, record, reward_row
+from guerdon.grpo.rollouts import Sampling, obstacle, sample
 from guerdon.rubric import Rubric
 from guerdon.types import Judgement, Rollout
+
+logger = logging.getLogger(__name__)
 
 LogRollouts = Callable[[int, Sequence[Mapping[str, Any]]], None]
 
@@ -37,6 +41,7 @@ class RubricGRPOTrainer(GRPOTrainer):
         train_dataset: From :func:`guerdon.grpo.rows_dataset`.
         processing_class: The model's tokenizer.
         log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
+        fast_rollouts: Whether small models on CPU sample with :mod:`guerdon.grpo.rollouts` where that can run them.
         callbacks: Besides the one that marks checkpoints.
         **kwargs: What else TRL's trainer takes.
 
@@ -52,12 +57,14 @@ class RubricGRPOTrainer(GRPOTrainer):
         train_dataset: Dataset,
         processing_class: PreTrainedTokenizerBase,
         log_rollouts: LogRollouts | None = None,
+        fast_rollouts: bool = True,
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
         _check_size(train_dataset, args)
         self._rubric = rubric
         self._log_rollouts = log_rollouts
+        self._fast_rollouts = fast_rollouts
         self._records: list[dict[str, Any]] = []
         self._groups_logged = (-1, 0)  # the step of the latest records, and the groups that it has so far
         super().__init__(
@@ -75,6 +82,51 @@ class RubricGRPOTrainer(GRPOTrainer):
         sampler = super()._get_train_sampler(dataset)
         assert isinstance(sampler, RepeatSampler)
         return ResumableSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        if self._fast_rollouts and self.accelerator.device.type == "cpu":
+            model = self.accelerator.unwrap_model(self.model_wrapped)
+            reason = self._rollout_obstacle(model, images)
+            if reason is None:
+                return sample(model, prompt_ids, self._sampling()), None
+            self._fast_rollouts = False
+            logger.warning("transformers' generate samples the rollouts: %s", reason)
+        generate: Any = super()._generate_single_turn
+        result: tuple[list[list[int]], list[list[float]] | None] = generate(
+            prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+        )
+        return result
+
+    def _rollout_obstacle(self, model: torch.nn.Module, images: Any) -> str | None:
+        if self.use_vllm or self.use_transformers_continuous_batching:
+            return "another engine is asked for"
+        if images is not None:
+            return "there are images"
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return "the model is sharded"
+        args: Any = self.args
+        if self.repetition_penalty != 1.0 or args.generation_kwargs or args.cache_implementation:
+            return "repetition_penalty, generation_kwargs or cache_implementation is set"
+        reason = obstacle(model)
+        return reason and f"of the model, {reason}"
+
+    def _sampling(self) -> Sampling:
+        assert self.max_completion_length is not None
+        return Sampling(
+            max_new_tokens=self.max_completion_length,
+            eos_token_ids=self.eos_token_ids,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+        )
 
     def _calculate_rewards(
         self,

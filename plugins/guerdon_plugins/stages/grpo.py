@@ -27,14 +27,22 @@ class Grpo:
 
     Args:
         chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        fast_rollouts: Whether small models on CPU sample with guerdon's own loop where it can run them, instead of
+            transformers' generate. The distribution is the same.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
 
     def __init__(
-        self, *, chat_template: str | None = None, peft: Mapping[str, Any] | None = None, **trl_options: Any
+        self,
+        *,
+        chat_template: str | None = None,
+        peft: Mapping[str, Any] | None = None,
+        fast_rollouts: bool = True,
+        **trl_options: Any,
     ) -> None:
         self._chat_template = chat_template
         self._peft = peft
+        self._fast_rollouts = fast_rollouts
         self._options = trl_options
 
     @classmethod
@@ -74,6 +82,7 @@ class Grpo:
                 dataset,
                 tokenizer,
                 log_rollouts=context.log_rollouts,
+                fast_rollouts=self._fast_rollouts,
                 callbacks=[ReportProgress(context.progress)],
                 peft_config=self._peft_config(),
             )

@@ -14,8 +14,6 @@ from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
-
-pytest.importorskip("trl")
 from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("stage_process.py")
