@@ -7,7 +7,7 @@ What a job does is in its result; an infrastructure that fails is an exception, 
 """
 
 from guerdon_sandbox.codec import Opaque
-from guerdon_sandbox.engine import BoxOptions
+from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, BoxOptions
 from guerdon_sandbox.errors import SandboxError, SandboxImageError, SandboxUnavailableError, SandboxUsageError
 from guerdon_sandbox.jobs import (
     Call,
@@ -29,6 +29,8 @@ from guerdon_sandbox.sandbox import Isolation, Sandbox
 from guerdon_sandbox.sync import SyncSandbox
 
 __all__ = [
+    "PYTHON_IMAGE",
+    "TOOLCHAIN_IMAGE",
     "BoxOptions",
     "Call",
     "Calls",

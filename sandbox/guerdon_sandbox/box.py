@@ -115,8 +115,11 @@ class Box:
 
     async def _receive(self) -> tuple[Mapping[str, Any], Sequence[bytes]]:
         (size,) = struct.unpack(">I", await self._take(4))
-        header = json.loads(await self._take(size))
-        return header, [await self._take(length) for length in header["sizes"]]
+        try:
+            header = json.loads(await self._take(size))
+            return header, [await self._take(length) for length in header["sizes"]]
+        except (ValueError, KeyError) as error:
+            raise BoxLostError(f"the supervisor's answer cannot be read: {error}") from error
 
     async def _take(self, size: int) -> bytes:
         """The next bytes of the supervisor's stdout, out of the engine's multiplexed stream."""

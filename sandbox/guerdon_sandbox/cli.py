@@ -13,7 +13,7 @@ import click
 
 from guerdon_sandbox import image as images
 from guerdon_sandbox.doctor import diagnose
-from guerdon_sandbox.engine import PYTHON_IMAGE, BoxOptions, Engine
+from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, BoxOptions, Engine
 from guerdon_sandbox.errors import SandboxError
 from guerdon_sandbox.jobs import Limits, Program, ProgramResult
 from guerdon_sandbox.sandbox import Isolation, Sandbox
@@ -66,7 +66,7 @@ def sandbox() -> None:
 @_one_line_errors
 def build(engines: tuple[str, ...], toolchain: bool, method: str, if_missing: bool) -> None:
     """Build the image of the boxes on every engine."""
-    name = images.TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
+    name = TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
     for engine in _named(engines):
         if if_missing and engine.has_image(name):
             click.echo(f"{name} is on {engine.address}")

@@ -27,6 +27,7 @@ from guerdon_sandbox.errors import SandboxImageError, SandboxUnavailableError
 LABEL = "guerdon.sandbox.owner"
 """Every box carries it; the value names the process that owns the box."""
 PYTHON_IMAGE = "guerdon-sandbox:python"
+TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
 _STALE_S = 600.0
 _TIMEOUT_S = 60
 

@@ -15,10 +15,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from guerdon_sandbox.engine import FAILURES, PYTHON_IMAGE, Engine
+from guerdon_sandbox.engine import FAILURES, PYTHON_IMAGE, TOOLCHAIN_IMAGE, Engine
 from guerdon_sandbox.errors import SandboxImageError
-
-TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
 
 _PYTHON_PACKAGES = ("python3", "python3-numpy", "python3-sympy", "python3-pytest")
 _TOOLCHAIN_PACKAGES = (*_PYTHON_PACKAGES, "g++", "nodejs")

@@ -66,7 +66,7 @@ class Sandbox:
         Args:
             engines: Addresses of Docker engines; without any, the one that ``DOCKER_HOST`` names, or the local one.
             options: What each box is made of.
-            boxes: Boxes per engine: jobs that run there at one time. By default the host's cores.
+            boxes: Boxes per engine: jobs that run there at one time. By default the engine's cores.
             isolation: What separates one job from the next.
             patience_s: How long jobs wait while no engine is usable, so that a restart of the engine costs none.
 
@@ -82,7 +82,7 @@ class Sandbox:
         self.isolation = Isolation(isolation)
         self.boxes_started = 0
         """Boxes made so far: beyond the pool's size, each replaced one."""
-        self._boxes_per_engine = boxes or len(os.sched_getaffinity(0))
+        self._boxes_per_engine = boxes
         self._patience_s = patience_s
         self._tickets: deque[_Ticket] = deque()
         self._changed = asyncio.Condition()
@@ -118,18 +118,24 @@ class Sandbox:
             raise
 
     async def _open(self) -> None:
-        checks = [asyncio.to_thread(engine.check, self.options) for engine in self.engines]
-        failures = await asyncio.gather(*checks, return_exceptions=True)
-        for engine, failure in zip(self.engines, failures, strict=True):
-            if failure is not None:
-                self._down[engine.address] = str(failure)
-                _log.warning("%s", failure)
-        broken = [failure for failure in failures if failure is not None]
-        if len(broken) == len(self.engines):
-            raise broken[0]
-        for engine in self.engines:
-            for _ in range(self._boxes_per_engine):
+        prepared = [asyncio.to_thread(self._prepare, engine) for engine in self.engines]
+        outcomes = await asyncio.gather(*prepared, return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if len(failures) == len(self.engines):
+            raise failures[0]
+        for engine, outcome in zip(self.engines, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                self._down[engine.address] = str(outcome)
+                _log.warning("%s", outcome)
+            cores = os.cpu_count() or 1 if isinstance(outcome, BaseException) else outcome
+            for _ in range(self._boxes_per_engine or cores):
                 self._slots.append(asyncio.create_task(self._serve(engine)))
+
+    def _prepare(self, engine: Engine) -> int:
+        """Make sure that an engine is usable, remove what crashed owners left there, and give its cores."""
+        engine.check(self.options)
+        engine.reap()
+        return int(engine.info()["NCPU"])
 
     async def run(self, job: Job[R]) -> R:
         """Run a job and give its result. Any number of calls may be under way.

@@ -12,7 +12,7 @@ import operator
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from guerdon_sandbox import Call
@@ -24,9 +24,9 @@ _BUILTINS = frozenset(dir(builtins)) | {"__name__"}
 class AssertTests:
     """Tests that call the candidate's functions by name."""
 
-    sources: Sequence[str]
+    sources: tuple[str, ...]
     """Each is one test: it passes if it raises nothing."""
-    names: Sequence[str]
+    names: tuple[str, ...]
     """The names that stand for the candidate's functions and classes."""
     prelude: str = ""
     """The problem's own code, which ends in the head of the function that is asked for."""
@@ -49,7 +49,7 @@ def list_tests(sources: list[str], setup: str = "") -> AssertTests:
     free = _free_names("\n".join([setup, *sources]))
     modules = sorted(free & sys.stdlib_module_names)
     imports = "".join(f"import {name}\n" for name in modules)
-    return AssertTests(sources, sorted(free.difference(modules)), setup=imports + setup)
+    return AssertTests(tuple(sources), tuple(sorted(free.difference(modules))), setup=imports + setup)
 
 
 def humaneval_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
@@ -57,7 +57,7 @@ def humaneval_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
     call = f"\ncheck({entry_point})\n" if "check" in _bound_names(test) else ""
     modules = sorted((_free_names(test) - _bound_names(prelude)) & sys.stdlib_module_names)
     imports = "".join(f"import {name}\n" for name in modules)
-    return AssertTests([test + call], [entry_point], prelude, imports)
+    return AssertTests((test + call,), (entry_point,), prelude, imports)
 
 
 def missing_names(tests: AssertTests) -> list[str]:
@@ -66,7 +66,8 @@ def missing_names(tests: AssertTests) -> list[str]:
     return sorted(_free_names("\n".join(tests.sources)) - defined - set(tests.names))
 
 
-def expectations(tests: AssertTests) -> list[Expectation] | None:
+@lru_cache(maxsize=256)
+def expectations(tests: AssertTests) -> Sequence[Expectation] | None:
     """The tests as calls with known results, or None if one of them is more than that."""
     if tests.setup and tests.setup.strip().splitlines() != [
         line for line in tests.setup.strip().splitlines() if line.startswith(("import ", "from "))

@@ -62,7 +62,7 @@ def test_every_solution_passes_beside_a_checker(
     judge: Any, problems: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with the asserts left as they are, in a process of their own."""
-    monkeypatch.setattr("guerdon_plugins.verifiers.code.verifier.expectations", lambda tests: None)
+    monkeypatch.setattr("guerdon_plugins.verifiers.code.grading.expectations", lambda tests: None)
     right = _values(
         judge, problems, [problem["prompt"] + problem["canonical_solution"] for problem in problems]
     )

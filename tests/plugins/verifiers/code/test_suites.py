@@ -152,5 +152,5 @@ def test_names_are_the_candidates_only_if_nothing_else_defines_them() -> None:
         ["import os\nhelp_me = 3\nassert math.isclose(f(len([help_me])), g(1), rel_tol=1)"]
     ).tests
     assert isinstance(tests, AssertTests)
-    assert tests.names == ["f", "g"]
+    assert tests.names == ("f", "g")
     assert "import math" in tests.setup
