@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from guerdon_plugins.verifiers.math.tokens import TooLargeError
 
-OPERATIONS = 40_000
-"""What a comparison may spend; an elementary operation on 80 digits costs 1, about 5 microseconds."""
+OPERATIONS = 20_000
+"""What a comparison may spend: up to about 0.3 seconds of CPU time."""
 
 
 class Budget:

@@ -43,6 +43,7 @@ from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.regions import NotRegionError, is_definite_region, same_region
 from guerdon_plugins.verifiers.math.relations import label_and_body, same_equation, same_label, settle_chain
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
+from guerdon_plugins.verifiers.math.standing import carry_out
 from guerdon_plugins.verifiers.math.trees import (
     collapse_vectors,
     contains,
@@ -69,6 +70,7 @@ class Comparer:
         Raises:
             TooLargeError: The budget is spent.
         """
+        self._budget.spend(4)
         if reference == answer and not isinstance(answer, Relation):
             return Finding(True, "structure")
         reference, answer = _without_declarations(reference, answer)
@@ -313,11 +315,15 @@ class Comparer:
         return self.same(reference.condition, answer.condition)
 
     def _scalars(self, reference: Node, answer: Node) -> Finding:
-        if not self._policy.unevaluated and contains(answer, Standing) and not contains(reference, Standing):
+        standing = contains(answer, Standing), contains(reference, Standing)
+        if standing == (True, False) and not self._policy.unevaluated:
             return Finding(
                 False, "unevaluated", "an operation is left standing that the reference has carried out"
             )
         finding = same_value(reference, answer, self._budget)
+        if not finding and any(standing):
+            reference, answer = (carry_out(node, self._budget) for node in (reference, answer))
+            finding = same_value(reference, answer, self._budget)
         if finding:
             return finding
         for left, right in self._alternatives(reference, answer):

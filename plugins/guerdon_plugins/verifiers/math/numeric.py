@@ -168,7 +168,7 @@ class Evaluator:
         ctx = self.ctx
         if not base:
             raise UndefinedError("zero to a power")
-        whole = bool(ctx.isint(power))
+        whole = not isinstance(power, ctx.mpc) and bool(ctx.isint(power))
         if not self._complex and base < 0 and not whole:
             raise UndefinedError("a power of a negative number")
         if power and int(ctx.mag(power)) + abs(int(ctx.mag(base))).bit_length() > 64:

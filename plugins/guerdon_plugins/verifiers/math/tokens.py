@@ -47,7 +47,7 @@ class Token:
 
 _TOKEN = re.compile(r"\s+|\\(?:[a-zA-Z]+\*?|.)|[A-Za-z]+|\*\*|<=|>=|!=|==|:=|->|=>|\.\.\.|.", re.DOTALL)
 _NUMERAL = re.compile(r"([0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?\d{1,9})(?![\d.]))?")
-_FRACTION_PART = re.compile(r"\.(?:\d|\s*\\(?:overline|bar|dot)\b)", re.ASCII)
+_FRACTION_PART = re.compile(r"\.(?:[0-9]|\s*\\(?:overline|bar|dot)\s*\{?\s*[0-9]+\s*\}?)")
 _OVERLINED = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar)\s*(?:\{\s*(\d+)\s*\}|(\d))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?(\d)\}?(?:(\d*)\s*\\dot\s*\{?(\d)\}?)?")
 _PARENTHESISED = re.compile(r"(\d+)\.()\((\d+)\)(?!\s*[\dA-Za-z(\\^])")
@@ -60,7 +60,7 @@ _EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
 _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_NUMERAL = re.compile(r"(?:[-+]|\\\$|\$)*\s*\d{1,3}(?:(?:\\[,:; ]|~|\s)\s*\d{3})+(?:\.\d+)?(?!\d)\D*")
 _SPACE_IN_NUMERAL = re.compile(r"(?<=\d)(?:\\[,:; ]|~|\s)\s*(?=\d{3}(?!\d))")
-_GROUPING = ("()", "[]", ("\\{", "\\}"))
+_GROUPING = (("(", ")"), ("[", "]"), ("\\{", "\\}"))
 _DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 
 
@@ -256,7 +256,8 @@ def _numeral(text: str, position: int) -> tuple[Token, int]:
             if match := pattern.match(text, position):
                 return _repeating(pattern, match), match.end()
     match = _NUMERAL.match(text, position)
-    assert match is not None
+    if not match or not match[0]:  # a point before something that only looked like a repeating decimal
+        return Token("op", text[position]), position + 1
     whole, decimals, exponent = match.groups()
     value = Fraction(to_int(whole + (decimals or "")))
     if decimals:

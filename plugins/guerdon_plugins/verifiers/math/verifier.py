@@ -65,6 +65,20 @@ class MathVerifier:
             float(bool(verdict)), answer=verdict.answer, explanation=verdict.reason, metadata=metadata
         )
 
+    def gold_completion(self, reference: Reference) -> str:
+        """The reference as a completion that gives it for its answer, for the identity test of a data set."""
+        try:
+            text = reference_text(reference)
+        except TypeError as error:  # judging it says what is wrong with it
+            text = str(error)
+        forms = {
+            "answer": f"<answer>{text}</answer>",
+            "hashes": f"#### {text}",
+            "line": f"Answer: {text}",
+            "whole": text,
+        }
+        return forms.get(self.extraction, f"\\boxed{{{text}}}")
+
     def judge(self, completion: str, reference: Reference) -> MathVerdict:
         """The verdict on a completion, with its reason, the deciding step and a witness."""
         try:
@@ -107,8 +121,7 @@ def check_references(
         except TypeError as error:
             problems.append(ReferenceProblem(index, repr(reference)[:200], str(error)))
             continue
-        boxed = extract(f"\\boxed{{{text}}}").answer
-        verdict = compare(boxed or "", reference, verifier.policy)
+        verdict = verifier.judge(verifier.gold_completion(reference), reference)
         if not verdict:
             problems.append(ReferenceProblem(index, text[:200], verdict.reason))
     return problems

@@ -10,19 +10,16 @@ import pytest
 
 from guerdon_plugins.verifiers.math import MathVerifier, check_references
 
-SHARED = Path(__file__).parents[5] / "shared"
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no shared data beside the repository: {SHARED}")
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
-def rows(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (SHARED / name).read_text("utf-8").splitlines()]
-
-
-def test_every_graded_case_that_is_no_matter_of_convention():
+def test_every_graded_case_that_is_no_matter_of_convention(shared_data: Path):
     verifier = MathVerifier()
     wrong = [
         (row["reference"][:80], row["completion"][-80:])
-        for row in rows("cases/math.jsonl")
+        for row in rows(shared_data / "cases/math.jsonl")
         if not row.get("policy")
         and verifier(row["completion"], row["reference"]).value != float(row["expected"] == "correct")
     ]
@@ -31,25 +28,25 @@ def test_every_graded_case_that_is_no_matter_of_convention():
 
 @pytest.mark.parametrize("wrapper", ["{}", "${}$", "\\boxed{{{}}}"])
 @pytest.mark.parametrize("name", ["math500", "gsm8k_test", "amc23", "aime24"])
-def test_identity_on_real_golds(name: str, wrapper: str):
+def test_identity_on_real_golds(shared_data: Path, name: str, wrapper: str):
     verifier = MathVerifier()
-    golds = [row["answer"].rpartition("####")[2].strip() for row in rows(f"data/{name}.jsonl")]
+    golds = [row["answer"].rpartition("####")[2].strip() for row in rows(shared_data / f"data/{name}.jsonl")]
     wrong = [
         gold for gold in golds if verifier(f"so $\\boxed{{ {gold} }}$.", wrapper.format(gold)).value != 1
     ]
     assert wrong == []
 
 
-def test_whole_gsm8k_solutions_are_references():
-    assert check_references(row["answer"] for row in rows("data/gsm8k_test.jsonl")) == []
+def test_whole_gsm8k_solutions_are_references(shared_data: Path):
+    assert check_references(row["answer"] for row in rows(shared_data / "data/gsm8k_test.jsonl")) == []
 
 
-def test_real_completions_against_the_labels_that_are_right():
+def test_real_completions_against_the_labels_that_are_right(shared_data: Path):
     verifier = MathVerifier()
-    differing = {
-        (row["reference"], bool(verifier(row["completion"], row["reference"]).value))
-        for row in rows("data/qwen_math_completions.jsonl")
-        if bool(verifier(row["completion"], row["reference"]).value) != row["label"]
-    }
-    # Two labels are wrong: 4:30 p.m. is the reference's "4:30p..", and \boxed{10000} is its 10{,}000.
+    differing = set()
+    for row in rows(shared_data / "data/qwen_math_completions.jsonl"):
+        correct = bool(verifier(row["completion"], row["reference"]).value)
+        if correct != row["label"]:
+            differing.add((row["reference"], correct))
+    # Two labels are wrong: 4:30 p.m. is the reference's "4:30p..", and \\boxed{10000} is its 10{,}000.
     assert differing == {("4:30p..", True), ("10{,}000", True)}

@@ -1,0 +1,81 @@
+"""Carrying out what was left standing: finite sums, finite products, determinants."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.exact import NotExactError, UndefinedError, rational
+from guerdon_plugins.verifiers.math.nodes import (
+    Constant,
+    Matrix,
+    Node,
+    Number,
+    Product,
+    Standing,
+    Sum,
+    negate,
+)
+from guerdon_plugins.verifiers.math.trees import rebuild, substitute, walk
+
+MAX_TERMS = 1_000
+MAX_ORDER = 5
+"""Of a determinant, which is expanded by its first row."""
+
+
+def carry_out(node: Node, budget: Budget) -> Node:
+    """The expression with its finite sums, products and determinants written out; others stay as they are.
+
+    Raises:
+        TooLargeError: The budget is spent.
+    """
+    budget.spend()
+    expanded: Node = rebuild(node, lambda child: carry_out(child, budget))
+    match expanded:
+        case Standing(operator="det", parts=(Matrix(rows=rows),)) if len(rows) == len(rows[0]) <= MAX_ORDER:
+            return _determinant(rows, budget)
+        case Standing(operator="sum" | "prod" as operator, variable=str(name), parts=(body, lower, upper)):
+            bounds = _whole(lower, budget), _whole(upper, budget)
+            if bounds[0] is None or bounds[1] is None or not 0 <= bounds[1] - bounds[0] < MAX_TERMS:
+                return expanded
+            size = sum(1 for _ in walk(body))
+            terms = []
+            for value in range(bounds[0], bounds[1] + 1):
+                budget.spend(1 + size // 4)
+                terms.append(_at(body, name, value))
+            return Sum(tuple(terms)) if operator == "sum" else Product(tuple(terms))
+    return expanded
+
+
+def _at(body: Node, name: str, value: int) -> Node:
+    if name == "i":  # read as the imaginary unit everywhere else
+        return _replace_unit(body, Number(Fraction(value)))
+    result: Node = substitute(body, name, Number(Fraction(value)))
+    return result
+
+
+def _replace_unit(node: Node, value: Node) -> Node:
+    if node == Constant("i"):
+        return value
+    result: Node = rebuild(node, lambda child: _replace_unit(child, value))
+    return result
+
+
+def _whole(node: Node, budget: Budget) -> int | None:
+    try:
+        value = rational(node, budget)
+    except (NotExactError, UndefinedError):
+        return None
+    return int(value) if value.denominator == 1 else None
+
+
+def _determinant(rows: tuple[tuple[Node, ...], ...], budget: Budget) -> Node:
+    budget.spend(len(rows))
+    if len(rows) == 1:
+        return rows[0][0]
+    terms = []
+    for column, entry in enumerate(rows[0]):
+        minor = tuple(row[:column] + row[column + 1 :] for row in rows[1:])
+        term = Product((entry, _determinant(minor, budget)))
+        terms.append(negate(term) if column % 2 else term)
+    return Sum(tuple(terms))

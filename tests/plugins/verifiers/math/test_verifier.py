@@ -1,0 +1,141 @@
+"""The plugin: scores, their evidence, references, and the policies that its params set."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from guerdon import Failure, Outcome
+from guerdon_plugins.verifiers.math import Judgement, MathVerifier, check_references, compare
+
+
+def verdict(answer: str, reference, **params) -> bool:
+    return bool(MathVerifier(**params)(f"so $\\boxed{{{answer}}}$.", reference).value)
+
+
+def test_a_score_carries_its_evidence():
+    score = MathVerifier()(r"$\boxed{x^2+1}$", "x^2+2")
+    assert score.value == 0.0
+    assert score.answer == "x^2+1"
+    assert score.explanation == "the expressions differ"
+    assert score.metadata == {
+        "judgement": "incorrect",
+        "tier": "modular",
+        "witness": "at x = 2: 5.0 against 6.0",
+    }
+    json.dumps(score.to_dict())
+    assert pickle.loads(pickle.dumps(score)) == score
+
+
+def test_what_is_wrong_unreadable_or_absent_scores_zero():
+    verifier = MathVerifier()
+    judged = {
+        r"\boxed{8}": "incorrect",
+        r"\boxed{7?8}": "unparseable_answer",
+        "I do not know": "no_answer",
+        r"\boxed{" + "(" * 500 + "8" + ")" * 500 + "}": "guard",
+    }
+    for completion, judgement in judged.items():
+        score = verifier(completion, "7")
+        assert (score.value, score.metadata["judgement"]) == (0.0, judgement)
+        assert score.explanation
+
+
+@pytest.mark.parametrize("reference", ["", "7?8", r"\frac{1}", "$$", None, True, ["7"], "8" * 20_000])
+def test_an_unreadable_reference_is_a_failure_and_no_zero(reference):
+    score = MathVerifier()(r"\boxed{7}", reference)
+    assert score.value is None
+    assert score.outcome is Outcome.FAILED
+    assert score.failure is Failure.REFERENCE
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        7,
+        7.0,
+        "7",
+        "$7$",
+        "$$7$$",
+        r"\(7\)",
+        r"\[7\]",
+        r"\boxed{7}",
+        r"so it is $\boxed{7}$.",
+        "4+3=<<4+3=7>>7\n#### 7",
+    ],
+)
+def test_references_in_every_form_that_data_sets_have(reference):
+    assert verdict("7", reference)
+    assert not verdict("8", reference)
+
+
+def test_small_and_large_json_numbers_keep_their_value():
+    assert verdict("0.00000012", 1.2e-07)
+    assert verdict(str(10**30), 10**30)
+    assert not verdict(str(10**30 + 1), 10**30)
+
+
+@pytest.mark.parametrize(
+    ("params", "answer", "reference"),
+    [
+        ({"decimal_tolerance": 0.001}, "0.3333", r"\frac13"),
+        ({"decimal_tolerance": 0.001}, "3.14159", r"\pi"),
+        ({"percent": "optional"}, r"25\%", "25"),
+        ({"percent": "optional"}, "25", r"25\%"),
+        ({"units": "convert"}, r"120\text{ minutes}", r"2\text{ hours}"),
+        ({"units": "convert"}, r"36\text{ km/h}", r"10\text{ m/s}"),
+        ({"units": "ignore"}, r"10\text{ m}", r"10\text{ cm}"),
+        ({"plus_c": True}, r"\frac{x^3}{3}", r"\frac{x^3}{3}+C"),
+        ({"unevaluated": True}, r"\sum_{k=1}^{10} k", "55"),
+        ({"unevaluated": True}, r"\prod_{k=1}^{5} k", "120"),
+        ({"unevaluated": True}, r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", "-2"),
+    ],
+)
+def test_a_policy_is_strict_until_a_param_says_otherwise(params, answer: str, reference: str):
+    assert not verdict(answer, reference)
+    assert verdict(answer, reference, **params)
+
+
+@pytest.mark.parametrize(
+    ("params", "answer", "reference"),
+    [
+        ({"decimal_tolerance": 0.001}, "0.34", r"\frac13"),
+        ({"decimal_tolerance": 0.001}, "334", "333"),
+        ({"units": "convert"}, r"2\text{ hours}", r"2\text{ minutes}"),
+        ({"units": "convert"}, r"2\text{ m}", r"2\text{ hours}"),
+        ({"plus_c": True}, r"\frac{x^3}{4}", r"\frac{x^3}{3}+C"),
+        ({"unevaluated": True}, r"\sum_{k=1}^{10} k", "56"),
+    ],
+)
+def test_a_lenient_policy_still_refuses_what_is_wrong(params, answer: str, reference: str):
+    assert not verdict(answer, reference, **params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"extraction": "last"},
+        {"decimal_tolerance": -1},
+        {"decimal_tolerance": 1.0},
+        {"percent": "yes"},
+        {"units": "yes"},
+    ],
+)
+def test_params_out_of_range(params):
+    with pytest.raises(ValueError, match=next(iter(params))):
+        MathVerifier(**params)
+
+
+def test_the_identity_test_names_the_rows_at_fault():
+    problems = check_references(["7", "7?8", r"\frac{1}{2}", None, r"\frac{1}"])  # type: ignore[list-item]
+    assert [problem.index for problem in problems] == [1, 3, 4]
+    assert all(problem.reason for problem in problems)
+
+
+def test_a_chain_must_be_true():
+    assert compare("A = 3 \\cdot 7 = 21", "21")
+    broken = compare("3 \\cdot 7 = 20 = 21", "21")
+    assert broken.judgement is Judgement.INCORRECT
+    assert "a step of the chain is false" in broken.reason
