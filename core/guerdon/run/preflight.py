@@ -107,9 +107,16 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
         try:
             verifier = entry.component.build()
             _call_own_preflight(verifier)
+            takes_reference = "reference" in _columns(entry).names
+            gold = _gold_cases(verifier, routed) if takes_reference else []
+            probes = [(row, probe) for row in routed[:4] for probe in _PROBES]
             with Rubric([entry]) as rubric:
-                yield from _check_gold(rubric, entry, verifier, routed, where(entry))
-                yield from _check_constant(rubric, entry, routed, where(entry))
+                yield from _check_gold(
+                    rubric, entry, gold, hasattr(verifier, "gold_completion"), where(entry)
+                )
+                # Where no right completion is known, all may score 0 and rightly so.
+                if gold or not takes_reference:
+                    yield from _check_constant(rubric, entry, [*probes, *gold], where(entry))
         except (GuerdonError, OSError) as error:
             yield Finding(Level.ERROR, where(entry), str(error))
 
@@ -136,9 +143,14 @@ def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
     return None
 
 
+def _columns(entry: Entry) -> CallColumns:
+    return CallColumns.of_loaded(
+        entry.component, load_plugin(entry.component.plugin, entry.component.base_dir)
+    )
+
+
 def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
-    loaded = load_plugin(entry.component.plugin, entry.component.base_dir)
-    required = CallColumns.of_loaded(entry.component, loaded).required
+    required = _columns(entry).required
     for row in rows:
         missing = sorted(required - row.keys()) if entry.judges(row) else []
         if missing:
@@ -149,45 +161,20 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def _check_gold(
-    rubric: Rubric, entry: Entry, verifier: Any, rows: Sequence[Row], where: str
-) -> Iterator[Finding]:
-    """The reference itself, given as an answer, must score 1.
+def _gold_cases(verifier: Any, rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Rows, each with completions of which one should score 1.
 
     A verifier says by ``gold_completion(reference)`` what a right completion looks like (``None`` if it cannot tell);
-    for others the forms that most verifiers read are tried, and finding none is no error.
+    for others the forms that most verifiers read are tried.
     """
-    loaded = load_plugin(entry.component.plugin, entry.component.base_dir)
-    if "reference" not in CallColumns.of_loaded(entry.component, loaded).names:
-        return
     own = getattr(verifier, "gold_completion", None)
     cases = []
     for row in rows:
         reference = row.get("reference")
-        if reference is None:
-            continue
-        forms = [own(reference)] if callable(own) else _gold_forms(reference)
-        cases += [(row, form) for form in forms if form is not None]
-    if not cases:
-        return
-    scores = _scores(rubric, entry, cases)
-    best: dict[str, Score] = {}
-    for (row, _), score in zip(cases, scores, strict=True):
-        known = best.get(repr(row["reference"]))
-        if known is None or (score.value or 0.0) > (known.value or 0.0):
-            best[repr(row["reference"])] = score
-    bad = {reference: score for reference, score in best.items() if score.value is None or score.value < 1.0}
-    if not bad:
-        return
-    reference, score = next(iter(bad.items()))
-    certain = callable(own) or len(bad) < len(best)
-    verdict = score.value if score.outcome is Outcome.SCORED else score.failure or score.outcome
-    yield Finding(
-        Level.ERROR if certain else Level.WARNING,
-        where,
-        f"{len(bad)} of {len(best)} sampled references do not score 1 as an answer to themselves, such as "
-        f"{reference[:80]}: {verdict}{f' ({score.explanation})' if score.explanation else ''}.",
-    )
+        if reference is not None:
+            forms = [own(reference)] if callable(own) else _gold_forms(reference)
+            cases += [(row, form) for form in forms if form is not None]
+    return cases
 
 
 def _gold_forms(reference: Any) -> list[str]:
@@ -196,8 +183,40 @@ def _gold_forms(reference: Any) -> list[str]:
     return [str(reference), f"\\boxed{{{reference}}}", f"<think>.</think><answer>{reference}</answer>"]
 
 
-def _check_constant(rubric: Rubric, entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
-    cases = [(row, probe) for row in rows[:4] for probe in (*_PROBES, *_gold_forms(row.get("reference")))]
+def _check_gold(
+    rubric: Rubric, entry: Entry, gold: Sequence[tuple[Row, str]], certain: bool, where: str
+) -> Iterator[Finding]:
+    """The reference itself, given as an answer, must score 1.
+
+    Args:
+        rubric: Of the entry alone.
+        entry: The entry.
+        gold: Rows with completions.
+        certain: Whether the verifier itself says what a right completion looks like: then none that scores 1 is an
+            error, and otherwise only a warning.
+        where: What to call the entry.
+    """
+    best: dict[str, Score] = {}
+    for (row, _), score in zip(gold, _scores(rubric, entry, gold), strict=True):
+        known = best.get(repr(row["reference"]))
+        if known is None or (score.value or 0.0) > (known.value or 0.0):
+            best[repr(row["reference"])] = score
+    bad = {reference: score for reference, score in best.items() if score.value is None or score.value < 1.0}
+    if not bad:
+        return
+    reference, score = next(iter(bad.items()))
+    verdict = score.value if score.outcome is Outcome.SCORED else score.failure or score.outcome
+    yield Finding(
+        Level.ERROR if certain or len(bad) < len(best) else Level.WARNING,
+        where,
+        f"{len(bad)} of {len(best)} sampled references do not score 1 as an answer to themselves, such as "
+        f"{reference[:80]}: {verdict}{f' ({score.explanation})' if score.explanation else ''}.",
+    )
+
+
+def _check_constant(
+    rubric: Rubric, entry: Entry, cases: Sequence[tuple[Row, str]], where: str
+) -> Iterator[Finding]:
     scores = _scores(rubric, entry, cases)
     values = {score.value for score in scores}
     if all(score.outcome is Outcome.FAILED for score in scores):

@@ -13,7 +13,6 @@ from guerdon_plugins.verifiers.math.verdict import (
     Judgement,
     MathVerdict,
     Reference,
-    compare,
     compare_reading,
     read_reference,
     reference_text,
