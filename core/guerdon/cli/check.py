@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.console import Console
 
 from guerdon.cli.findings import print_findings
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
@@ -20,8 +21,9 @@ def check(manifest: str, overrides: tuple[str, ...]) -> None:
 
     Plugins load, params fit, data opens, columns exist, gold answers score 1, no reward is constant.
     """
-    plan = plan_run(load_manifest(manifest_path(manifest), overrides))
-    findings = list(preflight(plan))
+    with Console(stderr=True).status("Checking…"):
+        plan = plan_run(load_manifest(manifest_path(manifest), overrides))
+        findings = list(preflight(plan))
     print_findings(findings)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     if errors:

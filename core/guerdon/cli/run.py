@@ -37,9 +37,10 @@ def run(manifest: str, overrides: tuple[str, ...], output: Path | None, redo: bo
     Finished stages are skipped and a killed stage goes on from its newest checkpoint, so the same command continues
     a run.
     """
-    plan = plan_run(load_manifest(manifest_path(manifest), overrides))
+    with Console(stderr=True).status("Checking…"):
+        plan = plan_run(load_manifest(manifest_path(manifest), overrides))
+        findings = [finding for finding in preflight(plan) if finding.level is not Level.NOTE]
     directory = output or Path("runs", plan.manifest.name)
-    findings = [finding for finding in preflight(plan) if finding.level is not Level.NOTE]
     print_findings(findings)
     if any(finding.level is Level.ERROR for finding in findings):
         raise CheckFailedError(

@@ -15,12 +15,12 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from guerdon.errors import DataError, GuerdonError
 from guerdon.grpo.checkpoints import CheckpointMarker
 from guerdon.grpo.data import ResumableSampler
+from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.records import group_metrics, judging_metrics, record, reward_row
 from guerdon.grpo.rollouts import Sampling, obstacle, sample
 from guerdon.rubric import Rubric
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 LogRollouts = Callable[[int, Sequence[Mapping[str, Any]]], None]
 
 
-class RubricGRPOTrainer(GRPOTrainer):
+class RubricGRPOTrainer(FusedGRPOTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -43,7 +43,7 @@ class RubricGRPOTrainer(GRPOTrainer):
         log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
         fast_rollouts: Whether small models on CPU sample with :mod:`guerdon.grpo.rollouts` where that can run them.
         callbacks: Besides the one that marks checkpoints.
-        **kwargs: What else TRL's trainer takes.
+        **kwargs: What else TRL's trainer takes, and ``step_options``.
 
     Raises:
         DataError: The data do not fill one batch of generations.
@@ -143,13 +143,14 @@ class RubricGRPOTrainer(GRPOTrainer):
             )
         ]
         judgements = self._judge(rollouts, step)
-        for name, value in judging_metrics(judgements):
+        for name, value in [*judging_metrics(judgements), *self._rubric.metrics.items()]:
             self._log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
         self._records = [record(*pair) for pair in zip(rollouts, judgements, strict=True)]
         rows = [reward_row(judgement, self._rubric.names) for judgement in judgements]
         matrix: torch.Tensor = gather(torch.tensor(rows, device=self.accelerator.device))
+        self._reward_matrix = matrix
         return matrix
 
     def _judge(self, rollouts: list[Rollout], step: int) -> list[Judgement]:
