@@ -80,13 +80,13 @@ class _Supervisor:
 
         Args:
             header: ``kind`` (``program``, ``calls`` or ``check``), ``limits``, and the paths of ``files``.
-            blobs: The payloads of the job's processes, the candidate's input, then the files' contents.
+            blobs: The candidate's payload; its stdin, its calls, or the checker's payload; then the files' contents.
         """
         limits = header["limits"]
         candidate, checker = next(self._uids), next(self._uids)
         job = _Job(header["kind"], candidate, checker, blobs)
         with _as_user(candidate):
-            for path, content in zip(header["files"], blobs[job.used :], strict=True):
+            for path, content in zip(header["files"], blobs[2:], strict=True):
                 _write_file(path, content, executable=path in header["executables"])
         started = time.monotonic()
         self._zygote.sendmsg(
@@ -98,7 +98,6 @@ class _Supervisor:
         wall_s = time.monotonic() - started
         dirty = self._end(job)
         job.drain(limits)
-        collected = []
         with _as_user(candidate):
             collected = [_read_file(path) for path in header["collect"]]
         dirty = dirty or _sweep(candidate)
@@ -195,26 +194,22 @@ class _Job:
         """Wait status, CPU seconds and peak resident KiB by the process's index."""
         self.deciding = 0
         """The process whose end is the job's end."""
-        standard = [_memory_file(blobs[0]), b"", self._output("stdout"), self._output("stderr")]
+        payload, given = _memory_file(blobs[0]), blobs[1]
+        stdin = given if kind == "program" else b""
+        standard = [payload, _memory_file(stdin), self._output("stdout"), self._output("stderr")]
         if kind == "program":
-            standard[1] = _memory_file(blobs[1])
             self._add("program", candidate, STANDARD, standard)
-            self.used = 2
-            return
-        standard[1] = _memory_file(b"")
-        if kind == "calls":
-            channel = [_memory_file(blobs[1]), self._output("replies")]
+        elif kind == "calls":
+            channel = [_memory_file(given), self._output("replies")]
             self._add("serve", candidate, STANDARD + CHANNEL, standard + channel)
-            self.used = 2
-            return
-        requests, replies = os.pipe(), os.pipe()
-        self._add("serve", candidate, STANDARD + CHANNEL, [*standard, requests[0], replies[1]])
-        fds = [_memory_file(blobs[1]), replies[0], requests[1], self._output("verdict")]
-        self._add("check", checker, ("payload", *CHANNEL, "verdict"), fds)
-        self.used = 2
-        self.deciding = 1
+        else:
+            requests, replies = os.pipe(), os.pipe()
+            self._add("serve", candidate, STANDARD + CHANNEL, [*standard, requests[0], replies[1]])
+            fds = [_memory_file(given), replies[0], requests[1], self._output("verdict")]
+            self._add("check", checker, ("payload", *CHANNEL, "verdict"), fds)
+            self.deciding = 1
 
-    def _add(self, role: str, uid: int, names: tuple[str, ...], fds: list[Any]) -> None:
+    def _add(self, role: str, uid: int, names: tuple[str, ...], fds: list[int]) -> None:
         self.processes.append({"role": role, "uid": uid, "fds": names})
         self.given += fds
 

@@ -62,6 +62,8 @@ class Suite:
     tests: Tests
     language: str | None = None
     """The language that the reference itself asks for."""
+    solution: str | None = None
+    """A program that passes, where the reference holds one."""
 
 
 def read_suite(reference: object) -> Suite:
@@ -123,16 +125,19 @@ def _read_mapping(reference: Mapping[str, Any]) -> Suite:
         if not isinstance(entry_point, str) or not entry_point.isidentifier():
             raise SuiteError(f"'entry_point' must name the function under test, got {entry_point!r}")
         prelude = _optional_text(reference, "prompt") or ""
-        return Suite(_python(humaneval_tests(_text(reference, "test"), entry_point, prelude)), language)
+        body = _optional_text(reference, "canonical_solution")
+        solution = None if body is None else prelude + body
+        tests = _python(humaneval_tests(_text(reference, "test"), entry_point, prelude))
+        return Suite(tests, language, solution)
     if "test_list" in reference:
-        tests = reference["test_list"]
-        if not _is_texts(tests) or not tests:
+        listed = reference["test_list"]
+        if not _is_texts(listed) or not listed:
             raise SuiteError("'test_list' must be a list of asserts as text, and not empty")
         imports = reference.get("test_imports") or []
         if not _is_texts(imports):
             raise SuiteError("'test_imports' must be a list of import statements")
         setup = "\n".join([*imports, _optional_text(reference, "test_setup_code") or ""]).strip()
-        return Suite(_python(list_tests(list(tests), setup)), language)
+        return Suite(_python(list_tests(list(listed), setup)), language, _optional_text(reference, "code"))
     raise SuiteError(
         f"a mapping with {', '.join(map(repr, reference)) or 'nothing in it'} is no test suite. It needs "
         "'test_cases', 'inputs' and 'outputs', 'test' and 'entry_point', or 'test_list'"

@@ -136,6 +136,16 @@ class CodeVerifier:
             return Score.failed(Failure.REFERENCE, str(error))
         return self._score(program, evidence)
 
+    def gold_completion(self, reference: object) -> str | None:
+        """A completion with the reference's own solution, as HumanEval's and MBPP's rows have one."""
+        try:
+            suite = read_suite(reference)
+        except SuiteError:
+            return None
+        if suite.solution is None:
+            return None
+        return f"```{suite.language or self._language.name}\n{suite.solution.rstrip()}\n```"
+
     async def aclose(self) -> None:
         """End the boxes."""
         await self._sandbox.aclose()

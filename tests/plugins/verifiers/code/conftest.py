@@ -46,7 +46,7 @@ class Judge:
     def __call__(self, programs: list[str], reference: Any, **params: Any) -> list[Score]:
         """The programs' scores, judged at once."""
         verifier = self._verifiers.setdefault(
-            repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 4.0, **params})
+            repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 15.0, **params})
         )
 
         async def judge() -> list[Score]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from guerdon_plugins.verifiers.code import CodeVerifier
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
 from guerdon_plugins.verifiers.code.suites import FunctionTests, StdioCase, StdioTests, SuiteError, read_suite
 
@@ -154,3 +155,12 @@ def test_names_are_the_candidates_only_if_nothing_else_defines_them() -> None:
     assert isinstance(tests, AssertTests)
     assert tests.names == ("f", "g")
     assert "import math" in tests.setup
+
+
+def test_a_references_own_solution_is_known() -> None:
+    verifier = CodeVerifier()
+    humaneval = {**HUMANEVAL, "prompt": "def f(x):\n", "canonical_solution": "    return x + 1\n"}
+    assert verifier.gold_completion(humaneval) == "```python\ndef f(x):\n    return x + 1\n```"
+    assert verifier.gold_completion({**MBPP, "code": "f = abs"}) == "```python\nf = abs\n```"
+    assert verifier.gold_completion(APPS_STDIO) is None
+    assert verifier.gold_completion("no suite") is None

@@ -11,6 +11,8 @@ import pytest
 
 from guerdon import Failure, Outcome, Score
 from guerdon_plugins.verifiers.code import CodeVerifier
+from guerdon_sandbox import TOOLCHAIN_IMAGE
+from guerdon_sandbox.engine import Engine
 
 SUM = "def add(a, b):\n    return a + b\n"
 ADD = {
@@ -141,3 +143,51 @@ def test_no_program_is_wrong_without_any_engine() -> None:
 def test_options_are_checked_before_anything_runs(params: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         CodeVerifier(**params)
+
+
+CPP = """#include <bits/stdc++.h>
+int main() { int x; std::cin >> x; std::cout << (x == 3 ? WRONG : x) << std::endl; }
+"""
+
+
+@docker
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [
+        ("cpp", CPP),
+        ("javascript", "const x = Number(require('fs').readFileSync(0)); console.log(x == 3 ? WRONG : x)"),
+    ],
+)
+def test_other_languages_where_the_image_has_them(language: str, program: str) -> None:
+    if not Engine().has_image(TOOLCHAIN_IMAGE):
+        pytest.skip(f"no image {TOOLCHAIN_IMAGE}; build it with: guerdon sandbox build --toolchain")
+
+    def value(source: str, **params: Any) -> float | None:
+        score = judge_text(f"```{language}\n{source}\n```", ECHO, language=language, boxes=2, **params)
+        assert score.outcome is Outcome.SCORED, score.explanation
+        return score.value
+
+    assert value(program.replace("WRONG", "3")) == 1.0
+    assert value(program.replace("WRONG", "4"), scoring="fraction") == 0.75
+    assert value("this is no program") == 0.0
+
+
+@docker
+def test_an_image_without_the_language_is_an_infrastructure_failure() -> None:
+    score = judge_text("```cpp\nint main() {}\n```", {**ECHO, "language": "c++"}, boxes=1)
+    assert score.failure is Failure.INFRASTRUCTURE
+    assert "--toolchain" in score.explanation
+
+
+def test_functions_of_other_languages_cannot_be_tested() -> None:
+    score = judge_text("```js\nadd = (a, b) => a + b\n```", {**ADD, "language": "js"}, boxes=1)
+    assert score.failure is Failure.REFERENCE
+
+
+@docker
+def test_a_judge_that_stumbles_over_an_output_refuses_it(score: Callable[..., Score]) -> None:
+    strict = "def judge(input, output, expected):\n    return int(output) == int(expected)"
+    reference = {"inputs": [""], "outputs": ["5"], "judge": strict}
+    assert score("print(5)", reference).value == 1.0
+    assert score("print('five')", reference).value == 0.0
+    assert score("print(5)", {**reference, "outputs": ["five"]}).failure is Failure.REFERENCE
