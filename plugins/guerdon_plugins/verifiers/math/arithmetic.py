@@ -35,6 +35,7 @@ from guerdon_plugins.verifiers.math.vocabulary import DECORATIONS, FUNCTIONS, NU
 
 _TIMES = frozenset(("\\cdot", "\\times"))
 _DIVIDE = frozenset(("/", "\\div"))
+_AFTER_INTERVAL = frozenset(("\\cup", "\\cap", "\\setminus", ",", ")", "}"))
 _MODULO = frozenset(("mod", "\\mod", "\\bmod"))
 _OPENING_COMMANDS = frozenset(
     f"\\{name}"
@@ -169,6 +170,12 @@ class ArithmeticParser(TokenStream):
         if self._kind() == "num" and self._tokens[self._position - 1].kind == "num":
             raise UnreadableError("two numbers side by side")
         factor = self._factor()
+        if (
+            isinstance(factor, Number)
+            and isinstance(last, Number)
+            and self._tokens[self._position - 1].text == "}"
+        ):
+            raise UnreadableError("two numbers side by side")
         if not (isinstance(factor, Relation) and factor.operators == ("∈",)):  # k pi (k in Z): a remark
             factors.append(factor)
 
@@ -181,7 +188,9 @@ class ArithmeticParser(TokenStream):
                 return not self._bars
             if text == "(":
                 return self._peek(ahead + 1) not in _MODULO
-            return text in ("{", "[")
+            if text == "[":  # not the end of [0, 1[
+                return self._kind(ahead + 1) != "end" and self._peek(ahead + 1) not in _AFTER_INTERVAL
+            return text == "{"
         return kind == "cmd" and (
             text[1:] in FUNCTIONS
             or text[1:] in SYMBOLS
@@ -317,6 +326,10 @@ class ArithmeticParser(TokenStream):
             return self._words(text)
         if text == "{":
             result = self._nested(self._listing) if self._peek() != "}" else Text("")
+            if self._accept("\\choose"):
+                result = Call("binom", (result, self._nested(self._listing)))
+            elif self._accept("\\over"):
+                result = Quotient(result, self._nested(self._listing))
             self._expect("}")
             if result == Text("") and self._starts_factor():
                 return self._factor()

@@ -15,12 +15,14 @@ from guerdon_plugins.verifiers.math.nodes import (
     Matrix,
     NamedSet,
     Node,
+    Number,
     Power,
     Product,
     Quotient,
     Relation,
     SetOf,
     Standing,
+    Sum,
     Symbol,
     Text,
     integer,
@@ -63,6 +65,7 @@ class CommandParser(ArithmeticParser):
             "ln": lambda: self._apply(lambda argument: Call("log", (argument, Constant("e")))),
             "lg": lambda: self._apply(lambda argument: Call("log", (argument, integer(10)))),
             "exp": lambda: self._apply(lambda argument: Power(Constant("e"), argument)),
+            "cis": lambda: self._apply(_cis),
             "cbrt": lambda: self._apply(lambda argument: Call("root", (argument, integer(3)))),
             "det": lambda: Standing("det", None, (self._nested(self._factor),)),
         }
@@ -145,10 +148,10 @@ class CommandParser(ArithmeticParser):
         return Call(function, (inner,))
 
     def _logarithm(self) -> Node:
-        base: Node = Constant("e")
         if self._accept("_"):
             base = self._nested(self._exponent)
-        return self._apply(lambda argument: Call("log", (argument, base)))
+            return self._apply(lambda argument: Call("log", (argument, base)))
+        return self._apply(lambda argument: Call("log", (argument,)))
 
     def _function(self, name: str) -> Node:
         if name in ("max", "min", "gcd", "lcm") and self._peek() in ("(", "\\{"):
@@ -241,9 +244,15 @@ class CommandParser(ArithmeticParser):
         return Standing("det", None, (matrix,)) if name == "vmatrix" else matrix
 
 
+def _cis(argument: Node) -> Node:
+    return Sum((Call("cos", (argument,)), Product((Constant("i"), Call("sin", (argument,))))))
+
+
 def _decorated(name: str, argument: Node) -> Node:
     if isinstance(argument, Symbol):
         return Symbol(f"{name} {argument.name}")
+    if isinstance(argument, Number):
+        raise UnreadableError(f"a numeral under a {name}")
     return Call("conjugate", (argument,)) if name == "bar" else Apply(name, (argument,))
 
 

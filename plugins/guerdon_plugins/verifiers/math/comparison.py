@@ -14,6 +14,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     MINUS_ONE,
     SCALARS,
     BaseNumeral,
+    Call,
     Cases,
     Clock,
     Conditional,
@@ -49,7 +50,9 @@ from guerdon_plugins.verifiers.math.trees import (
     contains,
     expand_plus_minus,
     letters,
+    rebuild,
     substitute,
+    walk,
 )
 
 _DEGREE = Constant("degree")
@@ -104,10 +107,8 @@ class Comparer:
                 return self._sequences(reference, answer)
             case (Matrix(), Matrix()):
                 return self._matrices(reference, answer)
-            case (Matrix(rows=rows), Sequence(items=items)) | (Sequence(items=items), Matrix(rows=rows)):
-                if all(len(row) == 1 for row in rows):
-                    return self._in_order([row[0] for row in rows], items)
-                return Finding(False, "kind", "a matrix is not a list of numbers")
+            case (Matrix() as matrix, Sequence() as vector) | (Sequence() as vector, Matrix() as matrix):
+                return self._matrices(matrix, _as_matrix(vector))
             case Congruence(), Congruence():
                 return self._congruences(reference, answer)
             case (Ratio(), _) | (_, Ratio()):
@@ -158,7 +159,7 @@ class Comparer:
                 equal = same_equation(reference, answer, self._budget)
             if not equal and type(reference) is type(answer):
                 return self._structures(reference, answer)
-        return Finding(True, "region") if equal else Finding(False, "region", "the sets of numbers differ")
+        return _region_finding(equal)
 
     def _structures(self, reference: Node, answer: Node) -> Finding:
         match reference, answer:
@@ -182,9 +183,14 @@ class Comparer:
         if (is_definite_region(reference) or is_definite_region(answer)) and not _has_conditions(
             reference, answer
         ):
-            finding = self._regions(reference, answer)
-            if finding or not (isinstance(reference, Listing) and isinstance(answer, Listing)):
-                return finding
+            try:
+                return _region_finding(same_region(reference, answer, self._budget))
+            except NotRegionError:
+                pass
+            if not isinstance(reference, Listing) or not isinstance(answer, Listing):
+                return _region_finding(key(reference) == key(answer))
+            if {reference.joiner, answer.joiner} == {"and", "or"}:
+                return _region_finding(False)
         left: Many[Node] = _members(reference)
         right: Many[Node] = _members(answer)
         if any(isinstance(item, Dots) for item in (*left, *right)):
@@ -344,6 +350,8 @@ class Comparer:
             bare_reference, bare_answer = _without(reference, _PERCENT), _without(answer, _PERCENT)
             if (bare_reference is None) != (bare_answer is None):
                 pairs.append((bare_reference or reference, bare_answer or answer))
+        if any(_is_bare_logarithm(item) for node in (reference, answer) for item in walk(node)):
+            pairs.append((_with_decimal_logarithms(reference), _with_decimal_logarithms(answer)))
         if self._policy.plus_c and isinstance(reference, Sum) and Symbol("C") in reference.terms:
             pairs.append((Sum(tuple(term for term in reference.terms if term != Symbol("C"))), answer))
         return pairs
@@ -406,6 +414,18 @@ def _simplify(node: Node) -> Node:
     return node if len(alternatives) == 1 else Listing(tuple(alternatives), ",")
 
 
+def _region_finding(equal: bool) -> Finding:
+    return Finding(equal, "region", "" if equal else "the sets of numbers differ")
+
+
+def _as_matrix(node: Sequence) -> Matrix:
+    """A vector as a column; ``[[1, 2], [3, 4]]`` as a matrix."""
+    rows = [item.items for item in node.items if isinstance(item, Sequence)]
+    if len(rows) == len(node.items) and len({len(row) for row in rows}) == 1:
+        return Matrix(tuple(rows))
+    return Matrix(tuple((item,) for item in node.items))
+
+
 def _is_collection(node: Node) -> bool:
     return isinstance(node, Listing | SetOf)
 
@@ -466,6 +486,18 @@ def _ratio_parts(node: Node) -> tuple[Node, ...] | None:
         case Number(value=value):
             return integer(value.numerator), integer(value.denominator)
     return None
+
+
+def _is_bare_logarithm(node: Node) -> bool:
+    return isinstance(node, Call) and node.function == "log" and len(node.arguments) == 1
+
+
+def _with_decimal_logarithms(node: Node) -> Node:
+    r"""The node with base 10 where a logarithm has none: ``\log`` is natural to some and decimal to others."""
+    changed: Node = rebuild(node, _with_decimal_logarithms)
+    if isinstance(changed, Call) and _is_bare_logarithm(changed):
+        return Call("log", (changed.arguments[0], integer(10)))
+    return changed
 
 
 def _kind(node: Node) -> str:

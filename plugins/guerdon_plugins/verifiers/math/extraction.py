@@ -15,7 +15,7 @@ MAX_CHARACTERS = 1_000_000
 """Of a longer completion only the end is searched."""
 
 _BRACED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
+_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\(?!\\(?:boxed|fbox)).|[{}]", re.DOTALL)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _UNBRACED = re.compile(r"\s*([^\s{}$\\,;]+|\\[a-zA-Z]+)")
 _BETWEEN_BOXES = re.compile(
@@ -61,7 +61,7 @@ def extract(completion: str, mode: Mode = "boxed") -> Extraction:
     thought = text.rfind("</think>")
     if thought >= 0:
         text = text[thought + len("</think>") :]
-    elif "<think>" in text:
+    if "<think>" in text:
         return Extraction(None, "the reasoning in <think> never ends")
     for finder in _FINDERS[mode]:
         answer = finder(text)

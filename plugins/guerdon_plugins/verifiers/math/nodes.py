@@ -62,7 +62,7 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A known function: ``root`` (radicand, index), ``log`` (argument, base), ``sin``, ``factorial``, …."""
+    """A known function: ``root`` (radicand, index), ``log`` (argument, and the base if it is written), ``sin`` etc."""
 
     function: str
     arguments: tuple[Node, ...]

@@ -189,6 +189,8 @@ class Evaluator:
         if function in _ELEMENTARY:
             return self._elementary(function, values[0])
         match function, values:
+            case "log", [x]:
+                return self._logarithm(x)
             case "log", [x, base]:
                 return self._logarithm(x) / (
                     1 if arguments[1] == Constant("e") else self._logarithm(base, divisor=True)

@@ -35,6 +35,7 @@ from guerdon_plugins.verifiers.math.vocabulary import (
     CONDITION_WORDS,
     CURRENCIES,
     NUMBER_WORDS,
+    ORDER,
     OTHERWISE,
     RELATIONS,
     SET_OPERATIONS,
@@ -46,12 +47,14 @@ _CLOCK = re.compile(
 )
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.*", re.IGNORECASE)
 _WIDE_NUMERAL = re.compile(
-    r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
+    r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[0-9A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
 )
-_TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([A-F]+)\}")
+_TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _CHOICE = re.compile(
     r"(?:\\(?:text|textbf|mathrm|mathbf|textrm)\{)?\s*\(([A-Z])\)\s*\}?(?:\\[ ~,;:]|\\quad|\s)*"
 )
+_OPTION = re.compile(r"(?:\\text\{)?(?:[Oo]ption|[Cc]hoice)?\s*([A-Z])\)?\}?")
+_SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
 _PROSE = re.compile(r"[^\W\d_]{2,}")
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore|the|our|my|final|correct|required|total|value|number|of)\s+)*"
@@ -96,6 +99,8 @@ def _parse_special(text: str) -> Node | None:
         base = int(match[2]) if match[2].isdigit() else NUMBER_WORDS.get(match[2], 0)
         if digits[0].isdigit() and 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits):
             return BaseNumeral(digits.lstrip("0") or "0", base)
+    if match := _OPTION.fullmatch(text):
+        return Text(match[1])
     if match := _CHOICE.match(text):
         rest = text[match.end() :]
         if match[0].lstrip().startswith("\\") or not rest:
@@ -142,8 +147,8 @@ class _Parser(CommandParser):
             text = self._peek()
             if self._kind() == "text" and text in ("and", "or", "和", "或", "及", "与"):
                 found.append({"和": "and", "及": "and", "与": "and", "或": "or"}.get(text, text))
-            elif self._kind() != "text" and text in (",", ";", "\\lor", "\\land"):
-                found.append({"\\lor": "or", "\\land": "and"}.get(text, text))
+            elif self._kind() != "text" and text in _SEPARATORS:
+                found.append(_SEPARATORS[text])
             else:
                 return found
             self._position += 1
@@ -168,10 +173,11 @@ class _Parser(CommandParser):
     def _relation(self) -> Node:
         operands = [self._operand()]
         operators: list[str] = []
+        # In x < 1 \cup x > 2 the sign joins the relations, not the 1 and the x.
         while self._kind() != "text" and (operator := RELATIONS.get(self._peek())):
             self._position += 1
             operators.append(operator)
-            operands.append(self._operand())
+            operands.append(self._quantity() if operator in ORDER else self._operand())
         modulus = self._modulus()
         if modulus is not None:
             if len(operands) == 1:
@@ -240,8 +246,8 @@ class _Parser(CommandParser):
         lowered = words.lower().strip(".")
         if not below and (special := _special_unit(lowered)):
             self._position += 1
-            if isinstance(special, Number) and lowered.split()[1:]:
-                token.text = " ".join(words.split()[1:])
+            if isinstance(special, Number) and (rest := _after_multiplier(words)):
+                token.text = rest
                 self._position -= 1
             return special
         unit = units.read_unit(words)
@@ -258,6 +264,11 @@ class _Parser(CommandParser):
         return Unit(tuple((name, sign * power) for name, power in powers))
 
 
+def _after_multiplier(words: str) -> str:
+    first, _, rest = words.partition(" ")
+    return rest if first.isascii() else words[1:].strip()
+
+
 def _listed(items: list[Node], joiner: str) -> Node:
     return items[0] if len(items) == 1 else Listing(tuple(items), joiner)
 
@@ -270,4 +281,6 @@ def _special_unit(words: str) -> Number | Constant | None:
         return Constant("percent")
     if first in units.MULTIPLIERS:
         return integer(units.MULTIPLIERS[first])
+    if first[:1] in units.MULTIPLIERS and not units.is_name(first):
+        return integer(units.MULTIPLIERS[first[0]])
     return None

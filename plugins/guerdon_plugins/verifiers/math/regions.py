@@ -30,11 +30,11 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.numeric import Evaluator, UndecidedError, names_in
 from guerdon_plugins.verifiers.math.scalars import PRECISION, same_value
 from guerdon_plugins.verifiers.math.trees import substitute
+from guerdon_plugins.verifiers.math.vocabulary import ORDER
 
 _INFINITY = Constant("infinity")
 _MINUS_INFINITY = negate(_INFINITY)
 _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "≠": "≠"}
-ORDER = frozenset("<>≤≥")
 
 
 class NotRegionError(ValueError):
@@ -68,8 +68,10 @@ def is_definite_region(node: Node) -> bool:
             return True
         case NamedSet(name=name):
             return name == "R"
+        case Relation(operators=("∈",), operands=(_, SetOf())):
+            return False
         case Relation(operators=operators):
-            return bool(ORDER.intersection(operators)) or "∈" in operators or "≠" in operators
+            return bool(ORDER.intersection(operators)) or "∈" in operators
         case Listing(items=items):
             return any(is_definite_region(item) for item in items)
     return False

@@ -19,6 +19,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    SetOf,
     Sum,
     Symbol,
     Text,
@@ -35,6 +36,8 @@ _ROUNDED = 0.01
 def label_and_body(node: Node) -> tuple[Node | None, Node]:
     r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label where the left side is no name."""
     match node:
+        case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
+            return element, members
         case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(first):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
             if not any(first == item for item in walk(body)):

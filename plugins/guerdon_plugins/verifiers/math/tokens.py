@@ -53,9 +53,12 @@ _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?(\d)\}?(?:(\d*)\s*\\dot\s*\{?(\
 _PARENTHESISED = re.compile(r"(\d+)\.()\((\d+)\)(?!\s*[\dA-Za-z(\\^])")
 _CONTINUED = re.compile(r"(\d*)\.(\d{0,12}?)(\d{1,12}?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
 _GROUPED = re.compile(r"(\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*\}"
+)
 _FLAT_GROUP = re.compile(r"\s*\{([^{}]*)\}")
 _NEXT_CHARACTER = re.compile(r"\s*(\S)")
-_NOT_WORDS = re.compile(r"[\\^_$]|\d.*\b(?:and|or)\b")
+_NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b")
 _EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
 _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_NUMERAL = re.compile(r"(?:[-+]|\\\$|\$)*\s*\d{1,3}(?:(?:\\[,:; ]|~|\s)\s*\d{3})+(?:\.\d+)?(?!\d)\D*")
@@ -74,7 +77,7 @@ def clean(text: str) -> str:
         raise TooLargeError(f"{len(text):,} characters are more than the limit of {MAX_CHARACTERS:,}")
     if not text.isascii():
         text = text.translate(UNICODE)
-    text = _strip(text)
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _strip(text))
     if "\\!" in text or "{,}" in text:
         text = _GROUPED.sub(r"\1", text)
     if _SPACED_NUMERAL.fullmatch(text):
@@ -86,7 +89,9 @@ def _strip(text: str) -> str:
     r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
     while True:
         before = text
-        text = text.strip()
+        text = text.strip().removesuffix("\\\\").removeprefix("=")
+        if text.startswith("**") and text.endswith("**"):
+            text = text[2:-2]
         if text.endswith((".", ",", ";", ":", "!.")) and not text.endswith(
             ("..", "\\,", "\\;", "\\:", "\\.")
         ):
@@ -176,6 +181,8 @@ def _command(text: str, position: int, name: str, spaced: bool, tokens: list[Tok
         return group.end() if group else position
     if name in TEXT_COMMANDS:
         # Words stand in a group without markup; any other group is read as math, the command says nothing.
+        if group and not group[1].strip(" .,;:!"):
+            return group.end()
         if group is None or _NOT_WORDS.search(group[1]) or not any(map(str.isalpha, group[1])):
             return position
         _add_words(group[1], name, spaced, tokens)
@@ -211,7 +218,10 @@ def _add_words(content: str, command: str, spaced: bool, tokens: list[Token]) ->
     if command in ("operatorname", "operatorname*", "mathrm", "text") and words in FUNCTIONS:
         tokens.append(Token("cmd", f"\\{words}", spaced))
     elif len(words) == 1 and words.isalpha() and words.isascii() and command != "text":
-        tokens.append(Token("let", words, spaced))
+        is_unit = (
+            units.is_name(words) and tokens and (tokens[-1].kind in ("num", "text") or tokens[-1].text == "/")
+        )
+        tokens.append(Token("text" if is_unit else "let", words, spaced))
     else:
         _append_text(tokens, words, spaced)
 

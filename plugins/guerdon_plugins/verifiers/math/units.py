@@ -105,7 +105,9 @@ _NOT_A_NOUN = _set(
     "greater approximately about around between from to through plus minus times over divided half halves third "
     "thirds quarter quarters factorial mod modulo base point negative for with without the a an no none nor only all "
     "any either neither both maybe possibly infinity infinite recurring repeating each every so then therefore because "
-    "since answer solution solutions answers incorrect correct percent degrees"
+    "since answer solution solutions answers incorrect correct percent degrees hundreds thousands millions billions "
+    "fourths fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths "
+    "thousandth thousandths millionth millionths dozens score twice double triple fold root roots power true false"
 )
 """Words that change what the number before them says, so that they cannot be its unit."""
 
@@ -149,6 +151,11 @@ def read_unit(words: str) -> Unit | None:
         for name, power in part_powers:
             powers[name] += sign * power
     return make_unit(powers)
+
+
+def is_name(word: str) -> bool:
+    """Whether a word is a unit's own name."""
+    return word in _CANONICAL or word in _COMPOUND
 
 
 def make_unit(powers: Counter[str]) -> Unit:

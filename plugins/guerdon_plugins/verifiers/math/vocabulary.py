@@ -11,11 +11,11 @@ GREEK = _set(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma "
     "tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 )
-SYMBOLS = GREEK | _set("ell hbar square star dagger partial nabla")
+SYMBOLS = GREEK | _set("ell hbar star dagger partial nabla")
 """Commands that are names of variables."""
 FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
-    "log ln lg exp gcd lcm max min arg Re Im deg det"
+    "log ln lg exp gcd lcm max min arg Re Im deg det cis"
 )
 ASCII = {
     **{name: name for name in FUNCTIONS - _set("Re Im arg deg")},
@@ -78,9 +78,9 @@ SYNONYMS = {
 IGNORED = _set(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm displaystyle textstyle "
     "scriptstyle scriptscriptstyle limits nolimits mathbf mathit mathsf mathcal mathscr mathfrak boldsymbol bm bf pmb "
-    "rm it blacksquare qed checkmark nonumber notag hfill quad qquad enspace enskip thinspace negthinspace hline "
-    "mathstrut strut tiny small large Large boxed fbox underline phantom ensuremath normalsize mathnormal mathop "
-    "mathrel mathbin medspace thickspace allowbreak noindent"
+    "rm it square blacksquare qed checkmark nonumber notag hfill quad qquad enspace enskip thinspace negthinspace "
+    "hline mathstrut strut tiny small large Large boxed fbox underline phantom ensuremath normalsize mathnormal "
+    "mathop mathrel mathbin medspace thickspace allowbreak noindent"
 )
 """Commands that only change how the answer looks."""
 IGNORED_WITH_ARGUMENT = _set("textcolor color hspace vspace label tag class cssId")
@@ -141,6 +141,8 @@ RELATIONS = {
     "\\perp": "⊥",
     "\\parallel": "∥",
 }
+ORDER = frozenset("<>≤≥≠")
+"""The relations that say where a number lies."""
 SET_OPERATIONS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "difference"}
 DECORATIONS = _set("bar hat vec tilde overbrace underbrace widetilde overleftrightarrow")
 CURRENCIES = {"\\$": "dollar", "€": "euro", "£": "sterling", "¥": "yuan"}
