@@ -149,7 +149,7 @@ def _python(tests: AssertTests) -> AssertTests:
         try:
             ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise SuiteError(f"a test is not Python: {error}") from None
+            raise SuiteError(f"the tests, or the prompt before them, are not Python: {error}") from None
     missing = missing_names(tests)
     if missing:
         raise SuiteError(

@@ -78,8 +78,8 @@ def test_the_details_of_the_shapes() -> None:
         ([], "list is no test suite"),
         ("", "call nothing"),
         ("42", "int is no test suite"),
-        ("not python at all", "not Python"),
-        (["assert f(1) ==", "assert f(2) == 3"], "not Python"),
+        ("not python at all", "are not Python"),
+        (["assert f(1) ==", "assert f(2) == 3"], "are not Python"),
         (["assert 1 == 1"], "call nothing"),
         ({}, "nothing in it"),
         ({"answer": 5}, "'answer'"),
@@ -159,8 +159,8 @@ def test_names_are_the_candidates_only_if_nothing_else_defines_them() -> None:
 
 def test_a_references_own_solution_is_known() -> None:
     verifier = CodeVerifier()
-    humaneval = {**HUMANEVAL, "prompt": "def f(x):\n", "canonical_solution": "    return x + 1\n"}
-    assert verifier.gold_completion(humaneval) == "```python\ndef f(x):\n    return x + 1\n```"
+    humaneval = {**HUMANEVAL, "prompt": "def f(x):\n    '+1'\n", "canonical_solution": "    return x + 1\n"}
+    assert verifier.gold_completion(humaneval) == "```python\ndef f(x):\n    '+1'\n    return x + 1\n```"
     assert verifier.gold_completion({**MBPP, "code": "f = abs"}) == "```python\nf = abs\n```"
     assert verifier.gold_completion(APPS_STDIO) is None
     assert verifier.gold_completion("no suite") is None
