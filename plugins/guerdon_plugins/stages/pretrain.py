@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812, torch's own custom
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from guerdon import StageContext, StageResult
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
@@ -105,6 +106,8 @@ class Pretrain:
                 context.progress(training.step, self._max_steps, {"loss": training.mean_loss()})
             if training.step % self._save_steps == 0:
                 training.save(checkpoint)
+        bars: Any = logging  # it carries no types
+        bars.disable_progress_bar()  # the terminal belongs to the run's progress display
         training.model.save_pretrained(context.output)
         tokenizer.save_pretrained(context.output)
         return StageResult(

@@ -1,0 +1,137 @@
+"""The arithmetic source: right references, replies of the promised quality, one side of the split for one problem."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guerdon.run.data import is_heldout
+from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon_plugins.sources.arithmetic.chains import forget_carry
+from guerdon_plugins.verifiers.format import Format
+from guerdon_plugins.verifiers.math import MathVerifier
+
+CHAIN = re.compile(r"\d+([+-]\d)+")
+HAN = re.compile(r"[\u4e00-\u9fff]")
+ENGLISH_STEP = re.compile(r"\d (?:plus|minus) \d")
+
+
+def take(count: int, *args: Any, **params: Any) -> list[dict[str, Any]]:
+    return list(islice(Arithmetic(*args, **params), count))
+
+
+def question(row: dict[str, Any]) -> str:
+    (message,) = row["prompt"]
+    return str(message["content"])
+
+
+def reply(row: dict[str, Any]) -> str:
+    (message,) = row["completion"]
+    assert message["role"] == "assistant"
+    return str(message["content"])
+
+
+def result(key: str) -> int:
+    assert CHAIN.fullmatch(key)
+    return sum(int(term) for term in re.findall(r"[+-]?\d+", key))
+
+
+@given(seed=st.integers(), level=st.integers(1, 8))
+def test_problems_ask_for_their_reference(seed: int, level: int) -> None:
+    (row,) = take(1, levels=[level], seed=seed)
+    assert row["reference"] == str(result(row["split_key"]))
+    assert row["level"] == level
+    assert re.findall(r"\d+", question(row)) == re.findall(r"\d+", row["split_key"])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_problems_are_in_their_language_in_several_phrasings(language: str) -> None:
+    rows = take(100, languages=[language])
+    assert {row["language"] for row in rows} == {language}
+    assert all(bool(HAN.search(question(row))) == (language == "zh") for row in rows)
+    assert len({re.sub(r"[\d+-]+", "", question(row)) for row in take(100, levels=[1])}) > 3
+
+
+def test_running_values_stay_in_range() -> None:
+    for row in take(500, levels=[6]):
+        terms = [int(term) for term in re.findall(r"[+-]?\d+", row["split_key"])]
+        assert all(0 <= sum(terms[:end]) <= 40 for end in range(1, len(terms) + 1))
+
+
+@pytest.mark.parametrize("kind", ["problems", "solutions", "pages"])
+def test_the_seed_decides_the_rows(kind: str) -> None:
+    source = Arithmetic(kind, seed=1)
+    assert list(islice(source, 50)) == list(islice(source, 50)) == take(50, kind, seed=1)
+    assert take(50, kind, seed=1) != take(50, kind, seed=2)
+
+
+def test_solutions_are_right_well_formed_and_in_one_language() -> None:
+    verify, well_formed = MathVerifier(extraction="auto"), Format()
+    for row in take(200, "solutions"):
+        assert verify(reply(row), row["reference"]).value == 1.0
+        assert well_formed(reply(row)).value == 1.0
+        assert bool(HAN.search(reply(row))) == (row["language"] == "zh")
+        assert bool(ENGLISH_STEP.search(reply(row))) == (row["language"] == "en")
+
+
+def test_solutions_slip_at_carries_and_borrows_only() -> None:
+    steps = re.compile(r"(\d+)(?: plus |加)(\d)(?: is |得)(\d+)")
+    slipped = right = 0
+    for row in take(200, "solutions", slips=0.5):
+        for value, step, total in (map(int, match) for match in steps.findall(reply(row))):
+            assert total in (value + step, forget_carry(value, step))
+            slipped += total != value + step
+            right += total == value + step and value % 10 + step >= 10
+    assert slipped == pytest.approx(right, rel=0.3)
+
+
+def test_pages_have_the_promised_mixture() -> None:
+    rows = take(4000, "pages")
+    copies = [row for row in rows if not CHAIN.fullmatch(row["split_key"])]
+    assert len(copies) == pytest.approx(800, rel=0.15)
+    assert all(reply(row) == row["split_key"] and question(row).endswith(reply(row)) for row in copies)
+
+    answers = [row for row in rows if CHAIN.fullmatch(row["split_key"])]
+    verify, well_formed = MathVerifier(extraction="auto"), Format()
+    assert all(verify(reply(row), "0").answer is not None for row in answers)
+
+    def share(condition: Any) -> float:
+        return sum(map(bool, map(condition, answers))) / len(answers)
+
+    assert share(lambda row: well_formed(reply(row)).value) == pytest.approx(0.5, abs=0.04)
+    assert share(lambda row: re.search(r"\d(?: plus | minus |加|减)\d", reply(row))) == pytest.approx(
+        0.45, abs=0.04
+    )
+    assert share(lambda row: verify(reply(row), str(result(row["split_key"]))).value) == pytest.approx(
+        0.47, abs=0.04
+    )
+    assert share(lambda row: HAN.search(reply(row)) and ENGLISH_STEP.search(reply(row))) > 0.08
+    assert share(lambda row: "wait, " in reply(row) or "等等，" in reply(row)) > 0.02
+
+
+def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
+    sides: dict[str, set[bool]] = {}
+    for row in take(3000, levels=[1]) + take(3000, "pages", levels=[1]):
+        sides.setdefault(row["split_key"], set()).add(is_heldout(row, 0.3))
+    assert {len(side) for side in sides.values()} == {1}
+    assert set.union(*sides.values()) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"levels": []}, "levels"),
+        ({"levels": [0]}, "levels"),
+        ({"languages": []}, "languages"),
+        ({"kind": "solutions", "slips": 1.5}, "slips"),
+        ({"slips": 0.5}, "only solutions slip"),
+    ],
+)
+def test_bad_params_are_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Arithmetic(**params)

@@ -1,0 +1,145 @@
+"""Evaluation: the table says what the logged rollouts say, and a killed evaluation does no round twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon import Judgement, Model, Rollout, Score, Verdict
+from guerdon.errors import UsageError
+from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon_plugins.stages.evaluate import SELF_CORRECTION, Evaluate
+
+SAMPLES = 3
+
+
+class Rubric:
+    """Judges by the first character and by the length; the latter skips what is short."""
+
+    names = ("first", "length")
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+        judgements = []
+        for rollout in rollouts:
+            answer = next((c for c in rollout.text if c.isdigit()), None)
+            first = Score(float(answer == rollout.columns["reference"][0]), answer=answer)
+            length = Score(len(rollout.text) / 100) if len(rollout.text) > 10 else Score.skipped("too short")
+            scores = {"first": first, "length": length}
+            judgements.append(
+                Judgement(0.0, {name: Verdict(score, 1.0, 0.0) for name, score in scores.items()})
+            )
+        return judgements
+
+
+def stage(**params: Any) -> Evaluate:
+    return Evaluate(num_generations=SAMPLES, max_completion_length=24, per_device_eval_batch_size=5, **params)
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    return list(islice(Arithmetic(), 12))
+
+
+def mean(values: Sequence[float | None]) -> float:
+    judged = [value for value in values if value is not None]
+    return fsum(judged) / len(judged)
+
+
+def test_the_table_says_what_the_rollouts_say(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]]
+) -> None:
+    other = replace(small_model, name="other")
+    context, log = make_context(rows, [small_model, other], Rubric())
+    (first, second) = stage().run(context).metrics["tables"]["evaluation"]
+    assert {**second, "model": "small"} == first, "the same model, prompts and seed"
+
+    step, records = log.records[0]
+    assert step == 0
+    assert {record["model"] for record in records} == {"small"}
+    greedy = [record for record in records if record["greedy"]]
+    sampled = [record for record in records if not record["greedy"]]
+    assert (len(greedy), len(sampled)) == (12, 12 * SAMPLES)
+    assert len({str(record["completion"]) for record in sampled}) > 12, "samples differ"
+
+    def values(chosen: Sequence[Any], name: str) -> list[float | None]:
+        return [record["scores"][name]["value"] for record in chosen]
+
+    votes = []
+    for group in range(12):
+        members = [record["scores"]["first"] for record in sampled if record["group"] == group]
+        answers = [score["answer"] for score in members if score["answer"] is not None]
+        winner = Counter(answers).most_common(1)[0][0] if answers else None
+        votes.append(float(winner is not None and winner == rows[group]["reference"][0]))
+    assert first == {
+        "model": "small",
+        "first_greedy": mean(values(greedy, "first")),
+        "first_mean@3": mean(values(sampled, "first")),
+        "first_maj@3": mean(votes),
+        "length_greedy": mean(values(greedy, "length")),
+        "length_mean@3": mean(values(sampled, "length")),
+        "completion_tokens": mean([record["completion_tokens"] for record in sampled]),
+        "self_corrections": 0.0,
+    }
+    assert [report[0] for report in log.progress][-1] == log.progress[-1][1] == 2 * (1 + SAMPLES) * 12
+
+
+def test_finished_rounds_of_a_killed_try_are_kept(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    model = replace(small_model, path=str(tmp_path / "model"))
+    shutil.copytree(small_model.path, model.path)
+    context, _ = make_context(rows, [model], Rubric())
+    whole = stage().run(context)
+    (context.work / "0-3.json").unlink()
+    context, log = make_context(rows, [model], Rubric())
+    assert stage().run(context) == whole
+    assert len(log.progress) == 3, "one round of three batches"
+    shutil.rmtree(model.path)
+    assert stage().run(context) == whole
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_prompts_are_texts_or_conversations(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]], plain: bool
+) -> None:
+    if plain:
+        rows = [{**row, "prompt": row["prompt"][0]["content"]} for row in rows]
+    context, log = make_context(rows, [small_model], Rubric())
+    stage().run(context)
+    assert isinstance(log.records[0][1][0]["completion"], str if plain else list)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("12 plus 9 is 11. wait, 12 plus 9 is 21.", 1),
+        ("12加9得11。等等，12加9得21。", 1),
+        ("Wait. Let me verify this, and double-check.", 3),
+        ("The waiter awaits you.", 0),
+        ("不对，重新计算。", 2),
+    ],
+)
+def test_self_correction_words(text: str, count: int) -> None:
+    assert len(SELF_CORRECTION.findall(text)) == count
+
+
+def test_no_model_is_an_error(make_context: Callable[..., Any], rows: list[dict[str, Any]]) -> None:
+    context, _ = make_context(rows, [], Rubric())
+    with pytest.raises(UsageError, match="no model to evaluate"):
+        stage().run(context)
+
+
+@pytest.mark.parametrize(
+    "params", [{"temperature": 0.0}, {"num_generations": 0}, {"max_completion_length": 0}]
+)
+def test_bad_params_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(params))):
+        Evaluate(**params)

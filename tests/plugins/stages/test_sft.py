@@ -1,0 +1,77 @@
+"""SFT by TRL's trainer: its options from the manifest, rows in TRL's forms, and a kill that changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from guerdon import Model
+from guerdon.component import Component, check_params
+from guerdon.errors import DataError, ParamsError
+from guerdon.plugins import Kind, find_plugin
+from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon_plugins.stages.sft import Sft
+
+
+def check(**params: Any) -> dict[str, Any]:
+    return check_params(Component(find_plugin("sft", [Kind.STAGE]), Kind.STAGE, params), Sft)
+
+
+def test_params_are_trl_s_options() -> None:
+    assert check(learning_rate=1e-3, packing=True) == {"learning_rate": 1e-3, "packing": True}
+    with pytest.raises(ParamsError, match="Did you mean 'learning_rate'"):
+        check(learning_rat=1e-3)
+    with pytest.raises(ParamsError, match="the run's folder decides it"):
+        check(output_dir="elsewhere")
+
+
+def test_a_model_learns_the_completions(make_context: Callable[..., Any], small_model: Model) -> None:
+    rows = list(islice(Arithmetic("solutions", levels=[2]), 64))
+    context, log = make_context(rows, [small_model])
+    stage = Sft(
+        max_steps=12, per_device_train_batch_size=16, learning_rate=3e-3, lr_scheduler_type="constant"
+    )
+    result = stage.run(context)
+    losses = [metrics["loss"] for _, _, metrics in log.progress if "loss" in metrics]
+    assert len(losses) == 12
+    assert losses[-1] < losses[0]
+    assert result.metrics["steps"] == 12
+    assert result.metrics["rows"] == 64
+    assert AutoModelForCausalLM.from_pretrained(result.checkpoint).num_parameters() > 0
+    assert AutoTokenizer.from_pretrained(result.checkpoint).chat_template
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"prompt": "5", "reference": "17"}], "only prompt, reference. SFT needs"),
+        ([{"prompt": "5", "completion": "17"}, {"text": "5"}], "row 1 .* has another form than row 0"),
+        ([{"text": "5"}, {"text": None}], "row 1"),
+    ],
+)
+def test_rows_of_no_form_are_refused(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]], message: str
+) -> None:
+    context, _ = make_context(rows, [small_model])
+    with pytest.raises(DataError, match=message):
+        Sft(max_steps=1).run(context)
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_as_an_unbroken_one(
+    run_killed_and_whole: Callable[..., tuple[Path, Path]], small_model: Model
+) -> None:
+    killed, whole = run_killed_and_whole("sft", small_model.path)
+    ours, theirs = (load_file(folder / "output" / "model.safetensors") for folder in (killed, whole))
+    assert ours.keys() == theirs.keys()
+    assert all((ours[name] == theirs[name]).all() for name in ours)
+    assert json.loads((killed / "metrics.json").read_text()) == json.loads(
+        (whole / "metrics.json").read_text()
+    )
