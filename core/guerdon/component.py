@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from guerdon.errors import ParamsError, PluginContractError, one_line
-from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, load_plugin
+from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
 _FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
 
@@ -87,6 +87,9 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
         PluginContractError: It is nothing that its kind can be.
     """
     loaded = load_plugin(plugin, base_dir)
+    if callable(loaded):
+        with import_errors_of(plugin):  # a class may import a library to say its params
+            signature_of(loaded)
     kind = plugin.kind or kind_of(loaded)
     if plugin.kind is None and kind not in JUDGES:
         raise PluginContractError(

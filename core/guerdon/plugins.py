@@ -12,6 +12,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -169,7 +170,7 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
         PluginLoadError: The import fails, for whatever reason.
     """
     module_name, _, attribute = plugin.target.rpartition(":")
-    try:
+    with import_errors_of(plugin):
         if module_name.endswith(".py"):
             module = _import_file(Path(module_name))
         else:
@@ -179,21 +180,28 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
         loaded = module
         for part in attribute.split("."):
             loaded = getattr(loaded, part)
-    except ModuleNotFoundError as error:
-        extra = _extra_with(error.name or "", plugin.distribution)
-        if extra is None:
-            raise _load_error(plugin, error) from error
-        raise MissingDependencyError(str(plugin), error.name or "", extra, plugin.distribution) from error
-    except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
-        raise _load_error(plugin, error) from error
-    return loaded
+        return loaded
 
 
-def _load_error(plugin: Plugin, error: BaseException) -> PluginLoadError:
-    return PluginLoadError(
-        f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {one_line(error)}. "
-        f"Fix or uninstall it; other plugins are not affected."
-    )
+@contextmanager
+def import_errors_of(plugin: Plugin) -> Iterator[None]:
+    """Say of whatever a plugin's import raises that it is that plugin's fault, and how to mend it.
+
+    Raises:
+        MissingDependencyError: A module is missing that an extra of the plugin's distribution brings.
+        PluginLoadError: Anything else was raised.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            extra = _extra_with(error.name, plugin.distribution)
+            if extra is not None:
+                raise MissingDependencyError(str(plugin), error.name, extra, plugin.distribution) from error
+        raise PluginLoadError(
+            f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {one_line(error)}. "
+            f"Fix or uninstall it; other plugins are not affected."
+        ) from error
 
 
 def _extra_with(module: str, distribution: str) -> str | None:

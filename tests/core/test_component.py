@@ -13,7 +13,7 @@ from guerdon.component import (
     load_component,
     signature_of,
 )
-from guerdon.errors import ParamsError, PluginContractError
+from guerdon.errors import ParamsError, PluginContractError, PluginLoadError
 from guerdon.plugins import JUDGES, Kind, Plugin, find_plugin, load_plugin
 
 MODULE = """
@@ -146,3 +146,8 @@ def test_literal_annotations_resolve() -> None:
     def f(completion: str, mode: "Literal['x']" = "x") -> None: ...
 
     assert signature_of(f).parameters["mode"].annotation == Literal["x"]
+
+
+def test_what_a_class_imports_to_say_its_params_is_its_own_fault(module: Path) -> None:
+    with pytest.raises(PluginLoadError, match="nowhere_to_be_found"):
+        component(module, "Lazy", Kind.VERIFIER)
