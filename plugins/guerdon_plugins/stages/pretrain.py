@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,9 +15,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from guerdon import StageContext, StageResult
+from guerdon.errors import DataError
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.muon import Muon
 from guerdon_plugins.stages.small_tokenizer import train_tokenizer
+
+_DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
 
 class Pretrain:
@@ -40,7 +43,7 @@ class Pretrain:
         save_steps: Updates between checkpoints to resume from.
 
     Raises:
-        ValueError: A param is out of range, or ``architecture`` names what ``LlamaConfig`` does not have.
+        ValueError: A param is out of range, or ``architecture`` names what it cannot change.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Pretrain:
             raise ValueError(
                 f"architecture has {', '.join(sorted(unknown))}, which LlamaConfig does not know."
             )
+        if decided := self._architecture.keys() & _DECIDED_BY_THE_TOKENIZER:
+            raise ValueError(f"architecture has {', '.join(sorted(decided))}, which the tokenizer decides.")
         self._max_steps = max_steps
         self._vocab_size = vocab_size
         self._added_tokens = list(added_tokens)
@@ -90,11 +95,15 @@ class Pretrain:
         strings = (string for text in texts for string in plain_texts(text))
         tokenizer = train_tokenizer(strings, self._vocab_size, self._added_tokens)
         documents = encode(texts, tokenizer, self._max_length)
+        if not documents:
+            raise DataError(
+                f"none of {len(texts)} rows has anything to learn within {self._max_length} tokens. Raise max_length."
+            )
         training = _Training(
             self._model(tokenizer, context.seed),
             self._muon_learning_rate,
             self._learning_rate,
-            tokens=self._batch_size * mean(sum(document.learned) for document in documents),
+            tokens=self._batch_size * fmean(sum(document.learned) for document in documents),
         )
         checkpoint = context.work / "checkpoint.pt"
         training.load(checkpoint)
@@ -146,7 +155,9 @@ class _Training:
     def __init__(
         self, model: LlamaForCausalLM, muon_learning_rate: float, learning_rate: float, tokens: float
     ) -> None:
-        self.model = model.train()
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self.model: Any = model.train()
+        self.model.to(device)
         self._tokens = tokens
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
         rest = [p for name, p in model.named_parameters() if p.ndim != 2 or ".layers." not in name]
@@ -161,11 +172,11 @@ class _Training:
     def update(self, batch: Batch, rate: float) -> None:
         """Learn one batch, at a share ``rate`` of the full learning rates."""
         # Padding is on the right, so a causal model needs no mask; the head runs only where the loss counts.
-        hidden = self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
-        learned = batch.learned[:, 1:]
+        ids, learned = batch.ids.to(self.model.device), batch.learned[:, 1:].to(self.model.device)
+        hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
         logits = self.model.lm_head(hidden[:, :-1][learned])
         # A mean over the batch would give the tokens of a batch of short documents more weight than others.
-        loss = F.cross_entropy(logits, batch.ids[:, 1:][learned], reduction="sum") / self._tokens
+        loss = F.cross_entropy(logits, ids[:, 1:][learned], reduction="sum") / self._tokens
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer, full_rate in self._optimizers.values():
@@ -202,7 +213,7 @@ class _Training:
         """Go on from a checkpoint, if there is one."""
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.model.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         for name, (optimizer, _) in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

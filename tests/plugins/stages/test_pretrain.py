@@ -162,6 +162,12 @@ def test_a_model_learns_from_scratch(make_context: Callable[..., Any]) -> None:
     assert tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]).startswith("<think>")
 
 
+def test_rows_with_nothing_to_learn_are_refused(make_context: Callable[..., Any]) -> None:
+    context, _ = make_context([{"prompt": "a question", "completion": "an answer"}])
+    with pytest.raises(DataError, match="none of 1 rows has anything to learn within 3 tokens"):
+        Pretrain(1, ARCHITECTURE, max_length=3).run(context)
+
+
 def test_a_killed_pretraining_ends_as_an_unbroken_one(
     run_killed_and_whole: Callable[..., tuple[Path, Path]],
 ) -> None:
@@ -180,6 +186,7 @@ def test_a_killed_pretraining_ends_as_an_unbroken_one(
         ({"max_steps": 0}, "max_steps is 0"),
         ({"max_steps": 1, "save_steps": 0}, "save_steps is 0"),
         ({"max_steps": 1, "architecture": {"hidden": 3}}, "hidden, which LlamaConfig does not know"),
+        ({"max_steps": 1, "architecture": {"vocab_size": 3}}, "vocab_size, which the tokenizer decides"),
     ],
 )
 def test_bad_params_are_refused(params: dict[str, Any], message: str) -> None:
