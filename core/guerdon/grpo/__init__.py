@@ -5,7 +5,17 @@ For stage plugins; needs the extra ``train``.
 
 from guerdon.grpo.checkpoints import CheckpointMarker, newest_checkpoint
 from guerdon.grpo.data import rows_dataset
+from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.progress import ReportProgress
+from guerdon.grpo.step import StepOptions
 from guerdon.grpo.trainer import RubricGRPOTrainer
 
-__all__ = ["CheckpointMarker", "ReportProgress", "RubricGRPOTrainer", "newest_checkpoint", "rows_dataset"]
+__all__ = [
+    "CheckpointMarker",
+    "FusedGRPOTrainer",
+    "ReportProgress",
+    "RubricGRPOTrainer",
+    "StepOptions",
+    "newest_checkpoint",
+    "rows_dataset",
+]

@@ -29,6 +29,12 @@ class Grpo:
         chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
         fast_rollouts: Whether small models on CPU sample with guerdon's own loop where it can run them, instead of
             transformers' generate. The distribution is the same.
+        fused_loss: Whether the head and the loss are one, and make their gradients in the forward pass. Off, TRL's own
+            loss is used, and the next three are off as well. Each of them is exact.
+        pack_sequences: Whether micro-batches go through the model without padding.
+        share_prefix: Whether a group's prompt goes through the model once.
+        skip_zero_variance: Whether completions that cannot change the gradient, such as those of a group whose
+            rewards are equal, are left out.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
 
@@ -38,11 +44,21 @@ class Grpo:
         chat_template: str | None = None,
         peft: Mapping[str, Any] | None = None,
         fast_rollouts: bool = True,
+        fused_loss: bool = True,
+        pack_sequences: bool = True,
+        share_prefix: bool = True,
+        skip_zero_variance: bool = True,
         **trl_options: Any,
     ) -> None:
         self._chat_template = chat_template
         self._peft = peft
         self._fast_rollouts = fast_rollouts
+        self._step_options = {
+            "fused_loss": fused_loss,
+            "pack_sequences": pack_sequences,
+            "share_prefix": share_prefix,
+            "skip_zero_variance": skip_zero_variance,
+        }
         self._options = trl_options
 
     @classmethod
@@ -59,7 +75,13 @@ class Grpo:
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
-        from guerdon.grpo import ReportProgress, RubricGRPOTrainer, newest_checkpoint, rows_dataset
+        from guerdon.grpo import (
+            ReportProgress,
+            RubricGRPOTrainer,
+            StepOptions,
+            newest_checkpoint,
+            rows_dataset,
+        )
         from guerdon.grpo.config import grpo_config
 
         config = grpo_config(self._options, context.work, context.seed)
@@ -83,6 +105,7 @@ class Grpo:
                 tokenizer,
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
+                step_options=StepOptions(**self._step_options),
                 callbacks=[ReportProgress(context.progress)],
                 peft_config=self._peft_config(),
             )

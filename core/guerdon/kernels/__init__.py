@@ -1,0 +1,9 @@
+"""The GRPO loss on hidden states: the language-model head and the loss in one, without the logits ever in memory whole.
+
+``backend="torch"`` is the implementation for CPU and the oracle of the tests; ``"triton"`` is for CUDA GPUs.
+"""
+
+from guerdon.kernels.linear_loss import LossResult, fused_linear_grpo_loss
+from guerdon.kernels.objective import LossSpec, Tokens, TokenTerms, token_terms
+
+__all__ = ["LossResult", "LossSpec", "TokenTerms", "Tokens", "fused_linear_grpo_loss", "token_terms"]

@@ -1,0 +1,302 @@
+"""The head and the GRPO loss in one: gradients are made while a tile of logits is in memory, in the forward pass.
+
+A tile takes 6NHV operations (logits, gradient of the hidden states, gradient of the weight), 4NHV with a frozen head; a
+head that recomputes its logits in the backward pass takes 8NHV. How many tokens must be known before a token's
+gradient is follows from the objective: a tile holds whole units of them, and a unit that fits into no tile is gone
+through twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812, torch's own custom
+
+from guerdon.kernels.objective import LossSpec, Tokens, token_terms, unit_of
+from guerdon.kernels.rows import row_gradient, row_stats, scale_gradient, scale_logits
+
+Backend = Literal["auto", "torch", "triton"]
+
+_TILE_MB = {"cpu": 64, "small": 512, "large": 2560}
+
+
+class LossResult(NamedTuple):
+    """What :func:`fused_linear_grpo_loss` gives; only the loss carries gradients."""
+
+    loss: Tensor
+    logp: Tensor
+    """Log-probabilities of the targets [N], float32 or wider."""
+    entropy: Tensor
+    """Entropies [N], float32 or wider."""
+
+
+def fused_linear_grpo_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    tokens: Tokens,
+    spec: LossSpec,
+    *,
+    bias: Tensor | None = None,
+    tile_budget_mb: float | None = None,
+    backend: Backend = "auto",
+) -> LossResult:
+    """The GRPO loss of tokens, from the hidden states that predict them.
+
+    Args:
+        hidden: [N, H].
+        weight: The head's [V, H].
+        target: The tokens that were sampled [N].
+        tokens: Advantages, weights and what else the objective reads.
+        spec: The objective and the head's scales.
+        bias: The head's [V].
+        tile_budget_mb: Memory for one tile of logits, in MiB; by default 64 on CPU and 512 or 2560 on a GPU.
+        backend: ``auto`` is Triton on CUDA and torch elsewhere.
+
+    Raises:
+        RuntimeError: A second derivative is asked for, or the backward pass runs twice.
+    """
+    need = _Need(
+        hidden=torch.is_grad_enabled() and hidden.requires_grad,
+        # Inside an autograd function these flags say True under no_grad as well.
+        weight=torch.is_grad_enabled() and weight.requires_grad,
+        bias=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
+    )
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        compute = torch.get_autocast_dtype(device)
+        hidden, weight = hidden.to(compute), weight.to(compute)
+        bias = None if bias is None else bias.to(compute)
+    plan = _Plan(
+        spec, tokens, need, _tile_rows(hidden, weight, tile_budget_mb), _uses_triton(hidden, backend)
+    )
+    with torch.autocast(device, enabled=False):
+        outputs: Any = _FusedLinearLoss.apply(hidden, weight, bias, target, plan)  # type: ignore[no-untyped-call]
+    return LossResult(*outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Which gradients are needed."""
+
+    hidden: bool
+    weight: bool
+    bias: bool
+
+    @property
+    def any(self) -> bool:
+        return self.hidden or self.weight or self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    spec: LossSpec
+    tokens: Tokens
+    need: _Need
+    tile_rows: int
+    triton: bool
+
+    def groups(self) -> Iterator[tuple[int, int]]:
+        """Ranges of tokens that hold whole units; those larger than a tile hold one unit."""
+        count = len(self.tokens)
+        unit = unit_of(self.spec, self.tokens)
+        if unit == "batch":
+            if count:
+                yield 0, count
+            return
+        if unit == "token":
+            yield from _ranges(0, count, self.tile_rows)
+            return
+        lengths = torch.unique_consecutive(self.tokens.sequence, return_counts=True)[1].tolist()
+        start = end = 0
+        for length in lengths:
+            if end > start and end + length - start > self.tile_rows:
+                yield start, end
+                start = end
+            end += length
+        if end > start:
+            yield start, end
+
+
+def _ranges(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, end, size):
+        yield first, min(first + size, end)
+
+
+def _tile_rows(hidden: Tensor, weight: Tensor, budget_mb: float | None) -> int:
+    if budget_mb is None:
+        place = "cpu"
+        if hidden.is_cuda:
+            memory = torch.cuda.get_device_properties(hidden.device).total_memory
+            place = "large" if memory > 70 * 1024**3 else "small"
+        budget_mb = _TILE_MB[place]
+    return max(1, int(budget_mb * 1024**2) // (len(weight) * weight.element_size()))
+
+
+def _uses_triton(hidden: Tensor, backend: Backend) -> bool:
+    return backend == "triton" or (backend == "auto" and hidden.is_cuda)
+
+
+class _Tile:
+    """A tile of logits: its rows' statistics, and its gradient."""
+
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, plan: _Plan
+    ) -> None:
+        self._plan = plan
+        self._target = target
+        logits = F.linear(hidden, weight, bias)
+        if plan.triton:
+            from guerdon.kernels import triton_rows
+
+            self._logits = logits
+            self.logp, self.entropy, self._norm = triton_rows.row_stats(logits, target, plan.spec)
+            return
+        wide = scale_logits(logits.to(torch.promote_types(logits.dtype, torch.float32)), plan.spec)
+        self._scaled = wide if plan.spec.softcap is not None else None
+        self._log_probs = F.log_softmax(wide, dim=-1)
+        self._dtype = logits.dtype
+        del logits, wide
+        self.logp, self.entropy, self._probs = row_stats(self._log_probs, target)
+
+    def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
+        """The logits' gradient [N, V], in the compute dtype; the tile is used up."""
+        spec = self._plan.spec
+        if self._plan.triton:
+            from guerdon.kernels import triton_rows
+
+            return triton_rows.row_gradient(
+                self._logits, self._target, spec, self._norm, self.entropy, logp_gradient, entropy_gradient
+            )
+        gradient = row_gradient(
+            self._probs, self._log_probs, self._target, self.entropy, logp_gradient, entropy_gradient
+        )
+        return scale_gradient(gradient, self._scaled, spec).to(self._dtype)
+
+
+class _Gradients:
+    """The gradients of the head's inputs, summed over tiles."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, need: _Need) -> None:
+        self._input, self._matrix = hidden, weight
+        self.hidden = torch.empty_like(hidden) if need.hidden else None
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        self.weight = torch.zeros_like(weight, dtype=wide) if need.weight else None
+        self.bias = torch.zeros_like(bias, dtype=wide) if bias is not None and need.bias else None
+
+    def add(self, start: int, end: int, logits_gradient: Tensor) -> None:
+        if self.hidden is not None:
+            torch.mm(logits_gradient, self._matrix, out=self.hidden[start:end])
+        if self.weight is not None:
+            _add_product(self.weight, logits_gradient.t(), self._input[start:end])
+        if self.bias is not None:
+            self.bias += logits_gradient.sum(0, dtype=self.bias.dtype)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """``total += left @ right``, summed in the total's dtype: rounding each tile's product biases training."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    elif left.is_cuda:
+        torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
+    else:
+        total.addmm_(left.to(total.dtype), right.to(total.dtype))
+
+
+def _coefficients(
+    plan: _Plan, logp: Tensor, entropy: Tensor, start: int, end: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The loss of a range of whole units, and its gradients by log-probability and by entropy."""
+    tokens = plan.tokens.part(start, end)
+    has_bonus = tokens.entropy_weight is not None
+    with torch.enable_grad():
+        logp, entropy = logp.detach().requires_grad_(), entropy.detach().requires_grad_(has_bonus)
+        loss = token_terms(plan.spec, logp, entropy, tokens).loss
+        if not plan.need.any:
+            return loss.detach(), logp, None
+        by_logp, by_entropy = torch.autograd.grad(
+            loss, (logp, entropy) if has_bonus else (logp, logp), allow_unused=True, materialize_grads=True
+        )
+    return loss.detach(), by_logp, by_entropy if has_bonus else None
+
+
+class _FusedLinearLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, plan: _Plan
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        logp, entropy = hidden.new_empty(len(target), dtype=wide), hidden.new_empty(len(target), dtype=wide)
+        gradients = _Gradients(hidden, weight, bias, plan.need)
+        loss = hidden.new_zeros((), dtype=wide)
+
+        def tile(start: int, end: int) -> _Tile:
+            made = _Tile(hidden[start:end], weight, bias, target[start:end], plan)
+            logp[start:end], entropy[start:end] = made.logp, made.entropy
+            return made
+
+        scalable = not (plan.need.weight or plan.need.bias) and plan.tokens.entropy_weight is None
+        if (
+            plan.need.hidden
+            and scalable
+            and any(end - start > plan.tile_rows for start, end in plan.groups())
+        ):
+            # With a frozen head a row's gradient is its coefficient times d logp / d hidden, which waits for it.
+            for start, end in _ranges(0, len(target), plan.tile_rows):
+                made = tile(start, end)
+                gradients.add(start, end, made.gradient(torch.ones_like(made.logp), None))
+            for start, end in plan.groups():
+                part, by_logp, _ = _coefficients(plan, logp[start:end], entropy[start:end], start, end)
+                loss += part
+                assert gradients.hidden is not None
+                gradients.hidden[start:end] *= by_logp[:, None]
+        else:
+            for start, end in plan.groups():
+                loss += _gradient_in_forward(plan, gradients, tile, logp, entropy, start, end)
+        ctx.gradients = gradients
+        ctx.dtypes = (weight.dtype, None if bias is None else bias.dtype)
+        ctx.mark_non_differentiable(logp, entropy)
+        return loss, logp, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: _Gradients | None = ctx.gradients
+        if gradients is None:
+            raise RuntimeError("the fused GRPO loss gives its gradients once: its backward pass ran already.")
+        ctx.gradients = None
+        weight_dtype, bias_dtype = ctx.dtypes
+        results = (
+            (gradients.hidden, None if gradients.hidden is None else gradients.hidden.dtype),
+            (gradients.weight, weight_dtype),
+            (gradients.bias, bias_dtype),
+        )
+        # Multiplying on the device spares the wait for the value of grad_loss.
+        scaled = (None if g is None else g.mul_(grad_loss.to(g.dtype)).to(dtype) for g, dtype in results)
+        return (*scaled, None, None)
+
+
+def _gradient_in_forward(
+    plan: _Plan, gradients: _Gradients, tile: Any, logp: Tensor, entropy: Tensor, start: int, end: int
+) -> Tensor:
+    """Go through a range of whole units: once if it is one tile, else once to know and once more to add."""
+    whole = end - start <= plan.tile_rows
+    made: _Tile | None = None
+    for first, last in _ranges(start, end, plan.tile_rows):
+        made = tile(first, last)
+    loss, by_logp, by_entropy = _coefficients(plan, logp[start:end], entropy[start:end], start, end)
+    if not plan.need.any:
+        return loss
+    for first, last in _ranges(start, end, plan.tile_rows):
+        if not whole or made is None:
+            made = tile(first, last)
+        rows = slice(first - start, last - start)
+        gradients.add(
+            first, last, made.gradient(by_logp[rows], None if by_entropy is None else by_entropy[rows])
+        )
+    return loss

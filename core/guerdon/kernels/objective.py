@@ -1,0 +1,200 @@
+"""GRPO's objectives on flat tokens: every loss type of TRL 1.16, as a function of log-probabilities and entropies.
+
+The tokens of all completions stand in one row of length N, without padding and without masked tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+LOSS_TYPES = (*CLIPPED, "cispo", "sapo", "vespo")
+
+Unit = Literal["token", "sequence", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpec:
+    """Which objective; names, meanings and defaults are those of TRL's GRPOConfig."""
+
+    loss_type: str = "dapo"
+    importance_sampling_level: str = "token"
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    delta: float | None = None
+    beta: float = 0.0
+    use_bias_correction_kl: bool = True
+    off_policy_mask_threshold: float | None = None
+    top_entropy_quantile: float = 1.0
+    sapo_temperature_pos: float = 1.0
+    sapo_temperature_neg: float = 1.05
+    vespo_k_pos: float = 2.0
+    vespo_lambda_pos: float = 3.0
+    vespo_k_neg: float = 3.0
+    vespo_lambda_neg: float = 2.0
+    temperature: float = 1.0
+    """Logits are divided by it, after ``logit_scale`` and ``softcap``."""
+    logit_scale: float = 1.0
+    softcap: float | None = None
+    """Logits are ``softcap * tanh(logits / softcap)``."""
+
+    def __post_init__(self) -> None:
+        if self.loss_type not in LOSS_TYPES:
+            raise ValueError(f"loss_type is {self.loss_type!r}. Choose one of {', '.join(LOSS_TYPES)}.")
+        if self.importance_sampling_level not in ("token", "sequence"):
+            raise ValueError(
+                f"importance_sampling_level is {self.importance_sampling_level!r}. Choose token or sequence."
+            )
+
+    @property
+    def clip_high(self) -> float:
+        return self.epsilon if self.epsilon_high is None else self.epsilon_high
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What is known of each token besides its logits; tensors of shape [N], those of a sequence side by side."""
+
+    advantage: Tensor
+    weight: Tensor
+    """Each token's weight in the loss: the loss type's normalizer, as a factor."""
+    sequence: Tensor
+    """The number of the token's sequence, in ascending order."""
+    old_logp: Tensor | None = None
+    """Log-probabilities before the update; ``None`` on policy, where they are the current ones."""
+    ref_logp: Tensor | None = None
+    """The reference model's, for ``beta``."""
+    is_ratio: Tensor | None = None
+    """The correction for a sampler that is not quite the policy: the policy's probability over the sampler's."""
+    sampling_logp: Tensor | None = None
+    """The sampler's log-probabilities, for the off-policy mask."""
+    entropy_weight: Tensor | None = None
+    """Each token's weight in the entropy bonus."""
+
+    def __len__(self) -> int:
+        return len(self.advantage)
+
+    def part(self, start: int, end: int) -> Tokens:
+        """The tokens from ``start`` to ``end``."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        parts: dict[str, Any] = {
+            name: value if value is None else value[start:end] for name, value in values.items()
+        }
+        return Tokens(**parts)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTerms:
+    """The loss and what it is made of, per token."""
+
+    loss: Tensor
+    """Scalar: weights and the entropy bonus applied."""
+    ratio: Tensor
+    """The importance ratio [N]; with sequence-level importance sampling, the sequence's."""
+    kl: Tensor | None
+    phi: Tensor | None
+    """VESPO's weights."""
+
+
+def unit_of(spec: LossSpec, tokens: Tokens) -> Unit:
+    """How much has to be known before a token's gradient is: the token itself, its sequence, or all."""
+    if spec.top_entropy_quantile < 1:
+        return "batch"
+    vespo_ratio = spec.loss_type == "vespo" and (tokens.old_logp is not None or tokens.is_ratio is not None)
+    by_sequence = spec.importance_sampling_level == "sequence" or spec.off_policy_mask_threshold is not None
+    return "sequence" if by_sequence or vespo_ratio else "token"
+
+
+def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -> TokenTerms:
+    """The objective of whole units of tokens (see :func:`unit_of`).
+
+    Args:
+        spec: Which objective.
+        logp: Log-probabilities [N], in nats.
+        entropy: Entropies [N], in nats.
+        tokens: The rest.
+    """
+    advantage = tokens.advantage
+    old_logp = logp.detach() if tokens.old_logp is None else tokens.old_logp
+    log_ratio = logp - old_logp
+    of_sequence = _Sequences(tokens.sequence)
+    token_level = spec.importance_sampling_level == "token"
+    ratio = torch.exp(log_ratio if token_level else of_sequence.mean(log_ratio))
+
+    kl = None
+    if spec.beta != 0:
+        assert tokens.ref_logp is not None, "beta needs ref_logp"
+        gap = tokens.ref_logp - logp
+        kl = torch.exp(gap) - gap - 1
+        if spec.use_bias_correction_kl:
+            kl = kl * ratio
+
+    phi = None
+    if spec.loss_type in CLIPPED:
+        clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.clip_high)
+        capped = ratio if spec.delta is None else ratio.clamp(max=spec.delta)
+        per_token = -torch.min(capped * advantage, clipped * advantage)
+    elif spec.loss_type == "cispo":
+        per_token = -ratio.clamp(max=spec.clip_high).detach() * advantage * logp
+    elif spec.loss_type == "sapo":
+        sharpness = torch.where(advantage > 0, spec.sapo_temperature_pos, spec.sapo_temperature_neg)
+        per_token = -torch.sigmoid(sharpness * (ratio - 1)) * 4 / sharpness * advantage
+    else:
+        phi = _vespo_weights(spec, log_ratio.detach(), tokens, of_sequence)
+        per_token = -phi * advantage * logp
+
+    if spec.off_policy_mask_threshold is not None:
+        sampling_logp = old_logp if tokens.sampling_logp is None else tokens.sampling_logp
+        drift = of_sequence.mean((sampling_logp - logp.detach()).nan_to_num(nan=0.0))
+        per_token = per_token * ((advantage >= 0) | (drift <= spec.off_policy_mask_threshold))
+    chosen = None
+    if spec.top_entropy_quantile < 1:
+        # In float32, like TRL's: the tokens at the very threshold depend on its rounding.
+        seen = entropy.detach().float()
+        chosen = seen >= torch.quantile(seen, 1 - spec.top_entropy_quantile)
+        per_token = per_token * chosen
+    if tokens.is_ratio is not None and spec.loss_type != "vespo":
+        per_token = per_token * tokens.is_ratio
+    if kl is not None:
+        per_token = per_token + spec.beta * kl
+    loss = (per_token * tokens.weight).sum()
+    if tokens.entropy_weight is not None:
+        bonus = entropy * tokens.entropy_weight
+        if chosen is not None:  # the mean over the chosen tokens in place of the mean over all
+            bonus = bonus * chosen * (len(tokens) / chosen.sum().clamp(min=1))
+        loss = loss - bonus.sum()
+    return TokenTerms(loss, ratio.detach(), None if kl is None else kl.detach(), phi)
+
+
+def _vespo_weights(spec: LossSpec, log_ratio: Tensor, tokens: Tokens, of_sequence: _Sequences) -> Tensor:
+    """VESPO's gamma weighting of the sequence's ratio w: exp(lambda) w^k exp(-lambda w), 1 at w = 1."""
+    lowest = math.log(1e-8)
+    log_w = of_sequence.sum(log_ratio.clamp(-20.0, 20.0))
+    if tokens.is_ratio is not None:
+        log_w = log_w + of_sequence.sum(torch.log(tokens.is_ratio).clamp(lowest, 20.0))
+    log_w = log_w.clamp(lowest, 20.0)
+    positive = tokens.advantage >= 0
+    k = torch.where(positive, spec.vespo_k_pos, spec.vespo_k_neg)
+    rate = torch.where(positive, spec.vespo_lambda_pos, spec.vespo_lambda_neg).clamp(min=1e-4)
+    return torch.exp(rate + k * log_w - rate * log_w.exp()).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+class _Sequences:
+    """Sums and means over each token's sequence, given back to the tokens."""
+
+    def __init__(self, sequence: Tensor) -> None:
+        self._number = sequence - sequence[:1]
+        self._count = int(self._number[-1]) + 1 if len(sequence) else 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        sums = values.new_zeros(self._count).index_add(0, self._number, values)
+        return sums[self._number]
+
+    def mean(self, values: Tensor) -> Tensor:
+        return self.sum(values) / self.sum(torch.ones_like(values))

@@ -1,0 +1,143 @@
+"""The rows of logits as Triton kernels for CUDA GPUs: each reads a row once, and the gradient takes the logits' place.
+
+Triton compiles them on the user's machine. ``TRITON_INTERPRET=1``, set before this module is imported, runs them on CPU
+for tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from guerdon.kernels.objective import LossSpec
+
+_BLOCK = 4096
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _scaled(z: Any, scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.constexpr) -> Any:
+    z = z * scale
+    if has_cap:
+        z = cap * (2 * tl.sigmoid(2 * z / cap) - 1)  # tanh
+    return z * inverse_temperature
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _stats_kernel(
+    logits_ptr: Any, target_ptr: Any, logp_ptr: Any, entropy_ptr: Any, norm_ptr: Any, columns: Any,
+    scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.constexpr, block: tl.constexpr,
+) -> None:  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    logits_ptr += row * columns
+    first = tl.load(logits_ptr).to(tl.float32)
+    top = _scaled(first, scale, cap, inverse_temperature, has_cap)
+    total = 0.0
+    moment = 0.0  # the sum of exp(z - top) (z - top)
+    for start in range(0, columns, block):
+        offsets = start + tl.arange(0, block)
+        inside = offsets < columns
+        z = tl.load(logits_ptr + offsets, mask=inside, other=0.0).to(tl.float32)
+        z = tl.where(inside, _scaled(z, scale, cap, inverse_temperature, has_cap), float("-inf"))
+        new_top = tl.maximum(top, tl.max(z))
+        down = tl.exp(top - new_top)
+        above = tl.where(inside, z - new_top, 0.0)
+        weights = tl.where(inside, tl.exp(above), 0.0)
+        moment = down * (moment + (top - new_top) * total) + tl.sum(weights * above)
+        total = down * total + tl.sum(weights)
+        top = new_top
+    log_total = tl.log(total)
+    chosen = tl.load(logits_ptr + tl.load(target_ptr + row)).to(tl.float32)
+    chosen = _scaled(chosen, scale, cap, inverse_temperature, has_cap)
+    # Apart, because their sum would lose what distinguishes large logits.
+    tl.store(norm_ptr + 2 * row, top)
+    tl.store(norm_ptr + 2 * row + 1, log_total)
+    tl.store(logp_ptr + row, chosen - top - log_total)
+    tl.store(entropy_ptr + row, log_total - moment / total)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _gradient_kernel(
+    logits_ptr: Any, target_ptr: Any, norm_ptr: Any, entropy_ptr: Any, by_logp_ptr: Any, by_entropy_ptr: Any,
+    columns: Any, scale: Any, cap: Any, inverse_temperature: Any,
+    has_cap: tl.constexpr, has_entropy: tl.constexpr, block: tl.constexpr,
+) -> None:  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    logits_ptr += row * columns
+    target = tl.load(target_ptr + row)
+    top = tl.load(norm_ptr + 2 * row)
+    log_total = tl.load(norm_ptr + 2 * row + 1)
+    by_logp = tl.load(by_logp_ptr + row)
+    for start in range(0, columns, block):
+        offsets = start + tl.arange(0, block)
+        inside = offsets < columns
+        raw = tl.load(logits_ptr + offsets, mask=inside, other=0.0)
+        z = _scaled(raw.to(tl.float32), scale, cap, inverse_temperature, has_cap)
+        log_prob = (z - top) - log_total
+        slope = by_logp
+        if has_entropy:
+            slope = by_logp + tl.load(by_entropy_ptr + row) * (log_prob + tl.load(entropy_ptr + row))
+        gradient = tl.where(offsets == target, by_logp, 0.0) - tl.exp(log_prob) * slope
+        gradient = gradient * scale * inverse_temperature
+        if has_cap:
+            bent = z / (cap * inverse_temperature)  # the tanh; its slope is 1 - tanh^2
+            gradient = gradient * (1 - bent * bent)
+        tl.store(logits_ptr + offsets, gradient.to(raw.dtype), mask=inside)
+
+
+def row_stats(logits: Tensor, target: Tensor, spec: LossSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities of the targets, entropies [N], and the normalizers [N, 2], in float32.
+
+    Args:
+        logits: [N, V], contiguous, not scaled yet.
+        target: Token ids [N].
+        spec: The scales.
+    """
+    rows, columns = logits.shape
+    logp, entropy = (logits.new_empty(rows, dtype=torch.float32) for _ in range(2))
+    norm = logits.new_empty(rows, 2, dtype=torch.float32)
+    if rows:
+        _stats_kernel[(rows,)](
+            logits, target, logp, entropy, norm, columns,
+            spec.logit_scale, spec.softcap or 1.0, 1 / spec.temperature, spec.softcap is not None,
+            _block(columns),
+        )  # fmt: skip
+    return logp, entropy, norm
+
+
+def row_gradient(
+    logits: Tensor,
+    target: Tensor,
+    spec: LossSpec,
+    norm: Tensor,
+    entropy: Tensor,
+    logp_gradient: Tensor,
+    entropy_gradient: Tensor | None,
+) -> Tensor:
+    """The gradient of the logits, in their place and dtype.
+
+    Args:
+        logits: [N, V], as :func:`row_stats` had them; overwritten.
+        target: Token ids [N].
+        spec: The scales.
+        norm: From :func:`row_stats`.
+        entropy: From :func:`row_stats`.
+        logp_gradient: The loss's gradient with respect to each target's log-probability [N].
+        entropy_gradient: The same for each entropy [N], if any.
+    """
+    rows, columns = logits.shape
+    by_entropy = logp_gradient if entropy_gradient is None else entropy_gradient
+    if rows:
+        _gradient_kernel[(rows,)](
+            logits, target, norm, entropy, logp_gradient.float(), by_entropy.float(), columns,
+            spec.logit_scale, spec.softcap or 1.0, 1 / spec.temperature,
+            spec.softcap is not None, entropy_gradient is not None, _block(columns),
+        )  # fmt: skip
+    return logits
+
+
+def _block(columns: int) -> int:
+    return min(_BLOCK, 1 << (columns - 1).bit_length())

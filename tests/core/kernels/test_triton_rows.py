@@ -1,0 +1,60 @@
+"""The Triton kernels under Triton's interpreter: the same rows as the torch path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed; it comes with torch on Linux with CUDA")
+
+SCRIPT = """
+import itertools, torch
+from guerdon.kernels import LossSpec, Tokens, fused_linear_grpo_loss
+
+torch.manual_seed(0)
+worst = {1.0: 0.0, 1e4: 0.0}
+for vocabulary, scales, bonus, size in itertools.product(
+    (33, 4096, 5000),
+    ({}, {"temperature": 0.7, "logit_scale": 1.3, "softcap": 3.0}),
+    (False, True),
+    (1.0, 1e4),
+):
+    states = (size * torch.randn(6, 5)).requires_grad_()
+    weight = torch.randn(vocabulary, 5).requires_grad_()
+    target = torch.randint(vocabulary, (6,))
+    tokens = Tokens(
+        torch.randn(6), torch.rand(6), torch.zeros(6, dtype=torch.long), entropy_weight=torch.rand(6) if bonus else None
+    )
+    outputs = []
+    for backend in ("torch", "triton"):
+        result = fused_linear_grpo_loss(states, weight, target, tokens, LossSpec(**scales), backend=backend)
+        outputs.append([*result, *torch.autograd.grad(result.loss, (states, weight))])
+    for ours, oracle in zip(*outputs):
+        assert torch.isfinite(ours).all()
+        error = (ours - oracle).detach().abs().max() / oracle.detach().abs().max().clamp(min=1e-6)
+        worst[size] = max(worst[size], float(error))
+assert worst[1.0] < 5e-6 and worst[1e4] < 1e-4, worst
+"""
+
+
+def test_the_interpreter_gives_the_rows_of_the_torch_path() -> None:
+    # The interpreter is chosen when the kernels are defined, so they are defined in a process of their own.
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_rows_of_the_torch_path() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA GPU")
+    script = "import torch; torch.set_default_device('cuda')\n" + SCRIPT
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
