@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
-from guerdon.errors import UsageError
+from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.models import load_model, load_tokenizer
 from guerdon_plugins.stages.generation import Completion, Sampling, generate
@@ -80,6 +80,12 @@ class Evaluate:
                 f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
             )
         rows = list(context.rows())
+        for number, row in enumerate(rows):
+            if "prompt" not in row:
+                raise DataError(
+                    f"row {number} of the evaluation data has no 'prompt', only {', '.join(row) or 'nothing'}. "
+                    "Map the column that holds it to 'prompt' in the source's params."
+                )
         table = []
         with context.open_rubric() as rubric:
             for number, model in enumerate(context.models):
