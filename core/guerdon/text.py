@@ -90,8 +90,8 @@ def last_code_block(text: str, *languages: str) -> CodeBlock | None:
 
 
 def without_code(text: str) -> str:
-    """The text with space in place of each fenced code block and each ``inline`` one."""
-    return _INLINE_CODE.sub(
+    """The text with space in place of code: fenced blocks, ``inline`` code, drawings in ``[asy]`` tags."""
+    return _CODE_IN_LINE.sub(
         " ", "".join(piece if isinstance(piece, str) else "\n" for piece in _pieces(text))
     )
 
@@ -121,7 +121,7 @@ def words(text: str, *, symbols: bool = False) -> list[str]:
 _FENCE = re.compile(r"([ \t]*+)(`{3,}+(?=[^`]*+$)|~{3,}+)(.*+)")
 
 # Each repeats possessively over what cannot end it, so that text without an end is scanned once.
-_INLINE_CODE = re.compile(r"(?<!`)`++[^`\n]++`++")
+_CODE_IN_LINE = re.compile(r"(?<!`)`++[^`\n]++`++|\[asy\](?:[^\[]|\[(?!/?asy\]))*+\[/asy\]")
 _FORMULA = re.compile(
     r"""
       \$\$ [^$]++ \$\$

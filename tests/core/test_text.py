@@ -130,6 +130,7 @@ def test_last_code_block_of_a_language() -> None:
 
 
 def test_without_code_leaves_prose() -> None:
+    assert without_code("see [asy]\ndraw((0,0)--(1,1));\n[/asy] here").split() == ["see", "here"]
     assert without_code("We `sort()` it:\n```python\nfor x in y: pass\n```\nDone").split() == [
         "We",
         "it:",
@@ -195,6 +196,7 @@ def test_any_text_is_read_and_nothing_is_invented(text: str) -> None:
     [
         "`",
         "`a",
+        "[asy]",
         "```\n",
         "$",
         "$a",
