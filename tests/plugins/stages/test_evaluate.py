@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
-from guerdon.errors import UsageError
+from guerdon.errors import DataError, UsageError
 from guerdon_plugins.sources.arithmetic import Arithmetic
 from guerdon_plugins.stages.evaluate import SELF_CORRECTION, Evaluate
 
@@ -129,6 +129,12 @@ def test_prompts_are_texts_or_conversations(
 )
 def test_self_correction_words(text: str, count: int) -> None:
     assert len(SELF_CORRECTION.findall(text)) == count
+
+
+def test_rows_without_prompts_are_refused(make_context: Callable[..., Any], small_model: Model) -> None:
+    context, _ = make_context([{"prompt": "5"}, {"question": "17"}], [small_model], Rubric())
+    with pytest.raises(DataError, match="row 1 of the evaluation data has no 'prompt', only question"):
+        stage().run(context)
 
 
 def test_no_model_is_an_error(make_context: Callable[..., Any], rows: list[dict[str, Any]]) -> None:
