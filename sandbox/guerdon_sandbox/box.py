@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from guerdon_sandbox.engine import BoxOptions, Engine
+from guerdon_sandbox.errors import SandboxUnavailableError
 from guerdon_sandbox.jobs import Job
 
 R = TypeVar("R")
@@ -71,7 +73,13 @@ class Box:
             SandboxUnavailableError: The engine cannot make one.
             BoxLostError: It was made and did not come up.
         """
-        name = await asyncio.to_thread(engine.create, options, command())
+        creating = asyncio.ensure_future(asyncio.to_thread(engine.create, options, command()))
+        try:
+            name = await asyncio.shield(creating)
+        except asyncio.CancelledError:  # the thread goes on, and what it makes would be nobody's
+            with contextlib.suppress(SandboxUnavailableError):
+                await asyncio.to_thread(engine.remove, await creating)
+            raise
         try:
             async with asyncio.timeout(START_S):
                 reader, writer = await engine.attach(name)

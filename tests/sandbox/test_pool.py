@@ -29,8 +29,15 @@ from guerdon_sandbox.selfcheck import HONEST, HONEST_OUTPUT, self_check
 pytestmark = pytest.mark.docker
 
 
-def own_boxes() -> list[str]:
-    return [box["Id"] for box in Engine().boxes() if box["Labels"][LABEL] == this_process()]
+@pytest.fixture
+def own_boxes() -> Callable[[], list[str]]:
+    """Lists the boxes that this process has made since the test began."""
+
+    def boxes() -> set[str]:
+        return {box["Id"] for box in Engine().boxes() if box["Labels"][LABEL] == this_process()}
+
+    before = boxes()
+    return lambda: sorted(boxes() - before)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
@@ -49,7 +56,7 @@ def test_attacks_achieve_nothing_and_leave_nothing() -> None:
     assert asyncio.run(check()) == {}
 
 
-def test_jobs_get_their_own_results_and_share_boxes() -> None:
+def test_jobs_get_their_own_results_and_share_boxes(own_boxes: Callable[[], list[str]]) -> None:
     async def work() -> tuple[list[bytes], int]:
         async with Sandbox(boxes=2) as sandbox:
             jobs = [Program(source="print(input())", stdin=str(number).encode()) for number in range(200)]
@@ -62,7 +69,7 @@ def test_jobs_get_their_own_results_and_share_boxes() -> None:
     assert own_boxes() == []
 
 
-def test_boxes_that_are_killed_cost_no_job() -> None:
+def test_boxes_that_are_killed_cost_no_job(own_boxes: Callable[[], list[str]]) -> None:
     async def work() -> list[bytes]:
         async with Sandbox(boxes=2) as sandbox:
             source = "import time; time.sleep(0.05); print(input())"
@@ -79,12 +86,15 @@ def test_boxes_that_are_killed_cost_no_job() -> None:
     assert own_boxes() == []
 
 
-def test_a_box_that_was_killed_while_idle_is_replaced(one_box: SyncSandbox) -> None:
-    assert one_box.run(Program(source="print(1)")).stdout == b"1\n"
-    for box in own_boxes():
-        with contextlib.suppress(Exception):
+def test_a_box_that_was_killed_while_idle_is_replaced(own_boxes: Callable[[], list[str]]) -> None:
+    async def work() -> list[bytes]:
+        async with Sandbox(boxes=1) as sandbox:
+            first = await sandbox.run(Program(source="print(1)"))
+            (box,) = own_boxes()
             Engine().client.api.kill(box)
-    assert one_box.run(Program(source="print(2)")).stdout == b"2\n"
+            return [first.stdout, (await sandbox.run(Program(source="print(2)"))).stdout]
+
+    assert asyncio.run(work()) == [b"1\n", b"2\n"]
 
 
 def test_a_job_that_ends_every_box_is_given_up(one_box: SyncSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +163,7 @@ def test_boxes_that_were_never_started_are_reaped_when_their_owner_is_gone() -> 
         engine.remove(mine)
 
 
-def test_jobs_under_way_when_the_pool_closes_are_refused() -> None:
+def test_jobs_under_way_when_the_pool_closes_are_refused(own_boxes: Callable[[], list[str]]) -> None:
     async def work() -> None:
         sandbox = Sandbox(boxes=1)
         jobs = [asyncio.ensure_future(sandbox.run(Program(source="while True: pass"))) for _ in range(3)]
@@ -164,6 +174,16 @@ def test_jobs_under_way_when_the_pool_closes_are_refused() -> None:
 
     asyncio.run(work())
     assert own_boxes() == []
+
+
+def test_a_pool_that_closes_while_its_boxes_are_made_leaves_none(own_boxes: Callable[[], list[str]]) -> None:
+    async def work(pause_s: float) -> None:
+        async with Sandbox(boxes=2):
+            await asyncio.sleep(pause_s)
+
+    for pause_s in (0.0, 0.02, 0.1, 0.3):
+        asyncio.run(work(pause_s))
+        assert own_boxes() == []
 
 
 def test_a_caller_that_gives_up_does_not_hold_up_the_others() -> None:
