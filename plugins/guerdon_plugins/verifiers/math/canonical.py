@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from guerdon_plugins.verifiers.math.nodes import Node, Number, Product, SetOf, Sum, Text, Unit
+from guerdon_plugins.verifiers.math.nodes import Node, Number, Product, SetOf, Sum, Text, Unit, fields
 
 
 def key(node: Node) -> str:
@@ -30,8 +30,9 @@ def _key(value: object) -> str:
             return f"[{','.join(map(_key, value))}]"
         case str() | int() | None | Fraction():
             return str(value)
-    fields = ",".join(_key(getattr(value, name)) for name in type(value).__slots__)  # type: ignore[attr-defined]
-    return f"{type(value).__name__}({fields})"
+        case Node():
+            return f"{type(value).__name__}({','.join(map(_key, fields(value)))})"
+    raise TypeError(f"no field of a node: {type(value).__name__}")
 
 
 def _number(value: Fraction) -> str:

@@ -10,12 +10,26 @@ from guerdon_plugins.verifiers.math import units
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
 from guerdon_plugins.verifiers.math.exact import rational
+from guerdon_plugins.verifiers.math.forms import (
+    all_distinct,
+    are_numbered,
+    as_matrix,
+    has_conditions,
+    is_bare_logarithm,
+    is_collection,
+    kind_of,
+    members,
+    ratio_parts,
+    simplify,
+    split_labels,
+    with_decimal_logarithms,
+    without_declarations,
+    without_factor,
+)
 from guerdon_plugins.verifiers.math.nodes import (
     MINUS_ONE,
     SCALARS,
     BaseNumeral,
-    Call,
-    Cases,
     Clock,
     Conditional,
     Congruence,
@@ -23,7 +37,6 @@ from guerdon_plugins.verifiers.math.nodes import (
     Dots,
     Listing,
     Matrix,
-    NamedSet,
     Node,
     Number,
     Product,
@@ -46,12 +59,8 @@ from guerdon_plugins.verifiers.math.relations import label_and_body, same_equati
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
 from guerdon_plugins.verifiers.math.standing import carry_out
 from guerdon_plugins.verifiers.math.trees import (
-    collapse_vectors,
     contains,
-    expand_plus_minus,
     letters,
-    rebuild,
-    substitute,
     walk,
 )
 
@@ -76,8 +85,8 @@ class Comparer:
         self._budget.spend(4)
         if reference == answer and not isinstance(answer, Relation):
             return Finding(True, "structure")
-        reference, answer = _without_declarations(reference, answer)
-        reference, answer = (_simplify(node) for node in (reference, answer))
+        reference, answer = without_declarations(reference, answer)
+        reference, answer = (simplify(node) for node in (reference, answer))
         if isinstance(reference, Relation) and isinstance(answer, Relation):
             return self._relations(reference, answer)
         reference_label, reference = label_and_body(reference)
@@ -89,7 +98,7 @@ class Comparer:
             answer, broken = settle_chain(answer, self._budget)
         if broken is not None:
             return broken
-        if _is_collection(reference) or _is_collection(answer):
+        if is_collection(reference) or is_collection(answer):
             return self._collections(reference, answer)
         return self._single(reference, answer)
 
@@ -108,7 +117,7 @@ class Comparer:
             case (Matrix(), Matrix()):
                 return self._matrices(reference, answer)
             case (Matrix() as matrix, Sequence() as vector) | (Sequence() as vector, Matrix() as matrix):
-                return self._matrices(matrix, _as_matrix(vector))
+                return self._matrices(matrix, as_matrix(vector))
             case Congruence(), Congruence():
                 return self._congruences(reference, answer)
             case (Ratio(), _) | (_, Ratio()):
@@ -121,7 +130,7 @@ class Comparer:
             return Finding(True, "structure")
         if isinstance(reference, BaseNumeral) or isinstance(answer, BaseNumeral):
             return Finding(False, "base", "the numerals or their bases differ")
-        return Finding(False, "kind", f"{_kind(answer)} is not {_kind(reference)}")
+        return Finding(False, "kind", f"{kind_of(answer)} is not {kind_of(reference)}")
 
     # Relations and regions
 
@@ -180,7 +189,7 @@ class Comparer:
     # Collections
 
     def _collections(self, reference: Node, answer: Node) -> Finding:
-        if (is_definite_region(reference) or is_definite_region(answer)) and not _has_conditions(
+        if (is_definite_region(reference) or is_definite_region(answer)) and not has_conditions(
             reference, answer
         ):
             try:
@@ -191,21 +200,21 @@ class Comparer:
                 return _region_finding(key(reference) == key(answer))
             if {reference.joiner, answer.joiner} == {"and", "or"}:
                 return _region_finding(False)
-        left: Many[Node] = _members(reference)
-        right: Many[Node] = _members(answer)
+        left: Many[Node] = members(reference)
+        right: Many[Node] = members(answer)
         if any(isinstance(item, Dots) for item in (*left, *right)):
             return self._in_order(left, right)
-        left_labels, left = _labels(left)
-        right_labels, right = _labels(right)
-        if _distinct(left_labels) and _distinct(right_labels):
-            return self._unordered(_members(reference), _members(answer))
+        left_labels, left = split_labels(left)
+        right_labels, right = split_labels(right)
+        if all_distinct(left_labels) and all_distinct(right_labels):
+            return self._unordered(members(reference), members(answer))
         for labels, other in ((left_labels, answer), (right_labels, reference)):
-            if _distinct(labels):
-                items = other.items if isinstance(other, Sequence) else _members(other)
+            if all_distinct(labels):
+                items = other.items if isinstance(other, Sequence) else members(other)
                 ordered = (
                     self._in_order(left, items) if labels is left_labels else self._in_order(items, right)
                 )
-                if ordered or not _enumerated(labels):
+                if ordered or not are_numbered(labels):
                     return ordered
         if (isinstance(reference, Sequence) or isinstance(answer, Sequence)) and len(left) != len(right):
             return Finding(False, "kind", "an ordered list is not a set of answers")
@@ -301,7 +310,7 @@ class Comparer:
         return self.same(reference.right, answer.right)
 
     def _ratios(self, reference: Node, answer: Node) -> Finding:
-        left, right = (_ratio_parts(node) for node in (reference, answer))
+        left, right = (ratio_parts(node) for node in (reference, answer))
         if left is None or right is None or len(left) != len(right):
             return Finding(False, "ratio", "the ratios differ")
         zero = integer(0)
@@ -343,15 +352,18 @@ class Comparer:
     def _alternatives(self, reference: Node, answer: Node) -> list[tuple[Node, Node]]:
         """What else the pair may be read as: degrees without their sign, percents, a constant of integration."""
         pairs: list[tuple[Node, Node]] = []
-        bare_reference, bare_answer = _without(reference, _DEGREE), _without(answer, _DEGREE)
+        bare_reference, bare_answer = without_factor(reference, _DEGREE), without_factor(answer, _DEGREE)
         if (bare_reference is None) != (bare_answer is None):
             pairs.append((bare_reference or reference, bare_answer or answer))
         if self._policy.percent == "optional":
-            bare_reference, bare_answer = _without(reference, _PERCENT), _without(answer, _PERCENT)
+            bare_reference, bare_answer = (
+                without_factor(reference, _PERCENT),
+                without_factor(answer, _PERCENT),
+            )
             if (bare_reference is None) != (bare_answer is None):
                 pairs.append((bare_reference or reference, bare_answer or answer))
-        if any(_is_bare_logarithm(item) for node in (reference, answer) for item in walk(node)):
-            pairs.append((_with_decimal_logarithms(reference), _with_decimal_logarithms(answer)))
+        if any(is_bare_logarithm(item) for node in (reference, answer) for item in walk(node)):
+            pairs.append((with_decimal_logarithms(reference), with_decimal_logarithms(answer)))
         if self._policy.plus_c and isinstance(reference, Sum) and Symbol("C") in reference.terms:
             pairs.append((Sum(tuple(term for term in reference.terms if term != Symbol("C"))), answer))
         return pairs
@@ -368,92 +380,8 @@ class Comparer:
         return bool(abs(left - right) <= self._policy.decimal_tolerance * abs(left))
 
 
-def _without_declarations(reference: Node, answer: Node) -> tuple[Node, Node]:
-    r"""Drop ``k \\in \\mathbb{Z}`` beside an answer; where both sides declare one letter, make it the same."""
-    (left, left_letters), (right, right_letters) = (_declared(node) for node in (reference, answer))
-    if len(left_letters) == len(right_letters) == 1 and left_letters != right_letters:
-        right = substitute(right, right_letters[0], Symbol(left_letters[0]))
-    return left, right
-
-
-def _declared(node: Node) -> tuple[Node, list[str]]:
-    """A node without its declarations of whole numbers, and the letters that these declare."""
-    if isinstance(node, Conditional) and (letter := _whole_letter(node.condition)):
-        return node.value, [letter]
-    if not isinstance(node, Listing):
-        return node, []
-    found = [letter for item in node.items if (letter := _whole_letter(item))]
-    rest = tuple(item for item in node.items if not _whole_letter(item))
-    if not found or not rest:
-        return node, []
-    return (rest[0] if len(rest) == 1 else Listing(rest, node.joiner)), found
-
-
-def _whole_letter(node: Node | None) -> str | None:
-    match node:
-        case Relation(operands=(Symbol(name=letter), NamedSet(name=name)), operators=("∈",)) if (
-            name[0] in "ZN"
-        ):
-            return letter
-    return None
-
-
-def _simplify(node: Node) -> Node:
-    """Plus-minus signs become lists, vectors carry out their arithmetic."""
-    if isinstance(node, Sum | Product | Quotient) or type(node).__name__ == "Call":
-        node = collapse_vectors(node)
-    if isinstance(node, Cases):
-        return Listing(node.rows, "and") if len(node.rows) > 1 else node.rows[0]
-    if isinstance(node, Listing | SetOf):
-        items: list[Node] = []
-        for item in node.items:
-            expanded = expand_plus_minus(item) if not isinstance(item, Listing) else [item]
-            items.extend(expanded)
-        return SetOf(tuple(items)) if isinstance(node, SetOf) else Listing(tuple(items), node.joiner)
-    alternatives = expand_plus_minus(node)
-    return node if len(alternatives) == 1 else Listing(tuple(alternatives), ",")
-
-
 def _region_finding(equal: bool) -> Finding:
     return Finding(equal, "region", "" if equal else "the sets of numbers differ")
-
-
-def _as_matrix(node: Sequence) -> Matrix:
-    """A vector as a column; ``[[1, 2], [3, 4]]`` as a matrix."""
-    rows = [item.items for item in node.items if isinstance(item, Sequence)]
-    if len(rows) == len(node.items) and len({len(row) for row in rows}) == 1:
-        return Matrix(tuple(rows))
-    return Matrix(tuple((item,) for item in node.items))
-
-
-def _is_collection(node: Node) -> bool:
-    return isinstance(node, Listing | SetOf)
-
-
-def _members(node: Node) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Listing | SetOf) else (node,)
-
-
-def _labels(items: Many[Node]) -> tuple[list[Node | None], list[Node]]:
-    """The labels and bodies of a list's items; in ``n = 2, 3, 4`` the first label is everybody's."""
-    pairs = [label_and_body(item) for item in items]
-    labels: list[Node | None] = [label for label, _ in pairs]
-    return labels, [body for _, body in pairs]
-
-
-def _distinct(labels: Many[Node | None]) -> bool:
-    names = [key(label) for label in labels if label is not None]
-    return len(names) == len(labels) > 1 and len(set(names)) == len(names)
-
-
-def _enumerated(labels: Many[Node | None]) -> bool:
-    """Whether labels only number the answers: ``x_1``, ``x_2``."""
-    stems = {label.name.split("_")[0] for label in labels if isinstance(label, Symbol) and "_" in label.name}
-    return len(stems) == 1 and all(isinstance(label, Symbol) and "_" in label.name for label in labels)
-
-
-def _has_conditions(*nodes: Node) -> bool:
-    return any(isinstance(item, Conditional) for node in nodes for item in _members(node))
 
 
 def _texts(reference: Node, answer: Node) -> Finding:
@@ -464,46 +392,3 @@ def _texts(reference: Node, answer: Node) -> Finding:
     if len(left) > 1:
         left, right = left.casefold(), right.casefold()
     return Finding(True, "text") if left == right and left else Finding(False, "text", "the words differ")
-
-
-def _without(node: Node, constant: Constant) -> Node | None:
-    """The node without a factor ``degree`` or ``percent`` at its top; ``None`` if there is none."""
-    if isinstance(node, Product) and node.factors[-1] == constant:
-        rest = node.factors[:-1]
-        return rest[0] if len(rest) == 1 else Product(rest)
-    if isinstance(node, Product) and len(node.factors) == 2:
-        inner = _without(node.factors[1], constant)
-        return None if inner is None else Product((node.factors[0], inner))
-    return None
-
-
-def _ratio_parts(node: Node) -> tuple[Node, ...] | None:
-    match node:
-        case Ratio(parts=parts):
-            return parts
-        case Quotient(numerator=numerator, denominator=denominator):
-            return numerator, denominator
-        case Number(value=value):
-            return integer(value.numerator), integer(value.denominator)
-    return None
-
-
-def _is_bare_logarithm(node: Node) -> bool:
-    return isinstance(node, Call) and node.function == "log" and len(node.arguments) == 1
-
-
-def _with_decimal_logarithms(node: Node) -> Node:
-    r"""The node with base 10 where a logarithm has none: ``\log`` is natural to some and decimal to others."""
-    changed: Node = rebuild(node, _with_decimal_logarithms)
-    if isinstance(changed, Call) and _is_bare_logarithm(changed):
-        return Call("log", (changed.arguments[0], integer(10)))
-    return changed
-
-
-def _kind(node: Node) -> str:
-    return {
-        "Sequence": "a point or an interval",
-        "SetOf": "a set",
-        "Listing": "a list",
-        "Relation": "a relation",
-    }.get(type(node).__name__, f"a {type(node).__name__.lower()}")

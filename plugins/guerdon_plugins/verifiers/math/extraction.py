@@ -58,11 +58,10 @@ def extract(completion: str, mode: Mode = "boxed") -> Extraction:
     """
     check_mode(mode)
     text = completion[-MAX_CHARACTERS:]
-    thought = text.rfind("</think>")
-    if thought >= 0:
-        text = text[thought + len("</think>") :]
-    if "<think>" in text:
-        return Extraction(None, "the reasoning in <think> never ends")
+    if "think>" in text:
+        text = text[text.rfind("</think>") + len("</think>") :] if "</think>" in text else text
+        if "<think>" in text:
+            return Extraction(None, "the reasoning in <think> never ends")
     for finder in _FINDERS[mode]:
         answer = finder(text)
         if answer is not None:
@@ -90,7 +89,8 @@ def _last_boxes(text: str) -> list[str]:
 
 
 def _last_command(text: str, end: int) -> int:
-    return max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
+    box = text.rfind("\\boxed", 0, end)
+    return max(box, text.rfind("\\fbox", 0, end)) if "\\fbox" in text else box
 
 
 def _box_at(text: str, start: int) -> str | None:
@@ -98,6 +98,9 @@ def _box_at(text: str, start: int) -> str | None:
     opened = _BRACED_BOX.match(text, start)
     if opened is None:
         return None
+    content, closed, _ = text[opened.end() :].partition("}")
+    if closed and "{" not in content and "\\" not in content:
+        return content
     depth = 1
     for brace in _BRACE.finditer(text, opened.end()):
         if brace[0] == "{":

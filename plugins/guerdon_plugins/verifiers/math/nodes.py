@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any
+
+
+class Node:
+    """A node of the tree; its fields are other nodes, tuples of them, or plain values."""
+
+    __slots__: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Number(Node):
     """A numeral: integer, decimal, repeating decimal or mixed number, with its exact value."""
 
     value: Fraction
@@ -17,35 +23,35 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(Node):
     r"""A variable, or a name such as ``AB``, ``x_1`` or ``\\angle ABC``."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Node):
     """``pi``, ``e``, ``i``, ``infinity``, ``degree`` (pi/180) or ``percent`` (1/100)."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(Node):
     """Terms that are added; subtraction is a product with -1."""
 
     terms: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class Product(Node):
     """Factors in the order in which they are written."""
 
     factors: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Quotient:
+class Quotient(Node):
     """A fraction or a division."""
 
     numerator: Node
@@ -53,7 +59,7 @@ class Quotient:
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class Power(Node):
     """A base and its exponent."""
 
     base: Node
@@ -61,7 +67,7 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Node):
     """A known function: ``root`` (radicand, index), ``log`` (argument, and the base if it is written), ``sin`` etc."""
 
     function: str
@@ -69,7 +75,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Apply:
+class Apply(Node):
     """An unknown function or an indexed name: ``f(x)``, ``a_{n+1}``. Equal to itself at equal arguments only."""
 
     name: str
@@ -77,7 +83,7 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
-class PlusMinus:
+class PlusMinus(Node):
     r"""A term under ``\\pm`` (``sign`` 1) or ``\\mp`` (``sign`` -1)."""
 
     term: Node
@@ -85,7 +91,7 @@ class PlusMinus:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Node):
     """An operation left standing: ``sum``, ``prod``, ``int``, ``lim``, ``derivative`` or ``det``."""
 
     operator: str
@@ -105,7 +111,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(Node):
     """A value with a unit."""
 
     value: Node
@@ -113,7 +119,7 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Node):
     """Items in brackets: a point, a vector, or (with two items) an interval."""
 
     items: tuple[Node, ...]
@@ -122,14 +128,14 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class SetOf:
+class SetOf(Node):
     """A finite set in braces."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SetBuilder:
+class SetBuilder(Node):
     """``{element | condition}``."""
 
     element: Node
@@ -137,14 +143,14 @@ class SetBuilder:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedSet:
+class NamedSet(Node):
     """``R``, ``Q``, ``Z``, ``N`` or ``C``."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class SetOperation:
+class SetOperation(Node):
     """``union``, ``intersection`` or ``difference``."""
 
     operator: str
@@ -152,7 +158,7 @@ class SetOperation:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Node):
     """Several answers side by side: ``2, 3``; ``x<1 or x>2``. ``joiner`` is ``,``, ``and`` or ``or``."""
 
     items: tuple[Node, ...]
@@ -160,7 +166,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(Node):
     """A chain ``a = b < c``: n operands and n - 1 operators out of ``= ≠ < ≤ > ≥ ≈ ∈ →``."""
 
     operands: tuple[Node, ...]
@@ -168,7 +174,7 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class Congruence:
+class Congruence(Node):
     """``left ≡ right (mod modulus)``."""
 
     left: Node
@@ -177,7 +183,7 @@ class Congruence:
 
 
 @dataclass(frozen=True, slots=True)
-class Conditional:
+class Conditional(Node):
     """A value that holds under a condition; ``None`` is "otherwise"."""
 
     value: Node
@@ -185,28 +191,28 @@ class Conditional:
 
 
 @dataclass(frozen=True, slots=True)
-class Cases:
+class Cases(Node):
     """The rows of a ``cases`` environment: a system, or a piecewise definition."""
 
     rows: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(Node):
     """Rows of entries, all of one length."""
 
     rows: tuple[tuple[Node, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
+class Ratio(Node):
     """``a : b : c``."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Node):
     """A time of day; ``half`` is ``am``, ``pm`` or empty."""
 
     hour: int
@@ -215,7 +221,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class BaseNumeral:
+class BaseNumeral(Node):
     """A numeral written in a base: ``4210_5``."""
 
     digits: str
@@ -223,47 +229,16 @@ class BaseNumeral:
 
 
 @dataclass(frozen=True, slots=True)
-class Dots:
+class Dots(Node):
     """Dots in a list."""
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Node):
     """Words: a name, a choice, a sentence. Compared as words."""
 
     words: str
 
-
-Node: TypeAlias = (
-    Number
-    | Symbol
-    | Constant
-    | Sum
-    | Product
-    | Quotient
-    | Power
-    | Call
-    | Apply
-    | PlusMinus
-    | Standing
-    | Quantity
-    | Sequence
-    | SetOf
-    | SetBuilder
-    | NamedSet
-    | SetOperation
-    | Listing
-    | Relation
-    | Congruence
-    | Conditional
-    | Cases
-    | Matrix
-    | Ratio
-    | Clock
-    | BaseNumeral
-    | Dots
-    | Text
-)
 
 SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, Apply, PlusMinus, Standing)
 
@@ -285,17 +260,22 @@ def negate(node: Node) -> Node:
     return Product((MINUS_ONE, node))
 
 
-def children(node: object) -> list[Node]:
+def fields(node: Node) -> list[Any]:
+    """The values of a node's fields, in order."""
+    return [getattr(node, name) for name in node.__slots__]
+
+
+def children(node: Node) -> list[Node]:
     """The nodes directly under a node."""
     found: list[Node] = []
-    for name in getattr(node, "__slots__", ()):
-        _collect(getattr(node, name), found)
+    for value in fields(node):
+        _collect(value, found)
     return found
 
 
 def _collect(value: object, found: list[Node]) -> None:
-    if isinstance(value, tuple):
+    if isinstance(value, Node):
+        found.append(value)
+    elif isinstance(value, tuple):
         for item in value:
             _collect(item, found)
-    elif hasattr(value, "__slots__") and not isinstance(value, Unit | Fraction):
-        found.append(value)  # type: ignore[arg-type]

@@ -276,7 +276,10 @@ class Evaluator:
         whole = [Number(Fraction(int(value))) for value in values]
         if function == "factorial" and values[0] > MAX_FACTORIAL:
             return ctx.factorial(values[0])
-        exact = rational(Call(function, tuple(whole)), self._budget)
+        try:
+            exact = rational(Call(function, tuple(whole)), self._budget)
+        except NotExactError as error:
+            raise UndecidedError(f"{function} is too large") from error
         return ctx.mpf(exact.numerator) / exact.denominator
 
     def _unknown(self, name: str, values: list[Any]) -> Any:

@@ -45,7 +45,7 @@ _CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "
 _CLOCK = re.compile(
     r"(\d{1,2})\s*:\s*([0-5]\d)\s*(?:\\text\{|\\mbox\{|\\mathrm\{)?\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}?\.*"
 )
-_SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.*", re.IGNORECASE)
+_SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
 _WIDE_NUMERAL = re.compile(
     r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[0-9A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
 )

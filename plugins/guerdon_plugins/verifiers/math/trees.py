@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 
 from guerdon_plugins.verifiers.math.nodes import (
@@ -18,8 +17,8 @@ from guerdon_plugins.verifiers.math.nodes import (
     Sequence,
     Sum,
     Symbol,
-    Unit,
     children,
+    fields,
     negate,
 )
 from guerdon_plugins.verifiers.math.tokens import TooLargeError
@@ -27,23 +26,17 @@ from guerdon_plugins.verifiers.math.tokens import TooLargeError
 MAX_ALTERNATIVES = 16
 
 
-def rebuild(node: Any, change: Callable[[Any], Any]) -> Any:
+def rebuild(node: Node, change: Callable[[Node], Node]) -> Any:
     """A node of the same kind with ``change`` applied to the nodes directly under it."""
-    if isinstance(node, tuple):
-        return tuple(
-            rebuild(item, change) if isinstance(item, tuple) else _changed(item, change) for item in node
-        )
-    return type(node)(*(rebuild_field(getattr(node, field.name), change) for field in fields(node)))
+    return type(node)(*(_rebuilt(value, change) for value in fields(node)))
 
 
-def rebuild_field(value: Any, change: Callable[[Any], Any]) -> Any:
-    """One field of a node with ``change`` applied to the nodes in it."""
-    return rebuild(value, change) if isinstance(value, tuple) else _changed(value, change)
-
-
-def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
-    is_node = hasattr(value, "__dataclass_fields__") and not isinstance(value, Unit)
-    return change(value) if is_node else value
+def _rebuilt(value: Any, change: Callable[[Node], Node]) -> Any:
+    if isinstance(value, Node):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_rebuilt(item, change) for item in value)
+    return value
 
 
 def substitute(node: Any, name: str, value: Node) -> Any:

@@ -1,0 +1,163 @@
+"""Forms of an answer: what may be dropped, split off or rewritten before comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+
+from guerdon_plugins.verifiers.math.canonical import key
+from guerdon_plugins.verifiers.math.nodes import (
+    Call,
+    Cases,
+    Conditional,
+    Constant,
+    Listing,
+    Matrix,
+    NamedSet,
+    Node,
+    Number,
+    Product,
+    Quotient,
+    Ratio,
+    Relation,
+    Sequence,
+    SetOf,
+    Sum,
+    Symbol,
+    integer,
+)
+from guerdon_plugins.verifiers.math.relations import label_and_body
+from guerdon_plugins.verifiers.math.trees import collapse_vectors, expand_plus_minus, rebuild, substitute
+
+
+def without_declarations(reference: Node, answer: Node) -> tuple[Node, Node]:
+    r"""Drop ``k \\in \\mathbb{Z}`` beside an answer; where both sides declare one letter, make it the same."""
+    (left, left_letters), (right, right_letters) = (_declared(node) for node in (reference, answer))
+    if len(left_letters) == len(right_letters) == 1 and left_letters != right_letters:
+        right = substitute(right, right_letters[0], Symbol(left_letters[0]))
+    return left, right
+
+
+def _declared(node: Node) -> tuple[Node, list[str]]:
+    """A node without its declarations of whole numbers, and the letters that these declare."""
+    if isinstance(node, Conditional) and (letter := _whole_letter(node.condition)):
+        return node.value, [letter]
+    if not isinstance(node, Listing):
+        return node, []
+    found = [letter for item in node.items if (letter := _whole_letter(item))]
+    rest = tuple(item for item in node.items if not _whole_letter(item))
+    if not found or not rest:
+        return node, []
+    return (rest[0] if len(rest) == 1 else Listing(rest, node.joiner)), found
+
+
+def _whole_letter(node: Node | None) -> str | None:
+    match node:
+        case Relation(operands=(Symbol(name=letter), NamedSet(name=name)), operators=("∈",)) if (
+            name[0] in "ZN"
+        ):
+            return letter
+    return None
+
+
+def simplify(node: Node) -> Node:
+    """Plus-minus signs become lists, vectors carry out their arithmetic."""
+    if isinstance(node, Sum | Product | Quotient | Call):
+        node = collapse_vectors(node)
+    if isinstance(node, Cases):
+        return Listing(node.rows, "and") if len(node.rows) > 1 else node.rows[0]
+    if isinstance(node, Listing | SetOf):
+        items: list[Node] = []
+        for item in node.items:
+            expanded = expand_plus_minus(item) if not isinstance(item, Listing) else [item]
+            items.extend(expanded)
+        return SetOf(tuple(items)) if isinstance(node, SetOf) else Listing(tuple(items), node.joiner)
+    alternatives = expand_plus_minus(node)
+    return node if len(alternatives) == 1 else Listing(tuple(alternatives), ",")
+
+
+def as_matrix(node: Sequence) -> Matrix:
+    """A vector as a column; ``[[1, 2], [3, 4]]`` as a matrix."""
+    rows = [item.items for item in node.items if isinstance(item, Sequence)]
+    if len(rows) == len(node.items) and len({len(row) for row in rows}) == 1:
+        return Matrix(tuple(rows))
+    return Matrix(tuple((item,) for item in node.items))
+
+
+def is_collection(node: Node) -> bool:
+    """Whether a node is a list or a set of answers."""
+    return isinstance(node, Listing | SetOf)
+
+
+def members(node: Node) -> tuple[Node, ...]:
+    """The answers in a list or a set; a single answer is a list of one."""
+    return node.items if isinstance(node, Listing | SetOf) else (node,)
+
+
+def split_labels(items: Many[Node]) -> tuple[list[Node | None], list[Node]]:
+    """The labels and bodies of a list's items; in ``n = 2, 3, 4`` the first label is everybody's."""
+    pairs = [label_and_body(item) for item in items]
+    labels: list[Node | None] = [label for label, _ in pairs]
+    return labels, [body for _, body in pairs]
+
+
+def all_distinct(labels: Many[Node | None]) -> bool:
+    """Whether every answer has a label of its own."""
+    names = [key(label) for label in labels if label is not None]
+    return len(names) == len(labels) > 1 and len(set(names)) == len(names)
+
+
+def are_numbered(labels: Many[Node | None]) -> bool:
+    """Whether labels only number the answers: ``x_1``, ``x_2``."""
+    stems = {label.name.split("_")[0] for label in labels if isinstance(label, Symbol) and "_" in label.name}
+    return len(stems) == 1 and all(isinstance(label, Symbol) and "_" in label.name for label in labels)
+
+
+def has_conditions(*nodes: Node) -> bool:
+    """Whether one of the answers holds under a condition."""
+    return any(isinstance(item, Conditional) for node in nodes for item in members(node))
+
+
+def without_factor(node: Node, constant: Constant) -> Node | None:
+    """The node without a factor ``degree`` or ``percent`` at its top; ``None`` if there is none."""
+    if isinstance(node, Product) and node.factors[-1] == constant:
+        rest = node.factors[:-1]
+        return rest[0] if len(rest) == 1 else Product(rest)
+    if isinstance(node, Product) and len(node.factors) == 2:
+        inner = without_factor(node.factors[1], constant)
+        return None if inner is None else Product((node.factors[0], inner))
+    return None
+
+
+def ratio_parts(node: Node) -> tuple[Node, ...] | None:
+    """The parts of a ratio, or of a fraction read as one."""
+    match node:
+        case Ratio(parts=parts):
+            return parts
+        case Quotient(numerator=numerator, denominator=denominator):
+            return numerator, denominator
+        case Number(value=value):
+            return integer(value.numerator), integer(value.denominator)
+    return None
+
+
+def is_bare_logarithm(node: Node) -> bool:
+    """Whether a node is a logarithm without a written base."""
+    return isinstance(node, Call) and node.function == "log" and len(node.arguments) == 1
+
+
+def with_decimal_logarithms(node: Node) -> Node:
+    r"""The node with base 10 where a logarithm has none: ``\log`` is natural to some and decimal to others."""
+    changed: Node = rebuild(node, with_decimal_logarithms)
+    if isinstance(changed, Call) and is_bare_logarithm(changed):
+        return Call("log", (changed.arguments[0], integer(10)))
+    return changed
+
+
+def kind_of(node: Node) -> str:
+    """What a node is, for a person."""
+    return {
+        "Sequence": "a point or an interval",
+        "SetOf": "a set",
+        "Listing": "a list",
+        "Relation": "a relation",
+    }.get(type(node).__name__, f"a {type(node).__name__.lower()}")
