@@ -4,9 +4,9 @@
     python tests/benchmarks/bench_sandbox.py grow --jobs 10000
     python tests/benchmarks/bench_sandbox.py kill --second unix:///path/docker.sock --pid PID
 
-``beside`` takes llm-sandbox's pool in if it can be imported. CPU time, of client, engine and containers together, depends
-less than rates on what else the machine does; measuring it needs root and cgroup v1. ``kill`` sends SIGKILL to the second
-engine halfway.
+``beside`` takes llm-sandbox's pool in if it can be imported. CPU time, of client, engine and containers together,
+depends less than rates on what else the machine does; measuring it needs root and cgroup v1. ``kill`` sends SIGKILL to
+the second engine halfway.
 """
 
 from __future__ import annotations
