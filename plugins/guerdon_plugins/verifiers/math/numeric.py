@@ -116,7 +116,7 @@ class Evaluator:
                 return +ctx.pi
             case "e":
                 return +ctx.e
-            case "i":
+            case "i" if self._complex:
                 return ctx.mpc(0, 1)
             case "degree":
                 return ctx.pi / 180

@@ -111,6 +111,8 @@ def same_equation(reference: Relation, answer: Relation, budget: Budget) -> bool
     if not names or names != names_in(right[0]):
         return False
     directed = left[1] in ("<", "≤")
+    if directed and (is_complex(left[0]) or is_complex(right[0])):
+        return False
     try:
         proportional = _proportional_in_fields(left[0], right[0], budget, directed=directed)
     except UndefinedError:
