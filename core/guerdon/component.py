@@ -10,16 +10,20 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from guerdon.errors import ParamsError, PluginContractError, one_line
+from guerdon.errors import InfrastructureError, ParamsError, PluginContractError, one_line
 from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
+
+MAX_LISTED = 25
+"""Params that an error message lists."""
 
 _FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
 
@@ -57,6 +61,7 @@ class Component:
         Raises:
             PluginLoadError: The plugin does not import.
             ParamsError: The params do not fit, or the plugin refuses them.
+        PluginContractError: Its constructor raises anything else.
         """
         loaded = load_plugin(self.plugin, self.base_dir)
         params = check_params(self, loaded)
@@ -66,8 +71,14 @@ class Component:
             params["base_dir"] = self.base_dir
         try:
             return loaded(**params)
+        except InfrastructureError:
+            raise
         except (TypeError, ValueError) as error:
             raise ParamsError(f"{self.plugin} refuses its params: {one_line(error)}") from error
+        except Exception as error:  # a plugin's constructor may raise anything
+            raise PluginContractError(
+                f"{self.plugin} cannot be built: {type(error).__name__}: {one_line(error)}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +177,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             problems.append(
                 ParamProblem(
                     name,
-                    f"unknown param '{name}' of {component.plugin}. Valid: {', '.join(known) or 'none'}."
-                    f"{did_you_mean(name, known)}",
+                    f"unknown param '{name}' of {component.plugin}.{did_you_mean(name, known)} {_valid(name, known)}",
                 )
             )
             continue
@@ -185,6 +195,14 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             if parameter.default is parameter.empty and name not in component.params
         ]
     return checked, problems
+
+
+def _valid(name: str, known: Collection[str]) -> str:
+    """The valid params; of very many, the nearest."""
+    if len(known) <= MAX_LISTED:
+        return f"Valid: {', '.join(known) or 'none'}."
+    near = get_close_matches(name, known, n=5, cutoff=0.4)
+    return f"Near: {', '.join(near) or 'none'}; 'guerdon plugins show' lists all {len(known)}."
 
 
 def check_params(component: Component, loaded: Any) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from rich.console import Console
 
 from guerdon.cli.findings import print_findings
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
-from guerdon.errors import CheckFailedError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.run import preflight
-from guerdon.run.preflight import Level
+from guerdon.run.preflight import raise_for
 
 
 @click.command()
@@ -25,8 +24,6 @@ def check(manifest: str, overrides: tuple[str, ...]) -> None:
         plan = plan_run(load_manifest(manifest_path(manifest), overrides))
         findings = list(preflight(plan))
     print_findings(findings)
-    errors = sum(finding.level is Level.ERROR for finding in findings)
-    if errors:
-        raise CheckFailedError(f"{errors} error{'s' if errors > 1 else ''} in {plan.file.path}.")
+    raise_for(findings, f" in {plan.file.path}")
     stages = ", ".join(stage.ref.id for stage in plan.stages)
     click.echo(f"{plan.file.path}: fit to run. Stages in order: {stages}.")

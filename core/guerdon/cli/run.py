@@ -11,11 +11,10 @@ from guerdon.cli.findings import print_findings
 from guerdon.cli.tables import print_results
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
 from guerdon.component import Component, load_component
-from guerdon.errors import CheckFailedError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.plugins import Kind, find_plugin
 from guerdon.run import execute, preflight
-from guerdon.run.preflight import Level
+from guerdon.run.preflight import Level, raise_for
 
 STANDARD_HOOKS = ("progress", "jsonl_log")
 """The hook plugins that every run has, by name like any other's."""
@@ -42,10 +41,7 @@ def run(manifest: str, overrides: tuple[str, ...], output: Path | None, redo: bo
         findings = [finding for finding in preflight(plan) if finding.level is not Level.NOTE]
     directory = output or Path("runs", plan.manifest.name)
     print_findings(findings)
-    if any(finding.level is Level.ERROR for finding in findings):
-        raise CheckFailedError(
-            "the preflight found errors, so nothing was run. 'guerdon check' shows them too."
-        )
+    raise_for(findings, ", so nothing was run")
     standard = [
         load_component(find_plugin(f"guerdon/{name}", [Kind.HOOKS]), {}, None) for name in STANDARD_HOOKS
     ]

@@ -150,6 +150,11 @@ def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) 
         location = detail["loc"]
         spelled = ".".join(str(part) for part in location)
         last = str(location[-1])
+        if "weight" in location:  # pydantic tells of every form that it is not
+            location = location[: location.index("weight") + 1]
+            message = "'weight' is neither a finite number nor a schedule {step: weight}."
+            found.add((_line(lines, location), message))
+            continue
         if detail["type"] == "extra_forbidden":
             valid = list(_part_at(location[:-1]).model_fields)
             message = f"unknown key '{last}'. Valid: {', '.join(valid)}.{did_you_mean(last, valid)}"

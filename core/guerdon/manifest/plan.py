@@ -134,6 +134,13 @@ class _Planner:
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None
+        given = {"model": inits != ["none"], "data": bool(ref.data), "rewards": bool(ref.rewards)}
+        for need in getattr(load_plugin(component.plugin, self._base_dir), "needs", ()):
+            if not given[need]:
+                what = "an 'init' other than none" if need == "model" else f"'{need}'"
+                self.problem(
+                    location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
+                )
         return StagePlan(
             ref,
             component,

@@ -267,8 +267,9 @@ def _run_stage(component: Component, context: StageContext) -> StageResult:
 
 
 def _stage_failed(stage: StagePlan, error: BaseException) -> StageFailedError:
+    what = one_line(error).rstrip(".")
     return StageFailedError(
-        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {one_line(error)}. "
+        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {what}. "
         "'guerdon --traceback run' shows where."
     )
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from guerdon.component import CallColumns
-from guerdon.errors import GuerdonError
+from guerdon.errors import CheckFailedError, GuerdonError, InfrastructureError, one_line
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.plugins import Kind, load_plugin
@@ -49,12 +49,18 @@ class Finding:
     where: str
     """The stage, and the source or reward in it."""
     message: str
+    outside: bool = False
+    """Whether it is something outside that is missing or down, and not the manifest that is wrong."""
 
 
 def preflight(plan: Plan) -> Iterator[Finding]:
     """Check everything that can be checked before a run, stage by stage."""
     for stage in plan.stages:
         yield from _check_models(plan, stage)
+        try:
+            _call_own_preflight(stage.component.build())
+        except (GuerdonError, OSError) as error:
+            yield _error(f"stage '{stage.ref.id}'", error)
         rows: list[Row] = []
         for source in stage.sources:
             where = f"stage '{stage.ref.id}', source '{source.ref.use}'"
@@ -64,15 +70,37 @@ def preflight(plan: Plan) -> Iterator[Finding]:
             try:
                 rows += islice(open_source(source, plan.manifest.heldout, {}), SAMPLE_ROWS)
             except GuerdonError as error:
-                yield Finding(Level.ERROR, where, str(error))
+                yield _error(where, error)
         if stage.entries and rows:
             yield from _check_rubric(stage, rows)
 
 
+def raise_for(findings: Sequence[Finding], consequence: str) -> None:
+    """Raise if there are errors.
+
+    Raises:
+        InfrastructureError: All of them are of something outside.
+        CheckFailedError: Some are of the manifest, its data or its plugins.
+    """
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    if errors:
+        only_outside = all(finding.outside for finding in errors)
+        raise (InfrastructureError if only_outside else CheckFailedError)(
+            f"the preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}{consequence}."
+        )
+
+
 def _check_models(plan: Plan, stage: StagePlan) -> Iterator[Finding]:
     for init in stage.init:
-        if isinstance(init, ModelRef) and not (plan.base_dir / init.path).exists():
-            where = f"stage '{stage.ref.id}'"
+        if not isinstance(init, ModelRef):
+            continue
+        where = f"stage '{stage.ref.id}'"
+        folder = plan.base_dir / init.path
+        if folder.is_dir() and not (folder / "config.json").exists() and not any(folder.glob("*.gguf")):
+            yield Finding(
+                Level.ERROR, where, f"the model's folder '{init.path}' holds no config.json and no GGUF file."
+            )
+        elif not folder.exists():
             if init.path.startswith((".", "/", "~")):
                 yield Finding(Level.ERROR, where, f"the model's folder '{init.path}' does not exist.")
             elif not init.path.startswith("package:"):
@@ -118,12 +146,16 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
                 if gold or not takes_reference:
                     yield from _check_constant(rubric, entry, [*probes, *gold], where(entry))
         except (GuerdonError, OSError) as error:
-            yield Finding(Level.ERROR, where(entry), str(error))
+            yield _error(where(entry), error)
 
 
-def _call_own_preflight(verifier: Any) -> None:
-    """A verifier that needs something outside (a sandbox, an endpoint) says by ``preflight()`` whether it answers."""
-    own = getattr(verifier, "preflight", None)
+def _error(where: str, error: Exception) -> Finding:
+    return Finding(Level.ERROR, where, one_line(error), outside=isinstance(error, OSError))
+
+
+def _call_own_preflight(built: Any) -> None:
+    """A plugin that needs something outside (a sandbox, an endpoint), or more of its params, raises if it lacks it."""
+    own = getattr(built, "preflight", None)
     if callable(own):
         outcome = own()
         if inspect.isawaitable(outcome):

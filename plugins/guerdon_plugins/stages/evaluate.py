@@ -48,6 +48,8 @@ class Evaluate:
         ValueError: A param is out of range.
     """
 
+    needs = ("model", "data", "rewards")
+
     def __init__(
         self,
         num_generations: int = 4,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from guerdon import StageContext, StageResult
@@ -13,8 +15,6 @@ from guerdon.errors import UsageError
 from guerdon.models import load_model, load_tokenizer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transformers import PreTrainedTokenizerBase
 
     from guerdon.grpo import RubricGRPOTrainer
@@ -37,6 +37,8 @@ class Grpo:
             rewards are equal, are left out.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
+
+    needs = ("model", "data", "rewards")
 
     def __init__(
         self,
@@ -72,6 +74,13 @@ class Grpo:
             p for p in inspect.signature(cls, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY
         ]
         return inspect.Signature([*own, *trl_parameters(GRPOConfig)])
+
+    def preflight(self) -> None:
+        """Let TRL check the options, before a model is loaded."""
+        from guerdon.grpo.config import grpo_config
+
+        with TemporaryDirectory() as folder:
+            grpo_config(self._options, Path(folder), seed=0)
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""

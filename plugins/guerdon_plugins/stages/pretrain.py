@@ -46,6 +46,8 @@ class Pretrain:
         ValueError: A param is out of range, or ``architecture`` names what it cannot change.
     """
 
+    needs = ("data",)
+
     def __init__(
         self,
         max_steps: int,

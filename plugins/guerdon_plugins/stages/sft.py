@@ -31,6 +31,8 @@ class Sft:
         chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
     """
 
+    needs = ("model", "data")
+
     def __init__(self, *, chat_template: str | None = None, **trl_options: Any) -> None:
         self._chat_template = chat_template
         self._options = trl_options

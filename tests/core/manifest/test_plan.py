@@ -113,3 +113,15 @@ stages:
 def test_a_stage_named_without_the_word_stage(folder: Path) -> None:
     text = 'name: x\nstages:\n  - {id: a, use: "./m.py:Stage", init: none}\n  - {id: b, use: "./m.py:Stage", init: a}\n'
     assert "For the stage write 'stage:a'" in error(folder, text)
+
+
+def test_what_a_stage_needs_is_missed_before_anything_runs(folder: Path) -> None:
+    (folder / "m.py").write_text(
+        MODULE.replace("def broken(: ...", "").replace(
+            "class Stage:", "class Stage:\n    needs = ('model', 'data', 'rewards')"
+        )
+    )
+    message = error(folder, "name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none}\n")
+    assert "stage 'a' (Stage) needs an 'init' other than none" in message
+    assert "needs 'data', and has none" in message
+    assert "needs 'rewards', and has none" in message

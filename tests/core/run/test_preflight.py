@@ -20,6 +20,9 @@ class Strict:
 class Down:
     async def preflight(self): raise ConnectionRefusedError("the judge does not answer")
     def __call__(self, completion): return 1
+class Keyless:
+    def __init__(self): raise RuntimeError("no key in the environment")
+    def __call__(self, completion): return 1
 def trl(completions, **columns): return [0.0] * len(completions)
 """
 
@@ -92,3 +95,14 @@ def test_what_cannot_be_checked_is_said(tmp_path: Path) -> None:
     ]
     missing = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:trl'}", "init: ./no-such-folder")
     assert missing[0].level is Level.ERROR
+
+
+def test_a_constructor_that_raises_is_a_finding(tmp_path: Path) -> None:
+    findings = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:Keyless'}")
+    assert any("RuntimeError: no key in the environment" in finding.message for finding in findings)
+
+
+def test_an_empty_model_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    findings = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:trl'}", "init: ./here")
+    assert "holds no config.json" in findings[0].message
