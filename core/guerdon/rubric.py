@@ -22,9 +22,6 @@ from guerdon.types import Judgement, Outcome, Rollout, Verdict
 Weight = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
 
-VERIFIER_TIMEOUT_S = 10.0
-REWARD_TIMEOUT_S = 300.0
-
 
 class OnFailure(StrEnum):
     """What a failed score does to its rollout."""
@@ -48,7 +45,8 @@ class Entry:
     """The rollouts it judges, by column: each must equal the value, or be one of a list's. All, if empty."""
     on_failure: OnFailure = OnFailure.SKIP
     timeout_s: float | None = None
-    """The deadline of one verdict (for a reward: of one call); by default 10 s for a verifier, 300 s for a reward."""
+    """The deadline of one verdict (for a reward: of one call); by default the plugin's own ``timeout_s``, else 10 s for
+    a verifier and 300 s for a reward."""
 
     def weight_at(self, step: int) -> float:
         if not isinstance(self.weight, Mapping):
@@ -181,7 +179,5 @@ class Rubric:
 
 def _judge(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Judge:
     if entry.component.kind is Kind.REWARD:
-        return RewardJudge(index, entry.component, entry.timeout_s or REWARD_TIMEOUT_S)
-    return VerifierJudge(
-        index, entry.component, entry.timeout_s or VERIFIER_TIMEOUT_S, cache, pool.shared_workers
-    )
+        return RewardJudge(index, entry.component, entry.timeout_s)
+    return VerifierJudge(index, entry.component, entry.timeout_s, cache, pool.shared_workers)

@@ -63,7 +63,7 @@ class RewardRef(ComponentRef):
     on_failure: OnFailure = OnFailure.SKIP
     """What a failed score does: `skip` leaves the completion out of training, `zero` counts 0, `abort` stops."""
     timeout: Annotated[Finite, Field(gt=0)] | None = None
-    """Seconds for one verdict (for a reward: one call); by default 10 for a verifier, 300 for a reward."""
+    """Seconds for one verdict (for a reward: one call); by default the plugin's, else 10 or 300."""
 
 
 class StageRef(Strict):

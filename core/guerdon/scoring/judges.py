@@ -15,6 +15,9 @@ from guerdon.scoring.protocol import Case, RewardTask
 from guerdon.scoring.workers import Job, RewardJob, VerifyJob
 from guerdon.types import Rollout, Score
 
+VERIFIER_TIMEOUT_S = 10.0
+REWARD_TIMEOUT_S = 300.0
+
 MAX_CASES_A_JOB = 32
 """Small enough to spread a batch over the workers, large enough that the round trip (about 30 us) does not count."""
 
@@ -42,7 +45,7 @@ class VerifierJudge:
     """Judges completions one by one, equal ones once."""
 
     def __init__(
-        self, index: int, component: Component, timeout_s: float, cache: ScoreCache, workers: int
+        self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, workers: int
     ) -> None:
         loaded = load_plugin(component.plugin, component.base_dir)
         self._index = index
@@ -50,7 +53,7 @@ class VerifierJudge:
         self._key = component_key(component)
         self._columns = CallColumns.of_loaded(component, loaded)
         self._dedicated = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
-        self._timeout_s = timeout_s
+        self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", VERIFIER_TIMEOUT_S))
         self._cache = cache
         self._workers = workers
 
@@ -104,12 +107,12 @@ class VerifierBatch:
 class RewardJudge:
     """Calls a reward function once for all the completions that are routed to it."""
 
-    def __init__(self, index: int, component: Component, timeout_s: float) -> None:
+    def __init__(self, index: int, component: Component, timeout_s: float | None) -> None:
         loaded = load_plugin(component.plugin, component.base_dir)
         self._index = index
         self._component = component
         self._columns = CallColumns.of_loaded(component, loaded)
-        self._timeout_s = timeout_s
+        self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", REWARD_TIMEOUT_S))
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
         if not rollouts:

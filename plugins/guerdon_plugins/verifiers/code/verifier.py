@@ -42,6 +42,9 @@ _COMPILER_MB = 2048
 class CodeVerifier:
     """The share of tests that the program passes, or whether it passes them all."""
 
+    timeout_s = 120.0
+    """Waiting for a free box counts, and a batch of programs that loop keeps boxes busy."""
+
     def __init__(
         self,
         language: str = "python",
