@@ -28,6 +28,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     children,
 )
+from guerdon_plugins.verifiers.math.tokens import TooLargeError
 
 MAX_PRECISION = 6_000
 """Bits; what needs more is left undecided."""
@@ -52,6 +53,17 @@ class UndecidedError(ArithmeticError):
     """More digits would be needed than this library computes."""
 
 
+def magnitude(value: Any) -> int:
+    """The binary exponent of a number that is not zero.
+
+    Raises:
+        UndefinedError: The number is infinite or none.
+    """
+    if not value.context.isfinite(value):
+        raise UndefinedError("an infinite value")
+    return int(value.context.mag(value))
+
+
 class Evaluator:
     """Evaluates expressions at one point, and remembers how many bits were lost on the way."""
 
@@ -69,12 +81,25 @@ class Evaluator:
         self._complex = complex_values
 
     def value(self, node: Node) -> Any:
-        """The value as an mpmath number.
+        """The value as a finite mpmath number.
 
         Raises:
             UndefinedError: There is none, or no real one in a real evaluation.
             UndecidedError: It is beyond what can be computed.
+            TooLargeError: The budget is spent.
         """
+        try:
+            value = self._value(node)
+        except TooLargeError:
+            raise
+        except (TypeError, ValueError, ZeroDivisionError, OverflowError, NotExactError) as error:
+            # By these mpmath says that it has no value, or no order, for an argument.
+            raise UndefinedError("it cannot be evaluated") from error
+        if not self.ctx.isfinite(value):
+            raise UndefinedError("an infinite value")
+        return value
+
+    def _value(self, node: Node) -> Any:
         self._budget.spend(1 + self._precision // 600)
         ctx = self.ctx
         match node:
@@ -86,23 +111,23 @@ class Evaluator:
             case Constant(name=name):
                 return self._constant(name)
             case Sum(terms=terms):
-                return self._sum([self.value(term) for term in terms])
+                return self._sum([self._value(term) for term in terms])
             case Product(factors=factors):
                 product = ctx.one
                 for factor in factors:
-                    product = product * self.value(factor)
+                    product = product * self._value(factor)
                 return product
             case Quotient(numerator=numerator, denominator=denominator):
-                below = self.value(denominator)
+                below = self._value(denominator)
                 if not below:
                     raise UndefinedError("a division by zero")
-                return self.value(numerator) / below
+                return self._value(numerator) / below
             case Power(base=base, exponent=exponent):
-                return self._power(self.value(base), exponent)
+                return self._power(self._value(base), exponent)
             case Call(function=function, arguments=arguments):
                 return self._call(function, arguments)
             case Apply(name=name, arguments=arguments):
-                return self._unknown(name, [self.value(argument) for argument in arguments])
+                return self._unknown(name, [self._value(argument) for argument in arguments])
             case Standing():
                 return self._unknown(key(node), [])
             case BaseNumeral(digits=digits, base=base):
@@ -129,14 +154,14 @@ class Evaluator:
         total = values[0]
         for value in values[1:]:
             total = total + value
-        magnitudes = [int(ctx.mag(value)) for value in values if value]
+        magnitudes = [magnitude(value) for value in values if value]
         if len(magnitudes) < 2:
             return total
         big, small = max(magnitudes), min(magnitudes)
         self.span = max(self.span, big - small)
         if not total:
             return ctx.zero
-        cancelled = big - int(ctx.mag(total))
+        cancelled = big - magnitude(total)
         if cancelled > self._precision - 24:
             return ctx.zero
         if cancelled > 3:
@@ -148,20 +173,20 @@ class Evaluator:
         try:
             power = rational(exponent, self._budget)
         except NotExactError:
-            return self._general_power(base, self.value(exponent))
+            return self._general_power(base, self._value(exponent))
         if not base:
             if power <= 0:
                 raise UndefinedError("zero to a power that is not positive")
             return ctx.zero
-        magnitude = power.numerator.bit_length() - power.denominator.bit_length()
-        if magnitude + abs(int(ctx.mag(base))).bit_length() > 64:
+        size = power.numerator.bit_length() - power.denominator.bit_length()
+        if size + abs(magnitude(base)).bit_length() > 64:
             raise UndecidedError("a power beyond computing")
         if power.denominator == 1:
-            self._lose(magnitude)
+            self._lose(size)
             return base ** int(power)
         if not self._complex and ctx.re(base) < 0:
             raise UndefinedError("a fractional power of a negative number")
-        self._lose(magnitude)
+        self._lose(size)
         return base ** (ctx.mpf(power.numerator) / power.denominator)
 
     def _general_power(self, base: Any, power: Any) -> Any:
@@ -171,9 +196,9 @@ class Evaluator:
         whole = not isinstance(power, ctx.mpc) and bool(ctx.isint(power))
         if not self._complex and base < 0 and not whole:
             raise UndefinedError("a power of a negative number")
-        if power and int(ctx.mag(power)) + abs(int(ctx.mag(base))).bit_length() > 64:
+        if power and magnitude(power) + abs(magnitude(base)).bit_length() > 64:
             raise UndecidedError("a power beyond computing")
-        self._lose(int(ctx.mag(power)) if power else 0)
+        self._lose(magnitude(power) if power else 0)
         return base ** (int(power) if whole else power)
 
     def _lose(self, bits: int) -> None:
@@ -184,8 +209,8 @@ class Evaluator:
         ctx = self.ctx
         self._budget.spend(2)
         if function == "root":
-            return self._root(self.value(arguments[0]), arguments[1])
-        values = [self.value(argument) for argument in arguments]
+            return self._root(self._value(arguments[0]), arguments[1])
+        values = [self._value(argument) for argument in arguments]
         if function in _ELEMENTARY:
             return self._elementary(function, values[0])
         match function, values:
@@ -213,10 +238,10 @@ class Evaluator:
 
     def _elementary(self, function: str, x: Any) -> Any:
         ctx = self.ctx
-        magnitude = int(ctx.mag(x)) if x else 0
-        if magnitude > MAX_MAGNITUDE or (function in _EXPONENTIAL and magnitude > 64):
+        size = magnitude(x) if x else 0
+        if size > MAX_MAGNITUDE or (function in _EXPONENTIAL and size > 64):
             raise UndecidedError(f"the argument of {function} is too large")
-        self._lose(magnitude)
+        self._lose(size)
         try:
             result = _ELEMENTARY[function](ctx, x)
         except (ValueError, ZeroDivisionError) as error:
@@ -224,7 +249,7 @@ class Evaluator:
         if not self._complex and isinstance(result, ctx.mpc):
             raise UndefinedError(f"{function} has no real value there")
         if function in _PERIODIC and result:
-            size = int(ctx.mag(result))
+            size = magnitude(result)
             if size > self._precision // 2:
                 raise UndefinedError(f"{function} has a pole there")
             if size < -self._precision // 2:
@@ -237,7 +262,7 @@ class Evaluator:
             raise UndefinedError("a logarithm of a number that is not positive")
         result = ctx.ln(x)
         if result:
-            self._lose(-int(ctx.mag(result)))
+            self._lose(-magnitude(result))
         return result
 
     def _root(self, x: Any, index: Node) -> Any:
@@ -249,7 +274,7 @@ class Evaluator:
         try:
             degree = rational(index, self._budget)
         except NotExactError:
-            return self._general_power(x, 1 / self.value(index))
+            return self._general_power(x, 1 / self._value(index))
         if degree.denominator != 1 or not 2 <= degree <= 10_000:
             raise UndefinedError("a root of an odd degree")
         n = int(degree)

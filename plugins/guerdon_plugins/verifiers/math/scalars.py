@@ -18,6 +18,7 @@ from guerdon_plugins.verifiers.math.numeric import (
     UndecidedError,
     context,
     is_complex,
+    magnitude,
     names_in,
 )
 
@@ -175,8 +176,8 @@ def _agree(
         ctx = evaluators[0].ctx
         difference = left - right
         if difference:
-            size = max(int(ctx.mag(value)) for value in (left, right) if value)
-            if size - int(ctx.mag(difference)) < trusted - 40:
+            size = max(magnitude(value) for value in (left, right) if value)
+            if size - magnitude(difference) < trusted - 40:
                 return False, left, right
         elif left or right or confirmed:
             return True, left, right
