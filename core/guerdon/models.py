@@ -106,9 +106,12 @@ def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
         raise UsageError(f"model '{model.name}' is the folder {folder}, which does not exist.")
     try:
         return auto_class.from_pretrained(folder, revision=model.revision or "main", **kwargs)
-    except OSError as error:  # transformers' word for every file that it cannot get
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # transformers' words for what it cannot get, or not make a model of
         reason = " ".join(str(error).split())
-        if Path(folder).is_dir():
+        if Path(folder).is_dir() or isinstance(error, ValueError):
             raise UsageError(f"model '{model.name}' cannot be loaded from {folder}: {reason}") from error
         raise InfrastructureError(
             f"model '{model.name}' cannot be loaded from the hub as '{folder}': {reason} "

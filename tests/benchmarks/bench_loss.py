@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_loss.py
 
 Process time of forward and backward, contenders in turn, the minimum of the rounds. Peak memory is each contender's own
-process's, above what it held before (Linux). Liger takes part if it can be imported (pip install --no-deps liger-kernel).
+process's, above what it held before (Linux). Liger takes part if it is there (pip install --no-deps liger-kernel).
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ def guerdon(data: Data) -> torch.Tensor:
 
 def naive(data: Data) -> torch.Tensor:
     logits = F.linear(data.hidden, data.weight)
-    logp = logits.log_softmax(-1).gather(1, data.target[:, None])[:, 0]
-    return token_terms(SPEC, logp, logp.detach(), data.tokens).loss  # without entropies, which TRL logs
+    log_probs = logits.log_softmax(-1)
+    logp = log_probs.gather(1, data.target[:, None])[:, 0]
+    with torch.no_grad():  # for the log, as TRL's and guerdon's; Liger has none
+        entropy = -torch.linalg.vecdot(log_probs.exp(), log_probs)
+    return token_terms(SPEC, logp, entropy, data.tokens).loss
 
 
 def trl(data: Data) -> torch.Tensor:

@@ -8,17 +8,16 @@ through twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F  # noqa: N812, torch's own custom
 
 from guerdon.kernels.objective import LossSpec, Tokens, token_terms, unit_of
-from guerdon.kernels.rows import row_gradient, row_stats, scale_gradient, scale_logits
+from guerdon.kernels.rows import RowBuffers, Rows
 
 Backend = Literal["auto", "torch", "triton"]
 
@@ -142,41 +141,16 @@ def _uses_triton(hidden: Tensor, backend: Backend) -> bool:
     return backend == "triton" or (backend == "auto" and hidden.is_cuda)
 
 
-class _Tile:
-    """A tile of logits: its rows' statistics, and its gradient."""
+class _Tile(Protocol):
+    """A tile of logits: its rows' statistics [N], and its gradient."""
 
-    def __init__(
-        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, plan: _Plan
-    ) -> None:
-        self._plan = plan
-        self._target = target
-        logits = F.linear(hidden, weight, bias)
-        if plan.triton:
-            from guerdon.kernels import triton_rows
+    logp: Tensor
+    entropy: Tensor
 
-            self._logits = logits
-            self.logp, self.entropy, self._norm = triton_rows.row_stats(logits, target, plan.spec)
-            return
-        wide = scale_logits(logits.to(torch.promote_types(logits.dtype, torch.float32)), plan.spec)
-        self._scaled = wide if plan.spec.softcap is not None else None
-        self._log_probs = F.log_softmax(wide, dim=-1)
-        self._dtype = logits.dtype
-        del logits, wide
-        self.logp, self.entropy, self._probs = row_stats(self._log_probs, target)
+    def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor: ...
 
-    def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
-        """The logits' gradient [N, V], in the compute dtype; the tile is used up."""
-        spec = self._plan.spec
-        if self._plan.triton:
-            from guerdon.kernels import triton_rows
 
-            return triton_rows.row_gradient(
-                self._logits, self._target, spec, self._norm, self.entropy, logp_gradient, entropy_gradient
-            )
-        gradient = row_gradient(
-            self._probs, self._log_probs, self._target, self.entropy, logp_gradient, entropy_gradient
-        )
-        return scale_gradient(gradient, self._scaled, spec).to(self._dtype)
+_MakeTile = Callable[[int, int], _Tile]
 
 
 class _Gradients:
@@ -235,8 +209,17 @@ class _FusedLinearLoss(torch.autograd.Function):
         gradients = _Gradients(hidden, weight, bias, plan.need)
         loss = hidden.new_zeros((), dtype=wide)
 
+        rows = min(plan.tile_rows, len(target))
+        buffers = None if plan.triton else RowBuffers(rows, len(weight), hidden)
+
         def tile(start: int, end: int) -> _Tile:
-            made = _Tile(hidden[start:end], weight, bias, target[start:end], plan)
+            made: _Tile
+            if buffers is None:
+                from guerdon.kernels.triton_rows import TritonRows  # Triton is not everywhere
+
+                made = TritonRows(hidden[start:end], weight, bias, target[start:end], plan.spec)
+            else:
+                made = Rows(hidden[start:end], weight, bias, target[start:end], plan.spec, buffers)
             logp[start:end], entropy[start:end] = made.logp, made.entropy
             return made
 
@@ -282,7 +265,7 @@ class _FusedLinearLoss(torch.autograd.Function):
 
 
 def _gradient_in_forward(
-    plan: _Plan, gradients: _Gradients, tile: Any, logp: Tensor, entropy: Tensor, start: int, end: int
+    plan: _Plan, gradients: _Gradients, tile: _MakeTile, logp: Tensor, entropy: Tensor, start: int, end: int
 ) -> Tensor:
     """Go through a range of whole units: once if it is one tile, else once to know and once more to add."""
     whole = end - start <= plan.tile_rows

@@ -1,4 +1,7 @@
-"""Rows of logits: log-probabilities and entropies, and the gradient in the logits' place. In plain torch."""
+"""Rows of logits in plain torch: their statistics and their gradient, in two buffers that all tiles share.
+
+Fresh memory of this size costs more time on CPU than the arithmetic in it.
+"""
 
 from __future__ import annotations
 
@@ -8,68 +11,90 @@ from torch import Tensor
 from guerdon.kernels.objective import LossSpec
 
 
-def scale_logits(logits: Tensor, spec: LossSpec) -> Tensor:
-    """The model's scale, soft cap and temperature applied, in place where that is possible; [N, V]."""
-    if spec.logit_scale != 1:
-        logits = logits.mul_(spec.logit_scale)
-    if spec.softcap is not None:
-        logits = logits.div_(spec.softcap).tanh_().mul_(spec.softcap)
-    if spec.temperature != 1:
-        logits = logits.div_(spec.temperature)
-    return logits
-
-
-def scale_gradient(gradient: Tensor, scaled: Tensor | None, spec: LossSpec) -> Tensor:
-    """The gradient behind :func:`scale_logits` carried in front of it, in place.
+class RowBuffers:
+    """Memory for one tile, made at the first one's size.
 
     Args:
-        gradient: Of the scaled logits [N, V].
-        scaled: The scaled logits; needed with a soft cap.
-        spec: The scales.
+        rows: The most rows that a tile has.
+        columns: The vocabulary's size.
+        like: A tensor of the device and dtype to compute in.
     """
-    factor = spec.logit_scale / spec.temperature
-    if spec.softcap is not None:
-        assert scaled is not None
-        # d tanh(x) = 1 - tanh(x)^2
-        gradient = gradient.mul_(1 - (scaled * (spec.temperature / spec.softcap)).square_())
-    return gradient.mul_(factor) if factor != 1 else gradient
+
+    def __init__(self, rows: int, columns: int, like: Tensor) -> None:
+        wide = torch.promote_types(like.dtype, torch.float32)
+        self._logits, self._exponentials = (like.new_empty(rows, columns, dtype=wide) for _ in range(2))
+
+    def rows(self, count: int) -> tuple[Tensor, Tensor]:
+        """Two buffers [count, columns]; what was in them is lost."""
+        return self._logits[:count], self._exponentials[:count]
 
 
-def row_stats(log_probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The targets' log-probabilities [N], the entropies [N], and all probabilities [N, V].
+class Rows:
+    """A tile of logits in the making of its gradient.
 
     Args:
-        log_probs: Log-softmax of the logits [N, V].
+        hidden: [N, H].
+        weight: [V, H].
+        bias: [V].
         target: Token ids [N].
+        spec: The head's scales.
+        buffers: Used until the gradient is taken.
     """
-    probs = log_probs.exp()
-    logp = log_probs.gather(1, target[:, None])[:, 0]
-    entropy = -torch.linalg.vecdot(probs, log_probs)
-    return logp, entropy, probs
 
+    def __init__(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        spec: LossSpec,
+        buffers: RowBuffers,
+    ) -> None:
+        self._target, self._spec, self._dtype = target, spec, hidden.dtype
+        logits, exponentials = buffers.rows(len(target))
+        if logits.dtype == hidden.dtype:
+            torch.mm(hidden, weight.t(), out=logits)
+        else:
+            logits.copy_(hidden @ weight.t())
+        if bias is not None:
+            logits += bias
+        if spec.logit_scale != 1:
+            logits *= spec.logit_scale
+        if spec.softcap is not None:
+            logits.div_(spec.softcap).tanh_().mul_(spec.softcap)
+        if spec.temperature != 1:
+            logits /= spec.temperature
+        self._top = logits.amax(1, keepdim=True)
+        self._below = logits.sub_(self._top)
+        self._exponentials = torch.exp(self._below, out=exponentials)
+        self._total = self._exponentials.sum(1)
+        log_total = self._total.log()
+        self.logp = self._below.gather(1, target[:, None])[:, 0] - log_total
+        self.entropy = log_total - torch.linalg.vecdot(self._exponentials, self._below) / self._total
 
-def row_gradient(
-    probs: Tensor,
-    log_probs: Tensor,
-    target: Tensor,
-    entropy: Tensor,
-    logp_gradient: Tensor,
-    entropy_gradient: Tensor | None,
-) -> Tensor:
-    """The gradient of the logits [N, V], in the place of ``probs``.
+    def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
+        """The logits' gradient [N, V], in the compute dtype; the rows are used up.
 
-    Args:
-        probs: Probabilities [N, V]; overwritten.
-        log_probs: Their logarithms [N, V]; read where there is an entropy gradient.
-        target: Token ids [N].
-        entropy: Entropies [N].
-        logp_gradient: The loss's gradient with respect to each target's log-probability [N].
-        entropy_gradient: The same for each entropy [N], if any.
-    """
-    if entropy_gradient is None:
-        gradient = probs.mul_(-logp_gradient[:, None])
-    else:
-        above_mean = (log_probs + entropy[:, None]).mul_(entropy_gradient[:, None])
-        gradient = probs.mul_(above_mean.add_(logp_gradient[:, None]).neg_())
-    gradient.scatter_add_(1, target[:, None], logp_gradient[:, None])
-    return gradient
+        Args:
+            logp_gradient: The loss's gradient with respect to each target's log-probability [N].
+            entropy_gradient: The same for each entropy [N], if any.
+        """
+        spec = self._spec
+        slope = None
+        if spec.softcap is not None:  # d tanh(x) = 1 - tanh(x)^2
+            bent = (self._below + self._top).mul_(spec.temperature / spec.softcap)
+            slope = bent.square_().neg_().add_(1)
+        gradient = self._exponentials
+        if entropy_gradient is None:
+            gradient *= (-logp_gradient / self._total)[:, None]
+        else:
+            above_mean = self._below.add_((self.entropy - self._total.log())[:, None])
+            gradient *= above_mean.mul_(entropy_gradient[:, None]).add_(logp_gradient[:, None])
+            gradient *= (-1 / self._total)[:, None]
+        gradient.scatter_add_(1, self._target[:, None], logp_gradient[:, None].to(gradient.dtype))
+        if slope is not None:
+            gradient *= slope
+        factor = spec.logit_scale / spec.temperature
+        if factor != 1:
+            gradient *= factor
+        return gradient.to(self._dtype)

@@ -12,6 +12,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812, torch's own custom
 
 from guerdon.kernels.objective import LossSpec
 
@@ -88,56 +89,44 @@ def _gradient_kernel(
         tl.store(logits_ptr + offsets, gradient.to(raw.dtype), mask=inside)
 
 
-def row_stats(logits: Tensor, target: Tensor, spec: LossSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities of the targets, entropies [N], and the normalizers [N, 2], in float32.
+class TritonRows:
+    """A tile of logits on a GPU in the making of its gradient, which takes the logits' place.
 
     Args:
-        logits: [N, V], contiguous, not scaled yet.
+        hidden: [N, H].
+        weight: [V, H].
+        bias: [V].
         target: Token ids [N].
-        spec: The scales.
+        spec: The head's scales.
     """
-    rows, columns = logits.shape
-    logp, entropy = (logits.new_empty(rows, dtype=torch.float32) for _ in range(2))
-    norm = logits.new_empty(rows, 2, dtype=torch.float32)
-    if rows:
-        _stats_kernel[(rows,)](
-            logits, target, logp, entropy, norm, columns,
-            spec.logit_scale, spec.softcap or 1.0, 1 / spec.temperature, spec.softcap is not None,
-            _block(columns),
-        )  # fmt: skip
-    return logp, entropy, norm
 
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, spec: LossSpec
+    ) -> None:
+        self._logits = F.linear(hidden, weight, bias)
+        self._target = target
+        self._scales = (spec.logit_scale, spec.softcap or 1.0, 1 / spec.temperature, spec.softcap is not None)
+        rows, columns = self._logits.shape
+        self._block = min(_BLOCK, 1 << (columns - 1).bit_length())
+        self.logp, self.entropy = (hidden.new_empty(rows, dtype=torch.float32) for _ in range(2))
+        self._norm = hidden.new_empty(rows, 2, dtype=torch.float32)
+        if rows:
+            _stats_kernel[(rows,)](
+                self._logits, target, self.logp, self.entropy, self._norm, columns, *self._scales, self._block
+            )
 
-def row_gradient(
-    logits: Tensor,
-    target: Tensor,
-    spec: LossSpec,
-    norm: Tensor,
-    entropy: Tensor,
-    logp_gradient: Tensor,
-    entropy_gradient: Tensor | None,
-) -> Tensor:
-    """The gradient of the logits, in their place and dtype.
+    def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
+        """The logits' gradient [N, V], in the compute dtype; the rows are used up.
 
-    Args:
-        logits: [N, V], as :func:`row_stats` had them; overwritten.
-        target: Token ids [N].
-        spec: The scales.
-        norm: From :func:`row_stats`.
-        entropy: From :func:`row_stats`.
-        logp_gradient: The loss's gradient with respect to each target's log-probability [N].
-        entropy_gradient: The same for each entropy [N], if any.
-    """
-    rows, columns = logits.shape
-    by_entropy = logp_gradient if entropy_gradient is None else entropy_gradient
-    if rows:
-        _gradient_kernel[(rows,)](
-            logits, target, norm, entropy, logp_gradient.float(), by_entropy.float(), columns,
-            spec.logit_scale, spec.softcap or 1.0, 1 / spec.temperature,
-            spec.softcap is not None, entropy_gradient is not None, _block(columns),
-        )  # fmt: skip
-    return logits
-
-
-def _block(columns: int) -> int:
-    return min(_BLOCK, 1 << (columns - 1).bit_length())
+        Args:
+            logp_gradient: The loss's gradient with respect to each target's log-probability [N].
+            entropy_gradient: The same for each entropy [N], if any.
+        """
+        rows, columns = self._logits.shape
+        by_entropy = logp_gradient if entropy_gradient is None else entropy_gradient
+        if rows:
+            _gradient_kernel[(rows,)](
+                self._logits, self._target, self._norm, self.entropy, logp_gradient.float(), by_entropy.float(),
+                columns, *self._scales, entropy_gradient is not None, self._block,
+            )  # fmt: skip
+        return self._logits

@@ -1,0 +1,130 @@
+"""The grpo stage: what a manifest's author meets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from guerdon import Judgement, Model, Rollout, Score, Verdict
+from guerdon.component import Component, find_problems, valid_params
+from guerdon.errors import DataError, ParamsError, UsageError
+from guerdon.plugins import Kind, Plugin
+from guerdon_plugins.stages.grpo import Grpo
+
+MakeContext = Callable[..., tuple[Any, Any]]
+ROWS = [{"prompt": [{"role": "user", "content": f"{n} + {n}"}], "reference": str(2 * n)} for n in range(8)]
+SHORT = {
+    "max_steps": 2,
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "max_completion_length": 8,
+    "learning_rate": 1e-3,
+}
+
+
+class Digits:
+    """Rewards digits, without worker processes."""
+
+    names = ("digits",)
+    metrics: Mapping[str, float] = {}
+
+    def weights(self, step: int) -> dict[str, float]:
+        return {"digits": 2.0}
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+        verdicts = [Verdict(Score(sum(map(str.isdigit, r.text)) / 8), 2.0, 0.1) for r in rollouts]
+        return [Judgement(verdict.weighted, {"digits": verdict}) for verdict in verdicts]
+
+
+def weights_of(folder: Any) -> dict[str, Any]:
+    return dict(AutoModelForCausalLM.from_pretrained(folder).state_dict())
+
+
+@pytest.mark.parametrize("peft", [None, {"r": 2, "target_modules": "all-linear"}], ids=["full", "lora"])
+def test_a_model_is_trained_and_saved_with_its_tokenizer(
+    make_context: MakeContext, small_model: Model, peft: dict[str, Any] | None
+) -> None:
+    context, log = make_context(ROWS, [small_model], Digits())
+    result = Grpo(**SHORT, peft=peft).run(context)
+
+    trained, start = weights_of(result.checkpoint), weights_of(small_model.path)
+    assert trained.keys() == start.keys()
+    assert any((trained[name] != start[name]).any() for name in trained)
+    assert AutoTokenizer.from_pretrained(result.checkpoint).chat_template
+    assert result.metrics["steps"] == 2
+    assert [step for step, _ in log.records] == [0, 1]
+    records = log.records[0][1]
+    assert [record["group"] for record in records] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert all(record["reward"] == 2 * record["scores"]["digits"]["value"] for record in records)
+    assert log.progress[0] == (0, 2, {})
+    assert log.progress[-1][:2] == (2, 2)
+
+
+def test_trls_options_are_params_and_those_of_the_run_are_refused_with_a_reason() -> None:
+    plugin = Plugin(Kind.STAGE, "grpo", "guerdon", "0", "guerdon_plugins.stages.grpo:Grpo")
+    good = Component(
+        plugin, Kind.STAGE, {**SHORT, "epsilon_high": 0.3, "scale_rewards": False, "use_vllm": True}
+    )
+    assert find_problems(good, Grpo)[1] == []
+    assert {"report_to", "loss_type", "peft", "share_prefix"} <= valid_params(Kind.STAGE, Grpo).keys()
+
+    for name, word in (
+        ("seed", "manifest's 'seed'"),
+        ("reward_weights", "'weight'"),
+        ("output_dir", "folder"),
+    ):
+        (problem,) = find_problems(Component(plugin, Kind.STAGE, {name: 1}), Grpo)[1]
+        assert word in problem.message
+    (problem,) = find_problems(Component(plugin, Kind.STAGE, {"epsilon_hihg": 0.3}), Grpo)[1]
+    assert "Did you mean 'epsilon_high'?" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "words"),
+    [
+        ({"num_generations": 3}, ParamsError, "divisible by num_generations"),
+        ({"save_steps": 0.1}, ParamsError, "save_steps"),
+        ({"per_device_train_batch_size": 64}, DataError, "8 prompts"),
+        ({"peft": {"rank": 2}}, UsageError, "peft"),
+        ({"loss_type": "pdao"}, Exception, "pdao"),
+    ],
+)
+def test_params_that_cannot_work_are_errors(
+    make_context: MakeContext, small_model: Model, params: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    context, _ = make_context(ROWS, [small_model], Digits())
+    with pytest.raises(error, match=words):
+        Grpo(**{**SHORT, **params}).run(context)
+
+
+def test_conversations_need_a_chat_template(
+    make_context: MakeContext, small_model: Model, tmp_path: Any
+) -> None:
+    bare = tmp_path / "bare"
+    AutoModelForCausalLM.from_pretrained(small_model.path).save_pretrained(bare)
+    tokenizer = AutoTokenizer.from_pretrained(small_model.path)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(bare)
+    context, _ = make_context(ROWS, [replace(small_model, path=str(bare))], Digits())
+    with pytest.raises(UsageError, match="chat_template"):
+        Grpo(**SHORT).run(context)
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    assert Grpo(**SHORT, chat_template=template).run(context).checkpoint
+
+
+@pytest.mark.parametrize("rows", [[{"question": "?"}], [*ROWS, {"prompt": "text"}]])
+def test_rows_that_do_not_fit_are_named(make_context: MakeContext, small_model: Model, rows: Any) -> None:
+    context, _ = make_context(rows, [small_model], Digits())
+    with pytest.raises(DataError, match="row"):
+        Grpo(**SHORT).run(context)
+
+
+def test_importing_the_stage_imports_no_torch() -> None:
+    check = "import sys, guerdon_plugins.stages.grpo; assert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
