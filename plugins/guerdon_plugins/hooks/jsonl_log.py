@@ -43,7 +43,9 @@ class JsonlLog:
         path = run.directory / "events.jsonl"
         if ("progress", stage_id) not in self._trimmed:
             self._trimmed.add(("progress", stage_id))
-            _keep(path, lambda line: not (_is_progress(line, stage_id) and line["step"] >= step))
+            # Without metrics it says where a stage goes on from: that step's own line stays.
+            first_repeated = step if metrics else step + 1
+            _keep(path, lambda line: not (_is_progress(line, stage_id) and line["step"] >= first_repeated))
         if metrics:
             self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
 

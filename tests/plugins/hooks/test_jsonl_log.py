@@ -68,3 +68,14 @@ def test_a_stage_made_anew_forgets_the_old_ones_progress(tmp_path: Path) -> None
         if line["event"] == "stage_progress"
     ]
     assert kept == [2]
+
+
+def test_the_step_that_a_stage_goes_on_from_keeps_its_metrics(tmp_path: Path) -> None:
+    run = RunInfo("x", tmp_path, {}, ["a"])
+    for steps in ([0, 1, 2, 3], [2, 3, 4]):  # the first try, and one from the checkpoint of step 2
+        log = JsonlLog()
+        log.stage_progress(run, "a", steps[0], 4, {})
+        for step in steps[1:]:
+            log.stage_progress(run, "a", step, 4, {"reward": step})
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
