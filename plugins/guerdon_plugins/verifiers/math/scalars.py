@@ -173,7 +173,6 @@ def _agree(
             if precision > MAX_PRECISION:
                 raise UndecidedError("too many digits cancel")
             continue
-        ctx = evaluators[0].ctx
         difference = left - right
         if difference:
             size = max(magnitude(value) for value in (left, right) if value)
