@@ -101,7 +101,9 @@ def test_a_strangers_plugin_from_install_to_uninstall(environment: Path, tmp_pat
     assert before.returncode == 2
     assert "no verifier or reward is named 'vowels'" in before.stderr
 
-    installed = call(environment, tmp_path, "pip", "install", "--no-build-isolation", "--no-deps", str(source))
+    installed = call(
+        environment, tmp_path, "pip", "install", "--no-build-isolation", "--no-deps", str(source)
+    )
     assert installed.returncode == 0, installed.stderr
     listed = json.loads(call(environment, tmp_path, "guerdon.cli", "plugins", "--json").stdout)
     mine = {row["name"]: row for row in listed if row["distribution"] == "strangers-plugin"}
@@ -119,7 +121,9 @@ def test_a_strangers_plugin_from_install_to_uninstall(environment: Path, tmp_pat
         scores = rollout["scores"]
         assert scores["vowels"]["value"] in (0.0, 1.0)
         assert scores["brevity"]["value"] < 0
-        assert rollout["reward"] == pytest.approx(scores["vowels"]["value"] + 0.5 * scores["brevity"]["value"])
+        assert rollout["reward"] == pytest.approx(
+            scores["vowels"]["value"] + 0.5 * scores["brevity"]["value"]
+        )
     record = json.loads((tmp_path / "runs/strange/run.json").read_text())
     assert ["strangers-plugin", "3.1.4"] in [[p["distribution"], p["version"]] for p in record["plugins"]]
 

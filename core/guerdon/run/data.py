@@ -66,7 +66,9 @@ def _checked(rows: Iterable[Row], name: str, split: str) -> Iterator[Row]:
         except GuerdonError:
             raise
         except ConnectionError as error:
-            raise InfrastructureError(f"{name} stopped at row {count}: {one_line(error)}.") from error
+            raise InfrastructureError(
+                f"{name} stopped at row {count}: {type(error).__name__}: {one_line(error)}."
+            ) from error
         except (Exception, SystemExit) as error:  # a source is somebody's plugin
             raise DataError(
                 f"{name} raised {type(error).__name__} at row {count}: {one_line(error)}."
