@@ -56,7 +56,7 @@ async def blocking(completion):
     if completion == "loop":
         while True: pass
     return 1.0
-def trl(completions, prompts, completion_ids, scale=1.0, trainer_state=None, log_metric=None, log_extra=None, **columns):
+def trl(completions, prompts, completion_ids, scale=1.0, trainer_state=None, log_metric=None, log_extra=None, **others):
     log_metric("seen", len(completions))
     log_extra("step", [trainer_state.global_step] * len(completions))
     return [scale * len(ids) if text != "skip" else None for text, ids in zip(completions, completion_ids)]

@@ -50,7 +50,9 @@ stages:
     use: pretrain
     init: none
     data: [{use: arithmetic, params: {kind: pages, seed: 1}, limit: 200}]
-    params: {max_steps: 4, architecture: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}}
+    params:
+      max_steps: 4
+      architecture: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}
   - id: rl
     use: grpo
     init: stage:base
@@ -130,5 +132,5 @@ def test_a_strangers_plugin_from_install_to_uninstall(environment: Path, tmp_pat
     assert call(environment, tmp_path, "pip", "uninstall", "-y", "strangers-plugin").returncode == 0
     after = call(environment, tmp_path, "guerdon.cli", "run", "m.yaml")
     assert after.returncode == 2
-    assert "ManifestError: m.yaml:13: no verifier or reward is named 'vowels'." in after.stderr
+    assert "ManifestError: m.yaml:15: no verifier or reward is named 'vowels'." in after.stderr
     assert "Traceback" not in after.stderr

@@ -12,6 +12,10 @@ from rich.table import Table
 from guerdon.stage import StageResult
 
 
+NO_EDGE = 200
+"""Columns that a table may take where nobody's terminal ends."""
+
+
 def print_results(results: Mapping[str, StageResult], console: Console) -> None:
     """Each stage's tables, and its metrics in one line."""
     for stage_id, result in results.items():
@@ -34,6 +38,8 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) 
     for row in rows:
         table.add_row(*(cell(row.get(name)) for name in names))
     console.print(title, highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no edge to fold at
+        console = Console(file=console.file, width=max(console.width, NO_EDGE))
     console.print(table)
 
 
