@@ -11,7 +11,6 @@ from rich.table import Table
 
 from guerdon.stage import StageResult
 
-
 NO_EDGE = 200
 """Columns that a table may take where nobody's terminal ends."""
 
