@@ -215,8 +215,9 @@ def _add_words(content: str, command: str, spaced: bool, tokens: list[Token]) ->
     words = " ".join(content.replace("~", " ").split())
     if not words:
         return
-    if command in ("operatorname", "operatorname*", "mathrm", "text") and words in FUNCTIONS:
-        tokens.append(Token("cmd", f"\\{words}", spaced))
+    function = ASCII.get(words, words)  # \operatorname{atan} is arctan
+    if command in ("operatorname", "operatorname*", "mathrm", "text") and function in FUNCTIONS:
+        tokens.append(Token("cmd", f"\\{function}", spaced))
     elif len(words) == 1 and words.isalpha() and words.isascii() and command != "text":
         is_unit = (
             units.is_name(words) and tokens and (tokens[-1].kind in ("num", "text") or tokens[-1].text == "/")
