@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from guerdon_plugins.sources.arithmetic.chains import Chain, forget_carry
 from guerdon_plugins.sources.arithmetic.phrasing import PHRASINGS, Language
+from guerdon_plugins.sources.arithmetic.problems import Chain, Problem, Search, forget_carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,16 @@ class Author:
     """That a wrong sum is noticed and the step is done again."""
     switches: float = 0.0
     """That the step is written in the other language from here on."""
+    persists: float = 1.0
+    """That a search goes on after a candidate that does not fit."""
 
 
 CAREFUL = Author()
 
 # An average page of the miniature's web. Its mistakes leave a model trained on it right about a quarter of the time,
 # and its mixing of languages is what a language reward has to remove.
-CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2)
-CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5)
+CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2, persists=0.4)
+CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5, persists=0.4)
 SHARE_MIXING = 0.4
 
 # The shares of tagged reasoning, plain reasoning, bare guesses and tagged guesses.
@@ -38,17 +40,17 @@ _SHARE_WRONG_GUESSES = 0.6
 _GUESS_SPREAD = 6
 
 
-def page_reply(rng: Random, chain: Chain, language: Language) -> str:
+def page_reply(rng: Random, problem: Problem, language: Language) -> str:
     """What a page of mixed quality answers."""
     phrasing = PHRASINGS[language]
     (form,) = rng.choices(_FORMS, _FORM_SHARES)
     if form in ("guess", "tagged guess"):
-        answer = _guess(rng, chain)
+        answer = _guess(rng, problem)
         if form == "tagged guess":
             return tagged(rng.choice(phrasing.musings), answer)
         return rng.choice(phrasing.guesses).format(_boxed(answer))
     author = CARELESS_AND_MIXING if rng.random() < SHARE_MIXING else CARELESS
-    reasoning, answer, ending = reason(rng, chain, language, author)
+    reasoning, answer, ending = reason(rng, problem, language, author)
     if form == "tagged":
         return tagged(reasoning, answer)
     conclusion = rng.choice(PHRASINGS[ending].conclusions).format(_boxed(answer))
@@ -64,14 +66,19 @@ def _boxed(answer: int) -> str:
     return f"\\boxed{{{answer}}}"
 
 
-def reason(rng: Random, chain: Chain, language: Language, author: Author) -> tuple[str, int, Language]:
+def reason(rng: Random, problem: Problem, language: Language, author: Author) -> tuple[str, int, Language]:
     """Step-by-step reasoning, the answer that it comes to, and the language that it ends in."""
+    if isinstance(problem, Chain):
+        return _follow(rng, problem, language, author)
+    return _search(rng, problem, language, author)
+
+
+def _follow(rng: Random, chain: Chain, language: Language, author: Author) -> tuple[str, int, Language]:
     value = chain.start
     text = ""
     for step in chain.steps:
         text += PHRASINGS[language].space if text else ""
-        if rng.random() < author.switches:
-            language = "zh" if language == "en" else "en"
+        language = _next_language(rng, language, author)
         phrasing = PHRASINGS[language]
         total = _sum(rng, value, step, author)
         text += phrasing.step(value, step, total)
@@ -82,6 +89,26 @@ def reason(rng: Random, chain: Chain, language: Language, author: Author) -> tup
     return text, value, language
 
 
+def _search(rng: Random, search: Search, language: Language, author: Author) -> tuple[str, int, Language]:
+    """Tries the candidates in their order. Everybody gets these sums right: what authors lack is patience."""
+    text = ""
+    for candidate in search.candidates:
+        text += PHRASINGS[language].space if text else ""
+        language = _next_language(rng, language, author)
+        phrasing = PHRASINGS[language]
+        text += phrasing.second_thought if text else ""
+        text += phrasing.step(candidate, search.step, candidate + search.step)
+        if candidate == search.result or rng.random() >= author.persists:
+            break
+    return text, candidate, language
+
+
+def _next_language(rng: Random, language: Language, author: Author) -> Language:
+    if rng.random() < author.switches:
+        return "zh" if language == "en" else "en"
+    return language
+
+
 def _sum(rng: Random, value: int, step: int, author: Author) -> int:
     if rng.random() < author.forgets:  # changes nothing where nothing is carried
         return forget_carry(value, step)
@@ -89,8 +116,10 @@ def _sum(rng: Random, value: int, step: int, author: Author) -> int:
     return value + step + error
 
 
-def _guess(rng: Random, chain: Chain) -> int:
+def _guess(rng: Random, problem: Problem) -> int:
     if rng.random() >= _SHARE_WRONG_GUESSES:
-        return chain.result
+        return problem.result
+    if isinstance(problem, Search):
+        return rng.choice(problem.candidates)
     offset = rng.randint(1, _GUESS_SPREAD) * rng.choice((-1, 1))
-    return chain.result + offset if chain.result + offset >= 0 else chain.result - offset
+    return problem.result + offset if problem.result + offset >= 0 else problem.result - offset

@@ -1,14 +1,18 @@
-"""Chains of additions and subtractions: the problems of the arithmetic source, free of any wording."""
+"""The problems of the arithmetic source, free of any wording: sums to follow, and searches in which checking pays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
+from typing import Literal, TypeAlias
 
 LARGEST_START = 20
 LARGEST_VALUE = 40
 """No running value of a chain is above this, or below 0."""
+
+
+Task = Literal["sum", "search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,37 @@ class Chain:
         """The problem itself, whatever its language and phrasing: ``12+5-3``."""
         return str(self.start) + "".join(f"{step:+d}" for step in self.steps)
 
+    @property
+    def level(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Numbers, one of which a step leads to the target. Whoever takes one without a check is mostly wrong."""
+
+    candidates: tuple[int, ...]
+    step: int
+    """-9 to 9, never 0."""
+    result: int
+    """The candidate that it is about."""
+
+    @property
+    def target(self) -> int:
+        return self.result + self.step
+
+    @property
+    def key(self) -> str:
+        """The problem itself, whatever its language and phrasing: ``3|12|8+5=17``."""
+        return "|".join(map(str, self.candidates)) + f"{self.step:+d}={self.target}"
+
+    @property
+    def level(self) -> int:
+        return len(self.candidates)
+
+
+Problem: TypeAlias = Chain | Search
+
 
 def random_chain(rng: Random, length: int) -> Chain:
     """A chain of ``length`` steps whose running values stay in range."""
@@ -43,6 +78,13 @@ def random_chain(rng: Random, length: int) -> Chain:
         steps.append(step)
         value += step
     return Chain(start, tuple(steps))
+
+
+def random_search(rng: Random, length: int) -> Search:
+    """A search among ``length`` candidates."""
+    step = rng.choice(_STEPS)
+    candidates = rng.sample(range(max(1, 1 - step), LARGEST_START + 1), length)
+    return Search(tuple(candidates), step, rng.choice(candidates))
 
 
 _STEPS = [step for step in range(-9, 10) if step != 0]
