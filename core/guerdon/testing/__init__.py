@@ -1,0 +1,37 @@
+r"""The conformance kit: what the engine and other trainers ask of a plugin, as a test class to inherit from.
+
+```python
+from guerdon.testing import Case, VerifierConformance
+
+
+class TestTidy(VerifierConformance):
+    plugin = "tidy"
+    golden = (Case("4", 1.0), Case("Let me think.\nIt is 4.", 0.0))
+    hacks = (Case("", 0.0, why="an empty answer"),)
+```
+
+``guerdon plugins test NAME`` runs the same checks without a file. What a verifier pays for is for its cases to say;
+the kit holds it to what every verifier must do.
+"""
+
+from guerdon.testing.base import CheckResult, Conformance, run_checks
+from guerdon.testing.cases import Case, read_cases, read_rows
+from guerdon.testing.hooks import HooksConformance
+from guerdon.testing.rewards import RewardConformance
+from guerdon.testing.sources import SourceConformance
+from guerdon.testing.stages import StageConformance
+from guerdon.testing.verifiers import VerifierConformance
+
+__all__ = [
+    "Case",
+    "CheckResult",
+    "Conformance",
+    "HooksConformance",
+    "RewardConformance",
+    "SourceConformance",
+    "StageConformance",
+    "VerifierConformance",
+    "read_cases",
+    "read_rows",
+    "run_checks",
+]

@@ -1,0 +1,120 @@
+"""What the kits share: the plugin under test, and running the checks without pytest.
+
+A check is a ``test_`` method, so that pytest runs it as it stands; its docstring's first line says what must hold. One
+that does not hold raises :class:`~guerdon.errors.CheckFailedError` with what was seen, why it matters, and the fix.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from unittest import SkipTest
+
+from guerdon.component import Component, check_params, load_component
+from guerdon.errors import CheckFailedError, GuerdonError, one_line
+from guerdon.plugins import Kind, find_plugin, load_plugin
+
+
+def broken(what: str, *, why: str, fix: str) -> CheckFailedError:
+    """The error of a check that does not hold."""
+    return CheckFailedError(f"{what}\n  why: {why}\n  fix: {fix}")
+
+
+class Conformance:
+    """The base of the kits: a plugin of one kind, named as in a manifest."""
+
+    plugin: ClassVar[str]
+    """A name, ``distribution/name``, an import string, or a file relative to the test's own folder."""
+    params: ClassVar[Mapping[str, Any]] = {}
+    """Its params, as in a manifest."""
+    base_dir: ClassVar[Path | None] = None
+    """The folder that relative paths start from; by default the one of the test's file."""
+    kinds: ClassVar[Sequence[Kind]]
+    throughput: ClassVar[str] = ""
+    """What was measured on the way, for the report. Never a reason to fail."""
+
+    @classmethod
+    def folder(cls) -> Path:
+        return cls.base_dir or Path(inspect.getfile(cls)).parent
+
+    @classmethod
+    def component(cls) -> Component:
+        """The plugin with its params.
+
+        Raises:
+            UsageError: It is not found, does not load, or does not take the params.
+        """
+        folder = cls.folder()
+        component = load_component(find_plugin(cls.plugin, cls.kinds, folder), cls.params, folder)
+        check_params(component, load_plugin(component.plugin, folder))
+        return component
+
+    def test_loads(self) -> None:
+        """It is found, imports, and takes its params."""
+        self.component().build()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """How one check of a kit ended."""
+
+    check: str
+    holds: str
+    """What the check says must hold."""
+    outcome: Literal["passed", "failed", "skipped"]
+    message: str
+    """Why it failed or was skipped."""
+    seconds: float
+    """Wall time."""
+
+
+def run_checks(kit: type[Conformance]) -> Iterator[CheckResult]:
+    """Run a kit's checks in their order, without pytest; a plugin that does not load ends the run.
+
+    Raises:
+        InfrastructureError: Something outside the plugin is missing or down.
+    """
+    instance = kit()
+    setup, teardown = getattr(kit, "setup_class", None), getattr(kit, "teardown_class", None)
+    if setup:
+        setup()
+    try:
+        for name in _checks(kit):
+            result = _run(instance, name)
+            yield result
+            if name == "test_loads" and result.outcome == "failed":
+                return
+    finally:
+        if teardown:
+            teardown()
+
+
+def _checks(kit: type[Conformance]) -> list[str]:
+    names = [name for base in reversed(kit.__mro__) for name in vars(base) if name.startswith("test_")]
+    return list(dict.fromkeys(names))
+
+
+def _run(instance: Conformance, name: str) -> CheckResult:
+    check = getattr(instance, name)
+    holds = (inspect.getdoc(check) or "").partition("\n")[0]
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
+    message = ""
+    started = time.perf_counter()
+    try:
+        check()
+    except SkipTest as reason:
+        outcome, message = "skipped", str(reason)
+    except CheckFailedError as error:
+        outcome, message = "failed", str(error)
+    except GuerdonError as error:
+        if isinstance(error, OSError):
+            raise
+        outcome, message = "failed", one_line(error)
+    except Exception as error:  # a plugin may raise anything
+        outcome, message = "failed", f"{type(error).__name__}: {one_line(error)}"
+    label = name.removeprefix("test_").replace("_", " ")
+    return CheckResult(label, holds, outcome, message, time.perf_counter() - started)

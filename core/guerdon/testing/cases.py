@@ -1,0 +1,170 @@
+"""What the checks are tried on: cases with a known verdict, and completions that no author expects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from guerdon.errors import DataError, one_line
+from guerdon.types import Failure, Messages, Rollout, Row, Score, message_text
+
+Expected = float | None | Failure
+"""A value, ``None`` for a completion to be skipped, or the failure to be reported."""
+
+
+class Case:
+    """A completion whose verdict is known.
+
+    ```python
+    Case("It is 4.", 1.0, reference="4")
+    Case("It is 4.", Failure.REFERENCE, reference="")
+    ```
+
+    Args:
+        completion: What a model might write: text, or messages.
+        value: In ``golden``, what it must get; in ``hacks``, the most that it may earn.
+        prompt: The prompt, for those who read it.
+        why: What the case stands for; shown when it fails.
+        completion_ids: Its token ids, for rewards that count tokens; by default its bytes.
+        columns: The row's columns, ``reference`` among them.
+    """
+
+    def __init__(
+        self,
+        completion: str | Messages,
+        value: Expected,
+        *,
+        prompt: str | Messages = "",
+        why: str = "",
+        completion_ids: tuple[int, ...] | None = None,
+        **columns: Any,
+    ) -> None:
+        text = message_text(completion)
+        self.value = value
+        self.why = why
+        self.rollout = Rollout(
+            prompt,
+            completion,
+            columns,
+            tuple(text.encode("utf-8", "surrogatepass")) if completion_ids is None else completion_ids,
+        )
+
+    def __str__(self) -> str:
+        return f"{shown(self.rollout.text)}{f' ({self.why})' if self.why else ''}"
+
+
+def read_cases(path: Path) -> tuple[list[Case], list[Case]]:
+    """Golden and hack cases from a JSONL file.
+
+    A row has ``completion``, the columns that the plugin reads, ``prompt`` and ``why`` where they help, and either
+    ``expected`` (a number, ``null`` or a failure's name: a golden case) or ``at_most`` (a number: a hack case).
+
+    Raises:
+        DataError: The file cannot be read, or a row is no case.
+    """
+    golden: list[Case] = []
+    hacks: list[Case] = []
+    for where, row in read_rows(path):
+        columns = dict(row)
+        if not isinstance(columns.get("completion"), str | list) or ("expected" in row) == ("at_most" in row):
+            raise DataError(
+                f"{where}: a case has 'completion' and either 'expected' (what it must get) or 'at_most' (the most "
+                f"that it may earn). Columns: {', '.join(row) or 'none'}."
+            )
+        into, value = (
+            (golden, columns.pop("expected")) if "expected" in row else (hacks, columns.pop("at_most"))
+        )
+        if isinstance(value, str):
+            try:
+                value = Failure(value)
+            except ValueError:
+                raise DataError(
+                    f"{where}: expected is {value!r}. Give a number, null, or a failure: {', '.join(Failure)}."
+                ) from None
+        into.append(Case(columns.pop("completion"), value, **columns))
+    return golden, hacks
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSONL file, each with its place.
+
+    Raises:
+        DataError: The file cannot be read, or a line is no JSON object.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {one_line(error)}.") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: is not valid JSON: {one_line(error)}.") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: a row is a JSON object, not {line.strip()[:40]}.")
+            yield f"{path}:{number}", row
+
+
+HOSTILE: Mapping[str, str] = {
+    "empty": "",
+    "blank": " \t\n\r\v\f ",
+    "huge text": "so it is " * 100_000,
+    "huge word": "a" * 1_000_000,
+    "huge number": "9" * 100_000,
+    "binary": bytes(range(256)).decode("latin-1") * 40,
+    "lone surrogates": "\ud800 4 \udfff",
+    "unicode": "４²٤४ \u202e4\u202c e\u0301\u0301\u0301 \u200b\ufeff 👩‍👩‍👧‍👦 Ⅳ ﷽ 𝟜 零",
+    "nested brackets": "(" * 5_000 + "4" + ")" * 5_000,
+    "nested JSON": "[" * 20_000 + "]" * 20_000,
+    "nested tags": "<think>" * 5_000 + "<answer>4</answer>" + "</think>" * 5_000,
+    "unclosed tag": "<think>" + "wait, " * 10_000,
+    "nested formula": "\\boxed{" + "\\frac{1}{" * 1_000 + "4" + "}" * 1_001,
+    "unclosed formula": "\\boxed{" * 2_000,
+    "tower of powers": r"\boxed{\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}}",
+    "fences": "```python\n" * 2_000,
+    "templates": "{reference} {0.__class__} %s %(reference)s ${reference} $(reference) `reference`",
+}
+"""Completions that a policy finds on its way: malformed, enormous, binary, nested. Each must get a verdict."""
+
+UNREADABLE_REFERENCES = ("", "   ", None)
+"""References that data sets have where an answer is missing."""
+
+
+def hostile_cases(columns: Row) -> list[Case]:
+    """The hostile completions, with the columns of an ordinary row."""
+    return [Case(text, None, why=f"hostile: {name}", **columns) for name, text in HOSTILE.items()]
+
+
+def shown(text: str) -> str:
+    """A completion as a message shows it."""
+    if len(text) <= 60:
+        return repr(text)
+    return f"{text[:50]!r}… ({len(text):,} characters)"
+
+
+def verdict_of(score: Score) -> str:
+    """A score as a message shows it."""
+    verdict = str(score.failure or score.outcome) if score.value is None else f"{score.value:g}"
+    return f"{verdict} ({score.explanation})" if score.explanation else verdict
+
+
+def fits(score: Score, expected: Expected) -> bool:
+    """Whether a score is the one that a golden case expects."""
+    if isinstance(expected, Failure):
+        return score.failure is expected
+    if expected is None:
+        return score.value is None and score.failure is None
+    return score.value is not None and abs(score.value - expected) < 1e-6
+
+
+def same(first: Score, second: Score) -> bool:
+    """Whether two scores say the same; explanations are for people, and may differ."""
+    return (first.value, first.outcome, first.failure, first.answer) == (
+        second.value,
+        second.outcome,
+        second.failure,
+        second.answer,
+    )

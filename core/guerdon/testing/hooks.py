@@ -1,0 +1,99 @@
+"""The kit for hooks plugins."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guerdon.hookspecs import RunInfo
+from guerdon.plugins import Kind
+from guerdon.run.events import Events
+from guerdon.stage import StageResult
+from guerdon.testing.base import Conformance, broken
+
+_RECORD = {
+    "prompt": "2 + 2 =",
+    "completion": "4",
+    "reward": None,
+    "scores": {"math": {"value": None, "outcome": "failed", "failure": "timeout", "weight": 1.0}},
+}
+
+
+class HooksConformance(Conformance):
+    """A run's events, as a hooks plugin gets them.
+
+    ```python
+    from guerdon.testing import HooksConformance
+
+
+    class TestBell(HooksConformance):
+        plugin = "bell"
+    ```
+    """
+
+    kinds = (Kind.HOOKS,)
+
+    def test_fits_the_specifications(self) -> None:
+        """Its methods marked @hookimpl are hooks that exist, with arguments that they have."""
+        Events([self.component().build()])
+
+    def test_hears_a_run(self) -> None:
+        """It raises at no event of a run that ends well."""
+        self._hear(error=None)
+
+    def test_hears_a_failed_run(self) -> None:
+        """It raises at no event of a run that an error stops."""
+        self._hear(error=RuntimeError("the stage failed"))
+
+    def _hear(self, error: BaseException | None) -> None:
+        heard = _Warnings()
+        logger = logging.getLogger("guerdon.run.events")
+        logger.addHandler(heard)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                events = Events([self.component().build()])
+                for event, arguments in _events(Path(folder), error):
+                    events.emit(event, **arguments)
+        finally:
+            logger.removeHandler(heard)
+        if heard.messages:
+            raise broken(
+                f"{heard.messages[0]}.",
+                why="a hooks plugin that raises is left out of the rest of the run.",
+                fix="expect values that are missing: a reward may be None, metrics empty, a folder new.",
+            )
+
+
+class _Warnings(logging.Handler):
+    """Keeps what the engine says of hooks that raise."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def _events(folder: Path, error: BaseException | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """The events of a small run, in their order."""
+    info: Any = {"run": RunInfo("conformance", folder, {"name": "conformance"}, ["first", "second"])}
+    (folder / "stages" / "second").mkdir(parents=True)
+    stage = {**info, "stage_id": "second"}
+    events: list[tuple[str, Mapping[str, Any]]] = [
+        ("run_started", info),
+        ("stage_skipped", {**info, "stage_id": "first", "result": StageResult(metrics={"loss": 1.0})}),
+        ("stage_started", {**stage, "resumed": True}),
+        ("stage_progress", {**stage, "step": 1, "total": 2, "metrics": {}}),
+        (
+            "rollouts_scored",
+            {**stage, "step": 1, "records": [_RECORD, {**_RECORD, "reward": 0.5, "scores": {}}]},
+        ),
+        ("stage_progress", {**stage, "step": 2, "total": 2, "metrics": {"reward": 0.5}}),
+    ]
+    if error is None:
+        events.append(("stage_finished", {**stage, "result": StageResult(), "seconds": 0.1}))
+    return [*events, ("run_finished", {**info, "error": error})]
