@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from guerdon.component import CallColumns, is_async, load_component
+from guerdon.component import CallColumns, Component, is_async, load_component
 from guerdon.errors import PluginContractError
 from guerdon.plugins import Kind, find_plugin
 from guerdon.scoring.convert import to_failure, to_score
@@ -39,15 +39,24 @@ def load_verifier(
         ParamsError: The params do not fit.
     """
     component = load_component(find_plugin(use, (Kind.VERIFIER,), base_dir), params or {}, base_dir)
-    built = component.build()
-    if is_async(built):
-        raise PluginContractError(f"{component.plugin} is asynchronous; only a rubric can call it.")
-    columns = CallColumns.of_built(component, built)
+    return _InProcess(component)
 
-    def verify(completion: str, row: Row) -> Score:
+
+class _InProcess:
+    """A verifier that was built here; another process that unpickles it builds it there."""
+
+    def __init__(self, component: Component) -> None:
+        self._component = component
+        self._built = component.build()
+        if is_async(self._built):
+            raise PluginContractError(f"{component.plugin} is asynchronous; only a rubric can call it.")
+        self._columns = CallColumns.of_built(component, self._built)
+
+    def __call__(self, completion: str, row: Row) -> Score:
         try:
-            return to_score(built(completion, **columns.pick(row)))
+            return to_score(self._built(completion, **self._columns.pick(row)))
         except Exception as error:  # a plugin may raise anything
             return to_failure(error)
 
-    return verify
+    def __reduce__(self) -> tuple[type[_InProcess], tuple[Component]]:
+        return type(self), (self._component,)

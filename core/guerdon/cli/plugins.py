@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from guerdon.cli.plugins_test import test
 from guerdon.component import kind_of, valid_params
 from guerdon.errors import PluginLoadError
 from guerdon.plugins import Kind, Plugin, find_plugin, installed_plugins, load_plugin
@@ -40,6 +41,9 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None, load: bool) -> 
     for row in rows:
         table.add_row(*(str(row[column]) for column in columns))
     _wide_console(table).print(table)
+
+
+plugins.add_command(test)
 
 
 @plugins.command()

@@ -1,13 +1,16 @@
-"""What the commands that take a manifest share: finding it by path or by recipe name."""
+"""What commands share: finding a manifest by path or by recipe name, and reading the values of params."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import click
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError
+from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError, one_line
 from guerdon.plugins import Kind, find_plugin
 
 manifest_argument = click.argument("manifest", metavar="MANIFEST|RECIPE")
@@ -35,3 +38,15 @@ def manifest_path(target: str) -> Path:
         if file.is_file():
             return file
     raise PluginLoadError(f"{recipe}: the package '{recipe.target}' holds no file {recipe.name}.yaml.")
+
+
+def yaml_value(option: str, text: str) -> Any:
+    """The value that an option gives a param, read as a manifest would read it.
+
+    Raises:
+        UsageError: It is not YAML.
+    """
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise UsageError(f"{option}: the value is not valid YAML: {one_line(error)}") from None

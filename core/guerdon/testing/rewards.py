@@ -13,7 +13,7 @@ from unittest import SkipTest
 
 from guerdon.plugins import Kind
 from guerdon.rubric import Rubric
-from guerdon.scoring.convert import to_scores
+from guerdon.scoring.convert import to_failure, to_scores
 from guerdon.testing.base import broken
 from guerdon.testing.cases import Case, verdict_of
 from guerdon.testing.judges import UNBOUNDED, JudgeConformance, at_once
@@ -58,8 +58,8 @@ class RewardConformance(JudgeConformance):
         batches = [cases[:size] for size in range(1, len(cases) + 1)] + [cases[:1] * 5]
         for batch in batches:
             returned = reward(_arguments(batch))
-            if not hasattr(returned, "__len__") or len(returned) != len(batch):
-                many = f"{len(returned)} rewards" if hasattr(returned, "__len__") else repr(returned)
+            many = f"{len(returned)} rewards" if hasattr(returned, "__len__") else repr(returned)
+            if many != f"{len(batch)} rewards":
                 raise broken(
                     f"it returns {many} for {len(batch)} completions, the first of them {batch[0]}.",
                     why="rewards belong to completions by their place; one too few shifts all that follow.",
@@ -171,7 +171,11 @@ def _accepting(reward: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]
 
 
 def _scores(reward: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Score]:
-    return to_scores(_accepting(reward)(arguments), len(arguments["completions"]))
+    expected = len(arguments["completions"])
+    try:
+        return to_scores(_accepting(reward)(arguments), expected)
+    except Exception as error:  # a plugin may raise anything
+        return [to_failure(error)] * expected
 
 
 async def _wait(awaitable: Awaitable[Any]) -> Any:

@@ -1,0 +1,110 @@
+"""``guerdon plugins test``: the conformance kit, without a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from guerdon.cli.tables import print_rows
+from guerdon.cli.targets import yaml_value
+from guerdon.component import kind_of
+from guerdon.errors import CheckFailedError, PluginContractError, UsageError
+from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.testing import (
+    CheckResult,
+    Conformance,
+    HooksConformance,
+    RewardConformance,
+    SourceConformance,
+    StageConformance,
+    VerifierConformance,
+    read_cases,
+    read_rows,
+    run_checks,
+)
+
+_KITS: dict[Kind, type[Conformance]] = {
+    Kind.VERIFIER: VerifierConformance,
+    Kind.REWARD: RewardConformance,
+    Kind.SOURCE: SourceConformance,
+    Kind.STAGE: StageConformance,
+    Kind.HOOKS: HooksConformance,
+}
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice([kind.value for kind in _KITS]), help="The kind, if NAME tells none."
+)
+@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a param. Repeatable.")
+@click.option(
+    "--cases",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSONL: for a verifier or reward, cases with 'expected' or 'at_most'; for a stage, its rows.",
+)
+def test(name: str, kind: str | None, params: tuple[str, ...], cases: Path | None) -> None:
+    """Run the conformance kit on a plugin: an installed one, package.module:name, or ./file.py:name."""
+    kit = _kit(name, Kind(kind) if kind else None)
+    attributes: dict[str, Any] = {"plugin": name, "params": _params(params), "base_dir": Path.cwd()}
+    if cases is not None:
+        attributes |= _from_file(kit, cases)
+    tested: type[Conformance] = type("Tested", (kit,), attributes)
+    tested.component()  # a wrong name or param is the user's mistake, and no failed check
+    with Console(stderr=True).status(f"Testing {name}…"):
+        results = list(run_checks(tested))
+    print_rows(f"{name}: {len(results)} checks", list(map(_row, results)), Console())
+    for result in results:
+        if result.message:
+            click.echo(f"{result.outcome}: {result.check}: {result.message}")
+    if tested.throughput:
+        click.echo(tested.throughput)
+    _raise_for(results)
+
+
+def _kit(name: str, kind: Kind | None) -> type[Conformance]:
+    if kind is None:
+        plugin = find_plugin(name, list(_KITS) if ":" not in name else JUDGES)
+        loaded = load_plugin(plugin, Path.cwd())
+        kind = plugin.kind or kind_of(loaded)
+    if kind is None:
+        raise PluginContractError(f"'{name}' does not tell by its shape what it is. Say so with --kind.")
+    return _KITS[kind]
+
+
+def _params(params: Iterable[str]) -> dict[str, Any]:
+    chosen = {}
+    for param in params:
+        name, equals, text = param.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--param {param} is not of the form NAME=VALUE, such as longest=40.")
+        chosen[name] = yaml_value(f"--param {param}", text)
+    return chosen
+
+
+def _from_file(kit: type[Conformance], path: Path) -> dict[str, Any]:
+    if issubclass(kit, VerifierConformance | RewardConformance):
+        golden, hacks = read_cases(path)
+        return {"golden": golden, "hacks": hacks}
+    if issubclass(kit, StageConformance):
+        return {"rows": [row for _, row in read_rows(path)]}
+    raise UsageError(f"--cases {path}: only a verifier, a reward and a stage are tried on cases.")
+
+
+def _row(result: CheckResult) -> dict[str, Any]:
+    return {
+        "check": result.check,
+        "what must hold": result.holds,
+        "outcome": result.outcome,
+        "seconds": round(result.seconds, 2),
+    }
+
+
+def _raise_for(results: Sequence[CheckResult]) -> None:
+    failed = [result.check for result in results if result.outcome == "failed"]
+    if failed:
+        raise CheckFailedError(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}.")
