@@ -54,6 +54,10 @@ class Component:
     params: Mapping[str, Any] = field(default_factory=dict)
     base_dir: Path | None = None
     """The manifest's folder, for import strings and for plugins that take ``base_dir``."""
+    state_dir: Path | None = None
+    """A folder that survives kills, for rewards that take ``state_dir``; not there before it is first used."""
+    content: str = ""
+    """What stands behind params that name it only by its place; another content is scored anew."""
 
     def build(self) -> Any:
         """The callable (verifier, reward), iterable (source), or object with ``run`` (stage).
@@ -67,8 +71,9 @@ class Component:
         params = check_params(self, loaded)
         if not _takes_params(self.kind, loaded):
             return functools.partial(loaded, **params) if params else loaded
-        if self.base_dir is not None and "base_dir" in signature_of(loaded).parameters:
-            params["base_dir"] = self.base_dir
+        for name, folder in (("base_dir", self.base_dir), ("state_dir", self.state_dir)):
+            if folder is not None and name in signature_of(loaded).parameters:
+                params[name] = folder
         try:
             return loaded(**params)
         except InfrastructureError:
@@ -153,7 +158,7 @@ def signature_of(called: Any) -> inspect.Signature:
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     """The parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
-    engine = frozenset({"base_dir"}) if takes_params else _ENGINE_ARGUMENTS[kind]
+    engine = frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS[kind]
     return {
         name: parameter
         for name, parameter in signature_of(loaded).parameters.items()

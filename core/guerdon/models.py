@@ -39,18 +39,73 @@ def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTra
         UsageError: There is no such model, or its dtype is none.
         InfrastructureError: The hub does not answer.
     """
-    import torch
     from transformers import AutoModelForCausalLM
+
+    loaded: PreTrainedModel = _load(AutoModelForCausalLM, model, dtype=_dtype(model, training), **kwargs)
+    return loaded
+
+
+def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
+    """Load a model that gives each text one number: a sequence classifier with one label.
+
+    Args:
+        model: The model, as for :func:`load_model`.
+        training: Whether it is loaded to be trained. A checkpoint without such a head, as every causal language model
+            is, then gets a new one at random.
+        **kwargs: Anything else that ``from_pretrained`` takes.
+
+    Raises:
+        UsageError: There is no such model, or it is to judge and has no head for it.
+        InfrastructureError: The hub does not answer.
+    """
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    verbosity: Any = logging  # it carries no types
+    before = verbosity.get_verbosity()
+    verbosity.set_verbosity_error()  # it would warn of the missing head, which is normal in training and told below
+    try:
+        if training:
+            kwargs["num_labels"] = 1
+        loaded, info = _load(
+            AutoModelForSequenceClassification,
+            model,
+            dtype=_dtype(model, training),
+            output_loading_info=True,
+            **kwargs,
+        )
+    finally:
+        verbosity.set_verbosity(before)
+    if not training:
+        _check_reward_head(model, loaded.config.num_labels, sorted(info["missing_keys"]))
+    reward_model: PreTrainedModel = loaded
+    return reward_model
+
+
+def _check_reward_head(model: Model, labels: int, missing: list[str]) -> None:
+    if missing:
+        raise UsageError(
+            f"model '{model.name}' ({model.path}) is no reward model: it has no weights for {', '.join(missing)[:99]}, "
+            "so its rewards would be random. Name a sequence classification model, or train one by a stage that "
+            "uses 'reward_model'."
+        )
+    if labels != 1:
+        raise UsageError(
+            f"model '{model.name}' ({model.path}) tells {labels} classes apart, and a reward model gives one number. "
+            "Name a model with one label."
+        )
+
+
+def _dtype(model: Model, training: bool) -> str:
+    import torch
 
     if model.dtype not in DTYPES:
         raise UsageError(
             f"the dtype of model '{model.name}' is '{model.dtype}'. Choose one of {', '.join(DTYPES)}."
         )
-    dtype = model.dtype
-    if dtype == "auto" and (training or not torch.accelerator.is_available()):
-        dtype = "float32"
-    loaded: PreTrainedModel = _load(AutoModelForCausalLM, model, dtype=dtype, **kwargs)
-    return loaded
+    if model.dtype == "auto" and (training or not torch.accelerator.is_available()):
+        return "float32"
+    return model.dtype
 
 
 def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrainedTokenizerBase:

@@ -22,6 +22,7 @@ from guerdon.cli.targets import manifest_path
 from guerdon.component import check_params, load_component
 from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError, one_line
 from guerdon.manifest import load_manifest, plan_run
+from guerdon.manifest.plan import named_stages
 from guerdon.plugins import JUDGES, find_plugin, load_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Failure, Judgement, Outcome, Rollout, Score
@@ -146,11 +147,17 @@ def _manifest_entries(target: str, stage: str | None) -> Sequence[Entry]:
     plan = plan_run(load_manifest(manifest_path(target)))
     judged = {planned.ref.id: planned.entries for planned in plan.stages if planned.entries}
     if stage is None and len(judged) == 1:
-        return next(iter(judged.values()))
+        stage = next(iter(judged))
     if stage not in judged:
         raise UsageError(
             f"{target} has rewards in the stages {', '.join(judged) or 'none'}. Name one with --stage."
         )
+    for entry in judged[stage]:
+        for param, stage_id in named_stages(entry).items():
+            raise UsageError(
+                f"'{entry.name}' uses the checkpoint of stage '{stage_id}', which only a run makes. "
+                f"Score with --use and --param {entry.component.plugin.name}.{param}=FOLDER."
+            )
     return judged[stage]
 
 

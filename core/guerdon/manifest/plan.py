@@ -18,6 +18,8 @@ from guerdon.rubric import Entry
 STAGE_SOURCE = "stage"
 """The source that every manifest has: another stage's data set."""
 
+_STAGE_PREFIX = "stage:"
+
 T = TypeVar("T")
 
 
@@ -47,6 +49,7 @@ class StagePlan:
     def needs(self) -> list[str]:
         """The ids of the stages that must be finished first."""
         checkpoints = [init for init in self.init if isinstance(init, str)]
+        checkpoints += [stage_id for entry in self.entries for stage_id in named_stages(entry).values()]
         return checkpoints + [source.stage_id for source in self.sources if source.stage_id is not None]
 
 
@@ -67,6 +70,15 @@ class Plan:
     def base_dir(self) -> Path:
         """The folder that relative paths start from: the manifest's."""
         return self.file.path.resolve().parent
+
+
+def named_stages(entry: Entry) -> dict[str, str]:
+    """The stages whose checkpoints a reward or verifier uses, by the param that says ``stage:<id>``."""
+    return {
+        name: value.removeprefix(_STAGE_PREFIX)
+        for name, value in entry.component.params.items()
+        if isinstance(value, str) and value.startswith(_STAGE_PREFIX)
+    }
 
 
 def plan_run(file: ManifestFile) -> Plan:
@@ -190,7 +202,12 @@ class _Planner:
         if component is None:
             return None
         name = ref.name or component.plugin.name
-        return Entry(name, component, ref.weight, ref.when, ref.on_failure, ref.timeout)
+        entry = Entry(name, component, ref.weight, ref.when, ref.on_failure, ref.timeout)
+        known = [
+            self._known_stage(stage_id, (*location, "params", param))
+            for param, stage_id in named_stages(entry).items()
+        ]
+        return entry if all(known) else None
 
     def _init(self, init: str | ModelRef, location: Location) -> ModelRef | str | None:
         if isinstance(init, ModelRef):
@@ -203,8 +220,8 @@ class _Planner:
                 )
                 return None
             return base if isinstance(base, ModelRef) else ModelRef(path=base)
-        kind, colon, stage_id = init.partition(":")
-        if colon and kind == "stage":
+        if init.startswith(_STAGE_PREFIX):
+            stage_id = init.removeprefix(_STAGE_PREFIX)
             return stage_id if self._known_stage(stage_id, location) else None
         if init in self._stage_ids:
             self.problem(

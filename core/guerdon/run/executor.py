@@ -14,11 +14,13 @@ runs/<name>/
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -27,13 +29,13 @@ from typing import Any
 from guerdon.component import Component
 from guerdon.errors import GuerdonError, InfrastructureError, StageFailedError, UsageError, one_line
 from guerdon.hookspecs import RunInfo
-from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.manifest.plan import Plan, StagePlan, named_stages
 from guerdon.manifest.schema import ModelRef
-from guerdon.rubric import Rubric
+from guerdon.rubric import Entry, Rubric
 from guerdon.run.data import open_source
 from guerdon.run.events import Events
 from guerdon.run.files import STORAGE_ERRORS, locked, read_json, write_json
-from guerdon.run.inputs import difference, stage_inputs
+from guerdon.run.inputs import difference, stage_inputs, used_stages
 from guerdon.run.results import moved, read_result, write_result
 from guerdon.scoring.cache import ScoreCache
 from guerdon.stage import Model, StageContext, StageResult
@@ -146,7 +148,7 @@ class _Execution:
             cache = self._directory / "cache"
             cache.mkdir(exist_ok=True)
             with Rubric(
-                stage.entries,
+                [self._entry(entry, folder / "work") for entry in stage.entries],
                 cache=ScoreCache(cache / "scores.sqlite"),
                 failure_budget=manifest.failure_budget,
             ) as rubric:
@@ -179,14 +181,31 @@ class _Execution:
 
     def _model(self, init: ModelRef | str) -> Model:
         if isinstance(init, str):
-            checkpoint = self._results[init].checkpoint
-            if checkpoint is None:
-                raise UsageError(f"stage '{init}' leaves no checkpoint, so no stage can start from it.")
-            return Model(init, str(checkpoint))
+            return Model(init, self._checkpoint(init, "no stage can start from it"))
         local = self._plan.base_dir / init.path
         path = str(local) if local.exists() else init.path
         name = "base" if init == self._base() else init.path
         return Model(name, path, init.gguf_file, init.revision, init.dtype)
+
+    def _entry(self, entry: Entry, work: Path) -> Entry:
+        """The entry with the folders of checkpoints in place of the stages that its params name."""
+        folders = {
+            param: self._checkpoint(stage_id, f"'{entry.name}' cannot use it")
+            for param, stage_id in named_stages(entry).items()
+        }
+        component = replace(
+            entry.component,
+            params={**entry.component.params, **folders},
+            state_dir=work / "rewards" / entry.name,
+            content=json.dumps(used_stages(entry, self._inputs)) if folders else "",
+        )
+        return replace(entry, component=component)
+
+    def _checkpoint(self, stage_id: str, consequence: str) -> str:
+        checkpoint = self._results[stage_id].checkpoint
+        if checkpoint is None:
+            raise UsageError(f"stage '{stage_id}' leaves no checkpoint, so {consequence}.")
+        return str(checkpoint)
 
     def _base(self) -> ModelRef | None:
         model = self._plan.manifest.model

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from guerdon.component import Component
-from guerdon.manifest.plan import StagePlan
+from guerdon.manifest.plan import StagePlan, named_stages
 from guerdon.manifest.schema import Manifest
+from guerdon.rubric import Entry
 
 
 def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest)
         "rewards": [
             {
                 **_parts(entry.component),
+                **({"stages": used} if (used := used_stages(entry, known)) else {}),
                 "name": entry.name,
                 "weight": _json_weight(entry.weight),
                 "when": dict(entry.when),
@@ -51,6 +53,11 @@ def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest)
         "seed": manifest.seed,
         "heldout": manifest.heldout,
     }
+
+
+def used_stages(entry: Entry, known: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs, in short, of the stages whose checkpoints a reward or verifier uses, by stage id."""
+    return {stage_id: _digest(known[stage_id]) for stage_id in named_stages(entry).values()}
 
 
 def difference(before: Any, now: Any) -> str:

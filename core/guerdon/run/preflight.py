@@ -12,7 +12,7 @@ from typing import Any
 
 from guerdon.component import CallColumns
 from guerdon.errors import CheckFailedError, GuerdonError, InfrastructureError, one_line
-from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.manifest.plan import Plan, StagePlan, named_stages
 from guerdon.manifest.schema import ModelRef
 from guerdon.plugins import Kind, load_plugin
 from guerdon.rubric import Entry, Rubric
@@ -129,24 +129,31 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
             f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'.",
         )
     for entry in usable:
-        if entry.component.kind is not Kind.VERIFIER:
-            continue  # a reward may load a model; its first call is soon enough
+        if used := named_stages(entry):
+            makers = ", ".join(f"stage '{stage_id}'" for stage_id in used.values())
+            yield Finding(Level.NOTE, where(entry), f"not checked: {makers} makes its model.")
+            continue
         routed = [row for row in rows if entry.judges(row)]
         try:
-            verifier = entry.component.build()
-            _call_own_preflight(verifier)
-            takes_reference = "reference" in _columns(entry).names
-            gold = _gold_cases(verifier, routed) if takes_reference else []
-            probes = [(row, probe) for row in routed[:4] for probe in _PROBES]
-            with Rubric([entry]) as rubric:
-                yield from _check_gold(
-                    rubric, entry, gold, hasattr(verifier, "gold_completion"), where(entry)
-                )
-                # Where no right completion is known, all may score 0 and rightly so.
-                if gold or not takes_reference:
-                    yield from _check_constant(rubric, entry, [*probes, *gold], where(entry))
+            if entry.component.kind is Kind.VERIFIER:
+                yield from _check_verifier(entry, routed, where(entry))
+            elif hasattr(load_plugin(entry.component.plugin, entry.component.base_dir), "preflight"):
+                _call_own_preflight(entry.component.build())  # its calls may load a model, and are not tried
         except (GuerdonError, OSError) as error:
             yield _error(where(entry), error)
+
+
+def _check_verifier(entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
+    verifier = entry.component.build()
+    _call_own_preflight(verifier)
+    takes_reference = "reference" in _columns(entry).names
+    gold = _gold_cases(verifier, rows) if takes_reference else []
+    probes = [(row, probe) for row in rows[:4] for probe in _PROBES]
+    with Rubric([entry]) as rubric:
+        yield from _check_gold(rubric, entry, gold, hasattr(verifier, "gold_completion"), where)
+        # Where no right completion is known, all may score 0 and rightly so.
+        if gold or not takes_reference:
+            yield from _check_constant(rubric, entry, [*probes, *gold], where)
 
 
 def _error(where: str, error: Exception) -> Finding:

@@ -63,7 +63,7 @@ class ScoreCache:
 def component_key(component: Component) -> str:
     """What identifies a verifier and its params: a new version or a changed file judges anew."""
     plugin = component.plugin
-    parts = [plugin.distribution, plugin.version, plugin.target, dict(component.params)]
+    parts = [plugin.distribution, plugin.version, plugin.target, dict(component.params), component.content]
     return json.dumps(parts, sort_keys=True, default=repr)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from guerdon import Model, StageContext
 from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon_plugins.stages.reward_model import RewardModel
 
 KILLED_AT = 11
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -39,6 +40,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "save_steps": 4,
         "shuffle_dataset": True,
     },
+    "reward_model": {
+        "max_steps": 16,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "save_steps": 4,
+    },
 }
 
 
@@ -47,7 +54,12 @@ def load_stage(name: str) -> Any:
         from guerdon_plugins.stages.pretrain import Pretrain
 
         return Pretrain(**OPTIONS[name])
-    import trl.trainer.sft_trainer  # noqa: F401, so that the forked processes need not import it
+    # TRL is imported here so that the forked processes need not do it.
+    if name == "reward_model":
+        import trl.trainer.reward_trainer
+
+        return RewardModel(**OPTIONS[name])
+    import trl.trainer.sft_trainer  # noqa: F401
 
     from guerdon_plugins.stages.sft import Sft
 
@@ -62,7 +74,8 @@ def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
         if killed and step == KILLED_AT:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    rows = list(islice(Arithmetic("solutions"), 40))
+    kind = "preferences" if isinstance(stage, RewardModel) else "solutions"
+    rows = list(islice(Arithmetic(kind), 40))
     context = StageContext(
         stage_id="stage",
         models=[] if model == "-" else [Model("base", model)],

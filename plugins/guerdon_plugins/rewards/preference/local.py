@@ -1,0 +1,121 @@
+"""A reward model in this process. Imports torch and transformers when it is first asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from guerdon import Failure, Messages, Model, Score
+from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.models import load_reward_model, load_tokenizer
+from guerdon.types import message_text
+
+
+class LocalRewardModel:
+    """Scores replies in batches, on the accelerator if there is one. Loaded at the first call.
+
+    Args:
+        path: A hub id or a folder.
+        dtype: By torch's name, or ``auto``.
+        chat_template: Instead of the model's own.
+        batch_size: Replies that go through the model at once.
+        max_length: Where the beginning of a longer text is cut off, in tokens; ``None`` for what the model takes.
+    """
+
+    def __init__(
+        self, path: str, dtype: str, chat_template: str | None, batch_size: int, max_length: int | None
+    ) -> None:
+        self._source = Model(path, path, dtype=dtype)
+        self._chat_template = chat_template
+        self._batch_size = batch_size
+        self._max_length = max_length
+        self._loaded: tuple[Any, Any] | None = None
+
+    def preflight(self) -> None:
+        """Raise if the model's folder holds something else than a reward model; one of the hub is not asked for."""
+        _require_transformers()
+        config = Path(self._source.path) / "config.json"
+        if not config.is_file():
+            return
+        architectures = json.loads(config.read_text(encoding="utf-8")).get("architectures") or []
+        if not any("SequenceClassification" in name or "Reward" in name for name in architectures):
+            raise UsageError(
+                f"the model in {self._source.path} is a {', '.join(architectures) or 'model without a name'}, which "
+                "has no head for rewards. Name a sequence classification model, or train one by a stage that uses "
+                "'reward_model'."
+            )
+
+    def __call__(self, replies: Sequence[tuple[str | Messages, str]]) -> list[Score]:
+        import torch
+
+        model, tokenizer = self._load()
+        encoded = [self._encode(tokenizer, prompt, reply) for prompt, reply in replies]
+        by_length = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))
+        scores: list[Score | None] = [None] * len(encoded)
+        for start in range(0, len(by_length), self._batch_size):
+            batch = by_length[start : start + self._batch_size]
+            inputs = tokenizer.pad([encoded[i] for i in batch], return_tensors="pt").to(model.device)
+            with torch.inference_mode():
+                rewards = model(**inputs).logits[:, 0].float().tolist()
+            for i, reward in zip(batch, rewards, strict=True):
+                scores[i] = _score(reward)
+        return [score for score in scores if score is not None]
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            _require_transformers()
+            import torch
+
+            model: Any = load_reward_model(self._source)
+            tokenizer: Any = load_tokenizer(self._source, chat_template=self._chat_template)
+            tokenizer.padding_side = "right"
+            tokenizer.truncation_side = "left"
+            config = model.config.get_text_config()
+            if config.pad_token_id is None:  # it tells the last token, which the head reads, from padding
+                config.pad_token_id = tokenizer.pad_token_id
+            if self._max_length is None:
+                positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+                self._max_length = min(positions, tokenizer.model_max_length)
+            self._loaded = model.eval().to(_device(torch)), tokenizer
+        return self._loaded
+
+    def _encode(self, tokenizer: Any, prompt: str | Messages, reply: str) -> dict[str, list[int]]:
+        cut = {"truncation": True, "max_length": self._max_length}
+        if not isinstance(prompt, str) and tokenizer.chat_template is not None:
+            conversation = [*prompt, {"role": "assistant", "content": reply}]
+            encoded = tokenizer.apply_chat_template(conversation, return_dict=True, **cut)
+        elif tokenizer.sep_token is not None:
+            encoded = tokenizer(message_text(prompt), reply, **cut)
+        elif isinstance(prompt, str):
+            encoded = tokenizer(prompt + reply + tokenizer.eos_token, **cut)
+        else:
+            raise UsageError(
+                f"the prompts are conversations, and the reward model {self._source.path} has no chat template. "
+                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+            )
+        return dict(encoded)
+
+
+def _score(reward: float) -> Score:
+    if not math.isfinite(reward):
+        return Score.failed(Failure.VERIFIER, f"the reward model gave {reward}, which is not a finite number")
+    return Score(reward)
+
+
+def _device(torch: Any) -> Any:
+    """This process's accelerator, of those that a distributed training gives its processes one each, or the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _require_transformers() -> None:
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError("reward 'preference' with a model of its own", package, "train")

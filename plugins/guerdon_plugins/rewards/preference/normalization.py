@@ -1,0 +1,96 @@
+"""From a reward model's numbers to rewards of a scale that a rubric can weigh."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+Normalize = Callable[[Sequence[float]], list[float]]
+
+
+def sigmoid(values: Sequence[float]) -> list[float]:
+    """Each value between 0 and 1."""
+    return [0.5 * (1 + math.tanh(value / 2)) for value in values]  # exp would overflow
+
+
+def clipped(values: Sequence[float], bound: float | None) -> Sequence[float]:
+    """Each value, at most ``bound`` from 0."""
+    return values if bound is None else [max(-bound, min(bound, value)) for value in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What a mean and a standard deviation need, by Welford's and Chan's way of adding to it."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    """The sum of squared distances from the mean."""
+
+    def with_values(self, values: Sequence[float]) -> Moments:
+        if not values:
+            return self
+        count = self.count + len(values)
+        own_mean = math.fsum(values) / len(values)
+        own_squares = math.fsum((value - own_mean) ** 2 for value in values)
+        shift = own_mean - self.mean
+        return Moments(
+            count,
+            self.mean + shift * len(values) / count,
+            self.squares + own_squares + shift**2 * self.count * len(values) / count,
+        )
+
+    @property
+    def deviation(self) -> float:
+        return math.sqrt(self.squares / self.count) if self.count else 0.0
+
+
+class RunningZScore:
+    """Distances from the running mean, in running standard deviations; the values themselves count too.
+
+    After each call the moments are written down with the step that the call was for. A resumed training starts from
+    those before the step that it goes on from, so it sees the rewards of one that was never broken. Each process of
+    a distributed training has moments of its own.
+
+    Args:
+        folder: Where to write; ``None`` to remember nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = folder / f"zscore-{os.environ.get('RANK', '0')}.jsonl" if folder is not None else None
+        self._moments: Moments | None = None
+
+    def __call__(self, values: Sequence[float], step: int) -> list[float]:
+        if self._moments is None:
+            self._moments = self._recall(step)
+        self._moments = self._moments.with_values(values)
+        self._note(step)
+        mean, deviation = self._moments.mean, self._moments.deviation
+        return [(value - mean) / deviation if deviation else 0.0 for value in values]
+
+    def _recall(self, step: int) -> Moments:
+        """The moments before a step; what was noted later is forgotten."""
+        if self._file is None or not self._file.exists():
+            return Moments()
+        lines = [
+            line for line in self._file.read_text().splitlines() if line.endswith("}")
+        ]  # one may be torn
+        before = [line for line in lines if json.loads(line)["step"] < step]
+        partial = self._file.with_suffix(".partial")
+        partial.write_text("".join(f"{line}\n" for line in before))
+        partial.replace(self._file)
+        if not before:
+            return Moments()
+        noted = json.loads(before[-1])
+        return Moments(noted["count"], noted["mean"], noted["squares"])
+
+    def _note(self, step: int) -> None:
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as file:
+            file.write(json.dumps({"step": step, **asdict(self._moments or Moments())}) + "\n")

@@ -1,0 +1,97 @@
+"""A reward model behind HTTP, by the protocol of vLLM's ``/classify``.
+
+The server applies the chat template. Any server can speak it: a POST of ``{"messages": [...]}`` or ``{"input": ...}``,
+with ``"use_activation": false`` for the number before any sigmoid, is answered by ``{"data": [{"probs": [number]}]}``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from guerdon import Failure, Messages, Score
+from guerdon.errors import InfrastructureError, one_line
+
+CONCURRENCY = 16
+TIMEOUT_S = 60.0
+WAITS_S = (0.5, 2.0, 8.0)
+"""Before each further try of a request that met no server, a full or a failing one."""
+
+
+class RemoteRewardModel:
+    """Asks for one reply's reward at a time, several at once.
+
+    Args:
+        url: The address, with its path.
+
+    Raises:
+        ValueError: It is no HTTP address.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url is {url!r}; give one like http://localhost:8000/classify")
+        self._url = url
+
+    def preflight(self) -> None:
+        """Raise if the server does not answer, or not with a reward."""
+        score = self._judge(([{"role": "user", "content": "Hello"}], "Hello!"), waits_s=())
+        if score.value is None:
+            raise InfrastructureError(
+                f"the reward model at {self._url} gives no reward: {score.explanation}."
+            )
+
+    def __call__(self, replies: Sequence[tuple[str | Messages, str]]) -> list[Score]:
+        with ThreadPoolExecutor(CONCURRENCY) as threads:
+            return list(threads.map(self._judge, replies))
+
+    def _judge(self, pair: tuple[str | Messages, str], waits_s: Sequence[float] = WAITS_S) -> Score:
+        prompt, reply = pair
+        question: dict[str, Any] = {"use_activation": False}
+        if isinstance(prompt, str):
+            question["input"] = prompt + reply
+        else:
+            question["messages"] = [*prompt, {"role": "assistant", "content": reply}]
+        body = json.dumps(question).encode()
+        for wait_s in (*waits_s, None):
+            try:
+                return _read(self._post(body))
+            except urllib.error.HTTPError as error:
+                with error:
+                    said = one_line(error.read(300).decode(errors="replace"))
+                reason = f"{self._url} answers {error.code} {error.reason}: {said}"
+                if error.code < 500 and error.code not in (408, 429):
+                    return Score.failed(Failure.VERIFIER, reason)
+            except (OSError, http.client.HTTPException) as error:
+                reason = f"{self._url} does not answer: {one_line(error)}"
+            if wait_s is not None:
+                time.sleep(wait_s)
+        return Score.failed(Failure.INFRASTRUCTURE, reason)
+
+    def _post(self, body: bytes) -> bytes:
+        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            answer: bytes = response.read()
+        return answer
+
+
+def _read(answer: bytes) -> Score:
+    try:
+        (numbers,) = [entry["probs"] for entry in json.loads(answer)["data"]]
+        (number,) = numbers
+        reward = float(number)
+    except (ValueError, TypeError, KeyError, UnicodeDecodeError):
+        shown = one_line(answer[:200].decode(errors="replace"))
+        return Score.failed(
+            Failure.VERIFIER, f'the answer is not {{"data": [{{"probs": [number]}}]}}, but {shown}'
+        )
+    if not math.isfinite(reward):
+        return Score.failed(Failure.VERIFIER, f"the reward is {reward}, which is not a finite number")
+    return Score(reward)

@@ -1,0 +1,167 @@
+"""Reward models: trained on pairs of which people prefer one, by TRL's RewardTrainer."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guerdon import Row, StageContext, StageResult
+from guerdon.errors import DataError
+from guerdon.models import load_reward_model, load_tokenizer
+from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_COLUMNS = ("prompt", "chosen", "rejected")
+
+
+class RewardModel:
+    """Trains a model that gives each reply one number, from pairs of which one reply is preferred.
+
+    Starts from any causal language model, whose head for words makes way for one for the reward, or from another
+    reward model. Rows have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages; pairs whose two replies
+    are equal are left out. Every option of TRL's RewardConfig is a param under TRL's name, but for those that the run
+    decides. The metric ``heldout_accuracy`` is the share of held-out pairs whose preferred reply gets more.
+
+    Args:
+        heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which follows
+            from its content.
+        chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+
+    Raises:
+        ValueError: A param is out of range.
+    """
+
+    needs = ("model", "data")
+
+    def __init__(
+        self, *, heldout_pairs: float = 0.1, chat_template: str | None = None, **trl_options: Any
+    ) -> None:
+        if not 0 <= heldout_pairs < 1:
+            raise ValueError(f"heldout_pairs is {heldout_pairs}: give a share from 0 to below 1.")
+        self._heldout_share = heldout_pairs
+        self._chat_template = chat_template
+        self._options = trl_options
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """The params with TRL's options spelled out; imports TRL."""
+        from trl.trainer.reward_config import RewardConfig
+
+        return signature_with(cls, RewardConfig)
+
+    def run(self, context: StageContext) -> StageResult:
+        """Train from ``context.model`` on ``context.rows()``."""
+        import torch
+        from trl.trainer.reward_config import RewardConfig
+        from trl.trainer.reward_trainer import RewardTrainer
+
+        config, source, model_options = configure(RewardConfig, self._options, context)
+        pairs = _pairs(context.rows(), self._heldout_share)
+        tokenizer = load_tokenizer(source, chat_template=self._chat_template)
+        if not isinstance(pairs.form["prompt"], str) and tokenizer.chat_template is None:
+            raise DataError(
+                f"the pairs are conversations, and model '{source.name}' has no chat template. "
+                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+            )
+        torch.manual_seed(context.seed)  # of the new head
+        trainer: Any = RewardTrainer(
+            model=load_reward_model(source, training=True, **model_options),
+            args=config,
+            train_dataset=pairs.train,
+            eval_dataset=pairs.heldout,
+            processing_class=tokenizer,
+        )
+        if not len(trainer.train_dataset):
+            raise DataError(
+                f"each of {len(pairs.train)} pairs is longer than max_length, {config.max_length} tokens. "
+                "Raise it, or give shorter ones."
+            )
+        train(trainer, context)
+        metrics = {
+            "pairs": len(trainer.train_dataset),
+            "equal_pairs": pairs.equal,
+            **summary(trainer, "loss", "accuracy", "margin"),
+            **(_heldout_metrics(trainer) if pairs.heldout is not None else {}),
+        }
+        return StageResult(checkpoint=context.output, metrics=metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    train: Dataset
+    heldout: Dataset | None
+    """``None`` where no pair is held out."""
+    equal: int
+    """How many were left out because their replies are equal."""
+    form: Row
+    """The first row."""
+
+
+def _pairs(rows: Iterable[Row], heldout_share: float) -> _Pairs:
+    from datasets import Dataset
+
+    sides: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    first: Row | None = None
+    equal = 0
+    for number, row in enumerate(rows):
+        first = first or row
+        _check_form(row, first, number)
+        if row["chosen"] == row["rejected"]:
+            equal += 1
+            continue
+        sides[_is_heldout(row["prompt"], heldout_share)].append({name: row[name] for name in _COLUMNS})
+    if first is None or not sides[False]:
+        kept = len(sides[True])
+        raise DataError(
+            f"there is no pair to train on: {equal} have equal replies, {kept} are held out. "
+            "Give pairs whose 'chosen' and 'rejected' differ, or lower 'heldout_pairs'."
+        )
+    heldout = Dataset.from_list(sides[True]) if sides[True] else None
+    return _Pairs(Dataset.from_list(sides[False]), heldout, equal, first)
+
+
+def _check_form(row: Row, first: Row, number: int) -> None:
+    missing = [column for column in _COLUMNS if column not in row]
+    if missing:
+        raise DataError(
+            f"row {number} of the preference pairs has no '{missing[0]}', only {', '.join(row) or 'nothing'}. "
+            "Map the columns to 'prompt', 'chosen' and 'rejected' in the source's params."
+        )
+    wanted = str if isinstance(first["prompt"], str) else list
+    for column in _COLUMNS:
+        if not isinstance(row[column], wanted):
+            raise DataError(
+                f"'{column}' of row {number} of the preference pairs is a {type(row[column]).__name__}, and the "
+                f"'prompt' of row 0 is a {wanted.__name__}. All three of all rows are texts, or all are messages."
+            )
+
+
+def _is_heldout(prompt: Any, share: float) -> bool:
+    text = json.dumps(["held-out pairs", prompt], sort_keys=True, default=str)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64
+
+
+def _heldout_metrics(trainer: Any) -> dict[str, float]:
+    """Accuracy over all held-out pairs; a draw is wrong."""
+    import torch
+
+    margins = []
+    trainer.model.eval()
+    with torch.inference_mode():
+        for batch in trainer.get_eval_dataloader():
+            chosen, rejected = trainer.model(**batch).logits[:, 0].float().chunk(2)
+            margins.append(trainer.accelerator.gather_for_metrics(chosen - rejected))
+    if not margins:  # all are longer than max_length
+        return {}
+    margin = torch.cat(margins)
+    return {
+        "heldout_pairs": len(margin),
+        "heldout_accuracy": (margin > 0).float().mean().item(),
+        "heldout_margin": margin.mean().item(),
+    }
