@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import nanmax, nanmin
 
 from guerdon.grpo.layout import flat_obstacle
 from guerdon.grpo.step import Step, StepOptions, add_fused_loss, head_scales, make_step
-from guerdon.kernels import LossResult, LossSpec, token_terms
+from guerdon.kernels import LossResult, LossSpec, Tokens, token_terms
 from guerdon.kernels.objective import CLIPPED
 
 logger = logging.getLogger(__name__)
 
 _GLOBALLY_NORMALIZED = ("cispo", "dapo", "vespo")
+_OLD_LOGPS = "old_per_token_logps"
 _EQUAL_REWARDS = 1e-6
 """Rewards of a group this close, relative to the largest, count as equal: they differ by rounding."""
 
@@ -38,7 +42,8 @@ class FusedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self._options = step_options or StepOptions()
         self._reward_matrix = torch.empty(0)
-        self._fused = False
+        self._fused = self._lazy = False
+        self._leaves_out_next_logps = False
         if not self._options.fused_loss:
             return
         policy: Any = self.accelerator.unwrap_model(self.model)
@@ -56,6 +61,9 @@ class FusedGRPOTrainer(GRPOTrainer):
         self._skips = self.beta == 0 and not self._entropy_bonus_enabled and self.top_entropy_quantile == 1
         add_fused_loss(policy)
         self._fused = True
+        self._lazy = self._options.lazy_importance_sampling
+        if self._lazy:
+            self.add_callback(_BeforeUpdate(self._compute_old_logps))
 
     def _fused_obstacle(self, policy: Any) -> str | None:
         args: Any = self.args
@@ -94,8 +102,12 @@ class FusedGRPOTrainer(GRPOTrainer):
             "off_policy_mask_threshold",
             "top_entropy_quantile",
             "temperature",
+            "vllm_importance_sampling_clip_min",
+            "vllm_importance_sampling_clip_max",
         )
         options: dict[str, Any] = {name: getattr(args, name) for name in same}
+        if self.use_vllm and self.vllm_importance_sampling_correction:
+            options["vllm_importance_sampling_mode"] = self.vllm_importance_sampling_mode
         return LossSpec(**options, **head_scales(policy.config.get_text_config()))
 
     def _calculate_rewards(self, *args: Any) -> Tensor:
@@ -104,12 +116,46 @@ class FusedGRPOTrainer(GRPOTrainer):
         return matrix
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        with self._without_old_logps():
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self._fused and self._skips and self._options.skip_zero_variance and self._by_group():
             constant = self._constant_groups()
             start = self.accelerator.process_index * len(inputs)
             output["advantages"] = output["advantages"].masked_fill(constant[start : start + len(inputs)], 0)
         return output
+
+    @contextmanager
+    def _without_old_logps(self) -> Iterator[None]:
+        """Keep TRL from its pass over new rollouts for the old log-probabilities, and from what it makes of them."""
+        assert self.model is not None
+        if not (self._lazy and self.model.training):
+            yield
+            return
+        correction = self.vllm_importance_sampling_correction
+        args: Any = self.args
+        on_policy = args.gradient_accumulation_steps % (args.steps_per_generation * self.num_iterations) == 0
+        self._leaves_out_next_logps, self.vllm_importance_sampling_correction = not on_policy, False
+        try:
+            yield
+        finally:
+            self._leaves_out_next_logps, self.vllm_importance_sampling_correction = False, correction
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        if self._leaves_out_next_logps:  # the old ones come first, those of a reference model second
+            self._leaves_out_next_logps = False
+            return None, None, None
+        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    @torch.no_grad()
+    def _compute_old_logps(self) -> None:
+        """Before the weights change, note what they make of the rollouts that have not been trained on."""
+        model: Any = self.model
+        micro_batches: list[dict[str, Any]] = self._buffered_inputs or []
+        for inputs in micro_batches:
+            if _OLD_LOGPS not in inputs:
+                step = self._make_step(inputs)
+                with self.accelerator.autocast():
+                    _note_old_logps(inputs, step, model(grpo_step=step))
 
     def _by_group(self) -> bool:
         """Whether equal rewards in a group mean no advantage; TRL's advantages are 0 up to rounding then."""
@@ -129,21 +175,24 @@ class FusedGRPOTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         assert self.model is not None
-        if not (self._fused and self.model.training) or inputs["advantages"].dim() > 1:
+        if not (self._fused and self.model.training):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
             return loss
-        if not (self.use_vllm and self.vllm_importance_sampling_correction):
-            inputs = {**inputs, "importance_sampling_ratio": None}
+        step = self._make_step(inputs)
+        with self.accelerator.autocast():
+            result: LossResult = model(grpo_step=step)
+        self._log_step(step, result)
+        if self._lazy and _OLD_LOGPS not in inputs:
+            _note_old_logps(inputs, step, result)
+        return result.loss
+
+    def _make_step(self, inputs: dict[str, Any]) -> Step:
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         if self.entropy_coef:
             share = self.entropy_coef / mask.sum().clamp(min=1) / self.current_gradient_accumulation_steps
             inputs = {**inputs, "entropy_weight": share.expand(mask.shape)}
         weights = self._loss_weights(mask, inputs)
-        step = make_step(inputs, weights, self._spec, self._options, flat=self._flat, skip=self._skips)
-        with self.accelerator.autocast():
-            result: LossResult = model(grpo_step=step)
-        self._log_step(step, result)
-        return result.loss
+        return make_step(inputs, weights, self._spec, self._options, flat=self._flat, skip=self._skips)
 
     def _loss_weights(self, mask: Tensor, inputs: dict[str, Any]) -> Tensor:
         """Each token's weight [rows, longest], by which TRL's loss types differ beside the clipping."""
@@ -208,6 +257,45 @@ class FusedGRPOTrainer(GRPOTrainer):
             metrics["cispo_clip_ratio"].append(mean(clipped, by_sequence))
         elif terms.phi is not None:
             metrics["vespo/phi_seq_mean"].append(mean(terms.phi, per_sequence=True))
+        if terms.is_ratio is not None and tokens.is_ratio is None:  # else TRL made it, and has logged it
+            self._log_sampler(tokens, result.logp, terms.is_ratio)
+
+    def _log_sampler(self, tokens: Tokens, logp: Tensor, is_ratio: Tensor) -> None:
+        """How far the sampler is from the policy, under TRL's names."""
+        assert tokens.sampling_logp is not None
+        gap = ((logp if tokens.old_logp is None else tokens.old_logp) - tokens.sampling_logp).abs()
+        gap = gap[~gap.isnan()]
+        if "sequence" in self.vllm_importance_sampling_mode:
+            is_ratio = _SequenceMeans(tokens.sequence).of(is_ratio)
+        nothing = logp.new_zeros(1)
+        gap, is_ratio = (values if len(values) else nothing for values in (gap, is_ratio))
+        for name, value, over_processes in (
+            ("sampling_logp_difference/mean", gap.mean(), torch.mean),
+            ("sampling_logp_difference/max", gap.max(), torch.max),
+            ("importance_sampling_ratio/min", is_ratio.min(), torch.min),
+            ("importance_sampling_ratio/mean", is_ratio.mean(), torch.mean),
+            ("importance_sampling_ratio/max", is_ratio.max(), torch.max),
+        ):
+            gathered = over_processes(self.accelerator.gather(value))
+            self._metrics["train"][f"sampling/{name}"].append(gathered.item())
+
+
+class _BeforeUpdate(TrainerCallback):
+    """Calls a function before each update of the weights."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self._function()
+
+
+def _note_old_logps(inputs: dict[str, Any], step: Step, result: LossResult) -> None:
+    """Keep a micro-batch's log-probabilities where TRL keeps them, for when it is trained on again."""
+    shape = inputs["completion_mask"].shape
+    inputs[_OLD_LOGPS] = (
+        result.logp.new_zeros(shape.numel()).index_copy(0, step.places, result.logp).view(shape)
+    )
 
 
 class _SequenceMeans:

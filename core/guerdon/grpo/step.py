@@ -26,6 +26,8 @@ class StepOptions:
     """A group's prompt goes through the model once; needs ``pack_sequences``."""
     skip_zero_variance: bool = True
     """Completions that cannot change the gradient, above all groups of equal rewards, are left out."""
+    lazy_importance_sampling: bool = True
+    """Old log-probabilities come from the training forward, or from a pass over what an update leaves for later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Step:
     """The trained tokens [N]."""
     trained: Tensor
     """The trained tokens among the layout's predictors."""
+    places: Tensor
+    """The trained tokens among TRL's padded completions, flattened."""
     tokens: Tokens
     spec: LossSpec
 
@@ -87,7 +91,8 @@ def make_step(
     """Lay out a micro-batch of TRL's.
 
     Args:
-        inputs: TRL's: padded prompts and completions [rows, longest], ``advantages`` [rows] and the rest.
+        inputs: TRL's: padded prompts and completions [rows, longest], ``advantages`` [rows] or [rows, longest], and
+            the rest.
         weights: Each token's weight in the loss [rows, longest].
         spec: The objective, with the head's scales.
         options: Which parts are on.
@@ -96,12 +101,14 @@ def make_step(
     """
     completion_mask = inputs["completion_mask"]
     mask = (completion_mask * inputs.get("tool_mask", 1)).bool()
+    advantages = inputs["advantages"].view(len(mask), -1)
     kept = mask.any(1)
     if skip and options.skip_zero_variance:
-        kept = kept & (inputs["advantages"] != 0)
+        kept = kept & (advantages != 0).any(1)
     if not kept.any():  # a loss that is no part of the graph would leave other processes waiting
         kept = torch.zeros_like(kept)
         kept[completion_mask.sum(1).argmin()] = True
+    places = (mask & kept[:, None]).flatten().nonzero()[:, 0]
     mask = mask[kept]
     padded = [
         inputs[name][kept] for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
@@ -114,7 +121,7 @@ def make_step(
         return None if value is None else value[kept].expand_as(mask)[mask]
 
     tokens = Tokens(
-        advantage=inputs["advantages"][kept][:, None].expand_as(mask)[mask],
+        advantage=advantages[kept].expand_as(mask)[mask],
         weight=weights[kept][mask],
         sequence=rows[mask],
         old_logp=flatten(inputs.get("old_per_token_logps")),
@@ -123,4 +130,4 @@ def make_step(
         sampling_logp=flatten(inputs.get("sampling_per_token_logps")),
         entropy_weight=flatten(inputs.get("entropy_weight")),
     )
-    return Step(layout, padded[2][mask], trained, tokens, spec)
+    return Step(layout, padded[2][mask], trained, places, tokens, spec)

@@ -122,9 +122,11 @@ class _Plan:
             yield start, end
 
 
-def _ranges(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
-    for first in range(start, end, size):
-        yield first, min(first + size, end)
+def _ranges(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges of nearly one size: a last tile of a few rows would read the whole head for them."""
+    count = -(-(end - start) // most)
+    for number in range(count):
+        yield start + (end - start) * number // count, start + (end - start) * (number + 1) // count
 
 
 def _tile_rows(hidden: Tensor, weight: Tensor, budget_mb: float | None) -> int:

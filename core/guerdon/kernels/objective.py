@@ -15,6 +15,7 @@ from torch import Tensor
 
 CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 LOSS_TYPES = (*CLIPPED, "cispo", "sapo", "vespo")
+_CORRECTIONS = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
 
 Unit = Literal["token", "sequence", "batch"]
 
@@ -38,6 +39,10 @@ class LossSpec:
     vespo_lambda_pos: float = 3.0
     vespo_k_neg: float = 3.0
     vespo_lambda_neg: float = 2.0
+    vllm_importance_sampling_mode: str | None = None
+    """How the ratio of policy to sampler corrects the loss, unless ``Tokens`` has an ``is_ratio``; ``None``: not."""
+    vllm_importance_sampling_clip_min: float | None = None
+    vllm_importance_sampling_clip_max: float | None = 3.0
     temperature: float = 1.0
     """Logits are divided by it, after ``logit_scale`` and ``softcap``."""
     logit_scale: float = 1.0
@@ -50,6 +55,11 @@ class LossSpec:
         if self.importance_sampling_level not in ("token", "sequence"):
             raise ValueError(
                 f"importance_sampling_level is {self.importance_sampling_level!r}. Choose token or sequence."
+            )
+        if self.vllm_importance_sampling_mode not in (None, *_CORRECTIONS):
+            raise ValueError(
+                f"vllm_importance_sampling_mode is {self.vllm_importance_sampling_mode!r}. "
+                f"Choose one of {', '.join(_CORRECTIONS)}."
             )
 
     @property
@@ -71,9 +81,9 @@ class Tokens:
     ref_logp: Tensor | None = None
     """The reference model's, for ``beta``."""
     is_ratio: Tensor | None = None
-    """The correction for a sampler that is not quite the policy: the policy's probability over the sampler's."""
+    """The correction for a sampler that is not quite the policy; by default it follows from ``sampling_logp``."""
     sampling_logp: Tensor | None = None
-    """The sampler's log-probabilities, for the off-policy mask."""
+    """The sampler's log-probabilities, for its correction and the off-policy mask; NaN where they are unknown."""
     entropy_weight: Tensor | None = None
     """Each token's weight in the entropy bonus."""
 
@@ -100,15 +110,24 @@ class TokenTerms:
     kl: Tensor | None
     phi: Tensor | None
     """VESPO's weights."""
+    is_ratio: Tensor | None
+    """The correction for the sampler."""
 
 
 def unit_of(spec: LossSpec, tokens: Tokens) -> Unit:
     """How much has to be known before a token's gradient is: the token itself, its sequence, or all."""
     if spec.top_entropy_quantile < 1:
         return "batch"
-    vespo_ratio = spec.loss_type == "vespo" and (tokens.old_logp is not None or tokens.is_ratio is not None)
-    by_sequence = spec.importance_sampling_level == "sequence" or spec.off_policy_mask_threshold is not None
-    return "sequence" if by_sequence or vespo_ratio else "token"
+    derived = tokens.is_ratio is None and tokens.sampling_logp is not None
+    correction = spec.vllm_importance_sampling_mode if derived else None
+    corrected = correction is not None or tokens.is_ratio is not None
+    by_sequence = (
+        spec.importance_sampling_level == "sequence"
+        or spec.off_policy_mask_threshold is not None
+        or correction in ("sequence_truncate", "sequence_mask")
+        or (spec.loss_type == "vespo" and (tokens.old_logp is not None or corrected))
+    )
+    return "sequence" if by_sequence else "token"
 
 
 def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -> TokenTerms:
@@ -126,6 +145,9 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
     of_sequence = _Sequences(tokens.sequence)
     token_level = spec.importance_sampling_level == "token"
     ratio = torch.exp(log_ratio if token_level else of_sequence.mean(log_ratio))
+    is_ratio = (
+        _correction(spec, old_logp, tokens, of_sequence) if tokens.is_ratio is None else tokens.is_ratio
+    )
 
     kl = None
     if spec.beta != 0:
@@ -146,7 +168,7 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
         sharpness = torch.where(advantage > 0, spec.sapo_temperature_pos, spec.sapo_temperature_neg)
         per_token = -torch.sigmoid(sharpness * (ratio - 1)) * 4 / sharpness * advantage
     else:
-        phi = _vespo_weights(spec, log_ratio.detach(), tokens, of_sequence)
+        phi = _vespo_weights(spec, log_ratio.detach(), advantage, is_ratio, of_sequence)
         per_token = -phi * advantage * logp
 
     if spec.off_policy_mask_threshold is not None:
@@ -159,8 +181,8 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
         seen = entropy.detach().float()
         chosen = seen >= torch.quantile(seen, 1 - spec.top_entropy_quantile)
         per_token = per_token * chosen
-    if tokens.is_ratio is not None and spec.loss_type != "vespo":
-        per_token = per_token * tokens.is_ratio
+    if is_ratio is not None and spec.loss_type != "vespo":
+        per_token = per_token * is_ratio
     if kl is not None:
         per_token = per_token + spec.beta * kl
     loss = (per_token * tokens.weight).sum()
@@ -169,17 +191,33 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
         if chosen is not None:  # the mean over the chosen tokens in place of the mean over all
             bonus = bonus * chosen * (len(tokens) / chosen.sum().clamp(min=1))
         loss = loss - bonus.sum()
-    return TokenTerms(loss, ratio.detach(), None if kl is None else kl.detach(), phi)
+    return TokenTerms(loss, ratio.detach(), None if kl is None else kl.detach(), phi, is_ratio)
 
 
-def _vespo_weights(spec: LossSpec, log_ratio: Tensor, tokens: Tokens, of_sequence: _Sequences) -> Tensor:
+def _correction(spec: LossSpec, old_logp: Tensor, tokens: Tokens, of_sequence: _Sequences) -> Tensor | None:
+    """The policy's probability over the sampler's, of tokens or of sequences, truncated or masked."""
+    mode = spec.vllm_importance_sampling_mode
+    if mode is None or tokens.sampling_logp is None:
+        return None
+    log_ratio = (old_logp - tokens.sampling_logp).nan_to_num(nan=0.0)
+    ratio = torch.exp(of_sequence.sum(log_ratio) if mode.startswith("sequence") else log_ratio)
+    low, high = spec.vllm_importance_sampling_clip_min, spec.vllm_importance_sampling_clip_max
+    low, high = 0.0 if low is None else low, math.inf if high is None else high
+    if mode.endswith("truncate"):
+        return ratio.clamp(low, high)
+    return ratio.masked_fill((ratio < low) | (ratio > high), 0.0)
+
+
+def _vespo_weights(
+    spec: LossSpec, log_ratio: Tensor, advantage: Tensor, is_ratio: Tensor | None, of_sequence: _Sequences
+) -> Tensor:
     """VESPO's gamma weighting of the sequence's ratio w: exp(lambda) w^k exp(-lambda w), 1 at w = 1."""
     lowest = math.log(1e-8)
     log_w = of_sequence.sum(log_ratio.clamp(-20.0, 20.0))
-    if tokens.is_ratio is not None:
-        log_w = log_w + of_sequence.sum(torch.log(tokens.is_ratio).clamp(lowest, 20.0))
+    if is_ratio is not None:
+        log_w = log_w + of_sequence.sum(torch.log(is_ratio).clamp(lowest, 20.0))
     log_w = log_w.clamp(lowest, 20.0)
-    positive = tokens.advantage >= 0
+    positive = advantage >= 0
     k = torch.where(positive, spec.vespo_k_pos, spec.vespo_k_neg)
     rate = torch.where(positive, spec.vespo_lambda_pos, spec.vespo_lambda_neg).clamp(min=1e-4)
     return torch.exp(rate + k * log_w - rate * log_w.exp()).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

@@ -70,7 +70,9 @@ class Rows:
         self._total = self._exponentials.sum(1)
         log_total = self._total.log()
         self.logp = self._below.gather(1, target[:, None])[:, 0] - log_total
-        self.entropy = log_total - torch.linalg.vecdot(self._exponentials, self._below) / self._total
+        # Unlike vecdot, a product of matrices makes no third tile.
+        moment = torch.bmm(self._exponentials[:, None], self._below[:, :, None])[:, 0, 0]
+        self.entropy = log_total - moment / self._total
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
         """The logits' gradient [N, V], in the compute dtype; the rows are used up.

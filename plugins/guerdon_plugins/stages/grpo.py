@@ -30,11 +30,13 @@ class Grpo:
         fast_rollouts: Whether small models on CPU sample with guerdon's own loop where it can run them, instead of
             transformers' generate. The distribution is the same.
         fused_loss: Whether the head and the loss are one, and make their gradients in the forward pass. Off, TRL's own
-            loss is used, and the next three are off as well. Each of them is exact.
+            loss is used, and the next four are off as well. Each of them is exact.
         pack_sequences: Whether micro-batches go through the model without padding.
         share_prefix: Whether a group's prompt goes through the model once.
         skip_zero_variance: Whether completions that cannot change the gradient, such as those of a group whose
             rewards are equal, are left out.
+        lazy_importance_sampling: Whether old log-probabilities come from the training forward where the rollouts are
+            the policy's own, instead of a pass over all rollouts.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
 
@@ -50,6 +52,7 @@ class Grpo:
         pack_sequences: bool = True,
         share_prefix: bool = True,
         skip_zero_variance: bool = True,
+        lazy_importance_sampling: bool = True,
         **trl_options: Any,
     ) -> None:
         self._chat_template = chat_template
@@ -60,6 +63,7 @@ class Grpo:
             "pack_sequences": pack_sequences,
             "share_prefix": share_prefix,
             "skip_zero_variance": skip_zero_variance,
+            "lazy_importance_sampling": lazy_importance_sampling,
         }
         self._options = trl_options
 
