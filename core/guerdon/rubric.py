@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -113,12 +113,15 @@ class Rubric:
         """Every entry's weight at a training step."""
         return {entry.name: entry.weight_at(step) for entry in self._entries}
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+    def score(
+        self, rollouts: Sequence[Rollout], step: int = 0, *, names: Collection[str] | None = None
+    ) -> list[Judgement]:
         """Judge rollouts, in their order.
 
         Args:
             rollouts: What to judge.
             step: The training step, for weight schedules.
+            names: The entries that judge; by default all.
 
         Raises:
             DataError: A rollout lacks a column that a verifier needs.
@@ -127,7 +130,8 @@ class Rubric:
         """
         batches = []
         for entry, judge in zip(self._entries, self._judges, strict=True):
-            positions = [i for i, rollout in enumerate(rollouts) if entry.judges(rollout.columns)]
+            asked = names is None or entry.name in names
+            positions = [i for i, rollout in enumerate(rollouts) if asked and entry.judges(rollout.columns)]
             batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
         self._pool.run(job for batch in batches for job in batch.jobs)
         self.metrics = {}

@@ -37,11 +37,13 @@ class Endpoint:
 
     def client(self) -> OpenAI:
         """A client for threads to share."""
-        return _openai().OpenAI(**self._options())
+        client: OpenAI = _openai().OpenAI(**self._options())
+        return client
 
     def async_client(self) -> AsyncOpenAI:
         """A client for one event loop."""
-        return _openai().AsyncOpenAI(**self._options())
+        client: AsyncOpenAI = _openai().AsyncOpenAI(**self._options())
+        return client
 
     def failure(self, error: Exception) -> GuerdonError:
         """An error of the client in guerdon's terms: the endpoint's trouble, or the request's."""
@@ -50,9 +52,13 @@ class Endpoint:
         reason = one_line(error)
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             key = f"the key in {self.api_key_env}" if self.api_key_env else "a request without a key"
-            return UsageError(f"{what} refuses {key}: {reason}. Name the variable of a valid key as api_key_env.")
+            return UsageError(
+                f"{what} refuses {key}: {reason}. Name the variable of a valid key as api_key_env."
+            )
         if isinstance(error, openai.NotFoundError | openai.BadRequestError | openai.UnprocessableEntityError):
-            return UsageError(f"{what} refuses the request: {reason}. Check the model's name and the options.")
+            return UsageError(
+                f"{what} refuses the request: {reason}. Check the model's name and the options."
+            )
         return InfrastructureError(
             f"{what} does not answer: {type(error).__name__}: {reason}. Start it or correct base_url, "
             "and run the same command again."

@@ -39,6 +39,7 @@ class Sampling:
     max_new_tokens: int
     eos_token_ids: Sequence[int]
     temperature: float = 1.0
+    """0 takes the likeliest token every time."""
     top_k: int = 0
     top_p: float = 1.0
     min_p: float | None = None
@@ -46,7 +47,7 @@ class Sampling:
     def warpers(self) -> LogitsProcessorList:
         """Transformers' own, in the order in which its sampling applies them."""
         warpers = LogitsProcessorList()
-        if self.temperature != 1.0:
+        if self.temperature not in (0.0, 1.0):
             warpers.append(TemperatureLogitsWarper(self.temperature))
         if self.top_k:
             warpers.append(TopKLogitsWarper(self.top_k))
@@ -290,6 +291,8 @@ class _Batch:
 
     def _draw(self, logits: Tensor) -> Tensor:
         """One token for each row of logits, by the inverse of the distribution function."""
+        if self._sampling.temperature == 0:
+            return logits.argmax(dim=-1)
         scores = self._warp(None, logits)  # no warper of ours reads the tokens before
         cumulative = torch.softmax(scores, dim=-1).cumsum(dim=-1)
         total = cumulative[:, -1:]

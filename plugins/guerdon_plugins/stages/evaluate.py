@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from math import fsum
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
-from guerdon.models import load_model, load_tokenizer
-from guerdon_plugins.stages.generation import Completion, Sampling, generate
+from guerdon_plugins.stages.engines import open_engine
+from guerdon_plugins.stages.generation import Completion, Sampling, complete_all, rollout_of
 
 SELF_CORRECTION = re.compile(
     r"\b(?:wait|hold on|on second thought|let me (?:see again|verify|reconsider|try again)"
@@ -41,8 +38,9 @@ class Evaluate:
         temperature: Of the samples.
         top_p: Of the samples.
         top_k: Of the samples; 0 for no limit.
-        per_device_eval_batch_size: Prompts that are completed side by side.
+        per_device_eval_batch_size: Completions that are made side by side.
         chat_template: A Jinja template, or a file that holds one, instead of the tokenizers' own.
+        vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
 
     Raises:
         ValueError: A param is out of range.
@@ -59,6 +57,7 @@ class Evaluate:
         top_k: int = 0,
         per_device_eval_batch_size: int = 64,
         chat_template: str | None = None,
+        vllm: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value in (
             ("num_generations", num_generations),
@@ -71,9 +70,10 @@ class Evaluate:
             raise ValueError(f"temperature is {temperature}: samples need more than 0.")
         greedy = Sampling(max_completion_length, temperature=0)
         sampled = Sampling(max_completion_length, temperature, top_p, top_k)
-        self._rounds = [greedy] + [sampled] * num_generations
+        self._passes = [(greedy, 1), (sampled, num_generations)]
         self._batch_size = per_device_eval_batch_size
         self._chat_template = chat_template
+        self._vllm = vllm
 
     def run(self, context: StageContext) -> StageResult:
         """Evaluate ``context.models`` on ``context.rows()`` with ``context``'s rubric."""
@@ -91,9 +91,9 @@ class Evaluate:
         table = []
         with context.open_rubric() as rubric:
             for number, model in enumerate(context.models):
-                rounds = list(self._completions(context, rows, number))
+                rounds = self._rounds(context, rows, number)
                 rollouts = [
-                    _rollout(row, completion)
+                    rollout_of(row, completion)
                     for done in rounds
                     for row, completion in zip(rows, done, strict=True)
                 ]
@@ -102,41 +102,31 @@ class Evaluate:
                 table.append({"model": model.name, **_measure(rubric.names, rollouts, judgements, len(rows))})
         return StageResult(metrics={"tables": {"evaluation": table}})
 
-    def _completions(
-        self, context: StageContext, rows: Sequence[Row], number: int
-    ) -> Iterator[list[Completion]]:
-        """One model's completions of all prompts, round by round. Rounds that a killed try has finished are read."""
-        total = len(rows) * len(self._rounds) * len(context.models)
-        done = len(rows) * len(self._rounds) * number
-        loaded = None
-        for index, sampling in enumerate(self._rounds):
-            file = context.work / f"{number}-{index}.json"
-            completions = _read(file)
-            if completions is None:
-                loaded = loaded or self._load(context.models[number])
-                completions = []
-                prompts = [row["prompt"] for row in rows]
-                for batch in generate(
-                    *loaded, prompts, sampling, self._batch_size, context.seed * 10_007 + index
-                ):
-                    completions += batch
-                    context.progress(done + len(completions), total, {})
-                _write(file, completions)
-            done += len(rows)
-            yield completions
+    def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
+        """One model's completions of all prompts, the greedy ones first; what a killed try has done is read."""
+        model = context.models[number]
+        engine = cache(partial(open_engine, model, None, self._vllm, self._chat_template))
+        prompts = [row["prompt"] for row in rows]
+        total = len(rows) * len(self._passes) * len(context.models)
+        rounds: list[list[Completion]] = []
+        for index, (sampling, count) in enumerate(self._passes):
+            before = len(rows) * (len(self._passes) * number + index)
 
-    def _load(self, model: Model) -> tuple[Any, Any]:
-        loaded: Any = load_model(model)
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
-        return loaded.to(device), load_tokenizer(model, chat_template=self._chat_template)
+            def report(done: int, before: int = before) -> None:
+                context.progress(before + done, total, {})
 
-
-def _rollout(row: Row, completion: Completion) -> Rollout:
-    columns = {name: value for name, value in row.items() if name != "prompt"}
-    text: Any = completion.text
-    if not isinstance(row["prompt"], str):
-        text = [{"role": "assistant", "content": text}]
-    return Rollout(row["prompt"], text, columns, completion.ids)
+            groups = complete_all(
+                engine,
+                prompts,
+                sampling,
+                count,
+                batch_size=max(1, self._batch_size // count),
+                seed=context.seed * 10_007 + index,
+                log=context.work / f"{number}-{index}.jsonl",
+                progress=report,
+            )
+            rounds += map(list, zip(*groups, strict=True))
+        return rounds
 
 
 def _records(
@@ -188,15 +178,3 @@ def _mean(name: str, values: Sequence[float | None]) -> dict[str, float]:
     """The mean of what was judged, under a name; nothing where nothing was."""
     judged = [value for value in values if value is not None]
     return {name: fsum(judged) / len(judged)} if judged else {}
-
-
-def _write(file: Path, completions: Sequence[Completion]) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps([[c.text, list(c.ids)] for c in completions]), encoding="utf-8")
-    partial.replace(file)
-
-
-def _read(file: Path) -> list[Completion] | None:
-    if not file.exists():
-        return None
-    return [Completion(text, ids) for text, ids in json.loads(file.read_text(encoding="utf-8"))]

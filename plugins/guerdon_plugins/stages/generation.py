@@ -1,15 +1,17 @@
-"""Completions of a model for a list of prompts, by transformers' generate, in batches."""
+"""Completions for many prompts, batch by batch, in a log that a killed stage goes on from."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
 
-import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from guerdon import Messages, Rollout, Row
 
-from guerdon.types import Messages
+Prompt = str | Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,74 +33,109 @@ class Completion:
 
     text: str
     ids: Sequence[int]
-    """With the token that ends it, where it ends."""
+    """With the token that ends it, where it ends; empty where an endpoint gave only the text."""
+    tokens: int
+    """Its length."""
+    finished: bool
+    """Whether it came to its end within the length that it had."""
 
 
-@torch.inference_mode()
-def generate(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str | Messages],
+class Engine(Protocol):
+    """Completes prompts."""
+
+    joint: bool
+    """Whether the prompts of a call share one stream of draws: a part of them, asked for again, would draw others."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, count: int, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        """Complete each prompt ``count`` times, side by side; the same for the same arguments.
+
+        Args:
+            prompts: Texts, or conversations all.
+            sampling: How to draw.
+            count: Completions of each prompt.
+            seeds: Of the draws, one for each prompt; a joint engine takes the first.
+
+        Yields:
+            A prompt's position and its completions, in any order.
+        """
+        ...
+
+
+def rollout_of(row: Row, completion: Completion) -> Rollout:
+    """What a rubric judges: the completion in the form of the row's prompt."""
+    columns = {name: value for name, value in row.items() if name != "prompt"}
+    said = completion_like(row["prompt"], completion.text)
+    return Rollout(row["prompt"], said, columns, completion.ids)
+
+
+def completion_like(prompt: Prompt, text: str) -> Prompt:
+    """A completion's text in the form of its prompt: a text, or an assistant's message."""
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+
+
+def complete_all(
+    open_engine: Callable[[], Engine],
+    prompts: Sequence[Prompt],
     sampling: Sampling,
+    count: int,
+    *,
     batch_size: int,
     seed: int,
-) -> Iterator[list[Completion]]:
-    """Complete every prompt once, batch by batch in their order; the same for the same arguments.
+    log: Path,
+    progress: Callable[[int], None],
+) -> list[list[Completion]]:
+    """Complete every prompt ``count`` times; what an earlier try has left in the log is not done again.
 
     Args:
-        model: A causal language model of transformers.
-        tokenizer: Its tokenizer, which pads on the left.
-        prompts: Texts or conversations.
+        open_engine: Gives the engine; called only if there is something to do.
+        prompts: Texts, or conversations all.
         sampling: How to draw.
+        count: Completions of each prompt.
         batch_size: Prompts that are completed side by side.
         seed: Of the draws.
+        log: A JSONL file, one prompt a line.
+        progress: Told how many prompts are done.
+
+    Returns:
+        The completions of each prompt, in the order of the prompts.
     """
-    ends = _end_ids(model, tokenizer)
-    options: Any = GenerationConfig  # its constructor carries no types
-    config = options(
-        max_new_tokens=sampling.max_completion_length,
-        eos_token_id=sorted(ends),
-        pad_token_id=tokenizer.pad_token_id,
-        **(
-            {
-                "do_sample": True,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": sampling.top_k,
-            }
-            if sampling.temperature > 0
-            else {"do_sample": False}
-        ),
-    )
-    model.eval()
-    torch.manual_seed(seed)
+    known = _read(log)
     for start in range(0, len(prompts), batch_size):
-        inputs = _encode(tokenizer, prompts[start : start + batch_size]).to(model.device)
-        output = model.generate(**inputs, generation_config=config)
-        ids = [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        yield [Completion(text, tokens) for text, tokens in zip(texts, ids, strict=True)]
+        batch = list(range(start, min(start + batch_size, len(prompts))))
+        missing = [place for place in batch if place not in known]
+        if missing:
+            engine = open_engine()
+            if engine.joint:
+                missing = batch
+            seeds = [_seed(seed, place) for place in missing]
+            answers = engine.complete([prompts[place] for place in missing], sampling, count, seeds)
+            with log.open("a", encoding="utf-8") as file:
+                for position, completions in answers:
+                    place = missing[position]
+                    known[place] = completions
+                    line = {"prompt": place, "completions": [asdict(done) for done in completions]}
+                    file.write(json.dumps(line) + "\n")
+                    if not engine.joint:
+                        file.flush()
+        progress(batch[-1] + 1)
+    return [known[place] for place in range(len(prompts))]
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str | Messages]) -> Any:
-    template: Any = tokenizer.apply_chat_template
-    ids = [
-        tokenizer(prompt)["input_ids"]
-        if isinstance(prompt, str)
-        else template(prompt, add_generation_prompt=True, return_dict=False)
-        for prompt in prompts
-    ]
-    return tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+def _read(log: Path) -> dict[int, list[Completion]]:
+    """What the log has; a last line that a kill cut off is taken out of it."""
+    if not log.exists():
+        return {}
+    lines = log.read_text(encoding="utf-8").split("\n")
+    if lines.pop():
+        partial = log.with_suffix(".partial")
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        partial.replace(log)
+    entries = map(json.loads, lines)
+    return {entry["prompt"]: [Completion(**done) for done in entry["completions"]] for entry in entries}
 
 
-def _end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    own = model.generation_config.eos_token_id
-    ends = own if isinstance(own, list) else [own, tokenizer.eos_token_id]
-    return {token for token in ends if token is not None}
-
-
-def _until_end(ids: list[int], ends: Collection[int]) -> list[int]:
-    for position, token in enumerate(ids):
-        if token in ends:
-            return ids[: position + 1]
-    return ids
+def _seed(seed: int, place: int) -> int:
+    """Of one prompt, whichever prompts it is asked with: 31 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {place}".encode()).digest()[:4]) >> 1

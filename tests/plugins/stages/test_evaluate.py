@@ -88,20 +88,20 @@ def test_the_table_says_what_the_rollouts_say(
         "completion_tokens": mean([record["completion_tokens"] for record in sampled]),
         "self_corrections": 0.0,
     }
-    assert [report[0] for report in log.progress][-1] == log.progress[-1][1] == 2 * (1 + SAMPLES) * 12
+    assert [report[0] for report in log.progress][-1] == log.progress[-1][1] == 2 * 2 * 12
 
 
-def test_finished_rounds_of_a_killed_try_are_kept(
+def test_finished_batches_of_a_killed_try_are_kept(
     make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     model = replace(small_model, path=str(tmp_path / "model"))
     shutil.copytree(small_model.path, model.path)
     context, _ = make_context(rows, [model], Rubric())
     whole = stage().run(context)
-    (context.work / "0-3.json").unlink()
+    log_file = context.work / "0-1.jsonl"
+    log_file.write_text(log_file.read_text()[:-10], encoding="utf-8")
     context, log = make_context(rows, [model], Rubric())
     assert stage().run(context) == whole
-    assert len(log.progress) == 3, "one round of three batches"
     shutil.rmtree(model.path)
     assert stage().run(context) == whole
 

@@ -22,6 +22,8 @@ class Phrasing:
     """Ways to ask for a search's."""
     step: Callable[[int, int, int], str]
     """The sentence for ``(value, step, sum)``."""
+    misfit: str
+    """Takes the end of a step's sentence where the sum is not the ``{}`` that is looked for."""
     second_thought: str
     """What comes before a step that is done again."""
     space: str
@@ -67,6 +69,7 @@ PHRASINGS: Mapping[Language, Phrasing] = {
             lambda search: f"{_listed(search, ', ')}: which {_added(search, 'plus', 'minus')} makes {search.target}?",
         ),
         step=lambda value, step, total: f"{value} {'plus' if step > 0 else 'minus'} {abs(step)} is {total}.",
+        misfit=", not {}.",
         second_thought="wait, ",
         space=" ",
         conclusions=("The answer is {}.", "So it is {}."),
@@ -85,6 +88,7 @@ PHRASINGS: Mapping[Language, Phrasing] = {
             lambda search: f"哪个数{_added(search, '加', '减')}等于{search.target}：{_listed(search, '、')}？",
         ),
         step=lambda value, step, total: f"{value}{'加' if step > 0 else '减'}{abs(step)}得{total}。",
+        misfit="，不是{}。",
         second_thought="等等，",
         space="",
         conclusions=("答案是{}。", "所以是{}。"),

@@ -90,7 +90,7 @@ def _follow(rng: Random, chain: Chain, language: Language, author: Author) -> tu
 
 
 def _search(rng: Random, search: Search, language: Language, author: Author) -> tuple[str, int, Language]:
-    """Tries the candidates in their order. Everybody gets these sums right: what authors lack is patience."""
+    """Tries the candidates in their order. Everybody sees what fits: what authors lack is the patience to go on."""
     text = ""
     for candidate in search.candidates:
         text += PHRASINGS[language].space if text else ""
@@ -98,7 +98,10 @@ def _search(rng: Random, search: Search, language: Language, author: Author) -> 
         phrasing = PHRASINGS[language]
         text += phrasing.second_thought if text else ""
         text += phrasing.step(candidate, search.step, candidate + search.step)
-        if candidate == search.result or rng.random() >= author.persists:
+        if candidate == search.result:
+            break
+        text = text[:-1] + phrasing.misfit.format(search.target)
+        if rng.random() >= author.persists:
             break
     return text, candidate, language
 
