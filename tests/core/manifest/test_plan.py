@@ -14,6 +14,9 @@ class Rows:
     def __init__(self, n: int): ...
     def __iter__(self): return iter([])
 def judge(completion): return 1
+class Asks:
+    def __init__(self, model: str): ...
+    def __call__(self, completion): return 1
 def broken(: ...
 """
 
@@ -125,3 +128,20 @@ def test_what_a_stage_needs_is_missed_before_anything_runs(folder: Path) -> None
     assert "stage 'a' (Stage) needs an 'init' other than none" in message
     assert "needs 'data', and has none" in message
     assert "needs 'rewards', and has none" in message
+
+
+def test_a_reward_waits_for_the_stage_whose_model_it_uses(folder: Path) -> None:
+    text = """\
+name: x
+model: b
+stages:
+  - {id: rl, use: "./m.py:Stage", rewards: [{use: "./m.py:Asks", params: {model: "stage:rm"}}]}
+  - {id: rm, use: "./m.py:Stage"}
+"""
+    made = plan(folder, text)
+    assert [stage.ref.id for stage in made.stages] == ["rm", "rl"]
+    assert made.stages[1].needs == ["rm"]
+    assert "m.yaml:4: there is no stage 'mr'. Stages: rl, rm." in error(
+        folder, text.replace("stage:rm", "stage:mr")
+    )
+    assert "stages wait for each other in a circle" in error(folder, text.replace("stage:rm", "stage:rl"))

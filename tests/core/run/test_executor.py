@@ -45,6 +45,10 @@ def score(context):
     return StageResult(metrics={"reward": sum(j.reward for j in judgements), "rows": len(judgements)})
 
 def yes(completion): return completion == "yes"
+class Nearness:
+    """Scores by the model of another stage."""
+    def __init__(self, model: str): self.sum = int((Path(model) / "sum").read_text())
+    def __call__(self, completion): return self.sum
 def raises(context): raise KeyError("oh")
 def full(context): raise OSError(errno.ENOSPC, "No space left on device", "model.bin")
 def nothing(context): return None
@@ -306,3 +310,30 @@ def test_an_unwritable_run_folder(folder: Path) -> None:
     with pytest.raises(InfrastructureError, match="cannot be written to"):
         run(folder, CHAIN)
     assert (folder / "out").is_file()
+
+
+JUDGED = """\
+name: judged
+stages:
+  - id: scored
+    use: ./m.py:score
+    init: none
+    data: [{use: "./m.py:Rows"}]
+    rewards: [{use: "./m.py:Nearness", params: {model: "stage:judge"}}]
+  - {id: judge, use: "./m.py:Count", init: none, params: {steps: 2}}
+"""
+
+
+def test_a_reward_uses_the_checkpoint_of_a_stage(folder: Path) -> None:
+    assert run(folder, JUDGED)["scored"].metrics["reward"] == 3 * 2
+    with pytest.raises(UsageError, match="stage 'judge' from other inputs"):
+        run(folder, JUDGED, changes=("stages.judge.params.steps=5",))
+    # The scores of the old checkpoint, which stood in the same place, are not those of the new one.
+    redone = run(folder, JUDGED, changes=("stages.judge.params.steps=5",), redo=True)
+    assert redone["scored"].metrics["reward"] == 3 * 5
+
+
+def test_a_reward_cannot_use_a_stage_without_a_checkpoint(folder: Path) -> None:
+    text = JUDGED.replace('"./m.py:Count", init: none, params: {steps: 2}', '"./m.py:nan", init: none')
+    with pytest.raises(UsageError, match="stage 'judge' leaves no checkpoint, so 'Nearness' cannot use it"):
+        run(folder, text)

@@ -24,6 +24,12 @@ class Keyless:
     def __init__(self): raise RuntimeError("no key in the environment")
     def __call__(self, completion): return 1
 def trl(completions, **columns): return [0.0] * len(completions)
+class Headless:
+    def preflight(self): raise ConnectionRefusedError("no model there")
+    def __call__(self, completions): return [0.0] * len(completions)
+class Asks:
+    def __init__(self, model: str): raise RuntimeError("there is no model yet")
+    def __call__(self, completion): return 1
 """
 
 
@@ -106,3 +112,27 @@ def test_an_empty_model_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     findings = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:trl'}", "init: ./here")
     assert "holds no config.json" in findings[0].message
+
+
+def test_a_reward_may_check_itself_and_is_not_called(tmp_path: Path) -> None:
+    (finding,) = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:Headless'}")
+    assert (finding.level, finding.outside) == (Level.ERROR, True)
+    assert "no model there" in finding.message
+
+
+def test_what_uses_a_stages_model_is_not_built_before_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "m.yaml").write_text(
+        f"""\
+name: x
+stages:
+  - {{id: rm, use: './m.py:stage', init: none}}
+  - id: a
+    use: ./m.py:stage
+    init: none
+    data: [{rows("{prompt: p}")}]
+    rewards: [{{use: './m.py:Asks', params: {{model: 'stage:rm'}}}}]
+"""
+    )
+    (finding,) = preflight(plan_run(load_manifest(tmp_path / "m.yaml")))
+    assert (finding.level, finding.message) == (Level.NOTE, "not checked: stage 'rm' makes its model.")
