@@ -97,6 +97,41 @@ def plan_run(file: ManifestFile) -> Plan:
     return Plan(file, in_order, [hook for hook in hooks if hook is not None])
 
 
+def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list[Entry]]:
+    """The rubric of one stage, for those who judge with it and run nothing: only verifiers and rewards are loaded.
+
+    Args:
+        file: The manifest.
+        stage: The stage's id; needed if several have rewards.
+
+    Returns:
+        The stage's id, and the rubric's entries.
+
+    Raises:
+        ManifestError: The rubric does not fit; all mistakes at once, each with its line.
+        UsageError: There is no such stage, or several and none is named, or a reward uses what only a run makes.
+    """
+    with_rewards = {ref.id: (ref, i) for i, ref in enumerate(file.manifest.stages) if ref.rewards}
+    if stage is None and len(with_rewards) == 1:
+        (stage,) = with_rewards
+    if stage not in with_rewards:
+        asked = "Say which one is meant" if stage is None else f"There is none in '{stage}'"
+        raise UsageError(
+            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}."
+        )
+    planner = _Planner(file)
+    ref, index = with_rewards[stage]
+    entries = planner.rubric(ref, ("stages", index))
+    planner.finish()
+    for entry in entries:
+        for param, stage_id in named_stages(entry).items():
+            raise UsageError(
+                f"{file.path}: '{entry.name}' of stage '{stage}' uses the checkpoint of stage '{stage_id}', which only "
+                f"a run makes. Set its param '{param}' to a checkpoint's folder."
+            )
+    return stage, entries
+
+
 class _Planner:
     """Plans a manifest's parts and collects what is wrong with them."""
 
@@ -135,13 +170,7 @@ class _Planner:
     def stage(self, ref: StageRef, location: Location) -> StagePlan | None:
         component = self.component(ref, (Kind.STAGE,), location)
         sources = [self._source(source, (*location, "data", i)) for i, source in enumerate(ref.data)]
-        entries = [self._entry(reward, (*location, "rewards", i)) for i, reward in enumerate(ref.rewards)]
-        names = [entry.name for entry in entries if entry is not None]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                self.problem(
-                    (*location, "rewards", i), f"another reward is named '{name}' too. Give it a 'name'."
-                )
+        entries = self.rubric(ref, location)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
@@ -158,8 +187,18 @@ class _Planner:
             component,
             [one for one in init if one is not None],
             [source for source in sources if source is not None],
-            [entry for entry in entries if entry is not None],
+            entries,
         )
+
+    def rubric(self, ref: StageRef, location: Location) -> list[Entry]:
+        entries = [self._entry(reward, (*location, "rewards", i)) for i, reward in enumerate(ref.rewards)]
+        names = [entry.name for entry in entries if entry is not None]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                self.problem(
+                    (*location, "rewards", i), f"another reward is named '{name}' too. Give it a 'name'."
+                )
+        return [entry for entry in entries if entry is not None]
 
     def check_ids(self) -> None:
         for i, stage_id in enumerate(self._stage_ids):

@@ -1,0 +1,188 @@
+"""What all adapters share: a rubric by name, and what becomes of a completion that has no reward."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from guerdon.component import check_params, load_component
+from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
+from guerdon.manifest import Manifest, load_manifest, plan_rubric
+from guerdon.plugins import JUDGES, find_plugin, load_plugin
+from guerdon.rubric import Entry, Rubric
+from guerdon.shared_rubric import SharedRubric
+from guerdon.types import Failure, Judgement, Outcome, Rollout
+
+
+class NamedRubric:
+    """A rubric by its name. It pickles, each process that uses it opens its own, and closes it when it ends.
+
+    Mistakes in the name or the params are errors here, before anything is judged.
+
+    Args:
+        rubric: A manifest (a path that ends in ``.yaml`` or ``.yml``), or a verifier or reward as a manifest names it:
+            ``math``, ``distribution/name``, ``package.module:name``, ``./file.py:name``.
+        stage: The manifest's stage; needed if several have rewards.
+        params: The plugin's params; a manifest has its own.
+        workers: How many processes share the sync verifiers; by default one per usable CPU.
+
+    Raises:
+        ManifestError: The manifest cannot be run.
+        UsageError: The stage, the plugin or its params do not fit.
+    """
+
+    def __init__(
+        self,
+        rubric: str,
+        stage: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.name: str
+        """The stage's id, or the plugin's name."""
+        self._entries: Sequence[Entry]
+        if Path(rubric).suffix in (".yaml", ".yml"):
+            if params:
+                raise UsageError(f"params are for a plugin, and {rubric} is a manifest, which has its own.")
+            file = load_manifest(Path(rubric))
+            self.name, self._entries = plan_rubric(file, stage)
+            self._failure_budget = file.manifest.failure_budget
+        else:
+            if stage is not None:
+                raise UsageError(
+                    f"there is no stage '{stage}' in '{rubric}', which names a plugin. A manifest's name ends in .yaml."
+                )
+            component = load_component(find_plugin(rubric, JUDGES), params or {}, Path.cwd())
+            check_params(component, load_plugin(component.plugin, Path.cwd()))
+            self.name, self._entries = component.plugin.name, [Entry(component.plugin.name, component)]
+            self._failure_budget = Manifest.model_fields["failure_budget"].default
+        self._workers = workers
+        self._shared: SharedRubric | None
+        self._forget()
+
+    @property
+    def names(self) -> list[str]:
+        """The entries' names."""
+        return [entry.name for entry in self._entries]
+
+    def weights(self, step: int = 0) -> dict[str, float]:
+        """The entries' weights at a training step."""
+        return {entry.name: entry.weight_at(step) for entry in self._entries}
+
+    def open(self) -> SharedRubric:
+        """This process's rubric: workers start when there is something to judge."""
+        if self._owner != os.getpid():  # a fork has neither the thread nor the workers
+            self._forget()
+        with self._lock:
+            if self._shared is None:
+                self._shared = SharedRubric(
+                    Rubric(self._entries, failure_budget=self._failure_budget, workers=self._workers)
+                )
+                atexit.register(self.close)
+            return self._shared
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+        """Judge rollouts, in their order, as :meth:`guerdon.rubric.Rubric.score` does."""
+        return self.open().score(rollouts, step)
+
+    def close(self) -> None:
+        """End this process's workers. The next use starts them anew."""
+        with self._lock:
+            shared, self._shared = self._shared, None
+        if shared is not None and self._owner == os.getpid():
+            atexit.unregister(self.close)
+            shared.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _forget(self) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._shared = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_owner", "_lock", "_shared")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
+
+
+NO_WAY_TO_LEAVE_OUT = (
+    "The trainer cannot leave a completion out. Mend the cause, give the entry 'on_failure: zero' in the manifest, or "
+    "set 'unscored' to the reward that such completions get."
+)
+
+
+def reward_of(
+    judgement: Judgement, unscored: float | None = None, advice: str = NO_WAY_TO_LEAVE_OUT
+) -> float:
+    """The reward of a completion, for a trainer that knows no completion without one.
+
+    Args:
+        judgement: What the rubric says.
+        unscored: What a completion without a reward gets, on the user's explicit word.
+        advice: What the error says to do.
+
+    Raises:
+        InfrastructureError: There is no reward, because something outside is down, and ``unscored`` is not set.
+        CheckFailedError: There is no reward for another reason, and ``unscored`` is not set.
+    """
+    if judgement.reward is not None:
+        return judgement.reward
+    if unscored is not None:
+        return unscored
+    outside = any(v.score.failure is Failure.INFRASTRUCTURE for v in judgement.verdicts.values())
+    raise (InfrastructureError if outside else CheckFailedError)(
+        f"a completion has no reward: {why_unscored(judgement)}. {advice}"
+    )
+
+
+def raw_values(judgement: Judgement, names: Sequence[str]) -> dict[str, float]:
+    """Each entry's value before its weight, for a trainer's logs; NaN where it has none."""
+    values = dict.fromkeys(names, math.nan)
+    for name, verdict in judgement.verdicts.items():
+        if verdict.score.value is not None:
+            values[name] = verdict.score.value
+    return values
+
+
+def why_unscored(judgement: Judgement) -> str:
+    """Why a judgement has no reward, in one line."""
+    failed = [
+        f"'{name}' failed: {verdict.score.failure}: {verdict.score.explanation}"
+        for name, verdict in judgement.verdicts.items()
+        if verdict.score.outcome is Outcome.FAILED
+    ]
+    return (
+        "; ".join(failed).rstrip(".") or "nothing judged it: every verifier skipped it or is routed elsewhere"
+    )
+
+
+def renamed(columns: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Columns, with those of a trainer's data also under the names that verifiers read.
+
+    Args:
+        columns: By the data's names.
+        names: The data's name for a verifier's: ``{"reference": "answer"}``.
+
+    Raises:
+        UsageError: The data has no such column.
+    """
+    if missing := [source for source in names.values() if source not in columns]:
+        raise UsageError(
+            f"'columns' names {', '.join(missing)}, and the data has the columns {', '.join(columns) or 'none'}."
+        )
+    return {**columns, **{name: columns[source] for name, source in names.items()}}

@@ -1,0 +1,121 @@
+"""For OpenRLHF: the ``reward_func`` of the file that ``--reward.remote_url`` names.
+
+```python
+# reward.py
+from guerdon.adapters.openrlhf import reward_function
+
+reward_func = reward_function("zero.yaml", stage="zero")
+```
+
+Over HTTP, without a file: ``guerdon serve`` answers OpenRLHF's requests at ``/get_reward``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from guerdon.adapters.named_rubric import NamedRubric, raw_values, reward_of
+from guerdon.errors import DataError, GuerdonError
+from guerdon.types import Rollout
+
+logger = logging.getLogger(__name__)
+
+END_TOKENS = (
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<｜end▁of▁sentence｜>",
+    "</s>",
+    "<eos>",
+)
+"""What the usual tokenizers end a reply with. OpenRLHF leaves it in the text, and no verifier should see it."""
+
+
+def reward_function(
+    rubric: str,
+    stage: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    unscored: float | None = None,
+    end_tokens: Sequence[str] = END_TOKENS,
+    workers: int | None = None,
+) -> Callable[..., dict[str, Any]]:
+    """A reward function for OpenRLHF.
+
+    Args:
+        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        stage: The manifest's stage; needed if several have rewards.
+        params: The plugin's params; a manifest has its own.
+        unscored: The reward of a completion that has none; without it, such a completion is an error.
+        end_tokens: What is cut from the end of each query.
+        workers: How many processes share the sync verifiers; by default one per usable CPU.
+
+    Raises:
+        ManifestError: The manifest cannot be run.
+        UsageError: The stage, the plugin or its params do not fit.
+    """
+    named = NamedRubric(rubric, stage, params, workers)
+
+    def reward_func(
+        queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any
+    ) -> dict[str, Any]:
+        """OpenRLHF's reward function: tensors under ``rewards``, ``scores`` and, per entry, ``extra_logs``.
+
+        Raises:
+            DataError: A query does not hold its prompt.
+            CheckFailedError, InfrastructureError: A completion has no reward, and ``unscored`` is not set.
+        """
+        from torch import tensor
+
+        try:
+            judgements = named.score(rollouts(queries, prompts, labels, end_tokens))
+            rewards = tensor([reward_of(judgement, unscored) for judgement in judgements])
+        except GuerdonError as error:
+            logger.error("%s: %s", type(error).__name__, error)  # OpenRLHF catches it and says so nowhere
+            raise
+        values = [raw_values(judgement, named.names) for judgement in judgements]
+        extra = {name: tensor([by_name[name] for by_name in values]) for name in named.names}
+        return {"rewards": rewards, "scores": rewards, "extra_logs": extra}
+
+    return reward_func
+
+
+def rollouts(
+    queries: Sequence[str],
+    prompts: Sequence[str],
+    labels: Sequence[Any],
+    end_tokens: Sequence[str] = END_TOKENS,
+) -> list[Rollout]:
+    """What OpenRLHF sends, as rollouts: a query is a prompt and its completion, with special tokens and all.
+
+    A label is the column ``reference``; one that is a mapping with that key holds all columns.
+
+    Raises:
+        DataError: The three differ in length, or a query does not hold its prompt, so that its completion is unknown.
+    """
+    if not len(queries) == len(prompts) == len(labels):
+        raise DataError(
+            f"there are {len(queries)} queries, {len(prompts)} prompts and {len(labels)} labels; send one of each for "
+            "every completion."
+        )
+    result = []
+    for number, (query, prompt, label) in enumerate(zip(queries, prompts, labels, strict=True)):
+        _, found, completion = query.partition(prompt) if prompt else ("", "", query)
+        if prompt and not found:
+            raise DataError(
+                f"query {number} does not hold its prompt, so its completion is unknown. OpenRLHF cuts prompts that "
+                "are too long: raise its max_len."
+            )
+        columns = label if isinstance(label, Mapping) and "reference" in label else {"reference": label}
+        result.append(Rollout(prompt, _without_end(completion, end_tokens), columns))
+    return result
+
+
+def _without_end(completion: str, end_tokens: Sequence[str]) -> str:
+    while ending := next((token for token in end_tokens if completion.rstrip("\n").endswith(token)), None):
+        completion = completion.rstrip("\n").removesuffix(ending)
+    return completion

@@ -1,0 +1,121 @@
+"""For TRL: a rubric as one of ``GRPOTrainer``'s ``reward_funcs``.
+
+```python
+from guerdon.adapters.trl import reward_function
+
+trainer = GRPOTrainer(model, reward_funcs=reward_function("zero.yaml", stage="zero"), ...)
+```
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from guerdon.adapters.named_rubric import NamedRubric, renamed
+from guerdon.types import Judgement, Messages, Outcome, Rollout
+
+
+class RewardFunction:
+    """A rubric with TRL's calling convention. Made by :func:`reward_function`; also a context manager."""
+
+    def __init__(self, rubric: NamedRubric, columns: Mapping[str, str]) -> None:
+        self.rubric = rubric
+        self._columns = columns
+        self.__name__ = rubric.name
+        """What TRL calls it in its metrics."""
+
+    def __call__(
+        self,
+        prompts: Sequence[str | Messages],
+        completions: Sequence[str | Messages],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        *,
+        trainer_state: Any = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        environments: Any = None,
+        **columns: Sequence[Any],
+    ) -> list[float | None]:
+        """The reward of each completion, weights and schedules applied; ``None`` for one that has none.
+
+        Args:
+            prompts: One for each completion.
+            completions: Texts or messages.
+            completion_ids: Their tokens.
+            trainer_state: Its ``global_step`` is where weight schedules stand.
+            log_metric: Gets each entry's mean value and failure rate.
+            log_extra: Gets each entry's values.
+            environments: TRL's own; no verifier reads them.
+            **columns: The data's columns, one value for each completion.
+        """
+        step = int(trainer_state.global_step) if trainer_state is not None else 0
+        rollouts = [
+            Rollout(
+                prompt,
+                completion,
+                renamed({name: values[i] for name, values in columns.items()}, self._columns),
+                completion_ids[i] if completion_ids is not None else (),
+            )
+            for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+        ]
+        judgements = self.rubric.score(rollouts, step)
+        for name in self.rubric.names:
+            _log(name, judgements, log_metric, log_extra)
+        return [judgement.reward for judgement in judgements]
+
+    def close(self) -> None:
+        """End the workers; the end of the process does it too."""
+        self.rubric.close()
+
+    def __enter__(self) -> RewardFunction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def reward_function(
+    rubric: str,
+    stage: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    workers: int | None = None,
+) -> RewardFunction:
+    """A reward function for TRL's trainers.
+
+    It gives the rubric's reward whole: weights, schedules, routes and what a failure does are the manifest's, and one
+    reward function leaves TRL nothing to add up. Each entry's raw values go to TRL's metrics (``guerdon/<entry>/mean``,
+    ``guerdon/<entry>/failure_rate``) and to its table of completions.
+
+    Args:
+        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        stage: The manifest's stage; needed if several have rewards.
+        params: The plugin's params; a manifest has its own.
+        columns: The data's name for what a verifier reads under another: ``{"reference": "answer"}``.
+        workers: How many processes share the sync verifiers; by default one per usable CPU.
+
+    Raises:
+        ManifestError: The manifest cannot be run.
+        UsageError: The stage, the plugin or its params do not fit.
+    """
+    return RewardFunction(NamedRubric(rubric, stage, params, workers), columns or {})
+
+
+def _log(
+    name: str,
+    judgements: Sequence[Judgement],
+    log_metric: Callable[[str, float], None] | None,
+    log_extra: Callable[[str, list[Any]], None] | None,
+) -> None:
+    verdicts = [judgement.verdicts.get(name) for judgement in judgements]
+    values = [verdict.score.value if verdict else None for verdict in verdicts]
+    if log_extra is not None:
+        log_extra(name, values)
+    if log_metric is not None:
+        scored = [value for value in values if value is not None]
+        if scored:
+            log_metric(f"guerdon/{name}/mean", math.fsum(scored) / len(scored))
+        failed = sum(v is not None and v.score.outcome is Outcome.FAILED for v in verdicts)
+        log_metric(f"guerdon/{name}/failure_rate", failed / max(len(verdicts), 1))

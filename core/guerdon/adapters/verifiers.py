@@ -1,0 +1,157 @@
+"""For verifiers: a rubric as a reward of a task (version 0.4 on), or as a ``Rubric`` (before).
+
+```python
+# my_rewards.py, named by the configuration: rewards = {zero = {fn = "my_rewards.py:zero"}}
+from guerdon.adapters.verifiers import reward_function
+
+zero = reward_function("zero.yaml", stage="zero", columns={"reference": "answer"})
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from guerdon.adapters.named_rubric import NamedRubric, raw_values, renamed, reward_of
+from guerdon.errors import UsageError
+from guerdon.types import Judgement, Rollout
+
+_REFERENCE = {"reference": "answer"}
+"""Environments of verifiers have called it so since its first version."""
+
+
+def reward_function(
+    rubric: str,
+    stage: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    workers: int | None = None,
+) -> Callable[[Any, Any], Awaitable[float]]:
+    """A reward to plug into a task of verifiers 0.4 or newer.
+
+    It gives the rubric's reward whole, and each entry's raw value to the trace's metrics. A completion without a reward
+    raises, which verifiers records on the trace as a ``TaskError`` in the place of a reward.
+
+    Args:
+        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        stage: The manifest's stage; needed if several have rewards.
+        params: The plugin's params; a manifest has its own.
+        columns: The task data's name for what a verifier reads under another: ``{"reference": "answer"}``.
+        workers: How many processes share the sync verifiers; by default one per usable CPU.
+
+    Raises:
+        ManifestError: The manifest cannot be run.
+        UsageError: The stage, the plugin or its params do not fit.
+    """
+    named = NamedRubric(rubric, stage, params, workers)
+
+    async def reward(task: Any, trace: Any) -> float:
+        row = renamed(task.model_dump(), columns or {})
+        rollout = Rollout(row.pop("prompt", None) or "", trace.last_reply, row)
+        (judgement,) = await _judge(named, [rollout])
+        for name, verdict in judgement.verdicts.items():
+            if verdict.score.value is not None:
+                trace.record_metric(f"{named.name}/{name}", verdict.score.value)
+        return reward_of(judgement, advice="It is the trace's error, and the trace has no reward.")
+
+    reward.__name__ = named.name
+    return reward
+
+
+def classic_rubric(
+    rubric: str,
+    stage: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] = _REFERENCE,
+    workers: int | None = None,
+) -> Any:
+    """A ``Rubric`` for environments of verifiers before 0.4: one function for each entry, with its weight.
+
+    That class turns what a function raises into a reward of 0. This one raises it, because it cannot say that a rollout
+    has no reward. Weights are those of step 0: it knows no training step.
+
+    Args:
+        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        stage: The manifest's stage; needed if several have rewards.
+        params: The plugin's params; a manifest has its own.
+        columns: The data's name for what a verifier reads under another.
+        workers: How many processes share the sync verifiers; by default one per usable CPU.
+
+    Raises:
+        ManifestError: The manifest cannot be run.
+        UsageError: The stage, the plugin or its params do not fit, or this version of verifiers has no ``Rubric``.
+    """
+    import verifiers
+
+    if not hasattr(verifiers, "Rubric"):
+        raise UsageError(
+            f"verifiers {verifiers.__version__} has no Rubric. "
+            "Plug guerdon.adapters.verifiers.reward_function into the task instead."
+        )
+    named = NamedRubric(rubric, stage, params, workers)
+
+    class NamedClassicRubric(verifiers.Rubric):  # type: ignore[misc]  # no types, where it is not installed
+        def __init__(self) -> None:
+            super().__init__(
+                funcs=[_named(name) for name in named.names], weights=[*named.weights().values()]
+            )
+            self._values: dict[int, Mapping[str, float]] = {}
+
+        async def score_rollout(self, state: Any) -> None:
+            async with self._judged([state]):
+                await super().score_rollout(state)
+
+        async def score_group(self, states: list[Any]) -> None:
+            async with self._judged(states):
+                await super().score_group(states)
+
+        @asynccontextmanager
+        async def _judged(self, states: Sequence[Any]) -> AsyncIterator[None]:
+            judgements = await _judge(named, [_rollout(state, columns) for state in states])
+            for state, judgement in zip(states, judgements, strict=True):
+                reward_of(judgement)
+                values = raw_values(judgement, named.names)
+                # What is skipped, or failed and counts as 0 on the manifest's word, adds nothing to the sum.
+                self._values[id(state)] = {n: 0.0 if v != v else v for n, v in values.items()}
+            try:
+                yield
+            finally:
+                for state in states:
+                    del self._values[id(state)]
+
+        async def _call_individual_reward_func(self, func: Any, state: Any) -> float:
+            return self._values[id(state)][func.__name__]
+
+        async def teardown(self) -> None:
+            await super().teardown()
+            named.close()
+
+    return NamedClassicRubric()
+
+
+async def _judge(named: NamedRubric, rollouts: Sequence[Rollout]) -> list[Judgement]:
+    return await asyncio.wrap_future(named.open().submit(rollouts))
+
+
+def _rollout(state: Mapping[str, Any], names: Mapping[str, str]) -> Rollout:
+    columns = {key: state.get(key) for key in ("answer", "info", "task", "example_id")}
+    info = columns["info"]
+    columns |= info if isinstance(info, Mapping) else {}
+    completion = state["completion"]
+    if not isinstance(completion, str):  # what tools and users say between is not the model's
+        messages = [m if isinstance(m, Mapping) else m.model_dump() for m in completion]
+        completion = [message for message in messages if message["role"] == "assistant"]
+    return Rollout(state["prompt"], completion, renamed(columns, names))
+
+
+def _named(name: str) -> Callable[..., float]:
+    """A stand-in for the reward function that verifiers takes a name from."""
+
+    def judged_by_the_rubric(**_: Any) -> float:
+        raise AssertionError("the rubric judges, not its functions")
+
+    judged_by_the_rubric.__name__ = name
+    return judged_by_the_rubric
