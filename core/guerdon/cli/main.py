@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": "Validate a manifest and prove its plan before any training.",
     "score": "Score completions in a JSONL file.",
     "plugins": "List the installed plugins, or show one.",
+    "audit": "Attack a verifier or a manifest's rubrics with a corpus of exploits.",
     "schema": "Print the manifest's JSON Schema.",
     "doctor": "Tell what is installed, what is missing and how to mend it.",
 }

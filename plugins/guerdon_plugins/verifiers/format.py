@@ -35,6 +35,8 @@ class Format:
         ValueError: ``tags`` is empty, names one twice, or holds something that is no tag's name.
     """
 
+    audit_kind = "format"
+
     def __init__(
         self,
         tags: Sequence[str] = ("think", "answer"),
@@ -66,7 +68,7 @@ class Format:
         text = f"<{self._tags[0]}>{completion}" if self._prefilled else completion
         blocks = [_find_block(text, *pair) for pair in zip(self._tags, self._look_alikes, strict=True)]
         faults = [block for block in blocks if isinstance(block, str)]
-        kept = len(blocks) - len(faults)
+        kept = _in_a_row(blocks)
         if not faults:
             layout = _Layout(text, [block for block in blocks if not isinstance(block, str)])
             faults = [fault for rule in self._rules if (fault := rule(layout)) is not None]
@@ -107,6 +109,16 @@ def _find_block(text: str, tag: str, look_alike: re.Pattern[str]) -> _Block | st
     if not _readable(inside):
         return f"<{tag}> holds nothing to read"
     return _Block(opening[0].start(), closing[0].end(), inside)
+
+
+def _in_a_row(blocks: Sequence[_Block | str]) -> int:
+    """How many tags are right and stand behind all the right ones before them."""
+    kept = end = 0
+    for block in blocks:
+        if not isinstance(block, str) and block.start >= end:
+            kept += 1
+            end = block.end
+    return kept
 
 
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"

@@ -28,6 +28,8 @@ class ReasoningGymVerifier:
         MissingDependencyError: Reasoning Gym is not installed.
     """
 
+    audit_kind = "answer"
+
     def __init__(self, answer: Literal["tags", "final"] = "tags") -> None:
         try:
             import reasoning_gym  # noqa: F401

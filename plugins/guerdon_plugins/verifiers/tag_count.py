@@ -1,18 +1,19 @@
-"""``tag_count``: how many of the expected tags stand exactly once."""
+"""``tag_count``: how many of the expected tags stand where they should, around something to read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from guerdon import Score
 
 
 class TagCount:
-    """Scores the share of opening and closing tags that stand exactly once, wherever they stand.
+    """Scores the share of tags that are opened once and closed once, in order, around something to read.
 
-    Open-R1's ``tag_count``, without its rule that each tag has a line of its own: a gentle slope towards the tags for a
-    model that does not write them yet. It looks neither at their order nor at what they hold; ``format`` does, and its
-    ``partial_credit`` is the safer slope.
+    Open-R1's ``tag_count`` without what farms it, which pays for every mark that stands once, empty or out of order: a
+    gentle slope towards the tags for a model that does not write them yet. Text outside of the tags is no fault;
+    ``format`` asks for more.
 
     Args:
         tags: The tags' names.
@@ -22,14 +23,35 @@ class TagCount:
         ValueError: ``tags`` is empty.
     """
 
+    audit_kind = "format"
+
     def __init__(self, tags: Sequence[str] = ("think", "answer"), prefilled: bool = False) -> None:
         if not tags:
             raise ValueError("tags is empty; name at least one, such as [think, answer]")
-        self._marks = [mark for tag in tags for mark in (f"<{tag}>", f"</{tag}>")]
-        self._prefix = self._marks[0] if prefilled else ""
+        self._pairs = [(f"<{tag}>", f"</{tag}>") for tag in tags]
+        self._prefix = self._pairs[0][0] if prefilled else ""
 
     def __call__(self, completion: str) -> Score:
         text = self._prefix + completion
-        wrong = {mark: count for mark in self._marks if (count := text.count(mark)) != 1}
-        explanation = ", ".join(f"{mark} stands {count} times" for mark, count in wrong.items())
-        return Score(1 - len(wrong) / len(self._marks), explanation=explanation)
+        faults = []
+        end = 0
+        for opening, closing in self._pairs:
+            fault = _fault(text, opening, closing, end)
+            if fault is None:
+                end = text.index(closing)
+            else:
+                faults.append(fault)
+        return Score(1 - len(faults) / len(self._pairs), explanation=", ".join(faults))
+
+
+def _fault(text: str, opening: str, closing: str, earliest: int) -> str | None:
+    for mark in (opening, closing):
+        if (count := text.count(mark)) != 1:
+            return f"{mark} stands {count} times"
+    start, end = text.index(opening), text.index(closing)
+    if start < earliest or end < start:
+        return f"{opening} stands out of order"
+    return None if _WORD.search(text, start + len(opening), end) else f"{opening} holds nothing to read"
+
+
+_WORD = re.compile(r"[^\W_]")

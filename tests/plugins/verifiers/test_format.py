@@ -134,6 +134,7 @@ def test_partial_credit_is_the_share_of_rules_kept() -> None:
     assert value(GOOD + " more", partial_credit=True) == pytest.approx(3 / 4)
     assert value("<think>a</think> 4", partial_credit=True) == pytest.approx(1 / 4)
     assert value("<think>a</think>" * 2, partial_credit=True) == 0.0
+    assert value("<think>a<answer>4</answer></think>", partial_credit=True) == pytest.approx(1 / 4)
     assert value("", partial_credit=True) == 0.0
 
 

@@ -1,4 +1,4 @@
-"""The verifiers of a completion's shape: tag_count, length, repetition_penalty, reasoning_steps."""
+"""The verifiers of a completion's shape: tag_count, length, readable, repetition_penalty, reasoning_steps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon_plugins.verifiers.length import Length
+from guerdon_plugins.verifiers.readable import Readable
 from guerdon_plugins.verifiers.reasoning_steps import ReasoningSteps
 from guerdon_plugins.verifiers.repetition_penalty import RepetitionPenalty
 from guerdon_plugins.verifiers.tag_count import TagCount
@@ -17,7 +18,11 @@ from guerdon_plugins.verifiers.tag_count import TagCount
     [
         ("<think>a</think><answer>b</answer>", 1.0),
         ("<think>a</think>", 0.5),
-        ("<think>a", 0.25),
+        ("<think>a", 0.0),
+        ("<think></think><answer>.</answer>", 0.0),
+        ("</think><think>a<answer>b</answer>", 0.5),
+        ("<think>a<answer>b</answer></think>", 0.5),
+        ("<answer>b</answer><think>a</think>", 0.5),
         ("<think><think>a</think></think>", 0.0),
         ("", 0.0),
     ],
@@ -28,7 +33,7 @@ def test_tag_count(completion: str, expected: float) -> None:
 
 def test_tag_count_where_the_template_opened_the_first_tag() -> None:
     assert TagCount(prefilled=True)("a</think><answer>b</answer>").value == 1.0
-    assert TagCount(prefilled=True)("<think>a</think><answer>b</answer>").value == 0.75
+    assert TagCount(prefilled=True)("<think>a</think><answer>b</answer>").value == 0.5
 
 
 def test_tag_count_needs_tags() -> None:
@@ -138,3 +143,32 @@ def test_any_text_scores_in_range_and_always_the_same(completion: str) -> None:
         assert score.value is not None
         assert low <= score.value <= high
         assert verifier(completion) == score
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "explanation"),
+    [
+        ("one two three\n\nfour", 1.0, "3 words"),
+        ("one two three four", 0.0, "4 words, more than 3"),
+        ("一二三四", 0.0, "4 words, more than 3"),
+        ("see\n```py\na b c d e\n```\nthis", 0.0, "1 blocks of code, more than 0"),
+        ("see\n```py\na", 0.0, "never closed"),
+        (" \n\n ", 0.0, "no words"),
+    ],
+)
+def test_readable(text: str, value: float, explanation: str) -> None:
+    score = Readable(max_paragraph_words=3)(text)
+    assert score.value == value
+    assert explanation in score.explanation
+
+
+def test_readable_text_may_have_the_code_that_is_asked_for() -> None:
+    text = "<think>see</think>\n```py\n" + "a b c d e f\n" * 50 + "```"
+    assert Readable(max_paragraph_words=3, max_code_blocks=1)(text).value == 1.0
+    assert Readable(part="reasoning")(text).value == 1.0
+
+
+@pytest.mark.parametrize("params", [{"max_paragraph_words": 0}, {"max_code_blocks": -1}])
+def test_readable_refuses_bounds_that_bound_nothing(params: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(params))):
+        Readable(**params)

@@ -42,6 +42,7 @@ _COMPILER_MB = 2048
 class CodeVerifier:
     """The share of tests that the program passes, or whether it passes them all."""
 
+    audit_kind = "code"
     timeout_s = 120.0
     """Waiting for a free box counts, and a batch of programs that loop keeps boxes busy."""
 

@@ -57,7 +57,7 @@ from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.regions import NotRegionError, is_definite_region, same_region
 from guerdon_plugins.verifiers.math.relations import label_and_body, same_equation, same_label, settle_chain
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
-from guerdon_plugins.verifiers.math.standing import carry_out
+from guerdon_plugins.verifiers.math.standing import carry_out, is_calculation
 from guerdon_plugins.verifiers.math.trees import (
     contains,
     letters,
@@ -334,6 +334,10 @@ class Comparer:
         if standing == (True, False) and not self._policy.unevaluated:
             return Finding(
                 False, "unevaluated", "an operation is left standing that the reference has carried out"
+            )
+        if not self._policy.calculations and isinstance(reference, Number) and is_calculation(answer):
+            return Finding(
+                False, "calculation", "a calculation is left to do where the reference is a number"
             )
         finding = same_value(reference, answer, self._budget)
         if not finding and any(standing):

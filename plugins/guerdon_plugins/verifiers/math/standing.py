@@ -47,6 +47,29 @@ def carry_out(node: Node, budget: Budget) -> Node:
     return expanded
 
 
+def is_calculation(node: Node) -> bool:
+    """Whether it is arithmetic that nobody has done: a sum, difference or product of numerals, ``12 + 3 * 10``.
+
+    Fractions, powers and factors of ten (``3 million``, ``7 * 1000``) are ways to write a number.
+    """
+    match node:
+        case Sum(terms=parts):
+            return all(isinstance(part, Number) or is_calculation(part) for part in parts)
+        case Product(factors=factors):
+            rest = [factor for factor in factors if not _is_power_of_ten(factor)]
+            undone = sum(is_calculation(factor) for factor in rest)
+            numerals = sum(isinstance(factor, Number) for factor in rest)
+            return undone + numerals == len(rest) and (undone > 0 or numerals > 1)
+    return False
+
+
+def _is_power_of_ten(node: Node) -> bool:
+    """Whether it only moves the point or turns the sign: 1, -1, 10, 1000 and so on."""
+    if not isinstance(node, Number) or node.value.denominator != 1:
+        return False
+    return str(abs(node.value.numerator)).rstrip("0") == "1"
+
+
 def _at(body: Node, name: str, value: int) -> Node:
     if name == "i":  # read as the imaginary unit everywhere else
         return _replace_unit(body, Number(Fraction(value)))

@@ -34,10 +34,14 @@ class MathVerifier:
             not count (``ignore``).
         plus_c: Accept an antiderivative without the reference's ``+ C``.
         unevaluated: Accept finite sums, products and determinants left standing.
+        calculations: Accept ``12 + 30`` for 42. Refused by default, since a question that holds its own calculation
+            would be answered by copying it.
 
     Raises:
         ValueError: A param is out of range.
     """
+
+    audit_kind = "math"
 
     def __init__(
         self,
@@ -47,10 +51,11 @@ class MathVerifier:
         units: Literal["compare", "convert", "ignore"] = "compare",
         plus_c: bool = False,
         unevaluated: bool = False,
+        calculations: bool = False,
     ) -> None:
         check_mode(extraction)
         self.extraction: Mode = extraction
-        self.policy = Policy(decimal_tolerance, percent, units, plus_c, unevaluated)
+        self.policy = Policy(decimal_tolerance, percent, units, plus_c, unevaluated, calculations)
 
     def __call__(self, completion: str, reference: Reference) -> Score:
         """Score a completion: 1.0 for a correct answer, else 0.0; failed if the reference cannot be read."""

@@ -139,3 +139,31 @@ def test_a_chain_must_be_true():
     broken = compare("3 \\cdot 7 = 20 = 21", "21")
     assert broken.judgement is Judgement.INCORRECT
     assert "a step of the chain is false" in broken.reason
+
+
+@pytest.mark.parametrize(
+    "answer", ["12+30", "x = 12 + 30", "6 \\times 7", "-(2 - 44)", "(12)+(30)", "12 + 30\\text{ cm}", "2(21)"]
+)
+def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str):
+    assert not verdict(answer, "42")
+    assert verdict(answer, "42", calculations=True)
+    assert compare(answer, "42")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("\\frac{84}{2}", "42"),
+        ("4.2 \\times 10^{1}", "42"),
+        ("2.5\\text{ million}", "2500000"),
+        ("2^3", "8"),
+        ("5!", "120"),
+        ("2\\frac{1}{2}", "2.5"),
+        ("75\\%", "0.75"),
+        ("12 + 30 = 42", "42"),
+        ("2\\sqrt{2} + 1", "1 + 2\\sqrt{2}"),
+        ("3 \\cdot 7", "3 \\cdot 7"),
+    ],
+)
+def test_other_ways_to_write_a_number_are_answers(answer: str, reference: str):
+    assert verdict(answer, reference)

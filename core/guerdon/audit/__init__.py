@@ -1,0 +1,21 @@
+"""Attacks verifiers and whole rubrics with a corpus of exploits, and says what each would earn.
+
+The corpus is data: ``corpora/*.yaml``, one file for each kind of verifier. Nothing here knows a plugin by name; a
+verifier says its kind by an attribute ``audit_kind``.
+"""
+
+from guerdon.audit.auditing import AuditReport, CaseResult, Verdict, audit_rubric
+from guerdon.audit.corpus import KINDS, Problem
+from guerdon.audit.problems import kinds_of, own_problems, stage_problems
+
+__all__ = [
+    "KINDS",
+    "AuditReport",
+    "CaseResult",
+    "Problem",
+    "Verdict",
+    "audit_rubric",
+    "kinds_of",
+    "own_problems",
+    "stage_problems",
+]

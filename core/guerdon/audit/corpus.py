@@ -1,0 +1,147 @@
+"""The exploit corpus: problems, and cases as templates that a problem fills.
+
+A template names what it needs in double brackets: ``[[prompt]]``, ``[[answer]]`` (right), ``[[wrong]]``,
+``[[reasoning]]`` and so on. A case applies to the problems that have all that it names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from ruamel.yaml import YAML
+
+from guerdon.types import Messages, Row
+
+KINDS = ("math", "code", "answer", "judge", "preference", "language", "format")
+"""The kinds of verifiers that have a corpus. Of a rubric's kinds the first one here says what is right and wrong."""
+
+_PLACEHOLDER = re.compile(r"\[\[([a-z_]+)\]\]")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Template(_Part):
+    """A completion to be: whole, or as the reasoning and answer that stand in the form that the rubric asks for."""
+
+    completion: str | None = None
+    reasoning: str | None = None
+    answer: str | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Template:
+        parts = self.reasoning is not None or self.answer is not None
+        if (self.completion is not None) == parts:
+            raise ValueError("give either 'completion', or 'reasoning' and 'answer'")
+        return self
+
+
+class Case(Template):
+    """One way to cheat, or one honest way that must not be refused."""
+
+    name: str
+    why: str
+    """Why a model would find it, or why it is right."""
+    expect: Literal["no gain", "right"] = "no gain"
+    repeat: Annotated[int, Field(gt=0)] = 1
+    """How often the completion is repeated."""
+
+
+class _Honest(_Part):
+    right: Template = Template(answer="[[answer]]")
+    wrong: Template = Template(answer="[[wrong]]")
+
+
+class _Equivalent(_Part):
+    answer: str
+    why: str
+
+
+class _ProblemData(_Part):
+    name: str
+    prompt: str
+    columns: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    answer: str
+    wrong: str
+    equivalents: list[_Equivalent] = []
+
+
+class Corpus(_Part):
+    """What one file holds."""
+
+    include: list[str] = []
+    """Other files whose cases belong to this kind too."""
+    honest: _Honest = _Honest()
+    problems: list[_ProblemData] = []
+    cases: list[Case]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A data row with what an honest solver would write, right and wrong."""
+
+    name: str
+    prompt: str | Messages
+    columns: Row
+    names: Mapping[str, str]
+    """What the templates' placeholders stand for."""
+    equivalents: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    """Other right answers, each with why it is right."""
+
+
+@cache
+def load_corpus(name: str) -> Corpus:
+    """One file of the corpus."""
+    return Corpus.model_validate(_read(name))
+
+
+@cache
+def texts() -> Mapping[str, Mapping[str, str]]:
+    """Honest reasoning by language."""
+    loaded: Mapping[str, Mapping[str, str]] = _read("texts")
+    return loaded
+
+
+def _read(name: str) -> Any:
+    file = resources.files("guerdon.audit") / "corpora" / f"{name}.yaml"
+    return YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+
+
+def cases_for(kinds: Sequence[str]) -> list[tuple[str, Case]]:
+    """Every case that fits verifiers of these kinds, each once, with the file that it comes from."""
+    files: list[str] = ["general"]
+    waiting = list(kinds)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in files:
+            files.append(name)
+            waiting += load_corpus(name).include
+    return [(name, case) for name in files for case in load_corpus(name).cases]
+
+
+def missing_names(template: Template, names: Mapping[str, str]) -> set[str]:
+    """The placeholders of a template that nothing stands for."""
+    text = "".join(part for part in (template.completion, template.reasoning, template.answer) if part)
+    return set(_PLACEHOLDER.findall(text)) - names.keys()
+
+
+def fill(text: str, names: Mapping[str, str]) -> str:
+    """A text with its placeholders replaced; what it brings in is taken as it is."""
+    return _PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), text)
+
+
+def write(template: Template, form: str, names: Mapping[str, str]) -> str:
+    """A completion: the template filled, and put into the form unless it is one already."""
+    if template.completion is not None:
+        return fill(template.completion, names)
+    reasoning = fill(template.reasoning if template.reasoning is not None else "[[reasoning]]", names)
+    answer = fill(template.answer if template.answer is not None else "[[answer]]", names)
+    return fill(form, {**names, "reasoning": reasoning, "answer": answer})

@@ -1,0 +1,135 @@
+"""``guerdon audit``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from guerdon.audit import KINDS, AuditReport, Verdict, audit_rubric, kinds_of, own_problems, stage_problems
+from guerdon.audit.auditing import MARGIN, CaseResult, worst_first
+from guerdon.cli.rubrics import check_param_targets, judged_stages, plugin_entry
+from guerdon.cli.tables import print_rows
+from guerdon.errors import CheckFailedError, PluginNotFoundError, UsageError
+from guerdon.plugins import Kind, find_plugin
+
+_SHOWN = 120
+"""Characters of a completion that the text report shows."""
+
+
+@click.command()
+@click.argument("target", metavar="MANIFEST|RECIPE|PLUGIN")
+@click.option("--stage", help="Audit one stage of the manifest; by default each that has rewards.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="The kind of verifier. Repeatable."
+)
+@click.option(
+    "--param", "params", multiple=True, metavar="PLUGIN.NAME=VALUE", help="Set a plugin's param. Repeatable."
+)
+@click.option(
+    "--rows", default=4, show_default=True, type=click.IntRange(1), help="Data rows to audit a stage on."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def audit(
+    target: str, stage: str | None, kinds: tuple[str, ...], params: tuple[str, ...], rows: int, as_json: bool
+) -> None:
+    """Attack a verifier, or a manifest's rubrics, with a corpus of exploits; exit 1 if one of them pays.
+
+    Each case is compared with what an honest right and an honest wrong answer earn.
+    """
+    with Console(stderr=True).status("Auditing…"):
+        if _is_manifest(target):
+            if params:
+                raise UsageError("--param sets the params of a plugin; a manifest has its own.")
+            reports = _audit_stages(target, stage, kinds, rows)
+        else:
+            if stage is not None:
+                raise UsageError(f"--stage names a stage of a manifest, and '{target}' is a plugin.")
+            check_param_targets(params, [target])
+            entry = plugin_entry(target, params)
+            chosen = _in_order(kinds) or kinds_of([entry])
+            reports = {entry.name: audit_rubric([entry], chosen, own_problems([entry], chosen))}
+    if as_json:
+        click.echo(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2))
+    else:
+        for name, report in reports.items():
+            _print_report(name, report, Console())
+    _raise_for(reports)
+
+
+def _is_manifest(target: str) -> bool:
+    if Path(target).suffix in (".yaml", ".yml"):
+        return True
+    try:
+        return find_plugin(target, [Kind.VERIFIER, Kind.REWARD, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
+    except PluginNotFoundError:
+        if Path(target).exists():
+            return True
+        raise
+
+
+def _audit_stages(target: str, stage: str | None, kinds: Sequence[str], rows: int) -> dict[str, AuditReport]:
+    plan, stages = judged_stages(target, stage)
+    reports = {}
+    for planned in stages:
+        chosen = _in_order(kinds) or kinds_of(planned.entries)
+        problems = stage_problems(plan, planned, rows) or own_problems(planned.entries, chosen)
+        reports[planned.ref.id] = audit_rubric(planned.entries, chosen, problems)
+    return reports
+
+
+def _in_order(kinds: Sequence[str]) -> list[str]:
+    return [kind for kind in KINDS if kind in kinds]
+
+
+def _print_report(name: str, report: AuditReport, console: Console) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "case": result.case if result.corpus != "equivalents" else f"{result.problem}, {result.case}",
+            "corpus": result.corpus,
+            "problems": count,
+            "earns": result.reward,
+            "right": result.right,
+            "wrong": result.wrong,
+            "verdict": result.verdict.value,
+        }
+        for result, count in worst_first(report.results)
+    ]
+    title = f"{name}: kinds {', '.join(report.kinds) or 'unknown'}; answers as {report.form!r}"
+    print_rows(escape(title), rows, console)
+    if not report.tells_right:
+        click.echo("No right answer is told from a wrong one here: a hack is what earns more than both.")
+    if report.left_out:
+        click.echo(f"Left out, as right and wrong answers earn the same: {', '.join(report.left_out)}.")
+    for result, _ in worst_first(report.results):
+        if result.verdict is not Verdict.OK:
+            click.echo(_explained(result))
+
+
+def _explained(result: CaseResult) -> str:
+    paid = ", ".join(
+        f"{name} {'–' if part is None else round(part, 4)}" for name, part in result.parts.items()
+    )
+    said = "; ".join(f"{name}: {text}" for name, text in result.explanations.items() if text)
+    completion = repr(result.completion[:_SHOWN]) + ("…" if len(result.completion) > _SHOWN else "")
+    return (
+        f"{result.verdict.value}: {result.case} ({result.problem}). {result.why}\n"
+        f"  {completion}\n  paid by: {paid or 'nobody'}{f' ({said})' if said else ''}"
+    )
+
+
+def _raise_for(reports: dict[str, AuditReport]) -> None:
+    found = [result for report in reports.values() for result, _ in worst_first(report.results)]
+    counts = {verdict: sum(result.verdict is verdict for result in found) for verdict in Verdict}
+    bad = [
+        f"{count} {verdict.value}{'s' if count > 1 else ''}"
+        for verdict, count in counts.items()
+        if count and verdict is not Verdict.OK
+    ]
+    if bad:
+        raise CheckFailedError(f"{' and '.join(bad)} in {len(found)} cases, by a margin of {MARGIN:.0%}.")

@@ -1,0 +1,75 @@
+"""The built-ins pass their own audit; what is gameable by its purpose fails it where docs/reference/audit.md says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
+from guerdon.component import load_component
+from guerdon.plugins import JUDGES, find_plugin
+from guerdon.rubric import Entry
+
+
+def entry(use: str, weight: float = 1.0, **params: Any) -> Entry:
+    return Entry(use, load_component(find_plugin(use, JUDGES), params, None), weight)
+
+
+def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
+    chosen = list(kinds) or kinds_of(entries)
+    report = audit_rubric(entries, chosen, own_problems(entries, chosen))
+    assert not report.found(Verdict.FALSE_NEGATIVE)
+    assert not report.found(Verdict.FAILED)
+    return {result.case for result in report.found(Verdict.EXPLOIT)}
+
+
+@pytest.mark.parametrize(
+    ("use", "params"),
+    [
+        ("math", {}),
+        ("math", {"extraction": "answer"}),
+        ("math", {"extraction": "auto"}),
+        ("math", {"extraction": "whole"}),
+        ("format", {}),
+        ("format", {"prefilled": True}),
+        ("format", {"partial_credit": True}),
+        ("format", {"tags": ["think"], "free_answer": True}),
+        ("format", {"tags": ["plan", "think", "answer"], "numbered_steps": True}),
+        ("language", {}),
+        ("language", {"target": "de"}),
+        ("tag_count", {}),
+        ("code_format", {}),
+        ("length", {"max_words": 200}),
+        ("reasoning_steps", {}),
+        ("repetition_penalty", {}),
+        ("soft_overlong_punishment", {"max_completion_len": 300, "soft_punish_cache": 100}),
+    ],
+)
+def test_alone(use: str, params: dict[str, Any]) -> None:
+    assert exploits(entry(use, **params)) == set()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("scoring", ["all", "fraction"])
+def test_code(scoring: str) -> None:
+    assert exploits(entry("code", scoring=scoring)) == set()
+
+
+def test_what_is_gameable_by_its_purpose() -> None:
+    assert exploits(entry("length", min_words=80)) == {"repeated-word", "repeated-sentence"}
+    assert "wrong-answer-repeated" in exploits(entry("cosine"), kinds=("math",))
+    # Reasoning in Latin letters cannot be told from code.
+    assert exploits(entry("language", target="zh")) == {"foreign-in-code", "foreign-in-formula"}
+
+
+def test_what_mends_it() -> None:
+    assert exploits(entry("length", min_words=80), entry("repetition_penalty")) == set()
+
+
+def test_the_rule_rewards_of_r1_together() -> None:
+    assert exploits(entry("math"), entry("format", 0.5), entry("language", 0.2)) == set()
+
+
+def test_arithmetic_left_undone_is_the_exploit_that_its_param_opens() -> None:
+    assert exploits(entry("math", calculations=True)) == {"restated-question"}
