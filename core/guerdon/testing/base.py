@@ -38,6 +38,14 @@ class Conformance:
     """What was measured on the way, for the report. Never a reason to fail."""
 
     @classmethod
+    def setup_class(cls) -> None:
+        """What pytest calls before the first check."""
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """What pytest calls after the last check."""
+
+    @classmethod
     def folder(cls) -> Path:
         return cls.base_dir or Path(inspect.getfile(cls)).parent
 
@@ -79,9 +87,7 @@ def run_checks(kit: type[Conformance]) -> Iterator[CheckResult]:
         InfrastructureError: Something outside the plugin is missing or down.
     """
     instance = kit()
-    setup, teardown = getattr(kit, "setup_class", None), getattr(kit, "teardown_class", None)
-    if setup:
-        setup()
+    kit.setup_class()
     try:
         for name in _checks(kit):
             result = _run(instance, name)
@@ -89,8 +95,7 @@ def run_checks(kit: type[Conformance]) -> Iterator[CheckResult]:
             if name == "test_loads" and result.outcome == "failed":
                 return
     finally:
-        if teardown:
-            teardown()
+        kit.teardown_class()
 
 
 def _checks(kit: type[Conformance]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Case:
         value: In ``golden``, what it must get; in ``hacks``, the most that it may earn.
         prompt: The prompt, for those who read it.
         why: What the case stands for; shown when it fails.
-        completion_ids: Its token ids, for rewards that count tokens; by default its bytes.
+        completion_ids: Its token ids, for rewards that count tokens; by default as many as four characters each make.
         columns: The row's columns, ``reference`` among them.
     """
 
@@ -38,7 +39,7 @@ class Case:
         *,
         prompt: str | Messages = "",
         why: str = "",
-        completion_ids: tuple[int, ...] | None = None,
+        completion_ids: Sequence[int] | None = None,
         **columns: Any,
     ) -> None:
         text = message_text(completion)
@@ -48,7 +49,7 @@ class Case:
             prompt,
             completion,
             columns,
-            tuple(text.encode("utf-8", "surrogatepass")) if completion_ids is None else completion_ids,
+            range(math.ceil(len(text) / 4)) if completion_ids is None else completion_ids,
         )
 
     def __str__(self) -> str:
@@ -111,9 +112,9 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 HOSTILE: Mapping[str, str] = {
     "empty": "",
     "blank": " \t\n\r\v\f ",
-    "huge text": "so it is " * 100_000,
-    "huge word": "a" * 1_000_000,
-    "huge number": "9" * 100_000,
+    "huge text": "so it is " * 20_000,
+    "huge word": "a" * 200_000,
+    "huge number": "9" * 50_000,
     "binary": bytes(range(256)).decode("latin-1") * 40,
     "lone surrogates": "\ud800 4 \udfff",
     "unicode": "４²٤४ \u202e4\u202c e\u0301\u0301\u0301 \u200b\ufeff 👩‍👩‍👧‍👦 Ⅳ ﷽ 𝟜 零",
@@ -127,7 +128,10 @@ HOSTILE: Mapping[str, str] = {
     "fences": "```python\n" * 2_000,
     "templates": "{reference} {0.__class__} %s %(reference)s ${reference} $(reference) `reference`",
 }
-"""Completions that a policy finds on its way: malformed, enormous, binary, nested. Each must get a verdict."""
+"""Completions that a policy finds on its way: malformed, binary, nested, longer than any context window of today.
+
+Each must get a verdict.
+"""
 
 UNREADABLE_REFERENCES = ("", "   ", None)
 """References that data sets have where an answer is missing."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from guerdon.errors import PluginContractError
 from guerdon.hookspecs import RunInfo
 from guerdon.plugins import Kind
 from guerdon.run.events import Events
@@ -38,7 +39,14 @@ class HooksConformance(Conformance):
 
     def test_fits_the_specifications(self) -> None:
         """Its methods marked @hookimpl are hooks that exist, with arguments that they have."""
-        Events([self.component().build()])
+        try:
+            Events([self.component().build()])
+        except PluginContractError as error:
+            raise broken(
+                f"{error}.",
+                why="a run with this plugin would not start.",
+                fix="the hooks and their arguments are in guerdon.hookspecs and in the reference.",
+            ) from None
 
     def test_hears_a_run(self) -> None:
         """It raises at no event of a run that ends well."""

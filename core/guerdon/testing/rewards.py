@@ -42,7 +42,7 @@ class RewardConformance(JudgeConformance):
         """A completion rewarded alone gets what it gets in a batch."""
         if self.compares_completions:
             raise SkipTest("it compares completions, so alone they are judged otherwise")
-        expected = self.in_time()
+        expected = self.again()
         self._compare(
             expected,
             [self._score([case])[0] for case, _ in expected],
@@ -139,7 +139,7 @@ class RewardConformance(JudgeConformance):
         return [verdicts[id(case)] for case in cases]
 
     def _plain_cases(self) -> list[Case]:
-        cases = [case for case, _ in self.in_time() if case in self.cases()]
+        cases = [case for case, _ in self.again() if case in self.cases()]
         columns = self.ordinary_columns()
         return cases or [Case(text, None, **columns) for text in ("4", "It is 4.", "I do not know.")]
 

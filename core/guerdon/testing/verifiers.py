@@ -14,7 +14,7 @@ from guerdon.component import CallColumns, is_async
 from guerdon.plugins import Kind
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.testing.base import broken
-from guerdon.testing.cases import UNREADABLE_REFERENCES, Case, hostile_cases, verdict_of
+from guerdon.testing.cases import UNREADABLE_REFERENCES, Case, verdict_of
 from guerdon.testing.judges import JudgeConformance, at_once
 from guerdon.types import Score
 
@@ -38,7 +38,7 @@ class VerifierConformance(JudgeConformance):
 
     def test_batch_equals_single(self) -> None:
         """A completion judged alone gets the verdict that it gets in a batch."""
-        expected = self.in_time()
+        expected = self.again()
         self._compare(
             expected,
             [self._score([case])[0] for case, _ in expected],
@@ -49,8 +49,9 @@ class VerifierConformance(JudgeConformance):
 
     def test_alignment(self) -> None:
         """A verdict stays with its completion, whatever stands beside it in the batch."""
-        expected = [(case, score) for case, score in self.in_time() if case in self.cases()]
-        hostile = hostile_cases(self.ordinary_columns())
+        known = self.cases()
+        expected = [(case, score) for case, score in self.again() if case in known]
+        hostile = [case for case, _ in self.again() if case not in known]
         mixed = [one for i, (case, _) in enumerate(expected) for one in (hostile[i % len(hostile)], case)]
         self._compare(
             expected,
@@ -62,7 +63,7 @@ class VerifierConformance(JudgeConformance):
 
     def test_thread_safe(self) -> None:
         """Many calls at once get the verdicts that they get one by one."""
-        cases = [case for case, _ in self.in_time()] * 2
+        cases = [case for case, _ in self.again()] * 2
         with _built(self) as (one_by_one, together):
             expected = list(zip(cases, one_by_one(cases), strict=True))
             self._compare(
@@ -75,7 +76,7 @@ class VerifierConformance(JudgeConformance):
 
     def test_no_mutation(self) -> None:
         """What it is given is left as it was."""
-        cases = [case for case, _ in self.in_time() if case in self.cases()] or [
+        cases = [case for case, _ in self.again() if case in self.cases()] or [
             Case("4", None, **self.ordinary_columns())
         ]
         before = copy.deepcopy([dict(case.rollout.columns) for case in cases])
