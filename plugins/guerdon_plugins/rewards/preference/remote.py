@@ -42,7 +42,7 @@ class RemoteRewardModel:
 
     def preflight(self) -> None:
         """Raise if the server does not answer, or not with a reward."""
-        score = self._judge(([{"role": "user", "content": "Hello"}], "Hello!"), waits_s=())
+        score = self._ask(([{"role": "user", "content": "Hello"}], "Hello!"))
         if score.value is None:
             raise InfrastructureError(
                 f"the reward model at {self._url} gives no reward: {score.explanation}."
@@ -52,28 +52,34 @@ class RemoteRewardModel:
         with ThreadPoolExecutor(CONCURRENCY) as threads:
             return list(threads.map(self._judge, replies))
 
-    def _judge(self, pair: tuple[str | Messages, str], waits_s: Sequence[float] = WAITS_S) -> Score:
-        prompt, reply = pair
+    def _judge(self, reply: tuple[str | Messages, str]) -> Score:
+        score = self._ask(reply)
+        for wait_s in WAITS_S:
+            if score.failure is not Failure.INFRASTRUCTURE:
+                break
+            time.sleep(wait_s)
+            score = self._ask(reply)
+        return score
+
+    def _ask(self, reply: tuple[str | Messages, str]) -> Score:
+        prompt, text = reply
         question: dict[str, Any] = {"use_activation": False}
         if isinstance(prompt, str):
-            question["input"] = prompt + reply
+            question["input"] = prompt + text
         else:
-            question["messages"] = [*prompt, {"role": "assistant", "content": reply}]
-        body = json.dumps(question).encode()
-        for wait_s in (*waits_s, None):
-            try:
-                return _read(self._post(body))
-            except urllib.error.HTTPError as error:
-                with error:
-                    said = one_line(error.read(300).decode(errors="replace"))
-                reason = f"{self._url} answers {error.code} {error.reason}: {said}"
-                if error.code < 500 and error.code not in (408, 429):
-                    return Score.failed(Failure.VERIFIER, reason)
-            except (OSError, http.client.HTTPException) as error:
-                reason = f"{self._url} does not answer: {one_line(error)}"
-            if wait_s is not None:
-                time.sleep(wait_s)
-        return Score.failed(Failure.INFRASTRUCTURE, reason)
+            question["messages"] = [*prompt, {"role": "assistant", "content": text}]
+        try:
+            return _read(self._post(json.dumps(question).encode()))
+        except urllib.error.HTTPError as error:
+            with error:
+                said = one_line(error.read(300).decode(errors="replace"))
+            busy = error.code >= 500 or error.code in (408, 429)
+            return Score.failed(
+                Failure.INFRASTRUCTURE if busy else Failure.VERIFIER,
+                f"{self._url} answers {error.code} {error.reason}: {said}",
+            )
+        except (OSError, http.client.HTTPException) as error:
+            return Score.failed(Failure.INFRASTRUCTURE, f"{self._url} does not answer: {one_line(error)}")
 
     def _post(self, body: bytes) -> bytes:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
