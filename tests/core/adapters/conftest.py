@@ -1,0 +1,78 @@
+"""Verifiers that behave and misbehave, manifests that use them, and the trainers' own packages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERIFIERS = """
+import time
+def equals(completion, reference): return float(completion == reference)
+def shout(completion): return 0.5 if completion.isupper() else 0.0
+def choosy(completion):
+    if completion == "skip": return None
+    if completion == "bug": raise KeyError("x")
+    if completion == "down": raise ConnectionRefusedError("nobody there")
+    if completion == "hang": time.sleep(60)
+    return len(completion) / 10
+def brevity(completions, **kwargs): return [-len(c) / 10 for c in completions]
+"""
+
+MANIFEST = """\
+name: adapted
+failure_budget: 0.5
+stages:
+  - id: zero
+    use: grpo
+    rewards:
+      - {use: "./v.py:equals", weight: {0: 1.0, 10: 3.0}}
+      - {use: "./v.py:choosy", weight: 2.0, timeout: 1.0}
+      - {use: "./v.py:shout", weight: 0.0}
+  - id: forgiving
+    use: grpo
+    rewards:
+      - {use: "./v.py:equals"}
+      - {use: "./v.py:choosy", on_failure: zero}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with ``v.py`` and ``m.yaml``."""
+    (tmp_path / "v.py").write_text(VERIFIERS)
+    (tmp_path / "m.yaml").write_text(MANIFEST)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Peer:
+    """A trainer's own package, in a folder of its own beside this environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self, script: str, cwd: Path) -> str:
+        """What a script that imports the trainer prints."""
+        paths = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def install(folder: Path, *requirements: str) -> Peer:
+    """Install distributions as they are, without what they require: most of that is not needed here."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Peer(folder)

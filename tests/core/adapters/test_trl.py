@@ -1,0 +1,159 @@
+"""The adapter to TRL, by TRL's calling convention and in its real GRPOTrainer."""
+
+from __future__ import annotations
+
+import pickle
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from guerdon.adapters.trl import reward_function
+from guerdon.errors import FailureBudgetError, UsageError
+
+
+def test_trls_calling_convention(folder: Path) -> None:
+    metrics: defaultdict[str, list[float]] = defaultdict(list)
+    extra: dict[str, list[Any]] = {}
+    with reward_function("m.yaml", stage="zero", columns={"reference": "solution"}, workers=1) as reward:
+        assert reward.__name__ == "zero"
+        rewards = reward(
+            prompts=["p"] * 4,
+            completions=[[{"role": "assistant", "content": text}] for text in ("A", "b", "skip", "bug")],
+            completion_ids=[[1]] * 4,
+            solution=["A", "c", "skip", "bug"],
+            trainer_state=SimpleNamespace(global_step=10),
+            log_metric=lambda name, value: metrics[name].append(value),
+            log_extra=lambda column, values: extra.update({column: values}),
+        )
+    assert rewards == [3.2, 0.2, 3.0, None]
+    assert extra == {
+        "equals": [1.0, 0.0, 1.0, 1.0],
+        "choosy": [0.1, 0.1, None, None],
+        "shout": [0.5, 0, 0, 0],
+    }
+    assert metrics["guerdon/equals/mean"] == [0.75]
+    assert metrics["guerdon/choosy/failure_rate"] == [0.25]
+
+
+def test_it_pickles(folder: Path) -> None:
+    reward = pickle.loads(pickle.dumps(reward_function("./v.py:equals", workers=1)))
+    assert reward.__name__ == "equals"
+    assert reward(prompts=["p", "p"], completions=["1", "2"], reference=["1", "1"]) == [1.0, 0.0]
+    reward.close()
+
+
+def test_a_trl_reward_function_goes_through_unchanged(folder: Path) -> None:
+    with reward_function("./v.py:brevity", workers=1) as reward:
+        assert reward(prompts=["p", "p"], completions=["12345", "1"], completion_ids=[[1], [2]]) == [
+            -0.5,
+            -0.1,
+        ]
+
+
+def test_a_column_that_is_not_there(folder: Path) -> None:
+    with (
+        reward_function("./v.py:equals", columns={"reference": "gold"}) as reward,
+        pytest.raises(UsageError, match="'columns' names gold, and the data has the columns answer"),
+    ):
+        reward(prompts=["p"], completions=["1"], answer=["1"])
+
+
+def tiny_model(folder: Path) -> Path:
+    import torch
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(["<end>", *letters])}
+    tokenizer = Tokenizer(BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>").save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def train(folder: Path, reward: Any) -> Any:
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    trainer = GRPOTrainer(
+        model=str(tiny_model(folder / "model")),
+        reward_funcs=reward,
+        args=GRPOConfig(
+            output_dir=str(folder / "out"),
+            per_device_train_batch_size=8,
+            num_generations=4,
+            max_completion_length=6,
+            max_steps=2,
+            logging_steps=1,
+            learning_rate=1e-2,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_dict({"prompt": ["a", "b", "c", "d"], "answer": ["x", "y", "z", "w"]}),
+    )
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    moved = any((new != old).any() for new, old in zip(trainer.model.parameters(), before, strict=True))
+    return trainer, moved
+
+
+@pytest.mark.slow
+def test_a_real_grpo_trainer_learns_from_a_manifests_rubric(folder: Path) -> None:
+    (folder / "rewards.py").write_text(
+        "def length(completion): return len(completion.encode()) / 10\n"
+        "def even(completion, reference):\n"
+        "    if len(completion) % 5 == 0: raise ConnectionRefusedError('a dead judge')\n"
+        "    return float(len(completion) % 2 == 0)\n"
+    )
+    (folder / "zero.yaml").write_text(
+        "name: x\nfailure_budget: 1.0\nstages:\n- id: zero\n  use: grpo\n  rewards:\n"
+        "  - {use: './rewards.py:length', weight: 0.5}\n  - {use: './rewards.py:even'}\n"
+    )
+    with reward_function("zero.yaml", columns={"reference": "answer"}, workers=1) as reward:
+        trainer, moved = train(folder, reward)
+    logs = [entry for entry in trainer.state.log_history if "rewards/zero/mean" in entry]
+    assert moved
+    assert [entry["step"] for entry in logs] == [1, 2]
+    for entry in logs:
+        assert 0 <= entry["guerdon/length/mean"] <= 2
+        assert 0 <= entry["guerdon/even/failure_rate"] < 1
+        assert entry["rewards/zero/mean"] == pytest.approx(entry["rewards/zero/mean"])  # not NaN
+    table = trainer._logs
+    for reward_value, length, even in zip(
+        table["rewards"]["zero"], table["extra"]["length"], table["extra"]["even"], strict=True
+    ):
+        if even is None:  # failed: no reward at all, and not what is left of the sum
+            assert reward_value != reward_value
+        else:
+            assert reward_value == pytest.approx(0.5 * length + even)
+
+
+@pytest.mark.slow
+def test_a_real_grpo_trainer_stops_when_judging_is_down(folder: Path) -> None:
+    (folder / "down.py").write_text("def down(completion): raise ConnectionRefusedError('a dead judge')\n")
+    with (
+        reward_function("./down.py:down", workers=1) as reward,
+        pytest.raises(FailureBudgetError, match="a dead judge"),
+    ):
+        train(folder, reward)
