@@ -8,16 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from guerdon import StageContext, StageResult
 from guerdon.errors import UsageError
 from guerdon.models import load_model, load_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from guerdon.grpo import RubricGRPOTrainer
+from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
 
 
 class Grpo:
@@ -72,12 +68,7 @@ class Grpo:
         """The params with TRL's options spelled out; imports TRL."""
         from trl.trainer.grpo_config import GRPOConfig
 
-        from guerdon.grpo.options import trl_parameters
-
-        own = [
-            p for p in inspect.signature(cls, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY
-        ]
-        return inspect.Signature([*own, *trl_parameters(GRPOConfig)])
+        return signature_with(cls, GRPOConfig)
 
     def preflight(self) -> None:
         """Let TRL check the options, before a model is loaded."""
@@ -120,31 +111,12 @@ class Grpo:
                 fast_rollouts=self._fast_rollouts,
                 step_options=StepOptions(**self._step_options),
                 callbacks=[ReportProgress(context.progress)],
-                peft_config=self._peft_config(),
+                peft_config=lora_config(self._peft),
             )
             checkpoint = newest_checkpoint(context.work)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        self._save(trainer, tokenizer, context.output)
+        save(trainer, context.output)
         return StageResult(checkpoint=context.output, metrics=_summary(trainer.state.log_history))
-
-    def _peft_config(self) -> Any:
-        if self._peft is None:
-            return None
-        from peft import LoraConfig
-
-        try:
-            return LoraConfig(**{"task_type": "CAUSAL_LM", **self._peft})
-        except TypeError as error:
-            raise UsageError(f"peft refuses the param 'peft': {error}") from error
-
-    def _save(self, trainer: RubricGRPOTrainer, tokenizer: PreTrainedTokenizerBase, output: Path) -> None:
-        if self._peft is None:
-            trainer.save_model(str(output))
-        elif trainer.accelerator.is_main_process:
-            merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
-            merged.save_pretrained(output)
-        if trainer.accelerator.is_main_process:
-            tokenizer.save_pretrained(output)
 
 
 def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError
 from guerdon.models import load_model, load_tokenizer
-from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
+from guerdon_plugins.stages.mixing import mixed
+from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,13 +27,38 @@ class Sft:
 
     Args:
         chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        epochs: How often the rows of each data entry are trained on, one number each, in place of num_train_epochs.
+        weights: The shares of the data entries in an epoch, one number each: an entry that is small for its share is
+            repeated.
+        peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
+
+    Raises:
+        ValueError: ``epochs`` or ``weights`` contradict each other, or are not above 0.
     """
 
     needs = ("model", "data")
 
-    def __init__(self, *, chat_template: str | None = None, **trl_options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        chat_template: str | None = None,
+        epochs: Sequence[float] | None = None,
+        weights: Sequence[float] | None = None,
+        peft: Mapping[str, Any] | None = None,
+        **trl_options: Any,
+    ) -> None:
+        for name, numbers in (("epochs", epochs), ("weights", weights)):
+            if numbers is not None and (not numbers or min(numbers) <= 0):
+                raise ValueError(f"{name} is {list(numbers)}: give each data entry a number above 0.")
+        if epochs and weights:
+            raise ValueError("epochs and weights are both given: epochs decide the shares already.")
+        if epochs and "num_train_epochs" in trl_options:
+            raise ValueError("epochs and num_train_epochs are both given: epochs say it for each data entry.")
         self._chat_template = chat_template
-        self._options = trl_options
+        self._epochs = epochs
+        self._weights = weights
+        self._peft = peft
+        self._options = {**trl_options, "num_train_epochs": 1} if epochs else trl_options
 
     @classmethod
     def signature(cls) -> inspect.Signature:
@@ -47,22 +73,23 @@ class Sft:
         from trl.trainer.sft_trainer import SFTTrainer
 
         config, source, model_options = configure(SFTConfig, self._options, context)
-        dataset = _dataset(context.rows())
+        rows = mixed(context.sources, epochs=self._epochs, weights=self._weights, seed=context.seed)
+        dataset = _dataset(rows)
         trainer = SFTTrainer(
             model=load_model(source, training=True, **model_options),
             args=config,
             train_dataset=dataset,
             processing_class=load_tokenizer(source, chat_template=self._chat_template),
+            peft_config=lora_config(self._peft),
         )
         train(trainer, context)
         metrics = summary(trainer, "loss", "mean_token_accuracy")
         return StageResult(checkpoint=context.output, metrics={"rows": len(dataset), **metrics})
 
 
-def _dataset(rows: Iterable[Row]) -> Dataset:
+def _dataset(kept: Sequence[Row]) -> Dataset:
     from datasets import Dataset
 
-    kept = list(rows)
     columns = next((form for form in _FORMS if all(column in kept[0] for column in form)), None)
     if columns is None:
         raise DataError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from guerdon import Model, StageContext
+from guerdon.errors import UsageError
 
 _DEFAULTS = {"logging_steps": 1, "save_steps": 100}
 
@@ -49,7 +51,34 @@ def train(trainer: Any, context: StageContext) -> None:
     trainer.add_callback(ReportProgress(context.progress))
     checkpoint = newest_checkpoint(context.work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.save_model(str(context.output))
+    save(trainer, context.output)
+
+
+def lora_config(options: Mapping[str, Any] | None) -> Any:
+    """The config of the adapters that a param asks for.
+
+    Raises:
+        UsageError: peft refuses an option.
+    """
+    if options is None:
+        return None
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(**{"task_type": "CAUSAL_LM", **options})
+    except TypeError as error:
+        raise UsageError(f"peft refuses the param 'peft': {error}") from error
+
+
+def save(trainer: Any, output: Path) -> None:
+    """Save the model, adapters merged into it, and its tokenizer: a checkpoint for any stage to start from."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not hasattr(model, "merge_and_unload"):
+        trainer.save_model(str(output))
+    elif trainer.accelerator.is_main_process:
+        model.merge_and_unload().save_pretrained(output)
+    if trainer.accelerator.is_main_process:
+        trainer.processing_class.save_pretrained(output)
 
 
 def summary(trainer: Any, *names: str) -> dict[str, Any]:

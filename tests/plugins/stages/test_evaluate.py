@@ -100,7 +100,7 @@ def test_finished_batches_of_a_killed_try_are_kept(
     whole = stage().run(context)
     log_file = context.work / "0-1.jsonl"
     log_file.write_text(log_file.read_text()[:-10], encoding="utf-8")
-    context, log = make_context(rows, [model], Rubric())
+    context, _ = make_context(rows, [model], Rubric())
     assert stage().run(context) == whole
     shutil.rmtree(model.path)
     assert stage().run(context) == whole

@@ -1,0 +1,50 @@
+"""``readable``: no endless paragraphs, no chaotic code blocks."""
+
+from __future__ import annotations
+
+from guerdon import Score
+from guerdon.text import Part, code_blocks, select_part, without_code, words
+
+
+class Readable:
+    """Scores 1 for a text that a person can follow, else 0: what DeepSeek-R1 filters its samples by.
+
+    arXiv 2501.12948, section 2.3.3: "chain-of-thought with mixed languages, long paragraphs, and code blocks" go; the
+    languages are ``language``'s to judge. A text without a word is not readable. A block of code that is never closed
+    always counts as chaotic.
+
+    Args:
+        max_paragraph_words: The longest paragraph, in words (a Chinese or Japanese character is one); code does not
+            count. Paragraphs end at a blank line.
+        max_code_blocks: How many fenced blocks of code there may be.
+        part: What is judged: the reasoning, the final answer or the whole.
+
+    Raises:
+        ValueError: A bound is out of range.
+    """
+
+    def __init__(
+        self, max_paragraph_words: int = 300, max_code_blocks: int = 0, part: Part = "whole"
+    ) -> None:
+        if max_paragraph_words < 1:
+            raise ValueError(f"max_paragraph_words is {max_paragraph_words}: give 1 or more.")
+        if max_code_blocks < 0:
+            raise ValueError(f"max_code_blocks is {max_code_blocks}: give 0 or more.")
+        self._max_words = max_paragraph_words
+        self._max_blocks = max_code_blocks
+        self._part = part
+
+    def __call__(self, completion: str) -> Score:
+        text = select_part(completion, self._part)
+        blocks = code_blocks(text)
+        if any(not block.closed for block in blocks):
+            return Score(0.0, explanation="a block of code is never closed")
+        if len(blocks) > self._max_blocks:
+            return Score(0.0, explanation=f"{len(blocks)} blocks of code, more than {self._max_blocks}")
+        paragraphs = without_code(text).split("\n\n")
+        longest = max(len(words(paragraph)) for paragraph in paragraphs)
+        if longest > self._max_words:
+            return Score(0.0, explanation=f"a paragraph of {longest} words, more than {self._max_words}")
+        if longest == 0 and not blocks:
+            return Score(0.0, explanation="there are no words")
+        return Score(1.0, explanation=f"the longest paragraph has {longest} words")
