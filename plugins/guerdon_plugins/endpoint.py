@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,21 @@ class Endpoint:
             raise ValueError(f"base_url is {self.base_url!r}: give one like http://localhost:8000/v1.")
         if self.concurrency < 1:
             raise ValueError(f"concurrency is {self.concurrency}: give 1 or more.")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Endpoint:
+        """The endpoint that a plugin's params describe.
+
+        Raises:
+            ValueError: They describe none.
+        """
+        try:
+            return cls(**params)
+        except TypeError as error:
+            raise ValueError(
+                f"endpoint has {', '.join(params) or 'nothing'}: it takes base_url, model, api_key_env, concurrency, "
+                "max_retries and timeout_s, the first two always."
+            ) from error
 
     def client(self) -> OpenAI:
         """A client for threads to share."""

@@ -13,7 +13,7 @@ from guerdon.plugins import load_plugin
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.protocol import Case, RewardTask
 from guerdon.scoring.workers import Job, RewardJob, VerifyJob
-from guerdon.types import Rollout, Score
+from guerdon.types import Rollout, Row, Score
 
 VERIFIER_TIMEOUT_S = 10.0
 REWARD_TIMEOUT_S = 300.0
@@ -62,8 +62,11 @@ class VerifierJudge:
         cases: dict[str, Case] = {}
         key_at: dict[int, str] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
-            require_columns(self._component, self._columns, rollout)
-            case = Case(rollout.text, self._columns.pick(rollout.columns))
+            columns = dict(rollout.columns)
+            if "prompt" in self._columns.names:  # to one that asks for it by name, the prompt is a column
+                columns["prompt"] = rollout.prompt
+            require_columns(self._component, self._columns, columns)
+            case = Case(rollout.text, self._columns.pick(columns))
             # A case that has no content key stands for itself and is not kept.
             key = score_key(self._key, case.completion, case.columns) or f"position {position}"
             key_at[position] = key
@@ -118,7 +121,7 @@ class RewardJudge:
         if not rollouts:
             return RewardBatch(positions, [])
         for rollout in rollouts:
-            require_columns(self._component, self._columns, rollout)
+            require_columns(self._component, self._columns, rollout.columns)
         names = {name: None for rollout in rollouts for name in rollout.columns}
         task = RewardTask(
             self._index,
@@ -163,16 +166,16 @@ class RewardBatch:
         return scores
 
 
-def require_columns(component: Component, columns: CallColumns, rollout: Rollout) -> None:
+def require_columns(component: Component, columns: CallColumns, row: Row) -> None:
     """Check that a row has what a verifier or reward cannot be called without.
 
     Raises:
         DataError: It lacks a column.
     """
-    missing = sorted(columns.required - rollout.columns.keys())
+    missing = sorted(columns.required - row.keys())
     if missing:
         raise DataError(
             f"{component.plugin} needs the column '{missing[0]}', and the row has "
-            f"{', '.join(sorted(rollout.columns)) or 'none besides the prompt'}. "
+            f"{', '.join(sorted(row)) or 'none besides the prompt'}. "
             "Map a column of the data to that name, or set it in the verifier's params."
         )

@@ -101,13 +101,7 @@ class Sample:
         self._prompting = Prompting(template, system, examples)
         self._chat_template = chat_template
         self._vllm = vllm
-        try:
-            self._endpoint = None if endpoint is None else Endpoint(**endpoint)
-        except TypeError as error:
-            raise ValueError(
-                f"endpoint has {', '.join(endpoint or ())}: it takes base_url, model, api_key_env, concurrency, "
-                "max_retries and timeout_s, the first two always."
-            ) from error
+        self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
 
     def run(self, context: StageContext) -> StageResult:
         """Sample for ``context.rows()`` and keep what ``context``'s rubric lets pass."""
@@ -151,8 +145,9 @@ class Sample:
                 )
                 counts.update(sample.dropped or "kept" for sample in samples)
                 prompts_kept += len({sample.prompt for sample in kept})
+        total = counts.total()
         table = [
-            {"outcome": outcome, "samples": count, "share": count / counts.total()}
+            {"outcome": outcome, "samples": count, "share": count / total}
             for outcome, count in [("kept", counts.pop("kept", 0)), *counts.most_common()]
         ]
         if prompts_kept == 0:
