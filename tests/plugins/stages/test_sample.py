@@ -98,6 +98,7 @@ def test_what_passes_is_kept_with_its_provenance_and_the_rest_is_counted(
     dropped = Counter(record["dropped"] or "kept" for record in records)
     table = {line["outcome"]: line["samples"] for line in result.metrics["tables"]["samples"]}
     assert table == dropped
+    assert sum(line["share"] for line in result.metrics["tables"]["samples"]) == pytest.approx(1)
     assert set(dropped) > {"kept", "even below 1"}
     tasted = [record for record in records if record["dropped"] in (None, "taste below 0.1")]
     assert len(rubric.tasted) == len(tasted), "the second filter judges only what passes the first"
