@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,3 +26,52 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data is not at {folder} (set GUERDON_SHARED to its folder)")
     return folder
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A fresh environment that sees this one's packages, guerdon among them, and can have more. It needs no network."""
+
+    folder: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """With these, pip, pytest and guerdon are the environment's own, and pip asks no index."""
+        clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        path = f"{self.folder / 'bin'}{os.pathsep}{clean['PATH']}"
+        # PIP_NO_BUILD_ISOLATION says by "false" that there is none: https://github.com/pypa/pip/issues/5735
+        return clean | {
+            "PATH": path,
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_BUILD_ISOLATION": "false",
+            "PIP_NO_INDEX": "1",
+        }
+
+    def run(self, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=folder, env=self.variables, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
+    """Makes fresh environments."""
+
+    def make() -> Environment:
+        folder = tmp_path_factory.mktemp("environment")
+        venv.create(folder, with_pip=False)
+        site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+        # Editable installs are .pth files of this environment's folder, which a second environment has to name itself.
+        here = Path(sysconfig.get_path("purelib"))
+        lines = [
+            str(here),
+            *(line for pth in here.glob("_guerdon.pth") for line in pth.read_text().splitlines()),
+        ]
+        (site / "outer.pth").write_text("\n".join(lines) + "\n")
+        for script, module in {"pip": "pip", "pytest": "pytest", "guerdon": "guerdon.cli"}.items():
+            path = folder / "bin" / script
+            path.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m {module} "$@"\n')
+            path.chmod(0o755)
+        return Environment(folder)
+
+    return make

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,57 +62,31 @@ stages:
 """
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment that sees this one's packages, guerdon among them, and can have more."""
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    paths = {"base": str(folder), "platbase": str(folder)}
-    site = Path(sysconfig.get_path("purelib", vars=paths))
-    # Editable installs are .pth files of this environment's folder, which a second environment has to name itself.
-    here = Path(sysconfig.get_path("purelib"))
-    lines = [str(here), *(line for pth in here.glob("_guerdon.pth") for line in pth.read_text().splitlines())]
-    (site / "outer.pth").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def call(environment: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    program, *arguments = command
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [environment / "bin" / "python", "-m", program, *arguments],
-        cwd=folder,
-        env=clean,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.slow
-def test_a_strangers_plugin_from_install_to_uninstall(environment: Path, tmp_path: Path) -> None:
+def test_a_strangers_plugin_from_install_to_uninstall(
+    new_environment: Callable[[], Any], tmp_path: Path
+) -> None:
+    environment = new_environment()
     source = tmp_path / "strangers-plugin"
     (source / "strangers_plugin").mkdir(parents=True)
     (source / "pyproject.toml").write_text(PYPROJECT)
     (source / "strangers_plugin" / "__init__.py").write_text(MODULE)
     (tmp_path / "m.yaml").write_text(MANIFEST)
 
-    before = call(environment, tmp_path, "guerdon.cli", "check", "m.yaml")
+    before = environment.run(tmp_path, "guerdon", "check", "m.yaml")
     assert before.returncode == 2
     assert "no verifier or reward is named 'vowels'" in before.stderr
 
-    installed = call(
-        environment, tmp_path, "pip", "install", "--no-build-isolation", "--no-deps", str(source)
-    )
+    installed = environment.run(tmp_path, "pip", "install", str(source))
     assert installed.returncode == 0, installed.stderr
-    listed = json.loads(call(environment, tmp_path, "guerdon.cli", "plugins", "--json").stdout)
+    listed = json.loads(environment.run(tmp_path, "guerdon", "plugins", "--json").stdout)
     mine = {row["name"]: row for row in listed if row["distribution"] == "strangers-plugin"}
     assert set(mine) == {"vowels", "brevity"}
     assert mine["vowels"]["version"] == "3.1.4"
-    shown = call(environment, tmp_path, "guerdon.cli", "plugins", "show", "vowels")
+    shown = environment.run(tmp_path, "guerdon", "plugins", "show", "vowels")
     assert "The share of vowels that is enough." in shown.stdout
 
-    trained = call(environment, tmp_path, "guerdon.cli", "run", "m.yaml")
+    trained = environment.run(tmp_path, "guerdon", "run", "m.yaml")
     assert trained.returncode == 0, trained.stderr
     lines = (tmp_path / "runs/strange/stages/rl/rollouts.jsonl").read_text().splitlines()
     rollouts = [json.loads(line) for line in lines]
@@ -129,8 +101,8 @@ def test_a_strangers_plugin_from_install_to_uninstall(environment: Path, tmp_pat
     record = json.loads((tmp_path / "runs/strange/run.json").read_text())
     assert ["strangers-plugin", "3.1.4"] in [[p["distribution"], p["version"]] for p in record["plugins"]]
 
-    assert call(environment, tmp_path, "pip", "uninstall", "-y", "strangers-plugin").returncode == 0
-    after = call(environment, tmp_path, "guerdon.cli", "run", "m.yaml")
+    assert environment.run(tmp_path, "pip", "uninstall", "-y", "strangers-plugin").returncode == 0
+    after = environment.run(tmp_path, "guerdon", "run", "m.yaml")
     assert after.returncode == 2
     assert "ManifestError: m.yaml:15: no verifier or reward is named 'vowels'." in after.stderr
     assert "Traceback" not in after.stderr

@@ -18,8 +18,11 @@ from guerdon.plugins import Kind, find_plugin, installed_plugins, load_plugin
 _COMMANDS = {
     "run": "Run a manifest or a recipe.",
     "check": "Validate a manifest and prove its plan before any training.",
-    "score": "Score completions in a JSONL file.",
-    "plugins": "List the installed plugins, or show one.",
+    "score": "Score completions in a JSONL or Parquet file.",
+    "serve": "Score over HTTP: a manifest's rubric or plugins as a server.",
+    "diff": "List every verdict that two rubrics, or two scored files, disagree on.",
+    "plugins": "List the installed plugins, show one, or test one.",
+    "new": "Write an installable, tested plugin project.",
     "audit": "Attack a verifier or a manifest's rubrics with a corpus of exploits.",
     "schema": "Print the manifest's JSON Schema.",
     "doctor": "Tell what is installed, what is missing and how to mend it.",

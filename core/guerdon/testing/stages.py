@@ -48,7 +48,7 @@ class StageConformance(Conformance):
     repeatable: ClassVar[bool] = True
     """Whether equal inputs give equal files and metrics on one machine; training on a GPU may not."""
 
-    _first: ClassVar[_Run | None]
+    _first: ClassVar[StageRun | None]
 
     @classmethod
     def setup_class(cls) -> None:
@@ -66,7 +66,7 @@ class StageConformance(Conformance):
 
     def test_result(self) -> None:
         """It returns a StageResult, whose files lie in context.output and whose metrics are JSON."""
-        run = self._run_once()
+        run = self.finished()
         result = run.result
         if not isinstance(result, StageResult):
             raise broken(
@@ -91,9 +91,9 @@ class StageConformance(Conformance):
 
     def test_dataset(self) -> None:
         """A data set that it leaves is JSONL."""
-        if self._run_once().rows is None:
+        if self.finished().rows is None:
             raise SkipTest("it leaves no data set")
-        if not self._run_once().rows:
+        if not self.finished().rows:
             raise broken(
                 "its data set has no rows, or a line that is no JSON object.",
                 why="the next stage reads it with 'use: stage'.",
@@ -102,25 +102,25 @@ class StageConformance(Conformance):
 
     def test_writes_nowhere_else(self) -> None:
         """It leaves nothing in the current folder."""
-        if self._run_once().left_behind:
+        if self.finished().left_behind:
             raise broken(
-                f"it left {', '.join(self._run_once().left_behind)} in the current folder.",
+                f"it left {', '.join(self.finished().left_behind)} in the current folder.",
                 why="runs may go on side by side, and a killed one must leave nothing that it does not find again.",
                 fix="write to context.output, and what is temporary to context.work.",
             )
 
     def test_no_mutation(self) -> None:
         """The rows that it is given are left as they were."""
-        if self._run_once().changed_rows:
+        if self.finished().changed_rows:
             raise broken(
-                f"it changes row {self._run_once().changed_rows[0]} of its data.",
+                f"it changes row {self.finished().changed_rows[0]} of its data.",
                 why="a source may give the same row to others.",
                 fix="work on a copy: {**row, ...}.",
             )
 
     def test_progress(self) -> None:
         """Progress goes forward, and not past its total."""
-        steps = self._run_once().progress
+        steps = self.finished().progress
         if any(later[0] < earlier[0] for earlier, later in pairwise(steps)) or any(
             step > total for step, total in steps
         ):
@@ -145,7 +145,7 @@ class StageConformance(Conformance):
         """Killed at any progress report, and run again, it gives the unbroken run's result."""
         if not self.repeatable:
             raise SkipTest("repeatable is False")
-        reports = len(self._run_once().progress)
+        reports = len(self.finished().progress)
         if not reports:
             raise SkipTest("it reports no progress to be killed at")
         for report in sorted({0, reports // 2, reports - 1}):
@@ -156,8 +156,8 @@ class StageConformance(Conformance):
                 fix="go on from what context.work holds; replace files whole: write aside, then rename.",
             )
 
-    def _compare(self, run: _Run, when: str, *, why: str, fix: str) -> None:
-        first = self._run_once()
+    def _compare(self, run: StageRun, when: str, *, why: str, fix: str) -> None:
+        first = self.finished()
         if run.files != first.files:
             names = sorted(
                 name for name in {*run.files, *first.files} if run.files.get(name) != first.files.get(name)
@@ -171,7 +171,8 @@ class StageConformance(Conformance):
             )
 
     @classmethod
-    def _run_once(cls) -> _Run:
+    def finished(cls) -> StageRun:
+        """What a run on the kit's rows left; for checks of your own, too."""
         if cls._first is None:
             started = time.perf_counter()
             cls._first = cls._run()
@@ -179,16 +180,16 @@ class StageConformance(Conformance):
         return cls._first
 
     @classmethod
-    def _run(cls, killed_at: int | None = None) -> _Run:
+    def _run(cls, killed_at: int | None = None) -> StageRun:
         """Run the stage in fresh folders; killed at a progress report and run again, if one is named."""
-        run = _Run()
+        run = StageRun()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for part in ("work", "output", "cwd"):
                 (folder / part).mkdir()
             if killed_at is not None:
                 with chdir(folder / "cwd"), suppress(_KilledError):
-                    cls._call(cls._context(folder, _Run(), killed_at))
+                    cls._call(cls._context(folder, StageRun(), killed_at))
             rows = copy.deepcopy([dict(row) for row in cls.rows])
             with chdir(folder / "cwd"):
                 run.result = cls._call(cls._context(folder, run, rows=rows))
@@ -206,7 +207,7 @@ class StageConformance(Conformance):
 
     @classmethod
     def _context(
-        cls, folder: Path, run: _Run, killed_at: int | None = None, rows: Sequence[Row] | None = None
+        cls, folder: Path, run: StageRun, killed_at: int | None = None, rows: Sequence[Row] | None = None
     ) -> StageContext:
         def progress(step: int, total: int, _metrics: Mapping[str, float]) -> None:
             run.progress.append((step, total))
@@ -242,7 +243,7 @@ class _KilledError(BaseException):
 
 
 @dataclass(slots=True)
-class _Run:
+class StageRun:
     """What one run of the stage left."""
 
     result: Any = None

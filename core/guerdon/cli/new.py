@@ -1,0 +1,92 @@
+"""``guerdon new``: writes a plugin project.
+
+The templates are working projects of a plugin that is named my_plugin; writing one replaces that name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from guerdon import __version__
+from guerdon.errors import InfrastructureError, UsageError
+from guerdon.plugins import JUDGES, Kind, installed_plugins
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_KINDS = (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE, Kind.HOOKS)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice([kind.value for kind in _KINDS]))
+@click.argument("name")
+def new(kind: str, name: str) -> None:
+    """Write an installable, tested plugin project to the new folder guerdon-NAME."""
+    chosen = Kind(kind)
+    _check_name(chosen, name)
+    folder = Path(f"guerdon-{name.replace('_', '-')}")
+    if folder.exists():
+        raise UsageError(f"{folder} exists already. Choose another name, or another folder to work in.")
+    try:
+        with tempfile.TemporaryDirectory(dir=".", prefix=f".{folder}.") as partial:
+            written = Path(partial, folder)
+            _write(chosen, name, written)
+            written.rename(folder)
+    except OSError as error:
+        raise InfrastructureError(f"{folder} cannot be written: {error.strerror}.") from None
+    click.echo(
+        f"{folder}: a {chosen.noun} named '{name}', with its tests. Next:\n"
+        f"  pip install -e {folder}\n"
+        f"  pytest {folder}"
+    )
+
+
+def _check_name(kind: Kind, name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        usable = re.sub(r"\W+", "_", name.lower()).strip("_0123456789")
+        hint = f" Did you mean '{usable}'?" if usable and not keyword.iskeyword(usable) else ""
+        raise UsageError(
+            f"'{name}' cannot be a plugin's name: use small letters, digits and underscores, a letter first.{hint}"
+        )
+    for plugin in installed_plugins(*(JUDGES if kind in JUDGES else [kind])):
+        if plugin.name == name:
+            raise UsageError(
+                f"{plugin} is installed already, and two of one name have to be told apart in every manifest. "
+                "Choose another name."
+            )
+    module = f"guerdon_{name}"
+    if importlib.util.find_spec(module) is not None:
+        raise UsageError(
+            f"the project's module would be '{module}', which exists already. Choose another name."
+        )
+
+
+def _write(kind: Kind, name: str, folder: Path) -> None:
+    for part in ("common", kind.value):
+        shutil.copytree(
+            TEMPLATES / part,
+            folder,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__", ".*_cache"),
+        )
+    words = {
+        "my_plugin": name,
+        "my-plugin": name.replace("_", "-"),
+        "MyPlugin": "".join(part.capitalize() for part in name.split("_")),
+        "PLUGIN_GROUP": kind.group,
+        "PLUGIN_NOUN": kind.noun.capitalize(),
+        "guerdon>=0.0.0": f"guerdon>={__version__}",
+    }
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            for word, replacement in words.items():
+                text = text.replace(word, replacement)
+            path.write_text(text, encoding="utf-8")
+        path.rename(path.with_name(path.name.replace("my_plugin", name)))
