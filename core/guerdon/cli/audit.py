@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,10 +12,13 @@ from rich.markup import escape
 
 from guerdon.audit import KINDS, AuditReport, Verdict, audit_rubric, kinds_of, own_problems, stage_problems
 from guerdon.audit.auditing import MARGIN, CaseResult, worst_first
-from guerdon.cli.rubrics import check_param_targets, judged_stages, plugin_entry
+from guerdon.cli.rubrics import is_manifest, params_by_target, plugin_entry, plugin_names
 from guerdon.cli.tables import print_rows
-from guerdon.errors import CheckFailedError, PluginNotFoundError, UsageError
-from guerdon.plugins import Kind, find_plugin
+from guerdon.cli.targets import manifest_path
+from guerdon.errors import CheckFailedError, UsageError
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.manifest.plan import named_stages
+from guerdon.rubric import Entry
 
 _SHOWN = 120
 """Characters of a completion that the text report shows."""
@@ -43,15 +45,14 @@ def audit(
     Each case is compared with what an honest right and an honest wrong answer earn.
     """
     with Console(stderr=True).status("Auditing…"):
-        if _is_manifest(target):
+        if is_manifest(target):
             if params:
                 raise UsageError("--param sets the params of a plugin; a manifest has its own.")
             reports = _audit_stages(target, stage, kinds, rows)
         else:
             if stage is not None:
                 raise UsageError(f"--stage names a stage of a manifest, and '{target}' is a plugin.")
-            check_param_targets(params, [target])
-            entry = plugin_entry(target, params)
+            entry = plugin_entry(target, params_by_target(params, {target: plugin_names(target)})[target])
             chosen = _in_order(kinds) or kinds_of([entry])
             reports = {entry.name: audit_rubric([entry], chosen, own_problems([entry], chosen))}
     if as_json:
@@ -62,25 +63,30 @@ def audit(
     _raise_for(reports)
 
 
-def _is_manifest(target: str) -> bool:
-    if Path(target).suffix in (".yaml", ".yml"):
-        return True
-    try:
-        return find_plugin(target, [Kind.VERIFIER, Kind.REWARD, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
-    except PluginNotFoundError:
-        if Path(target).exists():
-            return True
-        raise
-
-
 def _audit_stages(target: str, stage: str | None, kinds: Sequence[str], rows: int) -> dict[str, AuditReport]:
-    plan, stages = judged_stages(target, stage)
+    plan = plan_run(load_manifest(manifest_path(target)))
+    judged = {planned.ref.id: planned for planned in plan.stages if planned.entries}
+    if not judged or (stage is not None and stage not in judged):
+        asked = f" There is none in '{stage}'." if stage else ""
+        raise UsageError(f"{target} has rewards in the stages {', '.join(judged) or 'none'}.{asked}")
     reports = {}
-    for planned in stages:
-        chosen = _in_order(kinds) or kinds_of(planned.entries)
-        problems = stage_problems(plan, planned, rows) or own_problems(planned.entries, chosen)
-        reports[planned.ref.id] = audit_rubric(planned.entries, chosen, problems)
+    for name, planned in judged.items():
+        entries = _known_now(planned.entries, name)
+        if stage in (None, name) and entries:
+            chosen = _in_order(kinds) or kinds_of(entries)
+            problems = stage_problems(plan, planned, rows) or own_problems(entries, chosen)
+            reports[name] = audit_rubric(entries, chosen, problems)
     return reports
+
+
+def _known_now(entries: Sequence[Entry], stage: str) -> list[Entry]:
+    """The rewards that exist before a run."""
+    for entry in entries:
+        for maker in named_stages(entry).values():
+            click.echo(
+                f"stage '{stage}': not audited: '{entry.name}', whose model stage '{maker}' makes.", err=True
+            )
+    return [entry for entry in entries if not named_stages(entry)]
 
 
 def _in_order(kinds: Sequence[str]) -> list[str]:

@@ -1,99 +1,135 @@
-"""What the commands that score share: the rubric that a manifest's stage or some named plugins make."""
+"""What the commands that score share: the rubric that a manifest's stage or a named plugin makes, and its cache."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from guerdon.cli.targets import manifest_path
 from guerdon.component import check_params, load_component
-from guerdon.errors import UsageError, one_line
-from guerdon.manifest import load_manifest, plan_run
-from guerdon.manifest.plan import Plan, StagePlan, named_stages
-from guerdon.plugins import JUDGES, find_plugin, load_plugin
+from guerdon.errors import InfrastructureError, PluginNotFoundError, UsageError, one_line
+from guerdon.manifest import load_manifest, plan_rubric
+from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
 from guerdon.rubric import Entry
+from guerdon.scoring.cache import ScoreCache
+
+column_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    help="Read a column under another name. Repeatable.",
+)
+cache_option = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep scores here, and take known ones from here: the same command, run again, goes on where it was.",
+)
 
 
-def judged_stages(target: str, stage: str | None) -> tuple[Plan, list[StagePlan]]:
-    """The stages of a manifest that have a rubric of their own: all of them, or the one that is named.
+def is_manifest(target: str) -> bool:
+    """Whether a command's target names a manifest or a recipe, and not a verifier or a reward.
 
     Raises:
-        ManifestError: The manifest is none that can be run.
-        UsageError: There is no such stage, or a reward of it uses what only a run makes.
+        PluginNotFoundError: It names nothing.
+        DuplicatePluginError: It names several plugins.
     """
-    plan = plan_run(load_manifest(manifest_path(target)))
-    judged = [planned for planned in plan.stages if planned.entries]
-    if stage is not None:
-        judged = [planned for planned in judged if planned.ref.id == stage]
-    if not judged:
-        with_rewards = ", ".join(planned.ref.id for planned in plan.stages if planned.entries) or "none"
-        raise UsageError(
-            f"{target} has rewards in the stages {with_rewards}"
-            + (f", and not in '{stage}'. Name one of them with --stage." if stage else ".")
-        )
-    for entry in (entry for planned in judged for entry in planned.entries):
-        for param, stage_id in named_stages(entry).items():
-            raise UsageError(
-                f"'{entry.name}' uses the checkpoint of stage '{stage_id}', which only a run makes. Name the plugin "
-                f"instead of the manifest, and set --param {entry.component.plugin.name}.{param}=FOLDER."
-            )
-    return plan, judged
+    if Path(target).suffix in (".yaml", ".yml"):
+        return True
+    try:
+        return find_plugin(target, [*JUDGES, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
+    except PluginNotFoundError:
+        if Path(target).is_file():
+            return True
+        raise
 
 
 def manifest_entries(target: str, stage: str | None) -> Sequence[Entry]:
-    """The rubric of one stage of a manifest.
+    """The rubric of one stage of a manifest or a recipe.
 
     Raises:
-        ManifestError: The manifest is none that can be run.
+        ManifestError: The rubric is none that can be used.
         UsageError: Several stages have one and none is named, or the named one has none.
     """
-    _, judged = judged_stages(target, stage)
-    if len(judged) > 1:
-        ids = ", ".join(planned.ref.id for planned in judged)
-        raise UsageError(f"{target} has rewards in the stages {ids}. Name one with --stage.")
-    return judged[0].entries
+    return plan_rubric(load_manifest(manifest_path(target)), stage)[1]
 
 
-def plugin_entry(use: str, params: Sequence[str]) -> Entry:
+def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
     """A rubric's entry for a plugin.
 
     Args:
         use: The plugin, as a manifest would name it.
-        params: ``PLUGIN.NAME=VALUE``; those of other plugins are passed over.
+        params: Its params.
 
     Raises:
         UsageError: There is no such plugin, or a param does not fit.
     """
-    plugin = find_plugin(use, JUDGES, Path.cwd())
-    chosen = {}
-    for param in params:
-        target, equals, text = param.partition("=")
-        name, dot, key = target.rpartition(".")
-        if not (equals and dot):
-            raise UsageError(
-                f"--param {param} is not of the form PLUGIN.NAME=VALUE, such as format.prefilled=true."
-            )
-        if name in (use, plugin.name):
-            chosen[key] = _yaml(param, text)
-    component = load_component(plugin, chosen, Path.cwd())
-    check_params(component, load_plugin(plugin, Path.cwd()))
-    return Entry(plugin.name, component)
+    component = load_component(find_plugin(use, JUDGES, Path.cwd()), params, Path.cwd())
+    check_params(component, load_plugin(component.plugin, Path.cwd()))
+    return Entry(component.plugin.name, component)
 
 
-def check_param_targets(params: Sequence[str], uses: Sequence[str]) -> None:
-    """Check that each param is for a plugin that is used.
+def params_by_target(
+    params: Sequence[str], targets: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, Any]]:
+    """What ``--param TARGET.NAME=VALUE`` sets, by target; values are YAML.
+
+    Args:
+        params: The options.
+        targets: The names that each target goes by.
 
     Raises:
-        UsageError: One is not.
+        UsageError: One is not of that form, or names no target.
     """
+    chosen: dict[str, dict[str, Any]] = {target: {} for target in targets}
     for param in params:
-        name = param.partition("=")[0].rpartition(".")[0]
-        if not any(name in (use, use.rpartition("/")[2], use.rpartition(":")[2]) for use in uses):
-            raise UsageError(f"--param {param} names no plugin that is used: {', '.join(uses) or 'none'}.")
+        left, equals, text = param.partition("=")
+        name, dot, key = left.rpartition(".")
+        if not (equals and dot):
+            example = next(iter(targets), "format")
+            raise UsageError(
+                f"--param {param} is not of the form PLUGIN.NAME=VALUE, such as {example}.prefilled=true."
+            )
+        fitting = [target for target, names in targets.items() if name in names]
+        if not fitting:
+            raise UsageError(f"--param {param} names no plugin that is used: {', '.join(targets) or 'none'}.")
+        for target in fitting:
+            chosen[target][key] = _yaml(param, text)
+    return chosen
+
+
+def plugin_names(use: str) -> set[str]:
+    """What a plugin goes by in ``--param``: as it was named, and by its last part."""
+    return {use, use.rpartition("/")[2], use.rpartition(":")[2]}
+
+
+@contextmanager
+def opened_cache(path: Path | None) -> Iterator[ScoreCache]:
+    """A cache of scores on disk, so that files of any size can be scored; a passing one if no path is given.
+
+    Raises:
+        UsageError: The file is something else.
+        InfrastructureError: It cannot be opened.
+    """
+    with tempfile.TemporaryDirectory(prefix="guerdon-") as folder:
+        try:
+            cache = ScoreCache(path or Path(folder, "scores.sqlite"))
+        except sqlite3.OperationalError as error:
+            raise InfrastructureError(f"the cache {path} cannot be opened: {error}.") from None
+        except sqlite3.DatabaseError:
+            raise UsageError(f"--cache {path} is a file of another kind. Name a new one.") from None
+        try:
+            yield cache
+        finally:
+            cache.close()
 
 
 def _yaml(param: str, text: str) -> Any:

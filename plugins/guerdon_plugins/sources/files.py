@@ -20,7 +20,7 @@ class Files:
     """Reads the rows of one or more files, in the order of their names.
 
     JSONL (an object a line; ``.jsonl``, ``.ndjson``), JSON (a list of objects), CSV (a header line, all values are
-    strings) and Parquet (with the extra ``train``), told by the suffix. Text is UTF-8.
+    strings) and Parquet (with the extra ``parquet``), told by the suffix. Text is UTF-8.
 
     Args:
         path: A file or a glob pattern (``data/**/*.jsonl``), or a list of them, relative to the manifest's folder.
@@ -143,7 +143,7 @@ def _read_parquet(path: Path) -> _Records:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingDependencyError("source 'files' with a Parquet file", "pyarrow", "train") from error
+        raise MissingDependencyError("source 'files' with a Parquet file", "pyarrow", "parquet") from error
     try:
         number = 0
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches():

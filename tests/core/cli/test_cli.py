@@ -178,7 +178,7 @@ def test_score_with_a_manifest(data: Path) -> None:
             2,
             "is not of the form NAME=COLUMN",
         ),
-        (["data.jsonl", "--use", "./m.py:equals", "--param", "other.x=1"], 2, "names no --use plugin"),
+        (["data.jsonl", "--use", "./m.py:equals", "--param", "other.x=1"], 2, "names no plugin that is used"),
         (["data.jsonl", "--use", "./m.py:equals", "--param", "equals.x=1"], 2, "unknown param 'x'"),
         (["broken.jsonl", "--use", "./m.py:sometimes"], 2, "broken.jsonl:2: is not valid JSON"),
         (["latin.jsonl", "--use", "./m.py:sometimes"], 2, "is not UTF-8"),

@@ -33,7 +33,7 @@ def jsonl(rows: list[dict[str, object]]) -> str:
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if path.suffix == ".parquet":
-        pyarrow = pytest.importorskip("pyarrow", reason="Parquet needs the extra 'train'")
+        pyarrow = pytest.importorskip("pyarrow", reason="Parquet needs the extra 'parquet'")
         parquet = pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
     else:

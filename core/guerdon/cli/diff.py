@@ -1,0 +1,190 @@
+"""``guerdon diff``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from guerdon.cli.rubrics import (
+    cache_option,
+    column_option,
+    is_manifest,
+    manifest_entries,
+    opened_cache,
+    params_by_target,
+    plugin_entry,
+)
+from guerdon.cli.tables import cell, print_rows
+from guerdon.errors import DataError, UsageError
+from guerdon.offline.flips import Comparison, Flip
+from guerdon.offline.rollouts import read_judgement, read_renames, to_rollout
+from guerdon.offline.rows import CHUNK_ROWS, Located, count_rows, read_rows
+from guerdon.rubric import Entry, Rubric
+from guerdon.types import Judgement, Score, message_text
+
+_SHOWN = 160
+"""Characters of a completion that the text report shows."""
+
+_Pair = tuple[str, str, Judgement, Judgement]
+"""A row's place, its completion, and the two judgements of it."""
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.argument("rollouts", required=False, type=click.Path(path_type=Path))
+@click.option("--stage", help="The stage of the manifests; needed if several have rewards.")
+@click.option(
+    "--param", "params", multiple=True, metavar="A|B.NAME=VALUE", help="Set a param of a plugin. Repeatable."
+)
+@column_option
+@cache_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff(
+    a: str,
+    b: str,
+    rollouts: Path | None,
+    stage: str | None,
+    params: tuple[str, ...],
+    columns: tuple[str, ...],
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """List every verdict that A and B disagree on.
+
+    A and B are manifests, recipes or plugins, which judge the completions in ROLLOUTS, a JSONL or Parquet file; or,
+    without ROLLOUTS, two files that 'guerdon score -o' wrote from the same rows.
+    """
+    with ExitStack() as stack:
+        if rollouts is None:
+            for option, value in (
+                ("--stage", stage),
+                ("--param", params),
+                ("--column", columns),
+                ("--cache", cache),
+            ):
+                if value:
+                    raise UsageError(
+                        f"{option} is for scoring, and two files that are scored already are compared."
+                    )
+            names, pairs = _scored_files(Path(a), Path(b))
+        else:
+            chosen = params_by_target(params, {"A": {"A"}, "B": {"B"}})
+            sides = [_entries(a, stage, chosen["A"]), _entries(b, stage, chosen["B"])]
+            names = [[entry.name for entry in side] for side in sides]
+            pairs = stack.enter_context(_judged(sides, rollouts, read_renames(columns), cache))
+        comparison = Comparison(*names)
+        flips = (
+            flip for where, text, one, other in pairs for flip in comparison.add(where, text, one, other)
+        )
+        if as_json:
+            _print_json(flips, comparison)
+        else:
+            _print_text(flips, comparison)
+
+
+def _entries(target: str, stage: str | None, params: dict[str, Any]) -> Sequence[Entry]:
+    if not is_manifest(target):
+        return [plugin_entry(target, params)]
+    if params:
+        raise UsageError(
+            f"--param sets the params of a plugin, and '{target}' is a manifest, which has its own."
+        )
+    return manifest_entries(target, stage)
+
+
+@contextmanager
+def _judged(
+    sides: Sequence[Sequence[Entry]], path: Path, renames: dict[str, str], cache: Path | None
+) -> Iterator[Iterator[_Pair]]:
+    total = count_rows(path)
+    with (
+        opened_cache(cache) as scores,
+        Rubric(sides[0], cache=scores) as rubric_a,
+        Rubric(sides[1], cache=scores) as rubric_b,
+        Console(stderr=True).status(f"Judging {total} rows twice…"),
+    ):
+
+        def pairs() -> Iterator[_Pair]:
+            rows = read_rows(path)
+            while chunk := list(islice(rows, CHUNK_ROWS)):
+                rollouts = [to_rollout(where, row, renames) for where, row in chunk]
+                judged = zip(chunk, rollouts, rubric_a.score(rollouts), rubric_b.score(rollouts), strict=True)
+                for (where, _), rollout, one, other in judged:
+                    yield where, rollout.text, one, other
+
+        yield pairs()
+
+
+def _scored_files(a: Path, b: Path) -> tuple[list[list[str]], Iterator[_Pair]]:
+    # Entries with a route are not in every row, so all rows tell the names.
+    names = [
+        list(
+            dict.fromkeys(
+                name for where, row in read_rows(path) for name in read_judgement(where, row).verdicts
+            )
+        )
+        for path in (a, b)
+    ]
+    for path, found in zip((a, b), names, strict=True):
+        if not found:
+            count_rows(path)
+            raise DataError(f"{path}: no verifier judged any of its rows.")
+
+    def pairs() -> Iterator[_Pair]:
+        for one, other in zip_longest(read_rows(a), read_rows(b)):
+            if one is None or other is None:
+                raise DataError(
+                    f"{a if one is None else b} ends before {(other or one)[0]}. Score the same rows with both sides."
+                )
+            yield _same_row(one, other)
+
+    return names, pairs()
+
+
+def _same_row(a: Located, b: Located) -> _Pair:
+    (where_a, row_a), (where_b, row_b) = a, b
+    for column in ("prompt", "completion"):
+        if row_a.get(column) != row_b.get(column):
+            raise DataError(
+                f"{where_a} and {where_b} have different {column}s. Score the same rows with both sides."
+            )
+    completion = row_a.get("completion", "")
+    text = message_text(completion) if isinstance(completion, str | list) else repr(completion)
+    return where_a, text, read_judgement(where_a, row_a), read_judgement(where_b, row_b)
+
+
+def _print_text(flips: Iterator[Flip], comparison: Comparison) -> None:
+    for flip in flips:
+        click.echo(f"{flip.where}: {flip.verifier}: {_verdict(flip.a)} -> {_verdict(flip.b)}")
+        for side, score in (("A", flip.a), ("B", flip.b)):
+            if score is not None and score.explanation:
+                click.echo(f"  {side}: {score.explanation}")
+        tail = "…" if len(flip.completion) > _SHOWN else ""
+        click.echo(f"  completion: {tail}{flip.completion[-_SHOWN:]!r}")
+    print_rows(f"{comparison.flips} verdicts differ", comparison.rows(), Console())
+    for side, only in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if only:
+            click.echo(f"only in {side}: {', '.join(only)}")
+
+
+def _print_json(flips: Iterator[Flip], comparison: Comparison) -> None:
+    """One document, written as it comes."""
+    click.echo('{"flips": [', nl=False)
+    for number, flip in enumerate(flips):
+        click.echo(("," if number else "") + "\n  " + json.dumps(flip.to_dict(), default=str), nl=False)
+    rest = {"counts": comparison.rows(), "only_a": comparison.only_a, "only_b": comparison.only_b}
+    click.echo("\n], " + json.dumps(rest)[1:])
+
+
+def _verdict(score: Score | None) -> str:
+    if score is None:
+        return "not judged"
+    return cell(score.value) if score.value is not None else f"{score.failure or score.outcome}"

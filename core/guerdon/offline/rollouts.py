@@ -1,0 +1,76 @@
+"""From rows to rollouts and back: columns by other names, scores as columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guerdon.errors import DataError, UsageError
+from guerdon.types import Judgement, Rollout, Score, Verdict
+
+
+def read_renames(columns: Sequence[str]) -> dict[str, str]:
+    """The columns to read under other names, from ``NAME=COLUMN``.
+
+    Raises:
+        UsageError: One is not of that form.
+    """
+    pairs = [column.partition("=") for column in columns]
+    for name, equals, source in pairs:
+        if not (name and equals and source):
+            raise UsageError(f"--column {name} is not of the form NAME=COLUMN, such as reference=answer.")
+    return {name: source for name, _, source in pairs}
+
+
+def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -> Rollout:
+    """The rollout of a row.
+
+    Raises:
+        DataError: A column is missing, or holds what it cannot.
+    """
+    columns = dict(row)
+    for name, source in renames.items():
+        if source not in row:
+            raise DataError(f"{where}: has no column '{source}'. Columns: {', '.join(row)}.")
+        columns[name] = row[source]
+    if "completion" not in columns:
+        raise DataError(
+            f"{where}: has no column 'completion'. Columns: {', '.join(row) or 'none'}. "
+            "Name the one that holds completions with --column completion=NAME."
+        )
+    prompt, completion = columns.pop("prompt", ""), columns.pop("completion")
+    messages = completion if isinstance(completion, list) else []
+    if not isinstance(completion, str | list) or not all(isinstance(message, dict) for message in messages):
+        raise DataError(f"{where}: completion is {completion!r}; it must be text or a list of messages.")
+    return Rollout(prompt, completion, columns)
+
+
+def score_columns(judgement: Judgement) -> dict[str, Any]:
+    """The columns that scoring adds to a row: ``reward``, and ``scores`` by verifier."""
+    scores = {
+        name: {**verdict.score.to_dict(), "latency_ms": round(verdict.latency_ms, 3)}
+        for name, verdict in judgement.verdicts.items()
+    }
+    return {"reward": judgement.reward, "scores": scores}
+
+
+def read_judgement(where: str, row: Mapping[str, Any]) -> Judgement:
+    """The judgement that :func:`score_columns` wrote. Weights are not kept: each counts as 1.
+
+    Raises:
+        DataError: The row has not been scored.
+    """
+    try:
+        scores = row["scores"]
+        if isinstance(scores, str):  # as Parquet holds it
+            scores = json.loads(scores)
+        verdicts = {
+            name: Verdict(Score.from_dict(score), 1.0, float(score.get("latency_ms", 0.0)))
+            for name, score in scores.items()
+        }
+        return Judgement(row["reward"], verdicts)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise DataError(
+            f"{where}: has no columns 'reward' and 'scores' as 'guerdon score -o' writes them. Score the file first."
+        ) from None

@@ -1,0 +1,177 @@
+"""Files of rows: what is read is what was written, in both formats, and nothing half-written appears."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guerdon.errors import DataError, InfrastructureError, MissingDependencyError
+from guerdon.offline.rollouts import read_judgement, score_columns, to_rollout
+from guerdon.offline.rows import count_rows, read_rows, written_rows
+from guerdon.types import Failure, Judgement, Score, Verdict
+
+ROWS = [
+    {"prompt": "p", "completion": "a\nb", "reference": "1", "n": 1},
+    {"prompt": [{"role": "user", "content": "你好"}], "completion": "", "reference": None, "n": 2},
+]
+ALIKE = [{**row, "prompt": "p"} for row in ROWS]
+SCORED = {"reward": 0.5, "scores": {"math": {"value": 0.5, "outcome": "scored", "failure": None}}}
+
+
+def jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    pytest.importorskip("pyarrow", reason="Parquet needs the extra 'parquet'")
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_rows(path)]
+
+
+def copy(source: Path, target: Path) -> Path:
+    with written_rows(target, source) as write:
+        for _, row in read_rows(source):
+            write([{**row, **SCORED}])
+    return target
+
+
+def test_places_are_lines_and_row_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"n": 1}\n\n{"n": 2}\n')
+    assert [where for where, _ in read_rows(path)] == [f"{path}:1", f"{path}:3"]
+    path = parquet(tmp_path / "a.parquet", ALIKE)
+    assert [where for where, _ in read_rows(path)] == [f"{path}[0]", f"{path}[1]"]
+    assert count_rows(path) == 2
+
+
+@pytest.mark.parametrize("source", ["jsonl", "parquet"])
+@pytest.mark.parametrize("target", ["jsonl", "parquet"])
+def test_from_every_format_to_every_format(tmp_path: Path, source: str, target: str) -> None:
+    make = jsonl if source == "jsonl" else parquet
+    written = copy(make(tmp_path / f"in.{source}", ALIKE), tmp_path / f"out.{target}")
+    for row, found in zip(ALIKE, rows_of(written), strict=True):
+        scores = found.pop("scores")
+        assert (json.loads(scores) if isinstance(scores, str) else scores) == SCORED["scores"]
+        assert found == {**row, "reward": 0.5}
+
+
+def test_rescoring_replaces_the_scores(tmp_path: Path) -> None:
+    once = copy(parquet(tmp_path / "in.parquet", ALIKE), tmp_path / "once.parquet")
+    assert rows_of(copy(once, tmp_path / "twice.parquet")) == rows_of(once)
+
+
+def test_what_json_has_no_form_for(tmp_path: Path) -> None:
+    source = parquet(tmp_path / "in.parquet", [{"day": date(2026, 1, 2), "price": Decimal("1.50")}])
+    assert rows_of(copy(source, tmp_path / "out.jsonl"))[0]["day"] == "2026-01-02"
+    assert rows_of(copy(source, tmp_path / "out.jsonl"))[0]["price"] == "1.50"
+    source = parquet(tmp_path / "image.parquet", [{"image": b"\xff"}])
+    with pytest.raises(DataError, match="holds a bytes, which JSON has no form for"):
+        copy(source, tmp_path / "image.jsonl")
+    assert rows_of(copy(source, tmp_path / "image2.parquet"))[0]["image"] == b"\xff"
+
+
+def test_columns_of_no_one_type_do_not_fit_into_parquet(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"different types.* ends in \.jsonl"):
+        copy(jsonl(tmp_path / "in.jsonl", ROWS), tmp_path / "out.parquet")
+    later = [{"n": 1}] * 600 + [{"n": [1]}]
+    with pytest.raises(DataError, match="different types"):
+        copy(jsonl(tmp_path / "later.jsonl", later), tmp_path / "out.parquet")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_what_is_no_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_text('{"completion": "a"}\n')
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet"):
+        count_rows(path)
+    with pytest.raises(DataError, match="cannot be read as Parquet: No such file"):
+        count_rows(tmp_path / "nowhere.parquet")
+    with pytest.raises(DataError, match="holds no rows"):
+        count_rows(parquet(tmp_path / "empty.parquet", []))
+    binary = parquet(tmp_path / "b.parquet", ALIKE).rename(tmp_path / "b.jsonl")
+    with pytest.raises(DataError, match=r"b\.jsonl:1: is not"):
+        count_rows(binary)
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'guerdon\[parquet\]'"):
+        count_rows(tmp_path / "a.parquet")
+
+
+def test_nothing_appears_when_the_work_breaks_off(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "in.jsonl", ALIKE)
+    old = tmp_path / "out.jsonl"
+    old.write_text("old\n")
+
+    def break_off() -> None:
+        with written_rows(old, source) as write:
+            write([ALIKE[0]])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    assert old.read_text() == "old\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    with pytest.raises(InfrastructureError, match="cannot be written: No such file"):
+        copy(source, tmp_path / "no" / "out.jsonl")
+
+
+def test_a_file_may_be_written_over_itself(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "in.jsonl", ALIKE)
+    assert [row["reward"] for row in rows_of(copy(path, path))] == [0.5, 0.5]
+
+
+SCORES = st.one_of(
+    st.builds(Score, st.floats(-2, 2), answer=st.none() | st.text(), explanation=st.text()),
+    st.builds(Score.skipped, st.text()),
+    st.builds(Score.failed, st.sampled_from(Failure), st.text()),
+)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(min_size=1), SCORES), st.none() | st.floats(-2, 2))
+def test_scores_survive_the_file(scores: dict[str, Score], reward: float | None) -> None:
+    judgement = Judgement(reward, {name: Verdict(score, 1.0, 0.0) for name, score in scores.items()})
+    row = json.loads(json.dumps(score_columns(judgement)))
+    assert read_judgement("x", row) == judgement
+    assert read_judgement("x", {**row, "scores": json.dumps(row["scores"])}) == judgement
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"reward": 1}, {"reward": 1, "scores": "{"}, {"reward": 1, "scores": {"m": 1}}]
+)
+def test_a_row_that_was_not_scored(row: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="x:1: has no columns 'reward' and 'scores'"):
+        read_judgement("x:1", row)
+
+
+def test_a_row_becomes_a_rollout() -> None:
+    rollout = to_rollout("x:1", {"question": "q", "completion": "c", "gold": "1"}, {"reference": "gold"})
+    assert (rollout.prompt, rollout.text) == ("", "c")
+    assert rollout.columns["reference"] == "1"
+    with pytest.raises(DataError, match="x:1: completion is 7"):
+        to_rollout("x:1", {"completion": 7}, {})
