@@ -19,10 +19,13 @@ class ScoreCache:
 
     Args:
         path: The database file, made where it is missing; by default the cache lives in memory.
+        max_scores: After this many new scores all are forgotten; without it none ever is.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, max_scores: int | None = None) -> None:
         self._lock = threading.Lock()
+        self._max_scores = max_scores
+        self._num_new = 0
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         # A lost cache costs time and nothing else, so no write waits for the disk.
         self._database.execute("PRAGMA synchronous = OFF")
@@ -52,8 +55,12 @@ class ScoreCache:
                     continue
         with self._lock:
             self._database.execute("BEGIN")
+            if self._max_scores is not None and self._num_new + len(rows) > self._max_scores:
+                self._database.execute("DELETE FROM scores")
+                self._num_new = 0
             self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
             self._database.execute("COMMIT")
+            self._num_new += len(rows)
 
     def close(self) -> None:
         with self._lock:

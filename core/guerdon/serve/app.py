@@ -1,0 +1,191 @@
+"""The application: from requests to rollouts, from judgements to answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
+
+from guerdon import __version__
+from guerdon.adapters.named_rubric import raw_values, reward_of
+from guerdon.adapters.openrlhf import rollouts as openrlhf_rollouts
+from guerdon.errors import DataError, GuerdonError, InfrastructureError
+from guerdon.serve.guards import SizeGuard, TokenGuard
+from guerdon.serve.metrics import Metrics, MetricsGuard
+from guerdon.serve.schema import (
+    ErrorOut,
+    HealthOut,
+    Message,
+    RewardRequest,
+    RewardResponse,
+    RolloutIn,
+    ScoreRequest,
+    ScoreResponse,
+)
+from guerdon.shared_rubric import SharedRubric
+from guerdon.types import Judgement, Messages, Rollout
+
+_LATER = {"Retry-After": "1"}
+"""When a client that was refused may try again, in seconds."""
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorOut, "description": "The token is missing or wrong."},
+    413: {"model": ErrorOut, "description": "The body is too large."},
+    422: {"model": ErrorOut, "description": "The request cannot be judged; `detail` says where and why."},
+    500: {"model": ErrorOut, "description": "The rubric broke down, or a completion has no reward."},
+    503: {"model": ErrorOut, "description": "Too much is waiting, or something outside is down; try again."},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server accepts."""
+
+    max_body_bytes: int = 32 * 2**20
+    """The largest body of one request."""
+    max_batch: int = 1024
+    """Rollouts in one request."""
+    max_pending: int = 8192
+    """Rollouts that may wait or be under judgement; requests beyond that are refused with 503."""
+
+
+def create_app(
+    rubric: SharedRubric,
+    limits: Limits,
+    token: str | None = None,
+    unscored: float | None = None,
+) -> FastAPI:
+    """The reward server.
+
+    Args:
+        rubric: What judges.
+        limits: What is accepted.
+        token: What clients must know; without it, anyone may ask.
+        unscored: For OpenRLHF, the reward of a completion that has none; without it, such a request is an error.
+    """
+    metrics = Metrics(lambda: rubric.pending)
+    paths = ("/score", "/get_reward", "/health/live", "/health/ready", "/metrics", "/openapi.json")
+    guards = [Middleware(MetricsGuard, metrics=metrics, paths=paths)]
+    if token is not None:
+        guards.append(Middleware(TokenGuard, token=token))
+    guards.append(Middleware(SizeGuard, max_bytes=limits.max_body_bytes))
+    # The pages that show the schema load their scripts from elsewhere.
+    app = FastAPI(title="guerdon", version=__version__, docs_url=None, redoc_url=None, middleware=guards)
+    app.add_exception_handler(GuerdonError, _explain)
+    app.add_exception_handler(RequestValidationError, _explain_request)
+
+    async def judge(rollouts: Sequence[Rollout], step: int) -> list[Judgement]:
+        if len(rollouts) > limits.max_batch:
+            raise DataError(f"{len(rollouts)} rollouts in one request; the limit is {limits.max_batch}")
+        if rubric.pending + len(rollouts) > limits.max_pending:
+            raise HTTPException(503, f"{rubric.pending} rollouts are waiting; try again", _LATER)
+        try:
+            judgements = await asyncio.wrap_future(rubric.submit(rollouts, step))
+        except RecursionError:
+            raise DataError("the columns are nested too deeply") from None
+        metrics.judged(judgements)
+        return judgements
+
+    @app.post("/score", response_model=ScoreResponse, responses=_ERRORS)
+    async def score(request: ScoreRequest) -> Response:
+        """Judge rollouts: one result for each, in their order."""
+        judgements = await judge([_rollout(rollout) for rollout in request.rollouts], request.step)
+        results = [
+            {"id": rollout.id, "reward": judgement.reward, "scores": _scores(judgement)}
+            for rollout, judgement in zip(request.rollouts, judgements, strict=True)
+        ]
+        return _json({"results": results})
+
+    @app.post("/get_reward", response_model=RewardResponse, responses=_ERRORS)
+    async def get_reward(request: RewardRequest) -> Response:
+        """Judge completions as OpenRLHF asks it."""
+        judgements = await judge(openrlhf_rollouts(request.query, request.prompts, request.labels), 0)
+        rewards = [reward_of(judgement, unscored) for judgement in judgements]
+        values = [raw_values(judgement, rubric.names) for judgement in judgements]
+        extra_logs = {name: [by_name[name] for by_name in values] for name in rubric.names}
+        # NaN as Python writes it: OpenRLHF reads it, and wants every key every time.
+        content = json.dumps({"rewards": rewards, "scores": rewards, "extra_logs": extra_logs})
+        return Response(content, media_type="application/json")
+
+    @app.get("/health/live", response_model=HealthOut)
+    async def live() -> HealthOut:
+        """Whether the server runs."""
+        return HealthOut(status="ok", rubric=rubric.names, pending=rubric.pending)
+
+    @app.get("/health/ready", response_model=HealthOut, responses={503: {"model": HealthOut}})
+    async def ready(response: Response) -> HealthOut:
+        """Whether the server has room for more; 503 if not."""
+        full = rubric.pending >= limits.max_pending
+        response.status_code = 503 if full else 200
+        return HealthOut(status="full" if full else "ok", rubric=rubric.names, pending=rubric.pending)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics_text() -> Response:
+        """Prometheus' text format."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return app
+
+
+async def _explain(_: Request, error: Exception) -> JSONResponse:
+    """Say whose an error is: the request's (422), something outside's (503), or the rubric's (500)."""
+    if isinstance(error, DataError):
+        problem = {"loc": ["body"], "msg": str(error), "type": "value_error"}
+        return JSONResponse({"detail": [problem]}, 422)
+    if isinstance(error, InfrastructureError):
+        return JSONResponse({"detail": str(error)}, 503, _LATER)
+    return JSONResponse({"detail": str(error)}, 500)
+
+
+async def _explain_request(_: Request, error: Exception) -> JSONResponse:
+    """Say where a request is malformed, without sending it back: it may be large."""
+    assert isinstance(error, RequestValidationError)
+    keys = ("loc", "msg", "type")
+    return JSONResponse({"detail": [{key: problem[key] for key in keys} for problem in error.errors()]}, 422)
+
+
+def _rollout(rollout: RolloutIn) -> Rollout:
+    return Rollout(_text(rollout.prompt), _text(rollout.completion), rollout.columns)
+
+
+def _text(content: str | list[Message]) -> str | Messages:
+    return content if isinstance(content, str) else [message.model_dump() for message in content]
+
+
+def _scores(judgement: Judgement) -> dict[str, Any]:
+    return {
+        name: {
+            **verdict.score.to_dict(),
+            "weight": verdict.weight,
+            "weighted": verdict.weighted,
+            "latency_ms": round(verdict.latency_ms, 3),
+        }
+        for name, verdict in judgement.verdicts.items()
+    }
+
+
+def _json(answer: dict[str, Any]) -> Response:
+    """An answer as JSON; what a verifier's metadata hold that JSON cannot say is said as text."""
+    try:
+        content = json.dumps(answer, allow_nan=False)
+    except (TypeError, ValueError):
+        content = json.dumps(_plain(answer))
+    return Response(content, media_type="application/json")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
