@@ -1,0 +1,236 @@
+"""The judge: asks, reads, retries, and says what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from guerdon import Failure, Messages, Score
+from guerdon.errors import one_line
+from guerdon.text import Part, select_part
+from guerdon.types import message_text
+from guerdon_plugins.endpoint import Endpoint
+from guerdon_plugins.verifiers.judge.answers import Form
+from guerdon_plugins.verifiers.judge.questions import Chat, comparison, correction, grading, system_message
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+PATIENCE: Mapping[str, Any] = {"timeout_s": 120.0, "max_retries": 3}
+"""Of the endpoint, where its params set none: an endpoint that hangs is told before the verdict's deadline."""
+
+_SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": 512}
+
+_POINTS: Mapping[str, float] = {"A": 1.0, "tie": 0.5, "B": 0.0}
+
+
+class Judge:
+    """A language model that grades a completion, or says which of two is better, behind an OpenAI-compatible endpoint.
+
+    ``pointwise``, the value is the grade's place on the scale, from 0 to 1. ``pairwise``, the completion is compared
+    with another reply: 1 if it wins, 0.5 for a tie, 0 if it loses; asked in both orders, since judges favor a
+    position, the value is the mean. What is judged is marked as data in the question. A server that can is held to the
+    answer's JSON Schema; an answer that is none is asked for again, with what is wrong with it.
+
+    Args:
+        endpoint: Whom to ask: ``base_url``, ``model``, ``api_key_env`` (the environment variable with the key),
+            ``concurrency``, ``max_retries``, ``timeout_s``.
+        criteria: What makes a reply good, in words for the judge.
+        mode: ``pointwise`` or ``pairwise``.
+        reference: The column with the text to compare with: ``pointwise``, what a good reply says, by default not
+            shown; ``pairwise``, the other reply, by default ``reference``.
+        part: What is judged: ``reasoning``, ``answer`` or ``whole``.
+        scale: The lowest and the highest grade.
+        fields: What the judge writes before it decides, by key of its answer; ``{}`` for nothing.
+        examples: Questions with their right verdicts, which calibrate a judge and show a small one the form of its
+            answer: each ``prompt``, ``completion``, what ``reference`` names, and ``verdict``, the whole answer.
+        swap: Whether pairs are asked in both orders.
+        tries: How often an answer that is no verdict is asked for, in all.
+        sampling: Options of the request, by OpenAI's names.
+
+    Raises:
+        ValueError: A param is out of range.
+    """
+
+    timeout_s = 600.0
+    """Of one verdict: it counts the wait for a free request, too."""
+
+    def __init__(
+        self,
+        endpoint: Mapping[str, Any],
+        criteria: str = "A good reply is correct, helpful and clear.",
+        mode: Literal["pointwise", "pairwise"] = "pointwise",
+        reference: str | None = None,
+        part: Part = "whole",
+        scale: tuple[int, int] = (1, 10),
+        fields: Mapping[str, str] | None = None,
+        examples: Sequence[Mapping[str, Any]] = (),
+        swap: bool = True,
+        tries: int = 3,
+        sampling: Mapping[str, Any] | None = None,
+    ) -> None:
+        low, high = scale
+        if low >= high:
+            raise ValueError(f"scale is {low} to {high}; the first must be below the second")
+        if tries < 1:
+            raise ValueError(f"tries is {tries}; it must be at least 1")
+        decision, choices = (
+            ("score", range(low, high + 1)) if mode == "pointwise" else ("winner", tuple(_POINTS))
+        )
+        texts = {"reasoning": "why, in one to three sentences"} if fields is None else fields
+        if decision in texts:
+            raise ValueError(f"fields has '{decision}', which is the key of the judge's decision")
+        self._endpoint = Endpoint.from_params({**PATIENCE, **endpoint})
+        self._pairwise = mode == "pairwise"
+        self._reference = reference or ("reference" if self._pairwise else None)
+        self._part = part
+        self._scale = scale
+        self._form = Form(texts, decision, choices)
+        self._opening = [system_message(criteria, mode, self._form.in_words())]
+        for number, example in enumerate(examples):
+            self._opening += self._example(number, example)
+        self._swap = swap
+        self._tries = tries
+        self._sampling = _SAMPLING if sampling is None else sampling
+        self._slots = asyncio.Semaphore(self._endpoint.concurrency)
+        self._client: AsyncOpenAI | None = None
+        self._structured = True
+
+    async def preflight(self) -> None:
+        """Raise if the endpoint does not answer, or refuses the model, the key or the options."""
+        import openai
+
+        async with self._endpoint.async_client().with_options(max_retries=0) as client:
+            try:
+                await client.chat.completions.create(
+                    model=self._endpoint.model,
+                    messages=[{"role": "user", "content": "Say yes."}],
+                    **self._sampling,
+                )
+            except openai.OpenAIError as error:
+                raise self._endpoint.failure(error) from error
+
+    async def __call__(self, completion: str, prompt: str | Messages, **columns: Any) -> Score:
+        reply = select_part(completion, self._part)
+        other = self._other(columns)
+        if other is None and self._reference is not None:
+            return Score.failed(Failure.REFERENCE, f"the row has no '{self._reference}' to compare with")
+        try:
+            if self._pairwise:
+                assert other is not None
+                return await self._compare(prompt, reply, other)
+            return await self._grade(prompt, reply, other)
+        except _NoVerdictError as error:
+            return Score.failed(Failure.VERIFIER, str(error))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def _grade(self, prompt: str | Messages, reply: str, reference: str | None) -> Score:
+        verdict = await self._ask(grading(prompt, reply, reference))
+        low, high = self._scale
+        value = (verdict["score"] - low) / (high - low)
+        return Score(value, explanation=_shown(verdict), metadata={"verdicts": [verdict]})
+
+    async def _compare(self, prompt: str | Messages, reply: str, other: str) -> Score:
+        orders = [(reply, other), (other, reply)] if self._swap else [(reply, other)]
+        verdicts = await asyncio.gather(*(self._ask(comparison(prompt, *order)) for order in orders))
+        points = [_POINTS[verdict["winner"]] for verdict in verdicts]
+        if self._swap:
+            points[1] = 1 - points[1]
+        return Score(
+            sum(points) / len(points),
+            explanation=" / ".join(map(_shown, verdicts)),
+            metadata={"verdicts": verdicts},
+        )
+
+    def _other(self, columns: Mapping[str, Any]) -> str | None:
+        """The text to compare with."""
+        value = columns.get(self._reference) if self._reference is not None else None
+        if value is None:
+            return None
+        return message_text(value) if isinstance(value, str | list | tuple) else str(value)
+
+    def _example(self, number: int, example: Mapping[str, Any]) -> Chat:
+        other = self._other(example)
+        try:
+            prompt, reply = example["prompt"], message_text(example["completion"])
+            verdict = self._form.check(example["verdict"])
+            if other is None and self._reference is not None:
+                raise KeyError(self._reference)
+        except KeyError as error:
+            raise ValueError(f"example {number} has no {error}, only {', '.join(example)}") from None
+        except ValueError as error:
+            raise ValueError(f"the verdict of example {number} cannot be one: {error}") from None
+        if self._pairwise:
+            assert other is not None
+            question = comparison(prompt, reply, other)
+        else:
+            question = grading(prompt, reply, other)
+        return [question, {"role": "assistant", "content": json.dumps(verdict, ensure_ascii=False)}]
+
+    async def _ask(self, question: dict[str, str]) -> dict[str, Any]:
+        """The judge's verdict.
+
+        Raises:
+            _NoVerdictError: It gives none.
+            InfrastructureError: It cannot be reached.
+            UsageError: It refuses the request.
+        """
+        chat = [*self._opening, question]
+        problem = ""
+        retry: Chat = []
+        for _ in range(self._tries):
+            answer, cut_off = await self._complete([*chat, *retry])
+            try:
+                return self._form.read(answer)
+            except ValueError as error:
+                problem = "it was cut off at the longest length" if cut_off else one_line(error)
+            retry = correction(answer, problem)
+        raise _NoVerdictError(
+            f"the judge gave no verdict in {self._tries} tries; of the last answer, {problem}: {answer[:200]!r}"
+        )
+
+    async def _complete(self, chat: Chat) -> tuple[str, bool]:
+        """The answer, and whether it was cut off."""
+        import openai
+
+        async with self._slots:
+            try:
+                return await self._request(chat, self._structured)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not self._structured:
+                    raise self._endpoint.failure(error) from error
+            except openai.OpenAIError as error:
+                raise self._endpoint.failure(error) from error
+            try:  # perhaps the server knows no JSON Schema; the answer is checked in any case
+                answer = await self._request(chat, structured=False)
+            except openai.OpenAIError as error:
+                raise self._endpoint.failure(error) from error
+            self._structured = False
+            return answer
+
+    async def _request(self, chat: Chat, structured: bool) -> tuple[str, bool]:
+        if self._client is None:
+            self._client = self._endpoint.async_client()
+        options: dict[str, Any] = {"model": self._endpoint.model, "messages": chat, **self._sampling}
+        if structured:
+            options["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "verdict", "strict": True, "schema": self._form.schema()},
+            }
+        answer: Any = await self._client.chat.completions.create(**options)
+        (choice,) = answer.choices
+        return choice.message.content or "", choice.finish_reason == "length"
+
+
+class _NoVerdictError(Exception):
+    """The judge's answers cannot be read."""
+
+
+def _shown(verdict: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in verdict.items())
