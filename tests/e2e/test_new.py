@@ -33,7 +33,7 @@ def test_every_kind_installs_passes_its_tests_and_is_listed(
     monkeypatch.chdir(tmp_path)
     folders = [f"guerdon-my-own-{kind}" for kind in KINDS]
     for kind, folder in zip(KINDS, folders, strict=True):
-        assert f"pip install -e {folder}" in write(kind, f"my_own_{kind}")
+        assert f"pip install -e ./{folder}" in write(kind, f"my_own_{kind}")
 
     installed = environment.run(tmp_path, "pip", "install", *(word for f in folders for word in ("-e", f)))
     assert installed.returncode == 0, installed.stderr

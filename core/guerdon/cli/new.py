@@ -42,7 +42,7 @@ def new(kind: str, name: str) -> None:
         raise InfrastructureError(f"{folder} cannot be written: {error.strerror}.") from None
     click.echo(
         f"{folder}: a {chosen.noun} named '{name}', with its tests. Next:\n"
-        f"  pip install -e {folder}\n"
+        f"  pip install -e ./{folder}\n"
         f"  pytest {folder}"
     )
 

@@ -1,0 +1,47 @@
+"""The tutorial, from an empty folder to a trained step and a wheel, every command copied from the page."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import blocks, run_page
+
+PAGE = "docs/tutorial/first-verifier.md"
+
+
+@pytest.mark.slow
+def test_every_command_of_the_tutorial(
+    new_environment: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = new_environment()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    ran = list(run_page(PAGE, tmp_path, environment.variables | {"OMP_NUM_THREADS": "1"}))
+    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    with capsys.disabled():
+        sys.stdout.write(
+            "\n".join(["", PAGE, *map(str, ran), f"{seconds:6.1f} s  in all; {cpu:.0f} s of CPU time\n"])
+        )
+
+    first, second = [one.output for one in ran if "plugins test" in one.command]
+    assert "the hack '.' (an answer that says nothing) earns 1; it may earn 0 at most." in first
+    assert "failed" not in second
+    rollouts = [json.loads(line) for line in (tmp_path / "runs/tidy/stages/rl/rollouts.jsonl").open()]
+    assert {rollout["step"] for rollout in rollouts} == {0, 1, 2}
+    assert all(rollout["scores"]["Tidy"]["outcome"] == "scored" for rollout in rollouts)
+    assert (tmp_path / "runs/tidy/stages/rl/output/model.safetensors").exists()
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == ["guerdon_tidy-0.1.0-py3-none-any.whl"]
+
+
+def test_what_is_not_run_says_why() -> None:
+    assert [block.not_run for block in blocks(PAGE) if block.not_run] == [
+        "it installs packages from the index",
+        "it uploads",
+    ]
