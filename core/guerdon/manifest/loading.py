@@ -48,9 +48,8 @@ def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
     Raises:
         ManifestError: The file cannot be read, or says what no manifest can say; all mistakes at once.
     """
-    data = _read(path)
     lines: dict[Location, int] = {}
-    _collect_lines(data, (), lines, path)
+    data = _plain(_read(path), (), lines, path)
     for override in overrides:
         _override(data, override)
     try:
@@ -86,19 +85,29 @@ def _read(path: Path) -> CommentedMap:
     return data
 
 
-def _collect_lines(node: Any, location: Location, lines: dict[Location, int], path: Path) -> None:
+def _plain(node: Any, location: Location, lines: dict[Location, int], path: Path) -> Any:
+    """The node with its aliases and merges followed, so that a change to one place is to that place alone.
+
+    Notes each key's and item's line on the way; a merged key's is that of the mapping it was merged into.
+    """
     if len(lines) > MAX_NODES:
         raise ManifestError(
             f"{path}: has more than {MAX_NODES} keys and items. Does an alias hold itself many times?"
         )
     if isinstance(node, CommentedMap):
+        mapping = {}
         for key, value in node.items():
-            lines[*location, key] = node.lc.key(key)[0] + 1
-            _collect_lines(value, (*location, key), lines, path)
-    elif isinstance(node, CommentedSeq):
+            own = key in node.lc.data
+            lines[*location, key] = node.lc.key(key)[0] + 1 if own else node.lc.line + 1
+            mapping[key] = _plain(value, (*location, key), lines, path)
+        return mapping
+    if isinstance(node, CommentedSeq):
+        items = []
         for index, value in enumerate(node):
             lines[*location, index] = node.lc.item(index)[0] + 1
-            _collect_lines(value, (*location, index), lines, path)
+            items.append(_plain(value, (*location, index), lines, path))
+        return items
+    return node
 
 
 def _override(data: Any, override: str) -> None:

@@ -44,6 +44,28 @@ def test_a_manifest_is_read_as_yaml_1_2(tmp_path: Path) -> None:
     assert manifest.stages[0].init == "base"
 
 
+def test_shared_params_are_merged_and_each_use_is_set_alone(tmp_path: Path) -> None:
+    text = """\
+name: demo
+stages:
+  - {id: a, use: grpo, params: &shared {beta: 0.0, max_steps: 5}}
+  - id: b
+    use: grpo
+    params:
+      <<: *shared
+      max_steps: 7
+  - {id: c, use: grpo, params: *shared}
+"""
+    path = write(tmp_path, text)
+    loaded = load_manifest(path, ["stages.a.params.beta=0.5"])
+    assert [stage.params for stage in loaded.manifest.stages] == [
+        {"beta": 0.5, "max_steps": 5},
+        {"beta": 0.0, "max_steps": 7},
+        {"beta": 0.0, "max_steps": 5},
+    ]
+    assert loaded.line(("stages", 1, "params", "max_steps")) == 8
+
+
 def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_path: Path) -> None:
     text = GOOD.replace("model:", "modle:").replace("weight:", "wieght:").replace("limit: 10", "limit: 0")
     message = error(write(tmp_path, text))

@@ -81,10 +81,16 @@ def random_chain(rng: Random, length: int) -> Chain:
 
 
 def random_search(rng: Random, length: int) -> Search:
-    """A search among ``length`` candidates."""
-    step = rng.choice(_STEPS)
-    candidates = rng.sample(range(max(1, 1 - step), LARGEST_START + 1), length)
-    return Search(tuple(candidates), step, rng.choice(candidates))
+    """A search among ``length`` candidates.
+
+    No candidate's sum is a number of the problem but the target: to see what fits is to see a number again.
+    """
+    while True:
+        step = rng.choice(_STEPS)
+        candidates = rng.sample(range(max(1, 1 - step), LARGEST_START + 1), length)
+        sums = {candidate + step for candidate in candidates}
+        if not sums & {*candidates, abs(step)}:
+            return Search(tuple(candidates), step, rng.choice(candidates))
 
 
 _STEPS = [step for step in range(-9, 10) if step != 0]

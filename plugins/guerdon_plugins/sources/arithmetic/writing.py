@@ -29,8 +29,8 @@ CAREFUL = Author()
 
 # An average page of the miniature's web. Its mistakes leave a model trained on it right about a quarter of the time,
 # and its mixing of languages is what a language reward has to remove.
-CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2, persists=0.4)
-CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5, persists=0.4)
+CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2, persists=0.5)
+CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5, persists=0.5)
 SHARE_MIXING = 0.4
 
 # The shares of tagged reasoning, plain reasoning, bare guesses and tagged guesses.
