@@ -37,14 +37,14 @@ class Endpoint:
             raise ValueError(f"concurrency is {self.concurrency}: give 1 or more.")
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Endpoint:
-        """The endpoint that a plugin's params describe.
+    def from_params(cls, params: Mapping[str, Any], **defaults: Any) -> Endpoint:
+        """The endpoint that a plugin's params describe, over the plugin's own defaults.
 
         Raises:
             ValueError: They describe none.
         """
         try:
-            return cls(**params)
+            return cls(**{**defaults, **params})
         except TypeError as error:
             raise ValueError(
                 f"endpoint has {', '.join(params) or 'nothing'}: it takes base_url, model, api_key_env, concurrency, "

@@ -82,7 +82,7 @@ class Judge:
         texts = {"reasoning": "why, in one to three sentences"} if fields is None else fields
         if decision in texts:
             raise ValueError(f"fields has '{decision}', which is the key of the judge's decision")
-        self._endpoint = Endpoint.from_params({**PATIENCE, **endpoint})
+        self._endpoint = Endpoint.from_params(endpoint, **PATIENCE)
         self._pairwise = mode == "pairwise"
         self._reference = reference or ("reference" if self._pairwise else None)
         self._part = part
@@ -126,9 +126,10 @@ class Judge:
             return Score.failed(Failure.VERIFIER, str(error))
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
+        """Close the connections; another call opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     async def _grade(self, prompt: str | Messages, reply: str, reference: str | None) -> Score:
         verdict = await self._ask(grading(prompt, reply, reference))
@@ -192,7 +193,7 @@ class Judge:
                 problem = "it was cut off at the longest length" if cut_off else one_line(error)
             retry = correction(answer, problem)
         raise _NoVerdictError(
-            f"the judge gave no verdict in {self._tries} tries; of the last answer, {problem}: {answer[:200]!r}"
+            f"the judge gave no verdict, asked {self._tries} times; of the last answer, {problem}: {answer[:200]!r}"
         )
 
     async def _complete(self, chat: Chat) -> tuple[str, bool]:
