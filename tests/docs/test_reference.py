@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guerdon import errors, hookspecs
+from guerdon import errors, hookspecs, testing
 from guerdon.cli.main import cli
 from guerdon.manifest import schema
 from guerdon.plugins import Kind, installed_plugins
@@ -32,9 +32,10 @@ def test_every_command_and_option() -> None:
 
     for name in cli.list_commands(click.Context(cli)):
         assert f"`guerdon {name}" in page
-    for name in ("run", "check", "score", "plugins"):
+    for name in ("run", "check", "score", "plugins", "new"):
         command = getattr(importlib.import_module(f"guerdon.cli.{name}"), name)
-        for option in command.params:
+        subcommands = command.commands.values() if isinstance(command, click.Group) else ()
+        for option in [option for part in (command, *subcommands) for option in part.params]:
             if isinstance(option, click.Option):
                 assert any(spelling in page for spelling in option.opts), f"{name} {option.opts}"
 
@@ -78,3 +79,14 @@ def test_every_kind_of_plugin() -> None:
     page = read("reference/plugins.md")
     for kind in Kind:
         assert f"`{kind.group}`" in page
+
+
+@pytest.mark.parametrize("name", [name for name in testing.__all__ if name.endswith("Conformance")])
+def test_every_check_and_attribute_of_a_kit(name: str) -> None:
+    page = read("reference/testing.md")
+    kit = getattr(testing, name)
+    for base in kit.__mro__:
+        public = {part for part in vars(base) if part.startswith("test_")}
+        public |= {part for part in vars(base).get("__annotations__", {}) if not part.startswith("_")}
+        for part in public - {"kinds", "throughput"}:
+            assert f"`{part.removeprefix('test_')}`" in page, part

@@ -1,4 +1,4 @@
-"""The tutorial, from an empty folder to a trained step and a wheel, every command copied from the page."""
+"""The tutorial, from an empty folder to a trained step and a wheel, and how to publish; every command as it stands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from pages import blocks, run_page
 
 PAGE = "docs/tutorial/first-verifier.md"
+PUBLISHING = "docs/how-to/publish-a-plugin.md"
 
 
 @pytest.mark.slow
@@ -38,6 +39,13 @@ def test_every_command_of_the_tutorial(
     assert all(rollout["scores"]["Tidy"]["outcome"] == "scored" for rollout in rollouts)
     assert (tmp_path / "runs/tidy/stages/rl/output/model.safetensors").exists()
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["guerdon_tidy-0.1.0-py3-none-any.whl"]
+
+
+@pytest.mark.slow
+def test_every_command_of_publishing(new_environment: Callable[[], Any], tmp_path: Path) -> None:
+    ran = list(run_page(PUBLISHING, tmp_path, new_environment().variables))
+    assert "passed" in ran[0].output
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == ["guerdon_brevity-0.1.0-py3-none-any.whl"]
 
 
 def test_what_is_not_run_says_why() -> None:
