@@ -1,19 +1,11 @@
-"""A reward server in a process of its own."""
+"""A server of verifiers that behave and misbehave."""
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-import httpx
 import pytest
 
 VERIFIERS = '''
@@ -33,64 +25,23 @@ def total(completions, **columns): return [float(len(completions))] * len(comple
 '''
 
 
-class Server:
-    """A running server, and a client of it."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str, errors: list[str]) -> None:
-        self.process = process
-        self.url = url
-        self.errors = errors
-        self.client = httpx.Client(base_url=url, timeout=30)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and give the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-
-@contextmanager
-def _serving(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
-    """``guerdon serve`` with these arguments, on any free port."""
-    (folder / "v.py").write_text(VERIFIERS)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "guerdon.cli", "serve", "--port", "0", "--workers", "2", *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    errors: list[str] = []
-    assert process.stdout is not None
-    assert process.stderr is not None
-    reader = threading.Thread(target=_collect, args=(process.stderr, errors), daemon=True)
-    reader.start()
-    try:
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found, "".join(errors)
-        server = Server(process, found[0], errors)
-        with server.client:
-            yield server
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        process.stdout.close()
-        process.stderr.close()
-
-
-def _collect(stream: IO[str], lines: list[str]) -> None:
-    lines.extend(stream)
-
-
-@pytest.fixture(scope="session")
-def serving() -> Callable[..., AbstractContextManager[Server]]:
-    """Starts a server in a folder, with the command's arguments."""
-    return _serving
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with ``v.py``."""
+    (tmp_path / "v.py").write_text(VERIFIERS)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
-def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for the servers of a whole module."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "v.py").write_text(VERIFIERS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def echo(serving: Any, module_folder: Path) -> Iterator[Any]:
     """A server of the verifier ``echo``."""
-    with _serving(tmp_path_factory.mktemp("echo"), "--use", "./v.py:echo") as server:
+    with serving(module_folder, "--use", "./v.py:echo") as server:
         yield server

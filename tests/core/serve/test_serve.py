@@ -141,13 +141,13 @@ def test_queries_without_their_prompts_are_not_judged(echo: Server) -> None:
     assert "1 queries, 1 prompts and 0 labels" in echo.client.post("/get_reward", json=body).text
 
 
-def test_a_rubric_with_columns_routes_and_odd_metadata(serving: Any, tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_text(
+def test_a_rubric_with_columns_routes_and_odd_metadata(serving: Any, folder: Path) -> None:
+    (folder / "m.yaml").write_text(
         "name: x\nstages:\n- id: a\n  use: grpo\n  rewards:\n"
         "  - {use: './v.py:needy', weight: {0: 1.0, 10: 2.0}, when: {task: [t]}}\n"
         "  - {use: './v.py:total', weight: 0}\n"
     )
-    with serving(tmp_path, "-m", "m.yaml", "--unscored", "-1") as server:
+    with serving(folder, "-m", "m.yaml", "--unscored", "-1") as server:
         rollouts = [{"completion": "x", "columns": {"task": task}} for task in ("t", "u")]
         first, second = server.client.post("/score", json={"rollouts": rollouts, "step": 5}).json()["results"]
         assert first["reward"] == 1.5
@@ -159,10 +159,9 @@ def test_a_rubric_with_columns_routes_and_odd_metadata(serving: Any, tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def guarded(serving: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("guarded")
+def guarded(serving: Any, module_folder: Path) -> Iterator[Server]:
     limits = ("--max-body", "1", "--max-pending", "4", "--max-batch", "4", "--unscored", "-1")
-    with serving(folder, "--use", "./v.py:echo", *limits, GUERDON_SERVE_TOKEN="hush") as server:
+    with serving(module_folder, "--use", "./v.py:echo", *limits, GUERDON_SERVE_TOKEN="hush") as server:
         server.client.headers["Authorization"] = "Bearer hush"
         yield server
 
@@ -227,9 +226,9 @@ def test_back_pressure(guarded: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_requests_under_way_finish_and_refuses_new_ones(
-    serving: Any, tmp_path: Path, number: int
+    serving: Any, folder: Path, number: int
 ) -> None:
-    with serving(tmp_path, "--use", "./v.py:echo") as server:
+    with serving(folder, "--use", "./v.py:echo") as server:
         ask(server, "warm 1")
         answers: list[httpx.Response] = []
         threads = [
@@ -286,12 +285,12 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], stat
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_port_in_use_and_a_server_open_to_all(serving: Any, tmp_path: Path) -> None:
-    with serving(tmp_path, "--use", "./v.py:echo", "--host", "0.0.0.0") as server:
+def test_a_port_in_use_and_a_server_open_to_all(serving: Any, folder: Path) -> None:
+    with serving(folder, "--use", "./v.py:echo", "--host", "0.0.0.0") as server:
         assert "anyone who reaches 0.0.0.0 may ask" in "".join(server.errors)
         port = server.url.rpartition(":")[2]
         command = [sys.executable, "-m", "guerdon.cli", "serve", "--use", "./v.py:echo", "--port", port]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 3
         assert "in use" in done.stderr
         assert "Traceback" not in done.stderr
