@@ -32,7 +32,8 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
     """
     found = []
     for entry in entries:
-        kind = getattr(entry.component.build(), "audit_kind", None)
+        loaded = load_plugin(entry.component.plugin, entry.component.base_dir)
+        kind = getattr(loaded, "audit_kind", None)
         if kind is not None and kind not in KINDS:
             raise UsageError(
                 f"{entry.component.plugin} has the audit_kind {kind!r}. Kinds: {', '.join(KINDS)}."
@@ -66,7 +67,7 @@ def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem
     ]
     for entry in entries:
         for problem in problems:
-            missing = sorted(_columns(entry).required - problem.columns.keys())
+            missing = sorted(_columns(entry).required - problem.columns.keys() - {"prompt"})
             if missing:
                 raise UsageError(
                     f"{entry.component.plugin} needs the column '{missing[0]}', which the corpus' own problems of kind "

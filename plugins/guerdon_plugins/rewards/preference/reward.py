@@ -51,6 +51,7 @@ class Preference:
     """
 
     __name__ = "preference"
+    audit_kind = "preference"
 
     def __init__(
         self,

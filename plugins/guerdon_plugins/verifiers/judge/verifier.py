@@ -54,6 +54,7 @@ class Judge:
         ValueError: A param is out of range.
     """
 
+    audit_kind = "judge"
     timeout_s = 600.0
     """Of one verdict: it counts the wait for a free request, too."""
 

