@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -94,6 +95,32 @@ def test_code_formulas_links_tags_and_names_of_quantities_are_left_out(neutral: 
     assert Language("en", part="whole")(neutral).outcome is Outcome.SKIPPED
 
 
+def test_text_in_other_scripts_is_not_hidden_by_code_or_formulas() -> None:
+    for hidden in (f"```\n{TEXTS['zh']}\n```", f"`{TEXTS['ru']}`", f"$\\text{{{TEXTS['ko']}}}$"):
+        score = Language("en", part="whole")(f"{TEXTS['en']}\n{hidden}\n{TEXTS['en']}").value
+        assert score is not None
+        assert score < 0.8
+
+
+def test_a_link_ends_where_chinese_goes_on() -> None:
+    assert share(
+        "Here is the link: https://example.org/a。首先我们把题目里的两个数加起来", "en"
+    ) == pytest.approx(4 / 19)
+
+
+def test_a_change_within_a_sentence_is_seen() -> None:
+    mixed = (
+        "First we add the two numbers of the problem und dann teilen wir die Summe durch die Anzahl der Leute"
+    )
+    assert share(mixed, "en") == pytest.approx(9 / 20)
+    assert share(mixed, "de") == pytest.approx(11 / 20)
+
+
+def test_names_and_loans_are_no_change() -> None:
+    text = "Then Müller divides the Zwischensumme by Angela's share, and Schröder gets the other half of it."
+    assert share(text, "en") == 1.0
+
+
 def test_capitals_and_full_width_letters_are_read() -> None:
     assert share(TEXTS["en"].upper(), "en") == 1.0
     assert share(TEXTS["de"].upper(), "en") == 0.0
@@ -146,6 +173,19 @@ def test_the_same_text_has_the_same_score_in_every_process_and_order() -> None:
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert there.stdout.strip() == str(here[::17])
+
+
+def test_the_same_text_has_the_same_score_in_every_thread() -> None:
+    texts = [f"{a} {b}" for a in TEXTS.values() for b in TEXTS.values()] * 3
+    random.Random(2).shuffle(texts)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(share, texts, ["de"] * len(texts))) == [share(text, "de") for text in texts]
+
+
+@given(st.lists(st.sampled_from([*TEXTS.values(), "the", "und", "la"]), min_size=1, max_size=6).map(" ".join))
+def test_no_word_is_lost_and_none_counts_twice(text: str) -> None:
+    totals = {sum(Language(target, part="whole")(text).metadata["words"].values()) for target in TEXTS}
+    assert len(totals) == 1
 
 
 @settings(max_examples=200)

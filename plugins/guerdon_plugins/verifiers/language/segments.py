@@ -1,0 +1,76 @@
+"""Tells the language of each word of a text: the likeliest sequence of languages, when a change has a price.
+
+A word alone says little, and a text changes its language seldom, mostly between sentences. The words' evidence is
+summed along every sequence of languages, less a price for each change, and the best sequence is found by dynamic
+programming (Viterbi's), in time linear in the text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from math import fsum
+from operator import itemgetter
+
+from guerdon_plugins.verifiers.language.evidence import evidence
+from guerdon_plugins.verifiers.language.scripts import LANGUAGES
+
+CHANGE = 6.0
+"""The price of a change within a sentence."""
+
+CHANGE_BETWEEN = 3.0
+"""The price of a change between two sentences."""
+
+FOREIGN = 3.0
+"""What a change to another language than the expected one costs more: few words are no evidence against it."""
+
+
+WINDOW = 8
+"""Words in which a language must be the likeliest once, somewhere in the text, to be one of the text's languages."""
+
+
+def count_languages(sentences: Sequence[Sequence[str]], script: str, expected: str) -> Counter[str]:
+    """How many words are in which language.
+
+    Args:
+        sentences: Words in one script, sentence by sentence.
+        script: Their script.
+        expected: The language that the text should be in, one of the script's.
+    """
+    languages = LANGUAGES[script]
+    if len(languages) == 1:
+        return Counter({expected: sum(map(len, sentences))})
+    said = [[evidence(word, script) for word in sentence] for sentence in sentences]
+    present = {languages.index(expected)}
+    for rows in said:
+        for start in range(0, len(rows), WINDOW):
+            sums = list(map(fsum, zip(*rows[start : start + WINDOW], strict=True)))
+            present.add(sums.index(max(sums)))
+    if len(present) == 1:
+        return Counter({expected: sum(map(len, sentences))})
+    choose = itemgetter(*sorted(present))
+    chosen = choose(languages)
+    path = _likeliest_path([[choose(row) for row in rows] for rows in said], chosen.index(expected))
+    return Counter(chosen[state] for state in path)
+
+
+def _likeliest_path(said: Sequence[Sequence[Sequence[float]]], expected: int) -> Iterator[int]:
+    """The state of each word, from the last to the first: a column of its evidence."""
+    states = range(len(next(rows[0] for rows in said if rows)))
+    surcharge = [FOREIGN * (state != expected) for state in states]
+    totals = [-price for price in surcharge]
+    changes: list[tuple[int, list[bool]]] = []  # before each word: the best state so far, who changes from it
+    for rows in said:
+        price = CHANGE_BETWEEN
+        for row in rows:
+            best = max(totals)
+            entries = [best - price - extra for extra in surcharge]
+            changing = [entry > total for entry, total in zip(entries, totals, strict=True)]
+            changes.append((totals.index(best), changing))
+            totals = [max(pair) + value for *pair, value in zip(entries, totals, row, strict=True)]
+            price = CHANGE
+    current = totals.index(max(totals))
+    for best_before, changing in reversed(changes):
+        yield current
+        if changing[current]:
+            current = best_before

@@ -1,0 +1,107 @@
+"""``language``: the share of a completion's words that are in the language it should be in."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+
+from guerdon import Failure, Score
+from guerdon.text import Part, select_part, without_code, without_formulas, words
+from guerdon_plugins.verifiers.language.scripts import SCRIPT_OF, script_of
+from guerdon_plugins.verifiers.language.segments import count_languages
+
+_SCRIPTS_OF_CODE = frozenset({"LATIN", "GREEK"})
+"""The scripts of code and formulas, where their words count for nothing. Others' are text that somebody put there."""
+
+_NO_WORDS = re.compile(r"https?://[!-~]+|</?[A-Za-z][\w-]*+>")
+_SENTENCE_END = re.compile(r"[.!?:;。！？：；…।\n]+")
+
+
+class Language:
+    """Scores the share of words in the target language: the language consistency reward of DeepSeek-R1.
+
+    arXiv 2501.12948, section 2.3.2. Code, formulas, links, tags, numbers and one-letter names are left out, unless they
+    hold words of a script that neither code nor formulas are written in: they would hide reasoning. The script
+    decides where it can: Hangul is Korean. Languages that share a script are told apart word by word, each in the light
+    of its neighbours: Chinese from Japanese by kana, the others by common words and by langdetect's profiles of that
+    script. Nothing is drawn at random, so the same text always has the same score. In scripts without spaces each
+    character is a word. Text without any words is skipped.
+
+    Args:
+        target: The language, as an ISO 639-1 code (``en``, ``zh``). Without it, each row's column ``language`` says it.
+        part: What is judged: the reasoning (all, where no tags mark it), the final answer or the whole.
+
+    Raises:
+        ValueError: The target is no language that can be told.
+    """
+
+    audit_kind = "language"
+
+    def __init__(self, target: str | None = None, part: Part = "reasoning") -> None:
+        self._target = None if target is None else _known_language(target)
+        self._part = part
+
+    def __call__(self, completion: str, language: str | None = None) -> Score:
+        target = self._target
+        if target is None:
+            if language is None:
+                return Score.failed(
+                    Failure.REFERENCE, "no language to expect: set 'target', or give rows a column 'language'"
+                )
+            try:
+                target = _known_language(language)
+            except ValueError as error:
+                return Score.failed(Failure.REFERENCE, str(error))
+        counts = _count_words(select_part(completion, self._part), target)
+        total = counts.total()
+        if total == 0:
+            return Score.skipped("there are no words to judge")
+        return Score(
+            counts[target] / total,
+            explanation=f"{counts[target]} of {total} words are in '{target}'",
+            metadata={"words": dict(sorted(counts.items()))},
+        )
+
+
+def _known_language(code: str) -> str:
+    language = code.lower().replace("_", "-").partition("-")[0]
+    if language not in SCRIPT_OF:
+        raise ValueError(f"the language {code!r} is unknown. Known: {', '.join(sorted(SCRIPT_OF))}")
+    return language
+
+
+def _count_words(text: str, target: str) -> Counter[str]:
+    """Words by language; those of other scripts than the target's by script, as nobody asks which language they are."""
+    script = SCRIPT_OF[target]
+    counts: Counter[str] = Counter()
+    own: list[list[str]] = []
+    for sentence in _sentences(text):
+        named = [(word, script_of(word)) for word in sentence]
+        counts.update(name.lower() for _, name in named if name != script)
+        own.append([word.lower() for word, name in named if name == script])
+    return counts + count_languages(own, script, target)
+
+
+def _sentences(text: str) -> Iterator[list[str]]:
+    """The words of each sentence: first in the scripts of code, then in the others, which code does not hide."""
+    prose = without_formulas(without_code(text))
+    for sentence in _split(prose):
+        yield [word for word in sentence if script_of(word) in _SCRIPTS_OF_CODE]
+    if not text.isascii():
+        for sentence in _split(text):
+            yield [word for word in sentence if script_of(word) not in _SCRIPTS_OF_CODE]
+
+
+def _split(text: str) -> Iterator[list[str]]:
+    # NFKC: full-width Latin and half-width kana read as what they are, and 𝑥 as the x that it stands for.
+    for sentence in _SENTENCE_END.split(unicodedata.normalize("NFKC", _NO_WORDS.sub(" ", text))):
+        yield [word for word in words(sentence) if _is_language(word)]
+
+
+def _is_language(word: str) -> bool:
+    """Whether a word tells of a language: no number, and no letter that names a quantity."""
+    if len(word) == 1:
+        return unicodedata.category(word) == "Lo"  # a syllable or an ideograph
+    return not word[0].isdigit()
