@@ -49,6 +49,8 @@ class SourceRef(ComponentRef):
     """The side of the held-out split: a row's side follows from its content, so the sides never overlap."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """At most this many rows, counted after the split."""
+    add: dict[str, Any] = {}
+    """Columns that each row gets, such as `{task: math}` for rewards to be routed by."""
 
 
 class RewardRef(ComponentRef):

@@ -40,7 +40,8 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
     split = source.ref.split
     if split != "all":
         rows = (row for row in rows if is_heldout(row, heldout) == (split == "heldout"))
-    yield from _checked(islice(rows, source.ref.limit), name, split)
+    for row in _checked(islice(rows, source.ref.limit), name, split):
+        yield {**row, **source.ref.add} if source.ref.add else row
 
 
 def is_heldout(row: Row, share: float) -> bool:

@@ -35,6 +35,7 @@ def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest)
                 **(_source_parts(s.component) if s.component else {}),
                 "split": s.ref.split,
                 "limit": s.ref.limit,
+                "add": s.ref.add,
             }
             for s in stage.sources
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -52,6 +52,10 @@ class Finding:
     outside: bool = False
     """Whether it is something outside that is missing or down, and not the manifest that is wrong."""
 
+    def unchecked(self) -> Finding:
+        """The finding as a note of what could not be checked."""
+        return replace(self, level=Level.NOTE, message=f"not checked: {self.message}", outside=False)
+
 
 def preflight(plan: Plan) -> Iterator[Finding]:
     """Check everything that can be checked before a run, stage by stage."""
@@ -73,6 +77,12 @@ def preflight(plan: Plan) -> Iterator[Finding]:
                 yield _error(where, error)
         if stage.entries and rows:
             yield from _check_rubric(stage, rows)
+        elif stage.entries:
+            yield Finding(
+                Level.NOTE,
+                f"stage '{stage.ref.id}', rewards",
+                "not checked: there is no row to try them on.",
+            )
 
 
 def raise_for(findings: Sequence[Finding], consequence: str) -> None:

@@ -1,7 +1,7 @@
 """Small talk in English and Chinese: prompts that no rule can mark, replies in all manners, and pairs of replies.
 
-The miniature's stand-in for general prompts: where arithmetic has right and wrong answers, this has better and worse ones,
-which only a preference can tell.
+The miniature's stand-in for general prompts: where arithmetic has right and wrong answers, this has better and worse
+ones, which only a preference can tell.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ Manner = Literal["polite", "plain", "rude"]
 
 _MANNER_SHARES: Mapping[Manner, float] = {"polite": 0.35, "plain": 0.35, "rude": 0.3}
 _SHARE_OFF_TOPIC = 0.15
+_SHARE_OFF_TOPIC_IN_PAIRS = 0.4
+"""Of the replies that are compared: enough for a reward model to see that the point counts more than manners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class _Topic:
 class _Talk:
     """One language's small talk."""
 
-    names: tuple[str, ...]
+    names: str
+    """Separated by spaces."""
     topics: tuple[_Topic, ...]
     openings: Mapping[Manner, tuple[str, ...]]
     closings: Mapping[Manner, tuple[str, ...]]
@@ -40,8 +43,10 @@ class _Talk:
 
 _TALK: Mapping[Language, _Talk] = {
     "en": _Talk(
-        names=("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gail", "Hugo", "Iris", "Jack", "Kim", "Leo", "Mia")
-        + ("Ned", "Olga", "Paul", "Rosa", "Sam", "Tess", "Zoe"),
+        names=(
+            "Ada Amy Ann Ben Bob Carl Cleo Dan Dora Ed Eve Finn Fred Gail Hans Hugo Ida Iris Jack Jane Joe Karl Kim "
+            "Leo Lily Mark Mia Ned Nina Olga Otto Paul Rosa Ruth Sam Sue Tess Tom Will Zoe"
+        ),
         topics=(
             _Topic(("Say hello to {}.", "Greet {}."), ("Hello, {}.", "Good morning, {}.")),
             _Topic(("Say thanks to {}.", "Thank {} for the help."), ("Thank you, {}.", "Many thanks, {}.")),
@@ -62,8 +67,10 @@ _TALK: Mapping[Language, _Talk] = {
         space=" ",
     ),
     "zh": _Talk(
-        names=("小明", "小红", "小华", "小丽", "小刚", "小雪", "小龙", "小芳", "小军", "小美")
-        + ("阿强", "阿玲", "阿杰", "阿文", "阿宝", "阿兰", "大伟", "大山", "文文", "乐乐"),
+        names=(
+            "小明 小红 小华 小丽 小刚 小雪 小龙 小芳 小军 小美 小玉 小梅 小兰 小强 小云 小东 小林 小杰 阿强 阿玲 阿杰 "
+            "阿文 阿宝 阿兰 阿明 阿红 阿龙 阿芳 大伟 大山 大龙 大军 文文 乐乐 明明 红红 丽丽 兰兰 芳芳 玲玲"
+        ),
         topics=(
             _Topic(("向{}问好。", "跟{}打招呼。"), ("你好，{}。", "早上好，{}。")),
             _Topic(("感谢{}。", "谢谢{}的帮助。"), ("谢谢你，{}。", "多谢，{}。")),
@@ -112,7 +119,9 @@ class SmallTalk:
         if not languages:
             raise ValueError("languages are empty: name at least one.")
         if not 0 <= noise < 0.5:
-            raise ValueError(f"noise is {noise}: preferences are wrong with a probability from 0 to below 0.5.")
+            raise ValueError(
+                f"noise is {noise}: preferences are wrong with a probability from 0 to below 0.5."
+            )
         if noise and kind != "preferences":
             raise ValueError(f"noise is {noise}, and only preferences have noise; kind is '{kind}'.")
         self._kind = kind
@@ -128,7 +137,7 @@ class SmallTalk:
     def _row(self, rng: Random) -> dict[str, Any]:
         language = rng.choice(self._languages)
         talk = _TALK[language]
-        topic, name = rng.choice(talk.topics), rng.choice(talk.names)
+        topic, name = rng.choice(talk.topics), rng.choice(talk.names.split())
         prompt = rng.choice(topic.prompts).format(name)
         row: dict[str, Any] = {
             "prompt": [{"role": "user", "content": prompt}],
@@ -138,7 +147,7 @@ class SmallTalk:
             "split_key": f"{talk.topics.index(topic)} {name}",
         }
         if self._kind == "pages":
-            reply, _ = _reply(rng, talk, topic, name)
+            reply, _ = _reply(rng, talk, topic, name, _SHARE_OFF_TOPIC)
             row["completion"] = _said(reply)
         elif self._kind == "preferences":
             better, worse = _pair(rng, talk, topic, name)
@@ -172,11 +181,11 @@ def _said(reply: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": reply}]
 
 
-def _reply(rng: Random, talk: _Talk, topic: _Topic, name: str) -> tuple[str, int]:
+def _reply(rng: Random, talk: _Talk, topic: _Topic, name: str, off_topic: float) -> tuple[str, int]:
     """A reply, and how good people find it."""
     (tone,) = rng.choices(list(_MANNER_SHARES), list(_MANNER_SHARES.values()))
     about = topic
-    if rng.random() < _SHARE_OFF_TOPIC:
+    if rng.random() < off_topic:
         about = rng.choice([other for other in talk.topics if other is not topic])
     body = rng.choice(about.replies).format(name)
     parts = (rng.choice(talk.openings[tone]), body, rng.choice(talk.closings[tone]))
@@ -186,6 +195,8 @@ def _reply(rng: Random, talk: _Talk, topic: _Topic, name: str) -> tuple[str, int
 
 def _pair(rng: Random, talk: _Talk, topic: _Topic, name: str) -> tuple[str, str]:
     while True:
-        (first, worth), (second, other) = _reply(rng, talk, topic, name), _reply(rng, talk, topic, name)
+        (first, worth), (second, other) = (
+            _reply(rng, talk, topic, name, _SHARE_OFF_TOPIC_IN_PAIRS) for _ in range(2)
+        )
         if worth != other:
             return (first, second) if worth > other else (second, first)

@@ -22,6 +22,9 @@ from guerdon_plugins.stages.prompting import Prompting
 SHARD_PROMPTS = 1000
 """Prompts whose completions are judged, and whose rows are written, together."""
 
+_OTHER_COMPLETIONS = ("messages", "text")
+"""Columns that SFT would take in place of the sampled completion."""
+
 
 class Sample:
     r"""Lets a model complete every prompt several times and keeps what passes, as data for SFT.
@@ -31,7 +34,7 @@ class Sample:
     nothing else: the place for a judge model. Each prompt then keeps its best completions, by the rubric's reward.
 
     The data set's rows are the prompts' own rows (the prompt as it was, without ``template``, ``system`` or
-    ``examples``) with a ``completion``, and under ``provenance`` the model, the stage, the reward and the scores.
+    ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the stage, the reward and the scores.
     The same manifest gives the same rows, however often it is killed and resumed.
 
     Args:
@@ -233,7 +236,7 @@ class _Sampled:
     def row(self, stage_id: str, model: str) -> dict[str, Any]:
         """What the data set says of it."""
         return {
-            **self.source,
+            **{name: value for name, value in self.source.items() if name not in _OTHER_COMPLETIONS},
             "completion": self.rollout.completion,
             "provenance": {
                 "stage": stage_id,

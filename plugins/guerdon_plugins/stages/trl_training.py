@@ -31,8 +31,11 @@ def configure(
     Raises:
         ParamsError: TRL refuses the options.
     """
+    from datasets import disable_progress_bars
+
     from guerdon.grpo.options import trl_config
 
+    disable_progress_bars()  # one a pass over the rows, on a terminal that belongs to the run's progress display
     config = trl_config(config_class, {**_DEFAULTS, **options}, context.work, context.seed)
     model_options = dict(config.model_init_kwargs or {})
     config.model_init_kwargs = None

@@ -63,7 +63,42 @@ def test_running_values_stay_in_range() -> None:
         assert all(0 <= sum(terms[:end]) <= 40 for end in range(1, len(terms) + 1))
 
 
-@pytest.mark.parametrize("kind", ["problems", "solutions", "pages"])
+SEARCH = re.compile(r"(\d+(?:\|\d+)*)([+-]\d)=(\d+)")
+
+
+@given(seed=st.integers(), level=st.integers(1, 6))
+def test_a_search_has_one_answer_and_its_sums_are_no_numbers_of_the_problem(seed: int, level: int) -> None:
+    (row,) = take(1, tasks=["search"], levels=[level], seed=seed)
+    match = SEARCH.fullmatch(row["split_key"])
+    assert match
+    candidates, step, target = [int(c) for c in match[1].split("|")], int(match[2]), int(match[3])
+    assert (row["task"], row["level"]) == ("search", level)
+    assert [str(c) for c in candidates if c + step == target] == [row["reference"]]
+    assert not {c + step for c in candidates} & {*candidates, abs(step)}
+    assert sorted(re.findall(r"\d+", question(row))) == sorted(map(str, [*candidates, abs(step), target]))
+
+
+def test_solutions_of_searches_check_each_candidate_up_to_the_one_that_fits() -> None:
+    verify = MathVerifier(extraction="auto")
+    for row in take(200, "solutions", tasks=["search"]):
+        assert verify(reply(row), row["reference"]).value == 1.0
+        tried = re.findall(r"not |不是", reply(row))
+        candidates = row["split_key"].partition("+")[0].partition("-")[0].split("|")
+        assert len(tried) == candidates.index(row["reference"]), "a second thought for each that does not fit"
+    given_up = take(200, "solutions", tasks=["search"], slips=0.6)
+    right = [verify(reply(row), row["reference"]).value for row in given_up]
+    assert 0.3 < sum(map(float, right)) / len(right) < 0.8
+
+
+def test_a_preference_is_a_solution_over_a_page() -> None:
+    verify, well_formed = MathVerifier(extraction="auto"), Format()
+    for row in take(100, "preferences", tasks=["sum", "search"]):
+        chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
+        assert verify(chosen, row["reference"]).value == well_formed(chosen).value == 1.0
+        assert chosen != rejected
+
+
+@pytest.mark.parametrize("kind", ["problems", "solutions", "pages", "preferences"])
 def test_the_seed_decides_the_rows(kind: str) -> None:
     source = Arithmetic(kind, seed=1)
     assert list(islice(source, 50)) == list(islice(source, 50)) == take(50, kind, seed=1)
@@ -125,6 +160,7 @@ def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        ({"tasks": []}, "tasks"),
         ({"levels": []}, "levels"),
         ({"levels": [0]}, "levels"),
         ({"languages": []}, "languages"),

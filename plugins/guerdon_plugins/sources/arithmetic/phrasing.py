@@ -65,8 +65,12 @@ PHRASINGS: Mapping[Language, Phrasing] = {
             lambda chain: f"Start with {_spelled(chain, ', add ', ', take away ')}. What is left?",
         ),
         searches=(
-            lambda search: f"Which of {_listed(search, ', ')} {_added(search, 'plus', 'minus')} is {search.target}?",
-            lambda search: f"{_listed(search, ', ')}: which {_added(search, 'plus', 'minus')} makes {search.target}?",
+            lambda search: (
+                f"Which of {_listed(search, ', ')} {_added(search, 'plus', 'minus')} is {search.target}?"
+            ),
+            lambda search: (
+                f"{_listed(search, ', ')}: which {_added(search, 'plus', 'minus')} makes {search.target}?"
+            ),
         ),
         step=lambda value, step, total: f"{value} {'plus' if step > 0 else 'minus'} {abs(step)} is {total}.",
         misfit=", not {}.",
@@ -85,7 +89,9 @@ PHRASINGS: Mapping[Language, Phrasing] = {
         ),
         searches=(
             lambda search: f"{_listed(search, '、')}，哪个{_added(search, '加', '减')}得{search.target}？",
-            lambda search: f"哪个数{_added(search, '加', '减')}等于{search.target}：{_listed(search, '、')}？",
+            lambda search: (
+                f"哪个数{_added(search, '加', '减')}等于{search.target}：{_listed(search, '、')}？"
+            ),
         ),
         step=lambda value, step, total: f"{value}{'加' if step > 0 else '减'}{abs(step)}得{total}。",
         misfit="，不是{}。",

@@ -1,0 +1,86 @@
+"""Small talk: replies in all manners, preferences that hold, and the verifier that measures them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guerdon.run.data import is_heldout
+from guerdon_plugins.sources.small_talk import SmallTalk, manner
+
+
+def take(count: int, *args: Any, **params: Any) -> list[dict[str, Any]]:
+    return list(islice(SmallTalk(*args, **params), count))
+
+
+def said(row: dict[str, Any], column: str) -> str:
+    (message,) = row[column]
+    assert message["role"] == "assistant"
+    return str(message["content"])
+
+
+def to_the_point(row: dict[str, Any], column: str) -> bool:
+    return any(reply in said(row, column) for reply in row["reference"])
+
+
+@pytest.mark.parametrize("kind", ["prompts", "pages", "preferences"])
+def test_the_seed_decides_the_rows(kind: str) -> None:
+    assert take(30, kind, seed=1) == take(30, kind, seed=1) != take(30, kind, seed=2)
+
+
+def test_pages_have_all_manners() -> None:
+    rows = take(2000, "pages")
+    polite = sum(manner(said(row, "completion"), row["reference"], row["language"]) for row in rows)
+    assert polite / len(rows) == pytest.approx(0.35 * 0.85, abs=0.04)
+    assert sum(to_the_point(row, "completion") for row in rows) / len(rows) == pytest.approx(0.85, abs=0.03)
+
+
+def test_people_prefer_the_point_and_then_manners() -> None:
+    for row in take(300, "preferences"):
+        chosen, rejected = to_the_point(row, "chosen"), to_the_point(row, "rejected")
+        assert chosen >= rejected
+        if chosen == rejected:
+            assert not manner(said(row, "rejected"), row["reference"], row["language"])
+
+
+@given(st.floats(0, 0.49))
+def test_noise_turns_pairs_around(noise: float) -> None:
+    rows = [
+        row
+        for row in take(400, "preferences", noise=noise)
+        if to_the_point(row, "chosen") != to_the_point(row, "rejected")
+    ]
+    wrong = sum(to_the_point(row, "rejected") for row in rows) / len(rows)
+    assert wrong == pytest.approx(noise, abs=0.13)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("Of course! Hello, Ada. All the best!", 1.0),
+        ("<think>Who?</think><answer>Gladly! Good morning, Ada. Have a lovely day!</answer>", 1.0),
+        ("Hello, Ada.", 0.0),
+        ("Of course! Goodbye, Ada. All the best!", 0.0),
+        ("Of course! Of course! Hello, Ada. All the best!", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_manner(reply: str, expected: float) -> None:
+    assert manner(reply, ["Hello, Ada.", "Good morning, Ada."], "en") == expected
+
+
+def test_a_name_and_a_topic_are_on_one_side_of_the_split() -> None:
+    sides: dict[str, set[bool]] = {}
+    for row in take(1000) + take(1000, "pages"):
+        sides.setdefault(row["split_key"], set()).add(is_heldout(row, 0.3))
+    assert {len(side) for side in sides.values()} == {1}
+
+
+@pytest.mark.parametrize("params", [{"languages": []}, {"noise": 0.1}, {"kind": "preferences", "noise": 0.5}])
+def test_bad_params_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"languages|noise"):
+        SmallTalk(**params)
