@@ -96,11 +96,19 @@ class SharedRubric:
 
     def _work(self) -> None:
         while calls := self._next_batch():
-            wanted = [call for call in calls if call.judgements.set_running_or_notify_cancel()]
+            wanted = []
+            for call in calls:
+                if call.judgements.set_running_or_notify_cancel():
+                    wanted.append(call)
+                else:
+                    self._count_done(call)
             if wanted:
                 self._judge(wanted)
-            with self._changed:
-                self._pending -= sum(len(call.rollouts) for call in calls)
+
+    def _count_done(self, call: _Call) -> None:
+        """A call is done before its caller hears of it, so that who waited for room finds it."""
+        with self._changed:
+            self._pending -= len(call.rollouts)
 
     def _next_batch(self) -> list[_Call]:
         """The calls to judge together next; none when this is closed and everything is judged."""
@@ -123,6 +131,7 @@ class SharedRubric:
             judgements = self._rubric.score(rollouts, calls[0].step)
         except Exception as error:  # whatever it is, it belongs to a caller, not to this thread
             if len(calls) == 1:
+                self._count_done(calls[0])
                 calls[0].judgements.set_exception(error)
             else:  # whose it is shows when each is judged alone; what is judged already is in the cache
                 for call in calls:
@@ -131,5 +140,6 @@ class SharedRubric:
         start = 0
         for call in calls:
             end = start + len(call.rollouts)
+            self._count_done(call)
             call.judgements.set_result(judgements[start:end])
             start = end

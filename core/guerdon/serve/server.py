@@ -8,6 +8,10 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
+KEEP_ALIVE_S = 75
+"""Longer than the clients' own limits (httpx 5 s, aiohttp 15 s): a connection that the server closes while a client sends
+on it is an answer lost."""
+
 
 def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -20,7 +24,13 @@ def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callab
         started: Called with the server's URL once the port is bound.
     """
     config = uvicorn.Config(
-        app, host, port, log_level="warning", access_log=False, timeout_graceful_shutdown=grace_s
+        app,
+        host,
+        port,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=grace_s,
     )
     socket = config.bind_socket()
     started(f"http://{host}:{socket.getsockname()[1]}")
