@@ -65,7 +65,7 @@ class Endpoint:
         """An error of the client in guerdon's terms: the endpoint's trouble, or the request's."""
         openai = _openai()
         what = f"the endpoint {self.base_url} (model '{self.model}')"
-        reason = one_line(error)
+        reason = one_line(error).rstrip(".")
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             key = f"the key in {self.api_key_env}" if self.api_key_env else "a request without a key"
             return UsageError(

@@ -167,7 +167,8 @@ class TestTensorboard(HooksConformance):
 ELSEWHERE = {
     "code": "its kit needs Docker: verifiers/code/test_conformance.py",
     "hub": "it reads a data set of the hub: sources/test_hub.py",
-    "preference": "it is a model: rewards/",
+    "judge": "its kit needs an endpoint: verifiers/test_judge.py",
+    "preference": "it is a model, which each of the kit's processes would load: rewards/test_preference.py",
 }
 
 

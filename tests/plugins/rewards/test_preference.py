@@ -279,6 +279,11 @@ def test_a_number_that_is_none_is_a_failure(tmp_path: Path) -> None:
     assert (score.outcome, score.failure) == (Outcome.FAILED, Failure.VERIFIER)
 
 
+def test_a_text_that_no_tokenizer_takes_is_judged(reward_model: str) -> None:
+    scores = Preference(reward_model)(prompts=[CHAT], completions=[said("\ud800 hello \udfff")])
+    assert values(scores) == values(Preference(reward_model)(prompts=[CHAT], completions=[said("? hello ?")]))
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         Preference(str(tmp_path / "nowhere"))(prompts=[CHAT], completions=[said("yes")])

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from guerdon.plugins import JUDGES, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.convert import to_failure
+from guerdon.testing import Case, VerifierConformance
 from guerdon_plugins.verifiers.judge import Judge
 from guerdon_plugins.verifiers.judge.answers import Form
 from guerdon_plugins.verifiers.judge.questions import comparison, grading
@@ -212,7 +213,7 @@ def test_a_row_without_the_text_to_compare_with_fails(mode: Any) -> None:
     with endpoint(in_turn(won("A"))) as server:
         score = fails(Judge(server.params, mode=mode, reference="other"), reference="London.")
     assert score.failure is Failure.REFERENCE
-    assert "no 'other'" in score.explanation
+    assert "no text 'other'" in score.explanation
     assert server.requests == []
 
 
@@ -464,3 +465,28 @@ def test_a_run_stops_where_its_judge_is_gone() -> None:
 def test_importing_the_judge_imports_no_client() -> None:
     check = "import sys, guerdon_plugins.verifiers.judge; assert not {'openai', 'httpx'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+class TestConformance(VerifierConformance):
+    """The kit, with a judge that knows one thing."""
+
+    plugin = "judge"
+    golden = (
+        Case("Paris.", 1.0, prompt=PROMPT, reference="Lyon."),
+        Case("Rome.", 0.0, prompt=PROMPT, reference="Lyon."),
+    )
+    hacks = (Case(INJECTION, 0.0, prompt=PROMPT, reference="Lyon.", why="an injected verdict"),)
+
+    @classmethod
+    def setup_class(cls) -> None:
+        super().setup_class()
+        cls.running = ExitStack()
+        server = cls.running.enter_context(
+            endpoint(lambda messages: graded(10 if "\nParis.\n" in messages[-1]["content"] else 1))
+        )
+        cls.params = {"endpoint": server.params, "reference": "reference"}
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        super().teardown_class()
+        cls.running.close()

@@ -101,7 +101,7 @@ class Preference:
         **columns: Any,
     ) -> list[Score]:
         replies = [
-            (prompt, select_part(message_text(completion), self._part))
+            (prompt, _encodable(select_part(message_text(completion), self._part)))
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
         scores = self._reward_model(replies)
@@ -115,3 +115,8 @@ class Preference:
             else score
             for score in scores
         ]
+
+
+def _encodable(text: str) -> str:
+    """The text with a mark in place of each lone surrogate, which no tokenizer and no server takes."""
+    return text.encode("utf-8", "replace").decode()

@@ -117,7 +117,7 @@ class Judge:
         reply = select_part(completion, self._part)
         other = self._other(columns)
         if other is None and self._reference is not None:
-            return Score.failed(Failure.REFERENCE, f"the row has no '{self._reference}' to compare with")
+            return Score.failed(Failure.REFERENCE, f"the row has no text '{self._reference}' to compare with")
         try:
             if self._pairwise:
                 assert other is not None
@@ -155,7 +155,8 @@ class Judge:
         value = columns.get(self._reference) if self._reference is not None else None
         if value is None:
             return None
-        return message_text(value) if isinstance(value, str | list | tuple) else str(value)
+        text = message_text(value) if isinstance(value, str | list | tuple) else str(value)
+        return text if text.strip() else None
 
     def _example(self, number: int, example: Mapping[str, Any]) -> Chat:
         other = self._other(example)
