@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from guerdon.cli.targets import manifest_path
+from guerdon.cli.targets import manifest_path, yaml_value
 from guerdon.component import check_params, load_component
-from guerdon.errors import InfrastructureError, PluginNotFoundError, UsageError, one_line
+from guerdon.errors import InfrastructureError, PluginNotFoundError, UsageError
 from guerdon.manifest import load_manifest, plan_rubric
 from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
 from guerdon.rubric import Entry
@@ -102,7 +100,7 @@ def params_by_target(
         if not fitting:
             raise UsageError(f"--param {param} names no plugin that is used: {', '.join(targets) or 'none'}.")
         for target in fitting:
-            chosen[target][key] = _yaml(param, text)
+            chosen[target][key] = yaml_value(f"--param {param}", text)
     return chosen
 
 
@@ -130,10 +128,3 @@ def opened_cache(path: Path | None) -> Iterator[ScoreCache]:
             yield cache
         finally:
             cache.close()
-
-
-def _yaml(param: str, text: str) -> Any:
-    try:
-        return YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise UsageError(f"--param {param}: the value is not valid YAML: {one_line(error)}") from None

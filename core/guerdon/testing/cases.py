@@ -137,9 +137,9 @@ UNREADABLE_REFERENCES = ("", "   ", None)
 """References that data sets have where an answer is missing."""
 
 
-def hostile_cases(columns: Row) -> list[Case]:
-    """The hostile completions, with the columns of an ordinary row."""
-    return [Case(text, None, why=f"hostile: {name}", **columns) for name, text in HOSTILE.items()]
+def hostile_cases(row: Row) -> list[Case]:
+    """The hostile completions, as answers to an ordinary row."""
+    return [Case(text, None, why=f"hostile: {name}", **row) for name, text in HOSTILE.items()]
 
 
 def shown(text: str) -> str:

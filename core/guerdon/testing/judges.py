@@ -199,13 +199,14 @@ class JudgeConformance(Conformance):
     @classmethod
     def tried(cls) -> list[Case]:
         """All cases, the hostile ones too."""
-        return [*cls.cases(), *hostile_cases(cls.ordinary_columns())]
+        return [*cls.cases(), *hostile_cases(cls.ordinary_row())]
 
     @classmethod
-    def ordinary_columns(cls) -> Row:
-        """The columns of an ordinary row: the first golden case's, or a reference of 42."""
+    def ordinary_row(cls) -> Row:
+        """An ordinary row: the first golden case's, or one with a reference of 42."""
         if cls.golden:
-            return cls.golden[0].rollout.columns
+            rollout = cls.golden[0].rollout
+            return {**rollout.columns, "prompt": rollout.prompt}
         component = cls.component()
         columns = CallColumns.of_loaded(component, load_plugin(component.plugin, component.base_dir))
         return dict.fromkeys(columns.required, "42")

@@ -140,8 +140,8 @@ class RewardConformance(JudgeConformance):
 
     def _plain_cases(self) -> list[Case]:
         cases = [case for case, _ in self.again() if case in self.cases()]
-        columns = self.ordinary_columns()
-        return cases or [Case(text, None, **columns) for text in ("4", "It is 4.", "I do not know.")]
+        row = self.ordinary_row()
+        return cases or [Case(text, None, **row) for text in ("4", "It is 4.", "I do not know.")]
 
 
 def _arguments(cases: Sequence[Case]) -> dict[str, Any]:

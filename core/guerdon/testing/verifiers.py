@@ -52,7 +52,7 @@ class VerifierConformance(JudgeConformance):
         known = self.cases()
         expected = [(case, score) for case, score in self.again() if case in known]
         quick = [case for case, _ in self.again() if case not in known]
-        hostile = quick or hostile_cases(self.ordinary_columns())[:1]
+        hostile = quick or hostile_cases(self.ordinary_row())[:1]
         mixed = [one for i, (case, _) in enumerate(expected) for one in (hostile[i % len(hostile)], case)]
         self._compare(
             expected,
@@ -78,7 +78,7 @@ class VerifierConformance(JudgeConformance):
     def test_no_mutation(self) -> None:
         """What it is given is left as it was."""
         cases = [case for case, _ in self.again() if case in self.cases()] or [
-            Case("4", None, **self.ordinary_columns())
+            Case("4", None, **self.ordinary_row())
         ]
         before = copy.deepcopy([dict(case.rollout.columns) for case in cases])
         with _built(self) as (one_by_one, _):
@@ -104,8 +104,8 @@ class VerifierConformance(JudgeConformance):
             raise SkipTest("no golden case that has a reference and a value above 0")
         value, case = max(paid, key=itemgetter(0))
         for reference in UNREADABLE_REFERENCES:
-            columns = {**case.rollout.columns, "reference": reference}
-            (score,) = self._score([Case(case.rollout.completion, None, **columns)])
+            row = {**case.rollout.columns, "prompt": case.rollout.prompt, "reference": reference}
+            (score,) = self._score([Case(case.rollout.completion, None, **row)])
             if score.value is not None and score.value >= value:
                 raise broken(
                     f"{case} gets {verdict_of(score)} for the reference {reference!r} too.",
@@ -126,7 +126,10 @@ def _built(kit: VerifierConformance) -> Iterator[tuple[_Judge, _Judge]]:
     asynchronous = is_async(built)
 
     def call(case: Case) -> Any:
-        return built(case.rollout.text, **columns.pick(case.rollout.columns))
+        row = dict(case.rollout.columns)
+        if "prompt" in columns.names:  # as in a rubric: only for one that asks for it by name
+            row["prompt"] = case.rollout.prompt
+        return built(case.rollout.text, **columns.pick(row))
 
     def verify(case: Case) -> Score:
         try:

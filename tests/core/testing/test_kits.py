@@ -381,3 +381,9 @@ def test_what_is_missing_outside_is_no_failed_check(tmp_path: Path) -> None:
     )
     with pytest.raises(InfrastructureError, match="cannot be tested: ConnectionError: down"):
         list(run_checks(kit))
+
+
+def test_a_verifier_that_asks_for_the_prompt_gets_it_everywhere(tmp_path: Path) -> None:
+    source = "def it(completion, prompt): return bool(prompt) and completion == prompt[::-1]"
+    kit = kit_of(VerifierConformance, tmp_path, source, golden=(Case("cba", 1.0, prompt="abc"),), hacks=())
+    assert [result for result in run_checks(kit) if result.outcome == "failed"] == []
