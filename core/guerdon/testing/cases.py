@@ -36,6 +36,7 @@ class Case:
         self,
         completion: str | Messages,
         value: Expected,
+        /,
         *,
         prompt: str | Messages = "",
         why: str = "",
@@ -74,18 +75,28 @@ def read_cases(path: Path) -> tuple[list[Case], list[Case]]:
                 f"{where}: a case has 'completion' and either 'expected' (what it must get) or 'at_most' (the most "
                 f"that it may earn). Columns: {', '.join(row) or 'none'}."
             )
-        into, value = (
-            (golden, columns.pop("expected")) if "expected" in row else (hacks, columns.pop("at_most"))
-        )
-        if isinstance(value, str):
-            try:
-                value = Failure(value)
-            except ValueError:
-                raise DataError(
-                    f"{where}: expected is {value!r}. Give a number, null, or a failure: {', '.join(Failure)}."
-                ) from None
-        into.append(Case(columns.pop("completion"), value, **columns))
+        completion = columns.pop("completion")
+        if "expected" in row:
+            golden.append(Case(completion, _expected(where, columns.pop("expected")), **columns))
+        else:
+            hacks.append(Case(completion, _at_most(where, columns.pop("at_most")), **columns))
     return golden, hacks
+
+
+def _expected(where: str, value: Any) -> Expected:
+    if value is None or isinstance(value, int | float):
+        return value
+    if value in tuple(Failure):
+        return Failure(value)
+    raise DataError(
+        f"{where}: expected is {value!r}. Give a number, null, or a failure: {', '.join(Failure)}."
+    )
+
+
+def _at_most(where: str, value: Any) -> float:
+    if isinstance(value, int | float):
+        return value
+    raise DataError(f"{where}: at_most is {value!r}. Give a number: the most that the completion may earn.")
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

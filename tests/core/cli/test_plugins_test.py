@@ -1,0 +1,114 @@
+"""``guerdon plugins test``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from guerdon.cli.plugins_test import test as command
+from guerdon.errors import CheckFailedError, DataError, ParamsError, PluginNotFoundError, UsageError
+
+EXACT = """
+from guerdon import Failure, Score
+
+class Exact:
+    def __init__(self, strip: bool = False):
+        self._strip = strip
+    def __call__(self, completion, reference):
+        if not reference:
+            return Score.failed(Failure.REFERENCE, "empty")
+        return Score(float((completion.strip() if self._strip else completion) == reference))
+
+class Numbers:
+    def __iter__(self):
+        for number in range(40):
+            yield {"prompt": str(number)}
+
+class Copy:
+    def run(self, context):
+        from guerdon import StageResult
+        return StageResult(metrics={"rows": len(list(context.rows()))})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(EXACT)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+def write(name: str, *rows: Any) -> str:
+    Path(name).write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+    return name
+
+
+def test_a_table_of_all_checks_and_the_reasons_of_those_that_failed() -> None:
+    cases = write(
+        "cases.jsonl",
+        {"completion": " 4", "reference": "4", "expected": 1},
+        {"completion": "4", "reference": "", "expected": "reference"},
+        {"completion": "5", "reference": "4", "at_most": 0},
+    )
+    done = run("./mine.py:Exact", "--cases", cases)
+    assert isinstance(done.exception, CheckFailedError)
+    assert str(done.exception) == "1 of 16 checks failed: golden cases."
+    assert "failed: golden cases: ' 4' gets 0; expected 1." in done.output
+    assert "verdicts/s in one process" in done.output
+    assert run("./mine.py:Exact", "--cases", cases, "-p", "strip=true").exit_code == 0
+
+
+def test_a_source_and_a_stage_are_known_by_their_shape() -> None:
+    assert "independent iterations" in run("./mine.py:Numbers").output
+    done = run("./mine.py:Copy", "--cases", write("rows.jsonl", {"prompt": "a"}))
+    assert done.exit_code == 0
+    assert "writes nowhere else" in done.output
+
+
+def test_an_installed_plugin_and_one_whose_kind_must_be_said() -> None:
+    assert "hears a run" in run("jsonl_log").output
+    assert (
+        run("reasoning_gym", "--kind", "source", "-p", "task=basic_arithmetic", "-p", "size=40").exit_code
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["formt"], PluginNotFoundError, "no plugin is named 'formt'. Did you mean 'format'?"),
+        (["format", "-p", "tag=[a]"], ParamsError, "unknown param 'tag' of verifier 'format'"),
+        (["format", "-p", "tags"], UsageError, "--param tags is not of the form NAME=VALUE"),
+        (["format", "-p", "tags=[a"], UsageError, "--param tags=.a: the value is not valid YAML"),
+        (["format", "--cases", "none.jsonl"], DataError, "none.jsonl cannot be read"),
+        (["jsonl_log", "--cases", "none.jsonl"], UsageError, "only a verifier, a reward and a stage"),
+    ],
+)
+def test_mistakes(arguments: list[str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"completion": "a"}, "cases.jsonl:1: a case has 'completion' and either 'expected'"),
+        ({"completion": "a", "expected": 1, "at_most": 0}, "cases.jsonl:1: a case has"),
+        ({"completion": "a", "expected": "right"}, "expected is 'right'. Give a number, null, or a failure"),
+        ({"completion": "a", "at_most": "little"}, "at_most is 'little'. Give a number"),
+        ("{", "cases.jsonl:1: is not valid JSON"),
+        ("[1]", "cases.jsonl:1: a row is a JSON object"),
+    ],
+)
+def test_rows_that_are_no_cases(row: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        CliRunner().invoke(
+            command, ["./mine.py:Exact", "--cases", write("cases.jsonl", row)], catch_exceptions=False
+        )
