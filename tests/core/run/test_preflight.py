@@ -136,3 +136,22 @@ stages:
     )
     (finding,) = preflight(plan_run(load_manifest(tmp_path / "m.yaml")))
     assert (finding.level, finding.message) == (Level.NOTE, "not checked: stage 'rm' makes its model.")
+
+
+def test_columns_that_a_data_entry_adds_route_its_rows(tmp_path: Path) -> None:
+    data = (
+        rows("{prompt: p, reference: '1'}").replace("}}", "}, add: {task: math}}")
+        + ", "
+        + rows("{prompt: q}")
+    )
+    (finding,) = check(tmp_path, data, "{use: './m.py:equals', when: {task: math}}")
+    assert finding.level is Level.ERROR
+    assert "no reward judges 1 of 2 sampled rows, such as the one with the prompt 'q'" in finding.message
+
+
+def test_what_is_down_can_be_noted_as_unchecked(tmp_path: Path) -> None:
+    (finding,) = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:Down'}")
+    assert (finding.level, finding.outside) == (Level.ERROR, True)
+    note = finding.unchecked()
+    assert (note.level, note.outside) == (Level.NOTE, False)
+    assert note.message == f"not checked: {finding.message}"
