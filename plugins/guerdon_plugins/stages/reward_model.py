@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,18 @@ from guerdon_plugins.stages.trl_training import configure, signature_with, summa
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_COLUMNS = ("prompt", "chosen", "rejected")
+_FORMS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
+"""The columns of TRL's forms of a preference pair; without a prompt, each side is the whole conversation."""
 
 
 class RewardModel:
     """Trains a model that gives each reply one number, from pairs of which one reply is preferred.
 
     Starts from any causal language model, whose head for words makes way for one for the reward, or from another
-    reward model. Rows have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages; pairs whose two replies
-    are equal are left out. Every option of TRL's RewardConfig is a param under TRL's name, but for those that the run
-    decides. The metric ``heldout_accuracy`` is the share of held-out pairs whose preferred reply gets more.
+    reward model. Rows have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages, or the last two with the
+    prompt in each; pairs whose two replies are equal are left out. Every option of TRL's RewardConfig is a param under
+    TRL's name, but for those that the run decides. The metric ``heldout_accuracy`` is the share of held-out pairs whose
+    preferred reply gets more.
 
     Args:
         heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which follows
@@ -38,6 +40,7 @@ class RewardModel:
     """
 
     needs = ("model", "data")
+    distributed = True
 
     def __init__(
         self, *, heldout_pairs: float = 0.1, chat_template: str | None = None, **trl_options: Any
@@ -64,7 +67,7 @@ class RewardModel:
         config, source, model_options = configure(RewardConfig, self._options, context)
         pairs = _pairs(context.rows(), self._heldout_share)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
-        if not isinstance(pairs.form["prompt"], str) and tokenizer.chat_template is None:
+        if pairs.conversations and tokenizer.chat_template is None:
             raise DataError(
                 f"the pairs are conversations, and model '{source.name}' has no chat template. "
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
@@ -99,51 +102,53 @@ class _Pairs:
     """``None`` where no pair is held out."""
     equal: int
     """How many were left out because their replies are equal."""
-    form: Row
-    """The first row."""
+    conversations: bool
+    """Whether they are messages."""
 
 
 def _pairs(rows: Iterable[Row], heldout_share: float) -> _Pairs:
     from datasets import Dataset
 
     sides: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-    first: Row | None = None
+    first: Row = {}
     equal = 0
     for number, row in enumerate(rows):
         first = first or row
-        _check_form(row, first, number)
+        columns = _columns(row, first, number)
         if row["chosen"] == row["rejected"]:
             equal += 1
-            continue
-        sides[_is_heldout(row["prompt"], heldout_share)].append({name: row[name] for name in _COLUMNS})
-    if first is None or not sides[False]:
-        kept = len(sides[True])
+        else:
+            sides[_is_heldout(row, heldout_share)].append({name: row[name] for name in columns})
+    if not sides[False]:
         raise DataError(
-            f"there is no pair to train on: {equal} have equal replies, {kept} are held out. "
+            f"there is no pair to train on: {equal} have equal replies, {len(sides[True])} are held out. "
             "Give pairs whose 'chosen' and 'rejected' differ, or lower 'heldout_pairs'."
         )
     heldout = Dataset.from_list(sides[True]) if sides[True] else None
-    return _Pairs(Dataset.from_list(sides[False]), heldout, equal, first)
+    return _Pairs(Dataset.from_list(sides[False]), heldout, equal, not isinstance(first["chosen"], str))
 
 
-def _check_form(row: Row, first: Row, number: int) -> None:
-    missing = [column for column in _COLUMNS if column not in row]
-    if missing:
+def _columns(row: Row, first: Row, number: int) -> Sequence[str]:
+    """The columns of a row's pair, which are those of the first row."""
+    columns = next((form for form in _FORMS if all(column in first for column in form)), _FORMS[0])
+    if missing := [column for column in columns if column not in row]:
         raise DataError(
             f"row {number} of the preference pairs has no '{missing[0]}', only {', '.join(row) or 'nothing'}. "
             "Map the columns to 'prompt', 'chosen' and 'rejected' in the source's params."
         )
-    wanted = str if isinstance(first["prompt"], str) else list
-    for column in _COLUMNS:
+    wanted = str if isinstance(first[columns[0]], str) else list
+    for column in columns:
         if not isinstance(row[column], wanted):
             raise DataError(
-                f"'{column}' of row {number} of the preference pairs is a {type(row[column]).__name__}, and the "
-                f"'prompt' of row 0 is a {wanted.__name__}. All three of all rows are texts, or all are messages."
+                f"'{column}' of row {number} of the preference pairs is a {type(row[column]).__name__}, and "
+                f"'{columns[0]}' of row 0 is a {wanted.__name__}. All of all rows are texts, or all are messages."
             )
+    return columns
 
 
-def _is_heldout(prompt: Any, share: float) -> bool:
-    text = json.dumps(["held-out pairs", prompt], sort_keys=True, default=str)
+def _is_heldout(row: Row, share: float) -> bool:
+    key = row.get("prompt") or (row["chosen"] if isinstance(row["chosen"], str) else row["chosen"][:-1])
+    text = json.dumps(["held-out pairs", key], sort_keys=True, default=str)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64
 
 

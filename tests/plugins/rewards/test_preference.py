@@ -247,6 +247,12 @@ def test_a_model_without_a_head_is_told_before_anything_runs(causal_model: str) 
         Preference(causal_model)(prompts=[CHAT], completions=[said("yes")])
 
 
+def test_the_preflight_looks_at_the_hub_without_reading_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InfrastructureError, match="'nobody/nothing' cannot be had from the hub"):
+        Preference("nobody/nothing").preflight()
+
+
 def test_a_run_stops_where_its_reward_model_has_no_head(causal_model: str) -> None:
     with (
         Rubric([entry(model=causal_model)], failure_budget=0.1) as rubric,
@@ -285,8 +291,11 @@ def test_a_text_that_no_tokenizer_takes_is_judged(reward_model: str) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    reward = Preference(str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="does not exist"):
-        Preference(str(tmp_path / "nowhere"))(prompts=[CHAT], completions=[said("yes")])
+        reward(prompts=[CHAT], completions=[said("yes")])
+    with pytest.raises(UsageError, match=r"holds no config.json"):
+        reward.preflight()
 
 
 Answer = tuple[int, str]

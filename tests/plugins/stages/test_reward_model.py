@@ -57,7 +57,12 @@ def test_params_are_trl_s_options() -> None:
         RewardModel(heldout_pairs=1)
 
 
-@pytest.mark.parametrize("form", [dict, as_text], ids=["conversations", "texts"])
+def whole(row: dict[str, Any]) -> dict[str, Any]:
+    """The prompt inside of both conversations, as many data sets of the hub have it."""
+    return {name: [*row["prompt"], *row[name]] for name in ("chosen", "rejected")}
+
+
+@pytest.mark.parametrize("form", [dict, as_text, whole], ids=["conversations", "texts", "whole"])
 def test_a_causal_model_learns_what_is_preferred(
     make_context: Callable[..., Any], small_model: Model, form: Callable[..., Any]
 ) -> None:

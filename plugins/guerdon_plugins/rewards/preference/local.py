@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Failure, Messages, Model, Score
-from guerdon.errors import MissingDependencyError, UsageError
-from guerdon.models import load_reward_model, load_tokenizer
+from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError, one_line
+from guerdon.models import load_reward_model, load_tokenizer, resolve_folder
 from guerdon.types import message_text
 
 
@@ -37,18 +37,31 @@ class LocalRewardModel:
         self._loaded: tuple[Any, Any] | None = None
 
     def preflight(self) -> None:
-        """Raise if the model's folder holds something else than a reward model; one of the hub is not asked for."""
+        """Raise if the model is something else than a reward model, by its configuration; no weights are read."""
         _require_transformers()
-        config = Path(self._source.path) / "config.json"
-        if not config.is_file():
-            return
-        architectures = json.loads(config.read_text(encoding="utf-8")).get("architectures") or []
+        architectures = json.loads(self._config_file().read_text(encoding="utf-8")).get("architectures") or []
         if not any("SequenceClassification" in name or "Reward" in name for name in architectures):
             raise UsageError(
-                f"the model in {self._source.path} is a {', '.join(architectures) or 'model without a name'}, which "
+                f"the model {self._source.path} is a {', '.join(architectures) or 'model without a name'}, which "
                 "has no head for rewards. Name a sequence classification model, or train one by a stage that uses "
                 "'reward_model'."
             )
+
+    def _config_file(self) -> Path:
+        folder = resolve_folder(self._source)
+        if Path(folder).is_dir() or folder.startswith((".", "/", "~")):
+            file = Path(folder, "config.json")
+            if not file.is_file():
+                raise UsageError(f"the reward model's folder {folder} holds no config.json.")
+            return file
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(folder, "config.json"))
+        except (OSError, ValueError) as error:
+            raise InfrastructureError(
+                f"the reward model '{folder}' cannot be had from the hub: {one_line(error)}"
+            ) from error
 
     def __call__(self, replies: Sequence[tuple[str | Messages, str]]) -> list[Score]:
         import torch
