@@ -68,6 +68,13 @@ class TestLength(VerifierConformance):
     hacks = (Case("", 0.0),)
 
 
+class TestReadable(VerifierConformance):
+    plugin = "readable"
+    params = {"max_paragraph_words": 4}
+    golden = (Case("One two three.\n\nFour five.", 1.0), Case("one two three four five", 0.0))
+    hacks = (Case("", 0.0), Case("```\nnever closed", 0.0))
+
+
 class TestReasoningGymVerifier(VerifierConformance):
     pytest.importorskip("reasoning_gym")
     plugin = "guerdon_plugins.verifiers.reasoning_gym:ReasoningGymVerifier"
