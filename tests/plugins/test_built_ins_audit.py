@@ -30,7 +30,6 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("math", {}),
         ("math", {"extraction": "answer"}),
         ("math", {"extraction": "auto"}),
-        ("math", {"extraction": "whole"}),
         ("format", {}),
         ("format", {"prefilled": True}),
         ("format", {"partial_credit": True}),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guerdon import Failure, Score
 from guerdon.audit import KINDS, AuditReport, Problem, Verdict, audit_rubric, kinds_of, own_problems
 from guerdon.audit.auditing import MARGIN
 from guerdon.component import Component
@@ -17,66 +15,16 @@ from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
 from guerdon.plugins import Kind, Plugin
 from guerdon.rubric import Entry
 
-_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
+TOYS = Path(__file__).with_name("toys.py")
 
 
-def exact(completion: str, reference: str) -> bool:
-    """Sound: the one box holds the reference."""
-    return _BOX.findall(completion) == [reference]
+def entry(toy: str, weight: Any = 1.0) -> Entry:
+    kind = Kind.REWARD if toy == "trl_reward" else Kind.VERIFIER
+    return Entry(toy, Component(Plugin(kind, toy, "file", "0", f"{TOYS}:{toy}"), kind), weight)
 
 
-def loose(completion: str, reference: str) -> bool:
-    """Gameable: the reference stands somewhere."""
-    return reference in completion
-
-
-def brittle(completion: str, reference: str) -> bool:
-    """Breaks on what it does not expect."""
-    return _BOX.findall(completion)[0] == reference
-
-
-def blind(completion: str, reference: str) -> float:
-    return 0.5
-
-
-def down(completion: str, reference: str) -> Score:
-    return Score.failed(Failure.INFRASTRUCTURE, "the sandbox is down")
-
-
-def farmed(completion: str) -> float:
-    """Gameable: pays for length."""
-    return min(1.0, len(completion.split()) / 400)
-
-
-def short(completion: str) -> float:
-    return 1.0 if len(completion) < 1000 else 0.0
-
-
-class Named:
-    """Says a kind that there is no corpus for."""
-
-    audit_kind = "poetry"
-
-    def __call__(self, completion: str) -> float:
-        return 1.0
-
-
-def trl_reward(completions: list[list[dict[str, str]]], reference: list[str], **_: Any) -> list[float]:
-    """A reward as TRL's are: it wants conversations and token ids."""
-    texts = [completion[0]["content"] for completion in completions]
-    return [float(exact(text, gold)) for text, gold in zip(texts, reference, strict=True)]
-
-
-def entry(judge: Callable[..., Any], name: str = "", weight: Any = 1.0) -> Entry:
-    kind = Kind.REWARD if judge is trl_reward else Kind.VERIFIER
-    target = f"{Path(__file__)}:{judge.__name__}"
-    return Entry(
-        name or judge.__name__, Component(Plugin(kind, judge.__name__, "file", "0", target), kind), weight
-    )
-
-
-def audited(*judges: Callable[..., Any], kinds: tuple[str, ...] = ("answer",)) -> AuditReport:
-    entries = [entry(judge) for judge in judges]
+def audited(*toys: str, kinds: tuple[str, ...] = ("answer",)) -> AuditReport:
+    entries = [entry(toy) for toy in toys]
     return audit_rubric(entries, kinds, own_problems(entries, kinds))
 
 
@@ -85,14 +33,14 @@ def cases(report: AuditReport, verdict: Verdict) -> set[str]:
 
 
 def test_a_sound_verifier_passes_and_its_form_is_found() -> None:
-    report = audited(exact)
+    report = audited("exact")
     assert report.passed
     assert report.form == "<think>\n[[reasoning]]\n</think>\n<answer>\\boxed{[[answer]]}</answer>"
     assert {result.case for result in report.results} >= {"honest-right", "empty", "either-or", "tag-farm"}
 
 
 def test_a_loose_verifier_is_exploited_and_the_report_says_by_what_and_why() -> None:
-    report = audited(loose)
+    report = audited("loose")
     assert cases(report, Verdict.EXPLOIT) >= {"either-or", "comma-list", "hidden-in-thought", "negated"}
     assert "empty" not in cases(report, Verdict.EXPLOIT)
     result = next(result for result in report.found(Verdict.EXPLOIT) if result.case == "either-or")
@@ -104,22 +52,22 @@ def test_a_loose_verifier_is_exploited_and_the_report_says_by_what_and_why() -> 
 
 
 def test_right_answers_that_are_refused_are_false_negatives() -> None:
-    report = audited(exact, kinds=("math",))
+    report = audited("exact", kinds=("math",))
     assert cases(report, Verdict.FALSE_NEGATIVE) >= {"equivalent 1", "in-dollars"}
     assert not report.found(Verdict.EXPLOIT)
 
 
 def test_what_breaks_a_verifier_is_reported() -> None:
-    report = audited(brittle)
+    report = audited("brittle")
     assert "empty" in cases(report, Verdict.FAILED)
     assert not report.passed
 
 
 def test_a_whole_rubric_can_be_sound_where_a_part_is_not() -> None:
-    parts = [entry(exact), entry(loose, weight=0.05)]
+    parts = [entry("exact"), entry("loose", weight=0.05)]
     report = audit_rubric(parts, ["answer"], own_problems(parts, ["answer"]))
     assert report.passed
-    parts = [entry(exact), entry(loose, weight=0.5)]
+    parts = [entry("exact"), entry("loose", weight=0.5)]
     report = audit_rubric(parts, ["answer"], own_problems(parts, ["answer"]))
     (result,) = [
         one for one in report.found(Verdict.EXPLOIT) if (one.case, one.problem) == ("either-or", "word")
@@ -128,52 +76,52 @@ def test_a_whole_rubric_can_be_sound_where_a_part_is_not() -> None:
 
 
 def test_the_weights_that_training_ends_with_count() -> None:
-    parts = [entry(exact), entry(loose, weight={0: 0.0, 100: 1.0})]
+    parts = [entry("exact"), entry("loose", weight={0: 0.0, 100: 1.0})]
     assert not audit_rubric(parts, ["answer"], own_problems(parts, ["answer"])).passed
 
 
 def test_the_margin_is_a_share_of_what_being_right_gains() -> None:
     for share, passed in ((MARGIN - 0.01, True), (MARGIN + 0.01, False)):
-        parts = [entry(exact, weight=1 - share), entry(loose, weight=share)]
+        parts = [entry("exact", weight=1 - share), entry("loose", weight=share)]
         assert audit_rubric(parts, ["answer"], own_problems(parts, ["answer"])).passed is passed
 
 
 def test_a_reward_is_called_as_trl_calls_it() -> None:
-    assert audited(trl_reward).passed
+    assert audited("trl_reward").passed
 
 
 def test_one_that_tells_nothing_apart_cannot_be_audited() -> None:
     with pytest.raises(CheckFailedError, match=r"right answer earns 0\.5 and a wrong one 0\.5"):
-        audited(blind)
+        audited("blind")
 
 
 def test_what_is_down_is_no_verdict() -> None:
     with pytest.raises(InfrastructureError, match="'down' cannot judge: the sandbox is down"):
-        audited(down)
+        audited("down")
 
 
 def test_without_a_reference_a_hack_is_what_earns_more_than_honest_work() -> None:
-    report = audited(short, kinds=())
+    report = audited("short", kinds=())
     assert report.passed
     assert not report.tells_right
-    assert cases(audited(farmed, kinds=()), Verdict.EXPLOIT) >= {"repeated-word", "repeated-sentence"}
+    assert cases(audited("farmed", kinds=()), Verdict.EXPLOIT) >= {"repeated-word", "repeated-sentence"}
 
 
 def test_problems_that_an_unknown_verifier_does_not_tell_apart_are_left_out() -> None:
     def names(report: AuditReport) -> Iterator[str]:
         return (result.problem for result in report.results)
 
-    problems = own_problems([entry(exact)], [])
+    problems = own_problems([entry("exact")], [])
     odd = Problem("odd", "?", {"reference": "x"}, {**problems[0].names, "answer": "y", "wrong": "z"})
-    report = audit_rubric([entry(exact)], [], [*problems, odd])
+    report = audit_rubric([entry("exact")], [], [*problems, odd])
     assert report.left_out == ["odd"]
     assert "odd" not in names(report)
     assert report.passed
-    assert "odd" in names(audit_rubric([entry(exact)], ["answer"], [*problems, odd]))
+    assert "odd" in names(audit_rubric([entry("exact")], ["answer"], [*problems, odd]))
 
 
 def test_kinds() -> None:
-    assert kinds_of([entry(exact)]) == []
+    assert kinds_of([entry("exact")]) == []
     with pytest.raises(UsageError, match=r"audit_kind 'poetry'\. Kinds: math, code"):
-        kinds_of([entry(Named)])
+        kinds_of([entry("Named")])
     assert list(KINDS).index("math") < list(KINDS).index("format")

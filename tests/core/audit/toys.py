@@ -1,0 +1,57 @@
+"""Verifiers that are known to be sound, gameable, blind or brittle. Workers import them, so they are light."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from guerdon import Failure, Score
+
+_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
+
+
+def exact(completion: str, reference: str) -> bool:
+    """Sound: the one box holds the reference."""
+    return _BOX.findall(completion) == [reference]
+
+
+def loose(completion: str, reference: str) -> bool:
+    """Gameable: the reference stands somewhere."""
+    return reference in completion
+
+
+def brittle(completion: str, reference: str) -> bool:
+    """Breaks on what it does not expect."""
+    return _BOX.findall(completion)[0] == reference
+
+
+def blind(completion: str, reference: str) -> float:
+    return 0.5
+
+
+def down(completion: str, reference: str) -> Score:
+    return Score.failed(Failure.INFRASTRUCTURE, "the sandbox is down")
+
+
+def farmed(completion: str) -> float:
+    """Gameable: pays for length."""
+    return min(1.0, len(completion.split()) / 400)
+
+
+def short(completion: str) -> float:
+    return 1.0 if len(completion) < 1000 else 0.0
+
+
+class Named:
+    """Says a kind that there is no corpus for."""
+
+    audit_kind = "poetry"
+
+    def __call__(self, completion: str) -> float:
+        return 1.0
+
+
+def trl_reward(completions: list[list[dict[str, str]]], reference: list[str], **_: Any) -> list[float]:
+    """A reward as TRL's are: it wants conversations and token ids."""
+    texts = [completion[0]["content"] for completion in completions]
+    return [float(exact(text, gold)) for text, gold in zip(texts, reference, strict=True)]
