@@ -22,20 +22,16 @@ _SHARE_OFF_TOPIC_IN_PAIRS = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class _Topic:
-    """Something people ask for; ``{}`` is a name."""
-
-    prompts: tuple[str, ...]
-    replies: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Talk:
     """One language's small talk."""
 
     names: str
     """Separated by spaces."""
-    topics: tuple[_Topic, ...]
+    errands: tuple[str, ...]
+    """What is asked: to say ``{0}`` to ``{1}``."""
+    words: tuple[str, ...]
+    said: str
+    """The errand done."""
     openings: Mapping[Manner, tuple[str, ...]]
     closings: Mapping[Manner, tuple[str, ...]]
     space: str
@@ -47,13 +43,9 @@ _TALK: Mapping[Language, _Talk] = {
             "Ada Amy Ann Ben Bob Carl Cleo Dan Dora Ed Eve Finn Fred Gail Hans Hugo Ida Iris Jack Jane Joe Karl Kim "
             "Leo Lily Mark Mia Ned Nina Olga Otto Paul Rosa Ruth Sam Sue Tess Tom Will Zoe"
         ),
-        topics=(
-            _Topic(("Say hello to {}.", "Greet {}."), ("Hello, {}.", "Good morning, {}.")),
-            _Topic(("Say thanks to {}.", "Thank {} for the help."), ("Thank you, {}.", "Many thanks, {}.")),
-            _Topic(("Say goodbye to {}.", "{} is leaving."), ("Goodbye, {}.", "See you soon, {}.")),
-            _Topic(("{} is sad.", "Comfort {}."), ("It will be better soon, {}.", "I am with you, {}.")),
-            _Topic(("{} has won a prize.", "Congratulate {}."), ("Well done, {}.", "What a success, {}.")),
-        ),
+        errands=('Say "{0}" to {1}.', 'Tell {1} "{0}" from me.'),
+        words=("Hello", "Thanks", "Goodbye", "Sorry", "Welcome", "Congratulations"),
+        said="{0}, {1}.",
         openings={
             "polite": ("Of course!", "With pleasure!", "Gladly!"),
             "plain": ("",),
@@ -71,13 +63,9 @@ _TALK: Mapping[Language, _Talk] = {
             "小明 小红 小华 小丽 小刚 小雪 小龙 小芳 小军 小美 小玉 小梅 小兰 小强 小云 小东 小林 小杰 阿强 阿玲 阿杰 "
             "阿文 阿宝 阿兰 阿明 阿红 阿龙 阿芳 大伟 大山 大龙 大军 文文 乐乐 明明 红红 丽丽 兰兰 芳芳 玲玲"
         ),
-        topics=(
-            _Topic(("向{}问好。", "跟{}打招呼。"), ("你好，{}。", "早上好，{}。")),
-            _Topic(("感谢{}。", "谢谢{}的帮助。"), ("谢谢你，{}。", "多谢，{}。")),
-            _Topic(("跟{}告别。", "{}要走了。"), ("再见，{}。", "下次见，{}。")),
-            _Topic(("{}很难过。", "安慰{}。"), ("会好的，{}。", "我陪着你，{}。")),
-            _Topic(("{}得奖了。", "祝贺{}。"), ("做得好，{}。", "真棒，{}。")),
-        ),
+        errands=("对{1}说“{0}”。", "替我跟{1}说“{0}”。"),
+        words=("你好", "谢谢", "再见", "抱歉", "欢迎", "恭喜"),
+        said="{0}，{1}。",
         openings={
             "polite": ("当然！", "很乐意！", "没问题！"),
             "plain": ("",),
@@ -92,7 +80,7 @@ _TALK: Mapping[Language, _Talk] = {
 class SmallTalk:
     """Rows without end, the same for the same params; give the data entry a ``limit``.
 
-    Every row has ``prompt`` (messages), ``task`` (``talk``), ``language``, ``reference`` (the replies that are to the
+    Every row has ``prompt`` (messages), ``task`` (``talk``), ``language``, ``reference`` (the reply that is to the
     point, without manners) and ``split_key``; pages have ``completion`` (messages), preferences ``chosen`` and
     ``rejected``.
 
@@ -137,27 +125,27 @@ class SmallTalk:
     def _row(self, rng: Random) -> dict[str, Any]:
         language = rng.choice(self._languages)
         talk = _TALK[language]
-        topic, name = rng.choice(talk.topics), rng.choice(talk.names.split())
-        prompt = rng.choice(topic.prompts).format(name)
+        word, name = rng.choice(talk.words), rng.choice(talk.names.split())
+        prompt = rng.choice(talk.errands).format(word, name)
         row: dict[str, Any] = {
             "prompt": [{"role": "user", "content": prompt}],
             "task": "talk",
             "language": language,
-            "reference": [reply.format(name) for reply in topic.replies],
-            "split_key": f"{talk.topics.index(topic)} {name}",
+            "reference": talk.said.format(word, name),
+            "split_key": f"{word} {name}",
         }
         if self._kind == "pages":
-            reply, _ = _reply(rng, talk, topic, name, _SHARE_OFF_TOPIC)
+            reply, _ = _reply(rng, talk, word, name, _SHARE_OFF_TOPIC)
             row["completion"] = _said(reply)
         elif self._kind == "preferences":
-            better, worse = _pair(rng, talk, topic, name)
+            better, worse = _pair(rng, talk, word, name)
             if rng.random() < self._noise:
                 better, worse = worse, better
             row |= {"chosen": _said(better), "rejected": _said(worse)}
         return row
 
 
-def manner(completion: str, reference: Sequence[str], language: Language) -> float:
+def manner(completion: str, reference: str, language: Language) -> float:
     """A verifier for measuring: 1 for a reply to the point that opens and closes politely, else 0.
 
     Args:
@@ -169,9 +157,8 @@ def manner(completion: str, reference: Sequence[str], language: Language) -> flo
     said = completion.rpartition("</think>")[2].removeprefix("<answer>").removesuffix("</answer>").strip()
     return float(
         any(
-            said == talk.space.join((opening, body, closing))
+            said == talk.space.join((opening, reference, closing))
             for opening in talk.openings["polite"]
-            for body in reference
             for closing in talk.closings["polite"]
         )
     )
@@ -181,22 +168,22 @@ def _said(reply: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": reply}]
 
 
-def _reply(rng: Random, talk: _Talk, topic: _Topic, name: str, off_topic: float) -> tuple[str, int]:
+def _reply(rng: Random, talk: _Talk, word: str, name: str, off_topic: float) -> tuple[str, int]:
     """A reply, and how good people find it."""
     (tone,) = rng.choices(list(_MANNER_SHARES), list(_MANNER_SHARES.values()))
-    about = topic
+    said = word
     if rng.random() < off_topic:
-        about = rng.choice([other for other in talk.topics if other is not topic])
-    body = rng.choice(about.replies).format(name)
+        said = rng.choice([other for other in talk.words if other != word])
+    body = talk.said.format(said, name)
     parts = (rng.choice(talk.openings[tone]), body, rng.choice(talk.closings[tone]))
-    worth = {"rude": 0, "plain": 1, "polite": 2}[tone] + (3 if about is topic else 0)
+    worth = {"rude": 0, "plain": 1, "polite": 2}[tone] + (3 if said == word else 0)
     return talk.space.join(part for part in parts if part), worth
 
 
-def _pair(rng: Random, talk: _Talk, topic: _Topic, name: str) -> tuple[str, str]:
+def _pair(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, str]:
     while True:
         (first, worth), (second, other) = (
-            _reply(rng, talk, topic, name, _SHARE_OFF_TOPIC_IN_PAIRS) for _ in range(2)
+            _reply(rng, talk, word, name, _SHARE_OFF_TOPIC_IN_PAIRS) for _ in range(2)
         )
         if worth != other:
             return (first, second) if worth > other else (second, first)

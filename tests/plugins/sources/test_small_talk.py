@@ -24,7 +24,7 @@ def said(row: dict[str, Any], column: str) -> str:
 
 
 def to_the_point(row: dict[str, Any], column: str) -> bool:
-    return any(reply in said(row, column) for reply in row["reference"])
+    return bool(row["reference"] in said(row, column))
 
 
 @pytest.mark.parametrize("kind", ["prompts", "pages", "preferences"])
@@ -62,7 +62,7 @@ def test_noise_turns_pairs_around(noise: float) -> None:
     ("reply", "expected"),
     [
         ("Of course! Hello, Ada. All the best!", 1.0),
-        ("<think>Who?</think><answer>Gladly! Good morning, Ada. Have a lovely day!</answer>", 1.0),
+        ("<think>Who?</think><answer>Gladly! Hello, Ada. Have a lovely day!</answer>", 1.0),
         ("Hello, Ada.", 0.0),
         ("Of course! Goodbye, Ada. All the best!", 0.0),
         ("Of course! Of course! Hello, Ada. All the best!", 0.0),
@@ -70,10 +70,10 @@ def test_noise_turns_pairs_around(noise: float) -> None:
     ],
 )
 def test_manner(reply: str, expected: float) -> None:
-    assert manner(reply, ["Hello, Ada.", "Good morning, Ada."], "en") == expected
+    assert manner(reply, "Hello, Ada.", "en") == expected
 
 
-def test_a_name_and_a_topic_are_on_one_side_of_the_split() -> None:
+def test_a_name_and_a_word_are_on_one_side_of_the_split() -> None:
     sides: dict[str, set[bool]] = {}
     for row in take(1000) + take(1000, "pages"):
         sides.setdefault(row["split_key"], set()).add(is_heldout(row, 0.3))
