@@ -12,8 +12,9 @@ from guerdon.cli.tables import print_results
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
 from guerdon.component import Component, load_component
 from guerdon.manifest import load_manifest, plan_run
+from guerdon.manifest.plan import Plan
 from guerdon.plugins import Kind, find_plugin
-from guerdon.run import execute, preflight
+from guerdon.run import execute, launch_ranks, preflight
 from guerdon.run.preflight import Level, raise_for
 
 STANDARD_HOOKS = ("progress", "jsonl_log")
@@ -34,18 +35,27 @@ def run(manifest: str, overrides: tuple[str, ...], output: Path | None, redo: bo
     """Run a manifest, or a recipe by its name.
 
     Finished stages are skipped and a killed stage goes on from its newest checkpoint, so the same command continues
-    a run.
+    a run. Under accelerate launch or torchrun all processes train, and the first one does the rest.
     """
+    ranks = launch_ranks()
+    if not ranks.first:
+        plan = plan_run(load_manifest(manifest_path(manifest), overrides))
+        execute(plan, _run_folder(plan, output), [], ranks=ranks)
+        return
     with Console(stderr=True).status("Checking…"):
         plan = plan_run(load_manifest(manifest_path(manifest), overrides))
         findings = [finding for finding in preflight(plan) if finding.level is not Level.NOTE]
-    directory = output or Path("runs", plan.manifest.name)
+    directory = _run_folder(plan, output)
     print_findings(findings)
     raise_for(findings, ", so nothing was run")
     standard = [
         load_component(find_plugin(f"guerdon/{name}", [Kind.HOOKS]), {}, None) for name in STANDARD_HOOKS
     ]
     hooks: list[Component] = [*standard, *plan.hooks]
-    results = execute(plan, directory, [hook.build() for hook in hooks], redo=redo)
+    results = execute(plan, directory, [hook.build() for hook in hooks], redo=redo, ranks=ranks)
     print_results(results, Console())
     click.echo(f"Run folder: {directory}")
+
+
+def _run_folder(plan: Plan, output: Path | None) -> Path:
+    return output or Path("runs", plan.manifest.name)

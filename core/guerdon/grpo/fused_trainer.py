@@ -248,10 +248,14 @@ class FusedGRPOTrainer(GRPOTrainer):
             metrics["clip_ratio/low_mean"].append(mean(low, by_sequence))
             metrics["clip_ratio/high_mean"].append(mean(high, by_sequence))
             metrics["clip_ratio/region_mean"].append(mean(low + high, by_sequence))
-            lows, highs = (self.accelerator.gather(sequences.of(flags)) for flags in (low, high))
-            if len(lows):
-                metrics["clip_ratio/low_min"].append(nanmin(lows).item())
-                metrics["clip_ratio/high_max"].append(nanmax(highs).item())
+            # Each process has sequences of its own number, maybe none, and gathering takes one shape from all.
+            nothing = low.new_full((1,), torch.nan)
+            least = nanmin(torch.cat([sequences.of(low), nothing]))
+            most = nanmax(torch.cat([sequences.of(high), nothing]))
+            least, most = (self.accelerator.gather(value) for value in (least, most))
+            if not least.isnan().all():
+                metrics["clip_ratio/low_min"].append(nanmin(least).item())
+                metrics["clip_ratio/high_max"].append(nanmax(most).item())
         elif self.loss_type == "cispo":
             clipped = ((terms.ratio > self._spec.clip_high) & (tokens.advantage > 0)).float()
             metrics["cispo_clip_ratio"].append(mean(clipped, by_sequence))

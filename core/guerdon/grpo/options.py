@@ -89,7 +89,9 @@ def trl_config(
     """
     merged: dict[str, Any] = {"save_total_limit": _KEPT_CHECKPOINTS, **options}
     if not torch.accelerator.is_available() or merged.get("use_cpu"):
-        merged = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False, **merged}
+        without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+        # Accelerate would leave the processes of a launch strangers to each other if nobody said that CPUs are meant.
+        merged = {"use_cpu": True, **without, **merged}
     if merged["save_steps"] < 1 or merged["save_total_limit"] < _KEPT_CHECKPOINTS:
         raise ParamsError(
             f"save_steps is {merged['save_steps']} and save_total_limit is {merged['save_total_limit']}. A stage "

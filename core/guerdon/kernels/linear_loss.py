@@ -162,26 +162,30 @@ class _Gradients:
         self._input, self._matrix = hidden, weight
         self.hidden = torch.empty_like(hidden) if need.hidden else None
         wide = torch.promote_types(weight.dtype, torch.float32)
-        self.weight = torch.zeros_like(weight, dtype=wide) if need.weight else None
+        # The first product takes the place of zeros.
+        fresh = torch.empty_like if len(hidden) else torch.zeros_like
+        self.weight = fresh(weight, dtype=wide) if need.weight else None
+        self._share = 0
         self.bias = torch.zeros_like(bias, dtype=wide) if bias is not None and need.bias else None
 
     def add(self, start: int, end: int, logits_gradient: Tensor) -> None:
         if self.hidden is not None:
             torch.mm(logits_gradient, self._matrix, out=self.hidden[start:end])
         if self.weight is not None:
-            _add_product(self.weight, logits_gradient.t(), self._input[start:end])
+            _add_product(self.weight, logits_gradient.t(), self._input[start:end], self._share)
+            self._share = 1
         if self.bias is not None:
             self.bias += logits_gradient.sum(0, dtype=self.bias.dtype)
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """``total += left @ right``, summed in the total's dtype: rounding each tile's product biases training."""
+def _add_product(total: Tensor, left: Tensor, right: Tensor, share: int) -> None:
+    """``total = share * total + left @ right``, in the total's dtype: rounding each tile's product biases training."""
     if left.dtype == total.dtype:
-        total.addmm_(left, right)
+        total.addmm_(left, right, beta=share)
     elif left.is_cuda:
-        torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
+        torch.addmm(total, left, right, beta=share, out_dtype=total.dtype, out=total)
     else:
-        total.addmm_(left.to(total.dtype), right.to(total.dtype))
+        total.addmm_(left.to(total.dtype), right.to(total.dtype), beta=share)
 
 
 def _coefficients(

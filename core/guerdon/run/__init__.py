@@ -2,5 +2,6 @@
 
 from guerdon.run.executor import execute
 from guerdon.run.preflight import Finding, preflight
+from guerdon.run.ranks import Ranks, launch_ranks
 
-__all__ = ["Finding", "execute", "preflight"]
+__all__ = ["Finding", "Ranks", "execute", "launch_ranks", "preflight"]

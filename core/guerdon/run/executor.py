@@ -19,14 +19,13 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from guerdon.component import Component
 from guerdon.errors import GuerdonError, InfrastructureError, StageFailedError, UsageError, one_line
 from guerdon.hookspecs import RunInfo
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
@@ -36,6 +35,7 @@ from guerdon.run.data import open_source
 from guerdon.run.events import Events
 from guerdon.run.files import STORAGE_ERRORS, locked, read_json, write_json
 from guerdon.run.inputs import difference, stage_inputs, used_stages
+from guerdon.run.ranks import Ranks
 from guerdon.run.results import moved, read_result, write_result
 from guerdon.scoring.cache import ScoreCache
 from guerdon.stage import Model, StageContext, StageResult
@@ -43,7 +43,7 @@ from guerdon.types import Row
 
 
 def execute(
-    plan: Plan, directory: Path, hooks: Sequence[object], *, redo: bool = False
+    plan: Plan, directory: Path, hooks: Sequence[object], *, redo: bool = False, ranks: Ranks | None = None
 ) -> dict[str, StageResult]:
     """Run the stages that are not finished yet.
 
@@ -52,6 +52,7 @@ def execute(
         directory: The run folder, made where it is missing.
         hooks: The hook plugins, built.
         redo: Whether a stage that was finished from other inputs is run again; otherwise it is an error.
+        ranks: This process among those of its launch. Only the first one holds the folder and calls hooks.
 
     Returns:
         Every stage's result, by stage id.
@@ -59,16 +60,20 @@ def execute(
     Raises:
         GuerdonError: A stage failed, or the folder cannot be used.
     """
+    ranks = ranks or Ranks()
+    if not ranks.first:
+        return _Execution(plan, directory, Events([]), redo, ranks).follow()
     with locked(directory):
-        return _Execution(plan, directory, Events(hooks), redo).run()
+        return _Execution(plan, directory, Events(hooks), redo, ranks).run()
 
 
 class _Execution:
-    def __init__(self, plan: Plan, directory: Path, events: Events, redo: bool) -> None:
+    def __init__(self, plan: Plan, directory: Path, events: Events, redo: bool, ranks: Ranks) -> None:
         self._plan = plan
         self._directory = directory
         self._events = events
         self._redo = redo
+        self._ranks = ranks
         self._results: dict[str, StageResult] = {}
         self._inputs: dict[str, Any] = {}
         stage_ids = [stage.ref.id for stage in plan.stages]
@@ -95,11 +100,40 @@ class _Execution:
         try:
             for stage in self._plan.stages:
                 self._results[stage.ref.id] = self._stage(stage, fresh=stage.ref.id in stale)
+                self._ranks.tell(f"{stage.ref.id} is finished")
+            self._ranks.leave("the run")  # whose store the first one may hold
         except BaseException as raised:
             error = raised
             raise
         finally:
             self._events.emit("run_finished", run=self._info, error=error)
+        return self._results
+
+    def follow(self) -> dict[str, StageResult]:
+        """Take part in the distributed stages that the launch's first process runs."""
+        for stage in self._plan.stages:
+            built = stage.component.build()
+            if getattr(built, "distributed", False) and hasattr(built, "preflight"):
+                # It may be where the processes meet for the first time. What is wrong, the first one says.
+                with suppress(Exception):
+                    built.preflight()
+        for stage in self._plan.stages:
+            stage_id = stage.ref.id
+            self._inputs[stage_id] = stage_inputs(stage, self._inputs, self._plan.manifest)
+            folder = self._folder(stage_id)
+            if self._ranks.hear(f"{stage_id} is run by") == "all":
+                with self._attributed(stage):
+                    _run_stage(stage.component.build(), self._context(stage, folder))
+                self._ranks.leave(stage_id)
+            self._ranks.hear(f"{stage_id} is finished")
+            result = read_result(folder)
+            if result is None:
+                raise InfrastructureError(
+                    f"stage '{stage_id}' is finished, and {folder} does not show it to every process of the launch. "
+                    "Put the run folder, by -o, on storage that all machines share."
+                )
+            self._results[stage_id] = result
+        self._ranks.leave("the run")
         return self._results
 
     def _stage(self, stage: StagePlan, fresh: bool) -> StageResult:
@@ -111,6 +145,7 @@ class _Execution:
         if finished is not None:
             shutil.rmtree(folder / "work", ignore_errors=True)
             self._events.emit("stage_skipped", run=self._info, stage_id=stage_id, result=finished)
+            self._ranks.tell(f"{stage_id} is run by", "none")
             return finished
         resumed = (folder / "work").exists()
         for path in (folder / "work", folder / "output.partial"):
@@ -122,7 +157,12 @@ class _Execution:
         self._events.emit("stage_started", run=self._info, stage_id=stage_id, resumed=resumed)
         started = time.monotonic()
         with self._attributed(stage):
-            result = _run_stage(stage.component, self._context(stage, folder))
+            built = stage.component.build()
+            together = getattr(built, "distributed", False)
+            self._ranks.tell(f"{stage_id} is run by", "all" if together else "the first")
+            result = _run_stage(built, self._context(stage, folder))
+            if together:
+                self._ranks.leave(stage_id)
             _check_result(stage, folder, result)
         (folder / "output.partial").replace(folder / "output")
         result = moved(result, folder / "output.partial", folder / "output")
@@ -145,11 +185,9 @@ class _Execution:
                 raise UsageError(
                     f"stage '{stage_id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
                 )
-            cache = self._directory / "cache"
-            cache.mkdir(exist_ok=True)
             with Rubric(
                 [self._entry(entry, folder / "work") for entry in stage.entries],
-                cache=ScoreCache(cache / "scores.sqlite"),
+                cache=self._cache(),
                 failure_budget=manifest.failure_budget,
             ) as rubric:
                 yield rubric
@@ -179,6 +217,13 @@ class _Execution:
             log_rollouts=log_rollouts,
         )
 
+    def _cache(self) -> ScoreCache:
+        if not self._ranks.first:
+            return ScoreCache()
+        folder = self._directory / "cache"
+        folder.mkdir(exist_ok=True)
+        return ScoreCache(folder / "scores.sqlite")
+
     def _model(self, init: ModelRef | str) -> Model:
         if isinstance(init, str):
             return Model(init, self._checkpoint(init, "no stage can start from it"))
@@ -196,7 +241,7 @@ class _Execution:
         component = replace(
             entry.component,
             params={**entry.component.params, **folders},
-            state_dir=work / "rewards" / entry.name,
+            state_dir=work / "rewards" / self._ranks.own_name(entry.name),
             content=json.dumps(used_stages(entry, self._inputs)) if folders else "",
         )
         return replace(entry, component=component)
@@ -277,8 +322,7 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _run_stage(component: Component, context: StageContext) -> StageResult:
-    built = component.build()
+def _run_stage(built: Any, context: StageContext) -> StageResult:
     result = built.run(context) if hasattr(built, "run") else built(context)
     if not isinstance(result, StageResult):
         raise TypeError(f"it returned a {type(result).__name__}, not a StageResult")

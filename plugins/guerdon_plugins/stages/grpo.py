@@ -37,6 +37,7 @@ class Grpo:
     """
 
     needs = ("model", "data", "rewards")
+    distributed = True
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class Sft:
     """
 
     needs = ("model", "data")
+    distributed = True
 
     def __init__(
         self,

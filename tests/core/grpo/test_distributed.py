@@ -1,0 +1,83 @@
+"""Two processes train as one does, and run a manifest together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SCRIPT = Path(__file__).with_name("distributed_process.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+def test_two_processes_end_where_one_does(
+    tiny_model: Callable[..., Path], tmp_path: Path, loss_type: str
+) -> None:
+    model = tiny_model()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    weights = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        command = [sys.executable, str(SCRIPT), str(model), str(folder), str(processes), loss_type]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stderr[-3000:]
+        weights.append(load_file(folder / "weights.safetensors"))
+    one, two = weights
+    before = load_file(model / "model.safetensors")
+    assert any(not torch.equal(one[name].float(), before[name].float()) for name in before)
+    for name in one:
+        torch.testing.assert_close(
+            two[name], one[name], rtol=1e-6, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+MODULE = """
+class Rows:
+    def __iter__(self): return ({"prompt": f"say {i}"} for i in range(16))
+def letters(completion): return sum(map(str.isascii, completion)) / 10
+"""
+
+MANIFEST = """\
+name: x
+model: {model}
+stages:
+  - id: rl
+    use: grpo
+    data: [{{use: './m.py:Rows'}}]
+    rewards: [{{use: './m.py:letters'}}]
+    params: {{max_steps: 2, num_generations: 4, per_device_train_batch_size: 4, max_completion_length: 6}}
+"""
+
+
+@pytest.mark.slow
+def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "m.yaml").write_text(MANIFEST.format(model=tiny_model()))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Run folder: out") == 1
+    stage = tmp_path / "out/stages/rl"
+    assert sorted(path.name for path in stage.iterdir()) == [
+        "inputs.json", "output", "result.json", "rollouts.jsonl"
+    ]  # fmt: skip
+    rollouts = [json.loads(line) for line in (stage / "rollouts.jsonl").read_text().splitlines()]
+    assert [rollout["step"] for rollout in rollouts] == [0] * 8 + [1] * 8  # four of each process
+    events = [json.loads(line)["event"] for line in (tmp_path / "out/events.jsonl").read_text().splitlines()]
+    assert events.count("run_started") == events.count("run_finished") == 1
