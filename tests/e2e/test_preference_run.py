@@ -1,13 +1,15 @@
-"""A manifest that trains a reward model and then a policy on its word, by the command line, killed and resumed."""
+"""A manifest that trains a reward model and then a policy on its word, killed and resumed."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -16,7 +18,6 @@ from safetensors.torch import load_file
 MANIFEST = """\
 name: liked
 seed: 3
-hooks: [{use: "./killer.py:Killer"}]
 stages:
   - id: base
     use: pretrain
@@ -47,17 +48,6 @@ stages:
     params: {max_steps: 4, per_device_train_batch_size: 8, learning_rate: 1.0e-3}
 """
 
-KILLER = """\
-import os, signal
-from guerdon.hookspecs import hookimpl
-
-class Killer:
-    @hookimpl
-    def stage_progress(self, stage_id, step):
-        if os.environ.get("DIES_AT") == f"{stage_id}/{step}":
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
-
 
 def pair(number: int) -> dict[str, Any]:
     def said(role: str, text: str) -> list[dict[str, str]]:
@@ -70,36 +60,33 @@ def pair(number: int) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "liked.yaml").write_text(MANIFEST)
-    (tmp_path / "killer.py").write_text(KILLER)
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair(number)) + "\n" for number in range(40)))
-    return tmp_path
-
-
-def guerdon(folder: Path, *arguments: str, dies_at: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DIES_AT": dies_at, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "guerdon.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.slow
-def test_a_policy_learns_from_the_runs_own_reward_model_killed_or_not(folder: Path) -> None:
-    whole, broken = folder / "whole", folder / "broken"
-    done = guerdon(folder, "run", "liked.yaml", "-o", str(whole))
-    assert done.returncode == 0, done.stderr
+def test_a_policy_learns_from_the_runs_own_reward_model_killed_or_not(tmp_path: Path) -> None:
+    (tmp_path / "liked.yaml").write_text(MANIFEST)
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair(number)) + "\n" for number in range(40)))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [sys.executable, str(Path(__file__).with_name("run_process.py")), str(tmp_path / "liked.yaml")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def run(folder: Path, dies_at: str) -> int:
+            print(folder, dies_at, file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        assert run(whole, "never") == 0
+        shutil.copytree(whole, broken)
+        shutil.rmtree(broken / "stages/liked")
+        assert run(broken, "liked/5") == -signal.SIGKILL
+        assert run(broken, "never") == 0
+        process.stdin.close()
+
     assert json.loads((whole / "run.json").read_text())["stages"] == ["base", "judge", "liked"]
-    result = json.loads((whole / "stages/liked/result.json").read_text())
-    assert result["metrics"]["steps"] == 6
+    assert json.loads((whole / "stages/liked/result.json").read_text())["metrics"]["steps"] == 6
     records = [json.loads(line) for line in (whole / "stages/liked/rollouts.jsonl").read_text().splitlines()]
     scores = [record["scores"]["likes"] for record in records]
     assert all(score["outcome"] == "scored" and -3 <= score["value"] <= 3 for score in scores)
     assert len({score["metadata"]["reward_model"] for score in scores}) > 1
-
-    shutil.copytree(whole, broken)
-    shutil.rmtree(broken / "stages/liked")
-    assert guerdon(folder, "run", "liked.yaml", "-o", str(broken), dies_at="liked/5").returncode == -9
-    assert guerdon(folder, "run", "liked.yaml", "-o", str(broken)).returncode == 0
     ours, theirs = (load_file(run / "stages/liked/output/model.safetensors") for run in (broken, whole))
     assert all((ours[name] == theirs[name]).all() for name in theirs)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from guerdon import Failure, Rollout, Score
 from guerdon.component import load_component
-from guerdon.errors import FailureBudgetError, InfrastructureError, UsageError
+from guerdon.errors import FailureBudgetError, InfrastructureError, MissingDependencyError, UsageError
 from guerdon.plugins import JUDGES, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
@@ -343,9 +343,14 @@ def test_an_answer_that_is_cut_off_says_so() -> None:
 def test_a_server_without_schemas_is_asked_without() -> None:
     with endpoint(in_turn(graded(10))) as server:
         server.knows_schemas = False
-        scores = ask(Judge({**server.params, "concurrency": 1}), "Paris.", "Lyon.")
-    assert [score.value for score in scores] == [1.0, 1.0]
-    assert ["response_format" in request for request in server.requests] == [True, False, False]
+        judge = Judge({**server.params, "concurrency": 4})
+        scores = ask(judge, *"abcdefgh")
+        assert [score.value for score in scores] == [1.0] * 8
+        first = len(server.requests)
+        ask(judge, "i")
+    asked_with = ["response_format" in request for request in server.requests]
+    assert 1 <= sum(asked_with) <= 4
+    assert asked_with[first:] == [False]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -460,6 +465,14 @@ def test_a_run_stops_where_its_judge_is_gone() -> None:
         pytest.raises(FailureBudgetError, match=r"infrastructure: .* does not answer"),
     ):
         rubric.score(rollouts(["Paris.", "Lyon.", "Nice."]))
+
+
+def test_a_missing_client_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    judge = Judge({"base_url": "http://127.0.0.1:1/v1", "model": "m"})
+    for attempt in (judge.preflight(), judge("Paris.", PROMPT)):
+        with pytest.raises(MissingDependencyError, match=r"pip install 'guerdon\[openai\]'"):
+            asyncio.run(attempt)
 
 
 def test_importing_the_judge_imports_no_client() -> None:

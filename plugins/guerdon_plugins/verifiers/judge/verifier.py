@@ -101,9 +101,9 @@ class Judge:
 
     async def preflight(self) -> None:
         """Raise if the endpoint does not answer, or refuses the model, the key or the options."""
-        import openai
-
         async with self._endpoint.async_client().with_options(max_retries=0) as client:
+            import openai  # the endpoint has seen to it that it is there
+
             try:
                 await client.chat.completions.create(
                     model=self._endpoint.model,
@@ -200,33 +200,32 @@ class Judge:
 
     async def _complete(self, chat: Chat) -> tuple[str, bool]:
         """The answer, and whether it was cut off."""
-        import openai
+        client = self._client = self._client or self._endpoint.async_client()
+        import openai  # the endpoint has seen to it that it is there
 
         async with self._slots:
+            structured = self._structured
             try:
-                return await self._request(chat, self._structured)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not self._structured:
-                    raise self._endpoint.failure(error) from error
-            except openai.OpenAIError as error:
-                raise self._endpoint.failure(error) from error
-            try:  # perhaps the server knows no JSON Schema; the answer is checked in any case
-                answer = await self._request(chat, structured=False)
+                try:
+                    return await self._request(client, chat, structured)
+                except (openai.BadRequestError, openai.UnprocessableEntityError):
+                    if not structured:
+                        raise
+                # Perhaps the server knows no JSON Schema; the answer is checked in any case.
+                answer = await self._request(client, chat, structured=False)
             except openai.OpenAIError as error:
                 raise self._endpoint.failure(error) from error
             self._structured = False
             return answer
 
-    async def _request(self, chat: Chat, structured: bool) -> tuple[str, bool]:
-        if self._client is None:
-            self._client = self._endpoint.async_client()
+    async def _request(self, client: AsyncOpenAI, chat: Chat, structured: bool) -> tuple[str, bool]:
         options: dict[str, Any] = {"model": self._endpoint.model, "messages": chat, **self._sampling}
         if structured:
             options["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": "verdict", "strict": True, "schema": self._form.schema()},
             }
-        answer: Any = await self._client.chat.completions.create(**options)
+        answer: Any = await client.chat.completions.create(**options)
         (choice,) = answer.choices
         return choice.message.content or "", choice.finish_reason == "length"
 
