@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 LUA = Path(__file__).with_name("bench_serve.lua")
 
 
 @contextmanager
-def server(workers: int) -> Iterator[str]:
-    """The URL of a server."""
+def server(workers: int) -> Iterator[tuple[str, psutil.Process]]:
+    """The URL of a server, and its process."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "v.py").write_text("def number(completion): return float(completion)\n")
         command = [sys.executable, "-m", "guerdon.cli", "serve", "--use", "./v.py:number", "--port", "0"]
@@ -45,10 +46,21 @@ def server(workers: int) -> Iterator[str]:
             found = re.search(r"http://\S+", process.stdout.readline())
             assert found
             httpx.post(f"{found[0]}/score", json={"rollouts": [{"completion": "0"}]}, timeout=60)
-            yield found[0]
+            yield found[0], psutil.Process(process.pid)
         finally:
             process.terminate()
             process.wait()
+
+
+def spent(url: str, process: psutil.Process) -> tuple[float, int]:
+    """The CPU seconds of the server and its workers so far, and the rollouts that they judged, once nothing waits."""
+    while httpx.get(f"{url}/health/live", timeout=60).json()["pending"]:  # what wrk no longer waits for
+        time.sleep(0.1)
+    times = [part.cpu_times() for part in (process, *process.children())]
+    (judged,) = re.findall(
+        r"^guerdon_scores_total{.*} (\S+)$", httpx.get(f"{url}/metrics").text, re.MULTILINE
+    )
+    return float(sum(time.user + time.system for time in times)), int(float(judged))
 
 
 def wrk(url: str, connections: int, batch: int, seconds: int) -> dict[str, Any]:
@@ -82,11 +94,7 @@ async def aligned(url: str, clients: int, requests: int) -> tuple[int, int, floa
         for _ in range(requests):
             ids = [next(numbers) for _ in range(chance.randint(1, 64))]
             body = {"rollouts": [{"id": n, "completion": str(n)} for n in ids]}
-            while (
-                answer := await client.post("/score", json=body)
-            ).status_code == 503:  # what wrk left waits
-                await asyncio.sleep(float(answer.headers["retry-after"]))
-            results = answer.json()["results"]
+            results = (await client.post("/score", json=body)).json()["results"]
             asked += len(ids)
             wrong += abs(len(results) - len(ids))
             wrong += sum((r["id"], r["reward"]) != (n, n) for n, r in zip(ids, results, strict=False))
@@ -109,21 +117,27 @@ def main() -> None:
     out = sys.stdout.write
     out(f"{platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, Python {platform.python_version()}, ")
     out(f"uvicorn {version('uvicorn')}, fastapi {version('fastapi')}; {options.workers} workers\n\n")
-    out("| client | connections | rollouts a request | requests/s | rollouts/s | p50 ms | p99 ms | ")
-    out("rollouts judged | errors | missing | shifted | doubled |\n|" + "---|" * 12 + "\n")
-    with server(options.workers) as url:
+    out(
+        "| client | connections | rollouts a request | requests/s | rollouts/s | p50 ms | p99 ms | "
+        "server's CPU ms a rollout | "
+    )
+    out("rollouts judged | errors | missing | shifted | doubled |\n|" + "---|" * 13 + "\n")
+    with server(options.workers) as (url, process):
         for batch in (1, 16, 128):
+            cpu_before, judged_before = spent(url, process)
             r = wrk(url, options.connections, batch, options.seconds)
+            cpu, judged = spent(url, process)
             out(
                 f"| wrk | {options.connections} | {batch} | {r['requests'] / r['seconds']:.0f} | "
-                f"{r['judged'] / r['seconds']:.0f} | {r['p50_ms']:.0f} | {r['p99_ms']:.0f} | {r['judged']} | "
+                f"{r['judged'] / r['seconds']:.0f} | {r['p50_ms']:.0f} | {r['p99_ms']:.0f} | "
+                f"{1000 * (cpu - cpu_before) / (judged - judged_before):.2f} | {r['judged']} | "
                 f"{r['errors']} | {r['short']} | {r['shifted']} | {r['doubled']} |\n"
             )
             sys.stdout.flush()
-        asked, wrong, seconds = asyncio.run(aligned(url, options.connections, 30))
-        requests = options.connections * 30
+        asked, wrong, seconds = asyncio.run(aligned(url, options.connections, 15))
+        requests = options.connections * 15
         out(
-            f"| asyncio | {options.connections} | 1 to 64 | {requests / seconds:.0f} | {asked / seconds:.0f} | | | "
+            f"| asyncio | {options.connections} | 1 to 64 | {requests / seconds:.0f} | {asked / seconds:.0f} | | | | "
             f"{asked} | 0 | {wrong} in all | | |\n"
         )
 

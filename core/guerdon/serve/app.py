@@ -37,6 +37,7 @@ _LATER = {"Retry-After": "1"}
 """When a client that was refused may try again, in seconds."""
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorOut, "description": "The body is no JSON text."},
     401: {"model": ErrorOut, "description": "The token is missing or wrong."},
     413: {"model": ErrorOut, "description": "The body is too large."},
     422: {"model": ErrorOut, "description": "The request cannot be judged; `detail` says where and why."},

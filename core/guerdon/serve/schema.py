@@ -12,13 +12,13 @@ from guerdon.types import Failure, Outcome
 class Strict(BaseModel):
     """A part of a request or of an answer."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Message(BaseModel):
     """One message of a conversation, as TRL and OpenAI spell it; other keys are kept."""
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
 
     role: str
     content: str | list[dict[str, Any]] | None = None
@@ -91,7 +91,7 @@ class ScoreResponse(Strict):
 class RewardRequest(BaseModel):
     """OpenRLHF's request; keys that other versions send are passed over."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
     query: Annotated[list[str], Field(min_length=1)]
     """Prompts with their completions, special tokens included."""

@@ -9,8 +9,8 @@ import uvicorn
 from fastapi import FastAPI
 
 KEEP_ALIVE_S = 75
-"""Longer than the clients' own limits (httpx 5 s, aiohttp 15 s): a connection that the server closes while a client sends
-on it is an answer lost."""
+"""Longer than the clients' own limits (httpx 5 s, aiohttp 15 s): where the server closes a connection while a client
+sends on it, an answer is lost."""
 
 
 def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callable[[str], None]) -> None:
