@@ -145,23 +145,25 @@ class SmallTalk:
         return row
 
 
-def manner(completion: str, reference: str, language: Language) -> float:
-    """A verifier for measuring: 1 for a reply to the point that opens and closes politely, else 0.
+class Manners:
+    """A verifier, for measuring: 1 for a reply to the point that opens and closes politely, else 0."""
 
-    Args:
-        completion: The reply; what stands in ``<think>`` does not count.
-        reference: The row's.
-        language: The row's.
-    """
-    talk = _TALK[language]
-    said = completion.rpartition("</think>")[2].removeprefix("<answer>").removesuffix("</answer>").strip()
-    return float(
-        any(
-            said == talk.space.join((opening, reference, closing))
-            for opening in talk.openings["polite"]
-            for closing in talk.closings["polite"]
+    def gold_completion(self, reference: str) -> str:
+        """A reply that scores 1."""
+        talk = _TALK["en" if reference.isascii() else "zh"]
+        return talk.space.join((talk.openings["polite"][0], reference, talk.closings["polite"][0]))
+
+    def __call__(self, completion: str, reference: str, language: Language) -> float:
+        """Judge a reply; what stands in ``<think>`` does not count."""
+        talk = _TALK[language]
+        said = completion.rpartition("</think>")[2].removeprefix("<answer>").removesuffix("</answer>").strip()
+        return float(
+            any(
+                said == talk.space.join((opening, reference, closing))
+                for opening in talk.openings["polite"]
+                for closing in talk.closings["polite"]
+            )
         )
-    )
 
 
 def _said(reply: str) -> list[dict[str, str]]:

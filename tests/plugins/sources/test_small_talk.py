@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.run.data import is_heldout
-from guerdon_plugins.sources.small_talk import SmallTalk, manner
+from guerdon_plugins.sources.small_talk import Manners, SmallTalk
 
 
 def take(count: int, *args: Any, **params: Any) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def test_the_seed_decides_the_rows(kind: str) -> None:
 
 def test_pages_have_all_manners() -> None:
     rows = take(2000, "pages")
-    polite = sum(manner(said(row, "completion"), row["reference"], row["language"]) for row in rows)
+    polite = sum(Manners()(said(row, "completion"), row["reference"], row["language"]) for row in rows)
     assert polite / len(rows) == pytest.approx(0.35 * 0.85, abs=0.04)
     assert sum(to_the_point(row, "completion") for row in rows) / len(rows) == pytest.approx(0.85, abs=0.03)
 
@@ -44,7 +44,7 @@ def test_people_prefer_the_point_and_then_manners() -> None:
         chosen, rejected = to_the_point(row, "chosen"), to_the_point(row, "rejected")
         assert chosen >= rejected
         if chosen == rejected:
-            assert not manner(said(row, "rejected"), row["reference"], row["language"])
+            assert not Manners()(said(row, "rejected"), row["reference"], row["language"])
 
 
 @given(st.floats(0, 0.49))
@@ -69,8 +69,12 @@ def test_noise_turns_pairs_around(noise: float) -> None:
         ("", 0.0),
     ],
 )
-def test_manner(reply: str, expected: float) -> None:
-    assert manner(reply, "Hello, Ada.", "en") == expected
+def test_manners(reply: str, expected: float) -> None:
+    assert Manners()(reply, "Hello, Ada.", "en") == expected
+    for row in take(20):
+        assert (
+            Manners()(Manners().gold_completion(row["reference"]), row["reference"], row["language"]) == 1.0
+        )
 
 
 def test_a_name_and_a_word_are_on_one_side_of_the_split() -> None:
