@@ -18,6 +18,7 @@ PUBLISHING = "docs/how-to/publish-a-plugin.md"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time: about a minute of work, on a machine that may be busy
 def test_every_command_of_the_tutorial(
     new_environment: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +43,7 @@ def test_every_command_of_the_tutorial(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time: about a minute of work, on a machine that may be busy
 def test_every_command_of_publishing(new_environment: Callable[[], Any], tmp_path: Path) -> None:
     ran = list(run_page(PUBLISHING, tmp_path, new_environment().variables))
     assert "passed" in ran[0].output

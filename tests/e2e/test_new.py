@@ -26,6 +26,7 @@ def write(kind: str, name: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time: about a minute of work, on a machine that may be busy
 def test_every_kind_installs_passes_its_tests_and_is_listed(
     new_environment: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
