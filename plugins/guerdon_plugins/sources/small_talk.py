@@ -16,9 +16,8 @@ Language = Literal["en", "zh"]
 Manner = Literal["polite", "plain", "rude"]
 
 _MANNER_SHARES: Mapping[Manner, float] = {"polite": 0.35, "plain": 0.35, "rude": 0.3}
-_SHARE_OFF_TOPIC = 0.15
-_SHARE_OFF_TOPIC_IN_PAIRS = 0.4
-"""Of the replies that are compared: enough for a reward model to see that the point counts more than manners."""
+"""Of pages, the best manner first."""
+_SHARE_OFF_TOPIC = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,8 @@ class SmallTalk:
     ``rejected``.
 
     Args:
-        kind: ``prompts``; ``pages``, with replies of all manners, some beside the point; or ``preferences``: two
-            replies, of which people prefer the one to the point, then the politer one.
+        kind: ``prompts``; ``pages``, with replies of all manners, a few beside the point; or ``preferences``: two
+            replies to the point, of which people prefer the politer one.
         languages: The languages to draw from.
         noise: For preferences, the probability that the worse reply was preferred.
         seed: Another seed gives other rows.
@@ -135,7 +134,7 @@ class SmallTalk:
             "split_key": f"{word} {name}",
         }
         if self._kind == "pages":
-            reply, _ = _reply(rng, talk, word, name, _SHARE_OFF_TOPIC)
+            reply, _ = _reply(rng, talk, _said_word(rng, talk, word), name)
             row["completion"] = _said(reply)
         elif self._kind == "preferences":
             better, worse = _pair(rng, talk, word, name)
@@ -170,22 +169,26 @@ def _said(reply: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": reply}]
 
 
-def _reply(rng: Random, talk: _Talk, word: str, name: str, off_topic: float) -> tuple[str, int]:
-    """A reply, and how good people find it."""
-    (tone,) = rng.choices(list(_MANNER_SHARES), list(_MANNER_SHARES.values()))
-    said = word
-    if rng.random() < off_topic:
-        said = rng.choice([other for other in talk.words if other != word])
-    body = talk.said.format(said, name)
-    parts = (rng.choice(talk.openings[tone]), body, rng.choice(talk.closings[tone]))
-    worth = {"rude": 0, "plain": 1, "polite": 2}[tone] + (3 if said == word else 0)
-    return talk.space.join(part for part in parts if part), worth
+def _said_word(rng: Random, talk: _Talk, word: str) -> str:
+    """The word of an errand, or what someone says who has not listened."""
+    if rng.random() >= _SHARE_OFF_TOPIC:
+        return word
+    return rng.choice([other for other in talk.words if other != word])
+
+
+def _reply(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, Manner]:
+    (manner,) = rng.choices(list(_MANNER_SHARES), list(_MANNER_SHARES.values()))
+    parts = (
+        rng.choice(talk.openings[manner]),
+        talk.said.format(word, name),
+        rng.choice(talk.closings[manner]),
+    )
+    return talk.space.join(part for part in parts if part), manner
 
 
 def _pair(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, str]:
     while True:
-        (first, worth), (second, other) = (
-            _reply(rng, talk, word, name, _SHARE_OFF_TOPIC_IN_PAIRS) for _ in range(2)
-        )
-        if worth != other:
-            return (first, second) if worth > other else (second, first)
+        (first, manner), (second, other) = _reply(rng, talk, word, name), _reply(rng, talk, word, name)
+        if manner != other:
+            better = min(manner, other, key=list(_MANNER_SHARES).index)
+            return (first, second) if manner == better else (second, first)

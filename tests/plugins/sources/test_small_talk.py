@@ -35,27 +35,28 @@ def test_the_seed_decides_the_rows(kind: str) -> None:
 def test_pages_have_all_manners() -> None:
     rows = take(2000, "pages")
     polite = sum(Manners()(said(row, "completion"), row["reference"], row["language"]) for row in rows)
-    assert polite / len(rows) == pytest.approx(0.35 * 0.85, abs=0.04)
-    assert sum(to_the_point(row, "completion") for row in rows) / len(rows) == pytest.approx(0.85, abs=0.03)
+    assert polite / len(rows) == pytest.approx(0.35 * 0.95, abs=0.04)
+    assert sum(to_the_point(row, "completion") for row in rows) / len(rows) == pytest.approx(0.95, abs=0.03)
 
 
-def test_people_prefer_the_point_and_then_manners() -> None:
+def manners(row: dict[str, Any], column: str) -> int:
+    if Manners()(said(row, column), row["reference"], row["language"]):
+        return 2
+    return int(said(row, column) == row["reference"])
+
+
+def test_people_prefer_the_politer_reply() -> None:
     for row in take(300, "preferences"):
-        chosen, rejected = to_the_point(row, "chosen"), to_the_point(row, "rejected")
-        assert chosen >= rejected
-        if chosen == rejected:
-            assert not Manners()(said(row, "rejected"), row["reference"], row["language"])
+        assert to_the_point(row, "chosen")
+        assert to_the_point(row, "rejected")
+        assert manners(row, "chosen") > manners(row, "rejected")
 
 
 @given(st.floats(0, 0.49))
 def test_noise_turns_pairs_around(noise: float) -> None:
-    rows = [
-        row
-        for row in take(400, "preferences", noise=noise)
-        if to_the_point(row, "chosen") != to_the_point(row, "rejected")
-    ]
-    wrong = sum(to_the_point(row, "rejected") for row in rows) / len(rows)
-    assert wrong == pytest.approx(noise, abs=0.13)
+    rows = take(400, "preferences", noise=noise)
+    wrong = sum(manners(row, "chosen") < manners(row, "rejected") for row in rows) / len(rows)
+    assert wrong == pytest.approx(noise, abs=0.1)
 
 
 @pytest.mark.parametrize(
