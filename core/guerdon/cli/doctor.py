@@ -17,6 +17,7 @@ _EXTRAS = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft"),
     "vllm": ("vllm",),
     "reasoning-gym": ("reasoning-gym",),
+    "serve": ("fastapi", "uvicorn", "prometheus-client"),
 }
 
 
