@@ -27,7 +27,8 @@ def make(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
     folders = {name: tiny_model(name) for name in ("llama", "qwen3", "gpt2")}
     rows = Dataset.from_dict({"prompt": ["ab"] * 8})
 
-    def build(kind: type[GRPOTrainer], architecture: str = "llama", **options: Any) -> Any:
+    def build(kind: type[GRPOTrainer], architecture: str | Path = "llama", **options: Any) -> Any:
+        folder = architecture if isinstance(architecture, Path) else folders[architecture]
         own = {"step_options": options.pop("step_options")} if "step_options" in options else {}
         config = GRPOConfig(
             output_dir=str(tmp_path_factory.mktemp("trainer")),
@@ -40,8 +41,8 @@ def make(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
             disable_dropout=True,
             **options,
         )
-        model = transformers.AutoModelForCausalLM.from_pretrained(folders[architecture], dtype="float64")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folders[architecture])
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float64")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         trainer = kind(model, [len], config, rows, processing_class=tokenizer, **own)
         trainer.current_gradient_accumulation_steps = 1
         trainer.model.train()
@@ -177,39 +178,74 @@ def test_loss_and_gradients_are_trls(pair: tuple[Any, Any], options: dict[str, A
         assert_same(*pair, micro_batch(options.get("beta", 0) != 0, old, sampling, tools), 1e-5)
 
 
-@pytest.mark.parametrize("options", GRID, ids=lambda options: "-".join(map(str, options.values())))
-@pytest.mark.parametrize("old", [False, True])
+EVERY_OPTION = [
+    {name: value for part in parts for name, value in part.items()}
+    for parts in itertools.product(
+        ({}, {"beta": 0.07}, {"beta": 0.07, "use_bias_correction_kl": False}),
+        ({}, {"delta": 1.5, "epsilon_high": 0.4}),
+        ({}, {"off_policy_mask_threshold": 0.3}),
+        ({}, {"entropy_coef": 0.02}),
+        ({}, {"top_entropy_quantile": 0.6}),
+        ({"old": False}, {"old": True}),
+    )
+]
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.parametrize("level", ["token", "sequence"])
 @pytest.mark.usefixtures("double")
 def test_coefficients_are_trls_to_rounding(
-    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], old: bool
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, loss_type: str, level: str
 ) -> None:
     """TRL's head rounds to float32; with the log-probabilities given to both, the objectives agree in float64."""
     ours, theirs = pair
-    for trainer in pair:
-        configure(trainer, **{**DEFAULTS, **options})
-        trainer._entropy_bonus_enabled = trainer.entropy_coef != 0
-        trainer.use_vllm = True
-    batch = micro_batch(options.get("beta", 0) != 0, old, sampling=True, tools=True)
-    mask = (batch["completion_mask"] * batch["tool_mask"]).bool()
     logp = (-6 * torch.rand(8, 9, dtype=torch.float64)).requires_grad_()
     entropy = (5 * torch.rand(8, 9, dtype=torch.float64)).float().double().requires_grad_()
     monkeypatch.setattr(theirs, "_get_per_token_logps_and_entropies", lambda *_, **__: (logp, entropy, None))
-    expected = theirs._compute_loss(theirs.model, batch)
-
-    steps: list[Any] = []
-    monkeypatch.setattr(ours, "model", lambda grpo_step: steps.append(grpo_step), raising=False)
-    monkeypatch.setattr(ours.model, "training", True, raising=False)
-    monkeypatch.setattr(ours, "_log_step", lambda *_: None)
     monkeypatch.setattr(ours, "_skips", False)
-    with pytest.raises(AttributeError):  # there is no loss
-        ours._compute_loss(ours.model, batch)
-    loss = token_terms(steps[0].spec, logp[mask], entropy[mask], steps[0].tokens).loss
+    for number, options in enumerate(EVERY_OPTION):
+        sampling = number % 3 > 0  # so that it meets every other pair of options
+        for trainer in pair:
+            named = {"loss_type": loss_type, "importance_sampling_level": level, **options}
+            configure(trainer, **{**DEFAULTS, **named})
+            trainer._entropy_bonus_enabled = trainer.entropy_coef != 0
+            trainer.use_vllm = sampling
+        batch = micro_batch("beta" in options, options["old"], sampling, tools=True)
+        mask = (batch["completion_mask"] * batch["tool_mask"]).bool()
+        expected = theirs._compute_loss(theirs.model, batch)
+        step = ours._make_step(batch)
+        loss = token_terms(step.spec, logp[mask], entropy[mask], step.tokens).loss
 
-    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
-    wanted = torch.autograd.grad(expected, (logp, entropy), allow_unused=True, materialize_grads=True)
-    got = torch.autograd.grad(loss, (logp, entropy), allow_unused=True, materialize_grads=True)
-    for ours_gradient, theirs_gradient in zip(got, wanted, strict=True):
-        torch.testing.assert_close(ours_gradient, theirs_gradient, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            loss, expected, rtol=1e-12, atol=1e-12, msg=lambda text, o=options: f"{o}: {text}"
+        )
+        wanted = torch.autograd.grad(expected, (logp, entropy), allow_unused=True, materialize_grads=True)
+        got = torch.autograd.grad(loss, (logp, entropy), allow_unused=True, materialize_grads=True)
+        for ours_gradient, theirs_gradient in zip(got, wanted, strict=True):
+            torch.testing.assert_close(ours_gradient, theirs_gradient, rtol=1e-12, atol=1e-12)
+
+
+HEADS = {
+    "gemma2": {"final_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
+    "cohere": {"logit_scale": 0.3},
+    "granite": {"logits_scaling": 4.0},
+    "phi": {},
+}
+"""Architectures whose heads bend or scale the logits, or have a bias."""
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+def test_heads_with_a_soft_cap_a_scale_or_a_bias(
+    make: Make, tiny_model: Callable[..., Path], architecture: str
+) -> None:
+    folder = tiny_model(architecture, **HEADS[architecture])
+    trainers = [make(kind, folder, temperature=0.8) for kind in (FusedGRPOTrainer, GRPOTrainer)]
+    for trainer in trainers:
+        head = trainer.model.get_output_embeddings()
+        assert (head.bias is not None) == (architecture == "phi")
+        if head.bias is not None:
+            torch.nn.init.normal_(head.bias, generator=torch.Generator().manual_seed(2))
+    assert_same(*trainers, micro_batch(old=True), 1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt2"])
