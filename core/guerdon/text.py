@@ -117,6 +117,18 @@ def words(text: str, *, symbols: bool = False) -> list[str]:
     return _word_pattern(symbols).findall(text)
 
 
+def self_corrections(text: str) -> int:
+    """How often somebody goes back over a step: "wait", "let me check again", in English and Chinese."""
+    return len(_SELF_CORRECTION.findall(text))
+
+
+_SELF_CORRECTION = re.compile(
+    r"\b(?:wait|hold on|on second thought|let me (?:see again|verify|reconsider|try again)"
+    r"|(?:re-?|double-?)check(?:ing|ed)?|check again)\b"
+    r"|等等|等一下|且慢|不对|重新|再(?:想|算|检查|看)|检查一下",
+    re.IGNORECASE,
+)
+
 # A fence of backticks has none after it on its line, or it is inline code.
 _FENCE = re.compile(r"([ \t]*+)(`{3,}+(?=[^`]*+$)|~{3,}+)(.*+)")
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "plugins": "List the installed plugins, show one, or test one.",
     "new": "Write an installable, tested plugin project.",
     "audit": "Attack a verifier or a manifest's rubrics with a corpus of exploits.",
+    "report": "Write one HTML page on a run: stages, tables, curves, rollouts.",
     "schema": "Print the manifest's JSON Schema.",
     "doctor": "Tell what is installed, what is missing and how to mend it.",
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ class JsonlLog:
 
     @hookimpl
     def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
+        _start_measuring_memory()
         self._event(run, "stage_started", stage=stage_id, resumed=resumed)
         if not resumed:  # what an earlier run of other inputs has logged is of another stage
             _keep(run.directory / "events.jsonl", lambda line: not _is_progress(line, stage_id))
@@ -51,9 +55,8 @@ class JsonlLog:
 
     @hookimpl
     def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:
-        self._event(
-            run, "stage_finished", stage=stage_id, seconds=round(seconds, 3), metrics=dict(result.metrics)
-        )
+        fields = {"seconds": round(seconds, 3), **_peak_memory(), "metrics": dict(result.metrics)}
+        self._event(run, "stage_finished", stage=stage_id, **fields)
 
     @hookimpl
     def rollouts_scored(
@@ -72,6 +75,29 @@ class JsonlLog:
 
 def _is_progress(line: Mapping[str, Any], stage_id: str) -> bool:
     return (line["event"], line.get("stage")) == ("stage_progress", stage_id)
+
+
+def _start_measuring_memory() -> None:
+    with suppress(OSError):  # a kernel or a container that does not let it: the peak is then the whole run's
+        Path("/proc/self/clear_refs").write_text("5")
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
+
+
+def _peak_memory() -> dict[str, int]:
+    """The most memory that this process has had since the stage began, in bytes: resident, and of its GPU."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    kilobytes = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    peak = {"peak_memory_bytes": int(kilobytes[1]) * 1024} if kilobytes else {}
+    if cuda := _cuda():
+        peak["peak_gpu_memory_bytes"] = cuda.max_memory_allocated()
+    return peak
+
+
+def _cuda() -> Any:
+    """``torch.cuda``, if this run has imported it and there is a GPU: logging imports no torch of its own."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -12,16 +11,9 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
+from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import open_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, complete_all, rollout_of
-
-SELF_CORRECTION = re.compile(
-    r"\b(?:wait|hold on|on second thought|let me (?:see again|verify|reconsider|try again)"
-    r"|(?:re-?|double-?)check(?:ing|ed)?|check again)\b"
-    r"|等等|等一下|且慢|不对|重新|再(?:想|算|检查|看)|检查一下",
-    re.IGNORECASE,
-)
-"""The words of somebody who goes back over a step."""
 
 
 class Evaluate:
@@ -152,7 +144,7 @@ def _measure(
             metrics |= _mean(f"{name}_maj@{samples}", [_majority_value(group, name) for group in groups])
     sampled = rollouts[prompts:]
     metrics["completion_tokens"] = fsum(len(rollout.completion_ids) for rollout in sampled) / len(sampled)
-    corrections = sum(len(SELF_CORRECTION.findall(rollout.text)) for rollout in sampled)
+    corrections = sum(self_corrections(rollout.text) for rollout in sampled)
     metrics["self_corrections"] = corrections / len(sampled)
     return metrics
 

@@ -15,8 +15,9 @@ import pytest
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, UsageError
+from guerdon.text import self_corrections
 from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.evaluate import SELF_CORRECTION, Evaluate
+from guerdon_plugins.stages.evaluate import Evaluate
 
 SAMPLES = 3
 
@@ -128,7 +129,7 @@ def test_prompts_are_texts_or_conversations(
     ],
 )
 def test_self_correction_words(text: str, count: int) -> None:
-    assert len(SELF_CORRECTION.findall(text)) == count
+    assert self_corrections(text) == count
 
 
 def test_rows_without_prompts_are_refused(make_context: Callable[..., Any], small_model: Model) -> None:

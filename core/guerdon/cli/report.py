@@ -1,0 +1,45 @@
+"""``guerdon report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from guerdon.errors import InfrastructureError
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page; by default report.html in the run's folder.",
+)
+@click.option(
+    "--curves",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the curves as SVG files to this folder, and no page.",
+)
+def report(run: Path, output: Path | None, curves: Path | None) -> None:
+    """Write one HTML page on the run in the folder RUN: stages, tables, curves, rollouts with their verdicts.
+
+    The page needs no network and no script. A run that is still going on is shown as far as it got.
+    """
+    from guerdon.report import draw_curves, read_run, render_page
+
+    record = read_run(run)
+    if curves is not None:
+        written = draw_curves(record, curves)
+        click.echo(f"Curves: {curves} ({len(written)} files)")
+        return
+    page = render_page(record)
+    path = output or run / "report.html"
+    try:
+        path.write_text(page, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written: {error.strerror}. Choose another with -o."
+        ) from None
+    click.echo(f"Report: {path}")

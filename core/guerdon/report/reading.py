@@ -1,0 +1,249 @@
+"""Reads what a run has left in its folder so far: finished, stopped or still going on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from guerdon.errors import UsageError
+from guerdon.report.rollouts import Rollouts, read_rollouts
+from guerdon.run.files import read_json
+from guerdon.run.results import read_result
+
+
+class Status(StrEnum):
+    """Where a stage stands."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    WAITING = "waiting"
+
+
+Point = tuple[int, Mapping[str, float]]
+"""A step of training, counted from 1, and what was measured there."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage, as far as it got."""
+
+    id: str
+    use: str
+    """The plugin, as the manifest names it."""
+    init: str
+    status: Status
+    seconds: float
+    """Over all tries."""
+    peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: int | None
+    metrics: Mapping[str, Any]
+    """The result's numbers."""
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    """The result's tables, by title."""
+    progress: Sequence[Point]
+    rollouts: Rollouts
+
+    @property
+    def tokens(self) -> int | None:
+        """Trained on, where the stage counts that, else generated."""
+        counted = [metrics["num_tokens"] for _, metrics in self.progress if metrics.get("num_tokens")]
+        return int(counted[-1]) if counted else self.rollouts.tokens or None
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a hook plugin adds to the page, from ``report/<name>.json`` in the run's folder."""
+
+    title: str
+    text: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run, as far as it got."""
+
+    name: str
+    directory: Path
+    manifest: Mapping[str, Any]
+    versions: Mapping[str, str]
+    plugins: Sequence[Mapping[str, str]]
+    stages: Sequence[StageRecord]
+    sections: Sequence[Section]
+    going_on: bool
+    """Whether a process is at it now."""
+    error: str | None
+    """What stopped the last try."""
+    started: datetime | None
+    unreadable: int
+    """Lines of the logs and sections that cannot be read, such as a last line that a kill cut off."""
+
+
+def read_run(directory: Path) -> RunRecord:
+    """Read a run's folder.
+
+    Raises:
+        UsageError: It holds no run, or files that guerdon did not write.
+    """
+    record = read_json(directory / "run.json")
+    if record is None:
+        what = "no run: it has no run.json" if directory.is_dir() else "no such folder"
+        raise UsageError(
+            f"{directory}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
+        )
+    try:
+        name, manifest, stage_ids = record["name"], record["manifest"], record["stages"]
+        refs = {stage["id"]: stage for stage in manifest["stages"]}
+        versions, plugins = record["versions"], record["plugins"]
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"{directory / 'run.json'} is not what 'guerdon run' writes, so there is nothing to report."
+        ) from None
+    log = _read_log(directory / "events.jsonl")
+    going_on = _is_locked(directory / "lock")
+    stages = [_stage(directory, refs.get(stage_id, {}), stage_id, log, going_on) for stage_id in stage_ids]
+    sections = list(_sections(directory / "report", log))
+    return RunRecord(
+        name=name,
+        directory=directory,
+        manifest=manifest,
+        versions=versions,
+        plugins=plugins,
+        stages=stages,
+        sections=sections,
+        going_on=going_on,
+        error=None if going_on else log.error,
+        started=log.started,
+        unreadable=log.unreadable + sum(stage.rollouts.unreadable for stage in stages),
+    )
+
+
+@dataclass
+class _Log:
+    started: datetime | None = None
+    error: str | None = None
+    unreadable: int = 0
+    progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
+    finished: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By stage, over all its tries; one that was killed ends with its last line."""
+
+
+def _read_log(path: Path) -> _Log:
+    log = _Log()
+    current: tuple[str, datetime] | None = None
+    last: datetime | None = None
+    for event in _events(path, log):
+        try:
+            kind, time = event["event"], datetime.fromisoformat(event["time"])
+            stage = str(event.get("stage"))
+            ends_try = kind in ("run_started", "stage_started", "stage_finished", "run_finished")
+            if current and last and ends_try:
+                end = last if kind == "run_started" else time
+                log.seconds[current[0]] = (
+                    log.seconds.get(current[0], 0.0) + (end - current[1]).total_seconds()
+                )
+                current = None
+            if kind == "run_started":
+                log.started, log.error = log.started or time, None
+            elif kind == "run_finished":
+                log.error = event["error"]
+            elif kind == "stage_started":
+                current = (stage, time)
+                if not event["resumed"]:
+                    log.seconds.pop(stage, None)
+            elif kind == "stage_finished":
+                log.finished[stage] = event
+            elif kind == "stage_progress":
+                log.progress.setdefault(stage, {})[event["step"]] = event["metrics"]
+            last = time
+        except (KeyError, TypeError, ValueError):
+            log.unreadable += 1
+    if current and last:
+        log.seconds[current[0]] = log.seconds.get(current[0], 0.0) + (last - current[1]).total_seconds()
+    return log
+
+
+def _events(path: Path, log: _Log) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                log.unreadable += 1
+                continue
+            if isinstance(event, dict):
+                yield event
+
+
+def _stage(directory: Path, ref: Mapping[str, Any], stage_id: str, log: _Log, going_on: bool) -> StageRecord:
+    folder = directory / "stages" / stage_id
+    result = read_result(folder)
+    metrics = dict(result.metrics) if result else {}
+    status = Status.WAITING
+    if result is not None:
+        status = Status.FINISHED
+    elif (folder / "inputs.json").exists():
+        status = Status.RUNNING if going_on else Status.STOPPED
+    finished = log.finished.get(stage_id, {}) if result else {}
+    tables = metrics.pop("tables", {})
+    return StageRecord(
+        id=stage_id,
+        use=str(ref.get("use", "")),
+        init=_init(ref.get("init", "base")),
+        status=status,
+        seconds=log.seconds.get(stage_id, 0.0),
+        peak_memory_bytes=finished.get("peak_memory_bytes"),
+        peak_gpu_memory_bytes=finished.get("peak_gpu_memory_bytes"),
+        metrics={name: value for name, value in metrics.items() if isinstance(value, int | float | str)},
+        tables=_tables(tables),
+        progress=sorted(log.progress.get(stage_id, {}).items()),
+        rollouts=read_rollouts(folder / "rollouts.jsonl"),
+    )
+
+
+def _sections(folder: Path, log: _Log) -> Iterator[Section]:
+    for file in sorted(folder.glob("*.json")):
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            rows = _tables({"rows": data.get("rows", [])})["rows"]
+            yield Section(str(data.get("title", file.stem)), str(data.get("text", "")), rows)
+        except (AttributeError, KeyError, ValueError):  # being written, or somebody else's
+            log.unreadable += 1
+
+
+def _tables(tables: Any) -> dict[str, list[dict[str, Any]]]:
+    """What is a table of rows, of what some stage plugin has left under ``tables``."""
+    named = tables.items() if isinstance(tables, dict) else ()
+    return {
+        title: [row for row in rows if isinstance(row, dict)]
+        for title, rows in named
+        if isinstance(rows, list)
+    }
+
+
+def _init(init: Any) -> str:
+    """``init`` as the manifest has it, on one line."""
+    if isinstance(init, list):
+        return ", ".join(map(_init, init))
+    return str(init.get("path", "")) if isinstance(init, dict) else str(init).removeprefix("stage:")
+
+
+def _is_locked(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
