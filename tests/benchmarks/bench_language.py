@@ -27,7 +27,7 @@ from statistics import fmean
 import click
 import langdetect
 import lingua
-from catalogues import LANGUAGES, SPACELESS, sentences
+from catalogues import LANGUAGES, LEAST, SPACELESS, sentences
 
 from guerdon.text import without_code, without_formulas, words
 from guerdon_plugins.verifiers.language import Language
@@ -35,9 +35,9 @@ from guerdon_plugins.verifiers.language.scripts import SCRIPT_OF
 
 INSTALLED = "/usr/share/locale"
 ENGLISH = {"gsm8k_test": "answer", "math500": "solution", "qwen_math_completions": "completion"}
-SENTENCES = 30
+SENTENCES = 15
 """For each language and length."""
-MIXTURES = 300
+MIXTURES = 120
 """Of each kind."""
 
 FORMULAS = [
@@ -178,11 +178,12 @@ def halves(text: str, language: str) -> tuple[str, str]:
 
 
 def english(folder: Path) -> Iterator[Case]:
-    """Real mathematics, which is English but for a few completions that mix languages."""
+    """Real mathematics in English: what is ASCII and has words beside its formulas."""
     for name, column in ENGLISH.items():
         with (folder / f"{name}.jsonl").open(encoding="utf-8") as lines:
             rows = [json.loads(line)[column] for line in lines]
-        yield from (Case(text, "en", 1.0) for text in rows[:: max(1, len(rows) // 100)] if text.isascii())
+        texts = [text for text in rows if text.isascii() and len(words(without_formulas(text))) > LEAST]
+        yield from (Case(text, "en", 1.0) for text in texts[:: len(texts) // 40])
 
 
 def measure(system: System, cases: list[Case]) -> tuple[float, float, float]:

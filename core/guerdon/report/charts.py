@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from math import isfinite
@@ -33,19 +33,18 @@ class Chart:
 
 _REWARD = re.compile(r"rewards/(.+)/mean")
 
-_METRICS: Mapping[str, Callable[[str], str | None]] = {
-    "Reward": lambda metric: (
-        "sum" if metric == "reward" else (m[1] if (m := _REWARD.fullmatch(metric)) else None)
-    ),
-    "Response length (tokens)": {"completions/mean_length": "mean"}.get,
-    "Entropy": {"entropy": "mean"}.get,
-    "Groups without variance (share)": {"frac_reward_zero_std": "share"}.get,
-    "Unscored rollouts (share)": {"unscored_rate": "share"}.get,
-    "KL divergence": {"kl": "mean"}.get,
-    "Loss": {"loss": "loss"}.get,
-    "Accuracy": {"mean_token_accuracy": "tokens", "accuracy": "pairs"}.get,
+_METRICS: Mapping[str, Mapping[str, str]] = {
+    "Reward": {"reward": "weighted sum"},
+    "Response length (tokens)": {"completions/mean_length": "mean"},
+    "Words of self-correction in a response": {},
+    "Entropy": {"entropy": "mean"},
+    "Groups without variance (share)": {"frac_reward_zero_std": "share"},
+    "Unscored rollouts (share)": {"unscored_rate": "share"},
+    "KL divergence": {"kl": "mean"},
+    "Loss": {"loss": "loss"},
+    "Accuracy": {"mean_token_accuracy": "tokens", "accuracy": "pairs"},
 }
-"""Charts by title: what each calls a metric, if it shows it."""
+"""Charts by title: what each calls the metrics that it shows."""
 
 
 def stage_charts(stage: StageRecord) -> Iterator[Chart]:
@@ -56,9 +55,8 @@ def stage_charts(stage: StageRecord) -> Iterator[Chart]:
     """
     for title, curves in _charts(stage).items():
         shown = {name: curve for name, curve in curves.items() if len(curve) > 1}
-        if shown and not (
-            title.endswith("(share)") and all(value == 0 for c in shown.values() for _, value in c)
-        ):
+        always_zero = not any(value for curve in shown.values() for _, value in curve)
+        if shown and not (always_zero and "share" in shown):
             yield Chart(stage.id, title, shown, _svg(title, shown))
 
 
@@ -68,59 +66,43 @@ def draw_curves(run: RunRecord, folder: Path) -> list[Path]:
     Raises:
         InfrastructureError: The folder cannot be written to.
     """
-    paths = []
+    charts = [chart for stage in run.stages for chart in stage_charts(stage)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stage in run.stages:
-            for chart in stage_charts(stage):
-                paths.append(folder / chart.file_name)
-                paths[-1].write_text(chart.svg, encoding="utf-8")
+        for chart in charts:
+            (folder / chart.file_name).write_text(chart.svg, encoding="utf-8")
     except OSError as error:
-        if isinstance(error, InfrastructureError):
-            raise
         raise InfrastructureError(
             f"{folder} cannot be written to: {error.strerror}. Choose another."
         ) from None
-    return paths
+    return [folder / chart.file_name for chart in charts]
 
 
 def _charts(stage: StageRecord) -> dict[str, dict[str, Curve]]:
     charts: dict[str, dict[str, Curve]] = {title: {} for title in _METRICS}
-    trains_on_rollouts = False
     for step, metrics in stage.progress:
-        trains_on_rollouts |= "reward" in metrics
         for metric, value in metrics.items():
-            for title, name_of in _METRICS.items():
-                name = name_of(metric)
-                if name is not None and isinstance(value, int | float) and isfinite(value):
+            for title, name in _places(metric):
+                if isinstance(value, int | float) and isfinite(value):
                     charts[title].setdefault(name, []).append((step, value))
-    if trains_on_rollouts:
-        charts = _after(
-            charts,
-            "Response length (tokens)",
-            "Words of self-correction in a response",
-            _self_corrections(stage),
-        )
+    if charts["Reward"]:
+        charts["Words of self-correction in a response"]["mean"] = [
+            (step + 1, means.self_corrections / means.count)
+            for step, means in sorted(stage.rollouts.steps.items())
+        ]
         if len(charts["Reward"]) == 2:  # the sum is the one verifier's
-            charts["Reward"].pop("sum")
+            charts["Reward"].pop("weighted sum", None)
         charts.pop("Loss")  # a policy gradient's says nothing about progress
     return charts
 
 
-def _self_corrections(stage: StageRecord) -> dict[str, Curve]:
-    steps = sorted(stage.rollouts.steps.items())
-    return {"mean": [(step + 1, means.self_corrections / means.count) for step, means in steps]}
-
-
-def _after(
-    charts: dict[str, dict[str, Curve]], place: str, title: str, curves: dict[str, Curve]
-) -> dict[str, dict[str, Curve]]:
-    ordered = {}
-    for name, value in charts.items():
-        ordered[name] = value
-        if name == place:
-            ordered[title] = curves
-    return ordered
+def _places(metric: str) -> Iterator[tuple[str, str]]:
+    """The charts that show a metric, and what they call it."""
+    if verifier := _REWARD.fullmatch(metric):
+        yield "Reward", verifier[1]
+    for title, names in _METRICS.items():
+        if metric in names:
+            yield title, names[metric]
 
 
 _SMOOTHED = 40
