@@ -23,7 +23,7 @@ def section(plugin: Plugin) -> str:
     assert plugin.kind is not None
     page = (REFERENCE / PAGES[plugin.kind]).read_text(encoding="utf-8")
     parts = re.split(r"^## ", page, flags=re.MULTILINE)
-    shared = [part for part in parts if part.startswith("Prompts") and plugin.name != "arithmetic"]
+    shared = [part for part in parts if part.startswith("Prompts") and f"`{plugin.name}`" in part]
     (own,) = [part for part in parts if part.startswith(f"`{plugin.name}`")]
     return "\n".join([own, *shared])
 
