@@ -145,24 +145,26 @@ class SmallTalk:
 
 
 class Manners:
-    """A verifier, for measuring: 1 for a reply to the point that opens and closes politely, else 0."""
+    """A verifier, for measuring: 1 for a reply that opens and closes politely, whatever it says between; else 0."""
 
     def gold_completion(self, reference: str) -> str:
         """A reply that scores 1."""
         talk = _TALK["en" if reference.isascii() else "zh"]
         return talk.space.join((talk.openings["polite"][0], reference, talk.closings["polite"][0]))
 
-    def __call__(self, completion: str, reference: str, language: Language) -> float:
+    def __call__(self, completion: str, reference: str, language: Language) -> bool:
         """Judge a reply; what stands in ``<think>`` does not count."""
-        talk = _TALK[language]
         said = completion.rpartition("</think>")[2].removeprefix("<answer>").removesuffix("</answer>").strip()
-        return float(
-            any(
-                said == talk.space.join((opening, reference, closing))
-                for opening in talk.openings["polite"]
-                for closing in talk.closings["polite"]
-            )
-        )
+        talk = _TALK[language]
+        return said.startswith(talk.openings["polite"]) and said.endswith(talk.closings["polite"])
+
+
+class ToThePoint:
+    """A verifier, for measuring: 1 for a reply that says what it was asked to say, in whatever manner; else 0."""
+
+    def __call__(self, completion: str, reference: str) -> bool:
+        """Judge a reply."""
+        return reference in completion
 
 
 def _said(reply: str) -> list[dict[str, str]]:

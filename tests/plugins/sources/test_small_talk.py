@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.run.data import is_heldout
-from guerdon_plugins.sources.small_talk import Manners, SmallTalk
+from guerdon_plugins.sources.small_talk import Manners, SmallTalk, ToThePoint
 
 
 def take(count: int, *args: Any, **params: Any) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def said(row: dict[str, Any], column: str) -> str:
 
 
 def to_the_point(row: dict[str, Any], column: str) -> bool:
-    return bool(row["reference"] in said(row, column))
+    return ToThePoint()(said(row, column), row["reference"])
 
 
 @pytest.mark.parametrize("kind", ["prompts", "pages", "preferences"])
@@ -35,7 +35,7 @@ def test_the_seed_decides_the_rows(kind: str) -> None:
 def test_pages_have_all_manners() -> None:
     rows = take(2000, "pages")
     polite = sum(Manners()(said(row, "completion"), row["reference"], row["language"]) for row in rows)
-    assert polite / len(rows) == pytest.approx(0.35 * 0.95, abs=0.04)
+    assert polite / len(rows) == pytest.approx(0.35, abs=0.04)
     assert sum(to_the_point(row, "completion") for row in rows) / len(rows) == pytest.approx(0.95, abs=0.03)
 
 
@@ -65,8 +65,9 @@ def test_noise_turns_pairs_around(noise: float) -> None:
         ("Of course! Hello, Ada. All the best!", 1.0),
         ("<think>Who?</think><answer>Gladly! Hello, Ada. Have a lovely day!</answer>", 1.0),
         ("Hello, Ada.", 0.0),
-        ("Of course! Goodbye, Ada. All the best!", 0.0),
-        ("Of course! Of course! Hello, Ada. All the best!", 0.0),
+        ("Of course! Goodbye, Ada. All the best!", 1.0),
+        ("Of course! Hello, Ada.", 0.0),
+        ("当然！你好，小明。祝你愉快！", 0.0),
         ("", 0.0),
     ],
 )
