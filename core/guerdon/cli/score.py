@@ -68,12 +68,13 @@ def score(
     )
     renames = read_renames(columns)
     total = count_rows(data)
+    err = Console(stderr=True)
     summary = Summary([entry.name for entry in entries])
     with (
         opened_cache(cache) as scores,
         Rubric(entries, cache=scores) as rubric,
         written_rows(output, data) as write,
-        Progress(transient=True, console=Console(stderr=True)) as progress,
+        Progress(transient=True, console=err, disable=not err.is_terminal) as progress,
     ):
         task = progress.add_task("Scoring", total=total)
         rows = read_rows(data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, time
 from decimal import Decimal
 from itertools import islice
@@ -75,7 +75,8 @@ def written_rows(path: Path | None, like: Path) -> Iterator[Write]:
     except OSError as error:
         raise InfrastructureError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not even be opened, there is nothing to remove
+            partial.unlink()
 
 
 def _read_jsonl(path: Path) -> Iterator[Located]:
