@@ -112,7 +112,9 @@ def classic_rubric(
         async def _judged(self, states: Sequence[Any]) -> AsyncIterator[None]:
             judgements = await _judge(named, [_rollout(state, columns) for state in states])
             for state, judgement in zip(states, judgements, strict=True):
-                reward_of(judgement, advice="Mend the cause, or give the entry 'on_failure: zero' in the manifest.")
+                reward_of(
+                    judgement, advice="Mend the cause, or give the entry 'on_failure: zero' in the manifest."
+                )
                 values = raw_values(judgement, named.names)
                 # What is skipped, or failed and counts as 0 on the manifest's word, adds nothing to the sum.
                 self._values[id(state)] = {n: 0.0 if v != v else v for n, v in values.items()}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ def compute_score(
         FailureBudgetError: Too many scores failed, whatever ``unscored`` says.
         UsageError: The rubric cannot be used.
     """
-    named = _named_rubric(rubric, stage, json.dumps(_plain(params or {}), sort_keys=True), workers)
+    with _lock:
+        named = _named_rubric(rubric, stage, json.dumps(_plain(params or {}), sort_keys=True), workers)
     columns = {**(extra_info or {}), "data_source": data_source, "reference": ground_truth}
     prompt = columns.pop("prompt", "")
     (judgement,) = named.score([Rollout(prompt, solution_str, columns)])
@@ -67,6 +69,10 @@ def compute_score(
         "unscored": float(judgement.reward is None),
         "score": reward_of(judgement, unscored),
     }
+
+
+_lock = threading.Lock()
+"""verl's threads all come at once with their first completions, and one rubric is enough for them."""
 
 
 @functools.cache

@@ -86,7 +86,7 @@ def create_app(
     async def judge(rollouts: Sequence[Rollout], step: int) -> list[Judgement]:
         if len(rollouts) > limits.max_batch:
             raise DataError(f"{len(rollouts)} rollouts in one request; the limit is {limits.max_batch}")
-        if rubric.pending + len(rollouts) > limits.max_pending:
+        if rubric.pending and rubric.pending + len(rollouts) > limits.max_pending:
             raise HTTPException(503, f"{rubric.pending} rollouts are waiting; try again", _LATER)
         try:
             judgements = await asyncio.wrap_future(rubric.submit(rollouts, step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,15 @@ def test_mistakes_are_told(folder: Path) -> None:
 
 
 def test_many_threads_as_in_verls_executor(folder: Path) -> None:
+    before = sum(thread.name == "guerdon-rubric" for thread in threading.enumerate())
+
     def call(number: int) -> float:
         reference = str(number) if number % 2 else "no"
         return compute_score("d", str(number), reference, {"n": number}, rubric="./v.py:equals")["score"]
 
     with ThreadPoolExecutor(16) as threads:
         assert list(threads.map(call, range(200))) == [float(number % 2) for number in range(200)]
+    assert sum(thread.name == "guerdon-rubric" for thread in threading.enumerate()) == before + 1
 
 
 MANAGER = """
