@@ -111,7 +111,7 @@ def test_the_page_shows_stages_tables_curves_and_verdicts(folder: Path) -> None:
         "Groups without variance",
     ):
         assert title in shown.text
-    assert "step 1: reward 0.130 , 7 tokens" in shown.text
+    assert "step 1: reward 0.140 , 7 tokens" in shown.text
     assert "step 4: reward 0.270" in shown.text
 
 
