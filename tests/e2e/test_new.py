@@ -42,10 +42,10 @@ def test_every_kind_installs_passes_its_tests_and_is_listed(
         tested = environment.run(tmp_path / folder, "pytest", "-p", "no:cacheprovider")
         assert tested.returncode == 0, tested.stdout
 
-    listed = json.loads(environment.run(tmp_path, "guerdon", "plugins", "--json", "--load").stdout)
+    listed = json.loads(environment.run(tmp_path, "guerdon", "plugins", "--json").stdout)
     mine = {row["name"]: row for row in listed if row["distribution"].startswith("guerdon-my-own-")}
     assert {name: (row["kind"], row["status"]) for name, row in mine.items()} == {
-        f"my_own_{kind}": (kind, "ok") for kind in KINDS
+        f"my_own_{kind}": (kind, "installed") for kind in KINDS
     }
     tested = environment.run(
         tmp_path, "guerdon", "plugins", "test", "my_own_verifier", "-p", "ignore_case=false"
