@@ -183,6 +183,8 @@ def _events(path: Path, log: _Log) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(event, dict):
                 yield event
+            else:
+                log.unreadable += 1
 
 
 def _stage(directory: Path, ref: Mapping[str, Any], stage_id: str, log: _Log, going_on: bool) -> StageRecord:
