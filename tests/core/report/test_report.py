@@ -1,6 +1,7 @@
 """The report of a run that a user has made, finished or not, as the page says it."""
 
 import fcntl
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,11 @@ from guerdon.report import draw_curves, read_run, render_page
 MODULE = """
 import os
 from guerdon import Rollout, Score, StageResult
-from guerdon.grpo.records import record
+
+def record(rollout, judgement):
+    scores = {n: v.score.to_dict() | {"weight": v.weight} for n, v in judgement.verdicts.items()}
+    return {"prompt": rollout.prompt, "completion": rollout.completion, "completion_tokens": 7,
+            "reward": judgement.reward, "scores": scores}
 
 def spicy(completion): return Score(len(completion) / 100, explanation="<img src=x onerror=alert(1)> & more")
 
