@@ -159,7 +159,7 @@ class CodeVerifier:
         block = last_code_block(answer, *language.fences)
         if block is not None and block.closed:
             return block.code
-        return answer if self._bare and block is None else None
+        return _with_its_indentation(answer, completion) if self._bare and block is None else None
 
     def _score(self, program: str, evidence: Sequence[Evidence]) -> Score:
         passed = sum(one.passed for one in evidence)
@@ -172,3 +172,10 @@ class CodeVerifier:
             + (f"; {failures[0]}" if failures else ""),
             metadata={"passed": passed, "tests": len(evidence), "failures": failures[:_MAX_SHOWN]},
         )
+
+
+def _with_its_indentation(answer: str, completion: str) -> str:
+    """The answer as it stands in the completion: a function's body begins with space that counts."""
+    start = completion.rindex(answer)
+    before = completion[completion.rfind("\n", 0, start) + 1 : start]
+    return before + answer if before.isspace() else answer

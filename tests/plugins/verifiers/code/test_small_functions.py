@@ -1,4 +1,4 @@
-"""The rows of ``small_functions`` in the sandbox: the function bare and fenced, another function, prose."""
+"""The rows of ``small_functions`` in the sandbox: the function bare, its body, fenced, another function, prose."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def test_the_code_verifier_judges_small_functions() -> None:
             whole = reference["prompt"] + reference["canonical_solution"]
             completions = (
                 whole,
+                reference["canonical_solution"],
+                f"<think>Easy.</think>\n{reference['canonical_solution']}",
                 f"```python\n{whole}```\nIt returns what is asked for.",
                 whole.replace(f"def {reference['entry_point']}", "def other"),
                 "You can use a list comprehension:",
@@ -32,4 +34,4 @@ def test_the_code_verifier_judges_small_functions() -> None:
         await verifier.aclose()
         return judged
 
-    assert set(asyncio.run(values())) == {(1.0, 1.0, 0.0, 0.0)}
+    assert set(asyncio.run(values())) == {(1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}
