@@ -372,7 +372,11 @@ def test_plugins_that_do_not_load(guerdon: Guerdon, use: str, message: str) -> N
             ["--use", "format", "--param", "tags=1"],
             "is not of the form PLUGIN.NAME=VALUE",
         ),
-        ('{"completion": "a"}\n', ["--use", "format", "--param", "math.units=x"], "names no plugin that is used"),
+        (
+            '{"completion": "a"}\n',
+            ["--use", "format", "--param", "math.units=x"],
+            "names no plugin that is used",
+        ),
         ('{"completion": "a"}\n', ["-m", "m.yaml"], "UsageError: m.yaml has rewards in the stages none"),
     ],
 )

@@ -28,7 +28,9 @@ def check(manifest: str, overrides: tuple[str, ...], offline: bool) -> None:
     Plugins load, params fit, data opens, columns exist, gold answers score 1, no reward is constant.
     """
     if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported, which nobody has done yet
+        os.environ["HF_HUB_OFFLINE"] = (
+            "1"  # read when the hub's library is imported, which nobody has done yet
+        )
     with Console(stderr=True).status("Checking…"):
         plan = plan_run(load_manifest(manifest_path(manifest), overrides))
         findings = list(preflight(plan))

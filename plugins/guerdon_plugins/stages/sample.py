@@ -34,8 +34,8 @@ class Sample:
     nothing else: the place for a judge model. Each prompt then keeps its best completions, by the rubric's reward.
 
     The data set's rows are the prompts' own rows (the prompt as it was, without ``template``, ``system`` or
-    ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the stage, the reward and the scores.
-    The same manifest gives the same rows, however often it is killed and resumed.
+    ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the
+    stage, the reward and the scores. The same manifest gives the same rows, however often it is killed and resumed.
 
     Args:
         keep: The least value of each verifier of the rubric, by its name there. A verifier that is not named is
