@@ -62,8 +62,8 @@ def preflight(plan: Plan) -> Iterator[Finding]:
     for stage in plan.stages:
         yield from _check_models(plan, stage)
         try:
-            _call_own_preflight(stage.component.build())
-        except (GuerdonError, OSError) as error:
+            _call_own_preflight(stage.component.build(), rewards=[entry.name for entry in stage.entries])
+        except Exception as error:  # a stage is somebody's plugin
             yield _error(f"stage '{stage.ref.id}'", error)
         rows: list[Row] = []
         for source in stage.sources:
@@ -170,11 +170,15 @@ def _error(where: str, error: Exception) -> Finding:
     return Finding(Level.ERROR, where, one_line(error), outside=isinstance(error, OSError))
 
 
-def _call_own_preflight(built: Any) -> None:
-    """A plugin that needs something outside (a sandbox, an endpoint), or more of its params, raises if it lacks it."""
+def _call_own_preflight(built: Any, **known: Any) -> None:
+    """A plugin that needs something outside (a sandbox, an endpoint), or more of its params, raises if it lacks it.
+
+    It is told what it asks for by a parameter's name.
+    """
     own = getattr(built, "preflight", None)
     if callable(own):
-        outcome = own()
+        asked = inspect.signature(own).parameters
+        outcome = own(**{name: value for name, value in known.items() if name in asked})
         if inspect.isawaitable(outcome):
             asyncio.run(_await(outcome))
 

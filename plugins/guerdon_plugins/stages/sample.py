@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -106,6 +106,19 @@ class Sample:
         self._vllm = vllm
         self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
 
+    def preflight(self, rewards: Sequence[str]) -> None:
+        """Check that the filters name rewards of the stage.
+
+        Raises:
+            UsageError: One does not.
+        """
+        unknown = sorted({*self._keep, *self._second_filter} - set(rewards))
+        if unknown:
+            raise UsageError(
+                f"keep or second_filter names {', '.join(unknown)}, and the stage's rewards are {', '.join(rewards)}. "
+                "Give a reward this 'name', or correct the param."
+            )
+
     def run(self, context: StageContext) -> StageResult:
         """Sample for ``context.rows()`` and keep what ``context``'s rubric lets pass."""
         rows = list(context.rows())
@@ -121,7 +134,7 @@ class Sample:
         counts: Counter[str] = Counter()
         prompts_kept = 0
         with context.open_rubric() as rubric:
-            self._check_names(rubric.names)
+            self.preflight(rubric.names)
             for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
                 part = rows[start : start + SHARD_PROMPTS]
 
@@ -168,14 +181,6 @@ class Sample:
                 "tables": {"samples": table},
             },
         )
-
-    def _check_names(self, names: Collection[str]) -> None:
-        unknown = sorted({*self._keep, *self._second_filter} - set(names))
-        if unknown:
-            raise UsageError(
-                f"keep or second_filter names {', '.join(unknown)}, and the stage's rewards are {', '.join(names)}. "
-                "Give a reward this 'name', or correct the param."
-            )
 
     def _judge(self, samples: Sequence[_Sampled], rubric: Rubric) -> None:
         """Give each sample its scores, and those that do not stay the reason."""

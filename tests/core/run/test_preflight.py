@@ -155,3 +155,18 @@ def test_what_is_down_can_be_noted_as_unchecked(tmp_path: Path) -> None:
     note = finding.unchecked()
     assert (note.level, note.outside) == (Level.NOTE, False)
     assert note.message == f"not checked: {finding.message}"
+
+
+def test_a_stage_s_preflight_may_ask_for_the_names_of_its_rewards(tmp_path: Path) -> None:
+    (tmp_path / "n.py").write_text(
+        "class Picky:\n"
+        "    def preflight(self, rewards): raise ValueError(f'the rewards are {rewards}')\n"
+        "    def run(self, context): ...\n"
+    )
+    (tmp_path / "m.py").write_text(MODULE)
+    data, reward = rows("{prompt: p, reference: '1'}"), "{use: './m.py:equals', name: same}"
+    (tmp_path / "m.yaml").write_text(
+        f"name: x\nstages:\n  - {{id: a, use: './n.py:Picky', init: none, data: [{data}], rewards: [{reward}]}}\n"
+    )
+    findings = list(preflight(plan_run(load_manifest(tmp_path / "m.yaml"))))
+    assert any("the rewards are ['same']" in finding.message for finding in findings)
