@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Model
@@ -16,26 +18,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def open_engine(
+@contextmanager
+def lazy_engine(
     model: Model | None,
     endpoint: Endpoint | None,
     vllm: Mapping[str, Any] | None,
     chat_template: str | None,
-) -> Engine:
-    """The engine that a stage's params ask for.
+) -> Iterator[Callable[[], Engine]]:
+    """The engine that a stage's params ask for, opened when it is first called for and closed at the block's end.
 
     Args:
-        model: The model that it starts from; an endpoint has its own.
+        model: The model that the stage starts from; an endpoint has its own.
         endpoint: If given, the endpoint to ask.
         vllm: If given, the options of vLLM's engine.
         chat_template: Instead of the tokenizer's own.
     """
-    if endpoint is not None:
-        return EndpointEngine(endpoint)
-    assert model is not None
-    if vllm is not None:
-        return VllmEngine(model, vllm, chat_template)
-    return TransformersEngine(model, chat_template)
+
+    @cache
+    def engine() -> Engine:
+        if endpoint is not None:
+            return EndpointEngine(endpoint)
+        assert model is not None
+        if vllm is not None:
+            return VllmEngine(model, vllm, chat_template)
+        return TransformersEngine(model, chat_template)
+
+    try:
+        yield engine
+    finally:
+        if engine.cache_info().currsize:
+            engine().close()
 
 
 class TransformersEngine:
@@ -70,6 +82,10 @@ class TransformersEngine:
         ]
         for position in range(len(prompts)):
             yield position, done[position * count : (position + 1) * count]
+
+    def close(self) -> None:
+        """Let go of the model."""
+        del self._model
 
     def _sample(
         self, prompt_ids: Sequence[list[int]], sampling: Sampling, ends: Collection[int]
@@ -158,6 +174,10 @@ class VllmEngine:
                 ],
             )
 
+    def close(self) -> None:
+        """End vLLM's processes, which would keep the accelerator's memory from the next model."""
+        self._engine.llm_engine.engine_core.shutdown()
+
 
 class EndpointEngine:
     """A model behind an OpenAI-compatible endpoint: chat completions for conversations, completions for texts."""
@@ -183,6 +203,10 @@ class EndpointEngine:
                     yield asked[answered], answered.result()
             finally:
                 threads.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def _complete(self, prompt: Prompt, sampling: Sampling, count: int, seed: int) -> list[Completion]:
         return [self._complete_once(prompt, sampling, seed + number) for number in range(count)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
 from math import fsum
 from typing import Any
 
@@ -12,7 +11,7 @@ from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.text import self_corrections
-from guerdon_plugins.stages.engines import open_engine
+from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, complete_all, rollout_of
 
 
@@ -97,27 +96,27 @@ class Evaluate:
     def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
         """One model's completions of all prompts, the greedy ones first; what a killed try has done is read."""
         model = context.models[number]
-        engine = cache(partial(open_engine, model, None, self._vllm, self._chat_template))
         prompts = [row["prompt"] for row in rows]
         total = len(rows) * len(self._passes) * len(context.models)
         rounds: list[list[Completion]] = []
-        for index, (sampling, count) in enumerate(self._passes):
-            before = len(rows) * (len(self._passes) * number + index)
+        with lazy_engine(model, None, self._vllm, self._chat_template) as engine:
+            for index, (sampling, count) in enumerate(self._passes):
+                before = len(rows) * (len(self._passes) * number + index)
 
-            def report(done: int, before: int = before) -> None:
-                context.progress(before + done, total, {})
+                def report(done: int, before: int = before) -> None:
+                    context.progress(before + done, total, {})
 
-            groups = complete_all(
-                engine,
-                prompts,
-                sampling,
-                count,
-                batch_size=max(1, self._batch_size // count),
-                seed=context.seed * 10_007 + index,
-                log=context.work / f"{number}-{index}.jsonl",
-                progress=report,
-            )
-            rounds += map(list, zip(*groups, strict=True))
+                groups = complete_all(
+                    engine,
+                    prompts,
+                    sampling,
+                    count,
+                    batch_size=max(1, self._batch_size // count),
+                    seed=context.seed * 10_007 + index,
+                    log=context.work / f"{number}-{index}.jsonl",
+                    progress=report,
+                )
+                rounds += map(list, zip(*groups, strict=True))
         return rounds
 
 

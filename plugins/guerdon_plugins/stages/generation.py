@@ -62,6 +62,10 @@ class Engine(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
 
 def rollout_of(row: Row, completion: Completion) -> Rollout:
     """What a rubric judges: the completion in the form of the row's prompt."""

