@@ -169,7 +169,7 @@ def test_files_that_are_not_there_or_cannot_be_read(tmp_path: Path) -> None:
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     write(tmp_path / "a.parquet", "")
-    with pytest.raises(MissingDependencyError, match=r"guerdon\[train\]"):
+    with pytest.raises(MissingDependencyError, match=r"guerdon\[parquet\]"):
         list(Files("a.parquet", base_dir=tmp_path))
 
 
