@@ -193,8 +193,9 @@ def test_files_of_rows(guerdon: Guerdon, content: str | bytes | None, params: st
         write("a.jsonl", content)
     source = f"{{use: files, params: {{path: a.jsonl{params}}}}}"
     write("m.yaml", stage(f"data: [{source}], rewards: [{{use: math}}]"))
-    found, verdict = guerdon("check", "m.yaml").err.splitlines()
+    found, *notes, verdict = guerdon("check", "m.yaml").err.splitlines()
     assert re.match(rf"error: stage 'a', (source 'files'|reward 'math'): .*{message}", found), found
+    assert all(note.startswith("note: stage 'a', rewards: not checked") for note in notes)
     assert verdict == "CheckFailedError: the preflight found 1 error in m.yaml."
     ended = guerdon("run", "m.yaml")
     assert ended.status == 1

@@ -148,6 +148,11 @@ class TestFiles(SourceConformance):
         shutil.rmtree(cls.folder())
 
 
+class TestSmallFunctions(SourceConformance):
+    plugin = "small_functions"
+    columns = ("prompt", "reference", "task", "split_key")
+
+
 class TestSmallTalk(SourceConformance):
     plugin = "small_talk"
 
