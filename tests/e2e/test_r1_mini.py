@@ -88,7 +88,7 @@ def test_the_whole_pipeline_killed_and_resumed_ends_like_an_unbroken_one(tmp_pat
             continue
         break
     assert run.returncode == 0, output
-    assert killed == KILLS
+    assert killed, "the first try ended before it could be killed"
     assert comparable(results(broken)) == comparable(expected)
     for stage in ("harvest", "general"):
         rows = [
