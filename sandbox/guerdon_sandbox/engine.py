@@ -51,8 +51,8 @@ class BoxOptions:
     """All processes and threads in the box."""
     environment: Mapping[str, str] = field(
         default_factory=lambda: {
-            "HOME": "/work",
-            "TMPDIR": "/work",
+            "HOME": "/box",
+            "TMPDIR": "/box",
             "LANG": "C.UTF-8",
             "PYTHONHASHSEED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -169,7 +169,7 @@ class Engine:
                 cap_add=["SETUID", "SETGID"],
                 security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
                 tmpfs={
-                    "/work": f"size={options.work_bytes},nr_inodes=4096,mode=1777,nosuid,nodev,exec",
+                    "/box": f"size={options.work_bytes},nr_inodes=4096,mode=1777,nosuid,nodev,exec",
                     # The engine mounts the queues' file system there, where everybody may leave files.
                     "/dev/mqueue": "ro,size=4k",
                 },

@@ -20,7 +20,7 @@ HONEST = """
 import glob, os
 mine = {str(os.getpid()), "1"}
 others = [pid for pid in os.listdir("/proc") if pid.isdigit() and pid not in mine]
-left = [path for path in glob.glob("/work/*") + glob.glob("/work/.*") + glob.glob("/dev/mqueue/*")]
+left = [path for path in glob.glob("/box/*") + glob.glob("/box/.*") + glob.glob("/dev/mqueue/*")]
 print(len(others), left, sum(range(10)))
 """
 HONEST_OUTPUT = b"1 [] 45\n"
@@ -58,12 +58,12 @@ while True: sys.stderr.write('x' * 65536)
     "disk fill": """
 i = 0
 while True:
-    open(f'/work/{i}', 'wb').write(b'x' * (1 << 20)); i += 1
+    open(f'/box/{i}', 'wb').write(b'x' * (1 << 20)); i += 1
 """,
     "inode fill": """
 i = 0
 while True:
-    open(f'/work/{i}', 'w').close(); i += 1
+    open(f'/box/{i}', 'w').close(); i += 1
 """,
     "shared memory fill": """
 open('/dev/shm/x', 'wb').write(b'x' * (1 << 26)); print('ESCAPED')
@@ -94,7 +94,7 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         while True:
-            open("/work/alive", "a").write("x")
+            open("/box/alive", "a").write("x")
             time.sleep(0.01)
     os._exit(0)
 time.sleep(0.1)
@@ -142,7 +142,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """,
     "becoming root": """
 import os
-for step in (lambda: os.setuid(0), lambda: os.setresuid(0, 0, 0), lambda: os.setgid(0), lambda: os.chroot("/work")):
+for step in (lambda: os.setuid(0), lambda: os.setresuid(0, 0, 0), lambda: os.setgid(0), lambda: os.chroot("/box")):
     try:
         step()
         print("ESCAPED")
@@ -155,7 +155,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 calls = {
     "unshare": (0x10000000,),
     "setns": (3, 0),
-    "mount": (b"none", b"/work", b"tmpfs", 0, 0),
+    "mount": (b"none", b"/box", b"tmpfs", 0, 0),
     "ptrace": (0, 0, 0, 0),
     "socket": (2, 1, 0),
     "shmget": (1, 4096, 0o1600),

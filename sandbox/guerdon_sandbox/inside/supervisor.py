@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORK = Path("/work")
+WORK = Path("/box")
 IDLE_S = 900.0
 """A box that hears nothing for so long ends: the host may be gone without having closed the connection."""
 REAP_S = 2.0

@@ -20,7 +20,7 @@ from typing import Any
 
 from guerdon_sandbox.inside import roles
 
-WORK = "/work"
+WORK = "/box"
 MAX_DESCRIPTORS = 256
 PRELOADED = (
     *(
