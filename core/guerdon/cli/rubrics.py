@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +18,8 @@ from guerdon.manifest import load_manifest, plan_rubric
 from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 column_option = click.option(
     "--column",
@@ -31,6 +33,52 @@ cache_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep scores here, and take known ones from here: the same command, run again, goes on where it was.",
 )
+
+
+def rubric_options(verb: str) -> Callable[[F], F]:
+    """The options by which a command chooses its rubric: a manifest's, or plugins with their params.
+
+    Args:
+        verb: What the command does with it: ``Score with``.
+    """
+    options = (
+        click.option("--manifest", "-m", metavar="MANIFEST|RECIPE", help=f"{verb} a stage's rubric."),
+        click.option("--stage", help="The stage of the manifest; needed if several have rewards."),
+        click.option("--use", "uses", multiple=True, metavar="PLUGIN", help=f"{verb} a plugin. Repeatable."),
+        click.option(
+            "--param",
+            "params",
+            multiple=True,
+            metavar="PLUGIN.NAME=VALUE",
+            help="Set a param of a --use plugin. Repeatable.",
+        ),
+    )
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def chosen_entries(
+    verb: str, manifest: str | None, stage: str | None, uses: Sequence[str], params: Sequence[str]
+) -> Sequence[Entry]:
+    """The rubric that a command's :func:`rubric_options` choose.
+
+    Raises:
+        ManifestError: The manifest's rubric is none that can be used.
+        UsageError: The options choose none, or contradict each other.
+    """
+    if (manifest is None) == (not uses):
+        raise UsageError(f"say what to {verb}: either --manifest FILE, or --use PLUGIN (repeatable).")
+    chosen = params_by_target(params, {use: plugin_names(use) for use in uses})
+    if manifest is not None:
+        return manifest_entries(manifest, stage)
+    if stage is not None:
+        raise UsageError(f"--stage {stage} names a stage of a manifest, and there is no --manifest.")
+    return [plugin_entry(use, chosen[use]) for use in uses]
 
 
 def is_manifest(target: str) -> bool:

@@ -9,17 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from guerdon.cli.rubrics import (
-    cache_option,
-    column_option,
-    manifest_entries,
-    opened_cache,
-    params_by_target,
-    plugin_entry,
-    plugin_names,
-)
+from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
 from guerdon.cli.tables import print_rows
-from guerdon.errors import UsageError
 from guerdon.offline.rollouts import read_renames, score_columns, to_rollout
 from guerdon.offline.rows import CHUNK_ROWS, count_rows, read_rows, written_rows
 from guerdon.offline.summary import Summary
@@ -28,16 +19,7 @@ from guerdon.rubric import Rubric
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--manifest", "-m", metavar="MANIFEST|RECIPE", help="Score with a stage's rubric.")
-@click.option("--stage", help="The stage of the manifest; needed if several have rewards.")
-@click.option("--use", "uses", multiple=True, metavar="PLUGIN", help="Score with a plugin. Repeatable.")
-@click.option(
-    "--param",
-    "params",
-    multiple=True,
-    metavar="PLUGIN.NAME=VALUE",
-    help="Set a param of a --use plugin. Repeatable.",
-)
+@rubric_options("Score with")
 @column_option
 @cache_option
 @click.option(
@@ -58,14 +40,7 @@ def score(
     Its columns are prompt, completion and what the verifiers read. With -o, one row for each row of DATA, in order: the
     row, its reward, and each verifier's verdict; JSONL, or Parquet where the name ends in .parquet.
     """
-    if (manifest is None) == (not uses):
-        raise UsageError("say what to score with: either --manifest FILE, or --use PLUGIN (repeatable).")
-    if stage is not None and manifest is None:
-        raise UsageError(f"--stage {stage} names a stage of a manifest, and there is no --manifest.")
-    chosen = params_by_target(params, {use: plugin_names(use) for use in uses})
-    entries = (
-        manifest_entries(manifest, stage) if manifest else [plugin_entry(use, chosen[use]) for use in uses]
-    )
+    entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)
     total = count_rows(data)
     err = Console(stderr=True)

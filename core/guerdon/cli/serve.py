@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from guerdon.cli.rubrics import manifest_entries, params_by_target, plugin_entry, plugin_names
+from guerdon.cli.rubrics import chosen_entries, rubric_options
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.rubric import Rubric
 from guerdon.scoring.cache import ScoreCache
@@ -21,16 +21,7 @@ MAX_CACHED_SCORES = 200_000
 
 
 @click.command()
-@click.option("--manifest", "-m", metavar="MANIFEST|RECIPE", help="Serve a stage's rubric.")
-@click.option("--stage", help="The stage of the manifest; needed if several have rewards.")
-@click.option("--use", "uses", multiple=True, metavar="PLUGIN", help="Serve a plugin. Repeatable.")
-@click.option(
-    "--param",
-    "params",
-    multiple=True,
-    metavar="PLUGIN.NAME=VALUE",
-    help="Set a param of a --use plugin. Repeatable.",
-)
+@rubric_options("Serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="The port; 0 for any that is free.")
 @click.option(
@@ -81,15 +72,12 @@ def serve(
     grace: int,
 ) -> None:
     """Score over HTTP: POST /score, OpenRLHF's POST /get_reward, GET /health/ready, GET /metrics."""
-    if (manifest is None) == (not uses):
-        raise UsageError("say what to serve: either --manifest FILE, or --use PLUGIN (repeatable).")
+    entries = chosen_entries("serve", manifest, stage, uses, params)
     try:
         from guerdon.serve.app import Limits, create_app
         from guerdon.serve.server import run_server
     except ModuleNotFoundError as error:
         raise MissingDependencyError("guerdon serve", str(error.name), "serve") from None
-    chosen = params_by_target(params, {use: plugin_names(use) for use in uses})
-    entries = manifest_entries(manifest, stage) if manifest else [plugin_entry(u, chosen[u]) for u in uses]
     token = _token(token_file)
     if token is None and not _is_loopback(host):
         click.echo(
