@@ -12,7 +12,7 @@ from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import lazy_engine
-from guerdon_plugins.stages.generation import Completion, Sampling, complete_all, rollout_of
+from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
 
 
 class Evaluate:
@@ -50,13 +50,11 @@ class Evaluate:
         chat_template: str | None = None,
         vllm: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value in (
-            ("num_generations", num_generations),
-            ("max_completion_length", max_completion_length),
-            ("per_device_eval_batch_size", per_device_eval_batch_size),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} is {value}: give 1 or more.")
+        check_counts(
+            num_generations=num_generations,
+            max_completion_length=max_completion_length,
+            per_device_eval_batch_size=per_device_eval_batch_size,
+        )
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}: samples need more than 0.")
         greedy = Sampling(max_completion_length, temperature=0)

@@ -40,6 +40,17 @@ class Completion:
     """Whether it came to its end within the length that it had."""
 
 
+def check_counts(**counts: int | None) -> None:
+    """Hold params that count something to 1 or more.
+
+    Raises:
+        ValueError: One is less.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}: give 1 or more.")
+
+
 class Engine(Protocol):
     """Completes prompts."""
 

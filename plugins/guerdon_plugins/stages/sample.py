@@ -15,7 +15,7 @@ from guerdon.grpo.records import record
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import lazy_engine
-from guerdon_plugins.stages.generation import Completion, Sampling, complete_all, rollout_of
+from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
 from guerdon_plugins.stages.prompting import Prompting
 
 SHARD_PROMPTS = 1000
@@ -80,14 +80,12 @@ class Sample:
         vllm: Mapping[str, Any] | None = None,
         endpoint: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value in (
-            ("num_generations", num_generations),
-            ("max_completion_length", max_completion_length),
-            ("per_device_eval_batch_size", per_device_eval_batch_size),
-            ("max_per_prompt", max_per_prompt),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}: give 1 or more.")
+        check_counts(
+            num_generations=num_generations,
+            max_completion_length=max_completion_length,
+            per_device_eval_batch_size=per_device_eval_batch_size,
+            max_per_prompt=max_per_prompt,
+        )
         if temperature < 0 or (temperature == 0 and num_generations > 1):
             raise ValueError(f"temperature is {temperature}: several samples need more than 0.")
         if both := set(keep) & set(second_filter or ()):

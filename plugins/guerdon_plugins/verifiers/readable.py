@@ -9,9 +9,8 @@ from guerdon.text import Part, code_blocks, select_part, without_code, words
 class Readable:
     """Scores 1 for a text that a person can follow, else 0: what DeepSeek-R1 filters its samples by.
 
-    arXiv 2501.12948, section 2.3.3: "chain-of-thought with mixed languages, long paragraphs, and code blocks" go; the
-    languages are ``language``'s to judge. A text without a word is not readable. A block of code that is never closed
-    always counts as chaotic.
+    Source: arXiv 2501.12948, section 2.3.3. Mixed languages, which go there too, are ``language``'s to judge. A text
+    without a word is not readable. A block of code that is never closed always counts as chaotic.
 
     Args:
         max_paragraph_words: The longest paragraph, in words (a Chinese or Japanese character is one); code does not
