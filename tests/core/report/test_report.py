@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -247,6 +248,8 @@ def test_the_command_writes_the_page_or_the_curves(folder: Path, tmp_path: Path)
 def chromium(tmp_path: Path) -> list[str]:
     program = shutil.which("chromium")
     if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Chromium, and .ci/run installs it")
         pytest.skip("there is no Chromium")
     return [
         *(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

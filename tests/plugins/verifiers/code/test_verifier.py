@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,10 @@ int main() { int x; std::cin >> x; std::cout << (x == 3 ? WRONG : x) << std::end
 )
 def test_other_languages_where_the_image_has_them(language: str, program: str) -> None:
     if not Engine().has_image(TOOLCHAIN_IMAGE):
-        pytest.skip(f"no image {TOOLCHAIN_IMAGE}; build it with: guerdon sandbox build --toolchain")
+        missing = f"no image {TOOLCHAIN_IMAGE}; build it with: guerdon sandbox build --toolchain"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
 
     def value(source: str, **params: Any) -> float | None:
         score = judge_text(f"```{language}\n{source}\n```", ECHO, language=language, boxes=2, **params)
