@@ -261,6 +261,7 @@ def _connects(url: str) -> bool:
         ([], 2, "say what to serve"),
         (["--use", "nothing"], 2, "no verifier or reward is named 'nothing'"),
         (["--use", "math", "--param", "format.x=1"], 2, "names no plugin that is used"),
+        (["--use", "math", "--stage", "a"], 2, "--stage a names a stage of a manifest"),
         (["-m", "nowhere.yaml"], 2, "cannot be read"),
         (["--use", "math", "--token-file", "nowhere"], 2, "--token-file nowhere cannot be read"),
         (["--use", "math", "--token-file", "empty"], 2, "--token-file empty is empty"),
