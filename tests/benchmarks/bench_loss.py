@@ -46,7 +46,7 @@ def guerdon(data: Data) -> torch.Tensor:
 
 def naive(data: Data) -> torch.Tensor:
     logits = F.linear(data.hidden, data.weight)
-    log_probs = logits.log_softmax(-1)
+    log_probs = logits.float().log_softmax(-1)
     logp = log_probs.gather(1, data.target[:, None])[:, 0]
     with torch.no_grad():  # for the log, as TRL's and guerdon's; Liger has none
         entropy = -torch.linalg.vecdot(log_probs.exp(), log_probs)
@@ -65,9 +65,9 @@ def liger(data: Data) -> torch.Tensor:
     from liger_kernel.chunked_loss.grpo_loss import LigerFusedLinearGRPOLoss
 
     loss = LigerFusedLinearGRPOLoss(beta=0.0, compiled=False, use_ref_model=False, loss_type="dapo")
-    target = data.target.view(SEQUENCES, LENGTH)
+    target = data.target.view(len(data.advantage), -1)
     result, _ = loss(
-        data.hidden.view(SEQUENCES, LENGTH, HIDDEN),
+        data.hidden.view(*target.shape, -1),
         data.weight,
         target,
         torch.ones_like(target),

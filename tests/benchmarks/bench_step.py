@@ -1,9 +1,11 @@
-"""One training step of a tiny Qwen3 on CPU, guerdon's trainer against TRL's, on the same micro-batches.
+"""One training step, guerdon's trainer against TRL's, on the same micro-batches.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_step.py
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_step.py        # a tiny Qwen3 on CPU
+    python tests/benchmarks/bench_step.py --gpu                    # Qwen3-1.7B's shape on a CUDA GPU, in bfloat16
 
-Process time of loss and backward pass, contenders in turn, the minimum of the rounds. The batch is what GRPO makes:
-groups of eight on one prompt, completions of uneven lengths, a share of the groups without variance.
+Loss and backward pass, contenders in turn, the minimum of the rounds: process time on CPU, elapsed time on a GPU. The
+batch is what GRPO makes: groups of eight on one prompt, completions of uneven lengths, a share of the groups without
+variance. Every contender's gradient is held to TRL's.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -26,105 +30,194 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from guerdon.grpo import FusedGRPOTrainer, StepOptions
 
-GROUPS, SIZE, PROMPT, LONGEST, VOCABULARY = 4, 8, 128, 128, 8192
+SIZE = 8
 
 
-def make(kind: type[GRPOTrainer], folder: str, **own: Any) -> Any:
+@dataclass(frozen=True)
+class Workload:
+    model: dict[str, Any]
+    groups: int
+    groups_at_once: int
+    """Of a micro-batch."""
+    prompt: int
+    median: int
+    longest: int
+    cut_off: float
+    """The share of completions that run to the end."""
+    without_variance: float
+    tolerance: float
+    options: dict[str, Any]
+
+
+TINY = Workload(
+    model={
+        "vocab_size": 8192,
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+    },
+    groups=4,
+    groups_at_once=4,
+    prompt=128,
+    median=26,
+    longest=128,
+    cut_off=0,
+    without_variance=0.25,
+    tolerance=1e-4,
+    options={"bf16": False, "gradient_checkpointing": False, "use_cpu": True},
+)
+QWEN3_2B = Workload(
+    model={
+        "vocab_size": 151_936,
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "tie_word_embeddings": True,
+    },
+    groups=8,
+    groups_at_once=1,
+    prompt=512,
+    median=700,
+    longest=4096,
+    cut_off=0.1,
+    without_variance=0.3,
+    tolerance=5e-2,
+    options={"bf16": True},
+)
+
+
+def make_model(workload: Workload) -> Any:
     torch.manual_seed(0)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=VOCABULARY,
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=32,
-        )
-    )
+    with torch.device("cpu" if workload.options.get("use_cpu") else "cuda"):
+        model = Qwen3ForCausalLM(Qwen3Config(**workload.model))
+    if workload.options.get("gradient_checkpointing", True):
+        model.gradient_checkpointing_enable()
+    return model.train()
+
+
+def make_trainer(kind: type[GRPOTrainer], model: Any, workload: Workload, folder: str, **own: Any) -> Any:
     words = Tokenizer(WordLevel({"<end>": 0}, unk_token="<end>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<end>")
     config = GRPOConfig(
         output_dir=folder,
-        per_device_train_batch_size=GROUPS * SIZE,
+        per_device_train_batch_size=workload.groups_at_once * SIZE,
         num_generations=SIZE,
-        max_completion_length=LONGEST,
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
+        max_completion_length=workload.longest,
+        **workload.options,
     )
-    rows = Dataset.from_dict({"prompt": ["a"] * GROUPS})
+    rows = Dataset.from_dict({"prompt": ["a"] * workload.groups})
     trainer = kind(model, [len], config, rows, processing_class=tokenizer, **own)
-    trainer.current_gradient_accumulation_steps = 1
-    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = workload.groups // workload.groups_at_once
     return trainer
 
 
-def micro_batch(without_variance: float) -> dict[str, torch.Tensor]:
-    """Lengths are log-normal, as GRPO's are: most are short and a few run to the end."""
+def micro_batches(
+    workload: Workload, without_variance: float, device: torch.device
+) -> list[dict[str, torch.Tensor]]:
+    """Lengths are log-normal, as GRPO's are: most are short and a few run to the end.
+
+    As TRL's, all are padded to the longest of the whole batch.
+    """
     torch.manual_seed(1)
-    rows = GROUPS * SIZE
-    lengths = (torch.randn(rows) * 0.9).exp().mul(LONGEST / 5).long().clamp(2, LONGEST)
-    mask = (torch.arange(LONGEST) < lengths[:, None]).long()
-    advantages = torch.randn(GROUPS, SIZE)
-    advantages[: round(without_variance * GROUPS)] = 0
-    return {
-        "prompt_ids": torch.randint(1, VOCABULARY, (GROUPS, PROMPT)).repeat_interleave(SIZE, 0),
-        "prompt_mask": torch.ones(rows, PROMPT, dtype=torch.long),
-        "completion_ids": torch.randint(1, VOCABULARY, (rows, LONGEST)) * mask,
+    rows, vocabulary = workload.groups * SIZE, workload.model["vocab_size"]
+    lengths = (torch.randn(rows) * 0.9).exp().mul(workload.median).long().clamp(2, workload.longest)
+    lengths[torch.randperm(rows)[: round(workload.cut_off * rows)]] = workload.longest
+    mask = (torch.arange(workload.longest) < lengths[:, None]).long()
+    advantages = torch.randn(workload.groups, SIZE)
+    advantages[: round(without_variance * workload.groups)] = 0
+    batch = {
+        "prompt_ids": torch.randint(1, vocabulary, (workload.groups, workload.prompt)).repeat_interleave(
+            SIZE, 0
+        ),
+        "prompt_mask": torch.ones(rows, workload.prompt, dtype=torch.long),
+        "completion_ids": torch.randint(1, vocabulary, mask.shape) * mask,
         "completion_mask": mask,
         "advantages": advantages.flatten(),
-        "num_items_in_batch": mask.sum(),
     }
+    parts = {name: value.to(device).split(workload.groups_at_once * SIZE) for name, value in batch.items()}
+    count = len(parts["advantages"])
+    return [
+        {name: part[i] for name, part in parts.items()} | {"num_items_in_batch": mask.sum().to(device)}
+        for i in range(count)
+    ]
 
 
-def run(trainer: Any, batch: dict[str, torch.Tensor]) -> tuple[float, torch.Tensor]:
+def run(
+    trainer: Any, batches: list[dict[str, torch.Tensor]], clock: Callable[[], float]
+) -> tuple[float, torch.Tensor]:
+    """Seconds of the step, and its gradient."""
     trainer.model.zero_grad()
-    start = time.process_time()
-    trainer._compute_loss(trainer.model, batch).backward()
-    return time.process_time() - start, torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+    start = clock()
+    for batch in batches:
+        with trainer.accelerator.autocast():
+            loss = trainer._compute_loss(trainer.model, batch)
+        loss.backward()
+    seconds = clock() - start
+    return seconds, torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+
+
+def elapsed_time() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
+    workload, clock = (QWEN3_2B, elapsed_time) if arguments.gpu else (TINY, time.process_time)
     off = {"pack_sequences": False, "share_prefix": False, "skip_zero_variance": False}
+    steps = {
+        "+ fused loss": StepOptions(**off),
+        "+ packing": StepOptions(**{**off, "pack_sequences": True}),
+        "+ shared prefix": StepOptions(skip_zero_variance=False),
+        "+ skipped groups": StepOptions(),
+    }
+    model = make_model(workload)
     with tempfile.TemporaryDirectory() as folder:
-        contenders = {
-            "TRL": make(GRPOTrainer, folder),
-            "+ fused loss": make(FusedGRPOTrainer, folder, step_options=StepOptions(**off)),
-            "+ packing": make(
-                FusedGRPOTrainer, folder, step_options=StepOptions(**{**off, "pack_sequences": True})
-            ),
-            "+ shared prefix": make(
-                FusedGRPOTrainer, folder, step_options=StepOptions(skip_zero_variance=False)
-            ),
-            "+ skipped groups": make(FusedGRPOTrainer, folder),
-        }
-        write = sys.stdout.write
-        write(
-            f"{GROUPS} groups of {SIZE}, prompts of {PROMPT}, completions up to {LONGEST}, V {VOCABULARY}, "
-        )
-        write(f"{torch.get_num_threads()} thread, {platform.machine()}, torch {version('torch')}, ")
-        write(f"trl {version('trl')}, {time.strftime('%Y-%m-%d')}\n\n")
-        write(
-            "| step | all groups vary | faster by | a quarter does not | faster by |\n|---|---|---|---|---|\n"
-        )
-        columns = []
-        for share in (0.0, 0.25):
-            batch = micro_batch(share)
-            times: dict[str, list[float]] = {name: [] for name in contenders}
-            for _ in range(arguments.rounds):
-                expected = run(contenders["TRL"], batch)[1]
-                for name, trainer in contenders.items():
-                    seconds, gradient = run(trainer, batch)
-                    assert (gradient - expected).norm() < 1e-4 * expected.norm(), name
-                    times[name].append(seconds)
-            columns.append({name: min(seconds) for name, seconds in times.items()})
-        for name in contenders:
-            cells = [f"{column[name]:.3f} s | {column['TRL'] / column[name]:.2f}x" for column in columns]
-            write(f"| {name} | {' | '.join(cells)} |\n")
+        contenders = {"TRL": make_trainer(GRPOTrainer, model, workload, folder)}
+        for name, options in steps.items():
+            contenders[name] = make_trainer(FusedGRPOTrainer, model, workload, folder, step_options=options)
+    write = sys.stdout.write
+    write(
+        f"{workload.groups} groups of {SIZE}, prompts of {workload.prompt}, completions up to {workload.longest}, "
+    )
+    write(f"V {workload.model['vocab_size']}, ")
+    if arguments.gpu:
+        write(f"{torch.cuda.get_device_name()}, bfloat16, ")
+    else:
+        write(f"{torch.get_num_threads()} thread, {platform.machine()}, float32, ")
+    write(f"torch {version('torch')}, trl {version('trl')}, {time.strftime('%Y-%m-%d')}\n\n")
+    write("| groups that do not vary | step | time | tokens/s | faster by |")
+    write(" peak memory |\n|---|---|---|---|---|---|\n" if arguments.gpu else "\n|---|---|---|---|---|\n")
+    for share in (0.0, workload.without_variance):
+        batches = micro_batches(workload, share, model.device)
+        tokens = int(batches[0]["num_items_in_batch"])
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        peaks: dict[str, float] = {}
+        for _ in range(arguments.rounds):
+            expected = run(contenders["TRL"], batches, clock)[1]
+            for name, trainer in contenders.items():
+                if arguments.gpu:
+                    torch.cuda.reset_peak_memory_stats()
+                seconds, gradient = run(trainer, batches, clock)
+                if arguments.gpu:
+                    peaks[name] = torch.cuda.max_memory_allocated() / 1024**3
+                assert (gradient - expected).norm() < workload.tolerance * expected.norm(), name
+                times[name].append(seconds)
+        best = {name: min(seconds) for name, seconds in times.items()}
+        for name, seconds in best.items():
+            write(
+                f"| {share:.0%} | {name} | {seconds:.3f} s | {tokens / seconds:.0f} | {best['TRL'] / seconds:.2f}x |"
+            )
+            write(f" {peaks[name]:.1f} GiB |\n" if arguments.gpu else "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guerdon.grpo.layout import ATTENTION, Layout, flat_layout, flat_obstacle, padded_layout
+from guerdon.grpo.flat_attention import ATTENTION
+from guerdon.grpo.layout import Layout, flat_layout, flat_obstacle, padded_layout
 from guerdon.kernels import LossResult, LossSpec, Tokens, fused_linear_grpo_loss
 
 

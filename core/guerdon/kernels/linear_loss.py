@@ -71,9 +71,8 @@ def fused_linear_grpo_loss(
         compute = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(compute), weight.to(compute)
         bias = None if bias is None else bias.to(compute)
-    plan = _Plan(
-        spec, tokens, need, _tile_rows(hidden, weight, tile_budget_mb), _uses_triton(hidden, backend)
-    )
+    triton = backend == "triton" or (backend == "auto" and hidden.is_cuda)
+    plan = _Plan(spec, tokens, need, _tile_rows(hidden, weight, triton, tile_budget_mb), triton)
     with torch.autocast(device, enabled=False):
         outputs: Any = _FusedLinearLoss.apply(hidden, weight, bias, target, plan)  # type: ignore[no-untyped-call]
     return LossResult(*outputs)
@@ -129,18 +128,15 @@ def _ranges(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
         yield start + (end - start) * number // count, start + (end - start) * (number + 1) // count
 
 
-def _tile_rows(hidden: Tensor, weight: Tensor, budget_mb: float | None) -> int:
+def _tile_rows(hidden: Tensor, weight: Tensor, triton: bool, budget_mb: float | None) -> int:
     if budget_mb is None:
         place = "cpu"
         if hidden.is_cuda:
             memory = torch.cuda.get_device_properties(hidden.device).total_memory
             place = "large" if memory > 70 * 1024**3 else "small"
         budget_mb = _TILE_MB[place]
-    return max(1, int(budget_mb * 1024**2) // (len(weight) * weight.element_size()))
-
-
-def _uses_triton(hidden: Tensor, backend: Backend) -> bool:
-    return backend == "triton" or (backend == "auto" and hidden.is_cuda)
+    held = weight.dtype if triton else torch.promote_types(weight.dtype, torch.float32)
+    return max(1, int(budget_mb * 1024**2) // (len(weight) * held.itemsize))
 
 
 class _Tile(Protocol):

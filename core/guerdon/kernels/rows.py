@@ -1,18 +1,25 @@
-"""Rows of logits in plain torch: their statistics and their gradient, in two buffers that all tiles share.
+"""The rows of logits in plain torch: their statistics, and their gradient in their own place.
 
-Fresh memory of this size costs more time on CPU than the arithmetic in it.
+Each runs over a few rows at a time: what the processor's cache holds is not read from memory once per operation.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from guerdon.kernels.objective import LossSpec
 
+_CACHED_BYTES = 512 * 1024
+"""Of logits that are gone through at once: with as many exponentials, about what one core's cache holds."""
+
 
 class RowBuffers:
-    """Memory for one tile, made at the first one's size.
+    """Memory for one tile of logits and for a few rows of exponentials, shared by all tiles.
+
+    Fresh memory of this size costs more time on CPU than the arithmetic in it.
 
     Args:
         rows: The most rows that a tile has.
@@ -22,15 +29,23 @@ class RowBuffers:
 
     def __init__(self, rows: int, columns: int, like: Tensor) -> None:
         wide = torch.promote_types(like.dtype, torch.float32)
-        self._logits, self._exponentials = (like.new_empty(rows, columns, dtype=wide) for _ in range(2))
+        self._logits = like.new_empty(rows, columns, dtype=wide)
+        self._few = max(1, _CACHED_BYTES // (columns * wide.itemsize))
+        self._exponentials = like.new_empty(min(rows, self._few), columns, dtype=wide)
 
-    def rows(self, count: int) -> tuple[Tensor, Tensor]:
-        """Two buffers [count, columns]; what was in them is lost."""
-        return self._logits[:count], self._exponentials[:count]
+    def logits(self, count: int) -> Tensor:
+        """The tile's [count, columns]; what was in it is lost."""
+        return self._logits[:count]
+
+    def few_at_a_time(self, count: int) -> Iterator[tuple[slice, Tensor]]:
+        """Ranges of ``count`` rows that fit into the cache, each with room for as many exponentials."""
+        for start in range(0, count, self._few):
+            end = min(start + self._few, count)
+            yield slice(start, end), self._exponentials[: end - start]
 
 
 class Rows:
-    """A tile of logits in the making of its gradient.
+    """A tile of logits in the making of its gradient, which takes the logits' place.
 
     Args:
         hidden: [N, H].
@@ -50,29 +65,23 @@ class Rows:
         spec: LossSpec,
         buffers: RowBuffers,
     ) -> None:
-        self._target, self._spec, self._dtype = target, spec, hidden.dtype
-        logits, exponentials = buffers.rows(len(target))
+        self._target, self._spec, self._dtype, self._buffers = target, spec, hidden.dtype, buffers
+        self._below = logits = buffers.logits(len(target))
         if logits.dtype == hidden.dtype:
             torch.mm(hidden, weight.t(), out=logits)
         else:
             logits.copy_(hidden @ weight.t())
-        if bias is not None:
-            logits += bias
-        if spec.logit_scale != 1:
-            logits *= spec.logit_scale
-        if spec.softcap is not None:
-            logits.div_(spec.softcap).tanh_().mul_(spec.softcap)
-        if spec.temperature != 1:
-            logits /= spec.temperature
-        self._top = logits.amax(1, keepdim=True)
-        self._below = logits.sub_(self._top)
-        self._exponentials = torch.exp(self._below, out=exponentials)
-        self._total = self._exponentials.sum(1)
-        log_total = self._total.log()
-        self.logp = self._below.gather(1, target[:, None])[:, 0] - log_total
-        # Unlike vecdot, a product of matrices makes no third tile.
-        moment = torch.bmm(self._exponentials[:, None], self._below[:, :, None])[:, 0, 0]
-        self.entropy = log_total - moment / self._total
+        self._top, self._total, moment = (logits.new_empty(len(target), 1) for _ in range(3))
+        for rows, exponentials in buffers.few_at_a_time(len(target)):
+            few = _scaled(logits[rows], bias, spec)
+            torch.amax(few, 1, keepdim=True, out=self._top[rows])
+            few -= self._top[rows]
+            torch.exp(few, out=exponentials)
+            torch.sum(exponentials, 1, keepdim=True, out=self._total[rows])
+            moment[rows] = torch.bmm(exponentials[:, None], few[:, :, None])[:, 0]
+        self._log_total = self._total.log()
+        self.logp = (self._below.gather(1, target[:, None]) - self._log_total)[:, 0]
+        self.entropy = (self._log_total - moment / self._total)[:, 0]
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
         """The logits' gradient [N, V], in the compute dtype; the rows are used up.
@@ -82,21 +91,36 @@ class Rows:
             entropy_gradient: The same for each entropy [N], if any.
         """
         spec = self._spec
-        slope = None
-        if spec.softcap is not None:  # d tanh(x) = 1 - tanh(x)^2
-            bent = (self._below + self._top).mul_(spec.temperature / spec.softcap)
-            slope = bent.square_().neg_().add_(1)
-        gradient = self._exponentials
-        if entropy_gradient is None:
-            gradient *= (-logp_gradient / self._total)[:, None]
-        else:
-            above_mean = self._below.add_((self.entropy - self._total.log())[:, None])
-            gradient *= above_mean.mul_(entropy_gradient[:, None]).add_(logp_gradient[:, None])
-            gradient *= (-1 / self._total)[:, None]
-        gradient.scatter_add_(1, self._target[:, None], logp_gradient[:, None].to(gradient.dtype))
-        if slope is not None:
-            gradient *= slope
         factor = spec.logit_scale / spec.temperature
-        if factor != 1:
-            gradient *= factor
-        return gradient.to(self._dtype)
+        by_logp = (factor * logp_gradient)[:, None].to(self._below.dtype)
+        by_entropy = None if entropy_gradient is None else (factor * entropy_gradient)[:, None]
+        above_mean = self.entropy[:, None] - self._log_total
+        for rows, exponentials in self._buffers.few_at_a_time(len(self._target)):
+            few = self._below[rows]
+            torch.exp(few, out=exponentials)
+            # d tanh(x) = 1 - tanh(x)^2
+            bent = (
+                None if spec.softcap is None else (few + self._top[rows]) * (spec.temperature / spec.softcap)
+            )
+            if by_entropy is None:
+                torch.mul(exponentials, -by_logp[rows] / self._total[rows], out=few)
+            else:
+                few.add_(above_mean[rows]).mul_(by_entropy[rows]).add_(by_logp[rows])
+                few.mul_(exponentials).mul_(-1 / self._total[rows])
+            few.scatter_add_(1, self._target[rows, None], by_logp[rows])
+            if bent is not None:
+                few *= 1 - bent.square_()
+        return self._below.to(self._dtype)
+
+
+def _scaled(logits: Tensor, bias: Tensor | None, spec: LossSpec) -> Tensor:
+    """What the head does to its logits, done in their place."""
+    if bias is not None:
+        logits += bias
+    if spec.logit_scale != 1:
+        logits *= spec.logit_scale
+    if spec.softcap is not None:
+        logits.div_(spec.softcap).tanh_().mul_(spec.softcap)
+    if spec.temperature != 1:
+        logits /= spec.temperature
+    return logits
