@@ -61,6 +61,11 @@ class Entry:
         share = (step - start) / (end - start)
         return (1 - share) * self.weight[start] + share * self.weight[end]
 
+    @property
+    def is_metric(self) -> bool:
+        """Whether its weight is 0 at every step: it is logged and never counts."""
+        return not any(self.weight.values() if isinstance(self.weight, Mapping) else (self.weight,))
+
     def judges(self, columns: Mapping[str, Any]) -> bool:
         """Whether a rollout with these columns is routed here."""
         for column, wanted in self.when.items():
@@ -152,19 +157,17 @@ class Rubric:
             verdict = verdicts.get(entry.name)
             if verdict is None or verdict.score.outcome is Outcome.SKIPPED:
                 continue
-            if verdict.score.outcome is Outcome.FAILED:
-                if entry.on_failure is OnFailure.ABORT:
-                    raise FailureBudgetError(
-                        f"'{entry.name}' failed: {verdict.score.failure}: {verdict.score.explanation}. "
-                        "Its 'on_failure' is abort; set it to skip to leave such completions out instead."
-                    )
-                if entry.on_failure is OnFailure.ZERO:
-                    parts.append(0.0)
-                elif verdict.weight != 0:  # a failed metric (weight 0) leaves the reward as it is
-                    return None
+            failed = verdict.score.outcome is Outcome.FAILED
+            if failed and entry.on_failure is OnFailure.ABORT:
+                raise FailureBudgetError(
+                    f"'{entry.name}' failed: {verdict.score.failure}: {verdict.score.explanation}. "
+                    "Its 'on_failure' is abort; set it to skip to leave such completions out instead."
+                )
+            if verdict.weight == 0:  # a metric: with it alone, nobody has judged, which is not a reward of 0
                 continue
-            assert verdict.weighted is not None
-            parts.append(verdict.weighted)
+            if failed and entry.on_failure is OnFailure.SKIP:
+                return None
+            parts.append(0.0 if failed else verdict.weighted or 0.0)
         return math.fsum(parts) if parts else None
 
     def close(self) -> None:

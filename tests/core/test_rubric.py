@@ -24,6 +24,7 @@ from guerdon.errors import InfrastructureError
 def equals(completion, reference): return completion == reference
 def half(completion): return 0.5
 def nothing(completion): return None
+def choosy(completion): return 1.0 if completion == "mine" else None
 def log_call(completion, path):
     with open(path, "a") as f: f.write(completion + "\\n")
     return 1
@@ -216,6 +217,18 @@ def test_on_failure_zero_and_abort(entry: Make) -> None:
     assert metric.reward == 0.5
     with pytest.raises(FailureBudgetError, match="on_failure"):
         judge([entry("misbehave", on_failure=OnFailure.ABORT)], "raise")
+
+
+def test_a_metric_neither_counts_nor_judges(entry: Make) -> None:
+    """It must not turn "nobody judged" into a reward of 0."""
+    nobody, judged = judge([entry("choosy"), entry("half", weight=0)], "mine not", "mine")
+    assert (nobody.reward, judged.reward) == (None, 1.0)
+    assert nobody.verdicts["half"].score.value == 0.5
+    rising = entry("half", weight={0: 0.0, 10: 1.0})
+    assert [judge([rising], "x", step=step)[0].reward for step in (0, 1)] == [None, 0.05]
+    zero = entry("misbehave", weight=0, on_failure=OnFailure.ZERO)
+    assert judge([zero], "raise")[0].reward is None
+    assert (entry("half", weight={0: 0}).is_metric, rising.is_metric) == (True, False)
 
 
 def test_routes_send_rollouts_to_their_verifiers(entry: Make) -> None:

@@ -167,7 +167,8 @@ def why_unscored(judgement: Judgement) -> str:
         if verdict.score.outcome is Outcome.FAILED
     ]
     return (
-        "; ".join(failed).rstrip(".") or "nothing judged it: every verifier skipped it or is routed elsewhere"
+        "; ".join(failed).rstrip(".")
+        or "nothing judged it: every verifier skipped it, is routed elsewhere or has a weight of 0"
     )
 
 

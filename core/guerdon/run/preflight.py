@@ -130,13 +130,15 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
             yield Finding(Level.ERROR, where(entry), problem)
         else:
             usable.append(entry)
-    unjudged = [row for row in rows if not any(entry.judges(row) for entry in stage.entries)]
+    rewards = [entry for entry in stage.entries if not entry.is_metric]
+    unjudged = [row for row in rows if not any(entry.judges(row) for entry in rewards)]
     if unjudged:
         yield Finding(
             Level.ERROR,
             f"stage '{stage.ref.id}'",
             f"no reward judges {len(unjudged)} of {len(rows)} sampled rows, such as the one with the prompt "
-            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'.",
+            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'; an entry whose weight is 0 "
+            "only measures.",
         )
     for entry in usable:
         if used := named_stages(entry):

@@ -94,6 +94,15 @@ def test_rows_that_nothing_judges_are_named(tmp_path: Path) -> None:
     assert "left out" in findings[0].message
 
 
+def test_a_metric_judges_no_row(tmp_path: Path) -> None:
+    data = rows("{prompt: p, level: 2}", "{prompt: left out, level: 3}")
+    routed = "{use: './m.py:level_two', when: {level: 2}}"
+    metric = "{use: './m.py:trl', weight: 0}"
+    (finding,) = check(tmp_path, data, f"{routed}, {metric}")
+    assert "no reward judges 1 of 2 sampled rows" in finding.message
+    assert check(tmp_path, data, f"{routed}, {metric.replace('0', '{0: 0, 9: 1}')}") == []
+
+
 def test_what_cannot_be_checked_is_said(tmp_path: Path) -> None:
     findings = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:trl'}", "init: some/hub-model")
     assert [(finding.level, finding.message) for finding in findings] == [
