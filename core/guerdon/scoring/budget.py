@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from guerdon.errors import FailureBudgetError
 from guerdon.types import Outcome, Score
@@ -16,7 +17,7 @@ SMALLEST_BASE = 20
 
 
 class FailureBudget:
-    """Stops a run before it learns from the noise that failing verifiers leave.
+    """Stops a run before it learns from the noise that failing verifiers leave. Usable from any thread.
 
     Args:
         share: The largest share of a verifier's latest scores that may fail, from 0 to 1.
@@ -25,21 +26,30 @@ class FailureBudget:
     def __init__(self, share: float) -> None:
         self._share = share
         self._latest: dict[str, deque[bool]] = {}
+        self._lock = threading.Lock()
 
     def spend(self, name: str, scores: Iterable[Score]) -> None:
         """Count a verifier's new scores.
 
         Raises:
-            FailureBudgetError: More of them failed than the budget allows.
+            FailureBudgetError: At some time more of the latest ones failed than the budget allows.
         """
-        latest = self._latest.setdefault(name, deque(maxlen=WINDOW))
         example: Score | None = None
-        for score in scores:
-            failed = score.outcome is Outcome.FAILED
-            latest.append(failed)
-            example = score if failed else example
+        with self._lock:
+            latest = self._latest.setdefault(name, deque(maxlen=WINDOW))
+            for score in scores:
+                failed = score.outcome is Outcome.FAILED
+                latest.append(failed)
+                example = score if failed else example
+                # A call may be many windows long. One that is not full yet may have begun with its only failures.
+                if failed and len(latest) == WINDOW:
+                    self._check(name, latest, score)
+            if example is not None:
+                self._check(name, latest, example)
+
+    def _check(self, name: str, latest: Collection[bool], example: Score) -> None:
         failures = sum(latest)
-        if example is not None and failures > self._share * max(len(latest), SMALLEST_BASE):
+        if failures > self._share * max(len(latest), SMALLEST_BASE):
             raise FailureBudgetError(
                 f"'{name}' failed on {failures} of its latest {len(latest)} completions, "
                 f"more than the failure budget of {self._share:.0%}; the last time: {example.failure}: "
