@@ -11,7 +11,9 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
 
 from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError
 from guerdon.stage import Model
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
 
 PACKAGE_PREFIX = "package:"
 """Marks a path as the folder of an installed Python package, which may carry a model's files."""
+
+
+def _template(text: str) -> str:
+    if "{" not in text:
+        raise ValueError(
+            f"{text!r} is no Jinja template; write the template itself, such as a block after '|-'"
+        )
+    return text
+
+
+ChatTemplate = Annotated[str, AfterValidator(_template)]
+"""A chat template as a param. It stands in the manifest itself, so that a changed one makes its stage anew."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -113,7 +127,7 @@ def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrai
 
     Args:
         model: The model.
-        chat_template: A Jinja template, or a file that holds one, to use instead of the tokenizer's own.
+        chat_template: A Jinja template to use instead of the tokenizer's own.
 
     Raises:
         UsageError: There is no such model.
@@ -125,8 +139,7 @@ def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrai
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if chat_template is not None:
-        is_file = "{" not in chat_template
-        tokenizer.chat_template = Path(chat_template).read_text("utf-8") if is_file else chat_template
+        tokenizer.chat_template = chat_template
     return tokenizer
 
 

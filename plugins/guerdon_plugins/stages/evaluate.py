@@ -10,6 +10,7 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
+from guerdon.models import ChatTemplate
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
@@ -30,7 +31,7 @@ class Evaluate:
         top_p: Of the samples.
         top_k: Of the samples; 0 for no limit.
         per_device_eval_batch_size: Completions that are made side by side.
-        chat_template: A Jinja template, or a file that holds one, instead of the tokenizers' own.
+        chat_template: A Jinja template, instead of the tokenizers' own.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
 
     Raises:
@@ -47,7 +48,7 @@ class Evaluate:
         top_p: float = 1.0,
         top_k: int = 0,
         per_device_eval_batch_size: int = 64,
-        chat_template: str | None = None,
+        chat_template: ChatTemplate | None = None,
         vllm: Mapping[str, Any] | None = None,
     ) -> None:
         check_counts(

@@ -12,7 +12,7 @@ from typing import Any
 
 from guerdon import StageContext, StageResult
 from guerdon.errors import UsageError
-from guerdon.models import load_model, load_tokenizer
+from guerdon.models import ChatTemplate, load_model, load_tokenizer
 from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
 
 
@@ -22,7 +22,7 @@ class Grpo:
     Every option of TRL's GRPOConfig is a param under TRL's name, but for those that the run decides.
 
     Args:
-        chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        chat_template: A Jinja template, instead of the tokenizer's own.
         fast_rollouts: Whether small models on CPU sample with guerdon's own loop where it can run them, instead of
             transformers' generate. The distribution is the same.
         fused_loss: Whether the head and the loss are one, and make their gradients in the forward pass. Off, TRL's own
@@ -42,7 +42,7 @@ class Grpo:
     def __init__(
         self,
         *,
-        chat_template: str | None = None,
+        chat_template: ChatTemplate | None = None,
         peft: Mapping[str, Any] | None = None,
         fast_rollouts: bool = True,
         fused_loss: bool = True,

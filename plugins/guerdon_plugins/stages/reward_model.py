@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError
-from guerdon.models import load_reward_model, load_tokenizer
+from guerdon.models import ChatTemplate, load_reward_model, load_tokenizer
 from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class RewardModel:
     Args:
         heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which follows
             from its content.
-        chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        chat_template: A Jinja template, instead of the tokenizer's own.
 
     Raises:
         ValueError: A param is out of range.
@@ -43,7 +43,7 @@ class RewardModel:
     distributed = True
 
     def __init__(
-        self, *, heldout_pairs: float = 0.1, chat_template: str | None = None, **trl_options: Any
+        self, *, heldout_pairs: float = 0.1, chat_template: ChatTemplate | None = None, **trl_options: Any
     ) -> None:
         if not 0 <= heldout_pairs < 1:
             raise ValueError(f"heldout_pairs is {heldout_pairs}: give a share from 0 to below 1.")

@@ -12,6 +12,7 @@ from typing import Any
 from guerdon import Judgement, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
+from guerdon.models import ChatTemplate
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import lazy_engine
@@ -50,7 +51,7 @@ class Sample:
         template: The prompt's text for the model, with columns in braces: ``"Think step by step.\n{prompt}"``.
         system: A system message for the model.
         examples: Earlier turns for the model, few-shot: a ``prompt`` and a ``completion`` each.
-        chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        chat_template: A Jinja template, instead of the tokenizer's own.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
         endpoint: An OpenAI-compatible endpoint to complete with, instead of the model of ``init``: ``base_url``,
             ``model``, ``api_key_env`` (the environment variable with the key), ``concurrency``, ``max_retries``,
@@ -76,7 +77,7 @@ class Sample:
         template: str | None = None,
         system: str | None = None,
         examples: Sequence[Mapping[str, str]] = (),
-        chat_template: str | None = None,
+        chat_template: ChatTemplate | None = None,
         vllm: Mapping[str, Any] | None = None,
         endpoint: Mapping[str, Any] | None = None,
     ) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
-from guerdon.errors import DataError
-from guerdon.models import load_model, load_tokenizer
+from guerdon.errors import DataError, UsageError
+from guerdon.models import ChatTemplate, load_model, load_tokenizer
 from guerdon_plugins.stages.mixing import mixed
 from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
 
@@ -26,7 +26,7 @@ class Sft:
     Every option of TRL's SFTConfig is a param under TRL's name, but for those that the run decides.
 
     Args:
-        chat_template: A Jinja template, or a file that holds one, instead of the tokenizer's own.
+        chat_template: A Jinja template, instead of the tokenizer's own.
         epochs: How often the rows of each data entry are trained on, one number each, in place of num_train_epochs.
         weights: The shares of the data entries in an epoch, one number each: an entry that is small for its share is
             repeated.
@@ -42,7 +42,7 @@ class Sft:
     def __init__(
         self,
         *,
-        chat_template: str | None = None,
+        chat_template: ChatTemplate | None = None,
         epochs: Sequence[float] | None = None,
         weights: Sequence[float] | None = None,
         peft: Mapping[str, Any] | None = None,
@@ -83,9 +83,27 @@ class Sft:
             processing_class=load_tokenizer(source, chat_template=self._chat_template),
             peft_config=lora_config(self._peft),
         )
+        if "text" not in dataset.column_names and not isinstance(rows[0].get("prompt"), str):
+            _check_replies_end(trainer)
         train(trainer, context)
         metrics = summary(trainer, "loss", "mean_token_accuracy")
         return StageResult(checkpoint=context.output, metrics={"rows": len(dataset), **metrics})
+
+
+def _check_replies_end(trainer: Any) -> None:
+    """Hold the chat template to ending a reply with a token that ends generation, or the model learns never to stop."""
+    tokenizer, model = trainer.processing_class, trainer.model
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    ids = tokenizer.apply_chat_template(chat, return_dict=False)
+    known = model.generation_config.eos_token_id
+    stops = {tokenizer.eos_token_id, *(known if isinstance(known, list) else [known])}
+    if stops.isdisjoint(ids[-2:]):  # templates may put a line's end after it
+        last, names = tokenizer.decode(ids[-2:]), tokenizer.convert_ids_to_tokens(sorted(stops - {None}))
+        raise UsageError(
+            f"the chat template ends a reply with {last!r}, and generation stops at {', '.join(names)}: the model "
+            "would never stop after a reply. Set 'eos_token' to the token that ends a reply, or a 'chat_template' "
+            "that ends one with eos_token."
+        )
 
 
 def _dataset(kept: Sequence[Row]) -> Dataset:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Model
 from guerdon.component import Component, check_params
-from guerdon.errors import DataError, ParamsError
+from guerdon.errors import DataError, ParamsError, UsageError
 from guerdon.plugins import Kind, find_plugin
 from guerdon_plugins.sources.arithmetic import Arithmetic
 from guerdon_plugins.stages.sft import Sft
@@ -62,6 +62,25 @@ def test_rows_of_no_form_are_refused(
     context, _ = make_context(rows, [small_model])
     with pytest.raises(DataError, match=message):
         Sft(max_steps=1).run(context)
+
+
+@pytest.mark.parametrize("end", ["2", "{{ eos_token }}"])
+def test_a_template_that_ends_no_reply_is_refused(
+    make_context: Callable[..., Any], small_model: Model, end: str
+) -> None:
+    chat = [{"role": "user", "content": "5"}, {"role": "assistant", "content": "17"}]
+    context, _ = make_context([{"messages": chat}], [small_model])
+    stage = Sft(max_steps=1, chat_template="{% for m in messages %}{{ m.content }}" + end + "{% endfor %}")
+    if "eos" in end:
+        assert stage.run(context).checkpoint
+    else:
+        with pytest.raises(UsageError, match=r"the model would never stop after a reply. Set 'eos_token'"):
+            stage.run(context)
+
+
+def test_a_chat_template_is_no_file() -> None:
+    with pytest.raises(ParamsError, match=r"'chat\.jinja' is no Jinja template"):
+        check(chat_template="chat.jinja")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from guerdon import Messages, Outcome, Score
+from guerdon.models import ChatTemplate
 from guerdon.text import select_part
 from guerdon.types import message_text
 from guerdon_plugins.rewards.preference.local import LocalRewardModel
@@ -42,7 +43,7 @@ class Preference:
         batch_size: Replies that go through ``model`` at once.
         max_length: Where the beginning of a longer text is cut off, in tokens; by default what ``model`` can take.
         dtype: The dtype to load ``model`` in, by torch's name, or ``auto``.
-        chat_template: A Jinja template, or a file that holds one, instead of that of ``model``.
+        chat_template: A Jinja template, instead of that of ``model``.
         base_dir: The folder that relative paths start from; given by the engine.
         state_dir: Where the statistics of ``zscore`` outlive a kill; given by the engine.
 
@@ -63,7 +64,7 @@ class Preference:
         batch_size: int = 16,
         max_length: int | None = None,
         dtype: str = "auto",
-        chat_template: str | None = None,
+        chat_template: ChatTemplate | None = None,
         base_dir: Path | None = None,
         state_dir: Path | None = None,
     ) -> None:
