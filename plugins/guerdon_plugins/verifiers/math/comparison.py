@@ -50,6 +50,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Sum,
     Symbol,
     Text,
+    Unit,
     integer,
 )
 from guerdon_plugins.verifiers.math.numeric import Evaluator
@@ -66,6 +67,9 @@ from guerdon_plugins.verifiers.math.trees import (
 
 _DEGREE = Constant("degree")
 _PERCENT = Constant("percent")
+_RADIAN = Unit((("radian", 1),))
+_TEMPERATURES = (Unit((("celsius", 1),)), Unit((("fahrenheit", 1),)))
+"""Their ``\\circ`` may stand without its letter."""
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -284,6 +288,10 @@ class Comparer:
         return self._ratios(left, right)
 
     def _quantities(self, reference: Node, answer: Node) -> Finding:
+        if self._policy.units != "ignore":
+            reference, answer = (
+                _with_degrees(node, beside) for node, beside in ((reference, answer), (answer, reference))
+            )
         left, right = (node.value if isinstance(node, Quantity) else node for node in (reference, answer))
         if not isinstance(reference, Quantity) or not isinstance(answer, Quantity):
             return self.same(left, right)
@@ -382,6 +390,16 @@ class Comparer:
         except (ArithmeticError, KeyError):
             return False
         return bool(abs(left - right) <= self._policy.decimal_tolerance * abs(left))
+
+
+def _with_degrees(node: Node, beside: Node) -> Node:
+    """An angle in degrees with its unit, beside a quantity: of radians a degree is pi/180, of others none."""
+    degrees = without_factor(node, _DEGREE)
+    if degrees is None or not isinstance(beside, Quantity) or beside.unit in _TEMPERATURES:
+        return node
+    if beside.unit == _RADIAN:
+        return Quantity(Product((degrees, Quotient(Constant("pi"), integer(180)))), _RADIAN)
+    return Quantity(degrees, Unit((("degree", 1),)))
 
 
 def _region_finding(equal: bool) -> Finding:

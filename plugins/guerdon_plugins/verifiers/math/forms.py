@@ -60,19 +60,53 @@ def _whole_letter(node: Node | None) -> str | None:
 
 
 def simplify(node: Node) -> Node:
-    """Plus-minus signs become lists, vectors carry out their arithmetic."""
+    """Plus-minus signs become lists, vectors carry out their arithmetic, labelled coordinates get into order."""
     if isinstance(node, Sum | Product | Quotient | Call):
         node = collapse_vectors(node)
     if isinstance(node, Cases):
-        return Listing(node.rows, "and") if len(node.rows) > 1 else node.rows[0]
+        node = Listing(node.rows, "and") if len(node.rows) > 1 else node.rows[0]
+        return _in_order_of_labels(node)
     if isinstance(node, Listing | SetOf):
         items: list[Node] = []
         for item in node.items:
             expanded = expand_plus_minus(item) if not isinstance(item, Listing) else [item]
             items.extend(expanded)
-        return SetOf(tuple(items)) if isinstance(node, SetOf) else Listing(tuple(items), node.joiner)
+        if isinstance(node, SetOf):
+            return SetOf(tuple(items))
+        return _in_order_of_labels(Listing(tuple(items), node.joiner))
+    node = _in_order_of_labels(node)
     alternatives = expand_plus_minus(node)
     return node if len(alternatives) == 1 else Listing(tuple(alternatives), ",")
+
+
+def _in_order_of_labels(node: Node) -> Node:
+    """``y = 2, x = 1`` as ``x = 1, y = 2``, which is the point (1, 2); likewise ``(y, x) = (2, 1)``."""
+    match node:
+        case Listing(items=items, joiner="," | "and" as joiner):
+            places = _alphabetical([label_and_body(item)[0] for item in items])
+            return Listing(tuple(items[place] for place in places), joiner)
+        case Relation(operands=(Sequence() as names, Sequence() as point), operators=("=",)):
+            if len(names.items) == len(point.items):
+                places = _alphabetical(names.items)
+                sides = (
+                    Sequence(tuple(side.items[place] for place in places), side.left, side.right)
+                    for side in (names, point)
+                )
+                return Relation(tuple(sides), ("=",))
+    return node
+
+
+def _alphabetical(labels: Many[Node | None]) -> Many[int]:
+    """The places of labels in their order as coordinates: by the alphabet if they are neighbours in it, else as is.
+
+    ``x, y`` and ``a, b, c`` have one order. ``m, b`` has none that everybody keeps: slope and intercept.
+    """
+    names = [label.name if isinstance(label, Symbol) else "" for label in labels]
+    places = range(len(names))
+    if not all(len(name) == 1 and name.isascii() for name in names):
+        return places
+    neighbours = 0 < max(map(ord, names)) - min(map(ord, names)) < 3
+    return sorted(places, key=names.__getitem__) if neighbours else places
 
 
 def as_matrix(node: Sequence) -> Matrix:

@@ -30,6 +30,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     integer,
     negate,
 )
+from guerdon_plugins.verifiers.math.options import plain_option
 from guerdon_plugins.verifiers.math.tokens import Token, TooLargeError, UnreadableError, clean, tokenize
 from guerdon_plugins.verifiers.math.vocabulary import (
     CONDITION_WORDS,
@@ -50,10 +51,6 @@ _WIDE_NUMERAL = re.compile(
     r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[0-9A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
 )
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
-_CHOICE = re.compile(
-    r"(?:\\(?:text|textbf|mathrm|mathbf|textrm)\{)?\s*\(([A-Z])\)\s*\}?(?:\\[ ~,;:]|\\quad|\s)*"
-)
-_OPTION = re.compile(r"(?:\\text\{)?(?:[Oo]ption|[Cc]hoice)?\s*([A-Z])\)?\}?")
 _SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
 _PROSE = re.compile(r"[^\W\d_]{2,}")
 _LEAD_IN = re.compile(
@@ -61,7 +58,9 @@ _LEAD_IN = re.compile(
     r"(?:answer|result|value|solution|total|sum|area)s?\s*(?:(?:is|are|equals|be|must be|will be)\b)?\s*:?",
     re.IGNORECASE,
 )
-_LEAD_OUT = re.compile(r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?", re.IGNORECASE)
+_LEAD_OUT = re.compile(
+    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?", re.IGNORECASE
+)
 
 
 def parse(text: str) -> Node:
@@ -99,13 +98,8 @@ def _parse_special(text: str) -> Node | None:
         base = int(match[2]) if match[2].isdigit() else NUMBER_WORDS.get(match[2], 0)
         if digits[0].isdigit() and 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits):
             return BaseNumeral(digits.lstrip("0") or "0", base)
-    if match := _OPTION.fullmatch(text):
-        return Text(match[1])
-    if match := _CHOICE.match(text):
-        rest = text[match.end() :]
-        if match[0].lstrip().startswith("\\") or not rest:
-            return Text(match[1])
-    return None
+    option = plain_option(text)
+    return None if option is None else Text(option)
 
 
 def _without_lead_in(tokens: list[Token]) -> list[Token]:
@@ -174,8 +168,10 @@ class _Parser(CommandParser):
         operands = [self._operand()]
         operators: list[str] = []
         # In x < 1 \cup x > 2 the sign joins the relations, not the 1 and the x.
-        while self._kind() != "text" and (operator := RELATIONS.get(self._peek())):
-            self._position += 1
+        # In the rows of an environment a mark for alignment may stand before or after the sign.
+        while self._kind() != "text" and (operator := RELATIONS.get(self._peek(self._peek() == "&"))):
+            self._position += 1 + (self._peek() == "&")
+            self._accept("&")
             operators.append(operator)
             operands.append(self._quantity() if operator in ORDER else self._operand())
         modulus = self._modulus()

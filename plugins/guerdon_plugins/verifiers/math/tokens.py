@@ -56,6 +56,11 @@ _GROUPED = re.compile(r"(\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
 _UNIT_FRACTION = re.compile(
     r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*\}"
 )
+_COUNTED = re.compile(
+    r"\\(?:text|textbf|textrm|mbox|mathrm)\s*\{\s*(-?\d+(?:\.\d+)?)[\s~]+"
+    r"(?![^{}]*\b(?:and|or)\b)([^\W\d_][^{}\\\d^_$]*)\}"
+)
+_BARE_RATE = re.compile(r"(?<=[\d}])((?:\\[ ,;:]|[\s~])*)([A-Za-z]+)/([A-Za-z]+)(?=(?:\^\{?\d\}?)?$)")
 _FLAT_GROUP = re.compile(r"\s*\{([^{}]*)\}")
 _NEXT_CHARACTER = re.compile(r"\s*(\S)")
 _NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b")
@@ -78,6 +83,10 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = text.translate(UNICODE)
     text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _strip(text))
+    if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
+        text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
+    if "/" in text:
+        text = _BARE_RATE.sub(_rate, text)
     if "\\!" in text or "{,}" in text:
         text = _GROUPED.sub(r"\1", text)
     if _SPACED_NUMERAL.fullmatch(text):
@@ -85,11 +94,22 @@ def clean(text: str) -> str:
     return _join_thousands(text) if "," in text else text
 
 
+def _rate(match: re.Match[str]) -> str:
+    """``km/h`` at the end as words; of two single letters, which may be variables, ``m/s`` after a space only."""
+    gap, above, below = match.groups()
+    known = units.is_name(above) and units.is_name(below)
+    if known and (len(above) > 1 or (above == "m" and below == "s" and gap)):
+        return f"\\text{{ {above}/{below}}}"
+    return match[0]
+
+
 def _strip(text: str) -> str:
     r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
     while True:
         before = text
         text = text.strip().removesuffix("\\\\").removeprefix("=")
+        if text.startswith("\\approx") and not text[7:8].isalpha():
+            text = text[7:]
         if text.startswith("**") and text.endswith("**"):
             text = text[2:-2]
         if text.endswith((".", ",", ";", ":", "!.")) and not text.endswith(

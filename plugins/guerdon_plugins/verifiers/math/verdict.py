@@ -9,10 +9,11 @@ from functools import lru_cache
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparison import Comparer
 from guerdon_plugins.verifiers.math.extraction import extract
-from guerdon_plugins.verifiers.math.nodes import Node
+from guerdon_plugins.verifiers.math.nodes import Node, Text
+from guerdon_plugins.verifiers.math.options import marked_option
 from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
-from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError
+from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError, clean
 
 Reference = str | int | float
 """A gold answer: text (bare, in ``$…$`` or boxed; or a GSM8K solution that ends in ``####``), or a JSON number."""
@@ -94,6 +95,15 @@ def _read(text: str) -> Reading:
         return Reading(text, None, "it is nested too deeply", too_large=True)
 
 
+def _read_answer(answer: str, gold: Node) -> Reading:
+    """The reading of an answer; ``B. 12`` names an option only where the reference is one."""
+    reading = _read(answer)
+    if isinstance(gold, Text) and len(gold.words) == 1 and not reading.too_large:
+        option = marked_option(clean(answer))
+        return reading if option is None else Reading(answer, Text(option))
+    return reading
+
+
 def read_reference(reference: Reference) -> Reading:
     """The reading of a reference; readings are cached.
 
@@ -120,7 +130,7 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         return gold.unreadable
     if answer.strip() == gold.text:
         return _verdict(Judgement.CORRECT, "the same text", "text", answer, gold)
-    reading = _read(answer)
+    reading = _read_answer(answer, gold.node)
     if reading.node is None:
         judgement = Judgement.GUARD if reading.too_large else Judgement.UNPARSEABLE_ANSWER
         return _verdict(judgement, f"the answer cannot be read: {reading.error}", "reading", answer, gold)

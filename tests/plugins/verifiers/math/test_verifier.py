@@ -167,3 +167,45 @@ def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str):
 )
 def test_other_ways_to_write_a_number_are_answers(answer: str, reference: str):
     assert verdict(answer, reference)
+
+
+@pytest.mark.parametrize("reference", ["B", "(B)", "\\text{(B)}", "\\textbf{(B)}"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "(B)\\ 12",
+        "(B) 12",
+        "B) 12",
+        "B. 12",
+        "B: 12",
+        "\\text{B. }12",
+        "\\text{B) 12}",
+        "\\text{(B) }12",
+        "(B)\\;\\frac12",
+        "B. f(x) = 2x",
+        "(B) I and II only",
+        "\\text{Option B: 12}",
+    ],
+)
+def test_an_option_may_bring_what_it_says(answer: str, reference: str):
+    assert verdict(answer, reference)
+    assert not verdict(answer, "C")
+    assert not verdict(answer, "12")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "(B)(C)",
+        "(B), (C)",
+        "B. C.",
+        "B or C",
+        "B) 12, C) 13",
+        "(B)\\text{ or }C",
+        "(B) 12 or C",
+        "\\text{(B) 1 (C) 2}",
+    ],
+)
+def test_two_options_are_a_guess(answer: str):
+    assert not verdict(answer, "B")
+    assert not verdict(answer, "C")
