@@ -65,13 +65,19 @@ class Plugin:
     distribution: str
     """The distribution that registers it; ``file`` for a file, ``-`` for a module of no distribution."""
     version: str
-    """The distribution's version; for a file, the start of its SHA-256."""
+    """The distribution's version; for a file, or a module of no distribution, the start of its SHA-256."""
     target: str
     """``module:attribute``, or ``path.py:attribute``."""
 
     @property
     def qualified_name(self) -> str:
         return f"{self.distribution}/{self.name}"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What its results depend on. The folder of a file is no part of it: a project may be moved."""
+        target = self.target.rpartition("/")[2]
+        return {"use": self.qualified_name, "version": self.version, "target": target}
 
     def __str__(self) -> str:
         kind = "plugin" if self.kind is None else self.kind.value
@@ -112,7 +118,7 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
     if colon and target.endswith(".py"):
         return _file_plugin(spec, Path(base_dir or Path.cwd(), target), attribute, kinds)
     if colon:
-        return _module_plugin(target, attribute, kinds)
+        return _module_plugin(target, attribute, kinds, base_dir)
     candidates = installed_plugins(*kinds)
     matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
     if len(matches) == 1:
@@ -143,16 +149,30 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
 def _file_plugin(spec: str, path: Path, attribute: str, kinds: Collection[Kind]) -> Plugin:
     if not path.is_file():
         raise PluginNotFoundError(f"'{spec}' names the file {path}, which does not exist.")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Plugin(_only(kinds), attribute, "file", digest, f"{path.resolve()}:{attribute}")
+    return Plugin(_only(kinds), attribute, "file", _digest(path), f"{path.resolve()}:{attribute}")
 
 
-def _module_plugin(module: str, attribute: str, kinds: Collection[Kind]) -> Plugin:
+def _module_plugin(module: str, attribute: str, kinds: Collection[Kind], base_dir: Path | None) -> Plugin:
     top_level = module.partition(".")[0]
     owners = metadata.packages_distributions().get(top_level, [])
     distribution = owners[0] if owners else "-"
-    version = metadata.version(distribution) if owners else "-"
+    version = metadata.version(distribution) if owners else _module_digest(module, base_dir)
     return Plugin(_only(kinds), attribute, distribution, version, f"{module}:{attribute}")
+
+
+def _module_digest(module: str, base_dir: Path | None) -> str:
+    """The content of a module of no distribution, found without importing it; ``-`` if it is in no file."""
+    folders: list[str | Path] = [*([base_dir] if base_dir else []), *sys.path]
+    for folder in folders:
+        place = Path(folder, *module.split("."))
+        for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if path.is_file():
+                return _digest(path)
+    return "-"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def _only(kinds: Collection[Kind]) -> Kind | None:
@@ -164,18 +184,18 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
 
     Args:
         plugin: The plugin to import.
-        base_dir: A folder to import modules from beside the installed ones: the manifest's.
+        base_dir: A folder to import modules from beside the installed ones, for files too: the manifest's.
 
     Raises:
         PluginLoadError: The import fails, for whatever reason.
     """
     module_name, _, attribute = plugin.target.rpartition(":")
     with import_errors_of(plugin):
+        if base_dir is not None and str(base_dir) not in sys.path:
+            sys.path.append(str(base_dir))
         if module_name.endswith(".py"):
             module = _import_file(Path(module_name))
         else:
-            if base_dir is not None and str(base_dir) not in sys.path:
-                sys.path.append(str(base_dir))
             module = importlib.import_module(module_name)
         loaded = module
         for part in attribute.split("."):

@@ -107,3 +107,20 @@ def test_import_strings_and_files(tmp_path: Path) -> None:
     stdlib = find_plugin("operator:eq", JUDGES)
     assert (stdlib.distribution, load_plugin(stdlib)(1, 1)) == ("-", True)
     assert find_plugin("pluggy:HookspecMarker", JUDGES).distribution == "pluggy"
+
+
+def test_a_module_of_no_distribution_is_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "rewards.py").write_text("def f(completion): return 1\n")
+    before = find_plugin("package.rewards:f", JUDGES, tmp_path)
+    (tmp_path / "package" / "rewards.py").write_text("def f(completion): return 2\n")
+    after = find_plugin("package.rewards:f", JUDGES, tmp_path)
+    assert before.version != after.version != "-"
+
+
+def test_a_file_may_import_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_a_plugin.py").write_text("VALUE = 7\n")
+    (tmp_path / "a_plugin.py").write_text(
+        "from neighbour_of_a_plugin import VALUE\ndef f(completion): return VALUE\n"
+    )
+    assert load_plugin(find_plugin("./a_plugin.py:f", JUDGES, tmp_path), tmp_path)("x") == 7

@@ -28,7 +28,7 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
     if source.component is None:
         assert source.stage_id is not None
         name = f"the data set of stage '{source.stage_id}'"
-        rows = _read_dataset(source.stage_id, stage_datasets)
+        rows: Iterator[Row] = _read_dataset(source.stage_id, stage_datasets)
     else:
         name = str(source.component.plugin)
         built = source.component.build()
@@ -36,12 +36,17 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
             raise DataError(f"{name} never ends. Give the data entry a 'limit'.")
         if not isinstance(built, Iterable):
             raise DataError(f"{name} gives a {type(built).__name__}, which cannot be iterated over for rows.")
-        rows = iter(built)
+        rows = _rows_of(built)
     split = source.ref.split
     if split != "all":
         rows = (row for row in rows if is_heldout(row, heldout) == (split == "heldout"))
     for row in _checked(islice(rows, source.ref.limit), name, split):
         yield {**row, **source.ref.add} if source.ref.add else row
+
+
+def _rows_of(source: Iterable[Row]) -> Iterator[Row]:
+    """The rows of a source, which is asked for them where its errors are told as its own."""
+    yield from source
 
 
 def is_heldout(row: Row, share: float) -> bool:

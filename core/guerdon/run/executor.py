@@ -14,9 +14,13 @@ runs/<name>/
 
 from __future__ import annotations
 
+import gc
 import json
+import logging
 import platform
 import shutil
+import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +44,8 @@ from guerdon.run.results import moved, read_result, write_result
 from guerdon.scoring.cache import ScoreCache
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.types import Row
+
+logger = logging.getLogger(__name__)
 
 
 def execute(
@@ -148,11 +154,11 @@ class _Execution:
             self._ranks.tell(f"{stage_id} is run by", "none")
             return finished
         resumed = (folder / "work").exists()
+        # Of a try that did not get to its result, only the checkpoints are of use.
+        for path in (folder / "output", folder / "output.partial"):
+            shutil.rmtree(path, ignore_errors=True)
         for path in (folder / "work", folder / "output.partial"):
             path.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(
-            folder / "output", ignore_errors=True
-        )  # whole, but of a try that did not get to its result
         write_json(folder / "inputs.json", self._inputs[stage_id])
         self._events.emit("stage_started", run=self._info, stage_id=stage_id, resumed=resumed)
         started = time.monotonic()
@@ -222,7 +228,13 @@ class _Execution:
             return ScoreCache()
         folder = self._directory / "cache"
         folder.mkdir(exist_ok=True)
-        return ScoreCache(folder / "scores.sqlite")
+        try:
+            return ScoreCache(folder / "scores.sqlite")
+        except sqlite3.DatabaseError as error:  # torn by a power cut: it costs time and nothing else
+            logger.warning("the score cache in %s is begun anew: %s", folder, error)
+            shutil.rmtree(folder)
+            folder.mkdir()
+            return ScoreCache(folder / "scores.sqlite")
 
     def _model(self, init: ModelRef | str) -> Model:
         if isinstance(init, str):
@@ -326,7 +338,19 @@ def _run_stage(built: Any, context: StageContext) -> StageResult:
     result = built.run(context) if hasattr(built, "run") else built(context)
     if not isinstance(result, StageResult):
         raise TypeError(f"it returned a {type(result).__name__}, not a StageResult")
+    _free_memory()
     return result
+
+
+def _free_memory() -> None:
+    """Leave the next stage an accelerator whose memory is free: it may start an engine of its own there.
+
+    A trainer and its model refer to each other, so they stay until they are collected; and torch keeps what it freed.
+    """
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _stage_failed(stage: StagePlan, error: BaseException) -> StageFailedError:

@@ -14,14 +14,14 @@ from guerdon.rubric import Entry
 
 
 def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
-    """Everything that decides a stage's result, as JSON values.
+    """Everything that decides a stage's result, as JSON gives it back: keys are text, and so are dates and NaN.
 
     Args:
         stage: The stage.
         known: The inputs of the stages that it needs, by stage id.
         manifest: What holds for all stages.
     """
-    return {
+    inputs = {
         "stage": _parts(stage.component),
         "init": [
             {"stage": one, "inputs": _digest(known[one])}
@@ -54,6 +54,8 @@ def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest)
         "seed": manifest.seed,
         "heldout": manifest.heldout,
     }
+    read: dict[str, Any] = json.loads(json.dumps(inputs, default=str), parse_constant=str)
+    return read
 
 
 def used_stages(entry: Entry, known: Mapping[str, Any]) -> dict[str, str]:
@@ -71,13 +73,7 @@ def difference(before: Any, now: Any) -> str:
 
 
 def _parts(component: Component) -> dict[str, Any]:
-    plugin = component.plugin
-    return {
-        "use": plugin.qualified_name,
-        "version": plugin.version,
-        "target": plugin.target,
-        "params": dict(component.params),
-    }
+    return {**component.plugin.identity, "params": dict(component.params)}
 
 
 def _source_parts(component: Component) -> dict[str, Any]:

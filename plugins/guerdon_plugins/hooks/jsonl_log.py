@@ -27,6 +27,7 @@ class JsonlLog:
 
     @hookimpl
     def run_started(self, run: RunInfo) -> None:
+        _keep(run.directory / "events.jsonl", lambda line: True)  # what follows must not join a torn line
         self._event(run, "run_started", stages=list(run.stage_ids))
 
     @hookimpl
@@ -107,12 +108,13 @@ def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Rewrite the file with the lines that are to stay, without a last one that a kill cut off."""
+    """Rewrite the file with the lines that are to stay, without those that a kill or a full disk tore."""
     if not path.exists():
         return
     partial = path.with_name(f".{path.name}.partial")
     with path.open(encoding="utf-8", errors="replace") as old, partial.open("w", encoding="utf-8") as new:
         for line in old:
-            if line.endswith("\n") and keeps(json.loads(line)):
-                new.write(line)
+            with suppress(ValueError):
+                if line.endswith("\n") and keeps(json.loads(line)):
+                    new.write(line)
     partial.replace(path)

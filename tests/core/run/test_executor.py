@@ -58,6 +58,17 @@ def odd_metrics(context): return StageResult(metrics={"x": object()})
 def nan(context): return StageResult(metrics={"x": float("nan"), "y": [1, (2.0, None)]})
 def one_model(context): return StageResult(metrics={"name": context.model.name})
 
+class Sloppy:
+    """Names its file anew with each try."""
+    def __init__(self, table: dict = {}): self.table = table
+    def run(self, context):
+        tries = len(list(context.work.iterdir()))
+        (context.work / str(tries)).touch()
+        (context.output / f"rows-{tries}.jsonl").write_text('{"prompt": "x"}\\n')
+        if tries == 0: raise OSError(errno.ENOSPC, "No space left on device", "model.bin")
+        return StageResult(dataset=context.output)
+class Asks:
+    def __iter__(self): raise ZeroDivisionError("at once")
 class Rows:
     def __init__(self, n: int = 3, word: str = "row", endless: bool = False, path: str = ""):
         self.n, self.word, self.endless, self.path = n, word, endless, path
@@ -153,6 +164,43 @@ def test_other_inputs_are_an_error_that_says_what_changed(folder: Path) -> None:
     ]
 
 
+def test_params_that_json_writes_otherwise_are_the_same_inputs(folder: Path) -> None:
+    text = one_stage(
+        "./m.py:Count", "    params: {steps: 1}\n    data: [{use: './m.py:Rows', add: {day: 2024-01-01}}]\n"
+    )
+    text += "  - {id: b, use: './m.py:Sloppy', init: none, params: {table: {1: .nan, 2: [x]}}}\n"
+    with pytest.raises(InfrastructureError):
+        run(folder, text)
+    first = run(folder, text)
+    recorder = Recorder()
+    assert run(folder, text, recorder) == first
+    assert recorder.events == [("skipped", "a"), ("skipped", "b")]
+
+
+def test_what_a_failed_try_wrote_is_no_output(folder: Path) -> None:
+    text = one_stage("./m.py:Sloppy")
+    with pytest.raises(InfrastructureError):
+        run(folder, text)
+    dataset = run(folder, text)["a"].dataset
+    assert dataset is not None
+    assert [path.name for path in dataset.iterdir()] == ["rows-1.jsonl"]
+
+
+def test_a_project_may_be_moved(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run(folder, CHAIN)
+    moved = folder.rename(tmp_path_factory.mktemp("elsewhere") / "project")
+    recorder = Recorder()
+    run(moved, CHAIN, recorder)
+    assert {event for event, _ in recorder.events} == {"skipped"}
+
+
+def test_a_torn_cache_is_begun_anew(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "out/cache").mkdir(parents=True)
+    (folder / "out/cache/scores.sqlite").write_text("torn by a power cut " * 99)
+    assert run(folder, CHAIN)["scored"].metrics == {"reward": 6.0, "rows": 3}
+    assert "is begun anew" in caplog.text
+
+
 def test_a_sources_content_counts_as_input(folder: Path) -> None:
     (folder / "data").write_text("before")
     text = one_stage("./m.py:score", f"    data: [{{use: './m.py:Rows', params: {{path: {folder}/data}}}}]\n")
@@ -238,6 +286,7 @@ def test_a_stage_that_fails_is_named(folder: Path, use: str, error: type[Excepti
         ("{use: './m.py:Rows', params: {endless: true}}", "never ends. Give the data entry a 'limit'"),
         ("{use: './m.py:numbers'}", "yields, as row 0, 1"),
         ("{use: './m.py:Stops'}", "raised ValueError at row 1: oh no"),
+        ("{use: './m.py:Asks'}", "raised ZeroDivisionError at row 0: at once"),
         ("{use: './m.py:no_iterable'}", "cannot be iterated"),
     ],
 )

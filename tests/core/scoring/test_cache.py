@@ -1,5 +1,11 @@
 """The cache's bound; what it keeps and forgets otherwise is in test_rubric.py."""
 
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
 from guerdon.scoring.cache import ScoreCache
 from guerdon.types import Score
 
@@ -13,4 +19,20 @@ def test_a_full_cache_forgets_all_and_goes_on() -> None:
     assert cache.get(["a", "b", "c", "d"]) == {"d": Score(1.0)}
     cache.put({str(number): Score(1.0) for number in range(10)})  # one batch that is larger stays whole
     assert len(cache.get([str(number) for number in range(10)])) == 10
+    cache.close()
+
+
+def test_a_disk_that_is_full_costs_the_cache_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = ScoreCache(tmp_path / "scores.sqlite")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+    try:
+        for batch in range(50):
+            cache.put({f"{batch} {number}": Score(1.0, explanation="x" * 99) for number in range(50)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert cache.get(["0 0"]) == {}
+    assert caplog.text.count("is left out from here on") == 1
     cache.close()

@@ -56,6 +56,20 @@ def test_repeated_steps_and_cut_off_lines_are_dropped(tmp_path: Path) -> None:
     ]
 
 
+def test_a_torn_line_costs_itself_only(tmp_path: Path) -> None:
+    run, first = run_info(tmp_path), JsonlLog()
+    first.run_started(run)
+    first.stage_progress(run, "a", 1, 4, {"reward": 1})
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"time": "2026-')
+    second = JsonlLog()
+    second.run_started(run)
+    second.stage_progress(run, "a", 2, 4, {"reward": 2})
+    assert [line["event"] for line in lines(tmp_path / "events.jsonl")] == [
+        *("run_started", "stage_progress", "run_started", "stage_progress")
+    ]
+
+
 def test_a_stage_made_anew_forgets_the_old_ones_progress(tmp_path: Path) -> None:
     run = run_info(tmp_path)
     for value in (1, 2):
