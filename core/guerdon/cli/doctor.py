@@ -16,8 +16,12 @@ from rich.table import Table
 _EXTRAS = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft"),
     "vllm": ("vllm",),
+    "openai": ("openai",),
+    "parquet": ("pyarrow",),
     "reasoning-gym": ("reasoning-gym",),
+    "report": ("jinja2", "matplotlib"),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
+    "tensorboard": ("tensorboard",),
 }
 
 
@@ -62,7 +66,10 @@ def _gpu() -> str | None:
     if shutil.which("nvidia-smi") is None:
         return None
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    except subprocess.TimeoutExpired:
+        return None
     return answer.stdout.strip() or None
 
 

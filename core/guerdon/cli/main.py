@@ -80,7 +80,7 @@ def main() -> None:
         error.show()
         status = 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        click.echo("Interrupted. A run goes on with the same command.", err=True)
         status = 130
     except BrokenPipeError:  # the reader of our output has seen enough
         status = 0

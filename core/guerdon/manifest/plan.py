@@ -192,9 +192,9 @@ class _Planner:
 
     def rubric(self, ref: StageRef, location: Location) -> list[Entry]:
         entries = [self._entry(reward, (*location, "rewards", i)) for i, reward in enumerate(ref.rewards)]
-        names = [entry.name for entry in entries if entry is not None]
+        names = [None if entry is None else entry.name for entry in entries]
         for i, name in enumerate(names):
-            if name in names[:i]:
+            if name is not None and name in names[:i]:
                 self.problem(
                     (*location, "rewards", i), f"another reward is named '{name}' too. Give it a 'name'."
                 )

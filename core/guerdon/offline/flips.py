@@ -49,6 +49,22 @@ class _Count:
     down: int = 0
     outcome: int = 0
 
+    def add(self, a: float | None, b: float | None) -> bool:
+        """Count a pair of values, and say whether they agree."""
+        if a is not None:
+            self.a.add(a)
+        if b is not None:
+            self.b.add(b)
+        if a is None or b is None:
+            agree = a is b
+            self.outcome += not agree
+        else:
+            agree = abs(a - b) <= SAME
+            self.up += b > a and not agree
+            self.down += b < a and not agree
+        self.same += agree
+        return agree
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "same": self.same,
@@ -84,7 +100,8 @@ class Comparison:
                 "Give rewards that belong together the same 'name'."
             )
         self._pairs = {a if a == b else f"{a} / {b}": (a, b) for a, b in pairs}
-        self._counts = {label: _Count() for label in [*self._pairs, "reward"]}
+        self._counts = {label: _Count() for label in self._pairs}
+        self._rewards = _Count()
         paired_a, paired_b = ({pair[side] for pair in pairs} for side in (0, 1))
         self.only_a = [name for name in names_a if name not in paired_a]
         """Verifiers of A without a counterpart."""
@@ -92,48 +109,30 @@ class Comparison:
 
     def add(self, where: str, completion: str, a: Judgement, b: Judgement) -> Iterator[Flip]:
         """Count a row, and yield what differs in it."""
-        self._count("reward", a.reward, b.reward)
+        self._rewards.add(a.reward, b.reward)
         for label, (name_a, name_b) in self._pairs.items():
             score_a, score_b = _score(a.verdicts, name_a), _score(b.verdicts, name_b)
-            agree = self._count(label, *(score.value if score else None for score in (score_a, score_b)))
+            count = self._counts[label]
+            agree = count.add(*(score.value if score else None for score in (score_a, score_b)))
             # Two scores without values may still have failed and skipped.
             same_outcome = (score_a and (score_a.outcome, score_a.failure)) == (
                 score_b and (score_b.outcome, score_b.failure)
             )
             if agree and not same_outcome:
-                self._counts[label].same -= 1
-                self._counts[label].outcome += 1
+                count.same -= 1
+                count.outcome += 1
             if not (agree and same_outcome):
                 yield Flip(where, label, score_a, score_b, a.reward, b.reward, completion)
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each pair of verifiers, and one for the reward."""
-        return [{"name": label, **count.to_dict()} for label, count in self._counts.items()]
+        counts = [*self._counts.items(), ("reward", self._rewards)]
+        return [{"name": label, **count.to_dict()} for label, count in counts]
 
     @property
     def flips(self) -> int:
         """How many verdicts differ."""
-        return sum(
-            count.up + count.down + count.outcome
-            for label, count in self._counts.items()
-            if label in self._pairs
-        )
-
-    def _count(self, label: str, a: float | None, b: float | None) -> bool:
-        count = self._counts[label]
-        if a is not None:
-            count.a.add(a)
-        if b is not None:
-            count.b.add(b)
-        if a is None or b is None:
-            agree = a is b
-            count.outcome += not agree
-        else:
-            agree = abs(a - b) <= SAME
-            count.up += b > a and not agree
-            count.down += b < a and not agree
-        count.same += agree
-        return agree
+        return sum(count.up + count.down + count.outcome for count in self._counts.values())
 
 
 def _score(verdicts: Mapping[str, Verdict], name: str) -> Score | None:

@@ -12,7 +12,7 @@ from guerdon.offline.summary import Spread
 from guerdon.types import Failure, Judgement, Score, Verdict
 
 
-def judgement(reward: float | None = None, **scores: Score) -> Judgement:
+def judgement(reward: float | None = None, /, **scores: Score) -> Judgement:
     return Judgement(reward, {name: Verdict(score, 1.0, 0.0) for name, score in scores.items()})
 
 
@@ -75,6 +75,13 @@ def test_of_several_those_of_one_name_are_paired() -> None:
     assert (comparison.only_a, comparison.only_b) == (["old"], ["new"])
     with pytest.raises(UsageError, match="nothing to compare: A has a, b, and B c"):
         Comparison(["a", "b"], ["c"])
+
+
+def test_a_verifier_may_be_called_reward() -> None:
+    comparison = Comparison(["reward"], ["reward"])
+    flips = list(comparison.add("x", "c", *(judgement(None, reward=Score(value)) for value in (1.0, 0.0))))
+    assert len(flips) == comparison.flips == 1
+    assert [row["name"] for row in comparison.rows()] == ["reward", "reward"]
 
 
 def test_a_rollout_that_one_side_does_not_route_is_a_flip() -> None:
