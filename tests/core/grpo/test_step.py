@@ -298,3 +298,42 @@ def test_what_is_not_covered_is_trained_with_trls_loss(make: Make, caplog: pytes
     ours = make(FusedGRPOTrainer, use_adaptive_entropy=True, entropy_target=9.0)
     assert "TRL's own loss is used: use_adaptive_entropy is set" in caplog.text
     assert_same(ours, make(GRPOTrainer, use_adaptive_entropy=True, entropy_target=9.0), micro_batch())
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_half_precision_errs_no_more_than_trls(
+    tiny_model: Callable[..., Path], tmp_path: Path, device: str
+) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA GPU")
+    folder = tiny_model("qwen3", hidden_size=64, head_dim=16)
+    rows = Dataset.from_dict({"prompt": ["ab"] * 8})
+    batch = {name: value.to(device) for name, value in micro_batch().items()}
+    batch["advantages"] = batch["advantages"].float()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+
+    def gradient(kind: type[GRPOTrainer], half: bool) -> torch.Tensor:
+        config = GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=8,
+            num_generations=4,
+            max_completion_length=9,
+            bf16=half,
+            gradient_checkpointing=False,
+            use_cpu=device == "cpu",
+        )
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder).to(device)
+        trainer: Any = kind(model, [len], config, rows, processing_class=tokenizer)
+        trainer.current_gradient_accumulation_steps = 1
+        model.train()
+        with trainer.accelerator.autocast():
+            loss = trainer._compute_loss(model, dict(batch))
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    exact = gradient(GRPOTrainer, half=False)
+    ours, theirs = (
+        float((gradient(kind, half=True) - exact).norm() / exact.norm())
+        for kind in (FusedGRPOTrainer, GRPOTrainer)
+    )
+    assert 1e-4 < ours < 1.2 * theirs
