@@ -14,10 +14,11 @@ from guerdon.component import load_component
 from guerdon.errors import DataError, FailureBudgetError, PluginLoadError, UsageError
 from guerdon.plugins import JUDGES, find_plugin
 from guerdon.rubric import Entry, OnFailure, Rubric
+from guerdon.scoring import workers
 from guerdon.scoring.cache import ScoreCache
 
 MODULE = """
-import asyncio, os, sys, time
+import asyncio, os, re, sys, threading, time
 from guerdon import Failure, Score
 from guerdon.errors import InfrastructureError
 
@@ -53,9 +54,19 @@ def misbehave(completion):
 async def later(completion):
     await asyncio.sleep(3600 if completion == "sleep" else 0.3)
     return 1.0
-async def blocking(completion):
-    if completion == "loop":
-        while True: pass
+async def blocking(completion, always=False):
+    await asyncio.sleep(0.01)
+    match "loop" if always else completion:
+        case "loop":
+            while True: pass
+        case "leave": os._exit(7)
+        case "exit": sys.exit(0)
+        case "cancel": raise asyncio.CancelledError
+        case "late": raise TimeoutError("the endpoint is late")
+    return 1.0
+def leaves_a_thread(completion):
+    # re holds the interpreter's lock.
+    if completion == "leave": threading.Timer(0.1, re.match, ("(a|aa)+$", "a" * 200 + "b")).start()
     return 1.0
 def trl(completions, prompts, completion_ids, scale=1.0, trainer_state=None, log_metric=None, log_extra=None, **others):
     log_metric("seen", len(completions))
@@ -169,11 +180,50 @@ def test_async_verifiers_run_at_once_and_keep_their_deadlines(entry: Make) -> No
     assert judgements[20].verdicts["later"].score.failure is Failure.TIMEOUT
 
 
-def test_an_async_verifier_that_blocks_its_loop_is_killed(entry: Make) -> None:
-    assert (
-        judge([entry("blocking", timeout_s=0.5)], "loop")[0].verdicts["blocking"].score.failure
-        is Failure.TIMEOUT
-    )
+@pytest.mark.parametrize(
+    ("completion", "failure", "words"),
+    [
+        ("loop", Failure.TIMEOUT, "no verdict within 0.3 s"),
+        ("leave", Failure.VERIFIER, "exit status 7"),
+        ("exit", Failure.VERIFIER, "SystemExit"),
+        ("cancel", Failure.VERIFIER, "CancelledError"),
+        ("late", Failure.VERIFIER, "TimeoutError: the endpoint is late"),
+    ],
+)
+def test_what_breaks_an_async_verifier_costs_no_other_completion_its_verdict(
+    entry: Make, monkeypatch: pytest.MonkeyPatch, completion: str, failure: Failure, words: str
+) -> None:
+    monkeypatch.setattr(workers, "CONCURRENT_GRACE_S", 0.2)
+    completions = [f"fine {number}" for number in range(80)]
+    completions[5] = completion
+    judgements = judge([entry("blocking", timeout_s=0.3)], *completions)
+    broken = judgements.pop(5).verdicts["blocking"].score
+    assert broken.failure is failure
+    assert words in broken.explanation
+    assert [judgement.reward for judgement in judgements] == [1.0] * 79
+
+
+def test_an_async_verifier_that_always_hangs_is_given_up(
+    entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "CONCURRENT_GRACE_S", 0.0)
+    monkeypatch.setattr(workers, "MAX_LOSSES", 3)
+    started = time.monotonic()
+    judgements = judge([entry("blocking", timeout_s=0.2, params={"always": True})], *map(str, range(100)))
+    assert {judgement.verdicts["blocking"].score.failure for judgement in judgements} == {Failure.TIMEOUT}
+    assert time.monotonic() - started < 30.0
+
+
+@pytest.mark.parametrize("size", [1, 2_000_000])
+def test_what_a_case_leaves_behind_costs_its_worker_and_not_the_next_case(
+    entry: Make, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Not even one that is too large for the buffer of the socket, which the worker no longer reads."""
+    monkeypatch.setattr(workers, "BEGIN_TIMEOUT_S", 0.5)
+    with Rubric([entry("leaves_a_thread")], workers=1) as rubric:
+        assert rubric.score([Rollout("p", "leave")])[0].reward == 1.0
+        time.sleep(0.3)
+        assert rubric.score([Rollout("p", "x" * size)])[0].reward == 1.0
 
 
 def test_trl_reward_functions_work_unchanged(entry: Make) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from guerdon.component import Component
 from guerdon.types import Messages, Score
 
+MAX_CONCURRENT_CALLS = 64
+"""How many calls of one async verifier are under way at once: its cases begin in their order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:

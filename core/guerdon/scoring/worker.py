@@ -25,11 +25,17 @@ from typing import Any
 from guerdon.component import CallColumns, is_async
 from guerdon.errors import GuerdonError, PluginContractError, one_line
 from guerdon.scoring.convert import to_failure, to_score, to_scores
-from guerdon.scoring.protocol import BuildFailed, Built, Hello, Rewarded, RewardTask, Scored, VerifyTask
+from guerdon.scoring.protocol import (
+    MAX_CONCURRENT_CALLS,
+    BuildFailed,
+    Built,
+    Hello,
+    Rewarded,
+    RewardTask,
+    Scored,
+    VerifyTask,
+)
 from guerdon.types import Failure, Score
-
-MAX_CONCURRENT_CALLS = 64
-"""How many calls of one async verifier are under way at once."""
 
 
 def main() -> None:
@@ -131,13 +137,14 @@ class _Worker:
             case = task.cases[index]
             async with slots:
                 started = time.perf_counter()
+                deadline = asyncio.timeout(task.timeout_s)
                 try:
-                    async with asyncio.timeout(task.timeout_s):
+                    async with deadline:
                         score = to_score(await built(case.completion, **columns.pick(case.columns)))
-                except TimeoutError:
-                    score = Score.failed(Failure.TIMEOUT, f"no verdict within {task.timeout_s:g} s")
-                except Exception as error:
+                except BaseException as error:  # SystemExit and CancelledError are the plugin's too
                     score = to_failure(error)
+                    if deadline.expired():  # a plugin may raise a TimeoutError of its own before that
+                        score = Score.failed(Failure.TIMEOUT, f"no verdict within {task.timeout_s:g} s")
                 self._connection.send(Scored(index, score, _ms_since(started)))
 
         await asyncio.gather(*(verify(index) for index in range(len(task.cases))))

@@ -6,8 +6,10 @@ kept by this side with SIGKILL, so they hold for code that never returns to the 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from multiprocessing.connection import Connection, wait
 from guerdon.component import Component
 from guerdon.errors import PluginLoadError
 from guerdon.scoring.protocol import (
+    MAX_CONCURRENT_CALLS,
     BuildFailed,
     Built,
     Case,
@@ -36,8 +39,19 @@ from guerdon.types import Failure, Score
 BUILD_TIMEOUT_S = 120.0
 """How long importing and building a plugin may take; not counted against its verifiers' deadlines."""
 
+BEGIN_TIMEOUT_S = 10.0
+"""How long a worker may take to begin with a component that it has built before. A thread that an earlier case left
+behind may hold the interpreter's lock."""
+
 CONCURRENT_GRACE_S = 5.0
 """How much longer than its timeout an async verifier may be silent: it keeps its calls' deadlines itself."""
+
+MAX_LOSSES = 16
+"""How many workers one batch of an async verifier may cost before whatever is still under way fails with the last: one
+case at fault costs seven at most, and one that always hangs must not cost hours."""
+
+BUFFERED_BYTES = 64 * 1024
+"""A task up to this size fits into the socket's buffer, whether the worker reads or not."""
 
 CLOSE_TIMEOUT_S = 10.0
 """How long a worker may take to give back what it holds, before it is killed."""
@@ -54,27 +68,48 @@ class VerifyJob:
     """Whether the component has a worker of its own: an async verifier, whose calls all run there at once."""
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
-    _sent: list[int] = field(default_factory=list)
+    _tasks: list[list[int]] = field(default_factory=list)
+    """The cases that are still to be judged, by index, in the portions in which they are sent; the next one is last."""
+    _losses: int = 0
 
     def __post_init__(self) -> None:
         self.results = [None] * len(self.cases)
+        self._tasks = [list(range(len(self.cases)))]
+
+    @property
+    def done(self) -> bool:
+        return not self._tasks
 
     def task(self) -> VerifyTask:
-        self._sent = [index for index, result in enumerate(self.results) if result is None]
-        return VerifyTask(self.component, [self.cases[index] for index in self._sent], self.timeout_s)
+        return VerifyTask(self.component, [self.cases[index] for index in self._tasks[-1]], self.timeout_s)
 
     def receive(self, message: Scored | Rewarded) -> bool:
-        """Take an answer in; whether the job is done."""
+        """Take an answer in; whether the task is done."""
         assert isinstance(message, Scored)
-        self.results[self._sent[message.index]] = message.score, message.latency_ms
-        return all(result is not None for result in self.results)
+        self.results[self._tasks[-1][message.index]] = message.score, message.latency_ms
+        if any(self.results[index] is None for index in self._tasks[-1]):
+            return False
+        self._tasks.pop()
+        return True
 
-    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> bool:
-        """Account for a worker that was lost: whatever it was judging gets ``score``; whether the job is done."""
-        unfinished = [index for index, result in enumerate(self.results) if result is None]
-        for index in unfinished if concurrent else unfinished[:1]:
+    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
+        """Account for a worker that was lost: the case at fault gets ``score``, the others are sent again.
+
+        One by one, it is the case under way. Of cases that were judged at once it is not known, so they are sent again
+        in halves, until one case loses its worker alone.
+        """
+        self._losses += 1
+        lost = [index for index in self._tasks.pop() if self.results[index] is None]
+        if concurrent and len(lost) > 1 and self._losses < MAX_LOSSES:
+            suspects, others = lost[:MAX_CONCURRENT_CALLS], lost[MAX_CONCURRENT_CALLS:]
+            half = (len(suspects) + 1) // 2
+            self._tasks += filter(None, [others, suspects[half:], suspects[:half]])
+            return
+        blamed = lost if concurrent else lost[:1]
+        for index in blamed:
             self.results[index] = score, latency_ms
-        return concurrent or len(unfinished) <= 1
+        if rest := lost[len(blamed) :]:
+            self._tasks.append(rest)
 
 
 @dataclass(slots=True)
@@ -87,17 +122,22 @@ class RewardJob:
     dedicated: bool = True
     answer: Rewarded | None = None
 
+    @property
+    def done(self) -> bool:
+        return self.answer is not None
+
     def task(self) -> RewardTask:
         return self.batch
 
     def receive(self, message: Scored | Rewarded) -> bool:
+        """Take the answer in, which ends the task."""
         assert isinstance(message, Rewarded)
         self.answer = message
         return True
 
-    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> bool:
+    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
+        """Account for a worker that was lost."""
         self.answer = Rewarded([score] * len(self.batch.completions), latency_ms, {}, {})
-        return True
 
 
 Job = VerifyJob | RewardJob
@@ -146,7 +186,7 @@ class WorkerPool:
             workers = [worker for idle in self._idle.values() for worker in idle]
             self._idle.clear()
             for worker in workers:
-                worker.connection.close()
+                worker.hang_up()
             for worker in workers:
                 worker.close()
 
@@ -156,12 +196,10 @@ class WorkerPool:
             while queue and sum(running.lane == lane for running in busy.values()) < limit:
                 worker = self._idle_worker(lane) or _Worker(self._components)
                 job = queue.popleft()
-                running = _Running(worker, lane, job, deadline=time.monotonic() + BUILD_TIMEOUT_S)
+                timeout_s = BEGIN_TIMEOUT_S if job.component in worker.knows else BUILD_TIMEOUT_S
+                running = _Running(worker, lane, job, deadline=time.monotonic() + timeout_s)
                 busy[worker.connection] = running
-                try:
-                    worker.connection.send(job.task())
-                except (BrokenPipeError, ConnectionResetError):
-                    continue  # the worker died while idle; reading from it says so
+                worker.send(job.task())
 
     def _idle_worker(self, lane: int | None) -> _Worker | None:
         idle = self._idle.setdefault(lane, [])
@@ -191,6 +229,8 @@ class WorkerPool:
             elif running.job.receive(message):
                 del busy[connection]
                 self._idle.setdefault(running.lane, []).append(running.worker)
+                if not running.job.done:
+                    waiting[running.lane].appendleft(running.job)
             else:
                 running.restart_clock()
         now = time.monotonic()
@@ -205,13 +245,17 @@ class WorkerPool:
     def _lost(
         self, running: _Running, waiting: dict[int | None, deque[Job]], failure: Failure, reason: str
     ) -> None:
+        if not running.built and running.worker.knows:  # an earlier task may have left the fault behind
+            waiting[running.lane].appendleft(running.job)
+            return
         if not running.built:
             plugin = self._components[running.job.component].plugin
             late = failure is Failure.TIMEOUT
             why = f"building it took more than {BUILD_TIMEOUT_S:g} s" if late else reason
             raise PluginLoadError(f"{plugin} cannot be built: {why}. Import it by hand to see what it does.")
         latency_ms = (time.monotonic() - running.clock) * 1000
-        if not running.job.lose(Score.failed(failure, reason), latency_ms, running.concurrent):
+        running.job.lose(Score.failed(failure, reason), latency_ms, running.concurrent)
+        if not running.job.done:
             waiting[running.lane].appendleft(running.job)
 
 
@@ -232,6 +276,7 @@ class _Running:
 
     def start(self, concurrent: bool) -> None:
         self.built = True
+        self.worker.knows.add(self.job.component)
         self.concurrent = concurrent
         self.restart_clock()
 
@@ -256,10 +301,35 @@ class _Worker:
             )
         self._lifeline = lifeline_ours
         self.connection = Connection(ours.detach())
-        try:
-            self.connection.send(Hello(list(sys.path), components))
-        except (BrokenPipeError, ConnectionResetError):
-            return  # it died at birth; reading from it says so
+        self.knows: set[int] = set()
+        """The components that it has built, by index."""
+        self._writer: threading.Thread | None = None
+        self._write(pickle.dumps(Hello(list(sys.path), components)))
+
+    def send(self, task: VerifyTask | RewardTask) -> None:
+        """Send a task without waiting until it is read."""
+        data = pickle.dumps(task)
+        if len(data) <= BUFFERED_BYTES:
+            self._write(data)
+        else:
+            self._writer = threading.Thread(target=self._write, args=(data,), daemon=True)
+            self._writer.start()
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it is dead; reading from it says so
+            self.connection.send_bytes(data)
+
+    def hang_up(self) -> None:
+        """Close the connection, which ends an idle process; a task that is not read is broken off."""
+        if self._writer is not None:
+            # By itself a write to a dead process does not end while a child of a plugin holds the socket.
+            with socket.socket(fileno=os.dup(self.connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+            self._writer.join()
+            self._writer = None
+        self.connection.close()
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -273,7 +343,7 @@ class _Worker:
         self._reap()
 
     def close(self) -> None:
-        """Wait for a process whose connection is closed, and kill it if it takes too long."""
+        """Wait for a process that was hung up on, and kill it if it takes too long."""
         try:
             self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -294,5 +364,5 @@ class _Worker:
 
     def _reap(self) -> None:
         self._process.wait()
-        self.connection.close()
+        self.hang_up()
         self._lifeline.close()
