@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import fsum
 from typing import Any
 
@@ -11,9 +10,13 @@ from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.models import ChatTemplate
+from guerdon.rubric import Rubric
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
+
+SameAnswer = Callable[[str, str], bool]
+"""Whether two answers, as a verifier's scores give them, say the same."""
 
 
 class Evaluate:
@@ -21,8 +24,8 @@ class Evaluate:
 
     The table has one row per model. For each verifier of the rubric it says the value of the greedy answer
     (``_greedy``: pass@1), the mean over the k samples (``_mean@k``: pass@1 too, with less noise) and, where the
-    verifier tells what the answer is, the value of the answer that most of a prompt's samples give (``_maj@k``); then
-    the samples' length in tokens, and how many words of self-correction each has.
+    verifier tells by ``same_answer`` which answers are the same, the value of the answer that most of a prompt's
+    samples give (``_maj@k``); then the samples' length in tokens, and how many words of self-correction each has.
 
     Args:
         num_generations: Samples per prompt.
@@ -80,6 +83,7 @@ class Evaluate:
                 )
         table = []
         with context.open_rubric() as rubric:
+            same = _same_answer(rubric)
             for number, model in enumerate(context.models):
                 rounds = self._rounds(context, rows, number)
                 rollouts = [
@@ -89,7 +93,8 @@ class Evaluate:
                 ]
                 judgements = rubric.score(rollouts)
                 context.log_rollouts(number, list(_records(model, rollouts, judgements, len(rows))))
-                table.append({"model": model.name, **_measure(rubric.names, rollouts, judgements, len(rows))})
+                measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
+                table.append({"model": model.name, **measured})
         return StageResult(metrics={"tables": {"evaluation": table}})
 
     def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
@@ -127,8 +132,20 @@ def _records(
         yield place | record(rollout, judgement)
 
 
+def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
+    """By name, the verifiers' own word on whether two answers are the same, of those that give it."""
+    verifiers = {
+        entry.name: entry.component.build() for entry in rubric.entries if entry.component.kind == "verifier"
+    }
+    return {name: found.same_answer for name, found in verifiers.items() if hasattr(found, "same_answer")}
+
+
 def _measure(
-    names: Sequence[str], rollouts: Sequence[Rollout], judgements: Sequence[Judgement], prompts: int
+    names: Sequence[str],
+    same: Mapping[str, SameAnswer],
+    rollouts: Sequence[Rollout],
+    judgements: Sequence[Judgement],
+    prompts: int,
 ) -> dict[str, float]:
     """The table's numbers for one model, whose first ``prompts`` rollouts are the greedy ones."""
     samples = len(rollouts) // prompts - 1
@@ -138,8 +155,9 @@ def _measure(
         groups = [judgements[prompts + i :: prompts] for i in range(prompts)]
         metrics |= _mean(f"{name}_greedy", values[:prompts])
         metrics |= _mean(f"{name}_mean@{samples}", values[prompts:])
-        if any(_answer(judgement, name) is not None for judgement in judgements):
-            metrics |= _mean(f"{name}_maj@{samples}", [_majority_value(group, name) for group in groups])
+        if name in same:
+            votes = [_majority_value(group, name, same[name]) for group in groups]
+            metrics |= _mean(f"{name}_maj@{samples}", votes)
     sampled = rollouts[prompts:]
     metrics["completion_tokens"] = fsum(len(rollout.completion_ids) for rollout in sampled) / len(sampled)
     corrections = sum(self_corrections(rollout.text) for rollout in sampled)
@@ -157,11 +175,24 @@ def _answer(judgement: Judgement, name: str) -> str | None:
     return None if verdict is None else verdict.score.answer
 
 
-def _majority_value(group: Sequence[Judgement], name: str) -> float | None:
+def _majority_value(group: Sequence[Judgement], name: str, same: SameAnswer) -> float | None:
     """The value of the answer that most of a group's rollouts give: that of a missing one where none gives any."""
-    answers = [answer for judgement in group if (answer := _answer(judgement, name)) is not None]
-    winner = Counter(answers).most_common(1)[0][0] if answers else None
-    return next(_value(judgement, name) for judgement in group if _answer(judgement, name) == winner)
+    given = [
+        (answer, _value(judgement, name))
+        for judgement in group
+        if (answer := _answer(judgement, name)) is not None
+    ]
+    camps: list[list[tuple[str, float | None]]] = []
+    for answer, value in given:
+        for camp in camps:
+            first, its_value = camp[0]
+            # Answers of different values are not the same, whatever a verifier says of them without the reference.
+            if value == its_value and (answer == first or same(first, answer)):
+                camp.append((answer, value))
+                break
+        else:
+            camps.append([(answer, value)])
+    return max(camps, key=len)[0][1] if camps else _value(group[0], name)
 
 
 def _mean(name: str, values: Sequence[float | None]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from guerdon_plugins.verifiers.math.verdict import (
     Judgement,
     MathVerdict,
     Reference,
+    compare,
     compare_reading,
     read_reference,
     reference_text,
@@ -82,6 +83,10 @@ class MathVerifier:
             "whole": text,
         }
         return forms.get(self.extraction, f"\\boxed{{{text}}}")
+
+    def same_answer(self, first: str, second: str) -> bool:
+        """Whether two answers, as scores give them, say the same: ``1/2`` and ``0.5``; ``B. 12`` and ``B``."""
+        return bool(compare(first, second, self.policy) or compare(second, first, self.policy))
 
     def judge(self, completion: str, reference: Reference) -> MathVerdict:
         """The verdict on a completion, with its reason, the deciding step and a witness."""

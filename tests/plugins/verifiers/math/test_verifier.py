@@ -209,3 +209,13 @@ def test_an_option_may_bring_what_it_says(answer: str, reference: str):
 def test_two_options_are_a_guess(answer: str):
     assert not verdict(answer, "B")
     assert not verdict(answer, "C")
+
+
+def test_answers_that_say_the_same_without_a_reference():
+    same = MathVerifier().same_answer
+    assert same("\\frac12", "0.5")
+    assert same("B. 12", "B")
+    assert same("B", "B. 12")
+    assert not same("B. 12", "C. 12")
+    assert not same("7?8", "7")
+    assert not same("10\\text{ cm}", "10\\text{ m}")
