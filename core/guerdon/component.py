@@ -247,6 +247,8 @@ class CallColumns:
     names: frozenset[str]
     required: frozenset[str]
     takes_all: bool
+    reserved: frozenset[str] = field(default=frozenset(), compare=False)
+    """What a plugin that takes all columns is not given as one: the names of what the engine and the params give it."""
 
     @classmethod
     def of_built(cls, component: Component, built: Any) -> CallColumns:
@@ -275,16 +277,18 @@ class CallColumns:
         ignored |= _ENGINE_ARGUMENTS[kind] - {"reference"}
         parameters = [p for p in parameters if p.name not in ignored]
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        names = frozenset(p.name for p in named)
         return cls(
-            names=frozenset(p.name for p in named),
+            names=names,
             required=frozenset(p.name for p in named if p.default is p.empty),
             takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            reserved=ignored | ({"prompt"} - names),  # a verifier's prompt is a column only where it is named
         )
 
     def pick(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that a row gives."""
         if self.takes_all:
-            return dict(columns)
+            return {name: value for name, value in columns.items() if name not in self.reserved}
         return {name: columns[name] for name in self.names if name in columns}
 
 

@@ -110,6 +110,8 @@ def test_columns_of_classes_and_functions(module: Path) -> None:
     assert CallColumns.of_loaded(checker, load_plugin(checker.plugin)) == expected
     assert CallColumns.of_built(checker, checker.build()) == expected
     assert expected.pick({"reference": 1, "other": 2}) == {"reference": 1}
+    every = CallColumns(frozenset(), frozenset(), True, frozenset({"completion"}))
+    assert every.pick({"reference": 1, "completion": 2}) == {"reference": 1}
     later = component(module, "later")
     assert CallColumns.of_built(later, later.build()).required == {"level"}
 

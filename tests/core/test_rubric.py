@@ -12,7 +12,7 @@ import pytest
 from guerdon import Failure, Judgement, Outcome, Rollout
 from guerdon.component import load_component
 from guerdon.errors import DataError, FailureBudgetError, PluginLoadError, UsageError
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins import JUDGES, Kind, find_plugin
 from guerdon.rubric import Entry, OnFailure, Rubric
 from guerdon.scoring import workers
 from guerdon.scoring.cache import ScoreCache
@@ -72,6 +72,13 @@ def trl(completions, prompts, completion_ids, scale=1.0, trainer_state=None, log
     log_metric("seen", len(completions))
     log_extra("step", [trainer_state.global_step] * len(completions))
     return [scale * len(ids) if text != "skip" else None for text, ids in zip(completions, completion_ids)]
+def names(completion, scale=1, **columns):
+    return Score(scale, explanation=" ".join(sorted(columns)))
+def make_asks(least=0):
+    def asks(completion, prompt, **columns): return Score(len(prompt), explanation=" ".join(sorted(columns)))
+    return asks
+def texts(completions, prompts, completion_ids, **columns):
+    return [Score(1.0, explanation=f"{c} {p} {len(i)}") for c, p, i in zip(completions, prompts, completion_ids)]
 def too_few(completions, **columns): return [1.0]
 def raises(completions, **columns): raise RuntimeError("reward broke")
 def hangs(completions, **columns): time.sleep(3600)
@@ -99,7 +106,7 @@ def entry(tmp_path: Path) -> Make:
     (tmp_path / "m.py").write_text(MODULE)
 
     def make(function: str, /, *, params: dict[str, Any] | None = None, **fields: Any) -> Entry:
-        plugin = find_plugin(f"m.py:{function}", JUDGES, tmp_path)
+        plugin = find_plugin(f"m.py:{function}", fields.pop("kinds", JUDGES), tmp_path)
         fields.setdefault("timeout_s", 1.5)
         return Entry(fields.pop("name", function), load_component(plugin, params or {}, tmp_path), **fields)
 
@@ -310,6 +317,20 @@ def test_the_failure_budget_stops_before_learning_from_noise(entry: Make) -> Non
 def test_a_missing_column_is_named(entry: Make) -> None:
     with pytest.raises(DataError, match=r"needs the column 'reference', and the row has answer"):
         judge([entry("equals")], "a", answer="b")
+
+
+def test_a_column_never_replaces_what_the_engine_gives(entry: Make) -> None:
+    names = ("completion", "completions", "prompts", "completion_ids")
+    columns: dict[str, Any] = dict.fromkeys(names, "of the data")
+    asks = entry("make_asks", kinds=[Kind.VERIFIER])
+    entries = [entry("names", params={"scale": 2}), asks, entry("texts")]
+    (judged,) = judge(entries, "text", **columns, scale=9, level=1)
+    scores = {name: (v.score.value, v.score.explanation) for name, v in judged.verdicts.items()}
+    assert scores == {
+        "names": (2.0, "completion_ids completions level prompts"),
+        "make_asks": (1.0, "completion_ids completions level prompts scale"),
+        "texts": (1.0, "text p 4"),
+    }
 
 
 def test_equal_cases_are_judged_once_and_remembered(entry: Make, tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
     messages = completion if isinstance(completion, list) else []
     if not isinstance(completion, str | list) or not all(isinstance(message, dict) for message in messages):
         raise DataError(f"{where}: completion is {completion!r}; it must be text or a list of messages.")
-    return Rollout(prompt, completion, columns)
+    tokens = columns.pop("completion_ids", None) or []
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        raise DataError(f"{where}: completion_ids is {tokens!r:.80}; it must be a list of token ids.")
+    return Rollout(prompt, completion, columns, tokens)
 
 
 def score_columns(judgement: Judgement) -> dict[str, Any]:

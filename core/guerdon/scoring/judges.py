@@ -62,9 +62,7 @@ class VerifierJudge:
         cases: dict[str, Case] = {}
         key_at: dict[int, str] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
-            columns = dict(rollout.columns)
-            if "prompt" in self._columns.names:  # to one that asks for it by name, the prompt is a column
-                columns["prompt"] = rollout.prompt
+            columns = {**rollout.columns, "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
             case = Case(rollout.text, self._columns.pick(columns))
             # A case that has no content key stands for itself and is not kept.
@@ -176,6 +174,6 @@ def require_columns(component: Component, columns: CallColumns, row: Row) -> Non
     if missing:
         raise DataError(
             f"{component.plugin} needs the column '{missing[0]}', and the row has "
-            f"{', '.join(sorted(row)) or 'none besides the prompt'}. "
+            f"{', '.join(sorted(row.keys() - {'prompt'})) or 'none besides the prompt'}. "
             "Map a column of the data to that name, or set it in the verifier's params."
         )

@@ -175,3 +175,8 @@ def test_a_row_becomes_a_rollout() -> None:
     assert rollout.columns["reference"] == "1"
     with pytest.raises(DataError, match="x:1: completion is 7"):
         to_rollout("x:1", {"completion": 7}, {})
+    tokens = to_rollout("x:1", {"completion": "c", "completion_ids": [3, 4]}, {})
+    assert (tokens.completion_ids, tokens.columns) == ([3, 4], {})
+    assert to_rollout("x:1", {"completion": "c", "completion_ids": None}, {}).completion_ids == []
+    with pytest.raises(DataError, match=r"x:1: completion_ids is \['a'\]; it must be a list of token ids"):
+        to_rollout("x:1", {"completion": "c", "completion_ids": ["a"]}, {})
