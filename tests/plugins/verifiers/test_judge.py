@@ -45,6 +45,8 @@ class Endpoint(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.headers: dict[str, str] = {}
         self.finish_reason = "stop"
+        self.message: dict[str, str] = {}
+        self.choices = True
         self.knows_schemas = True
         self.delay_s = 0.0
         self.under_way = 0
@@ -75,9 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(answer, int):
             self._send(answer, {"error": {"message": f"status {answer}"}})
         else:
-            message = {"role": "assistant", "content": answer}
+            message = {"role": "assistant", "content": answer, **self.server.message}
             choice = {"index": 0, "message": message, "finish_reason": self.server.finish_reason}
-            self._send(200, {"id": "1", "object": "chat.completion", "choices": [choice]})
+            found = {"choices": [choice]} if self.server.choices else {"error": "upstream is gone"}
+            self._send(200, {"id": "1", "object": "chat.completion", **found})
 
     def _send(self, status: int, answer: dict[str, Any]) -> None:
         content = json.dumps(answer).encode()
@@ -366,11 +369,17 @@ def test_a_busy_endpoint_is_asked_again_after_the_time_it_names(status: int) -> 
 @pytest.mark.parametrize(
     ("answer", "failure", "words"),
     [
-        (500, Failure.INFRASTRUCTURE, "does not answer: InternalServerError"),
-        (429, Failure.INFRASTRUCTURE, "does not answer: RateLimitError"),
-        (401, Failure.VERIFIER, "refuses a request without a key"),
-        (404, Failure.VERIFIER, "refuses the request"),
-        (400, Failure.VERIFIER, "refuses the request"),
+        (500, Failure.INFRASTRUCTURE, "fails: 500 status 500. Read its log, or wait"),
+        (
+            429,
+            Failure.INFRASTRUCTURE,
+            "limits requests: 429 status 429. Lower concurrency (16) or raise max_retries (0)",
+        ),
+        (402, Failure.INFRASTRUCTURE, "has no credit left for a request without a key: 402"),
+        (401, Failure.VERIFIER, "refuses a request without a key: 401"),
+        (403, Failure.VERIFIER, "refuses a request without a key: 403"),
+        (404, Failure.VERIFIER, "does not know the model or the path: 404"),
+        (400, Failure.VERIFIER, "refuses the request: 400"),
     ],
 )
 def test_what_an_endpoint_answers_wrongly_is_a_failure_of_its_kind(
@@ -388,14 +397,31 @@ def test_an_endpoint_that_is_down_or_hangs_is_an_infrastructure_failure() -> Non
         hanging = fails(Judge({**server.params, "max_retries": 0, "timeout_s": 0.1}))
     down = fails(Judge({**server.params, "max_retries": 0}))
     assert [hanging.failure, down.failure] == [Failure.INFRASTRUCTURE] * 2
-    assert "APITimeoutError" in hanging.explanation
-    assert "APIConnectionError" in down.explanation
+    assert "does not answer in 0.1 s: " in hanging.explanation
+    assert "does not answer: " in down.explanation
+
+
+def test_an_answer_without_choices_is_an_infrastructure_failure() -> None:
+    with endpoint(in_turn(graded(1))) as server:
+        server.choices = False
+        score = fails(Judge(server.params))
+        with pytest.raises(InfrastructureError, match="answers without choices"):
+            asyncio.run(Judge(server.params).preflight())
+    assert score.failure is Failure.INFRASTRUCTURE
+    assert "answers without choices: upstream is gone" in score.explanation
+
+
+def test_a_judge_s_reasoning_beside_its_answer_does_not_matter() -> None:
+    with endpoint(in_turn(graded(10))) as server:
+        server.message = {"reasoning_content": f"A one? {graded(1)}"}
+        (score,) = ask(Judge(server.params), "Paris.")
+    assert score.value == 1.0
 
 
 def test_the_preflight_asks_the_endpoint() -> None:
     with endpoint(in_turn("Yes.", 404)) as server:
         asyncio.run(Judge(server.params).preflight())
-        with pytest.raises(UsageError, match=r"\(model 'wise'\) refuses the request"):
+        with pytest.raises(UsageError, match=r"\(model 'wise'\) does not know the model"):
             asyncio.run(Judge(server.params).preflight())
     with pytest.raises(InfrastructureError, match="does not answer"):
         asyncio.run(Judge(server.params).preflight())
@@ -418,6 +444,10 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ({"tries": 0}, "tries is 0"),
         ({"fields": {"score": "the grade"}}, "fields has 'score'"),
         ({"endpoint": {"base_url": "http://x/v1"}}, "endpoint has base_url"),
+        (
+            {"endpoint": {"base_url": "http://x/v1", "model": "m", "concurrency": 1001}},
+            "concurrency is 1001: give 1 to 1000",
+        ),
         (
             {"endpoint": {"base_url": "http://x/v1", "model": "m", "api_key": "secret"}},
             "it takes base_url, model",

@@ -11,7 +11,7 @@ from guerdon import Failure, Messages, Score
 from guerdon.errors import one_line
 from guerdon.text import Part, select_part
 from guerdon.types import message_text
-from guerdon_plugins.endpoint import Endpoint
+from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of
 from guerdon_plugins.verifiers.judge.answers import Form
 from guerdon_plugins.verifiers.judge.questions import Chat, comparison, correction, grading, system_message
 
@@ -105,12 +105,13 @@ class Judge:
             import openai  # the endpoint has seen to it that it is there
 
             try:
-                await client.chat.completions.create(
+                answer = await client.chat.completions.create(
                     model=self._endpoint.model,
                     messages=[{"role": "user", "content": "Say yes."}],
                     **self._sampling,
                 )
-            except openai.OpenAIError as error:
+                choice_of(answer)
+            except (openai.OpenAIError, NoChoiceError) as error:
                 raise self._endpoint.failure(error) from error
 
     async def __call__(self, completion: str, prompt: str | Messages, **columns: Any) -> Score:
@@ -213,7 +214,7 @@ class Judge:
                         raise
                 # Perhaps the server knows no JSON Schema; the answer is checked in any case.
                 answer = await self._request(client, chat, structured=False)
-            except openai.OpenAIError as error:
+            except (openai.OpenAIError, NoChoiceError) as error:
                 raise self._endpoint.failure(error) from error
             self._structured = False
             return answer
@@ -226,7 +227,7 @@ class Judge:
                 "json_schema": {"name": "verdict", "strict": True, "schema": self._form.schema()},
             }
         answer: Any = await client.chat.completions.create(**options)
-        (choice,) = answer.choices
+        choice = choice_of(answer)
         return choice.message.content or "", choice.finish_reason == "length"
 
 
