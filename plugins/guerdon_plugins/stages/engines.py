@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from guerdon import Model
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.models import load_model, load_tokenizer, resolve_folder
-from guerdon_plugins.endpoint import Endpoint
-from guerdon_plugins.stages.generation import Completion, Engine, Prompt, Sampling
+from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
+from guerdon_plugins.stages.generation import Answers, Completion, Draw, Engine, Prompt, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,26 +62,20 @@ class TransformersEngine:
         self._model = loaded.eval().to(torch.accelerator.current_accelerator() or "cpu")
         self._tokenizer = load_tokenizer(model, chat_template=chat_template)
 
-    def complete(
-        self, prompts: Sequence[Prompt], sampling: Sampling, count: int, seeds: Sequence[int]
-    ) -> Iterator[tuple[int, list[Completion]]]:
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
         import torch
 
         from guerdon.grpo.rollouts import obstacle
 
-        prompt_ids = [_prompt_ids(self._tokenizer, prompt) for prompt in prompts for _ in range(count)]
+        prompt_ids = _all_prompt_ids(self._tokenizer, draws)
         ends = _end_ids(self._model, self._tokenizer)
-        torch.manual_seed(seeds[0])
+        torch.manual_seed(draws[0].seed)
         with torch.inference_mode():
             draw = self._generate if obstacle(self._model) else self._sample
             ids = draw(prompt_ids, sampling, ends)
         texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
-        done = [
-            Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
-            for text, tokens in zip(texts, ids, strict=True)
-        ]
-        for position in range(len(prompts)):
-            yield position, done[position * count : (position + 1) * count]
+        for position, (text, tokens) in enumerate(zip(texts, ids, strict=True)):
+            yield position, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
 
     def close(self) -> None:
         """Let go of the model."""
@@ -148,31 +142,37 @@ class VllmEngine:
             **{"model": resolve_folder(model), "revision": model.revision, "dtype": model.dtype, **options}
         )
 
-    def complete(
-        self, prompts: Sequence[Prompt], sampling: Sampling, count: int, seeds: Sequence[int]
-    ) -> Iterator[tuple[int, list[Completion]]]:
-        params = [
-            self._vllm.SamplingParams(
-                n=count,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                max_tokens=sampling.max_completion_length,
-                seed=seed,
-            )
-            for seed in seeds
-        ]
-        inputs = [{"prompt_token_ids": _prompt_ids(self._tokenizer, prompt)} for prompt in prompts]
-        for position, output in enumerate(self._engine.generate(inputs, params, use_tqdm=False)):
-            yield (
-                position,
-                [
-                    Completion(
-                        done.text, list(done.token_ids), len(done.token_ids), done.finish_reason == "stop"
-                    )
-                    for done in output.outputs
-                ],
-            )
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        prompt_ids = _all_prompt_ids(self._tokenizer, draws)
+        core = self._engine.llm_engine
+        # Not LLM.generate, which gives nothing before it has everything. Samples of a prompt are requests of their own,
+        # as vLLM makes them of n, too; its prefix cache reads the prompt once.
+        requests: list[str] = self._engine.enqueue(
+            [{"prompt_token_ids": ids} for ids in prompt_ids],
+            [self._params(sampling, draw.seed) for draw in draws],
+            use_tqdm=False,
+        )
+        # An output has the number that its request's name begins with.
+        positions = {request.split("-")[0]: position for position, request in enumerate(requests)}
+        try:
+            while core.has_unfinished_requests():
+                for output in core.step():
+                    if output.finished:
+                        (done,) = output.outputs
+                        ids = list(done.token_ids)
+                        finished = done.finish_reason == "stop"
+                        yield positions[output.request_id], Completion(done.text, ids, len(ids), finished)
+        finally:
+            core.abort_request(requests, internal=True)  # those that are left when nobody asks for more
+
+    def _params(self, sampling: Sampling, seed: int) -> Any:
+        return self._vllm.SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_completion_length,
+            seed=seed,
+        )
 
     def close(self) -> None:
         """End vLLM's processes, which would keep the accelerator's memory from the next model."""
@@ -188,30 +188,39 @@ class EndpointEngine:
         self._endpoint = endpoint
         self._client = endpoint.client()
 
-    def complete(
-        self, prompts: Sequence[Prompt], sampling: Sampling, count: int, seeds: Sequence[int]
-    ) -> Iterator[tuple[int, list[Completion]]]:
+    def __str__(self) -> str:
+        return str(self._endpoint)
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
         if sampling.top_k:
             raise UsageError("an endpoint has no top_k: OpenAI's protocol does not know it. Set top_k to 0.")
+        failure: BaseException | None = None
         with ThreadPoolExecutor(self._endpoint.concurrency) as threads:
             asked = {
-                threads.submit(self._complete, prompt, sampling, count, seed): position
-                for position, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+                threads.submit(self._complete, draw, sampling): position
+                for position, draw in enumerate(draws)
             }
             try:
                 for answered in as_completed(asked):
-                    yield asked[answered], answered.result()
+                    if answered.cancelled():
+                        continue
+                    if (error := answered.exception()) is None:
+                        yield asked[answered], answered.result()
+                    elif failure is None:
+                        # Nothing new is asked, but what is under way is paid for: it is waited for and passed on.
+                        failure = error
+                        for request in asked:
+                            request.cancel()
             finally:
                 threads.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _complete(self, prompt: Prompt, sampling: Sampling, count: int, seed: int) -> list[Completion]:
-        return [self._complete_once(prompt, sampling, seed + number) for number in range(count)]
-
-    def _complete_once(self, prompt: Prompt, sampling: Sampling, seed: int) -> Completion:
+    def _complete(self, draw: Draw, sampling: Sampling) -> Completion:
         import openai
 
         options: dict[str, Any] = {
@@ -219,21 +228,34 @@ class EndpointEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_completion_length,
-            "seed": seed,
+            "seed": draw.seed,
         }
         try:
             answer: Any
-            if isinstance(prompt, str):
-                answer = self._client.completions.create(prompt=prompt, **options)
+            if isinstance(draw.prompt, str):
+                answer = self._client.completions.create(prompt=draw.prompt, **options)
             else:
-                messages: Any = list(prompt)
+                messages: Any = list(draw.prompt)
                 answer = self._client.chat.completions.create(messages=messages, **options)
-        except openai.OpenAIError as error:
-            raise self._endpoint.failure(error) from error
-        (choice,) = answer.choices
-        text = choice.text if isinstance(prompt, str) else choice.message.content or ""
+            choice = choice_of(answer)
+        except (openai.OpenAIError, NoChoiceError) as error:
+            if (reason := refusal(error)) is None:
+                raise self._endpoint.failure(error) from error
+            return Completion("", [], 0, finished=False, refused=reason)
+        if choice.finish_reason == "content_filter":
+            return Completion("", [], 0, finished=False, refused="content_filter")
+        text = choice.text if isinstance(draw.prompt, str) else whole_text(choice.message)
         tokens = answer.usage.completion_tokens if answer.usage else 0
-        return Completion(text, (), tokens, choice.finish_reason == "stop")
+        return Completion(text, [], tokens, choice.finish_reason == "stop")
+
+
+def _all_prompt_ids(tokenizer: PreTrainedTokenizerBase, draws: Sequence[Draw]) -> list[list[int]]:
+    """Of each draw; the samples of a prompt stand one after another, and it is read once for all."""
+    ids: list[list[int]] = []
+    for number, draw in enumerate(draws):
+        again = number > 0 and draw.prompt is draws[number - 1].prompt
+        ids.append(ids[-1] if again else _prompt_ids(tokenizer, draw.prompt))
+    return ids
 
 
 def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:

@@ -1,15 +1,16 @@
-"""Completions for many prompts, batch by batch, in a log that a killed stage goes on from."""
+"""Completions for many prompts, in a log that a killed stage goes on from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
+from guerdon.errors import UsageError
 
 Prompt = str | Messages
 
@@ -38,6 +39,19 @@ class Completion:
     """Its length."""
     finished: bool
     """Whether it came to its end within the length that it had."""
+    refused: str | None = None
+    """Why there is none: what an endpoint says that does not complete this prompt."""
+
+
+class Draw(NamedTuple):
+    """One completion to make."""
+
+    prompt: Prompt
+    seed: int
+
+
+Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
+"""The number of a draw and its completion, in any order, each as soon as it is there."""
 
 
 def check_counts(**counts: int | None) -> None:
@@ -55,21 +69,19 @@ class Engine(Protocol):
     """Completes prompts."""
 
     joint: bool
-    """Whether the prompts of a call share one stream of draws: a part of them, asked for again, would draw others."""
+    """Whether the draws of a call share one stream of random numbers, so that a part of them, asked for again, would
+    be others. Such an engine is given one batch at a time; any other one all that there is, and sees itself to how
+    much of it is under way."""
 
-    def complete(
-        self, prompts: Sequence[Prompt], sampling: Sampling, count: int, seeds: Sequence[int]
-    ) -> Iterator[tuple[int, list[Completion]]]:
-        """Complete each prompt ``count`` times, side by side; the same for the same arguments.
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        """Make completions, the same for the same arguments.
 
         Args:
-            prompts: Texts, or conversations all.
+            draws: Their prompts are texts, or conversations all; a joint engine takes the first one's seed.
             sampling: How to draw.
-            count: Completions of each prompt.
-            seeds: Of the draws, one for each prompt; a joint engine takes the first.
 
         Yields:
-            A prompt's position and its completions, in any order.
+            Each draw's number and completion.
         """
         ...
 
@@ -100,6 +112,7 @@ def complete_all(
     seed: int,
     log: Path,
     progress: Callable[[int], None],
+    answered: bool = False,
 ) -> list[list[Completion]]:
     """Complete every prompt ``count`` times; what an earlier try has left in the log is not done again.
 
@@ -108,37 +121,62 @@ def complete_all(
         prompts: Texts, or conversations all.
         sampling: How to draw.
         count: Completions of each prompt.
-        batch_size: Prompts that are completed side by side.
+        batch_size: Prompts that a joint engine completes side by side.
         seed: Of the draws.
-        log: A JSONL file, one prompt a line.
+        log: A JSONL file, one completion a line, each written as soon as it is there.
         progress: Told how many prompts are done.
+        answered: Whether the engine has completed other prompts in the same way: then what it refuses, it refuses for
+            the prompt's sake.
 
     Returns:
         The completions of each prompt, in the order of the prompts.
+
+    Raises:
+        UsageError: The engine refuses everything.
     """
     known = _read(log)
-    for start in range(0, len(prompts), batch_size):
-        batch = list(range(start, min(start + batch_size, len(prompts))))
-        missing = [place for place in batch if place not in known]
-        if missing:
-            engine = open_engine()
-            if engine.joint:
-                missing = batch
-            seeds = [_seed(seed, place) for place in missing]
-            answers = engine.complete([prompts[place] for place in missing], sampling, count, seeds)
-            with log.open("a", encoding="utf-8") as file:
-                for position, completions in answers:
-                    place = missing[position]
-                    known[place] = completions
-                    line = {"prompt": place, "completions": [asdict(done) for done in completions]}
+    progress(len(known) // count)
+    places = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(count)]
+    if missing := [place for place in places if place not in known]:
+        engine = open_engine()
+        size = batch_size * count if engine.joint else len(missing)
+        wanted = places if engine.joint else missing
+        answered = answered or any(done.refused is None for done in known.values())
+        with log.open("a", encoding="utf-8") as file:
+            for start in range(0, len(wanted), size):
+                batch = wanted[start : start + size]
+                if known.keys() >= set(batch):
+                    continue
+                draws = [Draw(prompts[prompt], _seed(seed, prompt) + sample) for prompt, sample in batch]
+                for position, completion in _unless_all_refused(engine, draws, sampling, answered):
+                    prompt, sample = batch[position]
+                    known[prompt, sample] = completion
+                    line = {"prompt": prompt, "sample": sample, "completion": asdict(completion)}
                     file.write(json.dumps(line) + "\n")
-                    if not engine.joint:
-                        file.flush()
-        progress(batch[-1] + 1)
-    return [known[place] for place in range(len(prompts))]
+                    file.flush()
+                    progress(len(known) // count)
+    return [[known[prompt, sample] for sample in range(count)] for prompt in range(len(prompts))]
 
 
-def _read(log: Path) -> dict[int, list[Completion]]:
+def _unless_all_refused(engine: Engine, draws: Sequence[Draw], sampling: Sampling, answered: bool) -> Answers:
+    """What the engine completes, and what it refuses once it has completed something.
+
+    Until then the request itself may be wrong; a refusal in the log would outlive its being mended.
+    """
+    refusals: list[tuple[int, Completion]] = []
+    for position, completion in engine.complete(draws, sampling):
+        refusals.append((position, completion))
+        if answered := answered or completion.refused is None:
+            yield from refusals
+            refusals.clear()
+    if refusals:
+        raise UsageError(
+            f"{engine} refuses each of {len(refusals)} requests, the first with: {refusals[0][1].refused}. "
+            "Correct the model's name, the params (max_completion_length?) or the prompts."
+        )
+
+
+def _read(log: Path) -> dict[tuple[int, int], Completion]:
     """What the log has; a last line that a kill cut off is taken out of it."""
     if not log.exists():
         return {}
@@ -148,9 +186,9 @@ def _read(log: Path) -> dict[int, list[Completion]]:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         partial.replace(log)
     entries = map(json.loads, lines)
-    return {entry["prompt"]: [Completion(**done) for done in entry["completions"]] for entry in entries}
+    return {(entry["prompt"], entry["sample"]): Completion(**entry["completion"]) for entry in entries}
 
 
-def _seed(seed: int, place: int) -> int:
-    """Of one prompt, whichever prompts it is asked with: 31 bits."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {place}".encode()).digest()[:4]) >> 1
+def _seed(seed: int, prompt: int) -> int:
+    """Of one prompt's first sample, whatever else is asked with it: 31 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:4]) >> 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +26,17 @@ SHARD_PROMPTS = 1000
 _OTHER_COMPLETIONS = ("messages", "text")
 """Columns that SFT would take in place of the sampled completion."""
 
+_OF_ONE_REQUEST = re.compile(r"\S*\d\S*")
+"""What differs between refusals of one kind: lengths, and the requests' names."""
+
 
 class Sample:
     r"""Lets a model complete every prompt several times and keeps what passes, as data for SFT.
 
-    A completion is dropped if it does not come to its end, repeats another one of its prompt, has a score below what
-    ``keep`` asks for, or could not be judged. What is left goes through ``second_filter``, whose verifiers judge
-    nothing else: the place for a judge model. Each prompt then keeps its best completions, by the rubric's reward.
+    A completion is dropped if an endpoint refuses it, if it does not come to its end, repeats another one of its
+    prompt, has a score below what ``keep`` asks for, or could not be judged. What is left goes through
+    ``second_filter``, whose verifiers judge nothing else: the place for a judge model. Each prompt then keeps its best
+    completions, by the rubric's reward.
 
     The data set's rows are the prompts' own rows (the prompt as it was, without ``template``, ``system`` or
     ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the
@@ -47,7 +52,8 @@ class Sample:
         temperature: Of the samples.
         top_p: Of the samples.
         top_k: Of the samples; 0 for no limit.
-        per_device_eval_batch_size: Prompts that are completed side by side, each with all of its samples.
+        per_device_eval_batch_size: Prompts that transformers completes side by side, each with all of its samples;
+            vLLM and endpoints see to that themselves.
         template: The prompt's text for the model, with columns in braces: ``"Think step by step.\n{prompt}"``.
         system: A system message for the model.
         examples: Earlier turns for the model, few-shot: a ``prompt`` and a ``completion`` each.
@@ -131,6 +137,7 @@ class Sample:
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
+        answered = False
         with engines as engine, context.open_rubric() as rubric:
             self.preflight(rubric.names)
             for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
@@ -148,7 +155,9 @@ class Sample:
                     seed=context.seed * 1_000_003 + shard,
                     log=context.work / f"completions-{shard:05d}.jsonl",
                     progress=report,
+                    answered=answered,
                 )
+                answered = answered or any(done.refused is None for group in groups for done in group)
                 samples = list(_samples(part, groups))
                 self._judge(samples, rubric)
                 context.log_rollouts(shard, [sample.record() for sample in samples])
@@ -256,8 +265,16 @@ class _Sampled:
 def _samples(rows: Sequence[Row], groups: Sequence[Sequence[Completion]]) -> Iterator[_Sampled]:
     for prompt, (row, completions) in enumerate(zip(rows, groups, strict=True)):
         for number, completion in enumerate(completions):
-            dropped = None if completion.finished else "cut off"
-            yield _Sampled(prompt, number, row, rollout_of(row, completion), completion.tokens, dropped)
+            yield _Sampled(
+                prompt, number, row, rollout_of(row, completion), completion.tokens, _fault(completion)
+            )
+
+
+def _fault(completion: Completion) -> str | None:
+    """Why a completion is none, in words that are the same for all of a kind, to be counted."""
+    if completion.refused is not None:
+        return f"refused: {_OF_ONE_REQUEST.sub('#', completion.refused)[:80]}"
+    return None if completion.finished else "cut off"
 
 
 def _drop_repeated(samples: Sequence[_Sampled]) -> None:

@@ -1,14 +1,17 @@
-"""What the tests of stages share: contexts by hand, a small pretrained model, and kills."""
+"""What the tests of stages share: contexts by hand, a small pretrained model, an endpoint, and kills."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from threading import Condition, Thread
 from typing import Any
 
 import pytest
@@ -98,6 +101,86 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         context
     )
     return Model("small", str(result.checkpoint))
+
+
+class Teacher(ThreadingHTTPServer):
+    """Speaks OpenAI's protocol; answers with what it was asked, or with a status that a test wants."""
+
+    request_queue_size = 512
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.asked = 0
+        """Requests."""
+        self.requests: list[dict[str, Any]] = []
+        """Those that were answered, and so are to be paid."""
+        self.status_of: Callable[[str], int] = lambda prompt: 200
+        """What a prompt's request gets."""
+        self.error = "busy"
+        """What it says with any other status."""
+        self.message: dict[str, Any] = {}
+        """What its messages have besides, or instead."""
+        self.choices = True
+        """Whether its answers have any."""
+        self.gathers = 0
+        """It answers nobody until so many are asking, or nobody else has come for a while."""
+        self.under_way = 0
+        self.most_under_way = 0
+        self.turn = Condition()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Teacher
+
+    def do_POST(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        with server.turn:
+            server.asked += 1
+            server.under_way += 1
+            server.most_under_way = max(server.most_under_way, server.under_way)
+            server.turn.notify_all()
+            server.turn.wait_for(lambda: server.most_under_way >= server.gathers, timeout=5)
+            status = server.status_of(prompt)
+            if status == 200:
+                server.requests.append(body)
+            server.under_way -= 1
+        if status != 200:
+            self._send(status, {"error": {"message": server.error}})
+            return
+        text = f"{prompt} {body['seed']}"
+        message = {"role": "assistant", "content": text, **server.message}
+        choice = {"index": 0, "message": message, "text": text, "finish_reason": "stop"}
+        choices = [choice] if server.choices else None
+        self._send(200, {"choices": choices, "usage": {"completion_tokens": 7}})
+
+    def _send(self, status: int, answer: dict[str, Any]) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def teacher() -> Iterator[Teacher]:
+    """An endpoint."""
+    server = Teacher()
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +16,9 @@ from guerdon.errors import DataError, InfrastructureError, UsageError
 from guerdon_plugins.sources.arithmetic import Arithmetic
 from guerdon_plugins.stages.prompting import Prompting
 from guerdon_plugins.stages.sample import Sample
+
+if TYPE_CHECKING:
+    from tests.plugins.stages.conftest import Teacher
 
 MakeContext = Callable[..., Any]
 
@@ -214,62 +215,6 @@ def test_the_prompt_is_put_in_other_words_for_the_model() -> None:
         Prompting("{topic}")({"prompt": "5"}, 3)
 
 
-class Teacher(ThreadingHTTPServer):
-    """Speaks OpenAI's protocol; answers with what it was asked, and fails now and then if told to."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.requests: list[dict[str, Any]] = []
-        self.failing = 0
-        """So many requests are refused, with ``status``."""
-        self.status = 503
-        self.answers_left: int | None = None
-        """After so many answers all requests are refused."""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    server: Teacher
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.failing > 0 or self.server.answers_left == 0:
-            self.server.failing -= 1
-            self._send(self.server.status, {"error": {"message": "busy"}})
-            return
-        if self.server.answers_left is not None:
-            self.server.answers_left -= 1
-        self.server.requests.append(body)
-        text = f"{body['messages'][-1]['content']} {body['seed']}"
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        self._send(200, {"choices": [choice], "usage": {"completion_tokens": 7}})
-
-    def _send(self, status: int, answer: dict[str, Any]) -> None:
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def teacher() -> Iterator[Teacher]:
-    server = Teacher()
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def asking(teacher: Teacher, **endpoint: Any) -> Sample:
     options = {"base_url": teacher.url, "model": "teacher", "max_retries": 2, **endpoint}
     return stage(keep={}, system="You are wise.", num_generations=2, endpoint=options)
@@ -278,7 +223,7 @@ def asking(teacher: Teacher, **endpoint: Any) -> Sample:
 def test_a_teacher_behind_an_endpoint_answers_each_prompt(
     make_context: MakeContext, rows: list[dict[str, Any]], teacher: Teacher
 ) -> None:
-    teacher.failing = 2
+    teacher.status_of = lambda _: 503 if teacher.asked <= 2 else 200
     context, log = make_context(rows, [], Rubric())
     result = asking(teacher).run(context)
     assert result.metrics["rows"] == len(teacher.requests) == 24
@@ -293,14 +238,56 @@ def test_a_teacher_behind_an_endpoint_answers_each_prompt(
 def test_a_teacher_that_goes_down_loses_nothing(
     make_context: MakeContext, rows: list[dict[str, Any]], teacher: Teacher
 ) -> None:
+    whole, _ = make_context(rows, [], Rubric())
+    asking(teacher).run(whole)
+    expected = read(whole.output)
+    for file in whole.work.iterdir():
+        file.unlink()
+    teacher.requests.clear()
+
     context, _ = make_context(rows, [], Rubric())
-    teacher.answers_left = 9
-    with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1.* does not answer: .*run the same command"):
-        asking(teacher, concurrency=1, max_retries=0).run(context)
+    teacher.status_of = lambda _: 200 if len(teacher.requests) < 9 else 503
+    with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1.* fails: 503 busy\..*run the same command"):
+        asking(teacher, max_retries=0).run(context)
     assert len(teacher.requests) == 9
-    teacher.answers_left = None
+    teacher.status_of = lambda _: 200
     assert asking(teacher).run(context).metrics["rows"] == 24
-    assert len(teacher.requests) == 9 + 24 - 8, "the four prompts that were done are not asked for again"
+    assert len(teacher.requests) == 24, "no answer is asked for twice, not even one that was under way"
+    assert read(context.output) == expected
+
+
+def test_what_a_teacher_refuses_is_dropped_and_counted_by_what_it_says(
+    make_context: MakeContext, rows: list[dict[str, Any]], teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guerdon_plugins.stages.sample.SHARD_PROMPTS", 11)
+    refused = {
+        rows[number]["prompt"][0]["content"] for number in (3, 11)
+    }  # the second one has a shard for itself
+    teacher.status_of = lambda prompt: 400 if prompt in refused else 200
+    teacher.error = "Content Exists Risk (request 7af3-01)."
+    context, log = make_context(rows, [], Rubric())
+    result = asking(teacher).run(context)
+    outcomes = {line["outcome"]: line["samples"] for line in result.metrics["tables"]["samples"]}
+    assert outcomes == {"kept": 20, "refused: Content Exists Risk (request #": 4}
+    dropped = [record for _, records in log.records for record in records if record["dropped"] is not None]
+    assert {record["prompt"][0]["content"] for record in dropped} == refused
+    asked = teacher.asked
+    assert asking(teacher).run(context) == result
+    assert teacher.asked == asked, "neither is what was refused asked for twice"
+
+
+def test_a_teacher_that_refuses_everything_is_the_requests_fault_and_can_be_mended(
+    make_context: MakeContext, rows: list[dict[str, Any]], teacher: Teacher
+) -> None:
+    teacher.status_of = lambda _: 400
+    teacher.error = "max_tokens must be at most 8192"
+    context, _ = make_context(rows, [], Rubric())
+    with pytest.raises(
+        UsageError, match=r"127\.0\.0\.1.* refuses each of 24 requests, .*at most 8192\. Correct"
+    ):
+        asking(teacher).run(context)
+    teacher.status_of = lambda _: 200
+    assert asking(teacher).run(context).metrics["rows"] == 24
 
 
 def test_a_refused_key_is_the_users_to_mend(
@@ -310,6 +297,6 @@ def test_a_refused_key_is_the_users_to_mend(
     with pytest.raises(UsageError, match="TEACHER_KEY, which api_key_env names, is not set"):
         asking(teacher, api_key_env="TEACHER_KEY").run(context)
     monkeypatch.setenv("TEACHER_KEY", "wrong")
-    teacher.failing, teacher.status = 1, 401
+    teacher.status_of = lambda _: 401
     with pytest.raises(UsageError, match="refuses the key in TEACHER_KEY"):
         asking(teacher, api_key_env="TEACHER_KEY").run(context)
