@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from guerdon.component import CallColumns
-from guerdon.errors import CheckFailedError, GuerdonError, InfrastructureError, one_line
+from guerdon.component import CallColumns, Component
+from guerdon.errors import (
+    CheckFailedError,
+    GuerdonError,
+    InfrastructureError,
+    ParamsError,
+    PluginContractError,
+    one_line,
+)
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
 from guerdon.manifest.schema import ModelRef
 from guerdon.plugins import Kind, load_plugin
@@ -62,8 +69,9 @@ def preflight(plan: Plan) -> Iterator[Finding]:
     for stage in plan.stages:
         yield from _check_models(plan, stage)
         try:
-            _call_own_preflight(stage.component.build(), rewards=[entry.name for entry in stage.entries])
-        except Exception as error:  # a stage is somebody's plugin
+            names = [entry.name for entry in stage.entries]
+            _call_own_preflight(stage.component, stage.component.build(), rewards=names)
+        except (GuerdonError, OSError) as error:
             yield _error(f"stage '{stage.ref.id}'", error)
         rows: list[Row] = []
         for source in stage.sources:
@@ -150,16 +158,17 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
             if entry.component.kind is Kind.VERIFIER:
                 yield from _check_verifier(entry, routed, where(entry))
             elif hasattr(load_plugin(entry.component.plugin, entry.component.base_dir), "preflight"):
-                _call_own_preflight(entry.component.build())  # its calls may load a model, and are not tried
+                # Its calls may load a model, and are not tried.
+                _call_own_preflight(entry.component, entry.component.build())
         except (GuerdonError, OSError) as error:
             yield _error(where(entry), error)
 
 
 def _check_verifier(entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
     verifier = entry.component.build()
-    _call_own_preflight(verifier)
+    _call_own_preflight(entry.component, verifier)
     takes_reference = "reference" in _columns(entry).names
-    gold = _gold_cases(verifier, rows) if takes_reference else []
+    gold = _gold_cases(entry.component, verifier, rows) if takes_reference else []
     probes = [(row, probe) for row in rows[:4] for probe in _PROBES]
     with Rubric([entry]) as rubric:
         yield from _check_gold(rubric, entry, gold, hasattr(verifier, "gold_completion"), where)
@@ -172,17 +181,30 @@ def _error(where: str, error: Exception) -> Finding:
     return Finding(Level.ERROR, where, one_line(error), outside=isinstance(error, OSError))
 
 
-def _call_own_preflight(built: Any, **known: Any) -> None:
+def _call_own_preflight(component: Component, built: Any, **known: Any) -> None:
     """A plugin that needs something outside (a sandbox, an endpoint), or more of its params, raises if it lacks it.
 
     It is told what it asks for by a parameter's name.
+
+    Raises:
+        GuerdonError, OSError: It raised that, or anything else, which is told as the plugin's.
     """
     own = getattr(built, "preflight", None)
-    if callable(own):
-        asked = inspect.signature(own).parameters
+    if not callable(own):
+        return
+    asked = inspect.signature(own).parameters
+    try:
         outcome = own(**{name: value for name, value in known.items() if name in asked})
         if inspect.isawaitable(outcome):
             asyncio.run(_await(outcome))
+    except (GuerdonError, OSError):
+        raise
+    except ValueError as error:
+        raise ParamsError(f"{component.plugin} refuses its params: {one_line(error)}") from error
+    except Exception as error:  # it is somebody's plugin
+        raise PluginContractError(
+            f"the preflight of {component.plugin} raised {type(error).__name__}: {one_line(error)}"
+        ) from error
 
 
 async def _await(awaitable: Any) -> Any:
@@ -216,7 +238,7 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def _gold_cases(verifier: Any, rows: Sequence[Row]) -> list[tuple[Row, str]]:
+def _gold_cases(component: Component, verifier: Any, rows: Sequence[Row]) -> list[tuple[Row, str]]:
     """Rows, each with completions of which one should score 1.
 
     A verifier says by ``gold_completion(reference)`` what a right completion looks like (``None`` if it cannot tell);
@@ -227,9 +249,25 @@ def _gold_cases(verifier: Any, rows: Sequence[Row]) -> list[tuple[Row, str]]:
     for row in rows:
         reference = row.get("reference")
         if reference is not None:
-            forms = [own(reference)] if callable(own) else _gold_forms(reference)
+            forms = [_own_gold(component, own, reference)] if callable(own) else _gold_forms(reference)
             cases += [(row, form) for form in forms if form is not None]
     return cases
+
+
+def _own_gold(component: Component, own: Callable[[Any], Any], reference: Any) -> str | None:
+    try:
+        gold = own(reference)
+    except Exception as error:  # it is somebody's plugin
+        raise PluginContractError(
+            f"the gold_completion of {component.plugin} raised {type(error).__name__} for the reference "
+            f"{reference!r:.80}: {one_line(error)}. Return None where no right completion is known."
+        ) from error
+    if not isinstance(gold, str | None):
+        raise PluginContractError(
+            f"the gold_completion of {component.plugin} returned {gold!r:.80} for the reference {reference!r:.80}. "
+            "Return the text of a right completion, or None where none is known."
+        )
+    return gold
 
 
 def _gold_forms(reference: Any) -> list[str]:

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def trl(completions, **columns): return [0.0] * len(completions)
 class Headless:
     def preflight(self): raise ConnectionRefusedError("no model there")
     def __call__(self, completions): return [0.0] * len(completions)
+class Refused:
+    def preflight(self): raise RuntimeError("the endpoint says 401")
+    def __call__(self, completion): return 1
+class RaisesForGold:
+    def gold_completion(self, reference): return reference["answer"]
+    def __call__(self, completion, reference): return 1
+class GoldIsNoText:
+    def gold_completion(self, reference): return 5
+    def __call__(self, completion, reference): return 1
 class Asks:
     def __init__(self, model: str): raise RuntimeError("there is no model yet")
     def __call__(self, completion): return 1
@@ -80,10 +90,29 @@ def test_a_sound_plan_has_no_findings(tmp_path: Path) -> None:
             "1 of 2 sampled references do not score 1 as an answer to themselves, such as 'odd'",
         ),
         (rows("{prompt: p}"), "use: './m.py:Down'", Level.ERROR, "the judge does not answer"),
+        (
+            rows("{prompt: p}"),
+            "use: './m.py:Refused'",
+            Level.ERROR,
+            "the preflight of plugin 'Refused' (file HASH) raised RuntimeError: the endpoint says 401",
+        ),
+        (
+            rows("{prompt: p, reference: one}"),
+            "use: './m.py:RaisesForGold'",
+            Level.ERROR,
+            "the gold_completion of plugin 'RaisesForGold' (file HASH) raised TypeError for the reference 'one'",
+        ),
+        (
+            rows("{prompt: p, reference: one}"),
+            "use: './m.py:GoldIsNoText'",
+            Level.ERROR,
+            "the gold_completion of plugin 'GoldIsNoText' (file HASH) returned 5 for the reference 'one'",
+        ),
     ],
 )
 def test_findings(tmp_path: Path, data: str, reward: str, level: Level, words: str) -> None:
     findings = check(tmp_path, data, f"{{{reward}}}")
+    words = words.replace("HASH", hashlib.sha256(MODULE.encode()).hexdigest()[:12])
     assert any(finding.level is level and words in finding.message for finding in findings), findings
 
 
