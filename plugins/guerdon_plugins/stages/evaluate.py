@@ -33,7 +33,7 @@ class Evaluate:
         temperature: Of the samples.
         top_p: Of the samples.
         top_k: Of the samples; 0 for no limit.
-        per_device_eval_batch_size: Completions that are made side by side.
+        per_device_eval_batch_size: Completions that transformers makes side by side; vLLM sees to that itself.
         chat_template: A Jinja template, instead of the tokenizers' own.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
 
