@@ -62,12 +62,13 @@ class Score:
     explanation: str = ""
     """Why, in words for the person who reads the run's log."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
-    """Anything else worth keeping, as JSON values."""
+    """Anything else worth keeping, as JSON values; the engine says as text what is none."""
 
     def __post_init__(self) -> None:
         if self.outcome is Outcome.SCORED:
             if self.value is None or isinstance(self.value, bool) or not math.isfinite(self.value):
                 raise ValueError(f"a scored Score needs a finite number as its value, got {self.value!r}")
+            object.__setattr__(self, "value", float(self.value))  # numpy's numbers are no JSON
         elif self.value is not None:
             raise ValueError(f"a {self.outcome} Score has no value, got {self.value!r}")
         if (self.failure is not None) != (self.outcome is Outcome.FAILED):

@@ -29,6 +29,10 @@ def choosy(completion): return 1.0 if completion == "mine" else None
 def log_call(completion, path):
     with open(path, "a") as f: f.write(completion + "\\n")
     return 1
+class TwoArguments(Exception):
+    def __init__(self, a, b): super().__init__(a + b)
+class Half(float):
+    def __new__(cls): return float.__new__(cls, 0.5)
 def misbehave(completion):
     match completion:
         case "raise": raise KeyError("lost")
@@ -46,7 +50,12 @@ def misbehave(completion):
         case "down": raise ConnectionRefusedError("nobody there")
         case "outside": raise InfrastructureError("no engine")
         case "unreadable": return Score.failed(Failure.REFERENCE, "cannot read it")
-        case "unpicklable": return Score(1.0, metadata={"f": lambda: 0})
+        case "circular":
+            around = {}
+            around["around"] = around
+            return Score(1.0, metadata=around)
+        case "own types":
+            return Score(Half(), answer=Half(), metadata={"error": TwoArguments("a", "b"), "half": [Half()]})
         case "children":
             if os.fork() == 0: time.sleep(3600)
             time.sleep(3600)
@@ -71,6 +80,7 @@ def leaves_a_thread(completion):
 def trl(completions, prompts, completion_ids, scale=1.0, trainer_state=None, log_metric=None, log_extra=None, **others):
     log_metric("seen", len(completions))
     log_extra("step", [trainer_state.global_step] * len(completions))
+    log_extra("error", [TwoArguments("a", "b")] * len(completions))
     return [scale * len(ids) if text != "skip" else None for text, ids in zip(completions, completion_ids)]
 def names(completion, scale=1, **columns):
     return Score(scale, explanation=" ".join(sorted(columns)))
@@ -151,7 +161,7 @@ def test_skipped_scores_do_not_count(entry: Make) -> None:
         ("down", Failure.INFRASTRUCTURE, "nobody there"),
         ("outside", Failure.INFRASTRUCTURE, "no engine"),
         ("unreadable", Failure.REFERENCE, "cannot read it"),
-        ("unpicklable", Failure.VERIFIER, "cannot be pickled"),
+        ("circular", Failure.VERIFIER, "returned a Score that is no JSON"),
     ],
 )
 def test_a_broken_verdict_is_a_typed_failure_and_never_zero(
@@ -163,6 +173,13 @@ def test_a_broken_verdict_is_a_typed_failure_and_never_zero(
     assert words in score.explanation
     assert broken.reward is None
     assert (before.reward, after.reward) == (1.5, 1.5)
+
+
+def test_a_score_reaches_the_engine_as_json_whatever_is_in_it(entry: Make) -> None:
+    """Pickles of a plugin's own types may not load elsewhere: an exception that takes two arguments does not."""
+    score = judge([entry("misbehave")], "own types")[0].verdicts["misbehave"].score
+    assert (type(score.value), score.value, score.answer) == (float, 0.5, "0.5")
+    assert score.metadata == {"error": "ab", "half": [0.5]}
 
 
 def test_a_verifier_that_prints_a_gigabyte_is_fine(entry: Make) -> None:
@@ -244,7 +261,7 @@ def test_trl_reward_functions_work_unchanged(entry: Make) -> None:
         assert rubric.metrics == {"seen": 2.0}
     assert one.reward == 20.0 + 1.0 + 1.0
     assert skipped.reward == 2.0
-    assert one.verdicts["trl"].score.metadata == {"step": 5}
+    assert one.verdicts["trl"].score.metadata == {"step": 5, "error": "ab"}
 
 
 @pytest.mark.parametrize(

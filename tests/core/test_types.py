@@ -1,6 +1,7 @@
 import json
 import math
 import pickle
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,10 @@ def test_scores_survive_json_and_pickle(score: Score) -> None:
 def test_a_scored_score_needs_a_finite_number(value: object) -> None:
     with pytest.raises(ValueError, match="finite number"):
         Score(value)  # type: ignore[arg-type]
+
+
+def test_a_value_is_a_float_whatever_number_it_was() -> None:
+    assert json.dumps([Score(value).value for value in (1, Fraction(1, 2))]) == "[1.0, 0.5]"
 
 
 def test_outcome_and_failure_go_together() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.errors import InfrastructureError, one_line
@@ -15,7 +15,7 @@ from guerdon.types import Failure, Score
 def to_score(returned: Any) -> Score:
     """The score that a verifier's return value stands for; a value that stands for none is a failed score."""
     if isinstance(returned, Score):
-        return _picklable(returned)
+        return _plain(returned)
     if returned is None:
         return Score.skipped()
     if isinstance(returned, bool | numbers.Real) or type(returned).__module__ == "numpy":
@@ -55,12 +55,33 @@ def to_failure(error: BaseException) -> Score:
     return Score.failed(kind, f"{type(error).__name__}: {_brief(error, str)}")
 
 
-def _picklable(score: Score) -> Score:
+def to_json(value: Any) -> Any:
+    """The value as JSON can say it; what JSON cannot say, as text.
+
+    Raises:
+        ValueError, TypeError: It contains itself, or a mapping in it has keys that no text stands for.
+    """
+    return json.loads(json.dumps(value, default=_sayable), parse_constant=lambda name: str(float(name)))
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    tolist = getattr(value, "tolist", None)  # a number or an array of numpy's or torch's
+    return tolist() if callable(tolist) else _brief(value, str)
+
+
+def _plain(score: Score) -> Score:
+    """The score with nothing in it but JSON values: another process may not know the plugin's types."""
     try:
-        pickle.dumps(score)
-    except Exception as error:  # pickling runs the plugin's own code
-        return Score.failed(Failure.VERIFIER, f"returned a Score that cannot be pickled: {error}")
-    return score
+        answer = None if score.answer is None else str(score.answer)
+        metadata = to_json(score.metadata)
+        return Score(score.value, score.outcome, score.failure, answer, str(score.explanation), metadata)
+    except Exception as error:  # making text of them runs the plugin's own code
+        return Score.failed(
+            Failure.VERIFIER,
+            f"returned a Score that is no JSON: {type(error).__name__}: {_brief(error, str)}",
+        )
 
 
 def _brief(value: Any, render: Any = repr) -> str:

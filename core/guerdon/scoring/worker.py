@@ -24,7 +24,7 @@ from typing import Any
 
 from guerdon.component import CallColumns, is_async
 from guerdon.errors import GuerdonError, PluginContractError, one_line
-from guerdon.scoring.convert import to_failure, to_score, to_scores
+from guerdon.scoring.convert import to_failure, to_json, to_score, to_scores
 from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,
     BuildFailed,
@@ -152,6 +152,7 @@ class _Worker:
     def _reward(self, built: Callable[..., Any], columns: CallColumns, task: RewardTask) -> Rewarded:
         metrics: defaultdict[str, list[float]] = defaultdict(list)
         extra: defaultdict[str, list[Any]] = defaultdict(list)
+        whole: dict[str, Any] = {}
         started = time.perf_counter()
         arguments = {
             "prompts": task.prompts,
@@ -170,10 +171,10 @@ class _Worker:
             if inspect.isawaitable(returned):
                 returned = self._runner.run(_await(returned))
             scores = to_scores(returned, len(task.completions))
+            whole = to_json({name: values for name, values in extra.items() if len(values) == len(scores)})
         except BaseException as error:
             scores = [to_failure(error)] * len(task.completions)
         means = {name: sum(values) / len(values) for name, values in metrics.items()}
-        whole = {column: values for column, values in extra.items() if len(values) == len(task.completions)}
         return Rewarded(scores, _ms_since(started), means, whole)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +102,8 @@ def create_app(
             {"id": rollout.id, "reward": judgement.reward, "scores": _scores(judgement)}
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
         ]
-        return _json({"results": results})
+        # Escaped, because a completion may hold a lone surrogate, which UTF-8 has no form for.
+        return Response(json.dumps({"results": results}), media_type="application/json")
 
     @app.post("/get_reward", response_model=RewardResponse, responses=_ERRORS)
     async def get_reward(request: RewardRequest) -> Response:
@@ -171,22 +171,3 @@ def _scores(judgement: Judgement) -> dict[str, Any]:
         }
         for name, verdict in judgement.verdicts.items()
     }
-
-
-def _json(answer: dict[str, Any]) -> Response:
-    """An answer as JSON; what a verifier's metadata hold that JSON cannot say is said as text."""
-    try:
-        content = json.dumps(answer, allow_nan=False)
-    except (TypeError, ValueError):
-        content = json.dumps(_plain(answer))
-    return Response(content, media_type="application/json")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return str(value)
