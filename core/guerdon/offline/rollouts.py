@@ -40,13 +40,28 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
             "Name the one that holds completions with --column completion=NAME."
         )
     prompt, completion = columns.pop("prompt", ""), columns.pop("completion")
-    messages = completion if isinstance(completion, list) else []
-    if not isinstance(completion, str | list) or not all(isinstance(message, dict) for message in messages):
-        raise DataError(f"{where}: completion is {completion!r}; it must be text or a list of messages.")
+    if not (isinstance(completion, str) or _is_messages(completion)):
+        raise DataError(
+            f"{where}: completion is {completion!r:.200}; it must be text or a list of messages, "
+            'such as [{"role": "assistant", "content": "text"}].'
+        )
     tokens = columns.pop("completion_ids", None) or []
     if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
         raise DataError(f"{where}: completion_ids is {tokens!r:.80}; it must be a list of token ids.")
     return Rollout(prompt, completion, columns, tokens)
+
+
+def _is_messages(value: Any) -> bool:
+    """Whether these are messages, each with text, typed blocks or nothing as its content."""
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+        return False
+    contents = [message.get("content") for message in value]
+    return all(
+        content is None
+        or isinstance(content, str)
+        or (isinstance(content, list) and all(isinstance(block, dict) for block in content))
+        for content in contents
+    )
 
 
 def score_columns(judgement: Judgement) -> dict[str, Any]:

@@ -155,16 +155,14 @@ def _read_parquet(path: Path) -> Iterator[Located]:
 def _open_parquet(path: Path, like: Path) -> Iterator[Write]:
     pyarrow = _pyarrow()
     schema = _output_schema(like)
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+    with _fitting(like):  # an object without keys is a type of its own, which Parquet has no form for
+        writer = pyarrow.parquet.ParquetWriter(path, schema)
+    with writer:
 
         def write(rows: Sequence[Mapping[str, Any]]) -> None:
             flat = [{**row, "scores": json.dumps(row["scores"], ensure_ascii=True)} for row in rows]
-            try:
+            with _fitting(like):
                 writer.write_table(pyarrow.Table.from_pylist(flat, schema=schema))
-            except (pyarrow.ArrowException, UnicodeEncodeError) as error:
-                raise DataError(
-                    f"rows of {like} do not fit into Parquet: {one_line(error)} Write to a file that ends in .jsonl."
-                ) from None
 
         yield write
 
@@ -176,15 +174,22 @@ def _output_schema(like: Path) -> Any:
         schema = pyarrow.parquet.read_schema(like)
     else:
         schema = pyarrow.schema([])
-        try:
-            rows = (row for _, row in read_rows(like))
-            while chunk := list(islice(rows, CHUNK_ROWS)):
+        rows = (row for _, row in read_rows(like))
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            with _fitting(like):
                 found = pyarrow.Table.from_pylist(chunk).schema
                 schema = pyarrow.unify_schemas([schema, found], promote_options="permissive")
-        except (pyarrow.ArrowException, UnicodeEncodeError) as error:
-            raise DataError(
-                f"{like} has a column whose values are of different types, which Parquet has no form for: "
-                f"{one_line(error)} Write to a file that ends in .jsonl."
-            ) from None
     kept = [field for field in schema if field.name not in ("reward", "scores")]
     return pyarrow.schema([*kept, ("reward", pyarrow.float64()), ("scores", pyarrow.string())])
+
+
+@contextmanager
+def _fitting(like: Path) -> Iterator[None]:
+    """What pyarrow says of values that it has no form for, as an error in the data."""
+    try:
+        yield
+    except (_pyarrow().ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise DataError(
+            f"{like} has a column that Parquet has no form for, such as values of different types, objects without "
+            f"keys or integers of more than 64 bits: {one_line(error).rstrip('.')}. Write to a file that ends in .jsonl."
+        ) from None

@@ -95,6 +95,17 @@ def test_columns_of_no_one_type_do_not_fit_into_parquet(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*out*"))
 
 
+@pytest.mark.parametrize(
+    ("value", "words"), [({}, "no child field"), (10**30, "too large"), ("\ud800", "surrogates not allowed")]
+)
+def test_values_that_parquet_has_no_form_for(tmp_path: Path, value: Any, words: str) -> None:
+    source = jsonl(tmp_path / "in.jsonl", [{"a": value}])
+    with pytest.raises(DataError, match=rf"in\.jsonl has a column that Parquet .*{words}.* ends in \.jsonl"):
+        copy(source, tmp_path / "out.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert rows_of(copy(source, tmp_path / "out.jsonl"))[0]["a"] == value
+
+
 def test_what_is_no_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_text('{"completion": "a"}\n')
@@ -173,8 +184,11 @@ def test_a_row_becomes_a_rollout() -> None:
     rollout = to_rollout("x:1", {"question": "q", "completion": "c", "gold": "1"}, {"reference": "gold"})
     assert (rollout.prompt, rollout.text) == ("", "c")
     assert rollout.columns["reference"] == "1"
-    with pytest.raises(DataError, match="x:1: completion is 7"):
-        to_rollout("x:1", {"completion": 7}, {})
+    blocks = [{"content": [{"type": "text", "text": "a"}]}, {"content": None}, {}]
+    assert to_rollout("x:1", {"completion": blocks}, {}).text == "a\n\n"
+    for wrong in (7, None, ["hi"], [{"role": "assistant", "content": ["hi"]}], [{"content": 7}]):
+        with pytest.raises(DataError, match=r"x:1: completion is .*; it must be text or a list of messages"):
+            to_rollout("x:1", {"completion": wrong}, {})
     tokens = to_rollout("x:1", {"completion": "c", "completion_ids": [3, 4]}, {})
     assert (tokens.completion_ids, tokens.columns) == ([3, 4], {})
     assert to_rollout("x:1", {"completion": "c", "completion_ids": None}, {}).completion_ids == []
