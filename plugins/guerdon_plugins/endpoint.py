@@ -20,7 +20,11 @@ _REFUSALS = frozenset({400, 413, 422, 451})
 
 
 class NoChoiceError(Exception):
-    """An answer without choices: gateways report errors so, and pages that are no API."""
+    """An answer without choices: gateways report errors so, and pages that are no API answer so."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__(str(answer))
+        self.body = getattr(answer, "error", None)
 
 
 def choice_of(answer: Any) -> Any:
@@ -31,7 +35,7 @@ def choice_of(answer: Any) -> Any:
     """
     choices = getattr(answer, "choices", None)
     if not choices:
-        raise NoChoiceError(getattr(answer, "error", None) or answer)
+        raise NoChoiceError(answer)
     return choices[0]
 
 

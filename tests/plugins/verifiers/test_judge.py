@@ -79,7 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             message = {"role": "assistant", "content": answer, **self.server.message}
             choice = {"index": 0, "message": message, "finish_reason": self.server.finish_reason}
-            found = {"choices": [choice]} if self.server.choices else {"error": "upstream is gone"}
+            found = (
+                {"choices": [choice]}
+                if self.server.choices
+                else {"error": {"code": 502, "message": "upstream is gone"}}
+            )
             self._send(200, {"id": "1", "object": "chat.completion", **found})
 
     def _send(self, status: int, answer: dict[str, Any]) -> None:
@@ -408,7 +412,7 @@ def test_an_answer_without_choices_is_an_infrastructure_failure() -> None:
         with pytest.raises(InfrastructureError, match="answers without choices"):
             asyncio.run(Judge(server.params).preflight())
     assert score.failure is Failure.INFRASTRUCTURE
-    assert "answers without choices: upstream is gone" in score.explanation
+    assert "answers without choices: upstream is gone. Check" in score.explanation
 
 
 def test_a_judge_s_reasoning_beside_its_answer_does_not_matter() -> None:
