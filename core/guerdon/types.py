@@ -166,6 +166,20 @@ class Verdict:
         """The score's contribution to the reward."""
         return None if self.score.value is None else self.weight * self.score.value
 
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON values: the score's, and how it was weighed."""
+        return {
+            **self.score.to_dict(),
+            "weight": self.weight,
+            "weighted": self.weighted,
+            "latency_ms": round(self.latency_ms, 3),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
+        """The inverse of :meth:`to_dict`, up to the latency's digits. A weight that was not kept counts as 1."""
+        return cls(Score.from_dict(data), float(data.get("weight", 1.0)), float(data.get("latency_ms", 0.0)))
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -175,3 +189,13 @@ class Judgement:
     """The weighted sum; ``None`` where nothing judged the rollout or a failure leaves its reward unknown."""
     verdicts: Mapping[str, Verdict]
     """By the name of the rubric's entry. An entry that the rollout was not routed to is absent."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The judgement as JSON values, the same in logs, in files and over HTTP: ``reward`` and ``scores``."""
+        scores = {name: verdict.to_dict() for name, verdict in self.verdicts.items()}
+        return {"reward": self.reward, "scores": scores}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
+        """The inverse of :meth:`to_dict`."""
+        return cls(data["reward"], {name: Verdict.from_dict(said) for name, said in data["scores"].items()})

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon import Failure, Outcome, Rollout, Score
-from guerdon.types import message_text
+from guerdon import Failure, Judgement, Outcome, Rollout, Score
+from guerdon.types import Verdict, message_text
 
 scores = st.one_of(
     st.builds(
@@ -45,6 +45,22 @@ def test_outcome_and_failure_go_together() -> None:
         Score(1.0, failure=Failure.TIMEOUT)
     with pytest.raises(ValueError, match="has no value"):
         Score(1.0, Outcome.SKIPPED)
+
+
+def test_a_judgement_says_how_each_verdict_was_weighed() -> None:
+    judgement = Judgement(
+        1.0, {"a": Verdict(Score(0.5), 2.0, 0.12345), "b": Verdict(Score.skipped(), 1.0, 0.0)}
+    )
+    said = judgement.to_dict()
+    assert said["reward"] == 1.0
+    weighed = [
+        {key: said["scores"][name][key] for key in ("value", "weight", "weighted", "latency_ms")}
+        for name in "ab"
+    ]
+    assert weighed == [
+        {"value": 0.5, "weight": 2.0, "weighted": 1.0, "latency_ms": 0.123},
+        {"value": None, "weight": 1.0, "weighted": None, "latency_ms": 0.0},
+    ]
 
 
 def test_scores_are_frozen() -> None:

@@ -32,16 +32,7 @@ def record(rollout: Rollout, judgement: Judgement) -> dict[str, Any]:
         "prompt": rollout.prompt,
         "completion": rollout.completion,
         "completion_tokens": len(rollout.completion_ids),
-        "reward": judgement.reward,
-        "scores": {
-            name: {
-                **verdict.score.to_dict(),
-                "weight": verdict.weight,
-                "weighted": verdict.weighted,
-                "latency_ms": round(verdict.latency_ms, 3),
-            }
-            for name, verdict in judgement.verdicts.items()
-        },
+        **judgement.to_dict(),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.errors import DataError, UsageError
-from guerdon.types import Judgement, Rollout, Score, Verdict
+from guerdon.types import Judgement, Rollout
 
 
 def read_renames(columns: Sequence[str]) -> dict[str, str]:
@@ -66,15 +66,11 @@ def _is_messages(value: Any) -> bool:
 
 def score_columns(judgement: Judgement) -> dict[str, Any]:
     """The columns that scoring adds to a row: ``reward``, and ``scores`` by verifier."""
-    scores = {
-        name: {**verdict.score.to_dict(), "latency_ms": round(verdict.latency_ms, 3)}
-        for name, verdict in judgement.verdicts.items()
-    }
-    return {"reward": judgement.reward, "scores": scores}
+    return judgement.to_dict()
 
 
 def read_judgement(where: str, row: Mapping[str, Any]) -> Judgement:
-    """The judgement that :func:`score_columns` wrote. Weights are not kept: each counts as 1.
+    """The judgement that :func:`score_columns` wrote.
 
     Raises:
         DataError: The row has not been scored.
@@ -83,11 +79,7 @@ def read_judgement(where: str, row: Mapping[str, Any]) -> Judgement:
         scores = row["scores"]
         if isinstance(scores, str):  # as Parquet holds it
             scores = json.loads(scores)
-        verdicts = {
-            name: Verdict(Score.from_dict(score), 1.0, float(score.get("latency_ms", 0.0)))
-            for name, score in scores.items()
-        }
-        return Judgement(row["reward"], verdicts)
+        return Judgement.from_dict({"reward": row["reward"], "scores": scores})
     except (KeyError, ValueError, TypeError, AttributeError):
         raise DataError(
             f"{where}: has no columns 'reward' and 'scores' as 'guerdon score -o' writes them. Score the file first."

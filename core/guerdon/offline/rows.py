@@ -190,6 +190,7 @@ def _fitting(like: Path) -> Iterator[None]:
         yield
     except (_pyarrow().ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise DataError(
-            f"{like} has a column that Parquet has no form for, such as values of different types, objects without "
-            f"keys or integers of more than 64 bits: {one_line(error).rstrip('.')}. Write to a file that ends in .jsonl."
+            f"{like} has a column that Parquet has no form for, such as values of different types, objects "
+            f"without keys or integers of more than 64 bits: {one_line(error).rstrip('.')}. "
+            "Write to a file that ends in .jsonl."
         ) from None

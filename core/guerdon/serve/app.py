@@ -99,7 +99,7 @@ def create_app(
         """Judge rollouts: one result for each, in their order."""
         judgements = await judge([_rollout(rollout) for rollout in request.rollouts], request.step)
         results = [
-            {"id": rollout.id, "reward": judgement.reward, "scores": _scores(judgement)}
+            {"id": rollout.id, **judgement.to_dict()}
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
         ]
         # Escaped, because a completion may hold a lone surrogate, which UTF-8 has no form for.
@@ -159,15 +159,3 @@ def _rollout(rollout: RolloutIn) -> Rollout:
 
 def _text(content: str | list[Message]) -> str | Messages:
     return content if isinstance(content, str) else [message.model_dump() for message in content]
-
-
-def _scores(judgement: Judgement) -> dict[str, Any]:
-    return {
-        name: {
-            **verdict.score.to_dict(),
-            "weight": verdict.weight,
-            "weighted": verdict.weighted,
-            "latency_ms": round(verdict.latency_ms, 3),
-        }
-        for name, verdict in judgement.verdicts.items()
-    }

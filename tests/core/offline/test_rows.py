@@ -164,12 +164,15 @@ SCORES = st.one_of(
 
 
 @settings(max_examples=50)
-@given(st.dictionaries(st.text(min_size=1), SCORES), st.none() | st.floats(-2, 2))
-def test_scores_survive_the_file(scores: dict[str, Score], reward: float | None) -> None:
-    judgement = Judgement(reward, {name: Verdict(score, 1.0, 0.0) for name, score in scores.items()})
+@given(st.dictionaries(st.text(min_size=1), SCORES), st.none() | st.floats(-2, 2), st.floats(-2, 2))
+def test_scores_survive_the_file(scores: dict[str, Score], reward: float | None, weight: float) -> None:
+    judgement = Judgement(reward, {name: Verdict(score, weight, 0.125) for name, score in scores.items()})
     row = json.loads(json.dumps(score_columns(judgement)))
     assert read_judgement("x", row) == judgement
     assert read_judgement("x", {**row, "scores": json.dumps(row["scores"])}) == judgement
+    for score in row["scores"].values():
+        del score["weight"], score["weighted"], score["latency_ms"]  # as the stage 'sample' writes them
+    assert read_judgement("x", row).verdicts.keys() == scores.keys()
 
 
 @pytest.mark.parametrize(
