@@ -11,9 +11,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import AfterValidator
+from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError
 from guerdon.stage import Model
@@ -24,17 +22,6 @@ if TYPE_CHECKING:
 PACKAGE_PREFIX = "package:"
 """Marks a path as the folder of an installed Python package, which may carry a model's files."""
 
-
-def _template(text: str) -> str:
-    if "{" not in text:
-        raise ValueError(
-            f"{text!r} is no Jinja template; write the template itself, such as a block after '|-'"
-        )
-    return text
-
-
-ChatTemplate = Annotated[str, AfterValidator(_template)]
-"""A chat template as a param. It stands in the manifest itself, so that a changed one makes its stage anew."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -27,7 +27,7 @@ class JsonlLog:
 
     @hookimpl
     def run_started(self, run: RunInfo) -> None:
-        _keep(run.directory / "events.jsonl", lambda line: True)  # what follows must not join a torn line
+        _keep(run.directory / "events.jsonl", lambda _: True)  # what follows must not join a torn line
         self._event(run, "run_started", stages=list(run.stage_ids))
 
     @hookimpl

@@ -9,8 +9,8 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
-from guerdon.models import ChatTemplate
 from guerdon.rubric import Rubric
+from guerdon.stage import ChatTemplate
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of

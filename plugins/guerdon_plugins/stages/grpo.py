@@ -12,7 +12,8 @@ from typing import Any
 
 from guerdon import StageContext, StageResult
 from guerdon.errors import UsageError
-from guerdon.models import ChatTemplate, load_model, load_tokenizer
+from guerdon.models import load_model, load_tokenizer
+from guerdon.stage import ChatTemplate
 from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from guerdon import Judgement, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
-from guerdon.models import ChatTemplate
 from guerdon.rubric import Rubric
+from guerdon.stage import ChatTemplate
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of

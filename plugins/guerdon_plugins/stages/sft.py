@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError, UsageError
-from guerdon.models import ChatTemplate, load_model, load_tokenizer
+from guerdon.models import load_model, load_tokenizer
+from guerdon.stage import ChatTemplate
 from guerdon_plugins.stages.mixing import mixed
 from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
 
