@@ -22,6 +22,9 @@ from guerdon.types import Judgement, Outcome, Rollout, Verdict
 Weight = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
 
+MAX_CACHED_SCORES = 200_000
+"""What a rubric keeps in memory: about 100 MB."""
+
 
 class OnFailure(StrEnum):
     """What a failed score does to its rollout."""
@@ -80,7 +83,7 @@ class Rubric:
 
     Args:
         entries: The verifiers and rewards; names must be unique.
-        cache: Where known scores are kept; by default in memory.
+        cache: Where known scores are kept, the caller's to close; by default the latest ones are kept in memory.
         failure_budget: The share of failed scores (0 to 1) above which scoring raises; ``None`` for no limit.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
     """
@@ -99,7 +102,8 @@ class Rubric:
                 f"several rewards are named {', '.join(sorted(repeated))}. Give each a 'name' of its own."
             )
         self._entries = list(entries)
-        self._cache = cache or ScoreCache()
+        self._cache = ScoreCache(max_scores=MAX_CACHED_SCORES) if cache is None else cache
+        self._owns_cache = cache is None
         self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
         self._pool = WorkerPool([entry.component for entry in entries], workers)
         self._judges = [_judge(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
@@ -173,7 +177,8 @@ class Rubric:
     def close(self) -> None:
         """End the workers."""
         self._pool.close()
-        self._cache.close()
+        if self._owns_cache:
+            self._cache.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -354,10 +355,27 @@ def test_equal_cases_are_judged_once_and_remembered(entry: Make, tmp_path: Path)
     log, database = str(tmp_path / "calls"), tmp_path / "scores.sqlite"
     rollouts = [Rollout("p", text, {"path": log}) for text in ("a", "b", "a", "a")]
     for _ in range(2):
-        with Rubric([entry("log_call")], cache=ScoreCache(database)) as rubric:
+        with closing(ScoreCache(database)) as cache, Rubric([entry("log_call")], cache=cache) as rubric:
             assert [judgement.reward for judgement in rubric.score(rollouts)] == [1.0] * 4
             rubric.score(rollouts)
     assert sorted(Path(log).read_text().split()) == ["a", "b"]
+
+
+def test_a_cache_that_two_rubrics_share_stays_open(entry: Make, tmp_path: Path) -> None:
+    rollouts = [Rollout("p", "a", {"path": str(tmp_path / "calls")})]
+    with closing(ScoreCache()) as cache:
+        for _ in range(2):
+            with Rubric([entry("log_call")], cache=cache) as rubric:
+                assert rubric.score(rollouts)[0].reward == 1.0
+    assert (tmp_path / "calls").read_text() == "a\n"
+
+
+def test_a_rubrics_own_cache_is_bounded(entry: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guerdon.rubric.MAX_CACHED_SCORES", 2)
+    with Rubric([entry("log_call")]) as rubric:
+        for text in ("a", "b", "a", "c", "a"):
+            rubric.score([Rollout("p", text, {"path": str(tmp_path / "calls")})])
+    assert (tmp_path / "calls").read_text().split() == ["a", "b", "c", "a"]
 
 
 def test_failures_are_not_remembered(entry: Make) -> None:

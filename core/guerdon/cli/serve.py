@@ -11,13 +11,9 @@ import click
 from guerdon.cli.rubrics import chosen_entries, rubric_options
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.rubric import Rubric
-from guerdon.scoring.cache import ScoreCache
 from guerdon.shared_rubric import SharedRubric
 
 TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
-
-MAX_CACHED_SCORES = 200_000
-"""About 100 MB."""
 
 
 @click.command()
@@ -83,8 +79,7 @@ def serve(
         click.echo(
             f"warning: anyone who reaches {host} may ask; set {TOKEN_VARIABLE} or --token-file.", err=True
         )
-    rubric = Rubric(entries, cache=ScoreCache(max_scores=MAX_CACHED_SCORES), workers=workers)
-    with SharedRubric(rubric) as shared:
+    with SharedRubric(Rubric(entries, workers=workers)) as shared:
         app = create_app(shared, Limits(max_body * 2**20, max_batch, max_pending), token, unscored)
         names = ", ".join(shared.names)
         run_server(app, host, port, grace, lambda url: click.echo(f"Serving {names} on {url}"))
