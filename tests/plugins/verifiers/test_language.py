@@ -88,6 +88,10 @@ def test_chinese_characters_in_japanese_sentences_are_japanese() -> None:
         "<answer>",
         "3.14",
         "𝑥 ≤ 𝑦",
+        "dp[i] = dp[i-1] + dp[i-2]; dp[0] = 1; dp[1] = 1",
+        "sin 30 = 1/2, cos 60 = 1/2, tan 45 = 1.",
+        "f(x) = gcd(x, 12)",
+        "AB^2 = AC^2 + BC^2",
     ],
 )
 def test_code_formulas_links_tags_and_names_of_quantities_are_left_out(neutral: str) -> None:
@@ -129,6 +133,23 @@ def test_capitals_and_full_width_letters_are_read() -> None:
 
 def test_few_words_are_no_evidence_against_the_target() -> None:
     assert share("Hmm, let me see.", "en") == 1.0
+    assert share("Hola amigo, ¿cómo estás hoy?", "en") == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Step 1: compute A = l*w. Step 2: P = 2(l+w).",
+        "n=1: ok; n=2: ok",
+        "AB = 3, AC = 4, BC = 5",
+        "Pythagoras, Euler, Cauchy-Schwarz, AM-GM, Vieta. Triangle ABC, angle BAC.",
+        "Let's denote José García's age as x. El Niño, café, naïve, São Paulo, Zürich.",
+        "Drop = 2 - 8 = -6",
+        "gcd(12, 18) = 6; lcm(12, 18) = 36. Ratio = 6.",
+    ],
+)
+def test_terse_and_symbolic_english_is_english(text: str) -> None:
+    assert share(text, "en") == 1.0
 
 
 def test_short_sentences_are_judged_together() -> None:

@@ -24,6 +24,12 @@ CHANGE_BETWEEN = 3.0
 FOREIGN = 3.0
 """What a change to another language than the expected one costs more: few words are no evidence against it."""
 
+DOUBT = 2.0
+"""By how much the best path must surpass the one that never leaves the expected language. Below, the text is too short,
+or too symbolic, to tell."""
+
+NAME = 0.5
+"""What a word with a capital counts within a sentence: names stand in texts of every language."""
 
 WINDOW = 8
 """Words in which a language must be the likeliest once, somewhere in the text, to be one of the text's languages."""
@@ -40,7 +46,7 @@ def count_languages(sentences: Sequence[Sequence[str]], script: str, expected: s
     languages = LANGUAGES[script]
     if len(languages) == 1:
         return Counter({expected: sum(map(len, sentences))})
-    said = [[evidence(word, script) for word in sentence] for sentence in sentences]
+    said = [_evidence_of(sentence, script) for sentence in sentences]
     present = {languages.index(expected)}
     for rows in said:
         for start in range(0, len(rows), WINDOW):
@@ -52,6 +58,14 @@ def count_languages(sentences: Sequence[Sequence[str]], script: str, expected: s
     chosen = choose(languages)
     path = _likeliest_path([[choose(row) for row in rows] for rows in said], chosen.index(expected))
     return Counter(chosen[state] for state in path)
+
+
+def _evidence_of(sentence: Sequence[str], script: str) -> list[tuple[float, ...]]:
+    rows = [evidence(word.lower(), script) for word in sentence]
+    for place, word in enumerate(sentence):
+        if place and word[0].isupper() and not word.isupper():
+            rows[place] = tuple(NAME * value for value in rows[place])
+    return rows
 
 
 def _likeliest_path(said: Sequence[Sequence[Sequence[float]]], expected: int) -> Iterator[int]:
@@ -70,6 +84,9 @@ def _likeliest_path(said: Sequence[Sequence[Sequence[float]]], expected: int) ->
             totals = [max(pair) + value for *pair, value in zip(entries, totals, row, strict=True)]
             price = CHANGE
     current = totals.index(max(totals))
+    if max(totals) - fsum(row[expected] for rows in said for row in rows) < DOUBT:
+        yield from [expected] * len(changes)
+        return
     for best_before, changing in reversed(changes):
         yield current
         if changing[current]:

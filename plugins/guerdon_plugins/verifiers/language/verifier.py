@@ -15,15 +15,20 @@ from guerdon_plugins.verifiers.language.segments import count_languages
 _SCRIPTS_OF_CODE = frozenset({"LATIN", "GREEK"})
 """The scripts of code and formulas, where their words count for nothing. Others' are text that somebody put there."""
 
-_NO_WORDS = re.compile(r"https?://[!-~]+|</?[A-Za-z][\w-]*+>")
+_NO_WORDS = re.compile(
+    r"https?://[!-~]+|</?[A-Za-z][\w-]*+>|\b[A-Za-z]\w*+(?=[\[(^])"
+    r"|\b(?:sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|mod|min|max)\b(?=\s*\d)"
+)
+"""Links, tags, and names in formulas that nothing marks as such: ``dp[i]``, ``f(x)``, ``AB^2``, ``sin 30``."""
+
 _SENTENCE_END = re.compile(r"[.!?:;。！？：；…।\n]+")
 
 
 class Language:
     """Scores the share of words in the target language: the language consistency reward of DeepSeek-R1.
 
-    arXiv 2501.12948, section 2.3.2. Code, formulas, links, tags, numbers and one-letter names are left out, unless they
-    hold words of a script that neither code nor formulas are written in: they would hide reasoning. The script
+    arXiv 2501.12948, section 2.3.2. Code, formulas, links, tags, numbers and names of quantities are left out, unless
+    they hold words of a script that neither code nor formulas are written in: they would hide reasoning. The script
     decides where it can: Hangul is Korean. Languages that share a script are told apart word by word, each in the light
     of its neighbours: Chinese from Japanese by kana, the others by common words and by langdetect's profiles of that
     script. Nothing is drawn at random, so the same text always has the same score. In scripts without spaces each
@@ -80,7 +85,7 @@ def _count_words(text: str, target: str) -> Counter[str]:
     for sentence in _sentences(text):
         named = [(word, script_of(word)) for word in sentence]
         counts.update(name.lower() for _, name in named if name != script)
-        own.append([word.lower() for word, name in named if name == script])
+        own.append([word for word, name in named if name == script])
     return counts + count_languages(own, script, target)
 
 
