@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,15 +31,27 @@ from guerdon.types import Outcome, Rollout, Row, Score
 SAMPLE_ROWS = 16
 """Rows of each source that are tried."""
 
+_THOUGHTS = "<think>\nFirst, we add the numbers. Second, we check the sum. Wait, that is right.\n</think>"
 _PROBES = (
     "",
     "I do not know.",
-    "<think>\nFirst, we add the numbers. Second, we check the sum. Wait, that is right.\n</think>\n<answer>1</answer>",
+    _THOUGHTS,
+    f"{_THOUGHTS}\n\nThe answer is 1.",
+    f"{_THOUGHTS}\n<answer>1</answer>",
     "<think>首先，我们把这些数相加。然后检查结果。</think><answer>二</answer>",
     "```python\nprint(input())\n```",
     "again and again and again and again and again and again and again and again \\boxed{0}",
 )
 """Completions unlike each other: a reward that gives them all the same tells nothing apart."""
+
+_LAYOUTS = (
+    "{answer}",
+    f"{_THOUGHTS}\n\n{{answer}}",
+    f"{_THOUGHTS}\n<answer>\n{{answer}}\n</answer>",
+    f"{_THOUGHTS.removeprefix('<think>')}\n\n{{answer}}",
+    f"{_THOUGHTS.removeprefix('<think>')}\n<answer>\n{{answer}}\n</answer>",
+)
+"""Where a reply may have its answer; in the last two the chat template has opened the first tag."""
 
 
 class Level(StrEnum):
@@ -148,6 +162,7 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
             f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'; an entry whose weight is 0 "
             "only measures.",
         )
+    checked = []
     for entry in usable:
         if used := named_stages(entry):
             makers = ", ".join(f"stage '{stage_id}'" for stage_id in used.values())
@@ -162,6 +177,9 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
                 _call_own_preflight(entry.component, entry.component.build())
         except (GuerdonError, OSError) as error:
             yield _error(where(entry), error)
+        else:
+            checked.append(entry)
+    yield from _check_layouts(stage, checked, rows)
 
 
 def _check_verifier(entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
@@ -326,6 +344,31 @@ def _check_constant(
             f"it gives {values.pop()} to every one of {len(cases)} very different completions. "
             "A constant reward teaches nothing.",
         )
+
+
+def _check_layouts(stage: StagePlan, entries: Sequence[Entry], rows: Sequence[Row]) -> Iterator[Finding]:
+    """A right answer must be able to earn the format too, or the one reward trains against the other."""
+    verifiers = [e for e in entries if e.component.kind is Kind.VERIFIER and not e.is_metric]
+    loaded = {e.name: load_plugin(e.component.plugin, e.component.base_dir) for e in verifiers}
+    answers = [entry for entry in verifiers if hasattr(loaded[entry.name], "gold_completion")]
+    formats = [entry for entry in verifiers if getattr(loaded[entry.name], "audit_kind", None) == "format"]
+    for answer, form in itertools.product(answers, formats):
+        both = [row for row in rows if answer.judges(row) and form.judges(row)]
+        gold = _gold_cases(answer.component, answer.component.build(), both)[:1]
+        texts = [(row, layout.replace("{answer}", text)) for layout in _LAYOUTS for row, text in gold]
+        # Without an answer: what a format that leaves it no room is pleased with.
+        texts += [(row, layout.replace("{answer}", "")) for layout in _LAYOUTS for row, _ in gold]
+        with Rubric([answer, form]) as rubric:
+            right, formed = (
+                [score.value == 1 for score in _scores(rubric, entry, texts)] for entry in (answer, form)
+            )
+        if any(right) and any(formed) and not any(map(operator.and_, right, formed)):
+            yield Finding(
+                Level.WARNING,
+                f"stage '{stage.ref.id}', rewards '{answer.name}' and '{form.name}'",
+                f"no reply earned both, in any of {len(_LAYOUTS)} layouts of a right answer, though each was earned. "
+                f"'{form.name}' may leave no room where '{answer.name}' looks for the answer.",
+            )
 
 
 def _scores(rubric: Rubric, entry: Entry, cases: Sequence[tuple[Row, str]]) -> list[Score]:

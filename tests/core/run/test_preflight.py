@@ -37,6 +37,15 @@ class RaisesForGold:
 class GoldIsNoText:
     def gold_completion(self, reference): return 5
     def __call__(self, completion, reference): return 1
+class Boxed:
+    def gold_completion(self, reference): return f"[{reference}]"
+    def __call__(self, completion, reference): return completion.rpartition("</think>")[2].strip() == f"[{reference}]"
+class Tagged:
+    audit_kind = "format"
+    def __init__(self, free: bool): self.free = free
+    def __call__(self, completion):
+        thoughts, end, rest = completion.partition("</think>")
+        return thoughts.startswith("<think>") and end != "" and bool(rest.strip()) == self.free
 class Asks:
     def __init__(self, model: str): raise RuntimeError("there is no model yet")
     def __call__(self, completion): return 1
@@ -208,3 +217,12 @@ def test_a_stage_s_preflight_may_ask_for_the_names_of_its_rewards(tmp_path: Path
     )
     findings = list(preflight(plan_run(load_manifest(tmp_path / "m.yaml"))))
     assert any("the rewards are ['same']" in finding.message for finding in findings)
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_rewards_that_no_reply_can_earn_together(tmp_path: Path, free: bool) -> None:
+    data = rows("{prompt: p, reference: '1'}", "{prompt: q, reference: '2'}")
+    reward = f"{{use: './m.py:Tagged', params: {{free: {str(free).lower()}}}}}"
+    findings = check(tmp_path, data, f"{{use: './m.py:Boxed'}}, {reward}")
+    assert [finding.level for finding in findings] == ([] if free else [Level.WARNING])
+    assert all("no reply earned both, in any of 5 layouts" in finding.message for finding in findings)
