@@ -10,27 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import AfterValidator
+from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import UsageError
 from guerdon.types import Row
 
 if TYPE_CHECKING:
     from guerdon.rubric import Rubric
-
-
-def _template(text: str) -> str:
-    if "{" not in text:
-        raise ValueError(
-            f"{text!r} is no Jinja template; write the template itself, such as a block after '|-'"
-        )
-    return text
-
-
-ChatTemplate = Annotated[str, AfterValidator(_template)]
-"""A Jinja template as a param. It stands in the manifest itself, so that a changed one makes its stage anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from math import fsum
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.rubric import Rubric
-from guerdon.stage import ChatTemplate
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from guerdon import StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.stage import ChatTemplate
 from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
 
 

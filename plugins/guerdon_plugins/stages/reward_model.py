@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
-from guerdon.stage import ChatTemplate
 from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Judgement, Outcome, Rollout, Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
 from guerdon.rubric import Rubric
-from guerdon.stage import ChatTemplate
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.stage import ChatTemplate
 from guerdon_plugins.stages.mixing import mixed
 from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from guerdon import Messages, Outcome, Score
-from guerdon.stage import ChatTemplate
+from guerdon.chat_template import ChatTemplate
 from guerdon.text import select_part
 from guerdon.types import message_text
 from guerdon_plugins.rewards.preference.local import LocalRewardModel

@@ -1,0 +1,19 @@
+"""A chat template as a plugin's param."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+def _template(text: str) -> str:
+    if "{" not in text:
+        raise ValueError(
+            f"{text!r} is no Jinja template; write the template itself, such as a block after '|-'"
+        )
+    return text
+
+
+ChatTemplate = Annotated[str, AfterValidator(_template)]
+"""A Jinja template. It stands in the manifest itself, so that a changed one makes its stage anew."""
