@@ -41,8 +41,10 @@ def count_rows(path: Path) -> int:
     """How many rows a file has; each of them is read, so that a broken one is known before any work is done.
 
     Raises:
-        DataError: As :func:`read_rows`, or there are none.
+        DataError: As :func:`read_rows`, or there are none, or the file can be read only once.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no regular file, and rows are read twice. Write them to a file first.")
     count = sum(1 for _ in read_rows(path))
     if count == 0:
         raise DataError(f"{path} holds no rows.")
@@ -64,6 +66,9 @@ def written_rows(path: Path | None, like: Path) -> Iterator[Write]:
     if path is None:
         yield lambda _rows: None
         return
+    path = path.resolve()  # of a link, the file that it stands for is written
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no regular file, and would be replaced by one. Name a file.")
     partial = path.with_name(f".{path.name}.partial")
     file = _open_parquet(partial, like) if path.suffix in PARQUET else _open_jsonl(partial)
     try:
@@ -80,21 +85,22 @@ def written_rows(path: Path | None, like: Path) -> Iterator[Write]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Located]:
-    number = 0
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield f"{path}:{number}", _row(f"{path}:{number}", line)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _row(where: str, text: bytes) -> dict[str, Any]:
+    try:
+        line = text.decode()
     except UnicodeDecodeError:
         raise DataError(
-            f"{path}:{number + 1}: is not UTF-8 text. Convert the file; a Parquet file's name ends in .parquet."
+            f"{where}: is not UTF-8 text. Convert the file; a Parquet file's name ends in .parquet."
         ) from None
-
-
-def _row(where: str, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -154,6 +155,26 @@ def test_nothing_appears_when_the_work_breaks_off(tmp_path: Path) -> None:
 def test_a_file_may_be_written_over_itself(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "in.jsonl", ALIKE)
     assert [row["reward"] for row in rows_of(copy(path, path))] == [0.5, 0.5]
+
+
+def test_a_link_stays_one_and_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "in.jsonl", ALIKE)
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "out.jsonl")
+    copy(source, tmp_path / "link.jsonl")
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert len(rows_of(tmp_path / "out.jsonl")) == 2
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="is no regular file, and would be replaced"):
+        copy(source, tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="is no regular file, and rows are read twice"):
+        count_rows(tmp_path / "pipe.jsonl")
+
+
+def test_the_line_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes(b'{"a": 1}\n' * 50 + b'{"a": "\xe4"}\n')
+    with pytest.raises(DataError, match=r"latin\.jsonl:51: is not UTF-8"):
+        count_rows(path)
 
 
 SCORES = st.one_of(
