@@ -250,7 +250,7 @@ BROKEN_VERIFIERS = {
     "returns_nan": ("verifier", "returned nan, which is not a finite number"),
     "returns_infinity": ("verifier", "returned inf, which is not a finite number"),
     "returns_text": ("verifier", "returned 'yes' of type str"),
-    "returns_what_cannot_travel": ("verifier", "returned a Score that cannot be pickled"),
+    "returns_what_is_no_json": ("verifier", "returned a Score that is no JSON: TypeError: keys must be str"),
     "sleeps_forever": ("timeout", "no verdict within 0.5 s"),
     "never_yields": ("timeout", "no verdict within 0.5 s"),
     "waits_forever": ("timeout", "no verdict within 0.5 s"),
