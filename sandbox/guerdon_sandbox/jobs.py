@@ -36,8 +36,8 @@ class Limit(StrEnum):
 class Limits:
     """What a job may use.
 
-    CPU time is the limit to set: it does not depend on what else the machine does. Wall time is the backstop for jobs
-    that sleep.
+    CPU time is the limit to set. Wall time is the backstop for jobs that sleep. Neither depends on what else the
+    machine does: time for which a job waits for a CPU that others have counts for none of them.
 
     Raises:
         SandboxUsageError: A limit is not positive.
@@ -46,7 +46,7 @@ class Limits:
     cpu_s: int = 10
     """CPU seconds of each process, whole ones."""
     wall_s: float = 30.0
-    """Seconds from the job's start to its end."""
+    """Seconds from the job's start to its end, less what it waited for a CPU."""
     memory_bytes: int = 256 << 20
     """Writable memory of each process. The box as a whole has its own limit."""
     stdout_bytes: int = 1 << 20
@@ -263,10 +263,13 @@ class Calls(Job[CallsResult]):
     calls: Sequence[Call]
     prelude: str = ""
     """Trusted code that runs before the source; a source that is no program by itself continues it."""
+    ambient: str = ""
+    """Trusted code whose names the source finds as it finds builtins: below its own, and not callable from outside."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
         requests = (dumps(["call", call.function, list(call.args), dict(call.kwargs)]) for call in self.calls)
-        return "calls", [_candidate(self.source, self.prelude, self.env), b"".join(map(_frame, requests))]
+        candidate = _candidate(self.source, self.prelude, self.env, self.ambient)
+        return "calls", [candidate, b"".join(map(_frame, requests))]
 
     def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> CallsResult:
         frames = [_reply(frame) for frame in _frames(blobs[2])]
@@ -303,8 +306,9 @@ class Check(Job[CheckResult]):
         return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
 
 
-def _candidate(source: str, prelude: str, env: Mapping[str, str]) -> bytes:
-    return json.dumps({"source": source, "prelude": prelude, "env": dict(env)}).encode()
+def _candidate(source: str, prelude: str, env: Mapping[str, str], ambient: str = "") -> bytes:
+    payload = {"source": source, "prelude": prelude, "ambient": ambient, "env": dict(env)}
+    return json.dumps(payload).encode()
 
 
 def _frame(data: bytes) -> bytes:

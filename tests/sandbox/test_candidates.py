@@ -62,6 +62,29 @@ def test_a_body_continues_the_prelude(sandbox: SyncSandbox) -> None:
         assert reply.value == pytest.approx(3.14, abs=0.01)
 
 
+def test_ambient_names_are_found_like_builtins_and_are_not_the_candidates(sandbox: SyncSandbox) -> None:
+    ambient = "from math import *\nimport math\nfrom typing import *"
+    source = """class Solution:
+    def root(self, xs: List[int]) -> float:
+        return sqrt(xs[0]) + math.pi * 0
+    def gcd(self, a, b):
+        return "mine"
+def pow(x): return "mine"
+def bad(): return nothing
+"""
+    names = [("root", [[9]]), ("gcd", [4, 6]), ("pow", [1]), ("sqrt", [4]), ("bad", [])]
+    result = sandbox.run(Calls(source=source, ambient=ambient, calls=[Call(*name) for name in names]))
+    assert result.replies == [
+        Returned(3.0),
+        Returned("mine"),
+        Returned("mine"),
+        Raised("NameError: name 'sqrt' is not defined"),
+        Raised("NameError: name 'nothing' is not defined"),
+    ]
+    broken = sandbox.run(Calls(source="\n\n)", ambient=ambient, calls=[Call("f")]))
+    assert "candidate.py, line 3" in str(broken.load_error)
+
+
 def test_what_has_no_encoding_arrives_as_nothing_in_particular(sandbox: SyncSandbox) -> None:
     (reply,) = sandbox.run(Calls(source="class A: pass\ndef f(): return A()", calls=[Call("f")])).replies
     assert isinstance(reply, Returned)

@@ -101,6 +101,8 @@ def serve(payload: dict[str, Any], inbox: int, outbox: int) -> NoReturn:
     module = types.ModuleType("candidate")
     sys.modules["candidate"] = module
     try:
+        if payload["ambient"]:
+            module.__dict__["__builtins__"] = _ambient(payload["ambient"])
         _load(payload["prelude"], payload["source"], module)
     except BaseException as error:
         _report(error)
@@ -111,6 +113,16 @@ def serve(payload: dict[str, Any], inbox: int, outbox: int) -> NoReturn:
     for request in _frames(requests):
         _send(replies, server.answer(request))
     leave(0)
+
+
+def _ambient(source: str) -> dict[str, Any]:
+    """The builtins, and the names that a source binds.
+
+    In the module itself these names would count as the candidate's functions: an empty program would have a ``gcd``.
+    """
+    names = dict(vars(builtins))
+    exec(compile(source, "ambient.py", "exec", dont_inherit=True), names)
+    return names
 
 
 def _load(prelude: str, source: str, module: types.ModuleType) -> None:
