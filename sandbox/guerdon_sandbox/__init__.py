@@ -8,7 +8,13 @@ What a job does is in its result; an infrastructure that fails is an exception, 
 
 from guerdon_sandbox.codec import Opaque
 from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, BoxOptions
-from guerdon_sandbox.errors import SandboxError, SandboxImageError, SandboxUnavailableError, SandboxUsageError
+from guerdon_sandbox.errors import (
+    SandboxError,
+    SandboxImageError,
+    SandboxOverloadedError,
+    SandboxUnavailableError,
+    SandboxUsageError,
+)
 from guerdon_sandbox.jobs import (
     Call,
     Calls,
@@ -51,6 +57,7 @@ __all__ = [
     "Sandbox",
     "SandboxError",
     "SandboxImageError",
+    "SandboxOverloadedError",
     "SandboxUnavailableError",
     "SandboxUsageError",
     "SyncSandbox",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from guerdon_sandbox.engine import BoxOptions, Engine
-from guerdon_sandbox.errors import SandboxUnavailableError
+from guerdon_sandbox.errors import SandboxOverloadedError, SandboxUnavailableError
 from guerdon_sandbox.jobs import Job
 
 R = TypeVar("R")
@@ -20,7 +20,7 @@ R = TypeVar("R")
 START_S = 60.0
 """How long a box may take from its creation to its first word, on a busy machine."""
 GRACE_S = 10.0
-"""How long after a job's wall limit the supervisor may take to answer, killing and sweeping included."""
+"""How long after a job's last moment the supervisor may take to answer, killing and sweeping included."""
 
 # Loads the modules that run inside from the command line, so that any image with a python will do.
 _BOOTSTRAP = """
@@ -54,10 +54,16 @@ class Box:
     """A container that runs one job at a time."""
 
     def __init__(
-        self, engine: Engine, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        engine: Engine,
+        name: str,
+        cpus: float,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self.engine = engine
         self.name = name
+        self._cpus = cpus
         self.jobs = 0
         """Jobs that it has answered."""
         self._reader = reader
@@ -83,7 +89,7 @@ class Box:
         try:
             async with asyncio.timeout(START_S):
                 reader, writer = await engine.attach(name)
-                box = cls(engine, name, reader, writer)
+                box = cls(engine, name, options.cpus, reader, writer)
                 await asyncio.to_thread(engine.start, name)
                 await box._receive()
         except (OSError, asyncio.IncompleteReadError, BoxLostError) as error:
@@ -96,16 +102,22 @@ class Box:
             raise
         return box
 
-    async def run(self, job: Job[R]) -> tuple[R, str | None]:
+    async def run(self, job: Job[R], patience_s: float) -> tuple[R | SandboxOverloadedError, str | None]:
         """Run a job. Gives its result, and why the box must not be used again, if so.
+
+        Args:
+            job: The job.
+            patience_s: How long it may wait for a CPU that others have. Such time does not count for its wall limit;
+                a job that waits for longer has no result but an error.
 
         Raises:
             BoxLostError: The box died or did not answer in time.
         """
         header, blobs = job.request()
-        encoded = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}).encode()
+        header |= {"cpus": self._cpus, "patience_s": patience_s, "sizes": [len(blob) for blob in blobs]}
+        encoded = json.dumps(header).encode()
         try:
-            async with asyncio.timeout(job.limits.wall_s + GRACE_S):
+            async with asyncio.timeout(job.limits.wall_s + patience_s + GRACE_S):
                 self._writer.writelines([struct.pack(">I", len(encoded)), encoded, *blobs])
                 await self._writer.drain()
                 answer, output = await self._receive()
@@ -114,6 +126,12 @@ class Box:
         except OSError as error:
             raise BoxLostError(f"the connection to the box broke: {error}") from error
         self.jobs += 1
+        if answer["limit"] == "starved":
+            overloaded = SandboxOverloadedError(
+                f"a program waited {answer['waited_s']:.0f} of {answer['wall_s']:.0f} s for a CPU, which other work on "
+                f"{self.engine.address} had. Run less there at one time: lower boxes, or add an engine"
+            )
+            return overloaded, answer["dirty"]
         return job.result(answer, output, self.engine.address), answer["dirty"]
 
     async def close(self) -> bool:
@@ -152,7 +170,9 @@ def command() -> list[str]:
     """The command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
     sources = {
-        "supervisor": _sources(*inside, "guerdon_sandbox.inside.supervisor"),
+        "supervisor": _sources(
+            *inside, "guerdon_sandbox.inside.waiting", "guerdon_sandbox.inside.supervisor"
+        ),
         "zygote": _sources(
             *inside, "guerdon_sandbox.codec", "guerdon_sandbox.inside.roles", "guerdon_sandbox.inside.zygote"
         ),

@@ -3,7 +3,8 @@
     SandboxError
     ├── SandboxUsageError (ValueError)          a job or an option that cannot be right: exit code 2
     └── SandboxUnavailableError (OSError)       no engine answers, or boxes keep dying: exit code 3
-        └── SandboxImageError                   the image is missing or cannot be built
+        ├── SandboxImageError                   the image is missing or cannot be built
+        └── SandboxOverloadedError              other work kept the CPU from a job for too long
 
 What a job does is never an error: it is in the job's result.
 """
@@ -26,6 +27,10 @@ class SandboxUnavailableError(SandboxError, OSError):
     """The infrastructure is missing or down, so nothing is known about the job. Never turned into a result."""
 
     exit_code = 3
+
+
+class SandboxOverloadedError(SandboxUnavailableError):
+    """Other work kept the CPU from a job for too long, so nothing is known about the job."""
 
 
 class SandboxImageError(SandboxUnavailableError):

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 from guerdon_sandbox.box import Box, BoxLostError
 from guerdon_sandbox.engine import BoxOptions, Engine
-from guerdon_sandbox.errors import SandboxUnavailableError, SandboxUsageError
+from guerdon_sandbox.errors import SandboxOverloadedError, SandboxUnavailableError, SandboxUsageError
 from guerdon_sandbox.jobs import Job
 
 R = TypeVar("R")
@@ -66,9 +66,11 @@ class Sandbox:
         Args:
             engines: Addresses of Docker engines; without any, the one that ``DOCKER_HOST`` names, or the local one.
             options: What each box is made of.
-            boxes: Boxes per engine: jobs that run there at one time. By default the engine's cores.
+            boxes: Boxes per engine: jobs that run there at one time. By default the engine's cores, divided among the
+                training processes of this machine (torchrun's ``LOCAL_WORLD_SIZE``), each of which has a pool.
             isolation: What separates one job from the next.
-            patience_s: How long jobs wait while no engine is usable, so that a restart of the engine costs none.
+            patience_s: How long jobs wait while no engine is usable, so that a restart of the engine costs none; and
+                how long a job may wait for a CPU that other work has.
 
         Raises:
             SandboxUsageError: An option cannot be right.
@@ -128,7 +130,7 @@ class Sandbox:
                 self._down[engine.address] = str(outcome)
                 _log.warning("%s", outcome)
             cores = os.cpu_count() or 1 if isinstance(outcome, BaseException) else outcome
-            for _ in range(self._boxes_per_engine or cores):
+            for _ in range(self._boxes_per_engine or max(1, cores // _processes_here())):
                 self._slots.append(asyncio.create_task(self._serve(engine)))
 
     def _prepare(self, engine: Engine) -> int:
@@ -142,6 +144,7 @@ class Sandbox:
 
         Raises:
             SandboxUnavailableError: No engine is usable, or the job lost one box after the other.
+            SandboxOverloadedError: Other work kept the CPU from the job for longer than ``patience_s``.
         """
         await self.open()
         ticket = _Ticket(job, asyncio.get_running_loop().create_future())
@@ -190,7 +193,7 @@ class Sandbox:
         while True:
             ticket = await self._next()
             try:
-                result, dirty = await box.run(ticket.job)
+                result, dirty = await box.run(ticket.job, self._patience_s)
             except BoxLostError as error:
                 await self._put_back(ticket, error)
                 return
@@ -200,7 +203,9 @@ class Sandbox:
             except Exception as error:  # a job that cannot be encoded is its caller's mistake, not the box's
                 _settle(ticket, error)
                 return
-            if not ticket.answer.done():
+            if isinstance(result, SandboxOverloadedError):
+                _settle(ticket, result)
+            elif not ticket.answer.done():
                 ticket.answer.set_result(result)
             if dirty:
                 _log.info("replacing a box on %s: %s", box.engine.address, dirty)
@@ -239,6 +244,12 @@ class Sandbox:
         for item in [item for item in self._leftovers if item[0] is engine]:
             if await asyncio.to_thread(engine.remove, item[1]):
                 self._leftovers.discard(item)
+
+
+def _processes_here() -> int:
+    """Training processes on this machine, as torchrun counts them."""
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(told)) if told.isdecimal() else 1
 
 
 def _refuse(ticket: _Ticket, why: str) -> None:

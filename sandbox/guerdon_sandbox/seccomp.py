@@ -1,7 +1,8 @@
 """The system calls that a box may make: what interpreters and compilers need, and nothing that reaches further.
 
 Left out on purpose: sockets other than socketpair (the box has no network anyway), SysV and POSIX message queues and
-shared memory (they outlive a job), ptrace and its kin, namespaces, mounts, keyrings, bpf, perf, io_uring, userfaultfd.
+shared memory (they outlive a job), ptrace and its kin, namespaces, mounts, keyrings, bpf, perf, io_uring, userfaultfd,
+and the choice of a CPU (a job could crowd onto a busy one, and be excused as starved).
 The measured cost beside the engine's default profile is nil.
 """
 
@@ -34,7 +35,7 @@ _ALLOWED = {
         "get_thread_area getpgid getpgrp getpid getppid getpriority getrlimit getrusage getsid gettid "
         "kill pidfd_open pidfd_send_signal prctl prlimit64 restart_syscall rseq sched_get_priority_max "
         "sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler "
-        "sched_rr_get_interval sched_setaffinity sched_yield set_robust_list set_thread_area "
+        "sched_rr_get_interval sched_yield set_robust_list set_thread_area "
         "set_tid_address setpgid setpriority setrlimit setsid tgkill tkill vfork wait4 waitid"
     ),
     "users": (

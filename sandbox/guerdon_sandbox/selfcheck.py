@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from guerdon_sandbox.engine import BoxOptions
-from guerdon_sandbox.errors import SandboxUnavailableError
+from guerdon_sandbox.errors import SandboxOverloadedError, SandboxUnavailableError
 from guerdon_sandbox.jobs import Limits, Program
 from guerdon_sandbox.sandbox import Sandbox
 
@@ -226,6 +226,8 @@ async def _attack(sandbox: Sandbox, name: str, source: str) -> Finding:
     try:
         hostile = await sandbox.run(Program(source=source, limits=LIMITS))
         ending, escaped = hostile.ending, b"ESCAPED" in hostile.stdout
+    except SandboxOverloadedError as error:
+        ending, escaped = str(error), False
     except SandboxUnavailableError as error:
         ending, escaped = str(error), True
     honest = await sandbox.run(Program(source=HONEST, limits=LIMITS))

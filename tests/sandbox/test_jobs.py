@@ -31,6 +31,25 @@ def test_options_are_checked() -> None:
         Sandbox(isolation="jail")
 
 
+@pytest.mark.parametrize(
+    ("processes", "cores", "boxes"),
+    [("", 8, 8), ("1", 8, 8), ("8", 8, 1), ("3", 8, 2), ("16", 8, 1), ("0", 8, 8), ("many", 8, 8)],
+)
+def test_training_processes_share_an_engines_cores(
+    processes: str, cores: int, boxes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    monkeypatch.setattr(Sandbox, "_prepare", lambda self, engine: cores)
+    monkeypatch.setattr(Sandbox, "_serve", lambda self, engine: asyncio.sleep(0))
+
+    async def slots(asked: int | None) -> int:
+        async with Sandbox(boxes=asked) as sandbox:
+            return len(sandbox._slots)
+
+    assert asyncio.run(slots(None)) == boxes
+    assert asyncio.run(slots(5)) == 5
+
+
 def test_no_engine_is_one_error_with_the_fix() -> None:
     sandbox = Sandbox(["unix:///nowhere/docker.sock"])
     with pytest.raises(SandboxUnavailableError, match=r"nowhere.*guerdon sandbox doctor"):

@@ -98,7 +98,7 @@ def test_a_box_that_was_killed_while_idle_is_replaced(own_boxes: Callable[[], li
 
 
 def test_a_job_that_ends_every_box_is_given_up(one_box: SyncSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guerdon_sandbox.box.GRACE_S", -4.5)
+    monkeypatch.setattr("guerdon_sandbox.box.GRACE_S", -64.5)  # less than the limit and the patience
     with pytest.raises(SandboxUnavailableError, match="lost 3 boxes"):
         one_box.run(Program(source="import time; time.sleep(9)", limits=Limits(wall_s=5.0)))
     monkeypatch.undo()

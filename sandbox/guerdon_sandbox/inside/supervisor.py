@@ -20,11 +20,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from guerdon_sandbox.inside.waiting import Waiting
+
 WORK = Path("/box")
 IDLE_S = 900.0
 """A box that hears nothing for so long ends: the host may be gone without having closed the connection."""
 REAP_S = 2.0
 """How long killed processes may take to disappear before the box counts as dirty."""
+LOOK_S = 1.0
+"""How often a job that runs long is asked how long it waited for a CPU."""
+STEP_S = 0.02
+"""Time between two looks at one that has used up its wall time."""
 REPLY_BYTES = 16 << 20
 """Cap of a candidate's replies in one job."""
 VERDICT_BYTES = 1 << 20
@@ -79,7 +85,8 @@ class _Supervisor:
         """Run one job to its end and leave nothing of it behind.
 
         Args:
-            header: ``kind`` (``program``, ``calls`` or ``check``), ``limits``, and the paths of ``files``.
+            header: ``kind`` (``program``, ``calls`` or ``check``), ``limits``, the paths of ``files``; the box's
+                ``cpus``, and for how long, ``patience_s``, the job may wait for one.
             blobs: The candidate's payload; its stdin, its calls, or the checker's payload; then the files' contents.
         """
         limits = header["limits"]
@@ -88,13 +95,15 @@ class _Supervisor:
         with _as_user(candidate):
             for path, content in zip(header["files"], blobs[2:], strict=True):
                 _write_file(path, content, executable=path in header["executables"])
+        uids = {process["uid"] for process in job.processes}
+        waiting = Waiting(self._zygote_pid, uids, header["cpus"])
         started = time.monotonic()
         self._zygote.sendmsg(
             [json.dumps({"processes": job.processes, "limits": limits}).encode()],
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(job.given)}i", *job.given))],
         )
         job.close_given()
-        limit = self._watch(job, started + limits["wall_s"], limits)
+        limit = self._watch(job, started, waiting, header["patience_s"], limits)
         wall_s = time.monotonic() - started
         dirty = self._end(job)
         job.drain(limits)
@@ -109,6 +118,7 @@ class _Supervisor:
             "limit": limit,
             "truncated": sorted(job.truncated),
             "wall_s": wall_s,
+            "waited_s": waiting.seconds,
             "cpu_s": sum(cpu_s for _, cpu_s, _ in job.exits.values()),
             "peak_kib": max((peak_kib for *_, peak_kib in job.exits.values()), default=0),
             "dirty": dirty,
@@ -118,18 +128,33 @@ class _Supervisor:
         }
         return answer, [*job.outputs(), *(content for content in collected if content is not None)]
 
-    def _watch(self, job: "_Job", deadline: float, limits: dict[str, Any]) -> str | None:
-        """Collect output until the job's deciding process ends. Returns the limit that ended it, if one did."""
+    def _watch(
+        self, job: "_Job", started: float, waiting: Waiting, patience_s: float, limits: dict[str, Any]
+    ) -> str | None:
+        """Collect output until the job's deciding process ends. Returns the limit that ended it, if one did.
+
+        Time for which the job waited for a CPU does not count, up to the patience. A job that waited for longer was
+        ``starved``: nothing is known of it.
+        """
         poller = select.poll()
         poller.register(0, select.POLLIN)
         poller.register(self._zygote, select.POLLIN)
         for fd in job.pipes:
             poller.register(fd, select.POLLIN)
+        look, late = started + min(LOOK_S, limits["wall_s"]), False
         while job.deciding not in job.exits:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return "wall"
-            for fd, _ in poller.poll(left * 1000):
+            now = time.monotonic()
+            if now >= look:
+                waiting.look()
+                left = started + limits["wall_s"] + min(waiting.seconds, patience_s) - now
+                if left <= 0 and waiting.seconds >= patience_s:
+                    return "starved"
+                # Two looks show whether a thread runs or still waits, for nobody knows how long.
+                known = not waiting.standing or waiting.used_s >= limits["wall_s"]
+                if left <= 0 and late and known:
+                    return "wall"
+                look, late = now + min(LOOK_S, max(left, STEP_S)), left <= 0
+            for fd, _ in poller.poll(max(look - now, 0) * 1000):
                 if fd == 0:
                     os._exit(0)  # the host hung up: it sends nothing before it has the answer
                 elif fd == self._zygote.fileno():

@@ -1,0 +1,95 @@
+"""How long a job has waited for a CPU that others had. Such time is nobody's fault, least of all the program's.
+
+The kernel counts how long each thread stood ready without running. That alone would be easy to drive up, since threads
+of one job wait for each other and for the box's quota. So the CPU time that the whole box used is taken off: a thread
+that was active (ran or stood ready) for longer than the box ran must have waited for somebody else. The estimate is
+never too high, and exact for a program of one thread. It needs the standard library only.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_USED = (("/sys/fs/cgroup/cpu.stat", "usage_usec ", 1e-6), ("/sys/fs/cgroup/cpuacct/cpuacct.usage", "", 1e-9))
+"""Where cgroup v2 and v1 tell the box's CPU time: the file, what the line begins with, the unit in seconds."""
+
+
+class Waiting:
+    """One job's waiting, up to the last look."""
+
+    def __init__(self, zygote: int, uids: Iterable[int], cpus: float) -> None:
+        """Begin to count.
+
+        Args:
+            zygote: The process that the job begins and ends with.
+            uids: The users of the job's own processes.
+            cpus: CPUs that the box may use.
+        """
+        self.seconds = 0.0
+        """Seconds waited. Zero where the kernel does not tell, as in gVisor."""
+        self.used_s = 0.0
+        """Seconds that the box's CPU time takes within its quota: for so long, at least, the job did not wait."""
+        self.standing = False
+        """Whether a thread has not run since the look before, and wants to: how long it waits is not known yet."""
+        self._zygote = zygote
+        self._cpus = cpus
+        self._before_s = _used_s()
+        self._active_before_s = sum(active_s for _, active_s, _ in _threads(Path("/proc", str(zygote))))
+        # The zygote and the users take turns, so what each waited adds up.
+        self._longest = dict.fromkeys((0, *uids), 0.0)
+        self._ready: dict[Path, tuple[float, float]] = {}
+        """Threads that stood ready at the last look: how long each had been active, and since when that holds."""
+
+    def look(self) -> None:
+        """Count. A thread that ends takes its own count along, so look now and then."""
+        looked = list(self._threads())
+        used_s = _used_s()  # after the threads: what is used meanwhile only lowers the estimate
+        if used_s is None or self._before_s is None:
+            return
+        self.used_s = (used_s - self._before_s) / min(self._cpus, 1.0)
+        last, self._ready, self.standing = self._ready, {}, False
+        for user, thread, active_s, ready, began, ended in looked:
+            unfinished_s = 0.0  # the kernel counts a wait when it is over
+            if ready:
+                before_s, since = last.get(thread, (-1.0, ended))
+                if before_s == active_s:
+                    self.standing = True
+                    unfinished_s = began - since
+                else:
+                    since = ended
+                self._ready[thread] = active_s, since
+            self._longest[user] = max(self._longest[user], active_s + unfinished_s - self.used_s)
+        self.seconds = sum(self._longest.values())
+
+    def _threads(self) -> Iterator[tuple[int, Path, float, bool, float, float]]:
+        """The job's threads with their user (0 for the zygote), and when the look at each began and ended."""
+        for process in (folder for folder in Path("/proc").iterdir() if folder.name.isdigit()):
+            # Whoever forbids to look at its memory has a folder that is root's, so the owner says nothing.
+            with contextlib.suppress(OSError):
+                status = (process / "status").read_text()
+                user = int(status.partition("\nUid:")[2].split()[0])
+                if user in self._longest and (user or process.name == str(self._zygote)):
+                    began = time.monotonic()
+                    for thread, active_s, ready in _threads(process):
+                        before_s = 0.0 if user else self._active_before_s
+                        yield user, thread, active_s - before_s, ready, began, time.monotonic()
+
+
+def _threads(process: Path) -> Iterator[tuple[Path, float, bool]]:
+    """A process's threads: the seconds for which each ran or stood ready, and whether it does either now."""
+    for thread in (process / "task").iterdir():
+        with contextlib.suppress(OSError):
+            ran, waited, _ = (thread / "schedstat").read_text().split()
+            state = (thread / "stat").read_text().rpartition(") ")[2][0]
+            yield thread, (int(ran) + int(waited)) * 1e-9, state == "R"
+
+
+def _used_s() -> float | None:
+    """CPU seconds of the box so far, ended processes included; None where it is not told."""
+    for path, start, unit in _USED:
+        with contextlib.suppress(OSError):
+            for line in Path(path).read_text().splitlines():
+                if line.startswith(start):
+                    return int(line.removeprefix(start)) * unit
+    return None
