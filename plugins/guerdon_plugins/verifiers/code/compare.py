@@ -10,7 +10,7 @@ _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
 
 
 def same_output(actual: str, expected: str, tolerance: float) -> bool:
-    """Whether two outputs agree: line by line and token by token, whatever the space between tokens.
+    """Whether two outputs agree: line by line and token by token, whatever the space between tokens and at both ends.
 
     Args:
         actual: What the program wrote.
@@ -19,7 +19,7 @@ def same_output(actual: str, expected: str, tolerance: float) -> bool:
     """
     if actual == expected:
         return True
-    mine, theirs = actual.rstrip().split("\n"), expected.rstrip().split("\n")
+    mine, theirs = actual.strip().split("\n"), expected.strip().split("\n")
     return len(mine) == len(theirs) and all(
         _same_line(own.split(), other.split(), tolerance) for own, other in zip(mine, theirs, strict=True)
     )

@@ -11,7 +11,7 @@ from typing import Any
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
 from guerdon_plugins.verifiers.code.compare import same_output, same_value
 from guerdon_plugins.verifiers.code.languages import Language
-from guerdon_plugins.verifiers.code.suites import FunctionTests, StdioCase, StdioTests, Tests
+from guerdon_plugins.verifiers.code.suites import FunctionCase, FunctionTests, StdioCase, StdioTests, Tests
 from guerdon_sandbox import (
     Call,
     Calls,
@@ -27,6 +27,18 @@ from guerdon_sandbox import (
 
 _MAX_RESTARTS = 3
 """How often calls go on in a new process after one of them ended the old one."""
+_MODULES = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
+    *("itertools", "functools", "operator", "io", "sys", "json"),
+)
+_AMBIENT = "\n".join(
+    [
+        *(f"from {name} import *" for name in (*_MODULES, "builtins", "typing")),
+        *(f"import {name}" for name in _MODULES),
+        "sys.setrecursionlimit(50000)",
+    ]
+)
+"""What functions find without importing it: LeetCode's judge imports it, and so LiveCodeBench's grader does, alike."""
 _COMPILE_LIMITS = Limits(cpu_s=30, wall_s=60.0, memory_bytes=1 << 30)
 
 
@@ -160,9 +172,22 @@ class Grader:
         return result.load_error or result.ending
 
     async def _run_functions(self, program: str, tests: FunctionTests) -> list[Evidence]:
-        replies = await self._call(program, "", [Call(case.function, case.args) for case in tests.cases])
+        """Where arguments can be read in two ways, the reading that suits the program better."""
+        evidence = await self._run_cases(program, tests.cases)
+        if not tests.otherwise or all(one.passed for one in evidence):
+            return evidence
+        # The first of two that are equally good is the likelier one.
+        return max(
+            evidence,
+            await self._run_cases(program, tests.otherwise),
+            key=lambda found: sum(one.passed for one in found),
+        )
+
+    async def _run_cases(self, program: str, cases: Sequence[FunctionCase]) -> list[Evidence]:
+        calls = [Call(case.function, case.args) for case in cases]
+        replies = await self._call(program, calls, ambient=_AMBIENT)
         evidence = []
-        for case, reply in zip(tests.cases, replies, strict=True):
+        for case, reply in zip(cases, replies, strict=True):
             if isinstance(reply, Raised):
                 evidence.append(Evidence(False, reply.error[:300]))
             elif any(_holds(partial(self._same, wanted), reply.value) for wanted in case.accepted):
@@ -180,7 +205,7 @@ class Grader:
         known = expectations(tests)
         if known is None:
             return await self._check(program, tests)
-        replies = await self._call(program, tests.prelude, [one.call for one in known])
+        replies = await self._call(program, [one.call for one in known], prelude=tests.prelude)
         evidence = []
         for expectation, reply in zip(known, replies, strict=True):
             if isinstance(reply, Raised):
@@ -209,12 +234,20 @@ class Grader:
             evidence.append(Evidence(outcome.passed, outcome.why[:300]))
         return evidence + [Evidence(False, result.ending)] * (len(tests.sources) - len(evidence))
 
-    async def _call(self, program: str, prelude: str, calls: Sequence[Call]) -> list[Returned | Raised]:
+    async def _call(
+        self, program: str, calls: Sequence[Call], *, prelude: str = "", ambient: str = ""
+    ) -> list[Returned | Raised]:
         """All calls' replies. A call that ends the process fails alone: the next ones go on in a new process."""
         replies: list[Returned | Raised] = []
         for _ in range(1 + _MAX_RESTARTS):
             result = await self._sandbox.run(
-                Calls(source=program, prelude=prelude, calls=calls[len(replies) :], limits=self._limits)
+                Calls(
+                    source=program,
+                    prelude=prelude,
+                    ambient=ambient,
+                    calls=calls[len(replies) :],
+                    limits=self._limits,
+                )
             )
             if result.load_error is not None:
                 return [*replies, *[Raised(result.load_error)] * (len(calls) - len(replies))]

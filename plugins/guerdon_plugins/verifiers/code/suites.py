@@ -6,6 +6,7 @@ Reading is strict: a suite that cannot be read as it was meant is an error, sinc
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class FunctionTests:
     """Calls whose expected results are JSON values."""
 
     cases: Sequence[FunctionCase]
+    otherwise: Sequence[FunctionCase] = ()
+    """The same cases, where their arguments can be read in another way, too."""
 
 
 Tests: TypeAlias = StdioTests | FunctionTests | AssertTests
@@ -169,8 +172,10 @@ def _typed_cases(
         stdio = [StdioCase(_text(case, "input"), _text(case, "output")) for case in cases]
         return StdioTests(stdio, _optional_text(reference, "judge"))
     if kinds == {"function_call"}:
-        return FunctionTests(
-            [_function_case(_name(case, reference), _json(case["input"]), case["output"]) for case in cases]
+        return _function_tests(
+            [_name(case, reference) for case in cases],
+            [_present(case, "input") for case in cases],
+            [_present(case, "output") for case in cases],
         )
     if kinds == {"functional"}:
         # One argument per line, each as JSON.
@@ -204,18 +209,48 @@ def _parallel_lists(reference: Mapping[str, Any]) -> StdioTests | FunctionTests:
             StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
         ]
         return StdioTests(cases, _optional_text(reference, "judge"))
-    name = _name(reference, reference)
-    return FunctionTests(
-        [_function_case(name, given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
-    )
+    return _function_tests([_name(reference, reference)] * len(inputs), inputs, outputs)
 
 
-def _function_case(name: str, args: Any, expected: Any) -> FunctionCase:
-    if not isinstance(args, list):
-        args = [args]
-    # These data sets wrap results in a list of one here and not there.
-    wrapped = isinstance(expected, list) and len(expected) == 1
-    return FunctionCase(name, args, [expected, expected[0]] if wrapped else [expected])
+def _function_tests(names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[Any]) -> FunctionTests:
+    accepted = [_accepted(output) for output in outputs]
+    first, *second = [
+        [FunctionCase(*case) for case in zip(names, arguments, accepted, strict=True)]
+        for arguments in _readings(inputs)
+    ]
+    return FunctionTests(first, *second)
+
+
+def _readings(inputs: Sequence[Any]) -> list[list[list[Any]]]:
+    """The arguments of every call, in the one or two ways in which they can be read, the likelier one first.
+
+    Columns of text hold JSON: a list of the arguments, or LiveCodeBench's one argument per line. A line ``[1, 2]`` may
+    be either, and ``5`` may be the text itself.
+    """
+    if not all(isinstance(given, str) for given in inputs):
+        return [[given if isinstance(given, list) else [given] for given in inputs]]
+    readings = [[[text] for text in inputs]]
+    with contextlib.suppress(ValueError):
+        readings.insert(
+            0, [[json.loads(line) for line in text.split("\n") if line.strip()] for text in inputs]
+        )
+    with contextlib.suppress(ValueError):
+        lists = [json.loads(text) for text in inputs]
+        if all(isinstance(args, list) for args in lists):
+            # Lists of many lengths are rather one argument each: a function takes as many as it takes.
+            readings.insert(len({len(args) for args in lists}) > 1, lists)
+    return readings[:2]
+
+
+def _accepted(expected: Any) -> list[Any]:
+    """The results that are right: as it stands, read as JSON, and without the list of one that some data sets add."""
+    accepted = [expected]
+    if isinstance(expected, str):
+        with contextlib.suppress(ValueError):
+            accepted.append(json.loads(expected))
+    if isinstance(accepted[-1], list) and len(accepted[-1]) == 1:
+        accepted += accepted[-1]
+    return accepted
 
 
 def _name(case: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
@@ -240,6 +275,12 @@ def _lines(value: object) -> str:
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
     raise SuiteError(f"an input or output is a {type(value).__name__}; it must be text, or a list of lines")
+
+
+def _present(case: Mapping[str, Any], key: str) -> Any:
+    if key not in case:
+        raise SuiteError(f"a case has no '{key}', only {', '.join(map(repr, case))}")
+    return case[key]
 
 
 def _text(mapping: Mapping[str, Any], key: str) -> str:

@@ -72,10 +72,10 @@ class CodeVerifier:
             judge: A Python file with ``judge(input, output, expected) -> bool``, where several outputs are right.
             tolerance: How far a number may be off, relative or absolute, where the expected one has a fraction.
             cpu_s: CPU seconds for each test of a program, or for all the calls of one.
-            wall_s: The same in seconds of wall time: a backstop for programs that sleep.
+            wall_s: The same in seconds of wall time, waiting for a CPU not counted: a backstop for programs that sleep.
             memory_mb: Memory of each process, in MiB.
             engines: Addresses of Docker engines; by default the local one, or what DOCKER_HOST names.
-            boxes: Boxes per engine; by default the engine's cores.
+            boxes: Boxes per engine; by default the engine's cores, divided among this machine's training processes.
             isolation: ``fork`` runs many programs in one container, ``container`` runs one.
             image: The image of the boxes; by default the one that ``guerdon sandbox build`` makes.
             runtime: The engine's runtime, such as ``runsc`` for gVisor.

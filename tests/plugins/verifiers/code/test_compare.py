@@ -24,6 +24,9 @@ JSON = st.recursive(
     [
         ("1 2\n", "1 2", True),
         ("1  2 \n\n", "1 2", True),
+        ("6\n", "\n6\n", True),
+        ("\n \n6", "6", True),
+        ("\n1\n\n2", "\n\n1\n2", False),
         ("1\n2", "1 2", False),
         ("1\n\n2", "1\n2", False),
         ("0.3333333", "0.33333333", True),
@@ -46,9 +49,9 @@ def test_outputs(actual: str, expected: str, same: bool) -> None:
 
 
 @given(st.text())
-def test_an_output_is_itself_whatever_space_ends_it(text: str) -> None:
+def test_an_output_is_itself_whatever_space_is_around_it(text: str) -> None:
     assert same_output(text, text, TOLERANCE)
-    assert same_output(text.rstrip() + "\n \n", text, TOLERANCE)
+    assert same_output(f"\n{text.strip()}\n \n", text, TOLERANCE)
 
 
 @given(st.text(), st.text())

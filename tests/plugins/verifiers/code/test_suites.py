@@ -71,6 +71,53 @@ def test_the_details_of_the_shapes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("inputs", "readings"),
+    [
+        ([[1, 2], [3]], [[[1, 2], [3]]]),
+        ([1, {"a": 2}], [[[1], [{"a": 2}]]]),
+        (["[1, 2]", "[3, 4]"], [[[1, 2], [3, 4]], [[[1, 2]], [[3, 4]]]]),
+        (["[1, 2]", "[3]"], [[[[1, 2]], [[3]]], [[1, 2], [3]]]),
+        (["[1]\n2\n", '[]\n"a"'], [[[[1], 2], [[], "a"]], [["[1]\n2\n"], ['[]\n"a"']]]),
+        (["5", "6"], [[[5], [6]], [["5"], ["6"]]]),
+        (["abc", "5"], [[["abc"], ["5"]]]),
+        (["[1,\n2]"], [[[1, 2]], [["[1,\n2]"]]]),
+    ],
+)
+def test_arguments_in_text_are_read_as_json_in_the_ways_in_which_they_can_be(
+    inputs: list[Any], readings: list[Any]
+) -> None:
+    typed = [{"input": given, "output": 0, "type": "function_call", "fn_name": "f"} for given in inputs]
+    parallel = {"fn_name": "f", "inputs": inputs, "outputs": [0] * len(inputs)}
+    for reference in (typed, parallel):
+        tests = read_suite(reference).tests
+        assert isinstance(tests, FunctionTests)
+        read = [[case.args for case in cases] for cases in (tests.cases, tests.otherwise) if cases]
+        assert read == readings
+
+
+@pytest.mark.parametrize(
+    ("output", "accepted"),
+    [
+        (3, [3]),
+        ([3], [[3], 3]),
+        ([3, 4], [[3, 4]]),
+        ("3", ["3", 3]),
+        ("[3]", ["[3]", [3], 3]),
+        ("abc", ["abc"]),
+        (["3"], [["3"], "3"]),
+    ],
+)
+def test_results_in_text_are_right_as_they_stand_and_as_json(output: Any, accepted: list[Any]) -> None:
+    for reference in (
+        {"fn_name": "f", "inputs": [[1]], "outputs": [output]},
+        [{"input": [1], "output": output, "type": "function_call", "fn_name": "f"}],
+    ):
+        tests = read_suite(reference).tests
+        assert isinstance(tests, FunctionTests)
+        assert tests.cases[0].accepted == accepted
+
+
+@pytest.mark.parametrize(
     ("reference", "why"),
     [
         (None, "NoneType is no test suite"),
@@ -89,6 +136,7 @@ def test_the_details_of_the_shapes() -> None:
         ({"inputs": [[1]], "outputs": [1], "fn_name": "not a name"}, "fn_name"),
         ({"test_cases": []}, "not empty"),
         ({"test_cases": [{"input": "1"}]}, "'output' must be text"),
+        ({"test_cases": [{"input": [1], "type": "function_call", "fn_name": "f"}]}, "no 'output'"),
         ({"test_cases": [{"input": "1", "output": "1", "type": "magic"}]}, "magic"),
         ({"test": "def check(candidate): pass"}, "entry_point"),
         ({"test": "def check(candidate):\n    assert helper(candidate(1))", "entry_point": "f"}, "helper"),

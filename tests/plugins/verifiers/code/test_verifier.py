@@ -77,6 +77,52 @@ def test_a_solution_class_and_mbpp_asserts(score: Callable[..., Score]) -> None:
     assert score(SUM, {"test_list": ["assert math.isclose(add(0.1, 0.2), 0.3)"]}).value == 1.0
 
 
+ADD_AS_TEXT = {
+    "test_cases": [{"input": "[1, 2]", "output": "3", "type": "function_call", "fn_name": "add"}],
+}
+
+
+@docker
+@pytest.mark.parametrize(
+    ("program", "reference", "value"),
+    [
+        (SUM, ADD_AS_TEXT, 1.0),
+        (SUM.replace("a + b", "a - b"), ADD_AS_TEXT, 0.0),
+        (SUM.replace("a + b", "str(a + b)"), ADD_AS_TEXT, 1.0),
+        (SUM, {"fn_name": "add", "inputs": ["[1, 2]"], "outputs": ["[3]"]}, 1.0),
+        (SUM, {"fn_name": "add", "inputs": ["1\n2"], "outputs": ["3"]}, 1.0),
+        ("f = sum", {"fn_name": "f", "inputs": ["[1, 2]"], "outputs": ["3"]}, 1.0),
+        ("f = sum", {"fn_name": "f", "inputs": ["[1, 2]", "[5]"], "outputs": ["3", "5"]}, 1.0),
+        ("f = max", {"fn_name": "f", "inputs": ["[1, 2]", "[5]"], "outputs": ["3", "5"]}, 0.5),
+        ("f = len", {"fn_name": "f", "inputs": ["5", "55"], "outputs": [1, 2]}, 1.0),
+    ],
+)
+def test_arguments_and_results_in_columns_of_text(
+    score: Callable[..., Score], program: str, reference: Any, value: float
+) -> None:
+    assert score(program, reference, scoring="fraction").value == value
+
+
+@docker
+def test_functions_find_what_competition_sites_import_for_them(score: Callable[..., Score]) -> None:
+    program = """class Solution:
+    def search(self, nums: List[int], target: int) -> Optional[int]:
+        counts = Counter(nums), defaultdict(list), math.inf, heapq.nsmallest(1, nums)
+        @cache
+        def deep(n):
+            return n and 1 + deep(n - 1)
+        deep(3000)
+        return bisect_left(nums, target)
+"""
+    case = {"input": "[2, 7]\n7", "output": "1", "testtype": "functional", "fn_name": "search"}
+    assert score(program, [case]).value == 1.0
+    assert score("", {"fn_name": "gcd", "inputs": [[4, 6]], "outputs": [2]}).value == 0.0
+    line = score("\n\ndef search(:", [case]).explanation
+    assert "candidate.py, line 3" in line
+    # A whole program is run as it stands.
+    assert "NameError" in score("print(sqrt(4))", ECHO).explanation
+
+
 @docker
 def test_a_judge_decides_where_several_outputs_are_right(score: Callable[..., Score], tmp_path: Path) -> None:
     file = tmp_path / "judge.py"
@@ -124,6 +170,46 @@ def test_no_engine_is_an_infrastructure_failure_and_never_a_zero() -> None:
     score = judge_text("```python\nprint(1)\n```", ECHO, engines=["unix:///nowhere.sock"])
     assert (score.value, score.failure) == (None, Failure.INFRASTRUCTURE)
     assert "guerdon sandbox doctor" in score.explanation
+
+
+@docker
+def test_a_machine_that_is_too_busy_makes_no_right_program_wrong() -> None:
+    async def judge() -> list[Score]:
+        verifier = CodeVerifier(boxes=8, wall_s=0.8)
+        program = "```python\nimport time\nwhile time.process_time() < 0.4: pass\nprint(input()) # {}\n```"
+        try:
+            return await asyncio.gather(
+                *(
+                    verifier(program.format(number), {"inputs": ["1"], "outputs": ["1"]})
+                    for number in range(8)
+                )
+            )
+        finally:
+            await verifier.aclose()
+
+    assert [score.value for score in asyncio.run(judge())] == [1.0] * 8
+
+
+@docker
+def test_a_program_that_waited_too_long_for_a_cpu_is_an_infrastructure_failure() -> None:
+    async def judge() -> Score:
+        verifier = CodeVerifier(boxes=1, wall_s=0.2)
+        verifier._sandbox._patience_s = 0.0  # so that any wait is too long
+        try:
+            return await verifier("```python\nimport time; time.sleep(9)\n```", ECHO)
+        finally:
+            await verifier.aclose()
+
+    score = asyncio.run(judge())
+    assert (score.value, score.failure) == (None, Failure.INFRASTRUCTURE)
+    assert "lower boxes" in score.explanation
+
+
+@docker
+def test_a_program_that_sleeps_is_wrong(score: Callable[..., Score]) -> None:
+    sleeper = score("import time; time.sleep(9)", ECHO, wall_s=0.5)
+    assert (sleeper.value, sleeper.failure) == (0.0, None)
+    assert "wall limit" in sleeper.explanation
 
 
 def test_no_program_is_wrong_without_any_engine() -> None:
