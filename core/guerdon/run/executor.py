@@ -23,7 +23,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
@@ -34,7 +34,7 @@ from guerdon.errors import GuerdonError, InfrastructureError, StageFailedError, 
 from guerdon.hookspecs import RunInfo
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
 from guerdon.manifest.schema import ModelRef
-from guerdon.rubric import Entry, Rubric
+from guerdon.rubric import MAX_CACHED_SCORES, Entry, Rubric
 from guerdon.run.data import open_source
 from guerdon.run.events import Events
 from guerdon.run.files import STORAGE_ERRORS, locked, read_json, write_json
@@ -191,11 +191,11 @@ class _Execution:
                 raise UsageError(
                     f"stage '{stage_id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
                 )
-            with Rubric(
-                [self._entry(entry, folder / "work") for entry in stage.entries],
-                cache=self._cache(),
-                failure_budget=manifest.failure_budget,
-            ) as rubric:
+            entries = [self._entry(entry, folder / "work") for entry in stage.entries]
+            with (
+                closing(self._cache()) as cache,
+                Rubric(entries, cache=cache, failure_budget=manifest.failure_budget) as rubric,
+            ):
                 yield rubric
 
         def progress(step: int, total: int, metrics: Mapping[str, float]) -> None:
@@ -225,7 +225,7 @@ class _Execution:
 
     def _cache(self) -> ScoreCache:
         if not self._ranks.first:
-            return ScoreCache()
+            return ScoreCache(max_scores=MAX_CACHED_SCORES)
         folder = self._directory / "cache"
         folder.mkdir(exist_ok=True)
         try:
