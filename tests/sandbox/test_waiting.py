@@ -185,7 +185,7 @@ def looks(
     uses = iter((100.0, *(100.0 + seconds for seconds in used)))
     times = iter(range(99))
     monkeypatch.setattr(waiting, "_used_s", lambda: next(uses))
-    monkeypatch.setattr(waiting, "_threads", lambda process: iter(()))
+    monkeypatch.setattr(waiting, "_active_s", lambda thread: 0.0)
     job = waiting.Waiting(1, {7, 8}, cpus)
     for threads in active:
         now = float(next(times))
@@ -231,8 +231,12 @@ def test_a_wait_that_is_not_over_counts_from_where_it_was_seen(monkeypatch: pyte
     assert not woke.standing
 
 
-def test_without_the_boxs_cpu_time_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_USED", ())
+@pytest.mark.parametrize("hidden", ["_USED", "_active_s"])
+def test_where_the_kernel_does_not_tell_nobody_waits(hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(thread: str) -> float:
+        raise FileNotFoundError(thread)
+
+    monkeypatch.setattr(waiting, hidden, () if hidden == "_USED" else missing)
     job = waiting.Waiting(os.getpid(), {os.getuid()}, 1.0)
     job.look()
     assert (job.seconds, job.standing) == (0.0, False)

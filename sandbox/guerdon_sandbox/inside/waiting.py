@@ -35,7 +35,9 @@ class Waiting:
         self._zygote = zygote
         self._cpus = cpus
         self._before_s = _used_s()
-        self._active_before_s = sum(active_s for _, active_s, _ in _threads(Path("/proc", str(zygote))))
+        self._active_before_s = 0.0
+        with contextlib.suppress(OSError):
+            self._active_before_s = _active_s(f"/proc/{zygote}")  # its only thread's
         # The zygote and the users take turns, so what each waited adds up.
         self._longest = dict.fromkeys((0, *uids), 0.0)
         self._ready: dict[Path, tuple[float, float]] = {}
@@ -80,16 +82,22 @@ def _threads(process: Path) -> Iterator[tuple[Path, float, bool]]:
     """A process's threads: the seconds for which each ran or stood ready, and whether it does either now."""
     for thread in (process / "task").iterdir():
         with contextlib.suppress(OSError):
-            ran, waited, _ = (thread / "schedstat").read_text().split()
+            active_s = _active_s(str(thread))
             state = (thread / "stat").read_text().rpartition(") ")[2][0]
-            yield thread, (int(ran) + int(waited)) * 1e-9, state == "R"
+            yield thread, active_s, state == "R"
+
+
+def _active_s(thread: str) -> float:
+    with open(f"{thread}/schedstat") as file:  # noqa: PTH123 - every job reads it, and a Path costs as much again
+        ran, waited, _ = file.read().split()
+    return (int(ran) + int(waited)) * 1e-9
 
 
 def _used_s() -> float | None:
     """CPU seconds of the box so far, ended processes included; None where it is not told."""
     for path, start, unit in _USED:
-        with contextlib.suppress(OSError):
-            for line in Path(path).read_text().splitlines():
+        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123 - as above
+            for line in file:
                 if line.startswith(start):
                     return int(line.removeprefix(start)) * unit
     return None
