@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# The tests' models are tiny: threads would only wait for each other. torch reads this when it is imported, here and in
+# the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # A first call may import a library or compile a pattern, and CI machines are slow: time is no property under test.
 # CI tries the same examples every time, so that a change is judged by what it changed; elsewhere they are new ones.
 settings.register_profile("guerdon", deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -24,7 +24,7 @@ def test_every_command_of_the_tutorial(
 ) -> None:
     environment = new_environment()
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    ran = list(run_page(PAGE, tmp_path, environment.variables | {"OMP_NUM_THREADS": "1"}))
+    ran = list(run_page(PAGE, tmp_path, environment.variables))
     seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     with capsys.disabled():

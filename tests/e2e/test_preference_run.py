@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -66,8 +65,7 @@ def test_a_policy_learns_from_the_runs_own_reward_model_killed_or_not(tmp_path: 
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair(number)) + "\n" for number in range(40)))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [sys.executable, str(Path(__file__).with_name("run_process.py")), str(tmp_path / "liked.yaml")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
 

@@ -50,10 +50,7 @@ def command(folder: Path) -> list[str]:
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command(folder), env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return subprocess.Popen(command(folder), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def results(folder: Path) -> dict[str, Any]:

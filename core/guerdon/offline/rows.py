@@ -43,7 +43,7 @@ def count_rows(path: Path) -> int:
     Raises:
         DataError: As :func:`read_rows`, or there are none, or the file can be read only once.
     """
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is no regular file, and rows are read twice. Write them to a file first.")
     count = sum(1 for _ in read_rows(path))
     if count == 0:
@@ -66,15 +66,15 @@ def written_rows(path: Path | None, like: Path) -> Iterator[Write]:
     if path is None:
         yield lambda _rows: None
         return
-    path = path.resolve()  # of a link, the file that it stands for is written
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is no regular file, and would be replaced by one. Name a file.")
-    partial = path.with_name(f".{path.name}.partial")
+    target = path.resolve()  # of a link, the file that it stands for
+    partial = target.with_name(f".{target.name}.partial")
     file = _open_parquet(partial, like) if path.suffix in PARQUET else _open_jsonl(partial)
     try:
         with file as write:
             yield write
-        partial.replace(path)
+        partial.replace(target)
     except InfrastructureError:
         raise
     except OSError as error:

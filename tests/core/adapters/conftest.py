@@ -71,7 +71,7 @@ class Peer:
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             capture_output=True,
             text=True,
             check=False,

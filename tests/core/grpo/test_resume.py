@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,9 +26,8 @@ Run = Callable[..., int]
 def run(tiny_model: Callable[..., Path]) -> Iterator[Run]:
     """Runs the stage in a folder, in a process of its own, and gives the exit code."""
     model = tiny_model()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT)]
-    server = subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    server = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
     with server:
         assert server.stdin is not None
         assert server.stdout is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,19 +14,12 @@ from threading import Condition, Thread
 from typing import Any
 
 import pytest
-import torch
 
 from guerdon import Model, Row, StageContext
 from guerdon_plugins.sources.arithmetic import Arithmetic
 from guerdon_plugins.stages.pretrain import Pretrain
 
 SCRIPT = Path(__file__).with_name("resume_process.py")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """The models are tiny: threads would only wait for each other."""
-    torch.set_num_threads(1)
 
 
 class Log:
@@ -188,11 +180,8 @@ def run_killed_and_whole(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
     """Runs a stage that is killed and resumed, and one that is not, and gives their folders."""
 
     def run(stage: str, model: str = "-") -> tuple[Path, Path]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(SCRIPT), stage, model, str(tmp_path)]
-        exit_codes = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        exit_codes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert exit_codes.split() == ["-9", "0", "0"]
         return tmp_path / "killed", tmp_path / "whole"
 
