@@ -12,12 +12,15 @@ from torch import Tensor
 
 from guerdon.kernels.objective import LossSpec
 
-_CACHED_BYTES = 512 * 1024
-"""Of logits that are gone through at once: with as many exponentials, about what one core's cache holds."""
+_CACHED_BYTES = 1024 * 1024
+"""Of logits that are gone through at once; more is slower by what the cache cannot hold, less by the calls."""
+
+_LEAST = -1e3
+"""In place of the logarithm of an exponential that is 0: whatever it is, what it is multiplied with is 0."""
 
 
 class RowBuffers:
-    """Memory for one tile of logits and for a few rows of exponentials, shared by all tiles.
+    """Memory for one tile of logits and for a few rows of scratch, shared by all tiles.
 
     Fresh memory of this size costs more time on CPU than the arithmetic in it.
 
@@ -31,17 +34,17 @@ class RowBuffers:
         wide = torch.promote_types(like.dtype, torch.float32)
         self._logits = like.new_empty(rows, columns, dtype=wide)
         self._few = max(1, _CACHED_BYTES // (columns * wide.itemsize))
-        self._exponentials = like.new_empty(min(rows, self._few), columns, dtype=wide)
+        self._scratch = like.new_empty(min(rows, self._few), columns, dtype=wide)
 
     def logits(self, count: int) -> Tensor:
         """The tile's [count, columns]; what was in it is lost."""
         return self._logits[:count]
 
     def few_at_a_time(self, count: int) -> Iterator[tuple[slice, Tensor]]:
-        """Ranges of ``count`` rows that fit into the cache, each with room for as many exponentials."""
+        """Ranges of ``count`` rows that fit into the cache, each with as many rows of scratch."""
         for start in range(0, count, self._few):
             end = min(start + self._few, count)
-            yield slice(start, end), self._exponentials[: end - start]
+            yield slice(start, end), self._scratch[: end - start]
 
 
 class Rows:
@@ -66,21 +69,22 @@ class Rows:
         buffers: RowBuffers,
     ) -> None:
         self._target, self._spec, self._dtype, self._buffers = target, spec, hidden.dtype, buffers
-        self._below = logits = buffers.logits(len(target))
+        self._exponentials = logits = buffers.logits(len(target))
         if logits.dtype == hidden.dtype:
             torch.mm(hidden, weight.t(), out=logits)
         else:
             logits.copy_(hidden @ weight.t())
-        self._top, self._total, moment = (logits.new_empty(len(target), 1) for _ in range(3))
-        for rows, exponentials in buffers.few_at_a_time(len(target)):
+        self._top, self._total, self._chosen, moment = (logits.new_empty(len(target), 1) for _ in range(4))
+        for rows, below in buffers.few_at_a_time(len(target)):
             few = _scaled(logits[rows], bias, spec)
             torch.amax(few, 1, keepdim=True, out=self._top[rows])
-            few -= self._top[rows]
-            torch.exp(few, out=exponentials)
-            torch.sum(exponentials, 1, keepdim=True, out=self._total[rows])
-            moment[rows] = torch.bmm(exponentials[:, None], few[:, :, None])[:, 0]
+            torch.sub(few, self._top[rows], out=below)
+            torch.gather(below, 1, target[rows, None], out=self._chosen[rows])
+            torch.exp(below, out=few)
+            torch.sum(few, 1, keepdim=True, out=self._total[rows])
+            torch.sum(below.mul_(few), 1, keepdim=True, out=moment[rows])
         self._log_total = self._total.log()
-        self.logp = (self._below.gather(1, target[:, None]) - self._log_total)[:, 0]
+        self.logp = (self._chosen - self._log_total)[:, 0]
         self.entropy = (self._log_total - moment / self._total)[:, 0]
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
@@ -90,27 +94,31 @@ class Rows:
             logp_gradient: The loss's gradient with respect to each target's log-probability [N].
             entropy_gradient: The same for each entropy [N], if any.
         """
-        spec = self._spec
+        spec, gradient = self._spec, self._exponentials
         factor = spec.logit_scale / spec.temperature
-        by_logp = (factor * logp_gradient)[:, None].to(self._below.dtype)
+        by_logp = (factor * logp_gradient)[:, None].to(gradient.dtype)
         by_entropy = None if entropy_gradient is None else (factor * entropy_gradient)[:, None]
+        of_target = by_logp
+        if spec.softcap is not None:
+            of_target = by_logp * self._slope(self._chosen + self._top)
+        scale = -1 / self._total if by_entropy is not None else -by_logp / self._total
         above_mean = self.entropy[:, None] - self._log_total
-        for rows, exponentials in self._buffers.few_at_a_time(len(self._target)):
-            few = self._below[rows]
-            torch.exp(few, out=exponentials)
-            # d tanh(x) = 1 - tanh(x)^2
-            bent = (
-                None if spec.softcap is None else (few + self._top[rows]) * (spec.temperature / spec.softcap)
-            )
-            if by_entropy is None:
-                torch.mul(exponentials, -by_logp[rows] / self._total[rows], out=few)
-            else:
-                few.add_(above_mean[rows]).mul_(by_entropy[rows]).add_(by_logp[rows])
-                few.mul_(exponentials).mul_(-1 / self._total[rows])
-            few.scatter_add_(1, self._target[rows, None], by_logp[rows])
-            if bent is not None:
-                few *= 1 - bent.square_()
-        return self._below.to(self._dtype)
+        for rows, below in self._buffers.few_at_a_time(len(gradient)):
+            few = gradient[rows]
+            if spec.softcap is not None or by_entropy is not None:
+                torch.log(few, out=below).clamp_(min=_LEAST)
+            few *= scale[rows]
+            if spec.softcap is not None:
+                few *= self._slope(below + self._top[rows])
+            if by_entropy is not None:
+                few *= below.add_(above_mean[rows]).mul_(by_entropy[rows]).add_(by_logp[rows])
+            few.scatter_add_(1, self._target[rows, None], of_target[rows])
+        return gradient.to(self._dtype)
+
+    def _slope(self, capped: Tensor) -> Tensor:
+        """The soft cap's, where its result, divided by the temperature, is this: d tanh(x) = 1 - tanh(x)^2."""
+        assert self._spec.softcap is not None
+        return 1 - (capped * (self._spec.temperature / self._spec.softcap)).square_()
 
 
 def _scaled(logits: Tensor, bias: Tensor | None, spec: LossSpec) -> Tensor:

@@ -130,6 +130,23 @@ def test_any_shape_and_tile_gives_the_same(
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("bonus", [False, True])
+@pytest.mark.parametrize("scales", [{}, {"softcap": 30.0, "temperature": 0.3}])
+def test_probabilities_below_the_least_number(scales: dict[str, float], bonus: bool) -> None:
+    """Large logits: the exponentials of most are 0 in float32, that of a sampled token too."""
+    states, weight, _, target, tokens = case(64, 8, 300, entropy_weight=bonus)
+    spec = LossSpec(**scales)
+    expected = plain(states.mul(40), weight, None, target, tokens, spec)
+    narrow = [tensor.detach().float().requires_grad_() for tensor in (states, weight)]
+    loss = fused_linear_grpo_loss(
+        narrow[0].mul(40), narrow[1], target, tokens, spec, tile_budget_mb=0.02
+    ).loss
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, narrow), torch.autograd.grad(expected, (states, weight)), strict=True
+    ):
+        assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 def test_narrow_dtypes(dtype: Any, tolerance: float) -> None:
     exact = case(200, 16, 300, old_logp=True)
