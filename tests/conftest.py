@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import sysconfig
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
+
+from guerdon.cli.main import main
+from guerdon_sandbox import BoxOptions, SandboxUnavailableError
+from guerdon_sandbox.engine import Engine
 
 # The tests' models are tiny: threads would only wait for each other. torch reads this when it is imported, here and in
 # the processes that tests start.
@@ -30,6 +36,50 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data is not at {folder} (set GUERDON_SHARED to its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _engine() -> None:
+    """A usable engine. CI must have one."""
+    try:
+        Engine().check(BoxOptions())
+    except SandboxUnavailableError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("docker") is not None:
+        request.getfixturevalue("_engine")
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Runs a command in an empty folder, in this process; an error that it does not catch fails the test."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["guerdon", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert isinstance(stop.value.code, int)
+        ended = Ended(stop.value.code, *capfd.readouterr())
+        assert "Traceback" not in ended.out + ended.err
+        return ended
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""A verifier whose pool all tests of this folder share, and the engine's presence."""
+"""A verifier whose pool all tests of this folder share."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -11,25 +10,6 @@ import pytest
 
 from guerdon import Score
 from guerdon_plugins.verifiers.code import CodeVerifier
-from guerdon_sandbox import BoxOptions, SandboxUnavailableError
-from guerdon_sandbox.engine import Engine
-
-
-@pytest.fixture(scope="session")
-def _engine() -> None:
-    """A usable engine. CI must have one."""
-    try:
-        Engine().check(BoxOptions())
-    except SandboxUnavailableError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-@pytest.fixture(autouse=True)
-def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("docker") is not None:
-        request.getfixturevalue("_engine")
 
 
 class Judge:
