@@ -21,7 +21,7 @@ def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callab
         host: The address to listen on.
         port: The port; 0 for any that is free.
         grace_s: How many seconds requests that are under way may take after the signal.
-        started: Called with the server's URL once the port is bound.
+        started: Called with the server's URL once the port takes connections.
     """
     config = uvicorn.Config(
         app,
@@ -33,6 +33,7 @@ def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callab
         timeout_graceful_shutdown=grace_s,
     )
     socket = config.bind_socket()
+    socket.listen(config.backlog)  # whoever reads the URL may connect at once, and waits until the server is up
     started(f"http://{host}:{socket.getsockname()[1]}")
     # uvicorn hands the signal on when it is done; a server that was told to stop has not failed.
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -75,7 +75,8 @@ def test_an_unknown_mode_names_the_valid_ones():
         extract("7", "box")  # type: ignore[arg-type]
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\\{}"), min_size=1))
+# Without "<", because a tag of the reasoning ends it wherever it stands.
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\\{}<"), min_size=1))
 def test_a_box_gives_back_what_was_put_in(text: str):
     found = extract(f"so \\boxed{{{text}}}.")
     assert (found.answer or "").strip() == text.strip()
