@@ -33,9 +33,8 @@ def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callab
         timeout_graceful_shutdown=grace_s,
     )
     socket = config.bind_socket()
-    socket.listen(
-        config.backlog
-    )  # whoever reads the URL may connect at once, and waits until the server is up
+    # Whoever reads the URL may connect at once, and waits until the server is up.
+    socket.listen(config.backlog)
     started(f"http://{host}:{socket.getsockname()[1]}")
     # uvicorn hands the signal on when it is done; a server that was told to stop has not failed.
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
