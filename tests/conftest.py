@@ -39,7 +39,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def _engine() -> None:
+def docker_engine() -> None:
     """A usable engine. CI must have one."""
     try:
         Engine().check(BoxOptions())
@@ -52,7 +52,7 @@ def _engine() -> None:
 @pytest.fixture(autouse=True)
 def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker") is not None:
-        request.getfixturevalue("_engine")
+        request.getfixturevalue("docker_engine")
 
 
 class Ended(NamedTuple):

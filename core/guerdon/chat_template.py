@@ -9,9 +9,7 @@ from pydantic import AfterValidator
 
 def _template(text: str) -> str:
     if "{" not in text:
-        raise ValueError(
-            f"{text!r} is no Jinja template; write the template itself, such as a block after '|-'"
-        )
+        raise ValueError("this is no Jinja template; write the template itself, such as a block after '|-'")
     return text
 
 

@@ -189,7 +189,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
         try:
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
-            reason = "; ".join(detail["msg"] for detail in error.errors())
+            reason = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
             problems.append(
                 ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}: {reason}.")
             )

@@ -8,7 +8,6 @@ are parsed.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -28,8 +27,6 @@ from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import STAGE_SOURCE
 from guerdon.manifest.schema import ComponentRef, Manifest, RewardRef, SourceRef
 from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
-from guerdon_sandbox import BoxOptions, SandboxUnavailableError
-from guerdon_sandbox.engine import Engine
 
 RUN_AS_A_WHOLE = ("docs/tutorial/first-verifier.md", "docs/how-to/publish-a-plugin.md")
 """Pages whose commands test_tutorial.py runs."""
@@ -65,22 +62,13 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("block", tried("python"))
-def test_python_runs(block: Block, folder: Path) -> None:
+def test_python_runs(block: Block, folder: Path, request: pytest.FixtureRequest) -> None:
     if "guerdon_sandbox" in block.text:
-        need_docker()
+        request.getfixturevalue("docker_engine")
     done = subprocess.run(
         [sys.executable, "-c", block.text], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{block}: {done.stderr}"
-
-
-def need_docker() -> None:
-    try:
-        Engine().check(BoxOptions())
-    except SandboxUnavailableError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("block", tried("yaml"))

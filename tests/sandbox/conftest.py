@@ -10,13 +10,13 @@ from guerdon_sandbox import Sandbox, SyncSandbox
 
 
 @pytest.fixture(scope="session")
-def sandbox(_engine: None) -> Iterator[SyncSandbox]:
+def sandbox(docker_engine: None) -> Iterator[SyncSandbox]:
     with SyncSandbox(Sandbox(boxes=2)) as pool:
         yield pool
 
 
 @pytest.fixture
-def one_box(_engine: None) -> Iterator[SyncSandbox]:
+def one_box(docker_engine: None) -> Iterator[SyncSandbox]:
     """A pool in which every job follows the one before in the same box."""
     with SyncSandbox(Sandbox(boxes=1)) as pool:
         yield pool

@@ -147,7 +147,7 @@ def test_the_pool_raises_the_error_and_keeps_the_box() -> None:
 
 
 @pytest.fixture(scope="module")
-def patient(_engine: None) -> Iterator[SyncSandbox]:
+def patient(docker_engine: None) -> Iterator[SyncSandbox]:
     """Even where ten others want the same CPU, an honest program has all of ``SHORT`` before the patience is over."""
     with SyncSandbox(Sandbox(boxes=1, patience_s=9.0)) as pool:
         yield pool

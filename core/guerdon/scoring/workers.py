@@ -316,9 +316,8 @@ class _Worker:
             self._writer.start()
 
     def _write(self, data: bytes) -> None:
-        with contextlib.suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # it is dead; reading from it says so
+        # It may be dead; reading from it says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(data)
 
     def hang_up(self) -> None:
