@@ -17,6 +17,7 @@ from guerdon.errors import InfrastructureError, MissingDependencyError, UsageErr
 from guerdon.stage import Model
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_PREFIX = "package:"
@@ -95,6 +96,20 @@ def _check_reward_head(model: Model, labels: int, missing: list[str]) -> None:
             f"model '{model.name}' ({model.path}) tells {labels} classes apart, and a reward model gives one number. "
             "Name a model with one label."
         )
+
+
+def local_device() -> torch.device:
+    """Return the accelerator of this process, or the CPU where there is no usable one.
+
+    A CUDA build of torch names ``cuda`` as its accelerator on a machine without a GPU too: only a device that answers
+    counts. In a distributed launch each process of a node gets its own device, by the launcher's ``LOCAL_RANK``.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _dtype(model: Model, training: bool) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from guerdon import Model
 from guerdon.errors import MissingDependencyError, UsageError
-from guerdon.models import load_model, load_tokenizer, resolve_folder
+from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
 from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
 from guerdon_plugins.stages.generation import Answers, Completion, Draw, Engine, Prompt, Sampling
 
@@ -56,10 +56,8 @@ class TransformersEngine:
     joint = True
 
     def __init__(self, model: Model, chat_template: str | None = None) -> None:
-        import torch
-
         loaded: Any = load_model(model)
-        self._model = loaded.eval().to(torch.accelerator.current_accelerator() or "cpu")
+        self._model = loaded.eval().to(local_device())
         self._tokenizer = load_tokenizer(model, chat_template=chat_template)
 
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:

@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from guerdon import StageContext, StageResult
 from guerdon.errors import DataError
+from guerdon.models import local_device
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.muon import Muon
 from guerdon_plugins.stages.small_tokenizer import train_tokenizer
@@ -157,9 +158,8 @@ class _Training:
     def __init__(
         self, model: LlamaForCausalLM, muon_learning_rate: float, learning_rate: float, tokens: float
     ) -> None:
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.model: Any = model.train()
-        self.model.to(device)
+        self.model.to(local_device())
         self._tokens = tokens
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
         rest = [p for name, p in model.named_parameters() if p.ndim != 2 or ".layers." not in name]

@@ -11,7 +11,7 @@ import torch
 
 from guerdon import Model
 from guerdon.errors import UsageError
-from guerdon.models import load_model, load_tokenizer, resolve_folder
+from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
 
 
 def test_a_folder_loads_in_float32_to_be_trained(tiny_model: Callable[..., Path]) -> None:
@@ -21,6 +21,28 @@ def test_a_folder_loads_in_float32_to_be_trained(tiny_model: Callable[..., Path]
     tokenizer = load_tokenizer(Model("base", folder), chat_template="{{ messages }}")
     assert (tokenizer.padding_side, tokenizer.pad_token) == ("left", "<end>")
     assert tokenizer.chat_template == "{{ messages }}"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_local_device_cuda_build_without_gpu_is_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA build names its accelerator whether there is one or not, and finds none when it looks."""
+
+    def of_a_cuda_build(check_available: bool = False) -> torch.device | None:
+        return None if check_available else torch.device("cuda")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", of_a_cuda_build)
+    assert local_device() == torch.device("cpu")
+
+
+def test_local_device_is_the_only_place_that_asks_torch() -> None:
+    roots = [Path(__file__).parents[3] / room for room in ("core", "plugins", "sandbox")]
+    asking = [
+        path.name
+        for root in roots
+        for path in root.rglob("*.py")
+        if "current_accelerator" in path.read_text()
+    ]
+    assert asking == ["models.py"]
 
 
 def test_a_folder_inside_a_package(

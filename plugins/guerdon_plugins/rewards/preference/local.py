@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from guerdon import Failure, Messages, Model, Score
 from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError, one_line
-from guerdon.models import load_reward_model, load_tokenizer, resolve_folder
+from guerdon.models import load_reward_model, load_tokenizer, local_device, resolve_folder
 from guerdon.types import message_text
 
 
@@ -82,7 +81,6 @@ class LocalRewardModel:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             _require_transformers()
-            import torch
 
             model: Any = load_reward_model(self._source)
             tokenizer: Any = load_tokenizer(self._source, chat_template=self._chat_template)
@@ -94,7 +92,7 @@ class LocalRewardModel:
             if self._max_length is None:
                 positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
                 self._max_length = min(positions, tokenizer.model_max_length)
-            self._loaded = model.eval().to(_device(torch)), tokenizer
+            self._loaded = model.eval().to(local_device()), tokenizer
         return self._loaded
 
     def _encode(self, tokenizer: Any, prompt: str | Messages, reply: str) -> dict[str, list[int]]:
@@ -118,14 +116,6 @@ def _score(reward: float) -> Score:
     if not math.isfinite(reward):
         return Score.failed(Failure.VERIFIER, f"the reward model gave {reward}, which is not a finite number")
     return Score(reward)
-
-
-def _device(torch: Any) -> Any:
-    """This process's accelerator, of those that a distributed training gives its processes one each, or the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return torch.device("cpu")
-    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _require_transformers() -> None:
