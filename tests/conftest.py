@@ -122,7 +122,7 @@ def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], En
             *(line for pth in here.glob("_guerdon.pth") for line in pth.read_text().splitlines()),
         ]
         (site / "outer.pth").write_text("\n".join(lines) + "\n")
-        for script, module in {"pip": "pip", "pytest": "pytest", "guerdon": "guerdon.cli"}.items():
+        for script, module in {"pip": "pip", "pytest": "pytest", "guerdon": "guerdon"}.items():
             path = folder / "bin" / script
             path.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m {module} "$@"\n')
             path.chmod(0o755)

@@ -37,7 +37,7 @@ def server(workers: int) -> Iterator[tuple[str, psutil.Process]]:
     """The URL of a server, and its process."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "v.py").write_text("def number(completion): return float(completion)\n")
-        command = [sys.executable, "-m", "guerdon.cli", "serve", "--use", "./v.py:number", "--port", "0"]
+        command = [sys.executable, "-m", "guerdon", "serve", "--use", "./v.py:number", "--port", "0"]
         process = subprocess.Popen(
             [*command, "--workers", str(workers)], cwd=folder, stdout=subprocess.PIPE, text=True
         )

@@ -36,7 +36,7 @@ class Server:
 def _serving(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     """``guerdon serve`` with these arguments, on any free port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "guerdon.cli", "serve", "--port", "0", "--workers", "2", *arguments],
+        [sys.executable, "-m", "guerdon", "serve", "--port", "0", "--workers", "2", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

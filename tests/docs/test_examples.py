@@ -16,7 +16,7 @@ def block(language: str) -> str:
 
 
 def guerdon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "guerdon.cli", *arguments]
+    command = [sys.executable, "-m", "guerdon", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -46,7 +46,7 @@ def command(folder: Path) -> list[str]:
     for stage in ("harvest", "general", "evaluate"):
         changes[f"stages.{stage}.params.max_completion_length"] = 64
     options = [part for place, value in changes.items() for part in ("--set", f"{place}={value}")]
-    return [sys.executable, "-m", "guerdon.cli", "run", "r1-mini", "-o", str(folder), *options]
+    return [sys.executable, "-m", "guerdon", "run", "r1-mini", "-o", str(folder), *options]
 
 
 def start(folder: Path) -> subprocess.Popen[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 _EXTRAS = {
@@ -29,15 +32,18 @@ _EXTRAS = {
 class _Line:
     what: str
     found: str | None
+    """None: missing."""
     fix: str
+    """The command or the step that fixes what is missing, or what to know of what is there."""
 
 
 @click.command()
 def doctor() -> None:
-    """Tell what is installed, what is missing, and the command that mends it."""
-    table = Table("what", "found", "to mend it")
+    """List what is installed, what is missing, and the command that fixes it."""
+    table = Table("what", "found", "fix or note")
     for line in _diagnose():
-        table.add_row(line.what, line.found or "[yellow]missing[/yellow]", "" if line.found else line.fix)
+        found = "[yellow]missing[/yellow]" if line.found is None else escape(line.found)
+        table.add_row(escape(line.what), found, escape(line.fix))
     Console().print(table)
 
 
@@ -46,13 +52,33 @@ def _diagnose() -> Iterator[_Line]:
     yield _Line("guerdon", metadata.version("guerdon"), "")
     for extra, distributions in _EXTRAS.items():
         for distribution in distributions:
-            yield _Line(
-                f"{distribution} (extra {extra})", _version(distribution), f"pip install 'guerdon[{extra}]'"
-            )
-    yield _Line("GPU", _gpu(), "none is needed: training runs on CPU, slowly")
+            version = _version(distribution)
+            fix = f"pip install 'guerdon[{extra}]'" if version is None else ""
+            yield _Line(f"{distribution} (extra {extra})", version, fix)
+    gpu = _gpu()
+    yield _Line("GPU", gpu, _gpu_note(gpu, _version("torch")))
+    yield _Line("CPU cores", str(len(os.sched_getaffinity(0))), _threads_note())
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
     yield _Line(
-        "Docker engine", _docker(), "install and start Docker, or set DOCKER_HOST; only code rewards need it"
+        "free disk here", f"{free:.0f} GiB", "" if free > 10 else "runs keep checkpoints: free some space"
     )
+    docker = _docker()
+    engine = "install and start Docker, or set DOCKER_HOST; only code rewards need it"
+    images = "'guerdon sandbox doctor' checks the images"
+    yield _Line("Docker engine", docker, engine if docker is None else images)
+
+
+def _gpu_note(gpu: str | None, torch_version: str | None) -> str:
+    if gpu is None:
+        return "not required: training runs on the CPU, slowly"
+    if torch_version is not None and "+cpu" in torch_version:
+        return f"torch {torch_version} is a CPU build and cannot use the GPU: install torch from the public index"
+    return ""
+
+
+def _threads_note() -> str:
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return f"OMP_NUM_THREADS={threads}" if threads else ""
 
 
 def _version(distribution: str) -> str | None:

@@ -13,7 +13,7 @@ import click
 
 from guerdon import __version__
 from guerdon.errors import GuerdonError, PluginContractError
-from guerdon.plugins import Kind, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins import Kind, did_you_mean, find_plugin, installed_plugins, load_plugin
 
 _COMMANDS = {
     "run": "Run a manifest or a recipe.",
@@ -26,7 +26,7 @@ _COMMANDS = {
     "audit": "Attack a verifier or a manifest's rubrics with a corpus of exploits.",
     "report": "Write one HTML page on a run: stages, tables, curves, rollouts.",
     "schema": "Print the manifest's JSON Schema.",
-    "doctor": "Tell what is installed, what is missing and how to mend it.",
+    "doctor": "List what is installed, what is missing, and the command that fixes it.",
 }
 """The core's own commands, each in the module of its name: listing them imports none."""
 
@@ -47,6 +47,15 @@ class _Commands(click.Group):
             return None
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            hint = did_you_mean(name, self.list_commands(ctx))
+            ctx.fail(f"guerdon has no command '{name}'.{hint} 'guerdon --help' lists them.")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -80,7 +89,7 @@ def main() -> None:
         error.show()
         status = 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. A run goes on with the same command.", err=True)
+        click.echo("Interrupted.", err=True)
         status = 130
     except BrokenPipeError:  # the reader of our output has seen enough
         status = 0

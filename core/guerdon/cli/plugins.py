@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from guerdon.cli.completion import complete_plugins
 from guerdon.cli.plugins_test import test
 from guerdon.component import kind_of, valid_params
 from guerdon.errors import PluginLoadError
@@ -47,7 +48,7 @@ plugins.add_command(test)
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_plugins(*Kind))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
     """Show a plugin: where it comes from, what it does, which params it takes."""

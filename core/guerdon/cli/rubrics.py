@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import manifest_path, yaml_value
 from guerdon.component import check_params, load_component
 from guerdon.errors import InfrastructureError, PluginNotFoundError, UsageError
@@ -42,9 +43,22 @@ def rubric_options(verb: str) -> Callable[[F], F]:
         verb: What the command does with it: ``Score with``.
     """
     options = (
-        click.option("--manifest", "-m", metavar="MANIFEST|RECIPE", help=f"{verb} a stage's rubric."),
+        click.option(
+            "--manifest",
+            "-m",
+            metavar="MANIFEST|RECIPE",
+            shell_complete=complete_plugins(Kind.RECIPE),
+            help=f"{verb} a stage's rubric.",
+        ),
         click.option("--stage", help="The stage of the manifest; needed if several have rewards."),
-        click.option("--use", "uses", multiple=True, metavar="PLUGIN", help=f"{verb} a plugin. Repeatable."),
+        click.option(
+            "--use",
+            "uses",
+            multiple=True,
+            metavar="PLUGIN",
+            shell_complete=complete_plugins(*JUDGES),
+            help=f"{verb} a plugin. Repeatable.",
+        ),
         click.option(
             "--param",
             "params",

@@ -10,10 +10,13 @@ import click
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from guerdon.cli.completion import complete_plugins
 from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError, one_line
 from guerdon.plugins import Kind, find_plugin
 
-manifest_argument = click.argument("manifest", metavar="MANIFEST|RECIPE")
+manifest_argument = click.argument(
+    "manifest", metavar="MANIFEST|RECIPE", shell_complete=complete_plugins(Kind.RECIPE)
+)
 set_option = click.option(
     "--set",
     "overrides",

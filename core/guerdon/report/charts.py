@@ -129,7 +129,7 @@ def _svg(title: str, curves: Mapping[str, Curve]) -> str:
                 axes.plot(steps, values, label=label, linewidth=1.6)
             else:
                 (line,) = axes.plot(steps, _moving_mean(values), label=label, linewidth=1.6)
-                axes.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.8)
+                axes.plot(steps, values, color=line.get_color(), alpha=0.4, linewidth=0.8)
         axes.set_title(title, loc="left", color=grey, fontsize=9)
         axes.set_xlabel("step", color=grey)
         axes.tick_params(colors=grey)
@@ -137,7 +137,8 @@ def _svg(title: str, curves: Mapping[str, Curve]) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["bottom", "left"]].set_color(grey)
         if len(curves) > 1:
-            axes.legend(frameon=False, labelcolor=grey)
+            # Below the axes: inside, it would cover the curves.
+            figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=grey)
         text = StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()

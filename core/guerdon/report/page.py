@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -33,7 +34,9 @@ def render_page(run: RunRecord) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=_number, duration=_duration, size=_size, words=_words)
+    environment.filters.update(
+        number=_number, duration=_duration, size=_size, words=_words, json=_indented_json
+    )
     source = (resources.files("guerdon.report") / "page.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         run=run,
@@ -99,6 +102,10 @@ def _size(number: int | None) -> str:
     if number is None:
         return "–"
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
+
+
+def _indented_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _words(name: str) -> str:

@@ -85,6 +85,16 @@ class RunRecord:
     unreadable: int
     """Lines of the logs and sections that cannot be read, such as a last line that a kill cut off."""
 
+    @property
+    def description(self) -> str:
+        """The manifest's description, empty where it has none."""
+        return str(self.manifest.get("description", ""))
+
+    @property
+    def seed(self) -> int:
+        """The run's seed; a manifest that does not set one has 0."""
+        return int(self.manifest.get("seed", 0))
+
 
 def read_run(directory: Path) -> RunRecord:
     """Read a run's folder.

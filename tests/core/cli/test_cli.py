@@ -1,11 +1,15 @@
 """The command line as a user meets it: in a process of its own, in an empty folder."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from guerdon.cli.main import cli
 
 MODULE = '''
 from guerdon import Score, StageResult
@@ -29,7 +33,7 @@ class Rows:
 
 
 def guerdon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "guerdon.cli", *arguments]
+    command = [sys.executable, "-m", "guerdon", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -76,7 +80,9 @@ def test_plugins_show_documents_params(folder: Path) -> None:
 
 
 def test_an_unknown_command_and_plugin(folder: Path) -> None:
-    assert guerdon(folder, "rnu").returncode == 2
+    command = guerdon(folder, "runn")
+    assert command.returncode == 2
+    assert "guerdon has no command 'runn'. Did you mean 'run'?" in command.stderr
     unknown = guerdon(folder, "plugins", "show", "mth")
     assert unknown.returncode == 2
     assert "Did you mean 'math'?" in unknown.stderr
@@ -95,6 +101,49 @@ def test_doctor_names_what_is_missing(folder: Path) -> None:
     assert report.returncode == 0
     for what in ("Python", "torch", "GPU", "Docker engine"):
         assert what in report.stdout
+
+
+def test_doctor_fix_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Square brackets are markup to the library that prints the table."""
+
+    monkeypatch.setattr("guerdon.cli.doctor._version", lambda distribution: None)
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(cli, ["doctor"]).output
+    for extra in ("train", "vllm", "report", "serve"):
+        assert f"pip install 'guerdon[{extra}]'" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("guerdon sc", {"score", "schema"}),
+        ("guerdon run r1-m", {"r1-mini"}),
+        ("guerdon score rollouts.jsonl --use mat", {"math"}),
+        ("guerdon plugins show r1-z", {"r1-zero", "r1-zero-mini", "r1-zero-smollm2"}),
+    ],
+)
+def test_shell_completion_offers_commands_plugins_and_recipes(
+    folder: Path, words: str, expected: set[str]
+) -> None:
+    completion = {
+        **os.environ,
+        "_GUERDON_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from guerdon.cli.main import main; import sys; sys.argv = ['guerdon']; main()",
+        ],
+        cwd=folder,
+        env=completion,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
 
 
 def test_check_and_run(folder: Path) -> None:

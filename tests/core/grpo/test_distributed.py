@@ -62,7 +62,7 @@ def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Pat
     (tmp_path / "m.yaml").write_text(MANIFEST.format(model=tiny_model()))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"],
+        [*command, "-m", "guerdon", "run", "m.yaml", "-o", "out"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -59,7 +59,7 @@ stages:
 def run(folder: Path, **environment: str) -> Path:
     (folder / "m.py").write_text(MODULE)
     (folder / "tiny.yaml").write_text(MANIFEST)
-    command = [sys.executable, "-m", "guerdon.cli", "run", "tiny.yaml", "-o", "run"]
+    command = [sys.executable, "-m", "guerdon", "run", "tiny.yaml", "-o", "run"]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env={"PATH": "", **environment}, check=False
     )
@@ -119,6 +119,21 @@ def test_the_page_shows_stages_tables_curves_and_verdicts(folder: Path) -> None:
         assert title in shown.text
     assert "step 1: reward 0.140 , 7 tokens" in shown.text
     assert "step 4: reward 0.270" in shown.text
+
+
+def test_page_of_a_manifest_without_optional_fields_renders(tmp_path: Path) -> None:
+    """A run's record leaves out what has its default: description, seed, and most keys of a stage."""
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "least.yaml").write_text(
+        'name: least\nstages: [{id: table, use: "./m.py:evaluate", init: none}]\n'
+    )
+    command = [sys.executable, "-m", "guerdon", "run", "least.yaml", "-o", "run"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    recorded = read_run(tmp_path / "run").manifest
+    assert "description" not in recorded
+    shown = page(tmp_path / "run")
+    assert "seed 0" in shown.text
+    assert '"use": "./m.py:evaluate"' in shown.text
 
 
 def test_what_a_model_or_a_verifier_writes_is_text(folder: Path) -> None:

@@ -217,11 +217,11 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path_factory: py
     text = CHAIN.replace("steps: 5", "steps: 8, pause: 0.05").replace("steps: 2", "steps: 2, pause: 0.05")
     for place in (whole, folder):
         (place / "m.yaml").write_text(text)
-    subprocess.run([sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"], cwd=whole, check=True)
+    subprocess.run([sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"], cwd=whole, check=True)
     kills = 0
     for delay in (0.7, 0.9, 0.8, 1.0, 30.0):
         process = subprocess.Popen(
-            [sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"], cwd=folder
+            [sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"], cwd=folder
         )
         try:
             process.wait(delay)
@@ -246,7 +246,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path_factory: py
 def test_two_runs_never_share_a_folder(folder: Path) -> None:
     text = one_stage("./m.py:Count", "    params: {steps: 1, pause: 3}\n")
     (folder / "m.yaml").write_text(text)
-    first = subprocess.Popen([sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"], cwd=folder)
+    first = subprocess.Popen([sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"], cwd=folder)
     deadline = time.monotonic() + 10
     while not (folder / "out/stages/a/work").exists():
         assert time.monotonic() < deadline

@@ -269,7 +269,7 @@ def _connects(url: str) -> bool:
 )
 def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
     (tmp_path / "empty").write_text("\n")
-    command = [sys.executable, "-m", "guerdon.cli", "serve", *arguments]
+    command = [sys.executable, "-m", "guerdon", "serve", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -279,7 +279,7 @@ def test_a_port_in_use_and_a_server_open_to_all(serving: Any, folder: Path) -> N
     with serving(folder, "--use", "./v.py:echo", "--host", "0.0.0.0") as server:
         assert "anyone who reaches 0.0.0.0 may ask" in "".join(server.errors)
         port = server.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "guerdon.cli", "serve", "--use", "./v.py:echo", "--port", port]
+        command = [sys.executable, "-m", "guerdon", "serve", "--use", "./v.py:echo", "--port", port]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 3
         assert "in use" in done.stderr

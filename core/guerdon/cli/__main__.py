@@ -1,6 +1,0 @@
-"""``python -m guerdon.cli``: the console script where none is on the path."""
-
-from guerdon.cli.main import main
-
-if __name__ == "__main__":
-    main()
