@@ -32,7 +32,7 @@ def test_every_command_and_option() -> None:
 
     for name in cli.list_commands(click.Context(cli)):
         assert f"`guerdon {name}" in page
-    for name in ("run", "check", "score", "diff", "audit", "report", "plugins", "new"):
+    for name in ("run", "check", "score", "diff", "audit", "report", "card", "plugins", "new"):
         command = getattr(importlib.import_module(f"guerdon.cli.{name}"), name)
         subcommands = command.commands.values() if isinstance(command, click.Group) else ()
         for option in [option for part in (command, *subcommands) for option in part.params]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -15,6 +16,7 @@ from pages import blocks, run_page
 
 PAGE = "docs/tutorial/first-verifier.md"
 PUBLISHING = "docs/how-to/publish-a-plugin.md"
+USING = "docs/how-to/use-the-model.md"
 
 
 @pytest.mark.slow
@@ -48,6 +50,16 @@ def test_every_command_of_publishing(new_environment: Callable[[], Any], tmp_pat
     ran = list(run_page(PUBLISHING, tmp_path, new_environment().variables))
     assert "passed" in ran[0].output
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["guerdon_brevity-0.1.0-py3-none-any.whl"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time, on a machine that may be busy
+def test_every_command_of_using_the_model(tmp_path: Path) -> None:
+    variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    list(run_page(USING, tmp_path, variables))
+    card = (tmp_path / "runs/tiny/stages/rl/output/README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "- `rl`: `grpo` from base; data: arithmetic; rewards: `math` x 1" in card
 
 
 def test_what_is_not_run_says_why() -> None:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "new": "Write an installable, tested plugin project.",
     "audit": "Attack a verifier or a manifest's rubrics with a corpus of exploits.",
     "report": "Write one HTML page on a run: stages, tables, curves, rollouts.",
+    "card": "Write the model card of a model that a run has trained.",
     "schema": "Print the manifest's JSON Schema.",
     "doctor": "List what is installed, what is missing, and the command that fixes it.",
 }

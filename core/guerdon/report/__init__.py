@@ -1,7 +1,16 @@
-"""The report of a run: what each stage did and gained, and why a rollout got its reward, in one HTML page."""
+"""Reports on a run: one HTML page on what each stage did and gained, and the model card of what it trained."""
 
+from guerdon.report.card import card_path, model_card, trained_stage
 from guerdon.report.charts import draw_curves
 from guerdon.report.page import render_page
 from guerdon.report.reading import RunRecord, read_run
 
-__all__ = ["RunRecord", "draw_curves", "read_run", "render_page"]
+__all__ = [
+    "RunRecord",
+    "card_path",
+    "draw_curves",
+    "model_card",
+    "read_run",
+    "render_page",
+    "trained_stage",
+]

@@ -1,0 +1,38 @@
+"""``guerdon card``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from guerdon.errors import InfrastructureError
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--stage", help="The stage whose model it describes; by default the last that left one.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The card; by default README.md beside the model's weights.",
+)
+def card(run: Path, stage: str | None, output: Path | None) -> None:
+    """Write the model card of a model that the run in the folder RUN has trained.
+
+    The card holds the Hub's metadata, the stages, data and rewards that made the model, its evaluations, and the
+    manifest.
+    """
+    from guerdon.report import card_path, model_card, read_run, trained_stage
+
+    record = read_run(run)
+    described = trained_stage(record, stage)
+    path = output or card_path(record, described)
+    try:
+        path.write_text(model_card(record, described), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written: {error.strerror}. Choose another with -o."
+        ) from None
+    click.echo(f"Model card: {path}")
