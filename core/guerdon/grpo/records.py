@@ -19,10 +19,11 @@ def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
     row = []
     for name in names:
         verdict = judgement.verdicts.get(name)
-        value = math.nan if verdict is None or verdict.score.value is None else verdict.score.value
-        if verdict is not None and verdict.score.outcome is Outcome.FAILED and verdict.weight != 0:
-            value = 0.0  # the rubric counts this failure as 0, or there would be no reward
-        row.append(value)
+        # The raw value where there is one, because TRL logs it; what a failure counts has no other.
+        value = None if verdict is None else verdict.score.value
+        if verdict is not None and value is None:
+            value = verdict.counted
+        row.append(math.nan if value is None else value)
     return row
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias
 
 from guerdon.component import CallColumns, Component, is_async
 from guerdon.errors import DataError
@@ -20,6 +20,10 @@ REWARD_TIMEOUT_S = 300.0
 
 MAX_CASES_A_JOB = 32
 """Small enough to spread a batch over the workers, large enough that the round trip (about 30 us) does not count."""
+
+
+_Key: TypeAlias = str | int
+"""A case's content key; without one, its position: such a case stands for itself and is not kept."""
 
 
 class Batch(Protocol):
@@ -59,17 +63,16 @@ class VerifierJudge:
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
         del step  # a verifier's verdict does not depend on it
-        cases: dict[str, Case] = {}
-        key_at: dict[int, str] = {}
+        cases: dict[_Key, Case] = {}
+        key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
             columns = {**rollout.columns, "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
             case = Case(rollout.text, self._columns.pick(columns))
-            # A case that has no content key stands for itself and is not kept.
-            key = score_key(self._key, case.completion, case.columns) or f"position {position}"
+            key: _Key = score_key(self._key, case.completion, case.columns) or position
             key_at[position] = key
             cases[key] = case
-        known = self._cache.get(list(cases))
+        known = self._cache.get([key for key in cases if isinstance(key, str)])
         unknown = [key for key in cases if key not in known]
         size = len(unknown) or 1
         if not self._dedicated:
@@ -87,21 +90,20 @@ class VerifierBatch:
     """Some of the cases are known from the cache, the others are in the jobs."""
 
     cache: ScoreCache
-    key_at: Mapping[int, str]
+    key_at: Mapping[int, _Key]
     known: Mapping[str, Score]
-    chunks: Sequence[Sequence[str]]
+    chunks: Sequence[Sequence[_Key]]
     jobs: Sequence[VerifyJob]
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def collect(self) -> dict[int, tuple[Score, float]]:
-        judged = {key: (score, 0.0) for key, score in self.known.items()}
+        judged: dict[_Key, tuple[Score, float]] = {key: (score, 0.0) for key, score in self.known.items()}
         for chunk, job in zip(self.chunks, self.jobs, strict=True):
             for key, result in zip(chunk, job.results, strict=True):
                 assert result is not None
                 judged[key] = result
-        self.cache.put(
-            {key: judged[key][0] for chunk in self.chunks for key in chunk if not key.startswith("position ")}
-        )
+        new = [key for chunk in self.chunks for key in chunk if isinstance(key, str)]
+        self.cache.put({key: judged[key][0] for key in new})
         return {position: judged[key] for position, key in self.key_at.items()}
 
 
@@ -156,11 +158,7 @@ class RewardBatch:
             extra = {column: values[number] for column, values in answer.extra.items()}
             if extra:
                 score = scores[position][0]
-                merged = {**score.metadata, **extra}
-                scores[position] = (
-                    Score(score.value, score.outcome, score.failure, score.answer, score.explanation, merged),
-                    share_ms,
-                )
+                scores[position] = replace(score, metadata={**score.metadata, **extra}), share_ms
         return scores
 
 
