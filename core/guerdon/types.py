@@ -96,9 +96,9 @@ class Score:
     failure: Failure | None = None
     """A member, or its exact text: ``"reference"``. Set if, and only if, the outcome is ``failed``."""
     answer: str | None = None
-    """The text that the verifier took for the completion's answer."""
+    """What the verifier took for the completion's answer; anything but a text is kept as its text."""
     explanation: str = ""
-    """Why, in words for the person who reads the run's log."""
+    """Why, in words for the person who reads the run's log; anything but a text is kept as its text."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
     """Extra data by name. JSON values are kept; numbers and arrays of numpy become numbers and lists; anything else,
     NaN among it, becomes text."""
@@ -115,8 +115,8 @@ class Score:
         if (self.failure is not None) != (self.outcome is Outcome.FAILED):
             raise ValueError(f"outcome {self.outcome!s} does not go with failure {self.failure!s}")
         if self.answer is not None:
-            set_field(self, "answer", _exact_text(self.answer, "answer"))
-        set_field(self, "explanation", _exact_text(self.explanation, "explanation"))
+            set_field(self, "answer", _as_text(self.answer, "answer"))
+        set_field(self, "explanation", _as_text(self.explanation, "explanation"))
         if self.metadata is not _NO_METADATA:
             set_field(self, "metadata", _json_object(self.metadata))
 
@@ -197,11 +197,12 @@ def _finite(value: Any) -> float:
     raise ValueError(f"a scored Score needs a finite number as its value, got {brief(value)}")
 
 
-def _exact_text(value: Any, name: str) -> str:
-    """Return a field's text as ``str`` itself: another process may not know a subclass."""
-    if not isinstance(value, str):
-        raise ValueError(f"a Score's {name} is text, got {brief(value)}")
-    return str.__str__(value)
+def _as_text(value: Any, name: str) -> str:
+    """Return a field as ``str`` itself: another process may not know a plugin's types."""
+    try:
+        return str.__str__(value if isinstance(value, str) else str(value))
+    except Exception as error:  # making text of it runs the plugin's own code
+        raise ValueError(f"a Score's {name} is text, got {brief(value)}: {type(error).__name__}") from None
 
 
 def _json_object(metadata: Any) -> dict[str, Any]:

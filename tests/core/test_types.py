@@ -105,8 +105,13 @@ def test_score_with_anything_but_a_member_or_its_text_is_refused(given_value: An
     ],
 )
 def test_score_with_a_field_of_another_type_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"outcome is|is text|is a mapping"):
+    with pytest.raises(ValueError, match=r"outcome is|is a mapping"):
         Score(1.0, **fields)
+
+
+def test_score_with_an_answer_that_is_not_text_keeps_its_text() -> None:
+    score = Score(0.0, answer=Fraction(1, 2), explanation=KeyError("x"))  # type: ignore[arg-type]
+    assert (score.answer, score.explanation) == ("1/2", "'x'")
 
 
 json_values = st.recursive(

@@ -143,9 +143,8 @@ def _rollout(state: Mapping[str, Any], names: Mapping[str, str]) -> Rollout:
     info = columns["info"]
     columns |= info if isinstance(info, Mapping) else {}
     completion = state["completion"]
-    if not isinstance(completion, str):  # what tools and users say between is not the model's
-        messages = [m if isinstance(m, Mapping) else m.model_dump() for m in completion]
-        completion = [message for message in messages if message["role"] == "assistant"]
+    if not isinstance(completion, str):
+        completion = [m if isinstance(m, Mapping) else m.model_dump() for m in completion]
     return Rollout(state["prompt"], completion, renamed(columns, names))
 
 

@@ -27,7 +27,7 @@ from guerdon.offline.flips import Comparison, Flip
 from guerdon.offline.rollouts import read_judgement, read_renames, to_rollout
 from guerdon.offline.rows import CHUNK_ROWS, Located, count_rows, read_rows
 from guerdon.rubric import Entry, Rubric
-from guerdon.types import Judgement, Score, message_text
+from guerdon.types import Judgement, Score, completion_text
 
 _SHOWN = 160
 """Characters of a completion that the text report shows."""
@@ -157,7 +157,7 @@ def _same_row(a: Located, b: Located) -> _Pair:
                 f"{where_a} and {where_b} have different {column}s. Score the same rows with both sides."
             )
     completion = row_a.get("completion", "")
-    text = message_text(completion) if isinstance(completion, str | list) else repr(completion)
+    text = completion_text(completion) if isinstance(completion, str | list) else repr(completion)
     return where_a, text, read_judgement(where_a, row_a), read_judgement(where_b, row_b)
 
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from guerdon.component import CallColumns, Component, is_async
 from guerdon.errors import DataError
 from guerdon.plugins import load_plugin
+from guerdon.references import plain_columns
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.protocol import Case, RewardTask
 from guerdon.scoring.workers import Job, RewardJob, VerifyJob
@@ -66,7 +67,7 @@ class VerifierJudge:
         cases: dict[_Key, Case] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
-            columns = {**rollout.columns, "prompt": rollout.prompt}
+            columns = {**plain_columns(rollout.columns), "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
             case = Case(rollout.text, self._columns.pick(columns))
             key: _Key = score_key(self._key, case.completion, case.columns) or position
@@ -120,15 +121,16 @@ class RewardJudge:
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
         if not rollouts:
             return RewardBatch(positions, [])
-        for rollout in rollouts:
-            require_columns(self._component, self._columns, rollout.columns)
-        names = {name: None for rollout in rollouts for name in rollout.columns}
+        rows = [plain_columns(rollout.columns) for rollout in rollouts]
+        for row in rows:
+            require_columns(self._component, self._columns, row)
+        names = {name: None for row in rows for name in row}
         task = RewardTask(
             self._index,
             prompts=[rollout.prompt for rollout in rollouts],
             completions=[rollout.completion for rollout in rollouts],
             completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
-            columns={name: [rollout.columns.get(name) for rollout in rollouts] for name in names},
+            columns={name: [row.get(name) for row in rows] for name in names},
             step=step,
         )
         return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])

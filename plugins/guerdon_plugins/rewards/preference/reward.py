@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from guerdon import Messages, Outcome, Score
 from guerdon.chat_template import ChatTemplate
 from guerdon.text import select_part
-from guerdon.types import message_text
+from guerdon.types import completion_text
 from guerdon_plugins.rewards.preference.local import LocalRewardModel
 from guerdon_plugins.rewards.preference.normalization import Normalize, RunningZScore, clipped, sigmoid
 from guerdon_plugins.rewards.preference.remote import RemoteRewardModel
@@ -102,7 +102,7 @@ class Preference:
         **columns: Any,
     ) -> list[Score]:
         replies = [
-            (prompt, _encodable(select_part(message_text(completion), self._part)))
+            (prompt, _encodable(select_part(completion_text(completion), self._part)))
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
         scores = self._reward_model(replies)
