@@ -98,8 +98,6 @@ def test_score_with_anything_but_a_member_or_its_text_is_refused(given_value: An
     "fields",
     [
         {"outcome": Failure.TIMEOUT},
-        {"answer": 5},
-        {"explanation": None},
         {"metadata": [1]},
         {"metadata": None},
     ],

@@ -23,9 +23,10 @@ from guerdon.cli.rubrics import (
 )
 from guerdon.cli.tables import cell, print_rows
 from guerdon.errors import DataError, UsageError
+from guerdon.files import Located
 from guerdon.offline.flips import Comparison, Flip
 from guerdon.offline.rollouts import read_judgement, read_renames, to_rollout
-from guerdon.offline.rows import CHUNK_ROWS, Located, count_rows, read_rows
+from guerdon.offline.rows import CHUNK_ROWS, count_rows, opened_input, read_rows
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Judgement, Score, completion_text
 
@@ -59,8 +60,9 @@ def diff(
 ) -> None:
     """List every verdict that A and B disagree on.
 
-    A and B are manifests, recipes or plugins, which judge the completions in ROLLOUTS, a JSONL or Parquet file; or,
-    without ROLLOUTS, two files that 'guerdon score -o' wrote from the same rows.
+    A and B are manifests, recipes or plugins, which judge the completions in ROLLOUTS: a JSONL, JSON, CSV, TSV or
+    Parquet file, or JSONL on standard input (-). Without ROLLOUTS, A and B are two files that 'guerdon score -o' wrote
+    from the same rows.
     """
     with ExitStack() as stack:
         if rollouts is None:
@@ -104,16 +106,16 @@ def _entries(target: str, stage: str | None, params: dict[str, Any]) -> Sequence
 def _judged(
     sides: Sequence[Sequence[Entry]], path: Path, renames: dict[str, str], cache: Path | None
 ) -> Iterator[Iterator[_Pair]]:
-    total = count_rows(path)
     with (
+        opened_input(path) as given,
         opened_cache(cache) as scores,
         Rubric(sides[0], cache=scores) as rubric_a,
         Rubric(sides[1], cache=scores) as rubric_b,
-        Console(stderr=True).status(f"Judging {total} rows twice…"),
+        Console(stderr=True).status(f"Judging {given.count()} rows twice…"),
     ):
 
         def pairs() -> Iterator[_Pair]:
-            rows = read_rows(path)
+            rows = given.read()
             while chunk := list(islice(rows, CHUNK_ROWS)):
                 rollouts = [to_rollout(where, row, renames) for where, row in chunk]
                 judged = zip(chunk, rollouts, rubric_a.score(rollouts), rubric_b.score(rollouts), strict=True)

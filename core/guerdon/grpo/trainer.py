@@ -22,8 +22,9 @@ from guerdon.errors import DataError, GuerdonError
 from guerdon.grpo.checkpoints import CheckpointMarker
 from guerdon.grpo.data import ResumableSampler
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-from guerdon.grpo.records import group_metrics, judging_metrics, record, reward_row
+from guerdon.grpo.records import group_metrics, judging_metrics, reward_row
 from guerdon.grpo.rollouts import Sampling, obstacle, sample
+from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon.types import Judgements, Rollout
 
