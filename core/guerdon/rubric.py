@@ -109,6 +109,16 @@ class Rubric:
         """Every entry's weight at a training step."""
         return {entry.name: entry.weight_at(step) for entry in self._entries}
 
+    def check(self, rollout: Rollout) -> None:
+        """Check that a rollout has the columns that its entries need.
+
+        Raises:
+            DataError: It lacks one.
+        """
+        for entry, judge in zip(self._entries, self._judges, strict=True):
+            if entry.judges(rollout.columns):
+                judge.require(rollout)
+
     def score(
         self, rollouts: Sequence[Rollout], step: int = 0, *, names: Collection[str] | None = None
     ) -> Judgements:

@@ -59,6 +59,10 @@ class SharedRubric:
         """How many rollouts wait or are being judged."""
         return self._pending
 
+    def check(self, rollout: Rollout) -> None:
+        """Check that a rollout has the columns that its entries need, as :meth:`Rubric.check` does."""
+        self._rubric.check(rollout)
+
     def submit(self, rollouts: Sequence[Rollout], step: int = 0) -> Future[Judgements]:
         """Hand in rollouts; the future holds their judgements in their order, or what :meth:`Rubric.score` raised.
 

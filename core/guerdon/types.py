@@ -342,7 +342,7 @@ class Judgement:
         ]
         return (
             "; ".join(failed).rstrip(".")
-            or "no entry judged it: each one skipped it, is routed elsewhere or has a weight of 0"
+            or "nothing judged it: every entry skipped it, is routed elsewhere or has a weight of 0"
         )
 
 

@@ -12,12 +12,12 @@ from rich.markup import escape
 
 from guerdon.audit import KINDS, AuditReport, Verdict, audit_rubric, kinds_of, own_problems, stage_problems
 from guerdon.audit.auditing import MARGIN, CaseResult, worst_first
-from guerdon.cli.rubrics import is_manifest, params_by_target, plugin_entry, plugin_names
+from guerdon.cli.rubrics import params_by_target, plugin_names
 from guerdon.cli.tables import print_rows
-from guerdon.cli.targets import manifest_path
 from guerdon.errors import CheckFailedError, UsageError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import named_stages
+from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entry
 from guerdon.rubric import Entry
 
 _SHOWN = 120

@@ -15,17 +15,15 @@ from rich.console import Console
 from guerdon.cli.rubrics import (
     cache_option,
     column_option,
-    is_manifest,
-    manifest_entries,
     opened_cache,
     params_by_target,
-    plugin_entry,
 )
 from guerdon.cli.tables import cell, print_rows
 from guerdon.errors import DataError, UsageError
 from guerdon.files import Located
+from guerdon.manifest.rubrics import is_manifest, resolve_rubric
 from guerdon.offline.flips import Comparison, Flip
-from guerdon.offline.rollouts import read_judgement, read_renames, to_rollout
+from guerdon.offline.rollouts import checked_rollout, read_judgement, read_renames
 from guerdon.offline.rows import CHUNK_ROWS, count_rows, opened_input, read_rows
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Judgement, Score, completion_text
@@ -93,13 +91,7 @@ def diff(
 
 
 def _entries(target: str, stage: str | None, params: dict[str, Any]) -> Sequence[Entry]:
-    if not is_manifest(target):
-        return [plugin_entry(target, params)]
-    if params:
-        raise UsageError(
-            f"--param sets the params of a plugin, and '{target}' is a manifest, which has its own."
-        )
-    return manifest_entries(target, stage)
+    return resolve_rubric(target, stage if is_manifest(target) else None, params).entries
 
 
 @contextmanager
@@ -117,7 +109,7 @@ def _judged(
         def pairs() -> Iterator[_Pair]:
             rows = given.read()
             while chunk := list(islice(rows, CHUNK_ROWS)):
-                rollouts = [to_rollout(where, row, renames) for where, row in chunk]
+                rollouts = [checked_rollout(where, row, renames, rubric_a, rubric_b) for where, row in chunk]
                 judged = zip(chunk, rollouts, rubric_a.score(rollouts), rubric_b.score(rollouts), strict=True)
                 for (where, _), rollout, one, other in judged:
                     yield where, rollout.text, one, other

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
 from guerdon.cli.tables import print_rows
-from guerdon.offline.rollouts import read_renames, score_columns, to_rollout
+from guerdon.offline.rollouts import checked_rollout, read_renames, score_columns
 from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
 from guerdon.offline.summary import Summary
 from guerdon.rubric import Rubric
@@ -54,7 +54,7 @@ def score(
         task = progress.add_task("Scoring", total=total)
         rows = given.read()
         while chunk := list(islice(rows, CHUNK_ROWS)):
-            judgements = rubric.score([to_rollout(where, row, renames) for where, row in chunk])
+            judgements = rubric.score([checked_rollout(where, row, renames, rubric) for where, row in chunk])
             for (where, _), judgement in zip(chunk, judgements, strict=True):
                 summary.add(where, judgement)
             write([{**row, **score_columns(one)} for (_, row), one in zip(chunk, judgements, strict=True)])

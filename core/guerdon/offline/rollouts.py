@@ -8,6 +8,7 @@ from typing import Any
 
 from guerdon.columns import column
 from guerdon.errors import DataError, UsageError
+from guerdon.rubric import Rubric
 from guerdon.types import Judgement, Rollout
 
 
@@ -61,6 +62,23 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
     if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
         raise DataError(f"{where}: completion_ids is {tokens!r:.80}; it must be a list of token ids.")
     return Rollout(prompt, completion, columns, tokens)
+
+
+def checked_rollout(
+    where: str, row: Mapping[str, Any], renames: Mapping[str, str], *rubrics: Rubric
+) -> Rollout:
+    """Return the rollout of a row that has what the rubrics need.
+
+    Raises:
+        DataError: A column is missing, or holds what it cannot.
+    """
+    rollout = to_rollout(where, row, renames)
+    try:
+        for rubric in rubrics:
+            rubric.check(rollout)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    return rollout
 
 
 def _is_messages(value: Any) -> bool:

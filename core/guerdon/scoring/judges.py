@@ -43,6 +43,9 @@ class Batch(Protocol):
 class Judge(Protocol):
     """One entry of a rubric, ready to prepare work."""
 
+    def require(self, rollout: Rollout) -> None:
+        """Raise a :class:`DataError` if the rollout lacks a column that the entry needs."""
+
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
 
 
@@ -61,6 +64,9 @@ class VerifierJudge:
         self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", VERIFIER_TIMEOUT_S))
         self._cache = cache
         self._workers = workers
+
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
         del step  # a verifier's verdict does not depend on it
@@ -117,6 +123,9 @@ class RewardJudge:
         self._component = component
         self._columns = CallColumns.of_loaded(component, loaded)
         self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", REWARD_TIMEOUT_S))
+
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, rollout.columns)
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
         if not rollouts:
