@@ -72,6 +72,16 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
     return Parts(reasoning.strip(), answer.strip())
 
 
+def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return a plugin's ``reasoning_tags`` for :func:`split_reasoning` and :func:`select_part`.
+
+    Raises:
+        ValueError: There are none, or one is neither a name nor two marks.
+    """
+    tag_patterns(tuple(tags))
+    return tuple(tags)
+
+
 _TAG_NAME = re.compile(r"[A-Za-z][\w:.-]*+")
 
 _SPELLINGS = {

@@ -15,6 +15,7 @@ from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.plugins import Kind, load_plugin
 from guerdon.rubric import Entry
 from guerdon.run.data import open_source
+from guerdon.text import tag_marks
 from guerdon.types import Row, message_text
 
 SAMPLE_ROWS = 200
@@ -153,15 +154,16 @@ def _problem(
     foreign = texts()["zh" if language != "zh" else "en"]["reasoning"]
     known = {
         "prompt": text,
-        "first": tags[0],
-        "last": tags[-1],
         "reasoning": texts()[language]["reasoning"],
         "short": texts()[language]["short"],
         "foreign": foreign,
         "foreign_joined": foreign.replace(" ", "_"),
         **names,
     }
-    thought = f"<{tags[0]}>\n{known['reasoning']}\n</{tags[0]}>" if len(tags) > 1 else known["reasoning"]
+    if not any(" " in tag for tag in tags):  # the corpus writes tags by their names
+        known |= {"first": tags[0], "last": tags[-1]}
+    opening, closing = tag_marks(tags[0])
+    thought = f"{opening}\n{known['reasoning']}\n{closing}" if len(tags) > 1 else known["reasoning"]
     known["half_the_form"] = f"{thought}\n\n{known['answer']}"
     formula = max(_FORMULA.findall(text), key=len, default="").rstrip(".")
     if formula:

@@ -161,12 +161,8 @@ async def _explain_request(request: Request, error: Exception) -> JSONResponse:
     kind = request.headers.get("content-type", "")
     if "json" not in kind.lower():
         sent = f"'{kind}'" if kind else "no Content-Type"
-        return JSONResponse(
-            {
-                "detail": f"the body is read as JSON only with 'Content-Type: application/json', and the request has {sent}"
-            },
-            415,
-        )
+        detail = f"the request has {sent}; send JSON with 'Content-Type: application/json'"
+        return JSONResponse({"detail": detail}, 415)
     return JSONResponse({"detail": problems}, 422)
 
 

@@ -15,6 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+
+from guerdon.errors import InfrastructureError
+from guerdon.serve.server import run_server
 
 Server = Any
 
@@ -280,6 +284,14 @@ def test_a_signal_lets_requests_under_way_finish(serving: Any, folder: Path, num
         assert [result["reward"] for result in answers[0].json()["results"]] == [0, 1, 2, 3, 4, 5]
         assert server.process.wait(timeout=60) == 0
     assert "Traceback" not in "".join(server.errors)
+
+
+def test_serve_on_a_port_in_use_says_what_to_do(echo: Server) -> None:
+    port = int(echo.url.rpartition(":")[2])
+    with pytest.raises(
+        InfrastructureError, match=rf"port {port} of 127\.0\.0\.1 cannot be listened on: .* --port"
+    ):
+        run_server(FastAPI(), "127.0.0.1", port, 1, lambda url: None)
 
 
 def _connects(url: str) -> bool:
