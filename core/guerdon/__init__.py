@@ -4,7 +4,18 @@ This module is the public API for plugin authors, and light: it imports neither 
 """
 
 from guerdon.stage import Model, StageContext, StageResult
-from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, Row, Score, Verdict
+from guerdon.types import (
+    Failure,
+    Judgement,
+    Messages,
+    Outcome,
+    Rollout,
+    Row,
+    Score,
+    Verdict,
+    completion_text,
+    message_text,
+)
 
 __version__ = "0.1.0"
 
@@ -20,4 +31,6 @@ __all__ = [
     "StageContext",
     "StageResult",
     "Verdict",
+    "completion_text",
+    "message_text",
 ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,24 +15,15 @@ from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.judges import Judge, RewardJudge, VerifierJudge
 from guerdon.scoring.workers import WorkerPool
-from guerdon.types import Judgement, Outcome, Rollout, Verdict
+from guerdon.types import Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
+
+__all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight"]
 
 Weight = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
 
 MAX_CACHED_SCORES = 200_000
 """What a rubric keeps in memory: about 100 MB."""
-
-
-class OnFailure(StrEnum):
-    """What a failed score does to its rollout."""
-
-    SKIP = "skip"
-    """The rollout has no reward, and training leaves it out: the rest of the sum would count the failure as 0."""
-    ZERO = "zero"
-    """The score counts as 0, on the manifest's explicit word."""
-    ABORT = "abort"
-    """The run stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +96,6 @@ class Rubric:
         self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
         self._pool = WorkerPool([entry.component for entry in entries], workers)
         self._judges = [_judge(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
-        self.metrics: dict[str, float] = {}
-        """What reward functions gave to ``log_metric`` in the latest call of :meth:`score`."""
 
     @property
     def names(self) -> list[str]:
@@ -122,10 +109,20 @@ class Rubric:
         """Every entry's weight at a training step."""
         return {entry.name: entry.weight_at(step) for entry in self._entries}
 
+    def check(self, rollout: Rollout) -> None:
+        """Check that a rollout has the columns that its entries need.
+
+        Raises:
+            DataError: It lacks one.
+        """
+        for entry, judge in zip(self._entries, self._judges, strict=True):
+            if entry.judges(rollout.columns):
+                judge.require(rollout)
+
     def score(
         self, rollouts: Sequence[Rollout], step: int = 0, *, names: Collection[str] | None = None
-    ) -> list[Judgement]:
-        """Judge rollouts, in their order.
+    ) -> Judgements:
+        """Judge rollouts; the result has one judgement for each, in their order.
 
         Args:
             rollouts: What to judge.
@@ -134,6 +131,7 @@ class Rubric:
 
         Raises:
             DataError: A rollout lacks a column that a verifier needs.
+            CheckFailedError: A reward is not a finite number.
             FailureBudgetError: Too many scores failed, or one with ``on_failure: abort``.
             PluginLoadError: A plugin cannot be built.
         """
@@ -143,36 +141,19 @@ class Rubric:
             positions = [i for i, rollout in enumerate(rollouts) if asked and entry.judges(rollout.columns)]
             batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
         self._pool.run(job for batch in batches for job in batch.jobs)
-        self.metrics = {}
+        metrics: dict[str, float] = {}
         verdicts: list[dict[str, Verdict]] = [{} for _ in rollouts]
         for entry, batch in zip(self._entries, batches, strict=True):
             scored = batch.collect()
-            self.metrics |= batch.metrics
+            metrics |= batch.metrics
             if self._budget is not None:
                 self._budget.spend(entry.name, (score for score, _ in scored.values()))
+            if entry.on_failure is OnFailure.ABORT:
+                _abort_on_failure(entry.name, (score for score, _ in scored.values()))
             weight = entry.weight_at(step)
             for position, (score, latency_ms) in scored.items():
-                verdicts[position][entry.name] = Verdict(score, weight, latency_ms)
-        return [Judgement(self._reward(by_name), by_name) for by_name in verdicts]
-
-    def _reward(self, verdicts: Mapping[str, Verdict]) -> float | None:
-        parts = []
-        for entry in self._entries:
-            verdict = verdicts.get(entry.name)
-            if verdict is None or verdict.score.outcome is Outcome.SKIPPED:
-                continue
-            failed = verdict.score.outcome is Outcome.FAILED
-            if failed and entry.on_failure is OnFailure.ABORT:
-                raise FailureBudgetError(
-                    f"'{entry.name}' failed: {verdict.score.failure}: {verdict.score.explanation}. "
-                    "Its 'on_failure' is abort; set it to skip to leave such completions out instead."
-                )
-            if verdict.weight == 0:  # a metric: with it alone, nobody has judged, which is not a reward of 0
-                continue
-            if failed and entry.on_failure is OnFailure.SKIP:
-                return None
-            parts.append(0.0 if failed else verdict.weighted or 0.0)
-        return math.fsum(parts) if parts else None
+                verdicts[position][entry.name] = Verdict(score, weight, latency_ms, entry.on_failure)
+        return Judgements(map(Judgement.of, verdicts), metrics)
 
     def close(self) -> None:
         """End the workers."""
@@ -187,6 +168,15 @@ class Rubric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:
+    for score in scores:
+        if score.outcome is Outcome.FAILED:
+            raise FailureBudgetError(
+                f"'{name}' failed: {score.failure}: {score.explanation}. "
+                "Its 'on_failure' is abort; set it to skip to leave such completions out instead."
+            )
 
 
 def _judge(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Judge:

@@ -16,7 +16,7 @@ from typing import Self
 
 from guerdon.plugins import Kind
 from guerdon.rubric import Rubric
-from guerdon.types import Judgement, Rollout
+from guerdon.types import Judgements, Rollout
 
 MAX_BATCH_ROLLOUTS = 512
 """Calls are put together up to this size; one call that is larger stays whole."""
@@ -26,7 +26,7 @@ MAX_BATCH_ROLLOUTS = 512
 class _Call:
     rollouts: Sequence[Rollout]
     step: int
-    judgements: Future[list[Judgement]] = field(default_factory=Future)
+    judgements: Future[Judgements] = field(default_factory=Future)
 
 
 class SharedRubric:
@@ -59,7 +59,11 @@ class SharedRubric:
         """How many rollouts wait or are being judged."""
         return self._pending
 
-    def submit(self, rollouts: Sequence[Rollout], step: int = 0) -> Future[list[Judgement]]:
+    def check(self, rollout: Rollout) -> None:
+        """Check that a rollout has the columns that its entries need, as :meth:`Rubric.check` does."""
+        self._rubric.check(rollout)
+
+    def submit(self, rollouts: Sequence[Rollout], step: int = 0) -> Future[Judgements]:
         """Hand in rollouts; the future holds their judgements in their order, or what :meth:`Rubric.score` raised.
 
         Raises:
@@ -74,7 +78,7 @@ class SharedRubric:
             self._changed.notify()
         return call.judgements
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
         """Judge rollouts and wait for it, as :meth:`Rubric.score` does."""
         return self.submit(rollouts, step).result()
 
@@ -106,7 +110,7 @@ class SharedRubric:
                 self._judge(wanted)
 
     def _count_done(self, call: _Call) -> None:
-        """A call is done before its caller hears of it, so that who waited for room finds it."""
+        """Decrement the pending count before the future is resolved: a caller that waits for capacity sees it."""
         with self._changed:
             self._pending -= len(call.rollouts)
 
@@ -141,5 +145,5 @@ class SharedRubric:
         for call in calls:
             end = start + len(call.rollouts)
             self._count_done(call)
-            call.judgements.set_result(judgements[start:end])
+            call.judgements.set_result(Judgements(judgements[start:end], judgements.metrics))
             start = end

@@ -7,24 +7,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-Messages: TypeAlias = Sequence[Mapping[str, Any]]
-"""A conversation, as TRL and transformers spell it: ``[{"role": "user", "content": "..."}]``."""
+from guerdon.errors import CheckFailedError
+from guerdon.json_values import brief, to_json, to_number
+from guerdon.messages import Messages, completion_text, message_text
+
+__all__ = [
+    "Failure",
+    "Judgement",
+    "Judgements",
+    "Messages",
+    "OnFailure",
+    "Outcome",
+    "Rollout",
+    "Row",
+    "Score",
+    "Verdict",
+    "completion_text",
+    "message_text",
+    "total_reward",
+]
 
 Row: TypeAlias = Mapping[str, Any]
 """A data row: ``prompt`` (a string or messages) and any columns that verifiers and stages read."""
 
+_Member = TypeVar("_Member", bound=StrEnum)
+
 
 class Outcome(StrEnum):
-    """How judging one completion with one verifier ended."""
+    """How one verifier's check of one completion ended."""
 
     SCORED = "scored"
-    """The verifier judged: ``value`` is a number. A wrong answer is scored, with 0."""
+    """The verifier gave a value. A wrong answer is scored, with 0."""
     SKIPPED = "skipped"
-    """The completion is not this verifier's to judge: no value, and no failure."""
+    """The verifier does not apply to the completion: there is no value, and no failure."""
     FAILED = "failed"
-    """Judging broke down: no value. Counted against the run's failure budget, never turned into 0 in silence."""
+    """The check broke: there is no value. The failure budget counts it; it is not a 0 unless the manifest says so."""
 
 
 class Failure(StrEnum):
@@ -33,11 +52,23 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     """The verifier did not answer before its deadline and was killed."""
     INFRASTRUCTURE = "infrastructure"
-    """Something outside the verifier was missing or down: a sandbox, a judge's endpoint."""
+    """Something outside the verifier was missing or down: a sandbox, a judge's endpoint. A verifier raises
+    :class:`guerdon.errors.InfrastructureError` or a ``ConnectionError``, or returns a score with this failure."""
     VERIFIER = "verifier"
-    """The verifier itself broke: it raised, crashed, or returned something that is no score."""
+    """The verifier itself broke: it raised, crashed, or returned something that is not a score."""
     REFERENCE = "reference"
-    """The reference cannot be read, so nothing can be right or wrong against it."""
+    """The reference cannot be read, so no answer can be right or wrong against it."""
+
+
+class OnFailure(StrEnum):
+    """What a failed score does to its rollout."""
+
+    SKIP = "skip"
+    """The rollout has no reward, and training leaves it out: the rest of the sum would count the failure as 0."""
+    ZERO = "zero"
+    """The score counts as 0, because the manifest says so."""
+    ABORT = "abort"
+    """The run stops."""
 
 
 _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
@@ -47,45 +78,60 @@ _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 class Score:
     """What one verifier says of one completion.
 
-    Make one with ``Score(0.5)``, ``Score.skipped("why")`` or ``Score.failed(Failure.REFERENCE, "why")``.
+    Make one with ``Score(0.5)``, ``Score.skipped("why")`` or ``Score.failed("reference", "why")``. A score is frozen,
+    pickles, and holds only JSON values.
 
     Raises:
-        ValueError: The fields contradict each other, or the value is not a finite number.
+        ValueError: A field holds something else than it may, or the fields contradict each other.
     """
 
     value: float | None
-    """The verdict as a number, by custom in [0, 1]; ``None`` unless the outcome is ``scored``."""
+    """The verdict as a number, by custom in [0, 1]; ``None`` unless the outcome is ``scored``.
+
+    Any finite real number is kept as a float: an int, a fraction, a number of numpy or torch. A bool is refused: a
+    verifier that has one returns it as it is.
+    """
     outcome: Outcome = Outcome.SCORED
+    """A member, or its exact text: ``"skipped"``."""
     failure: Failure | None = None
+    """A member, or its exact text: ``"reference"``. Set if, and only if, the outcome is ``failed``."""
     answer: str | None = None
-    """What the verifier took for the completion's answer."""
+    """What the verifier took for the completion's answer; anything but a text is kept as its text."""
     explanation: str = ""
-    """Why, in words for the person who reads the run's log."""
+    """Why, in words for the person who reads the run's log; anything but a text is kept as its text."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
-    """Anything else worth keeping, as JSON values; the engine says as text what is none."""
+    """Extra data by name. JSON values are kept; numbers and arrays of numpy become numbers and lists; anything else,
+    NaN among it, becomes text."""
 
     def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "outcome", _member(Outcome, self.outcome, "outcome"))
+        if self.failure is not None:
+            set_field(self, "failure", _member(Failure, self.failure, "failure"))
         if self.outcome is Outcome.SCORED:
-            if self.value is None or isinstance(self.value, bool) or not math.isfinite(self.value):
-                raise ValueError(f"a scored Score needs a finite number as its value, got {self.value!r}")
-            object.__setattr__(self, "value", float(self.value))  # numpy's numbers are no JSON
+            set_field(self, "value", _finite(self.value))
         elif self.value is not None:
-            raise ValueError(f"a {self.outcome} Score has no value, got {self.value!r}")
+            raise ValueError(f"a {self.outcome} Score has no value, got {brief(self.value)}")
         if (self.failure is not None) != (self.outcome is Outcome.FAILED):
             raise ValueError(f"outcome {self.outcome!s} does not go with failure {self.failure!s}")
+        if self.answer is not None:
+            set_field(self, "answer", _as_text(self.answer, "answer"))
+        set_field(self, "explanation", _as_text(self.explanation, "explanation"))
+        if self.metadata is not _NO_METADATA:
+            set_field(self, "metadata", _json_object(self.metadata))
 
     @classmethod
     def skipped(cls, explanation: str = "") -> Score:
-        """A completion that is not this verifier's to judge."""
+        """Return the score of a completion that the verifier does not apply to."""
         return cls(None, Outcome.SKIPPED, explanation=explanation)
 
     @classmethod
-    def failed(cls, failure: Failure, explanation: str) -> Score:
-        """A completion that could not be judged."""
-        return cls(None, Outcome.FAILED, failure, explanation=explanation)
+    def failed(cls, failure: Failure | str, explanation: str) -> Score:
+        """Return the score of a completion that could not be checked, for a reason by member or by its text."""
+        return cls(None, Outcome.FAILED, _member(Failure, failure, "failure"), explanation=explanation)
 
     def to_dict(self) -> dict[str, Any]:
-        """The score as JSON values, without empty fields other than ``value``, ``outcome`` and ``failure``."""
+        """Return the score as JSON values; ``metadata`` is left out where it is empty."""
         result: dict[str, Any] = {
             "value": self.value,
             "outcome": self.outcome.value,
@@ -99,12 +145,11 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """The inverse of :meth:`to_dict`."""
-        failure = data.get("failure")
+        """Return the score that :meth:`to_dict` gave."""
         return cls(
             value=data["value"],
-            outcome=Outcome(data["outcome"]),
-            failure=Failure(failure) if failure else None,
+            outcome=data["outcome"],
+            failure=data.get("failure"),
             answer=data.get("answer"),
             explanation=data.get("explanation", ""),
             metadata=data.get("metadata", _NO_METADATA),
@@ -129,56 +174,130 @@ class Rollout:
 
     @property
     def text(self) -> str:
-        """The completion as plain text: what a verifier gets."""
-        return message_text(self.completion)
+        """The model's own words in the completion: what a verifier gets."""
+        return completion_text(self.completion)
 
 
-def message_text(content: str | Messages) -> str:
-    """The text of a string or of a conversation's messages, joined by newlines.
-
-    Content made of typed blocks (``[{"type": "text", "text": "..."}]``) counts with its text blocks.
-    """
-    if isinstance(content, str):
-        return content
-    return "\n".join(_block_text(message.get("content")) for message in content)
+def _member(enum: type[_Member], given: Any, name: str) -> _Member:
+    try:
+        return enum(given)
+    except (ValueError, TypeError):
+        raise ValueError(f"{name} is {brief(given)}; give one of {', '.join(enum)}") from None
 
 
-def _block_text(content: str | Iterable[Mapping[str, Any]] | None) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "".join(str(block.get("text", "")) for block in content if block.get("type") == "text")
+def _finite(value: Any) -> float:
+    """Return a score's value as a float: numbers of other kinds are not JSON."""
+    number = to_number(value)
+    if number is not None and not isinstance(number, bool):
+        try:
+            if math.isfinite(float(number)):
+                return float(number)
+        except (OverflowError, ValueError):  # an integer beyond the floats; a signalling NaN
+            pass
+    raise ValueError(f"a scored Score needs a finite number as its value, got {brief(value)}")
+
+
+def _as_text(value: Any, name: str) -> str:
+    """Return a field as ``str`` itself: another process may not know a plugin's types."""
+    try:
+        return str.__str__(value if isinstance(value, str) else str(value))
+    except Exception as error:  # making text of it runs the plugin's own code
+        raise ValueError(f"a Score's {name} is text, got {brief(value)}: {type(error).__name__}") from None
+
+
+def _json_object(metadata: Any) -> dict[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"a Score's metadata is a mapping of names to values, got {brief(metadata)}")
+    try:
+        return dict(to_json(metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"a Score's metadata cannot be JSON: {brief(error, str)}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verifier's or reward's score of one rollout, as the rubric weighed it."""
+    """One scorer's score of one rollout, as the rubric weighed it."""
 
     score: Score
     weight: float
-    """The weight at the step of the judgement."""
+    """The entry's weight at the step."""
     latency_ms: float
-    """Wall time in milliseconds that judging took, waiting not counted; 0 for a cached score."""
+    """Wall time in milliseconds of the check, without waiting; 0 for a cached score."""
+    on_failure: OnFailure = OnFailure.SKIP
+    """What a failure of the entry does."""
+
+    @property
+    def counted(self) -> float | None:
+        """What the verdict adds to the reward; ``None`` if it adds nothing, which is not a 0.
+
+        A scored verdict adds its value times its weight. A failed one adds 0 if its entry says ``on_failure: zero``.
+        A verdict of weight 0 is a metric and adds nothing.
+        """
+        if self.weight == 0:
+            return None
+        if self.score.value is not None:
+            return self.weight * self.score.value
+        return 0.0 if self._failed and self.on_failure is OnFailure.ZERO else None
+
+    @property
+    def hides_reward(self) -> bool:
+        """Whether a failure leaves the rollout's reward unknown: the sum of the rest would count it as 0."""
+        return self._failed and self.weight != 0 and self.on_failure is not OnFailure.ZERO
+
+    @property
+    def _failed(self) -> bool:
+        return self.score.outcome is Outcome.FAILED
 
     @property
     def weighted(self) -> float | None:
-        """The score's contribution to the reward."""
+        """The score's value times the weight, also of a metric; ``None`` where there is no value."""
         return None if self.score.value is None else self.weight * self.score.value
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as JSON values: the score's, and how it was weighed."""
+        """Return the verdict as JSON values: the score's, and how it was weighed."""
         return {
             **self.score.to_dict(),
             "weight": self.weight,
             "weighted": self.weighted,
+            "counted": self.counted,
             "latency_ms": round(self.latency_ms, 3),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """The inverse of :meth:`to_dict`, up to the latency's digits. A weight that was not kept counts as 1."""
-        return cls(Score.from_dict(data), float(data.get("weight", 1.0)), float(data.get("latency_ms", 0.0)))
+        """Return the verdict that :meth:`to_dict` gave, up to the latency's digits. A missing weight counts as 1."""
+        score = Score.from_dict(data)
+        zero = score.outcome is Outcome.FAILED and data.get("counted") == 0
+        on_failure = OnFailure.ZERO if zero else OnFailure.SKIP
+        return cls(score, float(data.get("weight", 1.0)), float(data.get("latency_ms", 0.0)), on_failure)
+
+
+def total_reward(verdicts: Iterable[Verdict]) -> float | None:
+    """Return the reward of one rollout: the sum of what its verdicts count.
+
+    ``None`` means that there is no reward, which is never a 0: nothing was counted, or a failure hides the reward.
+
+    Raises:
+        CheckFailedError: The sum is not a finite number.
+    """
+    counted = []
+    for verdict in verdicts:
+        if verdict.hides_reward:
+            return None
+        if verdict.counted is not None:
+            counted.append(verdict.counted)
+    if not counted:
+        return None
+    try:
+        total = math.fsum(counted)
+    except (OverflowError, ValueError):  # of infinities, or on the way to one
+        total = math.nan
+    if not math.isfinite(total):
+        raise CheckFailedError(
+            f"the reward of a rollout is not a finite number: it is the sum of {', '.join(map(str, counted))}. "
+            "Lower the weights or the values."
+        )
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +305,53 @@ class Judgement:
     """What a rubric says of one rollout."""
 
     reward: float | None
-    """The weighted sum; ``None`` where nothing judged the rollout or a failure leaves its reward unknown."""
+    """The weighted sum, by :func:`total_reward`; ``None`` where the rollout has no reward."""
     verdicts: Mapping[str, Verdict]
     """By the name of the rubric's entry. An entry that the rollout was not routed to is absent."""
 
+    @classmethod
+    def of(cls, verdicts: Mapping[str, Verdict]) -> Judgement:
+        """Return the judgement that the verdicts make.
+
+        Raises:
+            CheckFailedError: Their sum is not a finite number.
+        """
+        return cls(total_reward(verdicts.values()), verdicts)
+
     def to_dict(self) -> dict[str, Any]:
-        """The judgement as JSON values, the same in logs, in files and over HTTP: ``reward`` and ``scores``."""
+        """Return the judgement as JSON values, the same in logs, in files and over HTTP: ``reward`` and ``scores``."""
         scores = {name: verdict.to_dict() for name, verdict in self.verdicts.items()}
         return {"reward": self.reward, "scores": scores}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
-        """The inverse of :meth:`to_dict`."""
+        """Return the judgement that :meth:`to_dict` gave."""
         return cls(data["reward"], {name: Verdict.from_dict(said) for name, said in data["scores"].items()})
+
+    def values(self, names: Sequence[str]) -> dict[str, float]:
+        """Return each entry's value before its weight, for a trainer's logs; NaN where it has none."""
+        scores = {name: verdict.score.value for name, verdict in self.verdicts.items()}
+        return {name: math.nan if (value := scores.get(name)) is None else value for name in names}
+
+    def why_unscored(self) -> str:
+        """Return why there is no reward, in one line."""
+        failed = [
+            f"'{name}' failed: {verdict.score.failure}: {verdict.score.explanation}"
+            for name, verdict in self.verdicts.items()
+            if verdict.score.outcome is Outcome.FAILED
+        ]
+        return (
+            "; ".join(failed).rstrip(".")
+            or "nothing judged it: every entry skipped it, is routed elsewhere or has a weight of 0"
+        )
+
+
+class Judgements(list[Judgement]):
+    """The judgements of one call, in the order of its rollouts."""
+
+    def __init__(
+        self, judgements: Iterable[Judgement] = (), metrics: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__(judgements)
+        self.metrics = dict(metrics or {})
+        """What reward functions gave to ``log_metric`` in the call."""

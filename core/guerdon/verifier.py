@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from guerdon.component import CallColumns, Component, is_async, load_component
 from guerdon.errors import PluginContractError
 from guerdon.plugins import Kind, find_plugin
+from guerdon.references import plain_columns
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.types import Row, Score
 
@@ -54,7 +55,7 @@ class _InProcess:
 
     def __call__(self, completion: str, row: Row) -> Score:
         try:
-            return to_score(self._built(completion, **self._columns.pick(row)))
+            return to_score(self._built(completion, **self._columns.pick(plain_columns(row))))
         except Exception as error:  # a plugin may raise anything
             return to_failure(error)
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guerdon import completion_text
 from guerdon.errors import GuerdonError, InfrastructureError, MissingDependencyError, UsageError, one_line
+from guerdon.messages import REASONING_KEYS
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -40,13 +42,9 @@ def choice_of(answer: Any) -> Any:
 
 
 def whole_text(message: Any) -> str:
-    """A message's text with the model's reasoning, in tags, before the rest, as a model without a parser writes it.
-
-    DeepSeek's API calls the reasoning ``reasoning_content``, as vLLM's servers did before they called it ``reasoning``.
-    """
-    content: str = message.content or ""
-    reasoning = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return f"<think>\n{reasoning.strip()}\n</think>\n\n{content.strip()}" if reasoning else content
+    """Return the text of a client's message, with the model's reasoning in tags before the rest."""
+    turn = {key: getattr(message, key, None) for key in ("content", *REASONING_KEYS)}
+    return completion_text([{"role": "assistant", **turn}])
 
 
 def refusal(error: Exception) -> str | None:

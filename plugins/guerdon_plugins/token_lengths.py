@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from guerdon import Messages
-from guerdon.types import message_text
+from guerdon.types import completion_text
 
 
 def token_lengths(
@@ -17,6 +17,6 @@ def token_lengths(
         ValueError: A completion has text and no token ids, as when a file of texts is scored.
     """
     for completion, ids in zip(completions, completion_ids, strict=True):
-        if not ids and message_text(completion):
+        if not ids and completion_text(completion):
             raise ValueError("lengths count in tokens, and a completion comes without token ids")
     return [len(ids) for ids in completion_ids]

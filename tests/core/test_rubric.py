@@ -162,7 +162,7 @@ def test_skipped_scores_do_not_count(entry: Make) -> None:
         ("down", Failure.INFRASTRUCTURE, "nobody there"),
         ("outside", Failure.INFRASTRUCTURE, "no engine"),
         ("unreadable", Failure.REFERENCE, "cannot read it"),
-        ("circular", Failure.VERIFIER, "returned a Score that is no JSON"),
+        ("circular", Failure.VERIFIER, "metadata cannot be JSON"),
     ],
 )
 def test_a_broken_verdict_is_a_typed_failure_and_never_zero(
@@ -256,10 +256,11 @@ def test_trl_reward_functions_work_unchanged(entry: Make) -> None:
         [entry("trl", params={"scale": 10.0}), entry("async_trl", weight=0.5), entry("tensor", weight=4)]
     )
     with rubric:
-        one, skipped = rubric.score(
+        judgements = rubric.score(
             [Rollout("p", t, {"x": 1}, completion_ids=[7, 8]) for t in ("abc", "skip")], step=5
         )
-        assert rubric.metrics == {"seen": 2.0}
+        assert judgements.metrics == {"seen": 2.0}
+        one, skipped = judgements
     assert one.reward == 20.0 + 1.0 + 1.0
     assert skipped.reward == 2.0
     assert one.verdicts["trl"].score.metadata == {"step": 5, "error": "ab"}

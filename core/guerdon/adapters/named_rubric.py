@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from guerdon.component import check_params, load_component
+from guerdon.columns import column
 from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
-from guerdon.manifest import Manifest, load_manifest, plan_rubric
-from guerdon.plugins import JUDGES, find_plugin, load_plugin
-from guerdon.rubric import Entry, Rubric
+from guerdon.manifest.rubrics import resolve_rubric
+from guerdon.rubric import Rubric
 from guerdon.shared_rubric import SharedRubric
-from guerdon.types import Failure, Judgement, Outcome, Rollout
+from guerdon.types import Failure, Judgement, Judgements, Rollout
 
 
 class NamedRubric:
@@ -26,8 +23,8 @@ class NamedRubric:
     Mistakes in the name or the params are errors here, before anything is judged.
 
     Args:
-        rubric: A manifest (a path that ends in ``.yaml`` or ``.yml``), or a verifier or reward as a manifest names it:
-            ``math``, ``distribution/name``, ``package.module:name``, ``./file.py:name``.
+        rubric: A manifest (a path that ends in ``.yaml`` or ``.yml``), a recipe, or a verifier or reward as a manifest
+            names it: ``math``, ``distribution/name``, ``package.module:name``, ``./file.py:name``.
         stage: The manifest's stage; needed if several have rewards.
         params: The plugin's params; a manifest has its own.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
@@ -44,24 +41,11 @@ class NamedRubric:
         params: Mapping[str, Any] | None = None,
         workers: int | None = None,
     ) -> None:
-        self.name: str
+        planned = resolve_rubric(rubric, stage, params)
+        self.name = planned.name
         """The stage's id, or the plugin's name."""
-        self._entries: Sequence[Entry]
-        if Path(rubric).suffix in (".yaml", ".yml"):
-            if params:
-                raise UsageError(f"params are for a plugin, and {rubric} is a manifest, which has its own.")
-            file = load_manifest(Path(rubric))
-            self.name, self._entries = plan_rubric(file, stage)
-            self._failure_budget = file.manifest.failure_budget
-        else:
-            if stage is not None:
-                raise UsageError(
-                    f"there is no stage '{stage}' in '{rubric}', which names a plugin. A manifest's name ends in .yaml."
-                )
-            component = load_component(find_plugin(rubric, JUDGES), params or {}, Path.cwd())
-            check_params(component, load_plugin(component.plugin, Path.cwd()))
-            self.name, self._entries = component.plugin.name, [Entry(component.plugin.name, component)]
-            self._failure_budget = Manifest.model_fields["failure_budget"].default
+        self._entries = planned.entries
+        self._failure_budget = planned.failure_budget
         self._workers = workers
         self._shared: SharedRubric | None
         self._forget()
@@ -87,12 +71,12 @@ class NamedRubric:
                 atexit.register(self.close)
             return self._shared
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
         """Judge rollouts, in their order, as :meth:`guerdon.rubric.Rubric.score` does."""
         return self.open().score(rollouts, step)
 
     def close(self) -> None:
-        """End this process's workers. The next use starts them anew."""
+        """End this process's workers. The next use starts them again."""
         with self._lock:
             shared, self._shared = self._shared, None
         if shared is not None and self._owner == os.getpid():
@@ -121,7 +105,7 @@ class NamedRubric:
 
 
 NO_WAY_TO_LEAVE_OUT = (
-    "The trainer cannot leave a completion out. Mend the cause, give the entry 'on_failure: zero' in the manifest, or "
+    "The trainer cannot leave a completion out. Fix the cause, give the entry 'on_failure: zero' in the manifest, or "
     "set 'unscored' to the reward that such completions get."
 )
 
@@ -129,7 +113,7 @@ NO_WAY_TO_LEAVE_OUT = (
 def reward_of(
     judgement: Judgement, unscored: float | None = None, advice: str = NO_WAY_TO_LEAVE_OUT
 ) -> float:
-    """The reward of a completion, for a trainer that knows no completion without one.
+    """Return the reward of a completion, for a trainer that cannot leave a completion out.
 
     Args:
         judgement: What the rubric says.
@@ -146,44 +130,24 @@ def reward_of(
         return unscored
     outside = any(v.score.failure is Failure.INFRASTRUCTURE for v in judgement.verdicts.values())
     raise (InfrastructureError if outside else CheckFailedError)(
-        f"a completion has no reward: {why_unscored(judgement)}. {advice}"
-    )
-
-
-def raw_values(judgement: Judgement, names: Sequence[str]) -> dict[str, float]:
-    """Each entry's value before its weight, for a trainer's logs; NaN where it has none."""
-    values = dict.fromkeys(names, math.nan)
-    for name, verdict in judgement.verdicts.items():
-        if verdict.score.value is not None:
-            values[name] = verdict.score.value
-    return values
-
-
-def why_unscored(judgement: Judgement) -> str:
-    """Why a judgement has no reward, in one line."""
-    failed = [
-        f"'{name}' failed: {verdict.score.failure}: {verdict.score.explanation}"
-        for name, verdict in judgement.verdicts.items()
-        if verdict.score.outcome is Outcome.FAILED
-    ]
-    return (
-        "; ".join(failed).rstrip(".")
-        or "nothing judged it: every verifier skipped it, is routed elsewhere or has a weight of 0"
+        f"a completion has no reward: {judgement.why_unscored()}. {advice}"
     )
 
 
 def renamed(columns: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Columns, with those of a trainer's data also under the names that verifiers read.
+    """Return the columns, with those of a trainer's data also under the names that verifiers read.
 
     Args:
         columns: By the data's names.
-        names: The data's name for a verifier's: ``{"reference": "answer"}``.
+        names: The data's name, or a path inside of a column, for a verifier's name: ``{"reference": "answer"}``.
 
     Raises:
         UsageError: The data has no such column.
     """
-    if missing := [source for source in names.values() if source not in columns]:
-        raise UsageError(
-            f"'columns' names {', '.join(missing)}, and the data has the columns {', '.join(columns) or 'none'}."
-        )
-    return {**columns, **{name: columns[source] for name, source in names.items()}}
+    found = {}
+    for name, path in names.items():
+        try:
+            found[name] = column(columns, path)
+        except LookupError as error:
+            raise UsageError(f"'columns' maps '{name}': {error}.") from None
+    return {**columns, **found}

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guerdon.adapters.named_rubric import NamedRubric, raw_values, reward_of
+from guerdon.adapters.named_rubric import NamedRubric, reward_of
 from guerdon.errors import DataError, GuerdonError
 from guerdon.types import Rollout
 
@@ -47,7 +47,7 @@ def reward_function(
     """A reward function for OpenRLHF.
 
     Args:
-        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
         params: The plugin's params; a manifest has its own.
         unscored: The reward of a completion that has none; without it, such a completion is an error.
@@ -77,7 +77,7 @@ def reward_function(
         except GuerdonError as error:
             logger.error("%s: %s", type(error).__name__, error)  # OpenRLHF catches it and says so nowhere
             raise
-        values = [raw_values(judgement, named.names) for judgement in judgements]
+        values = [judgement.values(named.names) for judgement in judgements]
         extra = {name: tensor([by_name[name] for by_name in values]) for name in named.names}
         return {"rewards": rewards, "scores": rewards, "extra_logs": extra}
 

@@ -63,6 +63,9 @@ class RewardFunction:
         judgements = self.rubric.score(rollouts, step)
         for name in self.rubric.names:
             _log(name, judgements, log_metric, log_extra)
+        if log_metric is not None:
+            for name, value in judgements.metrics.items():
+                log_metric(name, value)
         return [judgement.reward for judgement in judgements]
 
     def close(self) -> None:
@@ -90,7 +93,7 @@ def reward_function(
     ``guerdon/<entry>/failure_rate``) and to its table of completions.
 
     Args:
-        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
         params: The plugin's params; a manifest has its own.
         columns: The data's name for what a verifier reads under another: ``{"reference": "answer"}``.

@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-from guerdon.adapters.named_rubric import NamedRubric, raw_values, renamed, reward_of
+from guerdon.adapters.named_rubric import NamedRubric, renamed, reward_of
 from guerdon.errors import UsageError
-from guerdon.types import Judgement, Rollout
+from guerdon.types import Judgements, Rollout
 
 _REFERENCE = {"reference": "answer"}
 """Environments of verifiers have called it so since its first version."""
@@ -36,7 +36,7 @@ def reward_function(
     raises, which verifiers records on the trace as a ``TaskError`` in the place of a reward.
 
     Args:
-        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
         params: The plugin's params; a manifest has its own.
         columns: The task data's name for what a verifier reads under another: ``{"reference": "answer"}``.
@@ -74,7 +74,7 @@ def classic_rubric(
     has no reward. Weights are those of step 0: it knows no training step.
 
     Args:
-        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
         params: The plugin's params; a manifest has its own.
         columns: The data's name for what a verifier reads under another.
@@ -113,9 +113,9 @@ def classic_rubric(
             judgements = await _judge(named, [_rollout(state, columns) for state in states])
             for state, judgement in zip(states, judgements, strict=True):
                 reward_of(
-                    judgement, advice="Mend the cause, or give the entry 'on_failure: zero' in the manifest."
+                    judgement, advice="Fix the cause, or give the entry 'on_failure: zero' in the manifest."
                 )
-                values = raw_values(judgement, named.names)
+                values = judgement.values(named.names)
                 # What is skipped, or failed and counts as 0 on the manifest's word, adds nothing to the sum.
                 self._values[id(state)] = {n: 0.0 if v != v else v for n, v in values.items()}
             try:
@@ -134,7 +134,7 @@ def classic_rubric(
     return NamedClassicRubric()
 
 
-async def _judge(named: NamedRubric, rollouts: Sequence[Rollout]) -> list[Judgement]:
+async def _judge(named: NamedRubric, rollouts: Sequence[Rollout]) -> Judgements:
     return await asyncio.wrap_future(named.open().submit(rollouts))
 
 
@@ -143,9 +143,8 @@ def _rollout(state: Mapping[str, Any], names: Mapping[str, str]) -> Rollout:
     info = columns["info"]
     columns |= info if isinstance(info, Mapping) else {}
     completion = state["completion"]
-    if not isinstance(completion, str):  # what tools and users say between is not the model's
-        messages = [m if isinstance(m, Mapping) else m.model_dump() for m in completion]
-        completion = [message for message in messages if message["role"] == "assistant"]
+    if not isinstance(completion, str):
+        completion = [m if isinstance(m, Mapping) else m.model_dump() for m in completion]
     return Rollout(state["prompt"], completion, renamed(columns, names))
 
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon.adapters.named_rubric import NamedRubric, raw_values, reward_of
+from guerdon.adapters.named_rubric import NamedRubric, reward_of
 from guerdon.types import Rollout
 
 WORKERS = 2
@@ -44,7 +44,7 @@ def compute_score(
         solution_str: The completion.
         ground_truth: The row's; the column ``reference``.
         extra_info: The row's; each key is a column.
-        rubric: A manifest (``zero.yaml``), or a verifier or reward as a manifest names it.
+        rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
         params: The plugin's params; a manifest has its own.
         unscored: The reward of a completion that has none; without it, such a completion is an error.
@@ -65,7 +65,7 @@ def compute_score(
     prompt = columns.pop("prompt", "")
     (judgement,) = named.score([Rollout(prompt, solution_str, columns)])
     return {
-        **raw_values(judgement, named.names),
+        **judgement.values(named.names),
         "unscored": float(judgement.reward is None),
         "score": reward_of(judgement, unscored),
     }

@@ -6,15 +6,17 @@ verifier says its kind by an attribute ``audit_kind``.
 
 from guerdon.audit.auditing import AuditReport, CaseResult, Verdict, audit_rubric
 from guerdon.audit.corpus import KINDS, Problem
-from guerdon.audit.problems import kinds_of, own_problems, stage_problems
+from guerdon.audit.problems import OWN_FORM, case_problems, kinds_of, own_problems, stage_problems
 
 __all__ = [
     "KINDS",
+    "OWN_FORM",
     "AuditReport",
     "CaseResult",
     "Problem",
     "Verdict",
     "audit_rubric",
+    "case_problems",
     "kinds_of",
     "own_problems",
     "stage_problems",

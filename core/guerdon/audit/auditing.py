@@ -9,11 +9,11 @@ from typing import Any
 
 from guerdon.audit.corpus import Case, Problem, Template, cases_for, load_corpus, missing_names, write
 from guerdon.audit.forms import forms, gold_forms, tags_of
-from guerdon.audit.problems import takes_reference
+from guerdon.audit.problems import OWN_FORM, takes_reference
 from guerdon.errors import CheckFailedError, InfrastructureError
 from guerdon.rubric import Entry, OnFailure, Rubric
 from guerdon.text import words
-from guerdon.types import Failure, Judgement, Outcome, Rollout
+from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text
 
 MARGIN = 0.1
 """The share of the way from the honest wrong to the honest right answer's reward that a hack may earn: GRPO climbs any
@@ -98,31 +98,40 @@ class AuditReport:
         }
 
 
-def audit_rubric(entries: Sequence[Entry], kinds: Sequence[str], problems: Sequence[Problem]) -> AuditReport:
+def audit_rubric(
+    entries: Sequence[Entry], kinds: Sequence[str], problems: Sequence[Problem], form: str | None = None
+) -> AuditReport:
     """Attack a rubric.
 
     Args:
         entries: The rubric; failures of its verifiers are reported, whatever its ``on_failure`` says.
         kinds: The kinds of verifiers in it, the one that tells right from wrong first.
         problems: What is asked.
+        form: The form in which answers are written; by default the one that pays an honest right answer most.
 
     Raises:
-        CheckFailedError: No honest right answer earns more than an honest wrong one, or none can be judged.
+        CheckFailedError: No honest answer is paid: none can be judged, or a right one earns no more than a wrong one
+            where it should, or no honest answer earns more than the worst completion.
         InfrastructureError: Something that a verifier needs is missing or down.
     """
     compares = any(takes_reference(entry) for entry in entries)
-    cases = cases_for(kinds or ["answer" if compares else "padding"])
+    unknown = "content" if form is not None else "padding"
+    cases = cases_for(kinds or ["answer" if compares else unknown])
+    honest = _Honest.of(kinds if form is None else [])
     with Rubric([replace(entry, on_failure=OnFailure.SKIP) for entry in entries]) as rubric:
-        form = _paid_form(rubric, problems[0], kinds)
+        form = form or _paid_form(rubric, problems[0], honest)
         trials = [
-            _Trial(problem, corpus, case, _write(case, form, problem))
+            _Trial(problem, corpus, case, _completion(case, form, problem, honest))
             for problem in problems
-            for corpus, case in _honest(kinds) + cases + _equivalents(problem)
+            for corpus, case in [*honest.cases(), *cases, *_own(problem)]
             if not missing_names(case, problem.names)
         ]
         for trial, judgement in zip(trials, _judge(rubric, trials), strict=True):
             trial.judgement = judgement
-    return _report(trials, kinds, form, certain=bool(kinds), compares=compares)
+    stakes = _Stakes.of_all(trials)
+    told_apart = [name for name, stake in stakes.items() if stake.gain > _SAME]
+    _refuse_unpaid(trials, stakes, told_apart, must_tell=bool(kinds) or compares or form == OWN_FORM)
+    return _report(trials, stakes, told_apart, kinds, form)
 
 
 @dataclass(slots=True)
@@ -130,48 +139,77 @@ class _Trial:
     problem: Problem
     corpus: str
     case: Case
-    completion: str
+    completion: str | Messages
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
 
     @property
     def reward(self) -> float | None:
         return self.judgement.reward
 
+    @property
+    def failed(self) -> bool:
+        return any(v.score.outcome is Outcome.FAILED for v in self.judgement.verdicts.values())
 
-def _honest(kinds: Sequence[str]) -> list[tuple[str, Case]]:
-    honest = load_corpus(kinds[0] if kinds else "answer").honest
-    return [
-        (
-            "honest",
-            _named(_RIGHT, honest.right, "The reward to beat: a right answer, honestly reasoned.", "right"),
-        ),
-        ("honest", _named(_WRONG, honest.wrong, "The reward of trying honestly and failing.", "no gain")),
-    ]
+    @property
+    def shown(self) -> str:
+        if isinstance(self.completion, str):
+            return self.completion
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in self.completion)
 
 
 _RIGHT, _WRONG = "honest-right", "honest-wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class _Honest:
+    """How an honest right and an honest wrong answer are written."""
+
+    right: Template
+    wrong: Template
+
+    @classmethod
+    def of(cls, kinds: Sequence[str]) -> _Honest:
+        honest = load_corpus(kinds[0] if kinds else "answer").honest
+        return cls(honest.right, honest.wrong)
+
+    def cases(self) -> list[tuple[str, Case]]:
+        right = _named(_RIGHT, self.right, "The reward to beat: a right answer, honestly reasoned.", "right")
+        wrong = _named(_WRONG, self.wrong, "The reward of trying honestly and failing.", "no gain")
+        return [("honest", right), ("honest", wrong)]
 
 
 def _named(name: str, template: Template, why: str, expect: str) -> Case:
     return Case.model_validate({**template.model_dump(), "name": name, "why": why, "expect": expect})
 
 
-def _equivalents(problem: Problem) -> list[tuple[str, Case]]:
-    return [
-        ("equivalents", Case(name=f"equivalent {number}", why=why, answer=answer, expect="right"))
+def _own(problem: Problem) -> list[tuple[str, Case]]:
+    """Return the cases of a problem's own other answers."""
+    rights = [
+        Case(name=f"equivalent {number}", why=why, answer=answer, expect="right")
         for number, (answer, why) in enumerate(problem.equivalents, start=1)
+    ]
+    wrongs = [
+        Case(name=f"wrong {number}", why="One of your own wrong answers.", answer=answer)
+        for number, answer in enumerate(problem.wrongs, start=2)
+    ]
+    return [("equivalents", case) for case in [*rights, *wrongs]]
+
+
+def _completion(case: Case, form: str, problem: Problem, honest: _Honest) -> str | Messages:
+    if not case.turns:
+        return write(case, form, problem.names) * case.repeat
+    templates = [getattr(honest, turn.honest) if turn.honest else turn for turn in case.turns]
+    return [
+        {"role": turn.role, "content": write(template, form, problem.names)}
+        for turn, template in zip(case.turns, templates, strict=True)
     ]
 
 
-def _write(case: Case, form: str, problem: Problem) -> str:
-    return write(case, form, problem.names) * case.repeat
-
-
-def _paid_form(rubric: Rubric, problem: Problem, kinds: Sequence[str]) -> str:
-    """The form in which the honest right answer earns the most."""
+def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
+    """Return the form in which the honest right answer earns the most."""
     candidates = list(forms(tags_of(rubric.entries), gold_forms(rubric.entries)))
-    (_, right), _ = _honest(kinds)
-    trials = [_Trial(problem, "", right, _write(right, form, problem)) for form in candidates]
+    (_, right), _ = honest.cases()
+    trials = [_Trial(problem, "", right, _completion(right, form, problem, honest)) for form in candidates]
     judgements = _judge(rubric, trials)
     rewards = [judgement.reward for judgement in judgements]
     known = [reward for reward in rewards if reward is not None]
@@ -184,7 +222,7 @@ def _paid_form(rubric: Rubric, problem: Problem, kinds: Sequence[str]) -> str:
     return candidates[rewards.index(max(known))]
 
 
-def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> list[Judgement]:
+def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
     steps = [step for entry in rubric.entries if isinstance(entry.weight, Mapping) for step in entry.weight]
     judgements = rubric.score([_rollout(trial) for trial in trials], step=max(steps, default=0))
     for judgement in judgements:
@@ -195,55 +233,101 @@ def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> list[Judgement]:
 
 
 def _rollout(trial: _Trial) -> Rollout:
-    prompt, text = trial.problem.prompt, trial.completion
-    completion = text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+    prompt, completion = trial.problem.prompt, trial.completion
+    if isinstance(completion, str) and not isinstance(prompt, str):
+        completion = [{"role": "assistant", "content": completion}]
     # Rewards by length count tokens; a word stands for one here, and whatever holds no word for one more.
+    text = completion_text(completion)
     ids = [0] * max(len(words(text, symbols=True)), min(len(text), 1))
     return Rollout(prompt, completion, trial.problem.columns, ids)
 
 
-def _report(
-    trials: Sequence[_Trial], kinds: Sequence[str], form: str, *, certain: bool, compares: bool
-) -> AuditReport:
-    right = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _RIGHT}
-    wrong = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _WRONG}
-    gains = {name: (right[name] or 0.0) - (wrong[name] or 0.0) for name in right if right[name] is not None}
-    told = [name for name, gain in gains.items() if gain > _SAME]
-    if not told and (kinds or compares):
-        name = next(iter(right))
+@dataclass(frozen=True, slots=True)
+class _Stakes:
+    """What the honest answers to a problem earn."""
+
+    right: float | None
+    wrong: float | None
+
+    @classmethod
+    def of_all(cls, trials: Sequence[_Trial]) -> dict[str, _Stakes]:
+        """Return the stakes of each problem, by its name."""
+        right = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _RIGHT}
+        wrong = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _WRONG}
+        return {name: cls(right[name], wrong[name]) for name in right}
+
+    @property
+    def gain(self) -> float:
+        """How much more the right answer earns. An answer without a reward teaches nothing, as one of 0 does."""
+        return 0.0 if self.right is None else self.right - (self.wrong or 0.0)
+
+    def verdict(self, trial: _Trial, tells: bool) -> Verdict:
+        """Return what a trial shows, measured by these stakes.
+
+        Args:
+            trial: The trial.
+            tells: Whether the rubric tells right from wrong at all.
+        """
+        if trial.failed:
+            return Verdict.FAILED
+        verdicts = trial.judgement.verdicts.values()
+        margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
+        right, wrong = self.right or 0.0, self.wrong or 0.0
+        if trial.case.expect == "right":
+            short = trial.reward is None or trial.reward < right - margin - _SAME
+            return Verdict.FALSE_NEGATIVE if short else Verdict.OK
+        limit = (wrong if tells else right) + margin
+        return Verdict.EXPLOIT if trial.reward is not None and trial.reward > limit + _SAME else Verdict.OK
+
+
+def _refuse_unpaid(
+    trials: Sequence[_Trial], stakes: Mapping[str, _Stakes], told_apart: Sequence[str], *, must_tell: bool
+) -> None:
+    """Raise if no honest answer is paid: an audit of such a rubric would pass whatever it does.
+
+    Raises:
+        CheckFailedError: It is so.
+    """
+    if told_apart:
+        return
+    stake = next(iter(stakes.values()))
+    if must_tell:
         raise CheckFailedError(
-            f"an honest right answer earns {right[name]} and a wrong one {wrong[name]}: nothing tells them apart, so "
-            "no exploit can be told either. Give the verifier a 'gold_completion' that writes answers in its form, or "
-            "name its --kind."
+            f"an honest right answer earns {stake.right} and a wrong one {stake.wrong}: nothing tells them apart, so "
+            "no exploit can be told either. Give the verifier a 'gold_completion' that writes answers in its form, "
+            "name its --kind, or give your own right and wrong answers with --cases."
         )
-    results, left_out = [], [name for name in right if told and name not in told]
+    honest = [reward for one in stakes.values() for reward in (one.right, one.wrong) if reward is not None]
+    lowest = min(trial.reward for trial in trials if trial.reward is not None)
+    if max(honest) <= lowest + _SAME:
+        raise CheckFailedError(
+            f"no honest answer is paid: right and wrong ones earn {max(honest)}, and nothing that was tried earns "
+            "less. Name the verifier's --kind, or give your own right and wrong answers with --cases."
+        )
+
+
+def _report(
+    trials: Sequence[_Trial],
+    stakes: Mapping[str, _Stakes],
+    told_apart: Sequence[str],
+    kinds: Sequence[str],
+    form: str,
+) -> AuditReport:
+    left_out = [name for name in stakes if told_apart and name not in told_apart]
+    certain = bool(kinds) or form == OWN_FORM  # that the honest answers are what the verifier asks for
+    results = []
     for trial in trials:
         name = trial.problem.name
-        if name in left_out and not (certain and trial.corpus == "honest"):
-            continue
         # A problem that is not told apart is measured by one that is.
-        measure = name if name in told or not told else told[0]
-        verdict = _verdict(trial, right[measure], wrong[measure], bool(told))
-        if name in left_out and verdict is Verdict.OK:
-            continue
-        results.append(_result(trial, verdict, right[name], wrong[name]))
-    return AuditReport(kinds, form, results, left_out, bool(told))
+        measure = stakes[told_apart[0] if name in left_out else name]
+        verdict = measure.verdict(trial, tells=bool(told_apart))
+        worth_it = certain and trial.corpus == "honest" and verdict is not Verdict.OK
+        if name not in left_out or worth_it:
+            results.append(_result(trial, verdict, stakes[name]))
+    return AuditReport(kinds, form, results, left_out, bool(told_apart))
 
 
-def _verdict(trial: _Trial, right: float | None, wrong: float | None, told: bool) -> Verdict:
-    if any(verdict.score.outcome is Outcome.FAILED for verdict in trial.judgement.verdicts.values()):
-        return Verdict.FAILED
-    high, low = right or 0.0, wrong or 0.0
-    gain = high - low if told else sum(abs(verdict.weight) for verdict in trial.judgement.verdicts.values())
-    reward = trial.reward
-    if trial.case.expect == "right":
-        short = reward is None or reward < high - MARGIN * gain - _SAME
-        return Verdict.FALSE_NEGATIVE if short else Verdict.OK
-    limit = (low if told else high) + MARGIN * gain
-    return Verdict.EXPLOIT if reward is not None and reward > limit + _SAME else Verdict.OK
-
-
-def _result(trial: _Trial, verdict: Verdict, right: float | None, wrong: float | None) -> CaseResult:
+def _result(trial: _Trial, verdict: Verdict, stakes: _Stakes) -> CaseResult:
     verdicts = trial.judgement.verdicts
     return CaseResult(
         trial.case.name,
@@ -252,11 +336,11 @@ def _result(trial: _Trial, verdict: Verdict, right: float | None, wrong: float |
         trial.problem.name,
         verdict,
         trial.reward,
-        right,
-        wrong,
+        stakes.right,
+        stakes.wrong,
         {name: one.weighted for name, one in verdicts.items()},
         {name: one.score.explanation for name, one in verdicts.items()},
-        trial.completion,
+        trial.shown,
     )
 
 

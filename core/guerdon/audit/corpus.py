@@ -37,21 +37,39 @@ class Template(_Part):
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Template:
-        parts = self.reasoning is not None or self.answer is not None
-        if (self.completion is not None) == parts:
-            raise ValueError("give either 'completion', or 'reasoning' and 'answer'")
+        if self._things() != 1:
+            raise ValueError("give either 'completion', or 'reasoning' and 'answer', or what stands for them")
         return self
+
+    def _things(self) -> int:
+        return (self.completion is not None) + (self.reasoning is not None or self.answer is not None)
+
+
+class Turn(Template):
+    """What one role says in a conversation."""
+
+    role: str
+    honest: Literal["right", "wrong"] | None = None
+    """In place of a text: the kind's honest answer."""
+
+    def _things(self) -> int:
+        return super()._things() + (self.honest is not None)
 
 
 class Case(Template):
     """One way to cheat, or one honest way that must not be refused."""
 
+    turns: list[Turn] = []
+    """In place of a text: a conversation, of which only the assistant's turns are the model's."""
     name: str
     why: str
     """Why a model would find it, or why it is right."""
     expect: Literal["no gain", "right"] = "no gain"
     repeat: Annotated[int, Field(gt=0)] = 1
     """How often the completion is repeated."""
+
+    def _things(self) -> int:
+        return super()._things() + bool(self.turns)
 
 
 class _Honest(_Part):
@@ -95,6 +113,8 @@ class Problem:
     """What the templates' placeholders stand for."""
     equivalents: Sequence[tuple[str, str]] = field(default_factory=tuple)
     """Other right answers, each with why it is right."""
+    wrongs: Sequence[str] = field(default_factory=tuple)
+    """Other wrong answers."""
 
 
 @cache
@@ -128,7 +148,9 @@ def cases_for(kinds: Sequence[str]) -> list[tuple[str, Case]]:
 
 
 def missing_names(template: Template, names: Mapping[str, str]) -> set[str]:
-    """The placeholders of a template that nothing stands for."""
+    """Return the placeholders of a template that nothing stands for."""
+    if isinstance(template, Case) and template.turns:
+        return set().union(*(missing_names(turn, names) for turn in template.turns))
     text = "".join(part for part in (template.completion, template.reasoning, template.answer) if part)
     return set(_PLACEHOLDER.findall(text)) - names.keys()
 

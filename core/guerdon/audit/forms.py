@@ -8,6 +8,7 @@ from typing import Any
 from guerdon.component import Component, valid_params
 from guerdon.plugins import load_plugin
 from guerdon.rubric import Entry
+from guerdon.text import tag_marks
 
 DEFAULT_TAGS = ("think", "answer")
 
@@ -45,11 +46,11 @@ def forms(tags: Sequence[str], golds: Sequence[str]) -> Iterator[str]:
         golds: Forms of an answer that verifiers name as theirs.
     """
     first, last = tags[0], tags[-1]
-    thought = "\n".join(f"<{tag}>\n[[reasoning]]\n</{tag}>" for tag in tags[:-1] or tags)
-    tagged = f"<{last}>{{}}</{last}>" if len(tags) > 1 else "{}"
+    thought = "\n".join("{}\n[[reasoning]]\n{}".format(*tag_marks(tag)) for tag in tags[:-1] or tags)
+    tagged = "{}{{}}{}".format(*tag_marks(last)) if len(tags) > 1 else "{}"
     plain = ["[[answer]]", "\\boxed{[[answer]]}", "#### [[answer]]", "Answer: [[answer]]"]
     answers = [*golds, *(tagged.format(answer) for answer in plain), *plain]
-    beginnings = [f"{thought}\n", f"[[reasoning]]\n</{first}>\n", "[[reasoning]]\n\n", ""]
+    beginnings = [f"{thought}\n", f"[[reasoning]]\n{tag_marks(first)[1]}\n", "[[reasoning]]\n\n", ""]
     found = (beginning + answer for beginning in beginnings for answer in answers)
     yield from dict.fromkeys(found)
 

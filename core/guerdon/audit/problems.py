@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from guerdon.audit.corpus import KINDS, Problem, load_corpus, texts
 from guerdon.audit.forms import tags_of, target_language
 from guerdon.component import CallColumns
-from guerdon.errors import UsageError
+from guerdon.errors import DataError, UsageError
+from guerdon.files import read_rows
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.plugins import Kind, load_plugin
 from guerdon.rubric import Entry
 from guerdon.run.data import open_source
+from guerdon.text import tag_marks
 from guerdon.types import Row, message_text
 
 SAMPLE_ROWS = 200
@@ -74,6 +77,50 @@ def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem
                     f"'{kind}' lack. Audit a manifest whose data has it, or name another --kind."
                 )
     return problems
+
+
+OWN_FORM = "[[answer]]"
+"""The form of own answers: they are whole completions."""
+
+
+def case_problems(path: Path, entries: Sequence[Entry]) -> list[Problem]:
+    """Return problems from a file of own right and wrong answers.
+
+    A row has ``right`` and ``wrong``, each a completion or a list of them, ``prompt`` where it helps, and the columns
+    that the verifiers read.
+
+    Raises:
+        DataError: The file cannot be read, holds no rows, or a row lacks what it needs.
+    """
+    problems = []
+    for where, row in read_rows(path):
+        answers = {name: _completions(where, row, name) for name in ("right", "wrong")}
+        columns = {name: value for name, value in row.items() if name not in (*answers, "prompt")}
+        for entry in (entry for entry in entries if entry.judges(columns)):
+            missing = sorted(_columns(entry).required - columns.keys() - {"prompt"})
+            if missing:
+                plugin = entry.component.plugin
+                raise DataError(f"{where}: {plugin} needs the column '{missing[0]}'. Add it to the row.")
+        (right, *rights), (wrong, *wrongs) = answers.values()
+        names = {"answer": right, "wrong": wrong}
+        equivalents = [(other, "One of your own right answers.") for other in rights]
+        prompt = row.get("prompt", "")
+        problems.append(
+            _problem(where.rpartition("/")[2], prompt, columns, entries, names, equivalents, wrongs)
+        )
+    if not problems:
+        raise DataError(f"{path} holds no rows.")
+    return problems
+
+
+def _completions(where: str, row: Row, name: str) -> list[str]:
+    value = row.get(name)
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
+        raise DataError(
+            f"{where}: '{name}' is {value!r:.60}. A row has 'right' and 'wrong', each a completion or a list of them."
+        )
+    return found
 
 
 def stage_problems(plan: Plan, stage: StagePlan, count: int) -> list[Problem]:
@@ -144,6 +191,7 @@ def _problem(
     entries: Sequence[Entry],
     names: Mapping[str, str],
     equivalents: Sequence[tuple[str, str]] = (),
+    wrongs: Sequence[str] = (),
 ) -> Problem:
     tags = tags_of(entries)
     text = message_text(prompt)
@@ -153,22 +201,23 @@ def _problem(
     foreign = texts()["zh" if language != "zh" else "en"]["reasoning"]
     known = {
         "prompt": text,
-        "first": tags[0],
-        "last": tags[-1],
         "reasoning": texts()[language]["reasoning"],
         "short": texts()[language]["short"],
         "foreign": foreign,
         "foreign_joined": foreign.replace(" ", "_"),
         **names,
     }
-    thought = f"<{tags[0]}>\n{known['reasoning']}\n</{tags[0]}>" if len(tags) > 1 else known["reasoning"]
+    if not any(" " in tag for tag in tags):  # the corpus writes tags by their names
+        known |= {"first": tags[0], "last": tags[-1]}
+    opening, closing = tag_marks(tags[0])
+    thought = f"{opening}\n{known['reasoning']}\n{closing}" if len(tags) > 1 else known["reasoning"]
     known["half_the_form"] = f"{thought}\n\n{known['answer']}"
     formula = max(_FORMULA.findall(text), key=len, default="").rstrip(".")
     if formula:
         known["expression"] = formula
     if known["answer"].startswith("```"):
         known["bare_answer"] = known["answer"].partition("\n")[2].rstrip("`")
-    return Problem(name, prompt, {"language": language, **columns}, known, equivalents)
+    return Problem(name, prompt, {"language": language, **columns}, known, equivalents, wrongs)
 
 
 def _columns(entry: Entry) -> CallColumns:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
-from guerdon.audit import KINDS, AuditReport, Verdict, audit_rubric, kinds_of, own_problems, stage_problems
+from guerdon.audit import (
+    KINDS,
+    OWN_FORM,
+    AuditReport,
+    Verdict,
+    audit_rubric,
+    case_problems,
+    kinds_of,
+    own_problems,
+    stage_problems,
+)
 from guerdon.audit.auditing import MARGIN, CaseResult, worst_first
-from guerdon.cli.rubrics import is_manifest, params_by_target, plugin_entry, plugin_names
+from guerdon.cli.rubrics import params_by_target, plugin_names
 from guerdon.cli.tables import print_rows
-from guerdon.cli.targets import manifest_path
 from guerdon.errors import CheckFailedError, UsageError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import named_stages
+from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entry
 from guerdon.rubric import Entry
 
 _SHOWN = 120
@@ -36,25 +47,36 @@ _SHOWN = 120
 @click.option(
     "--rows", default=4, show_default=True, type=click.IntRange(1), help="Data rows to audit a stage on."
 )
+@click.option(
+    "--cases",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Audit on your own right and wrong answers: rows with 'right', 'wrong' and columns.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(
-    target: str, stage: str | None, kinds: tuple[str, ...], params: tuple[str, ...], rows: int, as_json: bool
+    target: str,
+    stage: str | None,
+    kinds: tuple[str, ...],
+    params: tuple[str, ...],
+    rows: int,
+    cases: Path | None,
+    as_json: bool,
 ) -> None:
     """Attack a verifier, or a manifest's rubrics, with a corpus of exploits; exit 1 if one of them pays.
 
-    Each case is compared with what an honest right and an honest wrong answer earn.
+    Each case is compared with what an honest right and an honest wrong answer earn; exit 1 if no honest answer pays.
     """
     with Console(stderr=True).status("Auditing…"):
         if is_manifest(target):
             if params:
                 raise UsageError("--param sets the params of a plugin; a manifest has its own.")
-            reports = _audit_stages(target, stage, kinds, rows)
+            reports = _audit_stages(target, stage, kinds, rows, cases)
         else:
             if stage is not None:
                 raise UsageError(f"--stage names a stage of a manifest, and '{target}' is a plugin.")
             entry = plugin_entry(target, params_by_target(params, {target: plugin_names(target)})[target])
             chosen = _in_order(kinds) or kinds_of([entry])
-            reports = {entry.name: audit_rubric([entry], chosen, own_problems([entry], chosen))}
+            reports = {entry.name: _audited([entry], chosen, cases)}
     if as_json:
         click.echo(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2))
     else:
@@ -63,7 +85,15 @@ def audit(
     _raise_for(reports)
 
 
-def _audit_stages(target: str, stage: str | None, kinds: Sequence[str], rows: int) -> dict[str, AuditReport]:
+def _audited(entries: Sequence[Entry], kinds: Sequence[str], cases: Path | None) -> AuditReport:
+    if cases is not None:
+        return audit_rubric(entries, kinds, case_problems(cases, entries), OWN_FORM)
+    return audit_rubric(entries, kinds, own_problems(entries, kinds))
+
+
+def _audit_stages(
+    target: str, stage: str | None, kinds: Sequence[str], rows: int, cases: Path | None
+) -> dict[str, AuditReport]:
     plan = plan_run(load_manifest(manifest_path(target)))
     judged = {planned.ref.id: planned for planned in plan.stages if planned.entries}
     if not judged or (stage is not None and stage not in judged):
@@ -74,8 +104,9 @@ def _audit_stages(target: str, stage: str | None, kinds: Sequence[str], rows: in
         entries = _known_now(planned.entries, name)
         if stage in (None, name) and entries:
             chosen = _in_order(kinds) or kinds_of(entries)
-            problems = stage_problems(plan, planned, rows) or own_problems(entries, chosen)
-            reports[name] = audit_rubric(entries, chosen, problems)
+            problems = [] if cases is not None else stage_problems(plan, planned, rows)
+            found = audit_rubric(entries, chosen, problems) if problems else _audited(entries, chosen, cases)
+            reports[name] = found
     return reports
 
 

@@ -15,19 +15,18 @@ from rich.console import Console
 from guerdon.cli.rubrics import (
     cache_option,
     column_option,
-    is_manifest,
-    manifest_entries,
     opened_cache,
     params_by_target,
-    plugin_entry,
 )
 from guerdon.cli.tables import cell, print_rows
 from guerdon.errors import DataError, UsageError
+from guerdon.files import Located
+from guerdon.manifest.rubrics import is_manifest, resolve_rubric
 from guerdon.offline.flips import Comparison, Flip
-from guerdon.offline.rollouts import read_judgement, read_renames, to_rollout
-from guerdon.offline.rows import CHUNK_ROWS, Located, count_rows, read_rows
+from guerdon.offline.rollouts import checked_rollout, read_judgement, read_renames
+from guerdon.offline.rows import CHUNK_ROWS, count_rows, opened_input, read_rows
 from guerdon.rubric import Entry, Rubric
-from guerdon.types import Judgement, Score, message_text
+from guerdon.types import Judgement, Score, completion_text
 
 _SHOWN = 160
 """Characters of a completion that the text report shows."""
@@ -59,8 +58,9 @@ def diff(
 ) -> None:
     """List every verdict that A and B disagree on.
 
-    A and B are manifests, recipes or plugins, which judge the completions in ROLLOUTS, a JSONL or Parquet file; or,
-    without ROLLOUTS, two files that 'guerdon score -o' wrote from the same rows.
+    A and B are manifests, recipes or plugins, which judge the completions in ROLLOUTS: a JSONL, JSON, CSV, TSV or
+    Parquet file, or JSONL on standard input (-). Without ROLLOUTS, A and B are two files that 'guerdon score -o' wrote
+    from the same rows.
     """
     with ExitStack() as stack:
         if rollouts is None:
@@ -91,31 +91,25 @@ def diff(
 
 
 def _entries(target: str, stage: str | None, params: dict[str, Any]) -> Sequence[Entry]:
-    if not is_manifest(target):
-        return [plugin_entry(target, params)]
-    if params:
-        raise UsageError(
-            f"--param sets the params of a plugin, and '{target}' is a manifest, which has its own."
-        )
-    return manifest_entries(target, stage)
+    return resolve_rubric(target, stage if is_manifest(target) else None, params).entries
 
 
 @contextmanager
 def _judged(
     sides: Sequence[Sequence[Entry]], path: Path, renames: dict[str, str], cache: Path | None
 ) -> Iterator[Iterator[_Pair]]:
-    total = count_rows(path)
     with (
+        opened_input(path) as given,
         opened_cache(cache) as scores,
         Rubric(sides[0], cache=scores) as rubric_a,
         Rubric(sides[1], cache=scores) as rubric_b,
-        Console(stderr=True).status(f"Judging {total} rows twice…"),
+        Console(stderr=True).status(f"Judging {given.count()} rows twice…"),
     ):
 
         def pairs() -> Iterator[_Pair]:
-            rows = read_rows(path)
+            rows = given.read()
             while chunk := list(islice(rows, CHUNK_ROWS)):
-                rollouts = [to_rollout(where, row, renames) for where, row in chunk]
+                rollouts = [checked_rollout(where, row, renames, rubric_a, rubric_b) for where, row in chunk]
                 judged = zip(chunk, rollouts, rubric_a.score(rollouts), rubric_b.score(rollouts), strict=True)
                 for (where, _), rollout, one, other in judged:
                     yield where, rollout.text, one, other
@@ -157,7 +151,7 @@ def _same_row(a: Located, b: Located) -> _Pair:
                 f"{where_a} and {where_b} have different {column}s. Score the same rows with both sides."
             )
     completion = row_a.get("completion", "")
-    text = message_text(completion) if isinstance(completion, str | list) else repr(completion)
+    text = completion_text(completion) if isinstance(completion, str | list) else repr(completion)
     return where_a, text, read_judgement(where_a, row_a), read_judgement(where_b, row_b)
 
 

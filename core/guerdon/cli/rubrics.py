@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 import click
 
 from guerdon.cli.completion import complete_plugins
-from guerdon.cli.targets import manifest_path, yaml_value
-from guerdon.component import check_params, load_component
-from guerdon.errors import InfrastructureError, PluginNotFoundError, UsageError
-from guerdon.manifest import load_manifest, plan_rubric
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.cli.targets import yaml_value
+from guerdon.errors import InfrastructureError, UsageError
+from guerdon.manifest.rubrics import plugin_entry, resolve_rubric
+from guerdon.plugins import JUDGES, Kind
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
 
@@ -89,52 +88,10 @@ def chosen_entries(
         raise UsageError(f"say what to {verb}: either --manifest FILE, or --use PLUGIN (repeatable).")
     chosen = params_by_target(params, {use: plugin_names(use) for use in uses})
     if manifest is not None:
-        return manifest_entries(manifest, stage)
+        return resolve_rubric(manifest, stage).entries
     if stage is not None:
         raise UsageError(f"--stage {stage} names a stage of a manifest, and there is no --manifest.")
     return [plugin_entry(use, chosen[use]) for use in uses]
-
-
-def is_manifest(target: str) -> bool:
-    """Whether a command's target names a manifest or a recipe, and not a verifier or a reward.
-
-    Raises:
-        PluginNotFoundError: It names nothing.
-        DuplicatePluginError: It names several plugins.
-    """
-    if Path(target).suffix in (".yaml", ".yml"):
-        return True
-    try:
-        return find_plugin(target, [*JUDGES, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
-    except PluginNotFoundError:
-        if Path(target).is_file():
-            return True
-        raise
-
-
-def manifest_entries(target: str, stage: str | None) -> Sequence[Entry]:
-    """The rubric of one stage of a manifest or a recipe.
-
-    Raises:
-        ManifestError: The rubric is none that can be used.
-        UsageError: Several stages have one and none is named, or the named one has none.
-    """
-    return plan_rubric(load_manifest(manifest_path(target)), stage)[1]
-
-
-def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
-    """A rubric's entry for a plugin.
-
-    Args:
-        use: The plugin, as a manifest would name it.
-        params: Its params.
-
-    Raises:
-        UsageError: There is no such plugin, or a param does not fit.
-    """
-    component = load_component(find_plugin(use, JUDGES, Path.cwd()), params, Path.cwd())
-    check_params(component, load_plugin(component.plugin, Path.cwd()))
-    return Entry(component.plugin.name, component)
 
 
 def params_by_target(

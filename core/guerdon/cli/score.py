@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from rich.progress import Progress
 
 from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
 from guerdon.cli.tables import print_rows
-from guerdon.offline.rollouts import read_renames, score_columns, to_rollout
-from guerdon.offline.rows import CHUNK_ROWS, count_rows, read_rows, written_rows
+from guerdon.offline.rollouts import checked_rollout, read_renames, score_columns
+from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
 from guerdon.offline.summary import Summary
 from guerdon.rubric import Rubric
 
@@ -35,31 +36,30 @@ def score(
     cache: Path | None,
     output: Path | None,
 ) -> None:
-    """Score the completions in DATA, a JSONL or Parquet file.
+    """Score the completions in DATA: a JSONL, JSON, CSV, TSV or Parquet file, or JSONL on standard input (-).
 
     Its columns are prompt, completion and what the verifiers read. With -o, one row for each row of DATA, in order: the
-    row, its reward, and each verifier's verdict; JSONL, or Parquet where the name ends in .parquet.
+    row, its reward, and each verifier's verdict, in the format that the name's suffix says.
     """
     entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)
-    total = count_rows(data)
     err = Console(stderr=True)
     summary = Summary([entry.name for entry in entries])
-    with (
-        opened_cache(cache) as scores,
-        Rubric(entries, cache=scores) as rubric,
-        written_rows(output, data) as write,
-        Progress(transient=True, console=err, disable=not err.is_terminal) as progress,
-    ):
+    with opened_input(data) as given, ExitStack() as stack:
+        total = given.count()
+        scores = stack.enter_context(opened_cache(cache))
+        rubric = stack.enter_context(Rubric(entries, cache=scores))
+        write = stack.enter_context(written_rows(output, given.path, given.kind))
+        progress = stack.enter_context(Progress(transient=True, console=err, disable=not err.is_terminal))
         task = progress.add_task("Scoring", total=total)
-        rows = read_rows(data)
+        rows = given.read()
         while chunk := list(islice(rows, CHUNK_ROWS)):
-            judgements = rubric.score([to_rollout(where, row, renames) for where, row in chunk])
+            judgements = rubric.score([checked_rollout(where, row, renames, rubric) for where, row in chunk])
             for (where, _), judgement in zip(chunk, judgements, strict=True):
                 summary.add(where, judgement)
             write([{**row, **score_columns(one)} for (_, row), one in zip(chunk, judgements, strict=True)])
             progress.advance(task, len(chunk))
-    print_rows(f"{data.name}: {total} rows", summary.rows(), Console())
+    print_rows(f"{Path(given.name).name}: {total} rows", summary.rows(), Console())
     for remark in summary.remarks():
         click.echo(remark)
     summary.raise_if_nothing_was_judged()

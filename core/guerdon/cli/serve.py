@@ -52,6 +52,7 @@ TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
     metavar="SECONDS",
     help="What requests under way may take after SIGTERM.",
 )
+@click.option("--access-log", is_flag=True, help="Print a line for each request.")
 def serve(
     manifest: str | None,
     stage: str | None,
@@ -66,6 +67,7 @@ def serve(
     max_pending: int,
     unscored: float | None,
     grace: int,
+    access_log: bool,
 ) -> None:
     """Score over HTTP: POST /score, OpenRLHF's POST /get_reward, GET /health/ready, GET /metrics."""
     entries = chosen_entries("serve", manifest, stage, uses, params)
@@ -82,7 +84,7 @@ def serve(
     with SharedRubric(Rubric(entries, workers=workers)) as shared:
         app = create_app(shared, Limits(max_body * 2**20, max_batch, max_pending), token, unscored)
         names = ", ".join(shared.names)
-        run_server(app, host, port, grace, lambda url: click.echo(f"Serving {names} on {url}"))
+        run_server(app, host, port, grace, lambda url: click.echo(f"Serving {names} on {url}"), access_log)
 
 
 def _token(file: Path | None) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +9,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from guerdon.cli.completion import complete_plugins
-from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError, one_line
-from guerdon.plugins import Kind, find_plugin
+from guerdon.errors import UsageError, one_line
+from guerdon.manifest.rubrics import manifest_path
+from guerdon.plugins import Kind
+
+__all__ = ["manifest_argument", "manifest_path", "set_option", "yaml_value"]
 
 manifest_argument = click.argument(
     "manifest", metavar="MANIFEST|RECIPE", shell_complete=complete_plugins(Kind.RECIPE)
@@ -24,23 +25,6 @@ set_option = click.option(
     metavar="PATH=VALUE",
     help="Change the manifest: seed=1, stages.zero.params.max_steps=5. Repeatable.",
 )
-
-
-def manifest_path(target: str) -> Path:
-    """The file of a manifest, or of the recipe with that name."""
-    path = Path(target)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        return path
-    try:
-        recipe = find_plugin(target, [Kind.RECIPE])
-    except PluginNotFoundError as error:
-        raise ManifestError(f"there is no file '{target}', and {error}") from None
-    spec = importlib.util.find_spec(recipe.target)
-    for folder in (spec.submodule_search_locations if spec else None) or []:
-        file = Path(folder, f"{recipe.name}.yaml")
-        if file.is_file():
-            return file
-    raise PluginLoadError(f"{recipe}: the package '{recipe.target}' holds no file {recipe.name}.yaml.")
 
 
 def yaml_value(option: str, text: str) -> Any:

@@ -41,7 +41,7 @@ class FusedGRPOTrainer(GRPOTrainer):
     def __init__(self, *args: Any, step_options: StepOptions | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._options = step_options or StepOptions()
-        self._reward_matrix = torch.empty(0)
+        self._rewards = torch.empty(0)
         self._fused = self._lazy = False
         self._leaves_out_next_logps = False
         if not self._options.fused_loss:
@@ -112,7 +112,8 @@ class FusedGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any) -> Tensor:
         matrix: Tensor = super()._calculate_rewards(*args)
-        self._reward_matrix = matrix
+        weights = self.reward_weights.to(matrix)
+        self._rewards = (matrix * weights).nansum(1).masked_fill(matrix.isnan().all(1), torch.nan)
         return matrix
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,11 +167,9 @@ class FusedGRPOTrainer(GRPOTrainer):
         assert self.model is not None
         size = self.num_generations if self.model.training else self.num_generations_eval
         assert size is not None
-        weights = self.reward_weights.to(self._reward_matrix)
-        rewards = (self._reward_matrix * weights).nansum(1)
-        scored = ~self._reward_matrix.isnan().all(1)
-        high = rewards.masked_fill(~scored, -torch.inf).view(-1, size).amax(1)
-        low = rewards.masked_fill(~scored, torch.inf).view(-1, size).amin(1)
+        unscored = self._rewards.isnan()
+        high = self._rewards.masked_fill(unscored, -torch.inf).view(-1, size).amax(1)
+        low = self._rewards.masked_fill(unscored, torch.inf).view(-1, size).amin(1)
         return (high - low <= _EQUAL_REWARDS * high.abs().clamp(min=1)).repeat_interleave(size)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:

@@ -1,12 +1,11 @@
-"""What the engine writes down of a batch of judged rollouts: records for the log, numbers for the metrics."""
+"""What the engine makes of a batch of judged rollouts: TRL's matrix of rewards, and numbers for the metrics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from guerdon.types import Judgement, Outcome, Rollout
+from guerdon.types import Judgement, Outcome
 
 
 def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
@@ -19,21 +18,12 @@ def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
     row = []
     for name in names:
         verdict = judgement.verdicts.get(name)
-        value = math.nan if verdict is None or verdict.score.value is None else verdict.score.value
-        if verdict is not None and verdict.score.outcome is Outcome.FAILED and verdict.weight != 0:
-            value = 0.0  # the rubric counts this failure as 0, or there would be no reward
-        row.append(value)
+        # The raw value where there is one, because TRL logs it; what a failure counts has no other.
+        value = None if verdict is None else verdict.score.value
+        if verdict is not None and value is None:
+            value = verdict.counted
+        row.append(math.nan if value is None else value)
     return row
-
-
-def record(rollout: Rollout, judgement: Judgement) -> dict[str, Any]:
-    """A rollout and its judgement as JSON values."""
-    return {
-        "prompt": rollout.prompt,
-        "completion": rollout.completion,
-        "completion_tokens": len(rollout.completion_ids),
-        **judgement.to_dict(),
-    }
 
 
 def judging_metrics(judgements: Sequence[Judgement]) -> Iterator[tuple[str, float]]:

@@ -6,6 +6,7 @@ Everything else (accelerate, FSDP, DeepSpeed, PEFT, vLLM, checkpoints, trackers)
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +22,11 @@ from guerdon.errors import DataError, GuerdonError
 from guerdon.grpo.checkpoints import CheckpointMarker
 from guerdon.grpo.data import ResumableSampler
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-from guerdon.grpo.records import group_metrics, judging_metrics, record, reward_row
+from guerdon.grpo.records import group_metrics, judging_metrics, reward_row
 from guerdon.grpo.rollouts import Sampling, obstacle, sample
+from guerdon.records import record
 from guerdon.rubric import Rubric
-from guerdon.types import Judgement, Rollout
+from guerdon.types import Judgements, Rollout
 
 logger = logging.getLogger(__name__)
 
@@ -143,19 +145,20 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
             )
         ]
         judgements = self._judge(rollouts, step)
-        for name, value in [*judging_metrics(judgements), *self._rubric.metrics.items()]:
+        for name, value in [*judging_metrics(judgements), *judgements.metrics.items()]:
             self._log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
         self._records = [record(*pair) for pair in zip(rollouts, judgements, strict=True)]
         rows = [reward_row(judgement, self._rubric.names) for judgement in judgements]
+        rewards = [math.nan if judgement.reward is None else judgement.reward for judgement in judgements]
+        self._rewards = gather(torch.tensor(rewards, device=self.accelerator.device))
         matrix: torch.Tensor = gather(torch.tensor(rows, device=self.accelerator.device))
-        self._reward_matrix = matrix
         return matrix
 
-    def _judge(self, rollouts: list[Rollout], step: int) -> list[Judgement]:
+    def _judge(self, rollouts: list[Rollout], step: int) -> Judgements:
         """Judge this process's rollouts; an error in any process is raised in all, or the others would wait."""
-        judgements: list[Judgement] = []
+        judgements = Judgements()
         error: GuerdonError | None = None
         try:
             judgements = self._rubric.score(rollouts, step)

@@ -11,7 +11,7 @@ from guerdon import __version__
 from guerdon.errors import MissingDependencyError
 from guerdon.report.charts import stage_charts
 from guerdon.report.reading import RunRecord, StageRecord
-from guerdon.types import message_text
+from guerdon.types import completion_text, message_text
 
 _SAMPLED_STEPS = 3
 """Of a training stage, whose rollouts are shown."""
@@ -61,7 +61,7 @@ def _sample(record: Mapping[str, Any]) -> dict[str, Any]:
         "where": f"of {record['model']}" if "model" in record else f"step {record['step'] + 1}",
         "reward": record.get("reward"),
         "prompt": _prompt(record.get("prompt", "")),
-        "completion": _cut(message_text(record.get("completion", ""))),
+        "completion": _cut(completion_text(record.get("completion", ""))),
         "tokens": record.get("completion_tokens"),
         "scores": scores if isinstance(scores, dict) else {},
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.text import self_corrections
-from guerdon.types import message_text
+from guerdon.types import completion_text
 
 
 @dataclass
@@ -27,7 +27,7 @@ class StepMeans:
         """Count one rollout."""
         self.count += 1
         self.tokens += int(record.get("completion_tokens") or 0)
-        self.self_corrections += self_corrections(message_text(record.get("completion", "")))
+        self.self_corrections += self_corrections(completion_text(record.get("completion", "")))
         reward = record.get("reward")
         if reward is not None:
             if self.lowest is None or reward < self.lowest[0]:

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import math
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from guerdon.errors import InfrastructureError, one_line
+from guerdon.errors import InfrastructureError
+from guerdon.json_values import brief, to_number
 from guerdon.types import Failure, Score
 
 
 def to_score(returned: Any) -> Score:
-    """The score that a verifier's return value stands for; a value that stands for none is a failed score."""
+    """Return the score that a verifier's return value stands for; a failed one if it stands for none."""
     if isinstance(returned, Score):
-        return _plain(returned)
+        return _rebuilt(returned)
     if returned is None:
         return Score.skipped()
-    if isinstance(returned, bool | numbers.Real) or type(returned).__module__ == "numpy":
-        value = float(returned)
-        if math.isfinite(value):
-            return Score(value)
-        return Score.failed(Failure.VERIFIER, f"returned {value}, which is not a finite number")
-    return Score.failed(
-        Failure.VERIFIER,
-        f"returned {_brief(returned)} of type {type(returned).__name__}; return a bool, a number, None or a Score",
-    )
+    number = to_number(returned)
+    if number is None:
+        kind = type(returned).__name__
+        return _broken(f"returned {brief(returned)} of type {kind}; return a bool, a number, None or a Score")
+    try:
+        return Score(float(number))
+    except (ValueError, OverflowError):
+        return _broken(f"returned {brief(number, str)}, which is not a finite number")
+
+
+def _rebuilt(score: Score) -> Score:
+    """Return the score as a plain one, checked again: a plugin may change its metadata, or subclass it."""
+    try:
+        return Score(
+            score.value, score.outcome, score.failure, score.answer, score.explanation, dict(score.metadata)
+        )
+    except Exception as error:  # reading its fields may run the plugin's own code
+        return _broken(f"returned a Score that cannot be kept: {type(error).__name__}: {brief(error, str)}")
+
+
+def _broken(explanation: str) -> Score:
+    return Score.failed(Failure.VERIFIER, explanation)
 
 
 def to_scores(returned: Any, expected: int) -> list[Score]:
-    """The scores that a reward function's return value stands for.
+    """Return the scores that a reward function's return value stands for.
 
     A list of the wrong length cannot be aligned with its completions, so every one of them fails.
     """
@@ -49,45 +60,7 @@ def to_scores(returned: Any, expected: int) -> list[Score]:
 
 
 def to_failure(error: BaseException) -> Score:
-    """The failed score that a raised exception stands for."""
+    """Return the failed score that a raised exception stands for."""
     outside = isinstance(error, InfrastructureError | ConnectionError)
     kind = Failure.INFRASTRUCTURE if outside else Failure.VERIFIER
-    return Score.failed(kind, f"{type(error).__name__}: {_brief(error, str)}")
-
-
-def to_json(value: Any) -> Any:
-    """The value as JSON can say it; what JSON cannot say, as text.
-
-    Raises:
-        ValueError, TypeError: It contains itself, or a mapping in it has keys that no text stands for.
-    """
-    return json.loads(json.dumps(value, default=_sayable), parse_constant=lambda name: str(float(name)))
-
-
-def _sayable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    tolist = getattr(value, "tolist", None)  # a number or an array of numpy's or torch's
-    return tolist() if callable(tolist) else _brief(value, str)
-
-
-def _plain(score: Score) -> Score:
-    """The score with nothing in it but JSON values: another process may not know the plugin's types."""
-    try:
-        answer = None if score.answer is None else str(score.answer)
-        metadata = to_json(score.metadata)
-        return Score(score.value, score.outcome, score.failure, answer, str(score.explanation), metadata)
-    except Exception as error:  # making text of them runs the plugin's own code
-        return Score.failed(
-            Failure.VERIFIER,
-            f"returned a Score that is no JSON: {type(error).__name__}: {_brief(error, str)}",
-        )
-
-
-def _brief(value: Any, render: Any = repr) -> str:
-    """A short rendering that neither raises nor grows with the value."""
-    try:
-        text = one_line(render(value))
-    except Exception as error:
-        return f"<{type(value).__name__} whose text cannot be made: {type(error).__name__}>"
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    return Score.failed(kind, f"{type(error).__name__}: {brief(error, str)}")

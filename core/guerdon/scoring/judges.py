@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias
 
 from guerdon.component import CallColumns, Component, is_async
 from guerdon.errors import DataError
 from guerdon.plugins import load_plugin
+from guerdon.references import plain_columns
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.protocol import Case, RewardTask
 from guerdon.scoring.workers import Job, RewardJob, VerifyJob
@@ -20,6 +21,10 @@ REWARD_TIMEOUT_S = 300.0
 
 MAX_CASES_A_JOB = 32
 """Small enough to spread a batch over the workers, large enough that the round trip (about 30 us) does not count."""
+
+
+_Key: TypeAlias = str | int
+"""A case's content key; without one, its position: such a case stands for itself and is not kept."""
 
 
 class Batch(Protocol):
@@ -37,6 +42,9 @@ class Batch(Protocol):
 
 class Judge(Protocol):
     """One entry of a rubric, ready to prepare work."""
+
+    def require(self, rollout: Rollout) -> None:
+        """Raise a :class:`DataError` if the rollout lacks a column that the entry needs."""
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
 
@@ -57,19 +65,21 @@ class VerifierJudge:
         self._cache = cache
         self._workers = workers
 
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
+
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
         del step  # a verifier's verdict does not depend on it
-        cases: dict[str, Case] = {}
-        key_at: dict[int, str] = {}
+        cases: dict[_Key, Case] = {}
+        key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
-            columns = {**rollout.columns, "prompt": rollout.prompt}
+            columns = {**plain_columns(rollout.columns), "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
             case = Case(rollout.text, self._columns.pick(columns))
-            # A case that has no content key stands for itself and is not kept.
-            key = score_key(self._key, case.completion, case.columns) or f"position {position}"
+            key: _Key = score_key(self._key, case.completion, case.columns) or position
             key_at[position] = key
             cases[key] = case
-        known = self._cache.get(list(cases))
+        known = self._cache.get([key for key in cases if isinstance(key, str)])
         unknown = [key for key in cases if key not in known]
         size = len(unknown) or 1
         if not self._dedicated:
@@ -87,21 +97,20 @@ class VerifierBatch:
     """Some of the cases are known from the cache, the others are in the jobs."""
 
     cache: ScoreCache
-    key_at: Mapping[int, str]
+    key_at: Mapping[int, _Key]
     known: Mapping[str, Score]
-    chunks: Sequence[Sequence[str]]
+    chunks: Sequence[Sequence[_Key]]
     jobs: Sequence[VerifyJob]
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def collect(self) -> dict[int, tuple[Score, float]]:
-        judged = {key: (score, 0.0) for key, score in self.known.items()}
+        judged: dict[_Key, tuple[Score, float]] = {key: (score, 0.0) for key, score in self.known.items()}
         for chunk, job in zip(self.chunks, self.jobs, strict=True):
             for key, result in zip(chunk, job.results, strict=True):
                 assert result is not None
                 judged[key] = result
-        self.cache.put(
-            {key: judged[key][0] for chunk in self.chunks for key in chunk if not key.startswith("position ")}
-        )
+        new = [key for chunk in self.chunks for key in chunk if isinstance(key, str)]
+        self.cache.put({key: judged[key][0] for key in new})
         return {position: judged[key] for position, key in self.key_at.items()}
 
 
@@ -115,18 +124,22 @@ class RewardJudge:
         self._columns = CallColumns.of_loaded(component, loaded)
         self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", REWARD_TIMEOUT_S))
 
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, rollout.columns)
+
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
         if not rollouts:
             return RewardBatch(positions, [])
-        for rollout in rollouts:
-            require_columns(self._component, self._columns, rollout.columns)
-        names = {name: None for rollout in rollouts for name in rollout.columns}
+        rows = [plain_columns(rollout.columns) for rollout in rollouts]
+        for row in rows:
+            require_columns(self._component, self._columns, row)
+        names = {name: None for row in rows for name in row}
         task = RewardTask(
             self._index,
             prompts=[rollout.prompt for rollout in rollouts],
             completions=[rollout.completion for rollout in rollouts],
             completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
-            columns={name: [rollout.columns.get(name) for rollout in rollouts] for name in names},
+            columns={name: [row.get(name) for row in rows] for name in names},
             step=step,
         )
         return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
@@ -156,11 +169,7 @@ class RewardBatch:
             extra = {column: values[number] for column, values in answer.extra.items()}
             if extra:
                 score = scores[position][0]
-                merged = {**score.metadata, **extra}
-                scores[position] = (
-                    Score(score.value, score.outcome, score.failure, score.answer, score.explanation, merged),
-                    share_ms,
-                )
+                scores[position] = replace(score, metadata={**score.metadata, **extra}), share_ms
         return scores
 
 

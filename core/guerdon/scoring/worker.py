@@ -24,7 +24,8 @@ from typing import Any
 
 from guerdon.component import CallColumns, is_async
 from guerdon.errors import GuerdonError, PluginContractError, one_line
-from guerdon.scoring.convert import to_failure, to_json, to_score, to_scores
+from guerdon.json_values import to_json
+from guerdon.scoring.convert import to_failure, to_score, to_scores
 from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,
     BuildFailed,

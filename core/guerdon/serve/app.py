@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
 from guerdon import __version__
-from guerdon.adapters.named_rubric import raw_values, reward_of
+from guerdon.adapters.named_rubric import reward_of
 from guerdon.adapters.openrlhf import rollouts as openrlhf_rollouts
 from guerdon.errors import DataError, GuerdonError, InfrastructureError
 from guerdon.serve.guards import SizeGuard, TokenGuard
@@ -32,13 +32,16 @@ from guerdon.serve.schema import (
 from guerdon.shared_rubric import SharedRubric
 from guerdon.types import Judgement, Messages, Rollout
 
+Item = TypeVar("Item")
+
 _LATER = {"Retry-After": "1"}
 """When a client that was refused may try again, in seconds."""
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorOut, "description": "The body is no JSON text."},
+    400: {"model": ErrorOut, "description": "The body is not valid JSON."},
     401: {"model": ErrorOut, "description": "The token is missing or wrong."},
     413: {"model": ErrorOut, "description": "The body is too large."},
+    415: {"model": ErrorOut, "description": "The body is not sent as JSON."},
     422: {"model": ErrorOut, "description": "The request cannot be judged; `detail` says where and why."},
     500: {"model": ErrorOut, "description": "The rubric broke down, or a completion has no reward."},
     503: {"model": ErrorOut, "description": "Too much is waiting, or something outside is down; try again."},
@@ -97,7 +100,8 @@ def create_app(
     @app.post("/score", response_model=ScoreResponse, responses=_ERRORS)
     async def score(request: ScoreRequest) -> Response:
         """Judge rollouts: one result for each, in their order."""
-        judgements = await judge([_rollout(rollout) for rollout in request.rollouts], request.step)
+        rollouts = [_rollout(place, rollout) for place, rollout in _placed("rollouts", request.rollouts)]
+        judgements = await judge(_checked(rubric, "rollouts", rollouts), request.step)
         results = [
             {"id": rollout.id, **judgement.to_dict()}
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
@@ -108,9 +112,10 @@ def create_app(
     @app.post("/get_reward", response_model=RewardResponse, responses=_ERRORS)
     async def get_reward(request: RewardRequest) -> Response:
         """Judge completions as OpenRLHF asks it."""
-        judgements = await judge(openrlhf_rollouts(request.query, request.prompts, request.labels), 0)
+        rollouts = openrlhf_rollouts(request.query, request.prompts, request.labels)
+        judgements = await judge(_checked(rubric, "query", rollouts), 0)
         rewards = [reward_of(judgement, unscored) for judgement in judgements]
-        values = [raw_values(judgement, rubric.names) for judgement in judgements]
+        values = [judgement.values(rubric.names) for judgement in judgements]
         extra_logs = {name: [by_name[name] for by_name in values] for name in rubric.names}
         # NaN as Python writes it: OpenRLHF reads it, and wants every key every time.
         content = json.dumps({"rewards": rewards, "scores": rewards, "extra_logs": extra_logs})
@@ -146,15 +151,42 @@ async def _explain(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 500)
 
 
-async def _explain_request(_: Request, error: Exception) -> JSONResponse:
+async def _explain_request(request: Request, error: Exception) -> JSONResponse:
     """Say where a request is malformed, without sending it back: it may be large."""
     assert isinstance(error, RequestValidationError)
     keys = ("loc", "msg", "type")
-    return JSONResponse({"detail": [{key: problem[key] for key in keys} for problem in error.errors()]}, 422)
+    problems = [{key: problem[key] for key in keys} for problem in error.errors()]
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return JSONResponse({"detail": problems}, 400)
+    kind = request.headers.get("content-type", "")
+    if "json" not in kind.lower():
+        sent = f"'{kind}'" if kind else "no Content-Type"
+        detail = f"the request has {sent}; send JSON with 'Content-Type: application/json'"
+        return JSONResponse({"detail": detail}, 415)
+    return JSONResponse({"detail": problems}, 422)
 
 
-def _rollout(rollout: RolloutIn) -> Rollout:
-    return Rollout(_text(rollout.prompt), _text(rollout.completion), rollout.columns)
+def _placed(name: str, items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
+    return ((f"{name}[{number}]", item) for number, item in enumerate(items))
+
+
+def _rollout(place: str, rollout: RolloutIn) -> Rollout:
+    completion = _text(rollout.completion)
+    if not isinstance(completion, str) and not any(turn["role"] == "assistant" for turn in completion):
+        raise DataError(
+            f"{place}: the completion has no turn of the role 'assistant', and only those are the model's own words"
+        )
+    return Rollout(_text(rollout.prompt), completion, rollout.columns)
+
+
+def _checked(rubric: SharedRubric, name: str, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
+    """Return the rollouts, each of which has the columns that its entries need."""
+    for place, rollout in _placed(name, rollouts):
+        try:
+            rubric.check(rollout)
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+    return rollouts
 
 
 def _text(content: str | list[Message]) -> str | Messages:

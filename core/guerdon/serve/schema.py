@@ -28,12 +28,12 @@ class Message(BaseModel):
 class RolloutIn(Strict):
     """One completion to judge."""
 
-    id: str | int | None = None
+    id: str | int | float | None = None
     """Anything that tells the rollout from others; the answer repeats it."""
     prompt: str | list[Message] = ""
     """What the completion answers."""
     completion: str | list[Message]
-    """What the model wrote."""
+    """What the model wrote: text, or turns, of which only those of the role `assistant` are judged."""
     columns: dict[str, Any] = {}
     """The data row's columns: `reference`, and what else verifiers and routes read."""
 
@@ -66,6 +66,8 @@ class ScoreOut(Strict):
     """The entry's weight at the step."""
     weighted: float | None
     """Weight times value."""
+    counted: float | None
+    """What the verdict adds to the reward; null if it adds nothing."""
     latency_ms: float
     """What judging took; 0 for a known score."""
 
@@ -73,7 +75,7 @@ class ScoreOut(Strict):
 class ResultOut(Strict):
     """What the rubric says of one rollout."""
 
-    id: str | int | None
+    id: str | int | float | None
     """The rollout's."""
     reward: float | None
     """The weighted sum; null, and never 0, where nothing judged the rollout or a failure leaves its reward unknown."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
+
+from guerdon.errors import InfrastructureError
 
 KEEP_ALIVE_S = 75
 """Longer than the clients' own limits (httpx 5 s, aiohttp 15 s): where the server closes a connection while a client
 sends on it, an answer is lost."""
 
 
-def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callable[[str], None]) -> None:
+def run_server(
+    app: FastAPI, host: str, port: int, grace_s: int, started: Callable[[str], None], access_log: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
@@ -22,25 +27,45 @@ def run_server(app: FastAPI, host: str, port: int, grace_s: int, started: Callab
         port: The port; 0 for any that is free.
         grace_s: How many seconds requests that are under way may take after the signal.
         started: Called with the server's URL once the port takes connections.
+        access_log: Whether each request is a line on standard output.
+
+    Raises:
+        InfrastructureError: The port cannot be listened on.
     """
     config = uvicorn.Config(
         app,
         host,
         port,
-        log_level="warning",
-        access_log=False,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=grace_s,
     )
-    socket = config.bind_socket()
-    # Whoever reads the URL may connect at once, and waits until the server is up.
-    socket.listen(config.backlog)
-    started(f"http://{host}:{socket.getsockname()[1]}")
+    listening = _listening(host, port, config.backlog)
+    shown = f"[{host}]" if ":" in host else host
+    started(f"http://{shown}:{listening.getsockname()[1]}")
     # uvicorn hands the signal on when it is done; a server that was told to stop has not failed.
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        uvicorn.Server(config).run(sockets=[socket])
+        uvicorn.Server(config).run(sockets=[listening])
     finally:
-        socket.close()
+        listening.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _listening(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a socket that takes connections: a client may connect at once, and waits until the server is up."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(backlog)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or error
+        raise InfrastructureError(
+            f"port {port} of {host} cannot be listened on: {reason}. Stop what listens there, or choose another with "
+            "--port (0 for any that is free) or --host."
+        ) from None
+    return listening

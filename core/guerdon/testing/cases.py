@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.errors import DataError, one_line
-from guerdon.types import Failure, Messages, Rollout, Row, Score, message_text
+from guerdon.types import Failure, Messages, Rollout, Row, Score, completion_text
 
 Expected = float | None | Failure
 """A value, ``None`` for a completion to be skipped, or the failure to be reported."""
@@ -43,7 +43,7 @@ class Case:
         completion_ids: Sequence[int] | None = None,
         **columns: Any,
     ) -> None:
-        text = message_text(completion)
+        text = completion_text(completion)
         self.value = value
         self.why = why
         self.rollout = Rollout(

@@ -17,7 +17,7 @@ from guerdon.scoring.convert import to_failure, to_scores
 from guerdon.testing.base import broken
 from guerdon.testing.cases import Case, verdict_of
 from guerdon.testing.judges import UNBOUNDED, JudgeConformance, at_once
-from guerdon.types import Score, Verdict, message_text
+from guerdon.types import Score, Verdict
 
 
 class RewardConformance(JudgeConformance):
@@ -95,7 +95,7 @@ class RewardConformance(JudgeConformance):
                 raise broken(
                     f"{case} gets {verdict_of(text)} as text, and {verdict_of(messages)} as a message.",
                     why="TRL gives completions as messages where the data set's prompts are messages.",
-                    fix="read them with guerdon.types.message_text(completion).",
+                    fix="read them with guerdon.completion_text(completion).",
                 )
 
     def test_thread_safe(self) -> None:
@@ -149,7 +149,7 @@ def _arguments(cases: Sequence[Case]) -> dict[str, Any]:
     names = {name: None for case in cases for name in case.rollout.columns}
     return {
         "prompts": [case.rollout.prompt for case in cases],
-        "completions": [message_text(case.rollout.completion) for case in cases],
+        "completions": [case.rollout.text for case in cases],
         "completion_ids": [list(case.rollout.completion_ids) for case in cases],
         "trainer_state": SimpleNamespace(global_step=0),
         "log_extra": lambda _column, _values: None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Messages, Row
-from guerdon.types import message_text
+from guerdon.types import completion_text
 from guerdon.verifier import load_verifier
 from guerdon_plugins.token_lengths import token_lengths
 
@@ -68,7 +68,7 @@ class Cosine:
         rows = [{name: values[i] for name, values in per_completion.items()} for i in range(len(completions))]
         lengths = token_lengths(completions, completion_ids)
         return [
-            self._reward(message_text(completion), row, length)
+            self._reward(completion_text(completion), row, length)
             for completion, row, length in zip(completions, rows, lengths, strict=True)
         ]
 

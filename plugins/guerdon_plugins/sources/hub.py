@@ -18,9 +18,11 @@ class Hub:
         split: The data set's own split. The manifest's ``split`` of a data entry divides it further.
         revision: A branch, tag or commit; name a commit for a run that can be repeated.
         streaming: Whether rows come as they are read, without a download of the whole.
-        columns: New names for columns: ``{prompt: question, reference: answer}`` reads the column ``question`` as
-            ``prompt``. Other columns keep theirs.
-        template: The prompt's text, with columns in braces: ``"Question: {prompt}"``.
+        columns: New names for columns: ``{prompt: question, reference: reward_model.ground_truth}`` reads the column
+            ``question`` as ``prompt``, and a key of the column ``reward_model`` as ``reference``. Other columns keep
+            their names.
+        template: The prompt's text, with columns in braces: ``"Question: {prompt}"``. Of a conversation, it replaces
+            the last message, which must be the user's.
         system: A system message before the prompt, which makes the prompt a conversation.
         chat: Whether the prompt becomes a conversation's user message, for models with a chat template.
 

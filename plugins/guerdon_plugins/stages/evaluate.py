@@ -9,7 +9,7 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
-from guerdon.grpo.records import record
+from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import lazy_engine

@@ -13,7 +13,7 @@ from typing import Any
 from guerdon import Judgement, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
-from guerdon.grpo.records import record
+from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import lazy_engine

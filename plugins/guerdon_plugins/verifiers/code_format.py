@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from guerdon.text import code_blocks, last_tagged, split_reasoning
+from collections.abc import Sequence
+
+from guerdon.text import REASONING_TAGS, checked_tags, code_blocks, last_tagged, split_reasoning
 
 
 class CodeFormat:
     """1 if the answer after the reasoning holds a complete fenced block of the language, else 0."""
 
     def __init__(
-        self, language: str = "python", reasoning: bool = True, answer_tag: str | None = None
+        self,
+        language: str = "python",
+        reasoning: bool = True,
+        answer_tag: str | None = None,
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
     ) -> None:
         """Set what is asked for.
 
         Args:
             language: The word after the fence's opening.
             reasoning: Whether there must be reasoning before the answer.
-            answer_tag: The tag that the block must stand in: ``answer`` for open-r1's format.
+            answer_tag: The tag that must hold the block: ``answer`` for open-r1's format.
+            reasoning_tags: The tags around reasoning, spelt as in :data:`guerdon.text.REASONING_TAGS`.
 
         Raises:
             ValueError: The language is empty.
@@ -26,9 +33,10 @@ class CodeFormat:
         self._language = language.strip().lower()
         self._reasoning = reasoning
         self._answer_tag = answer_tag
+        self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> bool:
-        reasoning, answer = split_reasoning(completion)
+        reasoning, answer = split_reasoning(completion, self._tags)
         if self._reasoning and not reasoning:
             return False
         text = answer if self._answer_tag is None else last_tagged(answer, self._answer_tag)

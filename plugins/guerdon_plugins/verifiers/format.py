@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guerdon import Score
-from guerdon.text import without_code
+from guerdon.text import tag_marks, without_code
 
 
 class Format:
@@ -20,7 +20,8 @@ class Format:
     the faults.
 
     Args:
-        tags: The tags' names, in order.
+        tags: The tags, in order: names, ``think`` for ``<think>`` and ``</think>``, or an opening and a closing mark
+            with a space between them, ``[THINK] [/THINK]``.
         strict: Whether text outside of the tags is a fault.
         prefilled: Whether the chat template has already opened the first tag, so that completions start inside of it.
         free_answer: Whether the final answer follows the last tag, in no tags of its own. It must be readable too.
@@ -48,12 +49,10 @@ class Format:
         partial_credit: bool = False,
     ) -> None:
         names = [tag.lower() for tag in tags]
-        if not tags or len(set(names)) < len(names) or not all(map(_TAG_NAME.fullmatch, tags)):
-            raise ValueError(f"tags is {list(tags)!r}; give different names, such as [think, answer]")
-        self._tags = tuple(tags)
-        self._look_alikes = [
-            re.compile(rf"<\s*+(/?)\s*+{tag}(?![\w-])[^<>]*+>", re.IGNORECASE) for tag in tags
-        ]
+        if not tags or len(set(names)) < len(names):
+            raise ValueError(f"tags is {list(tags)!r}; give different tags, such as [think, answer]")
+        self._tags = [tag_marks(tag) for tag in tags]
+        self._look_alikes = [_look_alike(*marks) for marks in self._tags]
         self._prefilled = prefilled
         self._partial_credit = partial_credit
         optional: list[tuple[bool, Callable[[_Layout], str | None]]] = [
@@ -65,8 +64,11 @@ class Format:
         self._rules = [_in_order, *(rule for chosen, rule in optional if chosen)]
 
     def __call__(self, completion: str) -> Score:
-        text = f"<{self._tags[0]}>{completion}" if self._prefilled else completion
-        blocks = [_find_block(text, *pair) for pair in zip(self._tags, self._look_alikes, strict=True)]
+        text = f"{self._tags[0][0]}{completion}" if self._prefilled else completion
+        blocks = [
+            _find_block(text, marks, look_alike)
+            for marks, look_alike in zip(self._tags, self._look_alikes, strict=True)
+        ]
         faults = [block for block in blocks if isinstance(block, str)]
         kept = _in_a_row(blocks)
         if not faults:
@@ -92,22 +94,27 @@ class _Layout:
     blocks: list[_Block]
 
 
-_TAG_NAME = re.compile(r"[A-Za-z][\w-]*")
+def _look_alike(opening: str, closing: str) -> re.Pattern[str]:
+    """Return a pattern of a tag's marks and of what looks like them; its group matches in a closing one."""
+    name = opening[1:-1]
+    if (opening, closing) == (f"<{name}>", f"</{name}>"):
+        return re.compile(rf"<\s*+(/?)\s*+{re.escape(name)}(?![\w-])[^<>]*+>", re.IGNORECASE)
+    return re.compile(rf"({re.escape(closing)})|{re.escape(opening)}", re.IGNORECASE)
 
 
-def _find_block(text: str, tag: str, look_alike: re.Pattern[str]) -> _Block | str:
-    """The tag's one block, or what is wrong with it."""
+def _find_block(text: str, spellings: tuple[str, str], look_alike: re.Pattern[str]) -> _Block | str:
+    """Return the tag's one block, or what is wrong with it."""
     marks = list(look_alike.finditer(text))
     opening = [mark for mark in marks if not mark[1]]
     closing = [mark for mark in marks if mark[1]]
-    for found, spelling in ((opening, f"<{tag}>"), (closing, f"</{tag}>")):
+    for found, spelling in zip((opening, closing), spellings, strict=True):
         if len(found) != 1:
             return f"{spelling} stands {len(found)} times, not once"
         if found[0][0] != spelling:
             return f"{found[0][0][:40]} is not spelt {spelling}"
     inside = text[opening[0].end() : closing[0].start()]
     if not _readable(inside):
-        return f"<{tag}> holds nothing to read"
+        return f"{spellings[0]} holds nothing to read"
     return _Block(opening[0].start(), closing[0].end(), inside)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from guerdon import Score
-from guerdon.text import Part, select_part, words
+from guerdon.text import REASONING_TAGS, Part, checked_tags, select_part, words
 
 
 class Length:
@@ -18,12 +20,20 @@ class Length:
         min_words: The smallest length that scores 1.
         max_words: The largest length that scores 1; ``null`` for no bound.
         part: What is measured: the reasoning, the final answer or the whole.
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
         ValueError: The bounds bound nothing, or contradict each other.
     """
 
-    def __init__(self, min_words: int = 0, max_words: int | None = None, part: Part = "whole") -> None:
+    def __init__(
+        self,
+        min_words: int = 0,
+        max_words: int | None = None,
+        part: Part = "whole",
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
+    ) -> None:
         if min_words <= 0 and max_words is None:
             raise ValueError("neither min_words nor max_words bounds the length; give one of them")
         if min_words < 0 or (max_words is not None and max_words < max(min_words, 1)):
@@ -33,9 +43,10 @@ class Length:
         self._min = min_words
         self._max = max_words
         self._part = part
+        self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> Score:
-        count = len(words(select_part(completion, self._part)))
+        count = len(words(select_part(completion, self._part, self._tags)))
         if count < self._min:
             return Score(count / self._min, explanation=f"{count} words, fewer than {self._min}")
         if self._max is not None and count > self._max:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from guerdon import Score
-from guerdon.text import Part, code_blocks, select_part, without_code, words
+from guerdon.text import (
+    REASONING_TAGS,
+    Part,
+    checked_tags,
+    code_blocks,
+    select_part,
+    without_code,
+    words,
+)
 
 
 class Readable:
@@ -17,13 +27,19 @@ class Readable:
             count. Paragraphs end at a blank line.
         max_code_blocks: How many fenced blocks of code there may be.
         part: What is judged: the reasoning, the final answer or the whole.
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
         ValueError: A bound is out of range.
     """
 
     def __init__(
-        self, max_paragraph_words: int = 300, max_code_blocks: int = 0, part: Part = "whole"
+        self,
+        max_paragraph_words: int = 300,
+        max_code_blocks: int = 0,
+        part: Part = "whole",
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
     ) -> None:
         if max_paragraph_words < 1:
             raise ValueError(f"max_paragraph_words is {max_paragraph_words}: give 1 or more.")
@@ -32,9 +48,10 @@ class Readable:
         self._max_words = max_paragraph_words
         self._max_blocks = max_code_blocks
         self._part = part
+        self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> Score:
-        text = select_part(completion, self._part)
+        text = select_part(completion, self._part, self._tags)
         blocks = code_blocks(text)
         if any(not block.closed for block in blocks):
             return Score(0.0, explanation="a block of code is never closed")

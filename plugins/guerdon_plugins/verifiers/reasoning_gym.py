@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
 from guerdon import Failure, Score
 from guerdon.errors import MissingDependencyError
-from guerdon.text import last_tagged, select_part, split_reasoning
+from guerdon.text import REASONING_TAGS, checked_tags, last_tagged, select_part, split_reasoning
 
 
 class ReasoningGymVerifier:
@@ -23,6 +23,8 @@ class ReasoningGymVerifier:
     Args:
         answer: Where the answer stands: in the last ``<answer>`` tags (``tags``), or, where there are none, all that
             follows the reasoning (``final``).
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
         MissingDependencyError: Reasoning Gym is not installed.
@@ -30,7 +32,9 @@ class ReasoningGymVerifier:
 
     audit_kind = "answer"
 
-    def __init__(self, answer: Literal["tags", "final"] = "tags") -> None:
+    def __init__(
+        self, answer: Literal["tags", "final"] = "tags", reasoning_tags: Sequence[str] = REASONING_TAGS
+    ) -> None:
         try:
             import reasoning_gym  # noqa: F401
         except ImportError as error:
@@ -38,6 +42,7 @@ class ReasoningGymVerifier:
                 "verifier 'reasoning_gym'", "reasoning_gym", "reasoning-gym"
             ) from error
         self._tags_only = answer == "tags"
+        self._tags = checked_tags(reasoning_tags)
 
     def __call__(
         self, completion: str, reference: str | None, task: str, metadata: str | Mapping[str, Any]
@@ -67,8 +72,8 @@ class ReasoningGymVerifier:
 
     def _answer(self, completion: str) -> str | None:
         if self._tags_only:
-            return last_tagged(split_reasoning(completion).answer, "answer")
-        return select_part(completion, "answer")
+            return last_tagged(split_reasoning(completion, self._tags).answer, "answer")
+        return select_part(completion, "answer", self._tags)
 
 
 def _restore(value: dict[str, Any]) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from guerdon import Score
-from guerdon.text import Part, select_part, without_code, words
+from guerdon.text import REASONING_TAGS, Part, checked_tags, select_part, without_code, words
 
 _STEP = re.compile(
     r"""^[ \t]*+ (?: [#]{1,6}[ ] )? [*]{0,2} (?:
@@ -29,18 +30,23 @@ class ReasoningSteps:
     Args:
         min_steps: How many steps score 1; fewer score their share.
         part: Where steps count: the reasoning, the final answer or the whole.
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
         ValueError: ``min_steps`` is below 1.
     """
 
-    def __init__(self, min_steps: int = 3, part: Part = "reasoning") -> None:
+    def __init__(
+        self, min_steps: int = 3, part: Part = "reasoning", reasoning_tags: Sequence[str] = REASONING_TAGS
+    ) -> None:
         if min_steps < 1:
             raise ValueError(f"min_steps is {min_steps}; it must be at least 1")
         self._min_steps = min_steps
         self._part = part
+        self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> Score:
-        text = without_code(select_part(completion, self._part))
+        text = without_code(select_part(completion, self._part, self._tags))
         steps = {tuple(words(step["text"].lower())) for step in _STEP.finditer(text)} - {()}
         return Score(min(1.0, len(steps) / self._min_steps), explanation=f"{len(steps)} steps")

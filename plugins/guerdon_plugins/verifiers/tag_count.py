@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from guerdon import Score
+from guerdon.text import tag_marks
 
 
 class TagCount:
@@ -16,11 +17,11 @@ class TagCount:
     ``format`` asks for more.
 
     Args:
-        tags: The tags' names.
+        tags: The tags, in order: names, ``think``, or marks, ``[THINK] [/THINK]``.
         prefilled: Whether the chat template has already opened the first tag, so that a completion must not.
 
     Raises:
-        ValueError: ``tags`` is empty.
+        ValueError: ``tags`` is empty, or holds something that is not a tag.
     """
 
     audit_kind = "format"
@@ -28,7 +29,7 @@ class TagCount:
     def __init__(self, tags: Sequence[str] = ("think", "answer"), prefilled: bool = False) -> None:
         if not tags:
             raise ValueError("tags is empty; name at least one, such as [think, answer]")
-        self._pairs = [(f"<{tag}>", f"</{tag}>") for tag in tags]
+        self._pairs = [tag_marks(tag) for tag in tags]
         self._prefix = self._pairs[0][0] if prefilled else ""
 
     def __call__(self, completion: str) -> Score:

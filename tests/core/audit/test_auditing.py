@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guerdon.audit import KINDS, AuditReport, Problem, Verdict, audit_rubric, kinds_of, own_problems
+from guerdon.audit import (
+    KINDS,
+    OWN_FORM,
+    AuditReport,
+    Problem,
+    Verdict,
+    audit_rubric,
+    case_problems,
+    kinds_of,
+    own_problems,
+)
 from guerdon.audit.auditing import MARGIN
+from guerdon.audit.corpus import cases_for
 from guerdon.component import Component
-from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
+from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError
 from guerdon.plugins import Kind, Plugin
 from guerdon.rubric import Entry
 
@@ -19,7 +31,7 @@ TOYS = Path(__file__).with_name("toys.py")
 
 
 def entry(toy: str, weight: Any = 1.0) -> Entry:
-    kind = Kind.REWARD if toy == "trl_reward" else Kind.VERIFIER
+    kind = Kind.REWARD if toy in ("trl_reward", "joined") else Kind.VERIFIER
     return Entry(toy, Component(Plugin(kind, toy, "file", "0", f"{TOYS}:{toy}"), kind), weight)
 
 
@@ -125,3 +137,70 @@ def test_kinds() -> None:
     with pytest.raises(UsageError, match=r"audit_kind 'poetry'\. Kinds: math, code"):
         kinds_of([entry("Named")])
     assert list(KINDS).index("math") < list(KINDS).index("format")
+
+
+ROLES = {"tool-answers", "tool-answers-and-model-points", "user-answers", "system-answers"}
+
+
+def test_audit_of_a_reward_that_reads_other_roles_is_an_exploit() -> None:
+    found = cases(audited("joined"), Verdict.EXPLOIT)
+    assert found >= ROLES
+    assert not cases(audited("trl_reward"), Verdict.EXPLOIT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_audit_of_each_kind_has_cases_of_other_roles(kind: str) -> None:
+    tried = {case.name for _, case in cases_for([kind]) if case.turns}
+    assert tried == ROLES | {
+        "tool-closes-the-reasoning",
+        "tool-opens-the-reasoning",
+        "tool-speaks-another-language",
+    }
+
+
+def test_audit_of_a_verifier_that_pays_no_honest_answer_fails() -> None:
+    with pytest.raises(CheckFailedError, match=r"no honest answer is paid: .* earn 0\.0, .* --cases"):
+        audited("schema", kinds=())
+
+
+def own(folder: Path, *rows: dict[str, Any]) -> Path:
+    path = folder / "cases.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_audit_on_own_cases_measures_by_them(tmp_path: Path) -> None:
+    row = {"right": ['{"a": 1}', '{"a": 2}'], "wrong": ["[1]", '{"a"']}
+    entries = [entry("schema")]
+    report = audit_rubric(entries, [], case_problems(own(tmp_path, row), entries), OWN_FORM)
+    assert report.passed
+    named = {result.case: result.completion for result in report.results}
+    assert named["honest-right"] == '{"a": 1}'
+    assert (named["equivalent 1"], named["wrong 2"]) == ('{"a": 2}', '{"a"')
+    row = {"right": ['{"a": 1}', "[2]"], "wrong": ["[1]", '{"b": 1}']}
+    report = audit_rubric(entries, [], case_problems(own(tmp_path, row), entries), OWN_FORM)
+    assert cases(report, Verdict.FALSE_NEGATIVE) == {"equivalent 1"}
+    assert cases(report, Verdict.EXPLOIT) == {"wrong 2"}
+
+
+def test_audit_on_own_cases_that_are_not_told_apart_fails(tmp_path: Path) -> None:
+    entries = [entry("schema")]
+    problems = case_problems(own(tmp_path, {"right": "[1]", "wrong": "[2]"}), entries)
+    with pytest.raises(CheckFailedError, match="nothing tells them apart"):
+        audit_rubric(entries, [], problems, OWN_FORM)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"right": "a", "reference": "x"}, "'wrong' is None"),
+        ({"right": [], "wrong": "b", "reference": "x"}, r"'right' is \[\]"),
+        ({"right": "a", "wrong": 5, "reference": "x"}, "'wrong' is 5"),
+        ({"right": "a", "wrong": "b"}, "needs the column 'reference'"),
+    ],
+)
+def test_case_problems_of_a_row_without_what_it_needs_name_its_line(
+    tmp_path: Path, row: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=rf"cases\.jsonl:1: .*{words}"):
+        case_problems(own(tmp_path, row), [entry("exact")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -49,6 +50,20 @@ class Named:
 
     def __call__(self, completion: str) -> float:
         return 1.0
+
+
+def schema(completion: str) -> float:
+    """Pays for JSON alone, which no honest answer of the corpus is."""
+    try:
+        return float(isinstance(json.loads(completion), dict))
+    except ValueError:
+        return 0.0
+
+
+def joined(completions: list[list[dict[str, str]]], reference: list[str], **_: Any) -> list[float]:
+    """Gameable: reads what tools and users say, too."""
+    texts = ["\n".join(turn["content"] for turn in completion) for completion in completions]
+    return [float(gold in _BOX.findall(text)) for text, gold in zip(texts, reference, strict=True)]
 
 
 def trl_reward(completions: list[list[dict[str, str]]], reference: list[str], **_: Any) -> list[float]:

@@ -26,6 +26,9 @@ class Odd:
     def __call__(self, completion):
         return 1.0
 
+def schema(completion):
+    return completion.startswith("{")
+
 def constant(completion, reference):
     return 1.0
 
@@ -112,6 +115,9 @@ def test_rows_without_answers_give_way_to_the_corpus_own_problems(call: Any, fol
         (["nowhere.yaml"], 2, "nowhere.yaml"),
         (["./p.py:Odd"], 2, "has the audit_kind 'poetry'. Kinds: math, code"),
         (["./p.py:constant"], 1, "nothing tells them apart"),
+        (["./p.py:schema"], 1, "no honest answer is paid"),
+        (["./p.py:schema", "--cases", "none.jsonl"], 2, "none.jsonl cannot be read: No such file"),
+        (["./p.py:schema", "--cases", "rows.jsonl"], 2, "rows.jsonl:1: 'right' is None"),
         (["./p.py:down"], 3, "'down' cannot judge: ConnectionRefusedError"),
         (["./p.py:columns"], 2, "needs the column 'subject'"),
         (["./p.py:exact", "--stage", "a"], 2, "--stage names a stage of a manifest"),
@@ -127,3 +133,13 @@ def test_wrong_input(call: Any, folder: Path, arguments: list[str], status: int,
     assert ended.status == status, ended.err
     assert words in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_audit_with_own_cases_passes_where_the_corpus_has_none(call: Any, folder: Path) -> None:
+    (folder / "own.csv").write_text('prompt,right,wrong\nGive JSON.,"{""a"": 1}",none\n')
+    ended = call("audit", "./p.py:schema", "--cases", "own.csv")
+    assert (ended.status, ended.err) == (0, ""), ended.err
+    assert "own.csv" not in ended.err
+    ended = call("audit", "./p.py:Loose", "--cases", "own.csv")
+    assert ended.status == 2
+    assert "own.csv:2: " in ended.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -15,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guerdon.errors import DataError, InfrastructureError, MissingDependencyError
+from guerdon.errors import DataError, InfrastructureError, MissingDependencyError, UsageError
+from guerdon.files.writing import json_text
 from guerdon.offline.rollouts import read_judgement, score_columns, to_rollout
-from guerdon.offline.rows import count_rows, read_rows, written_rows
-from guerdon.types import Failure, Judgement, Score, Verdict
+from guerdon.offline.rows import count_rows, opened_input, read_rows, written_rows
+from guerdon.records import record
+from guerdon.types import Failure, Judgement, Rollout, Score, Verdict
 
 ROWS = [
     {"prompt": "p", "completion": "a\nb", "reference": "1", "n": 1},
@@ -152,9 +155,13 @@ def test_nothing_appears_when_the_work_breaks_off(tmp_path: Path) -> None:
         copy(source, tmp_path / "no" / "out.jsonl")
 
 
-def test_a_file_may_be_written_over_itself(tmp_path: Path) -> None:
+def test_written_rows_over_their_input_is_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "in.jsonl", ALIKE)
-    assert [row["reward"] for row in rows_of(copy(path, path))] == [0.5, 0.5]
+    (tmp_path / "link.jsonl").symlink_to(path)
+    for output in (path, tmp_path / "link.jsonl", tmp_path / "." / "in.jsonl"):
+        with pytest.raises(UsageError, match="is the input itself"):
+            copy(path, output)
+    assert rows_of(path) == ALIKE
 
 
 def test_a_link_stays_one_and_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
@@ -164,9 +171,9 @@ def test_a_link_stays_one_and_what_is_no_file_stays_what_it_is(tmp_path: Path) -
     assert (tmp_path / "link.jsonl").is_symlink()
     assert len(rows_of(tmp_path / "out.jsonl")) == 2
     os.mkfifo(tmp_path / "pipe.jsonl")
-    with pytest.raises(DataError, match="is no regular file, and would be replaced"):
+    with pytest.raises(DataError, match="is not a regular file, and would be replaced"):
         copy(source, tmp_path / "pipe.jsonl")
-    with pytest.raises(DataError, match="is no regular file, and rows are read twice"):
+    with pytest.raises(DataError, match="is not a regular file, and rows are read twice"):
         count_rows(tmp_path / "pipe.jsonl")
 
 
@@ -192,7 +199,12 @@ def test_scores_survive_the_file(scores: dict[str, Score], reward: float | None,
     assert read_judgement("x", row) == judgement
     assert read_judgement("x", {**row, "scores": json.dumps(row["scores"])}) == judgement
     for score in row["scores"].values():
-        del score["weight"], score["weighted"], score["latency_ms"]  # as the stage 'sample' writes them
+        del (
+            score["weight"],
+            score["weighted"],
+            score["counted"],
+            score["latency_ms"],
+        )  # as the stage 'sample' writes them
     assert read_judgement("x", row).verdicts.keys() == scores.keys()
 
 
@@ -208,8 +220,9 @@ def test_a_row_becomes_a_rollout() -> None:
     rollout = to_rollout("x:1", {"question": "q", "completion": "c", "gold": "1"}, {"reference": "gold"})
     assert (rollout.prompt, rollout.text) == ("", "c")
     assert rollout.columns["reference"] == "1"
-    blocks = [{"content": [{"type": "text", "text": "a"}]}, {"content": None}, {}]
-    assert to_rollout("x:1", {"completion": blocks}, {}).text == "a\n\n"
+    own = {"role": "assistant"}
+    blocks = [{**own, "content": [{"type": "text", "text": "a"}]}, {**own, "content": None}, own]
+    assert to_rollout("x:1", {"completion": blocks}, {}).text == "a"
     for wrong in (7, None, ["hi"], [{"role": "assistant", "content": ["hi"]}], [{"content": 7}]):
         with pytest.raises(DataError, match=r"x:1: completion is .*; it must be text or a list of messages"):
             to_rollout("x:1", {"completion": wrong}, {})
@@ -218,3 +231,100 @@ def test_a_row_becomes_a_rollout() -> None:
     assert to_rollout("x:1", {"completion": "c", "completion_ids": None}, {}).completion_ids == []
     with pytest.raises(DataError, match=r"x:1: completion_ids is \['a'\]; it must be a list of token ids"):
         to_rollout("x:1", {"completion": "c", "completion_ids": ["a"]}, {})
+
+
+@pytest.mark.parametrize(
+    ("completion", "roles"),
+    [
+        ([], "no turns"),
+        ([{"role": "tool", "content": "4"}], "tool"),
+        ([{"from": "gpt", "value": "4"}], "None"),
+    ],
+)
+def test_to_rollout_without_a_turn_of_the_model_is_refused(completion: Any, roles: str) -> None:
+    with pytest.raises(
+        DataError, match=f"x:1: completion has no turn of the role 'assistant'.*Roles: {roles}"
+    ):
+        to_rollout("x:1", {"completion": completion}, {})
+
+
+def test_to_rollout_reads_columns_inside_of_others() -> None:
+    row = {"completion": "c", "reward_model": {"ground_truth": "2"}, "turns": [{"text": "p"}]}
+    rollout = to_rollout("x:1", row, {"reference": "reward_model.ground_truth", "prompt": "turns.0.text"})
+    assert (rollout.prompt, rollout.columns["reference"]) == ("p", "2")
+    with pytest.raises(
+        DataError, match=r"x:1: .*'reward_model' has no 'gold', only ground_truth.*--column reference="
+    ):
+        to_rollout("x:1", row, {"reference": "reward_model.gold"})
+
+
+def test_to_rollout_of_a_runs_record_has_the_rows_columns() -> None:
+    rollout = Rollout("p", "c", {"reference": "2", "level": 3}, [1, 2])
+    written = json.loads(
+        json.dumps(record(rollout, Judgement.of({"m": Verdict(Score(1.0), 1.0, 0.0)}), step=4))
+    )
+    read = to_rollout("x:1", written, {})
+    assert (read.prompt, read.text, read.columns["reference"], read.columns["level"]) == ("p", "c", "2", 3)
+    assert to_rollout("x:1", written, {"gold": "reference"}).columns["gold"] == "2"
+
+
+@pytest.mark.parametrize(
+    "source", ["jsonl", "json", "csv", "tsv", "parquet", "jsonl.gz", "jsonl.zst", "JSONL"]
+)
+@pytest.mark.parametrize(
+    "target", ["jsonl", "json", "csv", "tsv", "parquet", "csv.gz", "jsonl.bz2", "json.xz", "jsonl.zst"]
+)
+def test_written_rows_in_every_format_are_read_again(tmp_path: Path, source: str, target: str) -> None:
+    rows = [
+        {"prompt": "p", "completion": 'a,\t"b"\nc', "reference": "1"},
+        {"prompt": "你", "completion": "", "reference": "2"},
+    ]
+    first = jsonl(tmp_path / "first.jsonl", rows)
+    given = tmp_path / f"in.{source}"
+    with written_rows(given, first) as write:
+        write([{**row, **SCORED} for row in rows])
+    result = tmp_path / f"out.{target}"
+    with written_rows(result, given) as write:
+        for _, row in read_rows(given):
+            write([{**row, **SCORED}])
+    found = list(read_rows(result))
+    assert [read_judgement(*located).to_dict()["reward"] for located in found] == [0.5, 0.5]
+    assert [{name: row[name] for name in rows[0]} for _, row in found] == rows
+
+
+def test_written_rows_with_numbers_that_json_lacks_are_null(tmp_path: Path) -> None:
+    source = parquet(tmp_path / "in.parquet", [{"a": float("nan"), "b": [float("inf"), 1.0]}])
+    assert rows_of(copy(source, tmp_path / "out.jsonl"))[0] == {"a": None, "b": [None, 1.0], **SCORED}
+
+
+@pytest.mark.parametrize("name", ["out", "out.gz", "out.xlsx", "out.json.zip"])
+def test_written_rows_to_a_name_without_a_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="does not say what it holds"):
+        copy(jsonl(tmp_path / "in.jsonl", ALIKE), tmp_path / name)
+
+
+def test_opened_input_of_a_pipe_is_read_twice(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=('\ufeff{"n": 1}\n{"n": }\n',))
+    writer.start()
+    with opened_input(pipe) as given:
+        for _ in range(2):
+            with pytest.raises(DataError, match=f"{pipe}:2: is not valid JSON"):
+                given.count()
+    writer.join()
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.text(), st.none() | st.booleans() | st.text() | st.integers(-(2**60), 2**60), min_size=1
+        )
+    )
+)
+def test_jsonl_of_any_rows_survives(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "a.jsonl"
+    path.write_text("".join(json_text(row) + "\n" for row in rows), encoding="utf-8")
+    assert rows_of(path) == rows

@@ -15,6 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+
+from guerdon.errors import InfrastructureError
+from guerdon.serve.server import run_server
 
 Server = Any
 
@@ -40,7 +44,8 @@ def test_typed_outcomes_in_order(echo: Server) -> None:
         ("scored", None),
     ]
     assert scores[0]["answer"] == "right 1"
-    assert scores[0]["weighted"] == 1.0
+    assert (scores[0]["weighted"], scores[0]["counted"]) == (1.0, 1.0)
+    assert [score["counted"] for score in scores[1:5]] == [None] * 4
 
 
 def test_messages_are_completions_too(echo: Server) -> None:
@@ -73,11 +78,45 @@ def test_a_malformed_request_is_told_where_and_why(
     assert "input" not in problem
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff"])
-def test_what_is_no_json_text(echo: Server, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"", 422), (b"{", 400), (b"\xff", 400), (b'{"rollouts": [{"completion": "1"}', 400)]
+)
+def test_score_of_a_body_that_is_not_json_is_refused(echo: Server, body: bytes, status: int) -> None:
     answer = echo.client.post("/score", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code in (400, 422)
+    assert answer.status_code == status
     assert ask(echo, "still here 1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"), [({}, "no Content-Type"), ({"content-type": "text/plain"}, "'text/plain'")]
+)
+def test_score_of_a_body_without_a_json_type_says_so(
+    echo: Server, headers: dict[str, str], sent: str
+) -> None:
+    body = b'{"rollouts": [{"completion": "right 1"}]}'
+    answer = echo.client.post("/score", content=body, headers=headers)
+    assert answer.status_code == 415
+    assert (
+        answer.json()["detail"] == f"the request has {sent}; send JSON with 'Content-Type: application/json'"
+    )
+
+
+@pytest.mark.parametrize("name", [1, 1.5, "a", None])
+def test_score_of_a_rollout_with_any_id_repeats_it(echo: Server, name: object) -> None:
+    body = {"rollouts": [{"id": name, "completion": "right 1"}]}
+    assert echo.client.post("/score", json=body).json()["results"][0]["id"] == name
+
+
+def test_score_of_messages_judges_only_the_models_turns(echo: Server) -> None:
+    own, tool = {"role": "assistant", "content": "is 0.5"}, {"role": "tool", "content": "is 1"}
+    body = {"rollouts": [{"completion": turns} for turns in ([own, tool], [tool, own])]}
+    answer = echo.client.post("/score", json=body)
+    assert [result["reward"] for result in answer.json()["results"]] == [0.5, 0.5]
+    answer = echo.client.post("/score", json={"rollouts": [{"completion": "is 1"}, {"completion": [tool]}]})
+    assert answer.status_code == 422
+    assert (
+        "rollouts[1]: the completion has no turn of the role 'assistant'" in answer.json()["detail"][0]["msg"]
+    )
 
 
 def test_what_is_no_unicode_text_is_judged(echo: Server) -> None:
@@ -245,6 +284,14 @@ def test_a_signal_lets_requests_under_way_finish(serving: Any, folder: Path, num
         assert [result["reward"] for result in answers[0].json()["results"]] == [0, 1, 2, 3, 4, 5]
         assert server.process.wait(timeout=60) == 0
     assert "Traceback" not in "".join(server.errors)
+
+
+def test_serve_on_a_port_in_use_says_what_to_do(echo: Server) -> None:
+    port = int(echo.url.rpartition(":")[2])
+    with pytest.raises(
+        InfrastructureError, match=rf"port {port} of 127\.0\.0\.1 cannot be listened on: .* --port"
+    ):
+        run_server(FastAPI(), "127.0.0.1", port, 1, lambda url: None)
 
 
 def _connects(url: str) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import json
+import lzma
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,25 +112,25 @@ def test_byte_order_mark_blank_lines_and_long_cells_are_fine(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", '{"a": 1}\n{"a": tru}\n', r"a\.jsonl:2: this is no JSON: Expecting value at column 7"),
-        ("a.jsonl", '{"a": 1}\n{"a": 1\n', r"a\.jsonl:2: this is no JSON"),
-        ("a.jsonl", '{"a": 1}\n\n[1]\n', r"a\.jsonl:3: a row is a list, not an object"),
-        ("a.jsonl", '{"a": 1}\n{"a": NaN}\n', r"a\.jsonl:2: NaN is no JSON value"),
-        ("a.jsonl", "[" * 200_000 + "\n", r"a\.jsonl:1: the JSON cannot be read: maximum recursion"),
-        ("a.jsonl", "9" * 5000 + "\n", r"a\.jsonl:1: the JSON cannot be read: Exceeds the limit"),
-        ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', r"a\.jsonl:2: byte 8 of the line \(0xff\) is not UTF-8"),
+        ("a.jsonl", '{"a": 1}\n{"a": tru}\n', r"a\.jsonl:2: is not valid JSON: Expecting value at column 7"),
+        ("a.jsonl", '{"a": 1}\n{"a": 1\n', r"a\.jsonl:2: is not valid JSON"),
+        ("a.jsonl", '{"a": 1}\n\n[1]\n', r"a\.jsonl:3: a row is a JSON object, not a list"),
+        ("a.jsonl", '{"a": 1}\n{"a": NaN}\n', r"a\.jsonl:2: NaN is not a JSON value"),
+        ("a.jsonl", "[" * 200_000 + "\n", r"a\.jsonl:1: is not valid JSON: maximum recursion"),
+        ("a.jsonl", "9" * 5000 + "\n", r"a\.jsonl:1: is not valid JSON: Exceeds the limit"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', r"a\.jsonl:2: is not UTF-8: byte 8 of the line is 0xff"),
         ("a.jsonl", '{"a": "\\ud800"}\n', r"a\.jsonl:1: half of an escaped character"),
         ("a.jsonl", "", r"a\.jsonl: the file has no rows"),
         ("a.jsonl", "\n\n", r"a\.jsonl: the file has no rows"),
-        ("a.json", '[{"a": 1},\n {"a": }]', r"a\.json:2: this is no JSON"),
+        ("a.json", '[{"a": 1},\n {"a": }]', r"a\.json:2: is not valid JSON"),
         ("a.json", '{"a": 1}', r"a\.json: it holds an object, not a list of objects. Is it JSONL\?"),
-        ("a.json", '[{"a": 1}, 7]', r"a\.json\[1\]: a row is a number, not an object"),
-        ("a.json", b"\xff\xfe[\x00]\x00", r"a\.json:1: byte 1 of the line \(0xff\) is not UTF-8"),
+        ("a.json", '[{"a": 1}, 7]', r"a\.json\[1\]: a row is a JSON object, not a number"),
+        ("a.json", b"\xff\xfe[\x00]\x00", r"a\.json:1: is not UTF-8: byte 1 of the line is 0xff"),
         ("a.json", "[]", r"a\.json: the file has no rows"),
         ("a.csv", "a,b\n1,2\n3\n", r"a\.csv:3: 1 values for 2 columns"),
-        ("a.csv", 'a,b\n1,"2\n', r"a\.csv:2: this is no CSV"),
-        ("a.csv", "a,a\n1,2\n", r"a\.csv:1: a column's name stands twice in the header: a, a"),
-        ("a.csv", b"a\n1\n\xe4\n", r"a\.csv:3: byte 1 of the line \(0xe4\) is not UTF-8"),
+        ("a.csv", 'a,b\n1,"2\n', r"a\.csv:2: is not valid CSV"),
+        ("a.csv", "a,a\n1,2\n", r"a\.csv:1: a column's name is twice in the header: a, a"),
+        ("a.csv", b"a\n1\n\xe4\n", r"a\.csv:3: is not UTF-8: byte 1 of the line is 0xe4"),
         ("a.csv", "a,b\n", r"a\.csv: the file has no rows"),
         ("a.parquet", "no parquet", r"a\.parquet cannot be read as Parquet"),
     ],
@@ -144,13 +148,17 @@ def test_a_broken_file_is_an_error_with_its_place(
 def test_a_missing_column_is_named_with_those_that_there_are(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", jsonl([{"q": "a", "answer": 1}, {"answer": 2}]))
     with pytest.raises(
-        DataError, match=r"a\.jsonl:2: there is no column 'q', only answer\. Name one of these"
+        DataError,
+        match=r"a\.jsonl:2: there is no column 'q': the row has no 'q', only answer\. Name one of these",
     ):
         list(Files("a.jsonl", columns={"prompt": "q"}, base_dir=tmp_path))
-    with pytest.raises(DataError, match=r"a\.jsonl:1: there is no column 'prompt', only q, answer"):
+    with pytest.raises(
+        DataError, match=r"a\.jsonl:1: there is no column 'prompt': the row has no 'prompt', only q, answer"
+    ):
         list(Files("a.jsonl", chat=True, base_dir=tmp_path))
     with pytest.raises(
-        DataError, match=r"a\.jsonl:1: the template '\{question\}' cannot be filled in: KeyError"
+        DataError,
+        match=r"a\.jsonl:1: the template '\{question\}' cannot be filled in: there is no column 'question'",
     ):
         list(Files("a.jsonl", template="{question}", base_dir=tmp_path))
 
@@ -162,8 +170,10 @@ def test_files_that_are_not_there_or_cannot_be_read(tmp_path: Path) -> None:
     for read in (list, Files.fingerprint):
         with pytest.raises(DataError, match=r"folder\.jsonl cannot be read: Is a directory"):
             read(Files("folder.jsonl", base_dir=tmp_path))
-    with pytest.raises(ValueError, match=r"path is 'a\.txt'; a file's name must end in \.jsonl"):
-        Files("a.txt")
+    with pytest.raises(
+        ValueError, match=r"'a\.xlsx' does not say what it holds: a file's name must end in \.jsonl"
+    ):
+        Files("a.xlsx")
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +209,82 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path_factory: pytest.TempPathFac
         source = Files(str(write(folder / name, content)))
         with contextlib.suppress(DataError):
             assert list(source)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_files_give_the_same_rows(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    suffix = {"gzip": ".gz", "bz2": ".bz2", "lzma": ".xz"}[compress.__module__]
+    write(tmp_path / f"a.jsonl{suffix}", compress(jsonl(ROWS).encode()))
+    write(tmp_path / f"b.JSON{suffix.upper()}", compress(json.dumps(ROWS).encode()))
+    assert list(Files(f"a.jsonl{suffix}", base_dir=tmp_path)) == ROWS
+    assert list(Files(f"b.JSON{suffix.upper()}", base_dir=tmp_path)) == ROWS
+    write(tmp_path / f"c.jsonl{suffix}", compress(jsonl(ROWS).encode())[:-9])
+    with pytest.raises(DataError, match="cannot be read"):
+        list(Files(f"c.jsonl{suffix}", base_dir=tmp_path))
+    write(tmp_path / f"d.jsonl{suffix}", jsonl(ROWS))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(Files(f"d.jsonl{suffix}", base_dir=tmp_path))
+
+
+def test_zstd_files_give_the_same_rows(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="zstd needs the extra 'parquet'")
+    write(tmp_path / "a.jsonl.zst", pyarrow.compress(jsonl(ROWS).encode(), codec="zstd", asbytes=True))
+    assert list(Files("a.jsonl.zst", base_dir=tmp_path)) == ROWS
+    write(tmp_path / "b.jsonl.zst", jsonl(ROWS))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(Files("b.jsonl.zst", base_dir=tmp_path))
+
+
+def test_tsv_text_and_upper_case_suffixes_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.tsv", '\ufeffquestion\tanswer\n"a\tb"\t1\n')
+    assert list(Files("a.tsv", base_dir=tmp_path)) == [{"question": "a\tb", "answer": "1"}]
+    write(tmp_path / "a.txt", "\ufefffirst\r\n\nsecond")
+    rows = Files("a.txt", columns={"prompt": "text"}, base_dir=tmp_path)
+    assert list(rows) == [{"prompt": "first"}, {"prompt": "second"}]
+    write(tmp_path / "b.JSONL", jsonl(ROWS))
+    assert list(Files("b.JSONL", base_dir=tmp_path)) == ROWS
+
+
+VERL = {
+    "prompt": [{"role": "user", "content": "a"}],
+    "reward_model": {"style": "rule", "ground_truth": "2"},
+    "extra_info": {"index": 3, "answers": ["x", "y"]},
+}
+
+
+def test_columns_inside_of_others_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", jsonl([VERL]))
+    columns = {
+        "reference": "reward_model.ground_truth",
+        "number": "extra_info.index",
+        "last": "extra_info.answers.-1",
+    }
+    (row,) = Files("a.jsonl", columns=columns, base_dir=tmp_path)
+    assert row == {**VERL, "reference": "2", "number": 3, "last": "y"}
+    with pytest.raises(
+        DataError, match=r"a\.jsonl:1: .*'reward_model' has no 'gold', only style, ground_truth"
+    ):
+        list(Files("a.jsonl", columns={"reference": "reward_model.gold"}, base_dir=tmp_path))
+
+
+def test_a_template_over_a_conversation_fills_in_the_last_message(tmp_path: Path) -> None:
+    before = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    ]
+    write(
+        tmp_path / "a.jsonl", jsonl([{"prompt": [*before, {"role": "user", "content": "c"}], "n": {"m": 1}}])
+    )
+    (row,) = Files("a.jsonl", template="Q{n.m}: {prompt}", base_dir=tmp_path)
+    assert row["prompt"] == [*before, {"role": "user", "content": "Q1: c"}]
+    write(tmp_path / "b.jsonl", jsonl([{"prompt": before}]))
+    with pytest.raises(DataError, match=r"b\.jsonl:1: .*last message has the role 'assistant'"):
+        list(Files("b.jsonl", template="Q: {prompt}", base_dir=tmp_path))
+
+
+@pytest.mark.parametrize("value", [None, ["a"], {"a": 1}, []])
+def test_a_template_with_a_column_that_is_not_text_is_an_error(tmp_path: Path, value: object) -> None:
+    write(tmp_path / "a.jsonl", jsonl([{"prompt": "p", "x": value}]))
+    with pytest.raises(DataError, match=r"a\.jsonl:1: the template .* which is not text"):
+        list(Files("a.jsonl", template="{prompt} {x}", base_dir=tmp_path))

@@ -140,8 +140,17 @@ def test_partial_credit_is_the_share_of_rules_kept() -> None:
 
 @pytest.mark.parametrize("tags", [[], ["think", "think"], ["think", "Think"], ["<think>"], [""]])
 def test_tags_that_are_no_tags_are_refused(tags: list[str]) -> None:
-    with pytest.raises(ValueError, match="tags is"):
+    with pytest.raises(ValueError, match=r"tags is|is not a tag"):
         Format(tags=tags)
+
+
+def test_format_with_marks_in_place_of_names_is_kept_by_them_alone() -> None:
+    tags = {"tags": ["[THINK] [/THINK]", "answer"]}
+    assert value("[THINK]why[/THINK]<answer>4</answer>", **tags) == 1.0
+    assert value("[THINK]why[/THINK][THINK]more[/THINK]<answer>4</answer>", **tags) == 0.0
+    assert value("[think]why[/think]<answer>4</answer>", **tags) == 0.0
+    assert value("<think>why</think><answer>4</answer>", **tags) == 0.0
+    assert value("why[/THINK]<answer>4</answer>", prefilled=True, **tags) == 1.0
 
 
 @given(

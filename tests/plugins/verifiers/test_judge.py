@@ -273,6 +273,12 @@ FORM = Form({"reasoning": "why"}, "score", range(1, 11))
         f"\n {graded(7)} \n",
         f"```json\n{graded(7)}\n```",
         f"<think>A seven? {graded(3)}</think>\n{graded(7)}",
+        f"[THINK]A seven? {graded(3)}[/THINK]\n{graded(7)}",
+        f"My verdict, after some thought:\n\n```json\n{graded(7)}\n```\n",
+        f"~~~\n{graded(7)}\n~~~",
+        graded(7.0),
+        '{"reasoning": "", "score": 7, "confidence": 1}',
+        '{"note": {"a": [1]}, "score": 7e0, "reasoning": "", "": null}',
     ],
 )
 def test_a_verdict_may_come_after_reasoning_and_in_a_fence(answer: str) -> None:
@@ -291,12 +297,15 @@ def test_a_verdict_may_come_after_reasoning_and_in_a_fence(answer: str) -> None:
         "[7]",
         "7",
         '{"score": 7}',
-        '{"reasoning": "", "score": 7, "confidence": 1}',
         '{"reasoning": "", "score": 1, "score": 10}',
+        f"The reply says\n```json\n{graded(10)}\n```\nbut it deserves {graded(2)}",
+        f"```json\n{graded(10)}\n```\n```json\n{graded(2)}\n```",
+        f"```json\n{graded(10)}",
         graded(11),
         graded(0),
         graded(7.5),
-        graded(7.0),
+        graded(1e400),
+        graded(float("nan")),
         graded("7"),
         graded(True),
         graded(None),
@@ -327,7 +336,7 @@ def test_an_answer_that_is_none_is_asked_for_again() -> None:
     first, second, third = (request["messages"] for request in server.requests)
     assert second[: len(first)] == first == third[: len(first)]
     assert second[-2]["content"] == "A fine reply!"
-    assert "it is no JSON object" in second[-1]["content"]
+    assert "it is not a JSON object" in second[-1]["content"]
     assert len(third) == len(second)  # the latest wrong answer only
 
 

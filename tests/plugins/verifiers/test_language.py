@@ -221,3 +221,88 @@ def test_any_text_has_a_share_or_no_words(text: str) -> None:
         score = Language(target)(text)
         assert score.outcome in (Outcome.SCORED, Outcome.SKIPPED)
         assert score.value is None or 0 <= score.value <= 1
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("zh", "设 Alice 有 5 个苹果，Bob 有 3 个苹果。"),
+        ("zh", "在三角形ABC中，AB=3，AC=4，所以BC=5。"),
+        ("zh", "根据 Cauchy-Schwarz 不等式，结论成立。"),
+        ("ja", "Alice は りんご を 五つ 持っています。"),
+        ("ko", "Alice 는 사과 다섯 개를 가지고 있습니다."),
+        ("ru", "Alice дала Bob три яблока и две груши."),
+        ("hi", "Alice के पास पाँच सेब हैं।"),
+    ],
+)
+def test_language_with_names_in_latin_letters_is_the_target(target: str, text: str) -> None:
+    assert share(text, target) == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我们先想一下。First We Add The Two Numbers.",
+        "我们 First We Add The Two Numbers 来计算它们的和是多少。",
+        "所以 Alice has 五个苹果。",
+        "Alice Bob 好",
+    ],
+)
+def test_language_with_more_than_names_in_latin_letters_is_mixed(text: str) -> None:
+    found = share(text, "zh")
+    assert found is not None
+    assert found < 1.0
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("nb", "Først legger vi sammen de to tallene i oppgaven."),
+        ("ms", "Pertama, kita tambahkan kedua angka itu dan bagi hasilnya."),
+        ("fil", "Una, pagsasamahin natin ang dalawang bilang ng problema."),
+        ("eng", TEXTS["en"]),
+        ("cmn-Hans", TEXTS["zh"]),
+        ("ger", TEXTS["de"]),
+        ("iw", "ראשית נחבר את שני המספרים."),
+    ],
+)
+def test_language_by_another_code_is_known(code: str, text: str) -> None:
+    assert share(text, code) == 1.0
+
+
+@pytest.mark.parametrize("code", ["", "xx", "english", "n b", "-en"])
+def test_language_by_an_unknown_code_is_refused(code: str) -> None:
+    with pytest.raises(ValueError, match="is unknown"):
+        Language(code)
+
+
+@pytest.mark.parametrize(
+    "text", ["小\u0319", "か\u0319の和", "小\ufe0f的", "\u0301", "x\u0304 = 3", "한\u0319국"]
+)
+def test_language_of_characters_with_combining_marks_does_not_raise(text: str) -> None:
+    assert Language("zh", part="whole")(text).outcome in (Outcome.SCORED, Outcome.SKIPPED)
+
+
+MARKS = st.sampled_from([chr(c) for c in range(0x300, 0x370)] + ["\ufe0f", "\u3099", "\u0e31", "\u064b"])
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.sampled_from("小か나กaبи1 ,"), st.text(MARKS, max_size=3))),
+    st.sampled_from(["zh", "ja", "en"]),
+)
+def test_language_of_any_letters_with_marks_is_a_share(pieces: list[tuple[str, str]], target: str) -> None:
+    score = Language(target, part="whole")("".join(letter + marks for letter, marks in pieces))
+    assert score.value is None or 0 <= score.value <= 1
+
+
+def test_language_with_marks_on_its_letters_keeps_its_share() -> None:
+    assert share("".join(f"{character}\u0319" for character in "首先我们把两个数加起来"), "zh") == 1.0
+
+
+@pytest.mark.parametrize("tags", ["[THINK]{}[/THINK]", "<reasoning>{}</reasoning>", "<Think>{}</Think>"])
+def test_language_of_reasoning_in_other_tags_is_of_the_reasoning(tags: str) -> None:
+    assert Language("en")(tags.format(TEXTS["en"]) + TEXTS["zh"]).value == 1.0
+    assert Language("en", part="answer")(tags.format(TEXTS["zh"]) + TEXTS["en"]).value == 1.0
+    only_think = Language("en", reasoning_tags=["think"])
+    assert (only_think(tags.format(TEXTS["en"]) + TEXTS["zh"]).value == 1.0) is ("Think" in tags)

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 from guerdon import Messages, Outcome, Score
 from guerdon.chat_template import ChatTemplate
-from guerdon.text import select_part
-from guerdon.types import message_text
+from guerdon.text import REASONING_TAGS, checked_tags, select_part
+from guerdon.types import completion_text
 from guerdon_plugins.rewards.preference.local import LocalRewardModel
 from guerdon_plugins.rewards.preference.normalization import Normalize, RunningZScore, clipped, sigmoid
 from guerdon_plugins.rewards.preference.remote import RemoteRewardModel
@@ -37,6 +37,8 @@ class Preference:
             ``http://localhost:8000/classify``.
         part: What is judged: ``response``, all of the completion, as for harmlessness; or ``summary``, the final answer
             after the reasoning, as for helpfulness.
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
         normalize: What becomes of the model's number: ``none``; ``sigmoid``, from 0 to 1; or ``zscore``, by the mean
             and the standard deviation of all the numbers that the stage has seen so far.
         clip: Then the largest magnitude; by default without bound.
@@ -59,6 +61,7 @@ class Preference:
         model: str | None = None,
         url: str | None = None,
         part: Literal["summary", "response"] = "response",
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
         normalize: Literal["none", "sigmoid", "zscore"] = "none",
         clip: float | None = None,
         batch_size: int = 16,
@@ -86,6 +89,7 @@ class Preference:
             assert url is not None
             self._reward_model = RemoteRewardModel(url)
         self._part: Literal["answer", "whole"] = "answer" if part == "summary" else "whole"
+        self._tags = checked_tags(reasoning_tags)
         self._clip = clip
         self._zscore = RunningZScore(state_dir) if normalize == "zscore" else None
         self._normalize: Normalize = sigmoid if normalize == "sigmoid" else list
@@ -102,7 +106,7 @@ class Preference:
         **columns: Any,
     ) -> list[Score]:
         replies = [
-            (prompt, _encodable(select_part(message_text(completion), self._part)))
+            (prompt, _encodable(select_part(completion_text(completion), self._part, self._tags)))
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
         scores = self._reward_model(replies)

@@ -1,4 +1,4 @@
-"""What a judge has to answer: one JSON object of a fixed form, and nothing around it."""
+"""What a judge has to answer: one JSON object of a fixed form."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guerdon.text import split_reasoning
+from guerdon.text import code_blocks, split_reasoning
 
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+_FENCE_AT_END = re.compile(r"(?:```|~~~)\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +47,48 @@ class Form:
         return "\n".join([*keys, f'"{self.decision}": {decision}'])
 
     def read(self, text: str) -> dict[str, Any]:
-        """The object in a judge's answer, which may come after reasoning in tags and inside one code fence.
+        """Return the object in a judge's answer: the whole answer after reasoning in tags, or its one code fence.
+
+        Prose may come before the fence and not after it: a fence that more words follow may be a quotation of what is
+        judged.
 
         Raises:
             ValueError: The answer is something else.
         """
         answer = split_reasoning(text).answer
-        fenced = _FENCED.fullmatch(answer)
+        blocks = code_blocks(answer)
+        if len(blocks) > 1:
+            raise ValueError("it has several code fences")
+        if blocks and not (blocks[0].closed and _FENCE_AT_END.search(answer)):
+            raise ValueError("its code fence does not end the answer")
         try:
-            found = json.loads(fenced[1] if fenced else answer, object_pairs_hook=_distinct)
+            found = json.loads(blocks[0].code if blocks else answer, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"it is no JSON object: {error}") from None
+            raise ValueError(f"it is not a JSON object: {error}") from None
         return self.check(found)
 
     def check(self, found: Any) -> dict[str, Any]:
-        """The object itself, if it is of this form.
+        """Return the form's keys of an object, without others; 7.0 is the grade 7.
 
         Raises:
-            ValueError: It is not.
+            ValueError: The object is not of this form.
         """
         expected = [*self.texts, self.decision]
-        if not isinstance(found, dict) or set(found) != set(expected):
-            raise ValueError(
-                f"it is no object with the keys {', '.join(expected)}, all of them and no others"
-            )
+        if not isinstance(found, dict) or not set(expected) <= set(found):
+            raise ValueError(f"it is not an object with the keys {', '.join(expected)}")
         for name in self.texts:
             if not isinstance(found[name], str):
-                raise ValueError(f'"{name}" is no string')
+                raise ValueError(f'"{name}" is not a string')
         decision = found[self.decision]
+        if isinstance(decision, float) and decision.is_integer():
+            decision = int(decision)
         if type(decision) is not type(self.choices[0]) or decision not in self.choices:
             raise ValueError(f'"{self.decision}" is {json.dumps(decision)[:40]}')
-        return found
+        return {name: found[name] for name in self.texts} | {self.decision: decision}
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is there twice")
     return found

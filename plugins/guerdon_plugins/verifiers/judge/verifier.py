@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from guerdon import Failure, Messages, Score
+from guerdon import Failure, Messages, Score, completion_text
 from guerdon.errors import one_line
-from guerdon.text import Part, select_part
+from guerdon.text import REASONING_TAGS, Part, checked_tags, select_part
 from guerdon.types import message_text
 from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of
 from guerdon_plugins.verifiers.judge.answers import Form
@@ -42,6 +42,8 @@ class Judge:
         reference: The column with the text to compare with: ``pointwise``, what a good reply says, by default not
             shown; ``pairwise``, the other reply, by default ``reference``.
         part: What is judged: ``reasoning``, ``answer`` or ``whole``.
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
         scale: The lowest and the highest grade.
         fields: What the judge writes before it decides, by key of its answer; ``{}`` for nothing.
         examples: Questions with their right verdicts, which calibrate a judge and show a small one the form of its
@@ -65,6 +67,7 @@ class Judge:
         mode: Literal["pointwise", "pairwise"] = "pointwise",
         reference: str | None = None,
         part: Part = "whole",
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
         scale: tuple[int, int] = (1, 10),
         fields: Mapping[str, str] | None = None,
         examples: Sequence[Mapping[str, Any]] = (),
@@ -87,6 +90,7 @@ class Judge:
         self._pairwise = mode == "pairwise"
         self._reference = reference or ("reference" if self._pairwise else None)
         self._part = part
+        self._tags = checked_tags(reasoning_tags)
         self._scale = scale
         self._form = Form(texts, decision, choices)
         self._opening = [system_message(criteria, mode, self._form.in_words())]
@@ -115,7 +119,7 @@ class Judge:
                 raise self._endpoint.failure(error) from error
 
     async def __call__(self, completion: str, prompt: str | Messages, **columns: Any) -> Score:
-        reply = select_part(completion, self._part)
+        reply = select_part(completion, self._part, self._tags)
         other = self._other(columns)
         if other is None and self._reference is not None:
             return Score.failed(Failure.REFERENCE, f"the row has no text '{self._reference}' to compare with")
@@ -162,7 +166,7 @@ class Judge:
     def _example(self, number: int, example: Mapping[str, Any]) -> Chat:
         other = self._other(example)
         try:
-            prompt, reply = example["prompt"], message_text(example["completion"])
+            prompt, reply = example["prompt"], completion_text(example["completion"])
             verdict = self._form.check(example["verdict"])
             if other is None and self._reference is not None:
                 raise KeyError(self._reference)

@@ -13,7 +13,7 @@ import re
 from functools import cache, lru_cache
 from importlib import resources
 
-from guerdon_plugins.verifiers.language.scripts import KANA, LANGUAGES, first_name
+from guerdon_plugins.verifiers.language.scripts import KANA, LANGUAGES, first_letter, first_name
 
 _WEIGHTS = {2: 0.25, 3: 0.35}
 """By length of the sequence. Sequences overlap, so a weight of 1 would count the same letters several times."""
@@ -37,7 +37,7 @@ _HAN = (math.log(0.5), math.log(0.995))
 def evidence(word: str, script: str) -> tuple[float, ...]:
     """What a word in lower case says, in the order of ``LANGUAGES[script]``."""
     if script == "CJK":
-        return _KANA if first_name(word) in KANA else _HAN
+        return _KANA if first_name(first_letter(word)) in KANA else _HAN
     parts = re.split("['’]", word[:_MAX_LETTERS])
     padded = f" {' '.join(parts)} "
     table, common = _sequences(script), _common_words(script)

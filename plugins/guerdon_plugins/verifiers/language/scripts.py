@@ -38,6 +38,33 @@ LANGUAGES = {
 
 SCRIPT_OF = {language: script for script, languages in LANGUAGES.items() for language in languages}
 
+_ALIASES = {
+    alias: language
+    for language, aliases in {
+        "af": "afr", "am": "amh", "ar": "ara arb", "bg": "bul", "bn": "ben", "bo": "bod tib", "ca": "cat",
+        "cs": "ces cze", "cy": "cym wel", "da": "dan", "de": "deu ger", "el": "ell gre", "en": "eng",
+        "es": "spa", "et": "est ekk", "fa": "fas per pes", "fi": "fin", "fr": "fra fre", "gu": "guj",
+        "he": "heb iw", "hi": "hin", "hr": "hrv", "hu": "hun", "hy": "hye arm", "id": "ind in ms may msa zsm",
+        "it": "ita", "ja": "jpn", "ka": "kat geo", "km": "khm", "kn": "kan", "ko": "kor", "lo": "lao",
+        "lt": "lit", "lv": "lav lvs", "mk": "mkd mac", "ml": "mal", "mr": "mar", "my": "mya bur",
+        "ne": "nep npi", "nl": "nld dut", "no": "nb nn nor nob nno", "pa": "pan", "pl": "pol", "pt": "por",
+        "ro": "ron rum mo", "ru": "rus", "si": "sin", "sk": "slk slo", "sl": "slv", "so": "som",
+        "sq": "sqi alb als", "sv": "swe", "sw": "swa swh", "ta": "tam", "te": "tel", "th": "tha",
+        "tl": "tgl fil", "tr": "tur", "uk": "ukr", "ur": "urd", "vi": "vie", "zh": "zho chi cmn yue",
+    }.items()
+    for alias in aliases.split()
+}  # fmt: skip
+"""Other codes of the languages: ISO 639-2 and 639-3, old ones, and those that one profile covers. Both written forms of
+Norwegian are ``no``; Malay is judged as Indonesian, which it cannot be told from by its letters."""
+
+
+def language_of(code: str) -> str | None:
+    """Return the language of a code such as ``en``, ``zh-CN``, ``nb`` or ``fil``; ``None`` for one that is unknown."""
+    language = code.strip().lower().replace("_", "-").partition("-")[0]
+    language = _ALIASES.get(language, language)
+    return language if language in SCRIPT_OF else None
+
+
 KANA = frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"})
 
 _WRITING = dict.fromkeys([*KANA, "CJK", "IDEOGRAPHIC"], "CJK")
@@ -46,11 +73,21 @@ _WRITING = dict.fromkeys([*KANA, "CJK", "IDEOGRAPHIC"], "CJK")
 
 @lru_cache(maxsize=2**14)
 def first_name(character: str) -> str:
-    """The first word of a character's Unicode name: ``LATIN``, ``HIRAGANA``."""
+    """Return the first word of a character's Unicode name: ``LATIN``, ``HIRAGANA``."""
     return unicodedata.name(character, "UNKNOWN").partition(" ")[0]
 
 
 def script_of(word: str) -> str:
-    """The script of a word, by its first character."""
-    name = first_name(word[0])
+    """Return the script of a word, by its first letter."""
+    name = first_name(first_letter(word))
     return _WRITING.get(name, name)
+
+
+def first_letter(word: str) -> str:
+    """Return a word's first character that is not a combining mark; its first one if all of them are."""
+    return next((character for character in word if not is_mark(character)), word[0])
+
+
+def is_mark(character: str) -> bool:
+    """Return whether a character combines with the one before it."""
+    return unicodedata.category(character)[0] == "M"

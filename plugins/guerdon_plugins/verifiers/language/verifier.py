@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from guerdon import Failure, Score
-from guerdon.text import Part, select_part, without_code, without_formulas, words
-from guerdon_plugins.verifiers.language.scripts import SCRIPT_OF, script_of
+from guerdon.text import (
+    REASONING_TAGS,
+    Part,
+    checked_tags,
+    select_part,
+    without_code,
+    without_formulas,
+    words,
+)
+from guerdon_plugins.verifiers.language.scripts import SCRIPT_OF, is_mark, language_of, script_of
 from guerdon_plugins.verifiers.language.segments import count_languages
+
+MAX_NAME_WORDS = 3
+"""Words of a name."""
 
 _SCRIPTS_OF_CODE = frozenset({"LATIN", "GREEK"})
 """The scripts of code and formulas, where their words count for nothing. Others' are text that somebody put there."""
@@ -32,11 +44,15 @@ class Language:
     decides where it can: Hangul is Korean. Languages that share a script are told apart word by word, each in the light
     of its neighbours: Chinese from Japanese by kana, the others by common words and by langdetect's profiles of that
     script. Nothing is drawn at random, so the same text always has the same score. In scripts without spaces each
-    character is a word. Text without any words is skipped.
+    character is a word. In other scripts than Latin, names and labels in Latin letters (``Alice``, ``ABC``) count for
+    nothing. Text without any words is skipped.
 
     Args:
-        target: The language, as an ISO 639-1 code (``en``, ``zh``). Without it, each row's column ``language`` says it.
+        target: The language, as an ISO 639 code (``en``, ``zh-CN``, ``nb``, ``fil``). Without it, each row's column
+            ``language`` says it.
         part: What is judged: the reasoning (all, where no tags mark it), the final answer or the whole.
+        reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
+            ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
         ValueError: The target is no language that can be told.
@@ -44,9 +60,15 @@ class Language:
 
     audit_kind = "language"
 
-    def __init__(self, target: str | None = None, part: Part = "reasoning") -> None:
+    def __init__(
+        self,
+        target: str | None = None,
+        part: Part = "reasoning",
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
+    ) -> None:
         self._target = None if target is None else _known_language(target)
         self._part = part
+        self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str, language: str | None = None) -> Score:
         target = self._target
@@ -59,7 +81,7 @@ class Language:
                 target = _known_language(language)
             except ValueError as error:
                 return Score.failed(Failure.REFERENCE, str(error))
-        counts = _count_words(select_part(completion, self._part), target)
+        counts = _count_words(select_part(completion, self._part, self._tags), target)
         total = counts.total()
         if total == 0:
             return Score.skipped("there are no words to judge")
@@ -71,8 +93,8 @@ class Language:
 
 
 def _known_language(code: str) -> str:
-    language = code.lower().replace("_", "-").partition("-")[0]
-    if language not in SCRIPT_OF:
+    language = language_of(code)
+    if language is None:
         raise ValueError(f"the language {code!r} is unknown. Known: {', '.join(sorted(SCRIPT_OF))}")
     return language
 
@@ -82,21 +104,37 @@ def _count_words(text: str, target: str) -> Counter[str]:
     script = SCRIPT_OF[target]
     counts: Counter[str] = Counter()
     own: list[list[str]] = []
-    for sentence in _sentences(text):
+    for sentence in _sentences(text, script):
         named = [(word, script_of(word)) for word in sentence]
         counts.update(name.lower() for _, name in named if name != script)
         own.append([word for word, name in named if name == script])
     return counts + count_languages(own, script, target)
 
 
-def _sentences(text: str) -> Iterator[list[str]]:
-    """The words of each sentence: first in the scripts of code, then in the others, which code does not hide."""
+def _sentences(text: str, script: str) -> Iterator[list[str]]:
+    """Return the words of each sentence: first in the scripts of code, then in the others, which code does not hide."""
     prose = without_formulas(without_code(text))
     for sentence in _split(prose):
-        yield [word for word in sentence if script_of(word) in _SCRIPTS_OF_CODE]
+        if not _only_names(sentence, script):
+            yield [word for word in sentence if script_of(word) in _SCRIPTS_OF_CODE]
     if not text.isascii():
         for sentence in _split(text):
             yield [word for word in sentence if script_of(word) not in _SCRIPTS_OF_CODE]
+
+
+def _only_names(sentence: list[str], script: str) -> bool:
+    """Return whether all that is foreign in a sentence are names and labels in Latin letters: ``Alice``, ``ABC``.
+
+    They are written so in every language. Text in capitals is no way around: names come at most three in a row, and are
+    not more than the words in the sentence's own script.
+    """
+    if script in _SCRIPTS_OF_CODE:
+        return False
+    foreign = [word for word in sentence if script_of(word) in _SCRIPTS_OF_CODE]
+    own = sum(script_of(word) == script for word in sentence)
+    runs = groupby(sentence, key=lambda word: script_of(word) in _SCRIPTS_OF_CODE)
+    longest = max((len(list(run)) for is_foreign, run in runs if is_foreign), default=0)
+    return len(foreign) <= own and longest <= MAX_NAME_WORDS and all(word[0].isupper() for word in foreign)
 
 
 def _split(text: str) -> Iterator[list[str]]:
@@ -106,7 +144,8 @@ def _split(text: str) -> Iterator[list[str]]:
 
 
 def _is_language(word: str) -> bool:
-    """Whether a word tells of a language: no number, and no letter that names a quantity."""
-    if len(word) == 1:
-        return unicodedata.category(word) == "Lo"  # a syllable or an ideograph
-    return not word[0].isdigit()
+    """Return whether a word tells of a language: it is not a number, nor a letter that names a quantity."""
+    letters = [character for character in word if not is_mark(character)]
+    if len(letters) == 1:
+        return unicodedata.category(letters[0]) == "Lo"  # a syllable or an ideograph
+    return bool(letters) and not letters[0].isdigit()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guerdon import Messages
-from guerdon.types import message_text
+from guerdon.types import completion_text
 
 
 class MyPlugin:
@@ -27,5 +27,5 @@ class MyPlugin:
         self._max_words = max_words
 
     def __call__(self, completions: Sequence[str | Messages], **columns: Any) -> list[float | None]:
-        lengths = [len(message_text(completion).split()) for completion in completions]
+        lengths = [len(completion_text(completion).split()) for completion in completions]
         return [min(1.0, self._max_words / length) if length else 0.0 for length in lengths]

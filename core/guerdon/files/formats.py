@@ -1,0 +1,64 @@
+"""What a file holds, by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from guerdon.errors import DataError
+
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""A format by its suffix, in any case."""
+
+PARQUET = "parquet"
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+"""Suffixes that may follow a format's."""
+
+
+class Format(NamedTuple):
+    """What a file holds."""
+
+    name: str
+    """One of the values of :data:`FORMATS`."""
+    compression: str
+    """One of :data:`COMPRESSIONS`, or empty."""
+
+
+def format_of(path: str | PurePath) -> Format:
+    """Return a file's format and compression, by the suffixes of its name.
+
+    Raises:
+        DataError: The name has no suffix of a format.
+    """
+    suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
+    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
+    if not suffixes or suffixes[-1] not in FORMATS:
+        raise DataError(
+            f"'{path}' does not say what it holds: a file's name must end in {', '.join(FORMATS)}, "
+            f"perhaps followed by {', '.join(COMPRESSIONS)}."
+        )
+    return Format(FORMATS[suffixes[-1]], compression)
+
+
+def readable_format(path: Path) -> Format:
+    """Return the format of a file that is to be read.
+
+    Raises:
+        DataError: There is no such file, or its name has no suffix of a format.
+    """
+    try:
+        return format_of(path)
+    except DataError:
+        if path.exists():
+            raise
+    raise DataError(f"{path} cannot be read: No such file or directory.")

@@ -1,0 +1,78 @@
+"""Bytes in and out of files: compressed ones, and outputs that appear whole."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+from guerdon.errors import InfrastructureError, MissingDependencyError
+
+READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
+"""What reading a file raises that is missing, cut off or of another kind."""
+
+
+def open_bytes(path: Path, mode: Literal["rb", "wb"], compression: str) -> BinaryIO:
+    """Open a file for its decompressed bytes.
+
+    Raises:
+        OSError: It cannot be opened.
+        MissingDependencyError: It is compressed by zstd, and pyarrow is not installed.
+    """
+    match compression:
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path, mode))
+        case ".bz2":
+            return cast(BinaryIO, bz2.open(path, mode))
+        case ".xz":
+            return cast(BinaryIO, lzma.open(path, mode))
+        case ".zst":
+            return _open_zstd(path, mode)
+    return path.open(mode)
+
+
+def _open_zstd(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{path.name}, which is compressed by zstd,", "pyarrow", "parquet"
+        ) from error
+    opened: Any
+    if mode == "rb":
+        opened = io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    else:
+        opened = pyarrow.output_stream(str(path), compression="zstd")
+    return cast(BinaryIO, opened)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield the name of a file to write, which takes the place of ``path`` when the block ends.
+
+    So ``path`` is there whole or not at all, even after a power cut. If the block raises, nothing changes.
+
+    Raises:
+        InfrastructureError: The file cannot be written.
+    """
+    target = path.resolve()  # of a link, the file that it points to
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(target)
+    except InfrastructureError:
+        raise
+    except OSError as error:
+        raise InfrastructureError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):  # where it could not even be opened, there is nothing to remove
+            partial.unlink()

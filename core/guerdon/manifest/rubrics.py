@@ -1,0 +1,106 @@
+"""What a rubric's name means, the same on the command line, in adapters and in the server."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from guerdon.component import check_params, load_component
+from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError
+from guerdon.manifest.loading import load_manifest
+from guerdon.manifest.plan import plan_rubric
+from guerdon.manifest.schema import Manifest
+from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.rubric import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRubric:
+    """A rubric that can be opened."""
+
+    name: str
+    """The stage's id, or the plugin's name."""
+    entries: Sequence[Entry]
+    failure_budget: float
+    """The manifest's; for a plugin, the default."""
+
+
+def resolve_rubric(
+    target: str, stage: str | None = None, params: Mapping[str, Any] | None = None
+) -> PlannedRubric:
+    """Return the rubric that a name means.
+
+    Args:
+        target: A manifest (a path that ends in ``.yaml`` or ``.yml``), a recipe, or a verifier or reward as a manifest
+            names it: ``math``, ``distribution/name``, ``package.module:name``, ``./file.py:name``.
+        stage: The stage of the manifest or recipe; needed if several have rewards.
+        params: The plugin's params; a manifest has its own.
+
+    Raises:
+        ManifestError: The manifest's rubric does not fit.
+        UsageError: The name means nothing, or the stage or the params do not fit it.
+    """
+    if not is_manifest(target):
+        if stage is not None:
+            raise UsageError(
+                f"there is no stage '{stage}' in '{target}', which names a plugin. Name a manifest or a recipe."
+            )
+        entry = plugin_entry(target, params or {})
+        return PlannedRubric(entry.name, [entry], Manifest.model_fields["failure_budget"].default)
+    if params:
+        raise UsageError(f"params are for a plugin, and {target} is a manifest, which has its own.")
+    file = load_manifest(manifest_path(target))
+    return PlannedRubric(*plan_rubric(file, stage), file.manifest.failure_budget)
+
+
+def is_manifest(target: str) -> bool:
+    """Return whether a name means a manifest or a recipe, and not a verifier or a reward.
+
+    Raises:
+        PluginNotFoundError: It names nothing.
+        DuplicatePluginError: It names several plugins.
+    """
+    if Path(target).suffix in (".yaml", ".yml"):
+        return True
+    try:
+        return find_plugin(target, [*JUDGES, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
+    except PluginNotFoundError:
+        if Path(target).is_file():
+            return True
+        raise
+
+
+def manifest_path(target: str) -> Path:
+    """Return the file of a manifest, or of the recipe with that name.
+
+    Raises:
+        ManifestError: There is neither.
+        PluginLoadError: The recipe's package lacks its file.
+    """
+    path = Path(target)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    try:
+        recipe = find_plugin(target, [Kind.RECIPE])
+    except PluginNotFoundError as error:
+        raise ManifestError(f"there is no file '{target}', and {error}") from None
+    spec = importlib.util.find_spec(recipe.target)
+    for folder in (spec.submodule_search_locations if spec else None) or []:
+        file = Path(folder, f"{recipe.name}.yaml")
+        if file.is_file():
+            return file
+    raise PluginLoadError(f"{recipe}: the package '{recipe.target}' holds no file {recipe.name}.yaml.")
+
+
+def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
+    """Return a rubric's entry for a plugin, named as a manifest would name it.
+
+    Raises:
+        UsageError: There is no such plugin, or a param does not fit.
+    """
+    component = load_component(find_plugin(use, JUDGES, Path.cwd()), params, Path.cwd())
+    check_params(component, load_plugin(component.plugin, Path.cwd()))
+    return Entry(component.plugin.name, component)

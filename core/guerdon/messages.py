@@ -1,0 +1,74 @@
+"""The text of conversations: of all turns, or only the model's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+Messages: TypeAlias = Sequence[Mapping[str, Any]]
+"""A conversation, as TRL and transformers spell it: ``[{"role": "user", "content": "..."}]``."""
+
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+"""Where servers and chat templates put a turn's reasoning, apart from its content."""
+
+
+def message_text(content: str | Messages) -> str:
+    """Return the text of a string, or of all turns of a conversation, joined by newlines.
+
+    Content made of typed blocks (``[{"type": "text", "text": "..."}]``) counts with its text blocks. A completion may
+    hold turns of tools and users, which the model did not write: read completions with :func:`completion_text`.
+    """
+    if isinstance(content, str):
+        return content
+    return "\n".join(_text(message.get("content")) for message in content)
+
+
+def completion_text(completion: str | Messages) -> str:
+    """Return the model's own words: what verifiers judge.
+
+    A text is the model's whole. Of a conversation, only the turns of the role ``assistant`` count, joined by newlines.
+    A turn's reasoning stands in ``<think>`` tags in front of its content. Turns without text add nothing.
+    """
+    if isinstance(completion, str):
+        return completion
+    turns = (_turn(message) for message in completion if message.get("role") == "assistant")
+    return "\n".join(turn for turn in turns if turn)
+
+
+def _turn(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    answer = _text(content)
+    reasoning = next(filter(None, (_text(message.get(key)) for key in REASONING_KEYS)), "") or _thinking(
+        content
+    )
+    if not reasoning.strip():
+        return answer
+    return f"<think>\n{reasoning.strip()}\n</think>\n\n{answer.strip()}"
+
+
+def _text(content: Any) -> str:
+    """Return the text of a turn's content: text, typed blocks, or nothing."""
+    if isinstance(content, str):
+        return content
+    return "".join(
+        block if isinstance(block, str) else str(block.get("text") or "")
+        for block in _blocks(content)
+        if isinstance(block, str) or block.get("type", "text") in ("text", "output_text")
+    )
+
+
+def _thinking(content: Any) -> str:
+    """Return the text of the blocks that hold reasoning, as some vendors' messages have them."""
+    blocks = [block for block in _blocks(content) if not isinstance(block, str)]
+    parts = (
+        block.get(key) for block in blocks for key in ("thinking", "reasoning") if block.get("type") == key
+    )
+    return "\n".join(filter(None, map(_text, parts)))
+
+
+def _blocks(content: Any) -> Iterable[str | Mapping[str, Any]]:
+    if isinstance(content, Mapping):
+        content = [content]
+    if not isinstance(content, Iterable) or isinstance(content, str | bytes):
+        return []
+    return [block for block in content if isinstance(block, str | Mapping)]
