@@ -19,7 +19,9 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from guerdon.errors import InfrastructureError, ParamsError, PluginContractError, one_line
+from guerdon.boundary import boundary, settled
+from guerdon.contracts import optional, wrong_members
+from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
 MAX_LISTED = 25
@@ -65,25 +67,71 @@ class Component:
         Raises:
             PluginLoadError: The plugin does not import.
             ParamsError: The params do not fit, or the plugin refuses them.
-        PluginContractError: Its constructor raises anything else.
+            PluginContractError: Its constructor raises anything else.
         """
-        loaded = load_plugin(self.plugin, self.base_dir)
+        loaded = self.loaded
         params = check_params(self, loaded)
         if not _takes_params(self.kind, loaded):
             return functools.partial(loaded, **params) if params else loaded
         for name, folder in (("base_dir", self.base_dir), ("state_dir", self.state_dir)):
             if folder is not None and name in signature_of(loaded).parameters:
                 params[name] = folder
-        try:
+        with boundary(
+            f"{self.plugin} cannot be built:", blames_params=(TypeError, ValueError), params_of=self.plugin
+        ):
             return loaded(**params)
-        except InfrastructureError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise ParamsError(f"{self.plugin} refuses its params: {one_line(error)}") from error
-        except Exception as error:  # a plugin's constructor may raise anything
-            raise PluginContractError(
-                f"{self.plugin} cannot be built: {type(error).__name__}: {one_line(error)}"
-            ) from error
+
+    @property
+    def loaded(self) -> Any:
+        """What the plugin names: a function, a class or an object.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        return load_plugin(self.plugin, self.base_dir)
+
+    @property
+    def columns(self) -> CallColumns:
+        """The columns that a verifier or reward is called with.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        return CallColumns.of_loaded(self, self.loaded)
+
+    def member(self, name: str, default: Any = None, *, of: Any = None) -> Any:
+        """Return an optional member of the plugin, or the default where it has none.
+
+        Args:
+            name: One that :data:`guerdon.contracts.OPTIONAL` lists for the kind.
+            default: What to return where the plugin has no such member.
+            of: What the plugin built, where the member may belong to that; else to what was loaded.
+        """
+        return optional(self.kind, self.loaded if of is None else of, name, default)
+
+    def check(self, built: Any, **known: Any) -> None:
+        """Call the plugin's own preflight, if it has one, with those of the known values that it names.
+
+        Args:
+            built: What :meth:`build` gave.
+            **known: Values, by the names of the parameters that may ask for them.
+
+        Raises:
+            InfrastructureError: Something outside is missing or down.
+            ParamsError: The plugin refuses its params.
+            PluginContractError: It raised anything else, or asks for what nobody knows.
+        """
+        own = self.member("preflight", of=built)
+        if own is None:
+            return
+        with boundary(
+            f"the preflight of {self.plugin} raised",
+            outside=OSError,
+            blames_params=(ValueError,),
+            params_of=self.plugin,
+        ):
+            asked = inspect.signature(own).parameters
+            settled(own(**{name: value for name, value in known.items() if name in asked}))
 
 
 @dataclass(frozen=True, slots=True)
