@@ -187,6 +187,8 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
     Kind.STAGE: _SIGNATURE
     | {
         "needs": 'of `"model"`, `"data"` and `"rewards"`, those without which the manifest is in error',
+        "operational_params": "the params that say how the stage is watched and kept, and nothing of its result",
+        "extendable_params": "the params that make the stage longer, so that a finished one resumes",
         "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; other "
         "stages run in the first one alone",
         "preflight": "a method, sync or async, that raises if the run would fail; it is given what it names of "
@@ -212,6 +214,8 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "audit_kind": (lambda value: isinstance(value, str), "text, such as 'answer'"),
     "endless": (lambda value: isinstance(value, bool), "True or False"),
     "distributed": (lambda value: isinstance(value, bool), "True or False"),
+    "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),
+    "extendable_params": (lambda value: _are_names(value), "a tuple of names of params"),
     "needs": (
         lambda value: isinstance(value, tuple | list | set | frozenset) and set(value) <= NEEDS,
         "a tuple of some of 'model', 'data' and 'rewards'",
@@ -280,6 +284,10 @@ def _wrong_value(name: str, value: Any) -> list[str]:
         return []
     fits, words = _VALUES[name]
     return [] if fits(value) else [f"has the member '{name}' as {value!r:.60}. Make it {words}."]
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple | list | set | frozenset) and all(isinstance(name, str) for name in value)
 
 
 def _is_number(value: Any) -> bool:

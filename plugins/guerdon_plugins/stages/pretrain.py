@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
-from typing import Any
-
-import torch
-from torch.nn import functional as F  # noqa: N812, torch's own custom
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
-from transformers.utils import logging
+from typing import TYPE_CHECKING, Any
 
 from guerdon import StageContext, StageResult
 from guerdon.errors import DataError
-from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
-from guerdon_plugins.stages.muon import Muon
-from guerdon_plugins.stages.small_tokenizer import train_tokenizer
+from guerdon.library_options import llama_options
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+    from guerdon_plugins.stages.documents import Batch
 
 _DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
@@ -73,11 +72,12 @@ class Pretrain:
             if count < 1:
                 raise ValueError(f"{name} is {count}: give 1 or more.")
         self._architecture = architecture or {}
-        unknown = self._architecture.keys() - LlamaConfig().to_dict().keys()
-        if unknown:
-            raise ValueError(
-                f"architecture has {', '.join(sorted(unknown))}, which LlamaConfig does not know."
-            )
+        for name in self._architecture:
+            if name not in llama_options():
+                raise ValueError(
+                    f"architecture has '{name}', which LlamaConfig does not know. "
+                    f"Near: {', '.join(get_close_matches(name, llama_options())) or 'none'}."
+                )
         if decided := self._architecture.keys() & _DECIDED_BY_THE_TOKENIZER:
             raise ValueError(f"architecture has {', '.join(sorted(decided))}, which the tokenizer decides.")
         self._max_steps = max_steps
@@ -93,6 +93,11 @@ class Pretrain:
 
     def run(self, context: StageContext) -> StageResult:
         """Train, and leave a checkpoint with its tokenizer."""
+        from transformers.utils import logging
+
+        from guerdon_plugins.stages.documents import batches, document_text, encode, plain_texts
+        from guerdon_plugins.stages.small_tokenizer import train_tokenizer
+
         texts = [document_text(row) for row in context.rows()]
         strings = (string for text in texts for string in plain_texts(text))
         tokenizer = train_tokenizer(strings, self._vocab_size, self._added_tokens)
@@ -131,6 +136,9 @@ class Pretrain:
         )
 
     def _model(self, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
         config = LlamaConfig(
             vocab_size=len(tokenizer),
             bos_token_id=None,
@@ -157,6 +165,10 @@ class _Training:
     def __init__(
         self, model: LlamaForCausalLM, muon_learning_rate: float, learning_rate: float, tokens: float
     ) -> None:
+        import torch
+
+        from guerdon_plugins.stages.muon import Muon
+
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.model: Any = model.train()
         self.model.to(device)
@@ -173,6 +185,9 @@ class _Training:
 
     def update(self, batch: Batch, rate: float) -> None:
         """Learn one batch, at a share ``rate`` of the full learning rates."""
+        import torch
+        from torch.nn import functional as F  # noqa: N812, torch's own custom
+
         # Padding is on the right, so a causal model needs no mask; the head runs only where the loss counts.
         ids, learned = batch.ids.to(self.model.device), batch.learned[:, 1:].to(self.model.device)
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
@@ -197,6 +212,8 @@ class _Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is there whole or not at all."""
+        import torch
+
         state = {
             "model": self.model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()},
@@ -215,6 +232,8 @@ class _Training:
         """Go on from a checkpoint, if there is one."""
         if not path.exists():
             return
+        import torch
+
         state = torch.load(path, map_location=self.model.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         for name, (optimizer, _) in self._optimizers.items():
