@@ -20,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from guerdon.boundary import boundary, settled
-from guerdon.contracts import optional, wrong_members
+from guerdon.contracts import optional, wrong_members, wrong_shape
 from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
@@ -99,6 +99,15 @@ class Component:
         """
         return CallColumns.of_loaded(self, self.loaded)
 
+    @property
+    def is_function(self) -> bool:
+        """Whether the plugin does its work itself, so that its params and its columns share one signature.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        return not _takes_params(self.kind, self.loaded)
+
     def member(self, name: str, default: Any = None, *, of: Any = None) -> Any:
         """Return an optional member of the plugin, or the default where it has none.
 
@@ -108,6 +117,18 @@ class Component:
             of: What the plugin built, where the member may belong to that; else to what was loaded.
         """
         return optional(self.kind, self.loaded if of is None else of, name, default)
+
+    def problems(self) -> list[ParamProblem]:
+        """Return what is wrong with the plugin's shape, with its optional members and with the params.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        loaded = self.loaded
+        shape = wrong_shape(self.kind, loaded)
+        broken = [shape] if shape else wrong_members(self.kind, loaded)
+        found = [ParamProblem(None, f"{self.plugin} {problem}") for problem in broken]
+        return found if shape else [*found, *find_problems(self, loaded)[1]]
 
     def check(self, built: Any, **known: Any) -> None:
         """Call the plugin's own preflight, if it has one, with those of the known values that it names.
@@ -136,10 +157,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class ParamProblem:
-    """One thing that is wrong with the params of a component."""
+    """One thing that is wrong with a component."""
 
     param: str | None
-    """The parameter at fault; ``None`` for one that is missing."""
+    """The parameter at fault; ``None`` for one that is missing, and for what no parameter is at fault for."""
     message: str
 
 
@@ -206,7 +227,7 @@ def signature_of(called: Any) -> inspect.Signature:
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     """The parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
-    engine = frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS[kind]
+    engine = frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
     return {
         name: parameter
         for name, parameter in signature_of(loaded).parameters.items()
@@ -297,6 +318,8 @@ class CallColumns:
     takes_all: bool
     reserved: frozenset[str] = field(default=frozenset(), compare=False)
     """What a plugin that takes all columns is not given as one: the names of what the engine and the params give it."""
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What the names that are not required have where a row has no such column."""
 
     @classmethod
     def of_built(cls, component: Component, built: Any) -> CallColumns:
@@ -330,6 +353,7 @@ class CallColumns:
             names=names,
             required=frozenset(p.name for p in named if p.default is p.empty),
             takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            defaults={p.name: p.default for p in named if p.default is not p.empty},
             reserved=ignored | ({"prompt"} - names),  # a verifier's prompt is a column only where it is named
         )
 

@@ -38,6 +38,7 @@ __all__ = [
     "Verifier",
     "optional",
     "wrong_members",
+    "wrong_shape",
 ]
 
 
@@ -263,7 +264,7 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
         Predicates, such as ``"has a member 'need', which nothing reads. Did you mean 'needs'?"``.
     """
     if kind is Kind.HOOKS:
-        return _wrong_hooks(loaded)
+        return _wrong_hooks(loaded) if inspect.isclass(loaded) else []
     known = [*OPTIONAL.get(kind, ()), *_REQUIRED.get(kind, ())]
     problems = []
     for name in _own_names(loaded):
@@ -275,6 +276,27 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
         elif (meant := _near_miss(name, value, known)) and not hasattr(loaded, meant):
             problems.append(f"has a member '{name}', which nothing reads. Did you mean '{meant}'?")
     return problems
+
+
+def wrong_shape(kind: Kind, loaded: Any) -> str | None:
+    """Return why a plugin is not of its kind at all, or ``None``: a predicate, as of :func:`wrong_members`."""
+    if not callable(loaded):
+        return f"is {loaded!r:.60}, and a {kind.noun} is a class or a function."
+    if not inspect.isclass(loaded):
+        return None
+    if kind is Kind.STAGE and not callable(getattr(loaded, "run", None)) and "__call__" not in _own_names(loaded):
+        slip = _near_miss_of_run(loaded)
+        return f"has no method 'run'.{slip} A stage does its work in run(context)."
+    if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
+        return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
+    if kind in (Kind.VERIFIER, Kind.REWARD) and "__call__" not in _own_names(loaded):
+        return f"cannot be called. Give the class a method __call__, which is the {kind.noun}."
+    return None
+
+
+def _near_miss_of_run(loaded: Any) -> str:
+    near = [name for name in _own_names(loaded) if not name.startswith("_") and nearest(name, ["run"], 0.5)]
+    return f" Did you mean '{near[0]}' to be 'run'?" if near else ""
 
 
 def _wrong_value(name: str, value: Any) -> list[str]:
