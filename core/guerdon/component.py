@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from guerdon.boundary import boundary, settled
-from guerdon.contracts import optional, wrong_members, wrong_shape
+from guerdon.contracts import OPTIONAL, optional, wrong_members, wrong_shape
 from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
@@ -118,6 +118,25 @@ class Component:
         """
         return optional(self.kind, self.loaded if of is None else of, name, default)
 
+    def set_up(self, built: Any, run: Callable[[Any], Any] = settled) -> None:
+        """Let the plugin load what is heavy, if it has a ``setup``.
+
+        Args:
+            built: What :meth:`build` gave.
+            run: Runs what an async ``setup`` returns, in the event loop of the plugin's later calls.
+
+        Raises:
+            InfrastructureError: Something outside is missing or down.
+            PluginContractError: It raised anything else.
+        """
+        own = self.member("setup", of=built) if "setup" in OPTIONAL[self.kind] else None
+        if own is None:
+            return
+        with boundary(f"the setup of {self.plugin} raised", outside=OSError):
+            returned = own()
+            if inspect.isawaitable(returned):
+                run(_wait_for(returned))
+
     def problems(self) -> list[ParamProblem]:
         """Return what is wrong with the plugin's shape, with its optional members and with the params.
 
@@ -153,6 +172,10 @@ class Component:
         ):
             asked = inspect.signature(own).parameters
             settled(own(**{name: value for name, value in known.items() if name in asked}))
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 @dataclass(frozen=True, slots=True)

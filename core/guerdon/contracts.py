@@ -18,6 +18,7 @@ from guerdon.types import Row, Score
 __all__ = [
     "NEEDS",
     "OPTIONAL",
+    "SETUP_TIMEOUT_S",
     "HasAuditKind",
     "HasClose",
     "HasDeadline",
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "Stage",
     "Verifier",
+    "misspelt_members",
     "optional",
     "wrong_members",
     "wrong_shape",
@@ -200,6 +202,9 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
 }
 """What a plugin of each kind may offer beside its call, its rows or its ``run``, and what it is for."""
 
+SETUP_TIMEOUT_S = 600.0
+"""The deadline of a ``setup()`` whose plugin sets none."""
+
 _REQUIRED: Mapping[Kind, tuple[str, ...]] = {Kind.STAGE: ("run",)}
 
 _METHODS = frozenset(
@@ -265,17 +270,27 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
     """
     if kind is Kind.HOOKS:
         return _wrong_hooks(loaded) if inspect.isclass(loaded) else []
-    known = [*OPTIONAL.get(kind, ()), *_REQUIRED.get(kind, ())]
+    known = _members(kind)
+    values = {name: getattr(loaded, name, None) for name in _own_names(loaded) if name in known}
+    wrong = [problem for name, value in values.items() for problem in _wrong_value(name, value)]
+    return [*misspelt_members(kind, loaded), *wrong]
+
+
+def misspelt_members(kind: Kind, loaded: Any) -> list[str]:
+    """Return the members whose names are near misses of names that the engine reads, as :func:`wrong_members` does."""
+    known = _members(kind)
     problems = []
     for name in _own_names(loaded):
-        if name.startswith("_"):
+        if name.startswith("_") or name in known:
             continue
-        value = getattr(loaded, name, None)
-        if name in known:
-            problems += _wrong_value(name, value)
-        elif (meant := _near_miss(name, value, known)) and not hasattr(loaded, meant):
+        meant = _near_miss(name, getattr(loaded, name, None), known)
+        if meant is not None and not hasattr(loaded, meant):
             problems.append(f"has a member '{name}', which nothing reads. Did you mean '{meant}'?")
     return problems
+
+
+def _members(kind: Kind) -> list[str]:
+    return [*OPTIONAL.get(kind, ()), *_REQUIRED.get(kind, ())]
 
 
 def wrong_shape(kind: Kind, loaded: Any) -> str | None:

@@ -36,7 +36,7 @@ def check_constant(
 
     Args:
         site: The entry's.
-        rubric: Of the entry alone.
+        rubric: One with the entry.
         entry: The entry.
         rows: Sampled rows.
         known: Completions that hold the reference, in the forms of right answers.

@@ -75,7 +75,7 @@ def check_gold(
 
     Args:
         site: The entry's.
-        rubric: Of the entry alone.
+        rubric: One with the entry.
         entry: The entry.
         gold: Rows with completions.
         certain: Whether the completions are the verifier's own.
@@ -114,4 +114,4 @@ def scores_of(rubric: Rubric, entry: Entry, cases: Sequence[Case]) -> list[Score
         Rollout(row.get("prompt", ""), text, {key: value for key, value in row.items() if key != "prompt"})
         for row, text in cases
     ]
-    return [judgement.verdicts[entry.name].score for judgement in rubric.score(rollouts)]
+    return [judgement.verdicts[entry.name].score for judgement in rubric.score(rollouts, names=[entry.name])]

@@ -27,7 +27,9 @@ _LAYOUTS = (
 """Where a reply may have its answer; in the last two the chat template has opened the first tag."""
 
 
-def check_layouts(site: Site, entries: Sequence[Entry], rows: Sequence[Row]) -> Iterator[Finding]:
+def check_layouts(
+    site: Site, rubric: Rubric, entries: Sequence[Entry], rows: Sequence[Row]
+) -> Iterator[Finding]:
     """Warn of two rewards that no reply of the tried layouts earns together."""
     verifiers = [e for e in entries if e.component.kind is Kind.VERIFIER and not e.is_metric]
     answers = [entry for entry in verifiers if entry.component.member("gold_completion") is not None]
@@ -40,10 +42,9 @@ def check_layouts(site: Site, entries: Sequence[Entry], rows: Sequence[Row]) -> 
         texts += [(row, layout.replace("{answer}", "")) for layout in _LAYOUTS for row, _ in gold]
         if not texts:
             continue
-        with Rubric([answer, form], workers=1) as rubric:
-            right, formed = (
-                [score.value == 1 for score in scores_of(rubric, entry, texts)] for entry in (answer, form)
-            )
+        right, formed = (
+            [score.value == 1 for score in scores_of(rubric, entry, texts)] for entry in (answer, form)
+        )
         if any(right) and any(formed) and not any(map(operator.and_, right, formed)):
             yield Site(site.plan, f"{site.where}, rewards '{answer.name}' and '{form.name}'", site.location).finding(
                 Level.WARNING,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.preflight.findings import Finding, Site
-from guerdon.run.stage_check import READ_ROWS, StageRows
+from guerdon.run.stage_check import StageRows
 
 
 def check_sources(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Finding]:
@@ -18,4 +18,4 @@ def check_sources(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Fin
         elif index in rows.errors:
             yield from site.errors(rows.errors[index])
         elif index in rows.longer:
-            yield site.unchecked(f"its rows after the first {READ_ROWS:,}.")
+            yield site.unchecked(f"its rows after the first {rows.longer[index]:,}.")

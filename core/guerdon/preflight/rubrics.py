@@ -31,25 +31,33 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Find
         else:
             usable.append(entry)
     yield from _unjudged(site, stage, rows.sampled)
-    checked = []
-    for entry in usable:
-        own = sites[entry.name]
-        if used := named_stages(entry):
-            makers = ", ".join(f"stage '{stage_id}'" for stage_id in used.values())
-            yield own.unchecked(f"{makers} makes its model.")
-            continue
-        yield from _hidden_columns(own, entry, rows.sampled)
-        yield from check_placeholders(own, entry, [row for row in rows.read if entry.judges(row)])
-        try:
-            yield from _check_entry(own, entry, [row for row in rows.sampled if entry.judges(row)])
-        except (GuerdonError, OSError) as error:
-            yield from own.errors(error)
-        else:
-            checked.append(entry)
-    yield from check_layouts(site, checked, rows.sampled)
+    checked: list[Entry] = []
+    known = [entry for entry in usable if not named_stages(entry)]
+    with Rubric([entry for entry in known if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:
+        for entry in usable:
+            yield from _check_entry(sites[entry.name], rubric, entry, rows, checked)
+        yield from check_layouts(site, rubric, checked, rows.sampled)
 
 
-def _check_entry(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
+def _check_entry(
+    site: Site, rubric: Rubric, entry: Entry, rows: StageRows, checked: list[Entry]
+) -> Iterator[Finding]:
+    """Check one entry; append it to ``checked`` if it can be called."""
+    if used := named_stages(entry):
+        makers = ", ".join(f"stage '{stage_id}'" for stage_id in used.values())
+        yield site.unchecked(f"{makers} makes its model.")
+        return
+    yield from _hidden_columns(site, entry, rows.sampled)
+    yield from check_placeholders(site, entry, [row for row in rows.read if entry.judges(row)])
+    try:
+        yield from _check_scores(site, rubric, entry, [row for row in rows.sampled if entry.judges(row)])
+    except (GuerdonError, OSError) as error:
+        yield from site.errors(error)
+    else:
+        checked.append(entry)
+
+
+def _check_scores(site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
     component = entry.component
     built = component.build()
     component.check(built)
@@ -58,11 +66,10 @@ def _check_entry(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterator[Find
     certain = component.member("gold_completion", of=built) is not None
     takes_reference = "reference" in component.columns.names
     gold = gold_cases(component, built, rows) if takes_reference else []
-    with Rubric([entry], workers=1) as rubric:
-        yield from check_gold(site, rubric, entry, gold, certain)
-        # Where a verifier says that it knows no right completion, all may score 0 and rightly so.
-        if gold or not takes_reference:
-            yield from check_constant(site, rubric, entry, rows, [*gold, *guessed_cases(rows)])
+    yield from check_gold(site, rubric, entry, gold, certain)
+    # Where a verifier says that it knows no right completion, all may score 0 and rightly so.
+    if gold or not takes_reference:
+        yield from check_constant(site, rubric, entry, rows, [*gold, *guessed_cases(rows)])
 
 
 def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:

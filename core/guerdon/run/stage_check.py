@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ SAMPLE_ROWS = 16
 """Rows of each source that the rewards are tried on."""
 
 READ_ROWS = 10_000
-"""Rows of each source that a stage's own preflight is given."""
+"""Rows of each source that a stage's own preflight and its rewards' columns are checked on."""
 
 
 @dataclass(slots=True)
@@ -33,29 +34,35 @@ class StageRows:
     """Whether ``read`` is all rows of the stage."""
     errors: dict[int, GuerdonError] = field(default_factory=dict)
     """What the sources raised, by their place in the stage's data."""
-    longer: list[int] = field(default_factory=list)
-    """The sources that have more rows than were read."""
+    longer: dict[int, int] = field(default_factory=dict)
+    """How many rows were read of the sources that have more, by their place."""
 
 
 def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
     """Read the first rows of a stage's sources; another stage's data set is not there yet."""
     rows = StageRows()
+    most = READ_ROWS if stage.entries or _asks_for_rows(stage) else SAMPLE_ROWS
     for index, source in enumerate(stage.sources):
         read: list[Row] = []
         if source.stage_id is not None:
             rows.complete = False
             continue
         try:
-            read = list(islice(open_source(source, plan.manifest.heldout, {}), READ_ROWS + 1))
+            read = list(islice(open_source(source, plan.manifest.heldout, {}), most + 1))
         except GuerdonError as error:
             rows.errors[index] = error
-        if len(read) > READ_ROWS:
-            rows.longer.append(index)
-            del read[READ_ROWS:]
+        if len(read) > most:
+            rows.longer[index] = most
+            del read[most:]
         rows.read += read
         rows.sampled += read[:SAMPLE_ROWS]
     rows.complete = rows.complete and not rows.errors and not rows.longer
     return rows
+
+
+def _asks_for_rows(stage: StagePlan) -> bool:
+    own = stage.component.member("preflight")
+    return own is not None and "rows" in inspect.signature(own).parameters
 
 
 def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, models: bool = True) -> None:
