@@ -164,7 +164,7 @@ class _Execution:
         started = time.monotonic()
         with self._attributed(stage):
             built = stage.component.build()
-            together = getattr(built, "distributed", False)
+            together = stage.component.member("distributed", False, of=built)
             self._ranks.tell(f"{stage_id} is run by", "all" if together else "the first")
             result = _run_stage(built, self._context(stage, folder))
             if together:
