@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +61,11 @@ def boundary(
 
 def settled(returned: Any) -> Any:
     """Return a value, or what an awaitable gives: optional members may be sync or async."""
-    return asyncio.run(_wait(returned)) if inspect.isawaitable(returned) else returned
+    if not inspect.isawaitable(returned):
+        return returned
+    import asyncio  # most commands do without
+
+    return asyncio.run(_wait(returned))
 
 
 async def _wait(awaitable: Any) -> Any:

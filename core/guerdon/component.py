@@ -258,12 +258,17 @@ def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     }
 
 
+def is_open_ended(kind: Kind, loaded: Any) -> bool:
+    """Whether a plugin takes params that its signature does not name."""
+    parameters = signature_of(loaded).parameters.values()
+    return _takes_params(kind, loaded) and any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], list[ParamProblem]]:
     """The params as the annotations read them, and everything that is wrong with them."""
     known = valid_params(component.kind, loaded)
-    parameters = signature_of(loaded).parameters.values()
     takes_params = _takes_params(component.kind, loaded)
-    open_ended = takes_params and any(p.kind is p.VAR_KEYWORD for p in parameters)
+    open_ended = is_open_ended(component.kind, loaded)
     checked: dict[str, Any] = {}
     problems: list[ParamProblem] = []
     for name, value in component.params.items():
