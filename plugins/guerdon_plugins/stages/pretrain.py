@@ -10,14 +10,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from guerdon import StageContext, StageResult
+from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError
 from guerdon.library_options import llama_options
+from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
+from guerdon_plugins.stages.small_tokenizer import check_vocabulary, train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
-
-    from guerdon_plugins.stages.documents import Batch
 
 _DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
@@ -91,12 +91,18 @@ class Pretrain:
         self._logging_steps = logging_steps
         self._save_steps = save_steps
 
+    def preflight(self, rows: Sequence[Row]) -> None:
+        """Check that the rows are documents, and that the vocabulary is large enough."""
+        check_vocabulary(self._vocab_size, self._added_tokens)
+        for number, row in enumerate(rows):
+            try:
+                document_text(row)
+            except DataError as error:
+                raise DataError(f"row {number} of the data: {error}") from None
+
     def run(self, context: StageContext) -> StageResult:
         """Train, and leave a checkpoint with its tokenizer."""
         from transformers.utils import logging
-
-        from guerdon_plugins.stages.documents import batches, document_text, encode, plain_texts
-        from guerdon_plugins.stages.small_tokenizer import train_tokenizer
 
         texts = [document_text(row) for row in context.rows()]
         strings = (string for text in texts for string in plain_texts(text))
