@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from guerdon.errors import InfrastructureError, ParamsError, PluginContractError, one_line
+from guerdon.boundary import boundary, settled
+from guerdon.contracts import OPTIONAL, optional, wrong_members, wrong_shape
+from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
 MAX_LISTED = 25
@@ -65,33 +67,123 @@ class Component:
         Raises:
             PluginLoadError: The plugin does not import.
             ParamsError: The params do not fit, or the plugin refuses them.
-        PluginContractError: Its constructor raises anything else.
+            PluginContractError: Its constructor raises anything else.
         """
-        loaded = load_plugin(self.plugin, self.base_dir)
+        loaded = self.loaded
         params = check_params(self, loaded)
         if not _takes_params(self.kind, loaded):
             return functools.partial(loaded, **params) if params else loaded
         for name, folder in (("base_dir", self.base_dir), ("state_dir", self.state_dir)):
             if folder is not None and name in signature_of(loaded).parameters:
                 params[name] = folder
-        try:
+        with boundary(
+            f"{self.plugin} cannot be built:", blames_params=(TypeError, ValueError), params_of=self.plugin
+        ):
             return loaded(**params)
-        except InfrastructureError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise ParamsError(f"{self.plugin} refuses its params: {one_line(error)}") from error
-        except Exception as error:  # a plugin's constructor may raise anything
-            raise PluginContractError(
-                f"{self.plugin} cannot be built: {type(error).__name__}: {one_line(error)}"
-            ) from error
+
+    @property
+    def loaded(self) -> Any:
+        """What the plugin names: a function, a class or an object.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        return load_plugin(self.plugin, self.base_dir)
+
+    @property
+    def columns(self) -> CallColumns:
+        """The columns that a verifier or reward is called with.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        return CallColumns.of_loaded(self, self.loaded)
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the plugin does its work itself, so that its params and its columns share one signature.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        return not _takes_params(self.kind, self.loaded)
+
+    def member(self, name: str, default: Any = None, *, of: Any = None) -> Any:
+        """Return an optional member of the plugin, or the default where it has none.
+
+        Args:
+            name: One that :data:`guerdon.contracts.OPTIONAL` lists for the kind.
+            default: What to return where the plugin has no such member.
+            of: What the plugin built, where the member may belong to that; else to what was loaded.
+        """
+        return optional(self.kind, self.loaded if of is None else of, name, default)
+
+    def set_up(self, built: Any, run: Callable[[Any], Any] = settled) -> None:
+        """Let the plugin load what is heavy, if it has a ``setup``.
+
+        Args:
+            built: What :meth:`build` gave.
+            run: Runs what an async ``setup`` returns, in the event loop of the plugin's later calls.
+
+        Raises:
+            InfrastructureError: Something outside is missing or down.
+            PluginContractError: It raised anything else.
+        """
+        own = self.member("setup", of=built) if "setup" in OPTIONAL[self.kind] else None
+        if own is None:
+            return
+        with boundary(f"the setup of {self.plugin} raised", outside=OSError):
+            returned = own()
+            if inspect.isawaitable(returned):
+                run(_wait_for(returned))
+
+    def problems(self) -> list[ParamProblem]:
+        """Return what is wrong with the plugin's shape, with its optional members and with the params.
+
+        Raises:
+            PluginLoadError: The plugin does not import.
+        """
+        loaded = self.loaded
+        shape = wrong_shape(self.kind, loaded)
+        broken = [shape] if shape else wrong_members(self.kind, loaded)
+        found = [ParamProblem(None, f"{self.plugin} {problem}") for problem in broken]
+        return found if shape else [*found, *find_problems(self, loaded)[1]]
+
+    def check(self, built: Any, **known: Any) -> None:
+        """Call the plugin's own preflight, if it has one, with those of the known values that it names.
+
+        Args:
+            built: What :meth:`build` gave.
+            **known: Values, by the names of the parameters that may ask for them.
+
+        Raises:
+            InfrastructureError: Something outside is missing or down.
+            ParamsError: The plugin refuses its params.
+            PluginContractError: It raised anything else, or asks for what nobody knows.
+        """
+        own = self.member("preflight", of=built)
+        if own is None:
+            return
+        with boundary(
+            f"the preflight of {self.plugin} raised",
+            outside=OSError,
+            blames_params=(ValueError,),
+            params_of=self.plugin,
+        ):
+            asked = inspect.signature(own).parameters
+            settled(own(**{name: value for name, value in known.items() if name in asked}))
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 @dataclass(frozen=True, slots=True)
 class ParamProblem:
-    """One thing that is wrong with the params of a component."""
+    """One thing that is wrong with a component."""
 
     param: str | None
-    """The parameter at fault; ``None`` for one that is missing."""
+    """The parameter at fault; ``None`` for one that is missing, and for what no parameter is at fault for."""
     message: str
 
 
@@ -158,7 +250,7 @@ def signature_of(called: Any) -> inspect.Signature:
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     """The parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
-    engine = frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS[kind]
+    engine = frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
     return {
         name: parameter
         for name, parameter in signature_of(loaded).parameters.items()
@@ -166,12 +258,17 @@ def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     }
 
 
+def is_open_ended(kind: Kind, loaded: Any) -> bool:
+    """Whether a plugin takes params that its signature does not name."""
+    parameters = signature_of(loaded).parameters.values()
+    return _takes_params(kind, loaded) and any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], list[ParamProblem]]:
     """The params as the annotations read them, and everything that is wrong with them."""
     known = valid_params(component.kind, loaded)
-    parameters = signature_of(loaded).parameters.values()
     takes_params = _takes_params(component.kind, loaded)
-    open_ended = takes_params and any(p.kind is p.VAR_KEYWORD for p in parameters)
+    open_ended = is_open_ended(component.kind, loaded)
     checked: dict[str, Any] = {}
     problems: list[ParamProblem] = []
     for name, value in component.params.items():
@@ -249,6 +346,8 @@ class CallColumns:
     takes_all: bool
     reserved: frozenset[str] = field(default=frozenset(), compare=False)
     """What a plugin that takes all columns is not given as one: the names of what the engine and the params give it."""
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What the names that are not required have where a row has no such column."""
 
     @classmethod
     def of_built(cls, component: Component, built: Any) -> CallColumns:
@@ -282,6 +381,7 @@ class CallColumns:
             names=names,
             required=frozenset(p.name for p in named if p.default is p.empty),
             takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            defaults={p.name: p.default for p in named if p.default is not p.empty},
             reserved=ignored | ({"prompt"} - names),  # a verifier's prompt is a column only where it is named
         )
 

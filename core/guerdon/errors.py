@@ -92,14 +92,14 @@ class MissingDependencyError(InfrastructureError):
     Args:
         feature: What needs it, as the subject of a sentence: ``"source 'hub'"``.
         package: The missing import.
-        extra: The extra that brings it.
+        extra: The extra that brings it; empty if the package has to be installed by itself.
         distribution: The distribution that has the extra.
     """
 
     def __init__(self, feature: str, package: str, extra: str, distribution: str = "guerdon") -> None:
+        wanted = f"'{distribution}[{extra}]'" if extra else package.replace("_", "-")
         super().__init__(
-            f"{feature} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install '{distribution}[{extra}]'"
+            f"{feature} needs the package '{package}', which is not installed. Install it with: pip install {wanted}"
         )
         self._args = (feature, package, extra, distribution)
 

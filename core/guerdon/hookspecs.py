@@ -81,3 +81,10 @@ class ScoringSpecs:
         self, run: RunInfo, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]
     ) -> None:
         """Rollouts were judged: one record each, with the prompt, the completion, the reward and every verdict."""
+
+
+SPECS = (RunSpecs, StageSpecs, ScoringSpecs)
+"""All events, by what they are events of."""
+
+HOOKS: tuple[str, ...] = tuple(name for specs in SPECS for name in vars(specs) if not name.startswith("_"))
+"""The names of all events."""

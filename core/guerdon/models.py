@@ -165,6 +165,23 @@ def resolve_folder(model: Model) -> str:
     return str(_dequantized(_gguf_path(path, gguf_file, model.revision)))
 
 
+def local_folder(base_dir: Path, path: str) -> Path | None:
+    """Return where a model's path points if it is local, there or not; ``None`` for a package that is not installed.
+
+    Args:
+        base_dir: The folder that relative paths start from.
+        path: A model's path, as a manifest has it.
+    """
+    if not path.startswith(PACKAGE_PREFIX):
+        return base_dir / path
+    try:
+        spec = importlib.util.find_spec(path.removeprefix(PACKAGE_PREFIX))
+    except (ImportError, ValueError):
+        return None
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return Path(places[0]) if places else None
+
+
 def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
     from transformers.utils import logging
 

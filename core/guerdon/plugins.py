@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,13 +19,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from guerdon.boundary import boundary
 from guerdon.errors import (
     DuplicatePluginError,
     MissingDependencyError,
     PluginLoadError,
     PluginNotFoundError,
-    one_line,
 )
+from guerdon.local_modules import import_file, import_from
 
 
 class Kind(StrEnum):
@@ -50,6 +50,9 @@ class Kind(StrEnum):
         """What one plugin of the kind is called."""
         return "hooks plugin" if self is Kind.HOOKS else self.value
 
+
+_MAX_DEFINED = 10
+"""Names of a module that a message lists."""
 
 JUDGES: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
 """The kinds that a rubric's entry may name."""
@@ -79,9 +82,17 @@ class Plugin:
         target = self.target.rpartition("/")[2]
         return {"use": self.qualified_name, "version": self.version, "target": target}
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages: a distribution and its version, a file's name, or a module."""
+        place = self.target.rpartition(":")[0]
+        if self.distribution == "file":
+            return Path(place).name
+        return place if self.distribution == "-" else f"{self.distribution} {self.version}"
+
     def __str__(self) -> str:
-        kind = "plugin" if self.kind is None else self.kind.value
-        return f"{kind} '{self.name}' ({self.distribution} {self.version})"
+        kind = "plugin" if self.kind is None else self.kind.noun
+        return f"{kind} '{self.name}' ({self.origin})"
 
 
 def installed_plugins(*kinds: Kind) -> list[Plugin]:
@@ -189,73 +200,83 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
     Raises:
         PluginLoadError: The import fails, for whatever reason.
     """
-    module_name, _, attribute = plugin.target.rpartition(":")
+    place, _, attribute = plugin.target.rpartition(":")
     with import_errors_of(plugin):
-        if base_dir is not None and str(base_dir) not in sys.path:
-            sys.path.append(str(base_dir))
-        if module_name.endswith(".py"):
-            module = _import_file(Path(module_name))
-        else:
-            module = importlib.import_module(module_name)
-        loaded = module
-        for part in attribute.split("."):
-            loaded = getattr(loaded, part)
-        return loaded
+        if base_dir is not None:
+            import_from(base_dir)
+        module = import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    loaded = module
+    for part in attribute.split("."):
+        if not hasattr(loaded, part):
+            raise PluginLoadError(_lacks(plugin, loaded, part))
+        loaded = getattr(loaded, part)
+    return loaded
+
+
+def _lacks(plugin: Plugin, holder: Any, name: str) -> str:
+    own = getattr(holder, "__name__", None)
+    defined = [
+        key
+        for key, value in vars(holder).items()
+        if not key.startswith("_") and callable(value) and getattr(value, "__module__", own) == own
+    ]
+    place = plugin.target.rpartition(":")[0]
+    return (
+        f"{place} defines no '{name}'.{did_you_mean(name, defined or dir(holder))} "
+        f"It defines: {', '.join(defined[:_MAX_DEFINED]) or 'nothing to call'}."
+    )
 
 
 @contextmanager
 def import_errors_of(plugin: Plugin) -> Iterator[None]:
-    """Say of whatever a plugin's import raises that it is that plugin's fault, and how to mend it.
+    """Say of whatever a plugin's import raises that it is that plugin's fault, and how to fix it.
 
     Raises:
         MissingDependencyError: A module is missing that an extra of the plugin's distribution brings.
         PluginLoadError: Anything else was raised.
     """
     try:
-        yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            extra = _extra_with(error.name, plugin.distribution)
+        with boundary(
+            f"{plugin} cannot be loaded from '{plugin.target}':",
+            PluginLoadError,
+            fix="Fix or uninstall it; other plugins are not affected.",
+        ):
+            yield
+    except PluginLoadError as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            extra = extra_with(cause.name, plugin.distribution)
             if extra is not None:
-                raise MissingDependencyError(str(plugin), error.name, extra, plugin.distribution) from error
-        raise PluginLoadError(
-            f"{plugin} cannot be loaded from '{plugin.target}': {type(error).__name__}: {one_line(error)}. "
-            f"Fix or uninstall it; other plugins are not affected."
-        ) from error
+                raise MissingDependencyError(str(plugin), cause.name, extra, plugin.distribution) from cause
+        raise
 
 
-def _extra_with(module: str, distribution: str) -> str | None:
-    """The extra of a distribution that brings a module, by the distribution's own metadata."""
+def extra_with(module: str, distribution: str) -> str | None:
+    """Return the extra of a distribution that brings a module, by the distribution's own metadata.
+
+    Of several the smallest: an extra such as ``dev`` repeats what others bring.
+    """
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
         return None
-    wanted = module.partition(".")[0].replace("_", "-").lower()
+    extras: dict[str, set[str]] = {}
     for requirement in requirements:
         found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w.-]+)['\"]", requirement)
-        if found and found[1].replace("_", "-").lower() == wanted:
-            return found[2]
-    return None
-
-
-def _import_file(path: Path) -> Any:
-    # One module per file and process, so that two components of one file share its state and pickle.
-    name = f"guerdon_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
-    if name not in sys.modules:
-        module_spec = importlib.util.spec_from_file_location(name, path)
-        if module_spec is None or module_spec.loader is None:
-            raise ImportError(f"{path} is not a Python file")
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules[name] = module
-        try:
-            module_spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
+        if found:
+            extras.setdefault(found[2], set()).add(found[1].replace("_", "-").lower())
+    wanted = module.partition(".")[0].replace("_", "-").lower()
+    bringing = [extra for extra, names in extras.items() if wanted in names]
+    return min(bringing, key=lambda extra: (extra == "dev", len(extras[extra])), default=None)
 
 
 def did_you_mean(word: str, candidates: Collection[str]) -> str:
-    """`` Did you mean 'x'?`` with the nearest spelling, or nothing."""
-    close = get_close_matches(word, list(candidates), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    """Return `` Did you mean 'x'?`` with the nearest spelling, or nothing."""
+    close = nearest(word, candidates)
+    return f" Did you mean '{close}'?" if close else ""
+
+
+def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the candidate whose spelling is nearest to a word, or ``None`` where none is near."""
+    close = get_close_matches(word, list(candidates), n=1, cutoff=cutoff)
+    return close[0] if close else None

@@ -51,6 +51,7 @@ class _InProcess:
         self._built = component.build()
         if is_async(self._built):
             raise PluginContractError(f"{component.plugin} is asynchronous; only a rubric can call it.")
+        component.set_up(self._built)
         self._columns = CallColumns.of_built(component, self._built)
 
     def __call__(self, completion: str, row: Row) -> Score:

@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
-from rich.console import Console
 
-from guerdon.cli.findings import print_findings
-from guerdon.cli.targets import manifest_argument, manifest_path, set_option
-from guerdon.manifest import load_manifest, plan_run
-from guerdon.run import preflight
-from guerdon.run.preflight import raise_for
+from guerdon.cli.findings import checked_plan
+from guerdon.cli.targets import manifest_argument, set_option
+from guerdon.preflight import Finding, Level, check_run_folder, raise_for
 
 
 @click.command()
 @manifest_argument
 @set_option
 @click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The run folder that the run is to write to, to check it too.",
+)
+@click.option(
     "--offline",
     is_flag=True,
-    help="Name what is missing or down (a hub, an endpoint, Docker) as not checked, in place of failing.",
+    help="Report what is missing or down (the hub, an endpoint, Docker) as 'not checked' instead of failing.",
 )
-def check(manifest: str, overrides: tuple[str, ...], offline: bool) -> None:
+def check(manifest: str, overrides: tuple[str, ...], output: Path | None, offline: bool) -> None:
     """Validate a manifest and prove its plan before any training.
 
-    Plugins load, params fit, data opens, columns exist, gold answers score 1, no reward is constant.
+    Plugins load, params fit, data opens, columns exist, batches fill, models and libraries are there, gold answers
+    score 1. What `run` would refuse before its first step is refused here, all of it at once.
     """
     if offline:
-        os.environ["HF_HUB_OFFLINE"] = (
-            "1"  # read when the hub's library is imported, which nobody has done yet
-        )
-    with Console(stderr=True).status("Checking…"):
-        plan = plan_run(load_manifest(manifest_path(manifest), overrides))
-        findings = list(preflight(plan))
-    if offline:
-        findings = [finding.unchecked() if finding.outside else finding for finding in findings]
-    print_findings(findings)
+        # The hub's library reads it when it is imported.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    plan, findings = checked_plan(manifest, overrides, offline=offline)
+    check_run_folder(output or Path("runs", plan.manifest.name))
     raise_for(findings, f" in {plan.file.path}")
     stages = ", ".join(stage.ref.id for stage in plan.stages)
-    click.echo(f"{plan.file.path}: fit to run. Stages in order: {stages}.")
+    click.echo(f"{plan.file.path}: {_verdict(findings)}. Stages in order: {stages}.")
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    count = Counter(finding.level for finding in findings)
+    parts = ["fit to run"]
+    if warnings := count[Level.WARNING]:
+        parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
+    if notes := count[Level.NOTE]:
+        parts.append(f"{notes} thing{'s were' if notes > 1 else ' was'} not checked")
+    return "; ".join(parts)

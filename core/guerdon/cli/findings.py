@@ -1,18 +1,51 @@
-"""How the preflight's findings look."""
+"""What ``check`` and ``run`` share: reading a manifest, proving its plan, and printing what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
+from rich.console import Console
 
-from guerdon.run.preflight import Finding, Level
+from guerdon.cli.targets import manifest_path
+from guerdon.manifest import Plan, draft_run, read_manifest
+from guerdon.preflight import Finding, Level, preflight
 
 _COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 
 
+def checked_plan(
+    target: str, overrides: Sequence[str], *, offline: bool = False, notes: bool = True
+) -> tuple[Plan, Sequence[Finding]]:
+    """Read a manifest and prove its plan; print what was found.
+
+    A manifest with mistakes is proved as far as it is sound, so that all that is wrong is said at once.
+
+    Args:
+        target: A file, or the name of a recipe.
+        overrides: Changes to the manifest.
+        offline: Whether what is missing outside is noted as not checked, instead of being an error.
+        notes: Whether what was not checked is printed.
+
+    Returns:
+        The plan, and the preflight's findings.
+
+    Raises:
+        ManifestError: The manifest has mistakes; all at once, each with its line.
+    """
+    with Console(stderr=True).status("Checking…"):
+        file = read_manifest(manifest_path(target), overrides)
+        plan, problems = draft_run(file)
+        findings = [f.unchecked() if offline and f.outside else f for f in preflight(plan)]
+    print_findings(f for f in findings if f.level is not Level.NOTE or (notes and not problems))
+    if problems:
+        raise file.error(problems)
+    return plan, findings
+
+
 def print_findings(findings: Iterable[Finding]) -> None:
-    """One line each, on standard error."""
+    """Print one line each, on standard error."""
     for finding in findings:
         level = click.style(finding.level.value, fg=_COLOURS[finding.level])
-        click.echo(f"{level}: {finding.where}: {finding.message}", err=True)
+        place = f"{finding.place}: " if finding.place else ""
+        click.echo(f"{level}: {place}{finding.where}: {finding.message}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from guerdon.testing import (
     read_rows,
     run_checks,
 )
+from guerdon.testing.judges import JudgeConformance
 
 _KITS: dict[Kind, type[Conformance]] = {
     Kind.VERIFIER: VerifierConformance,
@@ -47,16 +48,38 @@ _KITS: dict[Kind, type[Conformance]] = {
     type=click.Path(path_type=Path, dir_okay=False),
     help="JSONL: for a verifier or reward, cases with 'expected' or 'at_most'; for a stage, its rows.",
 )
-def test(name: str, kind: str | None, params: tuple[str, ...], cases: Path | None) -> None:
+@click.option(
+    "--compares-completions",
+    is_flag=True,
+    help="For a reward: a completion's reward depends on the others of its batch, as a ranking's does.",
+)
+@click.option(
+    "--value-range",
+    type=(float, float),
+    metavar="LOW HIGH",
+    help="For a verifier or reward: the smallest and the largest value. A verifier's default is 0 1.",
+)
+def test(
+    name: str,
+    kind: str | None,
+    params: tuple[str, ...],
+    cases: Path | None,
+    compares_completions: bool,
+    value_range: tuple[float, float] | None,
+) -> None:
     """Run the conformance kit on a plugin: an installed one, package.module:name, or ./file.py:name."""
     kit = _kit(name, Kind(kind) if kind else None)
     attributes: dict[str, Any] = {"plugin": name, "params": _params(params), "base_dir": Path.cwd()}
     if cases is not None:
         attributes |= _from_file(kit, cases)
+    if compares_completions:
+        attributes["compares_completions"] = _only_for(kit, RewardConformance, "--compares-completions")
+    if value_range is not None:
+        _only_for(kit, JudgeConformance, "--value-range")
+        attributes["value_range"] = value_range
     tested: type[Conformance] = type("Tested", (kit,), attributes)
     tested.component()  # a wrong name or param is the user's mistake, and no failed check
-    with Console(stderr=True).status(f"Testing {name}…"):
-        results = list(run_checks(tested))
+    results = list(_with_progress(name, tested))
     print_rows(f"{name}: {len(results)} checks", list(map(_row, results)), Console())
     for result in results:
         if result.message:
@@ -64,6 +87,27 @@ def test(name: str, kind: str | None, params: tuple[str, ...], cases: Path | Non
     if tested.throughput:
         click.echo(tested.throughput)
     _raise_for(results)
+
+
+def _with_progress(name: str, tested: type[Conformance]) -> Iterator[CheckResult]:
+    """Run the checks; a terminal shows which one is under way, a file gets a line for each."""
+    console = Console(stderr=True)
+    with console.status(f"Testing {name}…") as status:
+
+        def begins(check: str, number: int, total: int) -> None:
+            line = f"Testing {name}: check {number} of {total}, {check}…"
+            if console.is_terminal:
+                status.update(line)
+            else:
+                click.echo(line, err=True)
+
+        yield from run_checks(tested, begins)
+
+
+def _only_for(kit: type[Conformance], wanted: type[Conformance], option: str) -> bool:
+    if not issubclass(kit, wanted):
+        raise UsageError(f"{option}: a {kit.kinds[0].noun} has no such property.")
+    return True
 
 
 def _kit(name: str, kind: Kind | None) -> type[Conformance]:

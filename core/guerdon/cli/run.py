@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from guerdon.cli.findings import print_findings
+from guerdon.cli.findings import checked_plan
 from guerdon.cli.tables import print_results
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
 from guerdon.component import Component, load_component
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import Plan
 from guerdon.plugins import Kind, find_plugin
-from guerdon.run import execute, launch_ranks, preflight
-from guerdon.run.preflight import Level, raise_for
+from guerdon.preflight import check_run_folder, raise_for
+from guerdon.run import execute, launch_ranks
 
 STANDARD_HOOKS = ("progress", "jsonl_log")
 """The hook plugins that every run has, by name like any other's."""
@@ -42,11 +42,9 @@ def run(manifest: str, overrides: tuple[str, ...], output: Path | None, redo: bo
         plan = plan_run(load_manifest(manifest_path(manifest), overrides))
         execute(plan, _run_folder(plan, output), [], ranks=ranks)
         return
-    with Console(stderr=True).status("Checking…"):
-        plan = plan_run(load_manifest(manifest_path(manifest), overrides))
-        findings = [finding for finding in preflight(plan) if finding.level is not Level.NOTE]
+    plan, findings = checked_plan(manifest, overrides, notes=False)
     directory = _run_folder(plan, output)
-    print_findings(findings)
+    check_run_folder(directory)
     raise_for(findings, ", so nothing was run")
     standard = [
         load_component(find_plugin(f"guerdon/{name}", [Kind.HOOKS]), {}, None) for name in STANDARD_HOOKS

@@ -10,8 +10,7 @@ from typing import Any
 from trl.trainer.grpo_config import GRPOConfig
 
 from guerdon.grpo.options import trl_config
-
-_DEFAULTS = {"logging_steps": 1, "save_steps": 20}
+from guerdon.trl_options import GRPO, STAGE_DEFAULTS
 
 
 def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig:
@@ -27,7 +26,7 @@ def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig
     Raises:
         ParamsError: TRL refuses the options.
     """
-    config = trl_config(GRPOConfig, {**_DEFAULTS, **options}, work, seed, remove_unused_columns=False)
+    config = trl_config(GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False)
     config.save_steps = _align(int(config.save_steps), config)
     return config
 

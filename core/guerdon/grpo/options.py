@@ -1,72 +1,19 @@
-"""TRL's options as a stage's params: which a manifest may set, and what guerdon makes of those that it leaves open."""
+"""TRL's configs, made of a stage's params and of what guerdon decides where they leave it open."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import torch
-from pydantic import BeforeValidator
 from transformers import TrainingArguments
 
 from guerdon.errors import ParamsError
 
 _KEPT_CHECKPOINTS = 2
 
-OWNED = {
-    "output_dir": "the run's folder decides it",
-    "seed": "set the manifest's 'seed'",
-    "data_seed": "set the manifest's 'seed'",
-    "reward_weights": "set the 'weight' of each reward",
-    "resume_from_checkpoint": "a killed stage resumes from its newest checkpoint by itself",
-    "save_strategy": "checkpoints are what a killed stage resumes from; set 'save_steps'",
-    "save_only_model": "checkpoints are what a killed stage resumes from; set 'save_steps'",
-    "ignore_data_skip": "a resumed stage goes on with the data that it has not seen",
-    "remove_unused_columns": "verifiers choose their columns",
-    "disable_tqdm": "hook plugins show the progress",
-    "load_best_model_at_end": "judge checkpoints in a stage that uses 'evaluate'",
-    "eval_strategy": "judge checkpoints in a stage that uses 'evaluate'",
-    "eval_on_start": "judge checkpoints in a stage that uses 'evaluate'",
-    "do_train": "the stage trains",
-    "do_eval": "judge checkpoints in a stage that uses 'evaluate'",
-    "do_predict": "the stage trains",
-}
-"""TRL's options that are not the manifest's to set, and what to do instead."""
-
-_WIDER_HINTS = {"scale_rewards": str | bool}
-"""What TRL takes and its annotations do not say."""
-
 Config = TypeVar("Config", bound=TrainingArguments)
-
-
-def trl_parameters(config_class: type[TrainingArguments]) -> list[inspect.Parameter]:
-    """The options of a config of TRL's as parameters of a stage, those of :data:`OWNED` refused with their reasons."""
-    hints = get_type_hints(config_class) | _WIDER_HINTS
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_default(field),
-            annotation=_refused(field.name) if field.name in OWNED else hints[field.name],
-        )
-        for field in dataclasses.fields(config_class)
-    ]
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _refused(name: str) -> Any:
-    def refuse(_: Any) -> Any:
-        raise ValueError(f"'{name}' is not a stage's to set: {OWNED[name]}")
-
-    return Annotated[Any, BeforeValidator(refuse)]
 
 
 def trl_config(

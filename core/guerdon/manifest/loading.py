@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,36 @@ Location = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a manifest."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A manifest as it was read, and where in its file everything stands."""
+    """A manifest as it was read, and the lines of its parts."""
 
     path: Path
     manifest: Manifest
+    """Without the parts that are wrong."""
     lines: Mapping[Location, int] = field(repr=False)
     """The line, counted from 1, of every key and item that the file itself holds."""
+    problems: Sequence[Problem] = ()
+    """What is wrong with the parts that were left out."""
+    left_out: Collection[tuple[str, str]] = ()
+    """The keys that were left out, each with the id of its stage (``""`` outside of stages). A stage that was left out
+    as a whole has the key ``""``."""
 
     def line(self, location: Location) -> int:
-        """The line of a place, or of the nearest place around it that has one."""
+        """Return the line of a place, or of the nearest place around it that has one."""
         return _line(self.lines, location)
+
+    def error(self, problems: Iterable[Problem]) -> ManifestError:
+        """Return the error that says what is wrong, in the order of the lines."""
+        in_order = sorted(problems, key=lambda problem: problem.line)
+        return ManifestError("\n".join(f"{self.path}:{problem.line}: {problem.message}" for problem in in_order))
 
 
 def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
@@ -48,14 +67,100 @@ def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
     Raises:
         ManifestError: The file cannot be read, or says what no manifest can say; all mistakes at once.
     """
+    file = read_manifest(path, overrides)
+    if file.problems:
+        raise file.error(file.problems)
+    return file
+
+
+def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
+    """Read a manifest and leave out what no manifest can say, so that the rest can be checked too.
+
+    Args:
+        path: The YAML file.
+        overrides: Changes to it, as for :func:`load_manifest`.
+
+    Raises:
+        ManifestError: The file cannot be read, or nothing can be checked without what is wrong.
+    """
     lines: dict[Location, int] = {}
     data = _plain(_read(path), (), lines, path)
     for override in overrides:
         _override(data, override)
-    try:
-        return ManifestFile(path, Manifest.model_validate(data), lines)
-    except ValidationError as error:
-        raise ManifestError("\n".join(_explain(path, lines, error))) from None
+    problems: list[Problem] = []
+    indices = {"stages": list(range(len(data["stages"])))} if isinstance(data.get("stages"), list) else {}
+    left_out: list[tuple[str, str]] = []
+    while True:
+        try:
+            manifest = Manifest.model_validate(data)
+        except ValidationError as error:
+            # What is missing once a wrong part is left out is no mistake of its own.
+            problems = problems or _explain(lines, error)
+            if not _leave_out(data, error, indices, left_out):
+                raise ManifestFile(path, _EMPTY, lines).error(problems) from None
+        else:
+            return ManifestFile(path, manifest, _moved(lines, indices), problems, left_out)
+
+
+_EMPTY = Manifest.model_construct()
+
+
+def _leave_out(
+    data: Any, error: ValidationError, indices: dict[str, list[int]], left_out: list[tuple[str, str]]
+) -> bool:
+    """Delete the parts at fault from the data; whether there was anything to delete."""
+    places = {_place(data, detail) for detail in error.errors(include_url=False)}
+    if () in places:
+        return False
+    for place in sorted(places, key=lambda place: [(isinstance(p, int), p) for p in place], reverse=True):
+        left_out.append(_name_of(data, place))
+        holder = data
+        for part in place[:-1]:
+            holder = holder[part]
+        if isinstance(holder, dict):
+            holder.pop(place[-1], None)
+        elif place[-1] < len(holder):
+            del holder[place[-1]]
+            if place[:-1] == ("stages",):
+                del indices["stages"][place[-1]]
+    return True
+
+
+def _name_of(data: Any, place: Location) -> tuple[str, str]:
+    if place[0] != "stages" or len(place) == 1:
+        return "", str(place[0])
+    stage = data["stages"][place[1]]
+    stage_id = str(stage.get("id", "")) if isinstance(stage, dict) else ""
+    return stage_id, str(place[2]) if len(place) > 2 else ""
+
+
+def _place(data: Any, detail: Any) -> Location:
+    """Return the part of the data at fault: the deepest one that the error names, or the one that lacks a key."""
+    place: list[str | int] = []
+    node = data
+    for part in detail["loc"]:
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int) and part < len(node)):
+            node = node[part]
+        elif detail["type"] == "missing":
+            break
+        else:  # pydantic's name for a form of a value
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _moved(lines: Mapping[Location, int], indices: Mapping[str, Sequence[int]]) -> dict[Location, int]:
+    """Return the lines by the places that stages have once others were left out."""
+    kept = indices.get("stages", ())
+    new = {old: number for number, old in enumerate(kept)}
+    moved = {}
+    for place, line in lines.items():
+        if len(place) > 1 and place[0] == "stages":
+            if place[1] not in new:
+                continue
+            place = ("stages", new[place[1]], *place[2:])
+        moved[place] = line
+    return moved
 
 
 def _read(path: Path) -> CommentedMap:
@@ -153,7 +258,7 @@ def _line(lines: Mapping[Location, int], location: Location) -> int:
     return next((lines[place] for place in around if place in lines), 1)
 
 
-def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) -> list[str]:
+def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
     found: set[tuple[int, str]] = set()
     for detail in error.errors(include_url=False):
         location = detail["loc"]
@@ -174,7 +279,7 @@ def _explain(path: Path, lines: Mapping[Location, int], error: ValidationError) 
         else:
             message = f"'{spelled}' is {detail['input']!r}: {detail['msg']}."
         found.add((_line(lines, location), message))
-    return [f"{path}:{line}: {message}" for line, message in sorted(found)]
+    return [Problem(line, message) for line, message in sorted(found)]
 
 
 def _part_at(location: Location) -> type[BaseModel]:

@@ -8,11 +8,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeVar
 
-from guerdon.component import Component, find_problems, load_component
-from guerdon.errors import ManifestError, UsageError
-from guerdon.manifest.loading import Location, ManifestFile
+from guerdon.component import Component, load_component
+from guerdon.errors import UsageError
+from guerdon.manifest.loading import Location, ManifestFile, Problem
 from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
-from guerdon.plugins import JUDGES, Kind, did_you_mean, find_plugin, load_plugin
+from guerdon.plugins import JUDGES, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
 
 STAGE_SOURCE = "stage"
@@ -32,6 +32,8 @@ class SourcePlan:
     """``None`` for another stage's data set."""
     stage_id: str | None = None
     """The stage whose data set it is."""
+    location: Location = ()
+    """Its place in the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class StagePlan:
     """Models, and the ids of the stages whose checkpoints it starts from."""
     sources: Sequence[SourcePlan]
     entries: Sequence[Entry]
+    location: Location = ()
+    """Its place in the manifest."""
 
     @property
     def needs(self) -> list[str]:
@@ -87,14 +91,31 @@ def plan_run(file: ManifestFile) -> Plan:
     Raises:
         ManifestError: Something does not fit; all mistakes at once, each with its line.
     """
+    plan, problems = draft_run(file)
+    if problems:
+        raise file.error(problems)
+    return plan
+
+
+def draft_run(file: ManifestFile) -> tuple[Plan, Sequence[Problem]]:
+    """Plan what is sound of a manifest.
+
+    Returns:
+        A plan of the sound stages and hooks, and everything that is wrong with the manifest.
+    """
     planner = _Planner(file)
     hooks = [planner.component(ref, (Kind.HOOKS,), ("hooks", i)) for i, ref in enumerate(file.manifest.hooks)]
-    stages = [planner.stage(ref, ("stages", i)) for i, ref in enumerate(file.manifest.stages)]
+    stages: list[StagePlan] = []
+    for i, ref in enumerate(file.manifest.stages):
+        before = len(planner.problems)
+        stage = planner.stage(ref, ("stages", i))
+        whole = not any(stage_id == ref.id for stage_id, _ in file.left_out)
+        if stage is not None and whole and len(planner.problems) == before:
+            stages.append(stage)
     planner.check_ids()
-    planner.finish()
-    in_order = planner.sort([stage for stage in stages if stage is not None])
-    planner.finish()
-    return Plan(file, in_order, [hook for hook in hooks if hook is not None])
+    in_order = planner.sort(stages)
+    problems = [*file.problems, *planner.problems]
+    return Plan(file, in_order, [hook for hook in hooks if hook is not None]), problems
 
 
 def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list[Entry]]:
@@ -139,17 +160,15 @@ class _Planner:
         self._file = file
         self._base_dir = file.path.resolve().parent
         self._stage_ids = [stage.id for stage in file.manifest.stages]
-        self._problems: list[tuple[int, str]] = []
+        self._left_out = set(file.left_out)
+        self.problems: list[Problem] = []
 
     def finish(self) -> None:
-        if self._problems:
-            in_order = sorted(self._problems, key=lambda problem: problem[0])
-            raise ManifestError(
-                "\n".join(f"{self._file.path}:{line}: {message}" for line, message in in_order)
-            )
+        if self.problems:
+            raise self._file.error(self.problems)
 
     def problem(self, location: Location, message: str) -> None:
-        self._problems.append((self._file.line(location), message))
+        self.problems.append(Problem(self._file.line(location), message))
 
     def component(
         self, ref: ComponentRef | StageRef, kinds: Sequence[Kind], location: Location
@@ -160,8 +179,7 @@ class _Planner:
         component = self._try((*location, "use"), lambda: load_component(found, ref.params, self._base_dir))
         if component is None:
             return None
-        loaded = load_plugin(found, self._base_dir)
-        problems = self._try((*location, "use"), lambda: find_problems(component, loaded)[1])
+        problems = self._try((*location, "use"), lambda: component.problems())
         for problem in problems or []:
             place = (*location, "params", problem.param) if problem.param else (*location, "use")
             self.problem(place, problem.message)
@@ -176,8 +194,9 @@ class _Planner:
         if component is None:
             return None
         given = {"model": inits != ["none"], "data": bool(ref.data), "rewards": bool(ref.rewards)}
-        for need in getattr(load_plugin(component.plugin, self._base_dir), "needs", ()):
-            if not given[need]:
+        for need in component.member("needs", ()):
+            key = "init" if need == "model" else need
+            if need in given and not given[need] and (ref.id, key) not in self._left_out:
                 what = "an 'init' other than none" if need == "model" else f"'{need}'"
                 self.problem(
                     location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
@@ -188,6 +207,7 @@ class _Planner:
             [one for one in init if one is not None],
             [source for source in sources if source is not None],
             entries,
+            location,
         )
 
     def rubric(self, ref: StageRef, location: Location) -> list[Entry]:
@@ -207,7 +227,7 @@ class _Planner:
 
     def sort(self, stages: Sequence[StagePlan]) -> list[StagePlan]:
         by_id = {stage.ref.id: stage for stage in stages}
-        sorter = TopologicalSorter({stage.ref.id: stage.needs for stage in stages})
+        sorter = TopologicalSorter({stage.ref.id: [need for need in stage.needs if need in by_id] for stage in stages})
         try:
             sorter.prepare()
         except CycleError as error:
@@ -225,13 +245,13 @@ class _Planner:
     def _source(self, ref: SourceRef, location: Location) -> SourcePlan | None:
         if ref.use != STAGE_SOURCE:
             component = self.component(ref, (Kind.SOURCE,), location)
-            return None if component is None else SourcePlan(ref, component)
+            return None if component is None else SourcePlan(ref, component, location=location)
         stage_id = ref.params.get("id")
         if set(ref.params) != {"id"} or not isinstance(stage_id, str):
             self.problem(location, "source 'stage' takes one param: id, the stage whose data set it is.")
             return None
         return (
-            SourcePlan(ref, None, stage_id)
+            SourcePlan(ref, None, stage_id, location)
             if self._known_stage(stage_id, (*location, "params", "id"))
             else None
         )
@@ -253,6 +273,8 @@ class _Planner:
             return init
         if init == "base":
             base = self._file.manifest.model
+            if base is None and ("", "model") in self._left_out:
+                return None
             if base is None:
                 self.problem(
                     location, "init is 'base', and the manifest has no 'model'. Add one, or set init to none."
@@ -271,7 +293,7 @@ class _Planner:
         return ModelRef(path=init)
 
     def _known_stage(self, stage_id: str, location: Location) -> bool:
-        known = stage_id in self._stage_ids
+        known = stage_id in self._stage_ids or (stage_id, "") in self._left_out
         if not known:
             ids = ", ".join(self._stage_ids)
             hint = did_you_mean(stage_id, self._stage_ids)

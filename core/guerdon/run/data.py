@@ -32,7 +32,7 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
     else:
         name = str(source.component.plugin)
         built = source.component.build()
-        if getattr(built, "endless", False) and source.ref.limit is None:
+        if source.component.member("endless", False, of=built) and source.ref.limit is None:
             raise DataError(f"{name} never ends. Give the data entry a 'limit'.")
         if not isinstance(built, Iterable):
             raise DataError(f"{name} gives a {type(built).__name__}, which cannot be iterated over for rows.")

@@ -41,6 +41,7 @@ from guerdon.run.files import STORAGE_ERRORS, locked, read_json, write_json
 from guerdon.run.inputs import difference, stage_inputs, used_stages
 from guerdon.run.ranks import Ranks
 from guerdon.run.results import moved, read_result, write_result
+from guerdon.run.stage_check import check_stage
 from guerdon.scoring.cache import ScoreCache
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.types import Row
@@ -118,11 +119,10 @@ class _Execution:
     def follow(self) -> dict[str, StageResult]:
         """Take part in the distributed stages that the launch's first process runs."""
         for stage in self._plan.stages:
-            built = stage.component.build()
-            if getattr(built, "distributed", False) and hasattr(built, "preflight"):
+            if stage.component.member("distributed", False, of=stage.component.build()):
                 # It may be where the processes meet for the first time. What is wrong, the first one says.
                 with suppress(Exception):
-                    built.preflight()
+                    check_stage(self._plan, stage)
         for stage in self._plan.stages:
             stage_id = stage.ref.id
             self._inputs[stage_id] = stage_inputs(stage, self._inputs, self._plan.manifest)
@@ -164,7 +164,7 @@ class _Execution:
         started = time.monotonic()
         with self._attributed(stage):
             built = stage.component.build()
-            together = getattr(built, "distributed", False)
+            together = stage.component.member("distributed", False, of=built)
             self._ranks.tell(f"{stage_id} is run by", "all" if together else "the first")
             result = _run_stage(built, self._context(stage, folder))
             if together:

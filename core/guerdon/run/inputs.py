@@ -78,8 +78,8 @@ def _parts(component: Component) -> dict[str, Any]:
 
 def _source_parts(component: Component) -> dict[str, Any]:
     """A source may say more of its content than its params do, such as its files' checksums, by ``fingerprint()``."""
-    fingerprint = getattr(component.build(), "fingerprint", None)
-    content = fingerprint() if callable(fingerprint) else None
+    fingerprint = component.member("fingerprint", of=component.build())
+    content = fingerprint() if fingerprint is not None else None
     return {**_parts(component), **({"content": content} if content is not None else {})}
 
 

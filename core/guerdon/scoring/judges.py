@@ -9,7 +9,6 @@ from typing import Protocol, TypeAlias
 
 from guerdon.component import CallColumns, Component, is_async
 from guerdon.errors import DataError
-from guerdon.plugins import load_plugin
 from guerdon.references import plain_columns
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.protocol import Case, RewardTask
@@ -55,15 +54,17 @@ class VerifierJudge:
     def __init__(
         self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, workers: int
     ) -> None:
-        loaded = load_plugin(component.plugin, component.base_dir)
+        loaded = component.loaded
         self._index = index
         self._component = component
         self._key = component_key(component)
-        self._columns = CallColumns.of_loaded(component, loaded)
-        self._dedicated = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
-        self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", VERIFIER_TIMEOUT_S))
+        self._columns = component.columns
+        self._concurrent = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
+        copies = component.member("max_workers")
+        self._dedicated = self._concurrent or copies is not None
+        self._timeout_s = timeout_s or float(component.member("timeout_s", VERIFIER_TIMEOUT_S))
         self._cache = cache
-        self._workers = workers
+        self._workers = workers if copies is None else copies
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
@@ -82,7 +83,7 @@ class VerifierJudge:
         known = self._cache.get([key for key in cases if isinstance(key, str)])
         unknown = [key for key in cases if key not in known]
         size = len(unknown) or 1
-        if not self._dedicated:
+        if not self._concurrent:
             size = max(1, min(MAX_CASES_A_JOB, math.ceil(len(unknown) / (2 * self._workers))))
         chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
         jobs = [
@@ -118,11 +119,10 @@ class RewardJudge:
     """Calls a reward function once for all the completions that are routed to it."""
 
     def __init__(self, index: int, component: Component, timeout_s: float | None) -> None:
-        loaded = load_plugin(component.plugin, component.base_dir)
         self._index = index
         self._component = component
-        self._columns = CallColumns.of_loaded(component, loaded)
-        self._timeout_s = timeout_s or float(getattr(loaded, "timeout_s", REWARD_TIMEOUT_S))
+        self._columns = component.columns
+        self._timeout_s = timeout_s or float(component.member("timeout_s", REWARD_TIMEOUT_S))
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, rollout.columns)

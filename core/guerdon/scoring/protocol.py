@@ -52,6 +52,13 @@ class RewardTask:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingUp:
+    """A component was built, and its ``setup`` begins, which has a deadline of its own."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """A component was built and its work begins: the deadline counts from here."""
 

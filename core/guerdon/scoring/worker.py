@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from guerdon.component import CallColumns, is_async
+from guerdon.contracts import SETUP_TIMEOUT_S
 from guerdon.errors import GuerdonError, PluginContractError, one_line
 from guerdon.json_values import to_json
 from guerdon.scoring.convert import to_failure, to_score, to_scores
@@ -34,6 +35,7 @@ from guerdon.scoring.protocol import (
     Rewarded,
     RewardTask,
     Scored,
+    SettingUp,
     VerifyTask,
 )
 from guerdon.types import Failure, Score
@@ -108,8 +110,8 @@ class _Worker:
 
     def close(self) -> None:
         """Let the components that hold something outside this process (containers, clients) give it back."""
-        for built, _ in self._built.values():
-            if callable(close := getattr(built, "aclose", None)):
+        for index, (built, _) in self._built.items():
+            if (close := self._components[index].member("aclose", of=built)) is not None:
                 self._runner.run(close())
 
     def _build(self, index: int) -> tuple[Callable[..., Any], CallColumns]:
@@ -120,6 +122,10 @@ class _Worker:
                 raise PluginContractError(
                     f"{component.plugin} gives a {type(built).__name__}, which cannot be called"
                 )
+            if component.member("setup", of=built) is not None:
+                timeout_s = component.member("setup_timeout_s", SETUP_TIMEOUT_S, of=built)
+                self._connection.send(SettingUp(float(timeout_s)))
+                component.set_up(built, self._runner.run)
             self._built[index] = built, CallColumns.of_built(component, built)
         return self._built[index]
 

@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection, wait
 
 from guerdon.component import Component
 from guerdon.errors import PluginLoadError
+from guerdon.plugins import Kind
 from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,
     BuildFailed,
@@ -32,6 +33,7 @@ from guerdon.scoring.protocol import (
     Rewarded,
     RewardTask,
     Scored,
+    SettingUp,
     VerifyTask,
 )
 from guerdon.types import Failure, Score
@@ -65,7 +67,8 @@ class VerifyJob:
     cases: Sequence[Case]
     timeout_s: float
     dedicated: bool = False
-    """Whether the component has a worker of its own: an async verifier, whose calls all run there at once."""
+    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and as
+    many as its ``max_workers`` for a verifier that limits its copies."""
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
     _tasks: list[list[int]] = field(default_factory=list)
@@ -154,6 +157,11 @@ class WorkerPool:
     def __init__(self, components: Sequence[Component], shared_workers: int | None = None) -> None:
         self._components = list(components)
         self.shared_workers = shared_workers or min(len(os.sched_getaffinity(0)), 16)
+        self._limits = {
+            index: component.member("max_workers", 1)
+            for index, component in enumerate(components)
+            if component.kind is Kind.VERIFIER
+        }
         self._idle: dict[int | None, list[_Worker]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -192,7 +200,7 @@ class WorkerPool:
 
     def _hand_out(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
         for lane, queue in waiting.items():
-            limit = self.shared_workers if lane is None else 1
+            limit = self.shared_workers if lane is None else self._limits.get(lane, 1)
             while queue and sum(running.lane == lane for running in busy.values()) < limit:
                 worker = self._idle_worker(lane) or _Worker(self._components)
                 job = queue.popleft()
@@ -224,7 +232,9 @@ class WorkerPool:
                 continue
             if isinstance(message, BuildFailed):
                 raise message.error
-            if isinstance(message, Built):
+            if isinstance(message, SettingUp):
+                running.set_up(message.timeout_s)
+            elif isinstance(message, Built):
                 running.start(message.concurrent)
             elif running.job.receive(message):
                 del busy[connection]
@@ -251,7 +261,7 @@ class WorkerPool:
         if not running.built:
             plugin = self._components[running.job.component].plugin
             late = failure is Failure.TIMEOUT
-            why = f"building it took more than {BUILD_TIMEOUT_S:g} s" if late else reason
+            why = running.lateness if late else reason
             raise PluginLoadError(f"{plugin} cannot be built: {why}. Import it by hand to see what it does.")
         latency_ms = (time.monotonic() - running.clock) * 1000
         running.job.lose(Score.failed(failure, reason), latency_ms, running.concurrent)
@@ -273,6 +283,20 @@ class _Running:
     concurrent: bool = False
     clock: float = math.nan
     """When the case under way began, on the monotonic clock."""
+
+    setup_timeout_s: float | None = None
+    """The deadline of the component's ``setup``, once that has begun."""
+
+    @property
+    def lateness(self) -> str:
+        """Why a worker that has not built its component is late."""
+        if self.setup_timeout_s is None:
+            return f"building it took more than {BUILD_TIMEOUT_S:g} s"
+        return f"its setup took more than {self.setup_timeout_s:g} s (raise its setup_timeout_s)"
+
+    def set_up(self, timeout_s: float) -> None:
+        self.setup_timeout_s = timeout_s
+        self.deadline = time.monotonic() + timeout_s
 
     def start(self, concurrent: bool) -> None:
         self.built = True

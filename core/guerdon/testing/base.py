@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from unittest import SkipTest
 
 from guerdon.component import Component, check_params, load_component
+from guerdon.contracts import misspelt_members
 from guerdon.errors import CheckFailedError, GuerdonError, one_line
-from guerdon.plugins import Kind, find_plugin, load_plugin
+from guerdon.plugins import Kind, find_plugin
 
 
 def broken(what: str, *, why: str, fix: str) -> CheckFailedError:
@@ -58,12 +59,19 @@ class Conformance:
         """
         folder = cls.folder()
         component = load_component(find_plugin(cls.plugin, cls.kinds, folder), cls.params, folder)
-        check_params(component, load_plugin(component.plugin, folder))
+        check_params(component, component.loaded)
         return component
 
     def test_loads(self) -> None:
-        """It is found, imports, and takes its params."""
-        self.component().build()
+        """It is found, imports, takes its params, and none of its optional members is misspelt."""
+        component = self.component()
+        if problems := misspelt_members(component.kind, component.loaded):
+            raise broken(
+                f"it {problems[0]}",
+                why="the engine reads optional members by their names; another name is never read.",
+                fix="the members of each kind are listed in the reference, in plugins.md.",
+            )
+        component.build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +88,14 @@ class CheckResult:
     """Wall time."""
 
 
-def run_checks(kit: type[Conformance]) -> Iterator[CheckResult]:
+def run_checks(
+    kit: type[Conformance], begins: Callable[[str, int, int], None] = lambda _check, _number, _total: None
+) -> Iterator[CheckResult]:
     """Run a kit's checks in their order, without pytest; a plugin that does not load ends the run.
+
+    Args:
+        kit: The checks, of one plugin.
+        begins: Called before each check with its name, its number (from 1) and the number of checks.
 
     Raises:
         InfrastructureError: Something outside the plugin is missing or down.
@@ -89,7 +103,9 @@ def run_checks(kit: type[Conformance]) -> Iterator[CheckResult]:
     instance = kit()
     kit.setup_class()
     try:
-        for name in _checks(kit):
+        names = _checks(kit)
+        for number, name in enumerate(names, start=1):
+            begins(_label(name), number, len(names))
             result = _run(instance, name)
             yield result
             if name == "test_loads" and result.outcome == "failed":
@@ -101,6 +117,10 @@ def run_checks(kit: type[Conformance]) -> Iterator[CheckResult]:
 def _checks(kit: type[Conformance]) -> list[str]:
     names = [name for base in reversed(kit.__mro__) for name in vars(base) if name.startswith("test_")]
     return list(dict.fromkeys(names))
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("test_").replace("_", " ")
 
 
 def _run(instance: Conformance, name: str) -> CheckResult:
@@ -121,5 +141,4 @@ def _run(instance: Conformance, name: str) -> CheckResult:
         outcome, message = "failed", one_line(error)
     except Exception as error:  # a plugin may raise anything
         outcome, message = "failed", f"{type(error).__name__}: {one_line(error)}"
-    label = name.removeprefix("test_").replace("_", " ")
-    return CheckResult(label, holds, outcome, message, time.perf_counter() - started)
+    return CheckResult(_label(name), holds, outcome, message, time.perf_counter() - started)

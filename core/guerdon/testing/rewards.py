@@ -54,7 +54,7 @@ class RewardConformance(JudgeConformance):
     def test_alignment(self) -> None:
         """It returns one reward for each completion, in their order, for a batch of any size."""
         cases = self._plain_cases()
-        reward = _accepting(self.component().build())
+        reward = _accepting(self._ready())
         batches = [cases[:size] for size in range(1, len(cases) + 1)] + [cases[:1] * 5]
         for batch in batches:
             returned = reward(_arguments(batch))
@@ -68,7 +68,7 @@ class RewardConformance(JudgeConformance):
 
     def test_trl_contract(self) -> None:
         """TRL can call it: it has a name, and takes any column, text and messages."""
-        reward = self.component().build()
+        reward = self._ready()
         if not hasattr(reward.func if isinstance(reward, functools.partial) else reward, "__name__"):
             raise broken(
                 f"a {type(reward).__name__} has no __name__.",
@@ -101,7 +101,7 @@ class RewardConformance(JudgeConformance):
     def test_thread_safe(self) -> None:
         """Many calls at once get the rewards that they get one by one."""
         cases = self._plain_cases()
-        reward = self.component().build()
+        reward = self._ready()
         arguments = _arguments(cases)
         expected = list(zip(cases, _scores(reward, arguments), strict=True))
         for scores in at_once(lambda _: _scores(reward, arguments), range(32)):
@@ -118,7 +118,7 @@ class RewardConformance(JudgeConformance):
         arguments = _arguments(self._plain_cases())
         data = {name: value for name, value in arguments.items() if isinstance(value, list)}
         before = copy.deepcopy(data)
-        _scores(self.component().build(), arguments)
+        _scores(self._ready(), arguments)
         changed = [name for name, value in data.items() if value != before[name]]
         if changed:
             raise broken(
@@ -137,6 +137,13 @@ class RewardConformance(JudgeConformance):
             if case not in known:
                 (verdicts[id(case)],) = super().batches(rubric, [case])
         return [verdicts[id(case)] for case in cases]
+
+    def _ready(self) -> Any:
+        """The reward, built and set up in this process."""
+        component = self.component()
+        built = component.build()
+        component.set_up(built)
+        return built
 
     def _plain_cases(self) -> list[Case]:
         cases = [case for case, _ in self.again() if case in self.cases()]

@@ -16,13 +16,12 @@ from typing import Any, ClassVar
 from unittest import SkipTest
 
 from guerdon.component import load_component
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.contracts import NEEDS
+from guerdon.plugins import JUDGES, Kind, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.testing.base import Conformance, broken
 from guerdon.types import Row
-
-_NEEDS = {"model", "data", "rewards"}
 
 
 class StageConformance(Conformance):
@@ -56,8 +55,8 @@ class StageConformance(Conformance):
 
     def test_needs(self) -> None:
         """It says what it needs in words that the manifest has."""
-        needs = getattr(load_plugin(self.component().plugin, self.folder()), "needs", ())
-        if isinstance(needs, str) or not set(needs) <= _NEEDS:
+        needs = self.component().member("needs", ())
+        if isinstance(needs, str) or not set(needs) <= NEEDS:
             raise broken(
                 f"its needs are {needs!r}.",
                 why="the manifest's check says by them what a stage lacks.",

@@ -153,8 +153,9 @@ def _built(kit: VerifierConformance) -> Iterator[tuple[_Judge, _Judge]]:
         return runner.run(gather(cases)) if asynchronous else at_once(verify, cases)
 
     with asyncio.Runner() as runner:
+        component.set_up(built, runner.run)
         yield one_by_one, together
-        if callable(close := getattr(built, "aclose", None)):
+        if (close := component.member("aclose", of=built)) is not None:
             runner.run(close())
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
-
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import DataError
 from guerdon.types import Messages, Row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 Text = str | Messages
 """A plain text, or a conversation."""
@@ -122,6 +122,8 @@ def _sliced(items: list[int], size: int) -> list[list[int]]:
 
 
 def _pad(documents: Sequence[Document], pad_id: int) -> Batch:
+    import torch
+
     shape = len(documents), max(len(document.ids) for document in documents)
     ids = torch.full(shape, pad_id)
     learned = torch.zeros(shape, dtype=torch.bool)

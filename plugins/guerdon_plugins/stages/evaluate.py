@@ -9,9 +9,15 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
-from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon.text import self_corrections
+from guerdon_plugins.stages.checks import (
+    check_all,
+    check_lengths,
+    check_prompts,
+    check_template,
+    check_vllm,
+)
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
 
@@ -67,6 +73,16 @@ class Evaluate:
         self._batch_size = per_device_eval_batch_size
         self._chat_template = chat_template
         self._vllm = vllm
+
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+        """Check the prompts, the models and the engine, before a model is loaded."""
+        longest = max(sampling.max_completion_length for sampling, _ in self._passes)
+        check_all(
+            lambda: check_vllm(self._vllm),
+            lambda: check_prompts(rows),
+            lambda: check_template(rows, models, self._chat_template),
+            lambda: check_lengths(rows, models, longest),
+        )
 
     def run(self, context: StageContext) -> StageResult:
         """Evaluate ``context.models`` on ``context.rows()`` with ``context``'s rubric."""
@@ -127,6 +143,7 @@ class Evaluate:
 def _records(
     model: Model, rollouts: Sequence[Rollout], judgements: Sequence[Judgement], prompts: int
 ) -> Iterator[dict[str, Any]]:
+
     for index, (rollout, judgement) in enumerate(zip(rollouts, judgements, strict=True)):
         place = {"model": model.name, "group": index % prompts, "greedy": index < prompts}
         yield place | record(rollout, judgement)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from guerdon import StageContext, StageResult
+from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.models import load_model, load_tokenizer
+from guerdon.trl_options import GRPO, check_lora, check_options
+from guerdon_plugins.stages.checks import (
+    check_all,
+    check_batch,
+    check_lengths,
+    check_prompts,
+    check_template,
+)
 from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
 
 
@@ -67,17 +73,19 @@ class Grpo:
 
     @classmethod
     def signature(cls) -> inspect.Signature:
-        """The params with TRL's options spelled out; imports TRL."""
-        from trl.trainer.grpo_config import GRPOConfig
+        """Return the params with TRL's options."""
+        return signature_with(cls, GRPO)
 
-        return signature_with(cls, GRPOConfig)
-
-    def preflight(self) -> None:
-        """Let TRL check the options, before a model is loaded."""
-        from guerdon.grpo.config import grpo_config
-
-        with TemporaryDirectory() as folder:
-            grpo_config(self._options, Path(folder), seed=0)
+    def preflight(self, rows: Sequence[Row], complete: bool, models: Sequence[Model]) -> None:
+        """Check the options, the prompts and the model, before a model is loaded."""
+        check_all(
+            lambda: check_options(GRPO, self._options),
+            lambda: check_lora(self._peft or {}),
+            lambda: check_prompts(rows),
+            lambda: check_batch(rows, complete, self._options),
+            lambda: check_template(rows, models, self._chat_template),
+            lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
+        )
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""

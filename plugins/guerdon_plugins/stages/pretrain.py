@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.nn import functional as F  # noqa: N812, torch's own custom
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
-from transformers.utils import logging
-
-from guerdon import StageContext, StageResult
+from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError
-from guerdon.models import local_device
+from guerdon.library_options import llama_options
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
-from guerdon_plugins.stages.muon import Muon
-from guerdon_plugins.stages.small_tokenizer import train_tokenizer
+from guerdon_plugins.stages.small_tokenizer import check_vocabulary, train_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 _DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
@@ -74,11 +72,12 @@ class Pretrain:
             if count < 1:
                 raise ValueError(f"{name} is {count}: give 1 or more.")
         self._architecture = architecture or {}
-        unknown = self._architecture.keys() - LlamaConfig().to_dict().keys()
-        if unknown:
-            raise ValueError(
-                f"architecture has {', '.join(sorted(unknown))}, which LlamaConfig does not know."
-            )
+        for name in self._architecture:
+            if name not in llama_options():
+                raise ValueError(
+                    f"architecture has '{name}', which LlamaConfig does not know. "
+                    f"Near: {', '.join(get_close_matches(name, llama_options())) or 'none'}."
+                )
         if decided := self._architecture.keys() & _DECIDED_BY_THE_TOKENIZER:
             raise ValueError(f"architecture has {', '.join(sorted(decided))}, which the tokenizer decides.")
         self._max_steps = max_steps
@@ -92,8 +91,19 @@ class Pretrain:
         self._logging_steps = logging_steps
         self._save_steps = save_steps
 
+    def preflight(self, rows: Sequence[Row]) -> None:
+        """Check that the rows are documents, and that the vocabulary is large enough."""
+        check_vocabulary(self._vocab_size, self._added_tokens)
+        for number, row in enumerate(rows):
+            try:
+                document_text(row)
+            except DataError as error:
+                raise DataError(f"row {number} of the data: {error}") from None
+
     def run(self, context: StageContext) -> StageResult:
         """Train, and leave a checkpoint with its tokenizer."""
+        from transformers.utils import logging
+
         texts = [document_text(row) for row in context.rows()]
         strings = (string for text in texts for string in plain_texts(text))
         tokenizer = train_tokenizer(strings, self._vocab_size, self._added_tokens)
@@ -132,6 +142,9 @@ class Pretrain:
         )
 
     def _model(self, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
         config = LlamaConfig(
             vocab_size=len(tokenizer),
             bos_token_id=None,
@@ -158,6 +171,11 @@ class _Training:
     def __init__(
         self, model: LlamaForCausalLM, muon_learning_rate: float, learning_rate: float, tokens: float
     ) -> None:
+        import torch
+
+        from guerdon.models import local_device
+        from guerdon_plugins.stages.muon import Muon
+
         self.model: Any = model.train()
         self.model.to(local_device())
         self._tokens = tokens
@@ -173,6 +191,9 @@ class _Training:
 
     def update(self, batch: Batch, rate: float) -> None:
         """Learn one batch, at a share ``rate`` of the full learning rates."""
+        import torch
+        from torch.nn import functional as F  # noqa: N812, torch's own custom
+
         # Padding is on the right, so a causal model needs no mask; the head runs only where the loss counts.
         ids, learned = batch.ids.to(self.model.device), batch.learned[:, 1:].to(self.model.device)
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
@@ -197,6 +218,8 @@ class _Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is there whole or not at all."""
+        import torch
+
         state = {
             "model": self.model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()},
@@ -215,6 +238,8 @@ class _Training:
         """Go on from a checkpoint, if there is one."""
         if not path.exists():
             return
+        import torch
+
         state = torch.load(path, map_location=self.model.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         for name, (optimizer, _) in self._optimizers.items():

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guerdon import Row, StageContext, StageResult
+from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
+from guerdon.trl_options import REWARD, check_options
+from guerdon_plugins.stages.checks import check_all, check_template
 from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
 
 if TYPE_CHECKING:
@@ -54,10 +56,16 @@ class RewardModel:
 
     @classmethod
     def signature(cls) -> inspect.Signature:
-        """The params with TRL's options spelled out; imports TRL."""
-        from trl.trainer.reward_config import RewardConfig
+        """Return the params with TRL's options."""
+        return signature_with(cls, REWARD)
 
-        return signature_with(cls, RewardConfig)
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+        """Check the options, the form of the pairs and the model, before a model is loaded."""
+        check_all(
+            lambda: check_options(REWARD, self._options),
+            lambda: _check_pairs(rows),
+            lambda: check_template(rows, models, self._chat_template, column="chosen"),
+        )
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""
@@ -145,6 +153,11 @@ def _columns(row: Row, first: Row, number: int) -> Sequence[str]:
                 f"'{columns[0]}' of row 0 is a {wanted.__name__}. All of all rows are texts, or all are messages."
             )
     return columns
+
+
+def _check_pairs(rows: Sequence[Row]) -> None:
+    for number, row in enumerate(rows):
+        _columns(row, rows[0], number)
 
 
 def _is_heldout(row: Row, share: float) -> bool:

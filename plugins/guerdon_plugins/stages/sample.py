@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guerdon import Judgement, Outcome, Rollout, Row, StageContext, StageResult
+from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
-from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
+from guerdon_plugins.stages.checks import (
+    check_all,
+    check_lengths,
+    check_prompts,
+    check_template,
+    check_vllm,
+)
 from guerdon_plugins.stages.engines import lazy_engine
 from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
 from guerdon_plugins.stages.prompting import Prompting
@@ -110,12 +116,22 @@ class Sample:
         self._vllm = vllm
         self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
 
-    def preflight(self, rewards: Sequence[str]) -> None:
-        """Check that the filters name rewards of the stage.
+    def preflight(self, rewards: Sequence[str], rows: Sequence[Row], models: Sequence[Model]) -> None:
+        """Check the filters, the prompts, the model and the engine, before a model is loaded.
 
         Raises:
-            UsageError: One does not.
+            UsageError: A filter names no reward of the stage, or a prompt does not fit.
         """
+        local = () if self._endpoint else models
+        check_all(
+            lambda: self._check_filters(rewards),
+            lambda: check_vllm(self._vllm),
+            lambda: check_prompts(rows),
+            lambda: check_template(rows, local, self._chat_template),
+            lambda: check_lengths(rows, local, self._sampling.max_completion_length),
+        )
+
+    def _check_filters(self, rewards: Sequence[str]) -> None:
         unknown = sorted({*self._keep, *self._second_filter} - set(rewards))
         if unknown:
             raise UsageError(
@@ -139,7 +155,7 @@ class Sample:
         prompts_kept = 0
         answered = False
         with engines as engine, context.open_rubric() as rubric:
-            self.preflight(rubric.names)
+            self._check_filters(rubric.names)
             for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
                 part = rows[start : start + SHARD_PROMPTS]
 
@@ -237,6 +253,7 @@ class _Sampled:
                 return
 
     def record(self) -> dict[str, Any]:
+
         return {
             "group": self.prompt,
             "sample": self.number,

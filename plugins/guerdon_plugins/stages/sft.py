@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from guerdon import Row, StageContext, StageResult
+from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
+from guerdon.trl_options import SFT, check_lora, check_options
+from guerdon_plugins.stages.checks import check_all, check_template
 from guerdon_plugins.stages.mixing import mixed
 from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
 
@@ -64,10 +66,17 @@ class Sft:
 
     @classmethod
     def signature(cls) -> inspect.Signature:
-        """The params with TRL's options spelled out; imports TRL."""
-        from trl.trainer.sft_config import SFTConfig
+        """Return the params with TRL's options."""
+        return signature_with(cls, SFT)
 
-        return signature_with(cls, SFTConfig)
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+        """Check the options, the form of the rows and the model, before a model is loaded."""
+        check_all(
+            lambda: check_options(SFT, self._options),
+            lambda: check_lora(self._peft or {}),
+            lambda: _columns_of(rows) if rows else None,
+            lambda: check_template(rows, models, self._chat_template),
+        )
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""
@@ -107,13 +116,16 @@ def _check_replies_end(trainer: Any) -> None:
         )
 
 
-def _dataset(kept: Sequence[Row]) -> Dataset:
-    from datasets import Dataset
+def _columns_of(kept: Sequence[Row]) -> Sequence[str]:
+    """Return the columns that SFT reads.
 
+    Raises:
+        DataError: The rows have none of its forms, or two of them.
+    """
     columns = next((form for form in _FORMS if all(column in kept[0] for column in form)), None)
     if columns is None:
         raise DataError(
-            f"a row of the training data has only {', '.join(kept[0]) or 'nothing'}. SFT needs 'messages', 'prompt' "
+            f"row 0 of the training data has only {', '.join(kept[0]) or 'nothing'}. SFT needs 'messages', 'prompt' "
             "and 'completion', or 'text': map columns to these names in the source's params."
         )
     for number, row in enumerate(kept):
@@ -123,4 +135,15 @@ def _dataset(kept: Sequence[Row]) -> Dataset:
                     f"row {number} of the training data has another form than row 0, whose columns are "
                     f"{', '.join(columns)}. Use sources of one form in a stage."
                 )
+            if not isinstance(row[column], str | list):
+                raise DataError(
+                    f"'{column}' of row {number} of the training data is {row[column]!r:.60}. Give text or messages."
+                )
+    return columns
+
+
+def _dataset(kept: Sequence[Row]) -> Dataset:
+    from datasets import Dataset
+
+    columns = _columns_of(kept)
     return Dataset.from_list([{column: row[column] for column in columns} for row in kept])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 END, PAD, SYSTEM, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>"
 
@@ -28,6 +30,17 @@ CHAT_TEMPLATE = """\
 _WORDS = r"\d+| ?[^\s\d]+ ?|\s+"
 
 
+def check_vocabulary(vocab_size: int, added_tokens: Sequence[str]) -> None:
+    """Check that a vocabulary has room for the bytes, the special tokens, the numbers and the added tokens.
+
+    Raises:
+        ValueError: It has not.
+    """
+    smallest = 256 + len((END, PAD, SYSTEM, USER, ASSISTANT)) + len(range(10, 100)) + len(added_tokens)
+    if vocab_size < smallest:
+        raise ValueError(f"vocab_size is {vocab_size}, and needs at least {smallest}.")
+
+
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, added_tokens: Sequence[str] = ()
 ) -> PreTrainedTokenizerFast:
@@ -43,14 +56,12 @@ def train_tokenizer(
     Raises:
         ValueError: The vocabulary has no room for the bytes, the numbers and the added tokens.
     """
+    from transformers import PreTrainedTokenizerFast
+
+    check_vocabulary(vocab_size, added_tokens)
     special_tokens = [END, PAD, SYSTEM, USER, ASSISTANT]
     numbers = [str(number) for number in range(10, 100)]
     trained_size = vocab_size - len(numbers) - len(added_tokens)
-    smallest = 256 + len(special_tokens)
-    if trained_size < smallest:
-        raise ValueError(
-            f"vocab_size is {vocab_size}, and needs at least {smallest + vocab_size - trained_size}."
-        )
     trainer = trainers.BpeTrainer(
         vocab_size=trained_size,
         special_tokens=special_tokens,

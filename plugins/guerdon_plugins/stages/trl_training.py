@@ -10,17 +10,19 @@ from statistics import mean
 from typing import Any
 
 from guerdon import Model, StageContext
-from guerdon.errors import UsageError
+from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.trl_options import trl_parameters
 
 _DEFAULTS = {"logging_steps": 1, "save_steps": 100}
 
 
-def signature_with(stage: type, config_class: type[Any]) -> inspect.Signature:
-    """A stage's own params, and the options of TRL's config."""
-    from guerdon.grpo.options import trl_parameters
-
+def signature_with(stage: type, config: str) -> inspect.Signature:
+    """Return a stage's own params and the options of TRL's config. Without TRL, its options are not listed."""
     own = [p for p in inspect.signature(stage, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    return inspect.Signature([*own, *trl_parameters(config_class)])
+    try:
+        return inspect.Signature([*own, *trl_parameters(config)])
+    except MissingDependencyError:  # the stage's preflight says so
+        return inspect.Signature([*own, inspect.Parameter("trl_options", inspect.Parameter.VAR_KEYWORD)])
 
 
 def configure(

@@ -1,0 +1,72 @@
+"""Says whose an error is: the one place where what a plugin raises becomes an error of guerdon's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from guerdon.errors import GuerdonError, InfrastructureError, ParamsError, PluginContractError, one_line
+
+
+def describe(error: BaseException) -> str:
+    """Return ``Type: text`` on one line, also for an error whose text cannot be made."""
+    try:
+        text = one_line(error)
+    except Exception as broken:  # a plugin's own __str__
+        text = f"<its text cannot be made: {type(broken).__name__}>"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def boundary(
+    what: str,
+    raises: type[GuerdonError] = PluginContractError,
+    *,
+    outside: type[OSError] = ConnectionError,
+    blames_params: tuple[type[Exception], ...] = (),
+    params_of: object = "",
+    fix: str = "",
+) -> Iterator[None]:
+    """Raise whatever the block raises as an error that names the plugin.
+
+    Errors of guerdon's pass unchanged: their text says whose they are already.
+
+    Args:
+        what: The subject and the verb of the message, such as ``"the preflight of verifier 'math' (guerdon 1.0)
+            raised"``.
+        raises: The class of the error.
+        outside: The errors that mean that something outside is missing or down. They become an
+            :class:`~guerdon.errors.InfrastructureError`.
+        blames_params: The errors by which a plugin refuses its params. They become a
+            :class:`~guerdon.errors.ParamsError`.
+        params_of: The plugin that refuses its params.
+        fix: What to do, as a sentence.
+
+    Raises:
+        GuerdonError: The block raised.
+    """
+    try:
+        yield
+    except GuerdonError:
+        raise
+    except outside as error:
+        raise InfrastructureError(f"{what} {describe(error)}.") from error
+    except (Exception, SystemExit) as error:
+        if isinstance(error, blames_params):
+            raise ParamsError(f"{params_of} refuses its params: {one_line(error)}") from error
+        raise raises(" ".join(filter(None, [f"{what} {describe(error).rstrip('.')}.", fix]))) from error
+
+
+def settled(returned: Any) -> Any:
+    """Return a value, or what an awaitable gives: optional members may be sync or async."""
+    if not inspect.isawaitable(returned):
+        return returned
+    import asyncio  # most commands do without
+
+    return asyncio.run(_wait(returned))
+
+
+async def _wait(awaitable: Any) -> Any:
+    return await awaitable

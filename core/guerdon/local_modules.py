@@ -1,0 +1,111 @@
+"""Imports plugin files, and the modules beside them, without leaving a folder on ``sys.path``.
+
+A folder on ``sys.path`` would let its subfolders pass for packages: a folder ``wandb`` for the library of that name.
+A file that was edited is imported again, in the same process too, and so are the modules of its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+_PREFIX = "guerdon_file_"
+
+_known: dict[str, tuple[Path, str]] = {}
+"""The modules that come from such folders, by name: their files, and the content that was imported."""
+
+
+class _FolderFinder:
+    """Finds the modules of one folder, after everything that is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None:
+            return None
+        spec = PathFinder.find_spec(name, [str(self.folder)])
+        if spec is None or not spec.has_location or spec.origin is None:
+            return None
+        _known[name] = Path(spec.origin), _digest(Path(spec.origin))
+        return spec
+
+
+def import_from(folder: Path) -> None:
+    """Let the modules of a folder be imported, by this call's importer and later by what it imported."""
+    folder = folder.resolve()
+    _forget_changed(folder)
+    finders = [finder for finder in sys.meta_path if isinstance(finder, _FolderFinder)]
+    if finders and finders[0].folder == folder:
+        return
+    for finder in finders:
+        if finder.folder == folder:
+            sys.meta_path.remove(finder)
+        _forget_hidden(finder.folder, folder)
+    after_installed = next(
+        (place for place, finder in enumerate(sys.meta_path) if isinstance(finder, _FolderFinder)),
+        len(sys.meta_path),
+    )
+    sys.meta_path.insert(after_installed, _FolderFinder(folder))  # type: ignore[arg-type]
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a Python file as a module of its own: one for each content, shared by all plugins of the file."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(f"{path}\0".encode() + content).hexdigest()[:12]
+    name = f"{_PREFIX}{digest}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    _known[name] = path.resolve(), hashlib.sha256(content).hexdigest()
+    return module
+
+
+def _forget_changed(folder: Path) -> None:
+    """Forget the modules of a folder if one of them changed: the others may hold its old objects."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name not in _known and name.partition(".")[0] in _known and isinstance(file, str):
+            _known[name] = Path(file), _digest(Path(file))
+    local = {name: noted for name, noted in _known.items() if noted[0].is_relative_to(folder)}
+    if any(_digest(file) != content for file, content in local.values()):
+        _drop(local)
+        importlib.invalidate_caches()
+
+
+def _forget_hidden(folder: Path, new: Path) -> None:
+    """Forget the modules of a folder that hide modules of the same name in a new one."""
+    tops = {name: name.partition(".")[0] for name, (file, _) in _known.items() if file.is_relative_to(folder)}
+    _drop(
+        name for name, top in tops.items() if (new / f"{top}.py").exists() or (new / top / "__init__.py").exists()
+    )
+
+
+def _drop(names: Iterable[str]) -> None:
+    for name in list(names):
+        del _known[name]
+        sys.modules.pop(name, None)
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""

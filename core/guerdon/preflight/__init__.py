@@ -1,0 +1,36 @@
+"""Proves a plan before any training: what the run would refuse, the preflight refuses, and all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from guerdon.errors import GuerdonError
+from guerdon.manifest.plan import Plan
+from guerdon.preflight.findings import Finding, Level, Site, raise_for
+from guerdon.preflight.hooks import check_hooks
+from guerdon.preflight.models import check_models
+from guerdon.preflight.output import check_run_folder
+from guerdon.preflight.rows import check_sources
+from guerdon.preflight.rubrics import check_rubric
+from guerdon.run.stage_check import check_stage, read_stage_rows
+
+__all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
+
+
+def preflight(plan: Plan) -> Iterator[Finding]:
+    """Check everything that can be checked before a run: the hooks, then stage by stage."""
+    yield from check_hooks(plan)
+    for stage in plan.stages:
+        models = list(check_models(plan, stage))
+        yield from models
+        rows = read_stage_rows(plan, stage)
+        yield from check_sources(plan, stage, rows)
+        sound = not any(finding.level is Level.ERROR for finding in models)
+        try:
+            check_stage(plan, stage, rows, models=sound)
+        except (GuerdonError, OSError) as error:
+            yield from Site.of(plan, stage).errors(error)
+        if stage.entries and rows.sampled:
+            yield from check_rubric(plan, stage, rows)
+        elif stage.entries:
+            yield Site.of(plan, stage).part("rewards", "rewards").unchecked("there is no row to try them on.")

@@ -1,0 +1,81 @@
+"""Checks that a verifier tells completions apart, as far as that can be known before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from guerdon.preflight.findings import Finding, Level, Site
+from guerdon.preflight.gold import THOUGHTS, Case, scores_of
+from guerdon.rubric import Entry, Rubric
+from guerdon.types import Outcome, Row, message_text
+
+_PROBED_ROWS = 4
+
+_PROBES = (
+    "",
+    "I do not know.",
+    THOUGHTS,
+    f"{THOUGHTS}\n\nThe answer is 1.",
+    f"{THOUGHTS}\n<answer>1</answer>",
+    "<think>首先，我们把这些数相加。然后检查结果。</think><answer>二</answer>",
+    "```python\nprint(input())\n```",
+    "again and again and again and again and again and again and again and again \\boxed{0}",
+)
+"""Completions unlike each other."""
+
+_WRITTEN = ("completion", "messages", "solution", "answer", "chosen", "rejected", "text")
+"""Columns in which data sets have what somebody wrote."""
+
+
+def check_constant(
+    site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row], known: Sequence[Case]
+) -> Iterator[Finding]:
+    """Warn of a verifier that pays every completion the same.
+
+    0 for all of them proves nothing: the verifier may pay for what none of them has. That is noted as not checked.
+
+    Args:
+        site: The entry's.
+        rubric: One with the entry.
+        entry: The entry.
+        rows: Sampled rows.
+        known: Completions that hold the reference, in the forms of right answers.
+    """
+    probes = [(row, probe) for row in rows[:_PROBED_ROWS] for probe in _PROBES]
+    cases = [*probes, *known, *_written(rows)]
+    scores = scores_of(rubric, entry, cases)
+    values = {score.value for score in scores}
+    if all(score.outcome is Outcome.FAILED for score in scores):
+        last = scores[-1]
+        yield site.error(
+            f"it failed on every one of {len(cases)} completions, the last time: {last.failure}: {last.explanation}."
+        )
+    elif values == {0.0}:
+        yield site.unchecked(
+            f"whether it tells completions apart: it pays for none of {len(cases)} that were tried. A method "
+            "gold_completion would say what it pays for."
+        )
+    elif len(values) == 1:
+        yield site.finding(
+            Level.WARNING,
+            f"it gives {values.pop()} to every one of {len(cases)} very different completions, the empty one too. "
+            "A constant reward teaches nothing.",
+        )
+
+
+def _written(rows: Sequence[Row]) -> list[Case]:
+    """Return the rows with what their own columns hold, as completions."""
+    return [
+        (row, text)
+        for row in rows
+        for column in _WRITTEN
+        if (text := _text(row.get(column))) is not None
+    ]
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
+        return message_text(value[-1:])
+    return None

@@ -1,0 +1,97 @@
+"""What the preflight has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from guerdon.errors import CheckFailedError, InfrastructureError, one_line
+from guerdon.manifest.plan import Plan, StagePlan
+
+
+class Level(StrEnum):
+    """How much a finding weighs."""
+
+    ERROR = "error"
+    """The run would fail, or training would learn nothing or the wrong thing."""
+    WARNING = "warning"
+    """It looks like a mistake, and may be meant."""
+    NOTE = "note"
+    """Something that could not be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the preflight has to say."""
+
+    level: Level
+    where: str
+    """The stage, and the source or reward in it."""
+    message: str
+    outside: bool = False
+    """Whether it is something outside that is missing or down, and not the manifest that is wrong."""
+    place: str = ""
+    """The manifest's file and line."""
+
+    def unchecked(self) -> Finding:
+        """Return the finding as a note of what could not be checked."""
+        return replace(self, level=Level.NOTE, message=f"not checked: {self.message}", outside=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A part of a plan, to make findings of."""
+
+    plan: Plan
+    where: str
+    location: tuple[str | int, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, stage: StagePlan) -> Site:
+        """Return the site of a stage."""
+        return cls(plan, f"stage '{stage.ref.id}'", stage.location)
+
+    def part(self, where: str, *location: str | int) -> Site:
+        """Return the site of a part of this one."""
+        return Site(self.plan, f"{self.where}, {where}", (*self.location, *location))
+
+    def finding(self, level: Level, message: str, *, outside: bool = False) -> Finding:
+        """Return a finding of this site."""
+        line = self.plan.file.line(self._blamed(message))
+        return Finding(level, self.where, message, outside, f"{self.plan.file.path}:{line}")
+
+    def error(self, message: str) -> Finding:
+        """Return a finding that keeps the run from starting."""
+        return self.finding(Level.ERROR, message)
+
+    def unchecked(self, message: str) -> Finding:
+        """Return a note of what could not be checked."""
+        return self.finding(Level.NOTE, f"not checked: {message}")
+
+    def errors(self, raised: Exception) -> Iterator[Finding]:
+        """Yield the findings of an error; one that tells several mistakes has a line for each."""
+        for line in str(raised).splitlines():
+            yield self.finding(Level.ERROR, one_line(line), outside=isinstance(raised, OSError))
+
+    def _blamed(self, message: str) -> tuple[str | int, ...]:
+        """Return the place of the param that a message names first, or the site's own."""
+        words = [word.strip("'\"(),.:;`") for word in message.split()]
+        params = [*self.location, "params"]
+        named = [word for word in words if (*params, word) in self.plan.file.lines]
+        return (*params, named[0]) if named else self.location
+
+
+def raise_for(findings: Sequence[Finding], consequence: str) -> None:
+    """Raise if there are errors.
+
+    Raises:
+        InfrastructureError: All of them are of something outside.
+        CheckFailedError: Some are of the manifest, its data or its plugins.
+    """
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    if errors:
+        only_outside = all(finding.outside for finding in errors)
+        raise (InfrastructureError if only_outside else CheckFailedError)(
+            f"the preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}{consequence}."
+        )

@@ -1,0 +1,21 @@
+"""Says what is wrong with a stage's sources, and what of them was not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.preflight.findings import Finding, Site
+from guerdon.run.stage_check import StageRows
+
+
+def check_sources(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Finding]:
+    """Yield the errors of a stage's sources, and notes of the rows that were not read."""
+    for index, source in enumerate(stage.sources):
+        site = Site.of(plan, stage).part(f"source '{source.ref.use}'", "data", index)
+        if source.stage_id is not None:
+            yield site.unchecked(f"stage '{source.stage_id}' makes its rows.")
+        elif index in rows.errors:
+            yield from site.errors(rows.errors[index])
+        elif index in rows.longer:
+            yield site.unchecked(f"its rows after the first {rows.longer[index]:,}.")

@@ -1,0 +1,133 @@
+"""Checks that each entry of a rubric finds its rows and columns, and that each row finds an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from guerdon.errors import GuerdonError
+from guerdon.manifest.plan import Plan, StagePlan, named_stages
+from guerdon.plugins import Kind, did_you_mean
+from guerdon.preflight.constant import check_constant
+from guerdon.preflight.findings import Finding, Level, Site
+from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
+from guerdon.preflight.layouts import check_layouts
+from guerdon.preflight.placeholders import check_placeholders
+from guerdon.rubric import Entry, Rubric
+from guerdon.run.stage_check import StageRows
+from guerdon.types import Row
+
+
+def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Finding]:
+    """Check a stage's rewards on its rows."""
+    site = Site.of(plan, stage)
+    sites = {
+        entry.name: site.part(f"reward '{entry.name}'", "rewards", i) for i, entry in enumerate(stage.entries)
+    }
+    usable = []
+    for entry in stage.entries:
+        problem = _route_problem(entry, rows.sampled) or _column_problem(entry, rows.read)
+        if problem:
+            yield sites[entry.name].error(problem)
+        else:
+            usable.append(entry)
+    yield from _unjudged(site, stage, rows.sampled)
+    checked: list[Entry] = []
+    known = [entry for entry in usable if not named_stages(entry)]
+    with Rubric([entry for entry in known if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:
+        for entry in usable:
+            yield from _check_entry(sites[entry.name], rubric, entry, rows, checked)
+        yield from check_layouts(site, rubric, checked, rows.sampled)
+
+
+def _check_entry(
+    site: Site, rubric: Rubric, entry: Entry, rows: StageRows, checked: list[Entry]
+) -> Iterator[Finding]:
+    """Check one entry; append it to ``checked`` if it can be called."""
+    if used := named_stages(entry):
+        makers = ", ".join(f"stage '{stage_id}'" for stage_id in used.values())
+        yield site.unchecked(f"{makers} makes its model.")
+        return
+    yield from _hidden_columns(site, entry, rows.sampled)
+    yield from check_placeholders(site, entry, [row for row in rows.read if entry.judges(row)])
+    try:
+        yield from _check_scores(site, rubric, entry, [row for row in rows.sampled if entry.judges(row)])
+    except (GuerdonError, OSError) as error:
+        yield from site.errors(error)
+    else:
+        checked.append(entry)
+
+
+def _check_scores(site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
+    component = entry.component
+    built = component.build()
+    component.check(built)
+    if component.kind is not Kind.VERIFIER:  # its calls may load a model, and are not tried
+        return
+    certain = component.member("gold_completion", of=built) is not None
+    takes_reference = "reference" in component.columns.names
+    gold = gold_cases(component, built, rows) if takes_reference else []
+    yield from check_gold(site, rubric, entry, gold, certain)
+    # Where a verifier says that it knows no right completion, all may score 0 and rightly so.
+    if gold or not takes_reference:
+        yield from check_constant(site, rubric, entry, rows, [*gold, *guessed_cases(rows)])
+
+
+def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
+    columns = {column for row in rows for column in row}
+    for column in entry.when:
+        if column not in columns:
+            hint = did_you_mean(column, columns)
+            return f"its 'when' asks for the column '{column}', which no sampled row has.{hint}"
+    if not any(entry.judges(row) for row in rows):
+        return f"its 'when' matches none of {len(rows)} sampled rows."
+    return None
+
+
+def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
+    required = entry.component.columns.required
+    routed = [(number, row) for number, row in enumerate(rows) if entry.judges(row)]
+    for number, row in routed:
+        missing = sorted(required - row.keys())
+        if not missing:
+            continue
+        having = next((other for other, one in routed if missing[0] in one), None)
+        if having is not None:
+            return f"it needs the column '{missing[0]}', which row {number} lacks and row {having} has."
+        return (
+            f"it needs the column '{missing[0]}', and a row has only {', '.join(sorted(row))}."
+            f"{did_you_mean(missing[0], row)} Map a column of the data to '{missing[0]}'."
+        )
+    return None
+
+
+def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
+    rewards = [entry for entry in stage.entries if not entry.is_metric]
+    unjudged = [row for row in rows if not any(entry.judges(row) for entry in rewards)]
+    if unjudged:
+        yield site.error(
+            f"no reward judges {len(unjudged)} of {len(rows)} sampled rows, such as the one with the prompt "
+            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'; an entry whose weight is 0 only measures."
+        )
+
+
+def _hidden_columns(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
+    """Warn where a function's param and a column of the data have one name: it is not said which is meant."""
+    if not rows:
+        return
+    component = entry.component
+    in_rows = {column for row in rows for column in row}
+    if not component.is_function:
+        return
+    for name in sorted(component.params.keys() & in_rows):
+        yield site.finding(
+            Level.WARNING,
+            f"its param '{name}' hides the column '{name}' of the data. Rename one of them if the column is meant.",
+        )
+    defaults = component.columns.defaults
+    for name in sorted(defaults.keys() & in_rows):
+        if defaults[name] is not None:
+            yield site.finding(
+                Level.WARNING,
+                f"its param '{name}' (by default {defaults[name]!r:.40}) is taken from the column '{name}' of the data. "
+                f"Set '{name}' in its params, or rename the column, if that is not meant.",
+            )
