@@ -15,6 +15,12 @@ from transformers import TrainingArguments
 from guerdon.errors import ParamsError
 
 _KEPT_CHECKPOINTS = 2
+"""The newest, and the one before for the case that the newest is damaged."""
+
+_EVALUATE = (
+    "Add a stage with 'use: evaluate', 'init: [base, stage:<id>]' and data of 'split: heldout'. To evaluate on the "
+    "way, split the training into stages, each with 'init: stage:<the one before>'"
+)
 
 OWNED = {
     "output_dir": "the run's folder decides it",
@@ -24,14 +30,14 @@ OWNED = {
     "resume_from_checkpoint": "a killed stage resumes from its newest checkpoint by itself",
     "save_strategy": "checkpoints are what a killed stage resumes from; set 'save_steps'",
     "save_only_model": "checkpoints are what a killed stage resumes from; set 'save_steps'",
-    "ignore_data_skip": "a resumed stage goes on with the data that it has not seen",
+    "ignore_data_skip": "a resumed stage continues with the data that it has not seen",
     "remove_unused_columns": "verifiers choose their columns",
     "disable_tqdm": "hook plugins show the progress",
-    "load_best_model_at_end": "judge checkpoints in a stage that uses 'evaluate'",
-    "eval_strategy": "judge checkpoints in a stage that uses 'evaluate'",
-    "eval_on_start": "judge checkpoints in a stage that uses 'evaluate'",
+    "load_best_model_at_end": f"the model of the last step is the result. {_EVALUATE}",
+    "eval_strategy": f"a stage does not evaluate while it trains. {_EVALUATE}",
+    "eval_on_start": f"a stage does not evaluate while it trains. {_EVALUATE}",
     "do_train": "the stage trains",
-    "do_eval": "judge checkpoints in a stage that uses 'evaluate'",
+    "do_eval": f"a stage does not evaluate while it trains. {_EVALUATE}",
     "do_predict": "the stage trains",
 }
 """TRL's options that are not the manifest's to set, and what to do instead."""
@@ -92,10 +98,12 @@ def trl_config(
         without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
         # Accelerate would leave the processes of a launch strangers to each other if nobody said that CPUs are meant.
         merged = {"use_cpu": True, **without, **merged}
-    if merged["save_steps"] < 1 or merged["save_total_limit"] < _KEPT_CHECKPOINTS:
+    merged.pop("enable_jit_checkpoint", None)  # every stage saves a checkpoint on a signal
+    keeps = merged["save_total_limit"]
+    if merged["save_steps"] <= 0 or (keeps is not None and keeps < 1):
         raise ParamsError(
-            f"save_steps is {merged['save_steps']} and save_total_limit is {merged['save_total_limit']}. A stage "
-            f"that can be killed at any moment needs a number of steps, and {_KEPT_CHECKPOINTS} checkpoints or more."
+            f"save_steps is {merged['save_steps']} and save_total_limit is {keeps}. Give save_steps a number above 0, "
+            "and save_total_limit 1 or more, or null to keep all checkpoints."
         )
     try:
         return config_class(output_dir=str(work), seed=seed, disable_tqdm=True, **decided, **merged)

@@ -1,7 +1,8 @@
 """Runs a plan: stages in order, each at most once, each resumed where a killed run left it."""
 
-from guerdon.run.executor import execute
+from guerdon.run.execution import execute
 from guerdon.run.preflight import Finding, preflight
 from guerdon.run.ranks import Ranks, launch_ranks
+from guerdon.run.signals import stopping_on_signals
 
-__all__ = ["Finding", "Ranks", "execute", "launch_ranks", "preflight"]
+__all__ = ["Finding", "Ranks", "execute", "launch_ranks", "preflight", "stopping_on_signals"]

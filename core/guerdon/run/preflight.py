@@ -84,7 +84,7 @@ def preflight(plan: Plan) -> Iterator[Finding]:
         yield from _check_models(plan, stage)
         try:
             names = [entry.name for entry in stage.entries]
-            _call_own_preflight(stage.component, stage.component.build(), rewards=names)
+            call_own_preflight(stage.component, stage.component.build(), rewards=names)
         except (GuerdonError, OSError) as error:
             yield _error(f"stage '{stage.ref.id}'", error)
         rows: list[Row] = []
@@ -174,7 +174,7 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
                 yield from _check_verifier(entry, routed, where(entry))
             elif hasattr(load_plugin(entry.component.plugin, entry.component.base_dir), "preflight"):
                 # Its calls may load a model, and are not tried.
-                _call_own_preflight(entry.component, entry.component.build())
+                call_own_preflight(entry.component, entry.component.build())
         except (GuerdonError, OSError) as error:
             yield _error(where(entry), error)
         else:
@@ -184,7 +184,7 @@ def _check_rubric(stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
 
 def _check_verifier(entry: Entry, rows: Sequence[Row], where: str) -> Iterator[Finding]:
     verifier = entry.component.build()
-    _call_own_preflight(entry.component, verifier)
+    call_own_preflight(entry.component, verifier)
     takes_reference = "reference" in _columns(entry).names
     gold = _gold_cases(entry.component, verifier, rows) if takes_reference else []
     probes = [(row, probe) for row in rows[:4] for probe in _PROBES]
@@ -199,7 +199,7 @@ def _error(where: str, error: Exception) -> Finding:
     return Finding(Level.ERROR, where, one_line(error), outside=isinstance(error, OSError))
 
 
-def _call_own_preflight(component: Component, built: Any, **known: Any) -> None:
+def call_own_preflight(component: Component, built: Any, **known: Any) -> None:
     """A plugin that needs something outside (a sandbox, an endpoint), or more of its params, raises if it lacks it.
 
     It is told what it asks for by a parameter's name.

@@ -13,7 +13,15 @@ from guerdon import Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
-from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
+from guerdon_plugins.stages.trl_training import (
+    EXTENDABLE,
+    OPERATIONAL,
+    configure,
+    resumable,
+    signature_with,
+    summary,
+    train,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,6 +50,8 @@ class RewardModel:
 
     needs = ("model", "data")
     distributed = True
+    operational_params = OPERATIONAL
+    extendable_params = EXTENDABLE
 
     def __init__(
         self, *, heldout_pairs: float = 0.1, chat_template: ChatTemplate | None = None, **trl_options: Any
@@ -74,7 +84,7 @@ class RewardModel:
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
         torch.manual_seed(context.seed)  # of the new head
-        trainer: Any = RewardTrainer(
+        trainer: Any = resumable(RewardTrainer)(
             model=load_reward_model(source, training=True, **model_options),
             args=config,
             train_dataset=pairs.train,
