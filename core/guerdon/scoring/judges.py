@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from guerdon.component import CallColumns, Component, is_async
@@ -76,17 +77,26 @@ class VerifierJudge:
             size = max(1, min(MAX_CASES_A_JOB, math.ceil(len(unknown) / (2 * self._workers))))
         chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
         jobs = [
-            VerifyJob(self._index, [cases[key] for key in chunk], self._timeout_s, self._dedicated)
+            VerifyJob(
+                self._index,
+                [cases[key] for key in chunk],
+                self._timeout_s,
+                self._dedicated,
+                arrived=partial(self._keep, chunk),
+            )
             for chunk in chunks
         ]
-        return VerifierBatch(self._cache, key_at, known, chunks, jobs)
+        return VerifierBatch(key_at, known, chunks, jobs)
+
+    def _keep(self, keys: Sequence[str], index: int, score: Score) -> None:
+        if not keys[index].startswith("position "):
+            self._cache.put({keys[index]: score})
 
 
 @dataclass(slots=True)
 class VerifierBatch:
     """Some of the cases are known from the cache, the others are in the jobs."""
 
-    cache: ScoreCache
     key_at: Mapping[int, str]
     known: Mapping[str, Score]
     chunks: Sequence[Sequence[str]]
@@ -99,9 +109,6 @@ class VerifierBatch:
             for key, result in zip(chunk, job.results, strict=True):
                 assert result is not None
                 judged[key] = result
-        self.cache.put(
-            {key: judged[key][0] for chunk in self.chunks for key in chunk if not key.startswith("position ")}
-        )
         return {position: judged[key] for position, key in self.key_at.items()}
 
 

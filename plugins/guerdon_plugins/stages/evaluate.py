@@ -92,7 +92,7 @@ class Evaluate:
                     for row, completion in zip(rows, done, strict=True)
                 ]
                 judgements = rubric.score(rollouts)
-                context.log_rollouts(number, list(_records(model, rollouts, judgements, len(rows))))
+                context.log_rollouts(number + 1, list(_records(model, rollouts, judgements, len(rows))))
                 measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
                 table.append({"model": model.name, **measured})
         return StageResult(metrics={"tables": {"evaluation": table}})

@@ -160,7 +160,7 @@ class Sample:
                 answered = answered or any(done.refused is None for group in groups for done in group)
                 samples = list(_samples(part, groups))
                 self._judge(samples, rubric)
-                context.log_rollouts(shard, [sample.record() for sample in samples])
+                context.log_rollouts(shard + 1, [sample.record() for sample in samples])
                 kept = [sample for sample in samples if sample.dropped is None]
                 _write(
                     context.output / f"rows-{shard:05d}.jsonl",

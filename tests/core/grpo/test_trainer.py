@@ -69,7 +69,7 @@ def test_failed_completions_are_left_out_and_everything_is_logged(train: Callabl
     assert 0 < len(failed) < 32
     for rollout in rollouts:
         scores, step = rollout["scores"], rollout["step"]
-        assert scores["reward"]["metadata"] == {"step": step}
+        assert scores["reward"]["metadata"] == {"step": step - 1}
         if rollout["reward"] is None:
             assert scores["letters"]["failure"] == "verifier"
             assert scores["letters"]["explanation"] == "RuntimeError: odd"
