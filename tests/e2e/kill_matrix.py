@@ -34,8 +34,8 @@ from guerdon.manifest import load_manifest, plan_run
 from guerdon.run import execute, launch_ranks
 
 TESTS = Path(__file__).parents[1]
-SHARE = 0.45
-"""The largest share of a run's events that a try gets to before it is stopped."""
+SHARES = 0.25, 0.5
+"""The share of a run's events that a try gets to before it is stopped: two stops reach beyond its middle."""
 
 _GRPO = {
     "max_steps": 8,
@@ -245,7 +245,7 @@ def try_case(name: str, folder: Path, kills: int, rng: random.Random) -> dict[st
     status = [1]
     for turn in range(kills):
         number = (signal.SIGKILL, signal.SIGTERM)[turn % 2]
-        at = rng.randint(1, max(1, round(SHARE * total)))
+        at = max(1, round(rng.uniform(*SHARES) * total))
         status = run(case, folder, "stopped", number, at)
         if not any(status):
             break

@@ -52,8 +52,7 @@ def local_modules(plugin: Plugin, base_dir: Path | None) -> dict[str, str]:
 
 
 def _folders(base_dir: Path | None) -> list[Path]:
-    # As load_plugin does, the manifest's folder comes last.
-    places = [Path(entry or ".") for entry in sys.path] + ([base_dir] if base_dir else [])
+    places = [*([base_dir] if base_dir else []), *(Path(entry or ".") for entry in sys.path)]
     return [place for place in dict.fromkeys(place.resolve() for place in places) if place.is_dir()]
 
 

@@ -39,7 +39,7 @@ class RunLog:
         self._trimmed: set[tuple[str, str]] = set()
 
     def run_started(self, run: RunInfo) -> None:
-        _keep(run.directory / EVENTS, lambda _: True)  # what follows must not join a torn line
+        _keep(run.directory / EVENTS, lambda line: "event" in line)  # what follows must not join a torn line
         self._event(run, "run_started", stages=list(run.stage_ids))
 
     def run_finished(self, run: RunInfo, error: BaseException | None) -> None:

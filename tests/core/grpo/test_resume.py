@@ -98,3 +98,18 @@ def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path
 
 def test_too_few_rows_for_one_batch_are_an_error(run: Run, tmp_path: Path) -> None:
     assert run(tmp_path, rows=7) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["model.safetensors", "optimizer.pt", "trainer_state.json", "between_steps_0.pt"])
+def test_resume_with_a_damaged_newest_checkpoint_ends_as_an_unbroken_run(
+    run: Run, unbroken: Callable[[int], Path], tmp_path: Path, damaged: str
+) -> None:
+    assert run(tmp_path, "rollout:10") == -signal.SIGKILL
+    path = tmp_path / "work/checkpoint-9" / damaged
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run(tmp_path) == 0
+    ours, theirs = (
+        load_file(folder / "output" / "model.safetensors") for folder in (tmp_path, unbroken(MID_EPOCH))
+    )
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
