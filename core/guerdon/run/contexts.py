@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -183,5 +182,5 @@ def tracker_environment(context: StageContext) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-        if folder.is_dir() and not any(folder.iterdir()):
-            shutil.rmtree(folder)
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
