@@ -12,8 +12,9 @@
     ├── CheckFailedError (AssertionError)   something ran and did not hold: exit code 1
     │   ├── FailureBudgetError              too many scores failed to go on learning from the rest
     │   └── StageFailedError                a stage could not produce its result
-    └── InfrastructureError (OSError)       something outside guerdon is missing or down: exit code 3
-        └── MissingDependencyError          an extra is not installed
+    ├── InfrastructureError (OSError)       something outside guerdon is missing or down: exit code 3
+    │   └── MissingDependencyError          an extra is not installed
+    └── RunInterruptedError                 a signal stopped the run: exit code 128 + its number
 
 A message says what happened (with the value and where it stands), why, and the fix, in one line. Plugins raise plain
 Python exceptions; the engine says whose they are. All errors pickle, because they cross process borders.
@@ -84,6 +85,23 @@ class InfrastructureError(GuerdonError, OSError):
     """Something outside guerdon is missing or down. Never turned into a score."""
 
     exit_code = 3
+
+
+class RunInterruptedError(GuerdonError):
+    """A signal stopped the run. The same command resumes it.
+
+    Args:
+        message: What was stopped, and what is kept.
+        number: The signal's number.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self._number = number
+        self.exit_code = 128 + number
+
+    def __reduce__(self) -> tuple[type[RunInterruptedError], tuple[str, int]]:
+        return type(self), (str(self), self._number)
 
 
 class MissingDependencyError(InfrastructureError):

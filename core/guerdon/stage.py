@@ -7,12 +7,13 @@ manifest's ``params`` and whose ``run(context)`` does the work, or a function ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
-from guerdon.errors import UsageError
+from guerdon.errors import RunInterruptedError, UsageError
 from guerdon.types import Row
 
 if TYPE_CHECKING:
@@ -46,9 +47,58 @@ class StageResult:
     """Numbers (and, under ``tables``, lists of rows) for the run's table and report, as JSON values."""
 
 
+class Stop:
+    """The request to stop the run, which a signal makes.
+
+    A stage that can save a checkpoint at the end of a step does its steps inside :meth:`deferred`, looks at
+    :attr:`requested` after each, and raises :meth:`error` once it has saved. Elsewhere a signal stops the run at once.
+    """
+
+    def __init__(self) -> None:
+        self.signal: Signals | None = None
+        """The signal, once there is one."""
+        self._deferred = False
+
+    @property
+    def requested(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether a stage will stop by itself."""
+        return self._deferred
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let signals wait for the stage to stop by itself."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def request(self, number: int) -> None:
+        """Take a signal.
+
+        Raises:
+            KeyboardInterrupt: No stage is going to stop by itself, or one was asked before.
+        """
+        again = self.requested
+        self.signal = Signals(number)
+        if again or not self._deferred:
+            raise KeyboardInterrupt
+
+    def error(self, stage_id: str, kept: str) -> RunInterruptedError:
+        """Return the error that says which stage was stopped, and what is kept of it."""
+        stopped = self.signal or Signals.SIGTERM  # another process of the launch got it
+        return RunInterruptedError(
+            f"{stopped.name} stopped stage '{stage_id}': {kept}. Run the same command to resume.", stopped
+        )
+
+
 @dataclass(frozen=True)
 class StageContext:
-    """Everything a stage may use. Made by the run, one per stage."""
+    """Everything a stage may use. The run makes one per stage."""
 
     stage_id: str
     models: Sequence[Model]
@@ -66,6 +116,12 @@ class StageContext:
     """Report ``(step, total steps, metrics)`` to the hooks."""
     log_rollouts: Callable[[int, Sequence[Mapping[str, Any]]], None]
     """Report ``(step, records)`` to the hooks: rollouts with each verifier's verdict."""
+    stop: Stop = field(default_factory=Stop)
+    """Tells a stage that can save a checkpoint that a signal asks the run to stop."""
+    logs: Path | None = None
+    """A folder of the stage for the files of trackers. It stays when the stage is finished; ``None`` outside a run."""
+    run_name: str = ""
+    """What trackers call the stage: the manifest's name and the stage's id."""
 
     @property
     def model(self) -> Model:

@@ -15,7 +15,6 @@ from pathlib import Path
 from guerdon.hookspecs import hookimpl
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.run import execute
-from guerdon_plugins.hooks.jsonl_log import JsonlLog
 
 
 class Killer:
@@ -29,7 +28,7 @@ class Killer:
 
 
 def run(manifest: Path, folder: Path, dies_at: str) -> None:
-    execute(plan_run(load_manifest(manifest)), folder, [JsonlLog(), Killer(dies_at)])
+    execute(plan_run(load_manifest(manifest)), folder, [Killer(dies_at)])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ NO_EDGE = 200
 
 
 def print_results(results: Mapping[str, StageResult], console: Console) -> None:
-    """Each stage's tables, and its metrics in one line."""
+    """Print each stage's tables, and its metrics in one line."""
     for stage_id, result in results.items():
         numbers = {name: value for name, value in result.metrics.items() if name != "tables"}
         line = ", ".join(
@@ -24,26 +24,69 @@ def print_results(results: Mapping[str, StageResult], console: Console) -> None:
         )
         console.print(f"[bold]{stage_id}[/bold]  {line}", highlight=False)
         for title, rows in result.metrics.get("tables", {}).items():
-            print_rows(title, rows, console)
+            print_measures(title, rows, console)
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Rows of JSON values as a table; its columns are the keys in their first order."""
+    """Print rows of JSON values as a table. Its columns are the keys in their first order."""
+    console.print(title, highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no edge to fold at
+        console = Console(file=console.file, width=max(console.width, NO_EDGE))
+    console.print(_table(_names(rows), rows))
+
+
+def print_measures(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print rows of numbers as a table that fits the console, on a terminal or not.
+
+    A table that is wider is turned: each row becomes a column. What is still too wide is printed in several parts.
+    """
+    names = _names(rows)
+    console.print(title, highlight=False)
+    table = _table(names, rows)
+    if _fits(table, console) or len(names) < 3:
+        console.print(table)
+        return
+    start = 0
+    while start < len(rows):
+        count = len(rows) - start
+        while count > 1 and not _fits(_turned(names, rows[start : start + count]), console):
+            count -= 1
+        console.print(_turned(names, rows[start : start + count]))
+        start += count
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         numeric = any(isinstance(row.get(name), int | float) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(cell(row.get(name)) for name in names))
-    console.print(title, highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no edge to fold at
-        console = Console(file=console.file, width=max(console.width, NO_EDGE))
-    console.print(table)
+    return table
+
+
+def _turned(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table with a column for each row, whose head is the row's first value."""
+    first, *others = names
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first.replace("_", " "))
+    for row in rows:
+        table.add_column(cell(row.get(first)), justify="right")
+    for name in others:
+        table.add_row(name.replace("_", " "), *(cell(row.get(name)) for row in rows))
+    return table
 
 
 def cell(value: Any) -> str:
-    """A value as short text."""
+    """Return a value as short text."""
     if value is None:
         return "–"
     if isinstance(value, float):

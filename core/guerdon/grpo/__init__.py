@@ -3,19 +3,22 @@
 For stage plugins; needs the extra ``train``.
 """
 
-from guerdon.grpo.checkpoints import CheckpointMarker, newest_checkpoint
+from guerdon.grpo.checkpoints import ResumableTrainer, check_finished, newest_checkpoint, rotate
 from guerdon.grpo.data import rows_dataset
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-from guerdon.grpo.progress import ReportProgress
+from guerdon.grpo.progress import ReportProgress, StopAfterStep
 from guerdon.grpo.step import StepOptions
 from guerdon.grpo.trainer import RubricGRPOTrainer
 
 __all__ = [
-    "CheckpointMarker",
     "FusedGRPOTrainer",
     "ReportProgress",
+    "ResumableTrainer",
     "RubricGRPOTrainer",
     "StepOptions",
+    "StopAfterStep",
+    "check_finished",
     "newest_checkpoint",
+    "rotate",
     "rows_dataset",
 ]

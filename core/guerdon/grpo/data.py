@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 from trl.trainer.utils import RepeatSampler
@@ -46,25 +47,32 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
 
 
 class ResumableSampler(Sampler[int]):
-    """TRL's order of prompts, shuffled anew in each epoch from the seed and the epoch's number alone.
+    """A sampler whose order in each epoch follows from the seed and the epoch's number alone.
 
-    TRL's own sampler shuffles on from where it stands, so a resumed run would see the first epoch's order again.
+    Samplers of TRL and transformers draw from a generator that a resumed run finds in another state.
 
     Args:
-        sampler: TRL's.
+        sampler: The sampler: TRL's, with a generator of its own, or one that draws from torch's.
         seed: The run's.
-        epoch: Tells the number of the epoch that begins.
+        epoch: Returns the number of the epoch that begins.
     """
 
-    def __init__(self, sampler: RepeatSampler, seed: int, epoch: Callable[[], int]) -> None:
-        self._sampler = sampler
+    def __init__(self, sampler: Sampler[int], seed: int, epoch: Callable[[], int]) -> None:
+        self._sampler: Any = sampler
         self._seed = seed
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        if self._sampler.shuffle:
-            self._sampler.generator.manual_seed(self._seed + self._epoch())
-        yield from self._sampler
+        seed = self._seed + self._epoch()
+        if isinstance(self._sampler, RepeatSampler):
+            if self._sampler.shuffle:
+                self._sampler.generator.manual_seed(seed)
+            yield from self._sampler
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            order = list(self._sampler)
+        yield from order
 
     def __len__(self) -> int:
         return len(self._sampler)

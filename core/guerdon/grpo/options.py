@@ -11,7 +11,8 @@ from transformers import TrainingArguments
 
 from guerdon.errors import ParamsError
 
-_KEPT_CHECKPOINTS = 2
+KEPT_CHECKPOINTS = 2
+"""The newest, and the one before for the case that the newest is damaged."""
 
 Config = TypeVar("Config", bound=TrainingArguments)
 
@@ -34,15 +35,17 @@ def trl_config(
     Raises:
         ParamsError: TRL refuses the options, or they leave nothing to resume from.
     """
-    merged: dict[str, Any] = {"save_total_limit": _KEPT_CHECKPOINTS, **options}
+    merged: dict[str, Any] = {"save_total_limit": KEPT_CHECKPOINTS, **options}
     if not torch.accelerator.is_available() or merged.get("use_cpu"):
         without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
         # Accelerate would leave the processes of a launch strangers to each other if nobody said that CPUs are meant.
         merged = {"use_cpu": True, **without, **merged}
-    if merged["save_steps"] < 1 or merged["save_total_limit"] < _KEPT_CHECKPOINTS:
+    merged.pop("enable_jit_checkpoint", None)  # every stage saves a checkpoint on a signal
+    keeps = merged["save_total_limit"]
+    if merged["save_steps"] <= 0 or (keeps is not None and keeps < 1):
         raise ParamsError(
-            f"save_steps is {merged['save_steps']} and save_total_limit is {merged['save_total_limit']}. A stage "
-            f"that can be killed at any moment needs a number of steps, and {_KEPT_CHECKPOINTS} checkpoints or more."
+            f"save_steps is {merged['save_steps']} and save_total_limit is {keeps}. Give save_steps a number above 0, "
+            "and save_total_limit 1 or more, or null to keep all checkpoints."
         )
     try:
         return config_class(output_dir=str(work), seed=seed, disable_tqdm=True, **decided, **merged)

@@ -1,17 +1,20 @@
-"""Carries a transformers Trainer's progress to the run's hooks."""
+"""Connects a transformers Trainer with its run: progress goes to the hooks, and a request to stop to the trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
 class ReportProgress(TrainerCallback):
     """Reports every step, and the metrics of those that are logged.
 
-    The first report comes before the first step and names the step that training goes on from.
+    The first report comes before the first step and names the step that training resumes from.
 
     Args:
         report: Takes the step, the total of steps, and the metrics: ``context.progress``.
@@ -44,3 +47,30 @@ class ReportProgress(TrainerCallback):
     def _tell(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
         if state.is_world_process_zero:
             self._report(state.global_step, state.max_steps, metrics)
+
+
+class StopAfterStep(TrainerCallback):
+    """Saves a checkpoint and ends training after the step in which a stop was requested in any process.
+
+    Args:
+        requested: Whether it was in this one.
+    """
+
+    def __init__(self, requested: Callable[[], bool]) -> None:
+        self._requested = requested
+        self.stopped = False
+        """Whether training was ended."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self._requested_anywhere() and state.global_step < state.max_steps:
+            self.stopped = True
+            control.should_save = control.should_training_stop = True
+
+    def _requested_anywhere(self) -> bool:
+        process = PartialState()
+        if process.num_processes == 1:
+            return self._requested()
+        count = torch.tensor(int(self._requested()), device=process.device)
+        return bool(reduce(count, "sum"))

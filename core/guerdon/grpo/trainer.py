@@ -13,14 +13,11 @@ from typing import Any
 import torch
 from accelerate.utils import gather, gather_object
 from datasets import Dataset
-from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.utils import RepeatSampler
 
 from guerdon.errors import DataError, GuerdonError
-from guerdon.grpo.checkpoints import CheckpointMarker
-from guerdon.grpo.data import ResumableSampler
+from guerdon.grpo.checkpoints import ResumableTrainer
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.records import group_metrics, judging_metrics, reward_row
 from guerdon.grpo.rollouts import Sampling, obstacle, sample
@@ -33,7 +30,7 @@ logger = logging.getLogger(__name__)
 LogRollouts = Callable[[int, Sequence[Mapping[str, Any]]], None]
 
 
-class RubricGRPOTrainer(FusedGRPOTrainer):
+class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -44,7 +41,7 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
         processing_class: The model's tokenizer.
         log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
         fast_rollouts: Whether small models on CPU sample with :mod:`guerdon.grpo.rollouts` where that can run them.
-        callbacks: Besides the one that marks checkpoints.
+        callbacks: The run's own.
         **kwargs: What else TRL's trainer takes, and ``step_options``.
 
     Raises:
@@ -75,15 +72,10 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
             args=args,
             train_dataset=train_dataset,
             processing_class=processing_class,
-            callbacks=[CheckpointMarker(), *callbacks],
+            callbacks=list(callbacks),
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
-
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler[int]:
-        sampler = super()._get_train_sampler(dataset)
-        assert isinstance(sampler, RepeatSampler)
-        return ResumableSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def _generate_single_turn(
         self,
@@ -185,7 +177,7 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
 
     def _report(self, records: list[dict[str, Any]], advantages: list[float], group_size: int) -> None:
         assert self._log_rollouts is not None
-        step = self.state.global_step
+        step = self.state.global_step + 1  # the step that trains on them, as the metrics of steps count
         first = self._groups_logged[1] if self._groups_logged[0] == step else 0
         self._groups_logged = (step, first + len(records) // group_size)
         self._log_rollouts(

@@ -23,6 +23,13 @@ _STAGE_PREFIX = "stage:"
 T = TypeVar("T")
 
 
+class NamedModel(ModelRef):
+    """A model with the name that the manifest gives it."""
+
+    name: str
+    """What tables and logs call it: ``base``, or its path."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
     """One entry of a stage's data."""
@@ -280,7 +287,8 @@ class _Planner:
                     location, "init is 'base', and the manifest has no 'model'. Add one, or set init to none."
                 )
                 return None
-            return base if isinstance(base, ModelRef) else ModelRef(path=base)
+            ref = base if isinstance(base, ModelRef) else ModelRef(path=base)
+            return NamedModel(name="base", **ref.model_dump())
         if init.startswith(_STAGE_PREFIX):
             stage_id = init.removeprefix(_STAGE_PREFIX)
             return stage_id if self._known_stage(stage_id, location) else None

@@ -87,7 +87,7 @@ def _charts(stage: StageRecord) -> dict[str, dict[str, Curve]]:
                     charts[title].setdefault(name, []).append((step, value))
     if charts["Reward"]:
         charts["Words of self-correction in a response"]["mean"] = [
-            (step + 1, means.self_corrections / means.count)
+            (step, means.self_corrections / means.count)
             for step, means in sorted(stage.rollouts.steps.items())
         ]
         if len(charts["Reward"]) == 2:  # the sum is the one verifier's

@@ -58,7 +58,7 @@ def _samples(stage: StageRecord) -> list[dict[str, Any]]:
 def _sample(record: Mapping[str, Any]) -> dict[str, Any]:
     scores = record.get("scores")
     return {
-        "where": f"of {record['model']}" if "model" in record else f"step {record['step'] + 1}",
+        "where": f"of {record['model']}" if "model" in record else f"step {record['step']}",
         "reward": record.get("reward"),
         "prompt": _prompt(record.get("prompt", "")),
         "completion": _cut(completion_text(record.get("completion", ""))),

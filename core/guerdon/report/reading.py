@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from guerdon.errors import UsageError
 from guerdon.report.rollouts import Rollouts, read_rollouts
 from guerdon.run.files import read_json
+from guerdon.run.log import EVENTS, ROLLOUTS, RunEvents, read_events
 from guerdon.run.results import read_result
 
 
@@ -116,7 +117,7 @@ def read_run(directory: Path) -> RunRecord:
         raise UsageError(
             f"{directory / 'run.json'} is not what 'guerdon run' writes, so there is nothing to report."
         ) from None
-    log = _read_log(directory / "events.jsonl")
+    log = read_events(directory / EVENTS)
     going_on = _is_locked(directory / "lock")
     stages = [_stage(directory, refs.get(stage_id, {}), stage_id, log, going_on) for stage_id in stage_ids]
     sections = list(_sections(directory / "report", log))
@@ -135,69 +136,7 @@ def read_run(directory: Path) -> RunRecord:
     )
 
 
-@dataclass
-class _Log:
-    started: datetime | None = None
-    error: str | None = None
-    unreadable: int = 0
-    progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
-    finished: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    """By stage, over all its tries; one that was killed ends with its last line."""
-
-
-def _read_log(path: Path) -> _Log:
-    log = _Log()
-    current: tuple[str, datetime] | None = None
-    last: datetime | None = None
-    for event in _events(path, log):
-        try:
-            kind, time = event["event"], datetime.fromisoformat(event["time"])
-            stage = str(event.get("stage"))
-            ends_try = kind in ("run_started", "stage_started", "stage_finished", "run_finished")
-            if current and last and ends_try:
-                end = last if kind == "run_started" else time
-                log.seconds[current[0]] = (
-                    log.seconds.get(current[0], 0.0) + (end - current[1]).total_seconds()
-                )
-                current = None
-            if kind == "run_started":
-                log.started, log.error = log.started or time, None
-            elif kind == "run_finished":
-                log.error = event["error"]
-            elif kind == "stage_started":
-                current = (stage, time)
-                if not event["resumed"]:
-                    log.seconds.pop(stage, None)
-            elif kind == "stage_finished":
-                log.finished[stage] = event
-            elif kind == "stage_progress":
-                log.progress.setdefault(stage, {})[event["step"]] = event["metrics"]
-            last = time
-        except (KeyError, TypeError, ValueError):
-            log.unreadable += 1
-    if current and last:
-        log.seconds[current[0]] = log.seconds.get(current[0], 0.0) + (last - current[1]).total_seconds()
-    return log
-
-
-def _events(path: Path, log: _Log) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                log.unreadable += 1
-                continue
-            if isinstance(event, dict):
-                yield event
-            else:
-                log.unreadable += 1
-
-
-def _stage(directory: Path, ref: Mapping[str, Any], stage_id: str, log: _Log, going_on: bool) -> StageRecord:
+def _stage(directory: Path, ref: Mapping[str, Any], stage_id: str, log: RunEvents, going_on: bool) -> StageRecord:
     folder = directory / "stages" / stage_id
     result = read_result(folder)
     metrics = dict(result.metrics) if result else {}
@@ -219,11 +158,11 @@ def _stage(directory: Path, ref: Mapping[str, Any], stage_id: str, log: _Log, go
         metrics={name: value for name, value in metrics.items() if isinstance(value, int | float | str)},
         tables=_tables(tables),
         progress=sorted(log.progress.get(stage_id, {}).items()),
-        rollouts=read_rollouts(folder / "rollouts.jsonl"),
+        rollouts=read_rollouts(folder / ROLLOUTS),
     )
 
 
-def _sections(folder: Path, log: _Log) -> Iterator[Section]:
+def _sections(folder: Path, log: RunEvents) -> Iterator[Section]:
     for file in sorted(folder.glob("*.json")):
         try:
             data = json.loads(file.read_text(encoding="utf-8"))

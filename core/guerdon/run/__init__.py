@@ -1,6 +1,7 @@
 """Runs a plan: stages in order, each at most once, each resumed where a killed run left it."""
 
-from guerdon.run.executor import execute
+from guerdon.run.execution import execute
 from guerdon.run.ranks import Ranks, launch_ranks
+from guerdon.run.signals import stopping_on_signals
 
-__all__ = ["Ranks", "execute", "launch_ranks"]
+__all__ = ["Ranks", "execute", "launch_ranks", "stopping_on_signals"]

@@ -1,4 +1,4 @@
-"""Carries a run's events to its hook plugins."""
+"""Carries a run's events to its own log and to its hook plugins."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import pluggy
 from guerdon.errors import InfrastructureError, PluginContractError, one_line
 from guerdon.hookspecs import RunSpecs, ScoringSpecs, StageSpecs
 from guerdon.run.files import STORAGE_ERRORS
+from guerdon.run.log import RunLog
 
 logger = logging.getLogger(__name__)
 
 
 class Events:
-    """The hook plugins of one run. A hook that raises is reported and left out; the run goes on.
+    """The listeners of one run. A hook that raises is reported and left out, and the run continues.
 
     Args:
         plugins: Objects with methods marked ``@hookimpl``.
+        log: The run's own log, which hears every event first. An error of its own stops the run.
 
     Raises:
         PluginContractError: A hook does not fit its specification.
     """
 
-    def __init__(self, plugins: Iterable[object]) -> None:
+    def __init__(self, plugins: Iterable[object], log: RunLog | None = None) -> None:
+        self._log = log
         self._manager = pluggy.PluginManager("guerdon")
         for specs in (RunSpecs, StageSpecs, ScoringSpecs):
             self._manager.add_hookspecs(specs)
@@ -41,14 +44,19 @@ class Events:
             raise PluginContractError(f"a hook plugin does not fit guerdon's hooks: {error}") from error
 
     def emit(self, event: str, **arguments: Any) -> None:
-        """Call every implementation of a hook, in the order of the plugins."""
+        """Log an event and call every implementation of its hook, in the order of the plugins."""
+        if self._log is not None:
+            try:
+                getattr(self._log, event)(**arguments)
+            except OSError as error:
+                raise InfrastructureError(f"the run's log cannot be written: {one_line(error)}.") from error
         for implementation in list(getattr(self._manager.hook, event).get_hookimpls()):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except OSError as error:
-                if error.errno in STORAGE_ERRORS:  # going on would lose the record of what follows
+                if error.errno in STORAGE_ERRORS:  # continuing would lose the record of what follows
                     raise InfrastructureError(
-                        f"the run's log cannot be written: {one_line(error)}."
+                        f"hook plugin {type(implementation.plugin).__name__} cannot write: {one_line(error)}."
                     ) from error
                 self._drop(implementation.plugin, event, error)
             except Exception as error:  # a hook is somebody's plugin, and an observer

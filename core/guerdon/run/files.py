@@ -1,4 +1,4 @@
-"""Files that are never seen half-written, and a run folder that two runs never share."""
+"""Files that are never seen half-written, a run folder that two runs never share, and storage that is full."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import errno
 import fcntl
 import json
 import os
+import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from guerdon.errors import InfrastructureError, UsageError
 
@@ -26,12 +28,12 @@ def write_json(path: Path, value: Any) -> None:
         partial.replace(path)
     except OSError as error:
         raise InfrastructureError(
-            f"{path} cannot be written: {error.strerror}. Mend that and run the same command again."
+            f"{path} cannot be written: {error.strerror}. Fix this and run the same command again."
         ) from error
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in a file; ``None`` if there is no such file."""
+    """Return the JSON in a file; ``None`` if there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -45,7 +47,66 @@ def read_json(path: Path) -> Any:
 
 
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO)
-"""What the machine can fail with and a person can mend: the run stops, and goes on afterwards."""
+"""What the machine can fail with and a person can fix: the run stops, and resumes afterwards."""
+
+_FULL = re.compile(
+    r"os error (28|122)\b|No space left on device|disk is full|Disk quota exceeded", re.IGNORECASE
+)
+"""How libraries that are not written in Python say that the disk is full."""
+
+_PROBE_BYTES = 256 * 1024
+
+
+def storage_problem(error: BaseException, folder: Path) -> str | None:
+    """Say what is wrong with the machine's storage, if that is what an error comes from.
+
+    torch, safetensors and SQLite report a full disk by errors of their own. Some of them do not say so: then it shows
+    where nothing more can be written to the run folder.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in STORAGE_ERRORS:
+            return str(chain)
+        if _FULL.search(str(chain)):
+            return str(chain)
+        chain = chain.__cause__ or chain.__context__
+    foreign = type(error).__module__.partition(".")[0] in (
+        "safetensors",
+        "safetensors_rust",
+        "torch",
+        "pyarrow",
+    )
+    if not foreign and not isinstance(error, RuntimeError | sqlite3.Error):
+        return None
+    return _probe(folder)
+
+
+def _probe(folder: Path) -> str | None:
+    path = folder / f".probe-{os.getpid()}"
+    try:
+        with path.open("wb") as file:
+            file.write(b"\0" * _PROBE_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return str(error) if error.errno in STORAGE_ERRORS else None
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    return None
+
+
+_held: set[TextIO] = set()
+"""The locks of this process. A forked one, such as a data loader's worker, may outlive it, and closes its copies."""
+
+
+def _close_inherited() -> None:
+    for lock in _held:
+        lock.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 @contextmanager
@@ -53,9 +114,13 @@ def locked(directory: Path) -> Iterator[None]:
     """Make a run folder and hold it for this process.
 
     Raises:
-        UsageError: Another process holds it.
+        UsageError: Another process holds it, or it holds something else than a run.
         InfrastructureError: It cannot be made or written to.
     """
+    if directory.is_dir() and not (directory / "run.json").exists() and _foreign(directory):
+        raise UsageError(
+            f"{directory} holds files and no run. Choose another folder with -o, or empty this one."
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("a")
@@ -70,4 +135,25 @@ def locked(directory: Path) -> Iterator[None]:
             raise UsageError(
                 f"the run folder {directory} is in use by another guerdon. Wait for it, or choose another with -o."
             ) from None
-        yield
+        _held.add(lock)
+        try:
+            yield
+        finally:
+            _held.discard(lock)
+
+
+_OURS = {
+    "lock",
+    "run.json",
+    ".run.json.partial",
+    "events.jsonl",
+    "stages",
+    "cache",
+    "replaced",
+    "report",
+    "lost+found",
+}
+
+
+def _foreign(directory: Path) -> bool:
+    return any(path.name not in _OURS for path in directory.iterdir())

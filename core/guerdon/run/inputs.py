@@ -1,86 +1,177 @@
-"""What a stage is made from. A run folder keeps it, to tell a finished stage from one that must be made anew."""
+"""What a stage is made from. A run folder keeps it, to tell whether what it holds of a stage is still of use.
+
+Params that only decide how a stage is watched and kept are no inputs. A stage that was made longer resumes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from guerdon.component import Component
 from guerdon.manifest.plan import StagePlan, named_stages
-from guerdon.manifest.schema import Manifest
+from guerdon.manifest.schema import Manifest, ModelRef
 from guerdon.rubric import Entry
+from guerdon.run.content import ModelDigests, is_model_folder, local_modules
+from guerdon.run.secrets import Secrets
+
+_LAUNCH = "processes"
+"""The input that matters to a stage that resumes, and not to one that is finished."""
 
 
-def stage_inputs(stage: StagePlan, known: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
-    """Everything that decides a stage's result, as JSON gives it back: keys are text, and so are dates and NaN.
+class Inputs:
+    """Makes the inputs of a manifest's stages.
 
     Args:
-        stage: The stage.
-        known: The inputs of the stages that it needs, by stage id.
         manifest: What holds for all stages.
+        models: Digests of local models.
+        processes: How many processes the launch has.
+        secrets: What must not be written down.
     """
-    inputs = {
-        "stage": _parts(stage.component),
-        "init": [
-            {"stage": one, "inputs": _digest(known[one])}
-            if isinstance(one, str)
-            else one.model_dump(mode="json")
-            for one in stage.init
-        ],
-        "data": [
-            {
-                **({"stage": s.stage_id, "inputs": _digest(known[s.stage_id])} if s.stage_id else {}),
-                **(_source_parts(s.component) if s.component else {}),
-                "split": s.ref.split,
-                "limit": s.ref.limit,
-                "add": s.ref.add,
-            }
-            for s in stage.sources
-        ],
-        "rewards": [
-            {
-                **_parts(entry.component),
-                **({"stages": used} if (used := used_stages(entry, known)) else {}),
-                "name": entry.name,
-                "weight": _json_weight(entry.weight),
-                "when": dict(entry.when),
-                "on_failure": entry.on_failure.value,
-                "timeout": entry.timeout_s,
-            }
-            for entry in stage.entries
-        ],
-        "seed": manifest.seed,
-        "heldout": manifest.heldout,
-    }
-    read: dict[str, Any] = json.loads(json.dumps(inputs, default=str), parse_constant=str)
-    return read
+
+    def __init__(
+        self, manifest: Manifest, models: ModelDigests, processes: int = 1, secrets: Secrets | None = None
+    ) -> None:
+        self._manifest = manifest
+        self._models = models
+        self._processes = processes
+        self._secrets = secrets or Secrets({})
+
+    def of(self, stage: StagePlan, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return everything that decides a stage's result, as JSON gives it back: keys are text, and so are dates.
+
+        Args:
+            stage: The stage.
+            known: The inputs of the stages that it needs, by stage id.
+        """
+        operational = set(stage.component.member("operational_params", ()))
+        inputs: dict[str, Any] = {
+            "stage": self._parts(stage.component, without=operational),
+            "init": [self._init(stage, one, known) for one in stage.init],
+            "data": [
+                {
+                    **({"stage": s.stage_id, "inputs": _digest(known[s.stage_id])} if s.stage_id else {}),
+                    **(self._source_parts(s.component) if s.component else {}),
+                    "split": s.ref.split,
+                    "limit": s.ref.limit,
+                    "add": s.ref.add,
+                }
+                for s in stage.sources
+            ],
+            "rewards": [
+                {
+                    **self._parts(entry.component),
+                    **({"stages": used} if (used := used_stages(entry, known)) else {}),
+                    **({"models": models} if (models := self.models_of(entry.component)) else {}),
+                    "name": entry.name,
+                    "weight": _json_weight(entry.weight),
+                    "when": dict(entry.when),
+                    "on_failure": entry.on_failure.value,
+                    "timeout": entry.timeout_s,
+                }
+                for entry in stage.entries
+            ],
+            "seed": self._manifest.seed,
+            "heldout": self._manifest.heldout,
+        }
+        if stage.component.member("distributed", False):
+            inputs[_LAUNCH] = self._processes
+        read: dict[str, Any] = json.loads(
+            json.dumps(self._secrets.hide(inputs), default=str), parse_constant=str
+        )
+        return read
+
+    def models_of(self, component: Component) -> dict[str, dict[str, str]]:
+        """Return the digests of the local models that params name, by param."""
+        if component.base_dir is None:
+            return {}
+        return {
+            name: self._models.of(component.base_dir / value)
+            for name, value in component.params.items()
+            if isinstance(value, str) and value and is_model_folder(component.base_dir / value)
+        }
+
+    def _init(self, stage: StagePlan, init: ModelRef | str, known: Mapping[str, Any]) -> dict[str, Any]:
+        if isinstance(init, str):
+            return {"stage": init, "inputs": _digest(known[init])}
+        parts = {name: getattr(init, name) for name in ModelRef.model_fields}
+        folder = None if stage.component.base_dir is None else stage.component.base_dir / init.path
+        content = self._models.of(folder) if folder is not None and is_model_folder(folder) else None
+        return {**parts, **({"content": content} if content is not None else {})}
+
+    def _parts(self, component: Component, without: Collection[str] = ()) -> dict[str, Any]:
+        params = {name: value for name, value in component.params.items() if name not in without}
+        modules = local_modules(component.plugin, component.base_dir)
+        return {
+            **component.plugin.identity,
+            "params": params,
+            **({"modules": modules} if modules else {}),
+        }
+
+    def _source_parts(self, component: Component) -> dict[str, Any]:
+        """A source may say more of its content than its params do, such as its files' checksums."""
+        fingerprint = component.member("fingerprint", of=component.build())
+        content = fingerprint() if fingerprint is not None else None
+        return {**self._parts(component), **({"content": content} if content is not None else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How the inputs of a stage differ from those that its folder was made from."""
+
+    difference: str | None = None
+    """The first difference that makes the folder's content useless, in words."""
+    longer: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """The params that only make the stage longer: their values before and now."""
+
+
+def change(before: Any, now: Any, *, finished: bool, extendable: Sequence[str] = ()) -> Change:
+    """Compare the inputs of a stage.
+
+    Args:
+        before: Those that the folder holds.
+        now: Those of now.
+        finished: Whether the stage is finished: then the number of processes is not compared.
+        extendable: The stage's params that make it longer.
+    """
+    if not isinstance(before, dict):
+        return Change(difference="they cannot be read")
+    adapted = json.loads(json.dumps(before))
+    if finished and _LAUNCH in adapted and _LAUNCH in now:
+        adapted[_LAUNCH] = now[_LAUNCH]
+    longer = {}
+    old, new = (inputs.get("stage", {}).get("params", {}) for inputs in (adapted, now))
+    for name in extendable:
+        if _is_count(old.get(name)) and _is_count(new.get(name)) and 0 < old[name] < new[name]:
+            longer[name] = (old[name], new[name])
+            old[name] = new[name]
+    if adapted == now:
+        return Change(longer=longer)
+    return Change(difference=difference(adapted, now))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def used_stages(entry: Entry, known: Mapping[str, Any]) -> dict[str, str]:
-    """The inputs, in short, of the stages whose checkpoints a reward or verifier uses, by stage id."""
+    """Return the inputs, in short, of the stages whose checkpoints a reward or verifier uses, by stage id."""
     return {stage_id: _digest(known[stage_id]) for stage_id in named_stages(entry).values()}
 
 
 def difference(before: Any, now: Any) -> str:
-    """The first place where two inputs differ, in words."""
+    """Return the first place where two inputs differ, in words."""
     flat_before, flat_now = _flat(before), _flat(now)
     keys = flat_before.keys() | flat_now.keys()
     key, *more = sorted(key for key in keys if flat_before.get(key) != flat_now.get(key))
     others = f" and {len(more)} more" if more else ""
+    if key.endswith("].inputs"):
+        stage_id = flat_now.get(key.removesuffix("inputs") + "stage")
+        return f"{key.removesuffix('.inputs')} is stage '{stage_id}', whose own inputs changed{others}"
     return f"{key} was {flat_before.get(key)!r} and is {flat_now.get(key)!r}{others}"
-
-
-def _parts(component: Component) -> dict[str, Any]:
-    return {**component.plugin.identity, "params": dict(component.params)}
-
-
-def _source_parts(component: Component) -> dict[str, Any]:
-    """A source may say more of its content than its params do, such as its files' checksums, by ``fingerprint()``."""
-    fingerprint = component.member("fingerprint", of=component.build())
-    content = fingerprint() if fingerprint is not None else None
-    return {**_parts(component), **({"content": content} if content is not None else {})}
 
 
 def _json_weight(weight: Any) -> Any:

@@ -2,18 +2,34 @@
 
 The first runs the manifest. The others take part in its distributed stages and wait meanwhile; of the run folder they
 write nothing. What they have to know goes through the launch's own store: the folder may hold what an earlier launch
-left there.
+left there. An error in one process is raised in all.
 """
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
+
+from guerdon.errors import GuerdonError, InfrastructureError
 
 _POLL_S = 0.1
 _PREFIX = "guerdon: "
 """Before each key, in a store that torch uses too."""
+
+_FAILED = "a process failed"
+
+HEARD_S = 10.0
+"""How long a process that failed waits until the others know why."""
+
+STUCK_S = 5.0
+"""How long a process may take to notice by itself that another one failed. After that it is stuck in a collective
+operation, and is ended."""
 
 
 class Store(Protocol):
@@ -42,22 +58,32 @@ class Ranks:
     def first(self) -> bool:
         return self._rank == 0
 
+    @property
+    def count(self) -> int:
+        return self._count
+
     def tell(self, key: str, value: str = "") -> None:
         """Let the other processes hear something, now or later."""
         if self._store is not None:
             self._store.set(_PREFIX + key, value)
 
     def hear(self, key: str) -> str:
-        """Wait until another process tells it; in vain if that one ends, whereupon the launcher ends this one."""
+        """Wait until another process tells something.
+
+        Raises:
+            GuerdonError: Another process failed, or ended.
+        """
         assert self._store is not None, "one process alone hears nothing"
-        while not self._store.check(
-            [_PREFIX + key]
-        ):  # not the store's own wait, which Ctrl-C does not interrupt
+        # Not the store's own wait, which Ctrl-C does not interrupt.
+        while not self._told(key):
+            failure = self.failure()
+            if failure is not None:
+                raise failure
             time.sleep(_POLL_S)
         return self._store.get(_PREFIX + key).decode()
 
     def own_name(self, name: str) -> str:
-        """The name of a file that each process has for itself."""
+        """Return the name of a file that each process has for itself."""
         return name if self.first else f"{name}.rank{self._rank}"
 
     def leave(self, what: str) -> None:
@@ -68,9 +94,91 @@ class Ranks:
         for rank in range(1, self._count):
             self.hear(f"rank {rank} has left {what}")
 
+    def fail(self, error: GuerdonError) -> GuerdonError:
+        """Let all processes know of an error, and wait until they do.
+
+        Returns:
+            The error that failed the launch: this one, or that of a process that failed before.
+        """
+        if self._store is None:
+            return error
+        with suppress(InfrastructureError, RuntimeError):  # the store may have ended with the first process
+            before = self.failure()
+            if before is not None:
+                return before
+            self.tell(_FAILED, base64.b64encode(pickle.dumps(error)).decode())
+            deadline = time.monotonic() + HEARD_S
+            others = [rank for rank in range(self._count) if rank != self._rank]
+            while time.monotonic() < deadline and not all(self._told(_heard(rank)) for rank in others):
+                time.sleep(_POLL_S)
+        return error
+
+    def failure(self) -> GuerdonError | None:
+        """Return the error of the process that failed, if one did."""
+        if self._store is None or not self._told(_FAILED):
+            return None
+        self.tell(_heard(self._rank))
+        error: GuerdonError = pickle.loads(base64.b64decode(self._store.get(_PREFIX + _FAILED)))
+        return error
+
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Raise an error of the block in all processes."""
+        try:
+            yield
+        except GuerdonError as error:
+            failure = self.fail(error)
+            if failure is error:
+                raise
+            raise failure from error
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """End this process if another one fails while it is stuck in the block."""
+        if self._store is None:
+            yield
+            return
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+    def _watch(self, done: threading.Event) -> None:
+        while not done.wait(_POLL_S * 5):
+            try:
+                failure = self.failure()
+            except (InfrastructureError, RuntimeError) as error:
+                failure = error if isinstance(error, InfrastructureError) else _gone()
+            if failure is not None:
+                if not done.wait(STUCK_S):
+                    os.write(2, f"{type(failure).__name__}: {failure}\n".encode())
+                    os._exit(failure.exit_code)
+                return
+
+    def _told(self, key: str) -> bool:
+        assert self._store is not None
+        try:
+            return self._store.check([_PREFIX + key])
+        except RuntimeError as error:  # torch's store, of a process that has ended
+            raise _gone() from error
+
+
+def _heard(rank: int) -> str:
+    return f"rank {rank} knows that a process failed"
+
+
+def _gone() -> InfrastructureError:
+    return InfrastructureError(
+        "the first process of the launch has ended. Its own message says why; run the same command to resume."
+    )
+
 
 def launch_ranks() -> Ranks:
-    """The processes of the launch that this one belongs to, as the launcher's environment says."""
+    """Return the processes of the launch that this one belongs to, as the launcher's environment says."""
     rank, count = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     if count == 1:
         return Ranks()

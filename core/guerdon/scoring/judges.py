@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from guerdon.component import CallColumns, Component, is_async
@@ -87,17 +88,27 @@ class VerifierJudge:
             size = max(1, min(MAX_CASES_A_JOB, math.ceil(len(unknown) / (2 * self._workers))))
         chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
         jobs = [
-            VerifyJob(self._index, [cases[key] for key in chunk], self._timeout_s, self._dedicated)
+            VerifyJob(
+                self._index,
+                [cases[key] for key in chunk],
+                self._timeout_s,
+                self._dedicated,
+                arrived=partial(self._keep, chunk),
+            )
             for chunk in chunks
         ]
-        return VerifierBatch(self._cache, key_at, known, chunks, jobs)
+        return VerifierBatch(key_at, known, chunks, jobs)
+
+    def _keep(self, keys: Sequence[_Key], index: int, score: Score) -> None:
+        key = keys[index]
+        if isinstance(key, str):
+            self._cache.put({key: score})
 
 
 @dataclass(slots=True)
 class VerifierBatch:
     """Some of the cases are known from the cache, the others are in the jobs."""
 
-    cache: ScoreCache
     key_at: Mapping[int, _Key]
     known: Mapping[str, Score]
     chunks: Sequence[Sequence[_Key]]
@@ -110,8 +121,6 @@ class VerifierBatch:
             for key, result in zip(chunk, job.results, strict=True):
                 assert result is not None
                 judged[key] = result
-        new = [key for chunk in self.chunks for key in chunk if isinstance(key, str)]
-        self.cache.put({key: judged[key][0] for key in new})
         return {position: judged[key] for position, key in self.key_at.items()}
 
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
@@ -69,6 +69,8 @@ class VerifyJob:
     dedicated: bool = False
     """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and as
     many as its ``max_workers`` for a verifier that limits its copies."""
+    arrived: Callable[[int, Score], None] | None = None
+    """Takes a case's index and its score as soon as it is there: a kill before the batch is whole loses no verdict."""
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
     _tasks: list[list[int]] = field(default_factory=list)
@@ -89,7 +91,10 @@ class VerifyJob:
     def receive(self, message: Scored | Rewarded) -> bool:
         """Take an answer in; whether the task is done."""
         assert isinstance(message, Scored)
-        self.results[self._tasks[-1][message.index]] = message.score, message.latency_ms
+        index = self._tasks[-1][message.index]
+        self.results[index] = message.score, message.latency_ms
+        if self.arrived is not None:
+            self.arrived(index, message.score)
         if any(self.results[index] is None for index in self._tasks[-1]):
             return False
         self._tasks.pop()

@@ -1,45 +1,61 @@
-"""What a person sees while a run goes on: a bar for each stage on a terminal, one line a stage elsewhere."""
+"""What a person sees while a run is under way: a bar for each stage on a terminal, a line every so often elsewhere."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
 
 from guerdon import StageResult
 from guerdon.hookspecs import RunInfo, hookimpl
 
-_SHOWN = ("reward", "loss", "accuracy")
-"""The metrics beside the bar, where a stage reports them."""
+LINE_EVERY_S = 30.0
+"""How often a line is written where there is no terminal."""
+
+_SHOWN = {
+    "reward": "reward",
+    "completions/mean_length": "length",
+    "accuracy": "accuracy",
+    "mean_token_accuracy": "accuracy",
+}
+"""Metrics, and what to call them."""
+
+_OF_A_SCORER = ("rewards/", "/mean")
+_FAILURES = ("rewards/", "/failure_rate")
 
 
 class Progress:
-    """Shows each stage's progress on standard error."""
+    """Shows each stage's progress on standard error: step, time, reward, length, failures, value of each verifier.
 
-    def __init__(self) -> None:
+    Args:
+        line_every_s: Seconds between lines where there is no terminal.
+    """
+
+    def __init__(self, line_every_s: float = LINE_EVERY_S) -> None:
         self._console = Console(stderr=True)
+        self._every = line_every_s
         self._bars: Bars | None = None
         self._task: TaskID | None = None
+        self._stage = ""
+        self._started = self._last_line = 0.0
+        self._first_step: int | None = None
+        self._shown = ""
 
     @hookimpl
     def stage_started(self, stage_id: str, resumed: bool) -> None:
-        self._console.print(f"{stage_id}: {'goes on' if resumed else 'starts'}", highlight=False)
+        self._stage, self._first_step, self._shown = stage_id, None, ""
+        self._started = self._last_line = time.monotonic()
+        self._print(f"{stage_id}: {'resumes' if resumed else 'starts'}")
         if self._console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                _Times(),
                 TextColumn("{task.fields[shown]}"),
             )
             self._bars = Bars(*columns, console=self._console, transient=True)
@@ -48,26 +64,83 @@ class Progress:
 
     @hookimpl
     def stage_progress(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        if self._first_step is None:  # a stage that resumes has done the steps before in another process
+            self._first_step = step if not metrics else step - 1
+        self._shown = _shown(metrics) or self._shown
         if self._bars is not None and self._task is not None:
-            shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics)
-            self._bars.update(self._task, completed=step, total=total)
-            if shown:
-                self._bars.update(self._task, shown=shown)
+            self._bars.update(self._task, completed=step, total=total, shown=self._shown)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= self._every:
+            self._last_line = now
+            self._print(self._line(step, total, now))
 
     @hookimpl
-    def stage_finished(self, stage_id: str, seconds: float) -> None:
+    def stage_finished(self, stage_id: str, result: StageResult, seconds: float) -> None:
         self._stop()
-        self._console.print(f"{stage_id}: finished in {seconds:.0f} s", highlight=False)
+        numbers = {
+            name: value for name, value in result.metrics.items() if isinstance(value, int | float | str)
+        }
+        told = ", ".join(
+            f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in numbers.items()
+        )
+        self._print(f"{stage_id}: finished in {_duration(seconds)}{f': {told}' if told else ''}")
 
     @hookimpl
     def stage_skipped(self, stage_id: str, result: StageResult) -> None:
-        self._console.print(f"{stage_id}: already finished", highlight=False)
+        self._print(f"{stage_id}: already finished")
 
     @hookimpl
     def run_finished(self, run: RunInfo) -> None:
         self._stop()
 
+    def _line(self, step: int, total: int, now: float) -> str:
+        elapsed = now - self._started
+        done = step - (self._first_step or 0)
+        left = f", left {_duration(elapsed / done * (total - step))}" if done > 0 else ""
+        shown = f", {self._shown}" if self._shown else ""
+        return f"{self._stage}: step {step}/{total}, elapsed {_duration(elapsed)}{left}{shown}"
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def _stop(self) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+
+class _Times(ProgressColumn):
+    """Elapsed time and time left, each with its name."""
+
+    def render(self, task: Task) -> Text:
+        elapsed = f"elapsed {_duration(task.elapsed or 0.0)}"
+        left = "" if task.time_remaining is None else f" left {_duration(task.time_remaining)}"
+        return Text(elapsed + left)
+
+
+def _shown(metrics: Mapping[str, float]) -> str:
+    parts = [f"{label} {metrics[name]:.3g}" for name, label in _SHOWN.items() if name in metrics]
+    failures = [value for name, value in metrics.items() if _scorer(name, _FAILURES) is not None]
+    if failures and max(failures) > 0:
+        parts.append(f"failed {max(failures):.0%}")
+    values = {_scorer(name, _OF_A_SCORER): value for name, value in metrics.items()}
+    named = {name: value for name, value in values.items() if name is not None and value is not None}
+    if len(named) > 1:  # one verifier's value is the reward
+        parts += [f"{name} {value:.3g}" for name, value in named.items()]
+    return ", ".join(parts)
+
+
+def _scorer(metric: str, form: tuple[str, str]) -> str | None:
+    """Return the verifier or reward that a metric is of, if it has the form."""
+    start, end = form
+    if metric.startswith(start) and metric.endswith(end):
+        return metric.removeprefix(start).removesuffix(end)
+    return None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

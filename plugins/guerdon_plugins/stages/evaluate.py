@@ -9,6 +9,7 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
+from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.checks import (
@@ -108,7 +109,7 @@ class Evaluate:
                     for row, completion in zip(rows, done, strict=True)
                 ]
                 judgements = rubric.score(rollouts)
-                context.log_rollouts(number, list(_records(model, rollouts, judgements, len(rows))))
+                context.log_rollouts(number + 1, list(_records(model, rollouts, judgements, len(rows))))
                 measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
                 table.append({"model": model.name, **measured})
         return StageResult(metrics={"tables": {"evaluation": table}})

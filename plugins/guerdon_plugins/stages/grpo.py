@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -20,7 +22,15 @@ from guerdon_plugins.stages.checks import (
     check_prompts,
     check_template,
 )
-from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
+from guerdon_plugins.stages.trl_training import (
+    EXTENDABLE,
+    OPERATIONAL,
+    fit,
+    lora_config,
+    save,
+    signature_with,
+    tracker_options,
+)
 
 
 class Grpo:
@@ -45,6 +55,8 @@ class Grpo:
 
     needs = ("model", "data", "rewards")
     distributed = True
+    operational_params = OPERATIONAL
+    extendable_params = EXTENDABLE
 
     def __init__(
         self,
@@ -89,16 +101,13 @@ class Grpo:
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
-        from guerdon.grpo import (
-            ReportProgress,
-            RubricGRPOTrainer,
-            StepOptions,
-            newest_checkpoint,
-            rows_dataset,
-        )
+        from guerdon.grpo import RubricGRPOTrainer, StepOptions, rows_dataset
         from guerdon.grpo.config import grpo_config
 
-        config = grpo_config(self._options, context.work, context.seed)
+        options = {**tracker_options(context), **self._options}
+        config = grpo_config(options, context.work, context.seed)
+        if config.log_completions and context.logs is not None:
+            _keep_completions(context.work, context.logs)
         assert not isinstance(config.model_init_kwargs, str)  # TRL parses it
         model_options = dict(config.model_init_kwargs or {})
         config.model_init_kwargs = None
@@ -120,13 +129,19 @@ class Grpo:
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
                 step_options=StepOptions(**self._step_options),
-                callbacks=[ReportProgress(context.progress)],
                 peft_config=lora_config(self._peft),
             )
-            checkpoint = newest_checkpoint(context.work)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            fit(trainer, context)
         save(trainer, context.output)
         return StageResult(checkpoint=context.output, metrics=_summary(trainer.state.log_history))
+
+
+def _keep_completions(work: Path, logs: Path) -> None:
+    """Let TRL's tables of completions, which it writes below ``work``, outlive it."""
+    kept, written = logs / "completions", work / "completions"
+    kept.mkdir(parents=True, exist_ok=True)
+    if not written.is_symlink():
+        written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
 
 
 def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:

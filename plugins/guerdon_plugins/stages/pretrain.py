@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
-from guerdon.errors import DataError
+from guerdon.errors import DataError, one_line
 from guerdon.library_options import llama_options
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.small_tokenizer import check_vocabulary, train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 _DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
@@ -46,6 +50,8 @@ class Pretrain:
     """
 
     needs = ("data",)
+    operational_params = ("logging_steps", "save_steps")
+    extendable_params = ("max_steps",)
 
     def __init__(
         self,
@@ -102,7 +108,7 @@ class Pretrain:
 
     def run(self, context: StageContext) -> StageResult:
         """Train, and leave a checkpoint with its tokenizer."""
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
 
         texts = [document_text(row) for row in context.rows()]
         strings = (string for text in texts for string in plain_texts(text))
@@ -122,13 +128,9 @@ class Pretrain:
         training.load(checkpoint)
         assert tokenizer.pad_token_id is not None
         feed = batches(documents, self._batch_size, tokenizer.pad_token_id, context.seed, training.step)
-        while training.step < self._max_steps:
-            training.update(next(feed), self._rate_at(training.step))
-            if training.step % self._logging_steps == 0 or training.step == self._max_steps:
-                context.progress(training.step, self._max_steps, {"loss": training.mean_loss()})
-            if training.step % self._save_steps == 0:
-                training.save(checkpoint)
-        bars: Any = logging  # it carries no types
+        with context.stop.deferred():
+            self._train(training, feed, checkpoint, context)
+        bars: Any = transformers_logging  # it carries no types
         bars.disable_progress_bar()  # the terminal belongs to the run's progress display
         training.model.save_pretrained(context.output)
         tokenizer.save_pretrained(context.output)
@@ -140,6 +142,23 @@ class Pretrain:
                 "parameters": training.model.num_parameters(),
             },
         )
+
+    def _train(
+        self, training: _Training, feed: Iterator[Batch], checkpoint: Path, context: StageContext
+    ) -> None:
+        while training.step < self._max_steps:
+            training.update(next(feed), self._rate_at(training.step))
+            last = training.step == self._max_steps
+            if training.step % self._logging_steps == 0 or last:
+                context.progress(training.step, self._max_steps, {"loss": training.mean_loss()})
+            stops = context.stop.requested and not last
+            if training.step % self._save_steps == 0 or last or stops:
+                training.save(checkpoint)
+            if stops:
+                raise context.stop.error(
+                    context.stage_id,
+                    f"a checkpoint of step {training.step} of {self._max_steps} is saved",
+                )
 
     def _model(self, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
         import torch
@@ -217,7 +236,7 @@ class _Training:
         return self.last_loss
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint that is there whole or not at all."""
+        """Write a checkpoint that is there whole or not at all, and keep the one before."""
         import torch
 
         state = {
@@ -232,18 +251,35 @@ class _Training:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            path.replace(_before(path))
         partial.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one."""
-        if not path.exists():
-            return
+        """Resume from a checkpoint, if there is one; from the one before if it is damaged."""
         import torch
 
-        state = torch.load(path, map_location=self.model.device, weights_only=True)
+        for candidate in (path, _before(path)):
+            if not candidate.exists():
+                continue
+            try:
+                state = torch.load(candidate, map_location=self.model.device, weights_only=True)
+            except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+                logger.warning(
+                    "the checkpoint %s is damaged (%s); the one before is used", candidate, one_line(error)
+                )
+                continue
+            self._restore(state)
+            return
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         for name, (optimizer, _) in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.step = state["step"]
         self.last_loss = state["last_loss"]
         self._losses = state["losses"]
+
+
+def _before(checkpoint: Path) -> Path:
+    return checkpoint.with_stem(f"{checkpoint.stem}-before")

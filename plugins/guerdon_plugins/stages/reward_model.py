@@ -15,7 +15,15 @@ from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
 from guerdon.trl_options import REWARD, check_options
 from guerdon_plugins.stages.checks import check_all, check_template
-from guerdon_plugins.stages.trl_training import configure, signature_with, summary, train
+from guerdon_plugins.stages.trl_training import (
+    EXTENDABLE,
+    OPERATIONAL,
+    configure,
+    resumable,
+    signature_with,
+    summary,
+    train,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,6 +52,8 @@ class RewardModel:
 
     needs = ("model", "data")
     distributed = True
+    operational_params = OPERATIONAL
+    extendable_params = EXTENDABLE
 
     def __init__(
         self, *, heldout_pairs: float = 0.1, chat_template: ChatTemplate | None = None, **trl_options: Any
@@ -82,7 +92,7 @@ class RewardModel:
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
         torch.manual_seed(context.seed)  # of the new head
-        trainer: Any = RewardTrainer(
+        trainer: Any = resumable(RewardTrainer)(
             model=load_reward_model(source, training=True, **model_options),
             args=config,
             train_dataset=pairs.train,

@@ -13,6 +13,7 @@ from typing import Any
 from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
+from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.checks import (
@@ -176,7 +177,7 @@ class Sample:
                 answered = answered or any(done.refused is None for group in groups for done in group)
                 samples = list(_samples(part, groups))
                 self._judge(samples, rubric)
-                context.log_rollouts(shard, [sample.record() for sample in samples])
+                context.log_rollouts(shard + 1, [sample.record() for sample in samples])
                 kept = [sample for sample in samples if sample.dropped is None]
                 _write(
                     context.output / f"rows-{shard:05d}.jsonl",
@@ -253,7 +254,6 @@ class _Sampled:
                 return
 
     def record(self) -> dict[str, Any]:
-
         return {
             "group": self.prompt,
             "sample": self.number,

@@ -13,7 +13,16 @@ from guerdon.models import load_model, load_tokenizer
 from guerdon.trl_options import SFT, check_lora, check_options
 from guerdon_plugins.stages.checks import check_all, check_template
 from guerdon_plugins.stages.mixing import mixed
-from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
+from guerdon_plugins.stages.trl_training import (
+    EXTENDABLE,
+    OPERATIONAL,
+    configure,
+    lora_config,
+    resumable,
+    signature_with,
+    summary,
+    train,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,6 +50,8 @@ class Sft:
 
     needs = ("model", "data")
     distributed = True
+    operational_params = OPERATIONAL
+    extendable_params = EXTENDABLE
 
     def __init__(
         self,
@@ -86,7 +97,7 @@ class Sft:
         config, source, model_options = configure(SFTConfig, self._options, context)
         rows = mixed(context.sources, epochs=self._epochs, weights=self._weights, seed=context.seed)
         dataset = _dataset(rows)
-        trainer = SFTTrainer(
+        trainer = resumable(SFTTrainer)(
             model=load_model(source, training=True, **model_options),
             args=config,
             train_dataset=dataset,

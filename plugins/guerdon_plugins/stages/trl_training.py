@@ -15,6 +15,35 @@ from guerdon.trl_options import trl_parameters
 
 _DEFAULTS = {"logging_steps": 1, "save_steps": 100}
 
+OPERATIONAL = (
+    *("save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint"),
+    *("logging_steps", "logging_first_step", "logging_strategy", "logging_nan_inf_filter", "log_level"),
+    *("log_level_replica", "log_on_each_node", "log_completions", "log_multimodal", "log_unique_prompts"),
+    *("num_completions_to_print", "log_completions_hub_repo", "include_num_input_tokens_seen"),
+    *("report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+    *("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push"),
+    *("hub_revision", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
+    *("dataloader_prefetch_factor", "dataset_num_proc", "ddp_timeout", "skip_memory_metrics"),
+)
+"""TRL's options that decide how a training is watched and kept, and nothing of its result."""
+
+EXTENDABLE = ("max_steps", "num_train_epochs")
+"""TRL's options that make a training longer."""
+
+
+def resumable(trainer_class: type[Any]) -> type[Any]:
+    """Return a trainer class of TRL's with the mixin that resumes bit by bit."""
+    from guerdon.grpo import ResumableTrainer
+
+    return type(f"Resumable{trainer_class.__name__}", (ResumableTrainer, trainer_class), {})
+
+
+def tracker_options(context: StageContext) -> dict[str, str]:
+    """Return what trackers call the stage, as TRL's options."""
+    if not context.run_name:
+        return {}
+    return {"run_name": context.run_name, "project": context.run_name.partition("/")[0]}
+
 
 def signature_with(stage: type, config: str) -> inspect.Signature:
     """Return a stage's own params and the options of TRL's config. Without TRL, its options are not listed."""
@@ -38,24 +67,47 @@ def configure(
     from guerdon.grpo.options import trl_config
 
     disable_progress_bars()  # one a pass over the rows, on a terminal that belongs to the run's progress display
-    config = trl_config(config_class, {**_DEFAULTS, **options}, context.work, context.seed)
+    config = trl_config(
+        config_class, {**_DEFAULTS, **tracker_options(context), **options}, context.work, context.seed
+    )
     model_options = dict(config.model_init_kwargs or {})
     config.model_init_kwargs = None
     source = replace(context.model, dtype=model_options.pop("dtype", context.model.dtype))
     return config, source, model_options
 
 
-def train(trainer: Any, context: StageContext) -> None:
-    """Train, from the newest checkpoint that a killed try left, and save the model and its tokenizer."""
+def fit(trainer: Any, context: StageContext) -> None:
+    """Train from the newest whole checkpoint of an earlier try, up to the last step.
+
+    Args:
+        trainer: A trainer with the mixin ``ResumableTrainer``.
+        context: The stage's.
+
+    Raises:
+        RunInterruptedError: A signal stopped the training, after a checkpoint.
+    """
     from transformers import PrinterCallback
 
-    from guerdon.grpo import CheckpointMarker, ReportProgress, newest_checkpoint
+    from guerdon.grpo import ReportProgress, StopAfterStep, check_finished, newest_checkpoint
 
     trainer.remove_callback(PrinterCallback)  # it prints the metrics as dicts
-    trainer.add_callback(CheckpointMarker())
     trainer.add_callback(ReportProgress(context.progress))
+    stop = StopAfterStep(lambda: context.stop.requested)
+    trainer.add_callback(stop)
     checkpoint = newest_checkpoint(context.work)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with context.stop.deferred():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    state = trainer.state
+    if stop.stopped:
+        raise context.stop.error(
+            context.stage_id, f"a checkpoint of step {state.global_step} of {state.max_steps} is saved"
+        )
+    check_finished(state)
+
+
+def train(trainer: Any, context: StageContext) -> None:
+    """Train, as :func:`fit` does, and save the model and its tokenizer."""
+    fit(trainer, context)
     save(trainer, context.output)
 
 

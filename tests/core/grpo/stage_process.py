@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from guerdon import Judgement, Model, Rollout, Score, StageContext, Verdict
-from guerdon.grpo import CheckpointMarker
+from guerdon.grpo import checkpoints
 from guerdon_plugins.stages.grpo import Grpo
 
 
@@ -53,15 +53,15 @@ def run(model: str, folder: Path, row_count: int, kill: str) -> None:
         yield Rubric(int(at) if event == "rollout" else None)
 
     if event == "checkpoint":
-        mark = CheckpointMarker.on_save
+        complete = checkpoints.complete
 
-        def die_before_marking(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == int(at):
-                (Path(args.output_dir) / f"checkpoint-{at}" / "model.safetensors").write_bytes(b"half")
+        def die_before_completing(checkpoint: Path) -> None:
+            if checkpoint.name == f"checkpoint-{at}":
+                (checkpoint / "model.safetensors").write_bytes(b"half")
                 die()
-            mark(self, args, state, control, **kwargs)
+            complete(checkpoint)
 
-        CheckpointMarker.on_save = die_before_marking  # type: ignore[method-assign]
+        checkpoints.complete = die_before_completing
 
     log = (folder / "log.jsonl").open("a")
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("stage_process.py")
 MID_EPOCH, EPOCH_END = 28, 20
-"""Rows with which the checkpoint of step 8 falls into an epoch, or between two."""
+"""Rows with which the checkpoint of step 9 falls into an epoch, or between two."""
 
 Run = Callable[..., int]
 
@@ -69,7 +69,7 @@ def last_words(folder: Path, kind: str) -> dict[int, Any]:
         ("rollout:2", MID_EPOCH),  # before the first checkpoint
         ("rollout:10", MID_EPOCH),
         ("rollout:10", EPOCH_END),
-        ("checkpoint:8", MID_EPOCH),
+        ("checkpoint:9", MID_EPOCH),
     ],
 )
 def test_a_killed_run_ends_as_an_unbroken_one(
@@ -93,8 +93,23 @@ def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path
     assert run(tmp_path) == 0
 
     first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[lines])
-    assert first == {"kind": "progress", "step": 4, "metrics": {}}
+    assert first == {"kind": "progress", "step": 6, "metrics": {}}
 
 
 def test_too_few_rows_for_one_batch_are_an_error(run: Run, tmp_path: Path) -> None:
     assert run(tmp_path, rows=7) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["model.safetensors", "optimizer.pt", "trainer_state.json", "between_steps_0.pt"])
+def test_resume_with_a_damaged_newest_checkpoint_ends_as_an_unbroken_run(
+    run: Run, unbroken: Callable[[int], Path], tmp_path: Path, damaged: str
+) -> None:
+    assert run(tmp_path, "rollout:10") == -signal.SIGKILL
+    path = tmp_path / "work/checkpoint-9" / damaged
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run(tmp_path) == 0
+    ours, theirs = (
+        load_file(folder / "output" / "model.safetensors") for folder in (tmp_path, unbroken(MID_EPOCH))
+    )
+    assert all((ours[name] == theirs[name]).all() for name in theirs)

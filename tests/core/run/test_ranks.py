@@ -6,9 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from guerdon.errors import InfrastructureError, StageFailedError
 from guerdon.hookspecs import hookimpl
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.run import Ranks, execute
+from guerdon.run.log import read_events
 
 MODULE = """
 import threading
@@ -82,6 +86,77 @@ def launch(folder: Path, bell: Bell) -> list[Any]:
     for thread in threads:
         thread.join(60)
     return results
+
+
+FAILING = """
+import threading
+from guerdon import StageResult
+
+class Broken:
+    distributed = True
+    meeting = threading.Barrier(2)
+    def run(self, context):
+        if threading.current_thread().name == "rank {failing}":
+            raise {error}
+        self.meeting.wait(timeout=1)  # as a collective operation ends when the other process is gone
+        return StageResult()
+
+class Asks:
+    asked = []
+    distributed = True
+    def preflight(self, rewards):
+        Asks.asked.append((threading.current_thread().name, list(rewards)))
+    def run(self, context):
+        return StageResult(metrics={{"asked": sorted(Asks.asked)}})
+
+def yes(completion):
+    return 1.0
+"""
+
+
+def launch_of(folder: Path, module: str, stage: str) -> list[Any]:
+    """Runs one stage by two processes, and gives what each returned or raised."""
+    (folder / "m.py").write_text(module)
+    (folder / "m.yaml").write_text(f"name: x\nstages: [{{id: a, use: './m.py:{stage}', init: none, rewards: [{{use: './m.py:yes'}}]}}]")
+    plan = plan_run(load_manifest(folder / "m.yaml"))
+    store, outcomes = Store(), [None, None]
+
+    def run(rank: int) -> None:
+        try:
+            outcomes[rank] = execute(plan, folder / "out", [], ranks=Ranks(rank, 2, store))  # type: ignore[call-overload]
+        except Exception as error:
+            outcomes[rank] = error  # type: ignore[call-overload]
+
+    threads = [threading.Thread(target=run, args=(rank,), name=f"rank {rank}", daemon=True) for rank in (1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return outcomes
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("error", ["ValueError('only here')", "KeyError('only here')", "SystemExit('only here')"])
+def test_error_of_any_class_in_one_process_is_raised_in_all(tmp_path: Path, failing: int, error: str) -> None:
+    first, second = launch_of(tmp_path, FAILING.format(failing=failing, error=error), "Broken")
+    assert isinstance(first, StageFailedError)
+    assert str(first) == str(second)
+    assert "only here" in str(first)
+    assert "only here" in str(read_events(tmp_path / "out/events.jsonl").error)
+
+
+def test_following_process_calls_the_preflight_of_a_distributed_stage_with_the_rewards(tmp_path: Path) -> None:
+    _, second = launch_of(tmp_path, FAILING.format(failing=9, error="None"), "Asks")
+    assert second["a"].metrics == {"asked": [["rank 1", ["yes"]]]}
+
+
+def test_process_that_waits_for_one_that_failed_raises_its_error() -> None:
+    store = Store()
+    first, second = Ranks(0, 2, store), Ranks(1, 2, store)  # type: ignore[arg-type]
+    store["guerdon: rank 0 knows that a process failed"] = ""
+    second.fail(InfrastructureError("the disk of rank 1 is full"))
+    with pytest.raises(InfrastructureError, match="the disk of rank 1 is full"):
+        first.hear("rank 1 has left the run")
 
 
 def test_all_train_and_the_first_does_the_rest(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_a_torn_cache_is_begun_anew(folder: Path, caplog: pytest.LogCaptureFixtu
     (folder / "out/cache").mkdir(parents=True)
     (folder / "out/cache/scores.sqlite").write_text("torn by a power cut " * 99)
     assert run(folder, CHAIN)["scored"].metrics == {"reward": 6.0, "rows": 3}
-    assert "is begun anew" in caplog.text
+    assert "starts empty again" in caplog.text
 
 
 def test_a_sources_content_counts_as_input(folder: Path) -> None:
@@ -263,7 +263,7 @@ def test_two_runs_never_share_a_folder(folder: Path) -> None:
         (
             "full",
             InfrastructureError,
-            r"stage 'a' stopped: .*No space left.*goes on from its newest checkpoint",
+            r"stage 'a' stopped: .*No space left.*resumes from its newest checkpoint",
         ),
         ("nothing", StageFailedError, "returned a NoneType, not a StageResult"),
         ("leaves", StageFailedError, "raised SystemExit: 0"),

@@ -1,0 +1,186 @@
+"""Makes what a stage is given: its models, rows, rubric, folders, and the way to the run's events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from guerdon.errors import UsageError
+from guerdon.hookspecs import RunInfo
+from guerdon.manifest.plan import NamedModel, Plan, StagePlan, named_stages
+from guerdon.manifest.schema import ModelRef
+from guerdon.rubric import MAX_CACHED_SCORES, Entry, Rubric
+from guerdon.run.content import local_modules
+from guerdon.run.data import open_source
+from guerdon.run.events import Events
+from guerdon.run.inputs import Inputs, used_stages
+from guerdon.run.ranks import Ranks
+from guerdon.scoring.cache import ScoreCache
+from guerdon.stage import Model, StageContext, StageResult, Stop
+from guerdon.types import Row
+
+logger = logging.getLogger(__name__)
+
+
+class Contexts:
+    """Makes the contexts of a run's stages.
+
+    Args:
+        plan: The run's.
+        run: What hooks know of it.
+        events: Where stages report to.
+        ranks: This process among those of its launch.
+        inputs: What the inputs of stages are made with.
+        stop: The request to stop the run.
+    """
+
+    def __init__(
+        self, plan: Plan, run: RunInfo, events: Events, ranks: Ranks, inputs: Inputs, stop: Stop
+    ) -> None:
+        self._plan = plan
+        self._run = run
+        self._events = events
+        self._ranks = ranks
+        self._inputs = inputs
+        self._stop = stop
+
+    def of(
+        self, stage: StagePlan, folder: Path, results: Mapping[str, StageResult], known: Mapping[str, Any]
+    ) -> StageContext:
+        """Make a stage's context.
+
+        Args:
+            stage: The stage.
+            folder: Its folder.
+            results: Those of the stages before it.
+            known: The inputs of all stages up to it.
+        """
+        stage_id = stage.ref.id
+        manifest = self._plan.manifest
+        datasets = {key: result.dataset for key, result in results.items() if result.dataset is not None}
+
+        @contextmanager
+        def open_rubric() -> Iterator[Rubric]:
+            if not stage.entries:
+                raise UsageError(
+                    f"stage '{stage_id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
+                )
+            entries = [self._entry(entry, folder / "work", results, known) for entry in stage.entries]
+            with (
+                closing(self._cache()) as cache,
+                Rubric(entries, cache=cache, failure_budget=manifest.failure_budget) as rubric,
+            ):
+                yield rubric
+
+        openers: list[Callable[[], Iterator[Row]]] = [
+            partial(open_source, source, manifest.heldout, datasets) for source in stage.sources
+        ]
+        return StageContext(
+            stage_id=stage_id,
+            models=[self._model(init, results) for init in stage.init],
+            sources=openers,
+            open_rubric=open_rubric,
+            work=folder / "work",
+            output=folder / "output.partial",
+            seed=manifest.seed,
+            progress=partial(self._progress, stage_id),
+            log_rollouts=partial(self._log_rollouts, stage_id),
+            stop=self._stop,
+            logs=folder / "logs",
+            run_name=f"{manifest.name}/{stage_id}",
+        )
+
+    def _progress(self, stage_id: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        self._events.emit(
+            "stage_progress", run=self._run, stage_id=stage_id, step=step, total=total, metrics=metrics
+        )
+
+    def _log_rollouts(self, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]) -> None:
+        self._events.emit("rollouts_scored", run=self._run, stage_id=stage_id, step=step, records=records)
+
+    def _cache(self) -> ScoreCache:
+        if not self._ranks.first:
+            return ScoreCache(max_scores=MAX_CACHED_SCORES)
+        folder = self._run.directory / "cache"
+        folder.mkdir(exist_ok=True)
+        path = folder / "scores.sqlite"
+        try:
+            return ScoreCache(path)
+        except sqlite3.OperationalError:  # a full disk, or one that cannot be written to
+            raise
+        except sqlite3.DatabaseError as error:  # torn by a power cut: it costs time and nothing else
+            logger.warning("the score cache in %s starts empty again: %s", folder, error)
+            for torn in folder.glob(f"{path.name}*"):
+                torn.unlink()
+            return ScoreCache(path)
+
+    def _model(self, init: ModelRef | str, results: Mapping[str, StageResult]) -> Model:
+        if isinstance(init, str):
+            return Model(init, _checkpoint(init, results, "no stage can start from it"))
+        local = self._plan.base_dir / init.path
+        path = str(local) if local.exists() else init.path
+        name = init.name if isinstance(init, NamedModel) else init.path
+        return Model(name, path, init.gguf_file, init.revision, init.dtype)
+
+    def _entry(
+        self, entry: Entry, work: Path, results: Mapping[str, StageResult], known: Mapping[str, Any]
+    ) -> Entry:
+        """Return the entry with folders of checkpoints in place of stages, and what its scores depend on besides."""
+        component = entry.component
+        folders = {
+            param: _checkpoint(stage_id, results, f"'{entry.name}' cannot use it")
+            for param, stage_id in named_stages(entry).items()
+        }
+        content = {
+            "stages": used_stages(entry, known),
+            "modules": local_modules(component.plugin, component.base_dir),
+            "models": self._inputs.models_of(component),
+        }
+        component = replace(
+            component,
+            params={**component.params, **folders},
+            state_dir=work / "rewards" / self._ranks.own_name(entry.name),
+            content=json.dumps(content) if any(content.values()) else "",
+        )
+        return replace(entry, component=component)
+
+
+def _checkpoint(stage_id: str, results: Mapping[str, StageResult], consequence: str) -> str:
+    checkpoint = results[stage_id].checkpoint
+    if checkpoint is None:
+        raise UsageError(f"stage '{stage_id}' leaves no checkpoint, so {consequence}.")
+    return str(checkpoint)
+
+
+@contextmanager
+def tracker_environment(context: StageContext) -> Iterator[None]:
+    """Let trackers that are told nothing else keep their files in the stage's folder, under the run's name."""
+    assert context.logs is not None
+    folder = context.logs.resolve()
+    project = context.run_name.partition("/")[0]
+    wanted = {
+        "TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard"),
+        "WANDB_DIR": str(folder),
+        "WANDB_PROJECT": project,
+        "TRACKIO_DIR": str(folder / "trackio"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_EXPERIMENT_NAME": project,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+        with suppress(OSError):  # it holds something
+            folder.rmdir()

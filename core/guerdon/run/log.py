@@ -1,0 +1,210 @@
+"""The run's own record: ``events.jsonl`` for the run, ``rollouts.jsonl`` for each stage, one JSON object a line.
+
+Writer and readers of the record stand here side by side. A step is counted from 1 in both files: a rollout's step is
+the one that trains on it. A line that a kill or a full disk tore costs itself only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from guerdon.hookspecs import RunInfo
+from guerdon.run.secrets import Secrets
+from guerdon.stage import StageResult
+
+EVENTS = "events.jsonl"
+ROLLOUTS = "rollouts.jsonl"
+
+
+class RunLog:
+    """Writes what happens, and every rollout with its verdicts.
+
+    A stage that resumes repeats the steps since its checkpoint; their lines of the first try are dropped, so each step
+    is logged once.
+
+    Args:
+        secrets: What must not be written down.
+    """
+
+    def __init__(self, secrets: Secrets | None = None) -> None:
+        self._secrets = secrets or Secrets({})
+        self._trimmed: set[tuple[str, str]] = set()
+
+    def run_started(self, run: RunInfo) -> None:
+        _keep(run.directory / EVENTS, lambda line: "event" in line)  # what follows must not join a torn line
+        self._event(run, "run_started", stages=list(run.stage_ids))
+
+    def run_finished(self, run: RunInfo, error: BaseException | None) -> None:
+        self._event(run, "run_finished", error=None if error is None else f"{type(error).__name__}: {error}")
+
+    def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
+        _start_measuring_memory()
+        self._event(run, "stage_started", stage=stage_id, resumed=resumed)
+        if not resumed:  # what an earlier run of other inputs has logged is of another stage
+            _keep(run.directory / EVENTS, lambda line: not _is_progress(line, stage_id))
+
+    def stage_skipped(self, run: RunInfo, stage_id: str, result: StageResult) -> None:
+        pass
+
+    def stage_progress(
+        self, run: RunInfo, stage_id: str, step: int, total: int, metrics: Mapping[str, float]
+    ) -> None:
+        path = run.directory / EVENTS
+        if ("progress", stage_id) not in self._trimmed:
+            self._trimmed.add(("progress", stage_id))
+            # Without metrics it names the step that a stage resumes from: that step's own line stays.
+            first_repeated = step if metrics else step + 1
+            _keep(path, lambda line: not (_is_progress(line, stage_id) and _step(line) >= first_repeated))
+        if metrics:
+            self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
+
+    def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:
+        fields = {"seconds": round(seconds, 3), **_peak_memory(), "metrics": dict(result.metrics)}
+        self._event(run, "stage_finished", stage=stage_id, **fields)
+
+    def rollouts_scored(
+        self, run: RunInfo, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        path = run.directory / "stages" / stage_id / ROLLOUTS
+        if ("rollouts", stage_id) not in self._trimmed:
+            self._trimmed.add(("rollouts", stage_id))
+            _keep(path, lambda line: isinstance(line.get("step"), int) and line["step"] < step)
+        _append(path, ({"step": step, **record} for record in records))
+
+    def _event(self, run: RunInfo, event: str, **fields: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "event": event, **fields}
+        _append(run.directory / EVENTS, [self._secrets.hide(json.loads(json.dumps(line, default=str)))])
+
+
+def _is_progress(line: Mapping[str, Any], stage_id: str) -> bool:
+    return (line.get("event"), line.get("stage")) == ("stage_progress", stage_id)
+
+
+def _step(line: Mapping[str, Any]) -> int:
+    step = line.get("step")
+    return step if isinstance(step, int) else 0
+
+
+def _start_measuring_memory() -> None:
+    with suppress(OSError):  # a kernel or a container that does not let it: the peak is then the whole run's
+        Path("/proc/self/clear_refs").write_text("5")
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
+
+
+def _peak_memory() -> dict[str, int]:
+    """Return the most memory that this process has had since the stage began, in bytes: resident, and of its GPU."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    kilobytes = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    peak = {"peak_memory_bytes": int(kilobytes[1]) * 1024} if kilobytes else {}
+    if cuda := _cuda():
+        peak["peak_gpu_memory_bytes"] = cuda.max_memory_allocated()
+    return peak
+
+
+def _cuda() -> Any:
+    """Return ``torch.cuda``, if this run has imported it and there is a GPU: logging imports no torch of its own."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+
+
+def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    # A lone surrogate, which a model's bytes can decode to, is written as the escape that JSON has for it.
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
+
+
+def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Rewrite the file with the lines that are to stay, without those that a kill or a full disk tore."""
+    if not path.exists():
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    with path.open(encoding="utf-8", errors="replace") as old, partial.open("w", encoding="utf-8") as new:
+        for line in old:
+            parsed = parse_line(line)
+            if parsed is not None and line.endswith("\n") and keeps(parsed):
+                new.write(line)
+    partial.replace(path)
+
+
+def parse_line(line: str | bytes) -> dict[str, Any] | None:
+    """Return a line of the record; ``None`` for one that is torn."""
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+@dataclass
+class RunEvents:
+    """What ``events.jsonl`` says of a run."""
+
+    started: datetime | None = None
+    error: str | None = None
+    """What stopped the last try."""
+    unreadable: int = 0
+    """Lines that cannot be read."""
+    progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
+    """By stage and step, what was measured."""
+    finished: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By stage, the event of its end."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By stage, over all its tries; one that was killed ends with its last line."""
+
+
+def read_events(path: Path) -> RunEvents:
+    """Read ``events.jsonl``, which need not exist yet."""
+    log = RunEvents()
+    current: tuple[str, datetime] | None = None
+    last: datetime | None = None
+    for event in _events(path, log):
+        try:
+            kind, time = event["event"], datetime.fromisoformat(event["time"])
+            stage = str(event.get("stage"))
+            ends_try = kind in ("run_started", "stage_started", "stage_finished", "run_finished")
+            if current and last and ends_try:
+                end = last if kind == "run_started" else time
+                log.seconds[current[0]] = (
+                    log.seconds.get(current[0], 0.0) + (end - current[1]).total_seconds()
+                )
+                current = None
+            if kind == "run_started":
+                log.started, log.error = log.started or time, None
+            elif kind == "run_finished":
+                log.error = event["error"]
+            elif kind == "stage_started":
+                current = (stage, time)
+                if not event["resumed"]:
+                    log.seconds.pop(stage, None)
+            elif kind == "stage_finished":
+                log.finished[stage] = event
+            elif kind == "stage_progress":
+                log.progress.setdefault(stage, {})[event["step"]] = event["metrics"]
+            last = time
+        except (KeyError, TypeError, ValueError):
+            log.unreadable += 1
+    if current and last:
+        log.seconds[current[0]] = log.seconds.get(current[0], 0.0) + (last - current[1]).total_seconds()
+    return log
+
+
+def _events(path: Path, log: RunEvents) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            event = parse_line(line)
+            if event is None:
+                log.unreadable += 1
+            else:
+                yield event

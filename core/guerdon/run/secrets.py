@@ -1,0 +1,75 @@
+"""Keeps secrets out of what a run writes down."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_HIDDEN = "***"
+
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(hub_token|hf_token|api_?key|apikey|access_?key|secret_?key|private_?key|password|passwd|passphrase|secret|"
+    r"credentials?|authorization|auth|bearer|(access|auth|api|hub|session|refresh|bearer)[_-]?token)$|^token$",
+    re.IGNORECASE,
+)
+"""Names of params, headers and environment variables that hold a secret, unlike ``eos_token`` or ``api_key_env``."""
+
+_SECRET_TEXT = re.compile(
+    r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abpr]-[\w-]{10,})"
+)
+"""Tokens that show by their form what they are."""
+
+_SHORTEST = 6
+"""Shorter values of environment variables are not searched for: they stand in too many texts."""
+
+
+class Secrets:
+    """The secrets that a run knows: those of its manifest, by name, and those of its environment.
+
+    Args:
+        manifest: The manifest, as plain values.
+    """
+
+    def __init__(self, manifest: Any) -> None:
+        named = set(_named(manifest))
+        named |= {
+            value
+            for name, value in os.environ.items()
+            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST
+        }
+        self._values = sorted(named, key=len, reverse=True)
+
+    def hide(self, value: Any) -> Any:
+        """Return a JSON value with every secret in it replaced."""
+        if isinstance(value, str):
+            return self._hide_text(value)
+        if isinstance(value, Mapping):
+            return {key: _HIDDEN if _is_secret(key, item) else self.hide(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hide(item) for item in value]
+        return value
+
+    def _hide_text(self, text: str) -> str:
+        for secret in self._values:
+            if secret in text:
+                text = text.replace(secret, _HIDDEN)
+        return _SECRET_TEXT.sub(_HIDDEN, text)
+
+
+def _is_secret(key: Any, value: Any) -> bool:
+    return isinstance(key, str) and isinstance(value, str) and _SECRET_NAME.search(key) is not None
+
+
+def _named(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if _is_secret(key, item):
+                if item:
+                    yield item
+            else:
+                yield from _named(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _named(item)

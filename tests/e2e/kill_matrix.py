@@ -1,0 +1,301 @@
+"""Stops runs at random moments until they are done, and compares them with an unbroken run, bit by bit.
+
+    python tests/e2e/kill_matrix.py [--kills N] [--seed N] [CASE ...]
+
+Each case is one stage with options that hold state between its steps. A run of it is stopped N times at most, in turn by
+SIGKILL and by SIGTERM, each time at a random event, and then runs to its end. For each case a JSON object is printed:
+the case, how it was stopped, and how it differs from the unbroken run. Runs are forked, so the imports are paid once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import runpy
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from guerdon.errors import GuerdonError
+from guerdon.hookspecs import hookimpl
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.run import execute, launch_ranks
+
+TESTS = Path(__file__).parents[1]
+SHARES = 0.25, 0.5
+"""The share of a run's events that a try gets to before it is stopped: two stops reach beyond its middle."""
+
+_GRPO = {
+    "max_steps": 8,
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "max_completion_length": 6,
+    "save_steps": 2,
+    "learning_rate": 1e-2,
+}
+_REUSED = {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2}
+_TRAINED = {"max_steps": 10, "per_device_train_batch_size": 8, "save_steps": 3, "learning_rate": 1e-2}
+_SAMPLED = {"num_generations": 2, "max_completion_length": 8, "per_device_eval_batch_size": 4}
+_LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stage."""
+
+    use: str
+    source: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    rewards: bool = False
+    init: Any = "base"
+    source_params: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
+
+    def manifest(self) -> dict[str, Any]:
+        data = {"use": f"./kill_plugins.py:{self.source}", "params": dict(self.source_params)}
+        stage = {
+            "id": "st",
+            "use": self.use,
+            "init": self.init,
+            "data": [data],
+            "params": dict(self.params),
+        }
+        if self.rewards:
+            stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
+        return {"name": "killed", "model": "./tiny", "seed": 3, "stages": [stage]}
+
+
+def _grpo(source_params: Mapping[str, Any] | None = None, processes: int = 1, **params: Any) -> Case:
+    return Case("grpo", "Prompts", {**_GRPO, **params}, True, "base", source_params or {}, processes)
+
+
+def _sft(processes: int = 1, **params: Any) -> Case:
+    return Case("sft", "Texts", {**_TRAINED, **params}, processes=processes)
+
+
+CASES: dict[str, Case] = {
+    "pretrain": Case(
+        "pretrain",
+        "Conversations",
+        {
+            "max_steps": 12,
+            "architecture": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
+            "per_device_train_batch_size": 4,
+            "logging_steps": 5,
+            "save_steps": 4,
+        },
+        init="none",
+    ),
+    "sft": _sft(logging_steps=4),
+    "sft_packing": _sft(packing=True, max_length=32),
+    "sft_lora": _sft(peft=_LORA),
+    "sft_group_by_length": _sft(train_sampling_strategy="group_by_length"),
+    "reward_model": Case("reward_model", "Pairs", {**_TRAINED, "heldout_pairs": 0.2}),
+    "grpo": _grpo(),
+    "grpo_logging_window": _grpo(logging_steps=5),
+    "grpo_sync_ref_model": _grpo(
+        beta=0.2, sync_ref_model=True, ref_model_sync_steps=3, ref_model_mixup_alpha=0.9
+    ),
+    "grpo_lora": _grpo(peft=_LORA),
+    "grpo_cosine_adaptive_entropy": _grpo(
+        lr_scheduler_type="cosine", use_adaptive_entropy=True, entropy_coef=0.01, entropy_target=5.0
+    ),
+    "grpo_reused_rollouts": _grpo(**_REUSED, beta=0.1),
+    "grpo_epoch_cuts_update": _grpo(
+        {"count": 8}, per_device_train_batch_size=4, gradient_accumulation_steps=3, steps_per_generation=2
+    ),
+    "sample": Case("sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True),
+    "evaluate": Case("evaluate", "Prompts", _SAMPLED, True, ["base"]),
+    "sft_two_processes": _sft(processes=2, per_device_train_batch_size=4),
+    "grpo_two_processes": _grpo(processes=2, per_device_train_batch_size=4, **_REUSED),
+    "reward_model_two_processes": Case(
+        "reward_model", "Pairs", {**_TRAINED, "per_device_train_batch_size": 4}, processes=2
+    ),
+}
+
+
+class Stopper:
+    """Counts the events of steps and rollouts, and sends this process a signal at one of them."""
+
+    def __init__(self, counted: Path, number: int, at: int) -> None:
+        self._counted = counted
+        self._number = number
+        self._at = at
+        self._events = 0
+
+    @hookimpl
+    def stage_progress(self) -> None:
+        self._count()
+
+    @hookimpl
+    def rollouts_scored(self) -> None:
+        self._count()
+
+    def _count(self) -> None:
+        self._events += 1
+        self._counted.write_text(str(self._events))
+        if self._events == self._at:
+            os.kill(os.getpid(), self._number)
+
+
+def run(case: Case, folder: Path, name: str, number: int = 0, at: int = 0) -> list[int]:
+    """Run a case, stopped at an event or not, and return the exit status of its processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    fork = multiprocessing.get_context("fork")
+    children = [
+        fork.Process(target=_run, args=(case, folder, name, number, at, rank, port))
+        for rank in range(case.processes)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+        if child.is_alive():
+            child.kill()
+            child.join()
+    return [int(child.exitcode or 0) for child in children]
+
+
+def _run(case: Case, folder: Path, name: str, number: int, at: int, rank: int, port: int) -> None:
+    if case.processes > 1:
+        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+        os.environ |= {"WORLD_SIZE": str(case.processes), "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    hooks = [Stopper(folder / f"{name}.events", number, at)]
+    try:
+        plan = plan_run(load_manifest(folder / "case.yaml"))
+        execute(plan, folder / name, hooks, ranks=launch_ranks())
+    except GuerdonError as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        sys.exit(error.exit_code)
+
+
+def differences(ours: Path, theirs: Path) -> list[str]:
+    """Say in which parts two runs differ."""
+    parts = {"weights": _weights, "result": _result, "progress": _progress, "rollouts": _rollouts, "data": _data}
+    return [name for name, read in parts.items() if read(ours) != read(theirs)]
+
+
+def _weights(run: Path) -> Any:
+    path = run / "stages/st/output/model.safetensors"
+    if not path.exists():
+        return None
+    return {name: weight.view(torch.uint8).numpy().tobytes() for name, weight in load_file(path).items()}
+
+
+def _result(run: Path) -> Any:
+    return _without_times(json.loads((run / "stages/st/result.json").read_text())["metrics"])
+
+
+def _progress(run: Path) -> Any:
+    lines = _lines(run / "events.jsonl")
+    return [
+        (line["step"], line["total"], _without_times(line["metrics"]))
+        for line in lines
+        if line["event"] == "stage_progress"
+    ]
+
+
+def _rollouts(run: Path) -> Any:
+    return [_without_times(line) for line in _lines(run / "stages/st/rollouts.jsonl")]
+
+
+def _data(run: Path) -> Any:
+    return {path.name: path.read_text() for path in sorted((run / "stages/st/output").glob("*.jsonl"))}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _without_times(item)
+            for key, item in value.items()
+            if not key.endswith("latency_ms") and key != "step_time"
+        }
+    return value
+
+
+def try_case(name: str, folder: Path, kills: int, rng: random.Random) -> dict[str, Any]:
+    """Run a case unbroken and stopped."""
+    case = CASES[name]
+    (folder / "case.yaml").write_text(yaml.safe_dump(case.manifest()))
+    if any(run(case, folder, "unbroken")):
+        return {"case": name, "error": _tail(folder / "unbroken.log")}
+    total = int((folder / "unbroken.events").read_text())
+    stops: list[str] = []
+    status = [1]
+    for turn in range(kills):
+        number = (signal.SIGKILL, signal.SIGTERM)[turn % 2]
+        at = max(1, round(rng.uniform(*SHARES) * total))
+        status = run(case, folder, "stopped", number, at)
+        if not any(status):
+            break
+        stops.append(f"{number.name} at event {at} of {total}: {status[0]}")
+        expected = -number if number == signal.SIGKILL else 128 + number
+        if status[0] != expected:
+            return {"case": name, "stops": stops, "error": _tail(folder / "stopped.log")}
+    if any(status):
+        status = run(case, folder, "stopped")
+    if any(status):
+        return {"case": name, "stops": stops, "error": _tail(folder / "stopped.log")}
+    return {
+        "case": name,
+        "stops": stops,
+        "differences": differences(folder / "stopped", folder / "unbroken"),
+    }
+
+
+def _tail(log: Path) -> str:
+    return log.read_text()[-2000:]
+
+
+def matrix(names: Sequence[str], kills: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Try cases, each in a folder of its own."""
+    save_tiny_model = runpy.run_path(str(TESTS / "core/grpo/conftest.py"))["save_tiny_model"]
+    with tempfile.TemporaryDirectory() as place:
+        for name in names:
+            folder = Path(place, name)
+            folder.mkdir()
+            save_tiny_model(folder / "tiny")
+            plugins = TESTS / "fixtures/kill_plugins.py"
+            (folder / "kill_plugins.py").write_text(plugins.read_text())
+            yield try_case(name, folder, kills, random.Random(f"{seed} {name}"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    import trl.trainer.grpo_trainer
+    import trl.trainer.reward_trainer
+    import trl.trainer.sft_trainer  # noqa: F401
+
+    for outcome in matrix(arguments.cases or list(CASES), arguments.kills, arguments.seed):
+        sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Training stages as a run runs them: their trackers, options that are no inputs, longer training, secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from guerdon import Model
+from guerdon.errors import ManifestError, RunInterruptedError
+from guerdon.hookspecs import hookimpl
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.run import execute
+from guerdon.run.log import read_events
+
+FIXTURE = Path(__file__).parents[2] / "fixtures/kill_plugins.py"
+
+GRPO = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 4, "learning_rate": 1e-2}
+SFT = {"per_device_train_batch_size": 8, "learning_rate": 1e-2, "lr_scheduler_type": "constant"}
+
+Run = Callable[..., Path]
+
+
+class Signal:
+    """Sends this process a signal after a step."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    @hookimpl
+    def stage_progress(self, step: int) -> None:
+        if step == self._step:
+            self._step = 0
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def run(tmp_path: Path, small_model: Model) -> Run:
+    """Runs one stage and gives the run's folder."""
+    shutil.copy(FIXTURE, tmp_path / "kill_plugins.py")
+
+    def run_stage(use: str, *hooks: object, folder: str = "out", **params: Any) -> Path:
+        source = "Prompts" if use == "grpo" else "Texts"
+        stage: dict[str, Any] = {"id": "st", "use": use, "data": [{"use": f"./kill_plugins.py:{source}"}]}
+        stage["params"] = {**(GRPO if use == "grpo" else SFT), "max_steps": 4, **params}
+        if use == "grpo":
+            stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
+        (tmp_path / "m.yaml").write_text(
+            json.dumps({"name": "tracked", "model": small_model.path, "stages": [stage]})
+        )
+        execute(plan_run(load_manifest(tmp_path / "m.yaml")), tmp_path / folder, hooks)
+        return tmp_path / folder
+
+    return run_stage
+
+
+def same_weights(ours: Path, theirs: Path) -> bool:
+    first, second = (load_file(run / "stages/st/output/model.safetensors") for run in (ours, theirs))
+    return first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
+
+
+def checkpoints(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "stages/st/work").glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("use", ["grpo", "sft"])
+def test_report_to_tensorboard_is_there_after_the_stage(run: Run, use: str) -> None:
+    out = run(use, report_to="tensorboard")
+    read = EventAccumulator(str(out / "stages/st/logs/tensorboard"))
+    read.Reload()
+    assert [event.step for event in read.Scalars("train/loss")] == [1, 2, 3, 4]
+
+
+def test_log_completions_are_there_after_the_stage(run: Run) -> None:
+    out = run("grpo", log_completions=True, num_completions_to_print=0)
+    names = sorted(path.name for path in (out / "stages/st/logs/completions").iterdir())
+    assert names[:2] == ["completions_00001.parquet", "completions_00002.parquet"]
+
+
+def test_run_without_trackers_leaves_no_folder_of_logs(run: Run) -> None:
+    assert not (run("sft") / "stages/st/logs").exists()
+
+
+def test_trackers_get_the_names_of_the_manifest_and_the_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    seen: dict[str, Any] = {}
+    train = SFTTrainer.train
+
+    def note(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.update(run_name=self.args.run_name, project=self.args.project)
+        seen.update({name: os.environ[name] for name in ("WANDB_DIR", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")})
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(SFTTrainer, "train", note)
+    out = run("sft")
+    assert seen["run_name"] == "tracked/st"
+    assert seen["project"] == seen["WANDB_PROJECT"] == "tracked"
+    assert seen["WANDB_DIR"] == str((out / "stages/st/logs").resolve())
+    assert str(out / "stages/st/logs") in seen["MLFLOW_TRACKING_URI"]
+    assert "WANDB_DIR" not in os.environ
+
+
+def test_options_that_are_no_inputs_changed_in_the_middle_change_nothing(run: Run) -> None:
+    whole = run("grpo", folder="whole")
+    with pytest.raises(RunInterruptedError, match="a checkpoint of step 2 of 4 is saved"):
+        run("grpo", Signal(2))
+    resumed = run(
+        "grpo",
+        save_steps=1,
+        save_total_limit=None,
+        logging_steps=3,
+        report_to="tensorboard",
+        log_completions=True,
+        num_completions_to_print=0,
+        dataloader_num_workers=1,
+    )
+    assert same_weights(resumed, whole)
+    assert run("grpo") == resumed
+
+
+def test_longer_training_with_a_constant_schedule_ends_as_one_of_that_length(run: Run) -> None:
+    whole = run("sft", folder="whole", max_steps=7)
+    run("sft", max_steps=4)
+    longer = run("sft", max_steps=7)
+    assert same_weights(longer, whole)
+    assert sorted(read_events(longer / "events.jsonl").progress["st"]) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [
+        (1, ["checkpoint-4"]),
+        (100, ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]),
+        (None, ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]),
+    ],
+)
+def test_save_total_limit_is_the_number_of_checkpoints_kept(run: Run, limit: int | None, kept: list[str]) -> None:
+    assert checkpoints(run("sft", save_steps=1, save_total_limit=limit)) == kept
+
+
+def test_jit_checkpoint_and_sigterm_interrupts_and_resumes(run: Run) -> None:
+    whole = run("grpo", folder="whole")
+    with pytest.raises(RunInterruptedError):
+        run("grpo", Signal(1), enable_jit_checkpoint=True)
+    assert not (whole.with_name("out") / "stages/st/result.json").exists()
+    assert same_weights(run("grpo", enable_jit_checkpoint=True), whole)
+
+
+@pytest.mark.parametrize("use", ["grpo", "sft"])
+def test_hub_token_reaches_no_file(run: Run, use: str) -> None:
+    out = run(use, hub_token="hf-tell-nobody", save_steps=1, report_to="tensorboard")
+    for path in out.rglob("*"):
+        if path.is_file():
+            assert b"hf-tell-nobody" not in path.read_bytes(), path
+    assert not list(out.rglob("training_args.bin"))
+
+
+@pytest.mark.parametrize("option", ["eval_strategy", "load_best_model_at_end", "eval_on_start"])
+def test_evaluation_while_training_is_refused_with_what_to_do(run: Run, option: str) -> None:
+    with pytest.raises(ManifestError, match=r"Add a stage with 'use: evaluate'.*split the training into stages"):
+        run("sft", **{option: "steps"})
