@@ -23,7 +23,7 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
         rows: Rows with a ``prompt``, all strings or all conversations.
 
     Raises:
-        DataError: A row has no prompt, or prompts of both formats come together.
+        DataError: A row has no prompt or an empty one, or prompts of both formats come together.
     """
     kept = list(rows)
     for number, row in enumerate(kept):
@@ -31,6 +31,11 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
             raise DataError(
                 f"row {number} of the training data has no 'prompt', only {', '.join(row) or 'nothing'}. "
                 "Map the column that holds it to 'prompt' in the source's params."
+            )
+        if not row["prompt"]:
+            raise DataError(
+                f"row {number} of the training data has an empty prompt. Leave the row out, or map another column to "
+                "'prompt' in the source's params."
             )
         if isinstance(row["prompt"], str) != isinstance(kept[0]["prompt"], str):
             raise DataError(
@@ -46,9 +51,9 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
 
 
 class ResumableSampler(Sampler[int]):
-    """TRL's order of prompts, shuffled anew in each epoch from the seed and the epoch's number alone.
+    """TRL's order of prompts, shuffled in each epoch from the seed and the epoch's number alone.
 
-    TRL's own sampler shuffles on from where it stands, so a resumed run would see the first epoch's order again.
+    TRL's own sampler shuffles on from where it is, so a resumed run would see the first epoch's order again.
 
     Args:
         sampler: TRL's.

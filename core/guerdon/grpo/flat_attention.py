@@ -68,12 +68,7 @@ class FlatAttention:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
         """[1, heads, tokens, head_dim] each, and [1, tokens, heads, head_dim] out."""
-        device = query.device
-        if torch.is_autocast_enabled(device.type):
-            # Rotary embeddings make float32 of what autocast will narrow anyway, and flash attention takes no float32.
-            narrow = torch.get_autocast_dtype(device.type)
-            query, key, value = query.to(narrow), key.to(narrow), value.to(narrow)
-        kernel = choose_kernel(query.dtype, device, query.shape[-1])
+        kernel = choose_kernel(query.dtype, query.device, query.shape[-1])
         attend = self.attend_flat if kernel == "flash" else self.attend_padded
         return attend(query[0], key[0], value[0], scaling)[None]
 
@@ -294,6 +289,10 @@ def _attend(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return result
+    if torch.is_autocast_enabled(query.device.type):
+        # Rotary embeddings make float32 of what autocast will narrow anyway, and flash attention takes no float32.
+        narrow = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(narrow), key.to(narrow), value.to(narrow)
     return flat_attention(query, key, value, scaling), None
 
 

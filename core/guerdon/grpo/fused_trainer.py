@@ -49,7 +49,7 @@ class FusedGRPOTrainer(GRPOTrainer):
     ) -> None:
         with trl_seam.reference_model(load_reference):
             super().__init__(*args, **kwargs)
-        self._reward_matrix = torch.empty(0)
+        self._rewards = torch.empty(0)
         self._fused = self._lazy = self._skips = self._flat = False
         self._lacking = trl_seam.lacking(self)
         for part, problem in self._lacking.items():
@@ -139,7 +139,8 @@ class FusedGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any) -> Tensor:
         matrix: Tensor = super()._calculate_rewards(*args)
-        self._reward_matrix = matrix
+        weights = self.reward_weights.to(matrix)
+        self._rewards = (matrix * weights).nansum(1).masked_fill(matrix.isnan().all(1), torch.nan)
         return matrix
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -177,11 +178,9 @@ class FusedGRPOTrainer(GRPOTrainer):
         assert self.model is not None
         size = self.num_generations if self.model.training else self.num_generations_eval
         assert size is not None
-        weights = self.reward_weights.to(self._reward_matrix)
-        rewards = (self._reward_matrix * weights).nansum(1)
-        scored = ~self._reward_matrix.isnan().all(1)
-        high = rewards.masked_fill(~scored, -torch.inf).view(-1, size).amax(1)
-        low = rewards.masked_fill(~scored, torch.inf).view(-1, size).amin(1)
+        unscored = self._rewards.isnan()
+        high = self._rewards.masked_fill(unscored, -torch.inf).view(-1, size).amax(1)
+        low = self._rewards.masked_fill(unscored, torch.inf).view(-1, size).amin(1)
         return (high <= low).repeat_interleave(size)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, torch's own custom
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
     TemperatureLogitsWarper,
@@ -347,3 +347,25 @@ class _Batch:
 def _check_finite(values: Tensor) -> None:
     if not bool(torch.isfinite(values).all()):
         raise LogitsNotFiniteError("the model's logits are NaN or infinite")
+
+
+class FiniteLogits(LogitsProcessor):
+    """Notes in transformers' ``generate`` whether all logits are finite; no token waits for the answer."""
+
+    def __init__(self) -> None:
+        self._bad: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        bad = scores.amax(-1, keepdim=True).isfinite().logical_not()
+        any_bad = bad.any()
+        self._bad = any_bad if self._bad is None else self._bad | any_bad
+        return scores.masked_fill(bad, 0.0)  # or multinomial would end the process on a GPU
+
+    def check(self) -> None:
+        """Raise if some were not.
+
+        Raises:
+            LogitsNotFiniteError: Some were not.
+        """
+        if self._bad is not None and bool(self._bad):
+            raise LogitsNotFiniteError("the model's logits are NaN or infinite")

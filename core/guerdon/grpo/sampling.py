@@ -41,6 +41,12 @@ def end_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in (*ids, tokenizer.eos_token_id) if token is not None})
 
 
+def positions_of(config: Any) -> int | None:
+    """How many tokens a model of this configuration has positions for, prompt and completion together."""
+    positions: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return positions
+
+
 def left_out(generation_config: Any) -> list[str]:
     """The options of a model's ``generation_config`` that change what is drawn and do not count."""
     different = generation_config.to_diff_dict()
