@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from guerdon import StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon_plugins.stages.trl_training import lora_config, save, signature_with
+from guerdon_plugins.stages.trl_training import lora_config, save, signature_with, take_model_options
 
 
 class Grpo:
@@ -91,10 +91,7 @@ class Grpo:
         from guerdon.grpo.config import grpo_config
 
         config = grpo_config(self._options, context.work, context.seed)
-        assert not isinstance(config.model_init_kwargs, str)  # TRL parses it
-        model_options = dict(config.model_init_kwargs or {})
-        config.model_init_kwargs = None
-        source = replace(context.model, dtype=model_options.pop("dtype", context.model.dtype))
+        source, model_options = take_model_options(config, context.model)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
         dataset = rows_dataset(context.rows())
         if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
@@ -102,9 +99,10 @@ class Grpo:
                 f"the prompts are conversations, and model '{source.name}' has no chat template. "
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
+        load = partial(load_model, source, training=True, **model_options)
         with context.open_rubric() as rubric:
             trainer = RubricGRPOTrainer(
-                load_model(source, training=True, **model_options),
+                load(),
                 rubric,
                 config,
                 dataset,
@@ -112,6 +110,7 @@ class Grpo:
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
                 step_options=StepOptions(**self._step_options),
+                load_reference=load,
                 callbacks=[ReportProgress(context.progress)],
                 peft_config=lora_config(self._peft),
             )

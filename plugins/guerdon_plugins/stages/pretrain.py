@@ -15,7 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from guerdon import StageContext, StageResult
-from guerdon.errors import DataError
+from guerdon.errors import DataError, StageFailedError
+from guerdon.threads import use_fitting_threads
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.muon import Muon
 from guerdon_plugins.stages.small_tokenizer import train_tokenizer
@@ -141,6 +142,7 @@ class Pretrain:
         torch.manual_seed(seed)
         llama: Any = LlamaForCausalLM  # its constructor carries no types
         model: LlamaForCausalLM = llama(config)
+        use_fitting_threads(model)
         return model
 
     def _rate_at(self, step: int) -> float:
@@ -188,6 +190,11 @@ class _Training:
             optimizer.zero_grad()
         self._losses.append(loss.item())
         self.step += 1
+        if not math.isfinite(self._losses[-1]):
+            raise StageFailedError(
+                f"the loss is not finite at step {self.step}: it is {self._losses[-1]}. Lower 'learning_rate' or "
+                "'muon_learning_rate'."
+            )
 
     def mean_loss(self) -> float:
         """The mean loss of the updates since the latest call."""

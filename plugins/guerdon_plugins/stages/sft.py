@@ -11,6 +11,7 @@ from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon_plugins.stages.mixing import mixed
+from guerdon_plugins.stages.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl_training import configure, lora_config, signature_with, summary, train
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Sft:
     """Supervised fine-tuning, on TRL's trainer.
 
     Rows have ``messages``, ``prompt`` and ``completion``, or ``text``, all rows the same; other columns are left out.
-    Every option of TRL's SFTConfig is a param under TRL's name, but for those that the run decides.
+    Every option of TRL's SFTConfig is a param under TRL's name, but for those that the run decides. A row of more than
+    ``max_length`` tokens is cut there; the log names such rows, and the result counts them as ``cut_rows``.
 
     Args:
         chat_template: A Jinja template, instead of the tokenizer's own.
@@ -77,7 +79,7 @@ class Sft:
         config, source, model_options = configure(SFTConfig, self._options, context)
         rows = mixed(context.sources, epochs=self._epochs, weights=self._weights, seed=context.seed)
         dataset = _dataset(rows)
-        trainer = SFTTrainer(
+        trainer = counting_too_long(SFTTrainer, "input_ids")(
             model=load_model(source, training=True, **model_options),
             args=config,
             train_dataset=dataset,
@@ -86,9 +88,13 @@ class Sft:
         )
         if "text" not in dataset.column_names and not isinstance(rows[0].get("prompt"), str):
             _check_replies_end(trainer)
+        tell_too_long(trainer, "rows", "cut there")
         train(trainer, context)
+        counts: dict[str, Any] = {"rows": len(dataset)}
+        if found := trainer.too_long.get("train"):
+            counts |= {"cut_rows": len(found.longer), "left_out_rows": found.left_out}
         metrics = summary(trainer, "loss", "mean_token_accuracy")
-        return StageResult(checkpoint=context.output, metrics={"rows": len(dataset), **metrics})
+        return StageResult(checkpoint=context.output, metrics={**counts, **metrics})
 
 
 def _check_replies_end(trainer: Any) -> None:
