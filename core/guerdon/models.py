@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError
 from guerdon.stage import Model
+from guerdon.threads import use_fitting_threads
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
-    """Load a causal language model.
+    """Load a causal language model, and set torch's threads to what a model of its width wants on CPU.
 
     Args:
         model: The model; a GGUF file is dequantized once and cached.
@@ -38,12 +39,13 @@ def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTra
         **kwargs: Anything else that ``from_pretrained`` takes.
 
     Raises:
-        UsageError: There is no such model, or its dtype is none.
+        UsageError: There is no such model, or no such dtype.
         InfrastructureError: The hub does not answer.
     """
     from transformers import AutoModelForCausalLM
 
     loaded: PreTrainedModel = _load(AutoModelForCausalLM, model, dtype=_dtype(model, training), **kwargs)
+    use_fitting_threads(loaded)
     return loaded
 
 
@@ -78,6 +80,7 @@ def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) ->
         )
     finally:
         verbosity.set_verbosity(before)
+    use_fitting_threads(loaded)
     if not training:
         _check_reward_head(model, loaded.config.num_labels, sorted(info["missing_keys"]))
     reward_model: PreTrainedModel = loaded
@@ -87,7 +90,7 @@ def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) ->
 def _check_reward_head(model: Model, labels: int, missing: list[str]) -> None:
     if missing:
         raise UsageError(
-            f"model '{model.name}' ({model.path}) is no reward model: it has no weights for {', '.join(missing)[:99]}, "
+            f"model '{model.name}' ({model.path}) is not a reward model: it has no weights for {', '.join(missing)[:99]}, "
             "so its rewards would be random. Name a sequence classification model, or train one by a stage that "
             "uses 'reward_model'."
         )
@@ -193,10 +196,7 @@ def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
         raise UsageError(f"model '{model.name}' is the folder {folder}, which does not exist.")
     try:
         return auto_class.from_pretrained(folder, revision=model.revision or "main", **kwargs)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # transformers' words for what it cannot get, or not make a model of
+    except (OSError, ValueError) as error:  # what transformers raises where it cannot get a model, or make one of it
         reason = " ".join(str(error).split())
         if Path(folder).is_dir() or isinstance(error, ValueError):
             raise UsageError(f"model '{model.name}' cannot be loaded from {folder}: {reason}") from error

@@ -24,7 +24,7 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
         rows: Rows with a ``prompt``, all strings or all conversations.
 
     Raises:
-        DataError: A row has no prompt, or prompts of both formats come together.
+        DataError: A row has no prompt or an empty one, or prompts of both formats come together.
     """
     kept = list(rows)
     for number, row in enumerate(kept):
@@ -32,6 +32,11 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
             raise DataError(
                 f"row {number} of the training data has no 'prompt', only {', '.join(row) or 'nothing'}. "
                 "Map the column that holds it to 'prompt' in the source's params."
+            )
+        if not row["prompt"]:
+            raise DataError(
+                f"row {number} of the training data has an empty prompt. Leave the row out, or map another column to "
+                "'prompt' in the source's params."
             )
         if isinstance(row["prompt"], str) != isinstance(kept[0]["prompt"], str):
             raise DataError(

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from itertools import accumulate
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, torch's own custom
-from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from guerdon.grpo import torch_seam
+from guerdon.grpo.host import Numbers, ranges, upload
+
 ATTENTION = "guerdon_flat"
 """The attention's name in transformers."""
+
+Kernel = Literal["flash", "padded"]
+
+_SHORT = 64
+"""Sequences up to this length are padded together: less of them would cost more by the calls than it spares."""
+
+
+def choose_kernel(dtype: torch.dtype, device: torch.device, head_dim: int) -> Kernel:
+    """Return how attention runs: ``flash`` on CUDA cards from sm80 on in half precision, else ``padded``.
+
+    Args:
+        dtype: Of the queries, after autocast's cast.
+        device: Of the queries.
+        head_dim: A head's width.
+    """
+    half = dtype in (torch.float16, torch.bfloat16)
+    return "flash" if half and head_dim <= 256 and torch_seam.has_flash(device) else "padded"
 
 
 class FlatAttention:
@@ -26,26 +46,30 @@ class FlatAttention:
         prompt_lengths: Of each prompt.
         lengths: Of each completion, without its last token.
         prompt_of: Each completion's prompt.
-        device: The batch's.
     """
 
     def __init__(
         self,
-        prompt_lengths: Sequence[int],
-        lengths: Sequence[int],
-        prompt_of: Sequence[int],
-        device: torch.device,
+        prompt_lengths: Sequence[int] | Numbers,
+        lengths: Sequence[int] | Numbers,
+        prompt_of: Sequence[int] | Numbers,
     ) -> None:
-        self._prompt_lengths, self._lengths, self._prompt_of = prompt_lengths, lengths, prompt_of
-        self._device = device
-        starts = [0, *accumulate([*prompt_lengths, *lengths])]
-        count = len(prompt_lengths)
-        self.prompt_starts, self.starts = starts[:count], starts[count:-1]
+        self._prompt_lengths, self._lengths, self._prompt_of = (
+            np.asarray(numbers, dtype=np.int64) for numbers in (prompt_lengths, lengths, prompt_of)
+        )
+        # Every layer of one device reads the same, and a batch needs one of the two.
+        self._spans = cache(self._make_spans)
+        self._spread = cache(self._make_spread)
+        all_lengths = np.concatenate([self._prompt_lengths, self._lengths])
+        starts = np.cumsum(all_lengths) - all_lengths
+        count = len(self._prompt_lengths)
+        self.prompt_starts, self.starts = starts[:count], starts[count:]
+        self._tokens = int(all_lengths.sum())
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
         """[1, heads, tokens, head_dim] each, and [1, tokens, heads, head_dim] out."""
-        half = query.dtype in (torch.float16, torch.bfloat16)
-        attend = self.attend_flat if query.is_cuda and half else self.attend_padded
+        kernel = choose_kernel(query.dtype, query.device, query.shape[-1])
+        attend = self.attend_flat if kernel == "flash" else self.attend_padded
         return attend(query[0], key[0], value[0], scaling)[None]
 
     def attend_flat(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
@@ -62,86 +86,143 @@ class FlatAttention:
         Returns:
             [tokens, heads, head_dim].
         """
-        spans = self._spans
+        spans = self._spans(query.device)
         query, key, value = (states.transpose(0, 1) for states in (query, key, value))
-        first = sum(self._prompt_lengths)
-        parts = [_causal(query[:first], key[:first], value[:first], spans.prompts, spans.prompts, scaling)]
-        if len(query) > first:
-            keys, values = key[spans.read], value[spans.read]
-            parts.append(_causal(query[first:], keys, values, spans.completions, spans.seen, scaling))
+        first = int(self._prompt_lengths.sum())
+        own = (spans.prompts.ends,) * 2, (spans.prompts.longest,) * 2
+        parts = [torch_seam.flash(query[:first], key[:first], value[:first], *own, scaling)]
+        if self._tokens > first:
+            # A prompt is read by several completions; index_select adds up its gradients without a sort.
+            keys, values = (states.index_select(0, spans.read) for states in (key, value))
+            ends = spans.completions.ends, spans.seen.ends
+            longest = spans.completions.longest, spans.seen.longest
+            parts.append(torch_seam.flash(query[first:], keys, values, ends, longest, scaling))
         return torch.cat(parts)
 
     def attend_padded(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-        """The same on any device and in any precision, by way of padded sequences."""
-        spread = self._spread
+        """The same on any device and in any precision, by way of padded sequences of like lengths.
+
+        Args:
+            query: [heads, tokens, head_dim].
+            key: [key heads, tokens, head_dim].
+            value: As ``key``.
+            scaling: By what the products are multiplied.
+
+        Returns:
+            [tokens, heads, head_dim].
+        """
+        spread = self._spread(query.device)
         grouped = len(query) != len(key)
-        prompt_keys, prompt_values = key[:, spread.prompts], value[:, spread.prompts]
-        mixed = F.scaled_dot_product_attention(
-            query[:, spread.prompts].transpose(0, 1),
-            prompt_keys.transpose(0, 1),
-            prompt_values.transpose(0, 1),
-            is_causal=True,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
-        parts = [mixed.transpose(1, 2).flatten(0, 1)[spread.prompt_tokens]]
-        if spread.completions.numel():
-            keys = torch.cat([prompt_keys[:, spread.prompt_of], key[:, spread.completions]], dim=2)
-            values = torch.cat([prompt_values[:, spread.prompt_of], value[:, spread.completions]], dim=2)
+        if grouped and query.is_cuda:  # for grouped heads and a mask CUDA has only the kernel that holds all scores
+            groups = len(query) // len(key)
+            key, value = (torch_seam.repeat_heads(states, groups, dim=0) for states in (key, value))
+            grouped = False
+        parts = []
+        for block in spread.blocks:
+            queries, keys, values = (
+                states.index_select(1, places).unflatten(1, shape).transpose(0, 1)
+                for states, places, shape in (
+                    (query, block.queries, block.shape),
+                    (key, block.keys, block.key_shape),
+                    (value, block.keys, block.key_shape),
+                )
+            )
             mixed = F.scaled_dot_product_attention(
-                query[:, spread.completions].transpose(0, 1),
-                keys.transpose(0, 1),
-                values.transpose(0, 1),
-                attn_mask=spread.mask,
+                queries,
+                keys,
+                values,
+                attn_mask=block.mask,
+                is_causal=block.mask is None,
                 scale=scaling,
                 enable_gqa=grouped,
             )
-            parts.append(mixed.transpose(1, 2).flatten(0, 1)[spread.completion_tokens])
-        return torch.cat(parts)
+            parts.append(mixed.transpose(1, 2).flatten(0, 1))
+        return torch.cat(parts).index_select(0, spread.back)
 
-    # Every layer reads these, and a batch needs one of the two.
-
-    @cached_property
-    def _spans(self) -> _Spans:
-        read: list[int] = []
-        seen: list[int] = []
-        for prompt, start, length in zip(self._prompt_of, self.starts, self._lengths, strict=True):
-            prompt_start, prompt_length = self.prompt_starts[prompt], self._prompt_lengths[prompt]
-            read += range(prompt_start, prompt_start + prompt_length)
-            read += range(start, start + length)
-            seen.append(prompt_length + length)
+    def _make_spans(self, device: torch.device) -> _Spans:
+        starts = np.stack([self.prompt_starts[self._prompt_of], self.starts], axis=1).flatten()
+        lengths = np.stack([self._prompt_lengths[self._prompt_of], self._lengths], axis=1).flatten()
+        seen = self._prompt_lengths[self._prompt_of] + self._lengths
+        counted = (self._prompt_lengths, self._lengths, seen)
+        read, *ends = upload(
+            device, ranges(starts, lengths), *(np.cumsum([0, *numbers]) for numbers in counted)
+        )
         prompts, completions, keys = (
-            _Span(
-                torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=self._device), max(lengths)
-            )
-            for lengths in (self._prompt_lengths, self._lengths, seen)
+            _Span(end.to(torch.int32), int(numbers.max(initial=0)))
+            for end, numbers in zip(ends, counted, strict=True)
         )
-        return _Spans(prompts, completions, keys, torch.tensor(read, device=self._device))
+        return _Spans(prompts, completions, keys, read)
 
-    @cached_property
-    def _spread(self) -> _Spread:
-        prompts, prompt_valid = self._padded(self.prompt_starts, self._prompt_lengths)
-        completions, valid = self._padded(self.starts, self._lengths)
-        prompt_of = torch.tensor(self._prompt_of, device=self._device)
-        longest = completions.shape[1]
-        causal = torch.ones(longest, longest, dtype=torch.bool, device=self._device).tril()
-        seen = prompt_valid[prompt_of][:, None].expand(-1, longest, -1)
-        mask = torch.cat([seen, causal.expand(len(completions), -1, -1)], dim=2)
+    def _make_spread(self, device: torch.device) -> _Spread:
+        """Sequences of like lengths, padded together.
+
+        Two prompts, a completion of three tokens (``x y``, the last one is never fed) of the first one and one of two
+        of the second one, in one flat row, and the blocks in which they meet::
+
+            flat      a b | c | x y | z         places 0 to 5
+            prompts   queries = keys   a b      causal; what follows a prompt's end is seen by no token before it
+                                       c .
+            replies   queries  x y     keys     a b | x y      x sees a b x, y sees a b x y
+                               z .              c . | z .      z sees c z
+            back      for each of the flat places, where the blocks' outputs, one after another, have it
+        """
+        blocks = [self._prompt_block(rows) for rows in _alike(self._prompt_lengths)]
+        fed = np.flatnonzero(self._lengths)
+        of_fed = self._prompt_lengths[self._prompt_of[fed]], self._lengths[fed]
+        blocks += [self._completion_block(fed[rows]) for rows in _alike(*of_fed)]
+        back = np.empty(self._tokens, dtype=np.int64)
+        first = 0
+        for block in blocks:
+            valid = block.valid.flatten()
+            back[block.queries.flatten()[valid]] = first + np.flatnonzero(valid)
+            first += valid.size
+        arrays = (array for block in blocks for array in (block.queries, block.keys))
+        back_places, *places = upload(device, back, *arrays)
         return _Spread(
-            prompts=prompts,
-            prompt_tokens=prompt_valid.flatten().nonzero()[:, 0],
-            completions=completions,
-            completion_tokens=valid.flatten().nonzero()[:, 0],
-            prompt_of=prompt_of,
-            mask=mask[:, None],
+            [
+                _Block(queries, block.queries.shape, keys, block.keys.shape, _mask(block, device))
+                for block, queries, keys in zip(blocks, places[::2], places[1::2], strict=True)
+            ],
+            back_places,
         )
 
-    def _padded(self, starts: Sequence[int], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The flat places of sequences [sequences, longest], and which of them are theirs."""
-        offsets = torch.arange(max(lengths), device=self._device)
-        valid = offsets < torch.tensor(lengths, device=self._device)[:, None]
-        places = torch.tensor(starts, device=self._device)[:, None] + offsets
-        return places.where(valid, 0), valid
+    def _prompt_block(self, rows: Numbers) -> _Plan:
+        places, valid = self._padded(self.prompt_starts[rows], self._prompt_lengths[rows])
+        return _Plan(places, valid, places, None)
+
+    def _completion_block(self, rows: Numbers) -> _Plan:
+        prompts = self._prompt_of[rows]
+        before, seen = self._padded(self.prompt_starts[prompts], self._prompt_lengths[prompts])
+        places, valid = self._padded(self.starts[rows], self._lengths[rows])
+        return _Plan(places, valid, np.concatenate([before, places], axis=1), seen)
+
+    def _padded(self, starts: Numbers, lengths: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+        """The flat places of sequences [sequences, longest], and which of them are theirs.
+
+        The others are somebody's, and never seen. They differ, because gradients that are added to one place wait for
+        each other.
+        """
+        offsets = np.arange(lengths.max())
+        return (starts[:, None] + offsets) % self._tokens, offsets < lengths[:, None]
+
+
+def _mask(plan: _Plan, device: torch.device) -> Tensor | None:
+    """What a block's completions see [rows, 1, longest, prompt and completion]; ``None`` is causal."""
+    if plan.prompt_seen is None:
+        return None
+    rows, longest = plan.queries.shape
+    (seen,) = upload(device, plan.prompt_seen)
+    causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+    prompt = seen.view(plan.prompt_seen.shape).bool()[:, None].expand(-1, longest, -1)
+    return torch.cat([prompt, causal.expand(rows, -1, -1)], dim=2)[:, None]
+
+
+def _alike(*lengths: Numbers) -> list[Numbers]:
+    """The numbers of sequences whose lengths are alike, so that padding never more than doubles any of them."""
+    kinds = np.stack([np.frexp(np.maximum(some, _SHORT) - 1)[1] for some in lengths], axis=1)
+    _, kind = np.unique(kinds, axis=0, return_inverse=True)
+    kind = kind.reshape(-1)
+    return [np.flatnonzero(kind == number) for number in range(kind.max(initial=-1) + 1)]
 
 
 class _Span(NamedTuple):
@@ -163,40 +244,34 @@ class _Spans(NamedTuple):
     """The flat places of what is seen, completion by completion."""
 
 
+class _Plan(NamedTuple):
+    """Sequences that are padded together, on the host."""
+
+    queries: Numbers
+    """Flat places [rows, longest]."""
+    valid: NDArray[np.bool_]
+    """Which of them are the rows' own."""
+    keys: Numbers
+    prompt_seen: NDArray[np.bool_] | None
+    """Which keys of the prompts are the rows' own; ``None`` for prompts, whose keys are their queries' places."""
+
+
+class _Block(NamedTuple):
+    """The same on the device, flattened."""
+
+    queries: Tensor
+    shape: tuple[int, ...]
+    keys: Tensor
+    key_shape: tuple[int, ...]
+    mask: Tensor | None
+
+
 class _Spread(NamedTuple):
-    """A flat batch spread over padded sequences."""
+    """A flat batch spread over blocks of padded sequences."""
 
-    prompts: Tensor
-    """The flat places of each prompt's tokens [prompts, longest]; what follows a prompt's end is never read."""
-    prompt_tokens: Tensor
-    """The prompts' tokens among ``prompts``, flattened."""
-    completions: Tensor
-    """The same for the completions [rows, longest]."""
-    completion_tokens: Tensor
-    prompt_of: Tensor
-    """Each row's prompt [rows]."""
-    mask: Tensor
-    """What a row's completion sees [rows, 1, longest, prompt and completion]."""
-
-
-def _causal(
-    query: Tensor, key: Tensor, value: Tensor, queries: _Span, keys: _Span, scaling: float | None
-) -> Tensor:
-    """Causal attention [tokens, heads, head_dim] in which a sequence's last query sees its last key."""
-    mixed = varlen_attn(
-        query,
-        key,
-        value,
-        queries.ends,
-        keys.ends,
-        queries.longest,
-        keys.longest,
-        scale=scaling,
-        window_size=(-1, 0),
-        enable_gqa=True,
-    )
-    assert isinstance(mixed, Tensor)  # a pair only where one is asked for
-    return mixed
+    blocks: list[_Block]
+    back: Tensor
+    """Each flat token's place in the blocks' outputs, one after another."""
 
 
 def _attend(
@@ -214,6 +289,10 @@ def _attend(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return result
+    if torch.is_autocast_enabled(query.device.type):
+        # Rotary embeddings make float32 of what autocast will narrow anyway, and flash attention takes no float32.
+        narrow = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(narrow), key.to(narrow), value.to(narrow)
     return flat_attention(query, key, value, scaling), None
 
 

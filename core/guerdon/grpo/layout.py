@@ -6,98 +6,124 @@ tokens are whose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from guerdon.grpo.architectures import decoder_obstacle
 from guerdon.grpo.flat_attention import ATTENTION, FlatAttention
-
-FLAT_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+from guerdon.grpo.host import Numbers, ranges, upload
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The backbone's inputs, and where its output predicts the completions' tokens."""
+    """The backbone's inputs, and where its output predicts the trained tokens."""
 
     inputs: dict[str, Any]
     predictors: Tensor
-    """Of each completion token of each row, in order, the place in the flattened output that predicts it."""
+    """Of each trained token, the place in the flattened output that predicts it."""
+
+
+class Batch(NamedTuple):
+    """A micro-batch's rows on the host; of each kept row, in order."""
+
+    rows: Numbers
+    """Its number in TRL's batch."""
+    prompts: Numbers
+    """Its prompt [rows, longest], padded on the left with what no token is."""
+    prompt_lengths: Numbers
+    lengths: Numbers
+    """Of its completion."""
+    trained: NDArray[np.bool_]
+    """Which of its completion's tokens are trained [rows, longest]."""
 
 
 def flat_obstacle(model: Any) -> str | None:
     """Why the model cannot take flat batches, or ``None`` if it can."""
     config = model.config
-    if config.model_type not in FLAT_ARCHITECTURES:
-        return f"its architecture is {config.model_type}, not one of {', '.join(FLAT_ARCHITECTURES)}"
-    if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
-        return "its attention is not full in every layer"
+    if (reason := decoder_obstacle(config)) is not None:
+        return reason
     if config._attn_implementation not in ("sdpa", ATTENTION):
         return f"its attention is {config._attn_implementation}, not sdpa"
+    if any(getattr(module, "attention_dropout", 0) for module in model.modules()):
+        return "its attention has dropout"
     return None
 
 
-def padded_layout(
-    prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, completion_mask: Tensor
-) -> Layout:
-    """TRL's own: prompts padded on the left, completions on the right, all [rows, longest]."""
-    rows, longest = completion_ids.shape
-    start = prompt_ids.shape[1]
-    width = start + longest
-    places = torch.arange(rows, device=prompt_ids.device)[:, None] * width
-    predictors = (places + torch.arange(start - 1, width - 1, device=prompt_ids.device))[
-        completion_mask.bool()
-    ]
-    return Layout(
-        {
-            "input_ids": torch.cat([prompt_ids, completion_ids], dim=1),
-            "attention_mask": torch.cat([prompt_mask, completion_mask], dim=1),
-        },
-        predictors,
+def has_dropout(model: Any) -> bool:
+    """Return whether a training forward of the model draws random numbers."""
+    return any(
+        getattr(module, "attention_dropout", 0) or (isinstance(module, torch.nn.Dropout) and module.p > 0)
+        for module in model.modules()
     )
 
 
-def flat_layout(
-    prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, completion_mask: Tensor, *, share: bool
-) -> Layout:
-    """The same batch without padding.
+def padded_layout(batch: Batch, inputs: dict[str, Any]) -> Layout:
+    """TRL's own: prompts padded on the left, completions on the right, all [rows, longest].
 
     Args:
-        prompt_ids: [rows, longest], padded on the left.
-        prompt_mask: 1 at its tokens.
-        completion_ids: [rows, longest], padded on the right.
-        completion_mask: 1 at its tokens.
+        batch: The kept rows.
+        inputs: TRL's micro-batch, with all rows.
+    """
+    start = inputs["prompt_ids"].shape[1]
+    longest = inputs["completion_ids"].shape[1]
+    row, place = np.nonzero(batch.trained)
+    predictors, rows = upload(
+        inputs["prompt_ids"].device, row * (start + longest) + place + (start - 1), batch.rows
+    )
+    ids, mask = (
+        torch.cat([inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]], dim=1).index_select(0, rows)
+        for kind in ("ids", "mask")
+    )
+    return Layout({"input_ids": ids, "attention_mask": mask}, predictors)
+
+
+def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
+    """The same batch without padding: the distinct prompts, then the completions but for their last tokens.
+
+    Args:
+        batch: The kept rows.
+        inputs: TRL's micro-batch, with all rows.
         share: Whether equal prompts are computed once.
     """
-    device = prompt_ids.device
-    prompts = [tuple(ids[mask.bool()].tolist()) for ids, mask in zip(prompt_ids, prompt_mask, strict=True)]
-    keys: Sequence[Any] = prompts if share else list(enumerate(prompts))
-    number = {key: position for position, key in enumerate(dict.fromkeys(keys))}
-    distinct = [key if share else key[1] for key in number]
-    prompt_of = [number[key] for key in keys]
-    prompt_lengths = [len(prompt) for prompt in distinct]
-    lengths = completion_mask.sum(1).tolist()
+    device = inputs["prompt_ids"].device
+    start = inputs["prompt_ids"].shape[1]
+    width = start + inputs["completion_ids"].shape[1]
+    first, prompt_of = _distinct(batch.prompts) if share else (np.arange(len(batch.rows)),) * 2
+    prompt_lengths = batch.prompt_lengths[first]
+    fed = np.maximum(batch.lengths - 1, 0)  # nothing is predicted from a completion's last token
+    attention = FlatAttention(prompt_lengths, fed, prompt_of)
 
-    fed = [max(length - 1, 0) for length in lengths]  # nothing is predicted from a completion's last token
-    attention = FlatAttention(prompt_lengths, fed, prompt_of, device)
-    tokens = [token for prompt in distinct for token in prompt]
-    positions = [position for length in prompt_lengths for position in range(length)]
-    predictors: list[int] = []
-    for row, length in enumerate(lengths):
-        prompt = prompt_of[row]
-        tokens += completion_ids[row, : fed[row]].tolist()
-        positions += range(prompt_lengths[prompt], prompt_lengths[prompt] + fed[row])
-        if length:
-            predictors.append(attention.prompt_starts[prompt] + prompt_lengths[prompt] - 1)
-            predictors += range(attention.starts[row], attention.starts[row] + fed[row])
+    in_padded = batch.rows * width
+    prompt_starts = in_padded[first] + start - prompt_lengths
+    tokens = np.concatenate([ranges(prompt_starts, prompt_lengths), ranges(in_padded + start, fed)])
+    before = batch.prompt_lengths
+    positions = np.concatenate([ranges(np.zeros_like(first), prompt_lengths), ranges(before, fed)])
+    row, place = np.nonzero(batch.trained)
+    last_of_prompt = attention.prompt_starts[prompt_of] + batch.prompt_lengths - 1
+    predictors = np.where(place == 0, last_of_prompt[row], attention.starts[row] + place - 1)
 
-    inputs = {
-        "input_ids": torch.tensor(tokens, device=device)[None],
-        "position_ids": torch.tensor(positions, device=device)[None],
-        # Four dimensions keep transformers from making a mask of its own; FlatAttention has the true one.
-        "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
-        "flat_attention": attention,
-    }
-    return Layout(inputs, torch.tensor(predictors, device=device, dtype=torch.long))
+    token_places, position_ids, predictor_places = upload(device, tokens, positions, predictors)
+    padded = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1).flatten()
+    return Layout(
+        {
+            "input_ids": padded.index_select(0, token_places)[None],
+            "position_ids": position_ids[None],
+            # Four dimensions keep transformers from making a mask of its own; FlatAttention has the true one.
+            "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
+            "flat_attention": attention,
+        },
+        predictor_places,
+    )
+
+
+def _distinct(prompts: Numbers) -> tuple[Numbers, Numbers]:
+    """The first row of each distinct prompt, in their order, and each row's prompt among them."""
+    known: dict[bytes, int] = {}
+    prompt_of = np.array([known.setdefault(prompt.tobytes(), len(known)) for prompt in prompts])
+    _, first = np.unique(prompt_of, return_index=True)
+    return first.astype(np.int64), prompt_of

@@ -7,13 +7,12 @@ for the next ones, and each layer is a handful of calls. The distribution is tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, torch's own custom
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
     TemperatureLogitsWarper,
@@ -21,41 +20,33 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from guerdon.grpo.architectures import decoder_obstacle
+from guerdon.grpo.sampling import Sampling
+
 _CACHE_BYTES = 2 * 1024**3
 """How much memory the keys and values may take; more completions than fit wait for a place."""
 _WORTH_COMPACTING = 0.75
-"""Finished completions are moved out of the batch once no more than this share of it goes on."""
+"""Finished completions are moved out of the batch once no more than this share of it is unfinished."""
 _PREFILL_TOKENS = 8192
 """Prompts are prefilled in batches of about this many tokens."""
 
-_ARCHITECTURES = ("llama", "qwen2", "qwen3")
-_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+
+class LogitsNotFiniteError(ArithmeticError):
+    """The model's logits are NaN or infinite: there is nothing to draw from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn; the names and meanings are those of transformers' GenerationConfig."""
-
-    max_new_tokens: int
-    eos_token_ids: Sequence[int]
-    temperature: float = 1.0
-    """0 takes the likeliest token every time."""
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float | None = None
-
-    def warpers(self) -> LogitsProcessorList:
-        """Transformers' own, in the order in which its sampling applies them."""
-        warpers = LogitsProcessorList()
-        if self.temperature not in (0.0, 1.0):
-            warpers.append(TemperatureLogitsWarper(self.temperature))
-        if self.top_k:
-            warpers.append(TopKLogitsWarper(self.top_k))
-        if self.top_p < 1.0:
-            warpers.append(TopPLogitsWarper(self.top_p))
-        if self.min_p is not None:
-            warpers.append(MinPLogitsWarper(self.min_p))
-        return warpers
+def _warpers(sampling: Sampling) -> LogitsProcessorList:
+    """Transformers' own, in the order in which its sampling applies them."""
+    warpers = LogitsProcessorList()
+    if sampling.temperature not in (0.0, 1.0):
+        warpers.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.top_k:
+        warpers.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(sampling.top_p))
+    if sampling.min_p is not None:
+        warpers.append(MinPLogitsWarper(sampling.min_p))
+    return warpers
 
 
 def obstacle(model: nn.Module) -> str | None:
@@ -63,16 +54,12 @@ def obstacle(model: nn.Module) -> str | None:
     if not isinstance(model, PreTrainedModel):
         return f"it is wrapped in a {type(model).__name__}"
     config = model.config
-    if config.model_type not in _ARCHITECTURES:
-        return f"its architecture is {config.model_type}, not one of {', '.join(_ARCHITECTURES)}"
+    if (reason := decoder_obstacle(config)) is not None:
+        return reason
     if model.device.type != "cpu":
         return f"it is on {model.device.type}"
     if config.hidden_act != "silu":
         return f"its activation is {config.hidden_act}, not silu"
-    if (config.rope_parameters or {}).get("rope_type", "default") not in _STATIC_ROPE:
-        return "its rotary embedding changes with the length"
-    if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
-        return "its attention is not full in every layer"
     backbone: Any = model.get_submodule("model.layers")
     projections = (module for name, module in backbone.named_modules() if name.endswith("_proj"))
     if any(type(module) is not nn.Linear for module in projections):
@@ -89,11 +76,13 @@ def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: S
     Args:
         model: One that :func:`obstacle` finds nothing against.
         prompts: Token ids, at least one in each.
-        sampling: How tokens are drawn.
+        sampling: How tokens are drawn. A completion also ends where the model has no position left.
 
     Returns:
-        The completions' token ids, in the order of the prompts, each up to its end token, included, or cut off at
-        ``max_new_tokens``.
+        The completions' token ids, in the order of the prompts, each up to its end token, included, or cut off.
+
+    Raises:
+        LogitsNotFiniteError: The model's logits are NaN or infinite.
     """
     return _Batch(_Decoder(model), prompts, sampling).run()
 
@@ -129,6 +118,7 @@ class _Decoder:
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.positions = config.max_position_embeddings
         self.epsilon = config.rms_norm_eps
         self.embedding: Tensor = backbone.embed_tokens.weight
         self.layers = [_Layer(layer) for layer in backbone.layers]
@@ -232,13 +222,19 @@ class _Batch:
     def __init__(self, decoder: _Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
         self._decoder = decoder
         self._sampling = sampling
-        self._warp: Any = sampling.warpers()
+        self._warp: Any = _warpers(sampling)
         self._prompts = prompts
-        self._length = max(map(len, prompts)) + sampling.max_new_tokens
+        self._most = [
+            min(sampling.max_completion_length, decoder.positions - len(prompt)) for prompt in prompts
+        ]
+        self._length = max(
+            len(prompt) + max(most, 0) for prompt, most in zip(prompts, self._most, strict=True)
+        )
         self._cos, self._sin = decoder.rotations(self._length)
         self._completions: list[list[int]] = [[] for _ in prompts]
         # Side by side, equal prompts share a prefill even where not all of a batch fits.
-        self._waiting = sorted(range(len(prompts)), key=lambda row: (tuple(prompts[row]), row), reverse=True)
+        places = (row for row, most in enumerate(self._most) if most > 0)
+        self._waiting = sorted(places, key=lambda row: (tuple(prompts[row]), row), reverse=True)
         per_slot = decoder.new_cache(1, 1).nbytes * self._length
         self._slots = max(1, min(len(prompts), _CACHE_BYTES // per_slot))
         self._cache = decoder.new_cache(self._slots, self._length)
@@ -292,39 +288,84 @@ class _Batch:
     def _draw(self, logits: Tensor) -> Tensor:
         """One token for each row of logits, by the inverse of the distribution function."""
         if self._sampling.temperature == 0:
-            return logits.argmax(dim=-1)
+            top, tokens = logits.max(dim=-1)
+            _check_finite(top)
+            return tokens
         scores = self._warp(None, logits)  # no warper of ours reads the tokens before
         cumulative = torch.softmax(scores, dim=-1).cumsum(dim=-1)
         total = cumulative[:, -1:]
+        _check_finite(total)
         target = torch.rand(len(logits), 1) * total
-        target = torch.minimum(
-            target, torch.nextafter(total, torch.zeros(()))
-        )  # rounding may reach the total
+        # Rounding may reach the total.
+        target = torch.minimum(target, torch.nextafter(total, torch.zeros(())))
         return torch.searchsorted(cumulative, target, right=True)[:, 0]
 
     def _take(self, start: int = 0) -> None:
-        """Append the drawn tokens from slot ``start`` on, and give up the slots of finished completions."""
+        """Append the drawn tokens from slot ``start`` on, and free the slots of finished completions."""
         for row, token in zip(self._rows[start:], self._tokens[start:].tolist(), strict=True):
             if not self._finished(row):
                 self._completions[row].append(token)
-        going_on = [slot for slot, row in enumerate(self._rows) if not self._finished(row)]
-        enough = len(going_on) > _WORTH_COMPACTING * len(self._rows)
-        if len(going_on) == len(self._rows) or (enough and not self._waiting):
+        unfinished = [slot for slot, row in enumerate(self._rows) if not self._finished(row)]
+        enough = len(unfinished) > _WORTH_COMPACTING * len(self._rows)
+        if len(unfinished) == len(self._rows) or (enough and not self._waiting):
             return
-        # Completions from the end of the batch move into the gaps; all others stay where they are.
-        count = len(going_on)
+        keep = self._compact(unfinished)
+        self._rows = [self._rows[slot] for slot in keep]
+        self._tokens, self._positions = self._tokens[keep], self._positions[keep]
+
+    def _compact(self, unfinished: list[int]) -> list[int]:
+        """Move unfinished completions from the end of the batch into the gaps; no other one is copied.
+
+        With four of seven slots unfinished (letters), the first four slots are kept::
+
+            slot      0 1 2 3 4 5 6
+            before    a . b . . c d      unfinished  [0, 2, 5, 6]
+            gaps        1   3            finished slots among the first four
+            movers              5 6      unfinished slots behind them
+            after     a c b d            keep        [0, 5, 2, 6]
+
+        Returns:
+            For each slot that is kept, the slot whose completion is in it now.
+        """
+        count = len(unfinished)
         keep = list(range(count))
-        gaps = sorted(set(keep) - set(going_on))
-        movers = [slot for slot in going_on if slot >= count]
+        gaps = sorted(set(keep) - set(unfinished))
+        movers = [slot for slot in unfinished if slot >= count]
         for gap, mover in zip(gaps, movers, strict=True):
             keep[gap] = mover
         used = int(self._positions.max()) + 1
         self._cache[:, :, gaps, :, :used] = self._cache[:, :, movers, :, :used]
-        self._rows = [self._rows[slot] for slot in keep]
-        self._tokens, self._positions = self._tokens[keep], self._positions[keep]
+        return keep
 
     def _finished(self, row: int) -> bool:
         completion = self._completions[row]
-        return len(completion) == self._sampling.max_new_tokens or (
+        return len(completion) == self._most[row] or (
             bool(completion) and completion[-1] in self._sampling.eos_token_ids
         )
+
+
+def _check_finite(values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise LogitsNotFiniteError("the model's logits are NaN or infinite")
+
+
+class FiniteLogits(LogitsProcessor):
+    """Notes in transformers' ``generate`` whether all logits are finite; no token waits for the answer."""
+
+    def __init__(self) -> None:
+        self._bad: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        bad = scores.amax(-1, keepdim=True).isfinite().logical_not()
+        any_bad = bad.any()
+        self._bad = any_bad if self._bad is None else self._bad | any_bad
+        return scores.masked_fill(bad, 0.0)  # or multinomial would end the process on a GPU
+
+    def check(self) -> None:
+        """Raise if some were not.
+
+        Raises:
+            LogitsNotFiniteError: Some were not.
+        """
+        if self._bad is not None and bool(self._bad):
+            raise LogitsNotFiniteError("the model's logits are NaN or infinite")

@@ -7,11 +7,12 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from guerdon.grpo.flat_attention import ATTENTION
-from guerdon.grpo.layout import Layout, flat_layout, flat_obstacle, padded_layout
+from guerdon.grpo.host import download, upload
+from guerdon.grpo.layout import Batch, Layout, flat_layout, padded_layout
 from guerdon.kernels import LossResult, LossSpec, Tokens, fused_linear_grpo_loss
 
 
@@ -38,24 +39,23 @@ class Step:
     layout: Layout
     target: Tensor
     """The trained tokens [N]."""
-    trained: Tensor
-    """The trained tokens among the layout's predictors."""
     places: Tensor
     """The trained tokens among TRL's padded completions, flattened."""
     tokens: Tokens
     spec: LossSpec
 
 
-def add_fused_loss(model: Any) -> None:
+def add_fused_loss(model: Any, *, flat: bool) -> None:
     """Let ``model(grpo_step=step)`` give the step's :class:`LossResult`; other calls stay as they are.
 
     The loss lives inside ``forward``, so the hooks of DDP, FSDP, DeepSpeed and PEFT fire around it.
 
     Args:
         model: A causal language model with a linear ``lm_head``.
+        flat: Whether it is given flat batches.
     """
     original = model.forward
-    if flat_obstacle(model) is None:
+    if flat:
         model.set_attn_implementation(ATTENTION)
 
     @functools.wraps(original)
@@ -63,10 +63,18 @@ def add_fused_loss(model: Any) -> None:
         if grpo_step is None:
             return original(*args, **kwargs)
         output = self.base_model(**grpo_step.layout.inputs, use_cache=False)
-        hidden = output.last_hidden_state.flatten(0, 1)[grpo_step.layout.predictors[grpo_step.trained]]
+        states = output.last_hidden_state.flatten(0, 1)
+        # Tokens that follow one prompt share its last place; index_select adds up their gradients without a sort.
+        hidden = states.index_select(0, grpo_step.layout.predictors.to(states.device))
         head = self.get_output_embeddings()
+        device = head.weight.device  # another one than the last layer's where the model is split over devices
         result: LossResult = fused_linear_grpo_loss(
-            hidden, head.weight, grpo_step.target, grpo_step.tokens, grpo_step.spec, bias=head.bias
+            hidden.to(device),
+            head.weight,
+            grpo_step.target.to(device),
+            grpo_step.tokens.to(device),
+            grpo_step.spec,
+            bias=head.bias,
         )
         return result
 
@@ -100,35 +108,63 @@ def make_step(
         flat: Whether the model takes flat batches.
         skip: Whether a completion without an advantage cannot change the gradient.
     """
-    completion_mask = inputs["completion_mask"]
-    mask = (completion_mask * inputs.get("tool_mask", 1)).bool()
-    advantages = inputs["advantages"].view(len(mask), -1)
-    kept = mask.any(1)
-    if skip and options.skip_zero_variance:
-        kept = kept & (advantages != 0).any(1)
-    if not kept.any():  # a loss that is no part of the graph would leave other processes waiting
-        kept = torch.zeros_like(kept)
-        kept[completion_mask.sum(1).argmin()] = True
-    places = (mask & kept[:, None]).flatten().nonzero()[:, 0]
-    mask = mask[kept]
-    padded = [
-        inputs[name][kept] for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
-    ]
-    layout = flat_layout(*padded, share=options.share_prefix) if flat else padded_layout(*padded)
-    trained = mask[padded[3].bool()].nonzero()[:, 0]
-    rows = torch.arange(len(mask), device=mask.device)[:, None].expand_as(mask)
-
-    def flatten(value: Tensor | None) -> Tensor | None:
-        return None if value is None else value[kept].expand_as(mask)[mask]
-
-    tokens = Tokens(
-        advantage=advantages[kept].expand_as(mask)[mask],
-        weight=weights[kept][mask],
-        sequence=rows[mask],
-        old_logp=flatten(inputs.get("old_per_token_logps")),
-        ref_logp=flatten(inputs.get("ref_per_token_logps")),
-        is_ratio=flatten(inputs.get("importance_sampling_ratio")),
-        sampling_logp=flatten(inputs.get("sampling_per_token_logps")),
-        entropy_weight=flatten(inputs.get("entropy_weight")),
+    batch = _read(inputs, skip=skip and options.skip_zero_variance)
+    layout = flat_layout(batch, inputs, share=options.share_prefix) if flat else padded_layout(batch, inputs)
+    shape = inputs["completion_ids"].shape
+    row, place = np.nonzero(batch.trained)
+    places, rows, sequence = upload(
+        inputs["completion_ids"].device, batch.rows[row] * shape[1] + place, batch.rows[row], row
     )
-    return Step(layout, padded[2][mask], trained, places, tokens, spec)
+
+    def trained(value: Tensor | None) -> Tensor | None:
+        if value is None:
+            return None
+        value = value.view(shape[0], -1)
+        picked: Tensor = value[rows, 0] if value.shape[1] == 1 else value.flatten()[places]
+        return picked
+
+    advantage = trained(inputs["advantages"])
+    assert advantage is not None
+    tokens = Tokens(
+        advantage=advantage,
+        weight=weights[rows, places % shape[1]],
+        sequence=sequence,
+        old_logp=trained(inputs.get("old_per_token_logps")),
+        ref_logp=trained(inputs.get("ref_per_token_logps")),
+        is_ratio=trained(inputs.get("importance_sampling_ratio")),
+        sampling_logp=trained(inputs.get("sampling_per_token_logps")),
+        entropy_weight=trained(inputs.get("entropy_weight")),
+    )
+    target = inputs["completion_ids"].flatten()[places]
+    return Step(layout, target, places, tokens, spec)
+
+
+def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:
+    """Read a micro-batch's masks, and leave out the rows that cannot change the gradient."""
+    advantages = inputs["advantages"].view(len(inputs["completion_mask"]), -1)
+    completion_mask, prompt_mask = inputs["completion_mask"], inputs["prompt_mask"]
+    # Where no token is, no id is either, so that equal prompts are equal here.
+    prompts = inputs["prompt_ids"] * prompt_mask - (1 - prompt_mask)
+    columns = download(
+        [
+            prompts,
+            prompt_mask,
+            completion_mask,
+            completion_mask * inputs.get("tool_mask", 1),
+            (advantages != 0).any(1, keepdim=True),
+        ]
+    )
+    prompts_read, prompt_seen, seen, trained, has_advantage = columns
+    lengths = seen.sum(1)
+    kept = trained.any(1)
+    if skip:
+        kept &= has_advantage[:, 0].astype(bool)
+    if not kept.any():  # a loss that is no part of the graph would leave other processes waiting
+        kept[lengths.argmin()] = True
+    return Batch(
+        rows=np.flatnonzero(kept),
+        prompts=prompts_read[kept],
+        prompt_lengths=prompt_seen[kept].sum(1),
+        lengths=lengths[kept],
+        trained=trained[kept].astype(bool),
+    )

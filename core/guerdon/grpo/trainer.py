@@ -8,22 +8,34 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from accelerate.utils import gather, gather_object
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerState,
+)
+from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon.errors import DataError, GuerdonError
+from guerdon.errors import DataError, StageFailedError
 from guerdon.grpo.checkpoints import ResumableTrainer
+from guerdon.grpo.finite import not_finite
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.records import group_metrics, judging_metrics, reward_row
-from guerdon.grpo.rollouts import Sampling, obstacle, sample
+from guerdon.grpo.rollouts import LogitsNotFiniteError, obstacle, sample
+from guerdon.grpo.sampling import Sampling, plain_generation, positions_of
+from guerdon.grpo.together import raised_in_all
+from guerdon.grpo.transformers_seam import forget_cpu_number
 from guerdon.records import record
 from guerdon.rubric import Rubric
-from guerdon.types import Judgements, Rollout
+from guerdon.types import Rollout
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +73,18 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         **kwargs: Any,
     ) -> None:
         _check_size(train_dataset, args)
+        forget_cpu_number(args)
         self._rubric = rubric
         self._log_rollouts = log_rollouts
         self._fast_rollouts = fast_rollouts
+        self._reward_rows: list[list[float]] = []
+        self._judged: list[float] = []
         self._records: list[dict[str, Any]] = []
+        self._told_of_positions = False
         self._groups_logged = (-1, 0)  # the step of the latest records, and the groups that it has so far
         super().__init__(
             model=model,
-            reward_funcs=[_named(name) for name in rubric.names],
+            reward_funcs=[self._reward_function(number) for number in range(len(rubric.names))],
             args=args,
             train_dataset=train_dataset,
             processing_class=processing_class,
@@ -76,6 +92,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
+        # What is not judged is counted and recorded; TRL would print such a row, with all of its columns, every time.
+        logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
 
     def _generate_single_turn(
         self,
@@ -85,18 +103,70 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         num_generations: int,
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        with self._raised_in_all():
+            rooms = self._rooms(model, prompt_ids)
         if self._fast_rollouts and self.accelerator.device.type == "cpu":
-            model = self.accelerator.unwrap_model(self.model_wrapped)
             reason = self._rollout_obstacle(model, images)
             if reason is None:
-                return sample(model, prompt_ids, self._sampling()), None
+                with self._raised_in_all():
+                    return self._sample(model, prompt_ids), None
             self._fast_rollouts = False
             logger.warning("transformers' generate samples the rollouts: %s", reason)
         generate: Any = super()._generate_single_turn
-        result: tuple[list[list[int]], list[list[float]] | None] = generate(
-            prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+        try:
+            with plain_generation(model):
+                ids, logps = generate(
+                    prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+                )
+        except RuntimeError as error:
+            if "probability tensor contains" in str(error):  # torch's words for logits that are not finite
+                raise self._not_finite() from error
+            raise
+        cut = [row[:room] for row, room in zip(ids, rooms, strict=True)]
+        return cut, logps and [row[:room] for row, room in zip(logps, rooms, strict=True)]
+
+    def _raised_in_all(self) -> AbstractContextManager[None]:
+        """As :func:`raised_in_all`; with tools, processes sample different numbers of turns and cannot meet."""
+        return nullcontext() if self.tools else raised_in_all()
+
+    def _rooms(self, model: Any, prompt_ids: list[list[int]]) -> list[int]:
+        """How many tokens each completion may have.
+
+        Raises:
+            DataError: A prompt has no token, or leaves no position of the model to its completion.
+        """
+        most = self.max_completion_length
+        assert most is not None
+        positions = positions_of(model.config)
+        rooms = []
+        for ids in prompt_ids:
+            room = most if positions is None else min(most, positions - len(ids))
+            if not ids or room <= 0:
+                raise DataError(
+                    f"the prompt {self._tokenizer.decode(ids)[:80]!r} has {len(ids)} tokens, and the model has "
+                    f"{positions} positions for it and its completion. Leave out empty and long prompts, or raise "
+                    "'max_position_embeddings' by 'model_init_kwargs'."
+                )
+            rooms.append(room)
+        if min(rooms) < most and not self._told_of_positions:
+            self._told_of_positions = True
+            logger.warning(
+                "completions are cut at %d tokens, not at max_completion_length %d: the model has %d positions",
+                min(rooms), most, positions,
+            )  # fmt: skip
+        return rooms
+
+    def _sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> list[list[int]]:
+        try:
+            return sample(model, prompt_ids, self._sampling())
+        except LogitsNotFiniteError as error:
+            raise self._not_finite() from error
+
+    def _not_finite(self) -> StageFailedError:
+        return not_finite(
+            self.state.global_step + 1, "the policy's logits are NaN or infinite where it samples"
         )
-        return result
 
     def _rollout_obstacle(self, model: torch.nn.Module, images: Any) -> str | None:
         if self.use_vllm or self.use_transformers_continuous_batching:
@@ -114,7 +184,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
     def _sampling(self) -> Sampling:
         assert self.max_completion_length is not None
         return Sampling(
-            max_new_tokens=self.max_completion_length,
+            max_completion_length=self.max_completion_length,
             eos_token_ids=self.eos_token_ids,
             temperature=self.temperature,
             top_k=self.top_k,
@@ -122,44 +192,51 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             min_p=self.min_p,
         )
 
-    def _calculate_rewards(
+    def _reward_function(self, number: int) -> Callable[..., list[float]]:
+        """An entry of the rubric as TRL's reward function; the first one judges for all."""
+
+        def judged(**batch: Any) -> list[float]:
+            if number == 0:
+                self._reward_rows = self._judge(**batch)
+            return [row[number] for row in self._reward_rows]
+
+        judged.__name__ = self._rubric.names[number]
+        return judged
+
+    def _judge(
         self,
-        inputs: list[dict[str, Any]],
+        *,
         prompts: list[Any],
         completions: list[Any],
-        completion_ids_list: list[list[int]],
-    ) -> torch.Tensor:
-        step = self.state.global_step
+        completion_ids: list[list[int]],
+        row: list[dict[str, Any]],
+        trainer_state: TrainerState,
+        log_metric: Callable[[str, float], None],
+        **_: Any,
+    ) -> list[list[float]]:
+        """Judge this process's rollouts, and weigh the rewards for this step."""
+        step = trainer_state.global_step
         rollouts = [
-            Rollout(prompt, completion, {k: v for k, v in row["row"].items() if k != "prompt"}, ids)
-            for prompt, completion, row, ids in zip(
-                prompts, completions, inputs, completion_ids_list, strict=True
+            Rollout(prompt, completion, {k: v for k, v in columns.items() if k != "prompt"}, ids)
+            for prompt, completion, columns, ids in zip(
+                prompts, completions, row, completion_ids, strict=True
             )
         ]
-        judgements = self._judge(rollouts, step)
+        with raised_in_all():
+            judgements = self._rubric.score(rollouts, step)
         for name, value in [*judging_metrics(judgements), *judgements.metrics.items()]:
-            self._log_metric(name, value)
+            log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
         self._records = [record(*pair) for pair in zip(rollouts, judgements, strict=True)]
-        rows = [reward_row(judgement, self._rubric.names) for judgement in judgements]
-        rewards = [math.nan if judgement.reward is None else judgement.reward for judgement in judgements]
-        self._rewards = gather(torch.tensor(rewards, device=self.accelerator.device))
-        matrix: torch.Tensor = gather(torch.tensor(rows, device=self.accelerator.device))
-        return matrix
+        self._judged = [math.nan if judgement.reward is None else judgement.reward for judgement in judgements]
+        return [reward_row(judgement, self._rubric.names) for judgement in judgements]
 
-    def _judge(self, rollouts: list[Rollout], step: int) -> Judgements:
-        """Judge this process's rollouts; an error in any process is raised in all, or the others would wait."""
-        judgements = Judgements()
-        error: GuerdonError | None = None
-        try:
-            judgements = self._rubric.score(rollouts, step)
-        except GuerdonError as raised:
-            error = raised
-        for raised_anywhere in gather_object([error]):
-            if raised_anywhere is not None:
-                raise raised_anywhere
-        return judgements
+    def _calculate_rewards(self, *args: Any) -> torch.Tensor:
+        matrix = super()._calculate_rewards(*args)
+        # What makes a group constant is the reward that the rubric made, not another sum of its parts.
+        self._rewards = gather(torch.tensor(self._judged, device=self.accelerator.device))
+        return matrix
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -171,8 +248,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         rewards = [float("nan") if r["reward"] is None else r["reward"] for r in records]
         for name, value in group_metrics(rewards, group_size).items():
             self._metrics[mode][name].append(value)
-        if mode == "train" and self._log_rollouts is not None and self.accelerator.is_main_process:
-            self._report(records, list(self._logs["advantages"])[-len(records) :], group_size)
+        if mode == "train" and self._log_rollouts is not None:
+            with raised_in_all():
+                if self.accelerator.is_main_process:
+                    self._report(records, list(self._logs["advantages"])[-len(records) :], group_size)
         return output
 
     def _report(self, records: list[dict[str, Any]], advantages: list[float], group_size: int) -> None:
@@ -201,11 +280,5 @@ def _check_size(dataset: Dataset, args: GRPOConfig) -> None:
         )
 
 
-def _named(name: str) -> Callable[..., list[float | None]]:
-    """A stand-in for TRL's list of reward functions, which it takes names and weights from."""
-
-    def judged_by_the_rubric(**_: Any) -> list[float | None]:
-        raise AssertionError("the rubric judges, not TRL's reward functions")
-
-    judged_by_the_rubric.__name__ = name
-    return judged_by_the_rubric
+def _not_of_unscored_rows(entry: logging.LogRecord) -> bool:
+    return not str(entry.msg).startswith("All reward functions returned None")

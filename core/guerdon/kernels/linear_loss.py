@@ -8,7 +8,7 @@ through twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -67,10 +67,8 @@ def fused_linear_grpo_loss(
         bias=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
     )
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):
-        compute = torch.get_autocast_dtype(device)
-        hidden, weight = hidden.to(compute), weight.to(compute)
-        bias = None if bias is None else bias.to(compute)
+    # The head itself is narrowed inside, where its gradient is not: outside, autograd would round it and widen it again.
+    hidden = hidden.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype)
     triton = backend == "triton" or (backend == "auto" and hidden.is_cuda)
     plan = _Plan(spec, tokens, need, _tile_rows(hidden, weight, triton, tile_budget_mb), triton)
     with torch.autocast(device, enabled=False):
@@ -99,17 +97,17 @@ class _Plan:
     tile_rows: int
     triton: bool
 
-    def groups(self) -> Iterator[tuple[int, int]]:
+    def groups(self) -> list[tuple[int, int]]:
         """Ranges of tokens that hold whole units; those larger than a tile hold one unit."""
         count = len(self.tokens)
         unit = unit_of(self.spec, self.tokens)
-        if unit == "batch":
-            if count:
-                yield 0, count
-            return
+        if unit == "batch" or count <= self.tile_rows:
+            return [(0, count)] if count else []
         if unit == "token":
-            yield from _ranges(0, count, self.tile_rows)
-            return
+            return list(_ranges(0, count, self.tile_rows))
+        return list(self._sequences())
+
+    def _sequences(self) -> Iterator[tuple[int, int]]:
         lengths = torch.unique_consecutive(self.tokens.sequence, return_counts=True)[1].tolist()
         start = end = 0
         for length in lengths:
@@ -135,7 +133,7 @@ def _tile_rows(hidden: Tensor, weight: Tensor, triton: bool, budget_mb: float | 
             memory = torch.cuda.get_device_properties(hidden.device).total_memory
             place = "large" if memory > 70 * 1024**3 else "small"
         budget_mb = _TILE_MB[place]
-    held = weight.dtype if triton else torch.promote_types(weight.dtype, torch.float32)
+    held = hidden.dtype if triton else torch.promote_types(hidden.dtype, torch.float32)
     return max(1, int(budget_mb * 1024**2) // (len(weight) * held.itemsize))
 
 
@@ -146,9 +144,6 @@ class _Tile(Protocol):
     entropy: Tensor
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor: ...
-
-
-_MakeTile = Callable[[int, int], _Tile]
 
 
 class _Gradients:
@@ -172,6 +167,10 @@ class _Gradients:
             self._share = 1
         if self.bias is not None:
             self.bias += logits_gradient.sum(0, dtype=self.bias.dtype)
+
+    def scale_rows(self, start: int, end: int, factors: Tensor) -> None:
+        assert self.hidden is not None
+        self.hidden[start:end] *= factors[:, None]
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor, share: int) -> None:
@@ -201,87 +200,111 @@ def _coefficients(
     return loss.detach(), by_logp, by_entropy if has_bonus else None
 
 
+class _Pass:
+    """One pass over the tokens, tile by tile, that makes the loss and the gradients.
+
+    Args:
+        hidden: [N, H], in the dtype to compute in.
+        weight: The head's [V, H].
+        bias: The head's [V].
+        target: [N].
+        plan: What else there is to know.
+    """
+
+    def __init__(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, plan: _Plan
+    ) -> None:
+        self._hidden, self._target, self._plan = hidden, target, plan
+        self._weight = weight.to(hidden.dtype)
+        self._bias = None if bias is None else bias.to(hidden.dtype)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        self.logp, self.entropy = (hidden.new_empty(len(target), dtype=wide) for _ in range(2))
+        self.loss = hidden.new_zeros((), dtype=wide)
+        self.gradients = _Gradients(hidden, self._weight, self._bias, plan.need)
+        rows = min(plan.tile_rows, len(target))
+        self._buffers = None if plan.triton else RowBuffers(rows, len(weight), hidden)
+
+    def run(self) -> None:
+        plan, groups = self._plan, self._plan.groups()
+        scalable = not (plan.need.weight or plan.need.bias) and plan.tokens.entropy_weight is None
+        if plan.need.hidden and scalable and any(end - start > plan.tile_rows for start, end in groups):
+            self._scale_afterwards(groups)
+        else:
+            for start, end in groups:
+                self._know_then_add(start, end)
+
+    def _scale_afterwards(self, groups: Sequence[tuple[int, int]]) -> None:
+        """With a frozen head a row's gradient is its coefficient times d logp / d hidden, which waits for it."""
+        for start, end in _ranges(0, len(self._target), self._plan.tile_rows):
+            made = self._tile(start, end)
+            self.gradients.add(start, end, made.gradient(torch.ones_like(made.logp), None))
+        for start, end in groups:
+            by_logp, _ = self._add_loss(start, end)
+            self.gradients.scale_rows(start, end, by_logp)
+
+    def _know_then_add(self, start: int, end: int) -> None:
+        """Go through a range of whole units: once if it is one tile, else once to know and once more to add."""
+        plan = self._plan
+        whole = end - start <= plan.tile_rows
+        made: _Tile | None = None
+        for first, last in _ranges(start, end, plan.tile_rows):
+            made = self._tile(first, last)
+        by_logp, by_entropy = self._add_loss(start, end)
+        if not plan.need.any:
+            return
+        for first, last in _ranges(start, end, plan.tile_rows):
+            if not whole or made is None:
+                made = self._tile(first, last)
+            rows = slice(first - start, last - start)
+            gradient = made.gradient(by_logp[rows], None if by_entropy is None else by_entropy[rows])
+            self.gradients.add(first, last, gradient)
+
+    def _tile(self, start: int, end: int) -> _Tile:
+        spec, rows = self._plan.spec, slice(start, end)
+        made: _Tile
+        if self._buffers is None:
+            from guerdon.kernels.triton_rows import TritonRows  # Triton is not everywhere
+
+            made = TritonRows(self._hidden[rows], self._weight, self._bias, self._target[rows], spec)
+        else:
+            made = Rows(
+                self._hidden[rows], self._weight, self._bias, self._target[rows], spec, self._buffers
+            )
+        self.logp[rows], self.entropy[rows] = made.logp, made.entropy
+        return made
+
+    def _add_loss(self, start: int, end: int) -> tuple[Tensor, Tensor | None]:
+        """Add the loss of a range of whole units, and return its gradients by log-probability and by entropy."""
+        part, by_logp, by_entropy = _coefficients(
+            self._plan, self.logp[start:end], self.entropy[start:end], start, end
+        )
+        self.loss += part
+        return by_logp, by_entropy
+
+
 class _FusedLinearLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, plan: _Plan
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        logp, entropy = hidden.new_empty(len(target), dtype=wide), hidden.new_empty(len(target), dtype=wide)
-        gradients = _Gradients(hidden, weight, bias, plan.need)
-        loss = hidden.new_zeros((), dtype=wide)
-
-        rows = min(plan.tile_rows, len(target))
-        buffers = None if plan.triton else RowBuffers(rows, len(weight), hidden)
-
-        def tile(start: int, end: int) -> _Tile:
-            made: _Tile
-            if buffers is None:
-                from guerdon.kernels.triton_rows import TritonRows  # Triton is not everywhere
-
-                made = TritonRows(hidden[start:end], weight, bias, target[start:end], plan.spec)
-            else:
-                made = Rows(hidden[start:end], weight, bias, target[start:end], plan.spec, buffers)
-            logp[start:end], entropy[start:end] = made.logp, made.entropy
-            return made
-
-        scalable = not (plan.need.weight or plan.need.bias) and plan.tokens.entropy_weight is None
-        if (
-            plan.need.hidden
-            and scalable
-            and any(end - start > plan.tile_rows for start, end in plan.groups())
-        ):
-            # With a frozen head a row's gradient is its coefficient times d logp / d hidden, which waits for it.
-            for start, end in _ranges(0, len(target), plan.tile_rows):
-                made = tile(start, end)
-                gradients.add(start, end, made.gradient(torch.ones_like(made.logp), None))
-            for start, end in plan.groups():
-                part, by_logp, _ = _coefficients(plan, logp[start:end], entropy[start:end], start, end)
-                loss += part
-                assert gradients.hidden is not None
-                gradients.hidden[start:end] *= by_logp[:, None]
-        else:
-            for start, end in plan.groups():
-                loss += _gradient_in_forward(plan, gradients, tile, logp, entropy, start, end)
-        ctx.gradients = gradients
-        ctx.dtypes = (weight.dtype, None if bias is None else bias.dtype)
-        ctx.mark_non_differentiable(logp, entropy)
-        return loss, logp, entropy
+        made = _Pass(hidden, weight, bias, target, plan)
+        made.run()
+        gradients = made.gradients
+        ctx.gradients = gradients.hidden, gradients.weight, gradients.bias
+        ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
+        ctx.mark_non_differentiable(made.logp, made.entropy)
+        return made.loss, made.logp, made.entropy
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        gradients: _Gradients | None = ctx.gradients
+        gradients: tuple[Tensor | None, ...] | None = ctx.gradients
         if gradients is None:
             raise RuntimeError("the fused GRPO loss gives its gradients once: its backward pass ran already.")
         ctx.gradients = None
-        weight_dtype, bias_dtype = ctx.dtypes
-        results = (
-            (gradients.hidden, None if gradients.hidden is None else gradients.hidden.dtype),
-            (gradients.weight, weight_dtype),
-            (gradients.bias, bias_dtype),
-        )
         # Multiplying on the device spares the wait for the value of grad_loss.
-        scaled = (None if g is None else g.mul_(grad_loss.to(g.dtype)).to(dtype) for g, dtype in results)
-        return (*scaled, None, None)
-
-
-def _gradient_in_forward(
-    plan: _Plan, gradients: _Gradients, tile: _MakeTile, logp: Tensor, entropy: Tensor, start: int, end: int
-) -> Tensor:
-    """Go through a range of whole units: once if it is one tile, else once to know and once more to add."""
-    whole = end - start <= plan.tile_rows
-    made: _Tile | None = None
-    for first, last in _ranges(start, end, plan.tile_rows):
-        made = tile(first, last)
-    loss, by_logp, by_entropy = _coefficients(plan, logp[start:end], entropy[start:end], start, end)
-    if not plan.need.any:
-        return loss
-    for first, last in _ranges(start, end, plan.tile_rows):
-        if not whole or made is None:
-            made = tile(first, last)
-        rows = slice(first - start, last - start)
-        gradients.add(
-            first, last, made.gradient(by_logp[rows], None if by_entropy is None else by_entropy[rows])
+        scaled = (
+            None if gradient is None else gradient.mul_(grad_loss.to(gradient.dtype)).to(dtype)
+            for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-    return loss
+        return (*scaled, None, None)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from guerdon.kernels.sequences import Sequences
 
 CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 LOSS_TYPES = (*CLIPPED, "cispo", "sapo", "vespo")
@@ -92,11 +95,18 @@ class Tokens:
 
     def part(self, start: int, end: int) -> Tokens:
         """The tokens from ``start`` to ``end``."""
+        return self._each(lambda value: value[start:end])
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same on a device."""
+        return self._each(lambda value: value.to(device))
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Tokens:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        parts: dict[str, Any] = {
-            name: value if value is None else value[start:end] for name, value in values.items()
+        changed: dict[str, Any] = {
+            name: None if value is None else function(value) for name, value in values.items()
         }
-        return Tokens(**parts)
+        return Tokens(**changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,8 @@ class TokenTerms:
 
     loss: Tensor
     """Scalar: weights and the entropy bonus applied."""
+    policy_loss: Tensor
+    """Scalar: the same without the entropy bonus."""
     ratio: Tensor
     """The importance ratio [N]; with sequence-level importance sampling, the sequence's."""
     kl: Tensor | None
@@ -142,59 +154,76 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
     advantage = tokens.advantage
     old_logp = logp.detach() if tokens.old_logp is None else tokens.old_logp
     log_ratio = logp - old_logp
-    of_sequence = _Sequences(tokens.sequence)
+    of_sequence = Sequences(tokens.sequence)
     token_level = spec.importance_sampling_level == "token"
     ratio = torch.exp(log_ratio if token_level else of_sequence.mean(log_ratio))
     is_ratio = (
         _correction(spec, old_logp, tokens, of_sequence) if tokens.is_ratio is None else tokens.is_ratio
     )
-
-    kl = None
-    if spec.beta != 0:
-        assert tokens.ref_logp is not None, "beta needs ref_logp"
-        gap = tokens.ref_logp - logp
-        kl = torch.exp(gap) - gap - 1
-        if spec.use_bias_correction_kl:
-            kl = kl * ratio
-
     phi = None
-    if spec.loss_type in CLIPPED:
-        clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.clip_high)
-        capped = ratio if spec.delta is None else ratio.clamp(max=spec.delta)
-        per_token = -torch.min(capped * advantage, clipped * advantage)
-    elif spec.loss_type == "cispo":
-        per_token = -ratio.clamp(max=spec.clip_high).detach() * advantage * logp
-    elif spec.loss_type == "sapo":
-        sharpness = torch.where(advantage > 0, spec.sapo_temperature_pos, spec.sapo_temperature_neg)
-        per_token = -torch.sigmoid(sharpness * (ratio - 1)) * 4 / sharpness * advantage
-    else:
+    if spec.loss_type == "vespo":
         phi = _vespo_weights(spec, log_ratio.detach(), advantage, is_ratio, of_sequence)
-        per_token = -phi * advantage * logp
-
+    per_token = _surrogate(spec, ratio, advantage, logp, phi)
     if spec.off_policy_mask_threshold is not None:
         sampling_logp = old_logp if tokens.sampling_logp is None else tokens.sampling_logp
         drift = of_sequence.mean((sampling_logp - logp.detach()).nan_to_num(nan=0.0))
         per_token = per_token * ((advantage >= 0) | (drift <= spec.off_policy_mask_threshold))
-    chosen = None
-    if spec.top_entropy_quantile < 1:
-        # In float32, like TRL's: the tokens at the very threshold depend on its rounding.
-        seen = entropy.detach().float()
-        chosen = seen >= torch.quantile(seen, 1 - spec.top_entropy_quantile)
+    chosen = _most_uncertain(spec, entropy)
+    if chosen is not None:
         per_token = per_token * chosen
     if is_ratio is not None and spec.loss_type != "vespo":
         per_token = per_token * is_ratio
+    kl = _kl(spec, logp, ratio, tokens)
     if kl is not None:
         per_token = per_token + spec.beta * kl
-    loss = (per_token * tokens.weight).sum()
+    loss = policy_loss = (per_token * tokens.weight).sum()
     if tokens.entropy_weight is not None:
         bonus = entropy * tokens.entropy_weight
         if chosen is not None:  # the mean over the chosen tokens in place of the mean over all
             bonus = bonus * chosen * (len(tokens) / chosen.sum().clamp(min=1))
         loss = loss - bonus.sum()
-    return TokenTerms(loss, ratio.detach(), None if kl is None else kl.detach(), phi, is_ratio)
+    return TokenTerms(
+        loss, policy_loss.detach(), ratio.detach(), None if kl is None else kl.detach(), phi, is_ratio
+    )
 
 
-def _correction(spec: LossSpec, old_logp: Tensor, tokens: Tokens, of_sequence: _Sequences) -> Tensor | None:
+def _surrogate(
+    spec: LossSpec, ratio: Tensor, advantage: Tensor, logp: Tensor, phi: Tensor | None
+) -> Tensor:
+    """What each token adds to the loss, before masks, corrections and KL."""
+    if spec.loss_type in CLIPPED:
+        clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.clip_high)
+        capped = ratio if spec.delta is None else ratio.clamp(max=spec.delta)
+        return -torch.min(capped * advantage, clipped * advantage)
+    if spec.loss_type == "cispo":
+        return -ratio.clamp(max=spec.clip_high).detach() * advantage * logp
+    if spec.loss_type == "sapo":
+        sharpness = torch.where(advantage > 0, spec.sapo_temperature_pos, spec.sapo_temperature_neg)
+        return -torch.sigmoid(sharpness * (ratio - 1)) * 4 / sharpness * advantage
+    assert phi is not None
+    return -phi * advantage * logp
+
+
+def _kl(spec: LossSpec, logp: Tensor, ratio: Tensor, tokens: Tokens) -> Tensor | None:
+    """The estimate of the divergence from the reference model: exp(gap) - gap - 1."""
+    if spec.beta == 0:
+        return None
+    assert tokens.ref_logp is not None, "beta needs ref_logp"
+    gap = tokens.ref_logp - logp
+    kl = torch.exp(gap) - gap - 1
+    return kl * ratio if spec.use_bias_correction_kl else kl
+
+
+def _most_uncertain(spec: LossSpec, entropy: Tensor) -> Tensor | None:
+    """Which tokens are trained, if only those of the highest entropies are."""
+    if spec.top_entropy_quantile == 1:
+        return None
+    # In float32, like TRL's: the tokens at the very threshold depend on its rounding.
+    seen = entropy.detach().float()
+    return seen >= torch.quantile(seen, 1 - spec.top_entropy_quantile)
+
+
+def _correction(spec: LossSpec, old_logp: Tensor, tokens: Tokens, of_sequence: Sequences) -> Tensor | None:
     """The policy's probability over the sampler's, of tokens or of sequences, truncated or masked."""
     mode = spec.vllm_importance_sampling_mode
     if mode is None or tokens.sampling_logp is None:
@@ -209,7 +238,7 @@ def _correction(spec: LossSpec, old_logp: Tensor, tokens: Tokens, of_sequence: _
 
 
 def _vespo_weights(
-    spec: LossSpec, log_ratio: Tensor, advantage: Tensor, is_ratio: Tensor | None, of_sequence: _Sequences
+    spec: LossSpec, log_ratio: Tensor, advantage: Tensor, is_ratio: Tensor | None, of_sequence: Sequences
 ) -> Tensor:
     """VESPO's gamma weighting of the sequence's ratio w: exp(lambda) w^k exp(-lambda w), 1 at w = 1."""
     lowest = math.log(1e-8)
@@ -221,18 +250,3 @@ def _vespo_weights(
     k = torch.where(positive, spec.vespo_k_pos, spec.vespo_k_neg)
     rate = torch.where(positive, spec.vespo_lambda_pos, spec.vespo_lambda_neg).clamp(min=1e-4)
     return torch.exp(rate + k * log_w - rate * log_w.exp()).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-
-
-class _Sequences:
-    """Sums and means over each token's sequence, given back to the tokens."""
-
-    def __init__(self, sequence: Tensor) -> None:
-        self._number = sequence - sequence[:1]
-        self._count = int(self._number[-1]) + 1 if len(sequence) else 0
-
-    def sum(self, values: Tensor) -> Tensor:
-        sums = values.new_zeros(self._count).index_add(0, self._number, values)
-        return sums[self._number]
-
-    def mean(self, values: Tensor) -> Tensor:
-        return self.sum(values) / self.sum(torch.ones_like(values))

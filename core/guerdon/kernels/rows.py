@@ -50,6 +50,17 @@ class RowBuffers:
 class Rows:
     """A tile of logits in the making of its gradient, which takes the logits' place.
 
+    Of a row of scaled logits z, with p = softmax(z), target t, logp = log p[t] and entropy H = -sum p log p::
+
+        d logp / d z[j] = [j = t] - p[j]
+        d H / d z[j]    = -p[j] (log p[j] + H)
+        d loss / d z[j] = a ([j = t] - p[j]) - b p[j] (log p[j] + H)
+
+    with a = d loss / d logp and b = d loss / d H. Behind it stand the head's own slopes: with a soft cap c,
+    z = c tanh(x / c) / temperature has d z / d x = (1 - tanh(x / c)^2) / temperature, and x = scale * logit.
+    With e = exp(z - top) and their sum S, p = e / S and log p = (z - top) - log S: what is kept of a row is
+    e in the logits' place, ``top``, S and z[t] - top.
+
     Args:
         hidden: [N, H].
         weight: [V, H].
@@ -82,7 +93,8 @@ class Rows:
             torch.gather(below, 1, target[rows, None], out=self._chosen[rows])
             torch.exp(below, out=few)
             torch.sum(few, 1, keepdim=True, out=self._total[rows])
-            torch.sum(below.mul_(few), 1, keepdim=True, out=moment[rows])
+            # A logit of -inf has the probability 0 and adds nothing to the entropy, and 0 * -inf is not a number.
+            torch.sum(below.clamp_(min=_LEAST).mul_(few), 1, keepdim=True, out=moment[rows])
         self._log_total = self._total.log()
         self.logp = (self._chosen - self._log_total)[:, 0]
         self.entropy = (self._log_total - moment / self._total)[:, 0]

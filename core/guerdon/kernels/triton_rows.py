@@ -17,6 +17,11 @@ from torch.nn import functional as F  # noqa: N812, torch's own custom
 from guerdon.kernels.objective import LossSpec
 
 _BLOCK = 4096
+_PER_THREAD = 16
+"""Columns of a block that one thread has: with its three float32 values of each it stays far from spilling registers,
+and in bfloat16 they are two loads of 16 bytes."""
+_LEAST = -1e3
+"""In place of the logarithm of a probability that is 0: 0 * -inf is not a number."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -30,7 +35,8 @@ def _scaled(z: Any, scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.
 @triton.jit  # type: ignore[untyped-decorator]
 def _stats_kernel(
     logits_ptr: Any, target_ptr: Any, logp_ptr: Any, entropy_ptr: Any, norm_ptr: Any, columns: Any,
-    scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.constexpr, block: tl.constexpr,
+    scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.constexpr,
+    least: tl.constexpr, block: tl.constexpr,
 ) -> None:  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * columns
@@ -44,10 +50,11 @@ def _stats_kernel(
         z = tl.load(logits_ptr + offsets, mask=inside, other=0.0).to(tl.float32)
         z = tl.where(inside, _scaled(z, scale, cap, inverse_temperature, has_cap), float("-inf"))
         new_top = tl.maximum(top, tl.max(z))
-        down = tl.exp(top - new_top)
-        above = tl.where(inside, z - new_top, 0.0)
-        weights = tl.where(inside, tl.exp(above), 0.0)
-        moment = down * (moment + (top - new_top) * total) + tl.sum(weights * above)
+        fall = tl.where(total > 0.0, top - new_top, 0.0)  # where nothing is summed up, both may be -inf
+        down = tl.exp(fall)
+        above = tl.where(z == float("-inf"), least, z - new_top)
+        weights = tl.where(z == float("-inf"), 0.0, tl.exp(above))
+        moment = down * (moment + fall * total) + tl.sum(weights * above)
         total = down * total + tl.sum(weights)
         top = new_top
     log_total = tl.log(total)
@@ -64,7 +71,7 @@ def _stats_kernel(
 def _gradient_kernel(
     logits_ptr: Any, target_ptr: Any, norm_ptr: Any, entropy_ptr: Any, by_logp_ptr: Any, by_entropy_ptr: Any,
     columns: Any, scale: Any, cap: Any, inverse_temperature: Any,
-    has_cap: tl.constexpr, has_entropy: tl.constexpr, block: tl.constexpr,
+    has_cap: tl.constexpr, has_entropy: tl.constexpr, least: tl.constexpr, block: tl.constexpr,
 ) -> None:  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * columns
@@ -80,7 +87,8 @@ def _gradient_kernel(
         log_prob = (z - top) - log_total
         slope = by_logp
         if has_entropy:
-            slope = by_logp + tl.load(by_entropy_ptr + row) * (log_prob + tl.load(entropy_ptr + row))
+            log_of = tl.where(log_prob < least, least, log_prob)
+            slope = by_logp + tl.load(by_entropy_ptr + row) * (log_of + tl.load(entropy_ptr + row))
         gradient = tl.where(offsets == target, by_logp, 0.0) - tl.exp(log_prob) * slope
         gradient = gradient * scale * inverse_temperature
         if has_cap:
@@ -108,12 +116,14 @@ class TritonRows:
         self._scales = (spec.logit_scale, spec.softcap or 1.0, 1 / spec.temperature, spec.softcap is not None)
         rows, columns = self._logits.shape
         self._block = min(_BLOCK, 1 << (columns - 1).bit_length())
+        self._warps = max(1, min(16, self._block // (32 * _PER_THREAD)))
         self.logp, self.entropy = (hidden.new_empty(rows, dtype=torch.float32) for _ in range(2))
         self._norm = hidden.new_empty(rows, 2, dtype=torch.float32)
         if rows:
             _stats_kernel[(rows,)](
-                self._logits, target, self.logp, self.entropy, self._norm, columns, *self._scales, self._block
-            )
+                self._logits, target, self.logp, self.entropy, self._norm, columns, *self._scales,
+                _LEAST, self._block, num_warps=self._warps,
+            )  # fmt: skip
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
         """The logits' gradient [N, V], in the compute dtype; the rows are used up.
@@ -127,6 +137,6 @@ class TritonRows:
         if rows:
             _gradient_kernel[(rows,)](
                 self._logits, self._target, self._norm, self.entropy, logp_gradient.float(), by_entropy.float(),
-                columns, *self._scales, entropy_gradient is not None, self._block,
+                columns, *self._scales, entropy_gradient is not None, _LEAST, self._block, num_warps=self._warps,
             )  # fmt: skip
         return self._logits

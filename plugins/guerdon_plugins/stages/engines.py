@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Model
-from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.errors import MissingDependencyError, StageFailedError, UsageError
+from guerdon.grpo.sampling import end_ids, left_out, plain_generation, positions_of
 from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
 from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
+from guerdon_plugins.stages import vllm_seam
 from guerdon_plugins.stages.generation import Answers, Completion, Draw, Engine, Prompt, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """How conversations become a model's text."""
+
+    template: str | None = None
+    """A Jinja template, instead of the tokenizer's own."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the template takes besides the messages."""
 
 
 @contextmanager
@@ -23,7 +40,7 @@ def lazy_engine(
     model: Model | None,
     endpoint: Endpoint | None,
     vllm: Mapping[str, Any] | None,
-    chat_template: str | None,
+    chat_format: ChatFormat = ChatFormat(),
 ) -> Iterator[Callable[[], Engine]]:
     """The engine that a stage's params ask for, opened when it is first called for and closed at the block's end.
 
@@ -31,17 +48,17 @@ def lazy_engine(
         model: The model that the stage starts from; an endpoint has its own.
         endpoint: If given, the endpoint to ask.
         vllm: If given, the options of vLLM's engine.
-        chat_template: Instead of the tokenizer's own.
+        chat_format: How conversations become text.
     """
 
     @cache
     def engine() -> Engine:
         if endpoint is not None:
-            return EndpointEngine(endpoint)
+            return EndpointEngine(endpoint, chat_format)
         assert model is not None
         if vllm is not None:
-            return VllmEngine(model, vllm, chat_template)
-        return TransformersEngine(model, chat_template)
+            return VllmEngine(model, vllm, chat_format)
+        return TransformersEngine(model, chat_format)
 
     try:
         yield engine
@@ -55,69 +72,87 @@ class TransformersEngine:
 
     joint = True
 
-    def __init__(self, model: Model, chat_template: str | None = None) -> None:
+    def __init__(self, model: Model, chat_format: ChatFormat = ChatFormat()) -> None:
+
         loaded: Any = load_model(model)
+        self._name = model.name
         self._model = loaded.eval().to(local_device())
-        self._tokenizer = load_tokenizer(model, chat_template=chat_template)
+        self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
+        self._chat_format = chat_format
+        if names := left_out(self._model.generation_config):
+            logger.warning(
+                "model '%s': of its generation_config only the end tokens count, and not %s",
+                model.name, ", ".join(names),
+            )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"model '{self._name}'"
 
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
         import torch
 
-        from guerdon.grpo.rollouts import obstacle
+        from guerdon.grpo.rollouts import LogitsNotFiniteError, obstacle
 
-        prompt_ids = _all_prompt_ids(self._tokenizer, draws)
-        ends = _end_ids(self._model, self._tokenizer)
+        prompt_ids = _all_prompt_ids(self._tokenizer, draws, self._chat_format)
+        ends = end_ids(self._model, self._tokenizer)
+        fitting = yield from _refuse_too_long(prompt_ids, positions_of(self._model.config))
+        if not fitting:
+            return
         torch.manual_seed(draws[0].seed)
-        with torch.inference_mode():
-            draw = self._generate if obstacle(self._model) else self._sample
-            ids = draw(prompt_ids, sampling, ends)
+        draw = self._generate if obstacle(self._model) else self._sample
+        try:
+            with torch.inference_mode():
+                ids = draw([prompt_ids[place] for place in fitting], replace(sampling, eos_token_ids=ends))
+        except LogitsNotFiniteError as error:
+            raise StageFailedError(
+                f"the logits of {self} are NaN or infinite. Its weights are broken, or its dtype is too narrow."
+            ) from error
         texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
-        for position, (text, tokens) in enumerate(zip(texts, ids, strict=True)):
-            yield position, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
+        for place, text, tokens in zip(fitting, texts, ids, strict=True):
+            yield place, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
 
     def close(self) -> None:
         """Let go of the model."""
         del self._model
 
-    def _sample(
-        self, prompt_ids: Sequence[list[int]], sampling: Sampling, ends: Collection[int]
-    ) -> list[list[int]]:
+    def _sample(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
         from guerdon.grpo import rollouts
 
-        options = rollouts.Sampling(
-            max_new_tokens=sampling.max_completion_length,
-            eos_token_ids=sorted(ends),
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-        )
-        return rollouts.sample(self._model, prompt_ids, options)
+        return rollouts.sample(self._model, prompt_ids, sampling)
 
-    def _generate(
-        self, prompt_ids: Sequence[list[int]], sampling: Sampling, ends: Collection[int]
-    ) -> list[list[int]]:
-        from transformers import GenerationConfig
+    def _generate(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        from guerdon.grpo.rollouts import FiniteLogits
 
         options: Any = GenerationConfig  # its constructor carries no types
+        drawn = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+        }
         config = options(
             max_new_tokens=sampling.max_completion_length,
-            eos_token_id=sorted(ends),
+            eos_token_id=list(sampling.eos_token_ids),
             pad_token_id=self._tokenizer.pad_token_id,
-            **(
-                {
-                    "do_sample": True,
-                    "temperature": sampling.temperature,
-                    "top_p": sampling.top_p,
-                    "top_k": sampling.top_k,
-                }
-                if sampling.temperature > 0
-                else {"do_sample": False}
-            ),
+            **(drawn if sampling.temperature > 0 else {"do_sample": False}),
         )
         inputs = self._tokenizer.pad({"input_ids": list(prompt_ids)}, return_tensors="pt")
         inputs = inputs.to(self._model.device)
-        output = self._model.generate(**inputs, generation_config=config)
-        return [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
+        finite = FiniteLogits()
+        with plain_generation(self._model):
+            output = self._model.generate(
+                **inputs, generation_config=config, logits_processor=LogitsProcessorList([finite])
+            )
+        finite.check()
+        positions = positions_of(self._model.config)
+        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [
+            _until_end(row, sampling.eos_token_ids)[: None if positions is None else positions - len(ids)]
+            for row, ids in zip(rows, prompt_ids, strict=True)
+        ]
 
 
 class VllmEngine:
@@ -129,45 +164,51 @@ class VllmEngine:
 
     joint = False
 
-    def __init__(self, model: Model, options: Mapping[str, Any], chat_template: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        options: Mapping[str, Any],
+        chat_format: ChatFormat = ChatFormat(),
+    ) -> None:
         try:
             import vllm
-        except ImportError:
-            raise MissingDependencyError("the param 'vllm'", "vllm", "vllm") from None
+        except ImportError as error:
+            raise MissingDependencyError("the param 'vllm'", "vllm", "vllm") from error
         self._vllm: Any = vllm
-        self._tokenizer = load_tokenizer(model, chat_template=chat_template)
+        self._name = model.name
+        self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
+        self._chat_format = chat_format
         self._engine = vllm.LLM(
             **{"model": resolve_folder(model), "revision": model.revision, "dtype": model.dtype, **options}
         )
 
+    def __str__(self) -> str:
+        return f"model '{self._name}' in vLLM"
+
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
-        prompt_ids = _all_prompt_ids(self._tokenizer, draws)
-        core = self._engine.llm_engine
-        # Not LLM.generate, which gives nothing before it has everything. Samples of a prompt are requests of their own,
-        # as vLLM makes them of n, too; its prefix cache reads the prompt once.
-        requests: list[str] = self._engine.enqueue(
-            [{"prompt_token_ids": ids} for ids in prompt_ids],
-            [self._params(sampling, draw.seed) for draw in draws],
-            use_tqdm=False,
+        prompt_ids = _all_prompt_ids(self._tokenizer, draws, self._chat_format)
+        fitting = yield from _refuse_too_long(prompt_ids, vllm_seam.longest(self._engine))
+        if not fitting:
+            return
+        # Samples of a prompt are requests of their own, as vLLM makes them of n, too; its prefix cache reads the
+        # prompt once.
+        outputs = vllm_seam.outputs_as_they_finish(
+            self._engine,
+            [prompt_ids[place] for place in fitting],
+            [self._params(sampling, draws[place].seed) for place in fitting],
         )
-        # An output has the number that its request's name begins with.
-        positions = {request.split("-")[0]: position for position, request in enumerate(requests)}
-        try:
-            while core.has_unfinished_requests():
-                for output in core.step():
-                    if output.finished:
-                        (done,) = output.outputs
-                        ids = list(done.token_ids)
-                        finished = done.finish_reason == "stop"
-                        yield positions[output.request_id], Completion(done.text, ids, len(ids), finished)
-        finally:
-            core.abort_request(requests, internal=True)  # those that are left when nobody asks for more
+        with closing(outputs):
+            for number, done in outputs:
+                ids = list(done.token_ids)
+                finished = done.finish_reason == "stop"
+                yield fitting[number], Completion(done.text, ids, len(ids), finished)
 
     def _params(self, sampling: Sampling, seed: int) -> Any:
         return self._vllm.SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
+            min_p=sampling.min_p or 0.0,
             max_tokens=sampling.max_completion_length,
             seed=seed,
         )
@@ -182,8 +223,10 @@ class EndpointEngine:
 
     joint = False
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, chat_format: ChatFormat = ChatFormat()) -> None:
         self._endpoint = endpoint
+        # vLLM's and SGLang's servers take the template's options in the request; others say that they do not.
+        self._extra = {"chat_template_kwargs": dict(chat_format.options)} if chat_format.options else None
         self._client = endpoint.client()
 
     def __str__(self) -> str:
@@ -234,7 +277,9 @@ class EndpointEngine:
                 answer = self._client.completions.create(prompt=draw.prompt, **options)
             else:
                 messages: Any = list(draw.prompt)
-                answer = self._client.chat.completions.create(messages=messages, **options)
+                answer = self._client.chat.completions.create(
+                    messages=messages, extra_body=self._extra, **options
+                )
             choice = choice_of(answer)
         except (openai.OpenAIError, NoChoiceError) as error:
             if (reason := refusal(error)) is None:
@@ -247,29 +292,42 @@ class EndpointEngine:
         return Completion(text, [], tokens, choice.finish_reason == "stop")
 
 
-def _all_prompt_ids(tokenizer: PreTrainedTokenizerBase, draws: Sequence[Draw]) -> list[list[int]]:
+def _refuse_too_long(
+    prompt_ids: Sequence[Sequence[int]], positions: int | None
+) -> Generator[tuple[int, Completion], None, list[int]]:
+    """Refuse the prompts that leave a model no position for a completion, and return the places of the others."""
+    fitting = []
+    for place, ids in enumerate(prompt_ids):
+        if ids and (positions is None or len(ids) < positions):
+            fitting.append(place)
+            continue
+        reason = f"the prompt has {len(ids)} tokens, and the model takes 1 to {(positions or 0) - 1}"
+        yield (
+            place,
+            Completion("", [], 0, finished=False, refused=reason if ids else "the prompt has no tokens"),
+        )
+    return fitting
+
+
+def _all_prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, draws: Sequence[Draw], chat_format: ChatFormat
+) -> list[list[int]]:
     """Of each draw; the samples of a prompt stand one after another, and it is read once for all."""
     ids: list[list[int]] = []
     for number, draw in enumerate(draws):
         again = number > 0 and draw.prompt is draws[number - 1].prompt
-        ids.append(ids[-1] if again else _prompt_ids(tokenizer, draw.prompt))
+        ids.append(ids[-1] if again else _prompt_ids(tokenizer, draw.prompt, chat_format))
     return ids
 
 
-def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
+def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, chat_format: ChatFormat) -> list[int]:
     template: Any = tokenizer.apply_chat_template
     ids: list[int] = (
         tokenizer(prompt)["input_ids"]
         if isinstance(prompt, str)
-        else template(list(prompt), add_generation_prompt=True, return_dict=False)
+        else template(list(prompt), add_generation_prompt=True, return_dict=False, **chat_format.options)
     )
     return ids
-
-
-def _end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    own = model.generation_config.eos_token_id
-    ends = own if isinstance(own, list) else [own, tokenizer.eos_token_id]
-    return {token for token in ends if token is not None}
 
 
 def _until_end(ids: list[int], ends: Collection[int]) -> list[int]:

@@ -19,8 +19,15 @@ from guerdon_plugins.stages.checks import (
     check_template,
     check_vllm,
 )
-from guerdon_plugins.stages.engines import lazy_engine
-from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
+from guerdon_plugins.stages.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.generation import (
+    Completion,
+    Sampling,
+    check_counts,
+    complete_all,
+    rollout_of,
+    tell_refused,
+)
 
 SameAnswer = Callable[[str, str], bool]
 """Whether two answers, as a verifier's scores give them, say the same."""
@@ -28,6 +35,8 @@ SameAnswer = Callable[[str, str], bool]
 
 class Evaluate:
     """Lets each model of ``init`` answer every prompt: once greedily, and in several samples.
+
+    A prompt that is too long for a model is left out of its numbers, and counted as ``refused_prompts``.
 
     The table has one row per model. For each verifier of the rubric it says the value of the greedy answer
     (``_greedy``: pass@1), the mean over the k samples (``_mean@k``: pass@1 too, with less noise) and, where the
@@ -42,6 +51,7 @@ class Evaluate:
         top_k: Of the samples; 0 for no limit.
         per_device_eval_batch_size: Completions that transformers makes side by side; vLLM sees to that itself.
         chat_template: A Jinja template, instead of the tokenizers' own.
+        chat_template_kwargs: What the chat template takes besides the messages, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
 
     Raises:
@@ -59,6 +69,7 @@ class Evaluate:
         top_k: int = 0,
         per_device_eval_batch_size: int = 64,
         chat_template: ChatTemplate | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
     ) -> None:
         check_counts(
@@ -69,10 +80,10 @@ class Evaluate:
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}: samples need more than 0.")
         greedy = Sampling(max_completion_length, temperature=0)
-        sampled = Sampling(max_completion_length, temperature, top_p, top_k)
+        sampled = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
         self._passes = [(greedy, 1), (sampled, num_generations)]
         self._batch_size = per_device_eval_batch_size
-        self._chat_template = chat_template
+        self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
         self._vllm = vllm
 
     def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
@@ -81,7 +92,7 @@ class Evaluate:
         check_all(
             lambda: check_vllm(self._vllm),
             lambda: check_prompts(rows),
-            lambda: check_template(rows, models, self._chat_template),
+            lambda: check_template(rows, models, self._chat_format.template),
             lambda: check_lengths(rows, models, longest),
         )
 
@@ -103,15 +114,19 @@ class Evaluate:
             same = _same_answer(rubric)
             for number, model in enumerate(context.models):
                 rounds = self._rounds(context, rows, number)
+                tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
+                completions = [completion for done in rounds for completion in done]
                 rollouts = [
-                    rollout_of(row, completion)
-                    for done in rounds
-                    for row, completion in zip(rows, done, strict=True)
+                    rollout_of(rows[place % len(rows)], completion)
+                    for place, completion in enumerate(completions)
                 ]
-                judgements = rubric.score(rollouts)
+                judgements = _judge(rubric, rollouts, completions)
                 context.log_rollouts(number + 1, list(_records(model, rollouts, judgements, len(rows))))
                 measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
-                table.append({"model": model.name, **measured})
+                refused = sum(done.refused is not None for done in rounds[0])
+                table.append(
+                    {"model": model.name, **measured, **({"refused_prompts": refused} if refused else {})}
+                )
         return StageResult(metrics={"tables": {"evaluation": table}})
 
     def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
@@ -120,7 +135,7 @@ class Evaluate:
         prompts = [row["prompt"] for row in rows]
         total = len(rows) * len(self._passes) * len(context.models)
         rounds: list[list[Completion]] = []
-        with lazy_engine(model, None, self._vllm, self._chat_template) as engine:
+        with lazy_engine(model, None, self._vllm, self._chat_format) as engine:
             for index, (sampling, count) in enumerate(self._passes):
                 before = len(rows) * (len(self._passes) * number + index)
 
@@ -139,6 +154,18 @@ class Evaluate:
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds
+
+
+def _judge(
+    rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]
+) -> list[Judgement]:
+    """Judge what there is of completions; a prompt that is too long for the model has none, which is not wrong."""
+    there = [place for place, completion in enumerate(completions) if completion.refused is None]
+    judgements = [Judgement(None, {}) for _ in rollouts]
+    scored = rubric.score([rollouts[place] for place in there])
+    for place, judgement in zip(there, scored, strict=True):
+        judgements[place] = judgement
+    return judgements
 
 
 def _records(

@@ -1,31 +1,22 @@
-"""Completions for many prompts, in a log that a killed stage goes on from."""
+"""Completions for many prompts, in a log that a killed stage resumes from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
-from guerdon.errors import UsageError
+from guerdon.errors import UsageError, one_line
+from guerdon.grpo.sampling import Sampling
+
+logger = logging.getLogger(__name__)
 
 Prompt = str | Messages
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How completions are drawn, by TRL's names."""
-
-    max_completion_length: int
-    """In tokens."""
-    temperature: float
-    """0 takes the likeliest token every time."""
-    top_p: float = 1.0
-    top_k: int = 0
-    """0 for no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +31,7 @@ class Completion:
     finished: bool
     """Whether it came to its end within the length that it had."""
     refused: str | None = None
-    """Why there is none: what an endpoint says that does not complete this prompt."""
+    """Why there is none: what an endpoint says that does not complete this prompt, or that it is too long."""
 
 
 class Draw(NamedTuple):
@@ -102,6 +93,19 @@ def completion_like(prompt: Prompt, text: str) -> Prompt:
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
+def tell_refused(groups: Sequence[Sequence[Completion]], first_row: int) -> None:
+    """Log which rows are dropped because the engine does not complete their prompts.
+
+    Args:
+        groups: The completions of each row's prompt.
+        first_row: The number of the first row.
+    """
+    for number, group in enumerate(groups, first_row):
+        reason = next((done.refused for done in group if done.refused is not None), None)
+        if reason is not None:
+            logger.warning("row %d is dropped: %s", number, one_line(reason))
+
+
 def complete_all(
     open_engine: Callable[[], Engine],
     prompts: Sequence[Prompt],
@@ -161,7 +165,7 @@ def complete_all(
 def _unless_all_refused(engine: Engine, draws: Sequence[Draw], sampling: Sampling, answered: bool) -> Answers:
     """What the engine completes, and what it refuses once it has completed something.
 
-    Until then the request itself may be wrong; a refusal in the log would outlive its being mended.
+    Until then the request itself may be wrong; a refusal in the log would outlive its cause.
     """
     refusals: list[tuple[int, Completion]] = []
     for position, completion in engine.complete(draws, sampling):

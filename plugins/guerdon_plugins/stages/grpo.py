@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -29,6 +29,7 @@ from guerdon_plugins.stages.trl_training import (
     lora_config,
     save,
     signature_with,
+    take_model_options,
     tracker_options,
 )
 
@@ -108,10 +109,7 @@ class Grpo:
         config = grpo_config(options, context.work, context.seed)
         if config.log_completions and context.logs is not None:
             _keep_completions(context.work, context.logs)
-        assert not isinstance(config.model_init_kwargs, str)  # TRL parses it
-        model_options = dict(config.model_init_kwargs or {})
-        config.model_init_kwargs = None
-        source = replace(context.model, dtype=model_options.pop("dtype", context.model.dtype))
+        source, model_options = take_model_options(config, context.model)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
         dataset = rows_dataset(context.rows())
         if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
@@ -119,9 +117,10 @@ class Grpo:
                 f"the prompts are conversations, and model '{source.name}' has no chat template. "
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
+        load = partial(load_model, source, training=True, **model_options)
         with context.open_rubric() as rubric:
             trainer = RubricGRPOTrainer(
-                load_model(source, training=True, **model_options),
+                load(),
                 rubric,
                 config,
                 dataset,
@@ -129,6 +128,7 @@ class Grpo:
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
                 step_options=StepOptions(**self._step_options),
+                load_reference=load,
                 peft_config=lora_config(self._peft),
             )
             fit(trainer, context)

@@ -13,8 +13,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
-from guerdon.errors import DataError, one_line
+from guerdon.errors import DataError, StageFailedError, one_line
 from guerdon.library_options import llama_options
+from guerdon.threads import use_fitting_threads
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.small_tokenizer import check_vocabulary, train_tokenizer
 
@@ -174,6 +175,7 @@ class Pretrain:
         torch.manual_seed(seed)
         llama: Any = LlamaForCausalLM  # its constructor carries no types
         model: LlamaForCausalLM = llama(config)
+        use_fitting_threads(model)
         return model
 
     def _rate_at(self, step: int) -> float:
@@ -228,6 +230,11 @@ class _Training:
             optimizer.zero_grad()
         self._losses.append(loss.item())
         self.step += 1
+        if not math.isfinite(self._losses[-1]):
+            raise StageFailedError(
+                f"the loss is not finite at step {self.step}: it is {self._losses[-1]}. Lower 'learning_rate' or "
+                "'muon_learning_rate'."
+            )
 
     def mean_loss(self) -> float:
         """The mean loss of the updates since the latest call."""

@@ -15,6 +15,7 @@ from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
 from guerdon.trl_options import REWARD, check_options
 from guerdon_plugins.stages.checks import check_all, check_template
+from guerdon_plugins.stages.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl_training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -37,7 +38,7 @@ class RewardModel:
 
     Starts from any causal language model, whose head for words makes way for one for the reward, or from another
     reward model. Rows have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages, or the last two with the
-    prompt in each; pairs whose two replies are equal are left out. Every option of TRL's RewardConfig is a param under
+    prompt in each; pairs whose two replies are equal, and pairs longer than ``max_length``, are left out and counted. Every option of TRL's RewardConfig is a param under
     TRL's name, but for those that the run decides. The metric ``heldout_accuracy`` is the share of held-out pairs whose
     preferred reply gets more.
 
@@ -92,13 +93,14 @@ class RewardModel:
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
         torch.manual_seed(context.seed)  # of the new head
-        trainer: Any = resumable(RewardTrainer)(
+        trainer: Any = resumable(counting_too_long(RewardTrainer, "chosen_ids", "rejected_ids"))(
             model=load_reward_model(source, training=True, **model_options),
             args=config,
             train_dataset=pairs.train,
             eval_dataset=pairs.heldout,
             processing_class=tokenizer,
         )
+        tell_too_long(trainer, "pairs", "left out")
         if not len(trainer.train_dataset):
             raise DataError(
                 f"each of {len(pairs.train)} pairs is longer than max_length, {config.max_length} tokens. "
@@ -108,6 +110,7 @@ class RewardModel:
         metrics = {
             "pairs": len(trainer.train_dataset),
             "equal_pairs": pairs.equal,
+            "too_long_pairs": sum(len(found.longer) for found in trainer.too_long.values()),
             **summary(trainer, "loss", "accuracy", "margin"),
             **(_heldout_metrics(trainer) if pairs.heldout is not None else {}),
         }

@@ -23,8 +23,15 @@ from guerdon_plugins.stages.checks import (
     check_template,
     check_vllm,
 )
-from guerdon_plugins.stages.engines import lazy_engine
-from guerdon_plugins.stages.generation import Completion, Sampling, check_counts, complete_all, rollout_of
+from guerdon_plugins.stages.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.generation import (
+    Completion,
+    Sampling,
+    check_counts,
+    complete_all,
+    rollout_of,
+    tell_refused,
+)
 from guerdon_plugins.stages.prompting import Prompting
 
 SHARD_PROMPTS = 1000
@@ -40,7 +47,7 @@ _OF_ONE_REQUEST = re.compile(r"\S*\d\S*")
 class Sample:
     r"""Lets a model complete every prompt several times and keeps what passes, as data for SFT.
 
-    A completion is dropped if an endpoint refuses it, if it does not come to its end, repeats another one of its
+    A completion is dropped if it is refused (by an endpoint, or because its prompt is too long for the model), if it does not come to its end, repeats another one of its
     prompt, has a score below what ``keep`` asks for, or could not be judged. What is left goes through
     ``second_filter``, whose verifiers judge nothing else: the place for a judge model. Each prompt then keeps its best
     completions, by the rubric's reward.
@@ -65,6 +72,7 @@ class Sample:
         system: A system message for the model.
         examples: Earlier turns for the model, few-shot: a ``prompt`` and a ``completion`` each.
         chat_template: A Jinja template, instead of the tokenizer's own.
+        chat_template_kwargs: What the chat template takes besides the messages, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
         endpoint: An OpenAI-compatible endpoint to complete with, instead of the model of ``init``: ``base_url``,
             ``model``, ``api_key_env`` (the environment variable with the key), ``concurrency``, ``max_retries``,
@@ -91,6 +99,7 @@ class Sample:
         system: str | None = None,
         examples: Sequence[Mapping[str, str]] = (),
         chat_template: ChatTemplate | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
         endpoint: Mapping[str, Any] | None = None,
     ) -> None:
@@ -110,10 +119,12 @@ class Sample:
         self._second_filter = dict(second_filter or {})
         self._max_per_prompt = max_per_prompt
         self._count = num_generations
-        self._sampling = Sampling(max_completion_length, temperature, top_p, top_k)
+        self._sampling = Sampling(
+            max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k
+        )
         self._batch_size = per_device_eval_batch_size
         self._prompting = Prompting(template, system, examples)
-        self._chat_template = chat_template
+        self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
         self._vllm = vllm
         self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
 
@@ -128,7 +139,7 @@ class Sample:
             lambda: self._check_filters(rewards),
             lambda: check_vllm(self._vllm),
             lambda: check_prompts(rows),
-            lambda: check_template(rows, local, self._chat_template),
+            lambda: check_template(rows, local, self._chat_format.template),
             lambda: check_lengths(rows, local, self._sampling.max_completion_length),
         )
 
@@ -150,7 +161,7 @@ class Sample:
                     "Map the column that holds it to 'prompt' in the source's params."
                 )
         model = None if self._endpoint else context.model
-        engines = lazy_engine(model, self._endpoint, self._vllm, self._chat_template)
+        engines = lazy_engine(model, self._endpoint, self._vllm, self._chat_format)
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
@@ -175,6 +186,7 @@ class Sample:
                     answered=answered,
                 )
                 answered = answered or any(done.refused is None for group in groups for done in group)
+                tell_refused(groups, start)
                 samples = list(_samples(part, groups))
                 self._judge(samples, rubric)
                 context.log_rollouts(shard + 1, [sample.record() for sample in samples])

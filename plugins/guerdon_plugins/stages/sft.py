@@ -13,6 +13,7 @@ from guerdon.models import load_model, load_tokenizer
 from guerdon.trl_options import SFT, check_lora, check_options
 from guerdon_plugins.stages.checks import check_all, check_template
 from guerdon_plugins.stages.mixing import mixed
+from guerdon_plugins.stages.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl_training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -35,7 +36,8 @@ class Sft:
     """Supervised fine-tuning, on TRL's trainer.
 
     Rows have ``messages``, ``prompt`` and ``completion``, or ``text``, all rows the same; other columns are left out.
-    Every option of TRL's SFTConfig is a param under TRL's name, but for those that the run decides.
+    Every option of TRL's SFTConfig is a param under TRL's name, but for those that the run decides. A row of more than
+    ``max_length`` tokens is cut there; the log names such rows, and the result counts them as ``cut_rows``.
 
     Args:
         chat_template: A Jinja template, instead of the tokenizer's own.
@@ -97,7 +99,7 @@ class Sft:
         config, source, model_options = configure(SFTConfig, self._options, context)
         rows = mixed(context.sources, epochs=self._epochs, weights=self._weights, seed=context.seed)
         dataset = _dataset(rows)
-        trainer = resumable(SFTTrainer)(
+        trainer = resumable(counting_too_long(SFTTrainer, "input_ids"))(
             model=load_model(source, training=True, **model_options),
             args=config,
             train_dataset=dataset,
@@ -106,9 +108,13 @@ class Sft:
         )
         if "text" not in dataset.column_names and not isinstance(rows[0].get("prompt"), str):
             _check_replies_end(trainer)
+        tell_too_long(trainer, "rows", "cut there")
         train(trainer, context)
+        counts: dict[str, Any] = {"rows": len(dataset)}
+        if found := trainer.too_long.get("train"):
+            counts |= {"cut_rows": len(found.longer), "left_out_rows": found.left_out}
         metrics = summary(trainer, "loss", "mean_token_accuracy")
-        return StageResult(checkpoint=context.output, metrics={"rows": len(dataset), **metrics})
+        return StageResult(checkpoint=context.output, metrics={**counts, **metrics})
 
 
 def _check_replies_end(trainer: Any) -> None:

@@ -65,15 +65,34 @@ def configure(
     from datasets import disable_progress_bars
 
     from guerdon.grpo.options import trl_config
+    from guerdon.grpo.transformers_seam import forget_cpu_number
 
     disable_progress_bars()  # one a pass over the rows, on a terminal that belongs to the run's progress display
     config = trl_config(
         config_class, {**_DEFAULTS, **tracker_options(context), **options}, context.work, context.seed
     )
-    model_options = dict(config.model_init_kwargs or {})
-    config.model_init_kwargs = None
-    source = replace(context.model, dtype=model_options.pop("dtype", context.model.dtype))
+    source, model_options = take_model_options(config, context.model)
+    forget_cpu_number(config)
+    config.logging_nan_inf_filter = False  # FiniteLoss has to see them
     return config, source, model_options
+
+
+def take_model_options(config: Any, model: Model) -> tuple[Model, dict[str, Any]]:
+    """Take the options of the model's loading out of TRL's config, which would not load the model that is asked for.
+
+    Returns:
+        The model to start from, and what else its loading takes.
+    """
+    options = dict(config.model_init_kwargs or {})
+    config.model_init_kwargs = None
+    if config.trust_remote_code:
+        options.setdefault("trust_remote_code", True)
+    source = replace(
+        model,
+        dtype=options.pop("dtype", model.dtype),
+        revision=options.pop("revision", model.revision),
+    )
+    return source, options
 
 
 def fit(trainer: Any, context: StageContext) -> None:
@@ -89,11 +108,13 @@ def fit(trainer: Any, context: StageContext) -> None:
     from transformers import PrinterCallback
 
     from guerdon.grpo import ReportProgress, StopAfterStep, check_finished, newest_checkpoint
+    from guerdon.grpo.finite import FiniteLoss
 
     trainer.remove_callback(PrinterCallback)  # it prints the metrics as dicts
     trainer.add_callback(ReportProgress(context.progress))
     stop = StopAfterStep(lambda: context.stop.requested)
     trainer.add_callback(stop)
+    trainer.add_callback(FiniteLoss())
     checkpoint = newest_checkpoint(context.work)
     with context.stop.deferred():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

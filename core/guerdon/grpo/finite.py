@@ -1,0 +1,44 @@
+"""A loss that is NaN or infinite ends the stage at once, before it reaches the weights that are saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from guerdon.errors import StageFailedError
+
+
+def not_finite(step: int, what: str) -> StageFailedError:
+    """Return the error of a training that has come off the rails.
+
+    Args:
+        step: The step under way, counted from 1.
+        what: What was found, and where.
+    """
+    return StageFailedError(
+        f"the loss is not finite at step {step}: {what}. Lower 'learning_rate' (or 'max_grad_norm'), or start from "
+        "weights that are finite; the newest checkpoint is from before."
+    )
+
+
+class FiniteLoss(TrainerCallback):
+    """Ends the training of a transformers Trainer whose logged loss or gradient is not finite.
+
+    Its config needs ``logging_nan_inf_filter`` off: the filter would put the mean so far in place of a NaN.
+    """
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name)
+            if isinstance(value, int | float) and not math.isfinite(value):
+                raise not_finite(state.global_step, f"'{name}' is {value}")

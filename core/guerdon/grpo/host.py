@@ -1,0 +1,40 @@
+"""Plans a batch on the host: what a device is asked for once, index arithmetic in numpy, and one copy back.
+
+A tensor's value that Python needs makes Python wait for the device, and the device then waits for Python. So a
+micro-batch is read once, everything that follows from its masks is worked out here, and the indices go over together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Numbers: TypeAlias = NDArray[np.int64]
+
+
+def download(columns: Sequence[Tensor]) -> list[Numbers]:
+    """Whole numbers [rows, any] on the host, in one copy for all."""
+    widths = [column.shape[1] for column in columns]
+    together = torch.cat([column.to(torch.int64) for column in columns], dim=1).cpu().numpy()
+    return np.split(together, np.cumsum(widths)[:-1], axis=1)
+
+
+def upload(device: torch.device, *arrays: NDArray[Any]) -> list[Tensor]:
+    """The arrays as flat int64 tensors on the device, in one copy for all that waits for nothing on the device."""
+    flat = [np.ascontiguousarray(array, dtype=np.int64).reshape(-1) for array in arrays]
+    together = torch.from_numpy(np.concatenate(flat))
+    if device.type == "cuda":
+        together = together.pin_memory()
+    parts = together.to(device, non_blocking=True).split([len(part) for part in flat])
+    return list(parts)
+
+
+def ranges(starts: Numbers, lengths: Numbers) -> Numbers:
+    """The numbers from each start on, as many as its length, one range after another."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())

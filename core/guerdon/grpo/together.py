@@ -1,0 +1,43 @@
+"""Errors that one process of a launch meets, raised in all of them: the others would wait for it, or name only gloo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from guerdon.errors import GuerdonError, StageFailedError, one_line
+
+
+@contextmanager
+def raised_in_all() -> Iterator[None]:
+    """Raise what the block raises in any process in every process; all of them come here.
+
+    The block itself exchanges nothing between processes. guerdon's own errors are the same everywhere; of another one
+    the other processes say whose it is and what it says, because its class may not be theirs.
+
+    Raises:
+        StageFailedError: Another process raised an error that is not guerdon's.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    state = PartialState()
+    if state.num_processes > 1:
+        told: list[GuerdonError | str | None] = gather_object([_told(error, state.process_index)])
+        if error is None:
+            for other in told:
+                if other is not None:
+                    raise other if isinstance(other, GuerdonError) else StageFailedError(other)
+    if error is not None:
+        raise error
+
+
+def _told(error: Exception | None, process: int) -> GuerdonError | str | None:
+    if error is None or isinstance(error, GuerdonError):
+        return error
+    return f"process {process} raised {type(error).__name__}: {one_line(error)}"
