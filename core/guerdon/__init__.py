@@ -3,6 +3,7 @@
 This module is the public API for plugin authors, and light: it imports neither torch nor any plugin.
 """
 
+from guerdon.deadline import current_deadline
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, Row, Score, Verdict
 
@@ -20,4 +21,5 @@ __all__ = [
     "StageContext",
     "StageResult",
     "Verdict",
+    "current_deadline",
 ]

@@ -22,7 +22,7 @@ from guerdon_sandbox.errors import SandboxUsageError
 from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request
 from guerdon_sandbox.parsing import LARGE_BYTES, parse
 
-R = TypeVar("R")
+R = TypeVar("R", bound="Result")
 
 
 _LONGEST_NAME = 255
@@ -47,7 +47,9 @@ class Limits:
     memory_bytes: int = 256 << 20
     """Writable memory of each process. The box as a whole has its own limit."""
     stdout_bytes: int = 1 << 20
+    """A program's output, which ends it where it is longer. Of calls and checks the rest is dropped."""
     stderr_bytes: int = 64 << 10
+    """What is written beyond that is dropped."""
     reply_bytes: int = 16 << 20
     """All replies of a candidate to its calls together, encoded."""
     reply_items: int = 1 << 18
@@ -158,6 +160,11 @@ class CheckResult(Result):
     outcomes: Sequence[Outcome] = ()
     """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether all tests were run and passed."""
+        return self.limit is None and self.exit_code == 0 and all(one.passed for one in self.outcomes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(ABC, Generic[R]):
@@ -180,6 +187,11 @@ class Job(ABC, Generic[R]):
     @abstractmethod
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> R:
         """Return the supervisor's answer as a result."""
+
+    def not_run(self, limit: Limit) -> R:
+        """Return the result of a job that is not run, since others like it ended at this limit."""
+        request, _ = self.request()
+        return self.result(Answer.killed(limit, request), [b""] * len(request.outputs), "")
 
     def request(self) -> tuple[Request, list[bytes]]:
         """Return the supervisor's header and blobs for this job."""
@@ -328,7 +340,7 @@ class Calls(Job[CallsResult]):
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CallsResult:
         budget = _Budget(self.limits.reply_items)
-        frames = [_reply(frame, budget) for frame in _frames(blobs[2], 1 + len(self.calls))]
+        frames = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
         load_error = None
         if frames and isinstance(frames[0], Raised):
             load_error, frames = frames[0].error, []

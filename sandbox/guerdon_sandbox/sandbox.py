@@ -23,10 +23,10 @@ from guerdon_sandbox.errors import (
     SandboxUsageError,
 )
 from guerdon_sandbox.inside.wire import Answer, Limit, Request
-from guerdon_sandbox.jobs import Job, Program
+from guerdon_sandbox.jobs import Job, Program, Result
 from guerdon_sandbox.parsing import LARGE_BYTES
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Result)
 
 ATTEMPTS = 3
 """Boxes that one job may lose before the sandbox gives it up."""
@@ -47,20 +47,20 @@ class Isolation(StrEnum):
 
 
 class Clock(Protocol):
-    """A deadline of the caller, which stops while a job waits for a box."""
+    """A deadline of the caller. It stops while a job is under way, and is charged with what the job itself took."""
 
     def pause(self) -> None:
         """Stop."""
 
-    def resume(self) -> None:
-        """Run again."""
+    def resume(self, spent_s: float = 0.0) -> None:
+        """Run again, with so much less time left."""
 
 
 class _NoClock:
     def pause(self) -> None:
         pass
 
-    def resume(self) -> None:
+    def resume(self, spent_s: float = 0.0) -> None:
         pass
 
 
@@ -70,23 +70,13 @@ class _Ticket:
     request: Request
     blobs: Sequence[bytes]
     answer: asyncio.Future[Any]
-    clock: Clock
     since: float = field(default_factory=time.monotonic)
     lost: int = 0
     """Boxes that died under it."""
     trial: bool = False
     """Whether it only shows that jobs run."""
-    waits: bool = False
-
-    def wait(self) -> None:
-        if not self.waits:
-            self.waits = True
-            self.clock.pause()
-
-    def proceed(self) -> None:
-        if self.waits:
-            self.waits = False
-            self.clock.resume()
+    spent_s: float = 0.0
+    """How long it ran, less what it waited for a CPU."""
 
 
 class Sandbox:
@@ -115,7 +105,7 @@ class Sandbox:
             isolation: What separates one job from the next.
             patience_s: How long jobs wait while no engine is usable, so that a restart of the engine costs none; and
                 how long a job may wait for a CPU that other work has.
-            clock: Gives the deadline of the code that calls `run`; it is stopped while a job waits for a box.
+            clock: Gives the deadline of the code that calls `run`: waiting for a box or a CPU does not count for it.
 
         Raises:
             SandboxUsageError: An option cannot be right.
@@ -240,24 +230,24 @@ class Sandbox:
             SandboxUnavailableError: No engine is usable, or the job lost one box after the other.
             SandboxOverloadedError: Other work kept the CPU from the job for longer than ``patience_s``.
         """
-        ticket = self._ticket(job, self._clock())
-        await self.open()
+        ticket, clock = self._ticket(job), self._clock()
+        clock.pause()
         try:
+            await self.open()
             await self._queue(ticket, self._tickets.append)
             result: R = await ticket.answer
         finally:
             ticket.answer.cancel()  # if the call was cancelled before it waited for the answer
-            ticket.proceed()
+            clock.resume(ticket.spent_s)
         return result
 
-    def _ticket(self, job: Job[Any], clock: Clock) -> _Ticket:
+    def _ticket(self, job: Job[Any]) -> _Ticket:
         request, blobs = job.request()
         self.options.check(request, blobs)
         request = request._replace(patience_s=self._patience_s)
-        return _Ticket(job, request, blobs, asyncio.get_running_loop().create_future(), clock)
+        return _Ticket(job, request, blobs, asyncio.get_running_loop().create_future())
 
     async def _queue(self, ticket: _Ticket, put: Callable[[_Ticket], None]) -> None:
-        ticket.wait()
         async with self._changed:
             put(ticket)
             self._changed.notify()
@@ -324,7 +314,6 @@ class Sandbox:
             while True:
                 await self._changed.wait_for(lambda: self._tickets)
                 ticket = self._tickets.popleft()
-                ticket.proceed()
                 if not ticket.answer.done():
                     return ticket
 
@@ -332,6 +321,7 @@ class Sandbox:
         """Give the caller the result. The bytes may be anything, so reading many of them must not stop the loop."""
         if ticket.answer.done():
             return
+        ticket.spent_s = max(answer.wall_s - answer.waited_s, 0.0)
         if answer.limit is Limit.STARVED:
             waited, wall = f"{answer.waited_s:.0f}", f"{answer.wall_s:.0f}"
             overloaded = SandboxOverloadedError(
@@ -369,7 +359,7 @@ class Sandbox:
 
     async def _blame(self, ticket: _Ticket, given_up: SandboxUnavailableError, engine: Engine) -> None:
         """Settle a job that lost all its boxes. It is at fault if another one runs well now."""
-        trial = self._ticket(Program(source=""), _NoClock())
+        trial = self._ticket(Program(source=""))
         trial.trial = True
         await self._queue(trial, self._tickets.appendleft)
         try:
@@ -421,6 +411,5 @@ def _processes_here() -> int:
 
 
 def _settle(ticket: _Ticket, error: Exception) -> None:
-    ticket.proceed()
     with contextlib.suppress(asyncio.InvalidStateError):
         ticket.answer.set_exception(error)

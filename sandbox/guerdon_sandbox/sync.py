@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from guerdon_sandbox.errors import SandboxUnavailableError
-from guerdon_sandbox.jobs import Job
+from guerdon_sandbox.jobs import Job, Result
 from guerdon_sandbox.sandbox import Sandbox
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Result)
+T = TypeVar("T")
 
 
 class SyncSandbox:
@@ -85,8 +86,8 @@ class SyncSandbox:
         thread.join()
         loop.close()
 
-    def _wait(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        future: concurrent.futures.Future[R]
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future: concurrent.futures.Future[T]
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
         except BaseException:

@@ -33,6 +33,7 @@ from guerdon.scoring.protocol import (
     RewardTask,
     Scored,
     VerifyTask,
+    Waiting,
 )
 from guerdon.types import Failure, Score
 
@@ -226,6 +227,8 @@ class WorkerPool:
                 raise message.error
             if isinstance(message, Built):
                 running.start(message.concurrent)
+            elif isinstance(message, Waiting):
+                running.restart_clock()
             elif running.job.receive(message):
                 del busy[connection]
                 self._idle.setdefault(running.lane, []).append(running.worker)

@@ -36,10 +36,10 @@ def open_streams() -> None:
 def _stream(fd: int, mode: str, errors: str) -> io.TextIOWrapper:
     """A standard stream as CPython's ``create_stdio`` makes it for a file that is not a terminal."""
     raw = io.FileIO(fd, mode, closefd=False)
-    raw.name = ("<stdin>", "<stdout>", "<stderr>")[fd]  # type: ignore[misc]
+    raw.name = ("<stdin>", "<stdout>", "<stderr>")[fd]
     buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
     stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=fd == 2)
-    stream.mode = mode  # type: ignore[misc, attr-defined]
+    stream.mode = mode  # type: ignore[misc]
     return stream
 
 

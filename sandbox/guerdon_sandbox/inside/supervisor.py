@@ -177,7 +177,7 @@ class _Supervisor:
                     self._note_exit(job)
                 elif not job.read(fd):
                     poller.unregister(fd)
-            if job.truncated:
+            if job.truncated & job.bounded:
                 return Limit.OUTPUT
         return None
 
@@ -251,6 +251,8 @@ class _Job:
         """The read ends that the supervisor keeps, with the output's name."""
         self.buffers = {"stdout": bytearray(), "stderr": bytearray()}
         self.truncated: set[str] = set()
+        self.bounded = {"stdout"} if request.kind == "program" else {"replies", "verdict"}
+        """The outputs that end the job where they are too long. Of others the rest is dropped."""
         self.exits: dict[int, _End] = {}
         """By the process's index."""
         self.deciding = 0
@@ -299,6 +301,8 @@ class _Job:
             return False
         name = self.pipes[fd]
         buffer = self.buffers[name]
+        if name in self.truncated:
+            return bool(chunk)
         buffer += chunk
         cap = self._limits.cap(name)
         if len(buffer) > cap:
