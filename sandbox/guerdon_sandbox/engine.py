@@ -6,6 +6,7 @@ The SDK is blocking, so its calls run in threads; the jobs themselves go over th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import time
@@ -29,6 +30,11 @@ LABEL = "guerdon.sandbox.owner"
 """Every box carries it; the value names the process that owns the box."""
 PYTHON_IMAGE = "guerdon-sandbox:python"
 TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
+IMAGE_LABEL = "guerdon.sandbox.image"
+"""An image that `guerdon sandbox build` made carries it; the value is the recipe's version."""
+IMAGE_VERSION = "2"
+"""Of the recipe in image.py: raise it with every change there. CI reads this line."""
+DOCTOR = "; `guerdon sandbox doctor` shows what is missing"
 _STALE_S = 600.0
 _TIMEOUT_S = 60
 _CONNECT_S = 5
@@ -36,6 +42,8 @@ _CONNECT_S = 5
 _WORK_FILES = 4096
 """Files and folders that the work folder holds."""
 _PAGE_BYTES = 4096
+
+_log = logging.getLogger(__name__)
 
 FAILURES = (docker.errors.DockerException, requests.RequestException)
 """What the SDK raises when an engine is missing or down, or refuses."""
@@ -138,7 +146,7 @@ class Engine:
         """Return the error that says that this engine does not do what it should, and what to do."""
         return SandboxUnavailableError(
             f"the Docker engine at {self.address} is not usable: {error}. "
-            "Start it, or name another in DOCKER_HOST; `guerdon sandbox doctor` shows what is missing"
+            f"Start it, or name another in DOCKER_HOST{DOCTOR}"
         )
 
     def lacks(self, image: str) -> SandboxImageError:
@@ -171,6 +179,20 @@ class Engine:
             raise self.unavailable(error) from error
         return True
 
+    def has_old_image(self, image: str) -> bool:
+        """Return whether an image of ours was built by an older guerdon.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer, or lacks the image.
+        """
+        if image not in (PYTHON_IMAGE, TOOLCHAIN_IMAGE):
+            return False
+        try:
+            labels = self.client.images.get(image).labels
+        except FAILURES as error:
+            raise self.unavailable(error) from error
+        return bool(labels.get(IMAGE_LABEL) != IMAGE_VERSION)
+
     def check(self, options: BoxOptions) -> None:
         """Make sure that boxes can be made here.
 
@@ -185,6 +207,10 @@ class Engine:
             )
         if not self.has_image(options.image):
             raise self.lacks(options.image)
+        if self.has_old_image(options.image):
+            _log.warning(
+                "%s on %s is of an older guerdon. %s", options.image, self.address, how_to_get(options.image)
+            )
 
     def create(self, options: BoxOptions, command: list[str]) -> str:
         """Create a box, not yet running, and give its id.

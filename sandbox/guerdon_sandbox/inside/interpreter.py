@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import threading
+import types
 from typing import Any, NoReturn
 
 _STACK_SHARE = 4
@@ -57,6 +58,13 @@ def bound_stacks() -> None:
         return original(size if size <= bound else max(bound & ~4095, 1 << 15))
 
     _thread.stack_size = threading.stack_size = stack_size
+
+
+def own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """Return the part of a traceback that is the program's own."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("guerdon_sandbox."):
+        trace = trace.tb_next
+    return trace
 
 
 def leave(code: int) -> NoReturn:

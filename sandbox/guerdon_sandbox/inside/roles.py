@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon_sandbox.codec import CodecError, dumps, loads
-from guerdon_sandbox.inside.interpreter import leave
+from guerdon_sandbox.inside.interpreter import leave, own_frames
 
 MAX_FRAME = 8 << 20
 
@@ -67,9 +67,9 @@ def _compile(source: str, name: str) -> types.CodeType:
 
 
 def _report(error: BaseException) -> None:
-    """Print the traceback as python does, without this file's frame."""
+    """Print the traceback as python does, without the frames that started the program."""
     with contextlib.suppress(BaseException):
-        error = error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
+        error = error.with_traceback(own_frames(error.__traceback__))
         if sys.excepthook is sys.__excepthook__:
             traceback.print_exception(
                 error
