@@ -3,6 +3,7 @@
 This module is the public API for plugin authors, and light: it imports neither torch nor any plugin.
 """
 
+from guerdon.deadline import current_deadline
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.types import (
     Failure,
@@ -32,5 +33,6 @@ __all__ = [
     "StageResult",
     "Verdict",
     "completion_text",
+    "current_deadline",
     "message_text",
 ]

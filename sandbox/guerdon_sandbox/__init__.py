@@ -15,6 +15,7 @@ from guerdon_sandbox.errors import (
     SandboxUnavailableError,
     SandboxUsageError,
 )
+from guerdon_sandbox.inside.wire import Limit
 from guerdon_sandbox.jobs import (
     Call,
     Calls,
@@ -22,7 +23,6 @@ from guerdon_sandbox.jobs import (
     Check,
     CheckResult,
     Job,
-    Limit,
     Limits,
     Outcome,
     Program,

@@ -6,21 +6,22 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
 from guerdon_sandbox.engine import BoxOptions, Engine
-from guerdon_sandbox.errors import SandboxOverloadedError, SandboxUnavailableError
-from guerdon_sandbox.jobs import Job
-
-R = TypeVar("R")
+from guerdon_sandbox.errors import SandboxUnavailableError
+from guerdon_sandbox.inside import wire
+from guerdon_sandbox.inside.wire import Answer, Request, WireError
 
 START_S = 60.0
 """How long a box may take from its creation to its first word, on a busy machine."""
 GRACE_S = 10.0
 """How long after a job's last moment the supervisor may take to answer, killing and sweeping included."""
+
+_PORTION_BYTES = 1 << 20
+"""What is handed to the connection at once: it copies what the box does not take yet."""
 
 # Loads the modules that run inside from the command line, so that any image with a python will do.
 _BOOTSTRAP = """
@@ -35,9 +36,8 @@ def load(sources):
             setattr(sys.modules[parent], child, module)
 """
 _SUPERVISOR = f"""{_BOOTSTRAP}
-sources = json.loads(sys.argv[1])
-load(sources["supervisor"])
-python = [sys.executable, "-s", "-B", "-c", sys.argv[2], json.dumps(sources["zygote"])]
+load(json.loads(sys.argv[1]))
+python = [sys.executable, "-s", "-B", "-c", *sys.argv[2:]]
 sys.modules["guerdon_sandbox.inside.supervisor"].main(python)
 """
 _ZYGOTE = f"""{_BOOTSTRAP}
@@ -91,8 +91,8 @@ class Box:
                 reader, writer = await engine.attach(name)
                 box = cls(engine, name, options.cpus, reader, writer)
                 await asyncio.to_thread(engine.start, name)
-                await box._receive()
-        except (OSError, asyncio.IncompleteReadError, BoxLostError) as error:
+                await box._take(wire.header_size(await box._take(4)))
+        except (OSError, WireError, asyncio.IncompleteReadError, BoxLostError) as error:
             await asyncio.to_thread(engine.remove, name)
             raise BoxLostError(
                 f"a box on {engine.address} did not start: {error or type(error).__name__}"
@@ -102,50 +102,48 @@ class Box:
             raise
         return box
 
-    async def run(self, job: Job[R], patience_s: float) -> tuple[R | SandboxOverloadedError, str | None]:
-        """Run a job. Gives its result, and why the box must not be used again, if so.
-
-        Args:
-            job: The job.
-            patience_s: How long it may wait for a CPU that others have. Such time does not count for its wall limit;
-                a job that waits for longer has no result but an error.
+    async def run(self, request: Request, blobs: Sequence[bytes]) -> tuple[Answer, list[bytes]]:
+        """Run a job. Returns the supervisor's answer and its blobs.
 
         Raises:
-            BoxLostError: The box died or did not answer in time.
+            BoxLostError: The box died, did not answer in time, or could not run the job.
         """
-        header, blobs = job.request()
-        header |= {"cpus": self._cpus, "patience_s": patience_s, "sizes": [len(blob) for blob in blobs]}
-        encoded = json.dumps(header).encode()
+        request = request._replace(cpus=self._cpus)
         try:
-            async with asyncio.timeout(job.limits.wall_s + patience_s + GRACE_S):
-                self._writer.writelines([struct.pack(">I", len(encoded)), encoded, *blobs])
-                await self._writer.drain()
-                answer, output = await self._receive()
+            async with asyncio.timeout(request.limits.wall_s + request.patience_s + GRACE_S):
+                await self._send([wire.encode(request._asdict(), blobs), *blobs])
+                answer, output = await self._receive(request)
         except TimeoutError as error:
             raise BoxLostError("the supervisor did not answer in time") from error
+        except WireError as error:
+            raise BoxLostError(f"the supervisor's answer cannot be read: {error}") from error
         except OSError as error:
             raise BoxLostError(f"the connection to the box broke: {error}") from error
+        if answer.error is not None:
+            raise BoxLostError(f"the supervisor failed: {answer.error[:300]}")
         self.jobs += 1
-        if answer["limit"] == "starved":
-            overloaded = SandboxOverloadedError(
-                f"a program waited {answer['waited_s']:.0f} of {answer['wall_s']:.0f} s for a CPU, which other work on "
-                f"{self.engine.address} had. Run less there at one time: lower boxes, or add an engine"
-            )
-            return overloaded, answer["dirty"]
-        return job.result(answer, output, self.engine.address), answer["dirty"]
+        return answer, output
+
+    def abort(self) -> None:
+        """End the job that is under way; `run` returns as soon as nothing of it is left."""
+        self._writer.write(wire.ABORT)
 
     async def close(self) -> bool:
         """End the box. False if the engine does not answer, so that the box may still exist."""
         self._writer.close()
         return await asyncio.to_thread(self.engine.remove, self.name)
 
-    async def _receive(self) -> tuple[Mapping[str, Any], Sequence[bytes]]:
-        (size,) = struct.unpack(">I", await self._take(4))
-        try:
-            header = json.loads(await self._take(size))
-            return header, [await self._take(length) for length in header["sizes"]]
-        except (ValueError, KeyError) as error:
-            raise BoxLostError(f"the supervisor's answer cannot be read: {error}") from error
+    async def _send(self, parts: Sequence[bytes]) -> None:
+        for part in parts:
+            view = memoryview(part)
+            for start in range(0, len(view), _PORTION_BYTES):
+                self._writer.write(view[start : start + _PORTION_BYTES])
+                await self._writer.drain()
+
+    async def _receive(self, request: Request) -> tuple[Answer, list[bytes]]:
+        header = await self._take(wire.header_size(await self._take(4)))
+        answer, sizes = wire.decode_answer(header, request)
+        return answer, [await self._take(size) for size in sizes]
 
     async def _take(self, size: int) -> bytes:
         """The next bytes of the supervisor's stdout, out of the engine's multiplexed stream."""
@@ -169,15 +167,15 @@ class Box:
 def command() -> list[str]:
     """The command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
-    sources = {
-        "supervisor": _sources(
-            *inside, "guerdon_sandbox.inside.waiting", "guerdon_sandbox.inside.supervisor"
-        ),
-        "zygote": _sources(
-            *inside, "guerdon_sandbox.codec", "guerdon_sandbox.inside.roles", "guerdon_sandbox.inside.zygote"
-        ),
-    }
-    return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, json.dumps(sources), _ZYGOTE]
+    supervisor = _sources(*inside, *_named("wire", "waiting", "sweeping", "supervisor"))
+    zygote = _sources(*inside, "guerdon_sandbox.codec", *_named("wire", "interpreter", "roles", "zygote"))
+    # Two arguments, as none may have more than 128 KiB.
+    sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]
+    return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, *sources]
+
+
+def _named(*names: str) -> list[str]:
+    return [f"guerdon_sandbox.inside.{name}" for name in names]
 
 
 def _sources(*names: str) -> dict[str, str]:

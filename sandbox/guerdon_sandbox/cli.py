@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import sys
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
@@ -14,7 +16,7 @@ import click
 from guerdon_sandbox import image as images
 from guerdon_sandbox.doctor import diagnose
 from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, BoxOptions, Engine
-from guerdon_sandbox.errors import SandboxError
+from guerdon_sandbox.errors import SandboxError, SandboxUsageError
 from guerdon_sandbox.jobs import Limits, Program, ProgramResult
 from guerdon_sandbox.sandbox import Isolation, Sandbox
 from guerdon_sandbox.selfcheck import self_check
@@ -60,18 +62,34 @@ def sandbox() -> None:
 @_engines
 @click.option("--toolchain", is_flag=True, help="Add g++ and node.")
 @click.option(
-    "--method", type=click.Choice(list(images.Method)), default=images.Method.AUTO, show_default=True
+    "--method",
+    type=click.Choice([method.value for method in images.Method]),
+    default=images.Method.AUTO.value,
+    show_default=True,
 )
-@click.option("--if-missing", is_flag=True, help="Leave an image that is there as it is.")
+@click.option(
+    "--with",
+    "extras",
+    multiple=True,
+    type=click.Choice(list(images.EXTRAS)),
+    help="Another language for --toolchain. May be repeated.",
+)
+@click.option(
+    "--if-missing", is_flag=True, help="Leave an image that is there, unless an older guerdon built it."
+)
 @_one_line_errors
-def build(engines: tuple[str, ...], toolchain: bool, method: str, if_missing: bool) -> None:
+def build(
+    engines: tuple[str, ...], toolchain: bool, method: str, extras: tuple[str, ...], if_missing: bool
+) -> None:
     """Build the image of the boxes on every engine."""
     name = TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
+    if extras and not toolchain:
+        raise click.UsageError("--with adds to the toolchain image; give --toolchain, too")
     for engine in _named(engines):
-        if if_missing and engine.has_image(name):
+        if if_missing and engine.has_image(name) and not engine.has_old_image(name):
             click.echo(f"{name} is on {engine.address}")
             continue
-        images.build(engine, toolchain=toolchain, method=images.Method(method), say=click.echo)
+        images.build(engine, toolchain=toolchain, method=images.Method(method), say=click.echo, extras=extras)
         click.echo(f"built {name} on {engine.address}")
 
 
@@ -80,7 +98,7 @@ def build(engines: tuple[str, ...], toolchain: bool, method: str, if_missing: bo
 @_image
 @_runtime
 def doctor(engines: tuple[str, ...], image: str, runtime: str | None) -> None:
-    """Tell what is there, what is missing, and how to mend it. Exit status 3 if boxes cannot run."""
+    """Say what is there, what is missing, and how to fix it. Exit status 3 if boxes cannot run."""
     healthy = True
     for engine in _named(engines):
         click.echo(engine.address)
@@ -119,8 +137,7 @@ def run(
 ) -> None:
     """Run a Python file (or - for stdin) in a box, pass its outputs on, and exit with its status."""
     limits = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20)
-    source = sys.stdin.read() if str(file) == "-" else file.read_text()
-    job = Program(source=source, argv=argv, stdin=stdin.read() if stdin else b"", limits=limits)
+    job = Program(source=_source(file), argv=argv, stdin=stdin.read() if stdin else b"", limits=limits)
     options = BoxOptions(image=image, runtime=runtime, memory_bytes=max(512, 2 * memory_mb) << 20)
 
     async def work() -> ProgramResult:
@@ -139,6 +156,18 @@ def run(
     raise click.exceptions.Exit(
         result.exit_code if result.exit_code is not None and result.limit is None else 1
     )
+
+
+def _source(file: Path) -> str:
+    """Read a program as Python does: UTF-8, or what its first lines declare."""
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        return data.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise SandboxUsageError(
+            f"{file} cannot be read: {error}. Save it as UTF-8, or declare its encoding in its first line"
+        ) from None
 
 
 @sandbox.command()

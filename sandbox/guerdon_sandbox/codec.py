@@ -52,18 +52,21 @@ def dumps(value: object, handle: Callable[[object], Any] | None = None) -> bytes
         raise CodecError("the value is nested too deeply or contains itself") from None
 
 
-def loads(data: bytes, handle: Callable[[Any], Any] | None = None) -> Any:
+def loads(
+    data: bytes, handle: Callable[[Any], Any] | None = None, parse: Callable[[bytes], Any] = json.loads
+) -> Any:
     """The inverse of :func:`dumps`, for bytes from anyone.
 
     Args:
         data: What :func:`dumps` made, or anything else.
         handle: Turns the body of a handle into an object; without it handles become :class:`Opaque`.
+        parse: Reads the JSON.
 
     Raises:
         CodecError: The bytes are no encoded value.
     """
     try:
-        return _decode(json.loads(data), handle or _opaque)
+        return _decode(parse(data), handle or _opaque)
     except RecursionError:
         raise CodecError("the value is nested too deeply") from None
     except (ValueError, TypeError, OverflowError, KeyError) as error:

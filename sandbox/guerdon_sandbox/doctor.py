@@ -1,13 +1,14 @@
-"""Finds out whether boxes can run on an engine, and what to do where they cannot."""
+"""Finds out whether boxes can run on an engine, how well it confines them, and how to fix what is not right."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from guerdon_sandbox.engine import BoxOptions, Engine
+from guerdon_sandbox.engine import DOCTOR, BoxOptions, Engine, how_to_get
 from guerdon_sandbox.errors import SandboxError
 from guerdon_sandbox.jobs import Program
 from guerdon_sandbox.sandbox import Sandbox
@@ -28,46 +29,85 @@ def diagnose(engine: Engine, options: BoxOptions) -> Iterator[Finding]:
     try:
         info = engine.info()
     except SandboxError as error:
-        yield Finding("✗", "engine", f"{error}. Debian: apt-get install docker.io, then run dockerd as root")
+        advice = "On Debian: apt-get install docker.io debootstrap, then run dockerd as root"
+        yield Finding("✗", "engine", f"{str(error).replace(DOCTOR, '')}. {advice}")
         return
     yield Finding(
         "✓", "engine", f"Docker {info['ServerVersion']}, {info['NCPU']} CPUs, {info['KernelVersion']}"
     )
-    security = " ".join(info.get("SecurityOptions") or [])
-    yield (
-        Finding("✓", "seccomp", "system calls are filtered")
-        if "seccomp" in security
-        else Finding(
-            "!", "seccomp", "the engine does not filter system calls; use a kernel with CONFIG_SECCOMP_FILTER"
-        )
+    yield from _walls(info)
+    yield from _limits(info)
+    if not engine.has_image(options.image):
+        yield Finding("✗", "image", f"{options.image} is missing. {how_to_get(options.image)}")
+        return
+    if engine.has_old_image(options.image):
+        yield Finding("!", "image", f"{options.image} is of an older guerdon. {how_to_get(options.image)}")
+    else:
+        yield Finding("✓", "image", options.image)
+    try:
+        yield Finding("✓", "box", asyncio.run(_try_box(engine, options)))
+    except SandboxError as error:
+        yield Finding("✗", "box", str(error).replace(DOCTOR, ""))
+
+
+def _walls(info: Mapping[str, Any]) -> Iterator[Finding]:
+    """What stands between a box and its host."""
+    options = " ".join(info.get("SecurityOptions") or [])
+    seccomp = "seccomp" in options
+    yield _finding(
+        seccomp,
+        "seccomp",
+        "system calls are filtered",
+        "the engine does not filter system calls; use a kernel with CONFIG_SECCOMP_FILTER",
     )
+    yield _finding(
+        "userns" in options or "rootless" in options,
+        "user namespace",
+        "root in a box is not root on the host",
+        'root in a box is the host\'s uid 0, without its rights. Set "userns-remap": "default" in '
+        "/etc/docker/daemon.json and restart the engine, or use a rootless engine",
+    )
+    yield _finding(
+        "apparmor" in options or "selinux" in options,
+        "LSM",
+        "AppArmor or SELinux confines boxes",
+        "neither AppArmor nor SELinux confines boxes; enable one in the kernel and install its tools",
+    )
+    yield _finding(
+        "runsc" in info.get("Runtimes", {}),
+        "gVisor",
+        "available as the runtime runsc",
+        "not installed: jobs share the host's kernel (docs/explanation/sandbox-threat-model)",
+    )
+
+
+def _limits(info: Mapping[str, Any]) -> Iterator[Finding]:
+    """What keeps a box within its limits."""
     for key, subject in (
         ("MemoryLimit", "memory limit"),
         ("PidsLimit", "process limit"),
         ("CpuCfsQuota", "CPU limit"),
     ):
-        yield (
-            Finding("✓", subject, "works")
-            if info.get(key)
-            else Finding("!", subject, "the engine cannot limit it; enable the cgroup controller")
+        yield _finding(
+            bool(info.get(key)), subject, "works", "the engine cannot limit it; enable the cgroup controller"
         )
-    runtimes = info.get("Runtimes", {})
-    if "runsc" in runtimes:
-        yield Finding("✓", "gVisor", "available as the runtime runsc")
-    else:
-        yield Finding(
-            "!",
-            "gVisor",
-            "not installed: jobs share the host's kernel (docs/explanation/sandbox-threat-model)",
-        )
-    if not engine.has_image(options.image):
-        yield Finding("✗", "image", f"{options.image} is missing; build it with: guerdon sandbox build")
-        return
-    yield Finding("✓", "image", options.image)
-    try:
-        yield Finding("✓", "box", asyncio.run(_try_box(engine, options)))
-    except SandboxError as error:
-        yield Finding("✗", "box", str(error))
+    yield _finding(
+        info.get("CgroupVersion") == "2",
+        "cgroups",
+        "version 2",
+        "version 1: each box is limited, but not all boxes together. Start the host with "
+        "systemd.unified_cgroup_hierarchy=1",
+    )
+    yield _finding(
+        info.get("Driver") != "vfs",
+        "storage",
+        str(info.get("Driver")),
+        'vfs copies the image for each box; set "storage-driver": "overlay2" in /etc/docker/daemon.json',
+    )
+
+
+def _finding(good: bool, subject: str, fine: str, weak: str) -> Finding:
+    return Finding("✓", subject, fine) if good else Finding("!", subject, weak)
 
 
 async def _try_box(engine: Engine, options: BoxOptions) -> str:

@@ -6,12 +6,13 @@ The SDK is blocking, so its calls run in threads; the jobs themselves go over th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,14 +23,27 @@ import requests
 from docker.types import LogConfig, Ulimit
 
 from guerdon_sandbox import seccomp
-from guerdon_sandbox.errors import SandboxImageError, SandboxUnavailableError
+from guerdon_sandbox.errors import SandboxImageError, SandboxUnavailableError, SandboxUsageError
+from guerdon_sandbox.inside.wire import Request
 
 LABEL = "guerdon.sandbox.owner"
 """Every box carries it; the value names the process that owns the box."""
 PYTHON_IMAGE = "guerdon-sandbox:python"
 TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
+IMAGE_LABEL = "guerdon.sandbox.image"
+"""An image that `guerdon sandbox build` made carries it; the value is the recipe's version."""
+IMAGE_VERSION = "2"
+"""Of the recipe in image.py: raise it with every change there. CI reads this line."""
+DOCTOR = "; `guerdon sandbox doctor` shows what is missing"
 _STALE_S = 600.0
 _TIMEOUT_S = 60
+_CONNECT_S = 5
+"""How long an engine may take to say that it is there."""
+_WORK_FILES = 4096
+"""Files and folders that the work folder holds."""
+_PAGE_BYTES = 4096
+
+_log = logging.getLogger(__name__)
 
 FAILURES = (docker.errors.DockerException, requests.RequestException)
 """What the SDK raises when an engine is missing or down, or refuses."""
@@ -62,6 +76,36 @@ class BoxOptions:
     )
     """The fixed hash seed makes a completion's score the same on every run."""
 
+    def check(self, request: Request, blobs: Sequence[bytes]) -> None:
+        """Make sure that a job's inputs and outputs fit into a box.
+
+        Raises:
+            SandboxUsageError: They do not.
+        """
+        share = self.memory_bytes // 4
+        payload, given, *files = blobs
+        for what, size, most, option in (
+            ("inputs", len(payload) + len(given), share, "a quarter of memory_bytes"),
+            ("output limits", request.output_bytes, share, "a quarter of memory_bytes"),
+            ("files", sum(_in_pages(len(file)) for file in files), self.work_bytes, "work_bytes"),
+        ):
+            if size > most:
+                raise SandboxUsageError(
+                    f"the job's {what} come to {size} bytes; a box takes {most} ({option} of BoxOptions)"
+                )
+        names = {
+            parent for path in request.files for parent in (path, *map(str, PurePosixPath(path).parents))
+        }
+        if len(names) > _WORK_FILES // 2 or len(request.collect) > _WORK_FILES:
+            raise SandboxUsageError(
+                f"the job has {len(names)} files and folders; a box takes {_WORK_FILES // 2} and leaves the job as many"
+            )
+
+
+def _in_pages(size: int) -> int:
+    """Return what a file of this size takes in memory."""
+    return -(-size // _PAGE_BYTES) * _PAGE_BYTES
+
 
 class Engine:
     """A Docker engine by its address."""
@@ -88,17 +132,26 @@ class Engine:
         """
         if self._client is None:
             try:
-                self._client = docker.DockerClient(self.address, tls=self._tls or False, timeout=_TIMEOUT_S)
-            except (*FAILURES, ValueError) as error:  # ValueError: an address that is none
+                first = self._connect(timeout=_CONNECT_S)
+                self._client = self._connect(timeout=_TIMEOUT_S, version=first.api.api_version)
+                first.close()
+            except (*FAILURES, ValueError) as error:  # ValueError: not an address
                 raise self.unavailable(error) from error
         return self._client
 
+    def _connect(self, *, timeout: int, version: str | None = None) -> docker.DockerClient:
+        return docker.DockerClient(self.address, version=version, tls=self._tls or False, timeout=timeout)
+
     def unavailable(self, error: object) -> SandboxUnavailableError:
-        """The error that says that this engine does not do what it should, and what to do."""
+        """Return the error that says that this engine does not do what it should, and what to do."""
         return SandboxUnavailableError(
             f"the Docker engine at {self.address} is not usable: {error}. "
-            "Start it, or name another in DOCKER_HOST; `guerdon sandbox doctor` shows what is missing"
+            f"Start it, or name another in DOCKER_HOST{DOCTOR}"
         )
+
+    def lacks(self, image: str) -> SandboxImageError:
+        """Return the error that says that an image is missing, and how to get it."""
+        return SandboxImageError(f"the engine at {self.address} has no image '{image}'. {how_to_get(image)}")
 
     def info(self) -> Mapping[str, Any]:
         """What the engine says of itself.
@@ -126,6 +179,20 @@ class Engine:
             raise self.unavailable(error) from error
         return True
 
+    def has_old_image(self, image: str) -> bool:
+        """Return whether an image of ours was built by an older guerdon.
+
+        Raises:
+            SandboxUnavailableError: The engine does not answer, or lacks the image.
+        """
+        if image not in (PYTHON_IMAGE, TOOLCHAIN_IMAGE):
+            return False
+        try:
+            labels = self.client.images.get(image).labels
+        except FAILURES as error:
+            raise self.unavailable(error) from error
+        return bool(labels.get(IMAGE_LABEL) != IMAGE_VERSION)
+
     def check(self, options: BoxOptions) -> None:
         """Make sure that boxes can be made here.
 
@@ -139,8 +206,10 @@ class Engine:
                 f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}"
             )
         if not self.has_image(options.image):
-            raise SandboxImageError(
-                f"the engine at {self.address} has no image '{options.image}'. Build it with: guerdon sandbox build"
+            raise self.lacks(options.image)
+        if self.has_old_image(options.image):
+            _log.warning(
+                "%s on %s is of an older guerdon. %s", options.image, self.address, how_to_get(options.image)
             )
 
     def create(self, options: BoxOptions, command: list[str]) -> str:
@@ -169,7 +238,7 @@ class Engine:
                 cap_add=["SETUID", "SETGID"],
                 security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
                 tmpfs={
-                    "/box": f"size={options.work_bytes},nr_inodes=4096,mode=1777,nosuid,nodev,exec",
+                    "/box": f"size={options.work_bytes},nr_inodes={_WORK_FILES},mode=1777,nosuid,nodev,exec",
                     # The engine mounts the queues' file system there, where everybody may leave files.
                     "/dev/mqueue": "ro,size=4k",
                 },
@@ -181,6 +250,8 @@ class Engine:
                 ulimits=[Ulimit(name="core", soft=0, hard=0)],
                 log_config=LogConfig(type=LogConfig.types.NONE),
             )
+        except docker.errors.ImageNotFound:
+            raise self.lacks(options.image) from None
         except FAILURES as error:
             raise self.unavailable(error) from error
         return str(container.id)
@@ -260,6 +331,14 @@ class Engine:
         if self._tls.cert:
             context.load_cert_chain(*self._tls.cert)
         return context
+
+
+def how_to_get(image: str) -> str:
+    """Return the advice for an image that is missing."""
+    command = {PYTHON_IMAGE: "guerdon sandbox build", TOOLCHAIN_IMAGE: "guerdon sandbox build --toolchain"}
+    if image in command:
+        return f"Build it with: {command[image]}"
+    return f"Pull or build it there, or name one of {PYTHON_IMAGE} and {TOOLCHAIN_IMAGE}"
 
 
 def this_process() -> str:

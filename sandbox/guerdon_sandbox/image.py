@@ -11,21 +11,40 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from guerdon_sandbox.engine import FAILURES, PYTHON_IMAGE, TOOLCHAIN_IMAGE, Engine
+from guerdon_sandbox.engine import (
+    FAILURES,
+    IMAGE_LABEL,
+    IMAGE_VERSION,
+    PYTHON_IMAGE,
+    TOOLCHAIN_IMAGE,
+    Engine,
+)
 from guerdon_sandbox.errors import SandboxImageError
 
-_PYTHON_PACKAGES = ("python3", "python3-numpy", "python3-sympy", "python3-pytest")
+_SUITE = "trixie"
+_PYTHON_PACKAGES = (
+    "python3",
+    "python3-numpy",
+    "python3-pandas",
+    "python3-pytest",
+    "python3-sortedcontainers",
+    "python3-sympy",
+)
 _TOOLCHAIN_PACKAGES = (*_PYTHON_PACKAGES, "g++", "nodejs")
-_COMMAND = 'CMD ["python3"]'
-_DOCKERFILE = f"""\
-FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends {{packages}} && rm -rf /var/lib/apt/lists/*
-{_COMMAND}
-"""
+EXTRAS = {"go": "golang-go", "java": "default-jdk-headless", "rust": "rustc"}
+"""Languages that a toolchain image may have besides, each several hundred MB, with their packages."""
+_CHANGES = ['CMD ["python3"]', f"LABEL {IMAGE_LABEL}={IMAGE_VERSION}"]
+_DOCKERFILE = "\n".join(
+    [
+        f"FROM debian:{_SUITE}-slim",
+        "RUN apt-get update && apt-get install -y --no-install-recommends {packages} && rm -rf /var/lib/apt/lists/*",
+        *_CHANGES,
+    ]
+)
 # What no program needs and every image would carry.
 _DISPENSABLE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
@@ -39,14 +58,22 @@ class Method(StrEnum):
     DEBOOTSTRAP = "debootstrap"
 
 
-def build(engine: Engine, *, toolchain: bool, method: Method, say: Callable[[str], None]) -> str:
+def build(
+    engine: Engine,
+    *,
+    toolchain: bool,
+    method: Method,
+    say: Callable[[str], None],
+    extras: Sequence[str] = (),
+) -> str:
     """Build an image on an engine and give its name.
 
     Args:
         engine: Where the image is to be.
         toolchain: Whether to add g++ and node.
         method: Where the packages come from.
-        say: Is told what happens.
+        say: Takes what happens, as text.
+        extras: Languages of `EXTRAS` for a toolchain image.
 
     Raises:
         SandboxUnavailableError: The engine does not answer.
@@ -54,6 +81,7 @@ def build(engine: Engine, *, toolchain: bool, method: Method, say: Callable[[str
     """
     image = TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
     packages = _TOOLCHAIN_PACKAGES if toolchain else _PYTHON_PACKAGES
+    packages += tuple(EXTRAS[name] for name in extras)
     engine.info()  # before minutes of work that would be for nothing
     if method is Method.AUTO:
         can_bootstrap = shutil.which("debootstrap") is not None and os.geteuid() == 0
@@ -78,12 +106,12 @@ def _docker_build(engine: Engine, image: str, packages: tuple[str, ...]) -> None
 
 
 def _bootstrap(engine: Engine, image: str, packages: tuple[str, ...], say: Callable[[str], None]) -> None:
-    mirror, suite = _apt_source()
+    mirror = _apt_mirror()
     with tempfile.TemporaryDirectory(prefix="guerdon-image-") as folder:
         root, archive = Path(folder, "root"), Path(folder, "root.tar")
-        say(f"installing {suite} with {', '.join(packages)}")
+        say(f"installing {_SUITE} with {', '.join(packages)}")
         included = ",".join(packages)
-        _run(["debootstrap", "--variant=minbase", f"--include={included}", suite, str(root), mirror])
+        _run(["debootstrap", "--variant=minbase", f"--include={included}", _SUITE, str(root), mirror])
         for name in _DISPENSABLE:
             shutil.rmtree(root / name, ignore_errors=True)
         _run(["tar", "-C", str(root), "--one-file-system", "-cf", str(archive), "."])
@@ -91,14 +119,14 @@ def _bootstrap(engine: Engine, image: str, packages: tuple[str, ...], say: Calla
         repository, _, tag = image.partition(":")
         try:
             engine.client.api.import_image_from_file(
-                str(archive), repository=repository, tag=tag, changes=[_COMMAND]
+                str(archive), repository=repository, tag=tag, changes=_CHANGES
             )
         except FAILURES as error:
             raise SandboxImageError(f"the engine refuses to import {image}: {error}") from error
 
 
-def _apt_source() -> tuple[str, str]:
-    """The mirror and the release that this machine's apt uses."""
+def _apt_mirror() -> str:
+    """Return the mirror that this machine's apt uses for its own release."""
     release = dict(
         line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
     )
@@ -109,7 +137,7 @@ def _apt_source() -> tuple[str, str]:
     for line in listed.splitlines():
         site, codename, component = line.split()
         if (codename, component) == (suite, "main"):
-            return site, suite
+            return site
     raise SandboxImageError(
         f"apt names no mirror for '{suite}'. Run apt-get update, or build with --method dockerfile"
     )

@@ -8,28 +8,25 @@ process that runs the candidate.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 
 from guerdon_sandbox.codec import CodecError, dumps, loads
 from guerdon_sandbox.errors import SandboxUsageError
+from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request
+from guerdon_sandbox.parsing import LARGE_BYTES, parse
 
-R = TypeVar("R")
+R = TypeVar("R", bound="Result")
 
 
-class Limit(StrEnum):
-    """The limit that ended a job."""
-
-    WALL = "wall"
-    CPU = "cpu"
-    MEMORY = "memory"
-    OUTPUT = "output"
+_LONGEST_NAME = 255
+_LONGEST_PATH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Limits:
     machine does: time for which a job waits for a CPU that others have counts for none of them.
 
     Raises:
-        SandboxUsageError: A limit is not positive.
+        SandboxUsageError: A limit is not a positive number, or not a whole one where it counts something.
     """
 
     cpu_s: int = 10
@@ -50,7 +47,13 @@ class Limits:
     memory_bytes: int = 256 << 20
     """Writable memory of each process. The box as a whole has its own limit."""
     stdout_bytes: int = 1 << 20
+    """A program's output, which ends it where it is longer. Of calls and checks the rest is dropped."""
     stderr_bytes: int = 64 << 10
+    """What is written beyond that is dropped."""
+    reply_bytes: int = 16 << 20
+    """All replies of a candidate to its calls together, encoded."""
+    reply_items: int = 1 << 18
+    """All values in them together: what the host decodes."""
     file_bytes: int = 32 << 20
     """Size of one file. The work folder as a whole holds 64 MiB."""
     processes: int = 32
@@ -58,8 +61,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not value > 0:
-                raise SandboxUsageError(f"limit {name} is {value!r}; it must be positive")
+            kinds = (int, float) if name == "wall_s" else (int,)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise SandboxUsageError(f"limit {name} is {value!r}; it must be a whole number")
+            if not (0 < value < math.inf):
+                raise SandboxUsageError(f"limit {name} is {value!r}; it must be positive and finite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +99,15 @@ class Result:
         if self.limit is not None:
             return f"{self.limit} limit"
         if self.signal is not None:
-            return f"killed by {signal.Signals(self.signal).name}"
+            return f"killed by {_signal_name(self.signal)}"
         return f"exit {self.exit_code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals between the first and the last have no name
+        return f"signal {number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,11 @@ class CheckResult(Result):
     outcomes: Sequence[Outcome] = ()
     """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether all tests were run and passed."""
+        return self.limit is None and self.exit_code == 0 and all(one.passed for one in self.outcomes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(ABC, Generic[R]):
@@ -155,22 +173,33 @@ class Job(ABC, Generic[R]):
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, value in self.env.items():
+            _check_text(value)
+            _check_text(name)
+            if not name or "=" in name:
+                raise SandboxUsageError(f"environment variable {name!r} must have a name without '='")
+
     @abstractmethod
     def payloads(self) -> tuple[str, list[bytes]]:
         """The job's kind and the blobs of its processes, as the supervisor takes them."""
 
     @abstractmethod
-    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> R:
-        """The supervisor's answer as a result."""
+    def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> R:
+        """Return the supervisor's answer as a result."""
 
-    def request(self) -> tuple[dict[str, Any], list[bytes]]:
-        """The supervisor's header and blobs for this job."""
+    def not_run(self, limit: Limit) -> R:
+        """Return the result of a job that is not run, since others like it ended at this limit."""
+        request, _ = self.request()
+        return self.result(Answer.killed(limit, request), [b""] * len(request.outputs), "")
+
+    def request(self) -> tuple[Request, list[bytes]]:
+        """Return the supervisor's header and blobs for this job."""
         kind, blobs = self.payloads()
-        header = {"kind": kind, "limits": asdict(self.limits), "files": [], "executables": [], "collect": []}
-        return header, blobs
+        return Request(kind, JobLimits(**asdict(self.limits)), [], [], []), blobs
 
-    def _common(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> dict[str, Any]:
-        status = answer["status"]
+    def _common(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> dict[str, Any]:
+        status = answer.status
         killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         return {
             "exit_code": os.WEXITSTATUS(status) if killed_by is None else None,
@@ -178,20 +207,20 @@ class Job(ABC, Generic[R]):
             "stdout": blobs[0],
             "stderr": blobs[1],
             "limit": _limit(answer, killed_by, blobs[1], self.limits),
-            "truncated": frozenset(answer["truncated"]),
-            "wall_s": answer["wall_s"],
-            "cpu_s": answer["cpu_s"],
-            "peak_memory_bytes": answer["peak_kib"] << 10,
+            "truncated": frozenset(answer.truncated),
+            "wall_s": answer.wall_s,
+            "cpu_s": answer.cpu_s,
+            "peak_memory_bytes": answer.peak_kib << 10,
             "engine": engine,
         }
 
 
-def _limit(answer: Mapping[str, Any], killed_by: int | None, stderr: bytes, limits: Limits) -> Limit | None:
-    if answer["limit"]:
-        return Limit(answer["limit"])
-    if killed_by == signal.SIGXCPU or (killed_by == signal.SIGKILL and answer["cpu_s"] >= limits.cpu_s):
+def _limit(answer: Answer, killed_by: int | None, stderr: bytes, limits: Limits) -> Limit | None:
+    if answer.limit is not None:
+        return answer.limit
+    if killed_by == signal.SIGXCPU or (killed_by == signal.SIGKILL and answer.cpu_s >= limits.cpu_s):
         return Limit.CPU
-    if answer["status"] and stderr.rstrip().endswith(b"MemoryError"):
+    if answer.status and stderr.rstrip().endswith(b"MemoryError"):
         return Limit.MEMORY
     return None
 
@@ -201,7 +230,7 @@ class Program(Job[ProgramResult]):
     """A Python program, or with ``command`` any other, in a folder of its own.
 
     Raises:
-        SandboxUsageError: A path is absolute or leaves the work folder.
+        SandboxUsageError: A path is not one of a file in the work folder, or a text cannot be passed to a process.
     """
 
     source: str = ""
@@ -218,31 +247,69 @@ class Program(Job[ProgramResult]):
     """Files to bring back."""
 
     def __post_init__(self) -> None:
-        for path in (*self.files, *self.collect):
-            parts = PurePosixPath(path).parts
-            if not parts or path.startswith("/") or ".." in parts:
-                raise SandboxUsageError(
-                    f"path {path!r} is not inside the work folder; give a relative path without '..'"
-                )
+        for path in (*self.files, *self.executables, *self.collect):
+            _check_path(path)
+        _check_tree(self.files)
+        for text in (*self.command, *self.argv):
+            _check_text(text)
+        Job.__post_init__(self)
 
     def payloads(self) -> tuple[str, list[bytes]]:
         payload = {"source": self.source, "command": self.command, "argv": self.argv, "env": dict(self.env)}
         return "program", [json.dumps(payload).encode(), self.stdin]
 
-    def request(self) -> tuple[dict[str, Any], list[bytes]]:
-        header, blobs = Job.request(self)
-        header |= {
-            "files": list(self.files),
-            "executables": list(self.executables),
-            "collect": list(self.collect),
-        }
-        return header, [*blobs, *self.files.values()]
+    def request(self) -> tuple[Request, list[bytes]]:
+        request, blobs = Job.request(self)
+        request = request._replace(
+            files=list(self.files), executables=list(self.executables), collect=list(self.collect)
+        )
+        return request, [*blobs, *self.files.values()]
 
-    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> ProgramResult:
-        present = [path for path in self.collect if path not in answer["missing"]]
+    def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> ProgramResult:
+        present = [path for path in self.collect if path not in answer.missing]
         return ProgramResult(
             **self._common(answer, blobs, engine), files=dict(zip(present, blobs[2:], strict=True))
         )
+
+
+def _check_path(path: str) -> None:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        raise SandboxUsageError(
+            f"path {path!r} is not inside the work folder; give a relative path without '..'"
+        )
+    _check_text(path)
+    if len(os.fsencode(path)) > _LONGEST_PATH or any(
+        len(os.fsencode(part)) > _LONGEST_NAME for part in parts
+    ):
+        raise SandboxUsageError(
+            f"path {path[:40]!r}… is too long; a name may have {_LONGEST_NAME} bytes, a path {_LONGEST_PATH}"
+        )
+
+
+def _check_tree(paths: Iterable[str]) -> None:
+    """Refuse files that would be in each other's place."""
+    files = [PurePosixPath(path) for path in paths]
+    taken = set(files)
+    if len(taken) < len(files):
+        raise SandboxUsageError("two of the files have the same path; give each its own")
+    for file in files:
+        for folder in file.parents:
+            if folder in taken:
+                raise SandboxUsageError(
+                    f"file {str(folder)!r} would be the folder of {str(file)!r}; rename one"
+                )
+
+
+def _check_text(text: str) -> None:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise SandboxUsageError(
+            f"text {text[:40]!r} cannot be encoded for a process; remove its surrogates"
+        ) from None
+    if "\0" in text:
+        raise SandboxUsageError(f"text {text[:40]!r} holds a NUL, which no process can be given; remove it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +338,9 @@ class Calls(Job[CallsResult]):
         candidate = _candidate(self.source, self.prelude, self.env, self.ambient)
         return "calls", [candidate, b"".join(map(_frame, requests))]
 
-    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> CallsResult:
-        frames = [_reply(frame) for frame in _frames(blobs[2])]
+    def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CallsResult:
+        budget = _Budget(self.limits.reply_items)
+        frames = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
         load_error = None
         if frames and isinstance(frames[0], Raised):
             load_error, frames = frames[0].error, []
@@ -301,8 +369,8 @@ class Check(Job[CheckResult]):
         checker = {"prelude": self.prelude, "setup": self.setup, "names": self.names, "tests": self.tests}
         return "check", [_candidate(self.source, self.prelude, self.env), json.dumps(checker).encode()]
 
-    def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> CheckResult:
-        outcomes = [Outcome(*loads(frame)) for frame in _frames(blobs[2])]
+    def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CheckResult:
+        outcomes = [Outcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]
         return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
 
 
@@ -315,10 +383,11 @@ def _frame(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def _frames(data: bytes) -> list[bytes]:
-    """The complete frames at the start of a stream that may end anywhere."""
-    frames, position = [], 0
-    while position + 4 <= len(data):
+def _frames(data: bytes, most: int) -> list[bytes]:
+    """Return the complete frames at the start of a stream that may end anywhere."""
+    frames: list[bytes] = []
+    position = 0
+    while position + 4 <= len(data) and len(frames) < most:
         end = position + 4 + int.from_bytes(data[position : position + 4], "big")
         if end > len(data):
             break
@@ -327,10 +396,24 @@ def _frames(data: bytes) -> list[bytes]:
     return frames
 
 
-def _reply(frame: bytes) -> Returned | Raised:
-    """A candidate's reply. The bytes come from the candidate's process and may be anything."""
+class _Budget:
+    """How many values of a job's replies are decoded, so that no reply costs the host time and memory at will."""
+
+    def __init__(self, items: int) -> None:
+        self._left = items
+
+    def allows(self, frame: bytes) -> bool:
+        """Take a frame's values off. What separates values is counted, also within texts."""
+        self._left -= 1 + sum(map(frame.count, (b",", b"[", b"{", b"\\")))
+        return self._left >= 0
+
+
+def _reply(frame: bytes, budget: _Budget) -> Returned | Raised:
+    """Return a candidate's reply. The bytes come from the candidate's process and may be anything."""
+    if not budget.allows(frame):
+        return Raised("the reply holds more values than are read")
     try:
-        match loads(frame):
+        match loads(frame, parse=parse if len(frame) > LARGE_BYTES else json.loads):
             case ["ready"]:
                 return Returned(None)
             case ["value", value, _]:

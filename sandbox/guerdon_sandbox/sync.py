@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from guerdon_sandbox.jobs import Job
+from guerdon_sandbox.errors import SandboxUnavailableError
+from guerdon_sandbox.jobs import Job, Result
 from guerdon_sandbox.sandbox import Sandbox
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Result)
+T = TypeVar("T")
 
 
 class SyncSandbox:
-    """A `Sandbox` whose methods block. A context manager; may be used from several threads."""
+    """A `Sandbox` whose methods block. May be used from several threads.
+
+    A context manager; without ``with`` it opens at the first job, and its boxes end with `close` or the process.
+    """
 
     def __init__(self, sandbox: Sandbox | None = None) -> None:
         """Take over a sandbox that is not open yet.
@@ -24,11 +30,12 @@ class SyncSandbox:
             sandbox: The pool; without it, one with all defaults.
         """
         self._sandbox = sandbox or Sandbox()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="guerdon-sandbox", daemon=True)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
     def __enter__(self) -> Self:
-        self._thread.start()
         try:
             self._wait(self._sandbox.open())
         except BaseException:
@@ -45,28 +52,61 @@ class SyncSandbox:
         """Run a job and give its result.
 
         Raises:
-            SandboxUnavailableError: No engine is usable, or the job lost one box after the other.
+            SandboxUnavailableError: No engine is usable, the job lost one box after the other, or this is closed.
+            SandboxUsageError: The job does not fit into a box.
         """
         return self._wait(self._sandbox.run(job))
 
     def map(self, jobs: Iterable[Job[R]]) -> list[R]:
-        """Run many jobs at once and give their results in the jobs' order.
+        """Run many jobs at once and give their results in the jobs' order. The first error ends the others.
 
         Raises:
-            SandboxUnavailableError: As :meth:`run`.
+            SandboxUnavailableError, SandboxUsageError: As :meth:`run`.
         """
 
         async def gather() -> list[R]:
-            return await asyncio.gather(*(self._sandbox.run(job) for job in jobs))
+            running = [asyncio.ensure_future(self._sandbox.run(job)) for job in jobs]
+            try:
+                return await asyncio.gather(*running)
+            finally:
+                for one in running:
+                    one.cancel()
 
         return self._wait(gather())
 
     def close(self) -> None:
-        """End all boxes."""
-        self._wait(self._sandbox.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """End all boxes. Nothing can be run afterwards."""
+        with self._lock:
+            self._closed = True
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._sandbox.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
-    def _wait(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future: concurrent.futures.Future[T]
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        except BaseException:
+            coroutine.close()
+            raise
+        try:
+            return future.result()
+        except BaseException:  # an interrupt of this thread frees the box
+            future.cancel()
+            raise
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise SandboxUnavailableError("the sandbox was closed; make a new one")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="guerdon-sandbox", daemon=True
+                )
+                self._thread.start()
+            return self._loop

@@ -83,6 +83,11 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A case of the current task has paused its deadline; the worker is alive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rewarded:
     """The current reward task is done; one score for each completion."""
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from guerdon.component import CallColumns, is_async
 from guerdon.contracts import SETUP_TIMEOUT_S
+from guerdon.deadline import Deadline
 from guerdon.errors import GuerdonError, PluginContractError, one_line
 from guerdon.json_values import to_json
 from guerdon.scoring.convert import to_failure, to_score, to_scores
@@ -37,6 +38,7 @@ from guerdon.scoring.protocol import (
     Scored,
     SettingUp,
     VerifyTask,
+    Waiting,
 )
 from guerdon.types import Failure, Score
 
@@ -79,6 +81,10 @@ def _silence() -> None:
         os.dup2(devnull, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to handle; it closes the socket
+
+
+_SIGN_S = 2.0
+"""How often the worker says that it is alive while cases wait."""
 
 
 class _Worker:
@@ -139,22 +145,34 @@ class _Worker:
         self, built: Callable[..., Any], columns: CallColumns, task: VerifyTask
     ) -> None:
         slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        under_way: set[Deadline] = set()
 
         async def verify(index: int) -> None:
             case = task.cases[index]
             async with slots:
                 started = time.perf_counter()
-                deadline = asyncio.timeout(task.timeout_s)
+                deadline = Deadline(task.timeout_s)
+                under_way.add(deadline)
                 try:
                     async with deadline:
                         score = to_score(await built(case.completion, **columns.pick(case.columns)))
                 except BaseException as error:  # SystemExit and CancelledError are the plugin's too
                     score = to_failure(error)
-                    if deadline.expired():  # a plugin may raise a TimeoutError of its own before that
+                    if deadline.expired:  # a plugin may raise a TimeoutError of its own before that
                         score = Score.failed(Failure.TIMEOUT, f"no verdict within {task.timeout_s:g} s")
+                under_way.discard(deadline)
                 self._connection.send(Scored(index, score, _ms_since(started)))
 
+        signs = asyncio.create_task(self._give_signs(under_way))
         await asyncio.gather(*(verify(index) for index in range(len(task.cases))))
+        signs.cancel()
+
+    async def _give_signs(self, under_way: set[Deadline]) -> None:
+        """Say now and then that cases wait, or the engine would take the silence for a hang."""
+        while True:
+            await asyncio.sleep(_SIGN_S)
+            if any(deadline.paused for deadline in under_way):
+                self._connection.send(Waiting())
 
     def _reward(self, built: Callable[..., Any], columns: CallColumns, task: RewardTask) -> Rewarded:
         metrics: defaultdict[str, list[float]] = defaultdict(list)

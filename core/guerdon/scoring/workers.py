@@ -35,6 +35,7 @@ from guerdon.scoring.protocol import (
     Scored,
     SettingUp,
     VerifyTask,
+    Waiting,
 )
 from guerdon.types import Failure, Score
 
@@ -241,6 +242,8 @@ class WorkerPool:
                 running.set_up(message.timeout_s)
             elif isinstance(message, Built):
                 running.start(message.concurrent)
+            elif isinstance(message, Waiting):
+                running.restart_clock()
             elif running.job.receive(message):
                 del busy[connection]
                 self._idle.setdefault(running.lane, []).append(running.worker)

@@ -5,7 +5,6 @@ encoded values, so the checker touches nothing but plain builtins and handles, a
 It needs the standard library only.
 """
 
-import atexit
 import builtins
 import contextlib
 import io
@@ -13,7 +12,6 @@ import linecache
 import os
 import struct
 import sys
-import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon_sandbox.codec import CodecError, dumps, loads
+from guerdon_sandbox.inside.interpreter import leave, own_frames
 
 MAX_FRAME = 8 << 20
 
@@ -53,18 +52,6 @@ def program(payload: dict[str, Any]) -> NoReturn:
     leave(code)
 
 
-def leave(code: int) -> NoReturn:
-    """End the process as an interpreter would: threads joined, atexit run, streams flushed."""
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BaseException:
-        code = code or 120
-    os._exit(code)
-
-
 def _exit_code(error: SystemExit) -> int:
     if error.code is None:
         return 0
@@ -80,9 +67,9 @@ def _compile(source: str, name: str) -> types.CodeType:
 
 
 def _report(error: BaseException) -> None:
-    """Print the traceback as python does, without this file's frame."""
+    """Print the traceback as python does, without the frames that started the program."""
     with contextlib.suppress(BaseException):
-        error = error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
+        error = error.with_traceback(own_frames(error.__traceback__))
         if sys.excepthook is sys.__excepthook__:
             traceback.print_exception(
                 error

@@ -17,12 +17,15 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from guerdon_sandbox.inside import wire
+from guerdon_sandbox.inside.sweeping import as_user, read_file, sweep, write_file
 from guerdon_sandbox.inside.waiting import Waiting
+from guerdon_sandbox.inside.wire import Answer, Limit, Request
 
-WORK = Path("/box")
 IDLE_S = 900.0
 """A box that hears nothing for so long ends: the host may be gone without having closed the connection."""
 REAP_S = 2.0
@@ -31,15 +34,16 @@ LOOK_S = 1.0
 """How often a job that runs long is asked how long it waited for a CPU."""
 STEP_S = 0.02
 """Time between two looks at one that has used up its wall time."""
-REPLY_BYTES = 16 << 20
-"""Cap of a candidate's replies in one job."""
-VERDICT_BYTES = 1 << 20
-COLLECT_BYTES = 16 << 20
-"""Largest file that is brought back."""
+PAUSE_S = 1.0
+"""A look that comes later than planned by this much: the whole box was frozen, or had no CPU."""
 
 # Names of the descriptors that each process of a job gets, in the order in which the zygote unpacks them.
 STANDARD = ("payload", "stdin", "stdout", "stderr")
 CHANNEL = ("inbox", "outbox")
+
+
+class JobFaultError(Exception):
+    """A job could not be started or watched, so nothing is known of it."""
 
 
 def main(bootstrap: list[str]) -> None:
@@ -48,17 +52,25 @@ def main(bootstrap: list[str]) -> None:
     Args:
         bootstrap: The command line that starts the zygote, up to the number of its control descriptor.
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # what PID 1 has no handler for cannot be sent to it from inside
+    # What PID 1 has no handler for cannot be sent to it from inside.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     supervisor = _Supervisor(bootstrap)
     _write({"python": sys.version.split()[0]}, [])
     while True:
-        header, blobs = _read()
-        answer, output = supervisor.run(header, blobs)
-        _write(answer, output)
-        if answer["dirty"]:
+        answer, output = _answer(supervisor, *_read())
+        _write(answer._asdict(), output)
+        if answer.dirty:
             os._exit(3)
+
+
+def _answer(
+    supervisor: "_Supervisor", request: Request, blobs: "_Blobs"
+) -> tuple[Answer, Sequence[bytes | bytearray]]:
+    """Run one job. Whatever goes wrong here is said in the answer, and costs this box only."""
+    try:
+        return supervisor.run(request, blobs)
+    except Exception as error:
+        return Answer.killed(None, request, f"{type(error).__name__}: {error}"), []
 
 
 class _Supervisor:
@@ -81,96 +93,102 @@ class _Supervisor:
         self._uids = _fresh_uids()
         self._oom_kills = _oom_kills()
 
-    def run(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+    def run(self, request: Request, blobs: "_Blobs") -> tuple[Answer, Sequence[bytes | bytearray]]:
         """Run one job to its end and leave nothing of it behind.
 
-        Args:
-            header: ``kind`` (``program``, ``calls`` or ``check``), ``limits``, the paths of ``files``; the box's
-                ``cpus``, and for how long, ``patience_s``, the job may wait for one.
-            blobs: The candidate's payload; its stdin, its calls, or the checker's payload; then the files' contents.
+        Raises:
+            Exception: Nothing is known of the job, and the box must not be used again.
         """
-        limits = header["limits"]
+        limits = request.limits
         candidate, checker = next(self._uids), next(self._uids)
-        job = _Job(header["kind"], candidate, checker, blobs)
-        with _as_user(candidate):
-            for path, content in zip(header["files"], blobs[2:], strict=True):
-                _write_file(path, content, executable=path in header["executables"])
+        job = _Job(request, candidate, checker, blobs)
+        with as_user(candidate):
+            for path, content in zip(request.files, blobs.files, strict=True):
+                write_file(path, content, executable=path in request.executables)
         uids = {process["uid"] for process in job.processes}
-        waiting = Waiting(self._zygote_pid, uids, header["cpus"])
+        waiting = Waiting(self._zygote_pid, uids, request.cpus)
         started = time.monotonic()
         self._zygote.sendmsg(
             [json.dumps({"processes": job.processes, "limits": limits}).encode()],
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(job.given)}i", *job.given))],
         )
         job.close_given()
-        limit = self._watch(job, started, waiting, header["patience_s"], limits)
+        limit = self._watch(job, started, waiting, request)
         wall_s = time.monotonic() - started
+        status = job.status()
         dirty = self._end(job)
-        job.drain(limits)
-        with _as_user(candidate):
-            collected = [_read_file(path) for path in header["collect"]]
-        dirty = dirty or _sweep(candidate)
+        job.drain()
+        with as_user(candidate):
+            collected = list(_collect(request.collect))
+        dirty = dirty or sweep(sorted(uids))
         oom_kills = _oom_kills()
         if oom_kills != self._oom_kills:
-            self._oom_kills, limit = oom_kills, limit or "memory"
-        answer = {
-            "status": job.exits[0][0] if 0 in job.exits else signal.SIGKILL,
-            "limit": limit,
-            "truncated": sorted(job.truncated),
-            "wall_s": wall_s,
-            "waited_s": waiting.seconds,
-            "cpu_s": sum(cpu_s for _, cpu_s, _ in job.exits.values()),
-            "peak_kib": max((peak_kib for *_, peak_kib in job.exits.values()), default=0),
-            "dirty": dirty,
-            "missing": [
-                path for path, content in zip(header["collect"], collected, strict=True) if content is None
-            ],
-        }
-        return answer, [*job.outputs(), *(content for content in collected if content is not None)]
+            self._oom_kills, limit = oom_kills, limit or Limit.MEMORY
+        missing = [path for path, content in zip(request.collect, collected, strict=True) if content is None]
+        usage = job.exits.values()
+        answer = Answer(
+            status=status,
+            limit=limit,
+            truncated=sorted(job.truncated),
+            wall_s=wall_s,
+            waited_s=waiting.seconds,
+            cpu_s=sum(end.cpu_s for end in usage),
+            peak_kib=max((end.peak_kib for end in usage), default=0),
+            dirty=dirty,
+            missing=missing,
+        )
+        return answer, [*job.buffers.values(), *(content for content in collected if content is not None)]
 
-    def _watch(
-        self, job: "_Job", started: float, waiting: Waiting, patience_s: float, limits: dict[str, Any]
-    ) -> str | None:
+    def _watch(self, job: "_Job", started: float, waiting: Waiting, request: Request) -> Limit | None:
         """Collect output until the job's deciding process ends. Returns the limit that ended it, if one did.
 
-        Time for which the job waited for a CPU does not count, up to the patience. A job that waited for longer was
-        ``starved``: nothing is known of it.
+        Time for which the job waited for a CPU, or the box was frozen, does not count, up to the patience. A job that
+        waited for longer was ``starved``: nothing is known of it.
         """
+        limits, patience_s = request.limits, request.patience_s
         poller = select.poll()
         poller.register(0, select.POLLIN)
         poller.register(self._zygote, select.POLLIN)
         for fd in job.pipes:
             poller.register(fd, select.POLLIN)
-        look, late = started + min(LOOK_S, limits["wall_s"]), False
+        look, late, paused_s = started + min(LOOK_S, limits.wall_s), False, 0.0
         while job.deciding not in job.exits:
             now = time.monotonic()
+            if now - look > PAUSE_S:
+                paused_s += now - look
             if now >= look:
                 waiting.look()
-                left = started + limits["wall_s"] + min(waiting.seconds, patience_s) - now
+                excused_s = min(waiting.seconds + paused_s, patience_s)
+                left = started + limits.wall_s + excused_s - now
                 if left <= 0 and waiting.seconds >= patience_s:
-                    return "starved"
+                    return Limit.STARVED
                 # Two looks show whether a thread runs or still waits, for nobody knows how long.
-                known = not waiting.standing or waiting.used_s >= limits["wall_s"]
+                known = not waiting.standing or waiting.used_s >= limits.wall_s
                 if left <= 0 and late and known:
-                    return "wall"
+                    return Limit.WALL
                 look, late = now + min(LOOK_S, max(left, STEP_S)), left <= 0
             for fd, _ in poller.poll(max(look - now, 0) * 1000):
                 if fd == 0:
-                    os._exit(0)  # the host hung up: it sends nothing before it has the answer
-                elif fd == self._zygote.fileno():
+                    _read_exactly(
+                        len(wire.ABORT)
+                    )  # nothing else comes before the answer; ends where the host hung up
+                    return Limit.CANCELLED
+                if fd == self._zygote.fileno():
                     self._note_exit(job)
-                elif not job.read(fd, limits):
+                elif not job.read(fd):
                     poller.unregister(fd)
-            if job.truncated:
-                return "output"
+            if job.truncated & job.bounded:
+                return Limit.OUTPUT
         return None
 
     def _note_exit(self, job: "_Job") -> None:
         message = self._zygote.recv(4096)
         if not message:
-            raise RuntimeError("the zygote died")
-        index, status, cpu_s, peak_kib = json.loads(message)
-        job.exits[index] = (status, cpu_s, peak_kib)
+            raise JobFaultError("the zygote died")
+        told = json.loads(message)
+        if "error" in told:
+            raise JobFaultError(f"a process of the job could not be prepared: {told['error']}")
+        job.exits[told["index"]] = _End(told["status"], told["cpu_s"], told["peak_kib"])
 
     def _end(self, job: "_Job") -> str | None:
         """Kill every process of the job. Returns why the box is dirty, if it is."""
@@ -179,7 +197,7 @@ class _Supervisor:
         try:
             if len(job.exits) < len(job.processes) or self._others():
                 for uid in {process["uid"] for process in job.processes}:
-                    with _as_user(uid), contextlib.suppress(ProcessLookupError):
+                    with as_user(uid), contextlib.suppress(ProcessLookupError):
                         os.kill(-1, signal.SIGKILL)
             while len(job.exits) < len(job.processes):
                 self._note_exit(job)
@@ -204,10 +222,28 @@ class _Supervisor:
             )
 
 
+class _End(NamedTuple):
+    """How a process ended."""
+
+    status: int
+    """Its wait status."""
+    cpu_s: float
+    peak_kib: int
+
+
+class _Blobs(NamedTuple):
+    """A request's blobs. The first two go to the job's processes as memory files, which the supervisor never reads."""
+
+    payload: int
+    given: int
+    """The candidate's stdin, its calls, or the checker's payload."""
+    files: list[bytes]
+
+
 class _Job:
     """The processes of one job and their descriptors."""
 
-    def __init__(self, kind: str, candidate: int, checker: int, blobs: list[bytes]) -> None:
+    def __init__(self, request: Request, candidate: int, checker: int, blobs: _Blobs) -> None:
         self.given: list[int] = []
         """Descriptors for the zygote, in the order of the processes' ``fds``."""
         self.processes: list[dict[str, Any]] = []
@@ -215,22 +251,25 @@ class _Job:
         """The read ends that the supervisor keeps, with the output's name."""
         self.buffers = {"stdout": bytearray(), "stderr": bytearray()}
         self.truncated: set[str] = set()
-        self.exits: dict[int, tuple[int, float, int]] = {}
-        """Wait status, CPU seconds and peak resident KiB by the process's index."""
+        self.bounded = {"stdout"} if request.kind == "program" else {"replies", "verdict"}
+        """The outputs that end the job where they are too long. Of others the rest is dropped."""
+        self.exits: dict[int, _End] = {}
+        """By the process's index."""
         self.deciding = 0
         """The process whose end is the job's end."""
-        payload, given = _memory_file(blobs[0]), blobs[1]
-        stdin = given if kind == "program" else b""
-        standard = [payload, _memory_file(stdin), self._output("stdout"), self._output("stderr")]
-        if kind == "program":
+        self._limits = request.limits
+        stdin = blobs.given if request.kind == "program" else _memory_file()
+        standard = [blobs.payload, stdin, self._output("stdout"), self._output("stderr")]
+        if request.kind == "program":
             self._add("program", candidate, STANDARD, standard)
-        elif kind == "calls":
-            channel = [_memory_file(given), self._output("replies")]
-            self._add("serve", candidate, STANDARD + CHANNEL, standard + channel)
+        elif request.kind == "calls":
+            self._add(
+                "serve", candidate, STANDARD + CHANNEL, [*standard, blobs.given, self._output("replies")]
+            )
         else:
             requests, replies = os.pipe(), os.pipe()
             self._add("serve", candidate, STANDARD + CHANNEL, [*standard, requests[0], replies[1]])
-            fds = [_memory_file(given), replies[0], requests[1], self._output("verdict")]
+            fds = [blobs.given, replies[0], requests[1], self._output("verdict")]
             self._add("check", checker, ("payload", *CHANNEL, "verdict"), fds)
             self.deciding = 1
 
@@ -249,7 +288,12 @@ class _Job:
         for fd in self.given:
             os.close(fd)
 
-    def read(self, fd: int, limits: dict[str, Any]) -> bool:
+    def status(self) -> int:
+        """Return the candidate's wait status; the checker's while the candidate waits for its next request."""
+        end = self.exits.get(0) or self.exits.get(self.deciding)
+        return end.status if end else signal.SIGKILL
+
+    def read(self, fd: int) -> bool:
         """Take what the pipe holds. False when it holds nothing."""
         try:
             chunk = os.read(fd, 1 << 16)
@@ -257,31 +301,32 @@ class _Job:
             return False
         name = self.pipes[fd]
         buffer = self.buffers[name]
+        if name in self.truncated:
+            return bool(chunk)
         buffer += chunk
-        cap = _cap(name, limits)
+        cap = self._limits.cap(name)
         if len(buffer) > cap:
             del buffer[cap:]
             self.truncated.add(name)
         return bool(chunk)
 
-    def drain(self, limits: dict[str, Any]) -> None:
+    def drain(self) -> None:
         """Take what is left in the pipes once nobody writes any more, and close them."""
         for fd, name in self.pipes.items():
-            while name not in self.truncated and self.read(fd, limits):
+            while name not in self.truncated and self.read(fd):
                 pass
             os.close(fd)
 
-    def outputs(self) -> list[bytes]:
-        return [bytes(buffer) for buffer in self.buffers.values()]
+
+def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
+    left = wire.COLLECT_TOTAL_BYTES
+    for path in paths:
+        content = read_file(path, min(left, wire.COLLECT_BYTES))
+        left -= len(content or b"")
+        yield content
 
 
-def _cap(name: str, limits: dict[str, Any]) -> int:
-    if name == "replies":
-        return REPLY_BYTES
-    return VERDICT_BYTES if name == "verdict" else int(limits[f"{name}_bytes"])
-
-
-def _fresh_uids() -> Any:
+def _fresh_uids() -> Iterator[int]:
     """Uids that no other job has, in this box or beside it: RLIMIT_NPROC counts per uid across the whole host."""
     mapped = int(Path("/proc/self/uid_map").read_text().split()[2])
     low, high = (100_000, 2**31) if mapped > 2**31 else (1_000, mapped - 1)
@@ -289,68 +334,6 @@ def _fresh_uids() -> Any:
     while True:
         yield uid
         uid = uid + 1 if uid + 1 < high else low
-
-
-@contextlib.contextmanager
-def _as_user(uid: int) -> Any:
-    """Act on files and processes as a job's user. Root here may not touch what that user forbids to others.
-
-    The real uid changes too: signals are allowed by it, and ``kill(-1)`` as root would end the zygote.
-    """
-    os.setresuid(uid, uid, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
-def _memory_file(content: bytes) -> int:
-    fd = os.memfd_create("job", os.MFD_CLOEXEC)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
-def _write_file(path: str, content: bytes, executable: bool) -> None:
-    target = WORK / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
-    target.chmod(0o755 if executable else 0o644)
-
-
-def _read_file(path: str) -> bytes | None:
-    """A file that the job left, or None. It may be anything: a link, a device, a pipe, a terabyte of holes."""
-    try:
-        fd = os.open(WORK / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            content = file.read(COLLECT_BYTES + 1)
-    except OSError:
-        return None
-    return content if content is not None and len(content) <= COLLECT_BYTES else None
-
-
-def _sweep(uid: int) -> str | None:
-    """Empty the work folder. Returns why the box is dirty, if something resists."""
-    try:
-        with _as_user(uid):
-            _empty(WORK)
-    except (OSError, RecursionError) as error:
-        return f"the work folder cannot be emptied: {error}"
-    return None
-
-
-def _empty(folder: Path) -> None:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                path.chmod(0o700)
-                _empty(path)
-                path.rmdir()
-            else:
-                path.unlink()
 
 
 def _oom_kills() -> int:
@@ -362,26 +345,49 @@ def _oom_kills() -> int:
     return 0
 
 
-def _read() -> tuple[dict[str, Any], list[bytes]]:
-    if not select.select([0], [], [], IDLE_S)[0]:
-        os._exit(0)
-    (size,) = struct.unpack(">I", _read_exactly(4))
-    header = json.loads(_read_exactly(size))
-    return header, [_read_exactly(length) for length in header["sizes"]]
+def _read() -> tuple[Request, _Blobs]:
+    size = 0
+    while size == 0:  # an abort that came too late
+        if not select.select([0], [], [], IDLE_S)[0]:
+            os._exit(0)
+        size = wire.header_size(_read_exactly(4))
+    request, (payload, given, *files) = wire.decode_request(_read_exactly(size))
+    return request, _Blobs(
+        _memory_file(payload), _memory_file(given), [_read_exactly(file) for file in files]
+    )
+
+
+def _memory_file(size: int = 0) -> int:
+    """Bring so many bytes of stdin into a file in memory."""
+    fd = os.memfd_create("job", os.MFD_CLOEXEC)
+    while size:
+        chunk = _read_some(size)
+        size -= len(chunk)
+        _write_all(fd, chunk)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _read_exactly(size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
-        chunk = os.read(0, min(size - len(data), 1 << 20))
-        if not chunk:
-            os._exit(0)
-        data += chunk
+        data += _read_some(size - len(data))
     return bytes(data)
 
 
-def _write(header: dict[str, Any], blobs: list[bytes]) -> None:
-    encoded = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}).encode()
-    view = memoryview(b"".join([struct.pack(">I", len(encoded)), encoded, *blobs]))
+def _read_some(most: int) -> bytes:
+    chunk = os.read(0, min(most, 1 << 20))
+    if not chunk:
+        os._exit(0)
+    return chunk
+
+
+def _write(header: dict[str, Any], blobs: Sequence[bytes | bytearray]) -> None:
+    for part in (wire.encode(header, blobs), *blobs):
+        _write_all(1, part)
+
+
+def _write_all(fd: int, data: bytes | bytearray) -> None:
+    view = memoryview(data)
     while view:
-        view = view[os.write(1, view) :]
+        view = view[os.write(fd, view) :]

@@ -36,7 +36,7 @@ class Waiting:
         self._cpus = cpus
         self._before_s = _used_s()
         self._active_before_s = 0.0
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._active_before_s = _active_s(f"/proc/{zygote}")  # its only thread's
         # The zygote and the users take turns, so what each waited adds up.
         self._longest = dict.fromkeys((0, *uids), 0.0)
@@ -67,10 +67,10 @@ class Waiting:
     def _threads(self) -> Iterator[tuple[int, Path, float, bool, float, float]]:
         """The job's threads with their user (0 for the zygote), and when the look at each began and ended."""
         for process in (folder for folder in Path("/proc").iterdir() if folder.name.isdigit()):
-            # Whoever forbids to look at its memory has a folder that is root's, so the owner says nothing.
-            with contextlib.suppress(OSError):
-                status = (process / "status").read_text()
-                user = int(status.partition("\nUid:")[2].split()[0])
+            # A process that forbids to look at its memory has a folder that is root's, so the owner says nothing.
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                status = (process / "status").read_bytes()  # its name may be any bytes
+                user = int(status.partition(b"\nUid:")[2].split()[0])
                 if user in self._longest and (user or process.name == str(self._zygote)):
                     began = time.monotonic()
                     for thread, active_s, ready in _threads(process):
@@ -81,14 +81,14 @@ class Waiting:
 def _threads(process: Path) -> Iterator[tuple[Path, float, bool]]:
     """A process's threads: the seconds for which each ran or stood ready, and whether it does either now."""
     for thread in (process / "task").iterdir():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, IndexError):
             active_s = _active_s(str(thread))
-            state = (thread / "stat").read_text().rpartition(") ")[2][0]
-            yield thread, active_s, state == "R"
+            state = (thread / "stat").read_bytes().rpartition(b") ")[2][:1]
+            yield thread, active_s, state == b"R"
 
 
 def _active_s(thread: str) -> float:
-    with open(f"{thread}/schedstat") as file:  # noqa: PTH123 - every job reads it, and a Path costs as much again
+    with open(f"{thread}/schedstat", "rb") as file:  # noqa: PTH123 - every job reads it, a Path costs as much again
         ran, waited, _ = file.read().split()
     return (int(ran) + int(waited)) * 1e-9
 
@@ -96,7 +96,7 @@ def _active_s(thread: str) -> float:
 def _used_s() -> float | None:
     """CPU seconds of the box so far, ended processes included; None where it is not told."""
     for path, start, unit in _USED:
-        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123 - as above
+        with contextlib.suppress(OSError, ValueError), open(path) as file:  # noqa: PTH123 - as above
             for line in file:
                 if line.startswith(start):
                     return int(line.removeprefix(start)) * unit

@@ -9,47 +9,25 @@ import array
 import ctypes
 import gc
 import importlib
-import io
 import json
 import os
 import resource
 import socket
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from guerdon_sandbox.inside import roles
+from guerdon_sandbox.inside import interpreter, roles
+from guerdon_sandbox.inside.wire import JobLimits
 
 WORK = "/box"
 MAX_DESCRIPTORS = 256
+# fmt: off
 PRELOADED = (
-    *(
-        "abc",
-        "bisect",
-        "collections",
-        "copy",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "functools",
-    ),
-    *(
-        "heapq",
-        "io",
-        "itertools",
-        "linecache",
-        "math",
-        "operator",
-        "random",
-        "re",
-        "statistics",
-        "string",
-        "textwrap",
-    ),
-    *("threading", "traceback", "types", "typing"),
+    "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
+    "heapq", "io", "itertools", "linecache", "math", "operator", "random", "re", "statistics", "string", "textwrap",
+    "threading", "traceback", "types", "typing",
 )
+# fmt: on
 """What candidates import most. A module more here costs every fork its pages; a module less costs its import."""
 
 _libc = ctypes.CDLL(None)
@@ -65,7 +43,8 @@ def main(control_fd: int) -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     control = socket.socket(fileno=control_fd)
-    _standard_streams()
+    interpreter.open_streams()
+    interpreter.bound_stacks()
     gc.collect()
     gc.freeze()
     control.send(b"ready")
@@ -73,22 +52,27 @@ def main(control_fd: int) -> None:
         request, fds = _receive(control)
         if not request:
             return
-        processes, limits = request["processes"], request["limits"]
+        processes, limits = request["processes"], JobLimits(*request["limits"])
         children = {}
         for index, process in enumerate(processes):
             own = dict(zip(process["fds"], fds, strict=False))
             fds = fds[len(own) :]
             pid = os.fork()
             if pid == 0:
-                _become(process, own, limits, control, fds)
+                _be(process, own, limits, control, fds)
             children[pid] = index
             for fd in own.values():
                 os.close(fd)
         while children:
             pid, status, usage = os.wait4(-1, 0)
             if pid in children:
-                cpu_s = usage.ru_utime + usage.ru_stime
-                control.send(json.dumps([children.pop(pid), status, cpu_s, usage.ru_maxrss]).encode())
+                end = {
+                    "index": children.pop(pid),
+                    "status": status,
+                    "cpu_s": usage.ru_utime + usage.ru_stime,
+                    "peak_kib": usage.ru_maxrss,
+                }
+                control.send(json.dumps(end).encode())
 
 
 def _receive(control: socket.socket) -> tuple[Any, list[int]]:
@@ -100,36 +84,24 @@ def _receive(control: socket.socket) -> tuple[Any, list[int]]:
     return (json.loads(data) if data else None), list(fds)
 
 
-def _standard_streams() -> None:
-    """Build the children's stdio objects once. Files of the kinds that the children get stand in meanwhile."""
-    read_end, write_end = os.pipe()
-    placeholders = (os.memfd_create("stdin"), write_end, write_end)
-    saved = os.dup(2)
-    for fd, placeholder in enumerate(placeholders):
-        os.dup2(placeholder, fd)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.BufferedReader(io.FileIO(0, "r", closefd=False)), "utf-8", "surrogateescape"
-    )
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "surrogateescape"
-    )
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
-    )
-    os.dup2(saved, 2)
-    for fd in {saved, read_end, *placeholders}:
-        os.close(fd)
-
-
-def _become(
-    process: dict[str, Any],
-    own: dict[str, int],
-    limits: dict[str, Any],
-    control: socket.socket,
-    others: list[int],
-) -> None:
-    """Turn the forked child into a process of the job. Does not return."""
+def _be(
+    process: dict[str, Any], own: dict[str, int], limits: JobLimits, control: socket.socket, others: list[int]
+) -> NoReturn:
+    """Be a process of the job: prepare, then play its role. What fails before that is not the job's doing."""
+    try:
+        payload = _prepare(process, own, limits, others)
+    except BaseException as error:
+        control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        os._exit(1)
     control.close()
+    try:
+        getattr(roles, process["role"])(payload, **own)
+    finally:
+        os._exit(1)  # it ends by itself, unless something in it raised
+
+
+def _prepare(process: dict[str, Any], own: dict[str, int], limits: JobLimits, others: list[int]) -> Any:
+    """Put streams, limits, user and folder in place. Returns the role's payload."""
     for fd in others:
         os.close(fd)
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
@@ -149,16 +121,15 @@ def _become(
     if process["role"] != "check":
         # Lets the candidate open its own /dev/stdin. Its uid is its own, so nobody else's memory opens with it.
         _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-    getattr(roles, process["role"])(payload, **own)
-    os._exit(0)
+    return payload
 
 
-def _limit(limits: dict[str, Any]) -> None:
+def _limit(limits: JobLimits) -> None:
     for kind, value in (
-        (resource.RLIMIT_CPU, limits["cpu_s"]),
-        (resource.RLIMIT_DATA, limits["memory_bytes"]),
-        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
-        (resource.RLIMIT_NPROC, limits["processes"]),
+        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NPROC, limits.processes),
         (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
         (resource.RLIMIT_CORE, 0),
     ):

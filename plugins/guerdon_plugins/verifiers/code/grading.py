@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
 from guerdon_plugins.verifiers.code.compare import same_output, same_value
@@ -16,15 +17,26 @@ from guerdon_sandbox import (
     Call,
     Calls,
     Check,
+    Job,
+    Limit,
     Limits,
     Opaque,
     Program,
     Raised,
+    Result,
     Returned,
     Sandbox,
     SandboxImageError,
 )
 
+R = TypeVar("R", bound=Result)
+
+_MAX_LATE = 3
+"""How many runs of one program may end at a time limit."""
+_LARGE_OUTPUT = 1 << 14
+"""Characters of an output that is compared off the event loop."""
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 100
 _MAX_RESTARTS = 3
 """How often calls go on in a new process after one of them ended the old one."""
 _MODULES = (
@@ -53,6 +65,24 @@ class Evidence:
     passed: bool
     why: str = ""
     """What went wrong, in one line."""
+
+
+class _Runs:
+    """Runs one program's jobs. After three that ran out of time the rest is not run, and ends like them.
+
+    Otherwise a program that loops in a hundred tests would keep a box for a quarter of an hour and miss its deadline.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._late = 0
+
+    async def run(self, job: Job[R]) -> R:
+        if self._late >= _MAX_LATE:
+            return job.not_run(Limit.WALL)
+        result = await self._sandbox.run(job)
+        self._late += result.limit in (Limit.CPU, Limit.WALL)
+        return result
 
 
 class Grader:
@@ -97,12 +127,12 @@ class Grader:
         job = await self._prepare(program, language)
         if isinstance(job, Evidence):
             return [job] * len(tests.cases)
-        if self._every_test:
-            return await asyncio.gather(*(self._run_case(job, case, judge) for case in tests.cases))
+        runs = _Runs(self._sandbox)
         evidence: list[Evidence] = []
+        # One after the other, so that a program with many tests has one place in the queue, as any other.
         for case in tests.cases:
-            evidence.append(await self._run_case(job, case, judge))
-            if not evidence[-1].passed:
+            evidence.append(await self._run_case(runs, job, case, judge))
+            if not evidence[-1].passed and not self._every_test:
                 break
         skipped = Evidence(False, "not run, as an earlier one failed")
         return evidence + [skipped] * (len(tests.cases) - len(evidence))
@@ -136,15 +166,19 @@ class Grader:
                 "guerdon sandbox build --toolchain"
             )
 
-    async def _run_case(self, job: Program, case: StdioCase, judge: str | None) -> Evidence:
-        result = await self._sandbox.run(replace(job, stdin=case.stdin.encode(errors="surrogatepass")))
+    async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judge: str | None) -> Evidence:
+        stdout_bytes = max(job.limits.stdout_bytes, 2 * len(case.expected.encode(errors="surrogatepass")))
+        limits = replace(job.limits, stdout_bytes=stdout_bytes)
+        result = await runs.run(replace(job, stdin=case.stdin.encode(errors="surrogatepass"), limits=limits))
         if not result.ok:
             last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]
             return Evidence(False, " ".join([result.ending, *last])[:300])
         output = result.stdout.decode(errors="replace")
         if judge is not None:
             return await self._ask(judge, case, output)
-        if same_output(output, case.expected, self._tolerance):
+        compare = partial(same_output, output, case.expected, self._tolerance)
+        # Large outputs take long to compare, and other programs' verdicts wait for the event loop.
+        if await asyncio.to_thread(compare) if len(output) > _LARGE_OUTPUT else compare():
             return Evidence(True)
         return Evidence(False, f"wrote {output[:100]!r}, not {case.expected[:100]!r}")
 
@@ -173,19 +207,21 @@ class Grader:
 
     async def _run_functions(self, program: str, tests: FunctionTests) -> list[Evidence]:
         """Where arguments can be read in two ways, the reading that suits the program better."""
-        evidence = await self._run_cases(program, tests.cases)
+        runs = _Runs(self._sandbox)
+        evidence = await self._run_cases(runs, program, tests.cases)
         if not tests.otherwise or all(one.passed for one in evidence):
             return evidence
         # The first of two that are equally good is the likelier one.
         return max(
             evidence,
-            await self._run_cases(program, tests.otherwise),
+            await self._run_cases(runs, program, tests.otherwise),
             key=lambda found: sum(one.passed for one in found),
         )
 
-    async def _run_cases(self, program: str, cases: Sequence[FunctionCase]) -> list[Evidence]:
+    async def _run_cases(self, runs: _Runs, program: str, cases: Sequence[FunctionCase]) -> list[Evidence]:
         calls = [Call(case.function, case.args) for case in cases]
-        replies = await self._call(program, calls, ambient=_AMBIENT)
+        needed = sum(_size(value) for case in cases for value in case.accepted)
+        replies = await self._call(runs, program, calls, ambient=_AMBIENT, items=4 * needed)
         evidence = []
         for case, reply in zip(cases, replies, strict=True):
             if isinstance(reply, Raised):
@@ -205,7 +241,9 @@ class Grader:
         known = expectations(tests)
         if known is None:
             return await self._check(program, tests)
-        replies = await self._call(program, [one.call for one in known], prelude=tests.prelude)
+        replies = await self._call(
+            _Runs(self._sandbox), program, [one.call for one in known], prelude=tests.prelude
+        )
         evidence = []
         for expectation, reply in zip(known, replies, strict=True):
             if isinstance(reply, Raised):
@@ -235,18 +273,26 @@ class Grader:
         return evidence + [Evidence(False, result.ending)] * (len(tests.sources) - len(evidence))
 
     async def _call(
-        self, program: str, calls: Sequence[Call], *, prelude: str = "", ambient: str = ""
+        self,
+        runs: _Runs,
+        program: str,
+        calls: Sequence[Call],
+        *,
+        prelude: str = "",
+        ambient: str = "",
+        items: int = 0,
     ) -> list[Returned | Raised]:
-        """All calls' replies. A call that ends the process fails alone: the next ones go on in a new process."""
+        """All calls' replies. A call that ends the process fails alone: the next ones run in a new process."""
         replies: list[Returned | Raised] = []
+        limits = replace(self._limits, reply_items=max(self._limits.reply_items, items))
         for _ in range(1 + _MAX_RESTARTS):
-            result = await self._sandbox.run(
+            result = await runs.run(
                 Calls(
                     source=program,
                     prelude=prelude,
                     ambient=ambient,
                     calls=calls[len(replies) :],
-                    limits=self._limits,
+                    limits=limits,
                 )
             )
             if result.load_error is not None:
@@ -262,9 +308,18 @@ class Grader:
 
 def _shown(value: Any) -> str:
     try:
-        return f"{value!r:.100}"
+        return f"{_SHOWN.repr(value):.100}"  # a whole one may have millions of characters
     except ValueError:
         return "a number with thousands of digits"  # which Python refuses to write out
+
+
+def _size(value: Any) -> int:
+    """Return how many values a JSON value holds."""
+    if isinstance(value, dict):
+        return 1 + sum(_size(item) + 3 for item in value.values())
+    if isinstance(value, list):
+        return 1 + sum(map(_size, value))
+    return 1
 
 
 def _holds(condition: Callable[[Any], bool], value: Any) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from guerdon import Failure, Score
+from guerdon import Failure, Score, current_deadline
 from guerdon.text import last_code_block, split_reasoning
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
 from guerdon_plugins.verifiers.code.languages import LANGUAGES, Language, find_language
@@ -31,6 +31,7 @@ from guerdon_sandbox import (
     Limits,
     Sandbox,
     SandboxUnavailableError,
+    SandboxUsageError,
 )
 
 _MAX_SHOWN = 5
@@ -44,7 +45,7 @@ class CodeVerifier:
 
     audit_kind = "code"
     timeout_s = 120.0
-    """Waiting for a free box counts, and a batch of programs that loop keeps boxes busy."""
+    """Waiting for a free box does not count."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class CodeVerifier:
         cpu_s: int = 10,
         wall_s: float = 30.0,
         memory_mb: int = 256,
+        stdout_bytes: int = 1 << 20,
         engines: Sequence[str] = (),
         boxes: int | None = None,
         isolation: Literal["fork", "container"] = "fork",
@@ -74,6 +76,7 @@ class CodeVerifier:
             cpu_s: CPU seconds for each test of a program, or for all the calls of one.
             wall_s: The same in seconds of wall time, waiting for a CPU not counted: a backstop for programs that sleep.
             memory_mb: Memory of each process, in MiB.
+            stdout_bytes: Bytes of a program's output, or twice the expected output where that is more.
             engines: Addresses of Docker engines; by default the local one, or what DOCKER_HOST names.
             boxes: Boxes per engine; by default the engine's cores, divided among this machine's training processes.
             isolation: ``fork`` runs many programs in one container, ``container`` runs one.
@@ -101,10 +104,12 @@ class CodeVerifier:
             runtime=runtime,
             memory_bytes=max(_COMPILER_MB if known.compile else 512, 2 * memory_mb) << 20,
         )
-        self._sandbox = Sandbox(engines, options, boxes=boxes, isolation=Isolation(isolation))
+        self._sandbox = Sandbox(
+            engines, options, boxes=boxes, isolation=Isolation(isolation), clock=current_deadline
+        )
         self._grader = Grader(
             self._sandbox,
-            Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20),
+            Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20, stdout_bytes=stdout_bytes),
             every_test=self._fraction,
             judge=judge_source,
             tolerance=tolerance,
@@ -136,7 +141,7 @@ class CodeVerifier:
             evidence = await self._grader.run(program, language, suite.tests)
         except SandboxUnavailableError as error:
             return Score.failed(Failure.INFRASTRUCTURE, str(error))
-        except UnjudgeableError as error:
+        except (UnjudgeableError, SandboxUsageError) as error:  # such as an input that no box holds
             return Score.failed(Failure.REFERENCE, str(error))
         return self._score(program, evidence)
 

@@ -1,0 +1,118 @@
+"""Hostile programs cost honest ones neither their verdict nor its time, whatever the order in which they come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from guerdon import Score
+from guerdon.component import load_component
+from guerdon.plugins import Kind, find_plugin
+from guerdon.scoring.protocol import Case
+from guerdon.scoring.workers import VerifyJob, WorkerPool
+from guerdon_plugins.verifiers.code import CodeVerifier
+
+pytestmark = pytest.mark.docker
+
+LOOP = "while True: pass"
+HONEST = "print(int(input()) * 2)"
+ECHO = {"inputs": ["4\n"], "outputs": ["8\n"]}
+CALL = {"fn_name": "f", "inputs": [[4]], "outputs": [8]}
+
+
+def completion(program: str) -> str:
+    return f"```python\n{program}\n```"
+
+
+def judged(cases: list[Case], timeout_s: float, **params: object) -> list[Score]:
+    """The scores that a run's workers give, deadlines included."""
+    component = load_component(find_plugin("code", (Kind.VERIFIER,)), params, None)
+    job = VerifyJob(0, cases, timeout_s=timeout_s, dedicated=True)
+    pool = WorkerPool([component])
+    try:
+        pool.run([job])
+    finally:
+        pool.close()
+    return [result[0] for result in job.results if result is not None]
+
+
+def test_loops_before_honest_programs_starve_none_of_them() -> None:
+    """28 loops take 14 s of the two boxes, and a verdict may take 8 s."""
+    cases = [Case(completion(program), {"reference": ECHO}) for program in [LOOP] * 28 + [HONEST] * 30]
+    scores = judged(cases, 8.0, boxes=2, cpu_s=1)
+    assert [score.value for score in scores] == [0.0] * 28 + [1.0] * 30
+
+
+def test_program_that_loops_in_every_test_is_wrong_in_time() -> None:
+    suite = {"inputs": ["4\n"] * 100, "outputs": ["8\n"] * 100}
+    cases = [Case(completion(LOOP), {"reference": suite}), Case(completion(HONEST), {"reference": suite})]
+    scores = judged(cases, 60.0, boxes=2, cpu_s=1, scoring="fraction")
+    assert [score.value for score in scores] == [0.0, 1.0]
+
+
+HOSTILE = {
+    "many frames": """
+import os, struct
+def f(n):
+    data = (struct.pack(">I", 2) + b"[]") * (1 << 18)
+    for fd in range(3, 64):
+        try:
+            for _ in range(16): os.write(fd, data)
+        except OSError: pass
+    return n * 2
+""",
+    "one frame of small containers": """
+import os, struct
+def f(n):
+    data = b'["value",[' + b",".join([b"[]"] * (1 << 21)) + b"],[]]"
+    for fd in range(3, 64):
+        try: os.write(fd, struct.pack(">I", len(data)) + data)
+        except OSError: pass
+    return n * 2
+""",
+    "a list of two million lists": "def f(n): return [[] for _ in range(2_000_000)]",
+    "long numbers": "def f(n): return [10 ** 4000 + i for i in range(1900)]",
+    "a text of escapes": "def f(n): return '\\n' * (4 << 20)",
+    "a dict": "def f(n): return {str(i): i for i in range(200_000)}",
+    "deep": "def f(n):\n    x = []\n    for _ in range(900): x = [x]\n    return x",
+}
+
+
+def test_hostile_replies_do_not_stop_the_event_loop() -> None:
+    """A stop is seen as the loop's own lateness. The bound has room for what else the machine does."""
+
+    async def work() -> tuple[list[Score], float]:
+        verifier = CodeVerifier(boxes=2, cpu_s=5)
+        await verifier(completion("def f(n): return n * 2"), CALL)
+        worst, done = 0.0, asyncio.Event()
+
+        async def watch() -> None:
+            nonlocal worst
+            while not done.is_set():
+                before, busy = time.perf_counter(), time.thread_time()
+                await asyncio.sleep(0.002)
+                # What the loop's own thread did meanwhile; waiting for a CPU is not its doing.
+                worst = max(worst, min(time.perf_counter() - before, time.thread_time() - busy))
+
+        watcher = asyncio.create_task(watch())
+        programs = [*HOSTILE.values(), "def f(n): return n * 2"]
+        scores = await asyncio.gather(*(verifier(completion(program), CALL) for program in programs))
+        done.set()
+        await watcher
+        await verifier.aclose()
+        return list(scores), worst
+
+    scores, worst = asyncio.run(work())
+    assert [score.value for score in scores] == [0.0] * len(HOSTILE) + [1.0]
+    assert worst < 0.05
+
+
+@pytest.mark.slow
+def test_forty_hostile_programs_leave_their_neighbours_right() -> None:
+    hostile = [list(HOSTILE.values())[index % len(HOSTILE)] for index in range(40)]
+    programs = hostile + ["def f(n): return n * 2"] * 24
+    cases = [Case(completion(program), {"reference": CALL}) for program in programs]
+    scores = judged(cases, 120.0, boxes=2)
+    assert [score.value for score in scores] == [0.0] * 40 + [1.0] * 24
