@@ -13,7 +13,8 @@ from guerdon_plugins.verifiers.math.nodes import Node, Text
 from guerdon_plugins.verifiers.math.options import marked_option
 from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
-from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError, clean
+from guerdon_plugins.verifiers.math.cleaning import clean
+from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError
 
 Reference = str | int | float
 """A gold answer: text (bare, in ``$…$`` or boxed; or a GSM8K solution that ends in ``####``), or a JSON number."""
