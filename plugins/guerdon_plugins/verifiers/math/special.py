@@ -72,8 +72,8 @@ def read_special(text: str) -> Node | None:
     """Read an answer whose whole text has a form of its own; ``None`` for every other."""
     if not text.isascii() or not text.isdigit():
         plain = _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
-        plain = _SPACES.sub(" ", plain).strip(" .。")
-        if node := _PHRASES.get(plain.lower()):
+        plain = _SPACES.sub(" ", plain).strip()
+        if node := _PHRASES.get(plain.lower().rstrip(".。")):
             return node
         if text[0].isdigit() or not text[0].isascii() or any(map(str.isalpha, text[:9])):
             if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text):

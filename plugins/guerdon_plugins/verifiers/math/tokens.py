@@ -170,6 +170,8 @@ class _Tokenizer:
             return
         if not content.strip(" .,;:!~"):
             self._spaced = True
+        elif "^" in content and self._follows_value() and units.read_unit(content):
+            self._words(content.strip())
         elif _NOT_WORDS.search(content) or not any(map(str.isalpha, content)):
             self._position = start
         else:
