@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -16,29 +16,109 @@ class Parts(NamedTuple):
     """A completion, split into what the model thought and what it says."""
 
     reasoning: str
-    """What stands before the final answer, without the tags; empty where no tag marks any."""
+    """What comes before the final answer, without the tags; empty where no tag marks any."""
     answer: str
     """What follows the reasoning; empty where the reasoning never ends."""
 
 
-def split_reasoning(completion: str, tag: str = "think") -> Parts:
+GPT_OSS = "<|channel|>analysis <|channel|>final<|message|>"
+"""The channels of gpt-oss (OpenAI's harmony format), also where a tokenizer left out the special tokens."""
+
+REASONING_TAGS: tuple[str, ...] = (
+    "think",  # DeepSeek-R1, Qwen3, GLM, MiniMax
+    "thinking",
+    "thought",  # EXAONE
+    "reasoning",
+    "seed:think",
+    "longcat_think",
+    "[THINK] [/THINK]",  # Magistral
+    "◁think▷ ◁/think▷",  # Kimi
+    "<|begin_of_thought|> <|end_of_thought|>",  # OpenThoughts, Sky-T1
+    "<|START_THINKING|> <|END_THINKING|>",  # Command A
+    "<|inner_prefix|> <|inner_suffix|>",  # Apertus
+    "<|channel>thought <channel|>",  # Gemma
+    "<unused94>thought <unused95>",  # MedGemma
+    GPT_OSS,
+)
+"""The tags that mark reasoning, unless a plugin's param ``reasoning_tags`` says otherwise.
+
+A name, ``think``, stands for ``<think>`` and ``</think>``; two marks with a space between them are the opening and the
+closing one. Case does not matter, nor does space inside of a named tag.
+"""
+
+
+def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Parts:
     """Split a completion where its reasoning ends.
 
-    The last closing tag ends the reasoning, so nothing that a model puts between two blocks of it is its answer. The
-    opening tag may be missing, as it is where the chat template writes it. Reasoning that is opened again, or never
-    closed, leaves no answer.
+    The last closing tag ends the reasoning, so text between two blocks of reasoning is not the answer. The opening tag
+    may be missing, because a chat template may write it. Reasoning that is opened again, or never closed, leaves no
+    answer.
 
     Args:
         completion: What the model wrote.
-        tag: The name of the tag around the reasoning.
+        tags: The tags around reasoning, spelt as in :data:`REASONING_TAGS`.
+
+    Raises:
+        ValueError: A tag is neither a name nor two marks.
     """
-    opening, closing = f"<{tag}>", f"</{tag}>"
-    end = completion.rfind(closing)
-    answer_start = 0 if end < 0 else end + len(closing)
-    if completion.find(opening, answer_start) >= 0:  # still thinking when the text ends
+    opening, closing, either = tag_patterns(tuple(tags))
+    answer_start = max((mark.end() for mark in closing.finditer(completion)), default=0)
+    if opening.search(completion, answer_start):  # still thinking when the text ends
         answer_start = len(completion)
-    reasoning = completion[:answer_start].replace(opening, "").replace(closing, "")
-    return Parts(reasoning.strip(), completion[answer_start:].strip())
+    reasoning = either.sub("", completion[:answer_start])
+    answer = completion[answer_start:]
+    if "<|channel|>" in completion:
+        reasoning, answer = (_HARMONY_MARKS.sub("", part) for part in (reasoning, answer))
+    return Parts(reasoning.strip(), answer.strip())
+
+
+_TAG_NAME = re.compile(r"[A-Za-z][\w:.-]*+")
+
+_SPELLINGS = {
+    GPT_OSS: (
+        r"<\|channel\|>analysis|(?-i:\Aanalysis(?=[A-Z]))",
+        r"<\|channel\|>final[^<]*+(?:<\|constrain\|>[^<]*+)?+<\|message\|>|(?-i:assistantfinal)",
+    )
+}
+"""Tags that are more than two fixed texts."""
+
+_HARMONY_MARKS = re.compile(r"<\|start\|>assistant|<\|(?:end|return|message)\|>")
+
+
+def tag_marks(tag: str) -> tuple[str, str]:
+    """Return the opening and the closing mark of a tag: a name, or two marks with a space between them.
+
+    Raises:
+        ValueError: The tag is something else.
+    """
+    if _TAG_NAME.fullmatch(tag):
+        return f"<{tag}>", f"</{tag}>"
+    marks = tag.split()
+    if len(marks) != 2 or marks[0] == marks[1]:
+        raise ValueError(
+            f"{tag!r} is not a tag. Give a name such as think, or an opening and a closing mark such as "
+            "'[THINK] [/THINK]'."
+        )
+    return marks[0], marks[1]
+
+
+@cache
+def tag_patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of the opening marks, the closing marks and both, for tags as in :data:`REASONING_TAGS`."""
+    if isinstance(tags, str) or not tags:
+        raise ValueError(f"the tags are {tags!r}. Give a list of at least one, such as [think].")
+    pairs = [_SPELLINGS.get(tag) or _tag_pattern(tag) for tag in tags]
+    opening, closing = ("|".join(pair[side] for pair in pairs) for side in (0, 1))
+    patterns = (opening, closing, f"{opening}|{closing}")
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)  # type: ignore[return-value]
+
+
+def _tag_pattern(tag: str) -> tuple[str, str]:
+    opening, closing = map(re.escape, tag_marks(tag))
+    if _TAG_NAME.fullmatch(tag):
+        name = re.escape(tag)
+        return rf"<\s*+{name}\s*+>", rf"<\s*+/\s*+{name}\s*+>"
+    return opening, closing
 
 
 def last_tagged(text: str, tag: str) -> str | None:
@@ -53,15 +133,20 @@ Part: TypeAlias = Literal["reasoning", "answer", "whole"]
 """The part of a completion that a verifier looks at, by the name that manifests use."""
 
 
-def select_part(completion: str, part: Part) -> str:
-    """The reasoning, the final answer or the whole of a completion.
+def select_part(completion: str, part: Part, tags: Sequence[str] = REASONING_TAGS) -> str:
+    """Return the reasoning, the final answer or the whole of a completion.
 
     A completion that marks no reasoning is all reasoning. The final answer is what the last ``<answer>`` tags hold, or,
     without them, what follows the reasoning.
+
+    Args:
+        completion: What the model wrote.
+        part: The part to return.
+        tags: The tags around reasoning, spelt as in :data:`REASONING_TAGS`.
     """
     if part == "whole":
         return completion
-    reasoning, answer = split_reasoning(completion)
+    reasoning, answer = split_reasoning(completion, tags)
     if part == "reasoning":
         return reasoning or completion
     tagged = last_tagged(answer, "answer")

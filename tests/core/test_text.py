@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.text import (
+    GPT_OSS,
     Part,
     code_blocks,
     last_code_block,
@@ -70,8 +71,53 @@ def test_split_reasoning(completion: str, reasoning: str, answer: str) -> None:
     assert split_reasoning(completion) == (reasoning, answer)
 
 
-def test_split_reasoning_with_another_tag() -> None:
-    assert split_reasoning("<reason>a</reason>b", tag="reason") == ("a", "b")
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "[THINK]a[/THINK]b",
+        "<thinking>a</thinking>b",
+        "<thought>a</thought>b",
+        "<reasoning>a</reasoning>b",
+        "<Think>a</Think>b",
+        "< think >a</ THINK >b",
+        "<seed:think>a</seed:think>b",
+        "◁think▷a◁/think▷b",
+        "<|begin_of_thought|>a<|end_of_thought|>b",
+        "<|START_THINKING|>a<|END_THINKING|>b",
+        "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b<|return|>",
+        "<|channel|>analysis<|message|>a<|end|>"
+        "<|start|>assistant<|channel|>final <|constrain|>json<|message|>b<|return|>",
+        "analysisAassistantfinalb",
+        "a</thinking>b",
+    ],
+)
+def test_split_reasoning_in_the_tags_of_a_model_family_returns_both_parts(completion: str) -> None:
+    reasoning, answer = split_reasoning(completion)
+    assert (reasoning.lower(), answer) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "completion", ["[THINK]a", "<reasoning>a", "<|channel|>analysis<|message|>a", "analysisWe need"]
+)
+def test_split_reasoning_that_never_ends_leaves_no_answer(completion: str) -> None:
+    assert split_reasoning(completion).answer == ""
+
+
+@pytest.mark.parametrize("completion", ["b<|end|>", "Analysis: b", "if a < think and b", "[think]b"])
+def test_split_reasoning_without_a_tag_returns_the_answer(completion: str) -> None:
+    assert split_reasoning(completion, ["think", GPT_OSS]) == ("", completion)
+
+
+def test_split_reasoning_with_chosen_tags_reads_no_others() -> None:
+    assert split_reasoning("<reason>a</reason>b", ["reason"]) == ("a", "b")
+    assert split_reasoning("<<a>>b", ["<< >>"]) == ("a", "b")
+    assert split_reasoning("<think>a</think>b", ["reason"]) == ("", "<think>a</think>b")
+
+
+@pytest.mark.parametrize("tag", ["", "a b c", "a b=c d", "<think>", "| |"])
+def test_split_reasoning_with_something_else_as_tag_is_refused(tag: str) -> None:
+    with pytest.raises(ValueError, match="is not a tag"):
+        split_reasoning("x", [tag])
 
 
 @pytest.mark.parametrize(
