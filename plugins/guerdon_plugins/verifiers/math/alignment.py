@@ -40,7 +40,9 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return Ratio(parts), answer
         case (Ratio(), Span(parts=parts)):
             return reference, Ratio(parts)
-        case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(left, right):
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if (
+            units.same_noun(left, right) or units.to_base(left) == units.to_base(right)
+        ):
             return reference, Quantity(value, left)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)

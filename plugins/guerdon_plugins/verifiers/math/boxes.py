@@ -144,7 +144,7 @@ def _with_surroundings(text: str, box: _Box) -> str:
     content = box.content
     alone = text[box.end : box.end + 2] in _NOTHING_AFTER
     after = None if alone else _AFTER.match(text, box.end)
-    signed = text[box.start - 3 : box.start].rstrip().endswith(("-", "m"))
+    signed = text[max(0, box.start - 3) : box.start].rstrip().endswith(("-", "m"))
     sign = _SIGN_BEFORE.search(text, max(0, box.start - 20), box.start) if signed else None
     if not content.strip() or not (after or sign):
         return content

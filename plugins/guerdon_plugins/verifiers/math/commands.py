@@ -88,6 +88,8 @@ class CommandParser(EnvironmentParser):
             return self._environment(name[6:-1])
         if name.startswith("mathbb") and name[6:] in ("R", "Q", "Z", "N", "C"):
             return self._named_set(name[6:])
+        if name in ("Pr", "mathbbE", "mathbbP", "mathbbV") and (named := self._name_with_arguments(name[-1])):
+            return named
         raise UnreadableError(f"unknown command \\{name[:40]}")
 
     def _named_set(self, name: str) -> Node:

@@ -54,7 +54,7 @@ class PrimaryParser(ArithmeticParser):
         if token.kind == "name":
             return Symbol(text)
         if token.kind == "text":
-            return _words(text)
+            return self._name_with_arguments(text) or _words(text)
         if text == "{":
             return self._group()
         if text in _CLOSERS:  # "]" opens ]0, 1[ as in France
@@ -105,7 +105,7 @@ class PrimaryParser(ArithmeticParser):
     # Names
 
     def _letter(self, letter: str) -> Node:
-        if self._peek() in ("(", "[") and (name := self._name_with_arguments(letter)):
+        if letter.isupper() and (name := self._name_with_arguments(letter)):
             return name
         if letter in ("e", "i"):
             return Constant(letter)
@@ -132,7 +132,7 @@ class PrimaryParser(ArithmeticParser):
 
     def _name_with_arguments(self, head: str) -> Symbol | None:
         r"""``P(A \cap B)`` or ``E[X]`` on the left of an equation, as one name."""
-        if not head[0].isupper() or not self._starts_clause():
+        if self._peek() not in ("(", "[") or not head[0].isalpha() or not self._starts_clause():
             return None
         depth, place = 0, self._position
         while place < len(self._tokens) and place - self._position < 40:

@@ -7,6 +7,7 @@ from typing import Any
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
 from guerdon_plugins.verifiers.math.exact import Field, NotExactError, UndefinedError
+from guerdon_plugins.verifiers.math.labels import names_expression, same_words_in_labels
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
@@ -38,7 +39,9 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
     match node:
         case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
             return element, members
-        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(first):
+        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if (
+            is_label(first) or names_expression(first, rest[-1])
+        ):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
             if not any(first == item for item in walk(body)):
                 return first, body
@@ -182,4 +185,6 @@ def _same_sign(left: Node, right: Node, names: list[str], budget: Budget) -> boo
 
 def same_label(reference: Node, answer: Node) -> bool:
     """Whether two labels may name the same thing: equal names, or words on one side."""
+    if isinstance(reference, Text) and isinstance(answer, Text):
+        return same_words_in_labels(reference, answer)
     return isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer)
