@@ -46,6 +46,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, Quantity(value, left)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
+        case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name.isupper():
+            return point, answer
+        case (Sequence(), Product(factors=(Symbol(name=name), Sequence() as point))) if name.isupper():
+            return reference, point
         case Relation(), Relation():
             return reference, _with_renamed_constants(reference, answer)
         case Listing(), Listing():
@@ -61,7 +65,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
 def _in_24_hours(reference: Clock, answer: Clock) -> tuple[Node, Node]:
     """``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
     left, right = (_on_24_hours(clock) for clock in (reference, answer))
-    if (reference.half == "") != (answer.half == "") and max(reference.hour, answer.hour) <= 12:
+    bare = next((clock for clock in (reference, answer) if not clock.half), None)
+    if bare is not None and 1 <= bare.hour <= 12 and (reference.half or answer.half):
         return reference, answer
     return left, right
 

@@ -27,6 +27,8 @@ _PREFIXED_SIGN = re.compile(
 )
 _MICRO = re.compile(rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?")
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
+_TEXT_PERCENT = re.compile(rf"{_WORDS}\s*\{{\s*(?:\\?%)\s*\}}")
+_SQUARE_SIGN = re.compile(r"(?<=\d)\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
 _TIMES_TEN = re.compile(r"(?<=[\d.}])\s*[xX]\s*(?=10\s*(?:\^|\*\*))|(?<=\d)\s+[xX]\s+(?=\d)")
 _GROUPED = re.compile(r"(\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
 _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
@@ -60,6 +62,7 @@ def clean(text: str) -> str:
 
 
 def _as_latex(text: str) -> str:
+    text = _SQUARE_SIGN.sub(lambda match: f"\\text{{ {match[1]}^{'2' if match[2] == '²' else '3'}}}", text)
     text = _RAISED.sub(lambda match: f"^{{{match[0].translate(_RAISED_SIGNS)}}}", text)
     text = _LOWERED.sub(lambda match: f"_{{{match[0].translate(_LOWERED_SIGNS)}}}", text)
     text = "".join(_plain_digit(character) for character in text.translate(UNICODE))
@@ -90,6 +93,8 @@ def _plain_digit(character: str) -> str:
 def _with_units(text: str) -> str:
     """The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
     if "\\" in text:
+        if "%" in text:
+            text = _TEXT_PERCENT.sub(r"\\%", text)
         text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
         text = _SIUNITX.sub(_siunitx, text)
         if "\\Omega" in text:

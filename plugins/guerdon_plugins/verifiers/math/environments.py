@@ -14,7 +14,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Text,
 )
 from guerdon_plugins.verifiers.math.primaries import PrimaryParser
-from guerdon_plugins.verifiers.math.vocabulary import MATRICES, RELATIONS, ROWS
+from guerdon_plugins.verifiers.math.vocabulary import MATRICES, OTHERWISE, RELATIONS, ROWS
 
 _PIECEWISE = frozenset(("cases", "dcases", "rcases", "numcases"))
 _PUNCTUATION = frozenset((",", ".", ";"))
@@ -77,7 +77,11 @@ class EnvironmentParser(PrimaryParser):
 def _is_system(rows: list[list[Node]]) -> bool:
     """Whether the rows of an array are relations, or values with conditions, rather than a matrix's."""
     relations = [any(isinstance(cell, Relation | Conditional) for cell in row) for row in rows]
-    return all(relations) or (len(rows) > 1 and all(relations[:-1]) and len(rows[-1]) == 2 and rows[-1][-1] == Text("otherwise"))
+    return all(relations) or (len(rows) > 1 and all(relations[:-1]) and len(rows[-1]) == 2 and _is_otherwise(rows[-1][-1]))
+
+
+def _is_otherwise(node: Node) -> bool:
+    return isinstance(node, Text) and node.words.lower().strip(" .,") in OTHERWISE
 
 
 def _case(row: list[Node]) -> Node:
@@ -87,7 +91,7 @@ def _case(row: list[Node]) -> Node:
         value, condition = row
         if isinstance(value, Listing) and len(value.items) == 1:
             value = value.items[0]
-        return Conditional(value, None if condition == Text("otherwise") else condition)
+        return Conditional(value, None if _is_otherwise(condition) else condition)
     raise UnreadableError("a case with more than two columns")
 
 

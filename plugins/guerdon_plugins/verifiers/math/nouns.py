@@ -41,6 +41,8 @@ _IRREGULAR = _set(
     "matrices police cattle students' boys' girls' water milk sugar money rice juice salt sand fabric paint gas fuel "
     "sales homework candy fruit bread wood wire ribbon rope string cake pizza pie person integer"
 )
+_SEVERAL = _set("pairs triples quadruples")
+"""Ordered pairs are things that are counted; pairs of things are twice as many."""
 _OF = _set("of in the a an")
 """Words that may stand between nouns: "slices of the pizza"."""
 _COUNTERS = (
@@ -62,6 +64,8 @@ def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool
     if len(words) == 1 and not words[0].isascii():
         return _foreign_noun(words[0])
     lowered = [word.lower().strip(".,()") for word in words]
+    if lowered[-1] in _SEVERAL and len(lowered) > 1 and lowered[-2].endswith("ordered"):
+        lowered = [*lowered[:-1], "tuples"]
     if any(not _leaves_the_number(word) for word in lowered):
         return None
     # The noun is the head: what "of" or "in" adds does not count.

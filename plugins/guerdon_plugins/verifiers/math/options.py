@@ -19,7 +19,7 @@ _WITH_TEXT = re.compile(
     r"|\(([A-J])\)(?:\\[ ~,;:]|\\quad|\s|~)+(\S.*)|([A-J])(?:\)|[.:．：](?=\s|\\[ ~,;:]))\s*(?:\\[ ~,;:]|~)*(\S.*)",
     re.DOTALL,
 )
-_LIST = re.compile(r"\(?[A-H]\)?(?:(?:[\s,，、;；/&]|\\[ ,;]|\\text\s*\{|\band\b|和|与|\})+\(?[A-H]\)?)+\}?")
+_LIST = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?\(?[A-H]\)?(?:(?:[\s,，、;；/&]|\\[ ,;]|\\text\s*\{|\band\b|和|与|\})+\(?[A-H]\)?)+\}?")
 _RUN = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?([A-H]{2,6})\}?")
 
 
@@ -65,4 +65,4 @@ def _several(text: str) -> frozenset[str] | None:
     if match := _RUN.fullmatch(text):
         letters = match[1]
         return frozenset(letters) if list(letters) == sorted(set(letters)) else None
-    return frozenset(re.findall(r"[A-H]", text)) if _LIST.fullmatch(text) else None
+    return frozenset(re.findall(r"(?<![A-Za-z])[A-H](?![A-Za-z])", text)) if _LIST.fullmatch(text) else None

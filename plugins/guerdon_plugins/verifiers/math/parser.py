@@ -27,6 +27,7 @@ from guerdon_plugins.verifiers.math.tokens import tokenize
 from guerdon_plugins.verifiers.math.vocabulary import (
     CONDITION_WORDS,
     CONSEQUENCE_WORDS,
+    HYPOTHESES,
     JOINING_WORDS,
     ORDER,
     OTHERWISE,
@@ -108,8 +109,9 @@ class _Parser(QuantityParser):
         )
 
     def _clause(self) -> Node:
-        if self._accept_word(CONDITION_WORDS):
-            return self._condition_first()
+        if self._kind() == "text" and (word := self._peek().lower().strip(" ,")) in CONDITION_WORDS:
+            self._position += 1
+            return self._condition_first(word)
         result = self._relation()
         if self._accept_word(CONSEQUENCE_WORDS):  # x = 1 时, y = 2
             return self._consequence(result)
@@ -126,11 +128,13 @@ class _Parser(QuantityParser):
         self._conditions -= 1
         return condition
 
-    def _condition_first(self) -> Node:
+    def _condition_first(self, word: str) -> Node:
         """A condition, and what holds under it if that follows; in a table's column it stands alone."""
         condition = self._condition()
         if self._accept_word(CONSEQUENCE_WORDS):
             return self._consequence(condition)
+        if not self._depth and word in HYPOTHESES:
+            raise UnreadableError("a condition without what holds under it")
         return condition
 
     def _consequence(self, condition: Node) -> Node:

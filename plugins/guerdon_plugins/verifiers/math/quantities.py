@@ -97,11 +97,15 @@ class QuantityParser(CommandParser):
         if not below and (changed := self._scaled(value, words)) is not None:
             return changed
         one = isinstance(value, Number) and abs(value.value) <= 1
-        unit = units.read_unit(words, one=one or below)
-        if unit is None:
-            return None
+        start = self._position
         self._position += 1 + below
-        return _raised(unit, self._unit_exponent(), -1 if below and self._tokens[self._position - 2].text == "/" else 1)
+        exponent = self._unit_exponent()
+        unit = units.read_unit(words if exponent == 1 else f"{words}^{exponent}", one=one or below)
+        if unit is None:
+            self._position = start
+            return None
+        sign = -1 if below and self._tokens[start].text == "/" else 1
+        return Unit(tuple((name, sign * power) for name, power in unit.powers))
 
     def _closes_condition(self) -> bool:
         return self._conditions > 0 or self._kind(1) not in ("end", "text")
@@ -183,18 +187,23 @@ class QuantityParser(CommandParser):
 
     def _hyphenated(self) -> Node | None:
         """``3-5``, ``555-1234``, ``10-15\\%``: whole numerals that hyphens join are a range, not a subtraction."""
-        if self._depth or not self._starts_item() or not (self._kind() == "num" and self._peek(1) == "-"):
+        if self._depth or self._kind() != "num" or "-" not in (self._peek(1), self._peek(2)) or not self._starts_item():
             return None
-        length = 1
-        while self._peek(length) == "-" and self._kind(length + 1) == "num":
-            length += 2
-        following, kind = self._peek(length), self._kind(length)
-        percent = following in ("\\%", "%")
-        if length < 3 or not (kind in ("end", "text") or percent or following in _ENDS_OF_VALUES):
+        parts: list[Node] = []
+        length = percents = 0
+        while self._kind(length) == "num":
+            parts.append(number(self._tokens[self._position + length]))
+            percent = self._peek(length + 1) in ("\\%", "%")
+            percents += percent
+            length += 1 + percent
+            if self._peek(length) != "-" or self._kind(length + 1) != "num":
+                break
+            length += 1
+        ends = self._kind(length) in ("end", "text") or self._peek(length) in _ENDS_OF_VALUES
+        if len(parts) < 2 or not ends:
             return None
-        parts: list[Node] = [number(token) for token in self._tokens[self._position : self._position + length : 2]]
-        self._position += length + percent
-        if percent:
+        self._position += length
+        if percents:
             parts = [Product((part, Constant("percent"))) for part in parts]
         value, powers = self._with_units(Span(tuple(parts)))
         return Quantity(value, units.make_unit(powers)) if powers else value
@@ -222,14 +231,6 @@ def _factor(word: str, value: Node) -> Fraction | None:
     if lowered in MULTIPLIERS:
         return MULTIPLIERS[lowered]
     return read_fraction_word(lowered, one=isinstance(value, Number) and abs(value.value) == 1)
-
-
-def _raised(unit: Unit, exponent: int, sign: int) -> Unit:
-    """The unit with an exponent on its last factor, and over or under the fraction bar."""
-    powers = list(unit.powers)
-    name, power = powers[-1]
-    powers[-1] = (name, power * exponent)
-    return Unit(tuple((name, sign * power) for name, power in powers))
 
 
 def _ratio(unit: Unit, other: Unit) -> Fraction | None:

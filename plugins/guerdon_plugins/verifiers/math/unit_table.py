@@ -153,6 +153,17 @@ _COMPOUND = {
     "cc": "cm3",
     "sqft": "foot2",
 }
+_PHRASES = {
+    "pounds sterling": "sterling",
+    "light years": "light-year",
+    "light year": "light-year",
+    "nautical miles": "nautical mile",
+    "kilowatt hours": "kWh",
+    "kilowatt-hours": "kWh",
+    "watt hours": "Wh",
+    "atomic mass units": "amu",
+    "degrees celsius": "celsius",
+}
 _SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTH")
 """The letters that are a unit by themselves in ``\\text``: ``M`` and ``B`` are rather millions and billions."""
 
@@ -201,6 +212,7 @@ def _build() -> tuple[dict[str, Powers], dict[str, tuple[Powers, Fraction]]]:
     for words, unit in (("ml mls", "mL"), ("кг", "kg"), ("см", "cm"), ("厘米 センチ", "cm"), ("分米", "dm"), ("微米", "μm")):
         for word in words.split():
             names[word] = ((unit, 1),)
+    names.update({phrase: ((unit, 1),) for phrase, unit in _PHRASES.items()})
     for word, unit in _COMPOUND.items():
         names[word] = _powers(unit)
     return names, values

@@ -154,6 +154,8 @@ CONDITION_WORDS = _set("if for when where with as provided 当 若 如果 其中
     "such that",
     "where we have",
 }
+HYPOTHESES = _set("if 当 若 如果") | {"and if"}
+"""Conditions that say nothing without what holds under them."""
 CONSEQUENCE_WORDS = _set("then 时 则 时有 那么")
 """What stands between a condition and what holds under it."""
 OTHERWISE = _set("otherwise else 其他 否则 其它")
