@@ -21,9 +21,12 @@ from guerdon_plugins.verifiers.math.nodes import (
     SetOperation,
     Span,
     Symbol,
+    Text,
+    Unit,
 )
 from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.trees import substitute
+from guerdon_plugins.verifiers.math.unit_table import AMBIGUOUS
 
 _MAX_CONSTANTS = 3
 
@@ -44,6 +47,14 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             units.same_noun(left, right) or units.to_base(left) == units.to_base(right)
         ):
             return reference, Quantity(value, left)
+        case (Quantity(), Product()) if (found := _with_bare_unit(answer, reference)) is not None:
+            return reference, found
+        case (Product(), Quantity()) if (found := _with_bare_unit(reference, answer)) is not None:
+            return found, answer
+        case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
+            return reference, Text(f"not in {unit}")
+        case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
+            return reference, Text(f"in {unit}")
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
         case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name.isupper():
@@ -60,6 +71,23 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             _with_renamed_constants(reference, _binomial(answer, reference)),
         )
     return reference, answer
+
+
+def _with_bare_unit(node: Product, beside: Quantity) -> Quantity | None:
+    """``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
+    start = len(node.factors)
+    while start > 1 and isinstance(node.factors[start - 1], Symbol):
+        start -= 1
+    word = "".join(factor.name for factor in node.factors[start:] if isinstance(factor, Symbol))
+    unit = units.read_unit(word) if units.is_name(word) else None
+    if unit is None or units.to_base(unit)[0] != units.to_base(beside.unit)[0]:
+        return None
+    rest = node.factors[:start]
+    return Quantity(rest[0] if len(rest) == 1 else Product(rest), unit)
+
+
+def _is_ambiguous(unit: Unit) -> bool:
+    return any(name in AMBIGUOUS for name, _ in unit.powers)
 
 
 def _in_24_hours(reference: Clock, answer: Clock) -> tuple[Node, Node]:

@@ -9,6 +9,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Apply,
     BaseNumeral,
     Call,
+    Cases,
     Constant,
     Listing,
     Matrix,
@@ -75,6 +76,8 @@ class ArithmeticParser(TokenStream):
         """Open absolute values: a bar closes the innermost one."""
         self._integrals = 0
         """Open integrals: a ``d`` before a letter ends the integrand."""
+        self._congruences = 0
+        """Congruences that are read: a modulus belongs to them."""
         self._no_ratio = 0
         """Open braces: a colon separates an element from its condition."""
 
@@ -136,11 +139,11 @@ class ArithmeticParser(TokenStream):
                 self._position += 1
                 numerator = factors[0] if len(factors) == 1 else Product(tuple(factors))
                 factors = [Quotient(numerator, self._signed_factor())]
-            elif text == "\\bmod" and self._starts_factor(1):
+            elif text == "\\bmod" and not self._congruences and self._starts_factor(1):
                 self._position += 1
                 left = factors[0] if len(factors) == 1 else Product(tuple(factors))
                 factors = [Call("mod", (left, self._factor()))]
-            elif self._starts_factor():
+            elif self._starts_factor() and not isinstance(factors[-1], Cases):
                 self._implicit(factors)
             else:
                 break

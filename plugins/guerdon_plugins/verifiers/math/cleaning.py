@@ -27,6 +27,7 @@ _PREFIXED_SIGN = re.compile(
 )
 _MICRO = re.compile(rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?")
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
+_TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")
 _TEXT_PERCENT = re.compile(rf"{_WORDS}\s*\{{\s*(?:\\?%)\s*\}}")
 _SQUARE_SIGN = re.compile(r"(?<=\d)\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
 _TIMES_TEN = re.compile(r"(?<=[\d.}])\s*[xX]\s*(?=10\s*(?:\^|\*\*))|(?<=\d)\s+[xX]\s+(?=\d)")
@@ -56,6 +57,8 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _as_latex(text)
     text = _strip(text)
+    if text[:1] == "$" and text.count("$") == 1:  # money in a box
+        text = f"\\{text}"
     if text.isdecimal():
         return text
     return _join_numerals(_with_units(with_digits(text)))
@@ -93,6 +96,7 @@ def _plain_digit(character: str) -> str:
 def _with_units(text: str) -> str:
     """The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
     if "\\" in text:
+        text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
         if "%" in text:
             text = _TEXT_PERCENT.sub(r"\\%", text)
         text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)

@@ -79,7 +79,7 @@ class CommandParser(EnvironmentParser):
         if name in ("sum", "prod", "int", "lim"):
             return self._big_operator(name)
         if name in FUNCTIONS or name in ("floor", "ceil", "abs"):
-            return self._function(name)
+            return self._function_or_name(name)
         if name in DECORATIONS:
             return _decorated(name, self._argument())
         if name in ("angle", "triangle", "measuredangle", "odot"):
@@ -159,6 +159,12 @@ class CommandParser(EnvironmentParser):
             closer = ")" if self._next().text == "(" else "\\}"
             return Call(name, self._items(closer))
         return self._apply(lambda argument: Call(name, (argument,)))
+
+    def _function_or_name(self, name: str) -> Node:
+        """A function, or its name alone as a label: ``\\max = 5``."""
+        if self._peek() in ("=", "\\approx"):
+            return Symbol(name)
+        return self._function(name)
 
     def _apply(self, make: Callable[[Node], Node]) -> Node:
         exponent: Node | None = None

@@ -41,6 +41,7 @@ _IRREGULAR = _set(
     "matrices police cattle students' boys' girls' water milk sugar money rice juice salt sand fabric paint gas fuel "
     "sales homework candy fruit bread wood wire ribbon rope string cake pizza pie person integer"
 )
+_SINGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "pupil": "student"}
 _SEVERAL = _set("pairs triples quadruples")
 """Ordered pairs are things that are counted; pairs of things are twice as many."""
 _OF = _set("of in the a an")
@@ -78,7 +79,7 @@ def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool
         return None
     if not (any_noun or _is_plural(head[-1]) or (singular and _is_plain(head[-1]))):
         return None
-    return " ".join(word.removesuffix("s") for word in head)
+    return " ".join(_SINGULAR.get(word) or word.removesuffix("s") for word in head)
 
 
 def _leaves_the_number(word: str) -> bool:

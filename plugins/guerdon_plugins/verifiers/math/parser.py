@@ -11,6 +11,7 @@ import re
 from guerdon_plugins.verifiers.math.cleaning import clean
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
+    Cases,
     Conditional,
     Congruence,
     Listing,
@@ -83,6 +84,8 @@ class _Parser(QuantityParser):
                 groups.append([])
             for word in ("or", "and"):
                 joiner = word if word in found else joiner
+            if not found and isinstance(groups[-1][-1], Cases) and self._peek().startswith("\\begin"):
+                continue  # one system after the other
             if not found or self._at_end():
                 break
         groups = [group for group in groups if group]
@@ -157,7 +160,9 @@ class _Parser(QuantityParser):
             self._position += 1 + (self._peek() == "&")
             self._accept("&")
             operators.append(operator)
+            self._congruences += operator == "≡"
             operands.append(self._quantity() if operator in ORDER else self._operand())
+        self._congruences -= operators.count("≡")
         modulus = self._modulus()
         if modulus is not None:
             if len(operands) == 1:

@@ -146,19 +146,20 @@ class _Tokenizer:
         return group[1]
 
     def _delimiter(self, name: str) -> None:
-        r"""``\left\{`` with ``\right.`` holds the rows of a system: the brace is no set's, so it goes."""
+        r"""``\left\{`` with ``\right.`` around the rows of a system is not a set's brace, so it goes."""
         if name == "middle":
             return
         match = _DELIMITER.match(self._text, self._position)
-        sign = match[1] if match else ""
+        sign = match[1] if match else "."  # the final point may have gone with punctuation
         if name == "left":
             self._openers.append(-1 if sign == "." else len(self._tokens))
         elif self._openers:
             opener = self._openers.pop()
-            if opener < 0 and sign == "\\}":
+            if opener < 0 and sign == "\\}" and self._previous().startswith("\\end"):
                 sign = "."
-            elif sign == "." and 0 <= opener < len(self._tokens) and self._tokens[opener].text == "\\{":
-                self._tokens[opener].text = ""
+            elif sign == "." and 0 <= opener < len(self._tokens) - 1 and self._tokens[opener].text == "\\{":
+                system = self._tokens[opener + 1].text.startswith("\\begin")
+                self._tokens[opener].text = "" if system else "\\{"
         if match and sign == ".":
             self._position = match.end()
 
@@ -209,7 +210,9 @@ class _Tokenizer:
         elif name == "-" and any(token.text.startswith("\\begin{") for token in self._tokens):
             self._add("cmd", "\\\\")  # a row's end that lost a backslash before a minus sign
             self._add("op", "-")
-        elif len(name) == 1 and name not in "{}$%&\\":
+        elif name == "&":
+            self._add("text", "and")
+        elif len(name) == 1 and name not in "{}$%\\":
             self._add("op", name)
         else:
             self._add("cmd", name if name[0] == "\\" and len(name) > 1 else f"\\{name}")

@@ -135,7 +135,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "decibel": ("decibel", "", "dB decibels"),
     "knot": ("1852/3600", "m second-1", "knots kn"),
     "amu": ("amu", "", "u Da"),
-    "molar": ("molar", "", ""),
+    "M": ("M", "", ""),
     "gauss": ("1/10", "g second-2 A-1", ""),
     "lumen": ("lumen", "", "lm lumens"),
     "lux": ("lux", "", "lx"),
@@ -164,8 +164,10 @@ _PHRASES = {
     "atomic mass units": "amu",
     "degrees celsius": "celsius",
 }
-_SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTH")
-"""The letters that are a unit by themselves in ``\\text``: ``M`` and ``B`` are rather millions and billions."""
+_SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTHM")
+"""The letters that are a unit by themselves in ``\\text``."""
+AMBIGUOUS = frozenset(("M",))
+"""Units that may be a number as well (moles in a liter, or millions), so that they cannot be left out."""
 
 
 def _powers(text: str) -> Powers:

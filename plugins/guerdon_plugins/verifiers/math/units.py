@@ -101,7 +101,7 @@ def _read_product(words: str, one: bool) -> Powers | None:
     nouns: list[str] = []
     pending = 1
     for index, piece in enumerate(pieces):
-        lowered = piece.lower()
+        lowered = piece.lower().rstrip(".")
         match = _PIECE.fullmatch(piece)
         if lowered in _POWER_WORDS:
             pending = _POWER_WORDS[lowered]
