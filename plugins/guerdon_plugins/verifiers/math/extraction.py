@@ -80,22 +80,26 @@ def extract(
 @cache
 def _endings(tags: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Texts of which a completion with one of the tags holds at least one: those that end in ``>``, and others."""
-    endings = {"assistantfinal"} if GPT_OSS in tags else set()
+    found = {"assistantfinal"} if GPT_OSS in tags else set()
     for tag in tags:
+        if tag == GPT_OSS:
+            found.add("channel|>")
+            continue
         for mark in tag.lower().split() if " " in tag else (f"{tag.lower()}>", f"{tag.lower()} >"):
-            endings.add(mark[mark.rfind("<|") + 2 :] if mark.startswith("<|") else mark)
-    endings = {mark for mark in endings if not any(other != mark and other in mark for other in endings)}
-    pointed = tuple(sorted(mark for mark in endings if ">" in mark))
-    return pointed, tuple(sorted(endings.difference(pointed)))
+            found.add(mark[-8:])
+    found = {mark for mark in found if not any(other != mark and other in mark for other in found)}
+    pointed = tuple(sorted(mark for mark in found if ">" in mark))
+    return pointed, tuple(sorted({mark[-6:] for mark in found.difference(pointed)}))
 
 
 def _may_hold_reasoning(text: str, tags: tuple[str, ...]) -> bool:
-    """Whether to look for tags at all: a cheap test, for most completions of a run without reasoning hold none."""
-    lowered = text.lower()
+    """Whether to look for tags at all: a cheap test, because most completions hold none."""
     pointed, others = _endings(tags)
-    if ">" in lowered and any(mark in lowered for mark in pointed):
-        return True
-    return any(mark in lowered for mark in others)
+    lowered = text.lower()
+    for mark in others:
+        if mark in lowered:
+            return True
+    return ">" in lowered and any(mark in lowered for mark in pointed)
 
 
 def _tagged(text: str) -> str | None:

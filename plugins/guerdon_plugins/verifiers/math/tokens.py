@@ -280,7 +280,7 @@ class _Tokenizer:
         return bool(self._tokens) and self._tokens[-1].kind == "text"
 
     def _is_word(self, run: str, ends: bool, after_value: bool) -> bool:
-        if (after_value and run in units.BARE and ends) or (not self._tokens and run in CURRENCY_WORDS and ends):
+        if (after_value and ends and units.is_bare_name(run)) or (not self._tokens and run in CURRENCY_WORDS and ends):
             return True
         if self._follows_text() and self._spaced and len(run) > 1 and not run.isupper():
             return True

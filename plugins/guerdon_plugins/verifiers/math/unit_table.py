@@ -7,12 +7,13 @@ SI prefixes. The names of money, counts and other things that do not convert are
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 Powers = tuple[tuple[str, int], ...]
 
-_PREFIXES = {
-    "E P T G M k h da": (18, 15, 12, 9, 6, 3, 2, 1),
-    "d c m μ n p f a": (-1, -2, -3, -6, -9, -12, -15, -18),
+_EXPONENTS = {
+    **dict(zip("E P T G M k h da".split(), (18, 15, 12, 9, 6, 3, 2, 1), strict=True)),
+    **dict(zip("d c m μ n p f a".split(), (-1, -2, -3, -6, -9, -12, -15, -18), strict=True)),
 }
 _PREFIX_WORDS = {
     "tera": "T",
@@ -28,11 +29,16 @@ _PREFIX_WORDS = {
     "nano": "n",
     "pico": "p",
     "femto": "f",
-}
-_EXPONENTS = {
-    symbol: exponent
-    for symbols, exponents in _PREFIXES.items()
-    for symbol, exponent in zip(symbols.split(), exponents, strict=True)
+    "千": "k",
+    "分": "d",
+    "厘": "c",
+    "毫": "m",
+    "微": "μ",
+    "纳": "n",
+    "兆": "M",
+    "к": "k",
+    "с": "c",
+    "м": "m",
 }
 
 # symbol: (value, base units, words)
@@ -142,6 +148,8 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "度电": ("3600000000", "g m2 second-2", ""),
 }
 _COMPOUND = {
+    "ml": "mL",
+    "mls": "mL",
     "mph": "mile hour-1",
     "kph": "km hour-1",
     "kmh": "km hour-1",
@@ -181,46 +189,58 @@ def _powers(text: str) -> Powers:
     return tuple(sorted(found))
 
 
-def _build() -> tuple[dict[str, Powers], dict[str, tuple[Powers, Fraction]]]:
-    """The powers that every word names, and every unit's base units and factor."""
+def _rows() -> tuple[dict[str, Powers], dict[str, tuple[Powers, Fraction]], dict[str, str]]:
+    """What every word names, every unit's value, and the symbol that a word with an SI prefix takes it before."""
     names: dict[str, Powers] = {}
     values: dict[str, tuple[Powers, Fraction]] = {}
-
-    def add(name: str, words: str, base: Powers, factor: Fraction) -> None:
-        values[name] = base, factor
-        for word in (name, *words.split()):
-            names.setdefault(word, ((name, 1),))
-
+    symbols: dict[str, str] = {}
     for table in (_PREFIXED, _PLAIN):
         for name, (value, base, words) in table.items():
-            if base:
-                add(name, words, _powers(base), Fraction(value))
-            else:
-                add(name, words, ((name, 1),), Fraction(1))
-    for name, (value, base, words) in _PREFIXED.items():
-        symbol = _SYMBOL_OF.get(name, name)
-        roots = [word for word in (name, *words.split()) if len(word) > 2 and word.isascii()]
-        for prefix, exponent in _EXPONENTS.items():
-            prefixed = prefix + symbol
-            if prefixed in names:
-                continue
-            add(prefixed, "", _powers(base), Fraction(value) * Fraction(10) ** exponent)
-        for word, prefix in _PREFIX_WORDS.items():
-            for root in roots:
-                names.setdefault(word + root, ((prefix + symbol, 1),))
-        for root in (root for root in words.split() if not root.isascii()):
-            for word, prefix in (("千", "k"), ("毫", "m"), ("微", "μ"), ("纳", "n"), ("兆", "M"), ("к", "k"), ("м", "m")):
-                names.setdefault(word + root, ((prefix + symbol, 1),))
-    for words, unit in (("ml mls", "mL"), ("кг", "kg"), ("см", "cm"), ("厘米 センチ", "cm"), ("分米", "dm"), ("微米", "μm")):
-        for word in words.split():
-            names[word] = ((unit, 1),)
-    names.update({phrase: ((unit, 1),) for phrase, unit in _PHRASES.items()})
+            values[name] = (_powers(base), Fraction(value)) if base else (((name, 1),), Fraction(1))
+            for word in (name, *words.split()):
+                names.setdefault(word, ((name, 1),))
+                if table is _PREFIXED and (len(word) > 2 or not word.isascii()):
+                    symbols[word] = name
+    for words, unit in _PHRASES.items():
+        names[words] = ((unit, 1),)
     for word, unit in _COMPOUND.items():
         names[word] = _powers(unit)
-    return names, values
+    for letter in [word for word in names if len(word) == 1 and word.isascii() and word not in _SINGLE_LETTERS]:
+        del names[letter]
+    return names, values, symbols
 
 
-NAMES, VALUES = _build()
-"""What every word names, as powers of units; and every unit's value in base units."""
-for _letter in [word for word in NAMES if len(word) == 1 and word.isascii() and word not in _SINGLE_LETTERS]:
-    del NAMES[_letter]
+_NAMES, _VALUES, _ROOTS = _rows()
+_SYMBOLS = {_SYMBOL_OF.get(name, name): name for name in _PREFIXED}
+
+
+@lru_cache(maxsize=4096)
+def unit_powers(word: str) -> Powers | None:
+    """The powers of units that a word names: ``km``, ``kilometers``, ``千米``, ``mph``; ``None`` for other words."""
+    if found := _NAMES.get(word):
+        return found
+    for prefix, root in _prefixed(word):
+        return ((f"{prefix}{_SYMBOL_OF.get(root, root)}", 1),)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def unit_value(name: str) -> tuple[Powers, Fraction]:
+    """The base units of a unit, by its own name, and how many of them it is."""
+    if found := _VALUES.get(name):
+        return found
+    for prefix, root in _prefixed(name):
+        base, value = _VALUES[root]
+        return base, value * Fraction(10) ** _EXPONENTS[prefix]
+    return ((name, 1),), Fraction(1)
+
+
+def _prefixed(word: str) -> list[tuple[str, str]]:
+    """The SI prefix of a word and the unit behind it, if it has one."""
+    for length in (1, 2):
+        if word[:length] in _EXPONENTS and (root := _SYMBOLS.get(word[length:])):
+            return [(word[:length], root)]
+    for prefix, symbol in _PREFIX_WORDS.items():
+        if word.startswith(prefix) and (root := _ROOTS.get(word[len(prefix) :])):
+            return [(symbol, root)]
+    return []

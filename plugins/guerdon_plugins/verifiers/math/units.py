@@ -8,16 +8,12 @@ from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.nodes import Unit
 from guerdon_plugins.verifiers.math.nouns import counted_noun
-from guerdon_plugins.verifiers.math.unit_table import NAMES, VALUES, Powers
+from guerdon_plugins.verifiers.math.unit_table import Powers, unit_powers, unit_value
 
 _BARE_SYMBOLS = frozenset(
     "mm cm dm km mg kg ml mL ft lb lbs oz hr hrs mph kph kmh Hz kHz MHz GHz kJ MJ kN kW MW kWh kPa MPa mol eV keV MeV "
     "GeV rad rpm mA mV kV kΩ gal USD EUR GBP RMB CNY JPY INR".split()
 )
-BARE = _BARE_SYMBOLS | frozenset(
-    word for word in NAMES if (len(word) > 3 and word.islower()) or not word.isascii()
-)
-"""The units that are read without ``\\text``: never a single Latin letter, which is a variable."""
 BARE_AFTER_A_NUMERAL = frozenset(("min", "mins", "sec", "secs", "hour", "day", "year", "cup", "age", "ton"))
 """The names of functions and short words that are units right after a numeral."""
 
@@ -57,9 +53,16 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
     return make_unit(powers) if powers else None
 
 
+def is_bare_name(word: str) -> bool:
+    """Whether a word is a unit without ``\\text``: never a single Latin letter, which is a variable."""
+    if word in _BARE_SYMBOLS:
+        return True
+    return ((len(word) > 3 and word.islower()) or not word.isascii()) and is_name(word)
+
+
 def is_name(word: str) -> bool:
     """Whether a word is a unit's own name."""
-    return word in NAMES
+    return unit_powers(word) is not None
 
 
 def make_unit(powers: Counter[str]) -> Unit:
@@ -72,7 +75,7 @@ def to_base(unit: Unit) -> tuple[Unit, Fraction]:
     powers: Counter[str] = Counter()
     factor = Fraction(1)
     for name, power in unit.powers:
-        bases, scale = VALUES.get(name, (((name, 1),), Fraction(1)))
+        bases, scale = unit_value(name)
         for base, exponent in bases:
             powers[base] += exponent * power
         factor *= scale**power
@@ -84,7 +87,7 @@ def same_noun(reference: Unit, answer: Unit) -> bool:
     if len(reference.powers) != 1 or len(answer.powers) != 1:
         return False
     left, right = (set(unit.powers[0][0].split()) for unit in (reference, answer))
-    counts = not any(unit.powers[0][0] in VALUES for unit in (reference, answer))
+    counts = not any(is_name(unit.powers[0][0]) for unit in (reference, answer))
     return counts and (left <= right or right <= left)
 
 
@@ -130,13 +133,11 @@ def _read_product(words: str, one: bool) -> Powers | None:
 
 def _known(word: str) -> Powers | None:
     """The powers that a unit's name stands for; long names in any case."""
-    if found := NAMES.get(word):
-        return found
     word = word.removesuffix(".")
-    if found := NAMES.get(word):
+    if found := unit_powers(word):
         return found
     lowered = word.lower()
-    return NAMES.get(lowered) if len(word) > 2 or lowered in _BARE_SYMBOLS else None
+    return unit_powers(lowered) if len(word) > 2 or lowered in _BARE_SYMBOLS else None
 
 
 def _read_unspaced(words: str) -> Powers | None:
