@@ -26,7 +26,8 @@ _PART = re.compile(
 )
 _PART_NAMES = ("abcdefgh", ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii"), "123456789")
 _SIGN_BEFORE = re.compile(r"(?:[$=(]|\\[(\[]|\\approx)\s*(-|\\pm)\s*$")
-_NOTHING_AFTER = frozenset(("", ".", "\n", "$", "$.", "$\n", "$$", "$,", "\\)", "\\]", ".\n", "\n\n", "\n\\"))
+_SIGN_ENDS = frozenset("-m")
+_NOTHING_AFTER = frozenset(("", ".", "\n", "\n\\", "$", "$.", "$\n", "$$", "$,", "\\)", "\\]", ".\n", "\n\n", "\n "))
 _AFTER = re.compile(
     r"\s*(?:\\?%|\^\s*\{?\s*\\circ\s*\}?|°|!(?=\s*[$\\])"
     r"|\\(?:times|cdot)\s*10\s*\^\s*(?:\{[^{}]*\}|\d)"
@@ -47,25 +48,26 @@ def boxed_answer(text: str) -> str | None:
     boxes = _last_boxes(text)
     if not boxes:
         return None
+    if len(boxes) == 1:
+        return _with_surroundings(text, boxes[0])
     contents = dict.fromkeys(_with_surroundings(text, box) for box in boxes)
     return next(iter(contents)) if len(contents) == 1 else ", ".join(content.strip() for content in contents)
 
 
 def _last_boxes(text: str) -> list[_Box]:
     """The last box, and those before it that belong to the same answer."""
-    start = _last_command(text, len(text))
+    start = text.rfind("\\boxed")
+    if "\\fbox" in text:
+        start = max(start, text.rfind("\\fbox"))
+        alone = False
+    else:
+        alone = text.find("\\boxed") == start or text.rfind("\\boxed", start - _FAR, start) < 0 < start - _FAR
     if start < 0:
         return []
-    before = _last_command(text, start)
-    if (before < 0 or start - before > _FAR) and (box := _box_at(text, start)) is not None:
+    if alone and (box := _box_at(text, start)) is not None:
         return [box]
     boxes = _all_boxes(text)
     return _numbered(text, boxes) or _joined(text, boxes)
-
-
-def _last_command(text: str, end: int) -> int:
-    box = text.rfind("\\boxed", 0, end)
-    return max(box, text.rfind("\\fbox", 0, end)) if "\\fbox" in text else box
 
 
 def _box_at(text: str, start: int) -> _Box | None:
@@ -128,24 +130,34 @@ def _numbered(text: str, boxes: list[_Box]) -> list[_Box]:
     """One box for each of the parts (a), (b), … of a question, or none if the boxes are not so numbered."""
     if len(boxes) < 2:
         return []
-    marks = [(match.start(), (match[1] or match[2]).lower()) for match in _PART.finditer(text)]
     by_part: dict[str, _Box] = {}
-    for box in boxes:
-        label = next((name for place, name in reversed(marks) if place < box.start), None)
-        if label is None:
+    end = len(text)
+    for before, box in zip((None, *boxes[:-1])[::-1], boxes[::-1], strict=True):
+        start = 0 if before is None else before.end
+        label = _last_label(text, max(start, box.start - _FAR), box.start)
+        if label is None and (end == len(text) or before is None):
             return []
-        by_part[label] = box
-    names = list(by_part)
-    return list(by_part.values()) if any(names == list(kind[: len(names)]) for kind in _PART_NAMES) and len(names) > 1 else []
+        if label is not None:
+            by_part.setdefault(label, next(other for other in boxes[::-1] if other.start < end))
+            end = box.start
+    names = list(by_part)[::-1]
+    in_order = len(names) > 1 and any(names == list(kind[: len(names)]) for kind in _PART_NAMES)
+    return list(by_part.values())[::-1] if in_order else []
+
+
+def _last_label(text: str, start: int, end: int) -> str | None:
+    """The name of the last part of a question that starts between two places."""
+    marks = list(_PART.finditer(text, start, end))
+    return (marks[-1][1] or marks[-1][2]).lower() if marks else None
 
 
 def _with_surroundings(text: str, box: _Box) -> str:
     """The content of a box with a sign before it and a percent sign, a power or a scale after it."""
     content = box.content
-    alone = text[box.end : box.end + 2] in _NOTHING_AFTER
-    after = None if alone else _AFTER.match(text, box.end)
-    signed = text[max(0, box.start - 3) : box.start].rstrip().endswith(("-", "m"))
-    sign = _SIGN_BEFORE.search(text, max(0, box.start - 20), box.start) if signed else None
+    start, end = box.start, box.end
+    after = None if text[end : end + 2] in _NOTHING_AFTER else _AFTER.match(text, end)
+    signed = text[start - 3 : start].rstrip()[-1:] in _SIGN_ENDS if start > 2 else start > 0
+    sign = _SIGN_BEFORE.search(text, max(0, start - 20), start) if signed else None
     if not content.strip() or not (after or sign):
         return content
     single = not re.search(r"[-+=,<>]|\\(?:text|pm|le|ge)", content.lstrip("-"))

@@ -96,8 +96,9 @@ def _may_hold_reasoning(text: str, tags: tuple[str, ...]) -> bool:
     """Whether to look for tags at all: a cheap test, because most completions hold none."""
     pointed, others = _endings(tags)
     lowered = text.lower()
+    is_ascii = lowered.isascii()
     for mark in others:
-        if mark in lowered:
+        if (mark.isascii() or not is_ascii) and mark in lowered:
             return True
     return ">" in lowered and any(mark in lowered for mark in pointed)
 

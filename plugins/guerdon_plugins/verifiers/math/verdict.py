@@ -15,7 +15,7 @@ from guerdon_plugins.verifiers.math.nodes import Node, Text
 from guerdon_plugins.verifiers.math.options import marked_option, option_with_text, plain_option, same_options
 from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
-from guerdon_plugins.verifiers.math.references import Reference, accepted_texts
+from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
 
 class Judgement(StrEnum):
@@ -105,10 +105,13 @@ def read_reference(reference: Reference) -> Reading:
     Raises:
         TypeError: The reference is neither text nor a number.
     """
+    if type(reference) is str:
+        return _read_gold(gold_text(reference).strip())
     first, *others = [_read_gold(text.strip()) for text in accepted_texts(reference)]
     return next((reading for reading in others if reading.node is None), replace(first, others=tuple(others))) if others else first
 
 
+@lru_cache(maxsize=4096)
 def _read_gold(text: str) -> Reading:
     """The reading of one accepted answer; ``B. 12`` is the option B, and 12."""
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:
