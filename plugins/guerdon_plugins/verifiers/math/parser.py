@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.cleaning import clean
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
@@ -16,6 +17,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Congruence,
     Listing,
     Node,
+    Number,
     Ratio,
     Relation,
     SetOperation,
@@ -38,6 +40,8 @@ from guerdon_plugins.verifiers.math.vocabulary import (
 
 _CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\|", "|", "&", "\\\\"))
 _SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
+_PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+"""Most answers: they need no grammar."""
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -48,6 +52,8 @@ def parse(text: str) -> Node:
         UnreadableError: It is not an answer that this grammar knows.
         TooLargeError: It is too long or nested too deeply.
     """
+    if match := _PLAIN_NUMERAL.fullmatch(text):
+        return Number(Fraction(text), match[1] is not None)
     cleaned = clean(text)
     if not cleaned:
         raise UnreadableError("it is empty")
