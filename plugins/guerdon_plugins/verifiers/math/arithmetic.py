@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
     Apply,
     BaseNumeral,
     Call,
+    Cases,
     Constant,
     Listing,
     Matrix,
@@ -29,13 +31,16 @@ from guerdon_plugins.verifiers.math.nodes import (
     integer,
     negate,
 )
+from guerdon_plugins.verifiers.math.number_words import NUMBER_WORDS
+from guerdon_plugins.verifiers.math.numerals import to_int
 from guerdon_plugins.verifiers.math.stream import TokenStream
-from guerdon_plugins.verifiers.math.tokens import Token, TooLargeError, UnreadableError, to_int
-from guerdon_plugins.verifiers.math.vocabulary import DECORATIONS, FUNCTIONS, NUMBER_WORDS, SYMBOLS
+from guerdon_plugins.verifiers.math.tokens import Token
+from guerdon_plugins.verifiers.math.vocabulary import DECORATIONS, FUNCTIONS, SYMBOLS
 
 _TIMES = frozenset(("\\cdot", "\\times"))
 _DIVIDE = frozenset(("/", "\\div"))
 _AFTER_INTERVAL = frozenset(("\\cup", "\\cap", "\\setminus", ",", ")", "}"))
+_ORDINAL_ENDINGS = ("th", "st", "nd", "rd")
 _MODULO = frozenset(("mod", "\\mod", "\\bmod"))
 _OPENING_COMMANDS = frozenset(
     f"\\{name}"
@@ -71,6 +76,8 @@ class ArithmeticParser(TokenStream):
         """Open absolute values: a bar closes the innermost one."""
         self._integrals = 0
         """Open integrals: a ``d`` before a letter ends the integrand."""
+        self._congruences = 0
+        """Congruences that are read: a modulus belongs to them."""
         self._no_ratio = 0
         """Open braces: a colon separates an element from its condition."""
 
@@ -78,6 +85,12 @@ class ArithmeticParser(TokenStream):
         raise NotImplementedError
 
     def _command(self, name: str) -> Node:
+        raise NotImplementedError
+
+    def _primary(self) -> Node:
+        raise NotImplementedError
+
+    def _subscript(self, node: Symbol | Number | Constant) -> Node:
         raise NotImplementedError
 
     def _sum(self) -> Node:
@@ -126,11 +139,11 @@ class ArithmeticParser(TokenStream):
                 self._position += 1
                 numerator = factors[0] if len(factors) == 1 else Product(tuple(factors))
                 factors = [Quotient(numerator, self._signed_factor())]
-            elif text == "\\bmod" and self._starts_factor(1):
+            elif text == "\\bmod" and not self._congruences and self._starts_factor(1):
                 self._position += 1
                 left = factors[0] if len(factors) == 1 else Product(tuple(factors))
                 factors = [Call("mod", (left, self._factor()))]
-            elif self._starts_factor():
+            elif self._starts_factor() and not isinstance(factors[-1], Cases):
                 self._implicit(factors)
             else:
                 break
@@ -149,35 +162,37 @@ class ArithmeticParser(TokenStream):
     def _implicit(self, factors: list[Node]) -> None:
         """A factor without an operator: a mixed number, or a product."""
         last = factors[-1]
-        whole = isinstance(last, Number) and last.value.denominator == 1 and not last.decimal
-        if whole and self._tokens[self._position - 1].kind == "num":
-            assert isinstance(last, Number)
-            if self._peek() == "\\frac":
-                fraction = self._factor()
-                if _is_proper(fraction):
-                    factors[-1] = Number(last.value + _fraction_value(fraction))
-                else:
-                    factors.append(fraction)
-                return
-            if self._kind() == "num" and self._peek(1) == "/" and self._kind(2) == "num":
-                numerator, _, denominator = self._next(), self._next(), self._next()
-                assert numerator.value is not None
-                assert denominator.value is not None
-                quotient = Quotient(Number(numerator.value), Number(denominator.value))
-                if _is_proper(quotient):
-                    factors[-1] = Number(last.value + _fraction_value(quotient))
-                    return
+        if (mixed := self._mixed_number(last)) is not None:
+            factors[-1] = mixed
+            return
         if self._kind() == "num" and self._tokens[self._position - 1].kind == "num":
             raise UnreadableError("two numbers side by side")
         factor = self._factor()
-        if (
-            isinstance(factor, Number)
-            and isinstance(last, Number)
-            and self._tokens[self._position - 1].text == "}"
-        ):
+        braced = self._tokens[self._position - 1].text == "}"
+        if braced and isinstance(factor, Number) and isinstance(last, Number):
             raise UnreadableError("two numbers side by side")
         if not (isinstance(factor, Relation) and factor.operators == ("∈",)):  # k pi (k in Z): a remark
             factors.append(factor)
+
+    def _mixed_number(self, whole: Node) -> Node | None:
+        """A whole numeral and the proper fraction after it, with the percent or degree sign of both."""
+        if not isinstance(whole, Number) or whole.decimal or whole.value.denominator != 1:
+            return None
+        start = self._position
+        if self._tokens[start - 1].kind != "num":
+            return None
+        if self._peek() == "\\frac" or (self._peek() == "{" and self._peek(1) == "\\frac"):
+            fraction = self._nested(self._primary)
+        elif self._kind() == "num" and self._peek(1) == "/" and self._kind(2) == "num":
+            numerator, _, denominator = self._next(), self._next(), self._next()
+            fraction = Quotient(number(numerator), number(denominator))
+        else:
+            return None
+        raised = self._peek() == "^" and "\\circ" not in (self._peek(1), self._peek(2))
+        if raised or not _is_proper(fraction):
+            self._position = start
+            return None
+        return self._with_marks(Number(whole.value + _fraction_value(fraction)))
 
     def _starts_factor(self, ahead: int = 0) -> bool:
         kind, text = self._kind(ahead), self._peek(ahead)
@@ -200,48 +215,74 @@ class ArithmeticParser(TokenStream):
         )
 
     def _factor(self) -> Node:
-        result = self._postfix(self._nested(self._primary))
+        return self._with_marks(self._nested(self._primary))
+
+    def _with_marks(self, node: Node) -> Node:
+        """The node with what is written after it: factorials, percent and degree signs, indices, a power."""
+        result = self._postfix(node)
         if self._accept("^"):
-            result = self._power(result)
-            result = self._postfix(result)
+            result = self._postfix(self._power(result))
         return result
 
     def _power(self, base: Node) -> Node:
-        if self._peek() == "\\circ":
-            self._position += 1
+        if self._accept_braced("\\circ"):
             return self._degrees(base)
-        if self._peek() == "{" and self._peek(1) == "\\circ" and self._peek(2) == "}":
-            self._position += 3
-            return self._degrees(base)
-        if self._peek() == "{" and self._peek(1) in ("\\prime", "'"):
-            self._position += 3
+        if self._accept_braced("\\prime") or self._accept_braced("'"):
             return _primed(base)
-        if self._accept("\\prime"):
-            return _primed(base)
+        if any(self._accept_braced(ending, words=True) for ending in _ORDINAL_ENDINGS):
+            return base
         if self._kind() == "text" or (self._peek() == "{" and self._kind(1) == "text"):
-            braced = self._accept("{")
-            if self._next().text in ("th", "st", "nd", "rd"):
-                if braced:
-                    self._expect("}")
-                return base
             raise UnreadableError("words in an exponent")
         if self._peek() in ("\\top", "T") and isinstance(base, Matrix | Sequence):
             self._position += 1
             return Call("transpose", (base,))
-        if self._peek() == "{" and self._peek(1) == "th":
-            self._position += 3
-            return base
         exponent = self._nested(self._exponent)
         if self._accept("^"):
             exponent = self._nested(lambda: self._power(exponent))
         return Power(base, exponent)
+
+    def _accept_braced(self, text: str, *, words: bool = False) -> bool:
+        """Take a token, or a group of it alone."""
+        braced = self._peek() == "{"
+        if self._peek(braced) != text or (braced and self._peek(2) != "}"):
+            return False
+        if self._kind(braced) == "text" and not words:
+            return False
+        self._position += 3 if braced else 1
+        return True
 
     def _degrees(self, base: Node) -> Node:
         scale = {"C": "celsius", "F": "fahrenheit"}.get(self._peek(), "")
         if scale and self._kind() in ("let", "text"):
             self._position += 1
             return Quantity(base, Unit(((scale, 1),)))
-        return Product((base, Constant("degree")))
+        return Product((self._with_arc_minutes(base), Constant("degree")))
+
+    def _with_arc_minutes(self, degrees: Node) -> Node:
+        r"""``60^\circ 30' 15''`` in degrees."""
+        parts = [degrees]
+        for scale, primes in ((60, 1), (3600, 2)):
+            if self._kind() == "num" and (length := self._primes(1, primes)):
+                value = number(self._next())
+                self._position += length
+                parts.append(Number(value.value / scale))
+        if len(parts) == 1 or not isinstance(degrees, Number):
+            return degrees if len(parts) == 1 else Sum(tuple(parts))
+        return Number(sum((part.value for part in parts if isinstance(part, Number)), Fraction(0)))
+
+    def _primes(self, ahead: int, count: int) -> int:
+        """How many tokens exactly ``count`` prime signs take, from a place ahead; 0 if they do not stand there."""
+        place, braced = ahead, 0
+        if self._peek(place) == "^":
+            place += 1
+            if self._peek(place) == "{":
+                place, braced = place + 1, 1
+        found = 0
+        while self._peek(place) in ("'", "\\prime"):
+            place, found = place + 1, found + 1
+        if found != count or (braced and self._peek(place) != "}"):
+            return 0
+        return place + braced - ahead
 
     def _exponent(self) -> Node:
         if self._peek() in ("-", "+") and self._kind() == "op":
@@ -282,158 +323,6 @@ class ArithmeticParser(TokenStream):
             else:
                 break
         return node
-
-    def _subscript(self, node: Symbol | Number | Constant) -> Node:
-        if isinstance(node, Number):
-            base = self._nested(self._exponent)
-            digits = str(node.value.numerator) if node.value.numerator < 10**300 else ""
-            if not isinstance(base, Number) or not 2 <= base.value <= 36 or node.value.denominator != 1:
-                raise UnreadableError("a subscript that is no base")
-            radix = int(base.value)
-            if not digits or any(int(digit) >= radix for digit in digits):
-                raise UnreadableError(f"a digit that base {radix} does not have")
-            return BaseNumeral(digits, radix)
-        if self._accept("{"):
-            start = self._position
-            if self._kind() != "text" and not self._flat_subscript():
-                index = self._nested(self._listing)
-                self._expect("}")
-                return Apply(f"{node.name}_", (index,))
-            while not self._accept("}"):
-                self._next()
-            text = "".join(token.text for token in self._tokens[start : self._position - 1])
-        else:
-            text = self._next().text
-        return Symbol(f"{node.name}_{text}")
-
-    def _flat_subscript(self) -> bool:
-        """Whether a subscript is only letters and digits."""
-        index = self._position
-        while index < len(self._tokens) and self._tokens[index].kind in ("let", "num", "name", "text"):
-            index += 1
-        return index < len(self._tokens) and self._tokens[index].text == "}"
-
-    def _primary(self) -> Node:
-        token = self._next()
-        text = token.text
-        if token.kind == "num":
-            return number(token)
-        if token.kind == "let":
-            return self._letter(text)
-        if token.kind == "name":
-            return Symbol(text)
-        if token.kind == "text":
-            return self._words(text)
-        if text == "{":
-            result = self._nested(self._listing) if self._peek() != "}" else Text("")
-            if self._accept("\\choose"):
-                result = Call("binom", (result, self._nested(self._listing)))
-            elif self._accept("\\over"):
-                result = Quotient(result, self._nested(self._listing))
-            self._expect("}")
-            if result == Text("") and self._starts_factor():
-                return self._factor()
-            return result
-        if text in ("(", "[", "\\langle"):
-            return self._bracketed(text)
-        if text == "]":  # ]0, 1[ as in France
-            return self._bracketed("]")
-        if text == "\\{":
-            return self._set()
-        if text == "|":
-            return self._between_bars("|", "abs")
-        if text == "\\|":
-            return self._between_bars("\\|", "norm")
-        if token.kind == "cmd":
-            return self._command(text[1:])
-        raise UnreadableError(f"cannot read {text!r}")
-
-    def _letter(self, letter: str) -> Node:
-        if letter in ("e", "i"):
-            return Constant(letter)
-        primes = 0
-        while letter in "fgh" and self._peek(primes) == "'":
-            primes += 1
-        if self._peek(primes) == "(" and (letter in "fgh" or self._defines_function()):
-            self._position += primes + 1
-            return Apply(letter + "'" * primes, self._items(")"))
-        return Symbol(letter)
-
-    def _defines_function(self) -> bool:
-        """Whether a letter and brackets stand alone on the left of an equation: ``p(x) = …``."""
-        if self._position > 1 and self._peek(-2) not in (",", ";"):
-            return False
-        ahead = 1
-        while (ahead < 6 and self._kind(ahead) in ("let", "num")) or self._peek(ahead) == ",":
-            ahead += 1
-        return self._peek(ahead) == ")" and self._peek(ahead + 1) == "="
-
-    def _words(self, words: str) -> Node:
-        lowered = words.lower().strip(" .")
-        if lowered in NUMBER_WORDS:
-            return integer(NUMBER_WORDS[lowered])
-        if words in ("e", "i"):
-            return Constant(words)
-        return Text(words)
-
-    def _items(self, closer: str) -> tuple[Node, ...]:
-        """The comma-separated items up to a closing token, which is taken."""
-        inner = self._nested(self._listing)
-        self._expect(closer)
-        return inner.items if isinstance(inner, Listing) else (inner,)
-
-    def _bracketed(self, left: str) -> Node:
-        bars, self._bars = self._bars, 0
-        ratio, self._no_ratio = self._no_ratio, 0
-        inner = self._nested(self._listing)
-        self._bars, self._no_ratio = bars, ratio
-        closer = self._next().text
-        pairs = {"(": (")", "]"), "[": ("]", ")"), "]": ("[", "]"), "\\langle": ("\\rangle", ">")}
-        if closer not in pairs[left]:
-            raise UnreadableError(f"{left!r} is closed by {closer!r}")
-        if isinstance(inner, Listing):
-            if left == "]" or closer == "[":
-                left, closer = ("(" if left == "]" else left), (")" if closer == "[" else closer)
-            return Sequence(inner.items, left.strip("\\"), closer.strip("\\"))
-        if (left, closer) in (("(", ")"), ("[", "]")):
-            return inner
-        raise UnreadableError("brackets that do not match around one value")
-
-    def _set(self) -> Node:
-        if self._accept("\\}"):
-            return SetOf(())
-        bars, self._bars = self._bars, 1
-        self._no_ratio += 1
-        inner = self._nested(self._listing)
-        self._bars = bars
-        self._no_ratio -= 1
-        if self._accept("|") or self._accept(":"):
-            condition = self._nested(self._listing)
-            self._expect("\\}")
-            return SetBuilder(inner, condition)
-        self._expect("\\}")
-        return SetOf(inner.items if isinstance(inner, Listing) else (inner,))
-
-    def _between_bars(self, bar: str, function: str) -> Node:
-        self._bars += 1
-        inner = self._nested(self._sum)
-        self._bars -= 1
-        self._expect(bar)
-        return Call(function, (inner,))
-
-    def _argument(self) -> Node:
-        """A TeX argument: a group, or one token, of a numeral one digit."""
-        if self._accept("{"):
-            inner = self._nested(self._listing)
-            self._expect("}")
-            return inner
-        token = self._next()
-        if token.kind == "num" and len(token.text) > 1 and token.text.isdigit():
-            rest = Token("num", token.text[1:], value=Fraction(to_int(token.text[1:])))
-            self._tokens.insert(self._position, rest)
-            return integer(int(token.text[0]))
-        self._position -= 1
-        return self._nested(self._primary)
 
 
 def number(token: Token) -> Number:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from guerdon_plugins.verifiers.math.arithmetic import ArithmeticParser, number
+from guerdon_plugins.verifiers.math.arithmetic import number
+from guerdon_plugins.verifiers.math.environments import EnvironmentParser
+from guerdon_plugins.verifiers.math.errors import UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
     Apply,
     Call,
-    Cases,
-    Conditional,
     Constant,
     Dots,
-    Matrix,
     NamedSet,
     Node,
     Number,
@@ -28,8 +27,8 @@ from guerdon_plugins.verifiers.math.nodes import (
     integer,
     negate,
 )
-from guerdon_plugins.verifiers.math.tokens import Token, UnreadableError
-from guerdon_plugins.verifiers.math.vocabulary import DECORATIONS, FUNCTIONS, MATRICES, ROWS, SYMBOLS
+from guerdon_plugins.verifiers.math.tokens import Token
+from guerdon_plugins.verifiers.math.vocabulary import DECORATIONS, FUNCTIONS, SYMBOLS
 
 _INVERSES = {
     "sin": "arcsin",
@@ -49,7 +48,7 @@ _CONSTANTS: dict[str, Node] = {
 }
 
 
-class CommandParser(ArithmeticParser):
+class CommandParser(EnvironmentParser):
     """Reads what a command and its arguments stand for."""
 
     def __init__(self, tokens: list[Token]) -> None:
@@ -80,7 +79,7 @@ class CommandParser(ArithmeticParser):
         if name in ("sum", "prod", "int", "lim"):
             return self._big_operator(name)
         if name in FUNCTIONS or name in ("floor", "ceil", "abs"):
-            return self._function(name)
+            return self._function_or_name(name)
         if name in DECORATIONS:
             return _decorated(name, self._argument())
         if name in ("angle", "triangle", "measuredangle", "odot"):
@@ -89,6 +88,8 @@ class CommandParser(ArithmeticParser):
             return self._environment(name[6:-1])
         if name.startswith("mathbb") and name[6:] in ("R", "Q", "Z", "N", "C"):
             return self._named_set(name[6:])
+        if name in ("Pr", "mathbbE", "mathbbP", "mathbbV") and (named := self._name_with_arguments(name[-1])):
+            return named
         raise UnreadableError(f"unknown command \\{name[:40]}")
 
     def _named_set(self, name: str) -> Node:
@@ -159,6 +160,12 @@ class CommandParser(ArithmeticParser):
             return Call(name, self._items(closer))
         return self._apply(lambda argument: Call(name, (argument,)))
 
+    def _function_or_name(self, name: str) -> Node:
+        """A function, or its name alone as a label: ``\\max = 5``."""
+        if self._peek() in ("=", "\\approx"):
+            return Symbol(name)
+        return self._function(name)
+
     def _apply(self, make: Callable[[Node], Node]) -> Node:
         exponent: Node | None = None
         if self._accept("^"):
@@ -223,26 +230,6 @@ class CommandParser(ArithmeticParser):
             variable = self._next().text
         return Standing("int", variable, (body, bounds.get("_", Text("")), bounds.get("^", Text(""))))
 
-    def _environment(self, name: str) -> Node:
-        if name not in MATRICES and name not in ROWS:
-            raise UnreadableError(f"unknown environment {name!r}")
-        rows: list[list[Node]] = [[]]
-        end = f"\\end{{{name}}}"
-        while not self._accept(end):
-            if self._accept("\\\\"):
-                rows.append([])
-            elif not self._accept("&"):
-                rows[-1].append(self._nested(self._listing))
-        rows = [row for row in rows if row]
-        if not rows:
-            raise UnreadableError("an empty environment")
-        if name in ROWS:
-            return Cases(tuple(_case(row) for row in rows))
-        if len({len(row) for row in rows}) != 1:
-            raise UnreadableError("a matrix with rows of unequal length")
-        matrix = Matrix(tuple(tuple(row) for row in rows))
-        return Standing("det", None, (matrix,)) if name == "vmatrix" else matrix
-
 
 def _cis(argument: Node) -> Node:
     return Sum((Call("cos", (argument,)), Product((Constant("i"), Call("sin", (argument,))))))
@@ -280,12 +267,3 @@ def _derivative(numerator: Node, denominator: Node) -> Symbol | tuple[Node, str]
             order = "" if head == mark else "^n"
             return Symbol(f"d{order}{tail.name}/d{below.name}")
     return None
-
-
-def _case(row: list[Node]) -> Node:
-    if len(row) == 1:
-        return row[0]
-    value, condition = row[0], row[-1]
-    if len(row) == 2:
-        return Conditional(value, None if condition == Text("otherwise") else condition)
-    raise UnreadableError("a case with more than two columns")

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
+from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning, tag_patterns
+from guerdon_plugins.verifiers.math.boxes import boxed_answer
+
 Mode = Literal["boxed", "answer", "hashes", "line", "whole", "auto"]
-"""Where the answer stands: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last
-line that starts "Answer:"; the whole text; or the first of the marks ``boxed`` to ``line`` that is there."""
+"""Where the answer is: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last line
+that starts "Answer:"; the whole text; or the first of the marks ``boxed`` to ``line`` that is there."""
 
 MAX_CHARACTERS = 1_000_000
 """Of a longer completion only the end is searched."""
 
-_BRACED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\(?!\\(?:boxed|fbox)).|[{}]", re.DOTALL)
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_UNBRACED = re.compile(r"\s*([^\s{}$\\,;]+|\\[a-zA-Z]+)")
-_BETWEEN_BOXES = re.compile(
-    r"(?:\s|\$|\\[()\[\],;:!]|\\q?quad|[.,;:&]|\\\\|\band\b|\bor\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|和|或|、|，)*"
-    r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
-    r"|[^.\n]{,40}\b(?:and|or)\b[\s}$]*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
-)
-_MAX_GAP = 60
-_FAR = 10_000
-"""A box this far before the last one neither encloses it nor belongs to it."""
 _BETWEEN_TAGS = ("<answer>", "</answer>")
 _LINE = re.compile(
-    r"^[^\S\n]*[*_#]*(?:final )?answer[*_]*\s*(?::|is)[*_\s:]*(\S.*)$", re.IGNORECASE | re.MULTILINE
+    r"^[^\S\n]*(?:[*_`#>•-]+[^\S\n]*)*(?:(?:so|thus|therefore|hence|then|and|the|my|our|final|correct),?\s+)*"
+    r"(?:answer|最终答案|答案|答)[^\S\n]*[*_`]*[^\S\n]*(?:[:：]|\bis\b[^\S\n]*:?|=|是|为|$)[^\S\n]*(.*)$",
+    re.IGNORECASE | re.MULTILINE,
 )
+_MARKDOWN = "*_` \t\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +45,31 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"extraction must be one of {', '.join(_FINDERS)}: {mode!r}")
 
 
-def extract(completion: str, mode: Mode = "boxed") -> Extraction:
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Check the tags of reasoning, and return them as a tuple.
+
+    Raises:
+        ValueError: One of them is not a tag.
+    """
+    checked = tags if isinstance(tags, str) else tuple(tags)
+    tag_patterns(checked)  # type: ignore[arg-type]
+    return tuple(checked)
+
+
+def extract(
+    completion: str, mode: Mode = "boxed", reasoning_tags: tuple[str, ...] = REASONING_TAGS
+) -> Extraction:
     """Find the answer of a completion: after the reasoning, in the place that ``mode`` names.
 
     Raises:
-        ValueError: ``mode`` is none of the valid ones.
+        ValueError: ``mode`` is not one of the valid ones, or a tag is not a tag.
     """
     check_mode(mode)
     text = completion[-MAX_CHARACTERS:]
-    if "think>" in text:
-        text = text[text.rfind("</think>") + len("</think>") :] if "</think>" in text else text
-        if "<think>" in text:
-            return Extraction(None, "the reasoning in <think> never ends")
+    if _may_hold_reasoning(text, reasoning_tags):
+        reasoning, text = split_reasoning(text, reasoning_tags)
+        if reasoning and not text:
+            return Extraction(None, "the reasoning never ends, or nothing follows it")
     for finder in _FINDERS[mode]:
         answer = finder(text)
         if answer is not None:
@@ -69,113 +77,73 @@ def extract(completion: str, mode: Mode = "boxed") -> Extraction:
     return Extraction(None, _MISSING[mode])
 
 
-def _boxed(text: str) -> str | None:
-    boxes = _last_boxes(text)
-    if not boxes:
-        return None
-    distinct = list(dict.fromkeys(box.strip() for box in boxes))
-    return distinct[0] if len(distinct) == 1 else ", ".join(distinct)
+@cache
+def _endings(tags: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Texts of which a completion with one of the tags holds at least one: those that end in ``>``, and others."""
+    found = {"assistantfinal"} if GPT_OSS in tags else set()
+    for tag in tags:
+        if tag == GPT_OSS:
+            found.add("channel|>")
+            continue
+        for mark in tag.lower().split() if " " in tag else (f"{tag.lower()}>", f"{tag.lower()} >"):
+            found.add(mark[-8:])
+    found = {mark for mark in found if not any(other != mark and other in mark for other in found)}
+    pointed = tuple(sorted(mark for mark in found if ">" in mark))
+    return pointed, tuple(sorted({mark[-6:] for mark in found.difference(pointed)}))
 
 
-def _last_boxes(text: str) -> list[str]:
-    """The contents of the last box, and of those before it that only punctuation, "and" or "or" separate from it."""
-    start = _last_command(text, len(text))
-    if start < 0:
-        return []
-    before = _last_command(text, start)
-    if (before < 0 or start - before > _FAR) and (box := _box_at(text, start)) is not None:
-        return [box]
-    return _joined(text, _all_boxes(text))
-
-
-def _last_command(text: str, end: int) -> int:
-    box = text.rfind("\\boxed", 0, end)
-    return max(box, text.rfind("\\fbox", 0, end)) if "\\fbox" in text else box
-
-
-def _box_at(text: str, start: int) -> str | None:
-    """The content of the braced box at a position; ``None`` if it has no braces or never closes."""
-    opened = _BRACED_BOX.match(text, start)
-    if opened is None:
-        return None
-    content, closed, _ = text[opened.end() :].partition("}")
-    if closed and "{" not in content and "\\" not in content:
-        return content
-    depth = 1
-    for brace in _BRACE.finditer(text, opened.end()):
-        if brace[0] == "{":
-            depth += 1
-        elif brace[0] == "}":
-            depth -= 1
-            if not depth:
-                return text[opened.end() : brace.start()]
-    return None
-
-
-def _all_boxes(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and content of every outermost box that closes."""
-    found: list[tuple[int, int, str]] = []
-    open_braces: list[int] = []
-    boxes: list[tuple[int, int]] = []
-    for match in _BOX_OR_BRACE.finditer(text):
-        token = match[0]
-        if token.startswith(("\\boxed", "\\fbox")):
-            if match[1]:
-                boxes.append((match.start(), len(open_braces)))
-                open_braces.append(match.end())
-            elif unbraced := _UNBRACED.match(text, match.end()):
-                found.append((match.start(), unbraced.end(), unbraced[1].rstrip(".:!")))
-        elif token == "{":
-            open_braces.append(match.end())
-        elif token == "}" and open_braces:
-            content = open_braces.pop()
-            if boxes and boxes[-1][1] == len(open_braces):
-                start, _ = boxes.pop()
-                while found and found[-1][0] > start:
-                    found.pop()
-                found.append((start, match.end(), text[content : match.start()]))
-    return found
-
-
-def _joined(text: str, boxes: list[tuple[int, int, str]]) -> list[str]:
-    if not boxes:
-        return []
-    group = [boxes[-1][2]]
-    for (_, end, content), (start, *_) in zip(boxes[-2::-1], boxes[::-1], strict=False):
-        if start - end > _MAX_GAP or not _BETWEEN_BOXES.fullmatch(text, end, start):
-            break
-        group.insert(0, content)
-    return group
+def _may_hold_reasoning(text: str, tags: tuple[str, ...]) -> bool:
+    """Whether to look for tags at all: a cheap test, because most completions hold none."""
+    pointed, others = _endings(tags)
+    lowered = text.lower()
+    is_ascii = lowered.isascii()
+    for mark in others:
+        if (mark.isascii() or not is_ascii) and mark in lowered:
+            return True
+    return ">" in lowered and any(mark in lowered for mark in pointed)
 
 
 def _tagged(text: str) -> str | None:
     opened, closed = _BETWEEN_TAGS
     end = text.rfind(closed)
+    if end < 0 and "answer>" in text.lower():
+        text = re.sub(r"(?i)<(/?)answer>", r"<\1answer>", text)
+        end = text.rfind(closed)
     start = text.rfind(opened, 0, end) if end >= 0 else -1
     if start < 0:
         return None
     inner = text[start + len(opened) : end]
-    boxed = _boxed(inner)
-    return inner if boxed is None else boxed
+    boxed = boxed_answer(inner)
+    if boxed is not None:
+        return boxed
+    named = _line(inner) if "\n" in inner.strip() else None
+    return inner if named is None else named
 
 
 def _after_hashes(text: str) -> str | None:
     _, mark, after = text.rpartition("####")
-    return after.strip().partition("\n")[0] if mark else None
+    return after.lstrip(_MARKDOWN + "\n").partition("\n")[0].strip(_MARKDOWN) if mark else None
 
 
 def _line(text: str) -> str | None:
-    matches = _LINE.findall(text)
-    return matches[-1] if matches else None
+    matches = list(_LINE.finditer(text))
+    if not matches:
+        return None
+    found: str = matches[-1][1].strip(_MARKDOWN)
+    if not found:
+        following = text[matches[-1].end() :].lstrip().partition("\n")[0]
+        found = following.strip(_MARKDOWN)
+    boxed = boxed_answer(found)
+    return found if boxed is None else boxed
 
 
 _FINDERS: dict[str, tuple[Callable[[str], str | None], ...]] = {
-    "boxed": (_boxed,),
+    "boxed": (boxed_answer,),
     "answer": (_tagged,),
     "hashes": (_after_hashes,),
     "line": (_line,),
     "whole": (str,),
-    "auto": (_boxed, _tagged, _after_hashes, _line),
+    "auto": (boxed_answer, _tagged, _after_hashes, _line),
 }
 _MISSING = {
     "boxed": "there is no complete \\boxed{…}",

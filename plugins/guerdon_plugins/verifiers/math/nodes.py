@@ -221,6 +221,22 @@ class Clock(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Span(Node):
+    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is no subtraction."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Date(Node):
+    """A day of the calendar; ``year`` or ``day`` is 0 where it is not said."""
+
+    year: int
+    month: int
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
 class BaseNumeral(Node):
     """A numeral written in a base: ``4210_5``."""
 

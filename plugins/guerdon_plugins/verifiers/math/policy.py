@@ -18,8 +18,9 @@ class Policy:
     """Largest relative error of a written decimal: 0.001 accepts 0.3333 for 1/3. 0 takes decimals as exact."""
     percent: Literal["exact", "optional"] = "exact"
     """``exact``: 25% is 0.25 and nothing else. ``optional``: 25% and 25 are accepted for each other as well."""
-    units: Literal["compare", "convert", "ignore"] = "compare"
-    """``compare``: equal where both sides have one. ``convert``: 2 hours is 120 minutes. ``ignore``: any will do."""
+    units: Literal["compare", "convert", "ignore"] = "convert"
+    """Where both sides have one. ``convert``: 2 hours is 120 minutes. ``compare``: it must be the same. ``ignore``: any
+    will do."""
     plus_c: bool = False
     """Accept an antiderivative without the reference's ``+ C``."""
     unevaluated: bool = False

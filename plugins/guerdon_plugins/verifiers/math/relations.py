@@ -7,6 +7,7 @@ from typing import Any
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
 from guerdon_plugins.verifiers.math.exact import Field, NotExactError, UndefinedError
+from guerdon_plugins.verifiers.math.labels import names_expression, same_words_in_labels
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
@@ -29,6 +30,10 @@ from guerdon_plugins.verifiers.math.numeric import Evaluator, UndecidedError, is
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, real_points, same_value
 from guerdon_plugins.verifiers.math.trees import walk
 
+_EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
+_NAMING = _EXTREMES | frozenset(("abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc"))
+"""Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
+_UNKNOWNS = frozenset("xytuvw")
 _ROUNDED = 0.01
 """How far an approximation in a chain may be from the exact value before it."""
 
@@ -38,7 +43,9 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
     match node:
         case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
             return element, members
-        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(first):
+        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if (
+            is_label(first) or names_expression(first, rest[-1])
+        ):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
             if not any(first == item for item in walk(body)):
                 return first, body
@@ -54,8 +61,8 @@ def is_label(node: Node) -> bool:
             return all(is_label(part) for part in parts)
         case Sequence(items=items):
             return all(isinstance(item, Symbol) for item in items)
-        case Call(arguments=arguments, function=function):
-            return function != "factorial" and all(isinstance(item, Symbol) for item in arguments[:1])
+        case Call(function=function, arguments=arguments):
+            return function in _NAMING and all(_is_given(item, function) for item in arguments[:1])
         case Quotient(numerator=Symbol(name=above), denominator=Symbol(name=below)):
             return len(above) > 1 and len(below) > 1
         case Product(factors=(Symbol(name=name), argument)):
@@ -69,6 +76,11 @@ def is_label(node: Node) -> bool:
         case Product(factors=(Power(base=Symbol(), exponent=Number(value=power)), Symbol())):
             return power == -1
     return False
+
+
+def _is_given(node: Node, function: str) -> bool:
+    r"""Whether an argument is a thing of its own: ``|AB|`` and ``\\sin A`` have values, ``|x| = 3`` is to be solved."""
+    return isinstance(node, Symbol) and (function in _EXTREMES or node.name not in _UNKNOWNS)
 
 
 def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
@@ -182,4 +194,6 @@ def _same_sign(left: Node, right: Node, names: list[str], budget: Budget) -> boo
 
 def same_label(reference: Node, answer: Node) -> bool:
     """Whether two labels may name the same thing: equal names, or words on one side."""
+    if isinstance(reference, Text) and isinstance(answer, Text):
+        return same_words_in_labels(reference, answer)
     return isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer)

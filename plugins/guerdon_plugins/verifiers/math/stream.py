@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node
-from guerdon_plugins.verifiers.math.tokens import Token, TooLargeError, UnreadableError
+from guerdon_plugins.verifiers.math.tokens import Token
 
 MAX_DEPTH = 40
 """Levels of nesting; a level takes several of Python's stack frames."""

@@ -1,4 +1,4 @@
-"""From LaTeX, ASCII math or prose to tokens: markup goes, Unicode becomes LaTeX, numerals get their exact values."""
+"""From cleaned LaTeX, ASCII math or prose to tokens: numerals, letters, names, commands, words and operators."""
 
 from __future__ import annotations
 
@@ -7,30 +7,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from guerdon_plugins.verifiers.math import units
+from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
+from guerdon_plugins.verifiers.math.numerals import read_numeral, starts_numeral
 from guerdon_plugins.verifiers.math.vocabulary import (
     ASCII,
     COMMON_WORDS,
+    CURRENCIES,
+    CURRENCY_WORDS,
     FUNCTIONS,
     GREEK,
     IGNORED,
     IGNORED_WITH_ARGUMENT,
+    JOINING_WORDS,
     SPACES,
     SYNONYMS,
     TEXT_COMMANDS,
-    UNICODE,
 )
 
-MAX_CHARACTERS = 10_000
-"""Longer answers are refused unread."""
 MAX_TOKENS = 6_000
 
-
-class UnreadableError(ValueError):
-    """Something that is no mathematical answer in a form that this library reads."""
-
-
-class TooLargeError(UnreadableError):
-    """Something too long, too deep or too costly to read or evaluate: a guard held."""
+__all__ = ["MAX_TOKENS", "Token", "TooLargeError", "UnreadableError", "tokenize"]
 
 
 @dataclass(slots=True)
@@ -45,280 +41,248 @@ class Token:
     """The value of a numeral."""
 
 
-_TOKEN = re.compile(r"\s+|\\(?:[a-zA-Z]+\*?|.)|[A-Za-z]+|\*\*|<=|>=|!=|==|:=|->|=>|\.\.\.|.", re.DOTALL)
-_NUMERAL = re.compile(r"([0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?\d{1,9})(?![\d.]))?")
-_FRACTION_PART = re.compile(r"\.(?:[0-9]|\s*\\(?:overline|bar|dot)\s*\{?\s*[0-9]+\s*\}?)")
-_OVERLINED = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar)\s*(?:\{\s*(\d+)\s*\}|(\d))")
-_DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?(\d)\}?(?:(\d*)\s*\\dot\s*\{?(\d)\}?)?")
-_PARENTHESISED = re.compile(r"(\d+)\.()\((\d+)\)(?!\s*[\dA-Za-z(\\^])")
-_CONTINUED = re.compile(r"(\d*)\.(\d{0,12}?)(\d{1,12}?)\3{2,}\s*(?:\\[lc]?dots|\.\.\.)")
-_GROUPED = re.compile(r"(\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
-_UNIT_FRACTION = re.compile(
-    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*\}"
-)
-_COUNTED = re.compile(
-    r"\\(?:text|textbf|textrm|mbox|mathrm)\s*\{\s*(-?\d+(?:\.\d+)?)[\s~]+"
-    r"(?![^{}]*\b(?:and|or)\b)([^\W\d_][^{}\\\d^_$]*)\}"
-)
-_BARE_RATE = re.compile(r"(?<=[\d}])((?:\\[ ,;:]|[\s~])*)([A-Za-z]+)/([A-Za-z]+)(?=(?:\^\{?\d\}?)?$)")
+_LEXEME = re.compile(r"\s+|\\(?:[a-zA-Z]+\*?|.)|[A-Za-z]+|\*\*|<=|>=|!=|==|:=|->|=>|\.\.\.|.", re.DOTALL)
+_OPERATORS = {"**": "^", "==": "=", ":=": "=", "*": "\\cdot"}
 _FLAT_GROUP = re.compile(r"\s*\{([^{}]*)\}")
 _NEXT_CHARACTER = re.compile(r"\s*(\S)")
-_NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b")
-_EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
-_COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-_SPACED_NUMERAL = re.compile(r"(?:[-+]|\\\$|\$)*\s*\d{1,3}(?:(?:\\[,:; ]|~|\s)\s*\d{3})+(?:\.\d+)?(?!\d)\D*")
-_SPACE_IN_NUMERAL = re.compile(r"(?<=\d)(?:\\[,:; ]|~|\s)\s*(?=\d{3}(?!\d))")
-_GROUPING = (("(", ")"), ("[", "]"), ("\\{", "\\}"))
-_DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
-
-
-def clean(text: str) -> str:
-    """The answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
-
-    Raises:
-        TooLargeError: It is longer than :data:`MAX_CHARACTERS`.
-    """
-    if len(text) > MAX_CHARACTERS:
-        raise TooLargeError(f"{len(text):,} characters are more than the limit of {MAX_CHARACTERS:,}")
-    if not text.isascii():
-        text = text.translate(UNICODE)
-    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _strip(text))
-    if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
-        text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
-    if "/" in text:
-        text = _BARE_RATE.sub(_rate, text)
-    if "\\!" in text or "{,}" in text:
-        text = _GROUPED.sub(r"\1", text)
-    if _SPACED_NUMERAL.fullmatch(text):
-        return _SPACE_IN_NUMERAL.sub("", text)
-    return _join_thousands(text) if "," in text else text
-
-
-def _rate(match: re.Match[str]) -> str:
-    """``km/h`` at the end as words; of two single letters, which may be variables, ``m/s`` after a space only."""
-    gap, above, below = match.groups()
-    known = units.is_name(above) and units.is_name(below)
-    if known and (len(above) > 1 or (above == "m" and below == "s" and gap)):
-        return f"\\text{{ {above}/{below}}}"
-    return match[0]
-
-
-def _strip(text: str) -> str:
-    r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
-    while True:
-        before = text
-        text = text.strip().removesuffix("\\\\").removeprefix("=")
-        if text.startswith("\\approx") and not text[7:8].isalpha():
-            text = text[7:]
-        if text.startswith("**") and text.endswith("**"):
-            text = text[2:-2]
-        if text.endswith((".", ",", ";", ":", "!.")) and not text.endswith(
-            ("..", "\\,", "\\;", "\\:", "\\.")
-        ):
-            text = text[:-1]
-        for left, right in _DELIMITERS:
-            inner = text[len(left) : -len(right)]
-            if (
-                len(text) >= len(left) + len(right)
-                and text.startswith(left)
-                and text.endswith(right)
-                and not inner.endswith("\\")
-                and (left != "$" or "$" not in inner.replace("\\$", ""))
-            ):
-                text = inner
-                break
-        while text.startswith(_EDGES):
-            text = text[1 + (text[0] == "\\") :]
-        while text.endswith(_EDGES):
-            text = text[: -1 - (text[-2:-1] == "\\")]
-        if text == before:
-            return text
-
-
-def _join_thousands(text: str) -> str:
-    """Read ``1,234`` as one number where it stands outside brackets and no other comma makes it a list."""
-    numerals = _COMMA_NUMERAL.findall(text)
-    if len(numerals) != 1 or text.count(",") != numerals[0].count(","):
-        return text
-    before = text[: text.index(numerals[0])]
-    if any(before.count(left) > before.count(right) for left, right in _GROUPING):
-        return text
-    return text.replace(numerals[0], numerals[0].replace(",", ""))
+_DELIMITER = re.compile(r"\s*(\\[{}|]|\\[a-zA-Z]+|.)")
+_NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b|^\s*-?[\d.]+\s*$")
+_ALIGNED_IN_COLUMNS = frozenset(("array", "alignedat", "alignat"))
+_ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+_VALUE_ENDS = frozenset((")", "}", "]", "\\frac"))
+_JOINING = re.compile(r"\s*\b(and|or)\b\s*")
 
 
 def tokenize(text: str) -> list[Token]:
     """The tokens of a cleaned answer.
 
     Raises:
-        UnreadableError: Braces of a text command do not close.
         TooLargeError: There are more than :data:`MAX_TOKENS`.
     """
-    tokens: list[Token] = []
-    position, end, spaced = 0, len(text), False
-    while position < end:
-        character = text[position]
-        if "0" <= character <= "9" or (character == "." and _FRACTION_PART.match(text, position)):
-            token, position = _numeral(text, position)
-            token.spaced = spaced
-            tokens.append(token)
-            spaced = False
-            continue
-        match = _TOKEN.match(text, position)
-        assert match is not None
-        lexeme, position = match[0], match.end()
-        if lexeme.isspace() or lexeme in "~$":
-            spaced = True
-        elif lexeme[0] == "\\" and len(lexeme) > 1:
-            name = lexeme[1:]
-            if name in SPACES or name.isspace():
-                spaced = True
+    return _Tokenizer(text).run()
+
+
+class _Tokenizer:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+        self._spaced = False
+        self._tokens: list[Token] = []
+        self._openers: list[int] = []
+        """Where the delimiters stand that ``\\left`` opened; -1 for the invisible one."""
+
+    def run(self) -> list[Token]:
+        text, end, tokens = self._text, len(self._text), self._tokens
+        while self._position < end:
+            if starts_numeral(text, self._position) and self._numeral():
                 continue
-            position = _command(text, position, name, spaced, tokens)
-            spaced = name in IGNORED
+            match = _LEXEME.match(text, self._position)
+            assert match is not None
+            self._position = match.end()
+            self._lexeme(match[0], match.start())
+            if len(tokens) > MAX_TOKENS:
+                raise TooLargeError(f"more than {MAX_TOKENS:,} tokens")
+        return [token for token in tokens if token.text]
+
+    def _add(self, kind: str, text: str) -> None:
+        self._tokens.append(Token(kind, text, self._spaced))
+        self._spaced = False
+
+    def _numeral(self) -> bool:
+        found = read_numeral(self._text, self._position)
+        if found is None:
+            return False
+        text, value, self._position = found
+        self._tokens.append(Token("num", text, self._spaced, value))
+        self._spaced = False
+        return True
+
+    def _lexeme(self, lexeme: str, start: int) -> None:
+        if lexeme.isspace() or lexeme in "~$":
+            self._spaced = True
+        elif lexeme[0] == "\\" and len(lexeme) > 1:
+            self._command(lexeme[1:])
         elif lexeme.isascii() and lexeme.isalpha():
-            _letters(text, lexeme, match.start(), spaced, tokens)
-            spaced = False
-        elif lexeme.isalpha() or lexeme in "€£¢":
-            _append_text(tokens, lexeme, spaced)
-            spaced = False
+            self._letters(lexeme, start)
+        elif lexeme in JOINING_WORDS:
+            self._add("text", JOINING_WORDS[lexeme])
+        elif lexeme in CURRENCIES or lexeme == "¢":
+            self._add("text" if self._follows_value() else "op", lexeme)
+        elif lexeme.isalpha():
+            self._words(lexeme)
         else:
-            tokens.append(
-                Token("op", {"**": "^", "==": "=", ":=": "=", "*": "\\cdot"}.get(lexeme, lexeme), spaced)
-            )
-            spaced = False
-        if len(tokens) > MAX_TOKENS:
-            raise TooLargeError(f"more than {MAX_TOKENS:,} tokens")
-    return tokens
+            self._add("op", _OPERATORS.get(lexeme, lexeme))
 
+    # Commands
 
-def _command(text: str, position: int, name: str, spaced: bool, tokens: list[Token]) -> int:
-    """Add what a command stands for; return where reading goes on."""
-    if name in IGNORED:
-        invisible = name in ("left", "right", "middle") and text.startswith(".", position)
-        return position + invisible
-    group = _FLAT_GROUP.match(text, position)
-    if name in IGNORED_WITH_ARGUMENT:
-        return group.end() if group else position
-    if name in TEXT_COMMANDS:
-        # Words stand in a group without markup; any other group is read as math, the command says nothing.
-        if group and not group[1].strip(" .,;:!"):
-            return group.end()
-        if group is None or _NOT_WORDS.search(group[1]) or not any(map(str.isalpha, group[1])):
-            return position
-        _add_words(group[1], name, spaced, tokens)
-        return group.end()
-    if name == "mathbb":
-        letter = group or _NEXT_CHARACTER.match(text, position)
-        tokens.append(Token("cmd", f"\\mathbb{letter[1] if letter else ''}", spaced))
-        return letter.end() if letter else position
-    if name in ("begin", "end"):
-        environment = group[1].rstrip("*") if group else ""
-        position = group.end() if group else position
-        if environment == "array" and (columns := _FLAT_GROUP.match(text, position)):
-            position = columns.end()
-        tokens.append(Token("cmd", f"\\{name}{{{environment}}}", spaced))
-        return position
-    if name.startswith(("quad", "qquad")):  # \quadx, a missing space
-        _letters(text, name[name.index("d") + 1 :], position, True, tokens)
-        return position
-    name = SYNONYMS.get(name, name)
-    if name in ("e", "i"):
-        tokens.append(Token("let", name, spaced))
-    elif len(name) == 1 and name not in "{}$%&\\":
-        tokens.append(Token("op", name, spaced))
-    else:
-        tokens.append(Token("cmd", name if name[0] == "\\" and len(name) > 1 else f"\\{name}", spaced))
-    return position
+    def _command(self, name: str) -> None:
+        """Add what a command stands for, with the argument that belongs to it."""
+        if name in SPACES or name.isspace():
+            self._spaced = True
+        elif name in ("left", "right", "middle"):
+            self._delimiter(name)
+        elif name in IGNORED:
+            self._spaced = True
+        elif name in IGNORED_WITH_ARGUMENT:
+            self._flat_group()
+        elif name in TEXT_COMMANDS:
+            self._text_command(name)
+        elif name == "mathbb":
+            self._blackboard_letter()
+        elif name in ("begin", "end"):
+            self._environment(name)
+        elif name.startswith(("quad", "qquad")):  # \quadx, a missing space
+            self._spaced = True
+            self._letters(name[name.index("d") + 1 :], self._position)
+        else:
+            self._symbol(SYNONYMS.get(name, name))
 
+    def _flat_group(self) -> str | None:
+        """The content of a group without markup, which is taken."""
+        group = _FLAT_GROUP.match(self._text, self._position)
+        if group is None:
+            return None
+        self._position = group.end()
+        return group[1]
 
-def _add_words(content: str, command: str, spaced: bool, tokens: list[Token]) -> None:
-    words = " ".join(content.replace("~", " ").split())
-    if not words:
-        return
-    function = ASCII.get(words, words)  # \operatorname{atan} is arctan
-    if command in ("operatorname", "operatorname*", "mathrm", "text") and function in FUNCTIONS:
-        tokens.append(Token("cmd", f"\\{function}", spaced))
-    elif len(words) == 1 and words.isalpha() and words.isascii() and command != "text":
-        is_unit = (
-            units.is_name(words) and tokens and (tokens[-1].kind in ("num", "text") or tokens[-1].text == "/")
+    def _delimiter(self, name: str) -> None:
+        r"""``\left\{`` with ``\right.`` around the rows of a system is not a set's brace, so it goes."""
+        if name == "middle":
+            return
+        match = _DELIMITER.match(self._text, self._position)
+        sign = match[1] if match else "."  # the final point may have gone with punctuation
+        if name == "left":
+            self._openers.append(-1 if sign == "." else len(self._tokens))
+        elif self._openers:
+            opener = self._openers.pop()
+            if opener < 0 and sign == "\\}" and self._previous().startswith("\\end"):
+                sign = "."
+            elif sign == "." and 0 <= opener < len(self._tokens) - 1 and self._tokens[opener].text == "\\{":
+                system = self._tokens[opener + 1].text.startswith("\\begin")
+                self._tokens[opener].text = "" if system else "\\{"
+        if match and sign == ".":
+            self._position = match.end()
+
+    def _text_command(self, name: str) -> None:
+        """Words stand in a group without markup; any other group is read as math, the command says nothing."""
+        start = self._position
+        content = self._flat_group()
+        if content is None:
+            return
+        if not content.strip(" .,;:!~"):
+            self._spaced = True
+        elif "^" in content and self._follows_value() and units.read_unit(content):
+            self._words(content.strip())
+        elif _NOT_WORDS.search(content) or not any(map(str.isalpha, content)):
+            self._position = start
+        else:
+            self._grouped_words(content, name)
+
+    def _grouped_words(self, content: str, command: str) -> None:
+        words = " ".join(content.replace("~", " ").split())
+        function = ASCII.get(words, words)  # \operatorname{atan} is arctan
+        plain = command in ("operatorname", "operatorname*", "mathrm", "text")
+        if words in units.BARE_AFTER_A_NUMERAL and self._follows_value():
+            self._words(words)
+        elif plain and function in FUNCTIONS:
+            self._add("cmd", f"\\{function}")
+        elif len(words) == 1 and words.isascii() and words.isalpha() and command != "text":
+            is_unit = units.is_name(words) and (self._follows_value() or self._previous() == "/")
+            self._add("text" if is_unit else "let", words)
+        else:
+            self._words(words)
+
+    def _blackboard_letter(self) -> None:
+        letter = _FLAT_GROUP.match(self._text, self._position) or _NEXT_CHARACTER.match(self._text, self._position)
+        if letter:
+            self._position = letter.end()
+        self._add("cmd", f"\\mathbb{letter[1].strip() if letter else ''}")
+
+    def _environment(self, name: str) -> None:
+        environment = (self._flat_group() or "").strip().rstrip("*")
+        if name == "begin" and environment in _ALIGNED_IN_COLUMNS:
+            self._flat_group()
+        self._add("cmd", f"\\{name}{{{environment}}}")
+
+    def _symbol(self, name: str) -> None:
+        if name in ("e", "i"):
+            self._add("let", name)
+        elif name == "-" and any(token.text.startswith("\\begin{") for token in self._tokens):
+            self._add("cmd", "\\\\")  # a row's end that lost a backslash before a minus sign
+            self._add("op", "-")
+        elif name == "&":
+            self._add("text", "and")
+        elif len(name) == 1 and name not in "{}$%\\":
+            self._add("op", name)
+        else:
+            self._add("cmd", name if name[0] == "\\" and len(name) > 1 else f"\\{name}")
+
+    # Words and letters
+
+    def _previous(self) -> str:
+        return self._tokens[-1].text if self._tokens else ""
+
+    def _follows_value(self) -> bool:
+        """Whether a number, or what may end one, stands just before."""
+        if not self._tokens:
+            return False
+        last = self._tokens[-1]
+        return (last.kind == "num" or last.text in _VALUE_ENDS) or (
+            last.kind == "text" and last.text not in ("and", "or")
         )
-        tokens.append(Token("text" if is_unit else "let", words, spaced))
-    else:
-        _append_text(tokens, words, spaced)
 
+    def _words(self, words: str) -> None:
+        """Add words to the text before them, if it is text; "and" and "or" stay tokens of their own."""
+        if words.isascii() and (" and" in words or " or" in words or words[:3] in ("and", "or ")):
+            for piece in filter(None, _JOINING.split(words)):
+                self._one_text(piece)
+        else:
+            self._one_text(words)
 
-def _append_text(tokens: list[Token], words: str, spaced: bool) -> None:
-    if tokens and tokens[-1].kind == "text":
-        gap = "" if not words.isascii() and not spaced else " "
-        tokens[-1].text += gap + words
-    else:
-        tokens.append(Token("text", words, spaced))
+    def _one_text(self, words: str) -> None:
+        last = self._tokens[-1] if self._tokens else None
+        joined = last is not None and last.kind == "text" and last.text not in ("and", "or")
+        if last is None or not joined or words in ("and", "or"):
+            self._add("text", words)
+            return
+        gap = "" if not words.isascii() and not self._spaced else " "
+        last.text += gap + words
+        self._spaced = False
 
+    def _letters(self, run: str, start: int) -> None:
+        """Tell a function's name, a word, a unit and a name like ``AB`` from a product of variables."""
+        if not run:
+            return
+        ends = not self._text[start + len(run) : start + len(run) + 1].isalnum()
+        after_value = self._follows_value()
+        if after_value and ends and run in units.BARE_AFTER_A_NUMERAL and not self._applies(start + len(run)):
+            self._words(run)
+        elif run in _ORDINAL_ENDINGS and ends and self._tokens and self._tokens[-1].kind == "num" and not self._spaced:
+            return
+        elif run in ASCII and not (run in GREEK and self._follows_text()):
+            self._add("cmd", f"\\{ASCII[run]}")
+        elif run.lower() in ("and", "or") and (run.islower() or run.isupper()):
+            self._add("text", run.lower())
+        elif self._is_word(run, ends, after_value):
+            self._words(run)
+        elif len(run) > 1 and run.isupper():
+            self._add("name", run)
+        else:
+            for letter in run:
+                self._add("let", letter)
 
-def _letters(text: str, run: str, start: int, spaced: bool, tokens: list[Token]) -> None:
-    """Tell a function's name, a word, a unit and a name like ``AB`` from a product of variables."""
-    previous = tokens[-1] if tokens else None
-    free = previous is None or spaced or previous.kind == "text"
-    after_value = previous is not None and (previous.kind == "num" or previous.text in (")", "}", "\\frac"))
-    ends = not text[start + len(run) : start + len(run) + 1].isalnum()
-    if run in ASCII and not (run in GREEK and previous is not None and previous.kind == "text"):
-        tokens.append(Token("cmd", f"\\{ASCII[run]}", spaced))
-    elif run in ("and", "or", "AND", "OR"):
-        tokens.append(Token("text", run.lower(), spaced))
-    elif (
-        (after_value and run in units.BARE and ends)
-        or (
-            previous is not None and previous.kind == "text" and spaced and len(run) > 1 and not run.isupper()
-        )
-        or (free and ((len(run) >= 4 and not run.isupper()) or run.lower() in COMMON_WORDS) and ends)
-    ):
-        _append_text(tokens, run, spaced)
-    elif len(run) > 1 and run.isupper():
-        tokens.append(Token("name", run, spaced))
-    else:
-        for index, letter in enumerate(run):
-            tokens.append(Token("let", letter, spaced and index == 0))
+    def _applies(self, position: int) -> bool:
+        """Whether a function's name at a position has an argument: ``2 sec x`` is no time."""
+        rest = self._text[position:].lstrip(" ~")
+        return rest[:1] in ("(", "^", "{", "_", "\\") or (rest[:1].isalnum() and not rest[:2].isalpha())
 
+    def _follows_text(self) -> bool:
+        return bool(self._tokens) and self._tokens[-1].kind == "text"
 
-def _numeral(text: str, position: int) -> tuple[Token, int]:
-    """The numeral at a position, repeating decimals included, and where it ends."""
-    if "\\" in text or "(" in text or "..." in text:
-        for pattern in (_OVERLINED, _DOTTED, _PARENTHESISED, _CONTINUED):
-            if match := pattern.match(text, position):
-                return _repeating(pattern, match), match.end()
-    match = _NUMERAL.match(text, position)
-    if not match or not match[0]:  # a point before something that only looked like a repeating decimal
-        return Token("op", text[position]), position + 1
-    whole, decimals, exponent = match.groups()
-    value = Fraction(to_int(whole + (decimals or "")))
-    if decimals:
-        value /= 10 ** len(decimals)
-    if exponent:
-        if abs(int(exponent)) > MAX_CHARACTERS:
-            raise TooLargeError(f"the exponent of {match[0][:40]} is too large")
-        value *= Fraction(10) ** int(exponent)
-    return Token("num", match[0], value=value), match.end()
-
-
-def _repeating(pattern: re.Pattern[str], match: re.Match[str]) -> Token:
-    groups = match.groups()
-    whole, fixed = groups[0] or "0", groups[1]
-    if pattern is _OVERLINED:
-        period = groups[2] or groups[3]
-    elif pattern is _DOTTED:
-        period = groups[2] + (groups[3] or "") + (groups[4] or "")
-    else:
-        period = groups[2]
-    scale = 10 ** len(fixed)
-    value = Fraction(to_int(whole + fixed), scale)
-    value += Fraction(to_int(period), scale * (10 ** len(period) - 1))
-    return Token("num", match[0], value=value)
-
-
-def to_int(digits: str) -> int:
-    """``int`` without Python's limit of 4,300 digits; the length of an answer is bounded."""
-    if len(digits) <= 4000:
-        return int(digits or "0")
-    rest = digits[4000:]
-    scale: int = 10 ** len(rest)
-    return int(digits[:4000]) * scale + to_int(rest)
+    def _is_word(self, run: str, ends: bool, after_value: bool) -> bool:
+        if (after_value and ends and units.is_bare_name(run)) or (not self._tokens and run in CURRENCY_WORDS and ends):
+            return True
+        if self._follows_text() and self._spaced and len(run) > 1 and not run.isupper():
+            return True
+        free = not self._tokens or self._spaced or self._follows_text()
+        return free and ends and ((len(run) >= 4 and not run.isupper()) or run.lower() in COMMON_WORDS)

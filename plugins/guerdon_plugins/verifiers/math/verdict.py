@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
+from guerdon_plugins.verifiers.math.alignment import aligned
 from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.cleaning import clean
 from guerdon_plugins.verifiers.math.comparison import Comparer
-from guerdon_plugins.verifiers.math.extraction import extract
+from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
-from guerdon_plugins.verifiers.math.options import marked_option
+from guerdon_plugins.verifiers.math.options import marked_option, option_with_text, plain_option, same_options
 from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
-from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError, clean
-
-Reference = str | int | float
-"""A gold answer: text (bare, in ``$…$`` or boxed; or a GSM8K solution that ends in ``####``), or a JSON number."""
+from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
 
 class Judgement(StrEnum):
@@ -57,6 +56,10 @@ class Reading:
     node: Node | None
     error: str = ""
     too_large: bool = False
+    option: str = ""
+    """The letter of an option whose text this is."""
+    others: tuple[Reading, ...] = ()
+    """Other answers that the reference accepts."""
 
     @property
     def unreadable(self) -> MathVerdict:
@@ -67,20 +70,12 @@ class Reading:
 
 
 def reference_text(reference: Reference) -> str:
-    """The gold answer inside a reference: what a solution's ``####`` or last box marks, else all of it.
+    """The first answer that a reference accepts, as text.
 
     Raises:
-        TypeError: The reference is neither text nor a number.
+        TypeError: The reference is not text, a number, a bool or a list of these.
     """
-    if isinstance(reference, bool) or not isinstance(reference, str | int | float):
-        raise TypeError(f"a reference must be text or a number, got {type(reference).__name__}")
-    if not isinstance(reference, str):
-        return repr(reference)
-    if "####" in reference:
-        return reference.rpartition("####")[2].strip()
-    if "\\boxed" in reference or "\\fbox" in reference:
-        return extract(reference).answer or reference
-    return reference
+    return accepted_texts(reference)[0]
 
 
 @lru_cache(maxsize=4096)
@@ -110,7 +105,18 @@ def read_reference(reference: Reference) -> Reading:
     Raises:
         TypeError: The reference is neither text nor a number.
     """
-    return _read(reference_text(reference).strip())
+    if type(reference) is str:
+        return _read_gold(gold_text(reference).strip())
+    first, *others = [_read_gold(text.strip()) for text in accepted_texts(reference)]
+    return next((reading for reading in others if reading.node is None), replace(first, others=tuple(others))) if others else first
+
+
+@lru_cache(maxsize=4096)
+def _read_gold(text: str) -> Reading:
+    """The reading of one accepted answer; ``B. 12`` is the option B, and 12."""
+    if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:
+        return replace(said, option=option[0])
+    return _read(text)
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
@@ -128,14 +134,23 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     """Compare an answer with a reference that was read before."""
     if gold.node is None:
         return gold.unreadable
+    if gold.others:
+        verdicts = [compare_reading(answer, one, policy) for one in (replace(gold, others=()), *gold.others)]
+        return next(filter(None, verdicts), verdicts[0])
+    if gold.option:
+        return _compare_option(answer, gold, policy)
     if answer.strip() == gold.text:
         return _verdict(Judgement.CORRECT, "the same text", "text", answer, gold)
     reading = _read_answer(answer, gold.node)
     if reading.node is None:
         judgement = Judgement.GUARD if reading.too_large else Judgement.UNPARSEABLE_ANSWER
         return _verdict(judgement, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
+    options = same_options(gold.text, answer.strip())
+    if options is not None:
+        reason = "the same options" if options else "other options"
+        return _verdict(Judgement.CORRECT if options else Judgement.INCORRECT, reason, "options", answer, gold)
     try:
-        finding = Comparer(policy, Budget()).same(gold.node, reading.node)
+        finding = Comparer(policy, Budget()).same(*aligned(gold.node, reading.node))
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
             Judgement.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
@@ -143,6 +158,19 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     judgement = Judgement.CORRECT if finding else Judgement.INCORRECT
     reason = finding.reason or f"it equals the reference, by {finding.tier}"
     return _verdict(judgement, reason, finding.tier, answer, gold, finding.witness)
+
+
+def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
+    """Compare an answer with an option that has a letter and a text: it may name either, and both must be right."""
+    said = replace(gold, option="")
+    given = option_with_text(clean(answer)) or (plain_option(clean(answer)), None)
+    if given[0] is None:
+        return compare_reading(answer, said, policy)
+    if given[0] != gold.option:
+        return _verdict(Judgement.INCORRECT, "it is another option", "options", answer, gold)
+    if given[1] is None:
+        return _verdict(Judgement.CORRECT, "the same option", "options", answer, gold)
+    return compare_reading(given[1], said, policy)
 
 
 def _verdict(

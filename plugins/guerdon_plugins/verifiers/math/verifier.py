@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from guerdon import Failure, Score
-from guerdon_plugins.verifiers.math.extraction import Mode, check_mode, extract
+from guerdon.text import REASONING_TAGS
+from guerdon_plugins.verifiers.math.extraction import Mode, check_mode, check_tags, extract
 from guerdon_plugins.verifiers.math.policy import Policy
+from guerdon_plugins.verifiers.math.references import Reference
 from guerdon_plugins.verifiers.math.verdict import (
     Judgement,
     MathVerdict,
-    Reference,
     compare,
     compare_reading,
     read_reference,
@@ -27,16 +28,17 @@ class MathVerifier:
     Args:
         extraction: Where the answer stands: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
             (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), the whole completion
-            (``whole``), or the first of these four marks that is there (``auto``). Only the text after the last
-            ``</think>`` counts; reasoning that never ends has no answer.
+            (``whole``), or the first of these four marks that is there (``auto``). Only the text after the reasoning
+            counts; reasoning that never ends has no answer.
         decimal_tolerance: Largest relative error of a decimal; 0 takes decimals as exact.
         percent: Whether ``25\\%`` is 0.25 only (``exact``), or also 25 (``optional``).
-        units: Units, where both sides have one, must be equal (``compare``), may be converted (``convert``), or do
-            not count (``ignore``).
+        units: Units, where both sides have one, are converted (``convert``: 2 hours is 120 minutes), must be the
+            same (``compare``), or do not count (``ignore``).
         plus_c: Accept an antiderivative without the reference's ``+ C``.
         unevaluated: Accept finite sums, products and determinants left standing.
         calculations: Accept ``12 + 30`` for 42. Refused by default, since a question that holds its own calculation
             would be answered by copying it.
+        reasoning_tags: The tags around reasoning, spelt as in :data:`guerdon.text.REASONING_TAGS`.
 
     Raises:
         ValueError: A param is out of range.
@@ -49,12 +51,14 @@ class MathVerifier:
         extraction: Mode = "boxed",
         decimal_tolerance: float = 0.0,
         percent: Literal["exact", "optional"] = "exact",
-        units: Literal["compare", "convert", "ignore"] = "compare",
+        units: Literal["compare", "convert", "ignore"] = "convert",
         plus_c: bool = False,
         unevaluated: bool = False,
         calculations: bool = False,
+        reasoning_tags: Sequence[str] = REASONING_TAGS,
     ) -> None:
         check_mode(extraction)
+        self.reasoning_tags = check_tags(reasoning_tags)
         self.extraction: Mode = extraction
         self.policy = Policy(decimal_tolerance, percent, units, plus_c, unevaluated, calculations)
 
@@ -96,7 +100,7 @@ class MathVerifier:
             return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, str(error))
         if gold.node is None:
             return gold.unreadable
-        found = extract(completion, self.extraction)
+        found = extract(completion, self.extraction, self.reasoning_tags)
         if found.answer is None:
             return MathVerdict(
                 Judgement.NO_ANSWER, found.problem, "extraction", reference=shortened(gold.text)

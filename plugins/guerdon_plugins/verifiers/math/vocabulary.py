@@ -66,6 +66,8 @@ SYNONYMS = {
         "csc": "cosec",
         "arctan": "arctg",
         "circ": "degree textdegree",
+        "\\$": "textdollar dollar",
+        "%": "percent",
         "vec": "overrightarrow",
         "hat": "widehat",
         "bar": "overline",
@@ -95,29 +97,6 @@ COMMON_WORDS = _set(
     "we sum pct"
 )
 """Short words that are words, not products of variables, where they stand free."""
-NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate(
-        (
-            *(
-                "zero",
-                "one",
-                "two",
-                "three",
-                "four",
-                "five",
-                "six",
-                "seven",
-                "eight",
-                "nine",
-                "ten",
-                "eleven",
-                "twelve",
-            ),
-            *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
-        )
-    )
-}
 RELATIONS = {
     "=": "=",
     "<": "<",
@@ -145,11 +124,47 @@ ORDER = frozenset("<>≤≥≠")
 """The relations that say where a number lies."""
 SET_OPERATIONS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "difference"}
 DECORATIONS = _set("bar hat vec tilde overbrace underbrace widetilde overleftrightarrow")
-CURRENCIES = {"\\$": "dollar", "€": "euro", "£": "sterling", "¥": "yuan"}
-CONDITION_WORDS = _set("if for when where with as provided") | {"for all", "and if", "for any", "for every"}
-OTHERWISE = _set("otherwise else")
+CURRENCIES = {
+    "\\$": "dollar",
+    "€": "euro",
+    "£": "sterling",
+    "¥": "yuan",
+    "₹": "rupee",
+    "₽": "ruble",
+    "₩": "won",
+    "\\pounds": "sterling",
+    "\\euro": "euro",
+    "\\yen": "yen",
+}
+CURRENCY_WORDS = {
+    **dict.fromkeys(("Rs", "Rs.", "INR"), "rupee"),
+    **dict.fromkeys(("USD", "US"), "dollar"),
+    "EUR": "euro",
+    "GBP": "sterling",
+    **dict.fromkeys(("RMB", "CNY"), "yuan"),
+    "JPY": "yen",
+}
+"""Words for money that stand before the number."""
+CONDITION_WORDS = _set("if for when where with as provided 当 若 如果 其中") | {
+    "for all",
+    "and if",
+    "for any",
+    "for every",
+    "provided that",
+    "such that",
+    "where we have",
+}
+HYPOTHESES = _set("if 当 若 如果") | {"and if"}
+"""Conditions that say nothing without what holds under them."""
+CONSEQUENCE_WORDS = _set("then 时 则 时有 那么")
+"""What stands between a condition and what holds under it."""
+OTHERWISE = _set("otherwise else 其他 否则 其它")
+JOINING_WORDS = {
+    **dict.fromkeys(("and", "和", "及", "与", "且", "以及", "并且"), "and"),
+    **dict.fromkeys(("or", "或", "或者"), "or"),
+}
 MATRICES = _set("matrix pmatrix bmatrix vmatrix Bmatrix Vmatrix smallmatrix psmallmatrix array")
-ROWS = _set("cases aligned align gathered split")
+ROWS = _set("cases dcases rcases numcases aligned align alignedat alignat gathered gather split eqnarray")
 """Environments whose rows are clauses of their own."""
 
 _GREEK_LETTERS = zip(
@@ -178,14 +193,10 @@ _GREEK_LETTERS = zip(
 UNICODE = str.maketrans(
     {
         **dict(zip("０１２３４５６７８９", "0123456789", strict=True)),
-        **{c: f"^{{{d}}}" for c, d in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)},
-        **{c: f"_{{{d}}}" for c, d in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)},
         **dict.fromkeys("−–—‐‑‒﹣－", "-"),
         **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000", " "),
         **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060\u2061\u2062", ""),
         **dict.fromkeys("’′‘", "'"),
-        "⁻": "^-",
-        "ⁿ": "^{n}",
         "，": ",",
         "、": ",",
         "。": ".",
@@ -254,6 +265,37 @@ UNICODE = str.maketrans(
         "→": "\\to ",
         "∨": "\\lor ",
         "∧": "\\land ",
+        "∶": ":",
+        "⊥": "\\perp ",
+        "⟂": "\\perp ",
+        "∥": "\\parallel ",
+        "‖": "\\parallel ",
+        "∣": "|",
+        "｜": "|",
+        "≌": "\\cong ",
+        "≅": "\\cong ",
+        "∽": "\\sim ",
+        "∼": "\\sim ",
+        "⊙": "\\odot ",
+        "⊂": "\\subset ",
+        "⊆": "\\subseteq ",
+        "⊄": "\\not\\subset ",
+        "∴": "",
+        "✓": "",
+        "✔": "",
+        "￥": "¥",
+        "₨": "₹",
+        "″": "''",
+        "“": "",
+        "”": "",
+        "℃": "^\\circ\\text{C}",
+        "℉": "^\\circ\\text{F}",
+        "µ": "μ",
+        "٫": ".",
+        "٬": ",",
+        "⅐": "\\frac{1}{7}",
+        "⅑": "\\frac{1}{9}",
+        "⅒": "\\frac{1}{10}",
         "½": "\\frac{1}{2}",
         "⅓": "\\frac{1}{3}",
         "⅔": "\\frac{2}{3}",

@@ -80,3 +80,105 @@ def test_an_unknown_mode_names_the_valid_ones():
 def test_a_box_gives_back_what_was_put_in(text: str):
     found = extract(f"so \\boxed{{{text}}}.")
     assert (found.answer or "").strip() == text.strip()
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "Answer: 5",
+        "**Answer: 5**",
+        "**Answer:** 5",
+        "**Answer:** **5**",
+        "**Answer**: 5",
+        "__Answer: 5__",
+        "*Answer: 5*",
+        "### Answer: 5",
+        "## Final Answer\n\n5",
+        "### **Answer**\n**5**",
+        "**Final Answer:**\n5",
+        "Answer: `5`",
+        "Answer: **5**",
+        "> Answer: 5",
+        "- **Answer**: 5",
+        "The answer is 5",
+        "The final answer is: 5",
+        "So the answer is 5",
+        "Therefore, the final answer is **5**",
+        "ANSWER: 5",
+        "Answer = 5",
+        "答案：5",
+        "**最终答案：** 5",
+        "答案是5",
+        "Answer: $\\boxed{5}$",
+        "Answer: 4\nAnswer: 5",
+    ],
+)
+def test_line_of_an_answer_in_markdown_is_found(completion: str) -> None:
+    assert extract(f"Some steps: 3 + 1 = 4.\n{completion}\n", "line").answer == "5"
+
+
+@pytest.mark.parametrize(
+    "completion",
+    ["The answers differ", "Answering: 5 is", "No line here: 5", "my question and answer 5"],
+)
+def test_line_without_an_answer_is_not_found(completion: str) -> None:
+    assert extract(completion, "line").answer is None
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("(a) \\boxed{3}\n(b) \\boxed{4}", "3, 4"),
+        ("**(a)** So \\boxed{3}.\n\n**(b)** Then \\boxed{4}.", "3, 4"),
+        ("a) $\\boxed{3}$\nb) $\\boxed{4}$\nc) $\\boxed{5}$", "3, 4, 5"),
+        ("Part (i): \\boxed{3}\nPart (ii): \\boxed{4}", "3, 4"),
+        ("(1) $\\boxed{3}$\n(2) $\\boxed{4}$", "3, 4"),
+        ("The value of x is \\boxed{3} and the value of y is \\boxed{4}.", "3, 4"),
+        ("$x = \\boxed{3}$, and $y = \\boxed{4}$", "3, 4"),
+        ("Step 1: \\boxed{3}.\nStep 2: \\boxed{4}.", "4"),
+        ("First \\boxed{3} and therefore the answer is \\boxed{4}.", "4"),
+        ("(b) \\boxed{3}\n(a) \\boxed{4}", "4"),
+        ("(a) \\boxed{3}, no, \\boxed{4}\n(b) \\boxed{5}", "4, 5"),
+    ],
+)
+def test_boxes_of_a_question_in_parts_are_one_answer(completion: str, answer: str) -> None:
+    assert extract(completion).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("$-\\boxed{5}$", "-5"),
+        ("$x = -\\boxed{5}$", "-5"),
+        ("$\\boxed{5}\\%$", "5\\%"),
+        ("\\boxed{5}%", "5%"),
+        ("$\\boxed{5}^\\circ$", "5^\\circ"),
+        ("$\\boxed{5}\\times 10^{3}$", "5\\times 10^{3}"),
+        ("$\\boxed{5}\\text{ million}$", "5\\text{ million}"),
+        ("\\boxed{5} million", "5 million"),
+        ("$-\\boxed{5+x}$", "-(5+x)"),
+        ("$\\boxed{5}x$", "5x"),
+        ("$\\boxed{5}$.", "5"),
+        ("- \\boxed{5}", "5"),
+        ("$\\boxed{5}$ cm", "5"),
+        ("$7 - \\boxed{5}$", "5"),
+        ("\\[\\boxed{5}\\]", "5"),
+        ("\\boxed{5} is a million times better", "5"),
+    ],
+)
+def test_sign_or_scale_beside_a_box_belongs_to_the_answer(completion: str, answer: str) -> None:
+    assert extract(completion).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("mode", "completion", "answer"),
+    [
+        ("hashes", "so\n#### 72 clips", "72 clips"),
+        ("hashes", "so\n#### **72**", "72"),
+        ("hashes", "so\n####\n72", "72"),
+        ("answer", "<Answer>5</Answer>", "5"),
+        ("answer", "<answer>Steps.\nAnswer: 5</answer>", "5"),
+    ],
+)
+def test_marks_with_markdown_around_the_answer(mode, completion: str, answer: str) -> None:
+    assert extract(completion, mode).answer == answer

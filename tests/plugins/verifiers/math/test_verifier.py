@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+from typing import Any
 
+import numpy
 import pytest
 
 from guerdon import Failure, Outcome
@@ -43,7 +45,7 @@ def test_what_is_wrong_unreadable_or_absent_scores_zero():
         assert score.explanation
 
 
-@pytest.mark.parametrize("reference", ["", "7?8", r"\frac{1}", "$$", None, True, ["7"], "8" * 20_000])
+@pytest.mark.parametrize("reference", ["", "7?8", r"\frac{1}", "$$", None, [], {"answer": "7"}, [["7"]], float("nan"), "8" * 20_000])
 def test_an_unreadable_reference_is_a_failure_and_no_zero(reference):
     score = MathVerifier()(r"\boxed{7}", reference)
     assert score.value is None
@@ -84,8 +86,6 @@ def test_small_and_large_json_numbers_keep_their_value():
         ({"decimal_tolerance": 0.001}, "3.14159", r"\pi"),
         ({"percent": "optional"}, r"25\%", "25"),
         ({"percent": "optional"}, "25", r"25\%"),
-        ({"units": "convert"}, r"120\text{ minutes}", r"2\text{ hours}"),
-        ({"units": "convert"}, r"36\text{ km/h}", r"10\text{ m/s}"),
         ({"units": "ignore"}, r"10\text{ m}", r"10\text{ cm}"),
         ({"plus_c": True}, r"\frac{x^3}{3}", r"\frac{x^3}{3}+C"),
         ({"unevaluated": True}, r"\sum_{k=1}^{10} k", "55"),
@@ -103,6 +103,8 @@ def test_a_policy_is_strict_until_a_param_says_otherwise(params, answer: str, re
     [
         ({"decimal_tolerance": 0.001}, "0.34", r"\frac13"),
         ({"decimal_tolerance": 0.001}, "334", "333"),
+        ({"units": "compare"}, r"120\text{ minutes}", r"2\text{ hours}"),
+        ({"units": "compare"}, r"36\text{ km/h}", r"10\text{ m/s}"),
         ({"units": "convert"}, r"2\text{ hours}", r"2\text{ minutes}"),
         ({"units": "convert"}, r"2\text{ m}", r"2\text{ hours}"),
         ({"plus_c": True}, r"\frac{x^3}{4}", r"\frac{x^3}{3}+C"),
@@ -219,3 +221,80 @@ def test_answers_that_say_the_same_without_a_reference():
     assert not same("B. 12", "C. 12")
     assert not same("7?8", "7")
     assert not same("10\\text{ cm}", "10\\text{ m}")
+
+
+@pytest.mark.parametrize("answer", [r"120\text{ minutes}", r"2\text{ h}", "7200 s"])
+def test_units_by_default_are_converted(answer: str) -> None:
+    assert verdict(answer, r"2\text{ hours}")
+
+
+@pytest.mark.parametrize("reference", ["B. 12", r"\textbf{(B)}\ 12", "(B) 12", r"\text{(B) }12", "B) $12$"])
+def test_reference_of_an_option_with_its_text_accepts_either(reference: str) -> None:
+    accepted = ["B", "(B)", r"\text{B}", "12", "B. 12", r"\text{(B)}\ 12", "(B) 12"]
+    refused = ["C", "13", "B. 13", "C. 12", "(C) 12", r"\text{(A)}", "B or C"]
+    assert [answer for answer in accepted if not verdict(answer, reference)] == []
+    assert [answer for answer in refused if verdict(answer, reference)] == []
+
+
+def test_answer_that_is_an_option_with_text_is_not_the_number() -> None:
+    assert not verdict("B. 12", "12")
+    assert not verdict(r"\text{B) 12}", "12")
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (["2"], "2"),
+        (["2", "3"], "3"),
+        (("1/2", 7), "0.5"),
+        ([r"\frac{1}{2}", "0.25"], "1/4"),
+        (True, "True"),
+        (True, r"\text{yes}"),
+        (False, "false"),
+        (False, "No"),
+        (numpy.int64(2), "2"),
+        (numpy.float64(2.5), r"\frac52"),
+        (numpy.bool_(True), "true"),
+        (numpy.str_("x+1"), "1+x"),
+        (numpy.array(["2", "3"]), "3"),
+        (numpy.array([2, 3]), "2"),
+    ],
+)
+def test_reference_that_is_not_text_accepts_each_of_its_answers(reference: Any, answer: str) -> None:
+    assert verdict(answer, reference)
+    assert not verdict("99", reference)
+
+
+def test_reference_with_an_unreadable_accepted_answer_fails() -> None:
+    assert MathVerifier()(r"\boxed{7}", ["7", "7?8"]).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        r"[THINK]maybe \boxed{3}[/THINK]It is four.",
+        r"<reasoning>maybe \boxed{3}</reasoning>It is four.",
+        r"<Think>a \boxed{3}</Think> no",
+        r"<thinking>a \boxed{3}</thinking> no",
+        r"<|channel|>analysis<|message|>a \boxed{3}<|end|><|channel|>final<|message|>no",
+        r"◁think▷a \boxed{3}◁/think▷ no",
+        r"<|begin_of_thought|>a \boxed{3}<|end_of_thought|> no",
+    ],
+)
+def test_box_in_the_reasoning_of_any_model_family_does_not_count(completion: str) -> None:
+    assert MathVerifier()(completion, "3").value == 0.0
+    assert MathVerifier()(f"{completion} \\boxed{{3}}", "3").value == 1.0
+
+
+def test_reasoning_of_any_model_family_that_never_ends_holds_no_answer() -> None:
+    for opening in ("<think>", "<reasoning>", "[THINK]", "◁think▷", "<|channel|>analysis<|message|>"):
+        score = MathVerifier()(f"{opening}a \\boxed{{3}}", "3")
+        assert (score.value, score.metadata["judgement"]) == (0.0, "no_answer")
+
+
+def test_reasoning_tags_as_a_param_are_the_only_ones() -> None:
+    verifier = MathVerifier(reasoning_tags=["plan"])
+    assert verifier(r"<plan>\boxed{3}</plan>no", "3").value == 0.0
+    assert verifier(r"<think>no</think>\boxed{3}", "3").value == 1.0
+    with pytest.raises(ValueError, match="a b c"):
+        MathVerifier(reasoning_tags=["a b c"])

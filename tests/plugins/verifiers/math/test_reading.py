@@ -1,0 +1,32 @@
+"""How answers are read, kind by kind: pairs that say the same and near misses, judged by the verifier both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guerdon_plugins.verifiers.math import MathVerifier
+
+VERIFIER = MathVerifier()
+
+
+def pairs(name: str) -> list[tuple[str, str]]:
+    lines = Path(__file__).with_name(name).read_text("utf-8").splitlines()
+    return [(left, right) for line in lines if not line.startswith("# ") for left, right in [line.split("  ~  ")]]
+
+
+def value(reference: str, answer: str) -> float | None:
+    return VERIFIER(f"so $\\boxed{{{answer}}}$.", reference).value
+
+
+@pytest.mark.parametrize(("reference", "answer"), pairs("reading_same.txt"))
+def test_reading_of_the_same_in_another_form_is_correct(reference: str, answer: str) -> None:
+    assert value(reference, answer) == 1.0
+    assert value(answer, answer) == 1.0
+
+
+@pytest.mark.parametrize(("reference", "answer"), pairs("reading_different.txt"))
+def test_reading_of_a_near_miss_is_incorrect(reference: str, answer: str) -> None:
+    assert value(reference, answer) == 0.0
+    assert value(answer, reference) != 1.0
