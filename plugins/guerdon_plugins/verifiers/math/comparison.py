@@ -9,6 +9,7 @@ from collections.abc import Sequence as Many
 from guerdon_plugins.verifiers.math import units
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
+from guerdon_plugins.verifiers.math.equations import same_equation
 from guerdon_plugins.verifiers.math.exact import rational
 from guerdon_plugins.verifiers.math.forms import (
     all_distinct,
@@ -56,7 +57,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.numeric import Evaluator
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.regions import NotRegionError, is_definite_region, same_region
-from guerdon_plugins.verifiers.math.relations import label_and_body, same_equation, same_label, settle_chain
+from guerdon_plugins.verifiers.math.relations import label_and_body, same_label, settle_chain
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
 from guerdon_plugins.verifiers.math.standing import carry_out, is_calculation
 from guerdon_plugins.verifiers.math.trees import (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from hashlib import blake2b
 from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
+from guerdon_plugins.verifiers.math.critical import Point
+from guerdon_plugins.verifiers.math.domains import Domains, with_index_letters
 from guerdon_plugins.verifiers.math.exact import Field, NotExactError, UndefinedError, rational
 from guerdon_plugins.verifiers.math.nodes import Node
 from guerdon_plugins.verifiers.math.numeric import (
@@ -21,6 +21,8 @@ from guerdon_plugins.verifiers.math.numeric import (
     magnitude,
     names_in,
 )
+from guerdon_plugins.verifiers.math.points import points, real_points
+from guerdon_plugins.verifiers.math.proofs import proves_equal
 
 PRECISION = 266
 """Bits of a comparison of closed forms: 80 digits."""
@@ -28,8 +30,9 @@ POINT_PRECISION = 160
 TRUSTED = 100
 """Bits that must be left after losses, and on which equal values must agree."""
 MIN_POINTS = 2
-
-Point = dict[str, Fraction]
+"""At which two functions must agree, and differ nowhere, to be equal."""
+EVERYWHERE: Domains = {}
+"""No letter was declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Finding:
         return self.equal
 
 
-def same_value(reference: Node, answer: Node, budget: Budget) -> Finding:
-    """Compare two scalar expressions for equality everywhere that both are defined.
+def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains = EVERYWHERE) -> Finding:
+    """Compare two scalar expressions for equality everywhere that both are defined, within the letters' domains.
 
     Raises:
         TooLargeError: The budget is spent.
@@ -63,7 +66,9 @@ def same_value(reference: Node, answer: Node, budget: Budget) -> Finding:
     except NotExactError:
         pass
     try:
-        return _compare_in_fields(reference, answer, budget)
+        finding = _compare_in_fields(reference, answer, budget)
+        if finding or not domains:
+            return finding
     except UndefinedError as error:
         return Finding(False, "modular", f"it has no value: {error}")
     except NotExactError:
@@ -72,13 +77,13 @@ def same_value(reference: Node, answer: Node, budget: Budget) -> Finding:
         return Finding(True, "structure")
     names = sorted(names_in(reference) | names_in(answer))
     if names:
-        return _compare_at_points(reference, answer, names, budget)
+        return _compare_at_points(reference, answer, names, budget, domains)
     try:
         return _compare_closed_forms(reference, answer, budget)
     except UndefinedError as error:
         return Finding(False, "closed form", f"it has no value: {error}")
     except (UndecidedError, OverflowError):
-        return Finding(False, "closed form", "the values are too large to compare")
+        return _prove(reference, answer, domains, "the values are too large to compare")
 
 
 def _compare_rationals(reference: Node, answer: Node, budget: Budget) -> Finding:
@@ -103,12 +108,14 @@ def _compare_in_fields(reference: Node, answer: Node, budget: Budget) -> Finding
 def _witness(reference: Node, answer: Node, budget: Budget) -> str:
     """A point where two expressions differ, with their values; empty if none is found quickly."""
     names = sorted(names_in(reference) | names_in(answer))
-    for point in ({name: Fraction(index + 2) for index, name in enumerate(names)},):
+    small = ({name: Fraction(index + shift) for index, name in enumerate(names)} for shift in (2, 3, 7))
+    for point in (*small, *real_points(names)):
         try:
-            values = [_evaluate(node, point, 60, budget) for node in (reference, answer)]
+            left, right = (_evaluate(node, point, 60, budget) for node in (reference, answer))
         except (ArithmeticError, KeyError):
-            return ""
-        return _describe(point, *values)
+            continue
+        if abs(left - right) > abs(left + right) / 2**40:
+            return _describe(point, left, right)
     return ""
 
 
@@ -117,9 +124,11 @@ def _evaluate(node: Node, point: Point, precision: int, budget: Budget) -> Any:
 
 
 def _describe(point: Point, left: Any, right: Any) -> str:
-    ctx = context(60)
     where = ", ".join(f"{name} = {value}" for name, value in point.items())
-    values = f"{ctx.nstr(right, 10)} against {ctx.nstr(left, 10)}"
+    values = " against ".join(
+        shown(value) if isinstance(value, Fraction) else str(context(60).nstr(value, 10))
+        for value in (right, left)
+    )
     return f"at {where}: {values}" if where else values
 
 
@@ -138,22 +147,38 @@ def _compare_closed_forms(reference: Node, answer: Node, budget: Budget) -> Find
     return Finding(False, "closed form", "the values differ", _describe({}, left, right))
 
 
-def _compare_at_points(reference: Node, answer: Node, names: list[str], budget: Budget) -> Finding:
+def _compare_at_points(
+    reference: Node, answer: Node, names: list[str], budget: Budget, domains: Domains
+) -> Finding:
+    domains = with_index_letters(domains, reference, answer)
     agreed = 0
-    for integers, points in ((False, real_points(names)), (True, _whole_points(names))):
-        if integers and agreed >= MIN_POINTS:
-            break
-        for point in points:
-            try:
-                equal, left, right = _agree(reference, answer, point, POINT_PRECISION, budget)
-            except (UndefinedError, UndecidedError, OverflowError):
-                continue
-            if not equal:
-                return Finding(False, "points", "the expressions differ", _describe(point, left, right))
-            agreed += 1
+    for point in points(names, domains, (reference, answer), budget):
+        try:
+            equal, left, right = _agree_at(reference, answer, point, budget)
+        except (UndefinedError, UndecidedError, OverflowError):
+            continue
+        if not equal:
+            return Finding(False, "points", "the expressions differ", _describe(point, left, right))
+        agreed += 1
     if agreed >= MIN_POINTS:
         return Finding(True, "points")
-    return Finding(False, "points", "the expressions could not be compared at enough points")
+    return _prove(reference, answer, domains, "the expressions could not be compared at enough points")
+
+
+def _agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tuple[bool, Any, Any]:
+    """Whether two values agree at a point, by fractions where both are rational there."""
+    try:
+        left, right = (rational(node, budget, point) for node in (reference, answer))
+    except NotExactError:
+        return _agree(reference, answer, point, POINT_PRECISION, budget)
+    return left == right, left, right
+
+
+def _prove(reference: Node, answer: Node, domains: Domains, reason: str) -> Finding:
+    """What sympy can show where values do not decide; what stays undecided is not equal."""
+    if proves_equal(reference, answer, domains):
+        return Finding(True, "proof")
+    return Finding(False, "undecided", reason)
 
 
 def _agree(
@@ -187,22 +212,3 @@ def _agree(
         # A zero by cancellation: it must stay zero with twice the digits.
         confirmed = True
         precision *= 2
-
-
-def real_points(names: list[str]) -> Iterator[Point]:
-    """Two positive points and five of mixed signs."""
-    for index in range(7):
-        point: Point = {}
-        for name in names:
-            digest = blake2b(f"{index} {name}".encode(), digest_size=4).digest()
-            drawn = int.from_bytes(digest, "big")
-            sign = -1 if index >= 2 and (index == 2 or drawn & 1) else 1
-            point[name] = Fraction(sign * (20 + (drawn >> 1) % 250), 101)
-        yield point
-
-
-def _whole_points(names: list[str]) -> Iterator[Point]:
-    """Small whole numbers, in both orders: a binomial needs the larger one first."""
-    for index in range(6):
-        ordered = names if index % 2 else names[::-1]
-        yield {name: Fraction(2 + index + (1 + index % 3) * place) for place, name in enumerate(ordered)}
