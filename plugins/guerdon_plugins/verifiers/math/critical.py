@@ -121,7 +121,9 @@ def solutions(border: Border, name: str, point: Point, budget: Budget) -> list[F
     return found
 
 
-def _quadratic(node: Node, name: str, point: Point, budget: Budget) -> tuple[Fraction, Fraction, Fraction] | None:
+def _quadratic(
+    node: Node, name: str, point: Point, budget: Budget
+) -> tuple[Fraction, Fraction, Fraction] | None:
     """The coefficients of an expression that is a polynomial of degree two at most."""
     try:
         values = {
@@ -177,7 +179,11 @@ def _searched(node: Node, target: float, name: str, point: Point, budget: Budget
                 found.append(_edge(distance, low, high, left is not None))
         elif left * right <= 0:
             found.append(_bisected(distance, low, high))
-        elif index > 0 and (before := values[index - 1]) is not None and abs(left) <= min(abs(before), abs(right)):
+        elif (
+            index > 0
+            and (before := values[index - 1]) is not None
+            and abs(left) <= min(abs(before), abs(right))
+        ):
             found.append(_lowest(distance, _GRID[index - 1], high))
     return [_rounded(value) for value in found]
 
@@ -223,4 +229,8 @@ def _lowest(distance: Callable[[float], float | None], low: float, high: float) 
 def _rounded(value: float) -> Fraction:
     """The simplest fraction beside a root that was found to about ten digits."""
     simple = Fraction(value).limit_denominator(1000)
-    return simple if abs(simple - Fraction(value)) < Fraction(1, 10**6) else Fraction(value).limit_denominator(10**9)
+    return (
+        simple
+        if abs(simple - Fraction(value)) < Fraction(1, 10**6)
+        else Fraction(value).limit_denominator(10**9)
+    )

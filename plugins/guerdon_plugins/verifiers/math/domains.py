@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.budget import Budget
@@ -41,8 +41,8 @@ class Domain:
     high: Fraction | None = None
     high_open: bool = False
     without: frozenset[Fraction] = field(default_factory=frozenset)
-    name: str = "R"
-    """``Q`` and ``C`` are tested like the reals, but are not equal to them."""
+    name: str = ""
+    """The named set that was written: ``Q`` and ``C`` are tested like the reals, but are not equal to them."""
 
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, Fraction) or value in self.without:
@@ -86,16 +86,32 @@ class Domain:
         )
         return Domain(True, low, False, high, False, without, "Z")
 
+    def same(self, other: Domain) -> bool:
+        r"""Whether two declarations mean one domain: bounds alone (``n \\ge 1``) are of integers beside integers."""
+        if self.whole != other.whole and "" in (self.name, other.name):
+            return self._of_integers() == other._of_integers()
+        return replace(self.closed(), name=self.name or "R") == replace(
+            other.closed(), name=other.name or "R"
+        )
+
+    def _of_integers(self) -> Domain:
+        return replace(self, whole=True).closed()
+
+    def is_usual(self) -> bool:
+        """Whether it is a whole number system, which an answer need not name where it is clear."""
+        return not self.without and self.high is None and self.low in (None, 0, 1) and bool(self.name)
+
     def intersection(self, other: Domain) -> Domain:
         """What belongs to both."""
         low, low_open = max(
-            ((side.low, side.low_open) for side in (self, other) if side.low is not None), default=(None, False)
+            ((side.low, side.low_open) for side in (self, other) if side.low is not None),
+            default=(None, False),
         )
         high, closed = min(
             ((side.high, not side.high_open) for side in (self, other) if side.high is not None),
             default=(None, True),
         )
-        name = other.name if self.name == "R" else self.name
+        name = self.name or other.name
         return Domain(
             self.whole or other.whole, low, low_open, high, not closed, self.without | other.without, name
         ).closed()
@@ -105,10 +121,10 @@ Domains = Mapping[str, Domain]
 REALS = Domain()
 INTEGERS = Domain(whole=True, name="Z")
 _NAMED = {
-    "R": REALS,
-    "R+": Domain(low=Fraction(0), low_open=True),
-    "R-": Domain(high=Fraction(0), high_open=True),
-    "R*": Domain(without=frozenset((Fraction(0),))),
+    "R": Domain(name="R"),
+    "R+": Domain(low=Fraction(0), low_open=True, name="R"),
+    "R-": Domain(high=Fraction(0), high_open=True, name="R"),
+    "R*": Domain(without=frozenset((Fraction(0),)), name="R"),
     "Q": Domain(name="Q"),
     "Q+": Domain(low=Fraction(0), low_open=True, name="Q"),
     "C": Domain(name="C"),

@@ -19,7 +19,7 @@ def same_equation(
     reference: Relation, answer: Relation, budget: Budget, domains: Domains = EVERYWHERE
 ) -> bool:
     """Whether two equations, or two inequalities in one direction, differ by a constant factor only."""
-    left, right = _as_difference(reference), _as_difference(answer)
+    left, right = as_difference(reference), as_difference(answer)
     if left is None or right is None or left[1] != right[1]:
         return False
     names = names_in(left[0])
@@ -37,7 +37,7 @@ def same_equation(
     return proportional and (not directed or _same_sign(left[0], right[0], budget, domains))
 
 
-def _as_difference(relation: Relation) -> tuple[Node, str] | None:
+def as_difference(relation: Relation) -> tuple[Node, str] | None:
     """``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
     if len(relation.operands) != 2 or not all(isinstance(operand, SCALARS) for operand in relation.operands):
         return None

@@ -110,9 +110,7 @@ def _numerals(nodes: tuple[Node, ...]) -> list[int]:
     return list(found)[:48]
 
 
-def _around(
-    found: list[Border], names: list[str], domains: Domains, budget: Budget
-) -> Iterator[Point]:
+def _around(found: list[Border], names: list[str], domains: Domains, budget: Budget) -> Iterator[Point]:
     """On every border, on both sides of it, and between it and the next."""
     if not found:
         return

@@ -98,7 +98,15 @@ def _counted(work: Callable[[], bool]) -> bool:
     sys.setprofile(count)
     try:
         return work()
-    except (_SpentError, ArithmeticError, TypeError, ValueError, NotImplementedError, RecursionError, AttributeError):
+    except (
+        _SpentError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+        RecursionError,
+        AttributeError,
+    ):
         return False
     finally:
         sys.setprofile(before)
@@ -132,7 +140,9 @@ class _Translator:
                 return self._call(function, [self.expression(argument) for argument in arguments])
             case Standing(operator="sum" | "prod" as operator, variable=str(name), parts=(body, low, high)):
                 bounds = (self._symbol(name, REALS), self.expression(low), self.expression(high))
-                return (sympy.Sum if operator == "sum" else sympy.Product)(self.expression(body), bounds).doit()
+                return (sympy.Sum if operator == "sum" else sympy.Product)(
+                    self.expression(body), bounds
+                ).doit()
         raise _UnknownError
 
     def _symbol(self, name: str, domain: Domain) -> Any:
@@ -167,7 +177,10 @@ class _Translator:
 
 
 _NAMES = {
-    **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "factorial", "gamma")},
+    **{
+        name: name
+        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "factorial", "gamma")
+    },
     **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
     "abs": "Abs",
     "sign": "sign",
@@ -178,4 +191,3 @@ _NAMES = {
     "min": "Min",
     "conjugate": "conjugate",
 }
-

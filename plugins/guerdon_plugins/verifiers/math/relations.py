@@ -25,6 +25,10 @@ from guerdon_plugins.verifiers.math.numeric import Evaluator, names_in
 from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
 from guerdon_plugins.verifiers.math.trees import walk
 
+_EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
+_NAMING = _EXTREMES | frozenset(("abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc"))
+"""Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
+_UNKNOWNS = frozenset("xytuvw")
 _ROUNDED = 0.01
 """How far an approximation in a chain may be from the exact value before it."""
 
@@ -50,8 +54,8 @@ def is_label(node: Node) -> bool:
             return all(is_label(part) for part in parts)
         case Sequence(items=items):
             return all(isinstance(item, Symbol) for item in items)
-        case Call(arguments=arguments, function=function):
-            return function != "factorial" and all(isinstance(item, Symbol) for item in arguments[:1])
+        case Call(function=function, arguments=arguments):
+            return function in _NAMING and all(_is_given(item, function) for item in arguments[:1])
         case Quotient(numerator=Symbol(name=above), denominator=Symbol(name=below)):
             return len(above) > 1 and len(below) > 1
         case Product(factors=(Symbol(name=name), argument)):
@@ -65,6 +69,11 @@ def is_label(node: Node) -> bool:
         case Product(factors=(Power(base=Symbol(), exponent=Number(value=power)), Symbol())):
             return power == -1
     return False
+
+
+def _is_given(node: Node, function: str) -> bool:
+    r"""Whether an argument is a thing of its own: ``|AB|`` and ``\\sin A`` have values, ``|x| = 3`` is to be solved."""
+    return isinstance(node, Symbol) and (function in _EXTREMES or node.name not in _UNKNOWNS)
 
 
 def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
