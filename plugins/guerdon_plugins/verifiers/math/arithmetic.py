@@ -438,7 +438,7 @@ class ArithmeticParser(TokenStream):
 
 def number(token: Token) -> Number:
     assert token.value is not None
-    return Number(token.value, "." in token.text and token.text.replace(".", "").isdigit())
+    return Number(token.value, "." in token.text and set(token.text) <= set("0123456789.eE+-"))
 
 
 def _is_proper(node: Node) -> bool:

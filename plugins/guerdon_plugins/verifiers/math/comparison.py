@@ -41,6 +41,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Text,
     fields,
 )
+from guerdon_plugins.verifiers.math.piecewise import NotPiecewiseError, is_piecewise, same_function
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.readings import ScalarComparer
 from guerdon_plugins.verifiers.math.regions import NotRegionError, is_definite_region, same_region
@@ -250,6 +251,11 @@ class Comparer:
 
     def _collections(self, reference: Node, answer: Node) -> Finding:
         """Sets of numbers by what belongs to them, all other collections item by item."""
+        if is_piecewise(reference) or is_piecewise(answer):
+            try:
+                return same_function(reference, answer, self._budget, self._domains)
+            except NotPiecewiseError:
+                return self._lists.collections(reference, answer)
         region = is_definite_region(reference) or is_definite_region(answer)
         if not region or has_conditions(reference, answer):
             return self._lists.collections(reference, answer)

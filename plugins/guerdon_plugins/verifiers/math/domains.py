@@ -23,6 +23,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     children,
 )
 from guerdon_plugins.verifiers.math.numeric import names_in
+from guerdon_plugins.verifiers.math.trees import walk
 
 INDEX_LETTERS = frozenset("nkmjlNMK")
 """Letters that stand for integers under a floor, a ceiling or a remainder, where nobody declared them."""
@@ -201,13 +202,13 @@ def with_index_letters(domains: Domains, *nodes: Node) -> Domains:
     """The domains, and integers for every letter that nodes use as one and nobody declared."""
     found = dict(domains)
     for node in nodes:
-        for name in _index_letters(node):
-            if name not in found:
-                found[name] = INTEGERS
+        for name, domain in _index_letters(node):
+            if name not in domains:
+                found[name] = found.get(name, INTEGERS).intersection(domain)
     return found
 
 
-def _index_letters(node: Node) -> Iterator[str]:
+def _index_letters(node: Node) -> Iterator[tuple[str, Domain]]:
     stack = [node]
     while stack:
         item = stack.pop()
@@ -216,8 +217,21 @@ def _index_letters(node: Node) -> Iterator[str]:
         stack.extend(children(item))
         match item:
             case Call(function=function) if function in _OF_INTEGERS:
-                yield from names_in(item)
+                yield from ((name, INTEGERS) for name in names_in(item))
             case Call(function=function) if function in _ROUNDING:
-                yield from (name for name in names_in(item) if name.split("_")[0] in INDEX_LETTERS)
+                yield from (
+                    (name, INTEGERS) for name in names_in(item) if name.split("_")[0] in INDEX_LETTERS
+                )
+                if function == "mod":
+                    yield from _exponents(item)
             case Power(base=Number(value=value), exponent=exponent) if value < 0:
-                yield from names_in(exponent)
+                yield from ((name, INTEGERS) for name in names_in(exponent))
+
+
+def _exponents(node: Node) -> Iterator[tuple[str, Domain]]:
+    """Letters in exponents under a remainder: ``3^n`` is whole for no negative ``n``."""
+    for item in walk(node):
+        if isinstance(item, Power):
+            yield from (
+                (name, _NAMED["N"]) for name in names_in(item.exponent) if name.split("_")[0] in INDEX_LETTERS
+            )

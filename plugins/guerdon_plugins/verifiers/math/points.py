@@ -21,7 +21,7 @@ NEAR = 7
 _SCALES = (6, 6, 50, 50, 700, 700)
 _SMALL = range(-8, 42)
 """Integers that are all tried for a single variable: longer than the period of most remainders."""
-_FEW = range(-2, 7)
+_FEW = range(-1, 6)
 _LARGE = (53, 64, 97, 100, 101, 128, 360, 720, 1000, 1009)
 MAX_AROUND = 160
 """Points around the borders, over all variables."""

@@ -88,7 +88,7 @@ def _counted(work: Callable[[], bool]) -> bool:
     """The result of some work, or False once it has taken too many calls."""
     left = MAX_CALLS
 
-    def count(frame: Any, event: str, argument: Any) -> None:
+    def count(*_: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:

@@ -6,14 +6,15 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.domains import Domains
 from guerdon_plugins.verifiers.math.forms import is_bare_logarithm, with_decimal_logarithms, without_factor
 from guerdon_plugins.verifiers.math.measures import DEGREE
-from guerdon_plugins.verifiers.math.nodes import Constant, Node, Number, Standing, Sum, Symbol
+from guerdon_plugins.verifiers.math.nodes import Constant, Node, Number, Standing, Sum, Symbol, integer
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.scalars import Finding, same_value
-from guerdon_plugins.verifiers.math.standing import carry_out, is_calculation
+from guerdon_plugins.verifiers.math.standing import carry_out, is_calculation, summed_to
 from guerdon_plugins.verifiers.math.tolerance import Closeness
-from guerdon_plugins.verifiers.math.trees import contains, walk
+from guerdon_plugins.verifiers.math.trees import contains, substitute, walk
 
 _PERCENT = Constant("percent")
+_UPPER_BOUNDS = (1, 2, 3, 4, 5, 6, 9, 14)
 
 
 class ScalarComparer:
@@ -39,6 +40,8 @@ class ScalarComparer:
         if not finding and any(standing):
             reference, answer = (carry_out(node, self._budget) for node in (reference, answer))
             finding = self._same_value(reference, answer)
+            if not finding and (letter := summed_to(reference, answer)):
+                finding = self._same_sums(reference, answer, letter)
         if finding:
             return finding
         for left, right in self._other_readings(reference, answer):
@@ -51,6 +54,23 @@ class ScalarComparer:
 
     def _same_value(self, reference: Node, answer: Node) -> Finding:
         return same_value(reference, answer, self._budget, self._domains)
+
+    def _same_sums(self, reference: Node, answer: Node, letter: str) -> Finding:
+        """Compare with sums and products up to a letter, carried out at small integers."""
+        finding = Finding(False, "undecided", "the sums could not be carried out")
+        for value in _UPPER_BOUNDS:
+            left, right = (
+                carry_out(substitute(node, letter, integer(value)), self._budget)
+                for node in (reference, answer)
+            )
+            if contains(left, Standing) or contains(right, Standing):
+                return Finding(False, "undecided", "the sums could not be carried out")
+            finding = self._same_value(left, right)
+            if not finding:
+                return Finding(
+                    False, "points", f"the expressions differ at {letter} = {value}", finding.reason
+                )
+        return Finding(True, "points") if finding else finding
 
     def _other_readings(self, reference: Node, answer: Node) -> list[tuple[Node, Node]]:
         """Degrees without their sign, percents, logarithms of base 10, no constant of integration."""

@@ -44,6 +44,11 @@ _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "≠": "≠"}
 Close = Callable[[Node, Node], bool]
 
 
+def exactly(left: Node, right: Node) -> bool:
+    """The tolerance of an exact comparison: none."""
+    return left == right
+
+
 class NotRegionError(ValueError):
     """The answer is no set of real numbers that this module knows."""
 
@@ -89,9 +94,7 @@ def is_definite_region(node: Node) -> bool:
     return False
 
 
-def same_region(
-    reference: Node, answer: Node, budget: Budget, close: Close = lambda left, right: False
-) -> bool:
+def same_region(reference: Node, answer: Node, budget: Budget, close: Close = exactly) -> bool:
     """Whether two nodes describe the same set of real numbers.
 
     Args:
@@ -137,16 +140,14 @@ class _Reader:
         raise NotRegionError
 
     def _read_builder(self, element: Node, condition: Node) -> _Region:
-        if (
-            isinstance(element, Relation)
-            and element.operators == ("∈",)
-            and element.operands[1] == NamedSet("R")
-        ):
-            element = element.operands[0]
-        if not isinstance(element, Symbol):
-            raise NotRegionError
-        self._about(element.name)
-        return self.read(condition)
+        match element:
+            case Relation(operands=(Symbol(name=name), where), operators=("∈",)):
+                self._about(name)
+                return _Combination("intersection", (self.read(where), self.read(condition)))
+            case Symbol(name=name):
+                self._about(name)
+                return self.read(condition)
+        raise NotRegionError
 
     def _read_listing(self, items: tuple[Node, ...], joiner: str) -> _Region:
         parts = tuple(self.read(item) for item in items)
@@ -252,9 +253,7 @@ def _real(node: Node, budget: Budget) -> Any:
 class _Line:
     """The real line cut at every endpoint: position 2k+1 is the k-th endpoint, even ones are the gaps."""
 
-    def __init__(
-        self, regions: list[_Region], budget: Budget, close: Close = lambda left, right: False
-    ) -> None:
+    def __init__(self, regions: list[_Region], budget: Budget, close: Close = exactly) -> None:
         self._budget = budget
         self._places: dict[int, int] = {}
         endpoints: list[tuple[Any, int, Node]] = []

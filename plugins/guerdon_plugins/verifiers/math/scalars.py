@@ -23,10 +23,13 @@ from guerdon_plugins.verifiers.math.numeric import (
 )
 from guerdon_plugins.verifiers.math.points import points, real_points
 from guerdon_plugins.verifiers.math.proofs import proves_equal
+from guerdon_plugins.verifiers.math.trees import has_modulus, with_gamma
 
 PRECISION = 266
 """Bits of a comparison of closed forms: 80 digits."""
 POINT_PRECISION = 160
+MAX_POINT_PRECISION = 1_500
+"""Bits at one of many points; where more are needed, as far out on an exponential, other points decide."""
 TRUSTED = 100
 """Bits that must be left after losses, and on which equal values must agree."""
 MIN_POINTS = 2
@@ -76,6 +79,10 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
     if key(reference) == key(answer):
         return Finding(True, "structure")
     names = sorted(names_in(reference) | names_in(answer))
+    if "Gamma" in names:
+        left, right = (with_gamma(node) for node in (reference, answer))
+        if (left, right) != (reference, answer):
+            return same_value(left, right, budget, domains)
     if names:
         return _compare_at_points(reference, answer, names, budget, domains)
     try:
@@ -115,7 +122,7 @@ def _witness(reference: Node, answer: Node, budget: Budget) -> str:
         except (ArithmeticError, KeyError):
             continue
         if abs(left - right) > abs(left + right) / 2**40:
-            return _describe(point, left, right)
+            return described(point, left, right)
     return ""
 
 
@@ -123,8 +130,11 @@ def _evaluate(node: Node, point: Point, precision: int, budget: Budget) -> Any:
     return Evaluator(precision, point, budget, complex_values=is_complex(node)).value(node)
 
 
-def _describe(point: Point, left: Any, right: Any) -> str:
+def described(point: Point, left: Any = None, right: Any = None) -> str:
+    """A point, and the values of both sides there, for a person."""
     where = ", ".join(f"{name} = {value}" for name, value in point.items())
+    if left is None or right is None:
+        return f"at {where}"
     values = " against ".join(
         shown(value) if isinstance(value, Fraction) else str(context(60).nstr(value, 10))
         for value in (right, left)
@@ -144,29 +154,54 @@ def _compare_closed_forms(reference: Node, answer: Node, budget: Budget) -> Find
     equal, left, right = _agree(reference, answer, {}, PRECISION, budget)
     if equal:
         return Finding(True, "closed form")
-    return Finding(False, "closed form", "the values differ", _describe({}, left, right))
+    return Finding(False, "closed form", "the values differ", described({}, left, right))
 
 
 def _compare_at_points(
     reference: Node, answer: Node, names: list[str], budget: Budget, domains: Domains
 ) -> Finding:
     domains = with_index_letters(domains, reference, answer)
+    minds_sides = has_modulus(reference)
     agreed = 0
     for point in points(names, domains, (reference, answer), budget):
         try:
-            equal, left, right = _agree_at(reference, answer, point, budget)
+            equal, left, right = agree_at(reference, answer, point, budget)
         except (UndefinedError, UndecidedError, OverflowError):
+            if minds_sides and _only_first_is_defined(reference, answer, point, budget):
+                return Finding(False, "points", "the answer has no value there", described(point))
             continue
         if not equal:
-            return Finding(False, "points", "the expressions differ", _describe(point, left, right))
+            return Finding(False, "points", "the expressions differ", described(point, left, right))
         agreed += 1
     if agreed >= MIN_POINTS:
         return Finding(True, "points")
     return _prove(reference, answer, domains, "the expressions could not be compared at enough points")
 
 
-def _agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tuple[bool, Any, Any]:
-    """Whether two values agree at a point, by fractions where both are rational there."""
+def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
+    r"""Whether an answer leaves out a side that the reference covers by an absolute value: ``\\ln x`` for ``\\ln|x|``."""
+    try:
+        _evaluate(answer, point, POINT_PRECISION, budget)
+    except UndefinedError:
+        pass
+    except (ArithmeticError, KeyError):
+        return False
+    else:
+        return False
+    try:
+        _evaluate(reference, point, POINT_PRECISION, budget)
+    except (ArithmeticError, KeyError):
+        return False
+    return True
+
+
+def agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tuple[bool, Any, Any]:
+    """Whether two values agree at a point, with the values; by fractions where both are rational there.
+
+    Raises:
+        UndefinedError: One of them has no value.
+        UndecidedError: More digits cancel than are computed.
+    """
     try:
         left, right = (rational(node, budget, point) for node in (reference, answer))
     except NotExactError:
@@ -195,7 +230,7 @@ def _agree(
         trusted = precision - lost
         if trusted < span + TRUSTED:
             precision = lost + span + 2 * TRUSTED
-            if precision > MAX_PRECISION:
+            if precision > (MAX_POINT_PRECISION if point else MAX_PRECISION):
                 raise UndecidedError("too many digits cancel")
             continue
         difference = left - right
