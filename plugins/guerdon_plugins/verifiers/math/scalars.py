@@ -179,7 +179,7 @@ def _compare_at_points(
 
 
 def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
-    r"""Whether an answer leaves out a side that the reference covers by an absolute value: ``\\ln x`` for ``\\ln|x|``."""
+    r"""Whether an answer leaves out a side that the reference covers: ``\\ln x`` for ``\\ln|x|``."""
     try:
         _evaluate(answer, point, POINT_PRECISION, budget)
     except UndefinedError:

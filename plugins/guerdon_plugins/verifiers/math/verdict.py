@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from guerdon.references import placeholder_reason
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparison import Comparer
 from guerdon_plugins.verifiers.math.extraction import extract
@@ -19,7 +20,7 @@ Reference = str | int | float
 """A gold answer: text (bare, in ``$…$`` or boxed; or a GSM8K solution that ends in ``####``), or a JSON number."""
 
 
-class Judgement(StrEnum):
+class MathOutcome(StrEnum):
     """How a comparison ended."""
 
     CORRECT = "correct"
@@ -35,7 +36,7 @@ class Judgement(StrEnum):
 class MathVerdict:
     """What the library says of one answer."""
 
-    judgement: Judgement
+    outcome: MathOutcome
     reason: str
     """In a person's words."""
     tier: str = ""
@@ -46,7 +47,7 @@ class MathVerdict:
     """Where answer and reference differ, if a point is known."""
 
     def __bool__(self) -> bool:
-        return self.judgement is Judgement.CORRECT
+        return self.outcome is MathOutcome.CORRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Reading:
         """The verdict on any answer where this reading of the reference failed."""
         text = shortened(self.text)
         reason = f"the reference {text!r} cannot be read: {self.error}"
-        return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, reason, "reading", reference=text)
+        return MathVerdict(MathOutcome.UNPARSEABLE_REFERENCE, reason, "reading", reference=text)
 
 
 def reference_text(reference: Reference) -> str:
@@ -105,12 +106,15 @@ def _read_answer(answer: str, gold: Node) -> Reading:
 
 
 def read_reference(reference: Reference) -> Reading:
-    """The reading of a reference; readings are cached.
+    """Return the reading of a reference; readings are cached. A placeholder, such as ``N/A``, cannot be read.
 
     Raises:
         TypeError: The reference is neither text nor a number.
     """
-    return _read(reference_text(reference).strip())
+    text = reference_text(reference).strip()
+    if reason := placeholder_reason(reference if isinstance(reference, float) else text):
+        return Reading(text, None, f"it {reason}")
+    return _read(text)
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
@@ -129,26 +133,26 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     if gold.node is None:
         return gold.unreadable
     if answer.strip() == gold.text:
-        return _verdict(Judgement.CORRECT, "the same text", "text", answer, gold)
+        return _verdict(MathOutcome.CORRECT, "the same text", "text", answer, gold)
     reading = _read_answer(answer, gold.node)
     if reading.node is None:
-        judgement = Judgement.GUARD if reading.too_large else Judgement.UNPARSEABLE_ANSWER
-        return _verdict(judgement, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
+        outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER
+        return _verdict(outcome, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
     try:
         finding = Comparer(policy, Budget()).same(gold.node, reading.node)
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
-            Judgement.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
+            MathOutcome.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
         )
-    judgement = Judgement.CORRECT if finding else Judgement.INCORRECT
+    outcome = MathOutcome.CORRECT if finding else MathOutcome.INCORRECT
     reason = finding.reason or f"it equals the reference, by {finding.tier}"
-    return _verdict(judgement, reason, finding.tier, answer, gold, finding.witness)
+    return _verdict(outcome, reason, finding.tier, answer, gold, finding.witness)
 
 
 def _verdict(
-    judgement: Judgement, reason: str, tier: str, answer: str, gold: Reading, witness: str = ""
+    outcome: MathOutcome, reason: str, tier: str, answer: str, gold: Reading, witness: str = ""
 ) -> MathVerdict:
-    return MathVerdict(judgement, reason, tier, shortened(answer), shortened(gold.text), witness)
+    return MathVerdict(outcome, reason, tier, shortened(answer), shortened(gold.text), witness)
 
 
 def shortened(text: str) -> str:
