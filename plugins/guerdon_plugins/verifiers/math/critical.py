@@ -24,6 +24,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 from guerdon_plugins.verifiers.math.numeric import names_in
+from guerdon_plugins.verifiers.math.trees import rebuild
 
 Point = dict[str, Fraction]
 
@@ -82,12 +83,22 @@ def _borders_of(node: Node) -> Iterator[Border]:
             yield Border(Quotient(value, modulus), _STEPS)
         case Call(function="gcd" | "lcm", arguments=arguments):
             yield from (Border(argument, _AT_ZERO) for argument in arguments)
+        case Call(function="floor" | "ceil" as function, arguments=(argument,)):
+            yield Border(_without_steps(argument), _AT_BORDER[function])
         case Call(function=function, arguments=(argument, *_)) if function in _AT_BORDER:
             yield from (Border(part, _AT_BORDER[function]) for part in _parts(argument))
         case Quotient(denominator=denominator):
             yield from (Border(part, _AT_ZERO) for part in _parts(denominator))
         case Power(base=base, exponent=exponent) if not _is_natural(exponent):
             yield from (Border(part, _AT_ZERO) for part in _parts(base))
+
+
+def _without_steps(node: Node) -> Node:
+    """An expression with its floors and ceilings taken away: it takes a value about where they do."""
+    if isinstance(node, Call) and node.function in ("floor", "ceil"):
+        return _without_steps(node.arguments[0])
+    result: Node = rebuild(node, _without_steps)
+    return result
 
 
 def _is_natural(node: Node) -> bool:

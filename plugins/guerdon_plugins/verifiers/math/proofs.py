@@ -1,4 +1,4 @@
-"""The slow exact tier: sympy shows that a difference is zero, within a bounded number of calls.
+"""The slow exact tier: sympy shows that a difference is zero, within a bounded number of lines.
 
 Asked only where values do not decide: no point has a value on both sides, or more digits cancel than are computed.
 """
@@ -22,17 +22,19 @@ from guerdon_plugins.verifiers.math.nodes import (
     Sum,
     Symbol,
 )
+from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.trees import walk
 
 MAX_NODES = 60
-MAX_NUMERAL = 10**9
+MAX_NUMERAL = 10**6
 MAX_EXPONENT = 64
-MAX_CALLS = 150_000
-"""Python calls that a proof may take, about 0.2 seconds: a count, so that every machine gives the same verdict."""
+MAX_LINES = 500_000
+"""Lines of Python that a proof may run through: a count, so that every machine gives the same verdict."""
+_GROWING = frozenset(("factorial", "double_factorial", "gamma", "binom"))
 
 
 class _SpentError(BaseException):
-    """The calls are spent. A BaseException, so that no handler inside sympy takes it for its own."""
+    """The lines are spent. A BaseException, so that no handler inside sympy takes it for its own."""
 
 
 class _UnknownError(Exception):
@@ -42,41 +44,55 @@ class _UnknownError(Exception):
 def proves_equal(reference: Node, answer: Node, domains: Domains) -> bool:
     """Whether sympy shows that two expressions are equal; False also where it does not find out."""
     nodes = [*walk(reference), *walk(answer)]
-    if len(nodes) > MAX_NODES or any(_is_large(node) for node in nodes):
+    if len(nodes) > MAX_NODES or any(map(_is_large, nodes)):
         return False
     import sympy
 
-    try:
-        left, right = (_Translator(sympy, domains).expression(node) for node in (reference, answer))
-    except _UnknownError:
-        return False
-    return _counted(lambda: _is_zero(sympy, left, right))
+    def prove() -> bool:
+        translator = _Translator(sympy, domains)
+        return _is_zero(sympy, translator.expression(reference), translator.expression(answer))
+
+    return _counted(prove)
 
 
 def _is_large(node: Node) -> bool:
+    """Whether sympy might compute a huge number at once: it has no bound there that lines could count."""
     match node:
         case Number(value=value):
             return max(abs(value.numerator), value.denominator) > MAX_NUMERAL
-        case Power(exponent=Number(value=value)):
-            return abs(value) > MAX_EXPONENT
-        case Power(exponent=exponent):
-            return any(isinstance(item, Power | Number) for item in walk(exponent)) and not any(
-                isinstance(item, Symbol) for item in walk(exponent)
+        case Power(base=base, exponent=exponent):
+            if names_in(exponent):
+                return any(isinstance(item, Power) for part in (base, exponent) for item in walk(part))
+            return not _is_small(exponent, MAX_EXPONENT)
+        case Call(function=function, arguments=arguments) if function in _GROWING:
+            return any(
+                not names_in(argument) and not _is_small(argument, MAX_EXPONENT) for argument in arguments
             )
-        case Call(function="factorial" | "double_factorial" | "gamma" | "binom", arguments=arguments):
-            return all(isinstance(argument, Number) for argument in arguments)
+        case Standing(parts=(_, *bounds)):
+            return any(not names_in(bound) and not _is_small(bound, MAX_EXPONENT) for bound in bounds)
     return False
+
+
+def _is_small(node: Node, limit: int) -> bool:
+    """Whether a constant is a small numeral, a quotient of such, or free of powers and factorials."""
+    return all(
+        (not isinstance(item, Number) or abs(item.value) <= limit)
+        and not isinstance(item, Power | Standing)
+        and not (isinstance(item, Call) and item.function in _GROWING)
+        for item in walk(node)
+    ) and not isinstance(node, Product)
 
 
 def _is_zero(sympy: Any, left: Any, right: Any) -> bool:
     sympy.core.cache.clear_cache()
     difference = left - right
+    # simplify() tries these and more; it also loads half of sympy.
     for change in (
         lambda expression: expression,
         sympy.expand_func,
         sympy.gammasimp,
         sympy.trigsimp,
-        sympy.simplify,
+        lambda expression: sympy.powsimp(sympy.expand(sympy.sqrtdenest(expression))),
     ):
         difference = change(difference)
         if difference == 0:
@@ -85,31 +101,26 @@ def _is_zero(sympy: Any, left: Any, right: Any) -> bool:
 
 
 def _counted(work: Callable[[], bool]) -> bool:
-    """The result of some work, or False once it has taken too many calls."""
-    left = MAX_CALLS
+    """The result of some work, or False once it has run through too many lines."""
+    left = MAX_LINES
 
-    def count(*_: Any) -> None:
+    def count(*_: Any) -> Any:
         nonlocal left
         left -= 1
         if left < 0:
             raise _SpentError
+        return count
 
-    before = sys.getprofile()
-    sys.setprofile(count)
+    before = sys.gettrace()
+    sys.settrace(count)
     try:
         return work()
-    except (
-        _SpentError,
-        ArithmeticError,
-        TypeError,
-        ValueError,
-        NotImplementedError,
-        RecursionError,
-        AttributeError,
-    ):
+    except (_SpentError, _UnknownError, ArithmeticError, TypeError, ValueError, NotImplementedError):
+        return False
+    except (RecursionError, AttributeError, LookupError):
         return False
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
 
 
 class _Translator:
