@@ -44,9 +44,8 @@ def main() -> None:
             count[wrong] += 1
             if shown < options.show:
                 shown += 1
-                sys.stderr.write(
-                    f"{wrong}, {pair.family}: {pair.reference}  ~  {pair.answer}: {verdict.reason} {verdict.witness}\n"
-                )
+                what = f"{pair.reference}  ~  {pair.answer}"
+                sys.stderr.write(f"{wrong}, {pair.family}: {what}: {verdict.reason} {verdict.witness}\n")
     columns = ("equal", "different", "false positive", "false negative", "refused")
     sys.stdout.write(f"| family | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n")
     for family, count in sorted(counts.items()):
@@ -54,9 +53,9 @@ def main() -> None:
     total = sum(counts.values(), Counter())
     sys.stdout.write(f"| all | {' | '.join(f'{total[column]:,}' for column in columns)} |\n")
     times.sort()
+    rate, p99 = len(times) / sum(times), 1000 * times[int(0.99 * len(times))]
     sys.stdout.write(
-        f"\n{len(times) / sum(times):,.0f} verdicts per CPU-second, p99 {1000 * times[int(0.99 * len(times))]:.1f} CPU-ms, "
-        f"slowest {1000 * times[-1]:.0f} CPU-ms\n"
+        f"\n{rate:,.0f} verdicts per CPU-second, p99 {p99:.1f} CPU-ms, slowest {1000 * times[-1]:.0f} CPU-ms\n"
     )
 
 

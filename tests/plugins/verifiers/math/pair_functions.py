@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,7 @@ from mpmath import MPContext
 MP = MPContext()
 MP.dps = 50
 
+_NAMES = re.compile(r"\\[a-z]+")
 Value = Any
 Place = dict[str, Fraction]
 
@@ -285,9 +287,8 @@ def places(numerals: set[int], whole: bool) -> Iterator[Place]:
 
 def equal(left: Term, right: Term, numerals: set[int]) -> bool | None:
     """Whether two functions agree wherever both have a value; ``None`` where they hardly do anywhere."""
-    whole = "n" in left.tex.replace("\\min", "").replace("\\sin", "").replace("\\ln", "") + right.tex.replace(
-        "\\min", ""
-    ).replace("\\sin", "").replace("\\ln", "") and "x" not in (left.tex + right.tex).replace("\\max", "")
+    names = set(_NAMES.sub("", left.tex + right.tex))
+    whole = "n" in names and "x" not in names
     both = 0
     for place in places(numerals, whole):
         try:

@@ -39,9 +39,7 @@ def written(source: random.Random, value: Fraction) -> str:
         digits = f"{abs(value.numerator) * (10**6 // value.denominator):07d}"
         decimal = f"{digits[:-6]}.{digits[-6:]}".rstrip("0").rstrip(".")
         forms.append(f"{'-' if value < 0 else ''}{decimal}")
-        forms.append(
-            f"{fraction(value * 100) if (value * 100).denominator == 1 else fraction(value * 100)}\\%"
-        )
+        forms.append(f"{fraction(value * 100)}\\%")
     return source.choice(forms)
 
 
@@ -94,12 +92,11 @@ def intervals(source: random.Random) -> Pair:
     forms = [
         f"{fraction(ends[0])} {left} x {right} {fraction(ends[1])}",
         f"x\\in {brackets[0]}{written(source, ends[0])}, {written(source, ends[1])}{brackets[1]}",
-        f"{brackets[0]}{fraction(ends[0])}, {fraction(middle)}{']'} \\cup [{fraction(middle)}, {fraction(ends[1])}{brackets[1]}",
+        f"{brackets[0]}{fraction(ends[0])}, {fraction(middle)}] \\cup "
+        f"[{fraction(middle)}, {fraction(ends[1])}{brackets[1]}",
     ]
     if left == right:
         forms.append(f"|x-\\left({fraction(middle)}\\right)| {left} {fraction(radius)}")
-    if "[" in reference[0] or "]" in reference[-1] or brackets != opened:
-        return f"x\\in {reference}", source.choice(forms), equal
     return f"x\\in {reference}", source.choice(forms), equal
 
 
@@ -265,5 +262,18 @@ def units(source: random.Random) -> Pair:
 
 
 FAMILIES = (
-    scalars, surds, powers_of_ten, intervals, equations, collections, tuples, families, domains, integers, words, cases, complexes, units,
-)  # fmt: skip
+    scalars,
+    surds,
+    powers_of_ten,
+    intervals,
+    equations,
+    collections,
+    tuples,
+    families,
+    domains,
+    integers,
+    words,
+    cases,
+    complexes,
+    units,
+)
