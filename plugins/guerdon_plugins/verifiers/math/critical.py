@@ -32,9 +32,9 @@ MAX_BORDERS = 40
 _STEPS = tuple(map(Fraction, (0, 1, -1, 2, 3)))
 """Whole numbers at which a floor jumps; further ones repeat the pattern."""
 _GRID = (
-    *(-3000.0, -1000.0, -300.0, -100.0, -60.0, -40.0, -30.0, -25.0, -20.0, -17.0),
+    *(-1e6, -1e5, -3e4, -1e4, -3000.0, -1000.0, -300.0, -100.0, -60.0, -40.0, -30.0, -25.0, -20.0, -17.0),
     *(half / 2 + 0.013 for half in range(-28, 29)),
-    *(17.0, 20.0, 25.0, 30.0, 40.0, 60.0, 100.0, 300.0, 1000.0, 3000.0),
+    *(17.0, 20.0, 25.0, 30.0, 40.0, 60.0, 100.0, 300.0, 1000.0, 3000.0, 1e4, 3e4, 1e5, 1e6),
 )
 _BISECTIONS = 60
 
@@ -121,7 +121,9 @@ def solutions(border: Border, name: str, point: Point, budget: Budget) -> list[F
     """The values of a variable at which a border lies, the other variables being as in the point."""
     if name not in names_in(border.expression):
         return []
-    polynomial = _quadratic(border.expression, name, point, budget)
+    polynomial = _quadratic(border.expression, name, point, budget) or _rough_quadratic(
+        border.expression, name, point
+    )
     found: list[Fraction] = []
     for target in border.targets:
         if polynomial is not None:
@@ -147,6 +149,25 @@ def _quadratic(
     b = values[1] - c - a
     fits = all(a * place**2 + b * place + c == value for place, value in values.items())
     return (a, b, c) if fits else None
+
+
+def _rough_quadratic(node: Node, name: str, point: Point) -> tuple[Fraction, Fraction, Fraction] | None:
+    """The same for irrational coefficients, which machine numbers hold to about fifteen digits."""
+    place = {letter: float(value) for letter, value in point.items()}
+    try:
+        values = {x: approximate(node, {**place, name: float(x)}) for x in (0, 1, 2, 5, -7)}
+    except (ArithmeticError, ValueError, KeyError):
+        return None
+    if not all(map(math.isfinite, values.values())):
+        return None
+    c = values[0]
+    a = (values[2] - 2 * values[1] + c) / 2
+    b = values[1] - c - a
+    scale = max(map(abs, values.values())) + 1
+    if any(abs(a * x * x + b * x + c - value) > 1e-9 * scale for x, value in values.items()):
+        return None
+    a = 0.0 if abs(a) < 1e-9 * scale else a
+    return Fraction(a), Fraction(b), Fraction(c)
 
 
 def _roots(a: Fraction, b: Fraction, c: Fraction) -> list[Fraction]:

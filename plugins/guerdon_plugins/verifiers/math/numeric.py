@@ -301,6 +301,10 @@ class Evaluator:
         ctx = self.ctx
         if any(isinstance(value, ctx.mpc) for value in values):
             raise UndefinedError(f"{function} of a complex number")
+        if function in _ROUNDING and any(
+            value and magnitude(value) > self._precision - 40 for value in values
+        ):
+            raise UndecidedError(f"{function} of a number with more digits than are computed")
         if function in ("floor", "ceil"):
             nearest = ctx.nint(values[0])
             if values[0] != nearest and abs(values[0] - nearest) < ctx.ldexp(1, -self._precision // 2):
@@ -350,6 +354,7 @@ _ELEMENTARY: dict[str, Callable[[Any, Any], Any]] = {
     "arccosh": lambda ctx, x: ctx.acosh(x),
     "arctanh": lambda ctx, x: ctx.atanh(x),
 }
+_ROUNDING = frozenset(("floor", "ceil", "mod"))
 _PERIODIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 _EXPONENTIAL = frozenset(("sinh", "cosh", "tanh", "coth", "sech", "csch"))
 

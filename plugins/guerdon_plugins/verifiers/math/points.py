@@ -18,7 +18,7 @@ from guerdon_plugins.verifiers.math.nodes import Call, Node, Number
 from guerdon_plugins.verifiers.math.trees import walk
 
 NEAR = 7
-_SCALES = (6, 6, 50, 50, 700, 700)
+_SCALES = (6, 6, 50, 50, 700, 700, 20_000, 20_000)
 _SMALL = range(-8, 42)
 """Integers that are all tried for a single variable: longer than the period of most remainders."""
 _FEW = range(-1, 6)

@@ -8,6 +8,8 @@ from guerdon_plugins.verifiers.math.nodes import Node, Text
 from guerdon_plugins.verifiers.math.scalars import Finding
 from guerdon_plugins.verifiers.math.trees import letters
 
+_OPTION = re.compile(r"\(?\s*([^\W\d_])\s*\)?\s*\.?")
+"""A single letter counts with its case, in brackets or not."""
 _QUOTES = re.compile(r"[\"'`“”‘’]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_]{2})")
 _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!]+\s*$")
@@ -29,9 +31,8 @@ def same_words(reference: Node, answer: Node) -> Finding:
 
 def _plain(words: str) -> str:
     """Words without case, quotes, articles and the marks after them; every sign of mathematics stays."""
-    words = words.strip()
-    if len(words) == 1:
-        return words
+    if option := _OPTION.fullmatch(words.strip()):
+        return option[1]
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold()))
     return _BESIDE_SIGNS.sub("", words).strip()
