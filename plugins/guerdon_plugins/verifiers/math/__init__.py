@@ -13,12 +13,12 @@ from guerdon_plugins.verifiers.math.extraction import Extraction, extract
 from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError
-from guerdon_plugins.verifiers.math.verdict import Judgement, MathVerdict, compare
+from guerdon_plugins.verifiers.math.verdict import MathOutcome, MathVerdict, compare
 from guerdon_plugins.verifiers.math.verifier import MathVerifier, ReferenceProblem, check_references
 
 __all__ = [
     "Extraction",
-    "Judgement",
+    "MathOutcome",
     "MathVerdict",
     "MathVerifier",
     "Policy",

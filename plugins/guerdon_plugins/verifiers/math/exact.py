@@ -46,36 +46,42 @@ class NotExactError(ArithmeticError):
     """The expression is no rational function, or too large to evaluate exactly."""
 
 
-def rational(node: Node, budget: Budget) -> Fraction:
-    """The value of an expression of rationals.
+NOWHERE: Mapping[str, Fraction] = {}
+"""A point without variables."""
+
+
+def rational(node: Node, budget: Budget, point: Mapping[str, Fraction] = NOWHERE) -> Fraction:
+    """The value of an expression of rationals at a point.
 
     Raises:
-        NotExactError: It is irrational, has variables, or is too large.
+        NotExactError: It is irrational, has other variables, or is too large.
         UndefinedError: It has no value.
     """
     budget.spend()
     match node:
         case Number(value=value):
             return value
+        case Symbol(name=name) if name in point:
+            return point[name]
         case Sum(terms=terms):
-            return sum((rational(term, budget) for term in terms), Fraction(0))
+            return sum((rational(term, budget, point) for term in terms), Fraction(0))
         case Product(factors=factors):
             product = Fraction(1)
             for factor in factors:
-                product = _bounded(product * rational(factor, budget))
+                product = _bounded(product * rational(factor, budget, point))
             return product
         case Quotient(numerator=numerator, denominator=denominator):
-            below = rational(denominator, budget)
+            below = rational(denominator, budget, point)
             if not below:
                 raise UndefinedError("a division by zero")
-            return _bounded(rational(numerator, budget) / below)
+            return _bounded(rational(numerator, budget, point) / below)
         case Power(base=base, exponent=exponent):
-            return _rational_power(rational(base, budget), rational(exponent, budget))
+            return _rational_power(rational(base, budget, point), rational(exponent, budget, point))
         case Constant(name="percent"):
             return Fraction(1, 100)
         case Call(function=function, arguments=arguments) if function in _RATIONAL_CALLS:
             budget.spend(10)
-            return _RATIONAL_CALLS[function](*(rational(argument, budget) for argument in arguments))
+            return _RATIONAL_CALLS[function](*(rational(item, budget, point) for item in arguments))
         case BaseNumeral(digits=digits, base=base):
             return Fraction(int(digits, base))
     raise NotExactError
@@ -113,6 +119,14 @@ def _factorial(value: Fraction) -> Fraction:
     return Fraction(math.factorial(_natural(value, MAX_FACTORIAL)))
 
 
+def _gamma(value: Fraction) -> Fraction:
+    if value.denominator != 1:
+        raise NotExactError
+    if value <= 0:
+        raise UndefinedError("a pole of the gamma function")
+    return _factorial(value - 1)
+
+
 def _double_factorial(value: Fraction) -> Fraction:
     return Fraction(math.prod(range(_natural(value, MAX_FACTORIAL), 0, -2)))
 
@@ -139,6 +153,8 @@ _RATIONAL_CALLS: dict[str, Callable[..., Fraction]] = {
     "ceil": lambda value: Fraction(math.ceil(value)),
     "factorial": _factorial,
     "double_factorial": _double_factorial,
+    "gamma": _gamma,
+    "sign": lambda value: Fraction((value > 0) - (value < 0)),
     "binom": _binomial,
     "max": lambda *values: max(values),
     "min": lambda *values: min(values),
@@ -186,14 +202,7 @@ class Field:
             case Symbol(name=name):
                 return self.draw(name), 1
             case Sum(terms=terms):
-                top, below = 0, 1
-                for term in terms:
-                    n, d = self.fraction(term)
-                    if d == below:
-                        top = (top + n) % prime
-                    else:
-                        top, below = (top * d + n * below) % prime, below * d % prime
-                return top, below
+                return self._sum(terms)
             case Product(factors=factors):
                 top, below = 1, 1
                 for factor in factors:
@@ -207,26 +216,45 @@ class Field:
                     raise UndefinedError("a division by zero")
                 return n * other_d % prime, d * other_n % prime
             case Power(base=base, exponent=exponent):
-                power = self._exponent(exponent)
-                n, d = self.fraction(base)
-                if power < 0:
-                    n, d, power = d, n, -power
-                    if not d:
-                        raise UndefinedError("a division by zero")
-                elif not power and not n:
-                    raise UndefinedError("zero to the power zero")
-                return pow(n, power, prime), pow(d, power, prime)
-            case Constant(name=name) if name in ("pi", "e"):
-                return self.draw(f"constant {name}"), 1
-            case Constant(name="i"):
-                return self._imaginary, 1
-            case Constant(name="degree"):
-                return self.draw("constant pi"), 180
-            case Constant(name="percent"):
-                return 1, 100
+                return self._power(base, exponent)
+            case Constant(name=name):
+                return self._constant(name)
             case Call() | BaseNumeral():
                 value = rational(node, self._budget)
                 return value.numerator % prime, value.denominator % prime
+        raise NotExactError
+
+    def _sum(self, terms: tuple[Node, ...]) -> tuple[int, int]:
+        top, below = 0, 1
+        for term in terms:
+            n, d = self.fraction(term)
+            if d == below:
+                top = (top + n) % self.prime
+            else:
+                top, below = (top * d + n * below) % self.prime, below * d % self.prime
+        return top, below
+
+    def _power(self, base: Node, exponent: Node) -> tuple[int, int]:
+        power = self._exponent(exponent)
+        n, d = self.fraction(base)
+        if power < 0:
+            n, d, power = d, n, -power
+            if not d:
+                raise UndefinedError("a division by zero")
+        elif not power and not n:
+            raise UndefinedError("zero to the power zero")
+        return pow(n, power, self.prime), pow(d, power, self.prime)
+
+    def _constant(self, name: str) -> tuple[int, int]:
+        match name:
+            case "pi" | "e":
+                return self.draw(f"constant {name}"), 1
+            case "i":
+                return self._imaginary, 1
+            case "degree":
+                return self.draw("constant pi"), 180
+            case "percent":
+                return 1, 100
         raise NotExactError
 
     def _exponent(self, node: Node) -> int:

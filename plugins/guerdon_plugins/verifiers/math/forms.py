@@ -12,7 +12,6 @@ from guerdon_plugins.verifiers.math.nodes import (
     Constant,
     Listing,
     Matrix,
-    NamedSet,
     Node,
     Number,
     Product,
@@ -26,37 +25,9 @@ from guerdon_plugins.verifiers.math.nodes import (
     integer,
 )
 from guerdon_plugins.verifiers.math.relations import label_and_body
-from guerdon_plugins.verifiers.math.trees import collapse_vectors, expand_plus_minus, rebuild, substitute
+from guerdon_plugins.verifiers.math.trees import collapse_vectors, expand_plus_minus, rebuild
 
-
-def without_declarations(reference: Node, answer: Node) -> tuple[Node, Node]:
-    r"""Drop ``k \\in \\mathbb{Z}`` beside an answer; where both sides declare one letter, make it the same."""
-    (left, left_letters), (right, right_letters) = (_declared(node) for node in (reference, answer))
-    if len(left_letters) == len(right_letters) == 1 and left_letters != right_letters:
-        right = substitute(right, right_letters[0], Symbol(left_letters[0]))
-    return left, right
-
-
-def _declared(node: Node) -> tuple[Node, list[str]]:
-    """A node without its declarations of whole numbers, and the letters that these declare."""
-    if isinstance(node, Conditional) and (letter := _whole_letter(node.condition)):
-        return node.value, [letter]
-    if not isinstance(node, Listing):
-        return node, []
-    found = [letter for item in node.items if (letter := _whole_letter(item))]
-    rest = tuple(item for item in node.items if not _whole_letter(item))
-    if not found or not rest:
-        return node, []
-    return (rest[0] if len(rest) == 1 else Listing(rest, node.joiner)), found
-
-
-def _whole_letter(node: Node | None) -> str | None:
-    match node:
-        case Relation(operands=(Symbol(name=letter), NamedSet(name=name)), operators=("∈",)) if (
-            name[0] in "ZN"
-        ):
-            return letter
-    return None
+_UNKNOWNS = frozenset(("x", "y", "z", "t", "lambda"))
 
 
 def simplify(node: Node) -> Node:
@@ -144,6 +115,13 @@ def are_numbered(labels: Many[Node | None]) -> bool:
     """Whether labels only number the answers: ``x_1``, ``x_2``."""
     stems = {label.name.split("_")[0] for label in labels if isinstance(label, Symbol) and "_" in label.name}
     return len(stems) == 1 and all(isinstance(label, Symbol) and "_" in label.name for label in labels)
+
+
+def are_numbered_roots(labels: Many[Node | None]) -> bool:
+    """Whether labels number the roots of one equation, whose order is nobody's: ``x_1``, ``x_2``; not ``a_1``."""
+    return are_numbered(labels) and all(
+        isinstance(label, Symbol) and label.name.split("_")[0] in _UNKNOWNS for label in labels
+    )
 
 
 def has_conditions(*nodes: Node) -> bool:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 
-from guerdon_plugins.verifiers.math.nodes import SCALARS, Apply, Call, Node, Power, Product, Quotient, Symbol, Text
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Apply,
+    Call,
+    Node,
+    Power,
+    Product,
+    Quotient,
+    Symbol,
+    Text,
+)
 from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.trees import walk
 
 _COORDINATES = frozenset("xyz")
 _NO_LABEL = frozenset(("root", "log", "factorial", "floor", "ceil"))
 _WORD = re.compile(r"\w+")
-_EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".split())
+_EMPTY_WORDS = frozenset(["the", "a", "an", "of", "is", "are", "value", "answer", "result", "then", "的", "其"])
 
 
 def names_expression(left: Node, body: Node) -> bool:

@@ -222,6 +222,10 @@ class Evaluator:
                 )
             case "abs" | "norm", [x]:
                 return abs(x)
+            case "sign", [x] if not self._complex:
+                return ctx.sign(x)
+            case "gamma", [x]:
+                return self._gamma(x)
             case "conjugate", [x]:
                 return ctx.conj(x)
             case "Re", [x]:
@@ -235,6 +239,12 @@ class Evaluator:
             case (("factorial" | "double_factorial" | "binom" | "floor" | "ceil" | "gcd" | "lcm" | "mod"), _):
                 return self._whole_number_call(function, values)
         raise UndefinedError(f"{function} is not evaluated")
+
+    def _gamma(self, x: Any) -> Any:
+        if x and magnitude(x) > 12:
+            raise UndecidedError("the argument of gamma is too large")
+        self._lose(magnitude(x) if x else 0)
+        return self.ctx.gamma(x)
 
     def _elementary(self, function: str, x: Any) -> Any:
         ctx = self.ctx
@@ -291,11 +301,19 @@ class Evaluator:
         ctx = self.ctx
         if any(isinstance(value, ctx.mpc) for value in values):
             raise UndefinedError(f"{function} of a complex number")
+        if function in _ROUNDING and any(
+            value and magnitude(value) > self._precision - 40 for value in values
+        ):
+            raise UndecidedError(f"{function} of a number with more digits than are computed")
         if function in ("floor", "ceil"):
             nearest = ctx.nint(values[0])
             if values[0] != nearest and abs(values[0] - nearest) < ctx.ldexp(1, -self._precision // 2):
                 raise UndecidedError(f"{function} at a whole number")
             return ctx.floor(values[0]) if function == "floor" else ctx.ceil(values[0])
+        if function == "mod":
+            if not values[1]:
+                raise UndefinedError("a remainder of a division by zero")
+            return values[0] - values[1] * self._whole_number_call("floor", [values[0] / values[1]])
         if any(value != ctx.nint(value) or abs(value) > 10**6 for value in values):
             raise UndefinedError(f"{function} of a number that is not whole")
         whole = [Number(Fraction(int(value))) for value in values]
@@ -336,6 +354,7 @@ _ELEMENTARY: dict[str, Callable[[Any, Any], Any]] = {
     "arccosh": lambda ctx, x: ctx.acosh(x),
     "arctanh": lambda ctx, x: ctx.atanh(x),
 }
+_ROUNDING = frozenset(("floor", "ceil", "mod"))
 _PERIODIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 _EXPONENTIAL = frozenset(("sinh", "cosh", "tanh", "coth", "sech", "csch"))
 

@@ -25,7 +25,7 @@ class Policy:
     """Accept an antiderivative without the reference's ``+ C``."""
     unevaluated: bool = False
     """Accept finite sums, products and determinants left standing, by their value."""
-    calculations: bool = True
+    calculations: bool = False
     """Accept sums and products of numerals for a number, by their value: 12 + 30 for 42."""
 
     def __post_init__(self) -> None:

@@ -23,7 +23,12 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 from guerdon_plugins.verifiers.math.number_words import BELOW_ZERO, MULTIPLIERS, read_fraction_word
 from guerdon_plugins.verifiers.math.tokens import Token
-from guerdon_plugins.verifiers.math.vocabulary import CONSEQUENCE_WORDS, CURRENCIES, CURRENCY_WORDS, JOINING_WORDS
+from guerdon_plugins.verifiers.math.vocabulary import (
+    CONSEQUENCE_WORDS,
+    CURRENCIES,
+    CURRENCY_WORDS,
+    JOINING_WORDS,
+)
 
 _DEGREE_WORDS = re.compile(r"(?:degrees?|deg|度)\.?(?:\s*(celsius|centigrade|c|fahrenheit|f))?")
 _PERCENT_WORDS = frozenset(("percent", "pct", "per cent", "percents"))

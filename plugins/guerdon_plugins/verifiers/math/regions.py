@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.domains import named_domain
 from guerdon_plugins.verifiers.math.exact import UndefinedError
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
@@ -15,6 +18,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Listing,
     NamedSet,
     Node,
+    Number,
     Product,
     Quotient,
     Relation,
@@ -37,6 +41,14 @@ _MINUS_INFINITY = negate(_INFINITY)
 _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "≠": "≠"}
 
 
+Close = Callable[[Node, Node], bool]
+
+
+def exactly(left: Node, right: Node) -> bool:
+    """The tolerance of an exact comparison: none."""
+    return left == right
+
+
 class NotRegionError(ValueError):
     """The answer is no set of real numbers that this module knows."""
 
@@ -52,11 +64,16 @@ class _Interval:
 @dataclass(frozen=True, slots=True)
 class _Combination:
     operator: str
-    parts: tuple[_Interval | _Combination, ...]
+    parts: tuple[_Interval | _Combination | _Integers, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Integers:
+    """All integers."""
 
 
 _REALS = _Interval(_MINUS_INFINITY, False, _INFINITY, False)
-_Region = _Interval | _Combination
+_Region = _Interval | _Combination | _Integers
 
 
 def is_definite_region(node: Node) -> bool:
@@ -77,15 +94,23 @@ def is_definite_region(node: Node) -> bool:
     return False
 
 
-def same_region(reference: Node, answer: Node, budget: Budget) -> bool:
+def same_region(reference: Node, answer: Node, budget: Budget, close: Close = exactly) -> bool:
     """Whether two nodes describe the same set of real numbers.
+
+    Args:
+        reference: One set.
+        answer: The other.
+        budget: What the comparison may spend.
+        close: Whether an endpoint of one side may pass for one of the other, for decimals that were rounded.
 
     Raises:
         NotRegionError: One of them is none that this module knows, or they are about different variables.
     """
     reader = _Reader(budget)
     regions = [reader.read(reference), reader.read(answer)]
-    line = _Line(regions, budget)
+    line = _Line(regions, budget, close)
+    if any(map(_has_integers, regions)):
+        return line.integers(regions[0]) == line.integers(regions[1])
     return line.positions(regions[0]) == line.positions(regions[1])
 
 
@@ -102,10 +127,8 @@ class _Reader:
                 return _Interval(low, left == "[", high, right == "]")
             case SetOf(items=items):
                 return _Combination("union", tuple(_Interval(item, True, item, True) for item in items))
-            case NamedSet(name="R"):
-                return _REALS
-            case NamedSet(name="R^+" | "R+" | "R_+"):
-                return _Interval(integer(0), False, _INFINITY, False)
+            case NamedSet(name=name):
+                return _read_named(name)
             case SetOperation(operator=operator, operands=operands):
                 return _Combination(operator, tuple(self.read(operand) for operand in operands))
             case SetBuilder(element=element, condition=condition):
@@ -117,16 +140,14 @@ class _Reader:
         raise NotRegionError
 
     def _read_builder(self, element: Node, condition: Node) -> _Region:
-        if (
-            isinstance(element, Relation)
-            and element.operators == ("∈",)
-            and element.operands[1] == NamedSet("R")
-        ):
-            element = element.operands[0]
-        if not isinstance(element, Symbol):
-            raise NotRegionError
-        self._about(element.name)
-        return self.read(condition)
+        match element:
+            case Relation(operands=(Symbol(name=name), where), operators=("∈",)):
+                self._about(name)
+                return _Combination("intersection", (self.read(where), self.read(condition)))
+            case Symbol(name=name):
+                self._about(name)
+                return self.read(condition)
+        raise NotRegionError
 
     def _read_listing(self, items: tuple[Node, ...], joiner: str) -> _Region:
         parts = tuple(self.read(item) for item in items)
@@ -198,6 +219,19 @@ class _Reader:
         return _Combination("intersection" if inside else "union", (above, below))
 
 
+def _read_named(name: str) -> _Region:
+    domain = named_domain(name)
+    if domain is None or domain.name not in ("R", "Z"):
+        raise NotRegionError
+    parts: list[_Region] = [_Integers()] if domain.whole else []
+    if domain.low is not None:
+        parts.append(_half_line(">" if domain.low_open else "≥", Number(domain.low)))
+    if domain.high is not None:
+        parts.append(_half_line("<" if domain.high_open else "≤", Number(domain.high)))
+    parts.extend(_half_line("≠", Number(value)) for value in domain.without)
+    return _Combination("intersection", tuple(parts)) if parts else _REALS
+
+
 def _half_line(operator: str, bound: Node) -> _Region:
     match operator:
         case "<" | "≤":
@@ -219,21 +253,26 @@ def _real(node: Node, budget: Budget) -> Any:
 class _Line:
     """The real line cut at every endpoint: position 2k+1 is the k-th endpoint, even ones are the gaps."""
 
-    def __init__(self, regions: list[_Region], budget: Budget) -> None:
+    def __init__(self, regions: list[_Region], budget: Budget, close: Close = exactly) -> None:
         self._budget = budget
         self._places: dict[int, int] = {}
-        endpoints: list[tuple[Any, Node]] = []
-        for region in regions:
+        endpoints: list[tuple[Any, int, Node]] = []
+        for side, region in enumerate(regions):
             for bound in _bounds(region):
                 if bound not in (_INFINITY, _MINUS_INFINITY):
-                    endpoints.append((_real(bound, budget), bound))
+                    endpoints.append((_real(bound, budget), side, bound))
         endpoints.sort(key=lambda endpoint: endpoint[0])
-        count = 0
-        for index, (_, bound) in enumerate(endpoints):
-            if not index or not same_value(endpoints[index - 1][1], bound, budget):
-                count += 1
-            self._places[id(bound)] = 2 * count - 1
-        self._last = 2 * count
+        self._values: list[tuple[Any, Node]] = []
+        for index, (value, side, bound) in enumerate(endpoints):
+            _, other_side, before = endpoints[index - 1]
+            merged = index > 0 and (
+                bool(same_value(before, bound, budget))
+                or (side != other_side and (close(before, bound) or close(bound, before)))
+            )
+            if not merged:
+                self._values.append((value, bound))
+            self._places[id(bound)] = 2 * len(self._values) - 1
+        self._last = 2 * len(self._values)
 
     def _place(self, bound: Node) -> int:
         if bound == _MINUS_INFINITY:
@@ -256,6 +295,8 @@ class _Line:
                     if closed
                 )
             return frozenset(inside)
+        if isinstance(region, _Integers):
+            raise NotRegionError
         first, *others = (self.positions(part) for part in region.parts) if region.parts else (frozenset(),)
         match region.operator:
             case "union":
@@ -264,8 +305,72 @@ class _Line:
                 return first.intersection(*others)
         return first.difference(*others)
 
+    def integers(self, region: _Region) -> tuple[tuple[float, float], ...]:
+        """The runs of neighbouring integers that belong to a region, which must hold nothing else.
+
+        Raises:
+            NotRegionError: It holds other numbers as well.
+        """
+        positions = self.positions(_without_integers(region))
+        whole = _has_integers(region)
+        runs: list[tuple[float, float]] = []
+        for place in sorted(positions):
+            run = self._run(place, whole=whole)
+            if run[0] > run[1]:
+                continue
+            if runs and run[0] <= runs[-1][1] + 1:
+                run = (runs.pop()[0], run[1])
+            runs.append(run)
+        return tuple(runs)
+
+    def _run(self, place: int, *, whole: bool) -> tuple[float, float]:
+        """The first and the last integer at an endpoint or in a gap."""
+        if place % 2:
+            return self._whole_part(place // 2, up=True, closed=True), self._whole_part(
+                place // 2, up=False, closed=True
+            )
+        if not whole:
+            raise NotRegionError
+        low = self._whole_part(place // 2 - 1, up=True, closed=False) if place else -math.inf
+        high = self._whole_part(place // 2, up=False, closed=False) if place < self._last else math.inf
+        return low, high
+
+    def _whole_part(self, index: int, *, up: bool, closed: bool) -> float:
+        """The integer next to an endpoint, upwards or downwards, the endpoint itself included if closed."""
+        value, bound = self._values[index]
+        nearest = int(value.context.nint(value))
+        if same_value(bound, integer(nearest), self._budget):
+            return nearest if closed else nearest + (1 if up else -1)
+        rounded = value.context.ceil(value) if up else value.context.floor(value)
+        return int(rounded)
+
+
+def _has_integers(region: _Region) -> bool:
+    """Whether every number of a region is whole because the region says so."""
+    match region:
+        case _Integers():
+            return True
+        case _Combination(operator="union", parts=parts):
+            return all(map(_has_integers, parts)) and bool(parts)
+        case _Combination(operator="intersection", parts=parts):
+            return any(map(_has_integers, parts))
+        case _Combination(operator="difference", parts=parts):
+            return _has_integers(parts[0])
+    return False
+
+
+def _without_integers(region: _Region) -> _Region:
+    """The region with all reals in place of the integers."""
+    if isinstance(region, _Combination):
+        if region.operator == "difference" and any(map(_has_integers, region.parts[1:])):
+            raise NotRegionError
+        return _Combination(region.operator, tuple(map(_without_integers, region.parts)))
+    return _REALS if isinstance(region, _Integers) else region
+
 
 def _bounds(region: _Region) -> list[Node]:
     if isinstance(region, _Interval):
         return [region.low, region.high]
+    if isinstance(region, _Integers):
+        return []
     return [bound for part in region.parts for bound in _bounds(part)]

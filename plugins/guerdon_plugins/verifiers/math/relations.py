@@ -2,11 +2,8 @@ r"""Equations, inequalities and labels: ``y = 2x + 3``, ``A = 3 \\cdot 7 = 21``,
 
 from __future__ import annotations
 
-from typing import Any
-
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
-from guerdon_plugins.verifiers.math.exact import Field, NotExactError, UndefinedError
 from guerdon_plugins.verifiers.math.labels import names_expression, same_words_in_labels
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
@@ -24,10 +21,9 @@ from guerdon_plugins.verifiers.math.nodes import (
     Sum,
     Symbol,
     Text,
-    negate,
 )
-from guerdon_plugins.verifiers.math.numeric import Evaluator, UndecidedError, is_complex, names_in
-from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, real_points, same_value
+from guerdon_plugins.verifiers.math.numeric import Evaluator, names_in
+from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, same_value
 from guerdon_plugins.verifiers.math.trees import walk
 
 _EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
@@ -112,84 +108,6 @@ def _close(value: Node, approximation: Node, budget: Budget) -> bool:
     except (ArithmeticError, KeyError):
         return False
     return bool(abs(left - right) <= _ROUNDED * abs(left))
-
-
-def same_equation(reference: Relation, answer: Relation, budget: Budget) -> bool:
-    """Whether two equations, or two inequalities in one direction, differ by a constant factor only."""
-    left, right = _as_difference(reference), _as_difference(answer)
-    if left is None or right is None or left[1] != right[1]:
-        return False
-    names = names_in(left[0])
-    if not names or names != names_in(right[0]):
-        return False
-    directed = left[1] in ("<", "≤")
-    if directed and (is_complex(left[0]) or is_complex(right[0])):
-        return False
-    try:
-        proportional = _proportional_in_fields(left[0], right[0], budget, directed=directed)
-    except UndefinedError:
-        return False
-    except NotExactError:
-        return _proportional_at_points(left[0], right[0], sorted(names), budget, directed=directed)
-    return proportional and (not directed or _same_sign(left[0], right[0], sorted(names), budget))
-
-
-def _as_difference(relation: Relation) -> tuple[Node, str] | None:
-    """``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
-    if len(relation.operands) != 2 or not all(isinstance(operand, SCALARS) for operand in relation.operands):
-        return None
-    left, right = relation.operands
-    operator = relation.operators[0]
-    if operator in (">", "≥"):
-        left, right, operator = right, left, {">": "<", "≥": "≤"}[operator]
-    return (Sum((left, negate(right))), operator) if operator in ("=", "<", "≤", "≠") else None
-
-
-def _proportional_in_fields(left: Node, right: Node, budget: Budget, *, directed: bool) -> bool:
-    """Whether the ratio is the same at two points; for equations a denominator makes no difference."""
-    for index in (0, 1):
-        values = []
-        for seed in ("first", "second"):
-            field = Field(index, seed, budget)
-            if directed:
-                values.append((field.value(left), field.value(right)))
-            else:
-                values.append((field.fraction(left)[0], field.fraction(right)[0]))
-        (f1, g1), (f2, g2) = values
-        if not (f1 and g1 and f2 and g2) or (f1 * g2 - f2 * g1) % field.prime:
-            return False
-    return True
-
-
-def _values_at_points(left: Node, right: Node, names: list[str], budget: Budget) -> list[tuple[Any, Any]]:
-    values = []
-    complex_values = is_complex(left) or is_complex(right)
-    for point in real_points(names):
-        evaluator = Evaluator(POINT_PRECISION, point, budget, complex_values=complex_values)
-        try:
-            pair = evaluator.value(left), evaluator.value(right)
-        except (UndefinedError, UndecidedError, OverflowError):
-            continue
-        if all(pair):
-            values.append(pair)
-    return values
-
-
-def _proportional_at_points(
-    left: Node, right: Node, names: list[str], budget: Budget, *, directed: bool
-) -> bool:
-    values = _values_at_points(left, right, names, budget)
-    if len(values) < 3:
-        return False
-    first = values[0][0] / values[0][1]
-    if directed and first < 0:
-        return False
-    return all(abs(f / g - first) <= abs(first) / 2**90 for f, g in values[1:])
-
-
-def _same_sign(left: Node, right: Node, names: list[str], budget: Budget) -> bool:
-    values = _values_at_points(left, right, names, budget)
-    return bool(values) and all((f > 0) == (g > 0) for f, g in values)
 
 
 def same_label(reference: Node, answer: Node) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from hashlib import blake2b
 from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
+from guerdon_plugins.verifiers.math.critical import Point
+from guerdon_plugins.verifiers.math.domains import Domains, with_index_letters
 from guerdon_plugins.verifiers.math.exact import Field, NotExactError, UndefinedError, rational
 from guerdon_plugins.verifiers.math.nodes import Node
 from guerdon_plugins.verifiers.math.numeric import (
@@ -21,15 +21,21 @@ from guerdon_plugins.verifiers.math.numeric import (
     magnitude,
     names_in,
 )
+from guerdon_plugins.verifiers.math.points import points, real_points
+from guerdon_plugins.verifiers.math.proofs import proves_equal
+from guerdon_plugins.verifiers.math.trees import has_modulus, with_gamma
 
 PRECISION = 266
 """Bits of a comparison of closed forms: 80 digits."""
 POINT_PRECISION = 160
+MAX_POINT_PRECISION = 1_500
+"""Bits at one of many points; where more are needed, as far out on an exponential, other points decide."""
 TRUSTED = 100
 """Bits that must be left after losses, and on which equal values must agree."""
 MIN_POINTS = 2
-
-Point = dict[str, Fraction]
+"""At which two functions must agree, and differ nowhere, to be equal."""
+EVERYWHERE: Domains = {}
+"""No letter was declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,8 @@ class Finding:
         return self.equal
 
 
-def same_value(reference: Node, answer: Node, budget: Budget) -> Finding:
-    """Compare two scalar expressions for equality everywhere that both are defined.
+def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains = EVERYWHERE) -> Finding:
+    """Compare two scalar expressions for equality everywhere that both are defined, within the letters' domains.
 
     Raises:
         TooLargeError: The budget is spent.
@@ -63,7 +69,9 @@ def same_value(reference: Node, answer: Node, budget: Budget) -> Finding:
     except NotExactError:
         pass
     try:
-        return _compare_in_fields(reference, answer, budget)
+        finding = _compare_in_fields(reference, answer, budget)
+        if finding or not domains:
+            return finding
     except UndefinedError as error:
         return Finding(False, "modular", f"it has no value: {error}")
     except NotExactError:
@@ -71,14 +79,18 @@ def same_value(reference: Node, answer: Node, budget: Budget) -> Finding:
     if key(reference) == key(answer):
         return Finding(True, "structure")
     names = sorted(names_in(reference) | names_in(answer))
+    if "Gamma" in names:
+        left, right = (with_gamma(node) for node in (reference, answer))
+        if (left, right) != (reference, answer):
+            return same_value(left, right, budget, domains)
     if names:
-        return _compare_at_points(reference, answer, names, budget)
+        return _compare_at_points(reference, answer, names, budget, domains)
     try:
         return _compare_closed_forms(reference, answer, budget)
     except UndefinedError as error:
         return Finding(False, "closed form", f"it has no value: {error}")
     except (UndecidedError, OverflowError):
-        return Finding(False, "closed form", "the values are too large to compare")
+        return _prove(reference, answer, domains, "the values are too large to compare")
 
 
 def _compare_rationals(reference: Node, answer: Node, budget: Budget) -> Finding:
@@ -103,12 +115,14 @@ def _compare_in_fields(reference: Node, answer: Node, budget: Budget) -> Finding
 def _witness(reference: Node, answer: Node, budget: Budget) -> str:
     """A point where two expressions differ, with their values; empty if none is found quickly."""
     names = sorted(names_in(reference) | names_in(answer))
-    for point in ({name: Fraction(index + 2) for index, name in enumerate(names)},):
+    small = ({name: Fraction(index + shift) for index, name in enumerate(names)} for shift in (2, 3, 7))
+    for point in (*small, *real_points(names)):
         try:
-            values = [_evaluate(node, point, 60, budget) for node in (reference, answer)]
+            left, right = (_evaluate(node, point, 60, budget) for node in (reference, answer))
         except (ArithmeticError, KeyError):
-            return ""
-        return _describe(point, *values)
+            continue
+        if abs(left - right) > abs(left + right) / 2**40:
+            return described(point, left, right)
     return ""
 
 
@@ -116,10 +130,15 @@ def _evaluate(node: Node, point: Point, precision: int, budget: Budget) -> Any:
     return Evaluator(precision, point, budget, complex_values=is_complex(node)).value(node)
 
 
-def _describe(point: Point, left: Any, right: Any) -> str:
-    ctx = context(60)
+def described(point: Point, left: Any = None, right: Any = None) -> str:
+    """A point, and the values of both sides there, for a person."""
     where = ", ".join(f"{name} = {value}" for name, value in point.items())
-    values = f"{ctx.nstr(right, 10)} against {ctx.nstr(left, 10)}"
+    if left is None or right is None:
+        return f"at {where}"
+    values = " against ".join(
+        shown(value) if isinstance(value, Fraction) else str(context(60).nstr(value, 10))
+        for value in (right, left)
+    )
     return f"at {where}: {values}" if where else values
 
 
@@ -135,25 +154,66 @@ def _compare_closed_forms(reference: Node, answer: Node, budget: Budget) -> Find
     equal, left, right = _agree(reference, answer, {}, PRECISION, budget)
     if equal:
         return Finding(True, "closed form")
-    return Finding(False, "closed form", "the values differ", _describe({}, left, right))
+    return Finding(False, "closed form", "the values differ", described({}, left, right))
 
 
-def _compare_at_points(reference: Node, answer: Node, names: list[str], budget: Budget) -> Finding:
+def _compare_at_points(
+    reference: Node, answer: Node, names: list[str], budget: Budget, domains: Domains
+) -> Finding:
+    domains = with_index_letters(domains, reference, answer)
+    minds_sides = has_modulus(reference)
     agreed = 0
-    for integers, points in ((False, real_points(names)), (True, _whole_points(names))):
-        if integers and agreed >= MIN_POINTS:
-            break
-        for point in points:
-            try:
-                equal, left, right = _agree(reference, answer, point, POINT_PRECISION, budget)
-            except (UndefinedError, UndecidedError, OverflowError):
-                continue
-            if not equal:
-                return Finding(False, "points", "the expressions differ", _describe(point, left, right))
-            agreed += 1
+    for point in points(names, domains, (reference, answer), budget):
+        try:
+            equal, left, right = agree_at(reference, answer, point, budget)
+        except (UndefinedError, UndecidedError, OverflowError):
+            if minds_sides and _only_first_is_defined(reference, answer, point, budget):
+                return Finding(False, "points", "the answer has no value there", described(point))
+            continue
+        if not equal:
+            return Finding(False, "points", "the expressions differ", described(point, left, right))
+        agreed += 1
     if agreed >= MIN_POINTS:
         return Finding(True, "points")
-    return Finding(False, "points", "the expressions could not be compared at enough points")
+    return _prove(reference, answer, domains, "the expressions could not be compared at enough points")
+
+
+def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
+    r"""Whether an answer leaves out a side that the reference covers: ``\\ln x`` for ``\\ln|x|``."""
+    try:
+        _evaluate(answer, point, POINT_PRECISION, budget)
+    except UndefinedError:
+        pass
+    except (ArithmeticError, KeyError):
+        return False
+    else:
+        return False
+    try:
+        _evaluate(reference, point, POINT_PRECISION, budget)
+    except (ArithmeticError, KeyError):
+        return False
+    return True
+
+
+def agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tuple[bool, Any, Any]:
+    """Whether two values agree at a point, with the values; by fractions where both are rational there.
+
+    Raises:
+        UndefinedError: One of them has no value.
+        UndecidedError: More digits cancel than are computed.
+    """
+    try:
+        left, right = (rational(node, budget, point) for node in (reference, answer))
+    except NotExactError:
+        return _agree(reference, answer, point, POINT_PRECISION, budget)
+    return left == right, left, right
+
+
+def _prove(reference: Node, answer: Node, domains: Domains, reason: str) -> Finding:
+    """What sympy can show where values do not decide; what stays undecided is not equal."""
+    if proves_equal(reference, answer, domains):
+        return Finding(True, "proof")
+    return Finding(False, "undecided", reason)
 
 
 def _agree(
@@ -170,7 +230,7 @@ def _agree(
         trusted = precision - lost
         if trusted < span + TRUSTED:
             precision = lost + span + 2 * TRUSTED
-            if precision > MAX_PRECISION:
+            if precision > (MAX_POINT_PRECISION if point else MAX_PRECISION):
                 raise UndecidedError("too many digits cancel")
             continue
         difference = left - right
@@ -187,22 +247,3 @@ def _agree(
         # A zero by cancellation: it must stay zero with twice the digits.
         confirmed = True
         precision *= 2
-
-
-def real_points(names: list[str]) -> Iterator[Point]:
-    """Two positive points and five of mixed signs."""
-    for index in range(7):
-        point: Point = {}
-        for name in names:
-            digest = blake2b(f"{index} {name}".encode(), digest_size=4).digest()
-            drawn = int.from_bytes(digest, "big")
-            sign = -1 if index >= 2 and (index == 2 or drawn & 1) else 1
-            point[name] = Fraction(sign * (20 + (drawn >> 1) % 250), 101)
-        yield point
-
-
-def _whole_points(names: list[str]) -> Iterator[Point]:
-    """Small whole numbers, in both orders: a binomial needs the larger one first."""
-    for index in range(6):
-        ordered = names if index % 2 else names[::-1]
-        yield {name: Fraction(2 + index + (1 + index % 3) * place) for place, name in enumerate(ordered)}

@@ -16,6 +16,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Sum,
     negate,
 )
+from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.trees import rebuild, substitute, walk
 
 MAX_TERMS = 1_000
@@ -45,6 +46,19 @@ def carry_out(node: Node, budget: Budget) -> Node:
                 terms.append(_at(body, name, value))
             return Sum(tuple(terms)) if operator == "sum" else Product(tuple(terms))
     return expanded
+
+
+def summed_to(*nodes: Node) -> str | None:
+    """The one letter in the bounds of finite sums and products; ``None`` if there is another or none."""
+    letters = {
+        name
+        for node in nodes
+        for item in walk(node)
+        if isinstance(item, Standing) and item.operator in ("sum", "prod") and len(item.parts) == 3
+        for bound in item.parts[1:]
+        for name in names_in(bound)
+    }
+    return letters.pop() if len(letters) == 1 else None
 
 
 def is_calculation(node: Node) -> bool:

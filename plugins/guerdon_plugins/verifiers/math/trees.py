@@ -118,6 +118,26 @@ def collapse_vectors(node: Node) -> Node:
     return node
 
 
+def has_modulus(node: Node) -> bool:
+    """Whether an absolute value of something with a variable stands in a tree."""
+    return any(
+        isinstance(item, Call) and item.function == "abs" and contains(item, Symbol) for item in walk(node)
+    )
+
+
+def with_gamma(node: Node) -> Any:
+    r"""The node with ``\\Gamma`` before a factor, which is read as a product, as the gamma function of it."""
+    if isinstance(node, Product):
+        factors: list[Node] = []
+        for factor in map(with_gamma, node.factors):
+            if factors and factors[-1] == Symbol("Gamma"):
+                factors[-1] = Call("gamma", (factor,))
+            else:
+                factors.append(factor)
+        return factors[0] if len(factors) == 1 else Product(tuple(factors))
+    return rebuild(node, with_gamma)
+
+
 def _map_entries(array: Matrix | Sequence, change: Callable[[Node], Node]) -> Node:
     if isinstance(array, Sequence):
         return Sequence(tuple(change(item) for item in array.items), array.left, array.right)

@@ -12,8 +12,8 @@ from functools import lru_cache
 Powers = tuple[tuple[str, int], ...]
 
 _EXPONENTS = {
-    **dict(zip("E P T G M k h da".split(), (18, 15, 12, 9, 6, 3, 2, 1), strict=True)),
-    **dict(zip("d c m μ n p f a".split(), (-1, -2, -3, -6, -9, -12, -15, -18), strict=True)),
+    **dict(zip(["E", "P", "T", "G", "M", "k", "h", "da"], (18, 15, 12, 9, 6, 3, 2, 1), strict=True)),
+    **dict(zip(["d", "c", "m", "μ", "n", "p", "f", "a"], (-1, -2, -3, -6, -9, -12, -15, -18), strict=True)),
 }
 _PREFIX_WORDS = {
     "tera": "T",

@@ -11,8 +11,7 @@ from guerdon_plugins.verifiers.math.nouns import counted_noun
 from guerdon_plugins.verifiers.math.unit_table import Powers, unit_powers, unit_value
 
 _BARE_SYMBOLS = frozenset(
-    "mm cm dm km mg kg ml mL ft lb lbs oz hr hrs mph kph kmh Hz kHz MHz GHz kJ MJ kN kW MW kWh kPa MPa mol eV keV MeV "
-    "GeV rad rpm mA mV kV kΩ gal USD EUR GBP RMB CNY JPY INR".split()
+    ["mm", "cm", "dm", "km", "mg", "kg", "ml", "mL", "ft", "lb", "lbs", "oz", "hr", "hrs", "mph", "kph", "kmh", "Hz", "kHz", "MHz", "GHz", "kJ", "MJ", "kN", "kW", "MW", "kWh", "kPa", "MPa", "mol", "eV", "keV", "MeV", "GeV", "rad", "rpm", "mA", "mV", "kV", "kΩ", "gal", "USD", "EUR", "GBP", "RMB", "CNY", "JPY", "INR"]
 )
 BARE_AFTER_A_NUMERAL = frozenset(("min", "mins", "sec", "secs", "hour", "day", "year", "cup", "age", "ton"))
 """The names of functions and short words that are units right after a numeral."""
@@ -22,7 +21,7 @@ _BRACKETED_BELOW = re.compile(r"/\s*\(([^()]*)\)")
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _POWERS_AFTER = {"squared": 2, "cubed": 3}
 _MEASURED = frozenset(
-    "long wide tall high deep old away apart thick tall total altogether left remaining remain long. each".split()
+    ["long", "wide", "tall", "high", "deep", "old", "away", "apart", "thick", "tall", "total", "altogether", "left", "remaining", "remain", "long.", "each"]
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6

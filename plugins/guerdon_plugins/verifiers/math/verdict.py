@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
+from guerdon.references import placeholder_reason
 from guerdon_plugins.verifiers.math.alignment import aligned
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.cleaning import clean
@@ -18,7 +19,7 @@ from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
 
-class Judgement(StrEnum):
+class MathOutcome(StrEnum):
     """How a comparison ended."""
 
     CORRECT = "correct"
@@ -34,7 +35,7 @@ class Judgement(StrEnum):
 class MathVerdict:
     """What the library says of one answer."""
 
-    judgement: Judgement
+    outcome: MathOutcome
     reason: str
     """In a person's words."""
     tier: str = ""
@@ -45,7 +46,7 @@ class MathVerdict:
     """Where answer and reference differ, if a point is known."""
 
     def __bool__(self) -> bool:
-        return self.judgement is Judgement.CORRECT
+        return self.outcome is MathOutcome.CORRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Reading:
         """The verdict on any answer where this reading of the reference failed."""
         text = shortened(self.text)
         reason = f"the reference {text!r} cannot be read: {self.error}"
-        return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, reason, "reading", reference=text)
+        return MathVerdict(MathOutcome.UNPARSEABLE_REFERENCE, reason, "reading", reference=text)
 
 
 def reference_text(reference: Reference) -> str:
@@ -100,7 +101,7 @@ def _read_answer(answer: str, gold: Node) -> Reading:
 
 
 def read_reference(reference: Reference) -> Reading:
-    """The reading of a reference; readings are cached.
+    """Return the reading of a reference; readings are cached. A placeholder, such as ``N/A``, cannot be read.
 
     Raises:
         TypeError: The reference is neither text nor a number.
@@ -114,6 +115,8 @@ def read_reference(reference: Reference) -> Reading:
 @lru_cache(maxsize=4096)
 def _read_gold(text: str) -> Reading:
     """The reading of one accepted answer; ``B. 12`` is the option B, and 12."""
+    if reason := placeholder_reason(text):
+        return Reading(text, None, f"it {reason}")
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:
         return replace(said, option=option[0])
     return _read(text)
@@ -140,24 +143,24 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     if gold.option:
         return _compare_option(answer, gold, policy)
     if answer.strip() == gold.text:
-        return _verdict(Judgement.CORRECT, "the same text", "text", answer, gold)
+        return _verdict(MathOutcome.CORRECT, "the same text", "text", answer, gold)
     reading = _read_answer(answer, gold.node)
     if reading.node is None:
-        judgement = Judgement.GUARD if reading.too_large else Judgement.UNPARSEABLE_ANSWER
-        return _verdict(judgement, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
+        outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER
+        return _verdict(outcome, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
     options = same_options(gold.text, answer.strip())
     if options is not None:
         reason = "the same options" if options else "other options"
-        return _verdict(Judgement.CORRECT if options else Judgement.INCORRECT, reason, "options", answer, gold)
+        return _verdict(MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold)
     try:
         finding = Comparer(policy, Budget()).same(*aligned(gold.node, reading.node))
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
-            Judgement.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
+            MathOutcome.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
         )
-    judgement = Judgement.CORRECT if finding else Judgement.INCORRECT
+    outcome = MathOutcome.CORRECT if finding else MathOutcome.INCORRECT
     reason = finding.reason or f"it equals the reference, by {finding.tier}"
-    return _verdict(judgement, reason, finding.tier, answer, gold, finding.witness)
+    return _verdict(outcome, reason, finding.tier, answer, gold, finding.witness)
 
 
 def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
@@ -167,16 +170,16 @@ def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     if given[0] is None:
         return compare_reading(answer, said, policy)
     if given[0] != gold.option:
-        return _verdict(Judgement.INCORRECT, "it is another option", "options", answer, gold)
+        return _verdict(MathOutcome.INCORRECT, "it is another option", "options", answer, gold)
     if given[1] is None:
-        return _verdict(Judgement.CORRECT, "the same option", "options", answer, gold)
+        return _verdict(MathOutcome.CORRECT, "the same option", "options", answer, gold)
     return compare_reading(given[1], said, policy)
 
 
 def _verdict(
-    judgement: Judgement, reason: str, tier: str, answer: str, gold: Reading, witness: str = ""
+    outcome: MathOutcome, reason: str, tier: str, answer: str, gold: Reading, witness: str = ""
 ) -> MathVerdict:
-    return MathVerdict(judgement, reason, tier, shortened(answer), shortened(gold.text), witness)
+    return MathVerdict(outcome, reason, tier, shortened(answer), shortened(gold.text), witness)
 
 
 def shortened(text: str) -> str:

@@ -12,7 +12,7 @@ from guerdon_plugins.verifiers.math.extraction import Mode, check_mode, check_ta
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.references import Reference
 from guerdon_plugins.verifiers.math.verdict import (
-    Judgement,
+    MathOutcome,
     MathVerdict,
     compare,
     compare_reading,
@@ -65,9 +65,9 @@ class MathVerifier:
     def __call__(self, completion: str, reference: Reference) -> Score:
         """Score a completion: 1.0 for a correct answer, else 0.0; failed if the reference cannot be read."""
         verdict = self.judge(completion, reference)
-        if verdict.judgement is Judgement.UNPARSEABLE_REFERENCE:
+        if verdict.outcome is MathOutcome.UNPARSEABLE_REFERENCE:
             return Score.failed(Failure.REFERENCE, verdict.reason)
-        metadata = {"judgement": verdict.judgement.value, "tier": verdict.tier}
+        metadata = {"outcome": verdict.outcome.value, "tier": verdict.tier}
         if verdict.witness:
             metadata["witness"] = verdict.witness
         return Score(
@@ -97,13 +97,13 @@ class MathVerifier:
         try:
             gold = read_reference(reference)
         except TypeError as error:
-            return MathVerdict(Judgement.UNPARSEABLE_REFERENCE, str(error))
+            return MathVerdict(MathOutcome.UNPARSEABLE_REFERENCE, str(error))
         if gold.node is None:
             return gold.unreadable
         found = extract(completion, self.extraction, self.reasoning_tags)
         if found.answer is None:
             return MathVerdict(
-                Judgement.NO_ANSWER, found.problem, "extraction", reference=shortened(gold.text)
+                MathOutcome.NO_ANSWER, found.problem, "extraction", reference=shortened(gold.text)
             )
         return compare_reading(found.answer, gold, self.policy)
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from guerdon_plugins.verifiers.math import Judgement, compare
+from guerdon_plugins.verifiers.math import MathOutcome, Policy, compare
+
+BY_VALUE = Policy(calculations=True)
+"""What is left to calculate counts by its value here; whether it is an answer is a matter of policy."""
 
 
 def pairs(name: str) -> list[tuple[str, str]]:
@@ -15,15 +18,16 @@ def pairs(name: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("reference", "answer"), pairs("same.txt"))
-def test_the_same_in_other_words(reference: str, answer: str):
-    assert compare(answer, reference), compare(answer, reference).reason
-    assert compare(reference, answer), compare(reference, answer).reason
+def test_compare_the_same_in_other_words_is_equal(reference: str, answer: str) -> None:
+    for left, right in ((answer, reference), (reference, answer)):
+        verdict = compare(left, right, BY_VALUE)
+        assert verdict, verdict.reason
 
 
 @pytest.mark.parametrize(("reference", "answer"), pairs("different.txt"))
-def test_something_else(reference: str, answer: str):
-    verdict = compare(answer, reference)
+def test_compare_something_else_is_not_equal(reference: str, answer: str) -> None:
+    verdict = compare(answer, reference, BY_VALUE)
     assert not verdict
-    assert verdict.judgement is not Judgement.UNPARSEABLE_REFERENCE
+    assert verdict.outcome is not MathOutcome.UNPARSEABLE_REFERENCE
     assert verdict.reason
-    assert not compare(reference, answer)
+    assert not compare(reference, answer, BY_VALUE)

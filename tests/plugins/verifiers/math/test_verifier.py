@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from guerdon import Failure, Outcome
-from guerdon_plugins.verifiers.math import Judgement, MathVerifier, check_references, compare
+from guerdon_plugins.verifiers.math import MathOutcome, MathVerifier, Policy, check_references, compare
 
 
 def verdict(answer: str, reference, **params) -> bool:
@@ -23,7 +23,7 @@ def test_a_score_carries_its_evidence():
     assert score.answer == "x^2+1"
     assert score.explanation == "the expressions differ"
     assert score.metadata == {
-        "judgement": "incorrect",
+        "outcome": "incorrect",
         "tier": "modular",
         "witness": "at x = 2: 5.0 against 6.0",
     }
@@ -39,9 +39,9 @@ def test_what_is_wrong_unreadable_or_absent_scores_zero():
         "I do not know": "no_answer",
         r"\boxed{" + "(" * 500 + "8" + ")" * 500 + "}": "guard",
     }
-    for completion, judgement in judged.items():
+    for completion, outcome in judged.items():
         score = verifier(completion, "7")
-        assert (score.value, score.metadata["judgement"]) == (0.0, judgement)
+        assert (score.value, score.metadata["outcome"]) == (0.0, outcome)
         assert score.explanation
 
 
@@ -139,7 +139,7 @@ def test_the_identity_test_names_the_rows_at_fault():
 def test_a_chain_must_be_true():
     assert compare("A = 3 \\cdot 7 = 21", "21")
     broken = compare("3 \\cdot 7 = 20 = 21", "21")
-    assert broken.judgement is Judgement.INCORRECT
+    assert broken.outcome is MathOutcome.INCORRECT
     assert "a step of the chain is false" in broken.reason
 
 
@@ -149,7 +149,8 @@ def test_a_chain_must_be_true():
 def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str):
     assert not verdict(answer, "42")
     assert verdict(answer, "42", calculations=True)
-    assert compare(answer, "42")
+    assert not compare(answer, "42")
+    assert compare(answer, "42", Policy(calculations=True))
 
 
 @pytest.mark.parametrize(
@@ -298,3 +299,9 @@ def test_reasoning_tags_as_a_param_are_the_only_ones() -> None:
     assert verifier(r"<think>no</think>\boxed{3}", "3").value == 1.0
     with pytest.raises(ValueError, match="a b c"):
         MathVerifier(reasoning_tags=["a b c"])
+@pytest.mark.parametrize("reference", ["N/A", "None", "proof", "notfound", "nan", float("nan"), "not found"])
+def test_verifier_placeholder_for_a_reference_fails_as_reference(reference: str | float) -> None:
+    score = MathVerifier()("\\boxed{3}", reference)
+    assert (score.value, score.failure) == (None, Failure.REFERENCE)
+    assert "missing answer" in score.explanation or "not a number" in score.explanation
+    assert check_references([reference])
