@@ -28,6 +28,12 @@ _PREFIXED_SIGN = re.compile(
 _MICRO = re.compile(rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?")
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
 _TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")
+_SPACED_RELATIONS = re.compile(r"(=[^=,;&]*?)\\q?quad\s*(?=[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
+_COMPOSITION = re.compile(r"\(\s*([fgh])\s*\\circ\s*([fgh])\s*\)\s*\(([^()]*)\)")
+_BRACKETED_UNITS = re.compile(rf"/\s*\(((?:\s|~|\\cdot|\\,|{_WORDS}\{{[^{{}}]*\}})+)\)")
+_ANGSTROM = re.compile(r"\\(?:AA(?![a-zA-Z])|mathring\s*\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*A\s*\}\}?)")
+_HOURS_AND_MINUTES = re.compile(r"(?<![\d.])(\d+)\s*h\s*(\d+)\s*m(?:in)?(?![a-zA-Z])")
+_BARE_BUILDER = re.compile(r"(?<![\\a-zA-Z_^}])\{\s*([a-z])\s*(?:\||\\mid)([^{}]*)\}")
 _TEXT_PERCENT = re.compile(rf"{_WORDS}\s*\{{\s*(?:\\?%)\s*\}}")
 _SQUARE_SIGN = re.compile(r"(?<=\d)\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
 _TIMES_TEN = re.compile(r"(?<=[\d.}])\s*[xX]\s*(?=10\s*(?:\^|\*\*))|(?<=\d)\s+[xX]\s+(?=\d)")
@@ -76,7 +82,7 @@ def _as_latex(text: str) -> str:
     number = leading_chinese_number(text[6:-1] if wrapped else text)
     if number is not None:
         digits, rest = number
-        if not rest or rest in ("成", "折", "半") or units.read_unit(rest):
+        if not rest or rest in ("成", "折") or units.read_unit(rest):
             return digits + (f"\\text{{{rest}}}" if rest else "")
     return text
 
@@ -97,6 +103,12 @@ def _with_units(text: str) -> str:
     """The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
     if "\\" in text:
         text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
+        if "quad" in text:
+            text = _SPACED_RELATIONS.sub(r"\1, ", text)
+        if "\\circ" in text:
+            text = _COMPOSITION.sub(r"\1(\2(\3))", text)
+        text = _BRACKETED_UNITS.sub(lambda match: "/" + "/".join(re.findall(rf"{_WORDS}\{{[^{{}}]*\}}", match[1])), text)
+        text = _ANGSTROM.sub(r"\\text{ Å}", text)
         if "%" in text:
             text = _TEXT_PERCENT.sub(r"\\%", text)
         text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
@@ -108,6 +120,10 @@ def _with_units(text: str) -> str:
         text = _UNIT_GROUP.sub(_unit_group, text)
         if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
             text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
+    if "h" in text:
+        text = _HOURS_AND_MINUTES.sub(r"\1\\text{ h }\2\\text{ min}", text)
+    if "{" in text and ("|" in text or "\\mid" in text):
+        text = _BARE_BUILDER.sub(r"\\{ \1 | \2 \\}", text)
     if "/" in text:
         text = _BARE_RATE.sub(_rate, text)
     return _TIMES_TEN.sub("\\\\times ", text) if "x" in text or "X" in text else text

@@ -9,9 +9,11 @@ from guerdon_plugins.verifiers.math.nodes import (
     Apply,
     Call,
     Node,
+    Number,
     Power,
     Product,
     Quotient,
+    Standing,
     Symbol,
     Text,
 )
@@ -31,6 +33,11 @@ def names_expression(left: Node, body: Node) -> bool:
     """
     if not isinstance(left, SCALARS) or not isinstance(body, SCALARS) or _letters(body):
         return False
+    match left:
+        case Standing() | Call(function="dim" | "rank" | "tr" | "det" | "deg"):
+            return True
+        case Product(factors=(Power(base=Symbol(name="f" | "g" | "h"), exponent=Number(value=power)), Number() | Symbol())):
+            return power == -1
     if any(isinstance(node, Call) and node.function in _NO_LABEL for node in walk(left)):
         return False
     letters = _letters(left)

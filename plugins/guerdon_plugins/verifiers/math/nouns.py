@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from guerdon_plugins.verifiers.math.number_words import NUMBER_WORDS
+
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
@@ -17,20 +19,20 @@ def _set(words: str) -> frozenset[str]:
 _CHANGES_THE_NUMBER = _set(
     # how much, how many of it
     "more less least most fewer greater fewest extra additional about around approximately roughly nearly almost over "
-    "under above below up plus minus times divided multiplied by mod modulo base point negative positive only all any "
+    "under above below up plus minus divided multiplied by mod modulo base point negative positive only all any "
     "either neither both maybe possibly perhaps probably half halves double doubles doubled triple triples tripled "
     "quadruple twice thrice fold pair pairs couple couples trio trios dozen dozens score scores gross grosses brace "
-    "set sets group groups bunch hundred hundreds thousand thousands million millions billion billions trillion "
-    "trillions quadrillion quadrillions quintillion quintillions lakh lakhs crore crores myriad myriads tens ones zero "
+    "bunch hundred hundreds thousand thousands million millions billion billions trillion "
+    "trillions quadrillion quadrillions quintillion quintillions zillion zillions googol googols negatives positives lakh lakhs crore crores myriad myriads tens ones zero "
     "zeros percent percents percentage percentages degree degrees factorial factorials squared cubed root roots power "
-    "powers square squares cube cubes decimal decimals log logs reciprocal reciprocals inverse inverses multiple "
-    "multiples infinity infinite recurring repeating short late early ago before after past until "
+    "powers decimal decimals log logs reciprocal reciprocals inverse inverses "
+    "infinity infinite recurring repeating short late early ago before after past until "
     # which one
     "first second third fourth fifth next last other others another "
     # negation, doubt, logic
     "if or and not no none nor never without unless except but otherwise when where while is are was were be been "
     "equals equal means gives makes remains wrong incorrect correct right true false so then therefore because since "
-    "hence thus answer answers solution solutions result results always sometimes besides afterwards this these those "
+    "hence thus answer answers result results always sometimes besides afterwards this these those "
     "that which something anything nothing everything someone "
     # where and how
     "east west north south upwards downwards backwards forwards clockwise counterclockwise towards from to through "
@@ -42,6 +44,7 @@ _IRREGULAR = _set(
     "sales homework candy fruit bread wood wire ribbon rope string cake pizza pie person integer"
 )
 _SINGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "pupil": "student"}
+_NUMBERS = frozenset(NUMBER_WORDS)
 _SEVERAL = _set("pairs triples quadruples")
 """Ordered pairs are things that are counted; pairs of things are twice as many."""
 _OF = _set("of in the a an")
@@ -68,7 +71,7 @@ def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool
     # The noun is the head: what "of" or "in" adds does not count.
     head = lowered
     for place, word in enumerate(lowered):
-        if word in _OF:
+        if word in _OF and place:
             head = lowered[:place]
             break
     if not head:
@@ -83,7 +86,13 @@ def _leaves_the_number(word: str) -> bool:
         return True
     plain = word.replace("-", "").replace("'", "").replace("’", "")
     fraction = word.endswith(("th", "ths")) and len(word) > 4 and word not in ("months", "month", "paths", "path")
-    return plain.isalpha() and len(plain) > 1 and word not in _CHANGES_THE_NUMBER and not fraction
+    return (
+        plain.isalpha()
+        and len(plain) > 1
+        and not fraction
+        and not {word, word.removesuffix("s"), word.removesuffix("es")} & _NUMBERS
+        and word not in _CHANGES_THE_NUMBER
+    )
 
 
 def _is_plural(word: str) -> bool:

@@ -43,7 +43,7 @@ MULTIPLIERS: dict[str, Fraction] = {
         "quintillion quintillions": 10**18,
     }.items()
     for word in words.split()
-} | {"成": Fraction(1, 10), "半": Fraction(1, 2)}
+} | {"成": Fraction(1, 10)}
 """Words that scale the number before them and have one meaning."""
 BELOW_ZERO = frozenset(("below zero", "degrees below zero", "below 0"))
 

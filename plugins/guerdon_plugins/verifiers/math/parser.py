@@ -21,11 +21,12 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     SetOperation,
+    Symbol,
     Text,
 )
 from guerdon_plugins.verifiers.math.prose import answer_tokens
 from guerdon_plugins.verifiers.math.quantities import QuantityParser
-from guerdon_plugins.verifiers.math.special import read_special
+from guerdon_plugins.verifiers.math.special import question_parts, read_special
 from guerdon_plugins.verifiers.math.tokens import tokenize
 from guerdon_plugins.verifiers.math.vocabulary import (
     CONDITION_WORDS,
@@ -59,6 +60,13 @@ def parse(text: str) -> Node:
         raise UnreadableError("it is empty")
     if special := read_special(cleaned):
         return special
+    if (parts := question_parts(cleaned)) is not None:
+        try:
+            return Listing(
+                tuple(Relation((Symbol(f"part {name}"), parse(part)), ("=",)) for name, part in parts), ","
+            )
+        except UnreadableError:
+            pass  # the marks are not those of parts
     tokens = tokenize(cleaned)
     if not tokens:
         raise UnreadableError("it is empty")
@@ -82,10 +90,15 @@ class _Parser(QuantityParser):
 
     def _listing(self) -> Node:
         groups: list[list[Node]] = [[]]
+        alternatives: list[list[Node]] = [[]]
         joiner = ","
         while True:
-            groups[-1].append(self._clause())
+            clause = self._clause()
+            groups[-1].append(clause)
+            alternatives[-1].append(clause)
             found = self._separators()
+            if "or" in found:
+                alternatives.append([])
             if ";" in found:
                 groups.append([])
             for word in ("or", "and"):
@@ -94,6 +107,8 @@ class _Parser(QuantityParser):
                 continue  # one system after the other
             if not found or self._at_end():
                 break
+        if _are_solutions(alternatives):
+            return Listing(tuple(_listed(group, ",") for group in alternatives), "or")
         groups = [group for group in groups if group]
         if len(groups) > 1 and any(len(group) > 1 for group in groups):
             return Listing(tuple(_listed(group, ",") for group in groups), ",")
@@ -208,6 +223,17 @@ class _Parser(QuantityParser):
             else:
                 result = SetOperation(operator, (result, right))
         return result
+
+
+def _are_solutions(alternatives: list[list[Node]]) -> bool:
+    """Whether "or" separates solutions of one system: ``x = 3, y = 4 or x = 4, y = 3``."""
+    names = []
+    for group in alternatives:
+        for item in group:
+            if not isinstance(item, Relation) or set(item.operators) != {"="}:
+                return False
+        names.append([item.operands[0] for item in group if isinstance(item, Relation)])
+    return len(names) > 1 and len(names[0]) > 1 and all(found == names[0] for found in names)
 
 
 def _listed(items: list[Node], joiner: str) -> Node:

@@ -196,7 +196,12 @@ class PrimaryParser(ArithmeticParser):
     def _combination(self, letter: str, name: str) -> Node | None:
         """``C_{10}^{3}`` and ``A_5^2`` with their values; ``None`` for a name with a power."""
         below = name[len(letter) + 1 :]
-        if letter not in ("C", "A", "P") or self._peek() != "^" or not below.isdigit():
+        if letter not in ("C", "A", "P") or self._peek() != "^":
+            return None
+        if letter == "C" and below == "n":
+            self._position += 1
+            return _choices(letter, Symbol(below), self._nested(self._exponent))
+        if not below.isdigit():
             return None
         start = self._position
         self._position += 1

@@ -26,7 +26,7 @@ _LEAD_OUT = re.compile(
     re.IGNORECASE,
 )
 _NAMES = re.compile(r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL)
-_DOUBT = re.compile(r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than)\b|不|非|没|或|错|若|当", re.IGNORECASE)
+_DOUBT = re.compile(r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当", re.IGNORECASE)
 _TAIL = re.compile(
     r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
     r"in simplified form|共|即可|为所求)[.!]*",

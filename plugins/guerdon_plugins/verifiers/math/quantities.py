@@ -21,6 +21,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Unit,
     negate,
 )
+from guerdon_plugins.verifiers.math.nouns import counted_noun
 from guerdon_plugins.verifiers.math.number_words import BELOW_ZERO, MULTIPLIERS, read_fraction_word
 from guerdon_plugins.verifiers.math.tokens import Token
 from guerdon_plugins.verifiers.math.vocabulary import (
@@ -37,6 +38,7 @@ _ARC_SECONDS = frozenset(("second", "seconds", "sec", "秒", "arcseconds", "arcs
 _OF_A = re.compile(r"of\s+(?:an?|the)\s+")
 _ENDS_OF_VALUES = frozenset((",", ";", ")", "\\}", "&", "\\\\"))
 _TO = frozenset(("to", "到", "至"))
+_FEN = Unit((("分", 1),))
 _DEGREE = Constant("degree")
 
 
@@ -56,8 +58,8 @@ class QuantityParser(CommandParser):
         if sign < 0:
             value = negate(value)
         value, powers = self._with_units(value)
-        if currency:
-            powers[currency] += 1 if not powers else 0
+        if currency and not any(power > 0 for power in powers.values()):
+            powers[currency] += 1
         elif self._peek() in CURRENCIES and not powers:
             powers[CURRENCIES[self._next().text]] = 1
         if not powers:
@@ -92,6 +94,9 @@ class QuantityParser(CommandParser):
 
     def _unit(self, value: Node) -> Unit | Node | None:
         """The unit at this place, or the value changed by the word there; ``None`` where neither stands."""
+        if self._kind() == "text" and _of_a_thing(self._peek()):
+            self._position += 1
+            return value
         below = self._peek() in ("/", "\\cdot") and self._kind(1) == "text"
         if self._kind(int(below)) != "text" or isinstance(value, Text):
             return None
@@ -140,6 +145,8 @@ class QuantityParser(CommandParser):
             self._position += 1
             below = negate(value)
             return Product((below, _DEGREE)) if "degree" in lowered else below
+        if words.startswith("百分"):
+            return None
         first, _, rest = words.partition(" ")
         if not first.isascii() and not units.is_name(first) and not units.read_unit(first):
             first, rest = words[0], words[1:].strip()
@@ -166,7 +173,7 @@ class QuantityParser(CommandParser):
                 self._position = start
                 break
             value, powers = self._with_units(self._term())
-            unit = units.make_unit(powers)
+            unit = _hundredth_or_minute(units.make_unit(powers), first.unit)
             ratio = _ratio(unit, first.unit)
             smaller = _ratio(unit, smallest)
             if not powers or ratio is None or smaller is None or smaller >= 1 or not isinstance(value, Number):
@@ -226,6 +233,19 @@ class QuantityParser(CommandParser):
         if isinstance(high, Quantity) and not isinstance(low, Quantity):
             return Quantity(Span((low, high.value)), high.unit)
         return Span((low, high))
+
+
+def _of_a_thing(words: str) -> bool:
+    """Whether words only say of what a number is the part: "of the cake"."""
+    first, *rest = words.split() or [""]
+    return first == "of" and bool(rest) and counted_noun(rest[rest[0] in ("the", "a", "an") :], any_noun=True) is not None
+
+
+def _hundredth_or_minute(unit: Unit, first: Unit) -> Unit:
+    """``分`` after hours is a minute, after yuan a hundredth of one; alone it counts points."""
+    if unit != _FEN:
+        return unit
+    return Unit((("minute", 1),)) if first == Unit((("hour", 1),)) else Unit((("fen", 1),))
 
 
 def _factor(word: str, value: Node) -> Fraction | None:

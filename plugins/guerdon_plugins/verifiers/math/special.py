@@ -133,3 +133,20 @@ def _wide_numeral(text: str) -> BaseNumeral | None:
     if digits[0].isdigit() and 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits):
         return BaseNumeral(digits.lstrip("0") or "0", base)
     return None
+
+
+_PART = re.compile(r"(?:^|(?<=[\s;,}]))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*")
+_PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
+
+
+def question_parts(text: str) -> list[tuple[str, str]] | None:
+    """The names and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
+    if ")" not in text or not (first := _PART.match(text)):
+        return None
+    marks = [first, *_PART.finditer(text, first.end())]
+    names = [(mark[1] or mark[2]) for mark in marks]
+    if len(names) < 2 or not any(names == list(kind[: len(names)]) for kind in _PART_NAMES):
+        return None
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    answers = [text[mark.end() : end].strip(" ,;.") for mark, end in zip(marks, ends, strict=True)]
+    return list(zip(names, answers, strict=True)) if all(answers) else None

@@ -37,7 +37,7 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
         words: What stands after the number.
         one: Whether the number is 1 or smaller, so that a noun stands in the singular.
     """
-    words = words.strip(" .,").replace(" per ", "/").removeprefix("per ").replace("每", "/")
+    words = f" {words.strip(' .,')}".replace(" per ", "/").replace("每", "/").strip()
     words = _BRACKETED_BELOW.sub(lambda match: "/" + re.sub(r"[\s·*×]+", "/", match[1].strip()), words)
     top, *below = words.split("/")
     powers: Counter[str] = Counter()

@@ -15,10 +15,10 @@ SYMBOLS = GREEK | _set("ell hbar star dagger partial nabla")
 """Commands that are names of variables."""
 FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
-    "log ln lg exp gcd lcm max min arg Re Im deg det cis"
+    "log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
 )
 ASCII = {
-    **{name: name for name in FUNCTIONS - _set("Re Im arg deg")},
+    **{name: name for name in FUNCTIONS - _set("Re Im arg deg dim rank tr")},
     **{name: name for name in GREEK if len(name) > 2},
     **{name: name for name in _set("pi infty times cdot floor ceil cbrt abs binom frac")},
     "sqrt": "surd",
