@@ -111,10 +111,13 @@ def read_reference(reference: Reference) -> Reading:
     Raises:
         TypeError: The reference is neither text nor a number.
     """
-    text = reference_text(reference).strip()
-    if reason := placeholder_reason(reference if isinstance(reference, float) else text):
-        return Reading(text, None, f"it {reason}")
-    return _read(text)
+    return _read_reference(reference_text(reference).strip())
+
+
+@lru_cache(maxsize=4096)
+def _read_reference(text: str) -> Reading:
+    reason = placeholder_reason(text)
+    return Reading(text, None, f"it {reason}") if reason else _read(text)
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
