@@ -1,14 +1,18 @@
-"""The math verifier beside Math-Verify in TRL's settings, its defaults and verl's wrapper: verdicts, errors, speed.
+"""The math verifier beside Math-Verify, verl's graders and sympy alone: wrong verdicts, refusals and speed on each set.
 
-    python tests/benchmarks/bench_math.py [--fuzz N]
+    python tests/benchmarks/bench_math.py [--sample 400] [--cap 10] [--only NAME ...] [--verl FOLDER]
+    python tests/benchmarks/bench_math.py --garbage N
 
-Needs the shared data beside the checkout (or GUERDON_SHARED) and math-verify. Every verifier runs in a process of its
-own, which is killed and replaced where a single verdict takes longer than CAP seconds. Times are CPU time.
+Needs the shared data beside the checkout (or GUERDON_SHARED) and math-verify. ``--verl`` is a folder with verl's wheel
+unpacked (``pip download --no-deps verl==0.6.1``, ``unzip``), and pylatexenc installed beside it; without it, verl's own
+graders are left out. Every grader runs in a process of its own, which is killed and replaced where a single verdict
+takes longer than the cap. Times are CPU time. prime_math evaluates model output as Python: run it where that is safe.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import multiprocessing
@@ -17,8 +21,9 @@ import platform
 import random
 import sys
 import time
+import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -29,16 +34,22 @@ HERE = Path(__file__).resolve()
 SHARED = Path(os.environ.get("GUERDON_SHARED", HERE.parents[3] / "shared"))
 sys.path.insert(0, str(HERE.parents[1] / "plugins" / "verifiers" / "math"))
 
-CAP = 20.0
-HARD_PAIRS = 1_500
-
 Judge = Callable[[str, str], bool | None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One completion with its reference and the right verdict."""
+
+    completion: str
+    reference: str
+    right: bool
 
 
 def guerdon() -> Judge:
     from guerdon_plugins.verifiers.math import MathVerifier
 
-    verifier = MathVerifier()
+    verifier = MathVerifier(calculations=True)
 
     def judge(completion: str, reference: str) -> bool | None:
         value = verifier(completion, reference).value
@@ -69,16 +80,6 @@ def math_verify_as_in_trl() -> Judge:
     return judge
 
 
-def math_verify_defaults() -> Judge:
-    from math_verify import parse, verify
-
-    def judge(completion: str, reference: str) -> bool | None:
-        gold = parse(f"${reference}$")
-        return bool(verify(gold, parse(completion))) if gold else None
-
-    return judge
-
-
 def math_verify_as_in_verl() -> Judge:
     from math_verify.metric import math_metric
     from math_verify.parser import ExprExtractionConfig, LatexExtractionConfig
@@ -97,29 +98,65 @@ def math_verify_as_in_verl() -> Judge:
     return judge
 
 
+def _verl_module(name: str) -> Any:
+    """One of verl's graders, without verl's package, which loads torch and ray."""
+    folder = Path(os.environ["BENCH_VERL"])
+    sys.path.insert(0, str(folder))
+    for package in ("verl", "verl.utils", "verl.utils.reward_score"):
+        module = types.ModuleType(package)
+        module.__path__ = [str(folder.joinpath(*package.split(".")))]
+        sys.modules[package] = module
+    functional = types.ModuleType("verl.utils.py_functional")
+    functional.timeout_limit = lambda **_: lambda function: function  # type: ignore[attr-defined]
+    sys.modules["verl.utils.py_functional"] = functional
+    return importlib.import_module(f"verl.utils.reward_score.{name}")
+
+
+def verl_math_reward() -> Judge:
+    module = _verl_module("math_reward")
+    return lambda completion, reference: bool(module.compute_score(completion, reference))
+
+
+def verl_prime_math() -> Judge:
+    module = _verl_module("prime_math")
+
+    def judge(completion: str, reference: str) -> bool | None:
+        try:
+            return bool(module.compute_score(completion, reference)[0])
+        except Exception:  # its wrapper scores every error 0
+            return False
+
+    return judge
+
+
+def sympy_alone() -> Judge:
+    import sympy
+    from sympy.parsing.latex import parse_latex
+
+    from guerdon_plugins.verifiers.math import extract
+
+    def judge(completion: str, reference: str) -> bool | None:
+        try:
+            gold = parse_latex(reference)
+        except Exception:  # ANTLR's errors and its own
+            return None
+        try:
+            answer = parse_latex(extract(completion).answer or "")
+            return answer == gold or sympy.simplify(answer - gold) == 0
+        except Exception:
+            return False
+
+    return judge
+
+
 JUDGES = {
     "guerdon": guerdon,
     "Math-Verify, TRL": math_verify_as_in_trl,
-    "Math-Verify, defaults": math_verify_defaults,
     "Math-Verify, verl": math_verify_as_in_verl,
+    "verl math_reward": verl_math_reward,
+    "verl prime_math": verl_prime_math,
+    "sympy alone": sympy_alone,
 }
-
-
-@dataclass
-class Result:
-    """One verdict and what it cost."""
-
-    verdict: bool | None
-    cpu_s: float
-    note: str = ""
-
-
-@dataclass
-class Batch:
-    """The verdicts on many pairs, and the CPU seconds that they took together."""
-
-    verdicts: list[bool | None]
-    cpu_s: float
 
 
 def serve(name: str, connection: Connection) -> None:
@@ -129,29 +166,23 @@ def serve(name: str, connection: Connection) -> None:
     connection.send("ready")
     while True:
         try:
-            task = connection.recv()
+            completion, reference = connection.recv()
         except EOFError:
             return
-        if isinstance(task, list):
-            started = time.process_time()
-            verdicts = [judge(*pair) for pair in task]
-            connection.send(Batch(verdicts, time.process_time() - started))
-            continue
-        completion, reference = task
         started = time.process_time()
         try:
-            result = Result(judge(completion, reference), 0.0)
+            verdict, note = judge(completion, reference), ""
         except Exception as error:
-            result = Result(None, 0.0, type(error).__name__)
-        result.cpu_s = time.process_time() - started
-        connection.send(result)
+            verdict, note = None, type(error).__name__
+        connection.send((verdict, time.process_time() - started, note))
 
 
 class Worker:
     """A process that judges, replaced when a verdict does not come in time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cap: float) -> None:
         self._name = name
+        self._cap = cap
         self._start()
 
     def _start(self) -> None:
@@ -162,23 +193,18 @@ class Worker:
         theirs.close()
         self._connection.recv()
 
-    def judge(self, completion: str, reference: str) -> Result:
-        self._connection.send((completion, reference))
+    def judge(self, case: Case) -> tuple[bool | None, float, str]:
+        """The verdict, the CPU seconds it took, and what went wrong."""
+        self._connection.send((case.completion, case.reference))
         try:
-            if self._connection.poll(CAP):
-                result: Result = self._connection.recv()
+            if self._connection.poll(self._cap):
+                result: tuple[bool | None, float, str] = self._connection.recv()
                 return result
-            note = "killed"
         except EOFError:
-            note = "died"
+            pass
         self.close()
         self._start()
-        return Result(None, CAP, note)
-
-    def judge_all(self, pairs: list[tuple[str, str]]) -> Batch:
-        self._connection.send(pairs)
-        batch: Batch = self._connection.recv()
-        return batch
+        return None, self._cap, "killed"
 
     def close(self) -> None:
         self._process.kill()
@@ -196,108 +222,114 @@ def golds() -> list[str]:
     return found
 
 
-def graded_cases(worker: Worker) -> dict[str, str]:
-    wrong: Counter[str] = Counter()
-    cases = [row for row in rows("cases/math.jsonl") if not row.get("policy")]
-    slow = []
-    for row in cases:
-        expected = row["expected"] == "correct"
-        result = worker.judge(row["completion"], row["reference"])
-        if result.verdict is not expected:
-            wrong["positive" if result.verdict else "negative" if expected else "no verdict"] += 1
-        if row["category"] == "resource_bomb":
-            slow.append(result.cpu_s)
-    return {
-        f"graded cases right, of {len(cases)}": str(len(cases) - wrong.total()),
-        "… false positives": str(wrong["positive"]),
-        "… false negatives": str(wrong["negative"]),
-        "… no verdict (reference refused, error, killed)": str(wrong["no verdict"]),
-        "resource bombs: longest verdict, CPU-s": f"{max(slow):.2f}",
-    }
+def boxed(answer: str) -> str:
+    return f"so the answer is $\\boxed{{{answer}}}$."
 
 
-def identity(worker: Worker) -> dict[str, str]:
-    found = golds()
-    bare = sum(worker.judge(f"so $\\boxed{{{gold}}}$.", gold).verdict is True for gold in found)
-    return {f"identity on {len(found):,} real golds": f"{100 * bare / len(found):.2f} %"}
+def graded_cases() -> Iterator[Case]:
+    for row in rows("cases/math.jsonl"):
+        if not row.get("policy"):
+            yield Case(row["completion"], row["reference"], row["expected"] == "correct")
 
 
-def real_completions(worker: Worker) -> dict[str, str]:
+def field_faults() -> Iterator[Case]:
+    for row in rows("cases/field_faults.jsonl"):
+        plain = row["area"] == "math" and not row.get("params") and isinstance(row.get("reference"), str)
+        if plain and row.get("completion") and isinstance(row["expected"], float):
+            yield Case(row["completion"], row["reference"], bool(row["expected"]))
+
+
+def real_completions() -> Iterator[Case]:
     # One label of the file is wrong: 10000 is the reference's 10{,}000.
-    found = rows("data/qwen_math_completions.jsonl")
-    batch = worker.judge_all([(row["completion"], row["reference"]) for row in found])
-    errors = 0
-    for row, verdict in zip(found, batch.verdicts, strict=True):
-        errors += bool(verdict) != (row["label"] or "\\boxed{10000}" in row["completion"])
-    return {
-        f"errors on {len(found)} real completions": str(errors),
-        "… verdicts per CPU-second, first pass": f"{len(found) / batch.cpu_s:,.0f}",
-    }
+    for row in rows("data/qwen_math_completions.jsonl"):
+        right = bool(row["label"] or "\\boxed{10000}" in row["completion"])
+        yield Case(row["completion"], row["reference"], right)
 
 
-def hard_rewrites(worker: Worker) -> dict[str, str]:
+def identity() -> Iterator[Case]:
+    for gold in golds():
+        yield Case(boxed(gold), gold, True)
+
+
+def rewrites() -> Iterator[Case]:
     from math_rewrites import changing, keeping
 
-    cases = [
-        (gold, text, expected)
-        for gold in dict.fromkeys(golds())
-        for rewrites, expected in ((keeping, True), (changing, False))
-        for _, text in rewrites(gold)
-    ]
-    sample = random.Random(0).sample(cases, HARD_PAIRS)
-    times = []
-    wrong: Counter[bool] = Counter()
-    for gold, text, expected in sample:
-        result = worker.judge(f"so $\\boxed{{{text}}}$.", gold)
-        times.append(result.cpu_s)
-        wrong[expected] += (result.verdict is True) != expected
-    times.sort()
-    keep = sum(expected for *_, expected in sample)
-    return {
-        f"rewrites refused, of {keep} that keep the meaning": str(wrong[True]),
-        f"edits accepted, of {len(sample) - keep} that change it": str(wrong[False]),
-        "… verdicts per CPU-second": f"{len(times) / sum(times):,.0f}",
-        "… p50, p99 in CPU-ms": f"{1000 * times[len(times) // 2]:.2f}, {1000 * times[int(0.99 * len(times))]:.1f}",
-    }
+    for gold in dict.fromkeys(golds()):
+        for rewritten, right in ((keeping, True), (changing, False)):
+            for _, text in rewritten(gold):
+                yield Case(boxed(text), gold, right)
 
 
-def compare_verifiers() -> None:
-    columns: dict[str, dict[str, str]] = {}
-    for name in JUDGES:
-        sys.stderr.write(f"… {name}\n")
-        worker = Worker(name)
-        columns[name] = {
-            key: value
-            for measure in (real_completions, identity, hard_rewrites, graded_cases)
-            for key, value in measure(worker).items()
-        }
-        worker.close()
+def fuzzed() -> Iterator[Case]:
+    from pair_fuzz import pairs
+
+    for pair in pairs(12345, 1_500):
+        yield Case(boxed(pair.answer), pair.reference, pair.equal)
+
+
+SETS: dict[str, Callable[[], Iterator[Case]]] = {
+    "800 real completions": real_completions,
+    "identity on real golds": identity,
+    "rewrites of real golds": rewrites,
+    "pairs by grammar": fuzzed,
+    "graded cases": graded_cases,
+    "field faults": field_faults,
+}
+
+
+def measure(name: str, sets: dict[str, list[Case]], cap: float) -> dict[str, str]:
+    """One row of each set's table for one grader."""
+    worker = Worker(name, cap)
+    lines = {}
+    for title, cases in sets.items():
+        counts: Counter[str] = Counter()
+        times = []
+        for case in cases:
+            verdict, seconds, note = worker.judge(case)
+            times.append(seconds)
+            kind = (note == "killed" and "killed") or (verdict is None and "refused")
+            if not kind and verdict is not case.right:
+                kind = "positive" if verdict else "negative"
+            counts[kind or "right"] += 1
+        times.sort()
+        numbers = (counts[kind] for kind in ("right", "positive", "negative", "refused", "killed"))
+        rate, p99 = len(times) / sum(times), 1000 * times[int(0.99 * (len(times) - 1))]
+        lines[title] = f"| {name} | {' | '.join(map(str, numbers))} | {rate:,.0f} | {p99:,.1f} |"
+        sys.stderr.write(f"{title}: {lines[title]}\n")
+    worker.close()
+    return lines
+
+
+def compare_graders(options: argparse.Namespace) -> None:
+    source = random.Random(0)
+    sets = {}
+    for title, make in SETS.items():
+        cases = list(make())
+        whole = title in ("800 real completions", "graded cases", "field faults")
+        sets[title] = cases if whole or len(cases) <= options.sample else source.sample(cases, options.sample)
+    names = [name for name in JUDGES if not options.only or name in options.only]
+    if options.verl:
+        os.environ["BENCH_VERL"] = str(Path(options.verl).resolve())
+    else:
+        names = [name for name in names if not name.startswith("verl ")]
+    columns = [measure(name, sets, options.cap) for name in names]
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores of {platform.machine()}"
-    sys.stdout.write(f"{machine}, math-verify {version('math-verify')}, {time.strftime('%Y-%m-%d')}\n\n")
-    sys.stdout.write(f"| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}" + "\n")
-    for key in columns["guerdon"]:
-        sys.stdout.write(f"| {key} | {' | '.join(column[key] for column in columns.values())} |" + "\n")
+    sys.stdout.write(f"{machine}, math-verify {version('math-verify')}, {time.strftime('%Y-%m-%d')}\n")
+    for title, cases in sets.items():
+        sys.stdout.write(f"\n**{title}**, {len(cases):,}:\n\n")
+        sys.stdout.write("| | right | FP | FN | refused | killed | verdicts per CPU-s | p99, CPU-ms |\n")
+        sys.stdout.write("|---|---|---|---|---|---|---|---|\n")
+        sys.stdout.write("".join(f"{column[title]}\n" for column in columns))
 
 
-def fuzz(count: int) -> None:
-    """Judge garbage; print the slowest."""
+def judge_garbage(count: int) -> None:
+    """Judge strings of mathematical notation in any order; print the slowest."""
     from math_fuzz import answers
 
     from guerdon_plugins.verifiers.math import MathVerifier, compare
 
     verifier = MathVerifier()
-    references = [
-        "7",
-        r"\frac{1}{2}",
-        "x^2+1",
-        "(1,2)",
-        r"\{1,2\}",
-        r"(0,\infty)",
-        "x=5",
-        "A",
-        r"10\text{ cm}",
-        "1,2",
-    ]
+    references = ("7", r"\frac{1}{2}", "x^2+1", "(1,2)", r"\{1,2\}", r"(0,\infty)", "x=5", "A", "1,2")
     slowest = 0.0
     started = time.process_time()
     for index, answer in enumerate(answers(7, count)):
@@ -311,6 +343,10 @@ def fuzz(count: int) -> None:
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--fuzz", type=int, metavar="N", help="judge N garbage answers instead")
+    arguments.add_argument("--sample", type=int, default=400, help="cases of each large set")
+    arguments.add_argument("--cap", type=float, default=10.0, help="seconds after which a verdict is killed")
+    arguments.add_argument("--only", nargs="*", help="graders to run")
+    arguments.add_argument("--verl", help="folder with verl's wheel unpacked")
+    arguments.add_argument("--garbage", type=int, metavar="N", help="judge N garbage answers instead")
     options = arguments.parse_args()
-    fuzz(options.fuzz) if options.fuzz else compare_verifiers()
+    judge_garbage(options.garbage) if options.garbage else compare_graders(options)

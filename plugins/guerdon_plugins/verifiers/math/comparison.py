@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.canonical import key
 from guerdon_plugins.verifiers.math.declarations import (
@@ -60,10 +62,24 @@ class Comparer:
         self._policy = policy
         self._budget = budget
         self._domains = domains
-        self._closeness = Closeness(policy.decimal_tolerance, budget)
-        self._scalars = ScalarComparer(policy, budget, domains)
-        self._measures = MeasureComparer(policy, budget, self.same)
-        self._lists = ListComparer(self.same)
+
+    # Most verdicts need one of these at most.
+
+    @cached_property
+    def _closeness(self) -> Closeness:
+        return Closeness(self._policy.decimal_tolerance, self._budget)
+
+    @cached_property
+    def _scalars(self) -> ScalarComparer:
+        return ScalarComparer(self._policy, self._budget, self._domains)
+
+    @cached_property
+    def _measures(self) -> MeasureComparer:
+        return MeasureComparer(self._policy, self._budget, self.same)
+
+    @cached_property
+    def _lists(self) -> ListComparer:
+        return ListComparer(self.same)
 
     def same(self, reference: Node, answer: Node) -> Finding:
         """Whether the answer says what the reference says.

@@ -44,7 +44,7 @@ class _UnknownError(Exception):
 def proves_equal(reference: Node, answer: Node, domains: Domains) -> bool:
     """Whether sympy shows that two expressions are equal; False also where it does not find out."""
     nodes = [*walk(reference), *walk(answer)]
-    if len(nodes) > MAX_NODES or any(map(_is_large, nodes)):
+    if len(nodes) > MAX_NODES or not all(map(_is_known, nodes)) or any(map(_is_large, nodes)):
         return False
     import sympy
     import sympy.combinatorics  # trigsimp loads it, which is not to count as a proof's lines
@@ -54,6 +54,16 @@ def proves_equal(reference: Node, answer: Node, domains: Domains) -> bool:
         return _is_zero(sympy, translator.expression(reference), translator.expression(answer))
 
     return _counted(prove)
+
+
+def _is_known(node: Node) -> bool:
+    """Whether sympy has an expression of this kind: asked before sympy is loaded."""
+    match node:
+        case Call(function=function):
+            return function in _NAMES or function in ("root", "log", "mod")
+        case Standing(operator=operator, variable=variable):
+            return operator in ("sum", "prod") and variable is not None
+    return isinstance(node, Number | Symbol | Constant | Sum | Product | Quotient | Power)
 
 
 def _is_large(node: Node) -> bool:

@@ -90,32 +90,34 @@ def collapse_vectors(node: Node) -> Node:
     """Carry out sums and scalar multiples of matrices and vectors, so that their entries can be compared."""
     match node:
         case Product(factors=factors):
-            factors = tuple(collapse_vectors(factor) for factor in factors)
-            arrays = [factor for factor in factors if isinstance(factor, Matrix | Sequence)]
-            scalars = tuple(factor for factor in factors if isinstance(factor, SCALARS))
-            if len(arrays) == 1 and len(scalars) == len(factors) - 1 and scalars:
-                return _map_entries(arrays[0], lambda entry: Product((*scalars, entry)))
+            return _scaled(tuple(map(collapse_vectors, factors))) or node
         case Quotient(numerator=Matrix() | Sequence() as array, denominator=denominator):
             return _map_entries(array, lambda entry: Quotient(entry, denominator))
         case Sum(terms=terms):
-            collapsed = [collapse_vectors(term) for term in terms]
-            if all(isinstance(term, Matrix) for term in collapsed):
-                shapes = {
-                    tuple(len(row) for row in term.rows) for term in collapsed if isinstance(term, Matrix)
-                }
-                if len(shapes) == 1:
-                    stacked = [term.rows for term in collapsed if isinstance(term, Matrix)]
-                    return Matrix(
-                        tuple(
-                            tuple(Sum(entries) for entries in zip(*rows, strict=True))
-                            for rows in zip(*stacked, strict=True)
-                        )
-                    )
+            return _added([term for term in map(collapse_vectors, terms) if isinstance(term, Matrix)], node)
         case Call(function="transpose", arguments=(Matrix(rows=rows),)):
             return Matrix(tuple(zip(*rows, strict=True)))
         case Call(function="transpose", arguments=(Sequence(items=items),)):
             return Matrix(tuple((item,) for item in items))
     return node
+
+
+def _scaled(factors: tuple[Node, ...]) -> Node | None:
+    """One array times scalars, entry by entry; ``None`` for any other product."""
+    arrays = [factor for factor in factors if isinstance(factor, Matrix | Sequence)]
+    scalars = tuple(factor for factor in factors if isinstance(factor, SCALARS))
+    if len(arrays) != 1 or not scalars or len(scalars) != len(factors) - 1:
+        return None
+    return _map_entries(arrays[0], lambda entry: Product((*scalars, entry)))
+
+
+def _added(matrices: list[Matrix], whole: Sum) -> Node:
+    """A sum of matrices of one shape, entry by entry; any other sum as it is."""
+    shapes = {tuple(map(len, matrix.rows)) for matrix in matrices}
+    if len(matrices) != len(whole.terms) or len(shapes) != 1:
+        return whole
+    rows = zip(*(matrix.rows for matrix in matrices), strict=True)
+    return Matrix(tuple(tuple(map(Sum, zip(*row, strict=True))) for row in rows))
 
 
 def has_modulus(node: Node) -> bool:
