@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from guerdon.text import REASONING_TAGS, checked_tags, code_blocks, last_tagged, split_reasoning
+from guerdon.text import checked_tags, code_blocks, last_tagged, split_reasoning
 
 
 class CodeFormat:
@@ -15,7 +15,7 @@ class CodeFormat:
         language: str = "python",
         reasoning: bool = True,
         answer_tag: str | None = None,
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
     ) -> None:
         """Set what is asked for.
 
