@@ -72,14 +72,15 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
     return Parts(reasoning.strip(), answer.strip())
 
 
-def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Return a plugin's ``reasoning_tags`` for :func:`split_reasoning` and :func:`select_part`.
+def checked_tags(tags: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the tags that a plugin's param ``reasoning_tags`` names; :data:`REASONING_TAGS` where it names none.
 
     Raises:
         ValueError: There are none, or one is neither a name nor two marks.
     """
-    tag_patterns(tuple(tags))
-    return tuple(tags)
+    chosen = REASONING_TAGS if tags is None else tuple(tags)
+    tag_patterns(chosen)
+    return chosen
 
 
 _TAG_NAME = re.compile(r"[A-Za-z][\w:.-]*+")

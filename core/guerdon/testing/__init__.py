@@ -14,8 +14,9 @@ class TestTidy(VerifierConformance):
 the kit holds it to what every verifier must do.
 """
 
+from guerdon.files import read_rows
 from guerdon.testing.base import CheckResult, Conformance, run_checks
-from guerdon.testing.cases import Case, read_cases, read_rows
+from guerdon.testing.cases import Case, read_cases
 from guerdon.testing.hooks import HooksConformance
 from guerdon.testing.rewards import RewardConformance
 from guerdon.testing.sources import SourceConformance

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guerdon.errors import DataError, one_line
+from guerdon.errors import DataError
+from guerdon.files import read_rows
 from guerdon.types import Failure, Messages, Rollout, Row, Score, completion_text
 
 Expected = float | None | Failure
@@ -97,27 +97,6 @@ def _at_most(where: str, value: Any) -> float:
     if isinstance(value, int | float):
         return value
     raise DataError(f"{where}: at_most is {value!r}. Give a number: the most that the completion may earn.")
-
-
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL file, each with its place.
-
-    Raises:
-        DataError: The file cannot be read, or a line is no JSON object.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {one_line(error)}.") from None
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: is not valid JSON: {one_line(error)}.") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: a row is a JSON object, not {line.strip()[:40]}.")
-            yield f"{path}:{number}", row
 
 
 HOSTILE: Mapping[str, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from guerdon.text import REASONING_TAGS, checked_tags, code_blocks, last_tagged, split_reasoning
+from guerdon.text import checked_tags, code_blocks, last_tagged, split_reasoning, tag_marks
 
 
 class CodeFormat:
@@ -15,7 +15,7 @@ class CodeFormat:
         language: str = "python",
         reasoning: bool = True,
         answer_tag: str | None = None,
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
     ) -> None:
         """Set what is asked for.
 
@@ -44,3 +44,14 @@ class CodeFormat:
             block.closed and block.language == self._language and block.code.strip()
             for block in code_blocks(text)
         )
+
+    def gold_completion(self, reference: object) -> str | None:
+        """Return a completion in the form that is asked for, around a program."""
+        if not isinstance(reference, str):
+            return None
+        opening, closing = tag_marks(self._tags[0])
+        block = f"```{self._language}\n{reference}\n```"
+        answer = (
+            block if self._answer_tag is None else f"<{self._answer_tag}>\n{block}\n</{self._answer_tag}>"
+        )
+        return f"{opening}\nThe program follows.\n{closing}\n{answer}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from guerdon import Score
-from guerdon.text import REASONING_TAGS, Part, checked_tags, select_part, words
+from guerdon.text import Part, checked_tags, select_part, words
 
 
 class Length:
@@ -32,7 +32,7 @@ class Length:
         min_words: int = 0,
         max_words: int | None = None,
         part: Part = "whole",
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
     ) -> None:
         if min_words <= 0 and max_words is None:
             raise ValueError("neither min_words nor max_words bounds the length; give one of them")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from guerdon import Score
 from guerdon.text import (
-    REASONING_TAGS,
     Part,
     checked_tags,
     code_blocks,
@@ -39,7 +38,7 @@ class Readable:
         max_paragraph_words: int = 300,
         max_code_blocks: int = 0,
         part: Part = "whole",
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
     ) -> None:
         if max_paragraph_words < 1:
             raise ValueError(f"max_paragraph_words is {max_paragraph_words}: give 1 or more.")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from guerdon import Failure, Score
 from guerdon.errors import MissingDependencyError
-from guerdon.text import REASONING_TAGS, checked_tags, last_tagged, select_part, split_reasoning
+from guerdon.text import checked_tags, last_tagged, select_part, split_reasoning
 
 
 class ReasoningGymVerifier:
@@ -33,7 +33,7 @@ class ReasoningGymVerifier:
     audit_kind = "answer"
 
     def __init__(
-        self, answer: Literal["tags", "final"] = "tags", reasoning_tags: Sequence[str] = REASONING_TAGS
+        self, answer: Literal["tags", "final"] = "tags", reasoning_tags: Sequence[str] | None = None
     ) -> None:
         try:
             import reasoning_gym  # noqa: F401

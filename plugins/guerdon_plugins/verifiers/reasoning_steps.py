@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from guerdon import Score
-from guerdon.text import REASONING_TAGS, Part, checked_tags, select_part, without_code, words
+from guerdon.text import Part, checked_tags, select_part, without_code, words
 
 _STEP = re.compile(
     r"""^[ \t]*+ (?: [#]{1,6}[ ] )? [*]{0,2} (?:
@@ -38,7 +38,7 @@ class ReasoningSteps:
     """
 
     def __init__(
-        self, min_steps: int = 3, part: Part = "reasoning", reasoning_tags: Sequence[str] = REASONING_TAGS
+        self, min_steps: int = 3, part: Part = "reasoning", reasoning_tags: Sequence[str] | None = None
     ) -> None:
         if min_steps < 1:
             raise ValueError(f"min_steps is {min_steps}; it must be at least 1")

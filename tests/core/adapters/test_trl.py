@@ -56,7 +56,7 @@ def test_a_trl_reward_function_goes_through_unchanged(folder: Path) -> None:
 def test_a_column_that_is_not_there(folder: Path) -> None:
     with (
         reward_function("./v.py:equals", columns={"reference": "gold"}) as reward,
-        pytest.raises(UsageError, match="'columns' names gold, and the data has the columns answer"),
+        pytest.raises(UsageError, match="there is no column 'gold': the row has no 'gold', only answer"),
     ):
         reward(prompts=["p"], completions=["1"], answer=["1"])
 
@@ -157,3 +157,31 @@ def test_a_real_grpo_trainer_stops_when_judging_is_down(folder: Path) -> None:
         pytest.raises(FailureBudgetError, match="a dead judge"),
     ):
         train(folder, reward)
+
+
+def test_reward_function_of_a_conversation_judges_the_models_own_words(folder: Path) -> None:
+    own, tool = {"role": "assistant", "content": "B"}, {"role": "tool", "content": "A"}
+    with reward_function("./v.py:equals", columns={"reference": "reward_model.gold"}, workers=1) as reward:
+        rewards = reward(
+            prompts=["p"] * 3,
+            completions=[[own, tool], [tool, own], [{**own, "content": "A"}, tool]],
+            reward_model=[{"gold": "A"}] * 3,
+        )
+    assert rewards == [0.0, 0.0, 1.0]
+
+
+def test_reward_function_of_a_reward_passes_on_its_metrics(folder: Path) -> None:
+    (folder / "w.py").write_text(
+        "def noted(completions, log_metric, **kwargs):\n"
+        "    log_metric('seen', len(completions))\n"
+        "    return [1.0] * len(completions)\n"
+    )
+    metrics: dict[str, float] = {}
+    with reward_function("./w.py:noted", workers=1) as reward:
+        reward(prompts=["p", "p"], completions=["a", "b"], log_metric=metrics.__setitem__)
+    assert metrics["seen"] == 2.0
+
+
+def test_reward_function_by_a_recipes_name_is_its_rubric() -> None:
+    with reward_function("r1-zero-mini", stage="zero", workers=1) as reward:
+        assert len(reward.rubric.names) > 1

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from guerdon.files import replaced
+
 Normalize = Callable[[Sequence[float]], list[float]]
 
 
@@ -80,9 +82,8 @@ class RunningZScore:
             line for line in self._file.read_text().splitlines() if line.endswith("}")
         ]  # one may be torn
         before = [line for line in lines if json.loads(line)["step"] < step]
-        partial = self._file.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in before))
-        partial.replace(self._file)
+        with replaced(self._file) as partial:
+            partial.write_text("".join(f"{line}\n" for line in before))
         if not before:
             return Moments()
         noted = json.loads(before[-1])

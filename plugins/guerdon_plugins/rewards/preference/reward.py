@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from guerdon import Messages, Outcome, Score
 from guerdon.chat_template import ChatTemplate
-from guerdon.text import REASONING_TAGS, checked_tags, select_part
+from guerdon.text import checked_tags, select_part
 from guerdon.types import completion_text
 from guerdon_plugins.rewards.preference.local import LocalRewardModel
 from guerdon_plugins.rewards.preference.normalization import Normalize, RunningZScore, clipped, sigmoid
@@ -61,7 +61,7 @@ class Preference:
         model: str | None = None,
         url: str | None = None,
         part: Literal["summary", "response"] = "response",
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
         normalize: Literal["none", "sigmoid", "zscore"] = "none",
         clip: float | None = None,
         batch_size: int = 16,

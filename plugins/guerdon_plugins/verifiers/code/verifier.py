@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from guerdon import Failure, Score, current_deadline
-from guerdon.text import last_code_block, split_reasoning
+from guerdon.text import checked_tags, last_code_block, split_reasoning
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
 from guerdon_plugins.verifiers.code.languages import LANGUAGES, Language, find_language
 from guerdon_plugins.verifiers.code.suites import SuiteError, read_suite
@@ -63,6 +63,7 @@ class CodeVerifier:
         isolation: Literal["fork", "container"] = "fork",
         image: str | None = None,
         runtime: str | None = None,
+        reasoning_tags: Sequence[str] | None = None,
         base_dir: Path = Path(),
     ) -> None:
         """Check the options. Boxes are made at the first program.
@@ -82,6 +83,7 @@ class CodeVerifier:
             isolation: ``fork`` runs many programs in one container, ``container`` runs one.
             image: The image of the boxes; by default the one that ``guerdon sandbox build`` makes.
             runtime: The engine's runtime, such as ``runsc`` for gVisor.
+            reasoning_tags: The tags around reasoning; by default those of all known model families.
             base_dir: The folder that ``judge`` is relative to.
 
         Raises:
@@ -99,6 +101,7 @@ class CodeVerifier:
         self._language = known
         self._fraction = scoring == "fraction"
         self._bare = bare
+        self._reasoning_tags = checked_tags(reasoning_tags)
         options = BoxOptions(
             image=image or (TOOLCHAIN_IMAGE if known.file else PYTHON_IMAGE),
             runtime=runtime,
@@ -160,7 +163,7 @@ class CodeVerifier:
         await self._sandbox.aclose()
 
     def _program(self, completion: str, language: Language) -> str | None:
-        answer = split_reasoning(completion).answer
+        answer = split_reasoning(completion, self._reasoning_tags).answer
         block = last_code_block(answer, *language.fences)
         if block is not None and block.closed:
             return block.code

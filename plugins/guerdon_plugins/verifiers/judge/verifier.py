@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guerdon import Failure, Messages, Score, completion_text
 from guerdon.errors import one_line
-from guerdon.text import REASONING_TAGS, Part, checked_tags, select_part
+from guerdon.text import Part, checked_tags, select_part
 from guerdon.types import message_text
 from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of
 from guerdon_plugins.verifiers.judge.answers import Form
@@ -67,7 +67,7 @@ class Judge:
         mode: Literal["pointwise", "pairwise"] = "pointwise",
         reference: str | None = None,
         part: Part = "whole",
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
         scale: tuple[int, int] = (1, 10),
         fields: Mapping[str, str] | None = None,
         examples: Sequence[Mapping[str, Any]] = (),

@@ -10,7 +10,6 @@ from itertools import groupby
 
 from guerdon import Failure, Score
 from guerdon.text import (
-    REASONING_TAGS,
     Part,
     checked_tags,
     select_part,
@@ -64,7 +63,7 @@ class Language:
         self,
         target: str | None = None,
         part: Part = "reasoning",
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
     ) -> None:
         self._target = None if target is None else _known_language(target)
         self._part = part
