@@ -26,7 +26,9 @@ def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig
     Raises:
         ParamsError: TRL refuses the options.
     """
-    config = trl_config(GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False)
+    config = trl_config(
+        GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False
+    )
     config.save_steps = _align(int(config.save_steps), config)
     return config
 

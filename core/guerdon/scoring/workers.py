@@ -67,8 +67,8 @@ class VerifyJob:
     cases: Sequence[Case]
     timeout_s: float
     dedicated: bool = False
-    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and as
-    many as its ``max_workers`` for a verifier that limits its copies."""
+    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and
+    as many as its ``max_workers`` for a verifier that limits its copies."""
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
     _tasks: list[list[int]] = field(default_factory=list)
