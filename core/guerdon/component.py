@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -250,7 +251,9 @@ def signature_of(called: Any) -> inspect.Signature:
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     """The parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
-    engine = frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
+    engine = (
+        frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
+    )
     return {
         name: parameter
         for name, parameter in signature_of(loaded).parameters.items()
@@ -287,8 +290,10 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
             reason = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
+            choices = [choice for detail in error.errors() for choice in _choices(detail)]
+            hint = did_you_mean(value, choices) if isinstance(value, str) else ""
             problems.append(
-                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}: {reason}.")
+                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}:{hint} {reason}.")
             )
     if takes_params:  # what a function is not given as a param, it is given as a column
         problems += [
@@ -297,6 +302,13 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             if parameter.default is parameter.empty and name not in component.params
         ]
     return checked, problems
+
+
+def _choices(detail: Any) -> list[str]:
+    """Return the values that a choice has, of an error that says that a value is none of them."""
+    if detail["type"] != "literal_error":
+        return []
+    return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
 
 
 def _valid(name: str, known: Collection[str]) -> str:

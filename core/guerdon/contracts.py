@@ -161,7 +161,12 @@ class HasFingerprint(Protocol):
     def fingerprint(self) -> Any: ...
 
 
-_SIGNATURE = {"signature": "a class method that returns the params as an `inspect.Signature`, where they are known elsewhere"}
+NEEDS = frozenset({"model", "data", "rewards"})
+"""What a stage may need."""
+
+_SIGNATURE = {
+    "signature": "a class method that returns the params as an `inspect.Signature`, where they are known elsewhere"
+}
 
 _SCORER = _SIGNATURE | {
     "preflight": "a method, sync or async, that raises if something that the plugin needs does not answer",
@@ -192,8 +197,8 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "needs": 'of `"model"`, `"data"` and `"rewards"`, those without which the manifest is in error',
         "operational_params": "the params that say how the stage is watched and kept, and nothing of its result",
         "extendable_params": "the params that make the stage longer, so that a finished one resumes",
-        "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; other "
-        "stages run in the first one alone",
+        "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; "
+        "other stages run in the first one alone",
         "preflight": "a method, sync or async, that raises if the run would fail; it is given what it names of "
         "`rewards` (the names of the rubric's entries), `rows` (the first 10,000 rows), `complete` (whether these are "
         "all rows) and `models` (those of `init` that no stage makes)",
@@ -228,9 +233,6 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 """What the members that are no methods must be."""
-
-NEEDS = frozenset({"model", "data", "rewards"})
-"""What a stage may need."""
 
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "timeout_s": ("timeout", "timeout_seconds", "deadline", "deadline_s"),
@@ -299,7 +301,11 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
         return f"is {loaded!r:.60}, and a {kind.noun} is a class or a function."
     if not inspect.isclass(loaded):
         return None
-    if kind is Kind.STAGE and not callable(getattr(loaded, "run", None)) and "__call__" not in _own_names(loaded):
+    if (
+        kind is Kind.STAGE
+        and not callable(getattr(loaded, "run", None))
+        and "__call__" not in _own_names(loaded)
+    ):
         slip = _near_miss_of_run(loaded)
         return f"has no method 'run'.{slip} A stage does its work in run(context)."
     if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
@@ -363,7 +369,9 @@ def _wrong_hooks(loaded: Any) -> list[str]:
         if hook not in HOOKS and not options.get("optionalhook"):
             meant = nearest(hook, HOOKS)
             hint = f" Did you mean '{meant}'?" if meant else ""
-            problems.append(f"implements the hook '{hook}', which no run calls.{hint} Hooks: {', '.join(HOOKS)}.")
+            problems.append(
+                f"implements the hook '{hook}', which no run calls.{hint} Hooks: {', '.join(HOOKS)}."
+            )
         elif hook in HOOKS:
             problems += _wrong_arguments(name, hook, member)
     if not problems and not any(hasattr(member, "guerdon_impl") for member in hooks.values()):
@@ -372,7 +380,9 @@ def _wrong_hooks(loaded: Any) -> list[str]:
 
 
 def _wrong_arguments(name: str, hook: str, member: Any) -> list[str]:
-    given = next(list(inspect.signature(getattr(spec, hook)).parameters)[1:] for spec in SPECS if hasattr(spec, hook))
+    given = next(
+        list(inspect.signature(getattr(spec, hook)).parameters)[1:] for spec in SPECS if hasattr(spec, hook)
+    )
     asked = [argument for argument in inspect.signature(member).parameters if argument != "self"]
     problems = []
     for argument in asked:

@@ -1,7 +1,7 @@
 """The options of other libraries' configs as data: names, types, defaults and descriptions, without their import.
 
-TRL and transformers take seconds to import. What is read of their configs is kept in the user's cache, in a file named by
-the installed versions. A process of its own reads it, the first time that it is asked for.
+TRL and transformers take seconds to import. What is read of their configs is kept in the user's cache, in a file named
+by the installed versions. A process of its own reads it, the first time that it is asked for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONFIGS = (
 """The configs that are read together, because one import serves them all."""
 
 _LIBRARIES = ("trl", "transformers", "peft", "accelerate", "torch")
-_FORMAT = 2
+_FORMAT = 3
 _TIMEOUT_S = 300.0
 
 
@@ -165,6 +165,8 @@ def spell(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is type(None):
         return "None"
+    if origin is Literal and any("[" in str(argument) for argument in arguments):
+        return "str"  # peft writes a pattern as a value: 'pissa_niter_[number of iters]'
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]"
     if origin in (typing.Union, types.UnionType):
@@ -197,10 +199,13 @@ def describe(config: str) -> dict[str, dict[str, Any]]:
     documented = _documented(inspect.getdoc(loaded) or "")
     options = {}
     for field in dataclasses.fields(loaded):
-        made = field.default_factory is not dataclasses.MISSING
-        default = field.default_factory() if made else field.default  # type: ignore[misc]
+        default: Any = (
+            field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        )
         doc = one_line(field.metadata.get("help") or documented.get(field.name, ""))
-        option = Option(field.name, spell(hints[field.name]), _plain(default), default is dataclasses.MISSING, doc)
+        option = Option(
+            field.name, spell(hints[field.name]), _plain(default), default is dataclasses.MISSING, doc
+        )
         options[field.name] = dataclasses.asdict(option)
     return options
 
@@ -231,12 +236,17 @@ def _documented(doc: str) -> dict[str, str]:
 
 def main() -> None:
     """Print the catalogue, on the last line."""
-    from transformers import LlamaConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    import importlib
 
-    types = sorted(CONFIG_MAPPING_NAMES)
-    catalogue: dict[str, Any] = {"configs": {config: describe(config) for config in CONFIGS}, "model_types": types}
-    catalogue["llama_options"] = sorted(LlamaConfig().to_dict())
+    transformers = importlib.import_module("transformers")
+    types = sorted(
+        importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
+    )
+    catalogue: dict[str, Any] = {
+        "configs": {config: describe(config) for config in CONFIGS},
+        "model_types": types,
+    }
+    catalogue["llama_options"] = sorted(transformers.LlamaConfig().to_dict())
     sys.stdout.write("\n" + json.dumps(catalogue) + "\n")
 
 

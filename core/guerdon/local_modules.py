@@ -54,7 +54,7 @@ def import_from(folder: Path) -> None:
         (place for place, finder in enumerate(sys.meta_path) if isinstance(finder, _FolderFinder)),
         len(sys.meta_path),
     )
-    sys.meta_path.insert(after_installed, _FolderFinder(folder))  # type: ignore[arg-type]
+    sys.meta_path.insert(after_installed, _FolderFinder(folder))
 
 
 def import_file(path: Path) -> ModuleType:
@@ -94,7 +94,9 @@ def _forget_hidden(folder: Path, new: Path) -> None:
     """Forget the modules of a folder that hide modules of the same name in a new one."""
     tops = {name: name.partition(".")[0] for name, (file, _) in _known.items() if file.is_relative_to(folder)}
     _drop(
-        name for name, top in tops.items() if (new / f"{top}.py").exists() or (new / top / "__init__.py").exists()
+        name
+        for name, top in tops.items()
+        if (new / f"{top}.py").exists() or (new / top / "__init__.py").exists()
     )
 
 

@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError
+from guerdon.model_paths import DTYPES, PACKAGE_PREFIX
 from guerdon.stage import Model
 from guerdon.threads import use_fitting_threads
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-PACKAGE_PREFIX = "package:"
-"""Marks a path as the folder of an installed Python package, which may carry a model's files."""
-
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
@@ -166,23 +161,6 @@ def resolve_folder(model: Model) -> str:
     if gguf_file is None:
         return path
     return str(_dequantized(_gguf_path(path, gguf_file, model.revision)))
-
-
-def local_folder(base_dir: Path, path: str) -> Path | None:
-    """Return where a model's path points if it is local, there or not; ``None`` for a package that is not installed.
-
-    Args:
-        base_dir: The folder that relative paths start from.
-        path: A model's path, as a manifest has it.
-    """
-    if not path.startswith(PACKAGE_PREFIX):
-        return base_dir / path
-    try:
-        spec = importlib.util.find_spec(path.removeprefix(PACKAGE_PREFIX))
-    except (ImportError, ValueError):
-        return None
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return Path(places[0]) if places else None
 
 
 def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:

@@ -15,9 +15,22 @@ from pydantic import BeforeValidator, Field
 
 from guerdon.errors import MissingDependencyError, ParamsError
 from guerdon.library_options import Option, options_of
+from guerdon.model_paths import DTYPES
 from guerdon.plugins import did_you_mean
 
-__all__ = ["GRPO", "LORA", "OWNED", "REWARD", "SFT", "STAGE_DEFAULTS", "check_lora", "check_options", "generation_batch", "installed", "trl_parameters"]
+__all__ = [
+    "GRPO",
+    "LORA",
+    "OWNED",
+    "REWARD",
+    "SFT",
+    "STAGE_DEFAULTS",
+    "check_lora",
+    "check_options",
+    "generation_batch",
+    "installed",
+    "trl_parameters",
+]
 
 GRPO = "trl.trainer.grpo_config:GRPOConfig"
 SFT = "trl.trainer.sft_config:SFTConfig"
@@ -32,8 +45,8 @@ STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """What guerdon's stages set where the manifest does not, instead of TRL's defaults."""
 
 _EVALUATE = (
-    "Add a stage with 'use: evaluate', 'init: [base, stage:<id>]' and data of 'split: heldout'. To evaluate on the way, "
-    "split the training into stages, each with 'init: stage:<the one before>'"
+    "Add a stage with 'use: evaluate', 'init: [base, stage:<id>]' and data of 'split: heldout'. To evaluate on the "
+    "way, split the training into stages, each with 'init: stage:<the one before>'"
 )
 
 OWNED = {
@@ -89,6 +102,7 @@ _POSITIVE = {"gt": 0}
 _COUNT = {"ge": 1}
 _NOT_NEGATIVE = {"ge": 0}
 _SHARE = {"ge": 0, "le": 1}
+_BELOW_ONE = {"ge": 0, "lt": 1}
 
 RANGES: Mapping[str, Mapping[str, float]] = {
     **dict.fromkeys(
@@ -111,7 +125,15 @@ RANGES: Mapping[str, Mapping[str, float]] = {
         _COUNT,
     ),
     **dict.fromkeys(
-        ("num_train_epochs", "temperature", "repetition_penalty", "logging_steps", "save_steps", "ddp_timeout"), _POSITIVE
+        (
+            "num_train_epochs",
+            "temperature",
+            "repetition_penalty",
+            "logging_steps",
+            "save_steps",
+            "ddp_timeout",
+        ),
+        _POSITIVE,
     ),
     **dict.fromkeys(
         (
@@ -130,7 +152,8 @@ RANGES: Mapping[str, Mapping[str, float]] = {
         _NOT_NEGATIVE,
     ),
     **dict.fromkeys(("min_p", "top_entropy_quantile", "ref_model_mixup_alpha"), _SHARE),
-    **dict.fromkeys(("adam_beta1", "adam_beta2"), {"ge": 0, "lt": 1}),
+    "adam_beta1": _BELOW_ONE,
+    "adam_beta2": _BELOW_ONE,
     "label_smoothing_factor": {"ge": 0, "lt": 1},
     "max_steps": {"ge": -1},
     "num_generations": {"ge": 2},
@@ -142,6 +165,8 @@ RANGES: Mapping[str, Mapping[str, float]] = {
     "vllm_group_port": {"ge": 1, "le": 65535},
 }
 """The numbers that an option may be; others break the trainer, some of them only when it has started."""
+
+_LORA_RANGES: Mapping[str, dict[str, Any]] = {"r": _COUNT, "lora_alpha": _POSITIVE, "lora_dropout": _SHARE}
 
 _NEVER_NULL = frozenset({"num_generations", "max_completion_length"})
 """Options that TRL annotates as optional and cannot do without."""
@@ -265,6 +290,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         )
     if values["dataloader_num_workers"] == 0 and values["dataloader_prefetch_factor"] is not None:
         yield "dataloader_prefetch_factor is set, and dataloader_num_workers is 0. Set that above 0."
+    init = values["model_init_kwargs"]
+    dtype = init.get("dtype", "auto") if isinstance(init, Mapping) else "auto"
+    if dtype not in DTYPES:
+        hint = did_you_mean(str(dtype), DTYPES)
+        yield f"model_init_kwargs has the dtype '{dtype}'.{hint} Choose one of {', '.join(DTYPES)}."
     for tracker in _trackers(values["report_to"]):
         if tracker not in TRACKERS:
             yield (
@@ -378,9 +408,9 @@ def check_lora(options: Mapping[str, Any]) -> None:
                 f"param 'peft' has the option '{name}', which LoraConfig does not have.{did_you_mean(name, known)}"
             )
             continue
-        limits = {"gt": 0} if name in ("r", "lora_alpha") else _SHARE if name == "lora_dropout" else {}
+        fits: Any = Annotated[known[name].annotation, Field(**_LORA_RANGES.get(name, {}))]
         try:
-            TypeAdapter(Annotated[known[name].annotation, Field(**limits)]).validate_python(value, strict=True)
+            TypeAdapter(fits).validate_python(value, strict=True)
         except ValidationError as error:
             reason = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
             problems.append(f"param 'peft' has the option {name}: {value!r}: {reason}.")

@@ -85,7 +85,7 @@ MANIFESTS: dict[str, tuple[str | bytes, str]] = {
     "no such file": (stages("id: a, use: ./q.py:Stage"), r":4: .*the file .*q\.py, which does not exist"),
     "broken plugin": (
         stages("id: a, use: ./p.py:Stag"),
-        r":4: stage 'Stag' .* cannot be loaded from .*AttributeError",
+        r":4: .*p\.py defines no 'Stag'\. Did you mean 'Stage'\?",
     ),
     "unknown param": (stage("params: {step: 1}"), r":3: unknown param 'step' of .* Did you mean 'steps'\?"),
     "ill-typed param": (stage("params: {steps: many}"), r":3: param 'steps' .* is 'many'"),
@@ -132,7 +132,9 @@ def test_all_mistakes_of_a_manifest_are_told_at_once(guerdon: Guerdon) -> None:
     )
     ended = guerdon("check", "m.yaml")
     assert ended.status == 2
-    assert [line.split(" ")[-1] for line in ended.err.splitlines()] == ["too.", "steps."]
+    assert re.match(
+        r"ManifestError: m\.yaml:4: .*'gropo'.*\nm\.yaml:5: unknown param 'step' of .*\n$", ended.err
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,8 +178,8 @@ def test_files_of_rows(guerdon: Guerdon, content: str | bytes | None, params: st
     source = f"{{use: files, params: {{path: a.jsonl{params}}}}}"
     write("m.yaml", stage(f"data: [{source}], rewards: [{{use: math}}]"))
     found, *notes, verdict = guerdon("check", "m.yaml").err.splitlines()
-    assert re.match(rf"error: stage 'a', (source 'files'|reward 'math'): .*{message}", found), found
-    assert all(note.startswith("note: stage 'a', rewards: not checked") for note in notes)
+    assert re.match(rf"error: m.yaml:3: stage 'a', (source 'files'|reward 'math'): .*{message}", found), found
+    assert all(note.startswith("note: m.yaml:3: stage 'a', rewards: not checked") for note in notes)
     assert verdict == "CheckFailedError: the preflight found 1 error in m.yaml."
     ended = guerdon("run", "m.yaml")
     assert ended.status == 1
@@ -194,7 +196,6 @@ def test_files_of_rows(guerdon: Guerdon, content: str | bytes | None, params: st
         ("use: ./p.py:RowsThatBreak, params: {error: ConnectionError}", "source 'RowsThatBreak'"),
         ("use: ./p.py:RowsThatBreak, params: {error: SystemExit}", "source 'RowsThatBreak'"),
         ("use: ./p.py:Endless", "never ends. Give the data entry a 'limit'"),
-        ("use: ./p.py:NotIterable", "cannot be iterated over"),
         ("use: ./p.py:Rows, split: heldout, params: {n: 1}", "has no rows on the heldout side"),
         ("use: files, params: {path: a.txt}", "a file's name must end in"),
         ("use: reasoning_gym, params: {task: leg_countin}", "Near: leg_counting"),
@@ -308,7 +309,7 @@ def test_a_dead_service_behind_every_verdict_is_infrastructure(guerdon: Guerdon)
     [
         ("mth", "PluginNotFoundError: no verifier or reward is named 'mth'. Did you mean 'math'?"),
         ("./q.py:f", "PluginNotFoundError: './q.py:f' names the file"),
-        ("./p.py:f", "PluginLoadError: plugin 'f'"),
+        ("./p.py:f", "p.py defines no 'f'"),
         ("./raises.py:f", "RuntimeError: broken module"),
         ("./syntax.py:f", "SyntaxError"),
         ("./quits.py:f", "SystemExit: 4"),
@@ -407,7 +408,7 @@ def test_data_that_is_not_there(guerdon: Guerdon) -> None:
         ),
         ("Quits", 1, "StageFailedError: stage 'a' .* raised SystemExit"),
         ("HasNoKey", 1, "CheckFailedError: the preflight found 1 error"),
-        ("HasNoRun", 1, "StageFailedError: .*'HasNoRun' object is not callable"),
+        ("HasNoRun", 2, "ManifestError: m.yaml:3: stage 'HasNoRun' .* has no method 'run'"),
         ("Judges", 2, "UsageError: stage 'a' .* needs 'rewards', and has none"),
         (
             "FillsTheDisk",

@@ -34,7 +34,9 @@ _MAX_VALUES = 12
 @click.command()
 @click.argument("name", shell_complete=complete_plugins(*Kind))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--source", is_flag=True, help="Print a recipe's file as it is, to copy it: --source > mine.yaml.")
+@click.option(
+    "--source", is_flag=True, help="Print a recipe's file as it is, to copy it: --source > mine.yaml."
+)
 def show(name: str, as_json: bool, source: bool) -> None:
     """Show a plugin: where it comes from, what it does, which params it takes; of a recipe, the manifest."""
     plugin = find_plugin(name, list(Kind))
@@ -56,7 +58,9 @@ def show(name: str, as_json: bool, source: bool) -> None:
     if params:
         _print_params(params)
     if _hides_options(plugin, kind, loaded):
-        click.echo("The options of TRL are params too. Install them to list them: pip install 'guerdon[train]'")
+        click.echo(
+            "The options of TRL are params too. Install them to list them: pip install 'guerdon[train]'"
+        )
 
 
 def _print_head(plugin: Plugin, kind: Kind | None) -> None:

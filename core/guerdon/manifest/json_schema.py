@@ -38,7 +38,9 @@ def manifest_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for part, kinds in _PARTS.items():
         plugins = installed_plugins(*kinds)
-        names = sorted({plugin.name for plugin in plugins} | ({STAGE_SOURCE} if part == "SourceRef" else set()))
+        names = sorted(
+            {plugin.name for plugin in plugins} | ({STAGE_SOURCE} if part == "SourceRef" else set())
+        )
         use = definitions[part]["properties"]["use"]
         use["anyOf"] = [{"enum": names}, _OTHER_FORMS]
         use.pop("type", None)
@@ -103,4 +105,6 @@ def _param(parameter: inspect.Parameter, definitions: dict[str, Any]) -> dict[st
 
 def _is_refused(annotation: Any) -> bool:
     extras = getattr(annotation, "__metadata__", ())
-    return typing.get_origin(annotation) is typing.Annotated and not any(isinstance(e, FieldInfo) for e in extras)
+    return typing.get_origin(annotation) is typing.Annotated and not any(
+        isinstance(e, FieldInfo) for e in extras
+    )

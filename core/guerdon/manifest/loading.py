@@ -53,7 +53,9 @@ class ManifestFile:
     def error(self, problems: Iterable[Problem]) -> ManifestError:
         """Return the error that says what is wrong, in the order of the lines."""
         in_order = sorted(problems, key=lambda problem: problem.line)
-        return ManifestError("\n".join(f"{self.path}:{problem.line}: {problem.message}" for problem in in_order))
+        return ManifestError(
+            "\n".join(f"{self.path}:{problem.line}: {problem.message}" for problem in in_order)
+        )
 
 
 def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
@@ -112,18 +114,21 @@ def _leave_out(
     places = {_place(data, detail) for detail in error.errors(include_url=False)}
     if () in places:
         return False
-    for place in sorted(places, key=lambda place: [(isinstance(p, int), p) for p in place], reverse=True):
+    # A part inside another that is at fault goes with it; of a list the last goes first, so that indices hold.
+    outermost = [place for place in places if not any(place[:n] in places for n in range(1, len(place)))]
+    for place in sorted(outermost, key=_order, reverse=True):
         left_out.append(_name_of(data, place))
-        holder = data
+        holder: Any = data
         for part in place[:-1]:
             holder = holder[part]
-        if isinstance(holder, dict):
-            holder.pop(place[-1], None)
-        elif place[-1] < len(holder):
-            del holder[place[-1]]
-            if place[:-1] == ("stages",):
-                del indices["stages"][place[-1]]
+        del holder[place[-1]]
+        if place[:-1] == ("stages",):
+            del indices["stages"][int(place[-1])]
     return True
+
+
+def _order(place: Location) -> list[tuple[int, str]]:
+    return [(part, "") if isinstance(part, int) else (-1, part) for part in place]
 
 
 def _name_of(data: Any, place: Location) -> tuple[str, str]:
@@ -139,7 +144,9 @@ def _place(data: Any, detail: Any) -> Location:
     place: list[str | int] = []
     node = data
     for part in detail["loc"]:
-        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int) and part < len(node)):
+        if (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
             node = node[part]
         elif detail["type"] == "missing":
             break

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeVar
@@ -55,6 +56,10 @@ class StagePlan:
     entries: Sequence[Entry]
     location: Location = ()
     """Its place in the manifest."""
+    entry_locations: Sequence[Location] = ()
+    """The places of its entries."""
+    sound: bool = True
+    """Whether nothing is wrong with it; of another one the parts are there that nothing is wrong with."""
 
     @property
     def needs(self) -> list[str]:
@@ -108,17 +113,20 @@ def draft_run(file: ManifestFile) -> tuple[Plan, Sequence[Problem]]:
     """Plan what is sound of a manifest.
 
     Returns:
-        A plan of the sound stages and hooks, and everything that is wrong with the manifest.
+        A plan of the parts that nothing is wrong with, and everything that is wrong with the manifest.
     """
     planner = _Planner(file)
-    hooks = [planner.component(ref, (Kind.HOOKS,), ("hooks", i)) for i, ref in enumerate(file.manifest.hooks)]
+    hooks = [
+        planner.sound(partial(planner.component, ref, (Kind.HOOKS,), ("hooks", i)))
+        for i, ref in enumerate(file.manifest.hooks)
+    ]
     stages: list[StagePlan] = []
     for i, ref in enumerate(file.manifest.stages):
         before = len(planner.problems)
         stage = planner.stage(ref, ("stages", i))
         whole = not any(stage_id == ref.id for stage_id, _ in file.left_out)
-        if stage is not None and whole and len(planner.problems) == before:
-            stages.append(stage)
+        if stage is not None:
+            stages.append(replace(stage, sound=whole and len(planner.problems) == before))
     planner.check_ids()
     in_order = planner.sort(stages)
     problems = [*file.problems, *planner.problems]
@@ -149,7 +157,7 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
         )
     planner = _Planner(file)
     ref, index = with_rewards[stage]
-    entries = planner.rubric(ref, ("stages", index))
+    entries = list(planner.rubric(ref, ("stages", index)).values())
     planner.finish()
     for entry in entries:
         for param, stage_id in named_stages(entry).items():
@@ -177,6 +185,12 @@ class _Planner:
     def problem(self, location: Location, message: str) -> None:
         self.problems.append(Problem(self._file.line(location), message))
 
+    def sound(self, plan: Callable[[], T | None]) -> T | None:
+        """Return a part of the plan if nothing is wrong with it."""
+        before = len(self.problems)
+        part = plan()
+        return part if len(self.problems) == before else None
+
     def component(
         self, ref: ComponentRef | StageRef, kinds: Sequence[Kind], location: Location
     ) -> Component | None:
@@ -194,7 +208,10 @@ class _Planner:
 
     def stage(self, ref: StageRef, location: Location) -> StagePlan | None:
         component = self.component(ref, (Kind.STAGE,), location)
-        sources = [self._source(source, (*location, "data", i)) for i, source in enumerate(ref.data)]
+        sources = [
+            self.sound(partial(self._source, source, (*location, "data", i)))
+            for i, source in enumerate(ref.data)
+        ]
         entries = self.rubric(ref, location)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
@@ -213,19 +230,23 @@ class _Planner:
             component,
             [one for one in init if one is not None],
             [source for source in sources if source is not None],
-            entries,
+            list(entries.values()),
             location,
+            list(entries),
         )
 
-    def rubric(self, ref: StageRef, location: Location) -> list[Entry]:
-        entries = [self._entry(reward, (*location, "rewards", i)) for i, reward in enumerate(ref.rewards)]
-        names = [None if entry is None else entry.name for entry in entries]
-        for i, name in enumerate(names):
-            if name is not None and name in names[:i]:
-                self.problem(
-                    (*location, "rewards", i), f"another reward is named '{name}' too. Give it a 'name'."
-                )
-        return [entry for entry in entries if entry is not None]
+    def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:
+        """Return the entries that nothing is wrong with, by their places."""
+        entries: dict[Location, Entry] = {}
+        for i, reward in enumerate(ref.rewards):
+            place = (*location, "rewards", i)
+            entry = self.sound(partial(self._entry, reward, place))
+            if entry is not None:
+                if entry.name in [other.name for other in entries.values()]:
+                    self.problem(place, f"another reward is named '{entry.name}' too. Give it a 'name'.")
+                else:
+                    entries[place] = entry
+        return entries
 
     def check_ids(self) -> None:
         for i, stage_id in enumerate(self._stage_ids):
@@ -234,7 +255,9 @@ class _Planner:
 
     def sort(self, stages: Sequence[StagePlan]) -> list[StagePlan]:
         by_id = {stage.ref.id: stage for stage in stages}
-        sorter = TopologicalSorter({stage.ref.id: [need for need in stage.needs if need in by_id] for stage in stages})
+        sorter = TopologicalSorter(
+            {stage.ref.id: [need for need in stage.needs if need in by_id] for stage in stages}
+        )
         try:
             sorter.prepare()
         except CycleError as error:

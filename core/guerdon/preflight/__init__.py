@@ -26,11 +26,16 @@ def preflight(plan: Plan) -> Iterator[Finding]:
         rows = read_stage_rows(plan, stage)
         yield from check_sources(plan, stage, rows)
         sound = not any(finding.level is Level.ERROR for finding in models)
-        try:
-            check_stage(plan, stage, rows, models=sound)
-        except (GuerdonError, OSError) as error:
-            yield from Site.of(plan, stage).errors(error)
+        if stage.sound:
+            try:
+                check_stage(plan, stage, rows, models=sound)
+            except (GuerdonError, OSError) as error:
+                yield from Site.of(plan, stage).errors(error)
         if stage.entries and rows.sampled:
             yield from check_rubric(plan, stage, rows)
         elif stage.entries:
-            yield Site.of(plan, stage).part("rewards", "rewards").unchecked("there is no row to try them on.")
+            yield (
+                Site.of(plan, stage)
+                .part("rewards", (*stage.location, "rewards"))
+                .unchecked("there is no row to try them on.")
+            )

@@ -66,10 +66,7 @@ def check_constant(
 def _written(rows: Sequence[Row]) -> list[Case]:
     """Return the rows with what their own columns hold, as completions."""
     return [
-        (row, text)
-        for row in rows
-        for column in _WRITTEN
-        if (text := _text(row.get(column))) is not None
+        (row, text) for row in rows for column in _WRITTEN if (text := _text(row.get(column))) is not None
     ]
 
 

@@ -52,9 +52,9 @@ class Site:
         """Return the site of a stage."""
         return cls(plan, f"stage '{stage.ref.id}'", stage.location)
 
-    def part(self, where: str, *location: str | int) -> Site:
-        """Return the site of a part of this one."""
-        return Site(self.plan, f"{self.where}, {where}", (*self.location, *location))
+    def part(self, where: str, location: tuple[str | int, ...]) -> Site:
+        """Return the site of a part of this one, which stands at a place of its own."""
+        return Site(self.plan, f"{self.where}, {where}", location)
 
     def finding(self, level: Level, message: str, *, outside: bool = False) -> Finding:
         """Return a finding of this site."""

@@ -37,14 +37,21 @@ def gold_cases(component: Component, built: Any, rows: Sequence[Row]) -> list[Ca
     """
     if component.member("gold_completion", of=built) is None:
         return guessed_cases(rows)
-    golds = [(row, _own_gold(component, built, row["reference"])) for row in rows if row.get("reference") is not None]
+    golds = [
+        (row, _own_gold(component, built, row["reference"]))
+        for row in rows
+        if row.get("reference") is not None
+    ]
     return [(row, gold) for row, gold in golds if gold is not None]
 
 
 def guessed_cases(rows: Sequence[Row]) -> list[Case]:
     """Return rows with their references in the forms that most verifiers read."""
     return [
-        (row, form.replace("{answer}", f"{{{row['reference']}}}" if "boxed" in form else str(row["reference"])))
+        (
+            row,
+            form.replace("{answer}", f"{{{row['reference']}}}" if "boxed" in form else str(row["reference"])),
+        )
         for row in rows
         if isinstance(row.get("reference"), str | int | float)
         for form in _FORMS

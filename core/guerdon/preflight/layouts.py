@@ -46,7 +46,9 @@ def check_layouts(
             [score.value == 1 for score in scores_of(rubric, entry, texts)] for entry in (answer, form)
         )
         if any(right) and any(formed) and not any(map(operator.and_, right, formed)):
-            yield Site(site.plan, f"{site.where}, rewards '{answer.name}' and '{form.name}'", site.location).finding(
+            yield Site(
+                site.plan, f"{site.where}, rewards '{answer.name}' and '{form.name}'", site.location
+            ).finding(
                 Level.WARNING,
                 f"no reply earned both, in any of {len(_LAYOUTS)} layouts of a right answer, though each was earned. "
                 f"'{form.name}' may leave no room where '{answer.name}' looks for the answer.",

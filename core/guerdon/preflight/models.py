@@ -11,7 +11,7 @@ from guerdon.errors import GuerdonError
 from guerdon.library_options import model_types
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
-from guerdon.models import DTYPES, PACKAGE_PREFIX, local_folder
+from guerdon.model_paths import DTYPES, PACKAGE_PREFIX, local_folder
 from guerdon.plugins import did_you_mean
 from guerdon.preflight.findings import Finding, Site
 
@@ -112,7 +112,9 @@ def _folder_problem(path: str, folder: Path, loads: bool) -> str | None:
         )
     for what, patterns in (("weights", _WEIGHTS), ("tokenizer", _TOKENIZERS)):
         if not any(any(folder.glob(pattern)) for pattern in patterns):
-            return f"the model's folder '{path}' holds no {what}. Save the whole model there, its tokenizer too."
+            return (
+                f"the model's folder '{path}' holds no {what}. Save the whole model there, its tokenizer too."
+            )
     return None
 
 

@@ -11,7 +11,24 @@ from guerdon.rubric import Entry
 from guerdon.types import Row
 
 PLACEHOLDERS = frozenset(
-    {"", "-", "--", "?", "...", "n/a", "na", "nan", "nil", "none", "not found", "notfound", "null", "proof", "tbd", "todo"}
+    {
+        "",
+        "-",
+        "--",
+        "?",
+        "...",
+        "n/a",
+        "na",
+        "nan",
+        "nil",
+        "none",
+        "not found",
+        "notfound",
+        "null",
+        "proof",
+        "tbd",
+        "todo",
+    }
     | {"undefined", "unknown"}
 )
 """What data sets write where an answer is missing, in small letters."""
@@ -28,7 +45,11 @@ def check_placeholders(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterato
     """Warn of rows whose reference is a placeholder: a completion that repeats it would be paid, or none ever."""
     if "reference" not in entry.component.columns.names:
         return
-    held = [(number, row["reference"]) for number, row in enumerate(rows) if is_placeholder(row.get("reference", 0))]
+    held = [
+        (number, row["reference"])
+        for number, row in enumerate(rows)
+        if is_placeholder(row.get("reference", 0))
+    ]
     if held:
         number, reference = held[0]
         yield site.finding(

@@ -12,7 +12,7 @@ from guerdon.run.stage_check import StageRows
 def check_sources(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Finding]:
     """Yield the errors of a stage's sources, and notes of the rows that were not read."""
     for index, source in enumerate(stage.sources):
-        site = Site.of(plan, stage).part(f"source '{source.ref.use}'", "data", index)
+        site = Site.of(plan, stage).part(f"source '{source.ref.use}'", source.location)
         if source.stage_id is not None:
             yield site.unchecked(f"stage '{source.stage_id}' makes its rows.")
         elif index in rows.errors:

@@ -21,7 +21,8 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Find
     """Check a stage's rewards on its rows."""
     site = Site.of(plan, stage)
     sites = {
-        entry.name: site.part(f"reward '{entry.name}'", "rewards", i) for i, entry in enumerate(stage.entries)
+        entry.name: site.part(f"reward '{entry.name}'", location)
+        for entry, location in zip(stage.entries, stage.entry_locations, strict=True)
     }
     usable = []
     for entry in stage.entries:
@@ -30,7 +31,8 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Find
             yield sites[entry.name].error(problem)
         else:
             usable.append(entry)
-    yield from _unjudged(site, stage, rows.sampled)
+    if stage.sound:  # else an entry may be missing here
+        yield from _unjudged(site, stage, rows.sampled)
     checked: list[Entry] = []
     known = [entry for entry in usable if not named_stages(entry)]
     with Rubric([entry for entry in known if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:
@@ -128,6 +130,6 @@ def _hidden_columns(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterator[F
         if defaults[name] is not None:
             yield site.finding(
                 Level.WARNING,
-                f"its param '{name}' (by default {defaults[name]!r:.40}) is taken from the column '{name}' of the data. "
-                f"Set '{name}' in its params, or rename the column, if that is not meant.",
+                f"its param '{name}' (by default {defaults[name]!r:.40}) is taken from the column '{name}' of the "
+                f"data. Set '{name}' in its params, or rename the column, if that is not meant.",
             )

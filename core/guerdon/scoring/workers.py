@@ -68,10 +68,10 @@ class VerifyJob:
     cases: Sequence[Case]
     timeout_s: float
     dedicated: bool = False
-    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and as
-    many as its ``max_workers`` for a verifier that limits its copies."""
+    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and
+    as many as its ``max_workers`` for a verifier that limits its copies."""
     arrived: Callable[[int, Score], None] | None = None
-    """Takes a case's index and its score as soon as it is there: a kill before the batch is whole loses no verdict."""
+    """Takes the index and the score of a case as soon as it is there: a kill before the batch is whole loses none."""
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
     _tasks: list[list[int]] = field(default_factory=list)

@@ -135,7 +135,9 @@ class SourceConformance(Conformance):
         component = self.component()
         if component.member("fingerprint", of=component.build()) is None:
             raise SkipTest("it gives none")
-        first, second = (json.dumps(component.member("fingerprint", of=component.build())()) for _ in range(2))
+        first, second = (
+            json.dumps(component.member("fingerprint", of=component.build())()) for _ in range(2)
+        )
         if first != second:
             raise broken(
                 f"its fingerprint is {first:.60}, and then {second:.60}.",

@@ -105,7 +105,9 @@ def check_template(
     Raises:
         UsageError: It has none.
     """
-    if chat_template is not None or not any(isinstance(row.get(column, row.get("messages")), list) for row in rows):
+    if chat_template is not None or not any(
+        isinstance(row.get(column, row.get("messages")), list) for row in rows
+    ):
         return
     for model in models:
         folder = Path(model.path)
@@ -161,7 +163,12 @@ def _longest(rows: Sequence[Row], model: Model) -> Sequence[tuple[int, int]]:
         return []
     from tokenizers import Tokenizer
 
-    texts = ((len(text), number, text) for number, text in enumerate(message_text(row["prompt"]) for row in rows))
+    prompts = [
+        (number, message_text(row["prompt"]))
+        for number, row in enumerate(rows)
+        if _is_prompt(row.get("prompt"))
+    ]
+    texts = ((len(text), number, text) for number, text in prompts)
     longest = heapq.nlargest(_LONGEST, texts)
     encoded = Tokenizer.from_file(str(file)).encode_batch([text for _, _, text in longest])
     lengths = [(number, len(one.ids)) for (_, number, _), one in zip(longest, encoded, strict=True)]
