@@ -17,7 +17,6 @@ from guerdon.manifest import load_manifest, plan_run
 from guerdon.run import execute
 
 
-
 class Killer:
     def __init__(self, dies_at: str) -> None:
         self._dies_at = dies_at

@@ -71,6 +71,9 @@ class ResumableTrainer(_Trainer):
         ParamsError: The state of the training cannot be saved.
     """
 
+    _metrics: dict[str, Any]
+    _logs: dict[str, Any]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._keeps, self.args.save_total_limit = self.args.save_total_limit, None
@@ -86,7 +89,7 @@ class ResumableTrainer(_Trainer):
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
-    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Sampler[int] | None:
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         sampler: Sampler[int] | None = super()._get_train_sampler(*args, **kwargs)
         # accelerate seeds the random one by epoch.
         if sampler is None or isinstance(sampler, RandomSampler | SequentialSampler | ResumableSampler):

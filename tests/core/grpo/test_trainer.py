@@ -13,7 +13,6 @@ from guerdon.errors import FailureBudgetError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.run import execute
 
-
 MODULE = '''
 class Rows:
     def __iter__(self): return ({"prompt": f"say {i}", "reference": str(i)} for i in range(8))
