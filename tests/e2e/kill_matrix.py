@@ -3,8 +3,9 @@
     python tests/e2e/kill_matrix.py [--kills N] [--seed N] [CASE ...]
 
 Each case is one stage with options that hold state between its steps. A run of it is stopped N times at most, in turn
-by SIGKILL and by SIGTERM, each time at a random event, and then runs to its end. For each case a JSON object is printed:
-the case, how it was stopped, and how it differs from the unbroken run. Runs are forked, so the imports are paid once.
+by SIGKILL and by SIGTERM, each time at a random event, and then runs to its end. For each case a JSON object is
+printed: the case, how it was stopped, and how it differs from the unbroken run. Runs are forked, which pays for the
+imports once.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from transformers import TrainingArguments
 
 from guerdon.errors import ParamsError
 
-_KEPT_CHECKPOINTS = 2
+KEPT_CHECKPOINTS = 2
 """The newest, and the one before for the case that the newest is damaged."""
 
 _EVALUATE = (
@@ -93,7 +93,7 @@ def trl_config(
     Raises:
         ParamsError: TRL refuses the options, or they leave nothing to resume from.
     """
-    merged: dict[str, Any] = {"save_total_limit": _KEPT_CHECKPOINTS, **options}
+    merged: dict[str, Any] = {"save_total_limit": KEPT_CHECKPOINTS, **options}
     if not torch.accelerator.is_available() or merged.get("use_cpu"):
         without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
         # Accelerate would leave the processes of a launch strangers to each other if nobody said that CPUs are meant.
