@@ -159,3 +159,18 @@ def test_secret_param_reaches_no_file(run: Run, tmp_path: Path) -> None:
     run(stage)
     for path in (tmp_path / "out").rglob("*.json*"):
         assert "s3cr3t-value" not in path.read_text()
+
+
+def test_secret_that_changed_or_left_the_environment_is_no_change(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = counter(told="x")
+    stage["data"] = [{"use": "./m.py:Rows", "add": {"api_key": "first-secret", "place": "at my-password-1"}}]
+    monkeypatch.setenv("DB_PASSWORD", "my-password-1")
+    first = run(stage)
+    monkeypatch.delenv("DB_PASSWORD")
+    stage["data"][0]["add"]["api_key"] = "second-secret"
+    assert run(stage) == first
+    stage["data"][0]["add"]["other"] = 1
+    with pytest.raises(UsageError, match="other was None and is 1"):
+        run(stage)

@@ -32,6 +32,7 @@ def test_hide_of_a_secret_by_name_replaces_it_everywhere(name: str) -> None:
         {"api_key_env": "OPENAI_API_KEY"},
         {"added_tokens": ["<think>"]},
         {"max_completion_tokens": 5, "token": None, "split_key": "prompt"},
+        {"token": "####", "secret": "a word or two", "auth": "basic"},
         {"num_tokens": 3, "key": "a", "author": "b"},
     ],
 )
