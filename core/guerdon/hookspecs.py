@@ -56,7 +56,7 @@ class StageSpecs:
 
     @hookspec
     def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
-        """A stage begins, or goes on with what a killed try left."""
+        """A stage begins, or resumes with what an earlier try left."""
 
     @hookspec
     def stage_skipped(self, run: RunInfo, stage_id: str, result: StageResult) -> None:
@@ -80,7 +80,10 @@ class ScoringSpecs:
     def rollouts_scored(
         self, run: RunInfo, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Rollouts were judged: one record each, with the prompt, the completion, the reward and every verdict."""
+        """Rollouts were judged: one record each, with the prompt, the completion, the reward and every verdict.
+
+        ``step`` is the step that trains on them, counted from 1.
+        """
 
 
 SPECS = (RunSpecs, StageSpecs, ScoringSpecs)

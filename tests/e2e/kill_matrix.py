@@ -2,9 +2,10 @@
 
     python tests/e2e/kill_matrix.py [--kills N] [--seed N] [CASE ...]
 
-Each case is one stage with options that hold state between its steps. A run of it is stopped N times at most, in turn by
-SIGKILL and by SIGTERM, each time at a random event, and then runs to its end. For each case a JSON object is printed:
-the case, how it was stopped, and how it differs from the unbroken run. Runs are forked, so the imports are paid once.
+Each case is one stage with options that hold state between its steps. A run of it is stopped N times at most, in turn
+by SIGKILL and by SIGTERM, each time at a random event, and then runs to its end. For each case a JSON object is
+printed: the case, how it was stopped, and how it differs from the unbroken run. Runs are forked, which pays for the
+imports once.
 """
 
 from __future__ import annotations
@@ -188,7 +189,13 @@ def _run(case: Case, folder: Path, name: str, number: int, at: int, rank: int, p
 
 def differences(ours: Path, theirs: Path) -> list[str]:
     """Say in which parts two runs differ."""
-    parts = {"weights": _weights, "result": _result, "progress": _progress, "rollouts": _rollouts, "data": _data}
+    parts = {
+        "weights": _weights,
+        "result": _result,
+        "progress": _progress,
+        "rollouts": _rollouts,
+        "data": _data,
+    }
     return [name for name, read in parts.items() if read(ours) != read(theirs)]
 
 
@@ -282,7 +289,9 @@ def matrix(names: Sequence[str], kills: int, seed: int) -> Iterator[dict[str, An
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

@@ -168,10 +168,6 @@ class TestProgress(HooksConformance):
     plugin = "progress"
 
 
-class TestJsonlLog(HooksConformance):
-    plugin = "jsonl_log"
-
-
 class TestTensorboard(HooksConformance):
     plugin = "tensorboard"
 

@@ -29,6 +29,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from guerdon.errors import ParamsError, StageFailedError
 from guerdon.grpo.data import ResumableSampler
+from guerdon.grpo.options import KEPT_CHECKPOINTS
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -71,6 +72,9 @@ class ResumableTrainer(_Trainer):
         ParamsError: The state of the training cannot be saved.
     """
 
+    _metrics: dict[str, Any]
+    _logs: dict[str, Any]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._keeps, self.args.save_total_limit = self.args.save_total_limit, None
@@ -84,9 +88,13 @@ class ResumableTrainer(_Trainer):
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        trained = super().train(resume_from_checkpoint, *args, **kwargs)
+        finished = self.state.global_step >= self.state.max_steps
+        if finished and self.args.should_save and self._keeps == KEPT_CHECKPOINTS:
+            rotate(Path(str(self.args.output_dir)), 1)  # a longer training starts from the last one
+        return trained
 
-    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Sampler[int] | None:
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         sampler: Sampler[int] | None = super()._get_train_sampler(*args, **kwargs)
         # accelerate seeds the random one by epoch.
         if sampler is None or isinstance(sampler, RandomSampler | SequentialSampler | ResumableSampler):

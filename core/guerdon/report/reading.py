@@ -136,7 +136,9 @@ def read_run(directory: Path) -> RunRecord:
     )
 
 
-def _stage(directory: Path, ref: Mapping[str, Any], stage_id: str, log: RunEvents, going_on: bool) -> StageRecord:
+def _stage(
+    directory: Path, ref: Mapping[str, Any], stage_id: str, log: RunEvents, going_on: bool
+) -> StageRecord:
     folder = directory / "stages" / stage_id
     result = read_result(folder)
     metrics = dict(result.metrics) if result else {}

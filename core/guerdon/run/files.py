@@ -54,6 +54,8 @@ _FULL = re.compile(
 )
 """How libraries that are not written in Python say that the disk is full."""
 
+_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+
 _PROBE_BYTES = 256 * 1024
 
 
@@ -63,13 +65,12 @@ def storage_problem(error: BaseException, folder: Path) -> str | None:
     torch, safetensors and SQLite report a full disk by errors of their own. Some of them do not say so: then it shows
     where nothing more can be written to the run folder.
     """
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in STORAGE_ERRORS:
-            return str(chain)
-        if _FULL.search(str(chain)):
-            return str(chain)
-        chain = chain.__cause__ or chain.__context__
+    for cause, certain in _causes(error):
+        telling = STORAGE_ERRORS if certain else _FULL_ERRORS
+        if isinstance(cause, OSError) and cause.errno in telling:
+            return str(cause)
+        if _FULL.search(str(cause)):
+            return str(cause)
     foreign = type(error).__module__.partition(".")[0] in (
         "safetensors",
         "safetensors_rust",
@@ -79,6 +80,19 @@ def storage_problem(error: BaseException, folder: Path) -> str | None:
     if not foreign and not isinstance(error, RuntimeError | sqlite3.Error):
         return None
     return _probe(folder)
+
+
+def _causes(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
+    """Yield an error and what it comes from, each with whether that is certain.
+
+    It is not for an error that was being handled: a library may have tried a folder, and then another one.
+    """
+    cause: BaseException | None = error
+    certain = True
+    while cause is not None:
+        yield cause, certain
+        certain = certain and cause.__cause__ is not None
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _probe(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ from guerdon.manifest.plan import StagePlan, named_stages
 from guerdon.manifest.schema import Manifest, ModelRef
 from guerdon.rubric import Entry
 from guerdon.run.content import ModelDigests, is_model_folder, local_modules
-from guerdon.run.secrets import Secrets
+from guerdon.run.secrets import HIDDEN, Secrets
 
 _LAUNCH = "processes"
 """The input that matters to a stage that resumes, and not to one that is finished."""
@@ -139,7 +139,7 @@ def change(before: Any, now: Any, *, finished: bool, extendable: Sequence[str] =
     """
     if not isinstance(before, dict):
         return Change(difference="they cannot be read")
-    adapted = json.loads(json.dumps(before))
+    adapted = _with_hidden(json.loads(json.dumps(before)), now)
     if finished and _LAUNCH in adapted and _LAUNCH in now:
         adapted[_LAUNCH] = now[_LAUNCH]
     longer = {}
@@ -151,6 +151,16 @@ def change(before: Any, now: Any, *, finished: bool, extendable: Sequence[str] =
     if adapted == now:
         return Change(longer=longer)
     return Change(difference=difference(adapted, now))
+
+
+def _with_hidden(before: Any, now: Any) -> Any:
+    """Return the inputs of before with those of now where either hides a secret: secrets may change at any time."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {key: _with_hidden(value, now.get(key)) for key, value in before.items()}
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [_with_hidden(*pair) for pair in zip(before, now, strict=True)]
+    both = (before, now)
+    return now if all(isinstance(v, str) for v in both) and any(HIDDEN in v for v in both) else before
 
 
 def _is_count(value: Any) -> bool:

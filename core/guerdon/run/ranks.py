@@ -24,7 +24,7 @@ _PREFIX = "guerdon: "
 
 _FAILED = "a process failed"
 
-HEARD_S = 10.0
+HEARD_S = 5.0
 """How long a process that failed waits until the others know why."""
 
 STUCK_S = 5.0

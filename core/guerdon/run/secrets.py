@@ -7,14 +7,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_HIDDEN = "***"
+HIDDEN = "***"
+"""What stands in place of a secret."""
 
 _SECRET_NAME = re.compile(
-    r"(^|[_-])(hub_token|hf_token|api_?key|apikey|access_?key|secret_?key|private_?key|password|passwd|passphrase|secret|"
-    r"credentials?|authorization|auth|bearer|(access|auth|api|hub|session|refresh|bearer)[_-]?token)$|^token$",
+    r"(^|[_-])(hub_token|hf_token|api_?key|access_?key|secret_?key|private_?key|password|passwd|passphrase|"
+    r"authorization|(access|auth|api|hub|session|refresh|bearer)[_-]?token)$",
     re.IGNORECASE,
 )
 """Names of params, headers and environment variables that hold a secret, unlike ``eos_token`` or ``api_key_env``."""
+
+_MAYBE_SECRET_NAME = re.compile(r"(^|[_-])(secret|credentials?|auth|bearer)$|^token$", re.IGNORECASE)
+"""Names that hold a secret where the value looks like one: a ``token`` may be a mark in a text."""
+
+_SECRET_VALUE = re.compile(r"\S{8,}")
 
 _SECRET_TEXT = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abpr]-[\w-]{10,})"
@@ -35,9 +41,7 @@ class Secrets:
     def __init__(self, manifest: Any) -> None:
         named = set(_named(manifest))
         named |= {
-            value
-            for name, value in os.environ.items()
-            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST
+            value for name, value in os.environ.items() if _is_secret(name, value) and len(value) >= _SHORTEST
         }
         self._values = sorted(named, key=len, reverse=True)
 
@@ -46,7 +50,7 @@ class Secrets:
         if isinstance(value, str):
             return self._hide_text(value)
         if isinstance(value, Mapping):
-            return {key: _HIDDEN if _is_secret(key, item) else self.hide(item) for key, item in value.items()}
+            return {key: HIDDEN if _is_secret(key, item) else self.hide(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.hide(item) for item in value]
         return value
@@ -54,12 +58,15 @@ class Secrets:
     def _hide_text(self, text: str) -> str:
         for secret in self._values:
             if secret in text:
-                text = text.replace(secret, _HIDDEN)
-        return _SECRET_TEXT.sub(_HIDDEN, text)
+                text = text.replace(secret, HIDDEN)
+        return _SECRET_TEXT.sub(HIDDEN, text)
 
 
 def _is_secret(key: Any, value: Any) -> bool:
-    return isinstance(key, str) and isinstance(value, str) and _SECRET_NAME.search(key) is not None
+    if not (isinstance(key, str) and isinstance(value, str)):
+        return False
+    maybe = _MAYBE_SECRET_NAME.search(key) is not None and _SECRET_VALUE.fullmatch(value) is not None
+    return maybe or _SECRET_NAME.search(key) is not None
 
 
 def _named(value: Any) -> Iterator[str]:

@@ -73,7 +73,7 @@ def test_a_source_and_a_stage_are_known_by_their_shape() -> None:
 
 
 def test_an_installed_plugin_and_one_whose_kind_must_be_said() -> None:
-    assert "hears a run" in run("jsonl_log").output
+    assert "hears a run" in run("progress").output
     assert (
         run("reasoning_gym", "--kind", "source", "-p", "task=basic_arithmetic", "-p", "size=40").exit_code
         == 0
@@ -88,7 +88,7 @@ def test_an_installed_plugin_and_one_whose_kind_must_be_said() -> None:
         (["format", "-p", "tags"], UsageError, "--param tags is not of the form NAME=VALUE"),
         (["format", "-p", "tags=[a"], UsageError, "--param tags=.a: the value is not valid YAML"),
         (["format", "--cases", "none.jsonl"], DataError, "none.jsonl cannot be read"),
-        (["jsonl_log", "--cases", "none.jsonl"], UsageError, "only a verifier, a reward and a stage"),
+        (["progress", "--cases", "none.jsonl"], UsageError, "only a verifier, a reward and a stage"),
     ],
 )
 def test_mistakes(arguments: list[str], error: type[Exception], message: str) -> None:

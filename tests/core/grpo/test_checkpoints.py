@@ -34,7 +34,9 @@ def test_newest_checkpoint_of_no_folder_is_none(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "nowhere") is None
 
 
-def test_newest_checkpoint_is_the_one_of_the_highest_step_whatever_the_clock_says(tmp_path: Path, save: Save) -> None:
+def test_newest_checkpoint_is_the_one_of_the_highest_step_whatever_the_clock_says(
+    tmp_path: Path, save: Save
+) -> None:
     newest, _ = save(10), save(9)
     os.utime(newest, (0, 0))
     assert newest_checkpoint(tmp_path) == newest

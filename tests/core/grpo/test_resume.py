@@ -101,7 +101,9 @@ def test_too_few_rows_for_one_batch_are_an_error(run: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damaged", ["model.safetensors", "optimizer.pt", "trainer_state.json", "between_steps_0.pt"])
+@pytest.mark.parametrize(
+    "damaged", ["model.safetensors", "optimizer.pt", "trainer_state.json", "between_steps_0.pt"]
+)
 def test_resume_with_a_damaged_newest_checkpoint_ends_as_an_unbroken_run(
     run: Run, unbroken: Callable[[int], Path], tmp_path: Path, damaged: str
 ) -> None:

@@ -78,3 +78,11 @@ def test_storage_problem_of_torch_shows_where_nothing_can_be_written(
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x"), OSError(errno.ENOENT, "No such file")])
 def test_storage_problem_of_other_errors_is_none(tmp_path: Path, error: Exception) -> None:
     assert storage_problem(error, tmp_path) is None
+
+
+def test_storage_problem_of_an_error_that_was_handled_before_is_none(tmp_path: Path) -> None:
+    error = ValueError("no such model")
+    error.__context__ = PermissionError(errno.EACCES, "Permission denied")
+    assert storage_problem(error, tmp_path) is None
+    error.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert storage_problem(error, tmp_path) is not None

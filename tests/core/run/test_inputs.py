@@ -52,7 +52,9 @@ def test_operational_param_of_a_finished_stage_changed_skips_it(run: Run) -> Non
     assert run(counter(told="always")) == first
 
 
-def test_longer_finished_stage_resumes_from_its_checkpoint(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_longer_finished_stage_resumes_from_its_checkpoint(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     run(counter(steps=4))
     assert run(counter(steps=6))["a"].metrics == {"counted": 6, "from": 4}
     assert "stage 'a' is made longer: steps was 4 and is 6" in caplog.text
@@ -82,7 +84,9 @@ def test_shorter_stage_is_another_stage(run: Run) -> None:
 def test_change_of_a_stage_that_init_names_says_which() -> None:
     before = {"stage": {"params": {}}, "init": [{"stage": "a", "inputs": "1"}]}
     now = {"stage": {"params": {}}, "init": [{"stage": "a", "inputs": "2"}]}
-    assert "init[0] is stage 'a', whose own inputs changed" in str(change(before, now, finished=True).difference)
+    assert "init[0] is stage 'a', whose own inputs changed" in str(
+        change(before, now, finished=True).difference
+    )
 
 
 def test_redo_keeps_what_was_there(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,3 +159,18 @@ def test_secret_param_reaches_no_file(run: Run, tmp_path: Path) -> None:
     run(stage)
     for path in (tmp_path / "out").rglob("*.json*"):
         assert "s3cr3t-value" not in path.read_text()
+
+
+def test_secret_that_changed_or_left_the_environment_is_no_change(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = counter(told="x")
+    stage["data"] = [{"use": "./m.py:Rows", "add": {"api_key": "first-secret", "place": "at my-password-1"}}]
+    monkeypatch.setenv("DB_PASSWORD", "my-password-1")
+    first = run(stage)
+    monkeypatch.delenv("DB_PASSWORD")
+    stage["data"][0]["add"]["api_key"] = "second-secret"
+    assert run(stage) == first
+    stage["data"][0]["add"]["other"] = 1
+    with pytest.raises(UsageError, match="other was None and is 1"):
+        run(stage)

@@ -98,11 +98,15 @@ def test_log_keeps_the_metrics_of_the_step_that_a_stage_resumes_from(tmp_path: P
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("torn", ["12\n", "{}\n", '"text"\n', '{"step": "x"}\n', '{"event": "stage_progress", "st', "\x00\x00"])
+@pytest.mark.parametrize(
+    "torn", ["12\n", "{}\n", '"text"\n', '{"step": "x"}\n', '{"event": "stage_progress", "st', "\x00\x00"]
+)
 def test_log_after_any_torn_line_is_written_further(tmp_path: Path, torn: str) -> None:
     run = run_info(tmp_path)
     for name in ("events.jsonl", "stages/a/rollouts.jsonl"):
-        (tmp_path / name).write_text('{"time": "2026-01-01T00:00:00", "event": "run_started", "step": 1}\n' + torn)
+        (tmp_path / name).write_text(
+            '{"time": "2026-01-01T00:00:00", "event": "run_started", "step": 1}\n' + torn
+        )
     log = RunLog()
     log.run_started(run)
     log.stage_started(run, "a", resumed=True)

@@ -117,7 +117,9 @@ def yes(completion):
 def launch_of(folder: Path, module: str, stage: str) -> list[Any]:
     """Runs one stage by two processes, and gives what each returned or raised."""
     (folder / "m.py").write_text(module)
-    (folder / "m.yaml").write_text(f"name: x\nstages: [{{id: a, use: './m.py:{stage}', init: none, rewards: [{{use: './m.py:yes'}}]}}]")
+    (folder / "m.yaml").write_text(
+        f"name: x\nstages: [{{id: a, use: './m.py:{stage}', init: none, rewards: [{{use: './m.py:yes'}}]}}]"
+    )
     plan = plan_run(load_manifest(folder / "m.yaml"))
     store, outcomes = Store(), [None, None]
 
@@ -127,7 +129,9 @@ def launch_of(folder: Path, module: str, stage: str) -> list[Any]:
         except Exception as error:
             outcomes[rank] = error  # type: ignore[call-overload]
 
-    threads = [threading.Thread(target=run, args=(rank,), name=f"rank {rank}", daemon=True) for rank in (1, 0)]
+    threads = [
+        threading.Thread(target=run, args=(rank,), name=f"rank {rank}", daemon=True) for rank in (1, 0)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -136,7 +140,9 @@ def launch_of(folder: Path, module: str, stage: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-@pytest.mark.parametrize("error", ["ValueError('only here')", "KeyError('only here')", "SystemExit('only here')"])
+@pytest.mark.parametrize(
+    "error", ["ValueError('only here')", "KeyError('only here')", "SystemExit('only here')"]
+)
 def test_error_of_any_class_in_one_process_is_raised_in_all(tmp_path: Path, failing: int, error: str) -> None:
     first, second = launch_of(tmp_path, FAILING.format(failing=failing, error=error), "Broken")
     assert isinstance(first, StageFailedError)
@@ -145,7 +151,9 @@ def test_error_of_any_class_in_one_process_is_raised_in_all(tmp_path: Path, fail
     assert "only here" in str(read_events(tmp_path / "out/events.jsonl").error)
 
 
-def test_following_process_calls_the_preflight_of_a_distributed_stage_with_the_rewards(tmp_path: Path) -> None:
+def test_following_process_calls_the_preflight_of_a_distributed_stage_with_the_rewards(
+    tmp_path: Path,
+) -> None:
     _, second = launch_of(tmp_path, FAILING.format(failing=9, error="None"), "Asks")
     assert second["a"].metrics == {"asked": [["rank 1", ["yes"]]]}
 

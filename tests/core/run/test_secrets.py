@@ -9,7 +9,16 @@ from guerdon.run.secrets import Secrets
 
 @pytest.mark.parametrize(
     "name",
-    ["hub_token", "token", "api_key", "OPENAI_API_KEY", "password", "Authorization", "access_token", "client_secret"],
+    [
+        "hub_token",
+        "token",
+        "api_key",
+        "OPENAI_API_KEY",
+        "password",
+        "Authorization",
+        "access_token",
+        "client_secret",
+    ],
 )
 def test_hide_of_a_secret_by_name_replaces_it_everywhere(name: str) -> None:
     manifest = {"stages": [{"params": {"headers": {name: "s3cr3t-value"}, "url": "http://x?k=s3cr3t-value"}}]}
@@ -23,6 +32,7 @@ def test_hide_of_a_secret_by_name_replaces_it_everywhere(name: str) -> None:
         {"api_key_env": "OPENAI_API_KEY"},
         {"added_tokens": ["<think>"]},
         {"max_completion_tokens": 5, "token": None, "split_key": "prompt"},
+        {"token": "####", "secret": "a word or two", "auth": "basic"},
         {"num_tokens": 3, "key": "a", "author": "b"},
     ],
 )

@@ -74,7 +74,9 @@ def test_progress_of_a_resumed_stage_counts_time_from_where_it_resumed(
 
 def test_progress_on_a_terminal_labels_its_times_and_shows_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(module, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=120))
+    monkeypatch.setattr(
+        module, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=120)
+    )
     progress = Progress()
     progress.stage_started("zero", resumed=False)
     progress.stage_progress(3, 10, METRICS)

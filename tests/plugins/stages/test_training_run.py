@@ -23,7 +23,12 @@ from guerdon.run.log import read_events
 
 FIXTURE = Path(__file__).parents[2] / "fixtures/kill_plugins.py"
 
-GRPO = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 4, "learning_rate": 1e-2}
+GRPO = {
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "max_completion_length": 4,
+    "learning_rate": 1e-2,
+}
 SFT = {"per_device_train_batch_size": 8, "learning_rate": 1e-2, "lr_scheduler_type": "constant"}
 
 Run = Callable[..., Path]
@@ -89,7 +94,9 @@ def test_run_without_trackers_leaves_no_folder_of_logs(run: Run) -> None:
     assert not (run("sft") / "stages/st/logs").exists()
 
 
-def test_trackers_get_the_names_of_the_manifest_and_the_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackers_get_the_names_of_the_manifest_and_the_stage(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from trl.trainer.sft_trainer import SFTTrainer
 
     seen: dict[str, Any] = {}
@@ -97,7 +104,9 @@ def test_trackers_get_the_names_of_the_manifest_and_the_stage(run: Run, monkeypa
 
     def note(self: Any, *args: Any, **kwargs: Any) -> Any:
         seen.update(run_name=self.args.run_name, project=self.args.project)
-        seen.update({name: os.environ[name] for name in ("WANDB_DIR", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")})
+        seen.update(
+            {name: os.environ[name] for name in ("WANDB_DIR", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")}
+        )
         return train(self, *args, **kwargs)
 
     monkeypatch.setattr(SFTTrainer, "train", note)
@@ -143,7 +152,9 @@ def test_longer_training_with_a_constant_schedule_ends_as_one_of_that_length(run
         (None, ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]),
     ],
 )
-def test_save_total_limit_is_the_number_of_checkpoints_kept(run: Run, limit: int | None, kept: list[str]) -> None:
+def test_save_total_limit_is_the_number_of_checkpoints_kept(
+    run: Run, limit: int | None, kept: list[str]
+) -> None:
     assert checkpoints(run("sft", save_steps=1, save_total_limit=limit)) == kept
 
 
@@ -166,5 +177,7 @@ def test_hub_token_reaches_no_file(run: Run, use: str) -> None:
 
 @pytest.mark.parametrize("option", ["eval_strategy", "load_best_model_at_end", "eval_on_start"])
 def test_evaluation_while_training_is_refused_with_what_to_do(run: Run, option: str) -> None:
-    with pytest.raises(ManifestError, match=r"Add a stage with 'use: evaluate'.*split the training into stages"):
+    with pytest.raises(
+        ManifestError, match=r"Add a stage with 'use: evaluate'.*split the training into stages"
+    ):
         run("sft", **{option: "steps"})
