@@ -145,7 +145,7 @@ def test_score_writes_one_line_a_row_in_order(data: Path) -> None:
     assert [line["reward"] for line in lines] == [2.0, 0.5, 1.0]
     first = lines[0]["scores"]["equals"]
     score = {"value", "outcome", "failure", "answer", "explanation"}
-    assert set(first) == score | {"weight", "weighted", "latency_ms"}
+    assert set(first) == score | {"weight", "weighted", "counted", "latency_ms"}
     assert (first["value"], first["answer"], first["explanation"]) == (1.0, "1", "compared")
     assert lines[2]["scores"]["sometimes"]["outcome"] == "skipped"
 
