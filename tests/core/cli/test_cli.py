@@ -172,7 +172,7 @@ def test_score_with_a_manifest(data: Path) -> None:
         (
             ["data.jsonl", "--use", "./m.py:equals", "--column", "reference=gold"],
             2,
-            "data.jsonl:1: has no column 'gold'",
+            "data.jsonl:1: there is no column 'gold'",
         ),
         (
             ["data.jsonl", "--use", "./m.py:equals", "--column", "reference"],
