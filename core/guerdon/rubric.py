@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from guerdon.component import Component
-from guerdon.errors import FailureBudgetError, UsageError
+from guerdon.errors import DataError, FailureBudgetError, UsageError
 from guerdon.plugins import Kind
 from guerdon.references import plain_columns
 from guerdon.scoring.budget import FailureBudget
@@ -174,8 +174,15 @@ class Rubric:
 
 
 def _plain(rollout: Rollout) -> Rollout:
-    """Return the rollout with plain columns, as routes compare them and verifiers read them."""
-    return replace(rollout, columns=plain_columns(rollout.columns))
+    """Return the rollout with plain columns, as routes compare them and verifiers read them.
+
+    Raises:
+        DataError: They are nested too deeply.
+    """
+    try:
+        return replace(rollout, columns=plain_columns(rollout.columns))
+    except RecursionError:
+        raise DataError("the columns are nested too deeply") from None
 
 
 def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:
