@@ -44,14 +44,13 @@ def _step(value: Any, name: str) -> tuple[bool, Any]:
 
 
 def _missing(value: Any, path: str, parent: str, name: str) -> str:
-    where = f"'{parent}' has" if parent else "the row has"
     if isinstance(value, Mapping):
-        what = f"no '{name}', only {', '.join(map(str, value)) or 'nothing'}"
-    elif _is_list(value):
-        what = f"{len(value)} items, so no '{name}'"
-    else:
-        what = f"the value {brief(value)[:60]}, so no '{name}'"
-    return f"there is no column '{path}': {where} {what}"
+        there = ", ".join(map(str, value)) or "none"
+        return f"there is no column '{path}'" + (
+            f": '{parent}' has no '{name}', only {there}" if parent else f", only {there}"
+        )
+    what = f"{len(value)} items" if _is_list(value) else f"the value {brief(value)[:60]}"
+    return f"there is no column '{path}': '{parent}' has {what}, so no '{name}'"
 
 
 def _is_list(value: Any) -> bool:

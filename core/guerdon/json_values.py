@@ -37,7 +37,7 @@ def to_number(value: Any) -> numbers.Real | Decimal | None:
     if not isinstance(value, numbers.Real | Decimal) and callable(item := getattr(value, "item", None)):
         try:
             value = item()
-        except Exception:  # several numbers; somebody's own class
+        except Exception:  # several numbers; a class that does something else
             return None
     return value if isinstance(value, numbers.Real | Decimal) else None
 

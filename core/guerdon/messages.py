@@ -27,7 +27,7 @@ def completion_text(completion: str | Messages) -> str:
     """Return the model's own words: what verifiers judge.
 
     A text is the model's whole. Of a conversation, only the turns of the role ``assistant`` count, joined by newlines.
-    A turn's reasoning stands in ``<think>`` tags in front of its content. Turns without text add nothing.
+    A turn's reasoning is in ``<think>`` tags in front of its content. Turns without text add nothing.
     """
     if isinstance(completion, str):
         return completion

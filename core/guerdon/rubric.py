@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
 from guerdon.component import Component
-from guerdon.errors import FailureBudgetError, UsageError
+from guerdon.errors import DataError, FailureBudgetError, UsageError
 from guerdon.plugins import Kind
+from guerdon.references import plain_columns
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.judges import Judge, RewardJudge, VerifierJudge
@@ -115,6 +116,7 @@ class Rubric:
         Raises:
             DataError: It lacks one.
         """
+        rollout = _plain(rollout)
         for entry, judge in zip(self._entries, self._judges, strict=True):
             if entry.judges(rollout.columns):
                 judge.require(rollout)
@@ -135,6 +137,7 @@ class Rubric:
             FailureBudgetError: Too many scores failed, or one with ``on_failure: abort``.
             PluginLoadError: A plugin cannot be built.
         """
+        rollouts = [_plain(rollout) for rollout in rollouts]
         batches = []
         for entry, judge in zip(self._entries, self._judges, strict=True):
             asked = names is None or entry.name in names
@@ -168,6 +171,18 @@ class Rubric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _plain(rollout: Rollout) -> Rollout:
+    """Return the rollout with plain columns, as routes compare them and verifiers read them.
+
+    Raises:
+        DataError: They are nested too deeply.
+    """
+    try:
+        return replace(rollout, columns=plain_columns(rollout.columns))
+    except RecursionError:
+        raise DataError("the columns are nested too deeply") from None
 
 
 def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:

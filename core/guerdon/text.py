@@ -214,7 +214,7 @@ def words(text: str, *, symbols: bool = False) -> list[str]:
 
 
 def self_corrections(text: str) -> int:
-    """How often somebody goes back over a step: "wait", "let me check again", in English and Chinese."""
+    """Return how often a text goes back over a step: "wait", "let me check again", in English and Chinese."""
     return len(_SELF_CORRECTION.findall(text))
 
 

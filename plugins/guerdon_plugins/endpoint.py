@@ -63,7 +63,7 @@ class Endpoint:
     model: str
     """The model's name there."""
     api_key_env: str | None = None
-    """The environment variable that holds the key, which never stands in a manifest; ``None`` for no key."""
+    """The environment variable that holds the key, which is never in a manifest; ``None`` for no key."""
     concurrency: int = 16
     """Requests under way at a time, 1,000 at most."""
     max_retries: int = 5

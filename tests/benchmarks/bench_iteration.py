@@ -27,6 +27,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from guerdon import Judgement, Rollout, Score, Verdict
 from guerdon.grpo import RubricGRPOTrainer, rows_dataset
+from guerdon.types import Judgements
 from guerdon_plugins.sources.arithmetic import Arithmetic
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
@@ -49,19 +50,18 @@ class Rubric:
     """The recipe's rewards without worker processes, as TRL calls its own."""
 
     names = tuple(WEIGHTS)
-    metrics: Mapping[str, float] = {}
 
     def weights(self, step: int) -> dict[str, float]:
         return WEIGHTS
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
-        judgements = []
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
+        judgements = Judgements()
         for rollout in rollouts:
             verdicts = {
                 name: Verdict(Score.skipped() if v is None else Score(v), WEIGHTS[name], 0.0)
                 for name, v in judge(rollout.text, rollout.columns).items()
             }
-            judgements.append(Judgement(sum(v.weighted or 0.0 for v in verdicts.values()), verdicts))
+            judgements.append(Judgement.of(verdicts))
         return judgements
 
 

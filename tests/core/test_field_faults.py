@@ -85,3 +85,20 @@ def test_rubric_with_a_gap_as_reference_fails_as_reference(rubric: Rubric, refer
         judgement = judged(rubric, "math", completion, reference=reference)
         assert judgement.reward is None
         assert judgement.verdicts["math"].score.failure is Failure.REFERENCE
+
+
+def test_rubric_routes_by_columns_of_numpy() -> None:
+    plugin = load_component(find_plugin("length", JUDGES), {"max_words": 3}, None)
+    entries = [
+        Entry("kind", plugin, when={"kind": [1, "a"]}),
+        Entry("tags", plugin, when={"tags": [["x", "y"]]}),
+    ]
+    with Rubric(entries, workers=1) as rubric:
+        rows = [
+            {"kind": np.int64(1)},
+            {"kind": np.str_("a")},
+            {"tags": np.array(["x", "y"])},
+            {"kind": math.nan},
+        ]
+        judgements = rubric.score([Rollout("p", "c", row) for row in rows])
+    assert [list(judgement.verdicts) for judgement in judgements] == [["kind"], ["kind"], ["tags"], []]

@@ -159,7 +159,7 @@ def test_column_by_path_returns_the_value(path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("reference", "the row has no 'reference', only reward_model"),
+        ("reference", "there is no column 'reference', only reward_model"),
         ("reward_model.gold", "'reward_model' has no 'gold', only style, ground_truth"),
         ("messages.2.content", "'messages' has 2 items, so no '2'"),
         ("reward_model.style.x", "'reward_model.style' has the value 'rule', so no 'x'"),

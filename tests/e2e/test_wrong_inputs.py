@@ -157,11 +157,11 @@ def test_targets_and_overrides(guerdon: Guerdon, target: str, override: str, mes
 
 
 FILES: dict[str, tuple[str | bytes | None, str, str]] = {
-    "broken JSON": ('{"reference": "1"}\n{"reference": tru\n', "", r"a\.jsonl:2: this is no JSON"),
-    "not UTF-8": (b'{"prompt": "\xff"}\n', "", r"a\.jsonl:1: byte 13 of the line \(0xff\) is not UTF-8"),
+    "broken JSON": ('{"reference": "1"}\n{"reference": tru\n', "", r"a\.jsonl:2: is not valid JSON"),
+    "not UTF-8": (b'{"prompt": "\xff"}\n', "", r"a\.jsonl:1: is not UTF-8: byte 13 of the line is 0xff"),
     "empty": ("", "", r"a\.jsonl: the file has no rows"),
     "not there": (None, "", r"no file matches 'a\.jsonl'"),
-    "no object": ("[1]\n", "", r"a\.jsonl:1: a row is a list"),
+    "no object": ("[1]\n", "", r"a\.jsonl:1: a row is a JSON object, not a list"),
     "missing column": ('{"prompt": "p"}\n', "", r"needs the column 'reference'"),
     "missing mapped column": (
         '{"q": "p"}\n',
@@ -197,7 +197,7 @@ def test_files_of_rows(guerdon: Guerdon, content: str | bytes | None, params: st
         ("use: ./p.py:RowsThatBreak, params: {error: SystemExit}", "source 'RowsThatBreak'"),
         ("use: ./p.py:Endless", "never ends. Give the data entry a 'limit'"),
         ("use: ./p.py:Rows, split: heldout, params: {n: 1}", "has no rows on the heldout side"),
-        ("use: files, params: {path: a.txt}", "a file's name must end in"),
+        ("use: files, params: {path: a.xlsx}", "a file's name must end in"),
         ("use: reasoning_gym, params: {task: leg_countin}", "Near: leg_counting"),
     ],
 )
@@ -233,7 +233,10 @@ BROKEN_VERIFIERS = {
     "returns_nan": ("verifier", "returned nan, which is not a finite number"),
     "returns_infinity": ("verifier", "returned inf, which is not a finite number"),
     "returns_text": ("verifier", "returned 'yes' of type str"),
-    "returns_what_is_no_json": ("verifier", "returned a Score that is no JSON: TypeError: keys must be str"),
+    "returns_what_is_no_json": (
+        "verifier",
+        "ValueError: a Score's metadata cannot be JSON: keys must be str",
+    ),
     "sleeps_forever": ("timeout", "no verdict within 0.5 s"),
     "never_yields": ("timeout", "no verdict within 0.5 s"),
     "waits_forever": ("timeout", "no verdict within 0.5 s"),
@@ -346,8 +349,12 @@ def test_plugins_that_do_not_load(guerdon: Guerdon, use: str, message: str) -> N
         ('{"completion": [1]}\n', ["--use", "format"], "DataError: d.jsonl:1: completion is [1]"),
         ('{"completion": ' + "[" * 100_000 + "\n", ["--use", "format"], "DataError: d.jsonl:1: "),
         ('{"completion": ' + "9" * 5_000 + "}\n", ["--use", "format"], "DataError: d.jsonl:1: "),
-        ('{"completion": "a"}\n', ["--use", "math"], "DataError: verifier 'math'"),
-        ('{"completion": "a"}\n', ["--use", "math", "--column", "reference=gold"], "has no column 'gold'"),
+        ('{"completion": "a"}\n', ["--use", "math"], "DataError: d.jsonl:1: verifier 'math'"),
+        (
+            '{"completion": "a"}\n',
+            ["--use", "math", "--column", "reference=gold"],
+            "there is no column 'gold'",
+        ),
         ('{"completion": "a"}\n', [], "UsageError: say what to score with"),
         ('{"completion": "a"}\n', ["--use", "format", "--use", "format"], "several rewards are named format"),
         ('{"completion": "a"}\n', ["--use", "format", "--param", "format.tag=1"], "Did you mean 'tags'?"),

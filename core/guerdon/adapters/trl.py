@@ -44,7 +44,7 @@ class RewardFunction:
             prompts: One for each completion.
             completions: Texts or messages.
             completion_ids: Their tokens.
-            trainer_state: Its ``global_step`` is where weight schedules stand.
+            trainer_state: Its ``global_step`` is the step for weight schedules.
             log_metric: Gets each entry's mean value and failure rate.
             log_extra: Gets each entry's values.
             environments: TRL's own; no verifier reads them.

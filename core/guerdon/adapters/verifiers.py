@@ -17,7 +17,7 @@ from typing import Any
 
 from guerdon.adapters.named_rubric import NamedRubric, renamed, reward_of
 from guerdon.errors import UsageError
-from guerdon.types import Judgements, Rollout
+from guerdon.types import Judgements, Messages, Rollout
 
 _REFERENCE = {"reference": "answer"}
 """Environments of verifiers have called it so since its first version."""
@@ -50,7 +50,7 @@ def reward_function(
 
     async def reward(task: Any, trace: Any) -> float:
         row = renamed(task.model_dump(), columns or {})
-        rollout = Rollout(row.pop("prompt", None) or "", trace.last_reply, row)
+        rollout = Rollout(row.pop("prompt", None) or "", _model_turns(trace), row)
         (judgement,) = await _judge(named, [rollout])
         for name, verdict in judgement.verdicts.items():
             if verdict.score.value is not None:
@@ -132,6 +132,13 @@ def classic_rubric(
             named.close()
 
     return NamedClassicRubric()
+
+
+def _model_turns(trace: Any) -> str | Messages:
+    """Return what the model wrote in a trace, with its reasoning; of several agents, the root's reply."""
+    if trace.root_reply is not None:
+        return str(trace.root_reply)
+    return [message.model_dump() for message in trace.assistant_messages]
 
 
 async def _judge(named: NamedRubric, rollouts: Sequence[Rollout]) -> Judgements:

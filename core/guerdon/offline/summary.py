@@ -111,7 +111,7 @@ class Summary:
         return remarks
 
     def raise_if_nothing_was_judged(self) -> None:
-        """A verifier that failed on every row is no result, whatever the table says.
+        """Raise if a verifier failed on every row: that is not a result, whatever the table says.
 
         Raises:
             InfrastructureError: The last time because of something outside.

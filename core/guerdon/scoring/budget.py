@@ -41,7 +41,8 @@ class FailureBudget:
                 failed = score.outcome is Outcome.FAILED
                 latest.append(failed)
                 example = score if failed else example
-                # A call may be many windows long. One that is not full yet may have begun with its only failures.
+                # One call may add more scores than the window holds, so check after each failure. Skip the check while
+                # the window is filling: a few early failures would look like a high rate.
                 if failed and len(latest) == WINDOW:
                     self._check(name, latest, score)
             if example is not None:
@@ -54,5 +55,5 @@ class FailureBudget:
                 f"'{name}' failed on {failures} of its latest {len(latest)} completions, "
                 f"more than the failure budget of {self._share:.0%}; the last time: {example.failure}: "
                 f"{example.explanation}. Nothing was learned from this batch. "
-                "Mend the cause and run again, or raise 'failure_budget' in the manifest."
+                "Fix the cause and run again, or raise 'failure_budget' in the manifest."
             )

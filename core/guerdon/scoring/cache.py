@@ -63,7 +63,7 @@ class ScoreCache:
             if score.outcome is not Outcome.FAILED:
                 try:
                     rows.append((key, json.dumps(score.to_dict())))
-                except (TypeError, ValueError):  # metadata that is no JSON: judged again next time
+                except (TypeError, ValueError):  # metadata that is not JSON: judged again next time
                     continue
         with self._lock, self._surviving():
             if self._broken:
@@ -89,12 +89,12 @@ class ScoreCache:
         except sqlite3.DatabaseError as error:
             self._broken = True
             logger.warning(
-                "the score cache %s is left out from here on: %s. Scores are judged anew.", self._path, error
+                "the score cache %s is not used any more: %s. Scores are computed again.", self._path, error
             )
 
 
 def component_key(component: Component) -> str:
-    """What identifies a verifier and its params: a new version or a changed file judges anew."""
+    """Return what identifies a verifier and its params: a new version or a changed file has new scores."""
     parts = [component.plugin.identity, dict(component.params), component.content]
     return json.dumps(parts, sort_keys=True, default=repr)
 

@@ -10,7 +10,6 @@ from typing import Protocol, TypeAlias
 
 from guerdon.component import CallColumns, Component, is_async
 from guerdon.errors import DataError
-from guerdon.references import plain_columns
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.protocol import Case, RewardTask
 from guerdon.scoring.workers import Job, RewardJob, VerifyJob
@@ -75,7 +74,7 @@ class VerifierJudge:
         cases: dict[_Key, Case] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
-            columns = {**plain_columns(rollout.columns), "prompt": rollout.prompt}
+            columns = {**rollout.columns, "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
             case = Case(rollout.text, self._columns.pick(columns))
             key: _Key = score_key(self._key, case.completion, case.columns) or position
@@ -139,7 +138,7 @@ class RewardJudge:
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
         if not rollouts:
             return RewardBatch(positions, [])
-        rows = [plain_columns(rollout.columns) for rollout in rollouts]
+        rows = [rollout.columns for rollout in rollouts]
         for row in rows:
             require_columns(self._component, self._columns, row)
         names = {name: None for row in rows for name in row}

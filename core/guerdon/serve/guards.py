@@ -1,4 +1,4 @@
-"""What stands before the application: the token and the limit on a body's size, checked before anything is parsed."""
+"""Guards in front of the application: the token and the limit on a body's size, checked before anything is parsed."""
 
 from __future__ import annotations
 

@@ -117,8 +117,11 @@ class Task(dict[str, Any]):
 
 
 class Trace:
-    def __init__(self, last_reply: str) -> None:
-        self.last_reply = last_reply
+    def __init__(self, *replies: str, root_reply: str | None = None) -> None:
+        self.root_reply = root_reply
+        self.assistant_messages = [
+            Task(role="assistant", content=reply, reasoning_content=None) for reply in replies
+        ]
         self.metrics: dict[str, float] = {}
 
     def record_metric(self, name: str, value: float) -> None:
@@ -134,3 +137,12 @@ def test_the_calling_convention_of_a_tasks_reward(folder: Path) -> None:
     assert trace.metrics == {"choosy/choosy": 0.5}
     with pytest.raises(CheckFailedError, match="the trace has no reward"):
         asyncio.run(reward(Task(prompt="p"), Trace("skip")))
+
+
+def test_reward_function_of_a_trace_judges_all_turns_of_the_model(folder: Path) -> None:
+    reward = reward_function("./v.py:choosy", workers=1)
+    assert asyncio.run(reward(Task(prompt=None), Trace("123", "45"))) == 0.6  # with a newline between them
+    assert asyncio.run(reward(Task(prompt=None), Trace("123", root_reply="1234"))) == 0.4
+    trace = Trace("4")
+    trace.assistant_messages[0]["reasoning_content"] = "hm"
+    assert asyncio.run(reward(Task(prompt=None), trace)) == len("<think>\nhm\n</think>\n\n4") / 10

@@ -194,7 +194,7 @@ def test_score_writes_one_line_a_row_in_order(data: Path) -> None:
     assert [line["reward"] for line in lines] == [2.0, 0.5, 1.0]
     first = lines[0]["scores"]["equals"]
     score = {"value", "outcome", "failure", "answer", "explanation"}
-    assert set(first) == score | {"weight", "weighted", "latency_ms"}
+    assert set(first) == score | {"weight", "weighted", "counted", "latency_ms"}
     assert (first["value"], first["answer"], first["explanation"]) == (1.0, "1", "compared")
     assert lines[2]["scores"]["sometimes"]["outcome"] == "skipped"
 
@@ -221,7 +221,7 @@ def test_score_with_a_manifest(data: Path) -> None:
         (
             ["data.jsonl", "--use", "./m.py:equals", "--column", "reference=gold"],
             2,
-            "data.jsonl:1: has no column 'gold'",
+            "data.jsonl:1: there is no column 'gold'",
         ),
         (
             ["data.jsonl", "--use", "./m.py:equals", "--column", "reference"],

@@ -14,10 +14,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Score, StageContext, Verdict
 from guerdon.grpo import checkpoints
+from guerdon.types import Judgements
 from guerdon_plugins.stages.grpo import Grpo
 
 
@@ -27,7 +28,6 @@ def die() -> None:
 
 class Rubric:
     names = ("digits",)
-    metrics: ClassVar[dict[str, float]] = {}
 
     def __init__(self, dies_at: int | None) -> None:
         self._dies_at = dies_at
@@ -35,12 +35,12 @@ class Rubric:
     def weights(self, step: int) -> dict[str, float]:
         return {"digits": 1.0 + 0.1 * step}
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
         if step == self._dies_at:
             die()
         weight = self.weights(step)["digits"]
         verdicts = [Verdict(Score(sum(map(str.isascii, r.text)) / 8), weight, 0.0) for r in rollouts]
-        return [Judgement(v.weighted, {"digits": v}) for v in verdicts]
+        return Judgements(Judgement.of({"digits": v}) for v in verdicts)
 
 
 def run(model: str, folder: Path, row_count: int, kill: str) -> None:

@@ -34,5 +34,5 @@ def test_a_disk_that_is_full_costs_the_cache_only(tmp_path: Path, caplog: pytest
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert cache.get(["0 0"]) == {}
-    assert caplog.text.count("is left out from here on") == 1
+    assert caplog.text.count("is not used any more") == 1
     cache.close()

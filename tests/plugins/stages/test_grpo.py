@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.component import Component, find_problems, valid_params
 from guerdon.errors import DataError, ParamsError, UsageError
 from guerdon.plugins import Kind, Plugin
+from guerdon.types import Judgements
 from guerdon_plugins.stages.grpo import Grpo
 
 MakeContext = Callable[..., tuple[Any, Any]]
@@ -32,14 +33,13 @@ class Digits:
     """Rewards digits, without worker processes."""
 
     names = ("digits",)
-    metrics: Mapping[str, float] = {}
 
     def weights(self, step: int) -> dict[str, float]:
         return {"digits": 2.0}
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> list[Judgement]:
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
         verdicts = [Verdict(Score(sum(map(str.isdigit, r.text)) / 8), 2.0, 0.1) for r in rollouts]
-        return [Judgement(verdict.weighted, {"digits": verdict}) for verdict in verdicts]
+        return Judgements(Judgement.of({"digits": verdict}) for verdict in verdicts)
 
 
 def weights_of(folder: Any) -> dict[str, Any]:
