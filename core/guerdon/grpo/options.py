@@ -39,10 +39,11 @@ def trl_config(
         without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
         # Accelerate would leave the processes of a launch strangers to each other if nobody said that CPUs are meant.
         merged = {"use_cpu": True, **without, **merged}
-    if merged["save_steps"] < 1 or merged["save_total_limit"] < _KEPT_CHECKPOINTS:
+    keeps = merged["save_total_limit"]
+    if merged["save_steps"] <= 0 or (keeps is not None and keeps < 1):
         raise ParamsError(
-            f"save_steps is {merged['save_steps']} and save_total_limit is {merged['save_total_limit']}. A stage "
-            f"that can be killed at any moment needs a number of steps, and {_KEPT_CHECKPOINTS} checkpoints or more."
+            f"save_steps is {merged['save_steps']} and save_total_limit is {keeps}. Give save_steps a number above 0, "
+            "and save_total_limit 1 or more, or null to keep all checkpoints."
         )
     try:
         return config_class(output_dir=str(work), seed=seed, disable_tqdm=True, **decided, **merged)
