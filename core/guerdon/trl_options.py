@@ -98,6 +98,9 @@ CHOICES: Mapping[str, Mapping[str, tuple[str | bool, ...]]] = {
 }
 """The values of options whose type says only that they are text; under ``""`` those of every config."""
 
+DEBUG = ("underflow_overflow", "tpu_metrics_debug")
+"""What transformers' ``debug`` may name, several with spaces between them."""
+
 _POSITIVE = {"gt": 0}
 _COUNT = {"ge": 1}
 _NOT_NEGATIVE = {"ge": 0}
@@ -290,6 +293,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         )
     if values["dataloader_num_workers"] == 0 and values["dataloader_prefetch_factor"] is not None:
         yield "dataloader_prefetch_factor is set, and dataloader_num_workers is 0. Set that above 0."
+    debug = values["debug"]
+    for name in debug.split() if isinstance(debug, str) else ():
+        if name not in DEBUG:
+            yield f"debug names '{name}'.{did_you_mean(name, DEBUG)} Choose of {', '.join(DEBUG)}."
+    padding = values.get("pad_to_multiple_of")
+    if isinstance(padding, str) and padding.lower() not in ("auto", "none", "null") and not padding.isdecimal():
+        yield f"pad_to_multiple_of is '{padding}'. Give a whole number, 'auto' or null."
     init = values["model_init_kwargs"]
     dtype = init.get("dtype", "auto") if isinstance(init, Mapping) else "auto"
     if dtype not in DTYPES:

@@ -18,18 +18,31 @@ from guerdon.errors import (
 @pytest.mark.parametrize(
     ("raised", "expected", "message"),
     [
-        (RuntimeError("bad\nluck"), PluginContractError, "verifier 'v' raised RuntimeError: bad luck. Fix it."),
+        (
+            RuntimeError("bad\nluck"),
+            PluginContractError,
+            "verifier 'v' raised RuntimeError: bad luck. Fix it.",
+        ),
         (SystemExit(4), PluginContractError, "verifier 'v' raised SystemExit: 4. Fix it."),
         (ValueError("n is 3"), ParamsError, "v refuses its params: n is 3"),
-        (ConnectionRefusedError("down"), InfrastructureError, "verifier 'v' raised ConnectionRefusedError: down."),
-        (FileNotFoundError("gone"), PluginContractError, "verifier 'v' raised FileNotFoundError: gone. Fix it."),
+        (
+            ConnectionRefusedError("down"),
+            InfrastructureError,
+            "verifier 'v' raised ConnectionRefusedError: down.",
+        ),
+        (
+            FileNotFoundError("gone"),
+            PluginContractError,
+            "verifier 'v' raised FileNotFoundError: gone. Fix it.",
+        ),
     ],
 )
 def test_boundary_an_error_becomes_the_plugins(
     raised: BaseException, expected: type[GuerdonError], message: str
 ) -> None:
-    with pytest.raises(expected) as caught, boundary(
-        "verifier 'v' raised", blames_params=(ValueError,), params_of="v", fix="Fix it."
+    with (
+        pytest.raises(expected) as caught,
+        boundary("verifier 'v' raised", blames_params=(ValueError,), params_of="v", fix="Fix it."),
     ):
         raise raised
     assert type(caught.value) is expected

@@ -17,7 +17,7 @@ def check_run_folder(folder: Path) -> None:
     """
     if not folder.is_dir() or any((folder / name).exists() for name in _OF_A_RUN):
         return
-    held = sorted(path.name for path in folder.iterdir())
+    held = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if held:
         raise UsageError(
             f"the folder {folder} is not a run's, and holds {', '.join(held[:3])}{'…' if len(held) > 3 else ''}. "

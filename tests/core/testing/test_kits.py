@@ -375,6 +375,18 @@ def it(completions, **kwargs):
     assert [result for result in run_checks(kit) if result.outcome == "failed"] == []
 
 
+def test_reward_that_counts_twins_in_its_group_passes(tmp_path: Path) -> None:
+    source = """
+from guerdon.types import message_text
+def it(completions, **kwargs):
+    texts = [message_text(completion) for completion in completions]
+    return [1.0 / texts.count(text) for text in texts]
+"""
+    cases = {"golden": (Case("aa", 1.0), Case("a", 1.0)), "hacks": ()}
+    kit = kit_of(RewardConformance, tmp_path, source, **cases, compares_completions=True)
+    assert [result for result in run_checks(kit) if result.outcome == "failed"] == []
+
+
 def test_what_is_missing_outside_is_no_failed_check(tmp_path: Path) -> None:
     kit = kit_of(
         VerifierConformance, tmp_path, "def it(completion, reference): raise ConnectionError('down')"
