@@ -110,7 +110,7 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
         num_generations: int,
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
-        model = self.accelerator.unwrap_model(self.model_wrapped)
+        model: Any = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
         with self._raised_in_all():
             rooms = self._rooms(model, prompt_ids)
         if self._fast_rollouts and self.accelerator.device.type == "cpu":
