@@ -36,7 +36,7 @@ from guerdon.grpo.sampling import Sampling, plain_generation, positions_of
 from guerdon.grpo.together import raised_in_all
 from guerdon.grpo.transformers_seam import forget_cpu_number
 from guerdon.rubric import Rubric
-from guerdon.types import Judgement, Rollout
+from guerdon.types import Rollout
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +123,7 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
         generate: Any = super()._generate_single_turn
         try:
             with plain_generation(model):
-                ids, logps = generate(
-                    prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-                )
+                ids, logps = generate(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
         except RuntimeError as error:
             if "probability tensor contains" in str(error):  # torch's words for logits that are not finite
                 raise self._not_finite() from error

@@ -72,7 +72,7 @@ class TransformersEngine:
 
     joint = True
 
-    def __init__(self, model: Model, chat_format: ChatFormat = ChatFormat()) -> None:  # noqa: B008, it is frozen
+    def __init__(self, model: Model, chat_format: ChatFormat = ChatFormat()) -> None:
         import torch
 
         loaded: Any = load_model(model)
@@ -169,7 +169,7 @@ class VllmEngine:
         self,
         model: Model,
         options: Mapping[str, Any],
-        chat_format: ChatFormat = ChatFormat(),  # noqa: B008, it is frozen
+        chat_format: ChatFormat = ChatFormat(),
     ) -> None:
         try:
             import vllm
@@ -224,7 +224,7 @@ class EndpointEngine:
 
     joint = False
 
-    def __init__(self, endpoint: Endpoint, chat_format: ChatFormat = ChatFormat()) -> None:  # noqa: B008, frozen
+    def __init__(self, endpoint: Endpoint, chat_format: ChatFormat = ChatFormat()) -> None:
         self._endpoint = endpoint
         # vLLM's and SGLang's servers take the template's options in the request; others say that they do not.
         self._extra = {"chat_template_kwargs": dict(chat_format.options)} if chat_format.options else None

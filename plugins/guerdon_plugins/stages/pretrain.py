@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from guerdon import StageContext, StageResult
 from guerdon.errors import DataError, StageFailedError
-from guerdon.threads import use_fitting_threads
+from guerdon.models import use_fitting_threads
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.muon import Muon
 from guerdon_plugins.stages.small_tokenizer import train_tokenizer

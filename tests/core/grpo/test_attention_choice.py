@@ -52,9 +52,7 @@ def test_choose_kernel_takes_flash_in_half_precision_from_sm80_on(
     assert choose_kernel(dtype, device, head_dim) == kernel
 
 
-def test_choose_kernel_without_varlen_attention_is_padded(
-    card: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_choose_kernel_without_varlen_attention_is_padded(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     card((9, 0))
     monkeypatch.setattr(torch_seam, "varlen_attn", None)
     assert choose_kernel(torch.bfloat16, CUDA, 64) == "padded"
@@ -145,7 +143,9 @@ def test_padded_attention_on_cuda_gives_the_kernel_no_grouped_heads(monkeypatch:
         is_cuda = True
 
     on_card = query.as_subclass(OnCuda)
-    torch.testing.assert_close(attention.attend_padded(on_card, key, value, 0.3).as_subclass(Tensor), expected)
+    torch.testing.assert_close(
+        attention.attend_padded(on_card, key, value, 0.3).as_subclass(Tensor), expected
+    )
     assert asked == [(False, 4, 4)] * 2
 
 

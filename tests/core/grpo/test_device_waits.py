@@ -76,9 +76,7 @@ def test_a_micro_batch_waits_for_the_device_as_often_whatever_its_size(
             name: value.repeat(times, *[1] * (value.dim() - 1)) if value.dim() else value * times
             for name, value in micro_batch(old=True).items()
         }
-        batch = {
-            name: value.float() if value.is_floating_point() else value for name, value in batch.items()
-        }
+        batch = {name: value.float() if value.is_floating_point() else value for name, value in batch.items()}
         with counted_waits() as waits:
             torch.autograd.backward(trainer._compute_loss(trainer.model, batch))
         assert waits["cpu"] == 1  # the masks, by all rows together

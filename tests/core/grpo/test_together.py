@@ -60,9 +60,7 @@ SCRIPT = textwrap.dedent(
     ],
 )
 def test_raised_in_all_raises_an_error_of_any_class_in_both_processes(kind: str, lines: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, kind], capture_output=True, text=True, timeout=150
-    )
+    done = subprocess.run([sys.executable, "-c", SCRIPT, kind], capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr[-2000:]
     assert sorted(done.stdout.splitlines()) == lines
 
