@@ -7,6 +7,7 @@ Each number is the least of several runs, because other work on the machine only
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -58,11 +59,10 @@ def main() -> None:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             (clock, busy), (drawn, drawing) = least(step, times), least(rollouts, times)
-            print(
+            sys.stdout.write(
                 f"{parameters / 1e6:7.2f} M parameters, width {width}, {threads} threads: "
                 f"step {clock * 1e3:7.1f} ms ({busy * 1e3:7.1f} of processors), "
-                f"rollouts {drawn * 1e3:7.1f} ms ({drawing * 1e3:7.1f})",
-                flush=True,
+                f"rollouts {drawn * 1e3:7.1f} ms ({drawing * 1e3:7.1f})\n"
             )
 
 

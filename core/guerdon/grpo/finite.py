@@ -12,15 +12,15 @@ from guerdon.errors import StageFailedError
 
 
 def not_finite(step: int, what: str) -> StageFailedError:
-    """Return the error of a training that has come off the rails.
+    """Return the error of a training whose numbers overflow.
 
     Args:
         step: The step under way, counted from 1.
         what: What was found, and where.
     """
     return StageFailedError(
-        f"the loss is not finite at step {step}: {what}. Lower 'learning_rate' (or 'max_grad_norm'), or start from "
-        "weights that are finite; the newest checkpoint is from before."
+        f"the loss is not finite at step {step}: {what}. Lower 'learning_rate' or 'max_grad_norm', or start from "
+        "weights that are finite."
     )
 
 

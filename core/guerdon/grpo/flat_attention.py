@@ -113,7 +113,9 @@ class FlatAttention:
         """
         spread = self._spread(query.device)
         grouped = len(query) != len(key)
-        if grouped and query.is_cuda:  # for grouped heads and a mask CUDA has only the kernel that holds all scores
+        if (
+            grouped and query.is_cuda
+        ):  # for grouped heads and a mask CUDA has only the kernel that holds all scores
             groups = len(query) // len(key)
             key, value = (torch_seam.repeat_heads(states, groups, dim=0) for states in (key, value))
             grouped = False

@@ -49,8 +49,9 @@ def positions_of(config: Any) -> int | None:
 
 def left_out(generation_config: Any) -> list[str]:
     """The options of a model's ``generation_config`` that change what is drawn and do not count."""
+    known = (*_KEPT, *_OF_THE_FILE, *_PARAMS)
     different = generation_config.to_diff_dict()
-    return sorted(name for name in different if name not in (*_KEPT, *_OF_THE_FILE, *_PARAMS))
+    return sorted(name for name, value in different.items() if value and name not in known)
 
 
 @contextmanager

@@ -38,14 +38,16 @@ def absences(owner: Any, members: Iterable[Member]) -> dict[str, str]:
 
 
 def _problem(owner: Any, member: Member) -> str | None:
-    found = getattr(owner, member.name, _ABSENT)
+    found: Any = getattr(owner, member.name, _ABSENT)
     if found is _ABSENT:
         return f"there is no {member.name} ({member.purpose})"
     if member.parameters is None:
         return None
     known = [name for name in inspect.signature(found).parameters if name != "self"]
     if tuple(known[: len(member.parameters)]) != member.parameters:
-        return f"{member.name} takes {', '.join(known)}, not {', '.join(member.parameters)} ({member.purpose})"
+        return (
+            f"{member.name} takes {', '.join(known)}, not {', '.join(member.parameters)} ({member.purpose})"
+        )
     return None
 
 

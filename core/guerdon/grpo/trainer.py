@@ -103,7 +103,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         num_generations: int,
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
-        model = self.accelerator.unwrap_model(self.model_wrapped)
+        model: Any = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
         with self._raised_in_all():
             rooms = self._rooms(model, prompt_ids)
         if self._fast_rollouts and self.accelerator.device.type == "cpu":
@@ -116,9 +116,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         generate: Any = super()._generate_single_turn
         try:
             with plain_generation(model):
-                ids, logps = generate(
-                    prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-                )
+                ids, logps = generate(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
         except RuntimeError as error:
             if "probability tensor contains" in str(error):  # torch's words for logits that are not finite
                 raise self._not_finite() from error

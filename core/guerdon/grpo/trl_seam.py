@@ -56,9 +56,7 @@ ATTRIBUTES = (
     Member("_entropy_bonus_enabled", "fused_loss", "says whether the entropy bonus is on", 850),
     Member("_is_vlm", "fused_loss", "says whether the model reads images", 382),
     Member("num_generations", "skip_zero_variance", "is a group's size", 783),
-    Member(
-        "_buffered_inputs", "lazy_importance_sampling", "holds the micro-batches of the rollouts", 951
-    ),
+    Member("_buffered_inputs", "lazy_importance_sampling", "holds the micro-batches of the rollouts", 951),
     Member(
         "vllm_importance_sampling_correction",
         "lazy_importance_sampling",

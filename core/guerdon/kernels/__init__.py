@@ -7,4 +7,12 @@ from guerdon.kernels.linear_loss import LossResult, fused_linear_grpo_loss
 from guerdon.kernels.objective import LossSpec, Tokens, TokenTerms, token_terms
 from guerdon.kernels.sequences import Sequences
 
-__all__ = ["LossResult", "LossSpec", "Sequences", "TokenTerms", "Tokens", "fused_linear_grpo_loss", "token_terms"]
+__all__ = [
+    "LossResult",
+    "LossSpec",
+    "Sequences",
+    "TokenTerms",
+    "Tokens",
+    "fused_linear_grpo_loss",
+    "token_terms",
+]

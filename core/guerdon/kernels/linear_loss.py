@@ -67,8 +67,10 @@ def fused_linear_grpo_loss(
         bias=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
     )
     device = hidden.device.type
-    # The head itself is narrowed inside, where its gradient is not: outside, autograd would round it and widen it again.
-    hidden = hidden.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype)
+    # The head itself is narrowed inside, where its gradient is not: outside, autograd would round and widen it.
+    hidden = hidden.to(
+        torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    )
     triton = backend == "triton" or (backend == "auto" and hidden.is_cuda)
     plan = _Plan(spec, tokens, need, _tile_rows(hidden, weight, triton, tile_budget_mb), triton)
     with torch.autocast(device, enabled=False):
@@ -267,9 +269,7 @@ class _Pass:
 
             made = TritonRows(self._hidden[rows], self._weight, self._bias, self._target[rows], spec)
         else:
-            made = Rows(
-                self._hidden[rows], self._weight, self._bias, self._target[rows], spec, self._buffers
-            )
+            made = Rows(self._hidden[rows], self._weight, self._bias, self._target[rows], spec, self._buffers)
         self.logp[rows], self.entropy[rows] = made.logp, made.entropy
         return made
 

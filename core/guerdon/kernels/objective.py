@@ -187,9 +187,7 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
     )
 
 
-def _surrogate(
-    spec: LossSpec, ratio: Tensor, advantage: Tensor, logp: Tensor, phi: Tensor | None
-) -> Tensor:
+def _surrogate(spec: LossSpec, ratio: Tensor, advantage: Tensor, logp: Tensor, phi: Tensor | None) -> Tensor:
     """What each token adds to the loss, before masks, corrections and KL."""
     if spec.loss_type in CLIPPED:
         clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.clip_high)

@@ -156,9 +156,7 @@ class Evaluate:
         return rounds
 
 
-def _judge(
-    rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]
-) -> list[Judgement]:
+def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]) -> list[Judgement]:
     """Judge what there is of completions; a prompt that is too long for the model has none, which is not wrong."""
     there = [place for place, completion in enumerate(completions) if completion.refused is None]
     judgements = [Judgement(None, {}) for _ in rollouts]

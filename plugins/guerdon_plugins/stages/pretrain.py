@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError, StageFailedError, one_line
 from guerdon.library_options import llama_options
-from guerdon.threads import use_fitting_threads
+from guerdon.models import use_fitting_threads
 from guerdon_plugins.stages.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.small_tokenizer import check_vocabulary, train_tokenizer
 

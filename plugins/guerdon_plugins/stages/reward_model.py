@@ -38,9 +38,9 @@ class RewardModel:
 
     Starts from any causal language model, whose head for words makes way for one for the reward, or from another
     reward model. Rows have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages, or the last two with the
-    prompt in each; pairs whose two replies are equal, and pairs longer than ``max_length``, are left out and counted. Every option of TRL's RewardConfig is a param under
-    TRL's name, but for those that the run decides. The metric ``heldout_accuracy`` is the share of held-out pairs whose
-    preferred reply gets more.
+    prompt in each; pairs whose two replies are equal, and pairs longer than ``max_length``, are left out and counted.
+    Every option of TRL's RewardConfig is a param under TRL's name, but for those that the run decides. The metric
+    ``heldout_accuracy`` is the share of held-out pairs whose preferred reply gets more.
 
     Args:
         heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which follows

@@ -47,10 +47,10 @@ _OF_ONE_REQUEST = re.compile(r"\S*\d\S*")
 class Sample:
     r"""Lets a model complete every prompt several times and keeps what passes, as data for SFT.
 
-    A completion is dropped if it is refused (by an endpoint, or because its prompt is too long for the model), if it does not come to its end, repeats another one of its
-    prompt, has a score below what ``keep`` asks for, or could not be judged. What is left goes through
-    ``second_filter``, whose verifiers judge nothing else: the place for a judge model. Each prompt then keeps its best
-    completions, by the rubric's reward.
+    A completion is dropped if it is refused (by an endpoint, or because its prompt is too long for the model), if it
+    does not come to its end, repeats another one of its prompt, has a score below what ``keep`` asks for, or could not
+    be judged. What is left goes through ``second_filter``, whose verifiers judge nothing else: the place for a judge
+    model. Each prompt then keeps its best completions, by the rubric's reward.
 
     The data set's rows are the prompts' own rows (the prompt as it was, without ``template``, ``system`` or
     ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the
@@ -119,9 +119,7 @@ class Sample:
         self._second_filter = dict(second_filter or {})
         self._max_per_prompt = max_per_prompt
         self._count = num_generations
-        self._sampling = Sampling(
-            max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k
-        )
+        self._sampling = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
         self._batch_size = per_device_eval_batch_size
         self._prompting = Prompting(template, system, examples)
         self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})

@@ -1,4 +1,4 @@
-"""Counts and names the rows that are longer than TRL's ``max_length``, which its trainers cut or drop without a word."""
+"""Counts and names the rows that are longer than ``max_length``, which TRL cuts or drops without a word."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ import torch
 import transformers
 
 from guerdon.grpo import rollouts
-from guerdon.grpo.rollouts import Sampling, obstacle, sample
+from guerdon.grpo.rollouts import LogitsNotFiniteError, obstacle, sample
+from guerdon.grpo.sampling import Sampling
 
 Save = Callable[..., Path]
 PROMPTS = [[5, 9, 17, 3], [40, 41], [7, 7, 7, 7, 7, 7, 8]]
@@ -145,3 +146,17 @@ def test_an_architecture_that_the_path_does_not_know_is_named(tiny_model: Save) 
     assert "attention" in str(obstacle(load(windowed)))
     dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
     assert "rotary" in str(obstacle(load(tiny_model("llama", rope_parameters=dynamic))))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_sample_of_weights_that_are_nan_is_an_error(tiny_model: Save, temperature: float) -> None:
+    model = load(tiny_model())
+    model.model.embed_tokens.weight.data.fill_(float("nan"))
+    with pytest.raises(LogitsNotFiniteError):
+        sample(model, [[1, 2, 3]], Sampling(4, temperature=temperature))
+
+
+def test_sample_ends_where_the_model_has_no_position_left(tiny_model: Save) -> None:
+    model = load(tiny_model(max_position_embeddings=9))
+    completions = sample(model, [[1, 2, 3], [1] * 8, [1] * 9], Sampling(7))
+    assert [len(completion) for completion in completions] == [6, 1, 0]

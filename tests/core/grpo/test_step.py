@@ -14,6 +14,7 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from guerdon.errors import StageFailedError
 from guerdon.grpo import FusedGRPOTrainer, StepOptions
 from guerdon.kernels import token_terms
 
@@ -337,3 +338,83 @@ def test_half_precision_errs_no_more_than_trls(
         for kind in (FusedGRPOTrainer, GRPOTrainer)
     )
     assert 1e-4 < ours < 1.2 * theirs
+
+
+@pytest.mark.parametrize("name", ["attention_dropout", "rope dynamic"])
+def test_a_model_that_flat_batches_would_change_is_padded(
+    make: Make, tiny_model: Callable[..., Path], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    options = {"attention_dropout": {"attention_dropout": 0.3}, "rope dynamic": {"rope_parameters": rope}}[
+        name
+    ]
+    folder = tiny_model(**options)
+    ours, theirs = make(FusedGRPOTrainer, folder), make(GRPOTrainer, folder)
+    assert ours._fused
+    assert not ours._flat
+    assert "micro-batches are padded" in caplog.text
+    losses = []
+    for trainer in (ours, theirs):
+        torch.manual_seed(4)
+        losses.append(loss_and_gradients(trainer, micro_batch(old=True)))
+    (loss, gradients), (expected, expected_gradients) = losses
+    torch.testing.assert_close(loss.double(), expected.double(), rtol=1e-5, atol=1e-5)
+    for parameter, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[parameter], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_of_modules_gives_each_completion_a_mask_of_its_own(
+    make: Make, tiny_model: Callable[..., Path]
+) -> None:
+    ours = make(FusedGRPOTrainer, tiny_model("gpt2", resid_pdrop=0.2))
+    ours.model.transformer.h[0].mlp.dropout.p = 0.2  # the fixture's trainers have it turned off
+    assert make(FusedGRPOTrainer)._options.share_prefix
+    ours._set_up_step()
+    assert not ours._options.share_prefix
+    assert not ours._skips
+
+
+def test_torch_compile_is_trained_with_trls_loss(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = make(FusedGRPOTrainer)
+    assert ours._fused_obstacle(ours.model) is None
+    monkeypatch.setattr(ours.args, "torch_compile", True)
+    assert ours._fused_obstacle(ours.model) == "torch_compile is set"
+
+
+def test_policy_loss_of_combined_entropy_options_is_trls(make: Make) -> None:
+    logged = []
+    for kind in (FusedGRPOTrainer, GRPOTrainer):
+        trainer = make(kind, entropy_coef=0.05, top_entropy_quantile=0.4)
+        trainer.accelerator.gradient_state._set_sync_gradients(True)
+        loss_and_gradients(trainer, micro_batch(old=True))
+        logged.append(trainer._metrics["train"]["policy_loss"][0])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "constant"),
+    [
+        ([1e5, 1e5 + 0.01, 1e5, 1e5], False),
+        ([1e7, 1e7 + 1, 1e7, 1e7], False),
+        ([0.3, 0.3, 0.3, 0.3], True),
+        ([1e-7, 0.0, 0.0, 0.0], False),
+        ([float("nan")] * 4, True),
+        ([0.5, float("nan"), 0.5, 0.5], True),
+    ],
+)
+def test_a_group_is_constant_only_where_its_rewards_are_equal(
+    make: Make, rewards: list[float], constant: bool
+) -> None:
+    trainer = make(FusedGRPOTrainer)
+    trainer._rewards = torch.tensor(rewards)
+    assert trainer._constant_groups().tolist() == [constant] * 4
+
+
+@pytest.mark.parametrize("kind", ["fused", "trl"])
+def test_a_loss_that_is_not_finite_names_the_step(make: Make, kind: str) -> None:
+    trainer = make(FusedGRPOTrainer, step_options=StepOptions(fused_loss=kind == "fused"))
+    trainer.state.global_step = 6
+    batch = micro_batch(old=True)
+    batch["old_per_token_logps"] *= torch.nan
+    with pytest.raises(StageFailedError, match="the loss is not finite at step 7"):
+        trainer._compute_loss(trainer.model, batch)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from guerdon import Model
-from guerdon_plugins.stages.engines import TransformersEngine, VllmEngine, lazy_engine
+from guerdon.errors import StageFailedError
+from guerdon_plugins.stages import engines, vllm_seam
+from guerdon_plugins.stages.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
 from guerdon_plugins.stages.generation import Completion, Draw, Engine, Sampling
 
 PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
@@ -80,3 +86,112 @@ def check_that_each_comes_when_it_is_done(engine: VllmEngine) -> None:
 def test_an_engine_that_nobody_asks_for_is_not_opened() -> None:
     with lazy_engine(Model("none", "./nowhere"), None, None):
         pass
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_only_the_end_tokens_of_a_generation_config_count(
+    small_model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fast: bool,
+) -> None:
+    folder = tmp_path / "penalized"
+    shutil.copytree(small_model.path, folder)
+    path = folder / "generation_config.json"
+    own = {"repetition_penalty": 3.0, "no_repeat_ngram_size": 2, "suppress_tokens": list(range(5, 200))}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **own}))
+    greedy = Sampling(max_completion_length=12, temperature=0)
+    plain = completed(TransformersEngine(small_model), greedy, 1)
+    if not fast:
+        monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+    penalized = TransformersEngine(Model("penalized", str(folder)))
+    assert completed(penalized, greedy, 1) == plain
+    assert "not no_repeat_ngram_size, repetition_penalty, suppress_tokens" in caplog.text
+    assert penalized._model.generation_config.repetition_penalty == 3.0  # the model's own is as it was
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_prompt_longer_than_the_model_is_refused_and_the_others_are_completed(
+    small_model: Model, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    if not fast:
+        monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+    engine = TransformersEngine(small_model)
+    engine._model.config.max_position_embeddings = 24
+    draws = [Draw("1 + 1", 1), Draw("1 + " * 40, 2), Draw("2", 3)]
+    done = dict(engine.complete(draws, Sampling(64)))
+    assert [done[place].refused is None for place in range(3)] == [True, False, True]
+    assert "tokens, and the model takes 1 to 23" in (done[1].refused or "")
+    assert max(done[0].tokens, done[2].tokens) < 24
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_weights_that_are_nan_are_an_error(
+    small_model: Model, monkeypatch: pytest.MonkeyPatch, fast: bool, temperature: float
+) -> None:
+    if not fast:
+        monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+    engine = TransformersEngine(small_model)
+    engine._model.model.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(StageFailedError, match="the logits of model 'small' are NaN"):
+        list(engine.complete([Draw("1", 1)], Sampling(4, temperature=temperature)))
+
+
+def test_chat_template_kwargs_reach_the_template(small_model: Model) -> None:
+    template = "{{ messages[0]['content'] }}{% if deep %} think{% endif %}"
+    engine = TransformersEngine(small_model, ChatFormat(template, {"deep": True}))
+    asked = [Draw([{"role": "user", "content": "1"}], 1)]
+    ids = engines._all_prompt_ids(engine._tokenizer, asked, engine._chat_format)
+    assert engine._tokenizer.decode(ids[0]) == "1 think"
+
+
+class FakeVllm:
+    """vLLM's engine as the seam uses it: outputs come in another order, under names with a suffix."""
+
+    def __init__(self) -> None:
+        self.llm_engine: Any = self
+        self.model_config = SimpleNamespace(max_model_len=8)
+        self.left: list[tuple[str, list[int]]] = []
+        self.aborted: list[str] = []
+
+    def enqueue(self, prompts: list[Any], params: list[Any], use_tqdm: bool) -> list[str]:
+        self.left = [(str(number), prompt["prompt_token_ids"]) for number, prompt in enumerate(prompts)]
+        return [f"{number}-abc" for number, _ in self.left]
+
+    def has_unfinished_requests(self) -> bool:
+        return bool(self.left)
+
+    def step(self) -> list[Any]:
+        number, ids = self.left.pop()
+        return [self.output(number, ids)]
+
+    def abort_request(self, requests: list[str], internal: bool) -> None:
+        self.aborted = requests
+
+    @staticmethod
+    def output(number: str, ids: list[int]) -> Any:
+        done = SimpleNamespace(token_ids=ids[::-1], text=str(ids), finish_reason="stop")
+        return SimpleNamespace(request_id=number, outputs=[done], finished=True)
+
+
+class FakeVllmOfAnotherVersion(FakeVllm):
+    enqueue = property()  # type: ignore[assignment]
+
+    def generate(self, prompts: list[Any], params: list[Any], use_tqdm: bool) -> list[Any]:
+        return [self.output(str(n), prompt["prompt_token_ids"]) for n, prompt in enumerate(prompts)]
+
+
+@pytest.mark.parametrize("kind", [FakeVllm, FakeVllmOfAnotherVersion])
+def test_the_vllm_seam_gives_each_output_its_prompt(
+    kind: type[FakeVllm], caplog: pytest.LogCaptureFixture
+) -> None:
+    llm = kind()
+    outputs = dict(vllm_seam.outputs_as_they_finish(llm, [[1, 2], [3], [4, 5]], [None] * 3))
+    assert {number: done.token_ids for number, done in outputs.items()} == {0: [2, 1], 1: [3], 2: [5, 4]}
+    assert vllm_seam.longest(llm) == 8
+    if kind is FakeVllm:
+        assert llm.aborted == ["0-abc", "1-abc", "2-abc"]
+    else:
+        assert "completions one by one is off" in caplog.text

@@ -188,3 +188,17 @@ def test_no_model_is_an_error(make_context: Callable[..., Any], rows: list[dict[
 def test_bad_params_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(params))):
         Evaluate(**params)
+
+
+def test_a_prompt_too_long_for_the_model_is_left_out_and_counted(
+    make_context: Callable[..., Any], small_model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = list(islice(Arithmetic("problems"), 3))
+    long = {**rows[1], "prompt": [{"role": "user", "content": "1 + " * 3000}]}
+    context, log = make_context([rows[0], long, rows[2]], [small_model], Rubric())
+    result = stage().run(context)
+    (line,) = result.metrics["tables"]["evaluation"]
+    assert line["refused_prompts"] == 1
+    assert "row 1 is dropped: the prompt has" in caplog.text
+    judged = [r for _, records in log.records for r in records if r["scores"]]
+    assert len(judged) == 2 * (SAMPLES + 1)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.component import Component, find_problems, valid_params
-from guerdon.errors import DataError, ParamsError, UsageError
+from guerdon.errors import DataError, ParamsError, StageFailedError, UsageError
 from guerdon.plugins import Kind, Plugin
 from guerdon.types import Judgements
 from guerdon_plugins.stages.grpo import Grpo
@@ -128,3 +131,81 @@ def test_rows_that_do_not_fit_are_named(make_context: MakeContext, small_model: 
 def test_importing_the_stage_imports_no_torch() -> None:
     check = "import sys, guerdon_plugins.stages.grpo; assert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_the_reference_is_the_revision_that_was_asked_for(
+    make_context: MakeContext, small_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two revisions in a cache of the hub's layout; ``main`` is another model than the policy."""
+    cache = tmp_path / "hub" / "models--org--tiny"
+    commits = {"v1": "a" * 40, "main": "b" * 40}
+    (cache / "refs").mkdir(parents=True)
+    for name, commit in commits.items():
+        shutil.copytree(small_model.path, cache / "snapshots" / commit)
+        (cache / "refs" / name).write_text(commit)
+    other = AutoModelForCausalLM.from_pretrained(cache / "snapshots" / commits["main"])
+    for parameter in other.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    other.save_pretrained(cache / "snapshots" / commits["main"])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    loads = []
+    original = AutoModelForCausalLM.from_pretrained
+
+    def from_cache(path: str, **options: Any) -> Any:
+        loads.append((path, options["revision"], options.get("attn_implementation")))
+        return original(path, cache_dir=str(tmp_path / "hub"), local_files_only=True, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_cache)
+    monkeypatch.setattr("guerdon_plugins.stages.grpo.load_tokenizer", lambda *_, **__: tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(small_model.path, padding_side="left")
+    context, log = make_context(ROWS, [Model("tiny", "org/tiny")], Digits())
+    options = {"revision": "v1", "attn_implementation": "eager"}
+    Grpo(**SHORT, beta=0.1, model_init_kwargs=options).run(context)
+    assert loads == [("org/tiny", "v1", "eager")] * 2  # the policy, the reference
+    kl = next(metrics["kl"] for _, _, metrics in log.progress if "kl" in metrics)
+    assert kl == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_empty_prompt_is_an_error_that_names_its_row(
+    make_context: MakeContext, small_model: Model
+) -> None:
+    context, _ = make_context([*ROWS[:3], {"prompt": [], "reference": "1"}], [small_model], Digits())
+    with pytest.raises(DataError, match="row 3 of the training data has an empty prompt"):
+        Grpo(**SHORT).run(context)
+
+
+def test_a_prompt_that_fills_the_model_is_an_error_that_shows_it(
+    make_context: MakeContext, small_model: Model
+) -> None:
+    rows = [{"prompt": [{"role": "user", "content": "12345 " * 2000}], "reference": "1"}] * 8
+    context, _ = make_context(rows, [small_model], Digits())
+    with pytest.raises(DataError, match=r"12345 12345.* positions for it and its completion"):
+        Grpo(**SHORT).run(context)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_completions_end_where_the_model_has_no_position_left(
+    make_context: MakeContext, small_model: Model, caplog: pytest.LogCaptureFixture, fast: bool
+) -> None:
+    context, log = make_context(ROWS, [small_model], Digits())
+    options = {**SHORT, "max_completion_length": 64, "model_init_kwargs": {"max_position_embeddings": 24}}
+    Grpo(**options, fast_rollouts=fast).run(context)
+    assert "not at max_completion_length 64: the model has 24 positions" in caplog.text
+    assert max(record["completion_tokens"] for _, records in log.records for record in records) < 24
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_learning_rate_that_breaks_the_weights_is_one_clear_error(
+    make_context: MakeContext, small_model: Model, fast: bool
+) -> None:
+    context, _ = make_context(ROWS, [small_model], Digits())
+    with pytest.raises(StageFailedError, match="the loss is not finite at step 2"):
+        Grpo(**{**SHORT, "learning_rate": 1e30}, fast_rollouts=fast).run(context)
+
+
+def test_continuous_batching_samples_and_trains(make_context: MakeContext, small_model: Model) -> None:
+    context, _ = make_context(ROWS, [small_model], Digits())
+    options = {**SHORT, "max_steps": 1, "use_transformers_continuous_batching": True}
+    assert Grpo(**options).run(context).metrics["steps"] == 1

@@ -137,3 +137,17 @@ def test_a_killed_training_ends_as_an_unbroken_one(
     assert json.loads((killed / "metrics.json").read_text()) == json.loads(
         (whole / "metrics.json").read_text()
     )
+
+
+def test_pairs_longer_than_max_length_are_counted_and_named(
+    make_context: Callable[..., Any], small_model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"prompt": "hi", "chosen": "yes", "rejected": "no"} for _ in range(6)]
+    rows += [{"prompt": "hi", "chosen": "yes", "rejected": "no, " * 50}] * 2
+    context, _ = make_context(rows, [small_model])
+    result = RewardModel(heldout_pairs=0.0, max_length=24, max_steps=1).run(context)
+    assert (result.metrics["pairs"], result.metrics["too_long_pairs"]) == (6, 2)
+    assert (
+        "2 of 8 pairs (train) are longer than max_length, 24 tokens, and left out: numbers 6, 7."
+        in caplog.text
+    )

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Model
 from guerdon.component import Component, check_params
-from guerdon.errors import DataError, ParamsError, UsageError
+from guerdon.errors import DataError, ParamsError, StageFailedError, UsageError
 from guerdon.plugins import Kind, find_plugin
 from guerdon_plugins.sources.arithmetic import Arithmetic
 from guerdon_plugins.stages.sft import Sft
@@ -94,3 +94,34 @@ def test_a_killed_training_ends_as_an_unbroken_one(
     assert json.loads((killed / "metrics.json").read_text()) == json.loads(
         (whole / "metrics.json").read_text()
     )
+
+
+def test_rows_longer_than_max_length_are_counted_and_named(
+    make_context: Callable[..., Any], small_model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"text": "1 + 1"}] * 3 + [{"text": "2 + 2 = 4, " * 30}, {"text": "3"}, {"text": "5 + 5, " * 40}]
+    context, _ = make_context(rows, [small_model])
+    result = Sft(max_steps=1, per_device_train_batch_size=2, max_length=16).run(context)
+    assert result.metrics["rows"] == 6
+    assert result.metrics["cut_rows"] == 2
+    assert result.metrics["left_out_rows"] == 0
+    assert "2 of 6 rows (train) are longer than max_length, 16 tokens" in caplog.text
+    assert "numbers 3, 5" in caplog.text
+
+
+def test_a_prompt_that_fills_max_length_leaves_its_row_out(
+    make_context: Callable[..., Any], small_model: Model
+) -> None:
+    rows = [{"prompt": "1 + 1", "completion": "2"}] * 4 + [{"prompt": "1 + " * 40, "completion": "2"}]
+    context, _ = make_context(rows, [small_model])
+    result = Sft(max_steps=1, per_device_train_batch_size=2, max_length=16).run(context)
+    assert (result.metrics["cut_rows"], result.metrics["left_out_rows"]) == (1, 1)
+
+
+def test_a_loss_that_is_not_finite_ends_the_stage(
+    make_context: Callable[..., Any], small_model: Model
+) -> None:
+    context, _ = make_context([{"text": "1 + 1"}] * 8, [small_model])
+    stage = Sft(max_steps=5, per_device_train_batch_size=2, learning_rate=1e30, max_grad_norm=0.0)
+    with pytest.raises(StageFailedError, match="the loss is not finite at step"):
+        stage.run(context)
