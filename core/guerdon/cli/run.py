@@ -14,6 +14,7 @@ from guerdon.cli.tables import print_results
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
 from guerdon.component import Component, load_component
 from guerdon.errors import RunInterruptedError
+from guerdon.hookspecs import hookimpl
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import Plan
 from guerdon.plugins import Kind, Plugin
@@ -66,9 +67,21 @@ def _run(manifest: str, overrides: tuple[str, ...], output: Path | None, redo: b
         return
     directory, plan = _checked_plan(manifest, overrides, output, ranks)
     hooks: list[Component] = [*_standard_hooks(), *plan.hooks]
-    results = execute(plan, directory, [hook.build() for hook in hooks], redo=redo, ranks=ranks, stop=stop)
-    print_results(results, Console())
+    built = [*(hook.build() for hook in hooks), _PrintResults()]
+    results = execute(plan, directory, built, redo=redo, ranks=ranks, stop=stop)
     _print_places(directory, results)
+
+
+class _PrintResults:
+    """Prints each stage's result when the stage ends."""
+
+    @hookimpl
+    def stage_finished(self, stage_id: str, result: StageResult) -> None:
+        print_results({stage_id: result}, Console())
+
+    @hookimpl
+    def stage_skipped(self, stage_id: str, result: StageResult) -> None:
+        print_results({stage_id: result}, Console())
 
 
 def _checked_plan(

@@ -94,6 +94,14 @@ class ResumableTrainer(_Trainer):
             rotate(Path(str(self.args.output_dir)), 1)  # a longer training starts from the last one
         return trained
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if (
+            self.state.global_step >= self.state.max_steps
+        ):  # killed after the last checkpoint: there is nothing to do
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         sampler: Sampler[int] | None = super()._get_train_sampler(*args, **kwargs)
         # accelerate seeds the random one by epoch.

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from guerdon import StageResult
 from guerdon.hookspecs import RunInfo, hookimpl
 
 LINE_EVERY_S = 30.0
@@ -76,19 +75,12 @@ class Progress:
             self._print(self._line(step, total, now))
 
     @hookimpl
-    def stage_finished(self, stage_id: str, result: StageResult, seconds: float) -> None:
+    def stage_finished(self, stage_id: str, seconds: float) -> None:
         self._stop()
-        numbers = {
-            name: value for name, value in result.metrics.items() if isinstance(value, int | float | str)
-        }
-        told = ", ".join(
-            f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in numbers.items()
-        )
-        self._print(f"{stage_id}: finished in {_duration(seconds)}{f': {told}' if told else ''}")
+        self._print(f"{stage_id}: finished in {_duration(seconds)}")
 
     @hookimpl
-    def stage_skipped(self, stage_id: str, result: StageResult) -> None:
+    def stage_skipped(self, stage_id: str) -> None:
         self._print(f"{stage_id}: already finished")
 
     @hookimpl

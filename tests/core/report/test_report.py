@@ -31,7 +31,7 @@ def train(context):
         for step in range(4):
             rollouts = [Rollout("<b>2 + 2?</b>", text, {}, (1,) * 7) for text in ("wait, <i>4</i>", "4" * 9 * step)]
             judgements = rubric.score(rollouts, step)
-            context.log_rollouts(step, [record(*pair) for pair in zip(rollouts, judgements)])
+            context.log_rollouts(step + 1, [record(*pair) for pair in zip(rollouts, judgements)])
             context.progress(step + 1, 4, {
                 "reward": 0.1 * step, "rewards/spicy/mean": 0.2 * step, "completions/mean_length": 7 + step,
                 "entropy": 1 / (step + 1), "frac_reward_zero_std": 0.5, "num_tokens": 14 * (step + 1),

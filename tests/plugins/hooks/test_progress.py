@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from guerdon import StageResult
 from guerdon.hookspecs import RunInfo
 from guerdon_plugins.hooks import progress as module
 from guerdon_plugins.hooks.progress import Progress
@@ -46,8 +45,8 @@ def test_progress_without_a_terminal_writes_a_line_every_so_often(
     for step in range(1, 101):
         clock.now += 1.5
         progress.stage_progress(step, 100, METRICS)
-    progress.stage_finished("zero", StageResult(metrics={"reward": 0.625, "steps": 100, "tables": {}}), 150.2)
-    progress.stage_skipped("next", StageResult())
+    progress.stage_finished("zero", 150.2)
+    progress.stage_skipped("next")
     progress.run_finished(RunInfo("x", Path(), {}, []))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "zero: starts"
@@ -55,7 +54,7 @@ def test_progress_without_a_terminal_writes_a_line_every_so_often(
         "zero: step 20/100, elapsed 0:30, left 2:00, reward 0.5, length 52.2, failed 12%, math 0.25, format 0.75"
     )
     assert len(lines) == 1 + 5 + 2
-    assert lines[-2:] == ["zero: finished in 2:30: reward 0.625, steps 100", "next: already finished"]
+    assert lines[-2:] == ["zero: finished in 2:30", "next: already finished"]
 
 
 def test_progress_of_a_resumed_stage_counts_time_from_where_it_resumed(
@@ -80,7 +79,7 @@ def test_progress_on_a_terminal_labels_its_times_and_shows_no_loss(monkeypatch: 
     progress = Progress()
     progress.stage_started("zero", resumed=False)
     progress.stage_progress(3, 10, METRICS)
-    progress.stage_finished("zero", StageResult(), 1.0)
+    progress.stage_finished("zero", 1.0)
     shown = screen.getvalue()
     for part in ("3/10", "elapsed 0:00", "reward 0.5", "math 0.25", "failed 12%"):
         assert part in shown

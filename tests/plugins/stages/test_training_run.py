@@ -144,9 +144,21 @@ def test_longer_training_with_a_constant_schedule_ends_as_one_of_that_length(run
     assert sorted(read_events(longer / "events.jsonl").progress["st"]) == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("use", ["grpo", "sft"])
+def test_training_killed_after_its_last_checkpoint_makes_no_further_step(run: Run, use: str) -> None:
+    whole = run(use, folder="whole")
+    out = run(use)
+    (out / "stages/st/result.json").unlink()
+    shutil.rmtree(out / "stages/st/output")
+    assert same_weights(run(use), whole)
+    results = [json.loads((folder / "stages/st/result.json").read_text()) for folder in (out, whole)]
+    assert results[0]["metrics"]["steps"] == results[1]["metrics"]["steps"] == 4
+
+
 @pytest.mark.parametrize(
     ("limit", "kept"),
     [
+        (2, ["checkpoint-4"]),
         (1, ["checkpoint-4"]),
         (100, ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]),
         (None, ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]),
