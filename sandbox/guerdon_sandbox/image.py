@@ -80,8 +80,7 @@ def build(
         SandboxImageError: The build failed.
     """
     image = TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
-    packages = _TOOLCHAIN_PACKAGES if toolchain else _PYTHON_PACKAGES
-    packages += tuple(EXTRAS[name] for name in extras)
+    packages = (*(_TOOLCHAIN_PACKAGES if toolchain else _PYTHON_PACKAGES), *map(EXTRAS.__getitem__, extras))
     engine.info()  # before minutes of work that would be for nothing
     if method is Method.AUTO:
         can_bootstrap = shutil.which("debootstrap") is not None and os.geteuid() == 0

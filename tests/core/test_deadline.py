@@ -24,26 +24,24 @@ def test_deadline_that_is_paused_does_not_expire() -> None:
 
 def test_deadline_that_was_resumed_expires() -> None:
     async def work() -> None:
-        clock = Deadline(0.2)
-        with pytest.raises(TimeoutError):
-            async with clock:
-                clock.pause()
-                clock.resume()
-                await asyncio.sleep(9)
-        assert clock.expired
+        async with Deadline(0.2) as clock:
+            clock.pause()
+            clock.resume()
+            await asyncio.sleep(9)
 
-    asyncio.run(work())
+    with pytest.raises(TimeoutError):
+        asyncio.run(work())
 
 
 def test_deadline_is_charged_with_what_was_spent_in_a_pause() -> None:
     async def work() -> None:
-        with pytest.raises(TimeoutError):
-            async with Deadline(60.0) as clock:
-                clock.pause()
-                clock.resume(spent_s=61.0)
-                await asyncio.sleep(9)
+        async with Deadline(60.0) as clock:
+            clock.pause()
+            clock.resume(spent_s=61.0)
+            await asyncio.sleep(9)
 
-    asyncio.run(work())
+    with pytest.raises(TimeoutError):
+        asyncio.run(work())
 
 
 def test_deadline_with_two_pauses_needs_two_resumes() -> None:
@@ -63,12 +61,12 @@ def test_deadline_that_waits_for_ever_expires(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(deadline, "LONGEST_WAIT_S", 0.1)
 
     async def work() -> None:
-        with pytest.raises(TimeoutError):
-            async with Deadline(9.0) as clock:
-                clock.pause()
-                await asyncio.sleep(9)
+        async with Deadline(9.0) as clock:
+            clock.pause()
+            await asyncio.sleep(9)
 
-    asyncio.run(work())
+    with pytest.raises(TimeoutError):
+        asyncio.run(work())
 
 
 def test_current_deadline_outside_of_one_does_nothing() -> None:

@@ -16,6 +16,7 @@ import pytest
 from guerdon_sandbox import (
     BoxOptions,
     Isolation,
+    Limit,
     Limits,
     Program,
     Sandbox,
@@ -97,12 +98,42 @@ def test_a_box_that_was_killed_while_idle_is_replaced(own_boxes: Callable[[], li
     assert asyncio.run(work()) == [b"1\n", b"2\n"]
 
 
-def test_a_job_that_ends_every_box_is_given_up(one_box: SyncSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guerdon_sandbox.box.GRACE_S", -64.5)  # less than the limit and the patience
-    with pytest.raises(SandboxUnavailableError, match="lost 3 boxes"):
-        one_box.run(Program(source="import time; time.sleep(9)", limits=Limits(wall_s=5.0)))
+SLEEP = Program(source="import time; time.sleep(9)", limits=Limits(wall_s=5.0))
+
+
+def test_job_that_ends_every_box_while_others_run_is_at_fault(
+    one_box: SyncSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guerdon_sandbox.box.GRACE_S", -64.5)  # less than this job's limit and the patience
+    result = one_box.run(SLEEP)
+    assert result.limit is Limit.BOX
+    assert not result.ok
     monkeypatch.undo()
     assert one_box.run(Program(source="print(1)")).stdout == b"1\n"
+
+
+def test_job_that_loses_every_box_as_all_others_do_has_no_result(
+    one_box: SyncSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guerdon_sandbox.box.GRACE_S", -1000.0)
+    with pytest.raises(SandboxUnavailableError, match="lost 3 boxes"):
+        one_box.run(SLEEP)
+
+
+def test_boxes_of_one_job_that_are_killed_have_a_limit(own_boxes: Callable[[], list[str]]) -> None:
+    async def work() -> Limit | None:
+        async with Sandbox(boxes=1) as sandbox:
+            running = asyncio.ensure_future(sandbox.run(SLEEP))
+            for number in range(3):
+                while sandbox.boxes_started == number:
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(0.5)
+                for box in own_boxes():
+                    with contextlib.suppress(Exception):
+                        await asyncio.to_thread(Engine().client.api.kill, box)
+            return (await running).limit
+
+    assert asyncio.run(work()) is Limit.BOX
 
 
 def test_a_fresh_container_for_every_job() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon_sandbox import Call, Calls, CallsResult, Limits, Raised
+from guerdon_sandbox.box import Box, BoxLostError
+from guerdon_sandbox.engine import Engine
 from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request, WireError
 from guerdon_sandbox.parsing import parse
@@ -46,6 +49,22 @@ NEARLY = st.recursive(
 def read(blob: bytes, calls: int = 2, **limits: int) -> CallsResult:
     job = Calls(source="", calls=[Call("f")] * calls, limits=Limits(**limits))
     return job.result(Answer.killed(None, job.request()[0]), [b"", b"", blob], "engine")
+
+
+class Sink(asyncio.StreamWriter):
+    """Takes what is sent, and loses it."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, data: object) -> None:
+        pass
+
+    async def drain(self) -> None:
+        pass
+
+    def __del__(self) -> None:
+        pass
 
 
 def frame(data: bytes) -> bytes:
@@ -106,6 +125,31 @@ def test_decode_answer_checks_every_field(field: str, value: Any) -> None:
 def test_decode_answer_with_a_wrong_field_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(WireError):
         wire.decode_answer(json.dumps({**GOOD, **change}).encode(), REQUEST)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, 2, 0, 255]), st.binary(max_size=60))
+        | st.tuples(st.just(1), JSON.map(lambda value: frame(json.dumps(value).encode())))
+        | st.tuples(st.just(1), st.just(frame(json.dumps(GOOD).encode()))),
+        max_size=6,
+    )
+)
+def test_box_that_sends_anything_is_lost_and_no_more(parts: list[tuple[int, bytes]]) -> None:
+    async def work() -> None:
+        reader = asyncio.StreamReader()
+        for stream, data in parts:
+            reader.feed_data(struct.pack(">BxxxI", stream, len(data)) + data)
+        reader.feed_eof()
+        box = Box(Engine("unix:///nowhere"), "name", 1.0, reader, Sink())
+        try:
+            answer, blobs = await box.run(REQUEST, [b"", b""])
+        except BoxLostError:
+            return
+        assert list(map(len, blobs)) == GOOD["sizes"]
+        assert answer.missing == GOOD["missing"]
+
+    asyncio.run(work())
 
 
 def test_header_size_has_a_bound() -> None:

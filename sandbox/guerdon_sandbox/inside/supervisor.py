@@ -102,9 +102,10 @@ class _Supervisor:
         limits = request.limits
         candidate, checker = next(self._uids), next(self._uids)
         job = _Job(request, candidate, checker, blobs)
-        with as_user(candidate):
-            for path, content in zip(request.files, blobs.files, strict=True):
-                write_file(path, content, executable=path in request.executables)
+        if request.files:
+            with as_user(candidate):
+                for path, content in zip(request.files, blobs.files, strict=True):
+                    write_file(path, content, executable=path in request.executables)
         uids = {process["uid"] for process in job.processes}
         waiting = Waiting(self._zygote_pid, uids, request.cpus)
         started = time.monotonic()
@@ -118,8 +119,10 @@ class _Supervisor:
         status = job.status()
         dirty = self._end(job)
         job.drain()
-        with as_user(candidate):
-            collected = list(_collect(request.collect))
+        collected: list[bytes | None] = []
+        if request.collect:
+            with as_user(candidate):
+                collected = list(_collect(request.collect))
         dirty = dirty or sweep(sorted(uids))
         oom_kills = _oom_kills()
         if oom_kills != self._oom_kills:

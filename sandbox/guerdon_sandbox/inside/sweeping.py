@@ -64,15 +64,15 @@ def sweep(uids: Iterable[int]) -> str | None:
     """Empty the work folder. Returns why the box is dirty, if something resists."""
     why: OSError | None = None
     for _ in range(_ROUNDS):
+        if not os.listdir(WORK):  # noqa: PTH208
+            return None
         for uid in uids:
             try:
                 with as_user(uid):
                     _empty()
             except OSError as error:
                 why = error
-        if not os.listdir(WORK):  # noqa: PTH208
-            return None
-    return f"the work folder cannot be emptied: {why}"
+    return f"the work folder cannot be emptied: {why}" if os.listdir(WORK) else None  # noqa: PTH208
 
 
 def _empty() -> None:

@@ -13,7 +13,6 @@ import json
 import os
 import resource
 import socket
-from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon_sandbox.inside import interpreter, roles
@@ -111,7 +110,9 @@ def _prepare(process: dict[str, Any], own: dict[str, int], limits: JobLimits, ot
     with os.fdopen(own.pop("payload"), "rb") as file:
         payload = json.loads(file.read())
     os.setsid()
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    adjustment = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    os.write(adjustment, b"1000")
+    os.close(adjustment)
     _limit(limits)
     uid = process["uid"]
     os.setgroups([])
