@@ -7,11 +7,9 @@ from fractions import Fraction
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
     Apply,
-    BaseNumeral,
     Call,
     Cases,
     Constant,
-    Listing,
     Matrix,
     Node,
     Number,
@@ -22,17 +20,12 @@ from guerdon_plugins.verifiers.math.nodes import (
     Quotient,
     Relation,
     Sequence,
-    SetBuilder,
-    SetOf,
     Sum,
     Symbol,
     Text,
     Unit,
-    integer,
     negate,
 )
-from guerdon_plugins.verifiers.math.number_words import NUMBER_WORDS
-from guerdon_plugins.verifiers.math.numerals import to_int
 from guerdon_plugins.verifiers.math.stream import TokenStream
 from guerdon_plugins.verifiers.math.tokens import Token
 from guerdon_plugins.verifiers.math.vocabulary import DECORATIONS, FUNCTIONS, SYMBOLS
