@@ -43,9 +43,9 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return Ratio(parts), answer
         case (Ratio(), Span(parts=parts)):
             return reference, Ratio(parts)
-        case (Quantity(unit=left), Quantity(value=value, unit=right)) if (
-            units.same_noun(left, right) or units.to_base(left) == units.to_base(right)
-        ):
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
+            left, right
+        ) or units.to_base(left) == units.to_base(right):
             return reference, Quantity(value, left)
         case (Quantity(), Product()) if (found := _with_bare_unit(answer, reference)) is not None:
             return reference, found

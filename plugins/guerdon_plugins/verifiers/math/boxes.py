@@ -22,12 +22,15 @@ _MAX_GAP = 70
 _FAR = 10_000
 """A box this far before the last one neither encloses it nor belongs to it."""
 _PART = re.compile(
-    r"^[^\S\n]*[*_#>\-]*[^\S\n]*(?:part\s*)?(?:\(([a-h]|[ivx]{1,4}|\d)\)|([a-h])[).:])", re.IGNORECASE | re.MULTILINE
+    r"^[^\S\n]*[*_#>\-]*[^\S\n]*(?:part\s*)?(?:\(([a-h]|[ivx]{1,4}|\d)\)|([a-h])[).:])",
+    re.IGNORECASE | re.MULTILINE,
 )
 _PART_NAMES = ("abcdefgh", ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii"), "123456789")
 _SIGN_BEFORE = re.compile(r"(?:[$=(]|\\[(\[]|\\approx)\s*(-|\\pm)\s*$")
 _SIGN_ENDS = frozenset("-m")
-_NOTHING_AFTER = frozenset(("", ".", "\n", "\n\\", "$", "$.", "$\n", "$$", "$,", "\\)", "\\]", ".\n", "\n\n", "\n "))
+_NOTHING_AFTER = frozenset(
+    ("", ".", "\n", "\n\\", "$", "$.", "$\n", "$$", "$,", "\\)", "\\]", ".\n", "\n\n", "\n ")
+)
 _AFTER = re.compile(
     r"\s*(?:\\?%|\^\s*\{?\s*\\circ\s*\}?|°|!(?=\s*[$\\])"
     r"|\\(?:times|cdot)\s*10\s*\^\s*(?:\{[^{}]*\}|\d)"

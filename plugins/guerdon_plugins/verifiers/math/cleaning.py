@@ -14,8 +14,12 @@ MAX_CHARACTERS = 10_000
 """Longer answers are refused unread."""
 
 _WORDS = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
-_UNIT_FRACTION = re.compile(rf"\\[dt]?frac\s*\{{\s*{_WORDS}\s*\{{([^{{}}]*)\}}\s*\}}\s*\{{\s*{_WORDS}\s*\{{([^{{}}]*)\}}\s*\}}")
-_COUNTED = re.compile(rf"{_WORDS}\s*\{{\s*(-?\d+(?:\.\d+)?)[\s~]+(?![^{{}}]*\b(?:and|or)\b)([^\W\d_][^{{}}\\\d^_$]*)\}}")
+_UNIT_FRACTION = re.compile(
+    rf"\\[dt]?frac\s*\{{\s*{_WORDS}\s*\{{([^{{}}]*)\}}\s*\}}\s*\{{\s*{_WORDS}\s*\{{([^{{}}]*)\}}\s*\}}"
+)
+_COUNTED = re.compile(
+    rf"{_WORDS}\s*\{{\s*(-?\d+(?:\.\d+)?)[\s~]+(?![^{{}}]*\b(?:and|or)\b)([^\W\d_][^{{}}\\\d^_$]*)\}}"
+)
 _BARE_RATE = re.compile(r"(?<=[\d}])((?:\\[ ,;:]|[\s~])*)([A-Za-z]+)/([A-Za-z]+)(?=(?:\^\{?\d\}?)?$)")
 _SIUNITX = re.compile(r"\\(?:num|SI|si|qty|unit|ang)\s*\{([^{}]*)\}(?:\s*\{([^{}]*)\})?")
 _UNIT_GROUP = re.compile(
@@ -25,7 +29,9 @@ _UNIT_GROUP = re.compile(
 _PREFIXED_SIGN = re.compile(
     rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)(?:{_WORDS}\s*\{{[\s~]*([kMGmnμ]|\\mu)?\s*\}}|([kMG])|(\\mu))?\s*\\Omega\s*$"
 )
-_MICRO = re.compile(rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?")
+_MICRO = re.compile(
+    rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?"
+)
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
 _TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")
 _SPACED_RELATIONS = re.compile(r"(=[^=,;&]*?)\\q?quad\s*(?=[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
@@ -100,14 +106,16 @@ def _plain_digit(character: str) -> str:
 
 
 def _with_units(text: str) -> str:
-    """The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
+    r"""The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
     if "\\" in text:
         text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
         if "quad" in text:
             text = _SPACED_RELATIONS.sub(r"\1, ", text)
         if "\\circ" in text:
             text = _COMPOSITION.sub(r"\1(\2(\3))", text)
-        text = _BRACKETED_UNITS.sub(lambda match: "/" + "/".join(re.findall(rf"{_WORDS}\{{[^{{}}]*\}}", match[1])), text)
+        text = _BRACKETED_UNITS.sub(
+            lambda match: "/" + "/".join(re.findall(rf"{_WORDS}\{{[^{{}}]*\}}", match[1])), text
+        )
         text = _ANGSTROM.sub(r"\\text{ Å}", text)
         if "%" in text:
             text = _TEXT_PERCENT.sub(r"\\%", text)
@@ -146,10 +154,16 @@ def _omega(match: re.Match[str]) -> str:
 
 
 def _unit_group(match: re.Match[str]) -> str:
-    """``\\mathrm{kJ\\,mol^{-1}}`` as ``\\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
+    r"""``\\mathrm{kJ\\,mol^{-1}}`` as ``\\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
     content = match[2]
     if not any(mark in content for mark in "\\^~{"):
-        return match[0] if "rm" not in match[0] else f"{match[1]}\\text{{ {content.strip()}}}" if units.read_unit(content) else match[0]
+        return (
+            match[0]
+            if "rm" not in match[0]
+            else f"{match[1]}\\text{{ {content.strip()}}}"
+            if units.read_unit(content)
+            else match[0]
+        )
     for command, sign in _GREEK_UNITS.items():
         content = content.replace(command, sign)
     content = re.sub(r"\\(?:cdot|times)(?![a-z])|\\[,:; !]|~|\\quad", " ", content)

@@ -161,7 +161,7 @@ class CommandParser(EnvironmentParser):
         return self._apply(lambda argument: Call(name, (argument,)))
 
     def _function_or_name(self, name: str) -> Node:
-        """A function, or its name alone as a label: ``\\max = 5``."""
+        r"""A function, or its name alone as a label: ``\\max = 5``."""
         if self._peek() in ("=", "\\approx"):
             return Symbol(name)
         return self._function(name)

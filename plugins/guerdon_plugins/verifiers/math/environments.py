@@ -21,7 +21,7 @@ _PUNCTUATION = frozenset((",", ".", ";"))
 
 
 class EnvironmentParser(PrimaryParser):
-    """Reads what stands between ``\\begin`` and ``\\end``."""
+    r"""Reads what stands between ``\\begin`` and ``\\end``."""
 
     def _environment(self, name: str) -> Node:
         if name not in MATRICES and name not in ROWS:
@@ -77,7 +77,9 @@ class EnvironmentParser(PrimaryParser):
 def _is_system(rows: list[list[Node]]) -> bool:
     """Whether the rows of an array are relations, or values with conditions, rather than a matrix's."""
     relations = [any(isinstance(cell, Relation | Conditional) for cell in row) for row in rows]
-    return all(relations) or (len(rows) > 1 and all(relations[:-1]) and len(rows[-1]) == 2 and _is_otherwise(rows[-1][-1]))
+    return all(relations) or (
+        len(rows) > 1 and all(relations[:-1]) and len(rows[-1]) == 2 and _is_otherwise(rows[-1][-1])
+    )
 
 
 def _is_otherwise(node: Node) -> bool:
@@ -98,8 +100,8 @@ def _case(row: list[Node]) -> Node:
 def _value_and_condition(node: Node) -> Node:
     """``-x, x < 0`` in one column as a value under a condition."""
     match node:
-        case Listing(items=(value, Relation(operators=operators) as condition), joiner=",") if (
-            not isinstance(value, Relation) and set(operators) - {"="}
-        ):
+        case Listing(items=(value, Relation(operators=operators) as condition), joiner=",") if not isinstance(
+            value, Relation
+        ) and set(operators) - {"="}:
             return Conditional(value, condition)
     return node

@@ -52,7 +52,7 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
         ValueError: One of them is not a tag.
     """
     checked = tags if isinstance(tags, str) else tuple(tags)
-    tag_patterns(checked)  # type: ignore[arg-type]
+    tag_patterns(checked)
     return tuple(checked)
 
 

@@ -23,7 +23,7 @@ from guerdon_plugins.verifiers.math.trees import walk
 _COORDINATES = frozenset("xyz")
 _NO_LABEL = frozenset(("root", "log", "factorial", "floor", "ceil"))
 _WORD = re.compile(r"\w+")
-_EMPTY_WORDS = frozenset(["the", "a", "an", "of", "is", "are", "value", "answer", "result", "then", "的", "其"])
+_EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".split())  # noqa: SIM905
 
 
 def names_expression(left: Node, body: Node) -> bool:
@@ -36,7 +36,12 @@ def names_expression(left: Node, body: Node) -> bool:
     match left:
         case Standing() | Call(function="dim" | "rank" | "tr" | "det" | "deg"):
             return True
-        case Product(factors=(Power(base=Symbol(name="f" | "g" | "h"), exponent=Number(value=power)), Number() | Symbol())):
+        case Product(
+            factors=(
+                Power(base=Symbol(name="f" | "g" | "h"), exponent=Number(value=power)),
+                Number() | Symbol(),
+            )
+        ):
             return power == -1
     if any(isinstance(node, Call) and node.function in _NO_LABEL for node in walk(left)):
         return False

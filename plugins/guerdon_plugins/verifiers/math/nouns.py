@@ -23,7 +23,8 @@ _CHANGES_THE_NUMBER = _set(
     "either neither both maybe possibly perhaps probably half halves double doubles doubled triple triples tripled "
     "quadruple twice thrice fold pair pairs couple couples trio trios dozen dozens score scores gross grosses brace "
     "bunch hundred hundreds thousand thousands million millions billion billions trillion "
-    "trillions quadrillion quadrillions quintillion quintillions zillion zillions googol googols negatives positives lakh lakhs crore crores myriad myriads tens ones zero "
+    "trillions quadrillion quadrillions quintillion quintillions lakh lakhs crore crores myriad myriads tens ones zero "
+    "zillion zillions googol googols negatives positives "
     "zeros percent percents percentage percentages degree degrees factorial factorials squared cubed root roots power "
     "powers decimal decimals log logs reciprocal reciprocals inverse inverses "
     "infinity infinite recurring repeating short late early ago before after past until "
@@ -49,8 +50,15 @@ _SEVERAL = _set("pairs triples quadruples")
 """Ordered pairs are things that are counted; pairs of things are twice as many."""
 _OF = _set("of in the a an")
 """Words that may stand between nouns: "slices of the pizza"."""
-_COUNTERS = ["个", "個", "件", "只", "隻", "条", "條", "本", "张", "張", "块", "塊", "支", "枝", "人", "名", "位", "种", "種", "次", "组", "組", "头", "頭", "匹", "棵", "颗", "粒", "朵", "根", "把", "辆", "輛", "艘", "架", "台", "座", "所", "间", "間", "户", "家", "项", "項", "步", "局", "场", "場", "箱", "盒", "袋", "瓶", "杯", "碗", "包", "筐", "桶", "串", "排", "行", "列", "层", "層", "页", "頁", "篇", "首", "句", "字", "道", "题", "題", "级", "級", "节", "節", "课", "票", "篮", "份", "套", "副", "面", "枚", "盏", "扇", "幅", "株", "倍", "班", "批", "趟", "圈", "遍", "回", "根本", "点", "分", "明", "개", "명", "마리", "권", "冊", "円玉", "通り", "штук", "человек", "раз"]
-_CHANGES_IN_CHINESE = re.compile(r"[零〇一二三四五六七八九十百千万亿半双对打成折]|以[上下外内]|[多余少约非无或和与及且至到]|不(?!同)|左右|分之")
+_COUNTERS = (  # noqa: SIM905
+    "个 個 件 只 隻 条 條 本 张 張 块 塊 支 枝 人 名 位 种 種 次 组 組 头 頭 匹 棵 颗 粒 朵 根 把 辆 輛 艘 架 台 座 所 间 間 "
+    "户 家 项 項 步 局 场 場 箱 盒 袋 瓶 杯 碗 包 筐 桶 串 排 行 列 层 層 页 頁 篇 首 句 字 道 题 題 级 級 节 節 课 票 "
+    "篮 份 套 副 面 枚 盏 扇 幅 株 倍 班 批 趟 圈 遍 回 根本 点 分 明 개 명 마리 권 冊 円玉 通り штук человек раз"
+).split()
+_CHANGES_IN_CHINESE = re.compile(
+    r"[零〇一二三四五六七八九十百千万亿半双对打成折]|以[上下外内]"
+    r"|[多余少约非无或和与及且至到]|不(?!同)|左右|分之"
+)
 
 
 def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool = False) -> str | None:
@@ -85,7 +93,9 @@ def _leaves_the_number(word: str) -> bool:
     if word in _OF:
         return True
     plain = word.replace("-", "").replace("'", "").replace("’", "")
-    fraction = word.endswith(("th", "ths")) and len(word) > 4 and word not in ("months", "month", "paths", "path")
+    fraction = (
+        word.endswith(("th", "ths")) and len(word) > 4 and word not in ("months", "month", "paths", "path")
+    )
     return (
         plain.isalpha()
         and len(plain) > 1
@@ -96,7 +106,9 @@ def _leaves_the_number(word: str) -> bool:
 
 
 def _is_plural(word: str) -> bool:
-    return word in _IRREGULAR or (len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")))
+    return word in _IRREGULAR or (
+        len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    )
 
 
 def _is_plain(word: str) -> bool:

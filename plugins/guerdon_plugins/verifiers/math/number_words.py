@@ -8,12 +8,13 @@ from fractions import Fraction
 _UNITS = {
     word: value
     for value, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "  # noqa: SIM905
+        "seventeen eighteen nineteen".split()
     )
 }
 _TENS = {
     word: 10 * value
-    for value, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
+    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)  # noqa: SIM905
 }
 _LARGE = {
     "thousand": 10**3,
@@ -130,7 +131,11 @@ def _english(words: list[str]) -> int | None:
     return total + group
 
 
-_DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
+_DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {
+    "〇": 0,
+    "两": 2,
+    "兩": 2,
+}
 _CHINESE = "零〇一二两兩三四五六七八九十百千万亿"
 _CHINESE_FRACTION = re.compile(
     rf"(?:([\d{_CHINESE}]+)又)?([\d{_CHINESE}]+|百)分之([\d{_CHINESE}]+(?:[点.][\d{_CHINESE}]+)?)"
@@ -139,7 +144,7 @@ _CHINESE_NUMBER = re.compile(rf"(负?)([{_CHINESE}]+)(?:点([{_CHINESE}]+))?")
 
 
 def chinese_in_digits(text: str) -> str:
-    """The text with Chinese fractions as ``\\frac`` or percent."""
+    r"""The text with Chinese fractions as ``\\frac`` or percent."""
     return _CHINESE_FRACTION.sub(_chinese_fraction, text) if "分之" in text else text
 
 

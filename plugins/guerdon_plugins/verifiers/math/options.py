@@ -16,10 +16,13 @@ _ANOTHER = re.compile(
 """What names a second option, after the first: an answer with both is a guess."""
 _WITH_TEXT = re.compile(
     r"\\(?:text|textbf|mathrm|mathbf|textrm)\s*\{\s*\(([A-J])\)\s*\}(?:\\[ ~,;:]|\\quad|\s|~)*(\S.*)"
-    r"|\(([A-J])\)(?:\\[ ~,;:]|\\quad|\s|~)+(\S.*)|([A-J])(?:\)|[.:．：](?=\s|\\[ ~,;:]))\s*(?:\\[ ~,;:]|~)*(\S.*)",
+    r"|\(([A-J])\)(?:\\[ ~,;:]|\\quad|\s|~)+(\S.*)"
+    r"|([A-J])(?:\)|[.:．：](?=\s|\\[ ~,;:]))\s*(?:\\[ ~,;:]|~)*(\S.*)",
     re.DOTALL,
 )
-_LIST = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?\(?[A-H]\)?(?:(?:[\s,，、;；/&]|\\[ ,;]|\\text\s*\{|\band\b|和|与|\})+\(?[A-H]\)?)+\}?")
+_LIST = re.compile(
+    r"(?:\\(?:text|mathrm|textbf)\s*\{)?\(?[A-H]\)?(?:(?:[\s,，、;；/&]|\\[ ,;]|\\text\s*\{|\band\b|和|与|\})+\(?[A-H]\)?)+\}?"
+)
 _RUN = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?([A-H]{2,6})\}?")
 
 

@@ -95,7 +95,8 @@ class PrimaryParser(ArithmeticParser):
         token = self._next()
         if token.kind == "num" and len(token.text) > 1 and token.text.isdigit():
             first, rest = (
-                Token("num", digits, value=Fraction(to_int(digits))) for digits in (token.text[0], token.text[1:])
+                Token("num", digits, value=Fraction(to_int(digits)))
+                for digits in (token.text[0], token.text[1:])
             )
             self._tokens[self._position - 1 : self._position] = [first, rest]
             return number(first)
@@ -270,7 +271,7 @@ class PrimaryParser(ArithmeticParser):
 
 
 def _is_sign(token: Token) -> bool:
-    """Whether a token in a subscript is a part of a name: ``\\max``, ``\\parallel``, a sign, a comma."""
+    r"""Whether a token in a subscript is a part of a name: ``\\max``, ``\\parallel``, a sign, a comma."""
     if token.kind == "cmd":
         return token.text[1:].isalpha() and token.text not in ("\\frac", "\\sqrt", "\\cdot", "\\times")
     return token.text in (",", "'", "|")
@@ -290,5 +291,3 @@ def _words(words: str) -> Node:
     if words in ("e", "i"):
         return Constant(words)
     return Text(words)
-
-

@@ -20,13 +20,20 @@ _ANSWER = (
     rf"{_KIND}(?:answer|result|value|solution|total|sum|area|output|ans|option|choice|"
     r"答案|结果|最终答案|正确答案|原式|值)s?\s*(?:(?:is|are|equals|be|must be|will be|was|comes to|为|是|等于)\b)?"
 )
-_LEAD_IN = re.compile(rf"(?:{_CONNECTIVE}[\s,，]*)*(?:{_ANSWER}(?:\s+(?:option|choice))?)?[\s:：,]*", re.IGNORECASE)
+_LEAD_IN = re.compile(
+    rf"(?:{_CONNECTIVE}[\s,，]*)*(?:{_ANSWER}(?:\s+(?:option|choice))?)?[\s:：,]*", re.IGNORECASE
+)
 _LEAD_OUT = re.compile(
     r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|约为|共|共有|一共",
     re.IGNORECASE,
 )
-_NAMES = re.compile(r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL)
-_DOUBT = re.compile(r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当", re.IGNORECASE)
+_NAMES = re.compile(
+    r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL
+)
+_DOUBT = re.compile(
+    r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
+    re.IGNORECASE,
+)
 _TAIL = re.compile(
     r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
     r"in simplified form|共|即可|为所求)[.!]*",
@@ -60,9 +67,8 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
 
 def _without_tail(tokens: list[Token]) -> list[Token]:
     last = tokens[-1]
-    if len(tokens) > 1 and last.kind == "text":
-        if _TAIL.fullmatch(last.text.strip(" ,")):
+    if len(tokens) > 1 and last.kind == "text" and _TAIL.fullmatch(last.text.strip(" ,")):
+        tokens = tokens[:-1]
+        while len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text == ",":
             tokens = tokens[:-1]
-            while len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text == ",":
-                tokens = tokens[:-1]
     return tokens

@@ -67,7 +67,7 @@ class QuantityParser(CommandParser):
         return self._compound(Quantity(value, units.make_unit(powers)))
 
     def _currency(self) -> tuple[int, str | None]:
-        """A sign and the money before a number: ``-\\$5``, ``Rs. 5``, ``US\\$5``."""
+        r"""A sign and the money before a number: ``-\\$5``, ``Rs. 5``, ``US\\$5``."""
         ahead = int(self._peek() == "-")
         found = None
         if self._kind(ahead) == "text" and self._peek(ahead) in CURRENCY_WORDS:
@@ -176,7 +176,13 @@ class QuantityParser(CommandParser):
             unit = _hundredth_or_minute(units.make_unit(powers), first.unit)
             ratio = _ratio(unit, first.unit)
             smaller = _ratio(unit, smallest)
-            if not powers or ratio is None or smaller is None or smaller >= 1 or not isinstance(value, Number):
+            if (
+                not powers
+                or ratio is None
+                or smaller is None
+                or smaller >= 1
+                or not isinstance(value, Number)
+            ):
                 self._position = start
                 break
             parts.append(Number(value.value * ratio))
@@ -198,8 +204,13 @@ class QuantityParser(CommandParser):
         return value
 
     def _hyphenated(self) -> Node | None:
-        """``3-5``, ``555-1234``, ``10-15\\%``: whole numerals that hyphens join are a range, not a subtraction."""
-        if self._depth or self._kind() != "num" or "-" not in (self._peek(1), self._peek(2)) or not self._starts_item():
+        r"""``3-5``, ``555-1234``, ``10-15\\%``: whole numerals that hyphens join are a range, not a subtraction."""
+        if (
+            self._depth
+            or self._kind() != "num"
+            or "-" not in (self._peek(1), self._peek(2))
+            or not self._starts_item()
+        ):
             return None
         parts: list[Node] = []
         length = percents = 0
@@ -238,7 +249,11 @@ class QuantityParser(CommandParser):
 def _of_a_thing(words: str) -> bool:
     """Whether words only say of what a number is the part: "of the cake"."""
     first, *rest = words.split() or [""]
-    return first == "of" and bool(rest) and counted_noun(rest[rest[0] in ("the", "a", "an") :], any_noun=True) is not None
+    return (
+        first == "of"
+        and bool(rest)
+        and counted_noun(rest[rest[0] in ("the", "a", "an") :], any_noun=True) is not None
+    )
 
 
 def _hundredth_or_minute(unit: Unit, first: Unit) -> Unit:
@@ -262,4 +277,3 @@ def _ratio(unit: Unit, other: Unit) -> Fraction | None:
     """How many of the other unit one unit is, or ``None`` where they measure different things."""
     (base, factor), (other_base, other_factor) = units.to_base(unit), units.to_base(other)
     return factor / other_factor if base == other_base and unit.powers else None
-

@@ -39,9 +39,9 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
     match node:
         case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
             return element, members
-        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if (
-            is_label(first) or names_expression(first, rest[-1])
-        ):
+        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(
+            first
+        ) or names_expression(first, rest[-1]):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
             if not any(first == item for item in walk(body)):
                 return first, body

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 
-from guerdon_plugins.verifiers.math.nodes import BaseNumeral, Clock, Date, NamedSet, Node, SetOf, Text
+from guerdon_plugins.verifiers.math.nodes import BaseNumeral, Clock, Date, Node, Text
 from guerdon_plugins.verifiers.math.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.options import plain_option
+from guerdon_plugins.verifiers.math.phrases import read_phrase
 
 _TEXT = r"(?:\\(?:text|mbox|mathrm)\{)?"
-_CLOCK = re.compile(
-    rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d))?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*"
-)
+_CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d))?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
 _O_CLOCK = re.compile(rf"(\d{{1,2}})\s*{_TEXT}\s*o'?clock\}}?")
 _CHINESE_CLOCK = re.compile(r"(上午|下午|晚上|早上|凌晨|中午)?(\d{1,2})[时点時](?:(\d{1,2})分?|(半)|整)?")
 _ISO_DATE = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
 _DAY_FIRST_OR_MONTH_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
 _CHINESE_DATE = re.compile(r"(?:(\d{4})年)?(\d{1,2})月(?:(\d{1,2})[日号號])?")
-_MONTH_NAMES = (
-    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
-)
+_MONTH_NAMES = "january february march april may june july august september october november december".split()  # noqa: SIM905
 _MONTH = "|".join((*_MONTH_NAMES, *(f"{name[:3]}\\.?" for name in _MONTH_NAMES), "sept\\.?"))
 _WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+)?"
 _ENGLISH_DATE = re.compile(
@@ -35,49 +32,18 @@ _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
 
-_NO_SOLUTION = "no solution"
-_PHRASES: dict[str, Node] = {
-    phrase: node
-    for phrases, node in (
-        (
-            "no solution|no solutions|no solutions exist|no solution exists|there is no solution|there are no solutions|"
-            "the empty set|empty set|null set|has no solution|无解|空集|方程无解|不等式无解|方程组无解|none exist|"
-            "no such number|no such numbers|no such number exists|no such numbers exist|no such integers|"
-            "no values|no such values|inconsistent",
-            SetOf(()),
-        ),
-        (
-            "no real solution|no real solutions|no real roots|no real root|has no real solutions|has no real roots|"
-            "there are no real solutions|there is no real solution|无实数解|无实根|无实数根|没有实数根|没有实数解|方程无实数解|方程无实数根",
-            Text("no real solutions"),
-        ),
-        ("dne|d.n.e|does not exist|doesn't exist|the limit does not exist|limit does not exist|不存在", Text("does not exist")),
-        ("undefined|not defined|is undefined|无意义|没有意义", Text("undefined")),
-        ("all real numbers|all reals|the real numbers|real numbers|any real number|all real values|全体实数|任意实数|实数集|一切实数|所有实数", NamedSet("R")),
-        ("infinitely many|infinitely many solutions|infinite solutions|infinite number of solutions|无数个|无穷多|无穷多个|无数多个|无穷多解|无数解", Text("infinitely many")),
-        ("是|是的|能", Text("yes")),
-        ("否|不是|不能", Text("no")),
-        ("正确|对", Text("true")),
-        ("错误|错|不正确", Text("false")),
-        ("充分不必要|充分不必要条件|充分而不必要条件", Text("充分不必要条件")),
-        ("必要不充分|必要不充分条件|必要而不充分条件", Text("必要不充分条件")),
-        ("充要|充要条件|充分必要条件", Text("充要条件")),
-        ("既不充分也不必要|既不充分也不必要条件|既不充分又不必要条件", Text("既不充分也不必要条件")),
-    )
-    for phrase in phrases.split("|")
-}
-
 
 def read_special(text: str) -> Node | None:
     """Read an answer whose whole text has a form of its own; ``None`` for every other."""
     if not text.isascii() or not text.isdigit():
-        plain = _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
+        plain = (
+            _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
+        )
         plain = _SPACES.sub(" ", plain).strip()
-        if node := _PHRASES.get(plain.lower().rstrip(".。")):
+        if node := read_phrase(plain):
             return node
-        if text[0].isdigit() or not text[0].isascii() or any(map(str.isalpha, text[:9])):
-            if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text):
-                return node
+        if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text):
+            return node
     option = plain_option(text)
     return None if option is None else Text(option)
 
@@ -85,7 +51,9 @@ def read_special(text: str) -> Node | None:
 def _clock(text: str) -> Clock | None:
     if match := _CLOCK.fullmatch(text):
         hour = int(match[1])
-        return Clock(hour, int(match[2] or 0), match[3].lower() + "m") if match[2] or 1 <= hour <= 12 else None
+        return (
+            Clock(hour, int(match[2] or 0), match[3].lower() + "m") if match[2] or 1 <= hour <= 12 else None
+        )
     if match := _SHORT_CLOCK.fullmatch(text):
         return Clock(int(match[1]), int(match[2]), match[3].lower() + "m" if match[3] else "")
     if match := _O_CLOCK.fullmatch(text):
@@ -135,7 +103,9 @@ def _wide_numeral(text: str) -> BaseNumeral | None:
     return None
 
 
-_PART = re.compile(r"(?:^|(?<=[\s;,}]))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*")
+_PART = re.compile(
+    r"(?:^|(?<=[\s;,}]))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
+)
 _PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
 
 

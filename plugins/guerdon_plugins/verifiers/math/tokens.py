@@ -193,7 +193,9 @@ class _Tokenizer:
             self._words(words)
 
     def _blackboard_letter(self) -> None:
-        letter = _FLAT_GROUP.match(self._text, self._position) or _NEXT_CHARACTER.match(self._text, self._position)
+        letter = _FLAT_GROUP.match(self._text, self._position) or _NEXT_CHARACTER.match(
+            self._text, self._position
+        )
         if letter:
             self._position = letter.end()
         self._add("cmd", f"\\mathbb{letter[1].strip() if letter else ''}")
@@ -257,7 +259,13 @@ class _Tokenizer:
         after_value = self._follows_value()
         if after_value and ends and run in units.BARE_AFTER_A_NUMERAL and not self._applies(start + len(run)):
             self._words(run)
-        elif run in _ORDINAL_ENDINGS and ends and self._tokens and self._tokens[-1].kind == "num" and not self._spaced:
+        elif (
+            run in _ORDINAL_ENDINGS
+            and ends
+            and self._tokens
+            and self._tokens[-1].kind == "num"
+            and not self._spaced
+        ):
             return
         elif run in ASCII and not (run in GREEK and self._follows_text()):
             self._add("cmd", f"\\{ASCII[run]}")
@@ -280,7 +288,9 @@ class _Tokenizer:
         return bool(self._tokens) and self._tokens[-1].kind == "text"
 
     def _is_word(self, run: str, ends: bool, after_value: bool) -> bool:
-        if (after_value and ends and units.is_bare_name(run)) or (not self._tokens and run in CURRENCY_WORDS and ends):
+        if (after_value and ends and units.is_bare_name(run)) or (
+            not self._tokens and run in CURRENCY_WORDS and ends
+        ):
             return True
         if self._follows_text() and self._spaced and len(run) > 1 and not run.isupper():
             return True

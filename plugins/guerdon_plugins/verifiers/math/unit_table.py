@@ -12,8 +12,8 @@ from functools import lru_cache
 Powers = tuple[tuple[str, int], ...]
 
 _EXPONENTS = {
-    **dict(zip(["E", "P", "T", "G", "M", "k", "h", "da"], (18, 15, 12, 9, 6, 3, 2, 1), strict=True)),
-    **dict(zip(["d", "c", "m", "μ", "n", "p", "f", "a"], (-1, -2, -3, -6, -9, -12, -15, -18), strict=True)),
+    **dict(zip("E P T G M k h da".split(), (18, 15, 12, 9, 6, 3, 2, 1), strict=True)),  # noqa: SIM905
+    **dict(zip("d c m μ n p f a".split(), (-1, -2, -3, -6, -9, -12, -15, -18), strict=True)),  # noqa: SIM905
 }
 _PREFIX_WORDS = {
     "tera": "T",
@@ -43,7 +43,11 @@ _PREFIX_WORDS = {
 
 # symbol: (value, base units, words)
 _PREFIXED: dict[str, tuple[str, str, str]] = {
-    "m": ("1", "m", "meter meters metre metres metro metros mètre mètres метр метра метров м 米 メートル 미터"),
+    "m": (
+        "1",
+        "m",
+        "meter meters metre metres metro metros mètre mètres метр метра метров м 米 メートル 미터",
+    ),
     "g": ("1", "g", "gram grams gramme grammes gramo gramos грамм г 克 グラム 그램"),
     "second": ("1", "second", "s sec secs seconds сек 秒 秒钟 초 segundos"),
     "A": ("1", "A", "amp amps ampere amperes 安 安培"),
@@ -208,7 +212,9 @@ def _rows() -> tuple[dict[str, Powers], dict[str, tuple[Powers, Fraction]], dict
         names[words] = ((unit, 1),)
     for word, unit in _COMPOUND.items():
         names[word] = _powers(unit)
-    for letter in [word for word in names if len(word) == 1 and word.isascii() and word not in _SINGLE_LETTERS]:
+    for letter in [
+        word for word in names if len(word) == 1 and word.isascii() and word not in _SINGLE_LETTERS
+    ]:
         del names[letter]
     return names, values, symbols
 

@@ -11,7 +11,8 @@ from guerdon_plugins.verifiers.math.nouns import counted_noun
 from guerdon_plugins.verifiers.math.unit_table import Powers, unit_powers, unit_value
 
 _BARE_SYMBOLS = frozenset(
-    ["mm", "cm", "dm", "km", "mg", "kg", "ml", "mL", "ft", "lb", "lbs", "oz", "hr", "hrs", "mph", "kph", "kmh", "Hz", "kHz", "MHz", "GHz", "kJ", "MJ", "kN", "kW", "MW", "kWh", "kPa", "MPa", "mol", "eV", "keV", "MeV", "GeV", "rad", "rpm", "mA", "mV", "kV", "kΩ", "gal", "USD", "EUR", "GBP", "RMB", "CNY", "JPY", "INR"]
+    "mm cm dm km mg kg ml mL ft lb lbs oz hr hrs mph kph kmh Hz kHz MHz GHz kJ MJ kN kW MW kWh kPa MPa mol eV keV MeV "  # noqa: SIM905
+    "GeV rad rpm mA mV kV kΩ gal USD EUR GBP RMB CNY JPY INR".split()
 )
 BARE_AFTER_A_NUMERAL = frozenset(("min", "mins", "sec", "secs", "hour", "day", "year", "cup", "age", "ton"))
 """The names of functions and short words that are units right after a numeral."""
@@ -21,7 +22,7 @@ _BRACKETED_BELOW = re.compile(r"/\s*\(([^()]*)\)")
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _POWERS_AFTER = {"squared": 2, "cubed": 3}
 _MEASURED = frozenset(
-    ["long", "wide", "tall", "high", "deep", "old", "away", "apart", "thick", "tall", "total", "altogether", "left", "remaining", "remain", "long.", "each"]
+    "long wide tall high deep old away apart thick tall total altogether left remaining remain long. each".split()  # noqa: SIM905
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6
@@ -53,7 +54,7 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
 
 
 def is_bare_name(word: str) -> bool:
-    """Whether a word is a unit without ``\\text``: never a single Latin letter, which is a variable."""
+    r"""Whether a word is a unit without ``\\text``: never a single Latin letter, which is a variable."""
     if word in _BARE_SYMBOLS:
         return True
     return ((len(word) > 3 and word.islower()) or not word.isascii()) and is_name(word)

@@ -109,7 +109,11 @@ def read_reference(reference: Reference) -> Reading:
     if type(reference) is str:
         return _read_gold(gold_text(reference).strip())
     first, *others = [_read_gold(text.strip()) for text in accepted_texts(reference)]
-    return next((reading for reading in others if reading.node is None), replace(first, others=tuple(others))) if others else first
+    return (
+        next((reading for reading in others if reading.node is None), replace(first, others=tuple(others)))
+        if others
+        else first
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -151,7 +155,9 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     options = same_options(gold.text, answer.strip())
     if options is not None:
         reason = "the same options" if options else "other options"
-        return _verdict(MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold)
+        return _verdict(
+            MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold
+        )
     try:
         finding = Comparer(policy, Budget()).same(*aligned(gold.node, reading.node))
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:

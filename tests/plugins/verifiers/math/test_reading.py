@@ -13,7 +13,9 @@ VERIFIER = MathVerifier()
 
 def pairs(name: str) -> list[tuple[str, str]]:
     lines = Path(__file__).with_name(name).read_text("utf-8").splitlines()
-    return [(left, right) for line in lines if not line.startswith("# ") for left, right in [line.split("  ~  ")]]
+    return [
+        (left, right) for line in lines if not line.startswith("# ") for left, right in [line.split("  ~  ")]
+    ]
 
 
 def value(reference: str, answer: str) -> float | None:

@@ -45,7 +45,10 @@ def test_what_is_wrong_unreadable_or_absent_scores_zero():
         assert score.explanation
 
 
-@pytest.mark.parametrize("reference", ["", "7?8", r"\frac{1}", "$$", None, [], {"answer": "7"}, [["7"]], float("nan"), "8" * 20_000])
+@pytest.mark.parametrize(
+    "reference",
+    ["", "7?8", r"\frac{1}", "$$", None, [], {"answer": "7"}, [["7"]], float("nan"), "8" * 20_000],
+)
 def test_an_unreadable_reference_is_a_failure_and_no_zero(reference):
     score = MathVerifier()(r"\boxed{7}", reference)
     assert score.value is None
