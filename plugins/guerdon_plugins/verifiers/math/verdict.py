@@ -111,11 +111,11 @@ def read_reference(reference: Reference) -> Reading:
     Raises:
         TypeError: The reference is neither text nor a number.
     """
-    return _read_reference(reference_text(reference).strip())
+    return _read_gold(reference_text(reference).strip())
 
 
 @lru_cache(maxsize=4096)
-def _read_reference(text: str) -> Reading:
+def _read_gold(text: str) -> Reading:
     reason = placeholder_reason(text)
     return Reading(text, None, f"it {reason}") if reason else _read(text)
 
