@@ -3,8 +3,8 @@
     pip download --no-deps --no-binary :all: math-verify && tar xzf math_verify-*.tar.gz
     python tests/benchmarks/bench_math_verify_tests.py math_verify-0.9.0
 
-Files on Math-Verify's own configurations, timeouts and sympy objects, which hold no pairs of answers, are left out. What is
-compared is the box, else the last formula, else the whole text. Every disagreement is printed with guerdon's reason.
+Files on Math-Verify's own configurations, timeouts and sympy objects, which hold no pairs of answers, are left out.
+What is compared is the box, else the last formula, else the whole text. Every disagreement is printed with its reason.
 """
 
 from __future__ import annotations

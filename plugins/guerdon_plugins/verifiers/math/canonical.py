@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from guerdon_plugins.verifiers.math.nodes import Node, Number, Product, SetOf, Sum, Text, Unit, fields
+from guerdon_plugins.verifiers.math.nodes import (
+    Node,
+    Number,
+    Product,
+    SetOf,
+    SetOperation,
+    Sum,
+    Text,
+    Unit,
+    fields,
+)
 
 
 def key(node: Node) -> str:
@@ -20,6 +30,8 @@ def _key(value: object) -> str:
             return f"({'+'.join(sorted(_terms(terms)))})"
         case Product(factors=factors):
             return f"({'*'.join(sorted(_factors(factors)))})"
+        case SetOperation(operator="union" | "intersection" as operator, operands=operands):
+            return f"{operator}({','.join(sorted(map(_key, operands)))})"
         case SetOf(items=items):
             return f"{{{','.join(sorted(map(_key, items)))}}}"
         case Text(words=words):

@@ -172,11 +172,20 @@ class CommandParser(EnvironmentParser):
             exponent = self._nested(self._exponent)
         argument = self._nested(self._function_argument)
         result = make(argument)
+        if exponent is None and isinstance(result, Call) and result.function == "log":
+            result = self._logarithm_of_power(result)
         if exponent is None:
             return result
         if exponent == integer(-1) and isinstance(result, Call) and result.function in _INVERSES:
             return Call(_INVERSES[result.function], result.arguments)
         return Power(result, exponent)
+
+    def _logarithm_of_power(self, logarithm: Call) -> Call:
+        r"""``\\ln (x-10)^2`` is the logarithm of the square; ``\\ln (x)^2`` stays the square of the logarithm."""
+        argument, *base = logarithm.arguments
+        if not isinstance(argument, Sum) or not self._accept("^"):
+            return logarithm
+        return Call("log", (Power(argument, self._nested(self._exponent)), *base))
 
     def _function_argument(self) -> Node:
         """What a function without brackets applies to: the product up to the next operator or function."""

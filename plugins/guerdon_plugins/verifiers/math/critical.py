@@ -32,9 +32,53 @@ MAX_BORDERS = 40
 _STEPS = tuple(map(Fraction, (0, 1, -1, 2, 3)))
 """Whole numbers at which a floor jumps; further ones repeat the pattern."""
 _GRID = (
-    *(-1e6, -1e5, -3e4, -1e4, -3000.0, -1000.0, -300.0, -100.0, -60.0, -40.0, -30.0, -25.0, -20.0, -17.0),
-    *(half / 2 + 0.013 for half in range(-28, 29)),
-    *(17.0, 20.0, 25.0, 30.0, 40.0, 60.0, 100.0, 300.0, 1000.0, 3000.0, 1e4, 3e4, 1e5, 1e6),
+    *(
+        -1e15,
+        -1e12,
+        -1e10,
+        -1e9,
+        -1e8,
+        -1e7,
+        -1e6,
+        -1e5,
+        -3e4,
+        -1e4,
+        -3000.0,
+        -1000.0,
+        -300.0,
+        -100.0,
+        -60.0,
+        -40.0,
+        -30.0,
+        -25.0,
+        -20.0,
+        -17.0,
+    ),
+    *(half / 2 + 0.013 for half in range(-28, 0)),
+    *(-1e-3, -1e-6, -1e-10, -1e-15, 1e-15, 1e-10, 1e-6, 1e-3),
+    *(half / 2 + 0.013 for half in range(29)),
+    *(
+        17.0,
+        20.0,
+        25.0,
+        30.0,
+        40.0,
+        60.0,
+        100.0,
+        300.0,
+        1000.0,
+        3000.0,
+        1e4,
+        3e4,
+        1e5,
+        1e6,
+        1e7,
+        1e8,
+        1e9,
+        1e10,
+        1e12,
+        1e15,
+    ),
 )
 _BISECTIONS = 60
 
@@ -260,9 +304,6 @@ def _lowest(distance: Callable[[float], float | None], low: float, high: float) 
 
 def _rounded(value: float) -> Fraction:
     """The simplest fraction beside a root that was found to about ten digits."""
-    simple = Fraction(value).limit_denominator(1000)
-    return (
-        simple
-        if abs(simple - Fraction(value)) < Fraction(1, 10**6)
-        else Fraction(value).limit_denominator(10**9)
-    )
+    exact = Fraction(value)
+    simple = exact.limit_denominator(1000)
+    return simple if abs(simple - exact) <= abs(exact) / 10**9 else exact

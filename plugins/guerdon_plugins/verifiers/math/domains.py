@@ -28,7 +28,8 @@ from guerdon_plugins.verifiers.math.trees import walk
 INDEX_LETTERS = frozenset("nkmjlNMK")
 """Letters that stand for integers under a floor, a ceiling or a remainder, where nobody declared them."""
 _ROUNDING = frozenset(("floor", "ceil", "mod"))
-_OF_INTEGERS = frozenset(("factorial", "double_factorial", "binom", "gcd", "lcm"))
+_OF_INTEGERS = frozenset(("factorial", "double_factorial", "binom"))
+_OF_POSITIVES = frozenset(("gcd", "lcm"))
 _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "≠": "≠"}
 
 
@@ -218,6 +219,8 @@ def _index_letters(node: Node) -> Iterator[tuple[str, Domain]]:
         match item:
             case Call(function=function) if function in _OF_INTEGERS:
                 yield from ((name, INTEGERS) for name in names_in(item))
+            case Call(function=function) if function in _OF_POSITIVES:
+                yield from ((name, _NAMED["N+"]) for name in names_in(item))
             case Call(function=function) if function in _ROUNDING:
                 yield from (
                     (name, INTEGERS) for name in names_in(item) if name.split("_")[0] in INDEX_LETTERS

@@ -10,10 +10,10 @@ from typing import Any
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.domains import Domain
 from guerdon_plugins.verifiers.math.exact import UndefinedError
-from guerdon_plugins.verifiers.math.nodes import Node, Product, Sum, Symbol, integer, negate
+from guerdon_plugins.verifiers.math.nodes import MINUS_ONE, Node, Power, Product, Sum, Symbol, integer, negate
 from guerdon_plugins.verifiers.math.numeric import Evaluator, UndecidedError, context, names_in
 from guerdon_plugins.verifiers.math.scalars import PRECISION, same_value
-from guerdon_plugins.verifiers.math.trees import substitute
+from guerdon_plugins.verifiers.math.trees import substitute, walk
 
 MAX_DENOMINATOR = 720
 MAX_RESIDUES = 2_000
@@ -39,7 +39,11 @@ def same_families(
         NotFamilyError: A body is no progression of numbers in the letter.
     """
     left, right = (
-        [_progression(body, letter, domain, budget) for body in bodies]
+        [
+            _progression(part, letter, domain, budget)
+            for body in bodies
+            for part in _by_parity(body, letter, domain)
+        ]
         for bodies, domain in zip((reference, answer), domains, strict=True)
     )
     endless = [domain.low is None and domain.high is None for domain in domains]
@@ -50,6 +54,18 @@ def same_families(
     if any(endless) or any(domain.low is None or domain.high is not None for domain in domains):
         return False
     return _same_rays(left, right)
+
+
+def _by_parity(body: Node, letter: str, domain: Domain) -> list[Node]:
+    """A body with ``(-1)^k`` as two: one for even indices and one for odd ones."""
+    alternating = any(
+        isinstance(item, Power) and item.base == MINUS_ONE and letter in names_in(item.exponent)
+        for item in walk(body)
+    )
+    if not alternating or domain.low is not None:
+        return [body]
+    even = Product((integer(2), Symbol(letter)))
+    return [substitute(body, letter, even), substitute(body, letter, Sum((even, integer(1))))]
 
 
 def _progression(body: Node, letter: str, domain: Domain, budget: Budget) -> _Progression:

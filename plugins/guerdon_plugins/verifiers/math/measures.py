@@ -49,7 +49,9 @@ class MeasureComparer:
         """Compare times of day; one beside something else may be a ratio."""
         if isinstance(reference, Clock) and isinstance(answer, Clock):
             halves = {reference.half, answer.half} - {""}
-            equal = (reference.hour, reference.minute) == (answer.hour, answer.minute) and len(halves) < 2
+            shown = (reference.hour, reference.minute) == (answer.hour, answer.minute) and len(halves) < 2
+            times = {_minutes(reference), _minutes(answer)}
+            equal = shown or (len(times) == 1 and None not in times)
             return Finding(equal, "clock", "" if equal else "the times differ")
         left, right = (
             Ratio((integer(node.hour), integer(node.minute))) if isinstance(node, Clock) else node
@@ -99,6 +101,13 @@ class MeasureComparer:
             if zero in (a, b, c, d) or not self._same(Product((a, d)), Product((b, c))):
                 return Finding(False, "ratio", "the ratios differ")
         return Finding(True, "ratio")
+
+
+def _minutes(clock: Clock) -> int | None:
+    """Minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
+    if not clock.half:
+        return 60 * clock.hour + clock.minute if clock.hour > 12 or not clock.hour else None
+    return 60 * (clock.hour % 12 + 12 * (clock.half == "pm")) + clock.minute
 
 
 def _with_degrees(node: Node, beside: Node) -> Node:

@@ -159,10 +159,10 @@ class Evaluator:
             return total
         big, small = max(magnitudes), min(magnitudes)
         self.span = max(self.span, big - small)
-        if not total:
-            return ctx.zero
-        cancelled = big - magnitude(total)
+        cancelled = big - magnitude(total) if total else self._precision
         if cancelled > self._precision - 24:
+            # Nothing is left, or less than these digits show: of large terms even the digits before the point.
+            self._lose(big)
             return ctx.zero
         if cancelled > 3:
             self.lost += cancelled

@@ -145,3 +145,5 @@ def _beside(values: list[Fraction], whole: bool) -> Iterator[Fraction]:
         yield value
         yield value + Fraction(1, 997)
         yield value - Fraction(1, 997)
+        yield value * Fraction(1, 2)
+        yield value * 2

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.domains import Domains
 from guerdon_plugins.verifiers.math.forms import is_bare_logarithm, with_decimal_logarithms, without_factor
 from guerdon_plugins.verifiers.math.measures import DEGREE
 from guerdon_plugins.verifiers.math.nodes import Constant, Node, Number, Standing, Sum, Symbol, integer
+from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.scalars import Finding, same_value
 from guerdon_plugins.verifiers.math.standing import carry_out, is_calculation, summed_to
@@ -14,6 +18,8 @@ from guerdon_plugins.verifiers.math.tolerance import Closeness
 from guerdon_plugins.verifiers.math.trees import contains, substitute, walk
 
 _PERCENT = Constant("percent")
+_CONSTANT = re.compile(r"[Cc]_\d")
+MAX_CONSTANTS = 3
 _UPPER_BOUNDS = (1, 2, 3, 4, 5, 6, 9, 14)
 
 
@@ -81,6 +87,23 @@ class ScalarComparer:
                 pairs.append((left or reference, right or answer))
         if any(is_bare_logarithm(item) for node in (reference, answer) for item in walk(node)):
             pairs.append((with_decimal_logarithms(reference), with_decimal_logarithms(answer)))
+        pairs.extend((reference, swapped) for swapped in _with_other_constants(reference, answer))
         if self._policy.plus_c and isinstance(reference, Sum) and Symbol("C") in reference.terms:
             pairs.append((Sum(tuple(term for term in reference.terms if term != Symbol("C"))), answer))
         return pairs
+
+
+def _with_other_constants(reference: Node, answer: Node) -> list[Node]:
+    """The answer with its constants of integration, ``C_1``, ``C_2``, in every other order: their names say nothing."""
+    names = sorted(name for name in names_in(answer) if _CONSTANT.fullmatch(name))
+    if not 2 <= len(names) <= MAX_CONSTANTS or not set(names) <= names_in(reference):
+        return []
+    others = []
+    for order in itertools.islice(itertools.permutations(names), 1, None):
+        changed = answer
+        for name in names:
+            changed = substitute(changed, name, Symbol(f"{name}'"))
+        for name, other in zip(names, order, strict=True):
+            changed = substitute(changed, f"{name}'", Symbol(other))
+        others.append(changed)
+    return others
