@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from guerdon_sandbox.cli import sandbox
-from guerdon_sandbox.engine import PYTHON_IMAGE, Engine
+from guerdon_sandbox.doctor import _limits, _walls
+from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, Engine
 
 
 def test_no_engine_is_exit_status_3() -> None:
@@ -44,11 +45,13 @@ def test_doctor_runs_a_box() -> None:
     assert "runs Python 3." in result.output
     missing = CliRunner().invoke(sandbox, ["doctor", "--image", "no-such-image:x"])
     assert missing.exit_code == 3
-    assert "guerdon sandbox build" in missing.output
+    assert "Pull or build it" in missing.output
 
 
 @pytest.mark.docker
 def test_build_leaves_an_image_that_is_there() -> None:
+    if Engine().has_old_image(PYTHON_IMAGE):
+        pytest.fail(f"{PYTHON_IMAGE} is of an older guerdon; run .ci/start-docker")
     before = Engine().client.images.get(PYTHON_IMAGE).id
     assert CliRunner().invoke(sandbox, ["build", "--if-missing"]).exit_code == 0
     assert Engine().client.images.get(PYTHON_IMAGE).id == before
@@ -59,3 +62,63 @@ def test_clean_leaves_boxes_in_use() -> None:
     result = CliRunner().invoke(sandbox, ["clean"])
     assert result.exit_code == 0
     assert result.output.startswith("removed ")
+
+
+@pytest.mark.parametrize("method", ["auto", "dockerfile", "debootstrap"])
+def test_build_takes_the_methods_that_its_advice_names(method: str) -> None:
+    result = CliRunner().invoke(sandbox, ["build", "--method", method, "--engine", "unix:///nowhere.sock"])
+    assert result.exit_code == 3, result.output
+
+
+def test_build_with_a_language_needs_the_toolchain() -> None:
+    result = CliRunner().invoke(sandbox, ["build", "--with", "go"])
+    assert result.exit_code == 2
+    assert "--toolchain" in result.output
+
+
+def test_doctor_does_not_advise_itself() -> None:
+    result = CliRunner().invoke(sandbox, ["doctor", "--engine", "unix:///nowhere.sock"])
+    assert "sandbox doctor" not in result.output
+    assert "docker.io debootstrap" in result.output
+
+
+@pytest.mark.parametrize("source", [b"print('\xe9')", b"# coding: no-such\n", b"# coding: utf-8\nx = '\xff'"])
+def test_run_of_a_file_that_cannot_be_decoded_is_one_line(tmp_path: Path, source: bytes) -> None:
+    file = tmp_path / "program.py"
+    file.write_bytes(source)
+    result = CliRunner().invoke(sandbox, ["run", str(file)])
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "Save it as UTF-8" in result.stderr
+
+
+@pytest.mark.docker
+def test_run_takes_the_encoding_that_a_file_declares(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_bytes(b"# coding: latin-1\nprint(len('\xe9'))")
+    assert CliRunner().invoke(sandbox, ["run", str(file)]).stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "advice"), [(PYTHON_IMAGE, "build"), (TOOLCHAIN_IMAGE, "build --toolchain")]
+)
+def test_advice_for_a_missing_image_builds_that_image(image: str, advice: str) -> None:
+    assert str(Engine("unix:///nowhere").lacks(image)).endswith(f"guerdon sandbox {advice}")
+
+
+def test_info_of_a_weak_engine_is_told_with_the_fix() -> None:
+    weak = {finding.subject: finding.text for finding in [*_walls({}), *_limits({"Driver": "vfs"})]}
+    assert "userns-remap" in weak["user namespace"]
+    assert "AppArmor" in weak["LSM"]
+    assert "unified_cgroup_hierarchy" in weak["cgroups"]
+    assert "overlay2" in weak["storage"]
+    strong = {
+        "SecurityOptions": ["name=seccomp,profile=default", "name=userns", "name=apparmor"],
+        "Runtimes": {"runsc": {}},
+        "CgroupVersion": "2",
+        "Driver": "overlay2",
+        "MemoryLimit": True,
+        "PidsLimit": True,
+        "CpuCfsQuota": True,
+    }
+    assert {finding.mark for finding in [*_walls(strong), *_limits(strong)]} == {"✓"}

@@ -15,6 +15,7 @@ import pytest
 
 from guerdon_sandbox import (
     BoxOptions,
+    Check,
     Isolation,
     Limit,
     Limits,
@@ -233,3 +234,19 @@ def test_the_uids_of_jobs_differ(one_box: SyncSandbox) -> None:
     }
     assert len(uids) == 5
     assert os.fsencode("0 0\n") not in uids
+
+
+def test_mark_on_a_device_is_gone_for_the_next_job(one_box: SyncSandbox) -> None:
+    read = "import os\nprint([os.stat(f'/dev/{name}').st_mtime_ns for name in ('null', 'zero', 'full')])"
+    one_box.run(Program(source="import os\nfor name in ('null', 'zero', 'full'): os.utime(f'/dev/{name}')"))
+    assert one_box.run(Program(source=read)).stdout == b"[0, 0, 0]\n"
+
+
+def test_file_of_a_test_is_swept(one_box: SyncSandbox) -> None:
+    tests = ["import os; os.makedirs('d/e'); open('d/e/f', 'w').close(); assert f() == 1"]
+    source = "import os\ndef f():\n    os.makedirs('c/d')\n    os.chmod('c', 0)\n    return 1"
+    for _ in range(3):
+        result = one_box.run(Check(source=source, tests=tests, names=["f"]))
+        assert [outcome.passed for outcome in result.outcomes] == [True]
+        assert one_box.run(Program(source=HONEST)).stdout == HONEST_OUTPUT
+    assert one_box._sandbox.boxes_started == 1

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guerdon_sandbox.inside import wire
-from guerdon_sandbox.inside.sweeping import as_user, read_file, sweep, write_file
+from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, sweep, write_file
 from guerdon_sandbox.inside.waiting import Waiting
 from guerdon_sandbox.inside.wire import Answer, Limit, Request
 
@@ -124,6 +124,7 @@ class _Supervisor:
             with as_user(candidate):
                 collected = list(_collect(request.collect))
         dirty = dirty or sweep(sorted(uids))
+        reset_devices()
         oom_kills = _oom_kills()
         if oom_kills != self._oom_kills:
             self._oom_kills, limit = oom_kills, limit or Limit.MEMORY
