@@ -200,8 +200,8 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; "
         "other stages run in the first one alone",
         "preflight": "a method, sync or async, that raises if the run would fail; it is given what it names of "
-        "`rewards` (the names of the rubric's entries), `rows` (the first 10,000 rows), `complete` (whether these are "
-        "all rows) and `models` (those of `init` that no stage makes)",
+        "`rewards` (the names of the rubric's entries), `rows` (the first 5,000 rows of each source), "
+        "`complete` (whether these are all rows) and `models` (those of `init` that no stage makes)",
     },
     Kind.HOOKS: {},
 }

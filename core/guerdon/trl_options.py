@@ -298,7 +298,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         if name not in DEBUG:
             yield f"debug names '{name}'.{did_you_mean(name, DEBUG)} Choose of {', '.join(DEBUG)}."
     padding = values.get("pad_to_multiple_of")
-    if isinstance(padding, str) and padding.lower() not in ("auto", "none", "null") and not padding.isdecimal():
+    if (
+        isinstance(padding, str)
+        and padding.lower() not in ("auto", "none", "null")
+        and not padding.isdecimal()
+    ):
         yield f"pad_to_multiple_of is '{padding}'. Give a whole number, 'auto' or null."
     init = values["model_init_kwargs"]
     dtype = init.get("dtype", "auto") if isinstance(init, Mapping) else "auto"

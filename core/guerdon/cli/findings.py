@@ -36,7 +36,9 @@ def checked_plan(
     with Console(stderr=True).status("Checking…"):
         file = read_manifest(manifest_path(target), overrides)
         plan, problems = draft_run(file)
-        findings = [f.unchecked() if offline and f.outside else f for f in preflight(plan)]
+        findings = [
+            f.unchecked() if offline and f.outside else f for f in preflight(plan, score=not problems)
+        ]
     print_findings(f for f in findings if f.level is not Level.NOTE or (notes and not problems))
     if problems:
         raise file.error(problems)

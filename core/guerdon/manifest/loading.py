@@ -265,6 +265,13 @@ def _line(lines: Mapping[Location, int], location: Location) -> int:
     return next((lines[place] for place in around if place in lines), 1)
 
 
+_MODELS = {
+    "init": "base, none, 'stage:<id>', a model's path, a mapping with its 'path', or a list of these",
+    "model": "a model's path, or a mapping with its 'path'",
+}
+"""The keys that name models, and what they may hold."""
+
+
 def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
     found: set[tuple[int, str]] = set()
     for detail in error.errors(include_url=False):
@@ -275,6 +282,14 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
             location = location[: location.index("weight") + 1]
             message = "'weight' is neither a finite number nor a schedule {step: weight}."
             found.add((_line(lines, location), message))
+            continue
+        key = next((key for key in _MODELS if key in location), None)
+        if key is not None and last.startswith(("str", "ModelRef", "list[")):  # the forms that it is not
+            if not isinstance(detail["input"], dict | list) or (
+                key == "model" and isinstance(detail["input"], list)
+            ):
+                location = location[: location.index(key) + 1]
+                found.add((_line(lines, location), f"'{key}' is {detail['input']!r}: give {_MODELS[key]}."))
             continue
         if detail["type"] == "extra_forbidden":
             valid = list(_part_at(location[:-1]).model_fields)

@@ -17,8 +17,13 @@ from guerdon.run.stage_check import check_stage, read_stage_rows
 __all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
 
 
-def preflight(plan: Plan) -> Iterator[Finding]:
-    """Check everything that can be checked before a run: the hooks, then stage by stage."""
+def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
+    """Check everything that can be checked before a run: the hooks, then stage by stage.
+
+    Args:
+        plan: What is to be run.
+        score: Whether verifiers are tried on the rows, which takes the longest.
+    """
     yield from check_hooks(plan)
     for stage in plan.stages:
         models = list(check_models(plan, stage))
@@ -32,7 +37,7 @@ def preflight(plan: Plan) -> Iterator[Finding]:
             except (GuerdonError, OSError) as error:
                 yield from Site.of(plan, stage).errors(error)
         if stage.entries and rows.sampled:
-            yield from check_rubric(plan, stage, rows)
+            yield from check_rubric(plan, stage, rows, score=score)
         elif stage.entries:
             yield (
                 Site.of(plan, stage)

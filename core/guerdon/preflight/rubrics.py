@@ -17,8 +17,8 @@ from guerdon.run.stage_check import StageRows
 from guerdon.types import Row
 
 
-def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Finding]:
-    """Check a stage's rewards on its rows."""
+def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool = True) -> Iterator[Finding]:
+    """Check a stage's rewards on its rows; without ``score`` only that they find their rows and columns."""
     site = Site.of(plan, stage)
     sites = {
         entry.name: site.part(f"reward '{entry.name}'", location)
@@ -33,6 +33,8 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows) -> Iterator[Find
             usable.append(entry)
     if stage.sound:  # else an entry may be missing here
         yield from _unjudged(site, stage, rows.sampled)
+    if not score:
+        return
     checked: list[Entry] = []
     known = [entry for entry in usable if not named_stages(entry)]
     with Rubric([entry for entry in known if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:

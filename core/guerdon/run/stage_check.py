@@ -18,7 +18,7 @@ from guerdon.types import Row
 SAMPLE_ROWS = 16
 """Rows of each source that the rewards are tried on."""
 
-READ_ROWS = 10_000
+READ_ROWS = 5_000
 """Rows of each source that a stage's own preflight and its rewards' columns are checked on."""
 
 

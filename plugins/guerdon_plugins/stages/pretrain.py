@@ -82,7 +82,7 @@ class Pretrain:
         for name in self._architecture:
             if name not in llama_options():
                 raise ValueError(
-                    f"architecture has '{name}', which LlamaConfig does not know. "
+                    f"architecture has {name}, which LlamaConfig does not know. "
                     f"Near: {', '.join(get_close_matches(name, llama_options())) or 'none'}."
                 )
         if decided := self._architecture.keys() & _DECIDED_BY_THE_TOKENIZER:
