@@ -31,8 +31,9 @@ def upload(device: torch.device, *arrays: NDArray[Any]) -> list[Tensor]:
     together = torch.from_numpy(np.concatenate(flat))
     if device.type == "cuda":
         together = together.pin_memory()
-    parts = together.to(device, non_blocking=True).split([len(part) for part in flat])
-    return list(parts)
+    parts = together.to(device, non_blocking=True)
+    ends = np.cumsum([len(part) for part in flat])
+    return [parts[end - len(part) : end] for part, end in zip(flat, ends, strict=True)]
 
 
 def ranges(starts: Numbers, lengths: Numbers) -> Numbers:

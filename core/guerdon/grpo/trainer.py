@@ -96,10 +96,11 @@ class RubricGRPOTrainer(FusedGRPOTrainer):
         logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler[int]:
-        sampler = super()._get_train_sampler(dataset)
+        sampler: Any = super()._get_train_sampler(dataset)
         if not trl_seam.orders_like_trl_1_16(sampler):
             logger.warning("a resumed run would not see the same prompts: this TRL's order cannot be seeded")
-            return sampler
+            own: Sampler[int] = sampler
+            return own
         return ResumableSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def _generate_single_turn(

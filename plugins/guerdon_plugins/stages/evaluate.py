@@ -10,12 +10,12 @@ from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
+from guerdon.grpo.sampling import Sampling
 from guerdon.rubric import Rubric
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.engines import ChatFormat, lazy_engine
 from guerdon_plugins.stages.generation import (
     Completion,
-    Sampling,
     check_counts,
     complete_all,
     rollout_of,

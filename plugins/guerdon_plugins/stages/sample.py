@@ -14,12 +14,12 @@ from guerdon import Judgement, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.records import record
+from guerdon.grpo.sampling import Sampling
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import ChatFormat, lazy_engine
 from guerdon_plugins.stages.generation import (
     Completion,
-    Sampling,
     check_counts,
     complete_all,
     rollout_of,
