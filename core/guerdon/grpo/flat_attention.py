@@ -122,7 +122,7 @@ class FlatAttention:
         parts = []
         for block in spread.blocks:
             queries, keys, values = (
-                states.index_select(1, places).unflatten(1, shape).transpose(0, 1)
+                states.index_select(1, places).view(len(states), *shape, -1).transpose(0, 1)
                 for states, places, shape in (
                     (query, block.queries, block.shape),
                     (key, block.keys, block.key_shape),

@@ -85,7 +85,8 @@ class FusedGRPOTrainer(GRPOTrainer):
             self.add_callback(_BeforeUpdate(self._compute_old_logps))
 
     def _flat_obstacle(self, policy: Any) -> str | None:
-        if self.args.use_transformers_continuous_batching:
+        args: Any = self.args
+        if args.use_transformers_continuous_batching:
             return "continuous batching brings an attention of its own"
         reason = flat_obstacle(policy)
         return reason and f"of the model, {reason}"

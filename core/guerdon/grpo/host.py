@@ -21,9 +21,8 @@ def download(columns: Sequence[Tensor]) -> list[Numbers]:
     """Whole numbers [rows, any] on the host, in one copy for all."""
     widths = [column.shape[1] for column in columns]
     together = torch.cat([column.to(torch.int64) for column in columns], dim=1).cpu().numpy()
-    split: Any = np.split  # it carries no types
-    parts: list[Numbers] = split(together, np.cumsum(widths)[:-1], axis=1)
-    return parts
+    ends = np.cumsum(widths)
+    return [together[:, end - width : end] for width, end in zip(widths, ends, strict=True)]
 
 
 def upload(device: torch.device, *arrays: NDArray[Any]) -> list[Tensor]:
@@ -32,8 +31,9 @@ def upload(device: torch.device, *arrays: NDArray[Any]) -> list[Tensor]:
     together = torch.from_numpy(np.concatenate(flat))
     if device.type == "cuda":
         together = together.pin_memory()
-    parts = together.to(device, non_blocking=True).split([len(part) for part in flat])
-    return list(parts)
+    parts = together.to(device, non_blocking=True)
+    ends = np.cumsum([len(part) for part in flat])
+    return [parts[end - len(part) : end] for part, end in zip(flat, ends, strict=True)]
 
 
 def ranges(starts: Numbers, lengths: Numbers) -> Numbers:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from guerdon.grpo.flat_attention import ATTENTION
@@ -156,7 +157,7 @@ def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:
     )
     prompts_read, prompt_seen, seen, trained, has_advantage = columns
     lengths = seen.sum(1)
-    kept = trained.any(1)
+    kept: NDArray[np.bool_] = np.asarray(trained.any(1))
     if skip:
         kept &= has_advantage[:, 0].astype(bool)
     if not kept.any():  # a loss that is no part of the graph would leave other processes waiting

@@ -126,12 +126,13 @@ def reference_model(load: Callable[[], Any] | None) -> Iterator[None]:
     TRL loads it from the policy's path alone (1003), without the revision and the options that the policy was loaded
     with.
     """
-    own = getattr(grpo_trainer, "create_model_from_path", None)
+    module: Any = grpo_trainer
+    own = getattr(module, "create_model_from_path", None)
     if load is None or own is None:
         yield
         return
-    grpo_trainer.create_model_from_path = lambda *_, **__: load()
+    module.create_model_from_path = lambda *_, **__: load()
     try:
         yield
     finally:
-        grpo_trainer.create_model_from_path = own
+        module.create_model_from_path = own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
@@ -145,31 +145,37 @@ def complete_all(
         engine = open_engine()
         size = batch_size * count if engine.joint else len(missing)
         wanted = places if engine.joint else missing
-        answered = answered or any(done.refused is None for done in known.values())
-        with log.open("a", encoding="utf-8") as file:
-            for start in range(0, len(wanted), size):
-                batch = wanted[start : start + size]
+        batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+
+        def completions() -> Iterator[tuple[tuple[int, int], Completion]]:
+            for batch in batches:
                 if known.keys() >= set(batch):
                     continue
                 draws = [Draw(prompts[prompt], _seed(seed, prompt) + sample) for prompt, sample in batch]
-                for position, completion in _unless_all_refused(engine, draws, sampling, answered):
-                    prompt, sample = batch[position]
-                    known[prompt, sample] = completion
-                    line = {"prompt": prompt, "sample": sample, "completion": asdict(completion)}
-                    file.write(json.dumps(line) + "\n")
-                    file.flush()
-                    progress(len(known) // count)
+                for position, completion in engine.complete(draws, sampling):
+                    yield batch[position], completion
+
+        answered = answered or any(done.refused is None for done in known.values())
+        with log.open("a", encoding="utf-8") as file:
+            for (prompt, sample), completion in _unless_all_refused(engine, completions(), answered):
+                known[prompt, sample] = completion
+                line = {"prompt": prompt, "sample": sample, "completion": asdict(completion)}
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                progress(len(known) // count)
     return [[known[prompt, sample] for sample in range(count)] for prompt in range(len(prompts))]
 
 
-def _unless_all_refused(engine: Engine, draws: Sequence[Draw], sampling: Sampling, answered: bool) -> Answers:
-    """What the engine completes, and what it refuses once it has completed something.
+def _unless_all_refused(
+    engine: Engine, completions: Iterator[tuple[tuple[int, int], Completion]], answered: bool
+) -> Iterator[tuple[tuple[int, int], Completion]]:
+    """Yield what the engine completes, and what it refuses once it has completed something.
 
     Until then the request itself may be wrong; a refusal in the log would outlive its cause.
     """
-    refusals: list[tuple[int, Completion]] = []
-    for position, completion in engine.complete(draws, sampling):
-        refusals.append((position, completion))
+    refusals: list[tuple[tuple[int, int], Completion]] = []
+    for place, completion in completions:
+        refusals.append((place, completion))
         if answered := answered or completion.refused is None:
             yield from refusals
             refusals.clear()

@@ -13,6 +13,7 @@ from typing import Any
 from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
+from guerdon.grpo.sampling import Sampling
 from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon_plugins.endpoint import Endpoint
@@ -26,7 +27,6 @@ from guerdon_plugins.stages.checks import (
 from guerdon_plugins.stages.engines import ChatFormat, lazy_engine
 from guerdon_plugins.stages.generation import (
     Completion,
-    Sampling,
     check_counts,
     complete_all,
     rollout_of,

@@ -12,9 +12,10 @@ import pytest
 
 from guerdon import Model
 from guerdon.errors import StageFailedError
+from guerdon.grpo.sampling import Sampling
 from guerdon_plugins.stages import engines, vllm_seam
 from guerdon_plugins.stages.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
-from guerdon_plugins.stages.generation import Completion, Draw, Engine, Sampling
+from guerdon_plugins.stages.generation import Completion, Draw, Engine
 
 PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
 SAMPLED = Sampling(max_completion_length=12, temperature=1.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guerdon.errors import GuerdonError, InfrastructureError, UsageError
+from guerdon.grpo.sampling import Sampling
 from guerdon.text import split_reasoning
 from guerdon_plugins.endpoint import Endpoint
 from guerdon_plugins.stages.engines import EndpointEngine
@@ -19,7 +20,6 @@ from guerdon_plugins.stages.generation import (
     Draw,
     Engine,
     Prompt,
-    Sampling,
     complete_all,
 )
 
