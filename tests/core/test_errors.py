@@ -6,19 +6,20 @@ import pytest
 from guerdon import errors
 
 ALL = [e for _, e in inspect.getmembers(errors, inspect.isclass) if issubclass(e, errors.GuerdonError)]
+ARGUMENTS = {
+    errors.MissingDependencyError: ("source 'hub'", "datasets", "train"),
+    errors.RunInterruptedError: ("SIGTERM stopped it", 15),
+}
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: error.__name__)
 def test_errors_pickle_and_have_an_exit_code(error: type[errors.GuerdonError]) -> None:
-    made = (
-        error("source 'hub'", "datasets", "train")
-        if error is errors.MissingDependencyError
-        else error("what")
-    )
+    made = error(*ARGUMENTS.get(error, ("what",)))
     again = pickle.loads(pickle.dumps(made))
     assert type(again) is error
     assert str(again) == str(made)
-    assert error.exit_code in (1, 2, 3)
+    assert again.exit_code == made.exit_code
+    assert made.exit_code in (1, 2, 3, 128 + 15)
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: error.__name__)

@@ -100,7 +100,8 @@ class ResumableTrainer(_Trainer):
         ):  # killed after the last checkpoint: there is nothing to do
             self.control.should_training_stop = True
             return
-        super()._run_epoch(*args, **kwargs)
+        run_epoch: Any = super()._run_epoch
+        run_epoch(*args, **kwargs)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         sampler: Sampler[int] | None = super()._get_train_sampler(*args, **kwargs)

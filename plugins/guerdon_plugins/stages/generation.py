@@ -187,16 +187,24 @@ def _unless_all_refused(
 
 
 def _read(log: Path) -> dict[tuple[int, int], Completion]:
-    """What the log has; a last line that a kill cut off is taken out of it."""
+    """Return what the log has. Lines that a kill or a power cut tore are taken out of it, and completed again."""
     if not log.exists():
         return {}
-    lines = log.read_text(encoding="utf-8").split("\n")
-    if lines.pop():
+    known: dict[tuple[int, int], Completion] = {}
+    whole: list[str] = []
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            known[entry["prompt"], entry["sample"]] = Completion(**entry["completion"])
+        except (ValueError, TypeError, KeyError):
+            continue
+        whole.append(line)
+    if lines != [*whole, ""]:
         partial = log.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        partial.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
         partial.replace(log)
-    entries = map(json.loads, lines)
-    return {(entry["prompt"], entry["sample"]): Completion(**entry["completion"]) for entry in entries}
+    return known
 
 
 def _seed(seed: int, prompt: int) -> int:

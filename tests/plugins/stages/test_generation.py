@@ -195,3 +195,15 @@ def test_plain_texts_are_completed_as_such(tmp_path: Path, teacher: Teacher) -> 
     ((done,),) = complete(asking(teacher), ["One, two,"], 1, tmp_path / "log")
     assert done.text.startswith("One, two, ")
     assert teacher.requests[0]["prompt"] == "One, two,"
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("place", [0, 3, -1])
+def test_log_with_a_torn_line_is_completed_to_what_it_was(tmp_path: Path, joint: bool, place: int) -> None:
+    log = tmp_path / "log.jsonl"
+    whole = complete(Counting(joint), ["a", "b", "c"], 2, log)
+    lines = log.read_text().splitlines()
+    lines[place] = lines[place][:9] + "\0\0"
+    log.write_text("\n".join(lines))
+    assert complete(Counting(joint), ["a", "b", "c"], 2, log) == whole
+    assert complete(Counting(joint), ["a", "b", "c"], 2, log) == whole
