@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from guerdon import Model
 from guerdon.errors import MissingDependencyError, StageFailedError, UsageError
-from guerdon.grpo.sampling import end_ids, left_out, plain_generation, positions_of
+from guerdon.grpo.sampling import Sampling, end_ids, left_out, plain_generation, positions_of
 from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
 from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
 from guerdon_plugins.stages import vllm_seam
-from guerdon_plugins.stages.generation import Answers, Completion, Draw, Engine, Prompt, Sampling
+from guerdon_plugins.stages.generation import Answers, Completion, Draw, Engine, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
