@@ -42,7 +42,7 @@ def trl_config(
         merged = {"use_cpu": True, **without, **merged}
     merged.pop("enable_jit_checkpoint", None)  # every stage saves a checkpoint on a signal
     keeps = merged["save_total_limit"]
-    if merged["save_steps"] <= 0 or (keeps is not None and keeps < 1):
+    if merged["save_steps"] < 1 or (keeps is not None and keeps < 1):
         raise ParamsError(
             f"save_steps is {merged['save_steps']} and save_total_limit is {keeps}. Give save_steps a number above 0, "
             "and save_total_limit 1 or more, or null to keep all checkpoints."
