@@ -18,11 +18,12 @@ _BETWEEN_BOXES = re.compile(
     r"|[\s$,)]*(?:and|和|且)\s+(?![^.\n]*(?:answer|result|total|final|therefore|thus|hence|which|gives))"
     r"[^.\n]{,50}(?:\bis|\bare|\bequals|=|:|为|是)[\s$(\\]*"
 )
+_MAX_PARTS = 16
 _MAX_GAP = 70
 _FAR = 10_000
 """A box this far before the last one neither encloses it nor belongs to it."""
 _PART = re.compile(
-    r"^[^\S\n]*[*_#>\-]*[^\S\n]*(?:part\s*)?(?:\(([a-h]|[ivx]{1,4}|\d)\)|([a-h])[).:])",
+    r"^[^\S\n]*+[*_#>\-]*+[^\S\n]*+(?:part\s*+)?(?:\(([a-h]|[ivx]{1,4}|\d)\)|([a-h])[).:])",
     re.IGNORECASE | re.MULTILINE,
 )
 _PART_NAMES = ("abcdefgh", ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii"), "123456789")
@@ -34,7 +35,7 @@ _NOTHING_AFTER = frozenset(
 _AFTER = re.compile(
     r"\s*(?:\\?%|\^\s*\{?\s*\\circ\s*\}?|°|!(?=\s*[$\\])"
     r"|\\(?:times|cdot)\s*10\s*\^\s*(?:\{[^{}]*\}|\d)"
-    r"|\^\s*(?:\{[^{}]*\}|\w)(?=\s*[$\\.])|[+\-]\s*(?:[\w\\{}^]+\s*)+(?=\$)"
+    r"|\^\s*(?:\{[^{}]*\}|\w)(?=\s*[$\\.])|[+\-][\w\\{}^ ]++(?=\$)"
     r"|\\(?:pi|sqrt\s*(?:\{[^{}]*\}|\d)|[ie])(?=\s*[$\\.])|[a-z](?=\s*\$)"
     r"|(?:\\(?:text|mathrm)\s*\{|\$)?[~\s]*(?:percent|hundred|thousand|million|billion|trillion|dozen)\b\}?)"
 )
@@ -70,7 +71,7 @@ def _last_boxes(text: str) -> list[_Box]:
     if alone and (box := _box_at(text, start)) is not None:
         return [box]
     boxes = _all_boxes(text)
-    return _numbered(text, boxes) or _joined(text, boxes)
+    return _numbered(text, boxes[-_MAX_PARTS:]) or _joined(text, boxes)
 
 
 def _box_at(text: str, start: int) -> _Box | None:

@@ -23,14 +23,14 @@ _COUNTED = re.compile(
 _BARE_RATE = re.compile(r"(?<=[\d}])((?:\\[ ,;:]|[\s~])*)([A-Za-z]+)/([A-Za-z]+)(?=(?:\^\{?\d\}?)?$)")
 _SIUNITX = re.compile(r"\\(?:num|SI|si|qty|unit|ang)\s*\{([^{}]*)\}(?:\s*\{([^{}]*)\})?")
 _UNIT_GROUP = re.compile(
-    r"(?<=[\d})°\]])(\s*(?:\\[,:; !]|~|\s|\\quad|\{\}|\\cdot\s)*\s*)"
+    r"(?<=[\d})°\]])((?:\\[,:; !]|~|\s|\\quad|\{\}|\\cdot\s)*+)"
     rf"(?:{_WORDS}\s*\{{|\{{\s*\\(?:rm|mathrm|text)\b)((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}"
 )
 _PREFIXED_SIGN = re.compile(
-    rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)(?:{_WORDS}\s*\{{[\s~]*([kMGmnμ]|\\mu)?\s*\}}|([kMG])|(\\mu))?\s*\\Omega\s*$"
+    rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*+)(?:{_WORDS}\s*\{{[\s~]*([kMGmnμ]|\\mu)?\s*\}}|([kMG])|(\\mu))?\s*\\Omega\s*$"
 )
 _MICRO = re.compile(
-    rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?"
+    rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*+)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?"
 )
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
 _TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")

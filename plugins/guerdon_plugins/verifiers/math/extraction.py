@@ -20,8 +20,8 @@ MAX_CHARACTERS = 1_000_000
 
 _BETWEEN_TAGS = ("<answer>", "</answer>")
 _LINE = re.compile(
-    r"^[^\S\n]*(?:[*_`#>•-]+[^\S\n]*)*(?:(?:so|thus|therefore|hence|then|and|the|my|our|final|correct),?\s+)*"
-    r"(?:answer|最终答案|答案|答)[^\S\n]*[*_`]*[^\S\n]*(?:[:：]|\bis\b[^\S\n]*:?|=|是|为|$)[^\S\n]*(.*)$",
+    r"^[^\S\n]*+(?:[*_`#>•-]++[^\S\n]*+)*+(?:(?:so|thus|therefore|hence|then|and|the|my|our|final|correct),?[^\S\n]++)*+"
+    r"(?:answer|最终答案|答案|答)[^\S\n]*+[*_`]*+[^\S\n]*+(?:[:：]|\bis\b[^\S\n]*+:?|=|是|为|$)[^\S\n]*+(.*+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKDOWN = "*_` \t\r"

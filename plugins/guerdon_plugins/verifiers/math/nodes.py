@@ -273,6 +273,8 @@ def negate(node: Node) -> Node:
         return Number(-node.value, node.decimal)
     if isinstance(node, Product):
         return Product((MINUS_ONE, *node.factors))
+    if isinstance(node, Quantity):
+        return Quantity(negate(node.value), node.unit)
     return Product((MINUS_ONE, node))
 
 

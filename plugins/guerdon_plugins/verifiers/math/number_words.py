@@ -87,7 +87,7 @@ _PHRASE = re.compile(
     rf"(?i)((?:^|[{{$=(,]|\\\(|\band|\bor)\s*)((?:{_WORD})(?:(?:[\s-]+|\s+and\s+)(?:{_ANY_WORD})(?![a-z]))*)(?![a-z])"
     rf"(?!\s*\()(-?)(?=(-?)[a-z]|[^\w-]|$)"
 )
-_AND_A_HALF = re.compile(r"(\d+)\s+and\s+(?:a|one)\s+half\b")
+_AND_A_HALF = re.compile(r"(?<!\d)(\d++)\s++and\s++(?:a|one)\s+half\b")
 _A_PART = re.compile(r"(?i)^(?:an?\s+)?(?=(?:half|third|quarter|fifth|tenth)$)")
 
 
@@ -138,7 +138,7 @@ _DIGITS = {character: value for value, character in enumerate("零一二三四�
 }
 _CHINESE = "零〇一二两兩三四五六七八九十百千万亿"
 _CHINESE_FRACTION = re.compile(
-    rf"(?:([\d{_CHINESE}]+)又)?([\d{_CHINESE}]+|百)分之([\d{_CHINESE}]+(?:[点.][\d{_CHINESE}]+)?)"
+    rf"(?<![\d{_CHINESE}])(?:([\d{_CHINESE}]++)又)?([\d{_CHINESE}]++)分之([\d{_CHINESE}]+(?:[点.][\d{_CHINESE}]+)?)"
 )
 _CHINESE_NUMBER = re.compile(rf"(负?)([{_CHINESE}]+)(?:点([{_CHINESE}]+))?")
 

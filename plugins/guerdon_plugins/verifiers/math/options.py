@@ -21,7 +21,8 @@ _WITH_TEXT = re.compile(
     re.DOTALL,
 )
 _LIST = re.compile(
-    r"(?:\\(?:text|mathrm|textbf)\s*\{)?\(?[A-H]\)?(?:(?:[\s,，、;；/&]|\\[ ,;]|\\text\s*\{|\band\b|和|与|\})+\(?[A-H]\)?)+\}?"
+    r"(?:\\(?:text|mathrm|textbf)\s*\{)?\(?[A-H]\)?"
+    r"(?:(?:[\s,，、;；/&]|\\[ ,;]|\\text\s*\{|\band\b|和|与|\})+\(?[A-H]\)?)+\}?"
 )
 _RUN = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?([A-H]{2,6})\}?")
 

@@ -7,6 +7,7 @@ import re
 from guerdon_plugins.verifiers.math.tokens import Token
 from guerdon_plugins.verifiers.math.vocabulary import RELATIONS
 
+_LONGEST_LEAD_IN = 200
 _CONNECTIVE = (
     r"(?:so|thus|hence|therefore|then|and|now|finally|also|clearly|we\s+(?:get|have|find|obtain|conclude)|"
     r"this\s+(?:gives|means)|it\s+follows|that\s+is|that|which\s+(?:is|gives)|giving|namely|i\.?e|"
@@ -45,7 +46,7 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
     """The tokens without words that lead in or trail off; words that name the answer become its label."""
     tokens = _without_tail(tokens)
     first = tokens[0]
-    if first.kind != "text" or len(tokens) < 2:
+    if first.kind != "text" or len(tokens) < 2 or len(first.text) > _LONGEST_LEAD_IN:
         return tokens
     words = first.text.strip(" :：,")
     following = tokens[1].text

@@ -9,7 +9,7 @@ from fractions import Fraction
 from guerdon_plugins.verifiers.math import units
 from guerdon_plugins.verifiers.math.arithmetic import number
 from guerdon_plugins.verifiers.math.commands import CommandParser
-from guerdon_plugins.verifiers.math.errors import UnreadableError
+from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
     Constant,
     Node,
@@ -38,6 +38,7 @@ _ARC_SECONDS = frozenset(("second", "seconds", "sec", "秒", "arcseconds", "arcs
 _OF_A = re.compile(r"of\s+(?:an?|the)\s+")
 _ENDS_OF_VALUES = frozenset((",", ";", ")", "\\}", "&", "\\\\"))
 _TO = frozenset(("to", "到", "至"))
+_MAX_BITS = 4_000
 _FEN = Unit((("分", 1),))
 _DEGREE = Constant("degree")
 
@@ -156,6 +157,8 @@ class QuantityParser(CommandParser):
         token.text = _OF_A.sub("", rest, count=1)
         self._position += not token.text
         if isinstance(value, Number):
+            if value.value.numerator.bit_length() > _MAX_BITS:
+                raise TooLargeError("too many words that scale a number")
             return Number(value.value * factor, value.decimal)
         return Product((value, Number(factor)))
 

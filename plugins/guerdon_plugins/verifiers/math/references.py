@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from guerdon.references import accepted_answers, plain
+from guerdon.references import accepted_answers, placeholder_reason, plain
 from guerdon_plugins.verifiers.math.extraction import extract
 
 Reference: TypeAlias = str | int | float | bool | Sequence[str | int | float | bool]
@@ -24,6 +24,8 @@ def accepted_texts(reference: Reference) -> list[str]:
     if type(reference) is str:
         return [gold_text(reference)]
     value = plain(reference)
+    if reason := placeholder_reason(value):
+        raise TypeError(f"the reference {reason}")
     if isinstance(value, bool):
         return _BOOLS[value]
     try:

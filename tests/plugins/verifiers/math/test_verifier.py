@@ -293,7 +293,8 @@ def test_box_in_the_reasoning_of_any_model_family_does_not_count(completion: str
 def test_reasoning_of_any_model_family_that_never_ends_holds_no_answer() -> None:
     for opening in ("<think>", "<reasoning>", "[THINK]", "◁think▷", "<|channel|>analysis<|message|>"):
         score = MathVerifier()(f"{opening}a \\boxed{{3}}", "3")
-        assert (score.value, score.metadata["judgement"]) == (0.0, "no_answer")
+        assert score.value == 0.0
+        assert "never ends" in (score.explanation or "")
 
 
 def test_reasoning_tags_as_a_param_are_the_only_ones() -> None:
