@@ -16,6 +16,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     SetBuilder,
     Symbol,
 )
+from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.trees import substitute, walk
 from guerdon_plugins.verifiers.math.vocabulary import ORDER
 
@@ -64,10 +65,8 @@ def _split_listing(node: Listing, budget: Budget) -> Declared:
         rest = [item for place, item in enumerate(node.items) if found.get(place, ("",))[0] != letter]
         if not rest or not any(_uses(item, letter) for item in rest):
             continue
-        if not _is_membership(node.items[index]) and any(
-            isinstance(item, Relation) and ORDER.intersection(item.operators) for item in rest
-        ):
-            continue  # a system of inequalities
+        if any(_is_inequality(item, letter, _is_membership(node.items[index])) for item in rest):
+            continue  # together they are a set of numbers
         domains[letter] = domains[letter].intersection(domain) if letter in domains else domain
         dropped.add(index)
     kept = tuple(item for index, item in enumerate(node.items) if index not in dropped)
@@ -91,6 +90,13 @@ def _without_membership_of_label(node: Listing) -> Node:
     if not kept or len(kept) == len(node.items):
         return node
     return kept[0] if len(kept) == 1 else Listing(kept, node.joiner)
+
+
+def _is_inequality(node: Node, letter: str, alone: bool) -> bool:
+    """Whether a node is an inequality; if alone, of one letter only."""
+    if not isinstance(node, Relation) or not ORDER.intersection(node.operators):
+        return False
+    return not alone or names_in(node) == {letter}
 
 
 def _is_membership(node: Node | None) -> bool:

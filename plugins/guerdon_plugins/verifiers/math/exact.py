@@ -80,7 +80,7 @@ def rational(node: Node, budget: Budget, point: Mapping[str, Fraction] = NOWHERE
         case Constant(name="percent"):
             return Fraction(1, 100)
         case Call(function=function, arguments=arguments) if function in _RATIONAL_CALLS:
-            budget.spend(10)
+            budget.spend(10 if function in _GROWING else 0)
             return _RATIONAL_CALLS[function](*(rational(item, budget, point) for item in arguments))
         case BaseNumeral(digits=digits, base=base):
             return Fraction(int(digits, base))
@@ -147,6 +147,7 @@ def _modulo(value: Fraction, modulus: Fraction) -> Fraction:
     return value % modulus
 
 
+_GROWING = frozenset(("factorial", "double_factorial", "gamma", "binom", "gcd", "lcm"))
 _RATIONAL_CALLS: dict[str, Callable[..., Fraction]] = {
     "abs": abs,
     "floor": lambda value: Fraction(math.floor(value)),

@@ -154,11 +154,8 @@ class _Reader:
         if joiner == "or":
             return _Combination("union", parts)
         both = _Combination("intersection", parts)
-        narrowing = all(
-            isinstance(item, Relation) and item.operators[0] in ("≠", "∈")
-            for item in items[joiner != "and" :]
-        )
-        if joiner == "and" or narrowing:
+        narrowing = [isinstance(item, Relation) and item.operators[0] in ("≠", "∈") for item in items]
+        if joiner == "and" or all(narrowing[1:]) or (narrowing[0] and any(map(_has_integers, parts))):
             return both
         line = _Line([both], self._budget)
         return both if line.positions(both) else _Combination("union", parts)

@@ -17,7 +17,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 from guerdon_plugins.verifiers.math.numeric import names_in
-from guerdon_plugins.verifiers.math.trees import rebuild, substitute, walk
+from guerdon_plugins.verifiers.math.trees import contains, rebuild, substitute, walk
 
 MAX_TERMS = 1_000
 MAX_ORDER = 5
@@ -43,21 +43,22 @@ def carry_out(node: Node, budget: Budget) -> Node:
             terms = []
             for value in range(bounds[0], bounds[1] + 1):
                 budget.spend(1 + size // 4)
-                terms.append(_at(body, name, value))
+                term = _at(body, name, value)
+                terms.append(carry_out(term, budget) if contains(term, Standing) else term)
             return Sum(tuple(terms)) if operator == "sum" else Product(tuple(terms))
     return expanded
 
 
 def summed_to(*nodes: Node) -> str | None:
     """The one letter in the bounds of finite sums and products; ``None`` if there is another or none."""
+    standing = [item for node in nodes for item in walk(node) if isinstance(item, Standing)]
     letters = {
         name
-        for node in nodes
-        for item in walk(node)
-        if isinstance(item, Standing) and item.operator in ("sum", "prod") and len(item.parts) == 3
+        for item in standing
+        if item.operator in ("sum", "prod") and len(item.parts) == 3
         for bound in item.parts[1:]
         for name in names_in(bound)
-    }
+    } - {item.variable for item in standing}
     return letters.pop() if len(letters) == 1 else None
 
 
