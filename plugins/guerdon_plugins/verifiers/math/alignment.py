@@ -43,18 +43,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return Ratio(parts), answer
         case (Ratio(), Span(parts=parts)):
             return reference, Ratio(parts)
-        case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
-            left, right
-        ) or units.to_base(left) == units.to_base(right):
-            return reference, Quantity(value, left)
-        case (Quantity(), Product()) if (found := _with_bare_unit(answer, reference)) is not None:
-            return reference, found
-        case (Product(), Quantity()) if (found := _with_bare_unit(reference, answer)) is not None:
-            return found, answer
-        case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
-            return reference, Text(f"not in {unit}")
-        case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
-            return reference, Text(f"in {unit}")
+        case (Quantity(), _) | (_, Quantity()):
+            return _aligned_quantities(reference, answer)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
         case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name.isupper():
@@ -70,6 +60,23 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             _binomial(reference, answer),
             _with_renamed_constants(reference, _binomial(answer, reference)),
         )
+    return reference, answer
+
+
+def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
+    match reference, answer:
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
+            left, right
+        ) or units.to_base(left) == units.to_base(right):
+            return reference, Quantity(value, left)
+        case (Quantity(), Product()) if (found := _with_bare_unit(answer, reference)) is not None:
+            return reference, found
+        case (Product(), Quantity()) if (found := _with_bare_unit(reference, answer)) is not None:
+            return found, answer
+        case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
+            return reference, Text(f"not in {unit}")
+        case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
+            return reference, Text(f"in {unit}")
     return reference, answer
 
 

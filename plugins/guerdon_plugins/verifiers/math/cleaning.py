@@ -155,15 +155,10 @@ def _omega(match: re.Match[str]) -> str:
 
 def _unit_group(match: re.Match[str]) -> str:
     r"""``\\mathrm{kJ\\,mol^{-1}}`` as ``\\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
-    content = match[2]
+    gap, content = match.groups()
     if not any(mark in content for mark in "\\^~{"):
-        return (
-            match[0]
-            if "rm" not in match[0]
-            else f"{match[1]}\\text{{ {content.strip()}}}"
-            if units.read_unit(content)
-            else match[0]
-        )
+        is_unit = "rm" in match[0] and units.read_unit(content) is not None
+        return f"{gap}\\text{{ {content.strip()}}}" if is_unit else match[0]
     for command, sign in _GREEK_UNITS.items():
         content = content.replace(command, sign)
     content = re.sub(r"\\(?:cdot|times)(?![a-z])|\\[,:; !]|~|\\quad", " ", content)
@@ -171,7 +166,7 @@ def _unit_group(match: re.Match[str]) -> str:
     content = re.sub(r"\^\s*\{\s*(-?\d)\s*\}", r"^\1", content)
     if "\\" in content or "{" in content or units.read_unit(content) is None:
         return match[0]
-    return f"{match[1]}\\text{{ {content.strip()}}}"
+    return f"{gap}\\text{{ {content.strip()}}}"
 
 
 def _rate(match: re.Match[str]) -> str:
