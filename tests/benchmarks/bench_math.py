@@ -1,6 +1,6 @@
 """The math verifier beside Math-Verify, verl's graders and sympy alone: wrong verdicts, refusals and speed on each set.
 
-    python tests/benchmarks/bench_math.py [--sample 400] [--cap 10] [--only NAME ...] [--verl FOLDER]
+    python tests/benchmarks/bench_math.py [--sample 400] [--cap 10] [--only NAME ...] [--sets NAME ...] [--verl FOLDER]
     python tests/benchmarks/bench_math.py --garbage N
 
 Needs the shared data beside the checkout (or GUERDON_SHARED) and math-verify. ``--verl`` is a folder with verl's wheel
@@ -131,18 +131,18 @@ def verl_prime_math() -> Judge:
 
 def sympy_alone() -> Judge:
     import sympy
-    from sympy.parsing.latex import parse_latex
+    from latex2sympy2_extended import latex2sympy  # sympy's own reader needs another version of ANTLR
 
     from guerdon_plugins.verifiers.math import extract
 
     def judge(completion: str, reference: str) -> bool | None:
         try:
-            gold = parse_latex(reference)
+            gold = latex2sympy(reference)
         except Exception:  # ANTLR's errors and its own
             return None
         try:
-            answer = parse_latex(extract(completion).answer or "")
-            return answer == gold or sympy.simplify(answer - gold) == 0
+            answer = latex2sympy(extract(completion).answer or "")
+            return bool(answer == gold or sympy.simplify(answer - gold) == 0)
         except Exception:
             return False
 
@@ -304,6 +304,8 @@ def compare_graders(options: argparse.Namespace) -> None:
     source = random.Random(0)
     sets = {}
     for title, make in SETS.items():
+        if options.sets and title not in options.sets:
+            continue
         cases = list(make())
         whole = title in ("800 real completions", "graded cases", "field faults")
         sets[title] = cases if whole or len(cases) <= options.sample else source.sample(cases, options.sample)
@@ -346,6 +348,7 @@ if __name__ == "__main__":
     arguments.add_argument("--sample", type=int, default=400, help="cases of each large set")
     arguments.add_argument("--cap", type=float, default=10.0, help="seconds after which a verdict is killed")
     arguments.add_argument("--only", nargs="*", help="graders to run")
+    arguments.add_argument("--sets", nargs="*", help="sets to run")
     arguments.add_argument("--verl", help="folder with verl's wheel unpacked")
     arguments.add_argument("--garbage", type=int, metavar="N", help="judge N garbage answers instead")
     options = arguments.parse_args()
