@@ -37,13 +37,19 @@ def load(sources):
 _SUPERVISOR = f"""{_BOOTSTRAP}
 sources = json.loads(sys.argv[1])
 load(sources["supervisor"])
-python = [sys.executable, "-s", "-B", "-c", sys.argv[2], json.dumps(sources["zygote"])]
+python = [sys.executable, "-I", "-B", "-c", sys.argv[2], json.dumps(sources["zygote"])]
 sys.modules["guerdon_sandbox.inside.supervisor"].main(python)
 """
 _ZYGOTE = f"""{_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
 sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]))
 """
+
+
+_ZYGOTE_MODULES = (
+    *("sources", "frames", "program", "serve", "remote", "runners", "check", "roles", "zygote"),
+)
+"""In the order of their imports, which find no file."""
 
 
 class BoxLostError(Exception):
@@ -174,7 +180,7 @@ def command() -> list[str]:
             *inside, "guerdon_sandbox.inside.waiting", "guerdon_sandbox.inside.supervisor"
         ),
         "zygote": _sources(
-            *inside, "guerdon_sandbox.codec", "guerdon_sandbox.inside.roles", "guerdon_sandbox.inside.zygote"
+            *inside, "guerdon_sandbox.codec", *(f"guerdon_sandbox.inside.{name}" for name in _ZYGOTE_MODULES)
         ),
     }
     return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, json.dumps(sources), _ZYGOTE]
