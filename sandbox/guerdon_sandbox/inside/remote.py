@@ -18,10 +18,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from guerdon_sandbox.codec import CodecError, State, dumps, loads
 from guerdon_sandbox.inside.frames import MAX_REPLY, read_frames, send_frame
+
+T = TypeVar("T")
 
 _SINGLE_DRAWS = 64
 """Items that are drawn one at a time: what lies behind them may take forever, or be meant for ``send``."""
@@ -76,10 +78,17 @@ class Candidate:
 
     def load(self) -> None:
         """Wait until the candidate's program has run."""
-        if not self._loaded:
-            self._loaded = True
-            if self._receive()[0] == "began":
+        if self._loaded:
+            return
+        self._loaded = True
+        # The first frame left before any of the candidate's code ran. Nothing that comes later is believed like it.
+        match self._next():
+            case ["began"]:
                 self._receive()
+            case ["broken", str(name), str(text)]:
+                raise self.refuse(f"the problem's own code raises {name}: {text}")
+            case _:
+                raise self._gone()
 
     def ask(self, operation: str, target: object, *args: object, **kwargs: object) -> Any:
         """Have the candidate do something, and return its result or raise what it raised."""
@@ -113,31 +122,30 @@ class Candidate:
         return UnsupportedTestError(why)
 
     def _receive(self) -> list[Any]:
+        match self._next():
+            case ["ready"] as reply:
+                return list(reply)
+            case ["value", _, list(), dict()] as reply:
+                return list(reply)
+            case ["raised", str(name), str(text), list(bases), args]:
+                raise blame(_exception([str(base) for base in bases] or [name], text, args, self.exceptions))
+        self.fault = "the candidate's reply is malformed"
+        raise blame(CandidateError(self.fault))
+
+    def _next(self) -> Any:
         try:
             frame = next(self._replies, None)
-            if frame is None:
-                raise self._gone()
-            reply = loads(frame, self._incoming, inside=True, build=self._build)
-            return self._checked(reply)
+            if frame is not None:
+                return loads(frame, self._incoming, inside=True, build=self._build)
         except (CodecError, MemoryError) as error:
             self.fault = str(error) or "the reply takes too much memory"
             raise blame(CandidateError(self.fault)) from None
-
-    def _checked(self, reply: object) -> list[Any]:
-        match reply:
-            case ["began"] | ["ready"]:
-                return reply
-            case ["value", _, list(), dict()]:
-                return reply
-            case ["raised", str(name), str(text), list(bases), args]:
-                raise blame(_exception([str(base) for base in bases] or [name], text, args, self.exceptions))
-            case ["broken", str(name), str(text)]:
-                raise self.refuse(f"the problem's own code raises {name}: {text}")
-        raise CodecError("the candidate's reply is malformed")
+        raise self._gone()
 
     def _gone(self) -> CandidateError:
         self.fault = "the candidate's process has ended"
-        return blame(CandidateError(self.fault))
+        gone: CandidateError = blame(CandidateError(self.fault))
+        return gone
 
     def _incoming(self, body: Any) -> object:
         number, type_name, kind = body
@@ -161,13 +169,13 @@ class Candidate:
     def _build(self, name: str, attributes: dict[str, Any]) -> object:
         if name not in self.shared:
             raise CodecError(f"an object of {name}, which the problem does not define")
-        built = object.__new__(self.shared[name])
+        built: Any = object.__new__(self.shared[name])
         built.__dict__.update(attributes)
         return built
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Write a file that only the checker may change. What the candidate put there instead stays, and is not followed."""
+    """Write a file that only the checker may change. What the candidate put in its place stays, and is not followed."""
     mine = os.path.lexists(target) and target.lstat().st_uid == os.getuid()
     fresh = os.O_TRUNC if mine else os.O_CREAT | os.O_EXCL
     fd = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | fresh, 0o644)
@@ -186,20 +194,20 @@ def is_blamed(error: BaseException) -> bool:
     return getattr(error, "_of_candidate", False) is True
 
 
-def _take_over(mine: object, theirs: object) -> None:
+def _take_over(mine: Any, theirs: Any) -> None:
     """Make an argument what the candidate made of its copy."""
     if type(mine) is not type(theirs):
         return
     if isinstance(mine, list | bytearray):
-        mine[:] = theirs  # type: ignore[call-overload]
+        mine[:] = theirs
     elif isinstance(mine, dict | set):
         mine.clear()
-        mine.update(theirs)  # type: ignore[call-overload]
+        mine.update(theirs)
     elif hasattr(mine, "extend"):
-        mine.clear()  # type: ignore[attr-defined]
+        mine.clear()
         mine.extend(theirs)
     elif type(mine).__module__ == "numpy":
-        mine[...] = theirs  # type: ignore[index]
+        mine[...] = theirs
     elif hasattr(mine, "__dict__"):
         mine.__dict__.clear()
         mine.__dict__.update(vars(theirs))
@@ -345,7 +353,9 @@ class Remote:
         if self is other:
             return True
         if isinstance(other, Remote) or _origin(self) in ("made", "derived"):
-            raise self._candidate.refuse("the test asks an object of the candidate whether it equals another value")
+            raise self._candidate.refuse(
+                "the test asks an object of the candidate whether it equals another value"
+            )
         return False
 
     def __hash__(self) -> int:
@@ -440,11 +450,11 @@ def _set_origin(value: object, origin: str) -> None:
         object.__setattr__(value, "_origin", origin)
 
 
-def _of_type(kind: type, value: object) -> Any:
+def _of_type(kind: type[T], value: object) -> T:
     """Return the candidate's answer if it is of the type that Python asks for there."""
-    if type(value) is not kind:
-        raise blame(TypeError(f"the candidate gives {type(value).__name__} where {kind.__name__} is due"))
-    return value
+    if type(value) is kind:
+        return value
+    raise blame(TypeError(f"the candidate gives {type(value).__name__} where {kind.__name__} is due"))
 
 
 def _items(answer: object) -> tuple[list[Any], bool]:

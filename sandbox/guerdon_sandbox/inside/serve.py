@@ -138,7 +138,7 @@ class _Server:
     def _build(self, name: str, state: dict[str, Any]) -> object:
         own = self._module.__dict__.get(name)
         kind = own if isinstance(own, type) else self._shared[name]
-        built = object.__new__(kind)
+        built: Any = object.__new__(kind)
         built.__dict__.update(state)
         return built
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from decimal import Decimal
 from numbers import Number, Real
@@ -86,7 +87,7 @@ def same_value(actual: Any, expected: Any, tolerance: float) -> bool:
         return isinstance(actual, Real) and _is_close(float(actual), expected, tolerance)
     if isinstance(expected, int):
         # A float that is off by half is not nearly the whole number that is expected.
-        return isinstance(actual, Number) and bool(actual == expected)
+        return isinstance(actual, Number) and bool(operator.eq(actual, expected))
     return type(actual) is type(expected) and bool(actual == expected)
 
 

@@ -1,4 +1,4 @@
-"""What a module of tests is: pytest's functions, unittest's classes, ``check(candidate)``, or statements that run by themselves."""
+"""What a module of tests is: pytest's functions, unittest's classes, ``check(candidate)``, or plain statements."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def _test_methods(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Itera
 def _is_case(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
     rest = {name: one for name, one in classes.items() if name != node.name}
     return any(
-        base.endswith("TestCase") or (base in rest and _is_case(rest[base], rest)) for base in _base_names(node)
+        base.endswith("TestCase") or (base in rest and _is_case(rest[base], rest))
+        for base in _base_names(node)
     )
 
 
@@ -115,7 +116,9 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 def _called_at_top(body: Sequence[ast.stmt]) -> frozenset[str]:
     """Return the functions that the module calls by itself."""
-    statements = [node for node in body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    statements = [
+        node for node in body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
     return frozenset(
         node.func.id
         for statement in statements

@@ -9,8 +9,19 @@ from dataclasses import dataclass
 from guerdon_plugins.verifiers.code.names import parse
 
 _OF_ANOTHER_PROCESS = frozenset(
-    "redirect_stdout redirect_stderr capsys capfd caplog monkeypatch patch getsource signature getfullargspec warns "
-    "deprecated_call assertWarns assertWarnsRegex assertLogs assertNoLogs catch_warnings".split()
+    (
+        *("redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog", "monkeypatch", "patch"),
+        *("getsource", "signature", "getfullargspec"),
+        *(
+            "warns",
+            "deprecated_call",
+            "catch_warnings",
+            "assertWarns",
+            "assertWarnsRegex",
+            "assertLogs",
+            "assertNoLogs",
+        ),
+    )
 )
 """What tests use to watch or change the process that they run in, which is not the candidate's."""
 _CATCHERS = frozenset({"raises", "assertRaises", "assertRaisesRegex"})
@@ -52,7 +63,9 @@ def why_unsupported(source: str, names: Sequence[str]) -> str | None:
     """Return why tests cannot be run beside the candidate's process, or would assert nothing; None if they can."""
     for node in ast.walk(parse(source)):
         match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) if name in _OF_ANOTHER_PROCESS:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) if (
+                name in _OF_ANOTHER_PROCESS
+            ):
                 return f"the tests use '{name}', which does not reach the program's own process"
             case ast.Attribute(
                 value=ast.Name(id="sys"), attr="stdin" | "stdout" | "stderr" | "argv" as name, ctx=ast.Store()
@@ -60,7 +73,9 @@ def why_unsupported(source: str, names: Sequence[str]) -> str | None:
                 return f"the tests replace 'sys.{name}', which does not reach the program's own process"
             case ast.Attribute(value=ast.Name(id="builtins"), attr=name, ctx=ast.Store()):
                 return f"the tests replace 'builtins.{name}', which does not reach the program's own process"
-            case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in names and name.startswith("__"):
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in names and name.startswith(
+                "__"
+            ):
                 return f"the tests read '{owner}.{name}', which does not cross processes"
             case ast.Expr(value=value) if _is_comparison(value):
                 return f"the tests compare without an assert: {ast.unparse(value)[:100]}"
@@ -113,7 +128,7 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-# --- in place ----------------------------------------------------------------------------------------------------------
+# --- in place --------------------------------------------------------------------------------------------------------
 
 
 def _is_in_place(tree: ast.Module, names: Sequence[str]) -> bool:
@@ -155,7 +170,8 @@ class _Calls:
 
     def reads_result(self, node: ast.AST) -> bool:
         return any(
-            self._is_call(one) or (isinstance(one, ast.Name) and one.id in self._results) for one in ast.walk(node)
+            self._is_call(one) or (isinstance(one, ast.Name) and one.id in self._results)
+            for one in ast.walk(node)
         )
 
     def reads_argument(self, node: ast.AST) -> bool:

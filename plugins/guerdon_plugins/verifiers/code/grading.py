@@ -211,7 +211,9 @@ class Grader:
         if sum(map(len, files.values())) > _FILES_BYTES:
             raise UnjudgeableError(f"the checker's files are larger than {_FILES_BYTES >> 20} MiB")
         limits = replace(self._limits, memory_bytes=_JUDGE_MEMORY_BYTES)
-        result = await self._sandbox.run(Program(source=checker, argv=list(files), files=files, limits=limits))
+        result = await self._sandbox.run(
+            Program(source=checker, argv=list(files), files=files, limits=limits)
+        )
         words = result.stdout.decode(errors="replace").split()
         if not result.ok or not words:
             return f"{result.ending} without a verdict"
@@ -327,7 +329,7 @@ def _facts(tests: AssertTests) -> Facts:
 
 
 def _in_place(reply: Returned) -> Any:
-    """Return what a call made of its first argument that it could change, as LeetCode judges calls that give nothing."""
+    """Return what a call made of its first changeable argument: so LeetCode judges calls that give nothing."""
     return next((argument for argument in reply.arguments if argument is not None), None)
 
 

@@ -39,7 +39,11 @@ LANGUAGES: Mapping[str, Language] = {
             ("./main",),
         ),
         Language(
-            "c", ("c", "c11", "c17"), "main.c", ("gcc", "-O2", "-std=gnu17", "-o", "main", "main.c", "-lm"), ("./main",)
+            "c",
+            ("c", "c11", "c17"),
+            "main.c",
+            ("gcc", "-O2", "-std=gnu17", "-o", "main", "main.c", "-lm"),
+            ("./main",),
         ),
         Language("rust", ("rust", "rs"), "main.rs", ("rustc", "-O", "-o", "main", "main.rs"), ("./main",)),
         Language("go", ("go", "golang"), "main.go", ("go", "build", "-o", "main", "main.go"), ("./main",)),

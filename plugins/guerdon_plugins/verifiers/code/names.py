@@ -17,7 +17,10 @@ _MODULES = {
     "sp": "import scipy as sp",
     "nx": "import networkx as nx",
     "tf": "import tensorflow as tf",
-    **{name: f"import {name}" for name in ("numpy", "pandas", "scipy", "sympy", "pytest", "torch", "networkx")},
+    **{
+        name: f"import {name}"
+        for name in ("numpy", "pandas", "scipy", "sympy", "pytest", "torch", "networkx")
+    },
 }
 _FROM = {
     "collections": "Counter OrderedDict defaultdict deque namedtuple ChainMap",
@@ -42,7 +45,9 @@ _FROM_FUNCTIONS = {
     "copy": "deepcopy",
 }
 _FUNCTIONS = {
-    name: f"from {module} import {name}" for module, names in _FROM_FUNCTIONS.items() for name in names.split()
+    name: f"from {module} import {name}"
+    for module, names in _FROM_FUNCTIONS.items()
+    for name in names.split()
 }
 _CALLED_MODULES = {"datetime": "from datetime import datetime"}
 
@@ -93,7 +98,11 @@ def bound_names(source: str) -> frozenset[str]:
                 bound.add(name)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 bound.add(name)
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            case (
+                ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+            ):
                 bound.add(name)
             case ast.ImportFrom(module=str(module), names=[ast.alias(name="*")]):
                 bound |= _exported(module)
@@ -115,7 +124,11 @@ def parse(source: str) -> ast.Module:
 @cache
 def _exported(module: str) -> frozenset[str]:
     """Return what ``from module import *`` binds, for modules of the standard library."""
-    if module.partition(".")[0] not in sys.stdlib_module_names or module in ("antigravity", "this", "idlelib"):
+    if module.partition(".")[0] not in sys.stdlib_module_names or module in (
+        "antigravity",
+        "this",
+        "idlelib",
+    ):
         return frozenset()
     try:
         names = vars(importlib.import_module(module))

@@ -19,7 +19,6 @@ from guerdon_plugins.verifiers.code.encoded import unpack_cases
 from guerdon_plugins.verifiers.code.facts import why_unsupported
 from guerdon_plugins.verifiers.code.names import bound_names, parse
 
-
 _ENTRY = re.compile(r"[^\W\d]\w*(\(\)\.[^\W\d]\w*)?")
 _WRAPPERS = ("input_output", "tests", "ground_truth", "verification_info")
 """Columns that hold a suite of one of the other shapes, as a value or as JSON text."""
@@ -169,7 +168,9 @@ def _read_wrapped(value: object, key: str, row: Mapping[str, Any]) -> Suite:
             value = json.loads(value)
         except ValueError as error:
             raise SuiteError(f"'{key}' is not JSON: {error}") from None
-    shared = {name: row[name] for name in ("fn_name", "func_name", "metadata", "judge", "checker") if row.get(name)}
+    shared = {
+        name: row[name] for name in ("fn_name", "func_name", "metadata", "judge", "checker") if row.get(name)
+    }
     if isinstance(value, Mapping):
         return _read({**shared, **value})
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
@@ -227,7 +228,9 @@ def _codecontests(row: Mapping[str, Any]) -> StdioTests:
         inputs, outputs = part.get("input") or [], part.get("output") or []
         if len(inputs) != len(outputs):
             raise SuiteError(f"'{key}' has {len(inputs)} inputs and {len(outputs)} outputs")
-        cases += [StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)]
+        cases += [
+            StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
+        ]
     if not cases:
         raise SuiteError("'public_tests', 'private_tests' and 'generated_tests' are empty")
     return _stdio(cases, row)

@@ -102,7 +102,7 @@ class CodeVerifier:
         self._image = image
         self._runtime = runtime
         self._memory_mb = memory_mb
-        self._pool = {"engines": engines, "boxes": boxes, "isolation": Isolation(isolation)}
+        self._pool: dict[str, Any] = {"engines": engines, "boxes": boxes, "isolation": Isolation(isolation)}
         self._grading: dict[str, Any] = {
             "limits": Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20),
             "every_test": self._fraction,

@@ -62,7 +62,7 @@ class TestCases(unittest.TestCase):
 }
 EVALPLUS = {
     "entry_point": "solve",
-    "prompt": "def solve(xs):\n    \"\"\"The sum of squares.\"\"\"\n",
+    "prompt": 'def solve(xs):\n    """The sum of squares."""\n',
     "test": """
 import numpy as np
 def is_floats(x) -> bool:
