@@ -27,6 +27,9 @@ _STAND_IN_S = 2
 _RAN_OUT = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG)
 """What a candidate can use up that the checker shares with it."""
 
+_OF_FILES = ("open", "Path", "tempfile", "savetxt", "chdir", "makedirs", "mkdir", "getcwd")
+"""Words of tests that use files."""
+
 _Outcome = tuple[bool | None, str]
 
 
@@ -42,26 +45,31 @@ def check(payload: dict[str, Any], inbox: int, outbox: int, verdict: int) -> NoR
     outcomes = os.fdopen(verdict, "wb")
     candidate = Candidate(os.fdopen(inbox, "rb"), os.fdopen(outbox, "wb"), set(payload["classes"]))
     try:
-        _own_folder(candidate)
+        _own_folder(candidate, "\n".join([payload["prelude"], payload["setup"], *payload["tests"]]))
         suite = _Suite(payload, candidate)
         prepared = suite.prepare()
     except OSError as error:
         prepared = (False, f"the tests have no folder: {error.strerror}")
     for index in range(len(payload["tests"])):
         send_frame(outcomes, dumps(list(prepared or suite.run(index))))
+    candidate.remove_files()
     os._exit(0)
 
 
-def _own_folder(candidate: Candidate) -> None:
+def _own_folder(candidate: Candidate, sources: str) -> None:
     """Move to an empty folder that only the checker can use.
 
-    Files that a test writes there are copied to the candidate's folder before it is asked.
+    Tests that use no files get one that is deleted already, in which nothing can be made. What other tests write into
+    theirs is copied to the candidate's folder before it is asked.
     """
     folder = _WORK / f"tests-{os.urandom(8).hex()}"
     folder.mkdir(0o700)
     os.chdir(folder)
-    os.environ["TMPDIR"] = str(folder)
-    candidate.share_files(folder, _WORK)
+    if any(word in sources for word in _OF_FILES):
+        os.environ["TMPDIR"] = str(folder)
+        candidate.share_files(folder, _WORK)
+    else:
+        folder.rmdir()
 
 
 class _Suite:

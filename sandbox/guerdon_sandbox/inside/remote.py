@@ -16,6 +16,7 @@ It needs the standard library only.
 import builtins
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,6 +66,16 @@ class Candidate:
     def share_files(self, own: Path, work: Path) -> None:
         """Copy the files of one folder into another before each request."""
         self._folders = (own, work)
+
+    def remove_files(self) -> None:
+        """Remove the folder, and the copies of its files: the candidate may not, as they are not its own."""
+        if self._folders is None:
+            return
+        own, work = self._folders
+        for entry in os.scandir(own):
+            with contextlib.suppress(OSError):
+                (work / entry.name).unlink()
+        shutil.rmtree(own, ignore_errors=True)
 
     def _copy_files(self) -> None:
         if self._folders is None:
