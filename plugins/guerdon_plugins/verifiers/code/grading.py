@@ -155,8 +155,8 @@ class Grader:
             self._tools[language.name] = result.ok
         if not self._tools[language.name]:
             raise SandboxImageError(
-                f"the image has no '{language.tool}', which {language.name} needs. Build one that has it with: "
-                "guerdon sandbox build --toolchain"
+                f"the image has no '{language.tool}', which {language.name} needs. 'guerdon sandbox build --toolchain' "
+                "makes one with compilers; name one of your own by the param 'image'"
             )
 
     async def _run_case(self, job: Program, case: StdioCase, judging: _Judging) -> Evidence:

@@ -91,7 +91,7 @@ def test_arguments_in_text_are_read_as_json_in_the_ways_in_which_they_can_be(
     for reference in (typed, parallel):
         tests = read_suite(reference).tests
         assert isinstance(tests, FunctionTests)
-        read = [[case.args for case in cases] for cases in (tests.cases, tests.otherwise) if cases]
+        read = [[case.args for case in cases] for cases in (tests.cases, *tests.otherwise) if cases]
         assert read == readings
 
 
@@ -120,11 +120,11 @@ def test_results_in_text_are_right_as_they_stand_and_as_json(output: Any, accept
 @pytest.mark.parametrize(
     ("reference", "why"),
     [
-        (None, "NoneType is no test suite"),
-        (5, "int is no test suite"),
-        ([], "list is no test suite"),
+        (None, "NoneType is not a test suite"),
+        (5, "int is not a test suite"),
+        ([], "list is not a test suite"),
         ("", "call nothing"),
-        ("42", "int is no test suite"),
+        ("42", "int is not a test suite"),
         ("not python at all", "are not Python"),
         (["assert f(1) ==", "assert f(2) == 3"], "are not Python"),
         (["assert 1 == 1"], "call nothing"),
