@@ -41,7 +41,8 @@ VALUES = st.recursive(
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("htdszbcinrxoNFDqkvmTa"), inner, max_size=2)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from("htdszbcinrxoNFDqkvmTa"), inner, max_size=2)
     ),
     max_leaves=10,
 )
@@ -59,7 +60,7 @@ STANDARD = st.one_of(
     st.decimals(allow_nan=False),
     st.dates(),
     st.datetimes(),
-    st.datetimes(timezones=st.just(datetime.timezone.utc)),
+    st.datetimes(timezones=st.just(datetime.UTC)),
     st.times(),
     st.timedeltas(),
     st.lists(ATOMS, max_size=3).map(collections.deque),

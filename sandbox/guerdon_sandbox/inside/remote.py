@@ -381,7 +381,7 @@ class Remote:
         return isinstance(kind, Remote) and _of_type(bool, self._ask("issubclass", kind))
 
     def __reduce_ex__(self, _: object) -> Any:
-        raise self._candidate.refuse("the test copies an object of the candidate")
+        raise self._unfit("copied", "the test copies an object of the candidate")
 
     def __enter__(self) -> Any:
         return self._ask("enter")
@@ -394,16 +394,23 @@ class Remote:
             raise self._candidate.refuse("the test raises within a context of the candidate")
 
     def __await__(self) -> Any:
-        raise self._candidate.refuse("the test awaits an object of the candidate")
+        raise self._unfit("awaited", "the test awaits an object of the candidate")
 
     def __aiter__(self) -> Any:
-        raise self._candidate.refuse("the test iterates asynchronously over an object of the candidate")
+        raise self._unfit("iterated over asynchronously", "the test iterates asynchronously over an object")
 
     async def __aenter__(self) -> Any:
-        raise self._candidate.refuse("the test enters an asynchronous context of the candidate")
+        raise self._unfit("entered asynchronously", "the test enters an asynchronous context")
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+    def _unfit(self, what: str, why: str) -> Exception:
+        """Return the error for what cannot be done: the candidate's fault where it returned this in place of a value."""
+        if _origin(self) != "returned":
+            return self._candidate.refuse(why)
+        error: TypeError = blame(TypeError(f"a '{self._type_name}' object of the candidate cannot be {what}"))
+        return error
 
     def _operate(self, operation: str, *operands: object, reflected: bool = False) -> Any:
         """Have an operator done where no operand is a value that the result will be judged by."""

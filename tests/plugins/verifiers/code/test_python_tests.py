@@ -280,10 +280,54 @@ def test_values_cross(score: Callable[..., Score], test: str) -> None:
         "xs = [1, 2]\nys = xs\nr = clear(xs)\nwanted = len(ys)\nassert r == wanted",
         "for xs in [[1, 2]]:\n    assert clear(*[xs]) == sum(xs)",
         "import math\nxs = [1, 2]\nassert math.isclose(clear(xs), sum(xs))",
+        "class T:\n    xs = [1, 2]\nassert clear(T.xs) == len(T.xs)",
+        "xs = [1, 2]\ndef wanted(): return len(xs)\nassert clear(xs) == wanted()",
+        "xs = [1, 2]\nr = clear(xs)\nn = 0\nfor x in xs: n += 1\nassert r == n",
+        "xs = [1, 2]\nr = clear(xs)\nok = r == sum(xs)\nassert ok",
+        "xs = [1, 2]\nr = clear(xs)\nassert xs is not None\nif r != sum(xs):\n    raise AssertionError",
     ],
 )
 def test_a_changed_argument_does_not_choose_what_is_expected(score: Callable[..., Score], test: str) -> None:
     assert score(CROSSING, [test]).value == 0.0
+
+
+LYING = "class A:\n" + "".join(
+    f"    def __{name}__(s, *o): return {value}\n"
+    for name, value in {
+        **dict.fromkeys(("eq", "lt", "gt", "le", "ge", "contains"), True),
+        **dict.fromkeys(("sub", "rsub", "abs", "hash", "index"), 0),
+        "float": "2.0",
+        "iter": "iter([])",
+    }.items()
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert f(1) == 3",
+        "assert abs(f(1) - 2.5) < 1e-6",
+        "assert abs(2.5 - f(1)) < 1e-6",
+        "assert f(1) in {3}",
+        "assert 3 in f(1)",
+        "assert [3, 4][f(1)] == 4",
+        "assert sorted([f(1)]) == [3]",
+        "assert max(f(1), 5) == 5",
+        "import math\nassert math.isclose(f(1), 2.5)",
+        "import numpy as np\nassert np.allclose(f(1), 2.5)",
+        "import pytest\nassert f(1) == pytest.approx(2.5)",
+        "import copy\nassert copy.deepcopy(f(1)) == 3",
+        "import os\ntry:\n    f(1)\nexcept Exception:\n    pass\nassert f(1) == 3",
+    ],
+)
+def test_an_object_in_place_of_a_value_is_wrong(score: Callable[..., Score], test: str) -> None:
+    assert score(LYING + "def f(x): return A()\n", [test]).value == 0.0
+
+
+def test_a_process_that_ends_passes_no_test_that_expects_an_exception(score: Callable[..., Score]) -> None:
+    test = "try:\n    f(-1)\nexcept Exception:\n    pass\nelse:\n    assert False"
+    assert score("def f(x): raise ValueError", [test]).value == 1.0
+    assert score("import os\ndef f(x): os._exit(0)", [test]).value == 0.0
 
 
 def test_a_file_that_a_test_writes_reaches_the_candidate(score: Callable[..., Score]) -> None:

@@ -273,7 +273,10 @@ def test_other_languages_where_the_image_has_them(language: str, program: str) -
 @pytest.mark.parametrize(
     ("fence", "program"),
     [
-        ("cpp", "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }"),
+        (
+            "cpp",
+            "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }",
+        ),
         ("c", '#include <stdio.h>\nint main(void) { printf("4"); }'),
         ("bash", "echo $((2 + 2))"),
         ("rust", 'fn main() { println!("4") }'),
