@@ -406,10 +406,12 @@ class Remote:
         return None
 
     def _unfit(self, what: str, why: str) -> Exception:
-        """Return the error for what cannot be done: the candidate's fault where it returned this in place of a value."""
+        """Return the error for what cannot be done. It is the candidate's fault where a value was expected."""
+        error: Exception
         if _origin(self) != "returned":
-            return self._candidate.refuse(why)
-        error: TypeError = blame(TypeError(f"a '{self._type_name}' object of the candidate cannot be {what}"))
+            error = self._candidate.refuse(why)
+            return error
+        error = blame(TypeError(f"a '{self._type_name}' object of the candidate cannot be {what}"))
         return error
 
     def _operate(self, operation: str, *operands: object, reflected: bool = False) -> Any:
