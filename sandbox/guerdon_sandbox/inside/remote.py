@@ -95,7 +95,7 @@ class Candidate:
         # The first frame left before any of the candidate's code ran. Nothing that comes later is believed like it.
         match self._next():
             case ["began"]:
-                self._receive()
+                self._receive("ready")
             case ["broken", str(name), str(text)]:
                 raise self.refuse(f"the problem's own code raises {name}: {text}")
             case _:
@@ -113,7 +113,7 @@ class Candidate:
             send_frame(self._requests, request)
         except OSError:
             raise self._gone() from None
-        _, result, changed, changed_kwargs = self._receive()
+        _, result, changed, changed_kwargs = self._receive("value")
         if self.in_place:
             for mine, theirs in zip(args, changed, strict=False):
                 _take_over(mine, theirs)
@@ -132,11 +132,12 @@ class Candidate:
         self.unsupported = self.unsupported or why
         return UnsupportedTestError(why)
 
-    def _receive(self) -> list[Any]:
+    def _receive(self, kind: str) -> list[Any]:
+        """Return the next reply, which has to be of a kind, or raise what the candidate raised."""
         match self._next():
-            case ["ready"] as reply:
+            case ["ready"] as reply if kind == "ready":
                 return list(reply)
-            case ["value", _, list(), dict()] as reply:
+            case ["value", _, list(), dict()] as reply if kind == "value":
                 return list(reply)
             case ["raised", str(name), str(text), list(bases), args]:
                 raise blame(_exception([str(base) for base in bases] or [name], text, args, self.exceptions))
