@@ -1,6 +1,6 @@
 """Runs the program in a completion against tests.
 
-A reference is one of these, as a value or as JSON text:
+A reference is one of these, as a value or as JSON text (docs/how-to/run-code.md lists every shape):
 
 * asserts, as a string or a list of strings; or MBPP's row: ``test_list``, ``test_imports``, ``test_setup_code``;
 * HumanEval's row: ``test`` with ``check(candidate)``, ``entry_point``, and the ``prompt`` that the program continues;
