@@ -37,13 +37,20 @@ def load(sources):
 """
 _SUPERVISOR = f"""{_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
-python = [sys.executable, "-s", "-B", "-c", *sys.argv[2:]]
+python = [sys.executable, "-I", "-B", "-c", *sys.argv[2:]]
 sys.modules["guerdon_sandbox.inside.supervisor"].main(python)
 """
 _ZYGOTE = f"""{_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
 sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]))
 """
+
+
+_ZYGOTE_MODULES = (
+    *("wire", "interpreter", "sources", "frames", "program", "serve"),
+    *("remote", "runners", "check", "roles", "zygote"),
+)
+"""In the order of their imports, which find no file."""
 
 
 class BoxLostError(Exception):
@@ -168,7 +175,7 @@ def command() -> list[str]:
     """The command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
     supervisor = _sources(*inside, *_named("wire", "waiting", "sweeping", "supervisor"))
-    zygote = _sources(*inside, "guerdon_sandbox.codec", *_named("wire", "interpreter", "roles", "zygote"))
+    zygote = _sources(*inside, "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
     # Two arguments, as none may have more than 128 KiB.
     sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]
     return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, *sources]

@@ -1,28 +1,35 @@
 """Carries Python values between processes that do not trust each other: the candidate's, the checker's, the host's.
 
-Whatever bytes arrive, only plain builtins come out, so an object with its own ``__eq__``, a subclass of ``int`` or a
-pickle cannot reach a comparison. Encoding happens in the candidate's process and may be tampered with there; that
-gains nothing, because a forged value still has to equal the expected one, which the candidate never sees.
+Whatever bytes arrive, only plain builtins and values of the standard library come out, so an object with its own
+``__eq__``, a subclass of ``int`` or a pickle cannot reach a comparison. Encoding happens in the candidate's process and
+may be tampered with there; that gains nothing, because a forged value still has to equal the expected one, which the
+candidate never sees.
 
 Values are JSON; what JSON lacks is an object with one key, the type's tag: ``{"t": [1, 2]}`` is a tuple.
 This module also runs inside the box, so it needs the standard library only.
 """
 
+import datetime
 import json
-from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Any
+import re
+from collections import deque, namedtuple
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any, ClassVar, NamedTuple
 
 MAX_COLLISIONS = 100
 """Most items of one set or dict that share their hash: crafted collisions make building one cost its length squared."""
-MAX_ITERATED = 100_000
-"""Most items that are drawn from an iterator."""
+MAX_FIELDS = 64
+"""Most fields of a named tuple."""
 
 _JSON_INT = 1 << 63
+_NUMPY_TYPE = re.compile(r"[<>|=]?([biu][1248]|f[248]|c8|c16)")
+"""The element types of numpy's arrays that cross: numbers of a fixed size."""
 
 
 class CodecError(ValueError):
-    """A value that cannot cross, or bytes that are no value."""
+    """A value that cannot cross, or bytes that are not a value."""
 
 
 class Opaque:
@@ -35,13 +42,24 @@ class Opaque:
         return f"<{self.type_name} object>"
 
 
-def dumps(value: object, handle: Callable[[object], Any] | None = None) -> bytes:
-    """A value as bytes.
+class State(NamedTuple):
+    """An object of a class that both sides have, as its attributes."""
+
+    type_name: str
+    attributes: dict[str, Any]
+
+
+Handle = Callable[[object], Any]
+Build = Callable[[str, dict[str, Any]], object]
+
+
+def dumps(value: object, handle: Handle | None = None) -> bytes:
+    """Return a value as bytes.
 
     Args:
         value: Any object. Subclasses of builtins are reduced to the builtin.
-        handle: Gives the JSON body that stands for an object which has no encoding; without it such an object crosses
-            as its type's name.
+        handle: Gives the JSON body that stands for an object which has no encoding, or its `State`; without it such an
+            object crosses as its type's name.
 
     Raises:
         CodecError: The value is nested too deeply or contains itself.
@@ -53,31 +71,47 @@ def dumps(value: object, handle: Callable[[object], Any] | None = None) -> bytes
 
 
 def loads(
-    data: bytes, handle: Callable[[Any], Any] | None = None, parse: Callable[[bytes], Any] = json.loads
+    data: bytes,
+    handle: Callable[[Any], Any] | None = None,
+    *,
+    inside: bool = False,
+    build: Build | None = None,
+    parse: Callable[[bytes], Any] = json.loads,
 ) -> Any:
-    """The inverse of :func:`dumps`, for bytes from anyone.
+    """Return the value that :func:`dumps` encoded, for bytes from anyone.
 
     Args:
         data: What :func:`dumps` made, or anything else.
         handle: Turns the body of a handle into an object; without it handles become :class:`Opaque`.
+        inside: Whether numpy's arrays and named tuples are made again, which costs time that a box has. On the host
+            they become lists and tuples.
+        build: Makes an object from its class's name and its attributes; without it such objects become
+            :class:`Opaque`.
         parse: Reads the JSON.
 
     Raises:
-        CodecError: The bytes are no encoded value.
+        CodecError: The bytes are not an encoded value.
     """
     try:
-        return _decode(parse(data), handle or _opaque)
+        return _Decoder(handle or _opaque, build or _no_class, inside).decode(parse(data))
     except RecursionError:
         raise CodecError("the value is nested too deeply") from None
-    except (ValueError, TypeError, OverflowError, KeyError) as error:
+    except (ValueError, TypeError, ArithmeticError, KeyError, AttributeError) as error:
         raise CodecError(f"not an encoded value: {error}") from None
 
 
 def _opaque(body: Any) -> Opaque:
-    return Opaque(str(body))
+    return Opaque(str(body[1]) if isinstance(body, list) and len(body) > 1 else str(body))
 
 
-def _encode(value: Any, handle: Callable[[object], Any] | None) -> Any:
+def _no_class(type_name: str, _: dict[str, Any]) -> Opaque:
+    return Opaque(type_name)
+
+
+# --- encoding --------------------------------------------------------------------------------------------------------
+
+
+def _encode(value: Any, handle: Handle | None) -> Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -90,7 +124,7 @@ def _encode(value: Any, handle: Callable[[object], Any] | None) -> Any:
     if isinstance(value, list):
         return [_encode(item, handle) for item in list.__iter__(value)]
     if isinstance(value, tuple):
-        return {"t": [_encode(item, handle) for item in tuple.__iter__(value)]}
+        return _encode_tuple(value, handle)
     if isinstance(value, dict):
         return {"d": [[_encode(key, handle), _encode(item, handle)] for key, item in dict.items(value)]}
     if isinstance(value, set):
@@ -102,42 +136,178 @@ def _encode(value: Any, handle: Callable[[object], Any] | None) -> Any:
     if isinstance(value, complex):
         return {"c": [value.real, value.imag]}
     if isinstance(value, range):
-        return {"r": [value.start, value.stop, value.step]}
-    if type(value).__module__ == "numpy":
-        return _encode(value.tolist(), handle)
-    if isinstance(value, Iterator | type({}.keys()) | type({}.values()) | type({}.items())):
-        return {"n": [_encode(item, handle) for item in islice(value, MAX_ITERATED)]}
-    return {"h": handle(value) if handle else type(value).__name__}
+        return {"r": [_encode(part, None) for part in (value.start, value.stop, value.step)]}
+    return _encode_rare(value, handle)
 
 
-def _decode(data: Any, handle: Callable[[Any], Any]) -> Any:
-    if data is None or isinstance(data, bool | int | float | str):
-        return data
-    if isinstance(data, list):
-        return [_decode(item, handle) for item in data]
-    ((tag, body),) = data.items()
-    if tag == "h":
-        return handle(body)
-    if tag == "i":
-        return int(body, 16)
-    if tag == "b":
-        return bytes.fromhex(body)
-    if tag == "c":
-        return complex(*body)
-    if tag == "r":
-        return range(*body)
-    if tag == "d":
-        keys = _spread([_decode(key, handle) for key, _ in body])
-        return dict(zip(keys, (_decode(item, handle) for _, item in body), strict=True))
-    if tag == "s":
-        return set(_spread([_decode(item, handle) for item in body]))
-    if tag == "z":
-        return frozenset(_spread([_decode(item, handle) for item in body]))
-    if tag == "t":
-        return tuple(_decode(item, handle) for item in body)
-    if tag == "n":
-        return iter([_decode(item, handle) for item in body])
-    raise CodecError(f"unknown tag {tag!r}")
+def _encode_tuple(value: tuple[Any, ...], handle: Handle | None) -> Any:
+    items = [_encode(item, handle) for item in tuple.__iter__(value)]
+    fields = getattr(value, "_fields", None) if type(value) is not tuple else None
+    if (
+        isinstance(fields, tuple)
+        and all(isinstance(name, str) for name in fields)
+        and len(fields) == len(items)
+    ):
+        return {"N": [type(value).__name__, list(fields), items]}
+    return {"t": items}
+
+
+_EMPTY: dict[Any, Any] = {}
+_KEYS, _VALUES, _ITEMS = type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items())
+
+
+def _encode_rare(value: Any, handle: Handle | None) -> Any:
+    """Encode what the standard library and numpy add to the builtins, or give a handle."""
+    if isinstance(value, Fraction):
+        return {"F": [format(value.numerator, "x"), format(value.denominator, "x")]}
+    if isinstance(value, Decimal):
+        return {"D": Decimal.__str__(value)}
+    if isinstance(value, deque):
+        return {"q": [[_encode(item, handle) for item in deque.__iter__(value)], value.maxlen]}
+    if isinstance(value, _KEYS):
+        return {"k": [_encode(item, handle) for item in value]}
+    if isinstance(value, _VALUES):
+        return {"v": [_encode(item, handle) for item in value]}
+    if isinstance(value, _ITEMS):
+        return {"m": [[_encode(key, handle), _encode(item, handle)] for key, item in value]}
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+        encoded = _encode_time(value)
+        if encoded is not None:
+            return {"T": encoded}
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        plain = value.tolist()
+        if plain is not value:  # longdouble gives itself
+            is_array = isinstance(plain, list) and _NUMPY_TYPE.fullmatch(value.dtype.str)
+            return {"a": [value.dtype.str, _encode(plain, handle)]} if is_array else _encode(plain, handle)
+    body = handle(value) if handle else [0, type(value).__name__]
+    if isinstance(body, State):
+        return {"o": [body.type_name, _encode(body.attributes, handle)]}
+    return {"h": body}
+
+
+def _encode_time(value: Any) -> list[Any] | None:
+    """Return the parts of a date, time or duration; None where its time zone has no fixed offset."""
+    if isinstance(value, datetime.timedelta):
+        return ["timedelta", value.days, value.seconds, value.microseconds]
+    day = [value.year, value.month, value.day] if isinstance(value, datetime.date) else []
+    if day and not isinstance(value, datetime.datetime):
+        return ["date", *day]
+    zone = value.tzinfo
+    if zone is not None and type(zone) is not datetime.timezone:
+        return None
+    offset = None if zone is None else zone.utcoffset(None).total_seconds()
+    clock = [value.hour, value.minute, value.second, value.microsecond]
+    return ["datetime" if day else "time", *day, *clock, offset]
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+class _Decoder:
+    def __init__(self, handle: Callable[[Any], Any], build: Build, inside: bool) -> None:
+        self._handle = handle
+        self._build = build
+        self._inside = inside
+
+    def decode(self, data: Any) -> Any:
+        if data is None or isinstance(data, bool | int | float | str):
+            return data
+        if isinstance(data, list):
+            return [self.decode(item) for item in data]
+        ((tag, body),) = data.items()
+        return self._TAGS[tag](self, body)
+
+    def _set(self, body: Any) -> set[Any]:
+        return set(_spread([self.decode(item) for item in body]))
+
+    def _dict(self, body: Any) -> dict[Any, Any]:
+        keys = _spread([self.decode(key) for key, _ in body])
+        return dict(zip(keys, (self.decode(item) for _, item in body), strict=True))
+
+    def _tuple(self, body: Any) -> tuple[Any, ...]:
+        return tuple(self.decode(item) for item in body)
+
+    def _views(self, body: Any) -> Any:
+        return dict(enumerate(self.decode(item) for item in body)).values()
+
+    def _keys(self, body: Any) -> Any:
+        return dict.fromkeys(_spread([self.decode(item) for item in body])).keys()
+
+    def _range(self, body: Any) -> range:
+        start, stop, step = (self.decode(part) for part in body)
+        return range(start, stop, step)
+
+    def _deque(self, body: Any) -> deque[Any]:
+        items, bound = body
+        return deque([self.decode(item) for item in items], bound)
+
+    def _named(self, body: Any) -> tuple[Any, ...]:
+        type_name, fields, items = body
+        values = self._tuple(items)
+        if not self._inside or len(fields) > MAX_FIELDS:
+            return values
+        kind: Any = _make_named(str(type_name), [str(field) for field in fields])
+        return tuple.__new__(kind, values) if len(values) == len(fields) else values
+
+    def _array(self, body: Any) -> Any:
+        element, items = body
+        values = self.decode(items)
+        if not self._inside or not _NUMPY_TYPE.fullmatch(element):
+            return values
+        try:
+            import numpy
+        except ImportError:
+            return values
+        return numpy.array(values, dtype=element)
+
+    def _time(self, body: Any) -> Any:
+        kind, *parts = body
+        if kind == "timedelta":
+            return datetime.timedelta(*parts)
+        if kind == "date":
+            return datetime.date(*parts)
+        *clock, offset = parts
+        zone = None if offset is None else datetime.timezone(datetime.timedelta(seconds=offset))
+        made = {"datetime": datetime.datetime, "time": datetime.time}[kind]
+        return made(*clock, tzinfo=zone)
+
+    def _state(self, body: Any) -> object:
+        type_name, attributes = body
+        return self._build(str(type_name), self.decode(attributes))
+
+    _TAGS: ClassVar[dict[str, Callable[..., Any]]] = {
+        "h": lambda self, body: self._handle(body),
+        "o": _state,
+        "i": lambda _, body: int(body, 16),
+        "b": lambda _, body: bytes.fromhex(body),
+        "c": lambda _, body: complex(*body),
+        "r": _range,
+        "d": _dict,
+        "s": _set,
+        "z": lambda self, body: frozenset(self._set(body)),
+        "t": _tuple,
+        "N": _named,
+        "F": lambda _, body: Fraction(int(body[0], 16), int(body[1], 16)),
+        "D": lambda _, body: _decimal(body),
+        "q": _deque,
+        "k": _keys,
+        "v": _views,
+        "m": lambda self, body: self._dict(body).items(),
+        "T": _time,
+        "a": _array,
+    }
+
+
+def _make_named(type_name: str, fields: list[str]) -> Any:
+    make: Any = namedtuple  # a type checker wants the names here, and they come from outside
+    return make(type_name, fields)
+
+
+def _decimal(text: Any) -> Decimal:
+    try:
+        return Decimal(str(text))
+    except InvalidOperation:
+        raise CodecError("not a decimal number") from None
 
 
 def _spread(items: list[Any]) -> list[Any]:

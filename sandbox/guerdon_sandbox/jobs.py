@@ -123,7 +123,9 @@ class Returned:
     """A call's result."""
 
     value: Any
-    """Plain builtins; `guerdon_sandbox.codec.Opaque` for what has no encoding."""
+    """Plain values; `guerdon_sandbox.codec.Opaque` for what has no encoding."""
+    arguments: Sequence[Any] = field(default=(), compare=False)
+    """What a call that gave None made of its lists, dicts and sets; None in place of its other arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class CallsResult(Result):
 
     load_error: str | None = None
     """Why the candidate could not be loaded, if it could not."""
+    prelude_error: str | None = None
+    """Why the trusted code before the candidate failed, if it did: nothing is known of the candidate then."""
     replies: Sequence[Returned | Raised] = ()
     """The calls' results in their order: fewer than calls if the candidate ended before it answered them all."""
 
@@ -148,7 +152,7 @@ class Outcome:
     """One test's outcome."""
 
     passed: bool | None
-    """None if the test does something that cannot be done across processes, such as passing a function."""
+    """None if the test decides nothing: it fails by itself, asserts nothing, or cannot be run across processes."""
     why: str = ""
     """The exception, and the line of the test that it came from."""
 
@@ -334,21 +338,23 @@ class Calls(Job[CallsResult]):
     """Trusted code whose names the source finds as it finds builtins: below its own, and not callable from outside."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
-        requests = (dumps(["call", call.function, list(call.args), dict(call.kwargs)]) for call in self.calls)
+        requests = [
+            dumps(["call", call.function, list(call.args), dict(call.kwargs), "if none"])
+            for call in self.calls
+        ]
         candidate = _candidate(self.source, self.prelude, self.env, self.ambient)
         return "calls", [candidate, b"".join(map(_frame, requests))]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CallsResult:
         budget = _Budget(self.limits.reply_items)
-        frames = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
-        load_error = None
-        if frames and isinstance(frames[0], Raised):
-            load_error, frames = frames[0].error, []
-        return CallsResult(
-            **self._common(answer, blobs, engine),
-            load_error=load_error,
-            replies=frames[1 : len(self.calls) + 1],
-        )
+        replies = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
+        common = self._common(answer, blobs, engine)
+        # Nothing of the candidate has run before the first frame, so nobody else can have written it.
+        if replies and isinstance(replies[0], Raised):
+            return CallsResult(**common, prelude_error=replies[0].error)
+        if len(replies) > 1 and isinstance(replies[1], Raised):
+            return CallsResult(**common, load_error=replies[1].error)
+        return CallsResult(**common, replies=replies[2:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,9 +370,18 @@ class Check(Job[CheckResult]):
     """Trusted code that runs first on both sides; a source that is no program by itself continues it."""
     setup: str = ""
     """Trusted code that runs before the tests, on their side only."""
+    classes: Sequence[str] = ()
+    """Which of the names are classes whose objects the tests use with operators."""
+    exceptions: Sequence[str] = ()
+    """Which of the names are exceptions that the tests catch."""
+    in_place: Sequence[int] = ()
+    """The tests, by their position, that are about what a call does to its arguments."""
+    stand_ins: Sequence[str] = ()
+    """Literals. A test that passes though every call gives None, a bare object or one of these tests nothing."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
-        checker = {"prelude": self.prelude, "setup": self.setup, "names": self.names, "tests": self.tests}
+        names = ("prelude", "setup", "names", "tests", "classes", "exceptions", "in_place", "stand_ins")
+        checker = {name: getattr(self, name) for name in names}
         return "check", [_candidate(self.source, self.prelude, self.env), json.dumps(checker).encode()]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CheckResult:
@@ -414,11 +429,11 @@ def _reply(frame: bytes, budget: _Budget) -> Returned | Raised:
         return Raised("the reply holds more values than are read")
     try:
         match loads(frame, parse=parse if len(frame) > LARGE_BYTES else json.loads):
-            case ["ready"]:
+            case ["began"] | ["ready"]:
                 return Returned(None)
-            case ["value", value, _]:
-                return Returned(value)
-            case ["raised", str(name), str(text)]:
+            case ["value", value, list(arguments), dict()]:
+                return Returned(value, arguments)
+            case ["broken", str(name), str(text)] | ["raised", str(name), str(text), list(), _]:
                 return Raised(f"{name}: {text}" if text else name)
     except CodecError as error:
         return Raised(f"the reply cannot be read: {error}")

@@ -10,7 +10,7 @@ import struct
 import sys
 
 rng = random.Random(int(os.environ["SEED"]))
-TAGS = ["h", "i", "b", "c", "r", "d", "s", "z", "t", "n", "f", "x", ""]
+TAGS = [*"htdszbcinrxoNFDqkvmTa", ""]
 WORDS = [
     "began",
     "ready",
@@ -51,7 +51,7 @@ def frame():
     elif kind == 4:
         body = json.dumps([rng.choice(WORDS), value(), value(), value()]).encode()
     else:
-        body = json.dumps(["value", value(), [value()], {}][: rng.choice([3, 4])]).encode()
+        body = json.dumps(["value", value(), [value()], {"d": []}][: rng.choice([3, 4])]).encode()
     return struct.pack(">I", len(body) + rng.choice([0, 0, 0, 1, -1])) + body
 
 

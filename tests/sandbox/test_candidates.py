@@ -129,7 +129,9 @@ try:
 except KeyError:
     pass
 """
-    result = sandbox.run(Check(source=source, tests=[test], names=["Stack", "total", "fill", "bad"]))
+    result = sandbox.run(
+        Check(source=source, tests=[test], names=["Stack", "total", "fill", "bad"], in_place=[0])
+    )
     assert [(outcome.passed, outcome.why) for outcome in result.outcomes] == [(True, "")]
 
 

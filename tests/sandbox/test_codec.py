@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import datetime
 import enum
 import json
 import math
@@ -40,7 +41,8 @@ VALUES = st.recursive(
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("htdszbcinrx"), inner, max_size=2)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from("htdszbcinrxoNFDqkvmTa"), inner, max_size=2)
     ),
     max_leaves=10,
 )
@@ -51,6 +53,42 @@ def test_plain_values_arrive_as_they_were(value: Any) -> None:
     arrived = loads(dumps(value))
     assert arrived == value
     assert repr(type(arrived)) == repr(type(value))
+
+
+STANDARD = st.one_of(
+    st.fractions(),
+    st.decimals(allow_nan=False),
+    st.dates(),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(datetime.UTC)),
+    st.times(),
+    st.timedeltas(),
+    st.lists(ATOMS, max_size=3).map(collections.deque),
+)
+
+
+@given(STANDARD)
+def test_values_of_the_standard_library_arrive_as_they_were(value: Any) -> None:
+    arrived = loads(dumps([value]))
+    assert arrived == [value]
+    assert type(arrived[0]) is type(value)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@given(JSON)
+def test_any_json_is_a_value_or_a_codec_error_in_the_box_too(inside: bool, data: Any) -> None:
+    with contextlib.suppress(CodecError):
+        loads(json.dumps(data).encode(), inside=inside)
+
+
+def test_named_tuples_and_arrays_are_made_again_inside_only() -> None:
+    point = collections.namedtuple("P", "x y")(1, 2)
+    assert loads(dumps(point), inside=True).y == 2
+    assert type(loads(dumps(point))) is tuple
+    numpy = pytest.importorskip("numpy")
+    array = numpy.array([[1.5]], dtype="f4")
+    assert loads(dumps(array)) == [[1.5]]
+    assert loads(dumps(array), inside=True).dtype == array.dtype
 
 
 @given(st.binary())
@@ -71,8 +109,10 @@ def test_what_json_lacks_arrives() -> None:
     assert loads(dumps(10**6000)) == 10**6000
     assert loads(dumps(range(3, 9, 2))) == range(3, 9, 2)
     assert loads(dumps("\ud800")) == "\ud800"
-    assert list(loads(dumps(iter([1, 2])))) == [1, 2]
-    assert list(loads(dumps({1: 2}.keys()))) == [1]
+    assert loads(dumps({1: 2}.keys())) == {1}
+    assert list(loads(dumps({1: 2}.values()))) == [2]
+    assert set(loads(dumps({1: 2}.items()))) == {(1, 2)}
+    assert isinstance(loads(dumps(iter([1, 2]))), Opaque)
 
 
 class Always(int):

@@ -38,7 +38,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=20,
 )
-VALUES = st.sampled_from(["value", "raised", "ready", "d", "s", "t", "i", "h", "n", "z", "b", "c", "r"])
+KINDS = ("value", "raised", "began", "ready", "broken")
+VALUES = st.sampled_from([*KINDS, *"htdszbcinrxoNFDqkvmTa"])
 NEARLY = st.recursive(
     JSON | VALUES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(VALUES, inner, min_size=1, max_size=2),
@@ -69,6 +70,9 @@ class Sink(asyncio.StreamWriter):
 
 def frame(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
+
+
+LOADED = frame(b'["began"]') + frame(b'["ready"]')
 
 
 def test_decode_answer_reads_what_encode_writes() -> None:
@@ -196,15 +200,15 @@ def test_parse_refuses_as_the_standard_library(data: bytes) -> None:
     ],
 )
 def test_reply_with_more_values_than_the_limit_is_not_read(value: bytes) -> None:
-    result = read(frame(b'["ready"]') + frame(b'["value",' + value + b",[]]"))
+    result = read(LOADED + frame(b'["value",' + value + b',[],{"d":[]}]'))
     assert result.replies == [Raised("the reply holds more values than are read")]
 
 
 def test_replies_together_have_a_limit() -> None:
-    one = frame(b'["value",[' + b",".join([b"1"] * 600) + b"],[]]")
-    result = read(frame(b'["ready"]') + one * 3, calls=3, reply_items=1500)
+    one = frame(b'["value",[' + b",".join([b"1"] * 600) + b'],[],{"d":[]}]')
+    result = read(LOADED + one * 3, calls=3, reply_items=1500)
     assert [isinstance(reply, Raised) for reply in result.replies] == [False, False, True]
 
 
 def test_frames_beyond_the_calls_are_not_read() -> None:
-    assert len(read(frame(b'["ready"]') + frame(b'["value",1,[]]') * 1000).replies) == 2
+    assert len(read(LOADED + frame(b'["value",1,[],{"d":[]}]') * 1000).replies) == 2

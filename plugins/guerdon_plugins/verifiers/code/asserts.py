@@ -1,23 +1,21 @@
 """Tests that are Python code: which names stand for the candidate's, and which asserts can be judged on the host.
 
 ``assert f(2) == 4`` with literals is a call with a known result, so only the call needs to run in the box. What has
-another form runs as it stands in a checker's process there.
+another form runs as it is in a checker's process there.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import operator
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+from guerdon_plugins.verifiers.code.discovery import Discovered, discover
+from guerdon_plugins.verifiers.code.names import bound_names, free_names, library_imports, parse
 from guerdon_sandbox import Call
-
-_BUILTINS = frozenset(dir(builtins)) | {"__name__"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,8 @@ class AssertTests:
     """The problem's own code, which ends in the head of the function that is asked for."""
     setup: str = ""
     """What the tests need on their side: imports, helpers."""
+    entry: str = ""
+    """The function under test, where the row names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +44,85 @@ class Expectation:
     """The assert as it stood in the test."""
 
 
-def list_tests(sources: list[str], setup: str = "") -> AssertTests:
-    """MBPP's shape: asserts that call functions which nothing but the candidate can define."""
-    free = _free_names("\n".join([setup, *sources]))
-    modules = sorted(free & sys.stdlib_module_names)
-    imports = "".join(f"import {name}\n" for name in modules)
-    return AssertTests(tuple(sources), tuple(sorted(free.difference(modules))), setup=imports + setup)
+def list_tests(sources: Sequence[str], setup: str = "", solution: str = "") -> AssertTests:
+    """Read MBPP's shape: tests that use functions which nothing but the candidate can define.
+
+    Args:
+        sources: Asserts, or whole modules of tests.
+        setup: Code that comes before them.
+        solution: A program that passes: what it defines is the candidate's.
+    """
+    parts = [discover(source) for source in sources]
+    texts = [setup, *(part.module for part in parts)]
+    imported = {name for part in parts for name in part.imported}
+    free = free_names("\n".join(texts)) | imported
+    libraries = library_imports(texts, imported | (bound_names(solution) & free))
+    module, tests = _in_units(parts)
+    return AssertTests(
+        tuple(tests),
+        tuple(sorted(free - libraries.keys())),
+        setup="\n".join(filter(None, [*libraries.values(), setup, *module])),
+    )
 
 
-def humaneval_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
-    """HumanEval's shape: a function ``check(candidate)``, which is called with the entry point."""
-    call = f"\ncheck({entry_point})\n" if "check" in _bound_names(test) else ""
-    modules = sorted((_free_names(test) - _bound_names(prelude)) & sys.stdlib_module_names)
-    imports = "".join(f"import {name}\n" for name in modules)
-    return AssertTests((test + call,), (entry_point,), prelude, imports)
+def row_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
+    """Read HumanEval's, BigCodeBench's and LeetCodeDataset's shape: a module of tests, and what it tests.
+
+    Args:
+        test: A function ``check(candidate)``, or the tests of pytest or unittest.
+        entry_point: The function under test, as ``solve`` or ``Solution().solve``.
+        prelude: The problem's own code.
+    """
+    found = discover(test, entry_point)
+    names = dict.fromkeys((entry_point.partition("(")[0], *found.imported))
+    own = bound_names(prelude)
+    libraries = library_imports([found.module], names)
+    imports = "\n".join(line for name, line in libraries.items() if name not in own)
+    entry = entry_point.rpartition(".")[2]
+    if len(found.runs) > 1:
+        setup = "\n".join(filter(None, [imports, found.module]))
+        return AssertTests(found.runs, tuple(names), prelude, setup, entry)
+    source = "\n".join([found.module, *found.runs])
+    return AssertTests((source,), tuple(names), prelude, imports, entry)
 
 
 def missing_names(tests: AssertTests) -> list[str]:
-    """Names that the tests use and nobody defines. A test that fails for want of them says nothing of the candidate."""
-    defined = _bound_names("\n".join([tests.prelude, tests.setup, *tests.sources]))
-    return sorted(_free_names("\n".join(tests.sources)) - defined - set(tests.names))
+    """Return names that the tests use and nobody defines: every program would fail for want of them."""
+    text = "\n".join([tests.prelude, tests.setup, *tests.sources])
+    return sorted(free_names("\n".join([tests.setup, *tests.sources])) - bound_names(text) - set(tests.names))
+
+
+def _in_units(parts: Iterable[Discovered]) -> tuple[list[str], list[str]]:
+    """Return what comes before the tests, and the tests. Code without an assert belongs to the test after it."""
+    module: list[str] = []
+    tests: list[str] = []
+    pending: list[str] = []
+    for part in parts:
+        if part.runs:
+            module.append(part.module)
+            tests += part.runs
+        elif _asserts(part.module):
+            tests.append("\n".join([*pending, part.module]))
+            pending = []
+        elif part.module.strip():
+            pending.append(part.module)
+    if pending:
+        (module if all(map(_only_defines, pending)) else tests).append("\n".join(pending))
+    return module, tests
+
+
+def _asserts(source: str) -> bool:
+    """Whether a source holds an assert, or calls something that may hold one."""
+    return any(
+        isinstance(node, ast.Assert | ast.Raise | ast.With)
+        or (isinstance(node, ast.Call) and "assert" in ast.unparse(node.func).lower())
+        for node in ast.walk(parse(source))
+    )
+
+
+def _only_defines(source: str) -> bool:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    return all(isinstance(node, kinds) for node in parse(source).body)
 
 
 @lru_cache(maxsize=256)
@@ -75,36 +134,43 @@ def expectations(tests: AssertTests) -> Sequence[Expectation] | None:
         return None
     found: list[Expectation] = []
     for source in tests.sources:
-        for statement in _statements(ast.parse(source), tests.names[0]):
+        for statement in _statements(ast.parse(source), tests.entry):
             if _expects_nothing(statement):
                 continue
-            expectation = _expectation(statement, tests.names)
+            expectation = _expectation(statement, (*tests.names, tests.entry))
             if expectation is None:
                 return None
             found.append(expectation)
     return found or None
 
 
-def _statements(module: ast.Module, entry_point: str) -> list[ast.stmt]:
-    """A test's statements, with ``check(candidate)`` taken apart."""
-    checks = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
-    if len(checks) != 1 or len(checks[0].args.args) != 1:
+def _statements(module: ast.Module, entry: str) -> list[ast.stmt]:
+    """Return a test's statements, with the function that is run with the entry point taken apart."""
+    run = module.body[-1] if module.body else None
+    name = _run_with_entry(run) if run is not None else None
+    functions = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    if len(functions) != 1 or len(functions[0].args.args) != 1 or functions[0].decorator_list:
         return module.body
-    parameter = checks[0].args.args[0].arg
-    for node in ast.walk(checks[0]):
+    (function,) = functions
+    parameter = function.args.args[0].arg
+    for node in ast.walk(function):
         if isinstance(node, ast.Name) and node.id == parameter:
-            node.id = entry_point
-    rest = [node for node in module.body if node is not checks[0] and not _is_call_of_check(node)]
-    return [*(node for node in rest if not _is_metadata(node)), *checks[0].body]
+            node.id = entry
+    rest = [node for node in module.body if node not in (function, run)]
+    return [*(node for node in rest if not _is_metadata(node)), *function.body]
 
 
-def _is_call_of_check(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.value.func, ast.Name)
-        and node.value.func.id == "check"
-    )
+def _run_with_entry(node: ast.stmt) -> str | None:
+    """Return the function that a statement of `discover` runs with the entry point."""
+    match node:
+        case ast.Expr(
+            value=ast.Call(
+                func=ast.Attribute(value=ast.Name(id="__runners__"), attr="run_function"),
+                args=[ast.Name(id=name), _],
+            )
+        ):
+            return name
+    return None
 
 
 def _is_metadata(node: ast.stmt) -> bool:
@@ -188,34 +254,3 @@ def _call(node: ast.expr, names: Sequence[str]) -> Call | None:
         [argument.it for argument in args if argument],
         {str(name): value.it for name, value in kwargs.items() if value},
     )
-
-
-def _free_names(source: str) -> frozenset[str]:
-    """Names that the source reads and neither binds anywhere nor finds among the builtins."""
-    tree = _parse(source)
-    read = {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    return frozenset(read - _bound_names(source) - _BUILTINS)
-
-
-def _bound_names(source: str) -> frozenset[str]:
-    bound: set[str] = set()
-    for node in ast.walk(_parse(source)):
-        match node:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.ExceptHandler(name=str(name)):
-                bound.add(name)
-            case ast.alias(name=name, asname=asname):
-                bound.add(asname or name.partition(".")[0])
-    return frozenset(bound)
-
-
-def _parse(source: str) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module(body=[], type_ignores=[])  # reported where the suite is read

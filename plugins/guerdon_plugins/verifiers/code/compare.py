@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
+from decimal import Decimal
+from numbers import Number, Real
 from typing import Any
 
-_FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+")
+_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\d+[eE][+-]\d+")
+"""How programs write numbers with a fraction. ``12e5`` is rather a name or a hexadecimal number."""
+_MAX_DIGITS = 1000
+_WHOLE_MAY_BE_OFF = 1e-3
+"""How far from an expected ``5.0`` a number may be, however large both are: a whole number is seldom a rounded one."""
+_IN_ANY_CASE = frozenset({"yes", "no"})
+"""Verdicts that judges of programming contests take in any case."""
 
 
 def same_output(actual: str, expected: str, tolerance: float) -> bool:
@@ -16,6 +26,8 @@ def same_output(actual: str, expected: str, tolerance: float) -> bool:
         actual: What the program wrote.
         expected: What it had to write.
         tolerance: How far, relative or absolute, a number may be off where the expected one has a fraction.
+
+    A whole number is expected exactly, in whatever way it is written; ``yes`` and ``no`` in any case.
     """
     if actual == expected:
         return True
@@ -27,19 +39,35 @@ def same_output(actual: str, expected: str, tolerance: float) -> bool:
 
 def _same_line(actual: list[str], expected: list[str], tolerance: float) -> bool:
     return len(actual) == len(expected) and all(
-        own == other or _same_number(own, other, tolerance)
-        for own, other in zip(actual, expected, strict=True)
+        own == other or _same_word(own, other, tolerance) for own, other in zip(actual, expected, strict=True)
     )
 
 
-def _same_number(actual: str, expected: str, tolerance: float) -> bool:
-    if expected.lstrip("+-").isdigit() or not _FLOAT.fullmatch(expected) or not _FLOAT.fullmatch(actual):
+def _same_word(actual: str, expected: str, tolerance: float) -> bool:
+    if expected.lower() in _IN_ANY_CASE:
+        return actual.lower() == expected.lower()
+    if max(len(actual), len(expected)) > _MAX_DIGITS:
         return False
-    return math.isclose(float(actual), float(expected), rel_tol=tolerance, abs_tol=tolerance)
+    actual_has_fraction, expected_has_fraction = (
+        _FRACTION.fullmatch(word) is not None for word in (actual, expected)
+    )
+    if expected_has_fraction and (actual_has_fraction or _WHOLE.fullmatch(actual)):
+        return _is_close(float(actual), float(expected), tolerance)
+    if _WHOLE.fullmatch(expected) and actual_has_fraction:
+        return Decimal(actual) == Decimal(expected)
+    return False
+
+
+def _is_close(actual: float, expected: float, tolerance: float) -> bool:
+    if actual == expected:
+        return True
+    if not math.isclose(actual, expected, rel_tol=tolerance, abs_tol=tolerance):
+        return False
+    return not expected.is_integer() or abs(actual - expected) <= max(tolerance, _WHOLE_MAY_BE_OFF)
 
 
 def same_value(actual: Any, expected: Any, tolerance: float) -> bool:
-    """Whether a result agrees with a JSON value: tuples count as lists, and floats may be off by the tolerance."""
+    """Whether a result agrees with a JSON value: tuples count as lists, and expected floats bear the tolerance."""
     if isinstance(expected, list):
         return (
             isinstance(actual, list | tuple)
@@ -49,16 +77,22 @@ def same_value(actual: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(expected, dict):
         if not isinstance(actual, dict) or len(actual) != len(expected):
             return False
-        by_text = {str(key): value for key, value in actual.items()}
+        by_text = {_key(key): value for key, value in actual.items()}
         return all(
             key in by_text and same_value(by_text[key], value, tolerance) for key, value in expected.items()
         )
     if isinstance(expected, bool) or isinstance(actual, bool):
         return actual is expected
-    if isinstance(expected, float) or isinstance(actual, float):
-        return (
-            isinstance(actual, int | float)
-            and isinstance(expected, int | float)
-            and (actual == expected or math.isclose(actual, expected, rel_tol=tolerance, abs_tol=tolerance))
-        )
+    if isinstance(expected, float):
+        return isinstance(actual, Real) and _is_close(float(actual), expected, tolerance)
+    if isinstance(expected, int):
+        # A float that is off by half is not nearly the whole number that is expected.
+        return isinstance(actual, Number) and bool(operator.eq(actual, expected))
     return type(actual) is type(expected) and bool(actual == expected)
+
+
+def _key(key: Any) -> str:
+    """Return what JSON makes of a dict's key."""
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    return str(key)

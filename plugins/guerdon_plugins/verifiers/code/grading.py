@@ -6,11 +6,12 @@ import asyncio
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
 from guerdon_plugins.verifiers.code.compare import same_output, same_value
+from guerdon_plugins.verifiers.code.facts import Facts, read_facts
 from guerdon_plugins.verifiers.code.languages import Language
 from guerdon_plugins.verifiers.code.suites import FunctionCase, FunctionTests, StdioCase, StdioTests, Tests
 from guerdon_sandbox import (
@@ -48,9 +49,21 @@ _AMBIENT = "\n".join(
         *(f"from {name} import *" for name in (*_MODULES, "builtins", "typing")),
         *(f"import {name}" for name in _MODULES),
         "sys.setrecursionlimit(50000)",
+        """
+class ListNode:
+    def __init__(self, val=0, next=None):
+        self.val, self.next = val, next
+class TreeNode:
+    def __init__(self, val=0, left=None, right=None):
+        self.val, self.left, self.right = val, left, right
+""",
     ]
 )
 """What functions find without importing it: LeetCode's judge imports it, and so LiveCodeBench's grader does, alike."""
+_STDERR_BYTES = 1 << 20
+_JUDGE_MEMORY_BYTES = 1 << 30
+_FILES_BYTES = 24 << 20
+"""Largest inputs and outputs that a checker program gets as files: what the work folder holds, with room."""
 _COMPILE_LIMITS = Limits(cpu_s=30, wall_s=60.0, memory_bytes=1 << 30)
 
 
@@ -85,6 +98,14 @@ class _Runs:
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """What decides where several outputs are right: a function, or a program; neither where outputs are compared."""
+
+    judge: str | None
+    checker: str | None
+
+
 class Grader:
     """Runs programs with one verifier's options."""
 
@@ -101,7 +122,7 @@ class Grader:
             tolerance: As for `same_output`.
         """
         self._sandbox = sandbox
-        self._limits = limits
+        self._limits = replace(limits, stderr_bytes=max(limits.stderr_bytes, _STDERR_BYTES))
         self._every_test = every_test
         self._judge = judge
         self._tolerance = tolerance
@@ -123,7 +144,7 @@ class Grader:
         return await self._run_asserts(program, tests)
 
     async def _run_stdio(self, program: str, language: Language, tests: StdioTests) -> list[Evidence]:
-        judge = tests.judge or self._judge
+        judge = _Judging(tests.judge or self._judge, tests.checker)
         job = await self._prepare(program, language)
         if isinstance(job, Evidence):
             return [job] * len(tests.cases)
@@ -158,15 +179,15 @@ class Grader:
     async def _require(self, language: Language) -> None:
         """Make sure that the image has the language. Otherwise every program of it would be wrong."""
         if language.name not in self._tools:
-            result = await self._sandbox.run(Program(command=[language.tool, "--version"]))
+            result = await self._sandbox.run(Program(command=["sh", "-c", f"command -v {language.tool}"]))
             self._tools[language.name] = result.ok
         if not self._tools[language.name]:
             raise SandboxImageError(
-                f"the image has no '{language.tool}', which {language.name} needs. Build one that has it with: "
-                "guerdon sandbox build --toolchain"
+                f"the image has no '{language.tool}', which {language.name} needs. 'guerdon sandbox build --toolchain' "
+                "makes one with compilers; name one of your own by the param 'image'"
             )
 
-    async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judge: str | None) -> Evidence:
+    async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judging: _Judging) -> Evidence:
         stdout_bytes = max(job.limits.stdout_bytes, 2 * len(case.expected.encode(errors="surrogatepass")))
         limits = replace(job.limits, stdout_bytes=stdout_bytes)
         result = await runs.run(replace(job, stdin=case.stdin.encode(errors="surrogatepass"), limits=limits))
@@ -174,28 +195,31 @@ class Grader:
             last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]
             return Evidence(False, " ".join([result.ending, *last])[:300])
         output = result.stdout.decode(errors="replace")
-        if judge is not None:
-            return await self._ask(judge, case, output)
+        if judging.judge is not None or judging.checker is not None:
+            return await self._ask(judging, case, output)
         compare = partial(same_output, output, case.expected, self._tolerance)
         # Large outputs take long to compare, and other programs' verdicts wait for the event loop.
         if await asyncio.to_thread(compare) if len(output) > _LARGE_OUTPUT else compare():
             return Evidence(True)
         return Evidence(False, f"wrote {output[:100]!r}, not {case.expected[:100]!r}")
 
-    async def _ask(self, judge: str, case: StdioCase, output: str) -> Evidence:
+    async def _ask(self, judging: _Judging, case: StdioCase, output: str) -> Evidence:
         """Have a judge decide. It is trusted code that reads an untrusted output, so it runs in the sandbox as well."""
-        verdict = await self._verdict(judge, case, output)
+        verdict = await self._verdict(judging, case, output)
         if isinstance(verdict, bool):
             return Evidence(verdict, "" if verdict else f"the judge refuses {output[:100]!r}")
         # A judge that stumbles over the output refuses it, if it can judge at all.
-        if isinstance(await self._verdict(judge, case, case.expected), bool):
+        if isinstance(await self._verdict(judging, case, case.expected), bool):
             return Evidence(False, f"the judge stumbles over {output[:100]!r}: {verdict}")
         raise UnjudgeableError(f"the judge gives no verdict on the expected output: {verdict}")
 
-    async def _verdict(self, judge: str, case: StdioCase, output: str) -> bool | str:
+    async def _verdict(self, judging: _Judging, case: StdioCase, output: str) -> bool | str:
         """The judge's verdict, or why there is none."""
+        if judging.judge is None:
+            return await self._checker_verdict(judging.checker or "", case, output)
         call = Call("judge", [case.stdin, output, case.expected])
-        result = await self._sandbox.run(Calls(source=judge, calls=[call], limits=self._limits))
+        limits = replace(self._limits, memory_bytes=_JUDGE_MEMORY_BYTES)
+        result = await self._sandbox.run(Calls(source=judging.judge, calls=[call], limits=limits))
         match result.replies:
             case [Returned(value=bool(verdict))]:
                 return verdict
@@ -205,18 +229,38 @@ class Grader:
                 return error
         return result.load_error or result.ending
 
+    async def _checker_verdict(self, checker: str, case: StdioCase, output: str) -> bool | str:
+        """The verdict of a program that reads three files and prints 1 or 0, as open-r1's Codeforces rows have."""
+        texts = {"input.txt": case.stdin, "expected.txt": case.expected, "output.txt": output}
+        files = {name: text.encode(errors="surrogatepass") for name, text in texts.items()}
+        if sum(map(len, files.values())) > _FILES_BYTES:
+            raise UnjudgeableError(f"the checker's files are larger than {_FILES_BYTES >> 20} MiB")
+        limits = replace(self._limits, memory_bytes=_JUDGE_MEMORY_BYTES)
+        result = await self._sandbox.run(
+            Program(source=checker, argv=list(files), files=files, limits=limits)
+        )
+        words = result.stdout.decode(errors="replace").split()
+        if not result.ok or not words:
+            return f"{result.ending} without a verdict"
+        try:
+            return float(words[-1]) >= 1
+        except ValueError:
+            return f"it printed {words[-1][:100]!r}, which is not a number"
+
     async def _run_functions(self, program: str, tests: FunctionTests) -> list[Evidence]:
-        """Where arguments can be read in two ways, the reading that suits the program better."""
+        """Where arguments can be read in several ways, the reading that suits the program best."""
         runs = _Runs(self._sandbox)
         evidence = await self._run_cases(runs, program, tests.cases)
-        if not tests.otherwise or all(one.passed for one in evidence):
-            return evidence
-        # The first of two that are equally good is the likelier one.
-        return max(
-            evidence,
-            await self._run_cases(runs, program, tests.otherwise),
-            key=lambda found: sum(one.passed for one in found),
-        )
+        for cases in tests.otherwise:
+            if all(one.passed for one in evidence):
+                break
+            # The first of two that are equally good is the likelier one.
+            evidence = max(
+                evidence,
+                await self._run_cases(runs, program, cases),
+                key=lambda found: sum(one.passed for one in found),
+            )
+        return evidence
 
     async def _run_cases(self, runs: _Runs, program: str, cases: Sequence[FunctionCase]) -> list[Evidence]:
         calls = [Call(case.function, case.args) for case in cases]
@@ -226,12 +270,12 @@ class Grader:
         for case, reply in zip(cases, replies, strict=True):
             if isinstance(reply, Raised):
                 evidence.append(Evidence(False, reply.error[:300]))
-            elif any(_holds(partial(self._same, wanted), reply.value) for wanted in case.accepted):
+                continue
+            value = _in_place(reply) if reply.value is None and None not in case.accepted else reply.value
+            if any(_holds(partial(self._same, wanted), value) for wanted in case.accepted):
                 evidence.append(Evidence(True))
             else:
-                evidence.append(
-                    Evidence(False, f"gave {_shown(reply.value)}, not {_shown(case.accepted[-1])}")
-                )
+                evidence.append(Evidence(False, f"gave {_shown(value)}, not {_shown(case.accepted[-1])}"))
         return evidence
 
     def _same(self, wanted: Any, value: Any) -> bool:
@@ -241,9 +285,11 @@ class Grader:
         known = expectations(tests)
         if known is None:
             return await self._check(program, tests)
-        replies = await self._call(
-            _Runs(self._sandbox), program, [one.call for one in known], prelude=tests.prelude
-        )
+        runs = _Runs(self._sandbox)
+        replies = await self._call(runs, program, [one.call for one in known], prelude=tests.prelude)
+        if any(isinstance(reply, Returned) and isinstance(reply.value, Opaque) for reply in replies):
+            # An object that does not cross: a checker can ask what it is.
+            return await self._check(program, tests)
         evidence = []
         for expectation, reply in zip(known, replies, strict=True):
             if isinstance(reply, Raised):
@@ -255,6 +301,7 @@ class Grader:
         return evidence
 
     async def _check(self, program: str, tests: AssertTests) -> list[Evidence]:
+        facts = _facts(tests)
         result = await self._sandbox.run(
             Check(
                 source=program,
@@ -262,6 +309,10 @@ class Grader:
                 names=tests.names,
                 prelude=tests.prelude,
                 setup=tests.setup,
+                classes=facts.classes,
+                exceptions=facts.exceptions,
+                in_place=facts.in_place,
+                stand_ins=facts.stand_ins,
                 limits=self._limits,
             )
         )
@@ -295,6 +346,8 @@ class Grader:
                     limits=limits,
                 )
             )
+            if result.prelude_error is not None:
+                raise UnjudgeableError(f"the problem's own code raises {result.prelude_error}")
             if result.load_error is not None:
                 return [*replies, *[Raised(result.load_error)] * (len(calls) - len(replies))]
             replies += result.replies
@@ -304,6 +357,16 @@ class Grader:
             if len(replies) == len(calls) or not self._every_test:
                 break
         return replies + [Raised("not run, as earlier calls failed")] * (len(calls) - len(replies))
+
+
+@lru_cache(maxsize=256)
+def _facts(tests: AssertTests) -> Facts:
+    return read_facts(tests.sources, tests.setup, tests.names)
+
+
+def _in_place(reply: Returned) -> Any:
+    """Return what a call made of its first changeable argument: so LeetCode judges calls that give nothing."""
+    return next((argument for argument in reply.arguments if argument is not None), None)
 
 
 def _shown(value: Any) -> str:
@@ -328,5 +391,5 @@ def _holds(condition: Callable[[Any], bool], value: Any) -> bool:
         return False
     try:
         return bool(condition(value))
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except (TypeError, ValueError, ArithmeticError, RecursionError, AttributeError):
         return False

@@ -18,25 +18,48 @@ class Language:
     compile: Sequence[str] = ()
     """The command that makes ``main`` of the source, for languages that need one."""
     run: Sequence[str] = ()
+    needs: str = ""
+    """The program that the image must have, where it is not the first of the commands."""
 
     @property
     def tool(self) -> str:
         """The program that the image must have."""
-        return (*self.compile, *self.run, "python3")[0]
+        return self.needs or (*self.compile, *self.run, "python3")[0]
 
 
 LANGUAGES: Mapping[str, Language] = {
     language.name: language
     for language in (
-        Language("python", ("python", "py", "python3")),
+        Language("python", ("python", "py", "python3", "pypy", "pypy3")),
         Language(
             "cpp",
-            ("cpp", "c++", "cxx", "cc"),
+            ("cpp", "c++", "cxx", "cc", "c++14", "c++17", "c++20", "cpp17", "cpp20"),
             "main.cpp",
-            ("g++", "-O2", "-std=c++17", "-o", "main", "main.cpp"),
+            ("g++", "-O2", "-std=c++20", "-o", "main", "main.cpp"),
             ("./main",),
         ),
+        Language(
+            "c",
+            ("c", "c11", "c17"),
+            "main.c",
+            ("gcc", "-O2", "-std=gnu17", "-o", "main", "main.c", "-lm"),
+            ("./main",),
+        ),
+        Language("rust", ("rust", "rs"), "main.rs", ("rustc", "-O", "-o", "main", "main.rs"), ("./main",)),
+        Language("go", ("go", "golang"), "main.go", ("go", "build", "-o", "main", "main.go"), ("./main",)),
+        # The class may have any name: java runs the first one of a source file.
+        Language("java", ("java",), "Main.java", run=("java", "-Xshare:auto", "Main.java")),
         Language("javascript", ("javascript", "js", "node"), "main.js", run=("node", "main.js")),
+        # An error of types is not one of the program: the JavaScript is written all the same.
+        Language(
+            "typescript",
+            ("typescript", "ts"),
+            "main.ts",
+            ("sh", "-c", "tsc --target es2020 --module commonjs main.ts >&2; mv main.js main"),
+            ("node", "main"),
+            needs="tsc",
+        ),
+        Language("bash", ("bash", "sh", "shell"), "main.sh", run=("bash", "main.sh")),
     )
 }
 

@@ -8,16 +8,24 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from guerdon_plugins.verifiers.code.asserts import AssertTests, humaneval_tests, list_tests, missing_names
+from guerdon_plugins.verifiers.code.asserts import AssertTests, list_tests, missing_names, row_tests
+from guerdon_plugins.verifiers.code.encoded import unpack_cases
+from guerdon_plugins.verifiers.code.facts import why_unsupported
+from guerdon_plugins.verifiers.code.names import bound_names, parse
+
+_ENTRY = re.compile(r"[^\W\d]\w*(\(\)\.[^\W\d]\w*)?")
+_WRAPPERS = ("input_output", "tests", "ground_truth", "verification_info")
+"""Columns that hold a suite of one of the other shapes, as a value or as JSON text."""
 
 
 class SuiteError(ValueError):
-    """A reference that is no test suite."""
+    """A reference that is not a test suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class StdioTests:
     cases: Sequence[StdioCase]
     judge: str | None = None
     """Python source of a special judge, where several outputs are right."""
+    checker: str | None = None
+    """Python source of a checker program, which reads the input, the expected and the actual output from files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,8 @@ class FunctionTests:
     """Calls whose expected results are JSON values."""
 
     cases: Sequence[FunctionCase]
-    otherwise: Sequence[FunctionCase] = ()
-    """The same cases, where their arguments can be read in another way, too."""
+    otherwise: Sequence[Sequence[FunctionCase]] = ()
+    """The same cases, where their arguments can be read in other ways, too."""
 
 
 Tests: TypeAlias = StdioTests | FunctionTests | AssertTests
@@ -68,6 +78,15 @@ class Suite:
     solution: str | None = None
     """A program that passes, where the reference holds one."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The functions and classes that a program has to define; none where it is a whole program."""
+        if isinstance(self.tests, AssertTests):
+            return self.tests.names
+        if isinstance(self.tests, FunctionTests):
+            return (*dict.fromkeys(case.function for case in self.tests.cases), "Solution")
+        return ()
+
 
 def read_suite(reference: object) -> Suite:
     """Read a reference.
@@ -76,7 +95,7 @@ def read_suite(reference: object) -> Suite:
         reference: One of the shapes that the verifier's documentation lists, or such a shape as JSON text.
 
     Raises:
-        SuiteError: It has none of the shapes, lacks something, or has no test at all.
+        SuiteError: It has none of the shapes, lacks something, or has no test.
     """
     try:
         key = reference if isinstance(reference, str) else json.dumps(reference)
@@ -106,60 +125,153 @@ def _read(reference: object) -> Suite:
         if all(isinstance(item, Mapping) for item in reference):
             return Suite(_typed_cases(reference, {}))
     raise SuiteError(
-        f"a {type(reference).__name__} is no test suite: give asserts, or a mapping with the tests"
+        f"a {type(reference).__name__} is not a test suite: give asserts, or a mapping with the tests"
     )
 
 
 def _read_mapping(reference: Mapping[str, Any]) -> Suite:
+    """Read a row, by the columns that it has."""
     language = _optional_text(reference, "language")
+    for key in _WRAPPERS:
+        if reference.get(key):
+            inner = _read_wrapped(reference[key], key, reference)
+            return Suite(inner.tests, inner.language or language, inner.solution)
+    if "public_test_cases" in reference or "private_test_cases" in reference:
+        return Suite(_livecodebench(reference), language)
+    if "public_tests" in reference or "private_tests" in reference:
+        return Suite(_codecontests(reference), language)
+    if "official_tests" in reference:
+        return Suite(_codeforces(reference), language)
     if "test_cases" in reference:
-        cases = reference["test_cases"]
-        if (
-            not isinstance(cases, Sequence)
-            or not cases
-            or not all(isinstance(case, Mapping) for case in cases)
-        ):
-            raise SuiteError("'test_cases' must be a list of mappings with input and output, and not empty")
-        return Suite(_typed_cases(cases, reference), language)
+        return Suite(_typed_cases(_cases(reference, "test_cases"), reference), language)
     if "inputs" in reference or "outputs" in reference:
         return Suite(_parallel_lists(reference), language)
     if "test" in reference:
-        entry_point = reference.get("entry_point")
-        if not isinstance(entry_point, str) or not entry_point.isidentifier():
-            raise SuiteError(f"'entry_point' must name the function under test, got {entry_point!r}")
-        prelude = _optional_text(reference, "prompt") or ""
-        body = _optional_text(reference, "canonical_solution")
-        solution = None if body is None else prelude + body
-        tests = _python(humaneval_tests(_text(reference, "test"), entry_point, prelude))
-        return Suite(tests, language, solution)
+        return _python_row(reference, language)
     if "test_list" in reference:
         listed = reference["test_list"]
         if not _is_texts(listed) or not listed:
             raise SuiteError("'test_list' must be a list of asserts as text, and not empty")
-        imports = reference.get("test_imports") or []
-        if not _is_texts(imports):
-            raise SuiteError("'test_imports' must be a list of import statements")
-        setup = "\n".join([*imports, _optional_text(reference, "test_setup_code") or ""]).strip()
-        return Suite(_python(list_tests(list(listed), setup)), language, _optional_text(reference, "code"))
+        solution = _optional_text(reference, "code")
+        tests = list_tests(list(listed), _test_setup(reference), solution or "")
+        return Suite(_python(tests), language, solution)
     raise SuiteError(
-        f"a mapping with {', '.join(map(repr, reference)) or 'nothing in it'} is no test suite. It needs "
+        f"a mapping with {', '.join(map(repr, reference)) or 'nothing in it'} is not a test suite. It needs "
         "'test_cases', 'inputs' and 'outputs', 'test' and 'entry_point', or 'test_list'"
     )
 
 
+def _read_wrapped(value: object, key: str, row: Mapping[str, Any]) -> Suite:
+    """Read a column that holds a suite. The row's ``fn_name`` and ``metadata`` are the suite's, too."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise SuiteError(f"'{key}' is not JSON: {error}") from None
+    shared = {
+        name: row[name] for name in ("fn_name", "func_name", "metadata", "judge", "checker") if row.get(name)
+    }
+    if isinstance(value, Mapping):
+        return _read({**shared, **value})
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return Suite(_typed_cases(value, shared))
+    return _read(value)
+
+
+def _python_row(reference: Mapping[str, Any], language: str | None) -> Suite:
+    """Read a module of tests: HumanEval's, EvalPlus's, BigCodeBench's and LeetCodeDataset's rows."""
+    test, entry_point = _text(reference, "test"), reference.get("entry_point")
+    whole = _optional_text(reference, "completion") or _optional_text(reference, "code")
+    if entry_point is None:
+        if "candidate" in bound_names(test):
+            raise SuiteError("the tests take a candidate, and no 'entry_point' names the function under test")
+        return Suite(_python(list_tests([test], _test_setup(reference), whole or "")), language, whole)
+    if not isinstance(entry_point, str) or not _ENTRY.fullmatch(entry_point):
+        raise SuiteError(f"'entry_point' must name the function under test, got {entry_point!r}")
+    prompt = _optional_text(reference, "complete_prompt") or _optional_text(reference, "prompt") or ""
+    prelude = _optional_text(reference, "code_prompt") or prompt
+    if not parse(prelude).body:
+        prelude = ""  # a task in words
+    body = _optional_text(reference, "canonical_solution")
+    solution = whole if body is None else prompt + body
+    return Suite(_python(row_tests(test, entry_point, prelude)), language, solution)
+
+
+def _test_setup(reference: Mapping[str, Any]) -> str:
+    imports = reference.get("test_imports") or []
+    if not _is_texts(imports):
+        raise SuiteError("'test_imports' must be a list of import statements")
+    return "\n".join([*imports, _optional_text(reference, "test_setup_code") or ""]).strip()
+
+
+def _livecodebench(row: Mapping[str, Any]) -> StdioTests | FunctionTests:
+    cases: list[Mapping[str, Any]] = []
+    for key in ("public_test_cases", "private_test_cases"):
+        value = row.get(key) or []
+        if isinstance(value, str):
+            try:
+                value = unpack_cases(value)
+            except ValueError as error:
+                raise SuiteError(f"'{key}' cannot be unpacked: {error}") from None
+        cases += _cases({key: value}, key) if value else []
+    if not cases:
+        raise SuiteError("'public_test_cases' and 'private_test_cases' are empty")
+    return _typed_cases(cases, row)
+
+
+def _codecontests(row: Mapping[str, Any]) -> StdioTests:
+    cases = []
+    for key in ("public_tests", "private_tests", "generated_tests"):
+        part = row.get(key) or {}
+        if not isinstance(part, Mapping):
+            raise SuiteError(f"'{key}' must be a mapping with 'input' and 'output', got {part!r:.80}")
+        inputs, outputs = part.get("input") or [], part.get("output") or []
+        if len(inputs) != len(outputs):
+            raise SuiteError(f"'{key}' has {len(inputs)} inputs and {len(outputs)} outputs")
+        cases += [
+            StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
+        ]
+    if not cases:
+        raise SuiteError("'public_tests', 'private_tests' and 'generated_tests' are empty")
+    return _stdio(cases, row)
+
+
+def _codeforces(row: Mapping[str, Any]) -> StdioTests:
+    if row.get("input_mode") == "file":
+        raise SuiteError("the problem reads its input from a file, not from stdin")
+    cases = _cases(row, "official_tests")
+    return _stdio([StdioCase(_lines(case.get("input")), _lines(case.get("output"))) for case in cases], row)
+
+
+def _stdio(cases: Sequence[StdioCase], row: Mapping[str, Any]) -> StdioTests:
+    checker = _optional_text(row, "checker") or _optional_text(row, "generated_checker")
+    return StdioTests(cases, _optional_text(row, "judge"), checker)
+
+
+def _cases(row: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    cases = row[key]
+    if not isinstance(cases, Sequence) or not cases or not all(isinstance(case, Mapping) for case in cases):
+        raise SuiteError(f"'{key}' must be a list of mappings with input and output, and not empty")
+    return cases
+
+
 def _python(tests: AssertTests) -> AssertTests:
-    for source in (tests.prelude, tests.setup, *tests.sources):
+    for source in (tests.setup, *tests.sources):
         try:
             ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise SuiteError(f"the tests, or the prompt before them, are not Python: {error}") from None
+            raise SuiteError(f"the tests are not Python: {error}") from None
     missing = missing_names(tests)
     if missing:
         raise SuiteError(
             f"the tests use {', '.join(missing)}, which nothing defines; give the problem's 'prompt'"
         )
-    if not tests.names:
+    if not tests.names or not tests.sources:
         raise SuiteError("the tests call nothing of the candidate")
+    for source in (tests.setup, *tests.sources):
+        why = why_unsupported(source, tests.names)
+        if why is not None:
+            raise SuiteError(why)
     return tests
 
 
@@ -169,8 +281,8 @@ def _typed_cases(
     """open-r1's verification_info, and LiveCodeBench's cases: each case says its type."""
     kinds = {str(case.get("type", case.get("testtype", "stdin_stdout"))) for case in cases}
     if kinds <= {"stdin_stdout", "stdin"}:
-        stdio = [StdioCase(_text(case, "input"), _text(case, "output")) for case in cases]
-        return StdioTests(stdio, _optional_text(reference, "judge"))
+        stdio = [StdioCase(_text_or_lines(case, "input"), _text_or_lines(case, "output")) for case in cases]
+        return _stdio(stdio, reference)
     if kinds == {"function_call"}:
         return _function_tests(
             [_name(case, reference) for case in cases],
@@ -208,17 +320,34 @@ def _parallel_lists(reference: Mapping[str, Any]) -> StdioTests | FunctionTests:
         cases = [
             StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
         ]
-        return StdioTests(cases, _optional_text(reference, "judge"))
+        return _stdio(cases, reference)
     return _function_tests([_name(reference, reference)] * len(inputs), inputs, outputs)
 
 
 def _function_tests(names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[Any]) -> FunctionTests:
     accepted = [_accepted(output) for output in outputs]
-    first, *second = [
+    first, *others = [
         [FunctionCase(*case) for case in zip(names, arguments, accepted, strict=True)]
-        for arguments in _readings(inputs)
+        for arguments in _with_number_keys(_readings(inputs))
     ]
-    return FunctionTests(first, *second)
+    return FunctionTests(first, others)
+
+
+def _with_number_keys(readings: list[list[list[Any]]]) -> list[list[list[Any]]]:
+    """Add the reading in which the keys of dicts are numbers again, which JSON made text."""
+    converted = _number_keys(readings[0])
+    return readings if converted == readings[0] else [*readings, converted]
+
+
+def _number_keys(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_number_keys(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    keys = list(value)
+    if keys and all(re.fullmatch(r"-?\d+", key) for key in keys):
+        return {int(key): _number_keys(item) for key, item in value.items()}
+    return {key: _number_keys(item) for key, item in value.items()}
 
 
 def _readings(inputs: Sequence[Any]) -> list[list[list[Any]]]:
@@ -254,10 +383,16 @@ def _accepted(expected: Any) -> list[Any]:
 
 
 def _name(case: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
-    name = case.get("fn_name") or reference.get("fn_name") or reference.get("func_name")
+    places = (case, _metadata(case), reference, _metadata(reference))
+    name = next((place[key] for place in places for key in ("fn_name", "func_name") if place.get(key)), None)
     if not isinstance(name, str) or not name.isidentifier():
         raise SuiteError(f"'fn_name' must name the function to call, got {name!r}")
     return name
+
+
+def _metadata(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = _json(mapping.get("metadata"))
+    return value if isinstance(value, Mapping) else {}
 
 
 def _json(value: Any) -> Any:
@@ -288,6 +423,11 @@ def _text(mapping: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise SuiteError(f"'{key}' must be text, got {value!r:.80}")
     return value
+
+
+def _text_or_lines(mapping: Mapping[str, Any], key: str) -> str:
+    value = mapping.get(key)
+    return "\n".join(value) if isinstance(value, list) and _is_texts(value) else _text(mapping, key)
 
 
 def _optional_text(mapping: Mapping[str, Any], key: str) -> str | None:

@@ -1,6 +1,6 @@
 """Runs the program in a completion against tests.
 
-A reference is one of these, as a value or as JSON text:
+A reference is one of these, as a value or as JSON text (docs/how-to/run-code.md lists every shape):
 
 * asserts, as a string or a list of strings; or MBPP's row: ``test_list``, ``test_imports``, ``test_setup_code``;
 * HumanEval's row: ``test`` with ``check(candidate)``, ``entry_point``, and the ``prompt`` that the program continues;
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from guerdon import Failure, Score, current_deadline
-from guerdon.text import checked_tags, last_code_block, split_reasoning
+from guerdon.text import CodeBlock, checked_tags, code_blocks, split_reasoning
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
 from guerdon_plugins.verifiers.code.languages import LANGUAGES, Language, find_language
-from guerdon_plugins.verifiers.code.suites import SuiteError, read_suite
+from guerdon_plugins.verifiers.code.names import bound_names, parse
+from guerdon_plugins.verifiers.code.suites import Suite, SuiteError, read_suite
 from guerdon_sandbox import (
     PYTHON_IMAGE,
     TOOLCHAIN_IMAGE,
@@ -102,21 +103,44 @@ class CodeVerifier:
         self._fraction = scoring == "fraction"
         self._bare = bare
         self._reasoning_tags = checked_tags(reasoning_tags)
-        options = BoxOptions(
-            image=image or (TOOLCHAIN_IMAGE if known.file else PYTHON_IMAGE),
-            runtime=runtime,
-            memory_bytes=max(_COMPILER_MB if known.compile else 512, 2 * memory_mb) << 20,
-        )
-        self._sandbox = Sandbox(
-            engines, options, boxes=boxes, isolation=Isolation(isolation), clock=current_deadline
-        )
-        self._grader = Grader(
-            self._sandbox,
-            Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20, stdout_bytes=stdout_bytes),
-            every_test=self._fraction,
-            judge=judge_source,
-            tolerance=tolerance,
-        )
+        self._image = image
+        self._runtime = runtime
+        self._memory_mb = memory_mb
+        self._pool: dict[str, Any] = {
+            "engines": engines,
+            "boxes": boxes,
+            "isolation": Isolation(isolation),
+            "clock": current_deadline,
+        }
+        try:
+            limits = Limits(
+                cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20, stdout_bytes=stdout_bytes
+            )
+        except SandboxUsageError as error:
+            raise ValueError(str(error)) from None
+        self._grading: dict[str, Any] = {
+            "limits": limits,
+            "every_test": self._fraction,
+            "judge": judge_source,
+            "tolerance": tolerance,
+        }
+        self._sandboxes: dict[bool, Sandbox] = {}
+        self._graders: dict[bool, Grader] = {}
+        self._grader(known)
+
+    def _grader(self, language: Language) -> Grader:
+        """Return the grader for a language. Python and the languages of the toolchain have boxes of their own."""
+        toolchain = bool(language.file)
+        if toolchain not in self._graders:
+            least_mb = _COMPILER_MB if toolchain else 512
+            options = BoxOptions(
+                image=self._image or (TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE),
+                runtime=self._runtime,
+                memory_bytes=max(least_mb, 2 * self._memory_mb) << 20,
+            )
+            self._sandboxes[toolchain] = Sandbox(options=options, **self._pool)
+            self._graders[toolchain] = Grader(self._sandboxes[toolchain], **self._grading)
+        return self._graders[toolchain]
 
     async def __call__(
         self, completion: str, reference: object = None, verification_info: object = None
@@ -137,11 +161,11 @@ class CodeVerifier:
             return Score.failed(
                 Failure.REFERENCE, f"the tests are for {suite.language!r}; valid: {', '.join(LANGUAGES)}"
             )
-        program = self._program(completion, language)
+        program = self._program(completion, language, suite)
         if program is None:
             return Score(0.0, explanation=f"no fenced block of {language.name} after the reasoning")
         try:
-            evidence = await self._grader.run(program, language, suite.tests)
+            evidence = await self._grader(language).run(program, language, suite.tests)
         except SandboxUnavailableError as error:
             return Score.failed(Failure.INFRASTRUCTURE, str(error))
         except (UnjudgeableError, SandboxUsageError) as error:  # such as an input that no box holds
@@ -160,14 +184,21 @@ class CodeVerifier:
 
     async def aclose(self) -> None:
         """End the boxes."""
-        await self._sandbox.aclose()
+        for sandbox in self._sandboxes.values():
+            await sandbox.aclose()
 
-    def _program(self, completion: str, language: Language) -> str | None:
+    def _program(self, completion: str, language: Language, suite: Suite) -> str | None:
+        """Return the program in a completion; None where there is none."""
         answer = split_reasoning(completion, self._reasoning_tags).answer
-        block = last_code_block(answer, *language.fences)
-        if block is not None and block.closed:
-            return block.code
-        return _with_its_indentation(answer, completion) if self._bare and block is None else None
+        blocks = [block for block in code_blocks(answer) if block.language in (*language.fences, "")]
+        named = [block for block in blocks if block.language]
+        if named:
+            return _chosen(named, suite) if named[-1].closed else None
+        if not self._bare:
+            return None
+        if blocks:
+            return _chosen(blocks, suite) if blocks[-1].closed else None
+        return _with_its_indentation(answer, completion)
 
     def _score(self, program: str, evidence: Sequence[Evidence]) -> Score:
         passed = sum(one.passed for one in evidence)
@@ -180,6 +211,22 @@ class CodeVerifier:
             + (f"; {failures[0]}" if failures else ""),
             metadata={"passed": passed, "tests": len(evidence), "failures": failures[:_MAX_SHOWN]},
         )
+
+
+def _chosen(blocks: Sequence[CodeBlock], suite: Suite) -> str:
+    """Return the last block, or the one before it that defines what is tested where the last one only uses it."""
+    names = suite.names
+    if names and len(blocks) > 1 and not _defines(blocks[-1].code, names):
+        defining = [block for block in blocks if block.closed and _defines(block.code, names)]
+        if defining:
+            return defining[-1].code
+    return blocks[-1].code
+
+
+def _defines(code: str, names: Sequence[str]) -> bool:
+    """Whether a source binds one of the names, or cannot be told apart from one that does."""
+    tree = parse(code)
+    return not tree.body or bool(bound_names(code) & set(names))
 
 
 def _with_its_indentation(answer: str, completion: str) -> str:

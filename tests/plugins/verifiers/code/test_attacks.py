@@ -33,6 +33,66 @@ def check(candidate):
 """,
 }
 FUNCTION = {"fn_name": "solve", "inputs": [[[1, 2, 3]], [[]], [[-7]], [[10, 1]]], "outputs": [14, 0, 49, 101]}
+PYTEST = """
+import pytest
+@pytest.mark.parametrize("given, wanted", [([1, 2, 3], 14), ([], 0), ([-7], 49)])
+def test_sums(given, wanted):
+    assert solve(given) == pytest.approx(wanted)
+def test_own_data():
+    given = [10, 1]
+    assert solve(given) == sum(x * x for x in given)
+async def test_async():
+    assert all(map(lambda case: solve(case[0]) == case[1], [([2], 4), ([1, 1], 2)]))
+"""
+UNITTEST = {
+    "entry_point": "solve",
+    "test": """
+import unittest
+import numpy as np
+class TestCases(unittest.TestCase):
+    def setUp(self):
+        self.given = [1, 2, 3]
+    def test_equal(self):
+        self.assertEqual(solve(self.given), 14)
+        self.assertTrue(np.allclose(solve([10, 1]), 101))
+    def test_almost(self):
+        self.assertAlmostEqual(solve([-7]), 49)
+        self.assertIn(solve([]), [0])
+""",
+}
+EVALPLUS = {
+    "entry_point": "solve",
+    "prompt": 'def solve(xs):\n    """The sum of squares."""\n',
+    "test": """
+import numpy as np
+def is_floats(x) -> bool:
+    return isinstance(x, float)
+def ref_func(xs):
+    return sum(x * x for x in xs)
+def assertion(out, exp, atol):
+    exact_match = out == exp
+    if atol == 0 and is_floats(exp):
+        atol = 1e-6
+    if not exact_match and atol != 0:
+        assert np.allclose(out, exp, rtol=1e-07, atol=atol)
+    else:
+        assert exact_match
+def check(candidate):
+    inputs = [[[1, 2, 3]], [[]], [[-7]], [[10, 1]]]
+    for i, inp in enumerate(inputs):
+        assertion(candidate(*inp), ref_func(*inp), 0)
+""",
+}
+METHOD = {
+    "entry_point": "Solution().solve",
+    "test": """
+def check(candidate):
+    assert candidate(xs = [1, 2, 3]) == 14
+    assert abs(candidate(xs = [10, 1]) - 101) < 1e-6
+    assert max(candidate(xs = [-7]), 0) == 49
+""",
+}
+SOLUTION = "\nclass Solution:\n    def solve(self, xs): return solve(xs)\n"
 STDIO = {"inputs": ["1 2 3\n", "\n", "-7\n", "10 1\n"], "outputs": ["14\n", "0\n", "49\n", "101\n"]}
 MAIN = "\nprint(solve(list(map(int, input().split()))))\n"
 HONEST = "def solve(xs):\n    return sum(x * x for x in xs)\n"
@@ -52,24 +112,42 @@ OWN = _cheats("own.txt")
 OUTPUTS = _cheats("outputs.txt")
 
 
-def test_the_honest_program_passes(judge: Any) -> None:
-    for reference in (HOST, CHECKER, FUNCTION):
-        assert [score.value for score in judge([HONEST], reference)] == [1.0]
+WAYS = {
+    "host": HOST,
+    "checker": CHECKER,
+    "function": FUNCTION,
+    "pytest": PYTEST,
+    "unittest": UNITTEST,
+    "evalplus": EVALPLUS,
+    "method": METHOD,
+}
+"""The ways of testing functions; whole programs are the eighth."""
+# Written by a reader of the checker's code, against it.
+HOSTILE = _cheats("hostile.txt")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_honest_program_passes(judge: Any, way: str) -> None:
+    assert [score.value for score in judge([HONEST + SOLUTION], WAYS[way])] == [1.0]
+
+
+def test_the_honest_whole_program_passes(judge: Any) -> None:
     assert judge([HONEST + MAIN], STDIO)[0].value == 1.0
 
 
-@pytest.mark.parametrize("reference", [HOST, CHECKER, FUNCTION], ids=["host", "checker", "function"])
-@pytest.mark.parametrize("cheats", [KNOWN, OWN], ids=["known", "own"])
-def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], reference: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("cheats", [KNOWN, OWN, HOSTILE], ids=["known", "own", "hostile"])
+def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> None:
     names = list(cheats)
-    scores = judge([cheats[name] for name in names], reference)
+    scores = judge([*(cheats[name] + SOLUTION for name in names), HONEST + SOLUTION], WAYS[way])
+    assert scores.pop().value == 1.0
     assert {
         name: score.to_dict() for name, score in zip(names, scores, strict=True) if score.value != 0.0
     } == {}
 
 
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
-    programs = {**{name: source + MAIN for name, source in (KNOWN | OWN).items()}, **OUTPUTS}
+    programs = {**{name: source + MAIN for name, source in (KNOWN | OWN | HOSTILE).items()}, **OUTPUTS}
     scores = judge(list(programs.values()), STDIO)
     assert {
         name: score.to_dict() for name, score in zip(programs, scores, strict=True) if score.value != 0.0
@@ -89,3 +167,4 @@ def test_partial_credit_is_only_for_right_results(judge: Any) -> None:
 def test_there_are_as_many_cheats_as_promised() -> None:
     assert len(KNOWN) >= 30
     assert len(OWN) + len(OUTPUTS) >= 15
+    assert len(HOSTILE) >= 40

@@ -73,3 +73,26 @@ def test_every_solution_passes_beside_a_checker(
     ]
     values = _values(judge, problems, wrong)
     assert [task for task, value in values.items() if value != 0.0] == []
+
+
+PLANTED = """
+for name in ("numpy", "pytest", "unittest", "csv", "asyncio", "inspect"):
+    open(name + ".py", "w").write("allclose = lambda *a, **k: True")
+"""
+# What EvalPlus puts in front of each of its tests.
+HEADER = """
+import numpy as np
+def is_floats(x) -> bool:
+    return isinstance(x, float) or (isinstance(x, np.ndarray) and x.dtype == np.float64)
+"""
+
+
+def test_tests_with_evalplus_header_pass_solutions_only(judge: Any, problems: list[dict[str, str]]) -> None:
+    forms = [{**problem, "test": HEADER + problem["test"]} for problem in problems]
+    right = [problem["prompt"] + problem["canonical_solution"] for problem in problems]
+    values = _values(judge, forms, right)
+    assert [task for task, value in values.items() if value != 1.0] == []
+    stubs = [f"{PLANTED}\ndef {problem['entry_point']}(*args, **kwargs): return None" for problem in problems]
+    for programs in (["" for _ in problems], stubs, [PLANTED + body for body in [""] * len(problems)]):
+        values = _values(judge, forms, programs)
+        assert [task for task, value in values.items() if value != 0.0] == []

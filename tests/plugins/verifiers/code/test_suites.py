@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
+import zlib
 from typing import Any
 
 import pytest
@@ -91,7 +94,7 @@ def test_arguments_in_text_are_read_as_json_in_the_ways_in_which_they_can_be(
     for reference in (typed, parallel):
         tests = read_suite(reference).tests
         assert isinstance(tests, FunctionTests)
-        read = [[case.args for case in cases] for cases in (tests.cases, tests.otherwise) if cases]
+        read = [[case.args for case in cases] for cases in (tests.cases, *tests.otherwise) if cases]
         assert read == readings
 
 
@@ -120,11 +123,11 @@ def test_results_in_text_are_right_as_they_stand_and_as_json(output: Any, accept
 @pytest.mark.parametrize(
     ("reference", "why"),
     [
-        (None, "NoneType is no test suite"),
-        (5, "int is no test suite"),
-        ([], "list is no test suite"),
+        (None, "NoneType is not a test suite"),
+        (5, "int is not a test suite"),
+        ([], "list is not a test suite"),
         ("", "call nothing"),
-        ("42", "int is no test suite"),
+        ("42", "int is not a test suite"),
         ("not python at all", "are not Python"),
         (["assert f(1) ==", "assert f(2) == 3"], "are not Python"),
         (["assert 1 == 1"], "call nothing"),
@@ -212,3 +215,49 @@ def test_a_references_own_solution_is_known() -> None:
     assert verifier.gold_completion({**MBPP, "code": "f = abs"}) == "```python\nf = abs\n```"
     assert verifier.gold_completion(APPS_STDIO) is None
     assert verifier.gold_completion("no suite") is None
+
+
+CASES = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
+FUNCTIONAL = json.dumps([{"input": "[1]\n2", "output": "3", "testtype": "functional"}])
+
+
+def packed(value: object) -> str:
+    """As LiveCodeBench packs its private cases."""
+    return base64.b64encode(zlib.compress(pickle.dumps(value))).decode()
+
+
+@pytest.mark.parametrize(
+    ("reference", "count"),
+    [
+        ({"public_test_cases": CASES, "private_test_cases": packed(CASES), "metadata": "{}"}, 2),
+        ({"public_test_cases": FUNCTIONAL, "metadata": '{"func_name": "f"}'}, 1),
+        (
+            {
+                "public_tests": {"input": ["1"], "output": ["2"]},
+                "generated_tests": {"input": ["3"], "output": ["4"]},
+            },
+            2,
+        ),
+        ({"official_tests": [{"input": "1", "output": "2"}], "generated_checker": "print(1)"}, 1),
+        ({"input_output": json.dumps({"fn_name": "f", "inputs": [[1]], "outputs": [2]})}, 1),
+        ({"tests": CASES}, 1),
+        ({"ground_truth": json.dumps({"inputs": ["1"], "outputs": ["2"]})}, 1),
+        ([{"input": "[1]", "output": "2", "testtype": "functional", "metadata": {"func_name": "f"}}], 1),
+    ],
+)
+def test_rows_of_competition_sites_are_read(reference: Any, count: int) -> None:
+    tests = read_suite(reference).tests
+    assert isinstance(tests, StdioTests | FunctionTests)
+    assert len(tests.cases) == count
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return print, ("unpickled",)
+
+
+def test_packed_cases_are_never_unpickled(capsys: pytest.CaptureFixture[str]) -> None:
+    for value in (Hostile(), [CASES, CASES], 5):
+        with pytest.raises(SuiteError, match="cannot be unpacked"):
+            read_suite({"private_test_cases": packed(value)})
+    assert capsys.readouterr().out == ""

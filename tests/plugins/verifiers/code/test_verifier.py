@@ -12,7 +12,7 @@ import pytest
 
 from guerdon import Failure, Outcome, Score
 from guerdon_plugins.verifiers.code import CodeVerifier
-from guerdon_sandbox import TOOLCHAIN_IMAGE
+from guerdon_sandbox import PYTHON_IMAGE, TOOLCHAIN_IMAGE
 from guerdon_sandbox.engine import Engine
 
 SUM = "def add(a, b):\n    return a + b\n"
@@ -156,6 +156,12 @@ def test_the_program_is_the_last_block_after_the_reasoning(judge: Any) -> None:
     assert value(f"<think>{right}") == 0.0
     assert value("def f(): return 1") == 0.0
     assert value("def f(): return 1", bare=True) == 1.0
+    assert value("```\ndef f(): return 1\n```", bare=True) == 1.0
+    assert value("```\ndef f(): return 1\n```") == 0.0
+    usage = "```python\nprint(f())\n```"
+    assert value(f"{right}\nExample:\n{usage}") == 1.0
+    assert value(f"{right}\n{wrong}\nExample:\n{usage}") == 0.0
+    assert value(f"{right}\n```python\nprint(f()") == 0.0
     assert value("```python\ndef f(): return 1\n") == 0.0
 
 
@@ -194,7 +200,7 @@ def test_a_machine_that_is_too_busy_makes_no_right_program_wrong() -> None:
 def test_a_program_that_waited_too_long_for_a_cpu_is_an_infrastructure_failure() -> None:
     async def judge() -> Score:
         verifier = CodeVerifier(boxes=1, wall_s=0.2)
-        verifier._sandbox._patience_s = 0.0  # so that any wait is too long
+        verifier._sandboxes[False]._patience_s = 0.0  # so that any wait is too long
         try:
             return await verifier("```python\nimport time; time.sleep(9)\n```", ECHO)
         finally:
@@ -225,6 +231,7 @@ def test_no_program_is_wrong_without_any_engine() -> None:
         ({"judge": "no-such-file.py"}, "no-such-file"),
         ({"boxes": 0}, "boxes"),
         ({"cpu_s": 0}, "cpu_s"),
+        ({"cpu_s": 0.5}, "cpu_s"),
     ],
 )
 def test_options_are_checked_before_anything_runs(params: dict[str, Any], why: str) -> None:
@@ -263,8 +270,35 @@ def test_other_languages_where_the_image_has_them(language: str, program: str) -
 
 
 @docker
+@pytest.mark.parametrize(
+    ("fence", "program"),
+    [
+        (
+            "cpp",
+            "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }",
+        ),
+        ("c", '#include <stdio.h>\nint main(void) { printf("4"); }'),
+        ("bash", "echo $((2 + 2))"),
+        ("rust", 'fn main() { println!("4") }'),
+        ("go", 'package main\nimport "fmt"\nfunc main() { fmt.Println(4) }'),
+        ("java", "public class Main { public static void main(String[] a) { System.out.println(4); } }"),
+        ("typescript", "const x: number = 4; console.log(x)"),
+    ],
+)
+def test_the_data_names_the_language_and_so_the_image(fence: str, program: str) -> None:
+    if not Engine().has_image(TOOLCHAIN_IMAGE):
+        pytest.skip(f"no image {TOOLCHAIN_IMAGE}")
+    reference = {"inputs": [""], "outputs": ["4"], "language": fence}
+    score = judge_text(f"```{fence}\n{program}\n```", reference, boxes=1)
+    if score.failure is Failure.INFRASTRUCTURE:
+        assert f"which {fence} needs" in score.explanation
+    else:
+        assert score.value == 1.0, score.explanation
+
+
+@docker
 def test_an_image_without_the_language_is_an_infrastructure_failure() -> None:
-    score = judge_text("```cpp\nint main() {}\n```", {**ECHO, "language": "c++"}, boxes=1)
+    score = judge_text("```cpp\nint main() {}\n```", {**ECHO, "language": "c++"}, boxes=1, image=PYTHON_IMAGE)
     assert score.failure is Failure.INFRASTRUCTURE
     assert "--toolchain" in score.explanation
 

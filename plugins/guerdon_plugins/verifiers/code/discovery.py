@@ -1,0 +1,127 @@
+"""What a module of tests is: pytest's functions, unittest's classes, ``check(candidate)``, or plain statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from guerdon_plugins.verifiers.code.names import parse
+
+SOLUTION_MODULES = frozenset({"solution", "candidate", "submission", "your_module", "main_solution"})
+"""Modules by which data sets name the program under test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """A module of tests, taken apart."""
+
+    module: str
+    """The source that defines the tests, without what would run them all."""
+    runs: tuple[str, ...]
+    """One statement per test that runs it; none where the module itself is the test."""
+    imported: tuple[str, ...]
+    """Names that it imports from the program under test."""
+
+
+def discover(source: str, entry: str | None = None) -> Discovered:
+    """Find the tests in a module.
+
+    Args:
+        source: The module.
+        entry: The expression that gives the function under test, where the row names it.
+    """
+    tree = parse(source)
+    imported = tuple(name for node in tree.body for name in _imported(node))
+    kept = [node for node in tree.body if not _is_run_of_all(node) and not list(_imported(node))]
+    module = source if len(kept) == len(tree.body) else "\n".join(map(ast.unparse, kept))
+    called = _called_at_top(kept)
+    runs: list[str] = []
+    classes = {node.name: node for node in kept if isinstance(node, ast.ClassDef)}
+    for node in kept:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            runs += _run_of_function(node, entry, called)
+        elif isinstance(node, ast.ClassDef):
+            runs += _runs_of_class(node, classes)
+    return Discovered(module, tuple(runs), imported)
+
+
+def _imported(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.ImportFrom) and node.module in SOLUTION_MODULES:
+        yield from (alias.asname or alias.name for alias in node.names)
+
+
+def _run_of_function(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, entry: str | None, called: frozenset[str]
+) -> list[str]:
+    if node.name in called:
+        return []
+    positional = [*node.args.posonlyargs, *node.args.args]
+    required = positional[: len(positional) - len(node.args.defaults)]
+    takes_candidate = len(required) == 1 and (node.name == "check" or required[0].arg == "candidate")
+    if takes_candidate and entry is not None:
+        return [f"__runners__.run_function({node.name}, {entry})"]
+    if node.name.startswith("test") or (node.name == "check" and not positional):
+        return [f"__runners__.run_function({node.name})"]
+    return []
+
+
+def _runs_of_class(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[str]:
+    methods = list(dict.fromkeys(_test_methods(node, classes)))
+    if _is_case(node, classes):
+        return [f"__runners__.run_case({node.name}, {name!r})" for name in methods]
+    if node.name.startswith("Test"):
+        return [f"__runners__.run_method({node.name}, {name!r})" for name in methods]
+    return []
+
+
+def _test_methods(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
+    for base in _base_names(node):
+        if base in classes and classes[base] is not node:
+            yield from _test_methods(classes[base], {k: v for k, v in classes.items() if k != base})
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and member.name.startswith("test"):
+            yield member.name
+
+
+def _is_case(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
+    rest = {name: one for name, one in classes.items() if name != node.name}
+    return any(
+        base.endswith("TestCase") or (base in rest and _is_case(rest[base], rest))
+        for base in _base_names(node)
+    )
+
+
+def _base_names(node: ast.ClassDef) -> list[str]:
+    return [
+        base.attr if isinstance(base, ast.Attribute) else base.id
+        for base in node.bases
+        if isinstance(base, ast.Attribute | ast.Name)
+    ]
+
+
+def _is_run_of_all(node: ast.stmt) -> bool:
+    """Whether a statement only runs all tests: ``unittest.main()``, ``pytest.main()``, in a main guard or not."""
+    if isinstance(node, ast.If) and _is_main_guard(node.test):
+        return all(map(_is_run_of_all, node.body))
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    inner = [node.value, *(one for one in node.value.args if isinstance(one, ast.Call))]
+    return any(ast.unparse(call.func) in ("unittest.main", "pytest.main", "main") for call in inner)
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
+
+
+def _called_at_top(body: Sequence[ast.stmt]) -> frozenset[str]:
+    """Return the functions that the module calls by itself."""
+    statements = [
+        node for node in body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
+    return frozenset(
+        node.func.id
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )

@@ -1,0 +1,512 @@
+"""The candidate as a test sees it: functions and objects that live in another process.
+
+What may be believed of an object of the candidate:
+
+* what a test gets out of it (a call's result, an attribute, an item, its length, its text) is a value that the test
+  judges, so a lie there must equal the expected value to gain anything;
+* an object that the test made itself by calling one of the candidate's classes is what the test is about: its operators
+  are asked, also with plain operands;
+* an object that a call returned where the test expects a value is not asked to judge the expected value. It equals no
+  plain value, and an operator between the two is the candidate's fault;
+* whether two objects of the candidate are equal would be the candidate's own verdict: such a test is unsupported.
+
+It needs the standard library only.
+"""
+
+import builtins
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from guerdon_sandbox.codec import CodecError, State, dumps, loads
+from guerdon_sandbox.inside.frames import MAX_REPLY, read_frames, send_frame
+
+T = TypeVar("T")
+
+_SINGLE_DRAWS = 64
+"""Items that are drawn one at a time: what lies behind them may take forever, or be meant for ``send``."""
+_MAX_DRAWN = 1024
+_UNFIT = (StopIteration, StopAsyncIteration)
+"""Exceptions by which Python ends loops: raised by a call of the candidate they would end the test's own."""
+
+
+class UnsupportedTestError(Exception):
+    """The test does something that cannot be done across processes: the candidate is not to blame."""
+
+
+class CandidateError(Exception):
+    """The candidate raised something that is not a builtin exception, misused the channel, or is gone."""
+
+
+class Candidate:
+    """The checker's end of the pipes to the candidate."""
+
+    def __init__(self, replies: Any, requests: Any, classes: set[str]) -> None:
+        self._replies = read_frames(replies, MAX_REPLY)
+        self._requests = requests
+        self._loaded = False
+        self._folders: tuple[Path, Path] | None = None
+        self.classes = classes
+        """The names by which the tests know classes of the candidate."""
+        self.exceptions: dict[str, type[Exception]] = {}
+        """The candidate's exceptions that the tests catch."""
+        self.shared: dict[str, type] = {}
+        """Classes that the problem's own code defines, on both sides."""
+        self.in_place = False
+        """Whether the test under way is about what a call does to its arguments."""
+        self.asked = 0
+        self.fault = ""
+        """Why the candidate can answer nothing more. A test cannot pass from then on, whatever it catches."""
+        self.unsupported = ""
+        """Why the test under way cannot be run here, whatever it catches."""
+
+    def share_files(self, own: Path, work: Path) -> None:
+        """Copy the files of one folder into another before each request."""
+        self._folders = (own, work)
+
+    def remove_files(self) -> None:
+        """Remove the folder, and the copies of its files: the candidate may not, as they are not its own."""
+        if self._folders is None:
+            return
+        own, work = self._folders
+        for entry in os.scandir(own):
+            with contextlib.suppress(OSError):
+                (work / entry.name).unlink()
+        shutil.rmtree(own, ignore_errors=True)
+
+    def _copy_files(self) -> None:
+        if self._folders is None:
+            return
+        own, work = self._folders
+        for entry in os.scandir(own):
+            if not entry.is_file(follow_symlinks=False):
+                raise self.refuse("the test makes folders or links, which the candidate cannot see")
+            with contextlib.suppress(OSError):
+                _copy(Path(entry.path), work / entry.name)
+
+    def load(self) -> None:
+        """Wait until the candidate's program has run."""
+        if self._loaded:
+            return
+        self._loaded = True
+        # The first frame left before any of the candidate's code ran. Nothing that comes later is believed like it.
+        match self._next():
+            case ["began"]:
+                self._receive("ready")
+            case ["broken", str(name), str(text)]:
+                raise self.refuse(f"the problem's own code raises {name}: {text}")
+            case _:
+                raise self._gone()
+
+    def ask(self, operation: str, target: object, *args: object, **kwargs: object) -> Any:
+        """Have the candidate do something, and return its result or raise what it raised."""
+        self.load()
+        self._copy_files()
+        request = self.dumps([operation, target, list(args), kwargs, "always" if self.in_place else "never"])
+        if self._folders is not None and bytes(self._folders[0]) in request:
+            raise self.refuse("the test passes a path in its own folder, which the candidate cannot reach")
+        self.asked += 1
+        try:
+            send_frame(self._requests, request)
+        except OSError:
+            raise self._gone() from None
+        _, result, changed, changed_kwargs = self._receive("value")
+        if self.in_place:
+            for mine, theirs in zip(args, changed, strict=False):
+                _take_over(mine, theirs)
+            for name, mine in kwargs.items():
+                _take_over(mine, changed_kwargs.get(name))
+        return result
+
+    def dumps(self, value: object) -> bytes:
+        try:
+            return dumps(value, self._outgoing)
+        except CodecError as error:
+            raise self.refuse(f"the test passes a value that cannot cross: {error}") from None
+
+    def refuse(self, why: str) -> UnsupportedTestError:
+        """Note that the test cannot be run here."""
+        self.unsupported = self.unsupported or why
+        return UnsupportedTestError(why)
+
+    def _receive(self, kind: str) -> list[Any]:
+        """Return the next reply, which has to be of a kind, or raise what the candidate raised."""
+        match self._next():
+            case ["ready"] as reply if kind == "ready":
+                return list(reply)
+            case ["value", _, list(), dict()] as reply if kind == "value":
+                return list(reply)
+            case ["raised", str(name), str(text), list(bases), args]:
+                raise blame(_exception([str(base) for base in bases] or [name], text, args, self.exceptions))
+        self.fault = "the candidate's reply is malformed"
+        raise blame(CandidateError(self.fault))
+
+    def _next(self) -> Any:
+        try:
+            frame = next(self._replies, None)
+            if frame is not None:
+                return loads(frame, self._incoming, inside=True, build=self._build)
+        except (CodecError, MemoryError) as error:
+            self.fault = str(error) or "the reply takes too much memory"
+            raise blame(CandidateError(self.fault)) from None
+        raise self._gone()
+
+    def _gone(self) -> CandidateError:
+        self.fault = "the candidate's process has ended"
+        gone: CandidateError = blame(CandidateError(self.fault))
+        return gone
+
+    def _incoming(self, body: Any) -> object:
+        number, type_name, kind = body
+        reference = _Reference(int(number))
+        if kind == "coroutine":
+            return _run_remotely(self, reference)
+        made = RemoteIterator if kind == "iterator" else Remote
+        return made(self, reference, str(type_name))
+
+    def _outgoing(self, value: object) -> object:
+        if isinstance(value, _Reference):
+            return [value.number]
+        if type(value) in (Remote, RemoteIterator):
+            target = object.__getattribute__(value, "_target")
+            return [target.number if isinstance(target, _Reference) else target]
+        name = type(value).__name__
+        if self.shared.get(name) is type(value) and hasattr(value, "__dict__"):
+            return State(name, dict(vars(value)))
+        raise self.refuse(f"the test passes a {name} to the candidate, which only values can be")
+
+    def _build(self, name: str, attributes: dict[str, Any]) -> object:
+        if name not in self.shared:
+            raise CodecError(f"an object of {name}, which the problem does not define")
+        built: Any = object.__new__(self.shared[name])
+        built.__dict__.update(attributes)
+        return built
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Write a file that only the checker may change. What the candidate put in its place stays, and is not followed."""
+    mine = os.path.lexists(target) and target.lstat().st_uid == os.getuid()
+    fresh = os.O_TRUNC if mine else os.O_CREAT | os.O_EXCL
+    fd = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | fresh, 0o644)
+    with os.fdopen(fd, "wb") as file:
+        file.write(source.read_bytes())
+
+
+def blame(error: BaseException) -> Any:
+    """Mark an exception as the candidate's doing."""
+    error._of_candidate = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_blamed(error: BaseException) -> bool:
+    """Whether an exception is the candidate's doing."""
+    return getattr(error, "_of_candidate", False) is True
+
+
+def _take_over(mine: Any, theirs: Any) -> None:
+    """Make an argument what the candidate made of its copy."""
+    if type(mine) is not type(theirs):
+        return
+    if isinstance(mine, list | bytearray):
+        mine[:] = theirs
+    elif isinstance(mine, dict | set):
+        mine.clear()
+        mine.update(theirs)
+    elif hasattr(mine, "extend"):
+        mine.clear()
+        mine.extend(theirs)
+    elif type(mine).__module__ == "numpy":
+        mine[...] = theirs
+    elif hasattr(mine, "__dict__"):
+        mine.__dict__.clear()
+        mine.__dict__.update(vars(theirs))
+
+
+def _exception(names: list[str], text: str, args: Any, known: dict[str, type[Exception]]) -> BaseException:
+    """Make the exception again: its class's name, the names of the class's bases, its text and arguments."""
+    bases: list[type[BaseException]] = [known[name] for name in names if name in known]
+    builtin = next((kind for name in names if (kind := _builtin_exception(name)) is not None), Exception)
+    if issubclass(builtin, _UNFIT):
+        builtin = Exception
+    if not bases and builtin is Exception:
+        return CandidateError(f"{names[0]}: {text}" if text else names[0])
+    if not bases and names[0] == builtin.__name__:
+        kind = builtin
+    else:
+        kind = type(names[0], (*dict.fromkeys(bases), *(() if builtin is Exception else (builtin,))), {})
+    for arguments in (args if isinstance(args, list) else [text], [text]):
+        with contextlib.suppress(Exception):
+            made = kind(*arguments)
+            if str(made) != text:
+                made = type(names[0], (kind,), {"__str__": lambda _: text})(*arguments)
+            return made
+    return CandidateError(f"{names[0]}: {text}")
+
+
+def _builtin_exception(name: str) -> type[BaseException] | None:
+    kind = getattr(builtins, name, None)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseException) else None
+
+
+async def _run_remotely(candidate: Candidate, reference: "_Reference") -> Any:
+    return candidate.ask("await", reference)
+
+
+class _Reference:
+    """Names an object of the candidate in a request."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Remote:
+    """A function or object of the candidate."""
+
+    __slots__ = ("_candidate", "_origin", "_target", "_type_name")
+
+    def __init__(
+        self, candidate: Candidate, target: object, type_name: str, origin: str = "returned"
+    ) -> None:
+        """Take what stands for the object.
+
+        Args:
+            candidate: Where it lives.
+            target: Its global name, or a reference.
+            type_name: What the candidate says that its class is called.
+            origin: ``named`` by the test, ``made`` by the test out of a named class, ``derived`` by operators from such
+                objects, or ``returned`` by a call.
+        """
+        object.__setattr__(self, "_candidate", candidate)
+        object.__setattr__(self, "_target", target)
+        object.__setattr__(self, "_type_name", type_name)
+        object.__setattr__(self, "_origin", origin)
+
+    def _ask(self, operation: str, *args: object, **kwargs: object) -> Any:
+        own = object.__getattribute__
+        return own(self, "_candidate").ask(operation, own(self, "_target"), *args, **kwargs)
+
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        result = self._ask("call", *args, **kwargs)
+        if _origin(self) == "named" and object.__getattribute__(self, "_target") in self._candidate.classes:
+            _set_origin(result, "made")
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._ask("getattr", name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._ask("setattr", name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._ask("delattr", name)
+
+    def __getitem__(self, key: object) -> Any:
+        return self._ask("getitem", key)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self._ask("setitem", key, value)
+
+    def __delitem__(self, key: object) -> None:
+        self._ask("delitem", key)
+
+    def __iter__(self) -> Iterator[Any]:
+        iterator = self._ask("iter")
+        return iterator if isinstance(iterator, RemoteIterator) else iter(iterator)
+
+    def __contains__(self, item: object) -> bool:
+        if _origin(self) == "made":
+            return bool(self._ask("contains", item))
+        return any(item is one or item == one for one in self)
+
+    def __len__(self) -> int:
+        return _of_type(int, self._ask("len"))
+
+    def __bool__(self) -> bool:
+        return _origin(self) == "named" or _of_type(bool, self._ask("bool"))
+
+    def __str__(self) -> str:
+        return _of_type(str, self._ask("str"))
+
+    def __repr__(self) -> str:
+        if _origin(self) in ("made", "derived"):
+            return _of_type(str, self._ask("repr"))
+        return f"<{self._type_name} of the candidate>"
+
+    def __format__(self, spec: str) -> str:
+        return _of_type(str, self._ask("format", spec))
+
+    def __int__(self) -> int:
+        return _of_type(int, self._ask("int"))
+
+    def __index__(self) -> int:
+        return _of_type(int, self._ask("index"))
+
+    def __float__(self) -> float:
+        return _of_type(float, self._ask("float"))
+
+    def __complex__(self) -> complex:
+        return _of_type(complex, self._ask("complex"))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self._ask("round", *(() if digits is None else (digits,)))
+
+    def __eq__(self, other: object) -> bool:
+        return self._equals(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self._equals(other)
+
+    def _equals(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, Remote) or _origin(self) in ("made", "derived"):
+            raise self._candidate.refuse(
+                "the test asks an object of the candidate whether it equals another value"
+            )
+        return False
+
+    def __hash__(self) -> int:
+        if _origin(self) in ("made", "derived"):
+            raise self._candidate.refuse("the test puts an object of the candidate into a set or dict")
+        return id(self)
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, Remote) and _of_type(bool, self._ask("isinstance", value))
+
+    def __subclasscheck__(self, kind: object) -> bool:
+        return isinstance(kind, Remote) and _of_type(bool, self._ask("issubclass", kind))
+
+    def __reduce_ex__(self, _: object) -> Any:
+        raise self._unfit("copied", "the test copies an object of the candidate")
+
+    def __enter__(self) -> Any:
+        return self._ask("enter")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Leave the context. An exception passes: the candidate may not wave a failed assert through."""
+        if kind is None:
+            self._ask("exit")
+        elif isinstance(error, Exception) and not isinstance(error, AssertionError) and not is_blamed(error):
+            raise self._candidate.refuse("the test raises within a context of the candidate")
+
+    def __await__(self) -> Any:
+        raise self._unfit("awaited", "the test awaits an object of the candidate")
+
+    def __aiter__(self) -> Any:
+        raise self._unfit("iterated over asynchronously", "the test iterates asynchronously over an object")
+
+    async def __aenter__(self) -> Any:
+        raise self._unfit("entered asynchronously", "the test enters an asynchronous context")
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def _unfit(self, what: str, why: str) -> Exception:
+        """Return the error for what cannot be done. It is the candidate's fault where a value was expected."""
+        error: Exception
+        if _origin(self) != "returned":
+            error = self._candidate.refuse(why)
+            return error
+        error = blame(TypeError(f"a '{self._type_name}' object of the candidate cannot be {what}"))
+        return error
+
+    def _operate(self, operation: str, *operands: object, reflected: bool = False) -> Any:
+        """Have an operator done where no operand is a value that the result will be judged by."""
+        candidate = self._candidate
+        plain = [operand for operand in operands if not isinstance(operand, Remote)]
+        if plain and _origin(self) != "made":
+            if _origin(self) == "derived":
+                raise candidate.refuse(f"the test computes with what '{operation}' gave and a plain value")
+            kind = "function or class" if _origin(self) == "named" else f"'{self._type_name}' object"
+            raise blame(TypeError(f"the candidate's {kind} is not a value that '{operation}' takes"))
+        ordered = [*operands, self] if reflected else [self, *operands]
+        result = candidate.ask("operate", None, operation, *ordered)
+        if not isinstance(result, bool | int | float | str):
+            _set_origin(result, "derived")
+        return result
+
+
+class RemoteIterator(Remote):
+    """A generator or other iterator of the candidate, drawn from as the test does."""
+
+    __slots__ = ("_buffer", "_drawn", "_ended")
+
+    def __init__(self, candidate: Candidate, target: object, type_name: str) -> None:
+        super().__init__(candidate, target, type_name)
+        object.__setattr__(self, "_buffer", [])
+        object.__setattr__(self, "_drawn", 0)
+        object.__setattr__(self, "_ended", False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._buffer and not self._ended:
+            count = 1 if self._drawn < _SINGLE_DRAWS else min(self._drawn, _MAX_DRAWN)
+            items, ended = _items(self._ask("draw", count))
+            object.__setattr__(self, "_buffer", items[::-1])
+            object.__setattr__(self, "_drawn", self._drawn + len(items))
+            object.__setattr__(self, "_ended", ended)
+        if not self._buffer:
+            raise StopIteration
+        return self._buffer.pop()
+
+    def __getattr__(self, name: str) -> Any:
+        if self._buffer and not name.startswith("__"):
+            raise self._candidate.refuse(f"the test uses '{name}' of a generator after many of its items")
+        return super().__getattr__(name)
+
+
+def _origin(value: Remote) -> str:
+    return str(object.__getattribute__(value, "_origin"))
+
+
+def _set_origin(value: object, origin: str) -> None:
+    if isinstance(value, Remote):
+        object.__setattr__(value, "_origin", origin)
+
+
+def _of_type(kind: type[T], value: object) -> T:
+    """Return the candidate's answer if it is of the type that Python asks for there."""
+    if type(value) is kind:
+        return value
+    raise blame(TypeError(f"the candidate gives {type(value).__name__} where {kind.__name__} is due"))
+
+
+def _items(answer: object) -> tuple[list[Any], bool]:
+    match answer:
+        case [list(items), bool(ended)]:
+            return items, ended or not items
+    raise blame(CodecError("the candidate's items are malformed"))
+
+
+def _operator(name: str, operation: str) -> Callable[..., Any]:
+    def operate(self: Remote, *operands: object) -> Any:
+        return self._operate(operation, *operands)
+
+    operate.__name__ = name
+    return operate
+
+
+def _reflected(name: str, operation: str) -> Callable[..., Any]:
+    def operate(self: Remote, other: object) -> Any:
+        return self._operate(operation, other, reflected=True)
+
+    operate.__name__ = name
+    return operate
+
+
+for _name in ("lt", "le", "gt", "ge", "neg", "pos", "abs", "invert"):
+    setattr(Remote, f"__{_name}__", _operator(f"__{_name}__", _name))
+for _name in (
+    *("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow"),
+    *("lshift", "rshift", "and", "or", "xor"),
+):
+    _operation = {"and": "and_", "or": "or_"}.get(_name, _name)
+    setattr(Remote, f"__{_name}__", _operator(f"__{_name}__", _operation))
+    setattr(Remote, f"__r{_name}__", _reflected(f"__r{_name}__", _operation))

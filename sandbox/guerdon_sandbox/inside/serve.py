@@ -1,0 +1,243 @@
+"""The candidate's process: loads a program and answers requests to call its functions and use its objects.
+
+Whatever a candidate does to this module it does to its own answers only. The other ends believe none of its judgements.
+It needs the standard library only.
+"""
+
+import builtins
+import operator
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from guerdon_sandbox.codec import CodecError, State, dumps, loads
+from guerdon_sandbox.inside.frames import MAX_REQUEST, read_frames, send_frame
+from guerdon_sandbox.inside.interpreter import leave
+from guerdon_sandbox.inside.sources import compile_source, describe, report
+
+_MAX_BASES = 20
+
+
+def serve(payload: dict[str, Any], inbox: int, outbox: int) -> NoReturn:
+    """Load a candidate and answer requests until they end.
+
+    The first frame leaves before any of the candidate's code runs, so it cannot be forged: ``["began"]``, or
+    ``["broken", type name, text]`` where the problem's own code fails.
+    """
+    os.environ.update(payload["env"])
+    sys.path.insert(0, str(Path.cwd()))
+    requests, replies = os.fdopen(inbox, "rb"), os.fdopen(outbox, "wb")
+    module = types.ModuleType("candidate")
+    sys.modules["candidate"] = module
+    try:
+        if payload["ambient"]:
+            module.__dict__["__builtins__"] = _ambient(payload["ambient"])
+        _run_prelude(payload["prelude"], module)
+    except BaseException as error:
+        send_frame(replies, dumps(["broken", *describe(error)]))
+        leave(1)
+    shared = {name: one for name, one in module.__dict__.items() if isinstance(one, type)}
+    send_frame(replies, dumps(["began"]))
+    server = _Server(module, shared)
+    try:
+        _load(payload["prelude"], payload["source"], module)
+    except BaseException as error:
+        report(error)
+        send_frame(replies, server.raised(error))
+        leave(1)
+    send_frame(replies, dumps(["ready"]))
+    for request in read_frames(requests, MAX_REQUEST):
+        send_frame(replies, server.answer(request))
+    leave(0)
+
+
+def _ambient(source: str) -> dict[str, Any]:
+    """Return the builtins, and the names that a source binds.
+
+    In the module itself these names would count as the candidate's functions: an empty program would have a ``gcd``.
+    """
+    names = dict(vars(builtins))
+    exec(compile(source, "ambient.py", "exec", dont_inherit=True), names)
+    return names
+
+
+def _run_prelude(prelude: str, module: types.ModuleType) -> None:
+    """Execute the problem's own code, unless it is only the head of a function that the candidate continues."""
+    try:
+        code = compile(prelude, "prelude.py", "exec", dont_inherit=True)
+    except SyntaxError:
+        return
+    exec(code, module.__dict__)
+
+
+def _load(prelude: str, source: str, module: types.ModuleType) -> None:
+    """Execute the candidate's source in a module.
+
+    A source that is not a program by itself is taken for the continuation of the prelude, which ends in a function's
+    head.
+    """
+    try:
+        code = compile_source(source, "candidate.py")
+    except SyntaxError:
+        if not prelude:
+            raise
+        code = compile_source(f"{prelude}\n{source}", "candidate.py")
+    exec(code, module.__dict__)
+
+
+class _Server:
+    def __init__(self, module: types.ModuleType, shared: dict[str, type]) -> None:
+        self._module = module
+        self._shared = shared
+        self._objects: list[object] = []
+        self._pending: dict[int, BaseException] = {}
+
+    def answer(self, request: bytes) -> bytes:
+        """Return the reply: ``["value", result, arguments, keyword arguments]`` or as `raised`.
+
+        The arguments are what the call made of its copies. Whether the test takes them over is the test's decision.
+        """
+        try:
+            operation, target, args, kwargs, changes = loads(
+                request, self._object, inside=True, build=self._build
+            )
+            if operation == "draw":
+                return dumps(["value", self._draw(target, *args), [], {}], self._handle)
+            result = _OPERATIONS[operation](self._resolve(target), *args, **kwargs)
+            if changes == "always" or (changes == "if none" and result is None):
+                return dumps(["value", result, _changeable(args), _changeable(kwargs)], self._handle)
+            return dumps(["value", result, [], {}], self._handle)
+        except BaseException as error:
+            return self.raised(error)
+
+    def raised(self, error: BaseException) -> bytes:
+        """Return ``["raised", type name, text, names of the type and its bases, arguments]``."""
+        bases = [base.__name__ for base in type(error).__mro__[:_MAX_BASES]]
+        try:
+            return dumps(["raised", *describe(error), bases, list(error.args)], _refuse)
+        except BaseException:
+            return dumps(["raised", *describe(error), bases, None])
+
+    def _handle(self, value: object) -> list[Any] | State:
+        """Return what stands for an object that stays here: its number, its type's name, its kind.
+
+        Objects of a class that the problem's own code defines cross by their state, as both sides have the class.
+        """
+        name = type(value).__name__
+        if name in self._shared and hasattr(value, "__dict__"):
+            return State(name, dict(vars(value)))
+        self._objects.append(value)
+        return [len(self._objects) - 1, name, _kind(value)]
+
+    def _object(self, body: list[Any]) -> object:
+        return self._resolve(body[0]) if isinstance(body[0], str) else self._objects[body[0]]
+
+    def _build(self, name: str, state: dict[str, Any]) -> object:
+        own = self._module.__dict__.get(name)
+        kind = own if isinstance(own, type) else self._shared[name]
+        built: Any = object.__new__(kind)
+        built.__dict__.update(state)
+        return built
+
+    def _resolve(self, target: object) -> Any:
+        """Return a function by name: a global, or else a method of the class ``Solution``, as on competition sites."""
+        if not isinstance(target, str):
+            return target
+        if hasattr(self._module, target):
+            return getattr(self._module, target)
+        solution = getattr(self._module, "Solution", None)
+        if solution is not None and hasattr(solution, target):
+            return getattr(solution(), target)
+        raise NameError(f"name '{target}' is not defined")
+
+    def _draw(self, iterator: Any, count: int) -> list[Any]:
+        """Return up to so many items of an iterator, and whether it has ended."""
+        pending = self._pending.pop(id(iterator), None)
+        if pending is not None:
+            raise pending
+        items: list[object] = []
+        while len(items) < count:
+            try:
+                items.append(next(iterator))
+            except StopIteration:
+                return [items, True]
+            except BaseException as error:
+                if not items:
+                    raise
+                self._pending[id(iterator)] = error
+                break
+        return [items, False]
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, types.CoroutineType):
+        return "coroutine"
+    return "iterator" if isinstance(value, Iterator) else "object"
+
+
+def _changeable(args: Any) -> Any:
+    """Return the arguments that a call can have changed, and None in place of the others."""
+    if isinstance(args, dict):
+        return {name: value if _is_changeable(value) else None for name, value in args.items()}
+    return [value if _is_changeable(value) else None for value in args]
+
+
+def _is_changeable(value: object) -> bool:
+    return not isinstance(value, str | bytes | int | float | complex | tuple | frozenset | range | type(None))
+
+
+def _refuse(value: object) -> Any:
+    raise CodecError(f"a {type(value).__name__} does not cross in an exception")
+
+
+def _await(coroutine: Any) -> object:
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def _call(function: Callable[..., object], /, *args: object, **kwargs: object) -> object:
+    return function(*args, **kwargs)
+
+
+_OPERATIONS: dict[str, Callable[..., object]] = {
+    "call": _call,
+    "await": _await,
+    "getattr": getattr,
+    "setattr": setattr,
+    "delattr": delattr,
+    "iter": iter,
+    "len": len,
+    "bool": bool,
+    "str": str,
+    "repr": repr,
+    "format": format,
+    "int": int,
+    "float": float,
+    "complex": complex,
+    "round": round,
+    "isinstance": lambda kind, value: isinstance(value, kind),
+    "issubclass": lambda kind, value: issubclass(value, kind),
+    "enter": lambda manager: manager.__enter__(),
+    "exit": lambda manager: manager.__exit__(None, None, None),
+    "operate": lambda _, name, *operands: _OPERATORS[name](*operands),
+    "getitem": operator.getitem,
+    "setitem": operator.setitem,
+    "delitem": operator.delitem,
+    "contains": operator.contains,
+    "index": operator.index,
+}
+_OPERATORS: dict[str, Callable[..., object]] = {
+    "pow": pow,
+    "divmod": divmod,
+    **{
+        name: getattr(operator, name)
+        for name in (
+            *("lt", "le", "gt", "ge", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod"),
+            *("lshift", "rshift", "and_", "or_", "xor", "neg", "pos", "abs", "invert"),
+        )
+    },
+}

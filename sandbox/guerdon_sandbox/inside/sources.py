@@ -1,0 +1,37 @@
+"""Compiles a job's sources so that tracebacks show their lines, and prints those tracebacks.
+
+It needs the standard library only.
+"""
+
+import contextlib
+import linecache
+import sys
+import traceback
+import types
+
+from guerdon_sandbox.inside.interpreter import own_frames
+
+
+def compile_source(source: str, name: str) -> types.CodeType:
+    """Compile a module's source under a name that tracebacks resolve."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    return compile(source, name, "exec", dont_inherit=True)
+
+
+def report(error: BaseException) -> None:
+    """Print the traceback as python does, without the frames that started the program."""
+    with contextlib.suppress(BaseException):
+        error = error.with_traceback(own_frames(error.__traceback__))
+        if sys.excepthook is sys.__excepthook__:
+            # This reads the source's lines from linecache, which the hook in C does not.
+            traceback.print_exception(error)
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """Return the exception's type name and text, which may be its own code."""
+    try:
+        return type(error).__name__, str(error)[:2000]
+    except BaseException:
+        return type(error).__name__, ""
