@@ -45,7 +45,7 @@ def rewards(path: Path) -> list[float | None]:
     [
         ("bom.jsonl", b"\xef\xbb\xbf" + LINES.encode()),
         ("rows.JSONL", LINES.encode()),
-        ("rows.jsonl.gz", gzip.compress(LINES.encode())),
+        ("rows.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)),
         ("rows.json", json.dumps(ROWS).encode()),
         ("rows.csv", b"\xef\xbb\xbfprompt,completion,reference\n3 + 4?,7,7\n3 + 4?,8,7\n"),
         ("rows.tsv", b"prompt\tcompletion\treference\n3 + 4?\t7\t7\n3 + 4?\t8\t7\n"),
