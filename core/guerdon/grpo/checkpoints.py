@@ -28,8 +28,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from guerdon.errors import ParamsError, StageFailedError
+from guerdon.grpo import transformers_seam, trl_seam
 from guerdon.grpo.data import ResumableSampler
 from guerdon.grpo.options import KEPT_CHECKPOINTS
+from guerdon.grpo.trl_seam import order_obstacle
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -41,25 +43,6 @@ logger = logging.getLogger(__name__)
 _MANIFEST = "complete"
 _REFERENCE = "reference.pt"
 _ARGUMENTS = "training_args.bin"
-
-_KEPT = (
-    "_tr_loss",
-    "_total_loss_scalar",
-    "_globalstep_last_logged",
-    "_total_train_tokens",
-    "_step",
-    "_buffered_inputs",
-    "entropy_coef",
-    "_last_world_entropy",
-)
-"""What trainers of transformers and TRL hold between two steps and save nowhere, as far as a trainer has it: the sums
-of the logging window, the counts of tokens and micro-batches, the rollouts that later steps train on, the entropy
-bonus."""
-
-# transformers loads the optimizer to the device 'cpu:0' in a launch of several CPU processes, which torch refuses.
-torch.serialization.register_package(
-    100, lambda _: None, lambda storage, location: storage if location.startswith("cpu:") else None
-)
 
 
 class ResumableTrainer(_Trainer):
@@ -108,6 +91,9 @@ class ResumableTrainer(_Trainer):
         # accelerate seeds the random one by epoch.
         if sampler is None or isinstance(sampler, RandomSampler | SequentialSampler | ResumableSampler):
             return sampler
+        if (reason := order_obstacle(sampler)) is not None:
+            logger.warning("a resumed training may take the prompts in another order: %s", reason)
+            return sampler
         return ResumableSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -134,7 +120,7 @@ class ResumableTrainer(_Trainer):
         return getattr(self, "ref_model", None) if getattr(self.args, "sync_ref_model", False) else None
 
     def _between_steps(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in _KEPT if hasattr(self, name)}
+        state = {name: getattr(self, name) for name in _kept_names() if hasattr(self, name)}
         if hasattr(self, "_metrics"):
             state["_metrics"] = {mode: dict(metrics) for mode, metrics in self._metrics.items()}
         if getattr(self, "log_completions", False):
@@ -147,6 +133,10 @@ class ResumableTrainer(_Trainer):
         return state
 
     def _restore(self) -> None:
+        for problem in transformers_seam.lacking(self).values():
+            logger.warning(
+                "a resumed training may differ from an unbroken one: in this version of transformers, %s", problem
+            )
         if self._resumed_from is None:
             return
         path = self._resumed_from / _state_name(self.args.process_index)
@@ -162,6 +152,10 @@ class ResumableTrainer(_Trainer):
         if reference is not None:
             weights = torch.load(self._resumed_from / _REFERENCE, map_location="cpu", weights_only=True)
             set_model_state_dict(reference, weights, options=_WHOLE)
+
+
+def _kept_names() -> list[str]:
+    return [member.name for member in (*transformers_seam.KEPT, *trl_seam.KEPT)]
 
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)

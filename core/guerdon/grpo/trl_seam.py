@@ -68,6 +68,15 @@ ATTRIBUTES = (
 )
 """Attributes of a trainer that is built."""
 
+KEPT = (
+    Member("_step", "exact_resume", "counts the micro-batches", 948),
+    Member("_buffered_inputs", "exact_resume", "holds the rollouts that later steps train on", 951),
+    Member("_total_train_tokens", "exact_resume", "counts the tokens", 1081),
+    Member("entropy_coef", "exact_resume", "is the entropy bonus, which may adapt", 846),
+    Member("_last_world_entropy", "exact_resume", "decides whether the bonus applies", 853),
+)
+"""Attributes that trainers hold between two steps and save nowhere. Those of other trainers than GRPO's have some."""
+
 SAMPLER = (
     Member("shuffle", "resumable_order", "says whether the order is random", 0),
     Member("generator", "resumable_order", "draws it; made only where it is random", 0),
@@ -92,13 +101,17 @@ def lacking(trainer: Any) -> dict[str, str]:
     Args:
         trainer: One that is built.
     """
-    return absences(GRPOTrainer, METHODS) | absences(trainer, ATTRIBUTES) | absences(grpo_trainer, MODULE)
+    attributes = (*ATTRIBUTES, *KEPT)
+    return absences(GRPOTrainer, METHODS) | absences(trainer, attributes) | absences(grpo_trainer, MODULE)
 
 
-def orders_like_trl_1_16(sampler: Any) -> bool:
-    """Return whether the sampler's order is drawn from a generator that can be seeded again."""
+def order_obstacle(sampler: Any) -> str | None:
+    """Return why the order of TRL's own sampler cannot be drawn again; ``None`` for another sampler."""
+    if not isinstance(sampler, RepeatSampler):
+        return None
     needed = SAMPLER if getattr(sampler, "shuffle", True) else SAMPLER[:1]
-    return isinstance(sampler, RepeatSampler) and not absences(sampler, needed)
+    problem = next(iter(absences(sampler, needed).values()), None)
+    return problem and f"of TRL's sampler, {problem}"
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def make(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
 
 def test_lacking_finds_all_members_in_this_version(make: Callable[[], Any]) -> None:
     assert trl_seam.lacking(make()) == {}
-    assert trl_seam.orders_like_trl_1_16(make()._get_train_sampler())
+    assert trl_seam.order_obstacle(GRPOTrainer._get_train_sampler(make())) is None
 
 
 @pytest.mark.skipif(trl.__version__ != WRITTEN_FOR, reason="the lines are those of the version written for")
@@ -55,7 +55,7 @@ def test_the_table_names_the_lines_of_trl() -> None:
         method = inspect.unwrap(getattr(GRPOTrainer, member.name))
         first = inspect.getsourcelines(method)[1]
         assert first <= member.line <= first + 3, member
-    for member in (*trl_seam.ATTRIBUTES, *trl_seam.MODULE):
+    for member in (*trl_seam.ATTRIBUTES, *trl_seam.KEPT, *trl_seam.MODULE):
         assert member.name in source[member.line - 1], member
 
 
