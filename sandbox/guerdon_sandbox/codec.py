@@ -55,11 +55,11 @@ def dumps(value: object, handle: Callable[[object], Any] | None = None) -> bytes
 def loads(
     data: bytes, handle: Callable[[Any], Any] | None = None, parse: Callable[[bytes], Any] = json.loads
 ) -> Any:
-    """The inverse of :func:`dumps`, for bytes from anyone.
+    """The inverse of ``dumps``, for bytes from anyone.
 
     Args:
-        data: What :func:`dumps` made, or anything else.
-        handle: Turns the body of a handle into an object; without it handles become :class:`Opaque`.
+        data: What ``dumps`` made, or anything else.
+        handle: Turns the body of a handle into an object; without it handles become ``Opaque``.
         parse: Reads the JSON.
 
     Raises:
