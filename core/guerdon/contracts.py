@@ -192,43 +192,42 @@ NEEDS = frozenset({"model", "data", "rewards"})
 """What a stage may need."""
 
 _SIGNATURE = {
-    "signature": "a class method that returns the params as an `inspect.Signature`, where they are known elsewhere"
+    "signature": "a class method that returns the params as an `inspect.Signature`, if another library defines them"
 }
 
 _SCORER = _SIGNATURE | {
     "preflight": "a method, sync or async, that raises if something that the plugin needs does not answer",
-    "setup": "a method, sync or async, that loads what is heavy: called once per worker process, before its first case",
+    "setup": "a method, sync or async, that loads a model or an index; each worker process calls it once",
     "setup_timeout_s": "the deadline of `setup()` in seconds; 600 by default",
-    "timeout_s": "the deadline of a verdict (for a reward: of a call) in seconds, where the manifest sets none",
-    "aclose": "an async method that gives back what the plugin holds, at the end",
+    "timeout_s": "the deadline of a verdict (for a reward: of a call) in seconds, if the manifest sets none",
+    "aclose": "an async method that closes what the plugin has opened, at the end",
 }
 
 OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
     Kind.VERIFIER: _SCORER
     | {
         "max_workers": "the most worker processes that hold a copy of the verifier at the same time",
-        "gold_completion": "a method: a right completion for a reference, or `None`; the preflight holds the verifier "
-        "to scoring it 1",
-        "same_answer": "a method: whether two answers of its scores say the same, as `1/2` and `0.5`; `evaluate` takes "
-        "majorities of such answers",
+        "gold_completion": "a method that returns a right completion for a reference, or `None`; the preflight "
+        "checks that it scores 1",
+        "same_answer": "a method that returns whether two answers mean the same, such as `1/2` and `0.5`; "
+        "`evaluate` needs it for majorities",
         "audit_kind": "the corpus that `guerdon audit` attacks it with: `answer`, `format` or `code`",
     },
     Kind.REWARD: _SCORER,
     Kind.SOURCE: _SIGNATURE
     | {
-        "endless": "`True` for a source that never ends, so that its entry needs a `limit`",
-        "fingerprint": "a method: its content in short (checksums of files), so that a run notices when data changes",
+        "endless": "`True` for a source that never ends; its entry needs a `limit`",
+        "fingerprint": "a method that returns a digest of the content, so that a run notices when data changes",
     },
     Kind.STAGE: _SIGNATURE
     | {
-        "needs": 'of `"model"`, `"data"` and `"rewards"`, those without which the manifest is in error',
-        "operational_params": "the params that say how the stage is watched and kept, and nothing of its result",
-        "extendable_params": "the params that make the stage longer, so that a finished one resumes",
-        "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; "
-        "other stages run in the first one alone",
-        "preflight": "a method, sync or async, that raises if the run would fail; it is given what it names of "
-        "`rewards` (the names of the rubric's entries), `rows` (the first 5,000 rows of each source), "
-        "`complete` (whether these are all rows) and `models` (those of `init` that no stage makes)",
+        "needs": 'those of `"model"`, `"data"` and `"rewards"` that the manifest must give to the stage',
+        "operational_params": "the params that do not change the result, such as those of logs and checkpoints",
+        "extendable_params": "the params that make the stage longer; a finished stage resumes when they grow",
+        "distributed": "`True` for a stage that runs in all processes of an `accelerate launch` or `torchrun`; "
+        "other stages run in the first process",
+        "preflight": "a method, sync or async, that raises if the stage would fail; "
+        "[its arguments](#the-preflight-of-a-stage) are optional",
     },
     Kind.HOOKS: {},
 }
