@@ -6,6 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+__all__ = [
+    "ChatTemplate",
+]
+
 
 def _template(text: str) -> str:
     if "{" not in text:

@@ -8,6 +8,10 @@ from typing import Any
 
 from guerdon.json_values import brief
 
+__all__ = [
+    "column",
+]
+
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 

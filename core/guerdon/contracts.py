@@ -1,7 +1,7 @@
 """The contracts of plugins: what each kind must have, what it may offer beside, and which spellings are mistakes.
 
-A plugin need not import this module: the protocols say what the engine calls. :data:`OPTIONAL` is the one list of
-optional members. The engine reads a member by :func:`optional`, so that no other name can come into use.
+A plugin need not import this module: the protocols say what the engine calls. ``OPTIONAL`` is the one list of
+optional members. The engine reads a member by ``optional``, so that no other name can come into use.
 """
 
 from __future__ import annotations
@@ -61,28 +61,36 @@ class Reward(Protocol):
 
 
 class Source(Protocol):
-    """Gives rows."""
+    """Yields data rows."""
 
-    def __iter__(self) -> Iterator[Row]: ...
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows from the start."""
+        ...
 
 
 class Stage(Protocol):
     """Turns a checkpoint and data into a checkpoint, a data set or metrics."""
 
-    def run(self, context: StageContext) -> StageResult: ...
+    def run(self, context: StageContext) -> StageResult:
+        """Do the work and return what other stages may use."""
+        ...
 
 
 class HasSignature(Protocol):
     """A class whose params are known elsewhere, such as the fields of another library's config."""
 
     @classmethod
-    def signature(cls) -> inspect.Signature: ...
+    def signature(cls) -> inspect.Signature:
+        """Return the params as a signature."""
+        ...
 
 
 class HasPreflight(Protocol):
-    """Raises where something that the plugin needs does not answer."""
+    """Checks, before a run, that what the plugin needs answers."""
 
-    def preflight(self) -> Awaitable[None] | None: ...
+    def preflight(self) -> Awaitable[None] | None:
+        """Raise if something that the plugin needs does not answer."""
+        ...
 
 
 class HasStagePreflight(Protocol):
@@ -90,118 +98,136 @@ class HasStagePreflight(Protocol):
 
     def preflight(
         self, rewards: Sequence[str], rows: Sequence[Row], complete: bool, models: Sequence[Model]
-    ) -> Awaitable[None] | None: ...
+    ) -> Awaitable[None] | None:
+        """Raise if the stage would fail."""
+        ...
 
 
 class HasSetup(Protocol):
     """Loads what is heavy, once in each worker process, before the first case and outside its deadline."""
 
     setup_timeout_s: ClassVar[float]
+    """The deadline of ``setup()`` in seconds."""
 
-    def setup(self) -> Awaitable[None] | None: ...
+    def setup(self) -> Awaitable[None] | None:
+        """Load a model, an index or a large table."""
+        ...
 
 
 class HasClose(Protocol):
-    """Gives back what it holds."""
+    """Closes what it has opened, at the end."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close what the plugin has opened."""
+        ...
 
 
 class HasDeadline(Protocol):
-    """Says its own deadline."""
+    """Has a deadline of its own, where the manifest sets none."""
 
     timeout_s: ClassVar[float]
+    """The deadline of one call in seconds."""
 
 
 class HasMaxWorkers(Protocol):
-    """Limits its copies."""
+    """Limits the worker processes that hold a copy of it."""
 
     max_workers: ClassVar[int]
+    """The most worker processes with a copy of the plugin."""
 
 
 class HasGoldCompletion(Protocol):
-    """Knows what a right completion looks like."""
+    """Can write a right completion."""
 
-    def gold_completion(self, reference: Any) -> str | None: ...
+    def gold_completion(self, reference: Any) -> str | None:
+        """Return a right completion for a reference, or ``None`` if there is none."""
+        ...
 
 
 class HasSameAnswer(Protocol):
-    """Knows which answers say the same."""
+    """Knows which answers mean the same."""
 
-    def same_answer(self, first: str, second: str) -> bool: ...
+    def same_answer(self, first: str, second: str) -> bool:
+        """Return whether two answers mean the same."""
+        ...
 
 
 class HasAuditKind(Protocol):
-    """Says by which corpus it is attacked."""
+    """Names the corpus that ``guerdon audit`` attacks it with."""
 
     audit_kind: ClassVar[str]
+    """The name of a corpus of ``guerdon audit``."""
 
 
 class HasNeeds(Protocol):
-    """Says what a manifest must give it."""
+    """Names what a manifest must give to the stage."""
 
     needs: ClassVar[tuple[str, ...]]
+    """Some of ``"model"``, ``"data"`` and ``"rewards"``."""
 
 
 class HasDistributed(Protocol):
-    """Trains with all processes of a launch."""
+    """A stage that trains with all processes of a launch."""
 
     distributed: ClassVar[bool]
+    """``True`` if every process of a launch runs the stage."""
 
 
 class HasEndless(Protocol):
-    """Never ends."""
+    """A source whose rows may never end; its entry then needs a ``limit``."""
 
     endless: ClassVar[bool]
+    """``True`` if the source never ends."""
 
 
 class HasFingerprint(Protocol):
-    """Says its content in short."""
+    """Has a fingerprint of its content, so that a run notices a change of the data."""
 
-    def fingerprint(self) -> Any: ...
+    def fingerprint(self) -> Any:
+        """Return a short JSON value that changes when the content changes."""
+        ...
 
 
 NEEDS = frozenset({"model", "data", "rewards"})
 """What a stage may need."""
 
 _SIGNATURE = {
-    "signature": "a class method that returns the params as an `inspect.Signature`, where they are known elsewhere"
+    "signature": "a class method that returns the params as an `inspect.Signature`, if another library defines them"
 }
 
 _SCORER = _SIGNATURE | {
     "preflight": "a method, sync or async, that raises if something that the plugin needs does not answer",
-    "setup": "a method, sync or async, that loads what is heavy: called once per worker process, before its first case",
+    "setup": "a method, sync or async, that loads a model or an index; each worker process calls it once",
     "setup_timeout_s": "the deadline of `setup()` in seconds; 600 by default",
-    "timeout_s": "the deadline of a verdict (for a reward: of a call) in seconds, where the manifest sets none",
-    "aclose": "an async method that gives back what the plugin holds, at the end",
+    "timeout_s": "the deadline of a verdict (for a reward: of a call) in seconds, if the manifest sets none",
+    "aclose": "an async method that closes what the plugin has opened, at the end",
 }
 
 OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
     Kind.VERIFIER: _SCORER
     | {
         "max_workers": "the most worker processes that hold a copy of the verifier at the same time",
-        "gold_completion": "a method: a right completion for a reference, or `None`; the preflight holds the verifier "
-        "to scoring it 1",
-        "same_answer": "a method: whether two answers of its scores say the same, as `1/2` and `0.5`; `evaluate` takes "
-        "majorities of such answers",
+        "gold_completion": "a method that returns a right completion for a reference, or `None`; the preflight "
+        "checks that it scores 1",
+        "same_answer": "a method that returns whether two answers mean the same, such as `1/2` and `0.5`; "
+        "`evaluate` needs it for majorities",
         "audit_kind": "the corpus that `guerdon audit` attacks it with: `answer`, `format` or `code`",
     },
     Kind.REWARD: _SCORER,
     Kind.SOURCE: _SIGNATURE
     | {
-        "endless": "`True` for a source that never ends, so that its entry needs a `limit`",
-        "fingerprint": "a method: its content in short (checksums of files), so that a run notices when data changes",
+        "endless": "`True` for a source that never ends; its entry needs a `limit`",
+        "fingerprint": "a method that returns a digest of the content, so that a run notices when data changes",
     },
     Kind.STAGE: _SIGNATURE
     | {
-        "needs": 'of `"model"`, `"data"` and `"rewards"`, those without which the manifest is in error',
-        "operational_params": "the params that say how the stage is watched and kept, and nothing of its result",
-        "extendable_params": "the params that make the stage longer, so that a finished one resumes",
-        "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; "
-        "other stages run in the first one alone",
-        "preflight": "a method, sync or async, that raises if the run would fail; it is given what it names of "
-        "`rewards` (the names of the rubric's entries), `rows` (the first 5,000 rows of each source), "
-        "`complete` (whether these are all rows) and `models` (those of `init` that no stage makes)",
+        "needs": 'those of `"model"`, `"data"` and `"rewards"` that the manifest must give to the stage',
+        "operational_params": "the params that do not change the result, such as those of logs and checkpoints",
+        "extendable_params": "the params that make the stage longer; a finished stage resumes when they grow",
+        "distributed": "`True` for a stage that runs in all processes of an `accelerate launch` or `torchrun`; "
+        "other stages run in the first process",
+        "preflight": "a method, sync or async, that raises if the stage would fail; "
+        "[its arguments](#the-preflight-of-a-stage) are optional",
     },
     Kind.HOOKS: {},
 }
@@ -253,7 +279,7 @@ def optional(kind: Kind, plugin: Any, member: str, default: Any = None) -> Any:
     Args:
         kind: The plugin's kind.
         plugin: What was loaded or built.
-        member: A name that :data:`OPTIONAL` lists for the kind.
+        member: A name that ``OPTIONAL`` lists for the kind.
         default: What to return where the plugin has no such member.
     """
     assert member in OPTIONAL[kind], f"{member} is not an optional member of a {kind}"
@@ -279,7 +305,7 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
 
 
 def misspelt_members(kind: Kind, loaded: Any) -> list[str]:
-    """Return the members whose names are near misses of names that the engine reads, as :func:`wrong_members` does."""
+    """Return the members whose names are near misses of names that the engine reads, as ``wrong_members`` does."""
     known = _members(kind)
     problems = []
     for name in _own_names(loaded):
@@ -296,7 +322,7 @@ def _members(kind: Kind) -> list[str]:
 
 
 def wrong_shape(kind: Kind, loaded: Any) -> str | None:
-    """Return why a plugin is not of its kind at all, or ``None``: a predicate, as of :func:`wrong_members`."""
+    """Return why a plugin is not of its kind at all, or ``None``: a predicate, as of ``wrong_members``."""
     if not callable(loaded):
         return f"is {loaded!r:.60}, and a {kind.noun} is a class or a function."
     if not inspect.isclass(loaded):

@@ -7,6 +7,13 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Protocol, Self
 
+__all__ = [
+    "LONGEST_WAIT_S",
+    "Clock",
+    "Deadline",
+    "current_deadline",
+]
+
 LONGEST_WAIT_S = 3600.0
 """How long one case may wait in all: what it waits for may have stopped for good."""
 

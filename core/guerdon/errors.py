@@ -22,6 +22,25 @@ Python exceptions; the engine says whose they are. All errors pickle, because th
 
 from __future__ import annotations
 
+__all__ = [
+    "CheckFailedError",
+    "DataError",
+    "DuplicatePluginError",
+    "FailureBudgetError",
+    "GuerdonError",
+    "InfrastructureError",
+    "ManifestError",
+    "MissingDependencyError",
+    "ParamsError",
+    "PluginContractError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "RunInterruptedError",
+    "StageFailedError",
+    "UsageError",
+    "one_line",
+]
+
 
 def one_line(what: object) -> str:
     """The text of an error or a value on one line, because messages are lines."""

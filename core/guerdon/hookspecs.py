@@ -24,8 +24,22 @@ import pluggy
 
 from guerdon.stage import StageResult
 
+__all__ = [
+    "HOOKS",
+    "SPECS",
+    "RunInfo",
+    "RunSpecs",
+    "ScoringSpecs",
+    "StageSpecs",
+    "hookimpl",
+    "hookspec",
+]
+
 hookspec = pluggy.HookspecMarker("guerdon")
+"""Mark a method as the specification of an event. Plugins do not need it."""
+
 hookimpl = pluggy.HookimplMarker("guerdon")
+"""Mark a plugin's method as the implementation of the event of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +47,13 @@ class RunInfo:
     """The run that an event belongs to."""
 
     name: str
+    """The manifest's name."""
     directory: Path
+    """The run's folder."""
     manifest: Mapping[str, Any]
+    """The manifest, without its secrets."""
     stage_ids: Sequence[str]
-    """In the order of their execution."""
+    """The stages' ids, in the order of execution."""
 
 
 class RunSpecs:

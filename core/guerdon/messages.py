@@ -16,7 +16,7 @@ def message_text(content: str | Messages) -> str:
     """Return the text of a string, or of all turns of a conversation, joined by newlines.
 
     Content made of typed blocks (``[{"type": "text", "text": "..."}]``) counts with its text blocks. A completion may
-    hold turns of tools and users, which the model did not write: read completions with :func:`completion_text`.
+    hold turns of tools and users, which the model did not write: read completions with ``completion_text``.
     """
     if isinstance(content, str):
         return content

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+__all__ = [
+    "NARROW",
+    "load_model",
+    "load_reward_model",
+    "load_tokenizer",
+    "local_device",
+    "resolve_folder",
+    "use_fitting_threads",
+]
+
 
 NARROW = 512
 """A model narrower than this computes with one thread.
@@ -57,7 +67,7 @@ def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) ->
     """Load a model that gives each text one number: a sequence classifier with one label.
 
     Args:
-        model: The model, as for :func:`load_model`.
+        model: The model, as for ``load_model``.
         training: Whether it is loaded to be trained. A checkpoint without such a head, as every causal language model
             is, then gets a new one at random.
         **kwargs: Anything else that ``from_pretrained`` takes.

@@ -8,6 +8,14 @@ from typing import Any, Literal, TypeAlias
 
 from guerdon.json_values import brief
 
+__all__ = [
+    "ReferenceList",
+    "accepted_answers",
+    "placeholder_reason",
+    "plain",
+    "plain_columns",
+]
+
 ReferenceList: TypeAlias = Literal["any", "whole"]
 """What a list means as a reference, by the name that manifests use (the param ``reference_list``).
 

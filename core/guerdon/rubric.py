@@ -42,6 +42,7 @@ class Entry:
     a verifier and 300 s for a reward."""
 
     def weight_at(self, step: int) -> float:
+        """Return the weight at a training step; a schedule is linear between its steps."""
         if not isinstance(self.weight, Mapping):
             return self.weight
         steps = sorted(self.weight)

@@ -1,4 +1,4 @@
-"""What a stage gets and what it gives back: the contract of stage plugins.
+"""What a stage gets and what it returns: the contract of stage plugins.
 
 A stage turns a checkpoint and data into a checkpoint, a data set or metrics. It is a class whose constructor takes the
 manifest's ``params`` and whose ``run(context)`` does the work, or a function ``(context, **params)``.
@@ -19,6 +19,13 @@ from guerdon.types import Row
 if TYPE_CHECKING:
     from guerdon.rubric import Rubric
 
+__all__ = [
+    "Model",
+    "StageContext",
+    "StageResult",
+    "Stop",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -31,13 +38,14 @@ class Model:
     gguf_file: str | None = None
     """The GGUF file inside ``path``, for a model that is stored that way."""
     revision: str | None = None
+    """The revision on the hub."""
     dtype: str = "auto"
     """The dtype to load it in, by torch's name (``float32``, ``bfloat16``), or ``auto``."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a finished stage leaves to others. Paths lie inside ``context.output``."""
+    """What a finished stage gives to other stages. Paths lie inside ``context.output``."""
 
     checkpoint: Path | None = None
     """A folder that ``from_pretrained`` loads, with its tokenizer."""
@@ -50,8 +58,9 @@ class StageResult:
 class Stop:
     """The request to stop the run, which a signal makes.
 
-    A stage that can save a checkpoint at the end of a step does its steps inside :meth:`deferred`, looks at
-    :attr:`requested` after each, and raises :meth:`error` once it has saved. Elsewhere a signal stops the run at once.
+    A stage that can save a checkpoint after a step does its steps inside ``deferred()``. After each step it reads
+    ``requested``. If that is true, it saves and raises ``error()``. Outside of ``deferred()`` a signal stops the run at
+    once.
     """
 
     def __init__(self) -> None:
@@ -61,6 +70,7 @@ class Stop:
 
     @property
     def requested(self) -> bool:
+        """Whether a signal has asked the run to stop."""
         return self.signal is not None
 
     @property
@@ -101,23 +111,25 @@ class StageContext:
     """Everything a stage may use. The run makes one per stage."""
 
     stage_id: str
+    """The stage's ``id`` in the manifest."""
     models: Sequence[Model]
-    """The models that ``init`` names, in its order; empty for a stage that starts from nothing."""
+    """The models that ``init`` names, in its order; empty for ``init: none``."""
     sources: Sequence[Callable[[], Iterator[Row]]]
     """The stage's ``data``, one opener per entry: split, limit and column checks are already applied."""
     open_rubric: Callable[[], AbstractContextManager[Rubric]]
-    """Starts the rubric of the stage's ``rewards`` (worker processes and all) and stops it at the block's end."""
+    """Start the rubric of the stage's ``rewards`` and its worker processes; they stop when the block ends."""
     work: Path
-    """The stage's own folder for checkpoints and caches. What is in it after a kill is there at the next try."""
+    """The stage's own folder for checkpoints and caches. Its content survives a kill."""
     output: Path
-    """The folder to fill. It becomes visible to other stages, at once and whole, when ``run`` returns."""
+    """The folder to fill. Other stages see it, complete, when ``run`` has returned."""
     seed: int
+    """The manifest's seed."""
     progress: Callable[[int, int, Mapping[str, float]], None]
     """Report ``(step, total steps, metrics)`` to the hooks."""
     log_rollouts: Callable[[int, Sequence[Mapping[str, Any]]], None]
     """Report ``(step, records)`` to the hooks: rollouts with each verifier's verdict."""
     stop: Stop = field(default_factory=Stop)
-    """Tells a stage that can save a checkpoint that a signal asks the run to stop."""
+    """Whether a signal asks the run to stop, for a stage that can save a checkpoint."""
     logs: Path | None = None
     """A folder of the stage for the files of trackers. It stays when the stage is finished; ``None`` outside a run."""
     run_name: str = ""
@@ -139,6 +151,6 @@ class StageContext:
         return self.models[0]
 
     def rows(self) -> Iterator[Row]:
-        """The rows of all sources, one source after the other."""
+        """Return the rows of all sources, one source after the other."""
         for open_source in self.sources:
             yield from open_source()

@@ -11,6 +11,26 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
+__all__ = [
+    "GPT_OSS",
+    "REASONING_TAGS",
+    "CodeBlock",
+    "Part",
+    "Parts",
+    "checked_tags",
+    "code_blocks",
+    "last_code_block",
+    "last_tagged",
+    "select_part",
+    "self_corrections",
+    "split_reasoning",
+    "tag_marks",
+    "tag_patterns",
+    "without_code",
+    "without_formulas",
+    "words",
+]
+
 
 class Parts(NamedTuple):
     """A completion, split into what the model thought and what it says."""
@@ -56,7 +76,7 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
 
     Args:
         completion: What the model wrote.
-        tags: The tags around reasoning, spelt as in :data:`REASONING_TAGS`.
+        tags: The tags around reasoning, spelt as in ``REASONING_TAGS``.
 
     Raises:
         ValueError: A tag is neither a name nor two marks.
@@ -73,7 +93,7 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
 
 
 def checked_tags(tags: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the tags that a plugin's param ``reasoning_tags`` names; :data:`REASONING_TAGS` where it names none.
+    """Return the tags that a plugin's param ``reasoning_tags`` names; ``REASONING_TAGS`` where it names none.
 
     Raises:
         ValueError: There are none, or one is neither a name nor two marks.
@@ -115,7 +135,7 @@ def tag_marks(tag: str) -> tuple[str, str]:
 
 @cache
 def tag_patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of the opening marks, the closing marks and both, for tags as in :data:`REASONING_TAGS`."""
+    """Return patterns of the opening marks, the closing marks and both, for tags as in ``REASONING_TAGS``."""
     if isinstance(tags, str) or not tags:
         raise ValueError(f"the tags are {tags!r}. Give a list of at least one, such as [think].")
     pairs = [_SPELLINGS.get(tag) or _tag_pattern(tag) for tag in tags]
@@ -153,7 +173,7 @@ def select_part(completion: str, part: Part, tags: Sequence[str] = REASONING_TAG
     Args:
         completion: What the model wrote.
         part: The part to return.
-        tags: The tags around reasoning, spelt as in :data:`REASONING_TAGS`.
+        tags: The tags around reasoning, spelt as in ``REASONING_TAGS``.
     """
     if part == "whole":
         return completion

@@ -53,7 +53,7 @@ class Failure(StrEnum):
     """The verifier did not answer before its deadline and was killed."""
     INFRASTRUCTURE = "infrastructure"
     """Something outside the verifier was missing or down: a sandbox, a judge's endpoint. A verifier raises
-    :class:`guerdon.errors.InfrastructureError` or a ``ConnectionError``, or returns a score with this failure."""
+    ``guerdon.errors.InfrastructureError`` or a ``ConnectionError``, or returns a score with this failure."""
     VERIFIER = "verifier"
     """The verifier itself broke: it raised, crashed, or returned something that is not a score."""
     REFERENCE = "reference"
@@ -145,7 +145,7 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """Return the score that :meth:`to_dict` gave."""
+        """Return the score that ``to_dict`` gave."""
         return cls(
             value=data["value"],
             outcome=data["outcome"],
@@ -265,7 +265,7 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """Return the verdict that :meth:`to_dict` gave, up to the latency's digits. A missing weight counts as 1."""
+        """Return the verdict that ``to_dict`` gave, up to the latency's digits. A missing weight counts as 1."""
         score = Score.from_dict(data)
         zero = score.outcome is Outcome.FAILED and data.get("counted") == 0
         on_failure = OnFailure.ZERO if zero else OnFailure.SKIP
@@ -305,7 +305,7 @@ class Judgement:
     """What a rubric says of one rollout."""
 
     reward: float | None
-    """The weighted sum, by :func:`total_reward`; ``None`` where the rollout has no reward."""
+    """The weighted sum, by ``total_reward``; ``None`` where the rollout has no reward."""
     verdicts: Mapping[str, Verdict]
     """By the name of the rubric's entry. An entry that the rollout was not routed to is absent."""
 
@@ -325,7 +325,7 @@ class Judgement:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
-        """Return the judgement that :meth:`to_dict` gave."""
+        """Return the judgement that ``to_dict`` gave."""
         return cls(data["reward"], {name: Verdict.from_dict(said) for name, said in data["scores"].items()})
 
     def values(self, names: Sequence[str]) -> dict[str, float]:

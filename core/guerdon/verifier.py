@@ -16,6 +16,11 @@ from guerdon.references import plain_columns
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.types import Row, Score
 
+__all__ = [
+    "Verifier",
+    "load_verifier",
+]
+
 Verifier: TypeAlias = Callable[[str, Row], Score]
 """Judges a completion, given its data row."""
 

@@ -29,7 +29,11 @@ from guerdon_sandbox.inside.wire import Request
 LABEL = "guerdon.sandbox.owner"
 """Every box carries it; the value names the process that owns the box."""
 PYTHON_IMAGE = "guerdon-sandbox:python"
+"""The image with Python alone."""
+
 TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
+"""The image with compilers as well."""
+
 IMAGE_LABEL = "guerdon.sandbox.image"
 """An image that `guerdon sandbox build` made carries it; the value is the recipe's version."""
 IMAGE_VERSION = "2"

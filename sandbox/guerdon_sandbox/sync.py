@@ -61,7 +61,7 @@ class SyncSandbox:
         """Run many jobs at once and give their results in the jobs' order. The first error ends the others.
 
         Raises:
-            SandboxUnavailableError, SandboxUsageError: As :meth:`run`.
+            SandboxUnavailableError, SandboxUsageError: As ``run``.
         """
 
         async def gather() -> list[R]:

@@ -72,7 +72,7 @@ class NamedRubric:
             return self._shared
 
     def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
-        """Judge rollouts, in their order, as :meth:`guerdon.rubric.Rubric.score` does."""
+        """Judge rollouts, in their order, as ``guerdon.rubric.Rubric.score`` does."""
         return self.open().score(rollouts, step)
 
     def close(self) -> None:

@@ -20,6 +20,12 @@ from guerdon.adapters.named_rubric import NamedRubric, reward_of
 from guerdon.errors import DataError, GuerdonError
 from guerdon.types import Rollout
 
+__all__ = [
+    "END_TOKENS",
+    "reward_function",
+    "rollouts",
+]
+
 logger = logging.getLogger(__name__)
 
 END_TOKENS = (

@@ -16,9 +16,14 @@ from typing import Any
 from guerdon.adapters.named_rubric import NamedRubric, renamed
 from guerdon.types import Judgement, Messages, Outcome, Rollout
 
+__all__ = [
+    "RewardFunction",
+    "reward_function",
+]
+
 
 class RewardFunction:
-    """A rubric with TRL's calling convention. Made by :func:`reward_function`; also a context manager."""
+    """A rubric with TRL's calling convention. Made by ``reward_function``; also a context manager."""
 
     def __init__(self, rubric: NamedRubric, columns: Mapping[str, str]) -> None:
         self.rubric = rubric

@@ -19,6 +19,11 @@ from guerdon.adapters.named_rubric import NamedRubric, renamed, reward_of
 from guerdon.errors import UsageError
 from guerdon.types import Judgements, Messages, Rollout
 
+__all__ = [
+    "classic_rubric",
+    "reward_function",
+]
+
 _REFERENCE = {"reference": "answer"}
 """Environments of verifiers have called it so since its first version."""
 

@@ -20,6 +20,11 @@ from typing import Any
 from guerdon.adapters.named_rubric import NamedRubric, reward_of
 from guerdon.types import Rollout
 
+__all__ = [
+    "WORKERS",
+    "compute_score",
+]
+
 WORKERS = 2
 """verl runs several reward workers (8 by default), and each has processes of its own."""
 

@@ -20,6 +20,7 @@ FORMATS = {
 """A format by its suffix, in any case."""
 
 PARQUET = "parquet"
+"""The name of the one format that is not text."""
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 """Suffixes that may follow a format's."""
@@ -29,9 +30,9 @@ class Format(NamedTuple):
     """What a file holds."""
 
     name: str
-    """One of the values of :data:`FORMATS`."""
+    """One of the values of ``FORMATS``."""
     compression: str
-    """One of :data:`COMPRESSIONS`, or empty."""
+    """One of ``COMPRESSIONS``, or empty."""
 
 
 def format_of(path: str | PurePath) -> Format:

@@ -20,6 +20,7 @@ from guerdon.files.reading import CHUNK_ROWS, Located, pyarrow_with_parquet, rea
 from guerdon.files.streams import open_bytes, replaced
 
 Write: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Writes the next rows to the output."""
 
 ADDED = ("reward", "scores")
 """The columns that scoring adds to each row."""

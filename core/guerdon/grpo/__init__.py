@@ -1,7 +1,7 @@
 """The GRPO engine: TRL's trainer with a rubric for its rewards, resumable checkpoints and fast rollouts on CPU.
 
 For stage plugins. What is imported from here is loaded when it is asked for: most of it needs the extra ``train``, and
-importing a module such as :mod:`guerdon.grpo.sampling` loads neither torch nor TRL.
+importing a module such as ``guerdon.grpo.sampling`` loads neither torch nor TRL.
 """
 
 from importlib import import_module

@@ -50,7 +50,7 @@ def _warpers(sampling: Sampling) -> LogitsProcessorList:
 
 
 def obstacle(model: nn.Module) -> str | None:
-    """Why :func:`sample` cannot run the model, or ``None`` if it can."""
+    """Why ``sample`` cannot run the model, or ``None`` if it can."""
     if not isinstance(model, PreTrainedModel):
         return f"it is wrapped in a {type(model).__name__}"
     config = model.config
@@ -74,7 +74,7 @@ def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: S
     Equal prompts are computed once, so a group costs one prefill. The draws come from torch's global generator.
 
     Args:
-        model: One that :func:`obstacle` finds nothing against.
+        model: One that ``obstacle`` finds nothing against.
         prompts: Token ids, at least one in each.
         sampling: How tokens are drawn. A completion also ends where the model has no position left.
 
@@ -166,7 +166,7 @@ class _Decoder:
         Args:
             tokens: [slots].
             positions: [slots], where each slot's token stands.
-            cache: As from :meth:`new_cache`.
+            cache: As from ``new_cache``.
             cos: Of all positions.
             sin: Of all positions.
         """

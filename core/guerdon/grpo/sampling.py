@@ -25,7 +25,7 @@ class Sampling:
     max_completion_length: int
     """In tokens."""
     eos_token_ids: Sequence[int] = ()
-    """The tokens that end a completion; a stage leaves them to the model, see :func:`end_ids`."""
+    """The tokens that end a completion; a stage leaves them to the model, see ``end_ids``."""
     temperature: float = 1.0
     """0 takes the likeliest token every time."""
     top_p: float = 1.0

@@ -47,7 +47,7 @@ class Step:
 
 
 def add_fused_loss(model: Any, *, flat: bool) -> None:
-    """Let ``model(grpo_step=step)`` give the step's :class:`LossResult`; other calls stay as they are.
+    """Let ``model(grpo_step=step)`` give the step's ``LossResult``; other calls stay as they are.
 
     The loss lives inside ``forward``, so the hooks of DDP, FSDP, DeepSpeed and PEFT fire around it.
 

@@ -49,10 +49,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         model: The policy.
         rubric: Judges the rollouts.
         args: TRL's configuration; ``reward_weights`` is the rubric's.
-        train_dataset: From :func:`guerdon.grpo.rows_dataset`.
+        train_dataset: From ``guerdon.grpo.rows_dataset``.
         processing_class: The model's tokenizer.
         log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
-        fast_rollouts: Whether small models on CPU sample with :mod:`guerdon.grpo.rollouts` where that can run them.
+        fast_rollouts: Whether small models on CPU sample with ``guerdon.grpo.rollouts`` where that can run them.
         callbacks: The run's own.
         **kwargs: What else TRL's trainer takes, and ``step_options``.
 
@@ -125,7 +125,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         return cut, logps and [row[:room] for row, room in zip(logps, rooms, strict=True)]
 
     def _raised_in_all(self) -> AbstractContextManager[None]:
-        """As :func:`raised_in_all`; with tools, processes sample different numbers of turns and cannot meet."""
+        """As ``raised_in_all``; with tools, processes sample different numbers of turns and cannot meet."""
         return nullcontext() if self.tools else raised_in_all()
 
     def _rooms(self, model: Any, prompt_ids: list[list[int]]) -> list[int]:

@@ -1,6 +1,6 @@
 """Every private member of TRL that the engine leans on, with the part of guerdon that needs it.
 
-Line numbers are those of ``trl/trainer/grpo_trainer.py`` in TRL 1.16.0. :func:`lacking` looks for all of them when a
+Line numbers are those of ``trl/trainer/grpo_trainer.py`` in TRL 1.16.0. ``lacking`` looks for all of them when a
 trainer is built. What another version lacks turns off the part that needs it, with one line in the log, and TRL's own
 way is taken. The batch that TRL hands to ``_compute_loss`` is a dict of ``prompt_ids``, ``prompt_mask``,
 ``completion_ids``, ``completion_mask``, ``advantages``, ``num_items_in_batch`` and, where they apply, ``tool_mask``,

@@ -25,7 +25,7 @@ _TILE_MB = {"cpu": 64, "small": 512, "large": 2560}
 
 
 class LossResult(NamedTuple):
-    """What :func:`fused_linear_grpo_loss` gives; only the loss carries gradients."""
+    """What ``fused_linear_grpo_loss`` gives; only the loss carries gradients."""
 
     loss: Tensor
     logp: Tensor

@@ -143,7 +143,7 @@ def unit_of(spec: LossSpec, tokens: Tokens) -> Unit:
 
 
 def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -> TokenTerms:
-    """The objective of whole units of tokens (see :func:`unit_of`).
+    """The objective of whole units of tokens (see ``unit_of``).
 
     Args:
         spec: Which objective.

@@ -1,7 +1,7 @@
 """What the kits share: the plugin under test, and running the checks without pytest.
 
 A check is a ``test_`` method, so that pytest runs it as it stands; its docstring's first line says what must hold. One
-that does not hold raises :class:`~guerdon.errors.CheckFailedError` with what was seen, why it matters, and the fix.
+that does not hold raises ``guerdon.errors.CheckFailedError`` with what was seen, why it matters, and the fix.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Conformance:
 
     @classmethod
     def folder(cls) -> Path:
+        """Return the folder where relative paths start."""
         return cls.base_dir or Path(inspect.getfile(cls)).parent
 
     @classmethod
