@@ -1,4 +1,4 @@
-"""What tests of several rooms of the core share: a reward server in a process of its own."""
+"""What tests of several rooms of the core share: a reward server in a process of its own, and a tiny model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import IO
 
 import httpx
 import pytest
+from tiny_model import save_tiny_model
 
 
 class Server:
@@ -70,3 +71,13 @@ def _collect(stream: IO[str], lines: list[str]) -> None:
 def serving() -> Callable[..., AbstractContextManager[Server]]:
     """Starts a server in a folder, with the command's arguments."""
     return _serving
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Saves a tiny model of an architecture and gives its folder."""
+
+    def save(architecture: str = "llama", **overrides: object) -> Path:
+        return save_tiny_model(tmp_path_factory.mktemp(architecture), architecture, **overrides)
+
+    return save

@@ -277,7 +277,7 @@ def _tail(log: Path) -> str:
 
 def matrix(names: Sequence[str], kills: int, seed: int) -> Iterator[dict[str, Any]]:
     """Try cases, each in a folder of its own."""
-    save_tiny_model = runpy.run_path(str(TESTS / "core/grpo/conftest.py"))["save_tiny_model"]
+    save_tiny_model = runpy.run_path(str(TESTS / "fixtures/tiny_model.py"))["save_tiny_model"]
     with tempfile.TemporaryDirectory() as place:
         for name in names:
             folder = Path(place, name)

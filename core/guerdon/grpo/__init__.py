@@ -1,48 +1,10 @@
-"""The GRPO engine: TRL's trainer with a rubric for its rewards, resumable checkpoints and fast rollouts on CPU.
+"""The GRPO engine: TRL's trainer with a rubric for its rewards, a fused loss, and fast rollouts on CPU.
 
-For stage plugins. What is imported from here is loaded when it is asked for: most of it needs the extra ``train``, and
-importing a module such as ``guerdon.grpo.sampling`` loads neither torch nor TRL.
+For stage plugins. Needs the extra ``train``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from guerdon.grpo.fused_trainer import FusedGRPOTrainer
+from guerdon.grpo.micro_batch import StepOptions
+from guerdon.grpo.trainer import RubricGRPOTrainer
 
-if TYPE_CHECKING:
-    from guerdon.grpo.checkpoints import ResumableTrainer, check_finished, newest_checkpoint, rotate
-    from guerdon.grpo.data import rows_dataset
-    from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-    from guerdon.grpo.progress import ReportProgress, StopAfterStep
-    from guerdon.grpo.step import StepOptions
-    from guerdon.grpo.trainer import RubricGRPOTrainer
-
-_MODULES = {
-    "FusedGRPOTrainer": "fused_trainer",
-    "ReportProgress": "progress",
-    "ResumableTrainer": "checkpoints",
-    "RubricGRPOTrainer": "trainer",
-    "StepOptions": "step",
-    "StopAfterStep": "progress",
-    "check_finished": "checkpoints",
-    "newest_checkpoint": "checkpoints",
-    "rotate": "checkpoints",
-    "rows_dataset": "data",
-}
-
-__all__ = [
-    "FusedGRPOTrainer",
-    "ReportProgress",
-    "ResumableTrainer",
-    "RubricGRPOTrainer",
-    "StepOptions",
-    "StopAfterStep",
-    "check_finished",
-    "newest_checkpoint",
-    "rotate",
-    "rows_dataset",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__all__ = ["FusedGRPOTrainer", "RubricGRPOTrainer", "StepOptions"]
