@@ -135,7 +135,8 @@ class ResumableTrainer(_Trainer):
     def _restore(self) -> None:
         for problem in transformers_seam.lacking(self).values():
             logger.warning(
-                "a resumed training may differ from an unbroken one: in this version of transformers, %s", problem
+                "a resumed training may differ from an unbroken one: in this version of transformers, %s",
+                problem,
             )
         if self._resumed_from is None:
             return
