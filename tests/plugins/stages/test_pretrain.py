@@ -92,6 +92,19 @@ class TestDocuments:
         (document,) = encode([document_text({"text": "12"})], tokenizer, 100)
         assert document == Document([*tokenizer.encode("12"), tokenizer.eos_token_id], [1, 1])
 
+    def test_documents_encoded_together_are_those_encoded_alone(
+        self, tokenizer: PreTrainedTokenizerFast
+    ) -> None:
+        rows = [
+            {"text": "12"},
+            {"prompt": "5", "completion": "17"},
+            {"text": ""},
+            {"prompt": "", "completion": "1"},
+        ]
+        texts = [document_text(row) for row in rows * 600]
+        alone = [document for text in texts[:4] for document in encode([text], tokenizer, 100)]
+        assert encode(texts, tokenizer, 100) == alone * 600
+
     def test_long_documents_are_cut_and_ones_with_nothing_to_learn_left_out(
         self, tokenizer: PreTrainedTokenizerFast
     ) -> None:
@@ -104,7 +117,7 @@ class TestDocuments:
             document_text({"prompt": "5", "reference": "17"})
 
     @given(seed=st.integers(), start=st.integers(0, 20))
-    def test_batches_go_on_where_they_stopped(self, seed: int, start: int) -> None:
+    def test_batches_resume_where_they_stopped(self, seed: int, start: int) -> None:
         documents = [Document([n] * (n % 7 + 1), [1] * (n % 7 + 1)) for n in range(1, 30)]
 
         def first_tokens(start: int, count: int) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guerdon.errors import DataError
 from guerdon.types import Messages, Row
@@ -19,6 +19,11 @@ Text = str | Messages
 
 _POOL = 64
 """Batches whose documents are sorted by length together: enough for little padding, few enough to stay mixed."""
+
+_ENCODED = 1000
+"""Documents that are tokenized together."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +76,33 @@ def plain_texts(text: Text) -> Iterator[str]:
 
 def encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Document]:
     """Tokenize documents; longer ones are cut at ``max_length`` tokens, and ones with nothing to learn left out."""
+    plain = _encode_plain([text for text in texts if isinstance(text, str)], tokenizer)
+    conversations = _encode_conversations([text for text in texts if not isinstance(text, str)], tokenizer)
     documents = []
     for text in texts:
-        if isinstance(text, str):
-            ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-            learned = [1] * len(ids)
-        else:
-            conversation: Any = text
-            encoded: Any = tokenizer.apply_chat_template(
-                conversation, return_dict=True, return_assistant_tokens_mask=True
-            )
-            ids, learned = encoded["input_ids"], encoded["assistant_masks"]
+        ids, learned = next(plain if isinstance(text, str) else conversations)
         if any(learned[1:max_length]):
             documents.append(Document(ids[:max_length], learned[:max_length]))
     return documents
+
+
+def _encode_plain(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[list[int], list[int]]]:
+    for chosen in _sliced(texts, _ENCODED):
+        for ids in tokenizer(chosen, add_special_tokens=False)["input_ids"]:
+            yield [*ids, tokenizer.eos_token_id], [1] * (len(ids) + 1)
+
+
+def _encode_conversations(
+    texts: Sequence[Messages], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[list[int], list[int]]]:
+    for chosen in _sliced(texts, _ENCODED):
+        conversations: Any = chosen
+        encoded: Any = tokenizer.apply_chat_template(
+            conversations, return_dict=True, return_assistant_tokens_mask=True
+        )
+        yield from zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
 
 
 def batches(documents: Sequence[Document], size: int, pad_id: int, seed: int, start: int) -> Iterator[Batch]:
@@ -95,7 +113,7 @@ def batches(documents: Sequence[Document], size: int, pad_id: int, seed: int, st
         size: Documents in a batch.
         pad_id: What to pad with.
         seed: Of the orders.
-        start: The number of batches to leave out, for a training that goes on.
+        start: The number of batches to leave out, for a training that resumes.
     """
     position = 0
     epoch = 0
@@ -107,17 +125,17 @@ def batches(documents: Sequence[Document], size: int, pad_id: int, seed: int, st
         epoch += 1
 
 
-def _epoch(documents: Sequence[Document], size: int, rng: Random) -> list[list[int]]:
+def _epoch(documents: Sequence[Document], size: int, rng: Random) -> list[Sequence[int]]:
     order = list(range(len(documents)))
     rng.shuffle(order)
-    result = []
+    result: list[Sequence[int]] = []
     for pool in _sliced(order, size * _POOL):
         result += _sliced(sorted(pool, key=lambda i: len(documents[i].ids)), size)
     rng.shuffle(result)
     return result
 
 
-def _sliced(items: list[int], size: int) -> list[list[int]]:
+def _sliced(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
