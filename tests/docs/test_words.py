@@ -1,0 +1,108 @@
+"""The words of the house: none of the old dialect in the documentation, and ever fewer in the code.
+
+The glossary in docs/glossary.md says which word names which thing.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+DIALECT = {
+    "is no": r"(?<!there )\b(?:is|are|was|were) no\b(?! longer| more\b)",  # is not a
+    "is none": r"\b(?:that|which|what|it) (?:is|are) none\b",  # is not one
+    "mend": r"\bmend(?:s|ed|ing)?\b",  # fix
+    "anew": r"\banew\b",  # again, from scratch
+    "go on": r"\b(?:go|goes|going|went) on\b",  # continue, resume
+    "stand": r"\b(?:stand|stands|stood)\b(?!-)",  # is
+    "is told": r"\b(?:is|are|was|were|be) told\b",  # gets
+    "whoever": r"\b(?:whoever|nobody|somebody)\b",  # the caller, no one
+    "of its own accord": r"\bof (?:its|their) own accord\b",  # without being asked
+    "hold to": r"\b(?:hold|holds|held) (?:\w+ )?to (?!the |a |an )",  # checks that
+    "by itself says": r"\bby itself says\b",
+    "in place of": r"\bin place of\b",  # instead of
+    "likewise": r"\blikewise\b",  # too
+}
+"""Words and phrases that plain technical English does not need, with what to write in a comment."""
+
+MOST_IN_CODE = {
+    "is no": 50,
+    "is none": 4,
+    "mend": 0,
+    "anew": 2,
+    "go on": 18,
+    "stand": 110,
+    "is told": 13,
+    "whoever": 33,
+    "of its own accord": 0,
+    "hold to": 11,
+    "by itself says": 0,
+    "in place of": 17,
+    "likewise": 3,
+}
+"""How often each may still occur in the comments, docstrings and messages of the code. Lower a number, never raise it."""
+
+
+@cache
+def documentation() -> tuple[tuple[str, str], ...]:
+    """The lines of the documentation outside of its code blocks, each with its place."""
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    lines = []
+    for page in sorted(pages):
+        in_block = False
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+            in_block ^= line.lstrip().startswith("```")
+            if not in_block:
+                lines.append((f"{page.relative_to(ROOT)}:{number}", re.sub(r"`[^`]*`", "``", line)))
+    return tuple(lines)
+
+
+@cache
+def code() -> tuple[tuple[str, str], ...]:
+    """The lines of the comments and strings of the code, each with its place."""
+    lines = []
+    for room in ("core/guerdon", "plugins/guerdon_plugins", "sandbox/guerdon_sandbox"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            lines.extend(
+                (f"{path.relative_to(ROOT)}:{number}", line)
+                for number, line in prose(path.read_text(encoding="utf-8"))
+            )
+    return tuple(lines)
+
+
+def prose(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a program's comments and strings, with their numbers."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.COMMENT, tokenize.STRING):
+            yield from enumerate(token.string.splitlines(), start=token.start[0])
+
+
+def found(pattern: str, lines: tuple[tuple[str, str], ...]) -> list[str]:
+    return [f"{place}: {line.strip()}" for place, line in lines if re.search(pattern, line, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("word", DIALECT)
+def test_documentation_has_no_dialect(word: str) -> None:
+    assert found(DIALECT[word], documentation()) == []
+
+
+@pytest.mark.parametrize("word", DIALECT)
+def test_code_dialect_does_not_grow(word: str) -> None:
+    places = found(DIALECT[word], code())
+    assert len(places) <= MOST_IN_CODE[word], "\n".join(places)
+
+
+def test_judge_is_only_a_model_in_the_glossary() -> None:
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert "- **Judge**: a language model that grades" in glossary
+    terms = re.findall(r"^- \*\*([^*]+)\*\*", glossary, re.MULTILINE)
+    assert len(terms) == len(set(terms))
+    assert {"Scorer", "Entry", "Verifier", "Reward", "Score", "Rubric", "Verdict"} <= set(terms)
