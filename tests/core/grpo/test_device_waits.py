@@ -14,7 +14,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from guerdon.grpo import FusedGRPOTrainer, StepOptions
 
-from .test_step import micro_batch
+from .test_micro_batch import micro_batch
 from .waits import counted_waits
 
 MOST = 12

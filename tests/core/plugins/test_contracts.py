@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from guerdon import contracts
 from guerdon.hookspecs import hookimpl
+from guerdon.plugins import contracts
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
 from guerdon.plugins.discovery import Kind, installed_plugins, load_plugin
 

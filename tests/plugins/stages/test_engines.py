@@ -13,7 +13,7 @@ import pytest
 from guerdon import Model
 from guerdon.errors import StageFailedError
 from guerdon.sampling.sampling import Sampling
-from guerdon_plugins.stages import engines, vllm_seam
+from guerdon_plugins.stages.sampling import engines, vllm_seam
 from guerdon_plugins.stages.sampling.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
 from guerdon_plugins.stages.sampling.generation import Completion, Draw, Engine
 
