@@ -76,7 +76,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondEngine]:
     engine = SecondEngine(tmp_path_factory.mktemp("engine"))
     try:
         engine.start()
-        image = Engine().client.images.get(PYTHON_IMAGE).save(named=True)
+        image = Engine().client.images.get(PYTHON_IMAGE).save(named=PYTHON_IMAGE)
         Engine(engine.address).client.images.load(image)
         yield engine
     finally:
