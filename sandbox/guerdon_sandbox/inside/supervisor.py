@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guerdon_sandbox.inside import wire
-from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, sweep, write_file
+from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, share_memory, sweep, write_file
 from guerdon_sandbox.inside.waiting import Waiting
 from guerdon_sandbox.inside.wire import Answer, Limit, Request
 
@@ -54,6 +54,7 @@ def main(bootstrap: list[str]) -> None:
     """
     # What PID 1 has no handler for cannot be sent to it from inside.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    share_memory()
     supervisor = _Supervisor(bootstrap)
     _write({"python": sys.version.split()[0]}, [])
     while True:
