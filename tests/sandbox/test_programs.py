@@ -150,3 +150,9 @@ def test_what_a_program_used_is_measured(sandbox: SyncSandbox) -> None:
     assert (
         run(sandbox, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)").ending == "killed by SIGSEGV"
     )
+
+
+def test_only_programs_that_name_numpy_start_with_it(sandbox: SyncSandbox) -> None:
+    source = "import sys\nprint({} in sys.modules)"
+    assert run(sandbox, source.format("'numpy'")).stdout == b"True\n"
+    assert run(sandbox, source.format("'num' + 'py'")).stdout == b"False\n"

@@ -63,7 +63,9 @@ def _read(fd: int, size: int) -> bytes:
 
 def share_memory() -> None:
     """Make the work folder the place of POSIX semaphores and shared memory too, so that it is all there is to sweep."""
-    with contextlib.suppress(OSError):  # the engine gives the box a place of its own, or its /dev is read-only
+    with contextlib.suppress(
+        OSError
+    ):  # the engine gives the box a place of its own, or its /dev is read-only
         os.symlink(WORK, "/dev/shm")  # noqa: PTH211
 
 
