@@ -42,7 +42,7 @@ sys.modules["guerdon_sandbox.inside.supervisor"].main(python)
 """
 _ZYGOTE = f"""{_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
-sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]))
+sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:])
 """
 
 

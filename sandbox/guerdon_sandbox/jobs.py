@@ -189,6 +189,10 @@ class Job(ABC, Generic[R]):
         """The job's kind and the blobs of its processes, as the supervisor takes them."""
 
     @abstractmethod
+    def sources(self) -> list[str]:
+        """Return what each process of the job runs."""
+
+    @abstractmethod
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> R:
         """Return the supervisor's answer as a result."""
 
@@ -200,7 +204,8 @@ class Job(ABC, Generic[R]):
     def request(self) -> tuple[Request, list[bytes]]:
         """Return the supervisor's header and blobs for this job."""
         kind, blobs = self.payloads()
-        return Request(kind, JobLimits(**asdict(self.limits)), [], [], []), blobs
+        numpy = ["numpy" in source for source in self.sources()]
+        return Request(kind, JobLimits(**asdict(self.limits)), [], [], [], numpy), blobs
 
     def _common(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> dict[str, Any]:
         status = answer.status
@@ -261,6 +266,9 @@ class Program(Job[ProgramResult]):
     def payloads(self) -> tuple[str, list[bytes]]:
         payload = {"source": self.source, "command": self.command, "argv": self.argv, "env": dict(self.env)}
         return "program", [json.dumps(payload).encode(), self.stdin]
+
+    def sources(self) -> list[str]:
+        return [self.source]
 
     def request(self) -> tuple[Request, list[bytes]]:
         request, blobs = Job.request(self)
@@ -345,6 +353,9 @@ class Calls(Job[CallsResult]):
         candidate = _candidate(self.source, self.prelude, self.env, self.ambient)
         return "calls", [candidate, b"".join(map(_frame, requests))]
 
+    def sources(self) -> list[str]:
+        return ["\n".join([self.ambient, self.prelude, self.source])]
+
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CallsResult:
         budget = _Budget(self.limits.reply_items)
         replies = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
@@ -383,6 +394,9 @@ class Check(Job[CheckResult]):
         names = ("prelude", "setup", "names", "tests", "classes", "exceptions", "in_place", "stand_ins")
         checker = {name: getattr(self, name) for name in names}
         return "check", [_candidate(self.source, self.prelude, self.env), json.dumps(checker).encode()]
+
+    def sources(self) -> list[str]:
+        return ["\n".join([self.prelude, self.source]), "\n".join([self.prelude, self.setup, *self.tests])]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CheckResult:
         outcomes = [Outcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]

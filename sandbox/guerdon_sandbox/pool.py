@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -23,13 +24,15 @@ from guerdon_sandbox.errors import (
     SandboxUsageError,
 )
 from guerdon_sandbox.inside.wire import Answer, Limit, Request
-from guerdon_sandbox.jobs import Job, Program, Result
+from guerdon_sandbox.jobs import Job, Limits, Program, Result
 from guerdon_sandbox.parsing import LARGE_BYTES
 
 R = TypeVar("R", bound=Result)
 
 ATTEMPTS = 3
 """Boxes that one job may lose before the sandbox gives it up."""
+LONGEST_TRIAL_S = 10.0
+"""Longest job that does nothing beside a job that lost its box."""
 LONGEST_PAUSE_S = 2.0
 """Longest pause before an engine that is down is tried again."""
 _CLOSED = "the sandbox was closed"
@@ -71,10 +74,11 @@ class _Ticket:
     blobs: Sequence[bytes]
     answer: asyncio.Future[Any]
     since: float = field(default_factory=time.monotonic)
-    lost: int = 0
-    """Boxes that died under it."""
-    trial: bool = False
-    """Whether it only shows that jobs run."""
+    losses: list[float] = field(default_factory=list)
+    """When boxes died under it."""
+    trials: list[_Ticket] = field(default_factory=list)
+    """Jobs that ran beside it after each loss and do nothing for as long as it had lived."""
+    is_trial: bool = False
     spent_s: float = 0.0
     """How long it ran, less what it waited for a CPU."""
 
@@ -140,7 +144,9 @@ class Sandbox:
         """For each engine, what waits until it is usable."""
         self._slots: list[asyncio.Task[None]] = []
         """For each box, what runs jobs in it."""
-        self._trials: set[asyncio.Task[None]] = set()
+        self._blaming: set[asyncio.Task[None]] = set()
+        self._unblamed_loss = -math.inf
+        """When a box last died under a job that later ran well, so that the job is not the cause."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -257,7 +263,7 @@ class Sandbox:
         if self._loop is not asyncio.get_running_loop():
             return  # its tasks, and with them its boxes, ended with the loop that it was open in
         opening = [self._opening] if self._opening is not None else []
-        tasks = [*opening, *self._starting, *self._slots, *self._trials]
+        tasks = [*opening, *self._starting, *self._slots, *self._blaming]
         self._opening, self._starting, self._slots = None, [], []
         for task in tasks:
             task.cancel()
@@ -295,11 +301,12 @@ class Sandbox:
         while True:
             ticket = await self._next()
             ticket.answer.add_done_callback(lambda answer: box.abort() if answer.cancelled() else None)
+            started = time.monotonic()
             try:
                 answer, blobs = await box.run(ticket.request, ticket.blobs)
                 await self._report(ticket, answer, blobs, box.engine)
             except BoxLostError as error:
-                await self._lose(ticket, error, box.engine)
+                await self._lose(ticket, error, box.engine, time.monotonic() - started)
                 return
             except asyncio.CancelledError:
                 _settle(ticket, SandboxUnavailableError(_CLOSED))
@@ -321,6 +328,8 @@ class Sandbox:
         """Give the caller the result. The bytes may be anything, so reading many of them must not stop the loop."""
         if ticket.answer.done():
             return
+        if ticket.losses and answer.limit is not Limit.BOX:
+            self._unblamed_loss = max(self._unblamed_loss, ticket.losses[-1])
         ticket.spent_s = max(answer.wall_s - answer.waited_s, 0.0)
         if answer.limit is Limit.STARVED:
             waited, wall = f"{answer.waited_s:.0f}", f"{answer.wall_s:.0f}"
@@ -342,35 +351,48 @@ class Sandbox:
         if not ticket.answer.done():
             ticket.answer.set_result(result)
 
-    async def _lose(self, ticket: _Ticket, error: BoxLostError, engine: Engine) -> None:
+    async def _lose(self, ticket: _Ticket, error: BoxLostError, engine: Engine, lived_s: float) -> None:
         """Run a job again whose box was lost, or find out whose fault that is."""
-        ticket.lost += 1
-        if ticket.lost < ATTEMPTS:
-            _log.info("running a job again: %s", error)
-            await self._queue(ticket, self._tickets.appendleft)
-            return
-        given_up = SandboxUnavailableError(f"the job lost {ATTEMPTS} boxes; the last: {error}")
-        if ticket.trial:
+        ticket.losses.append(time.monotonic())
+        given_up = SandboxUnavailableError(f"the job lost {len(ticket.losses)} boxes; the last: {error}")
+        if ticket.is_trial:
             _settle(ticket, given_up)
-            return
-        trial = asyncio.create_task(self._blame(ticket, given_up, engine))
-        self._trials.add(trial)
-        trial.add_done_callback(self._trials.discard)
+        elif len(ticket.losses) < ATTEMPTS:
+            _log.info("running a job again: %s", error)
+            trial = self._trial(min(lived_s, LONGEST_TRIAL_S))
+            ticket.trials.append(trial)
+            ticket.answer.add_done_callback(lambda _: trial.answer.cancel())
+            # The trial is the first of the two, so that a pool of one box takes them in turns.
+            await self._queue(ticket, self._tickets.appendleft)
+            await self._queue(trial, self._tickets.appendleft)
+        else:
+            blaming = asyncio.create_task(self._blame(ticket, given_up, engine))
+            self._blaming.add(blaming)
+            blaming.add_done_callback(self._blaming.discard)
+
+    def _trial(self, lives_s: float) -> _Ticket:
+        """Return a job that does nothing for some time: it loses its box only where any job would."""
+        limits = Limits(wall_s=lives_s + LONGEST_TRIAL_S)
+        trial = self._ticket(Program(source=f"import time; time.sleep({lives_s!r})", limits=limits))
+        trial.is_trial = True
+        # Without one who waits for the answer, asyncio would report an error in it.
+        trial.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        return trial
 
     async def _blame(self, ticket: _Ticket, given_up: SandboxUnavailableError, engine: Engine) -> None:
-        """Settle a job that lost all its boxes. It is at fault if another one runs well now."""
-        trial = self._ticket(Program(source=""))
-        trial.trial = True
-        await self._queue(trial, self._tickets.appendleft)
+        """Settle a job that lost all its boxes. It is at fault if, meanwhile, no other job lost one without fault."""
         try:
-            await trial.answer
+            await asyncio.gather(*(trial.answer for trial in ticket.trials))
         except SandboxUnavailableError:
             _settle(ticket, given_up)
             return
         except asyncio.CancelledError:
             _settle(ticket, SandboxUnavailableError(_CLOSED))
             raise
-        _log.warning("%s. Another job runs well, so the program is at fault", given_up)
+        if self._unblamed_loss >= ticket.losses[0]:
+            _settle(ticket, given_up)
+            return
+        _log.warning("%s. Other jobs run well beside it, so the program is at fault", given_up)
         answer = Answer.killed(Limit.BOX, ticket.request)
         await self._report(ticket, answer, [b""] * len(ticket.request.outputs), engine)
 

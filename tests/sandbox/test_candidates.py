@@ -36,7 +36,7 @@ def test_a_candidate_that_does_not_load_says_why(sandbox: SyncSandbox) -> None:
         result = sandbox.run(Calls(source=source, calls=[Call("f")]))
         assert result.load_error is not None
         assert result.load_error.startswith(why)
-        assert result.replies == []
+        assert not result.replies
 
 
 def test_a_call_that_ends_the_process_leaves_the_replies_before_it(sandbox: SyncSandbox) -> None:

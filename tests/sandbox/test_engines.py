@@ -76,7 +76,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondEngine]:
     engine = SecondEngine(tmp_path_factory.mktemp("engine"))
     try:
         engine.start()
-        image = Engine().client.images.get(PYTHON_IMAGE).save(named=True)
+        image = Engine().client.images.get(PYTHON_IMAGE).save(named=PYTHON_IMAGE)
         Engine(engine.address).client.images.load(image)
         yield engine
     finally:
@@ -91,10 +91,13 @@ def jobs(count: int) -> list[Program]:
 def test_an_engine_that_is_killed_costs_no_job(second: SecondEngine) -> None:
     async def work() -> tuple[list[bytes], set[str]]:
         async with Sandbox([Engine().address, second.address], boxes=2) as sandbox:
-            running = asyncio.gather(*map(sandbox.run, jobs(300)))
-            await asyncio.sleep(2)
+            while (await sandbox.run(Program(source=""))).engine != second.address:
+                pass
+            running = [asyncio.create_task(sandbox.run(job)) for job in jobs(300)]
+            while not any(one.done() and one.result().engine == second.address for one in running):
+                await asyncio.wait([one for one in running if not one.done()], timeout=0.1)
             await asyncio.to_thread(second.end, signal.SIGKILL)
-            results = await running
+            results = await asyncio.gather(*running)
             return [result.stdout for result in results], {result.engine for result in results}
 
     try:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -24,8 +24,9 @@ from guerdon_sandbox import (
     SandboxUnavailableError,
     SyncSandbox,
 )
-from guerdon_sandbox.box import command
+from guerdon_sandbox.box import Box, BoxLostError, command
 from guerdon_sandbox.engine import LABEL, Engine, this_process
+from guerdon_sandbox.inside.wire import Answer, Request
 from guerdon_sandbox.selfcheck import HONEST, HONEST_OUTPUT, self_check
 
 pytestmark = pytest.mark.docker
@@ -121,20 +122,61 @@ def test_job_that_loses_every_box_as_all_others_do_has_no_result(
         one_box.run(SLEEP)
 
 
-def test_boxes_of_one_job_that_are_killed_have_a_limit(own_boxes: Callable[[], list[str]]) -> None:
-    async def work() -> Limit | None:
+def test_engine_that_kills_boxes_now_and_then_is_at_fault(own_boxes: Callable[[], list[str]]) -> None:
+    """Three boxes are lost under the job, each time while the job that does nothing would have run, too."""
+
+    async def work() -> None:
         async with Sandbox(boxes=1) as sandbox:
             running = asyncio.ensure_future(sandbox.run(SLEEP))
-            for number in range(3):
-                while sandbox.boxes_started == number:
-                    await asyncio.sleep(0.05)
-                await asyncio.sleep(0.5)
-                for box in own_boxes():
-                    with contextlib.suppress(Exception):
-                        await asyncio.to_thread(Engine().client.api.kill, box)
-            return (await running).limit
+            killed = 0
+            while not running.done():
+                await asyncio.sleep(0.3)
+                if sandbox.boxes_started > killed:
+                    killed = sandbox.boxes_started
+                    await asyncio.sleep(0.3)
+                    for box in own_boxes():
+                        with contextlib.suppress(Exception):
+                            await asyncio.to_thread(Engine().client.api.kill, box)
+            await running
 
-    assert asyncio.run(work()) is Limit.BOX
+    with pytest.raises(SandboxUnavailableError, match="lost 3 boxes"):
+        asyncio.run(work())
+
+
+async def losses(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[Limit | str | None]:
+    """Run programs of which "killer" loses each box, and "unlucky" its first one only. Returns how each ended."""
+    original, unlucky = Box.run, iter([True])
+
+    async def run(box: Box, request: Request, blobs: Sequence[bytes]) -> tuple[Answer, list[bytes]]:
+        if b"killer" in blobs[0] or (b"unlucky" in blobs[0] and next(unlucky, False)):
+            await asyncio.sleep(0.2)
+            raise BoxLostError("the box died")
+        return await original(box, request, blobs)
+
+    monkeypatch.setattr(Box, "run", run)
+
+    async def end(sandbox: Sandbox, name: str) -> Limit | str | None:
+        try:
+            return (await sandbox.run(Program(source=f"# {name}"))).limit
+        except SandboxUnavailableError:
+            return "nothing is known"
+
+    async with Sandbox(boxes=2) as sandbox:
+        return list(await asyncio.gather(*(end(sandbox, name) for name in names)))
+
+
+def test_programs_that_kill_their_boxes_are_at_fault_and_no_other_is(
+    docker_engine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = asyncio.run(losses(monkeypatch, "killer", "honest", "killer", "honest"))
+    assert ends == [Limit.BOX, None, Limit.BOX, None]
+
+
+def test_boxes_lost_by_jobs_that_run_well_later_are_nobodys_fault(
+    docker_engine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = asyncio.run(losses(monkeypatch, "killer", "unlucky", "honest"))
+    assert ends == ["nothing is known", None, None]
 
 
 def test_a_fresh_container_for_every_job() -> None:
@@ -243,7 +285,7 @@ def test_mark_on_a_device_is_gone_for_the_next_job(one_box: SyncSandbox) -> None
 
 
 def test_file_of_a_test_is_swept(one_box: SyncSandbox) -> None:
-    tests = ["import os; os.makedirs('d/e'); open('d/e/f', 'w').close(); assert f() == 1"]
+    tests = ["open('t', 'w').close(); assert f() == 1"]
     source = "import os\ndef f():\n    os.makedirs('c/d')\n    os.chmod('c', 0)\n    return 1"
     for _ in range(3):
         result = one_box.run(Check(source=source, tests=tests, names=["f"]))

@@ -103,7 +103,8 @@ def test_libraries_of_the_image_import(sandbox: SyncSandbox) -> None:
         ("import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass", Limit.CPU),
         ("x = []\nwhile True: x.append(bytearray(1 << 20))", Limit.MEMORY),
         ("import sys\nwhile True: sys.stdout.write('x' * 99999)", Limit.OUTPUT),
-        ("import sys\nwhile True: sys.stderr.write('x' * 99999)", Limit.OUTPUT),
+        # What goes to stderr beyond its limit is dropped.
+        ("import sys\nwhile True: sys.stderr.write('x' * 99999)", Limit.CPU),
     ],
 )
 def test_the_limit_that_ended_a_program_is_named(sandbox: SyncSandbox, source: str, limit: Limit) -> None:
@@ -149,3 +150,9 @@ def test_what_a_program_used_is_measured(sandbox: SyncSandbox) -> None:
     assert (
         run(sandbox, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)").ending == "killed by SIGSEGV"
     )
+
+
+def test_only_programs_that_name_numpy_start_with_it(sandbox: SyncSandbox) -> None:
+    source = "import sys\nprint({} in sys.modules)"
+    assert run(sandbox, source.format("'numpy'")).stdout == b"True\n"
+    assert run(sandbox, source.format("'num' + 'py'")).stdout == b"False\n"

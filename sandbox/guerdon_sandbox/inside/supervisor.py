@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guerdon_sandbox.inside import wire
-from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, sweep, write_file
+from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, share_memory, sweep, write_file
 from guerdon_sandbox.inside.waiting import Waiting
-from guerdon_sandbox.inside.wire import Answer, Limit, Request
+from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request
 
 IDLE_S = 900.0
 """A box that hears nothing for so long ends: the host may be gone without having closed the connection."""
@@ -54,6 +54,7 @@ def main(bootstrap: list[str]) -> None:
     """
     # What PID 1 has no handler for cannot be sent to it from inside.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    share_memory()
     supervisor = _Supervisor(bootstrap)
     _write({"python": sys.version.split()[0]}, [])
     while True:
@@ -73,14 +74,14 @@ def _answer(
         return Answer.killed(None, request, f"{type(error).__name__}: {error}"), []
 
 
-class _Supervisor:
-    def __init__(self, bootstrap: list[str]) -> None:
+class _Zygote:
+    def __init__(self, bootstrap: list[str], *modules: str) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs.set_inheritable(True)
-        self._zygote = ours
-        self._zygote_pid = os.posix_spawn(
+        self.socket = ours
+        self.pid = os.posix_spawn(
             bootstrap[0],
-            [*bootstrap, str(theirs.fileno())],
+            [*bootstrap, str(theirs.fileno()), *modules],
             dict(os.environ),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -90,6 +91,24 @@ class _Supervisor:
         theirs.close()
         if ours.recv(64) != b"ready":
             raise RuntimeError("the zygote did not start")
+
+    def fork(self, processes: Sequence["_Process"], limits: JobLimits) -> None:
+        """Have processes of a job begin. Their descriptors are closed here."""
+        given = [fd for process in processes for fd in process.fds]
+        told = [{"index": one.number, "role": one.role, "uid": one.uid, "fds": one.names} for one in processes]
+        self.socket.sendmsg(
+            [json.dumps({"processes": told, "limits": limits}).encode()],
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(given)}i", *given))],
+        )
+        for fd in given:
+            os.close(fd)
+
+
+class _Supervisor:
+    def __init__(self, bootstrap: list[str]) -> None:
+        self._bootstrap = bootstrap
+        self._zygotes = {False: _Zygote(bootstrap)}
+        """By whether they have imported numpy. That one is started for the first job that wants it."""
         self._uids = _fresh_uids()
         self._oom_kills = _oom_kills()
 
@@ -106,14 +125,14 @@ class _Supervisor:
             with as_user(candidate):
                 for path, content in zip(request.files, blobs.files, strict=True):
                     write_file(path, content, executable=path in request.executables)
-        uids = {process["uid"] for process in job.processes}
-        waiting = Waiting(self._zygote_pid, uids, request.cpus)
+        uids = {process.uid for process in job.processes}
+        if True in request.numpy and True not in self._zygotes:
+            self._zygotes[True] = _Zygote(self._bootstrap, "numpy")
+        waiting = Waiting(self._zygotes[job.processes[job.deciding].numpy].pid, uids, request.cpus)
         started = time.monotonic()
-        self._zygote.sendmsg(
-            [json.dumps({"processes": job.processes, "limits": limits}).encode()],
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(job.given)}i", *job.given))],
-        )
-        job.close_given()
+        for numpy, zygote in self._zygotes.items():
+            if processes := [one for one in job.processes if one.numpy == numpy]:
+                zygote.fork(processes, limits)
         limit = self._watch(job, started, waiting, request)
         wall_s = time.monotonic() - started
         status = job.status()
@@ -152,7 +171,9 @@ class _Supervisor:
         limits, patience_s = request.limits, request.patience_s
         poller = select.poll()
         poller.register(0, select.POLLIN)
-        poller.register(self._zygote, select.POLLIN)
+        zygotes = {zygote.socket.fileno(): zygote for zygote in self._zygotes.values()}
+        for fd in zygotes:
+            poller.register(fd, select.POLLIN)
         for fd in job.pipes:
             poller.register(fd, select.POLLIN)
         look, late, paused_s = started + min(LOOK_S, limits.wall_s), False, 0.0
@@ -177,16 +198,16 @@ class _Supervisor:
                         len(wire.ABORT)
                     )  # nothing else comes before the answer; ends where the host hung up
                     return Limit.CANCELLED
-                if fd == self._zygote.fileno():
-                    self._note_exit(job)
+                if fd in zygotes:
+                    self._note_exit(job, zygotes[fd])
                 elif not job.read(fd):
                     poller.unregister(fd)
             if job.truncated & job.bounded:
                 return Limit.OUTPUT
         return None
 
-    def _note_exit(self, job: "_Job") -> None:
-        message = self._zygote.recv(4096)
+    def _note_exit(self, job: "_Job", zygote: _Zygote) -> None:
+        message = zygote.socket.recv(4096)
         if not message:
             raise JobFaultError("the zygote died")
         told = json.loads(message)
@@ -197,18 +218,17 @@ class _Supervisor:
     def _end(self, job: "_Job") -> str | None:
         """Kill every process of the job. Returns why the box is dirty, if it is."""
         deadline = time.monotonic() + REAP_S
-        self._zygote.settimeout(REAP_S)
-        try:
-            if len(job.exits) < len(job.processes) or self._others():
-                for uid in {process["uid"] for process in job.processes}:
-                    with as_user(uid), contextlib.suppress(ProcessLookupError):
-                        os.kill(-1, signal.SIGKILL)
-            while len(job.exits) < len(job.processes):
-                self._note_exit(job)
-        except TimeoutError:
-            return "a process of the job cannot be killed"
-        finally:
-            self._zygote.settimeout(None)
+        if len(job.exits) < len(job.processes) or self._others():
+            for uid in {process.uid for process in job.processes}:
+                with as_user(uid), contextlib.suppress(ProcessLookupError):
+                    os.kill(-1, signal.SIGKILL)
+        zygotes = {zygote.socket: zygote for zygote in self._zygotes.values()}
+        while len(job.exits) < len(job.processes):
+            readable, _, _ = select.select(zygotes, [], [], max(deadline - time.monotonic(), 0))
+            if not readable:
+                return "a process of the job cannot be killed"
+            for one in readable:
+                self._note_exit(job, zygotes[one])
         while self._others():
             if time.monotonic() > deadline:
                 return "a process of the job cannot be killed"
@@ -220,10 +240,9 @@ class _Supervisor:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0] > 0:
                 pass
+        own = {1, *(zygote.pid for zygote in self._zygotes.values())}
         with os.scandir("/proc") as entries:
-            return any(
-                entry.name.isdigit() and int(entry.name) not in (1, self._zygote_pid) for entry in entries
-            )
+            return any(entry.name.isdigit() and int(entry.name) not in own for entry in entries)
 
 
 class _End(NamedTuple):
@@ -244,13 +263,24 @@ class _Blobs(NamedTuple):
     files: list[bytes]
 
 
+class _Process(NamedTuple):
+    """What a zygote has to know of a process of a job."""
+
+    number: int
+    role: str
+    uid: int
+    names: Sequence[str]
+    """Of its descriptors."""
+    fds: Sequence[int]
+    numpy: bool
+
+
 class _Job:
     """The processes of one job and their descriptors."""
 
     def __init__(self, request: Request, candidate: int, checker: int, blobs: _Blobs) -> None:
-        self.given: list[int] = []
-        """Descriptors for the zygote, in the order of the processes' ``fds``."""
-        self.processes: list[dict[str, Any]] = []
+        self._numpy = request.numpy
+        self.processes: list[_Process] = []
         self.pipes: dict[int, str] = {}
         """The read ends that the supervisor keeps, with the output's name."""
         self.buffers = {"stdout": bytearray(), "stderr": bytearray()}
@@ -278,8 +308,8 @@ class _Job:
             self.deciding = 1
 
     def _add(self, role: str, uid: int, names: tuple[str, ...], fds: list[int]) -> None:
-        self.processes.append({"role": role, "uid": uid, "fds": names})
-        self.given += fds
+        number = len(self.processes)
+        self.processes.append(_Process(number, role, uid, names, fds, self._numpy[number]))
 
     def _output(self, name: str) -> int:
         read_end, write_end = os.pipe()
@@ -287,10 +317,6 @@ class _Job:
         self.pipes[read_end] = name
         self.buffers[name] = bytearray()
         return write_end
-
-    def close_given(self) -> None:
-        for fd in self.given:
-            os.close(fd)
 
     def status(self) -> int:
         """Return the candidate's wait status; the checker's while the candidate waits for its next request."""

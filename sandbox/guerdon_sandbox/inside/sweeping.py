@@ -61,6 +61,14 @@ def _read(fd: int, size: int) -> bytes:
     return bytes(data)
 
 
+def share_memory() -> None:
+    """Make the work folder the place of POSIX semaphores and shared memory too, so that it is all there is to sweep."""
+    with contextlib.suppress(
+        OSError
+    ):  # the engine gives the box a place of its own, or its /dev is read-only
+        os.symlink(WORK, "/dev/shm")  # noqa: PTH211
+
+
 def reset_devices() -> None:
     """Give the devices that all may write the same times after every job: a job could leave a mark in them."""
     for name in _DEVICES:

@@ -73,6 +73,8 @@ class Request(NamedTuple):
     files: Sequence[str]
     executables: Sequence[str]
     collect: Sequence[str]
+    numpy: Sequence[bool] = ()
+    """Which of the job's processes, the candidate's before the checker's, start with numpy imported."""
     cpus: float = 1.0
     """CPUs that the box may use."""
     patience_s: float = 0.0

@@ -6,6 +6,7 @@ It needs the standard library only.
 """
 
 import array
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -13,6 +14,7 @@ import json
 import os
 import resource
 import socket
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from guerdon_sandbox.inside import interpreter, roles
@@ -33,14 +35,18 @@ _libc = ctypes.CDLL(None)
 _PR_SET_DUMPABLE = 4
 
 
-def main(control_fd: int) -> None:
+def main(control_fd: int, modules: Sequence[str]) -> None:
     """Fork the processes of one job after the other, and report each one's end.
 
     Args:
         control_fd: The socket to the supervisor.
+        modules: What children have imported beside what all have, where the image has it.
     """
     for name in PRELOADED:
         importlib.import_module(name)
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     control = socket.socket(fileno=control_fd)
     interpreter.open_streams()
     interpreter.bound_stacks()
@@ -53,13 +59,13 @@ def main(control_fd: int) -> None:
             return
         processes, limits = request["processes"], JobLimits(*request["limits"])
         children = {}
-        for index, process in enumerate(processes):
+        for process in processes:
             own = dict(zip(process["fds"], fds, strict=False))
             fds = fds[len(own) :]
             pid = os.fork()
             if pid == 0:
                 _be(process, own, limits, control, fds)
-            children[pid] = index
+            children[pid] = process["index"]
             for fd in own.values():
                 os.close(fd)
         while children:

@@ -19,16 +19,22 @@ class Judge:
         self._runner = asyncio.Runner()
         self._verifiers: dict[str, CodeVerifier] = {}
 
-    def __call__(self, programs: list[str], reference: Any, **params: Any) -> list[Score]:
-        """The programs' scores, judged at once."""
+    def __call__(
+        self, programs: list[str], reference: Any, *, fence: str = "python", **params: Any
+    ) -> list[Score]:
+        """Return the programs' scores, judged at once."""
+        completions = [f"<think>so</think>\n```{fence}\n{program.rstrip()}\n```" for program in programs]
+        return self.completions(completions, reference, **params)
+
+    def completions(self, completions: list[str], reference: Any, **params: Any) -> list[Score]:
+        """Return the completions' scores, judged at once."""
         verifier = self._verifiers.setdefault(
             repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 15.0, **params})
         )
 
         async def judge() -> list[Score]:
             calls: list[Awaitable[Score]] = [
-                verifier(f"<think>so</think>\n```python\n{program.rstrip()}\n```", reference=reference)
-                for program in programs
+                verifier(completion, reference=reference) for completion in completions
             ]
             return list(await asyncio.gather(*calls))
 

@@ -122,8 +122,11 @@ WAYS = {
     "method": METHOD,
 }
 """The ways of testing functions; whole programs are the eighth."""
-# Written by a reader of the checker's code, against it.
+# Written by readers of the code, against it: of the checker, and of what came together.
 HOSTILE = _cheats("hostile.txt")
+MERGED = _cheats("merged.txt")
+PRINTED_RIGHT = {"text that looks right"}
+"""A text in place of a number is wrong as a result, and right where it is printed."""
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -136,7 +139,7 @@ def test_the_honest_whole_program_passes(judge: Any) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cheats", [KNOWN, OWN, HOSTILE], ids=["known", "own", "hostile"])
+@pytest.mark.parametrize("cheats", [KNOWN, OWN, HOSTILE, MERGED], ids=["known", "own", "hostile", "merged"])
 def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> None:
     names = list(cheats)
     scores = judge([*(cheats[name] + SOLUTION for name in names), HONEST + SOLUTION], WAYS[way])
@@ -147,8 +150,10 @@ def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> No
 
 
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
-    programs = {**{name: source + MAIN for name, source in (KNOWN | OWN | HOSTILE).items()}, **OUTPUTS}
-    scores = judge(list(programs.values()), STDIO)
+    cheats = KNOWN | OWN | HOSTILE | MERGED
+    programs = {name: source + MAIN for name, source in cheats.items() if name not in PRINTED_RIGHT} | OUTPUTS
+    scores = judge([*programs.values(), HONEST + MAIN], STDIO)
+    assert scores.pop().value == 1.0
     assert {
         name: score.to_dict() for name, score in zip(programs, scores, strict=True) if score.value != 0.0
     } == {}
@@ -168,3 +173,4 @@ def test_there_are_as_many_cheats_as_promised() -> None:
     assert len(KNOWN) >= 30
     assert len(OWN) + len(OUTPUTS) >= 15
     assert len(HOSTILE) >= 40
+    assert len(MERGED) >= 40
