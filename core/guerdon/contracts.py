@@ -89,7 +89,7 @@ class HasStagePreflight(Protocol):
     """A stage's preflight. It takes those of the arguments that it names."""
 
     def preflight(
-        self, rewards: Sequence[str], rows: Sequence[Row], complete: bool, models: Sequence[Model]
+        self, rewards: Sequence[str], rows: Sequence[Row], count: int | None, models: Sequence[Model]
     ) -> Awaitable[None] | None: ...
 
 
@@ -200,8 +200,9 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "distributed": "`True` for a stage that trains with all processes of an `accelerate launch` or `torchrun`; "
         "other stages run in the first one alone",
         "preflight": "a method, sync or async, that raises if the run would fail; it is given what it names of "
-        "`rewards` (the names of the rubric's entries), `rows` (the first 5,000 rows of each source), "
-        "`complete` (whether these are all rows) and `models` (those of `init` that no stage makes)",
+        "`rewards` (the names of the rubric's entries), `rows` (the first 5,000 rows of each source, or 500 of one "
+        "that never ends), `count` (how many rows there are, or `None` where that is not known) and `models` (those "
+        "of `init` that no stage makes)",
     },
     Kind.HOOKS: {},
 }

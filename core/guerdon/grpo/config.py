@@ -23,4 +23,6 @@ def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig
     Raises:
         ParamsError: TRL refuses the options.
     """
-    return trl_config(GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False)
+    return trl_config(
+        GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False
+    )

@@ -227,7 +227,9 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
         self._records = [record(*pair) for pair in zip(rollouts, judgements, strict=True)]
-        self._judged = [math.nan if judgement.reward is None else judgement.reward for judgement in judgements]
+        self._judged = [
+            math.nan if judgement.reward is None else judgement.reward for judgement in judgements
+        ]
         return [reward_row(judgement, self._rubric.names) for judgement in judgements]
 
     def _calculate_rewards(self, *args: Any) -> torch.Tensor:

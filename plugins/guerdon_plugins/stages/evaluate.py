@@ -177,10 +177,11 @@ def _records(
 
 def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
     """By name, the verifiers' own word on whether two answers are the same, of those that give it."""
-    verifiers = {
-        entry.name: entry.component.build() for entry in rubric.entries if entry.component.kind == "verifier"
+    components = {
+        entry.name: entry.component for entry in rubric.entries if entry.component.kind == "verifier"
     }
-    return {name: found.same_answer for name, found in verifiers.items() if hasattr(found, "same_answer")}
+    found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
+    return {name: same for name, same in found.items() if same is not None}
 
 
 def _measure(

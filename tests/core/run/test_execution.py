@@ -285,8 +285,8 @@ def test_a_stage_that_fails_is_named(folder: Path, use: str, error: type[Excepti
         ("{use: './m.py:Rows', params: {n: 1}, split: heldout}", "has no rows on the heldout side"),
         ("{use: './m.py:Rows', params: {endless: true}}", "never ends. Give the data entry a 'limit'"),
         ("{use: './m.py:numbers'}", "yields, as row 0, 1"),
-        ("{use: './m.py:Stops'}", "raised ValueError at row 1: oh no"),
-        ("{use: './m.py:Asks'}", "raised ZeroDivisionError at row 0: at once"),
+        ("{use: './m.py:Stops'}", "at row 1, raised ValueError: oh no"),
+        ("{use: './m.py:Asks'}", "at row 0, raised ZeroDivisionError: at once"),
         ("{use: './m.py:no_iterable'}", "cannot be iterated"),
     ],
 )
