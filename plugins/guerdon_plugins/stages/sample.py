@@ -13,6 +13,7 @@ from typing import Any
 from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
+from guerdon.files import replaced
 from guerdon.grpo.sampling import Sampling
 from guerdon.records import record
 from guerdon.rubric import Rubric
@@ -322,7 +323,8 @@ def _keep_best(samples: Sequence[_Sampled], limit: int) -> None:
 
 
 def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    partial_file = file.with_suffix(".partial")
-    with partial_file.open("w", encoding="utf-8", errors="backslashreplace") as lines:
+    with (
+        replaced(file) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as lines,
+    ):
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    partial_file.replace(file)
