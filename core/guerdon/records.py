@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from guerdon.json_values import to_json
 from guerdon.types import Judgement, Rollout
 
-__all__ = ["record"]
+__all__ = ["record", "records"]
 
 
 def record(rollout: Rollout, judgement: Judgement, **extra: Any) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def record(rollout: Rollout, judgement: Judgement, **extra: Any) -> dict[str, An
     Args:
         rollout: The rollout.
         judgement: What the rubric says of it.
-        **extra: Other values to keep, such as the rollout's group.
+        **extra: Other values to keep, such as the rollout's group, or values to keep in place of these.
     """
     return {
         **extra,
@@ -27,4 +28,25 @@ def record(rollout: Rollout, judgement: Judgement, **extra: Any) -> dict[str, An
         "columns": to_json(dict(rollout.columns)),
         "completion_tokens": len(rollout.completion_ids),
         **judgement.to_dict(),
+        **extra,
     }
+
+
+def records(
+    rollouts: Sequence[Rollout], judgements: Sequence[Judgement], **extra: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Return a record for each rollout.
+
+    Args:
+        rollouts: The rollouts.
+        judgements: What the rubric says of each.
+        **extra: Other values to keep, one for each rollout.
+
+    Raises:
+        ValueError: There are more of the one than of the other.
+    """
+    columns = [[(name, value) for value in values] for name, values in extra.items()]
+    return [
+        record(rollout, judgement, **dict(values))
+        for rollout, judgement, *values in zip(rollouts, judgements, *columns, strict=True)
+    ]

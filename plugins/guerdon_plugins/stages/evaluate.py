@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
@@ -10,7 +10,6 @@ from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.grpo.sampling import Sampling
-from guerdon.records import record
 from guerdon.rubric import Rubric
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.checks import (
@@ -121,7 +120,14 @@ class Evaluate:
                     for place, completion in enumerate(completions)
                 ]
                 judgements = _judge(rubric, rollouts, completions)
-                context.log_rollouts(number + 1, list(_records(model, rollouts, judgements, len(rows))))
+                context.log_rollouts(
+                    number + 1,
+                    rollouts,
+                    judgements,
+                    model=[model.name] * len(rollouts),
+                    group=[place % len(rows) for place in range(len(rollouts))],
+                    greedy=[place < len(rows) for place in range(len(rollouts))],
+                )
                 measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
                 refused = sum(done.refused is not None for done in rounds[0])
                 table.append(
@@ -164,15 +170,6 @@ def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Co
     for place, judgement in zip(there, scored, strict=True):
         judgements[place] = judgement
     return judgements
-
-
-def _records(
-    model: Model, rollouts: Sequence[Rollout], judgements: Sequence[Judgement], prompts: int
-) -> Iterator[dict[str, Any]]:
-
-    for index, (rollout, judgement) in enumerate(zip(rollouts, judgements, strict=True)):
-        place = {"model": model.name, "group": index % prompts, "greedy": index < prompts}
-        yield place | record(rollout, judgement)
 
 
 def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:

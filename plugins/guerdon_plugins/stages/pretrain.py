@@ -254,7 +254,9 @@ class _Training:
             "last_loss": self.last_loss,
         }
         with replaced(path) as partial:
-            with partial.open("wb") as file:  # torch reports a full disk by other errors where it opens the file
+            with partial.open(
+                "wb"
+            ) as file:  # torch reports a full disk by other errors where it opens the file
                 torch.save(state, file)
             if path.exists():
                 path.replace(_before(path))

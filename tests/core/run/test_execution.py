@@ -18,7 +18,7 @@ from guerdon.stage import StageResult
 MODULE = '''
 import errno, json, os, time
 from pathlib import Path
-from guerdon import Rollout, StageResult
+from guerdon import Judgement, Rollout, StageResult
 
 class Count:
     """Counts to ``steps``, with a checkpoint after each step."""
@@ -31,7 +31,7 @@ class Count:
         for step in range(done, self.steps):
             time.sleep(self.pause)
             context.progress(step + 1, self.steps, {"seen": step})
-            context.log_rollouts(step, [{"prompt": str(step), "reward": 0.0}])
+            context.log_rollouts(step, [Rollout(str(step), "", {})], [Judgement(0.0, {})])
             state.with_name("partial").write_text(str(step + 1))
             state.with_name("partial").replace(state)
         (context.output / "model").mkdir()
