@@ -307,9 +307,7 @@ class _Execution:
         try:
             yield
         except OSError as error:
-            # An infrastructure error names what could not be written.
-            told = str(error) if isinstance(error, InfrastructureError) else problem
-            raise _stopped(stage, told) from error
+            raise _stopped(stage, str(error)) from error
 
     def _folder(self, stage_id: str) -> Path:
         return self._directory / "stages" / stage_id
