@@ -14,7 +14,7 @@ from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import RunInterruptedError, UsageError
-from guerdon.records import records
+from guerdon.rubric.records import records
 from guerdon.types import Judgement, Rollout, Row
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import Any
 
 from guerdon.audit.corpus import KINDS, Problem, load_corpus, texts
 from guerdon.audit.forms import PLACEHOLDER, gold_form, tags_of, target_language
-from guerdon.component import Component
 from guerdon.errors import DataError, UsageError
 from guerdon.files import read_rows
-from guerdon.gold import gold_completion
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins import Kind
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.gold import gold_completion
 from guerdon.rubric import Entry
 from guerdon.run.data import open_source
 from guerdon.text import tag_marks
