@@ -14,7 +14,8 @@ from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import RunInterruptedError, UsageError
-from guerdon.types import Row
+from guerdon.records import records
+from guerdon.types import Judgement, Rollout, Row
 
 if TYPE_CHECKING:
     from guerdon.rubric import Rubric
@@ -126,8 +127,8 @@ class StageContext:
     """The manifest's seed."""
     progress: Callable[[int, int, Mapping[str, float]], None]
     """Report ``(step, total steps, metrics)`` to the hooks."""
-    log_rollouts: Callable[[int, Sequence[Mapping[str, Any]]], None]
-    """Report ``(step, records)`` to the hooks: rollouts with each verifier's verdict."""
+    report_rollouts: Callable[[int, Sequence[Mapping[str, Any]]], None]
+    """Report ``(step, records)`` to the run's log and the hooks; stages call :meth:`log_rollouts`."""
     stop: Stop = field(default_factory=Stop)
     """Whether a signal asks the run to stop, for a stage that can save a checkpoint."""
     logs: Path | None = None
@@ -149,6 +150,19 @@ class StageContext:
                 "Set init to 'base', 'stage:<id>' or a model."
             )
         return self.models[0]
+
+    def log_rollouts(
+        self, step: int, rollouts: Sequence[Rollout], judgements: Sequence[Judgement], **extra: Sequence[Any]
+    ) -> None:
+        """Report judged rollouts to the run's log and the hooks.
+
+        Args:
+            step: The step that trains on them, counted from 1.
+            rollouts: The rollouts.
+            judgements: What the rubric says of each.
+            **extra: Other values to keep, one for each rollout, such as ``group=[0, 0, 1, 1]``.
+        """
+        self.report_rollouts(step, records(rollouts, judgements, **extra))
 
     def rows(self) -> Iterator[Row]:
         """Return the rows of all sources, one source after the other."""

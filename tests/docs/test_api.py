@@ -25,7 +25,7 @@ MODULES = (
     "guerdon.data.references",
     "guerdon.data.columns",
     "guerdon.files",
-    "guerdon.rubric.records",
+    "guerdon.records",
     "guerdon.rubric",
     "guerdon.verifier",
     "guerdon.deadline",

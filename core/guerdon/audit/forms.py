@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from guerdon.errors import PluginContractError
 from guerdon.plugins.component import Component, valid_params
-from guerdon.plugins.discovery import load_plugin
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.gold import gold_completion
 from guerdon.rubric import Entry
 from guerdon.text import tag_marks
 
 DEFAULT_TAGS = ("think", "answer")
+
+PLACEHOLDER = "[[answer]]"
+"""Where a template has the answer."""
 
 
 def tags_of(entries: Sequence[Entry]) -> Sequence[str]:
@@ -34,7 +39,7 @@ def target_language(entries: Sequence[Entry]) -> str | None:
 def _param(component: Component, name: str) -> Any:
     if name in component.params:
         return component.params[name]
-    known = valid_params(component.kind, load_plugin(component.plugin, component.base_dir))
+    known = valid_params(component.kind, component.loaded)
     return known[name].default if name in known else None
 
 
@@ -59,12 +64,19 @@ def gold_forms(entries: Sequence[Entry]) -> list[str]:
     """How the verifiers of a rubric say that a right answer is written, as templates."""
     found = []
     for entry in entries:
-        gold = getattr(entry.component.build(), "gold_completion", None)
-        if callable(gold):
-            try:
-                form = gold("[[answer]]")
-            except Exception:  # one that reads its reference cannot read a placeholder
-                continue
-            if isinstance(form, str) and "[[answer]]" in form:
+        if entry.component.kind is Kind.VERIFIER:
+            form = gold_form(entry.component, entry.component.build())
+            if form is not None:
                 found.append(form)
     return found
+
+
+def gold_form(component: Component, built: Any) -> str | None:
+    """Return the form that a verifier asks for an answer in, as a template; ``None`` where it does not say."""
+    if component.member("gold_completion", of=built) is None:
+        return None
+    try:
+        form = gold_completion(component, built, PLACEHOLDER)
+    except PluginContractError:  # one that reads its reference cannot read a placeholder
+        return None
+    return form if form is not None and PLACEHOLDER in form else None

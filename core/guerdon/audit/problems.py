@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.audit.corpus import KINDS, Problem, load_corpus, texts
-from guerdon.audit.forms import tags_of, target_language
+from guerdon.audit.forms import PLACEHOLDER, gold_form, tags_of, target_language
 from guerdon.errors import DataError, UsageError
 from guerdon.files import read_rows
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins.component import CallColumns
-from guerdon.plugins.discovery import Kind, load_plugin
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.gold import gold_completion
 from guerdon.rubric import Entry
 from guerdon.run.data import open_source
 from guerdon.text import tag_marks
@@ -35,8 +36,8 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
     """
     found = []
     for entry in entries:
-        loaded = load_plugin(entry.component.plugin, entry.component.base_dir)
-        kind = getattr(loaded, "audit_kind", None)
+        is_verifier = entry.component.kind is Kind.VERIFIER
+        kind = entry.component.member("audit_kind") if is_verifier else None
         if kind is not None and kind not in KINDS:
             raise UsageError(
                 f"{entry.component.plugin} has the audit_kind {kind!r}. Kinds: {', '.join(KINDS)}."
@@ -47,7 +48,7 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
 
 def takes_reference(entry: Entry) -> bool:
     """Whether a verifier compares with a reference; a reward that takes all columns is taken not to."""
-    return "reference" in _columns(entry).names
+    return "reference" in entry.component.columns.names
 
 
 def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem]:
@@ -70,7 +71,7 @@ def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem
     ]
     for entry in entries:
         for problem in problems:
-            missing = sorted(_columns(entry).required - problem.columns.keys() - {"prompt"})
+            missing = sorted(entry.component.columns.required - problem.columns.keys() - {"prompt"})
             if missing:
                 raise UsageError(
                     f"{entry.component.plugin} needs the column '{missing[0]}', which the corpus' own problems of kind "
@@ -79,7 +80,7 @@ def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem
     return problems
 
 
-OWN_FORM = "[[answer]]"
+OWN_FORM = PLACEHOLDER
 """The form of own answers: they are whole completions."""
 
 
@@ -97,7 +98,7 @@ def case_problems(path: Path, entries: Sequence[Entry]) -> list[Problem]:
         answers = {name: _completions(where, row, name) for name in ("right", "wrong")}
         columns = {name: value for name, value in row.items() if name not in (*answers, "prompt")}
         for entry in (entry for entry in entries if entry.judges(columns)):
-            missing = sorted(_columns(entry).required - columns.keys() - {"prompt"})
+            missing = sorted(entry.component.columns.required - columns.keys() - {"prompt"})
             if missing:
                 plugin = entry.component.plugin
                 raise DataError(f"{where}: {plugin} needs the column '{missing[0]}'. Add it to the row.")
@@ -162,26 +163,22 @@ def _answer(row: Row, entries: Sequence[Entry]) -> str | None:
     reference = row.get("reference")
     for entry in entries:
         if entry.component.kind is Kind.VERIFIER and entry.judges(row) and takes_reference(entry):
-            gold = getattr(entry.component.build(), "gold_completion", None)
+            built = entry.component.build()
+            has_gold = entry.component.member("gold_completion", of=built) is not None
             if isinstance(reference, str | int | float) and not isinstance(reference, bool):
-                return _bare(gold, reference)
-            written = gold(reference) if callable(gold) else None
-            return written if isinstance(written, str) else None
+                return _bare(entry.component, built, reference) if has_gold else str(reference)
+            return gold_completion(entry.component, built, reference) if has_gold else None
     return None
 
 
-def _bare(gold: Any, reference: str | int | float) -> str | None:
-    """The answer that a reference gives, without the form that the verifier asks for it in."""
-    if not callable(gold):
-        return str(reference)
-    try:
-        form, written = gold("[[answer]]"), gold(reference)
-    except Exception:  # one that reads its reference cannot read a placeholder
-        return None
-    if not isinstance(form, str) or "[[answer]]" not in form:
-        return written if isinstance(written, str) else None
-    before, _, after = form.partition("[[answer]]")
-    return str(written).removeprefix(before).removesuffix(after)
+def _bare(component: Component, built: Any, reference: str | int | float) -> str | None:
+    """Return the answer that a reference gives, without the form that the verifier asks for it in."""
+    written = gold_completion(component, built, reference)
+    form = gold_form(component, built)
+    if written is None or form is None:
+        return written
+    before, _, after = form.partition(PLACEHOLDER)
+    return written.removeprefix(before).removesuffix(after)
 
 
 def _problem(
@@ -218,8 +215,3 @@ def _problem(
     if known["answer"].startswith("```"):
         known["bare_answer"] = known["answer"].partition("\n")[2].rstrip("`")
     return Problem(name, prompt, {"language": language, **columns}, known, equivalents, wrongs)
-
-
-def _columns(entry: Entry) -> CallColumns:
-    component = entry.component
-    return CallColumns.of_loaded(component, load_plugin(component.plugin, component.base_dir))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from guerdon.errors import InfrastructureError
+from guerdon.files import replaced
 
 
 @click.command()
@@ -29,10 +29,7 @@ def card(run: Path, stage: str | None, output: Path | None) -> None:
     record = read_run(run)
     described = trained_stage(record, stage)
     path = output or card_path(record, described)
-    try:
-        path.write_text(model_card(record, described), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path} cannot be written: {error.strerror}. Choose another with -o."
-        ) from None
+    text = model_card(record, described)
+    with replaced(path, fix="Choose another with -o.") as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     click.echo(f"Model card: {path}")

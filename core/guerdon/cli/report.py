@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from guerdon.errors import InfrastructureError
+from guerdon.files import replaced
 
 
 @click.command()
@@ -36,10 +36,6 @@ def report(run: Path, output: Path | None, curves: Path | None) -> None:
         return
     page = render_page(record)
     path = output or run / "report.html"
-    try:
-        path.write_text(page, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path} cannot be written: {error.strerror}. Choose another with -o."
-        ) from None
+    with replaced(path, fix="Choose another with -o.") as partial:
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")
     click.echo(f"Report: {path}")

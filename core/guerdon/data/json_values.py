@@ -49,3 +49,12 @@ def brief(value: Any, render: Any = repr) -> str:
     except Exception as error:
         return f"<{type(value).__name__} whose text cannot be made: {type(error).__name__}>"
     return text if len(text) <= MAX_BRIEF else f"{text[:MAX_BRIEF]}…"
+
+
+def parse_object(line: str | bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a log's line; ``None`` for a line that a kill or a full disk tore."""
+    try:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None

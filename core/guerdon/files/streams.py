@@ -54,10 +54,14 @@ def _open_zstd(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, fix: str = "") -> Iterator[Path]:
     """Yield the name of a file to write, which takes the place of ``path`` when the block ends.
 
     So ``path`` is there whole or not at all, even after a power cut. If the block raises, nothing changes.
+
+    Args:
+        path: The file.
+        fix: What to do where it cannot be written, as a sentence.
 
     Raises:
         InfrastructureError: The file cannot be written.
@@ -72,7 +76,9 @@ def replaced(path: Path) -> Iterator[Path]:
     except InfrastructureError:
         raise
     except OSError as error:
-        raise InfrastructureError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise InfrastructureError(
+            f"{path} cannot be written: {error.strerror or error}. {fix}".rstrip()
+        ) from error
     finally:
         with suppress(OSError):  # where it could not even be opened, there is nothing to remove
             partial.unlink()

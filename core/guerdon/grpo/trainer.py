@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate.utils import gather, gather_object
@@ -28,18 +28,23 @@ from guerdon.errors import DataError, StageFailedError
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.reward_matrix import group_metrics, judging_metrics, reward_row
 from guerdon.rubric import Rubric
-from guerdon.rubric.records import record
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
 from guerdon.training.checkpoints import ResumableTrainer
 from guerdon.training.finite import not_finite
 from guerdon.training.together import raised_in_all
 from guerdon.training.transformers_seam import forget_cpu_number
-from guerdon.types import Rollout
+from guerdon.types import Judgement, Rollout
 
 logger = logging.getLogger(__name__)
 
-LogRollouts = Callable[[int, Sequence[Mapping[str, Any]]], None]
+
+class LogRollouts(Protocol):
+    """Takes judged rollouts, as :meth:`guerdon.StageContext.log_rollouts` does."""
+
+    def __call__(
+        self, step: int, rollouts: Sequence[Rollout], judgements: Sequence[Judgement], **extra: Sequence[Any]
+    ) -> None: ...
 
 
 class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
@@ -51,8 +56,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         args: TRL's configuration; ``reward_weights`` is the rubric's.
         train_dataset: From ``guerdon.grpo.rows_dataset``.
         processing_class: The model's tokenizer.
-        log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
-        fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` where that can run them.
+        log_rollouts: Takes the step and each batch of judged rollouts, on the main process.
+        fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` where it can.
         callbacks: The run's own.
         **kwargs: What else TRL's trainer takes, and ``step_options``.
 
@@ -79,9 +84,9 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         self._fast_rollouts = fast_rollouts
         self._reward_rows: list[list[float]] = []
         self._judged: list[float] = []
-        self._records: list[dict[str, Any]] = []
+        self._judged_rollouts: list[tuple[Rollout, Judgement]] = []
         self._told_of_positions = False
-        self._groups_logged = (-1, 0)  # the step of the latest records, and the groups that it has so far
+        self._groups_logged = (-1, 0)  # the step of the latest rollouts, and the groups that it has so far
         super().__init__(
             model=model,
             reward_funcs=[self._reward_function(number) for number in range(len(rubric.names))],
@@ -226,7 +231,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
-        self._records = [record(*pair) for pair in zip(rollouts, judgements, strict=True)]
+        self._judged_rollouts = list(zip(rollouts, judgements, strict=True))
         self._judged = [
             math.nan if judgement.reward is None else judgement.reward for judgement in judgements
         ]
@@ -244,28 +249,26 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         mode = "train" if self.model.training else "eval"
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
         assert group_size is not None
-        records = gather_object(self._records)
-        rewards = [float("nan") if r["reward"] is None else r["reward"] for r in records]
+        judged: list[tuple[Rollout, Judgement]] = gather_object(self._judged_rollouts)
+        rewards = [math.nan if judgement.reward is None else judgement.reward for _, judgement in judged]
         for name, value in group_metrics(rewards, group_size).items():
             self._metrics[mode][name].append(value)
         if mode == "train" and self._log_rollouts is not None:
             with raised_in_all():
                 if self.accelerator.is_main_process:
-                    self._report(records, list(self._logs["advantages"])[-len(records) :], group_size)
+                    self._report(judged, list(self._logs["advantages"])[-len(judged) :], group_size)
         return output
 
-    def _report(self, records: list[dict[str, Any]], advantages: list[float], group_size: int) -> None:
+    def _report(
+        self, judged: Sequence[tuple[Rollout, Judgement]], advantages: Sequence[float], group_size: int
+    ) -> None:
         assert self._log_rollouts is not None
         step = self.state.global_step + 1  # the step that trains on them, as the metrics of steps count
         first = self._groups_logged[1] if self._groups_logged[0] == step else 0
-        self._groups_logged = (step, first + len(records) // group_size)
-        self._log_rollouts(
-            step,
-            [
-                {"group": first + number // group_size, "advantage": advantage, **entry}
-                for number, (entry, advantage) in enumerate(zip(records, advantages, strict=True))
-            ],
-        )
+        self._groups_logged = (step, first + len(judged) // group_size)
+        rollouts, judgements = zip(*judged, strict=True)
+        groups = [first + number // group_size for number in range(len(judged))]
+        self._log_rollouts(step, rollouts, judgements, group=groups, advantage=advantages)
 
 
 def _check_size(dataset: Dataset, args: GRPOConfig) -> None:

@@ -97,7 +97,7 @@ class HasStagePreflight(Protocol):
     """A stage's preflight. It takes those of the arguments that it names."""
 
     def preflight(
-        self, rewards: Sequence[str], rows: Sequence[Row], complete: bool, models: Sequence[Model]
+        self, rewards: Sequence[str], rows: Sequence[Row], count: int | None, models: Sequence[Model]
     ) -> Awaitable[None] | None:
         """Raise if the stage would fail."""
         ...

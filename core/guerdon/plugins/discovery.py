@@ -10,14 +10,15 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from guerdon.errors import (
     DuplicatePluginError,
@@ -97,19 +98,39 @@ class Plugin:
 
 def installed_plugins(*kinds: Kind) -> list[Plugin]:
     """Every plugin that an installed distribution registers, sorted; of all kinds unless some are named."""
-    return sorted({plugin for kind in kinds or tuple(Kind) for plugin in _registered(kind)})
+    return [plugin for plugin in _installed(_places()) if not kinds or plugin.kind in kinds]
 
 
-def _registered(kind: Kind) -> Iterator[Plugin]:
-    for entry_point in metadata.entry_points(group=kind.group):
-        distribution = entry_point.dist
-        yield Plugin(
-            kind=kind,
-            name=entry_point.name,
-            distribution=distribution.name if distribution else "-",
-            version=distribution.version if distribution else "-",
-            target=entry_point.value,
-        )
+Places: TypeAlias = tuple[tuple[str, int], ...]
+"""The folders of ``sys.path``, each with the time of its last change: what is installed depends on nothing else."""
+
+
+def _places() -> Places:
+    found = []
+    for folder in sys.path:
+        with suppress(OSError):
+            found.append((folder, Path(folder).stat().st_mtime_ns))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _installed(places: Places) -> Sequence[Plugin]:
+    """Return all plugins, sorted. Reading them parses the metadata of their distributions."""
+    del places
+    found = set()
+    for kind in Kind:
+        for entry_point in metadata.entry_points(group=kind.group):
+            distribution = entry_point.dist
+            found.add(
+                Plugin(
+                    kind=kind,
+                    name=entry_point.name,
+                    distribution=distribution.name if distribution else "-",
+                    version=distribution.version if distribution else "-",
+                    target=entry_point.value,
+                )
+            )
+    return sorted(found)
 
 
 def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> Plugin:
@@ -165,10 +186,27 @@ def _file_plugin(spec: str, path: Path, attribute: str, kinds: Collection[Kind])
 
 def _module_plugin(module: str, attribute: str, kinds: Collection[Kind], base_dir: Path | None) -> Plugin:
     top_level = module.partition(".")[0]
-    owners = metadata.packages_distributions().get(top_level, [])
-    distribution = owners[0] if owners else "-"
-    version = metadata.version(distribution) if owners else _module_digest(module, base_dir)
+    distribution, version = _owner(top_level, _places()) or ("-", _module_digest(module, base_dir))
     return Plugin(_only(kinds), attribute, distribution, version, f"{module}:{attribute}")
+
+
+@cache
+def _owner(top_level: str, places: Places) -> tuple[str, str] | None:
+    """Return the name and the version of the distribution that installs a top-level module.
+
+    The standard library answers this for all modules at once, which takes a second where torch is installed.
+    """
+    del places
+    recorded = re.compile(rf"^{re.escape(top_level)}(/|\.[^/,]*\b(py|so|pyc)\b)", re.MULTILINE)
+    for distribution in metadata.distributions():
+        declared = (distribution.read_text("top_level.txt") or "").split()
+        if declared:
+            found = top_level in declared
+        else:
+            found = recorded.search(distribution.read_text("RECORD") or "") is not None
+        if found:
+            return distribution.name, distribution.version
+    return None
 
 
 def _module_digest(module: str, base_dir: Path | None) -> str:

@@ -80,6 +80,8 @@ def import_file(path: Path) -> ModuleType:
 
 def _forget_changed(folder: Path) -> None:
     """Forget the modules of a folder if one of them changed: the others may hold its old objects."""
+    if not _known:
+        return
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if name not in _known and name.partition(".")[0] in _known and isinstance(file, str):

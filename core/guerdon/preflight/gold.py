@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from guerdon.errors import PluginContractError
-from guerdon.plugins.boundary import boundary
 from guerdon.plugins.component import Component
+from guerdon.plugins.gold import gold_completion
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Outcome, Rollout, Row, Score
@@ -38,7 +37,7 @@ def gold_cases(component: Component, built: Any, rows: Sequence[Row]) -> list[Ca
     if component.member("gold_completion", of=built) is None:
         return guessed_cases(rows)
     golds = [
-        (row, _own_gold(component, built, row["reference"]))
+        (row, gold_completion(component, built, row["reference"]))
         for row in rows
         if row.get("reference") is not None
     ]
@@ -56,20 +55,6 @@ def guessed_cases(rows: Sequence[Row]) -> list[Case]:
         if isinstance(row.get("reference"), str | int | float)
         for form in _FORMS
     ]
-
-
-def _own_gold(component: Component, built: Any, reference: Any) -> str | None:
-    with boundary(
-        f"the gold_completion of {component.plugin}, for the reference {reference!r:.80}, raised",
-        fix="Return None where no right completion is known.",
-    ):
-        gold = component.member("gold_completion", of=built)(reference)
-    if not isinstance(gold, str | None):
-        raise PluginContractError(
-            f"the gold_completion of {component.plugin} returned {gold!r:.80} for the reference {reference!r:.80}. "
-            "Return the text of a right completion, or None where none is known."
-        )
-    return gold
 
 
 def check_gold(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from guerdon.data.json_values import parse_object
 from guerdon.text import self_corrections
 from guerdon.types import completion_text
 
@@ -78,7 +79,7 @@ def read_rollouts(path: Path) -> Rollouts:
     with path.open("rb") as lines:
         for line in lines:
             try:
-                record = json.loads(line)
+                record = parse_object(line) or {}
                 rollouts.steps.setdefault(int(record["step"]), StepMeans()).add(record, place)
             except (AttributeError, KeyError, TypeError, ValueError):
                 rollouts.unreadable += 1

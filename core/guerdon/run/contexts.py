@@ -92,7 +92,7 @@ class Contexts:
             output=folder / "output.partial",
             seed=manifest.seed,
             progress=partial(self._progress, stage_id),
-            log_rollouts=partial(self._log_rollouts, stage_id),
+            report_rollouts=partial(self._report_rollouts, stage_id),
             stop=self._stop,
             logs=folder / "logs",
             run_name=f"{manifest.name}/{stage_id}",
@@ -103,7 +103,7 @@ class Contexts:
             "stage_progress", run=self._run, stage_id=stage_id, step=step, total=total, metrics=metrics
         )
 
-    def _log_rollouts(self, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]) -> None:
+    def _report_rollouts(self, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]) -> None:
         self._events.emit("rollouts_scored", run=self._run, stage_id=stage_id, step=step, records=records)
 
     def _cache(self) -> ScoreCache:

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from guerdon.errors import DataError, GuerdonError, InfrastructureError, one_line
+from guerdon.errors import DataError
 from guerdon.manifest.plan import SourcePlan
+from guerdon.plugins.boundary import boundary
 from guerdon.types import Row
 
 
@@ -61,24 +62,17 @@ def is_heldout(row: Row, share: float) -> bool:
     return int.from_bytes(digest[:8]) < share * 2**64
 
 
+_END: Any = object()
+
+
 def _checked(rows: Iterable[Row], name: str, split: str) -> Iterator[Row]:
     count = 0
     iterator = iter(rows)
     while True:
-        try:
-            row = next(iterator)
-        except StopIteration:
+        with boundary(f"{name}, at row {count}, raised", DataError):
+            row = next(iterator, _END)
+        if row is _END:
             break
-        except GuerdonError:
-            raise
-        except ConnectionError as error:
-            raise InfrastructureError(
-                f"{name} stopped at row {count}: {type(error).__name__}: {one_line(error)}."
-            ) from error
-        except (Exception, SystemExit) as error:  # a source is somebody's plugin
-            raise DataError(
-                f"{name} raised {type(error).__name__} at row {count}: {one_line(error)}."
-            ) from error
         if not isinstance(row, Mapping):
             raise DataError(f"{name} yields, as row {count}, {row!r:.40}. Yield mappings, such as dicts.")
         yield row

@@ -158,7 +158,8 @@ class _Execution:
         self._inputs[stage_id] = self._make_inputs.of(stage, self._inputs)
         folder = self._folder(stage_id)
         if self._ranks.hear(f"{stage_id} is run by") == "all":
-            self._run_stage(stage, folder, stage.component.build())
+            with self._attributed(stage):
+                self._run_stage(stage, folder, stage.component.build())
             self._ranks.leave(stage_id)
         self._ranks.hear(f"{stage_id} is finished")
         result = read_result(folder)
@@ -211,7 +212,7 @@ class _Execution:
         return result
 
     def _run_stage(self, stage: StagePlan, folder: Path, built: Any) -> StageResult:
-        with self._attributed(stage), self._ranks.watched():
+        with self._ranks.watched():
             context = self._contexts.of(stage, folder, self._results, self._inputs)
             with tracker_environment(context):
                 return _call(built, context)
@@ -277,9 +278,11 @@ class _Execution:
             problem = (
                 None if isinstance(error, RunInterruptedError) else storage_problem(error, self._directory)
             )
-            if problem is None or isinstance(error, InfrastructureError):
+            if problem is None:
                 raise
-            raise _stopped(stage, problem) from error
+            # An infrastructure error names what could not be written.
+            told = str(error) if isinstance(error, InfrastructureError) else problem
+            raise _stopped(stage, told) from error
         except KeyboardInterrupt:
             failure = self._ranks.failure()  # the launcher ends the others when one fails
             if failure is not None:

@@ -14,22 +14,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from guerdon.errors import InfrastructureError, UsageError
+from guerdon.files import replaced
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file is there whole or not at all, even after a power cut."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, default=str)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path} cannot be written: {error.strerror}. Fix this and run the same command again."
-        ) from error
+    text = json.dumps(value, indent=2, default=str)
+    with replaced(path, fix="Fix this and run the same command again.") as partial:
+        partial.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

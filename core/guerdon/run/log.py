@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from guerdon.data.json_values import parse_object
+from guerdon.files import replaced
 from guerdon.hookspecs import RunInfo
 from guerdon.run.secrets import Secrets
 from guerdon.stage import StageResult
@@ -127,22 +129,15 @@ def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
     """Rewrite the file with the lines that are to stay, without those that a kill or a full disk tore."""
     if not path.exists():
         return
-    partial = path.with_name(f".{path.name}.partial")
-    with path.open(encoding="utf-8", errors="replace") as old, partial.open("w", encoding="utf-8") as new:
+    with (
+        path.open(encoding="utf-8", errors="replace") as old,
+        replaced(path) as partial,
+        partial.open("w", encoding="utf-8") as new,
+    ):
         for line in old:
-            parsed = parse_line(line)
+            parsed = parse_object(line)
             if parsed is not None and line.endswith("\n") and keeps(parsed):
                 new.write(line)
-    partial.replace(path)
-
-
-def parse_line(line: str | bytes) -> dict[str, Any] | None:
-    """Return a line of the record; ``None`` for one that is torn."""
-    try:
-        parsed = json.loads(line)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, dict) else None
 
 
 @dataclass
@@ -203,7 +198,7 @@ def _events(path: Path, log: RunEvents) -> Iterator[dict[str, Any]]:
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            event = parse_line(line)
+            event = parse_object(line)
             if event is None:
                 log.unreadable += 1
             else:

@@ -21,6 +21,9 @@ SAMPLE_ROWS = 16
 READ_ROWS = 5_000
 """Rows of each source that a stage's own preflight and its rewards' columns are checked on."""
 
+MADE_UP_ROWS = 500
+"""The same for a source that never ends: it makes its rows by one rule, and making them takes time."""
+
 
 @dataclass(slots=True)
 class StageRows:
@@ -30,8 +33,8 @@ class StageRows:
     """The first rows of each source."""
     sampled: list[Row] = field(default_factory=list)
     """A few of each source."""
-    complete: bool = True
-    """Whether ``read`` is all rows of the stage."""
+    count: int | None = 0
+    """How many rows the stage has; ``None`` where that is not known."""
     errors: dict[int, GuerdonError] = field(default_factory=dict)
     """What the sources raised, by their place in the stage's data."""
     longer: dict[int, int] = field(default_factory=dict)
@@ -41,22 +44,30 @@ class StageRows:
 def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
     """Read the first rows of a stage's sources; another stage's data set is not there yet."""
     rows = StageRows()
-    most = READ_ROWS if stage.entries or _asks_for_rows(stage) else SAMPLE_ROWS
+    wanted = stage.entries or _asks_for_rows(stage)
+    counts: list[int | None] = []
     for index, source in enumerate(stage.sources):
         read: list[Row] = []
-        if source.stage_id is not None:
-            rows.complete = False
+        if source.component is None:
+            counts.append(None)
             continue
+        endless = source.component.member("endless", False)
+        most = (MADE_UP_ROWS if endless else READ_ROWS) if wanted else SAMPLE_ROWS
         try:
             read = list(islice(open_source(source, plan.manifest.heldout, {}), most + 1))
         except GuerdonError as error:
             rows.errors[index] = error
-        if len(read) > most:
+        if index in rows.errors:
+            counts.append(None)
+        elif len(read) <= most:
+            counts.append(len(read))
+        else:
+            counts.append(source.ref.limit if endless else None)
             rows.longer[index] = most
             del read[most:]
         rows.read += read
         rows.sampled += read[:SAMPLE_ROWS]
-    rows.complete = rows.complete and not rows.errors and not rows.longer
+    rows.count = None if None in counts else sum(count or 0 for count in counts)
     return rows
 
 
@@ -85,7 +96,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
         built,
         rewards=[entry.name for entry in stage.entries],
         rows=rows.read,
-        complete=rows.complete,
+        count=rows.count,
         models=_known_models(plan, stage) if models else [],
     )
 

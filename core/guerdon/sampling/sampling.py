@@ -7,15 +7,47 @@ sample from one distribution on one machine and from another one on the next. A 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 _KEPT = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
-_OF_THE_FILE = ("transformers_version", "_from_model_config")
-_PARAMS = ("do_sample", "temperature", "top_p", "top_k", "min_p", "max_length", "max_new_tokens", "use_cache")
-"""What every stage that samples decides anyway."""
+
+_NEUTRAL: Mapping[str, Any] = {
+    "begin_suppress_tokens": None,
+    "bad_words_ids": None,
+    "constraints": None,
+    "diversity_penalty": 0.0,
+    "dola_layers": None,
+    "early_stopping": False,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "exponential_decay_length_penalty": None,
+    "force_words_ids": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "guidance_scale": 1.0,
+    "length_penalty": 1.0,
+    "max_time": None,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "no_repeat_ngram_size": 0,
+    "num_beam_groups": 1,
+    "num_beams": 1,
+    "penalty_alpha": 0.0,
+    "repetition_penalty": 1.0,
+    "sequence_bias": None,
+    "stop_strings": None,
+    "suppress_tokens": None,
+    "token_healing": False,
+    "top_h": None,
+    "typical_p": 1.0,
+    "watermarking_config": None,
+}
+"""Options of transformers that change what is drawn and that no stage sets, each with its value that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +80,9 @@ def positions_of(config: Any) -> int | None:
 
 
 def left_out(generation_config: Any) -> list[str]:
-    """The options of a model's ``generation_config`` that change what is drawn and do not count."""
-    known = (*_KEPT, *_OF_THE_FILE, *_PARAMS)
-    different = generation_config.to_diff_dict()
-    return sorted(name for name, value in different.items() if value and name not in known)
+    """Return the options of a model's ``generation_config`` that change what is drawn and do not count."""
+    values = generation_config.to_dict()
+    return sorted(name for name, neutral in _NEUTRAL.items() if values.get(name) not in (None, neutral))
 
 
 @contextmanager

@@ -233,7 +233,7 @@ class StageConformance(Conformance):
             output=folder / "output",
             seed=0,
             progress=progress,
-            log_rollouts=lambda _step, _records: None,
+            report_rollouts=lambda _step, _records: None,
         )
 
 

@@ -28,6 +28,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from guerdon.errors import ParamsError, StageFailedError
+from guerdon.files import replaced
 from guerdon.training import transformers_seam, trl_seam
 from guerdon.training.data import ResumableSampler
 from guerdon.training.options import KEPT_CHECKPOINTS
@@ -194,10 +195,8 @@ def complete(folder: Path) -> None:
                 "sha256": _digest(path),
             }
     _sync(folder)
-    partial = folder / f".{_MANIFEST}"
-    partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    _sync(partial)
-    partial.replace(folder / _MANIFEST)
+    with replaced(folder / _MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     _sync(folder)
     _sync(folder.parent)
 

@@ -41,12 +41,13 @@ class Progress:
         self._task: TaskID | None = None
         self._stage = ""
         self._started = self._last_line = 0.0
-        self._first_step: int | None = None
+        self._first: tuple[int, float] | None = None
+        """The step and the time of the stage's first report: what came before it is not a step's own time."""
         self._shown = ""
 
     @hookimpl
     def stage_started(self, stage_id: str, resumed: bool) -> None:
-        self._stage, self._first_step, self._shown = stage_id, None, ""
+        self._stage, self._first, self._shown = stage_id, None, ""
         self._started = self._last_line = time.monotonic()
         self._print(f"{stage_id}: {'resumes' if resumed else 'starts'}")
         if self._console.is_terminal:
@@ -63,13 +64,13 @@ class Progress:
 
     @hookimpl
     def stage_progress(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        if self._first_step is None:  # a stage that resumes has done the steps before in another process
-            self._first_step = step if not metrics else step - 1
+        now = time.monotonic()
+        if self._first is None:
+            self._first = step, now
         self._shown = _shown(metrics) or self._shown
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, completed=step, total=total, shown=self._shown)
             return
-        now = time.monotonic()
         if now - self._last_line >= self._every:
             self._last_line = now
             self._print(self._line(step, total, now))
@@ -89,8 +90,9 @@ class Progress:
 
     def _line(self, step: int, total: int, now: float) -> str:
         elapsed = now - self._started
-        done = step - (self._first_step or 0)
-        left = f", left {_duration(elapsed / done * (total - step))}" if done > 0 else ""
+        first_step, first_time = self._first or (step, now)
+        done = step - first_step
+        left = f", left {_duration((now - first_time) / done * (total - step))}" if done > 0 else ""
         shown = f", {self._shown}" if self._shown else ""
         return f"{self._stage}: step {step}/{total}, elapsed {_duration(elapsed)}{left}{shown}"
 

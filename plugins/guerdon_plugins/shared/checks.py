@@ -75,12 +75,11 @@ def _is_prompt(prompt: Any) -> bool:
     )
 
 
-def check_batch(rows: Sequence[Row], complete: bool, options: Mapping[str, Any]) -> None:
+def check_batch(count: int | None, options: Mapping[str, Any]) -> None:
     """Check that the rows fill one batch of generations.
 
     Args:
-        rows: The first rows.
-        complete: Whether these are all rows.
+        count: How many rows there are; ``None`` where that is not known.
         options: GRPO's options that the manifest sets.
 
     Raises:
@@ -90,9 +89,9 @@ def check_batch(rows: Sequence[Row], complete: bool, options: Mapping[str, Any])
     values |= {**STAGE_DEFAULTS[GRPO], **options}
     completions, group = generation_batch(values), values["num_generations"]
     needed = completions // group
-    if complete and 0 < len(rows) < needed:
+    if count is not None and 0 < count < needed:
         raise DataError(
-            f"there are {len(rows)} prompts, and one batch of generations takes {needed} ({completions} completions / "
+            f"there are {count} prompts, and one batch of generations takes {needed} ({completions} completions / "
             f"num_generations {group}). Give more rows, or lower per_device_train_batch_size or steps_per_generation."
         )
 

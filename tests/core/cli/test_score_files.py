@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from guerdon.rubric.records import record
+from guerdon.records import record
 from guerdon.types import Judgement, Rollout, Score, Verdict
 
 PLUGIN = """

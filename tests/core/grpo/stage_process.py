@@ -72,7 +72,7 @@ def run(model: str, folder: Path, row_count: int, kill: str) -> None:
     def progress(step: int, total: int, metrics: Mapping[str, float]) -> None:
         write(kind="progress", step=step, metrics=metrics)
 
-    def log_rollouts(step: int, records: Sequence[Mapping[str, Any]]) -> None:
+    def report_rollouts(step: int, records: Sequence[Mapping[str, Any]]) -> None:
         write(kind="rollouts", step=step, records=records)
 
     rows = [
@@ -88,7 +88,7 @@ def run(model: str, folder: Path, row_count: int, kill: str) -> None:
         output=folder / "output",
         seed=5,
         progress=progress,
-        log_rollouts=log_rollouts,
+        report_rollouts=report_rollouts,
     )
     stage = Grpo(
         num_generations=4,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
@@ -62,5 +63,4 @@ def test_manifest_schema_has_params_with_types_choices_and_descriptions(schema: 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_manifest_schema_takes_the_recipes(schema: dict[str, Any], recipe: Path) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(YAML(typ="safe").load(recipe.read_text()), schema)

@@ -20,7 +20,7 @@ from guerdon.errors import DataError, InfrastructureError, MissingDependencyErro
 from guerdon.files.writing import json_text
 from guerdon.offline.columns import read_judgement, score_columns, to_rollout
 from guerdon.offline.rows import count_rows, opened_input, read_rows, written_rows
-from guerdon.rubric.records import record
+from guerdon.records import record
 from guerdon.types import Failure, Judgement, Rollout, Score, Verdict
 
 ROWS = [

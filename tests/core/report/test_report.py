@@ -19,11 +19,6 @@ MODULE = """
 import os
 from guerdon import Rollout, Score, StageResult
 
-def record(rollout, judgement):
-    scores = {n: v.score.to_dict() | {"weight": v.weight} for n, v in judgement.verdicts.items()}
-    return {"prompt": rollout.prompt, "completion": rollout.completion, "completion_tokens": 7,
-            "reward": judgement.reward, "scores": scores}
-
 def spicy(completion): return Score(len(completion) / 100, explanation="<img src=x onerror=alert(1)> & more")
 
 def train(context):
@@ -31,7 +26,7 @@ def train(context):
         for step in range(4):
             rollouts = [Rollout("<b>2 + 2?</b>", text, {}, (1,) * 7) for text in ("wait, <i>4</i>", "4" * 9 * step)]
             judgements = rubric.score(rollouts, step)
-            context.log_rollouts(step + 1, [record(*pair) for pair in zip(rollouts, judgements)])
+            context.log_rollouts(step + 1, rollouts, judgements)
             context.progress(step + 1, 4, {
                 "reward": 0.1 * step, "rewards/spicy/mean": 0.2 * step, "completions/mean_length": 7 + step,
                 "entropy": 1 / (step + 1), "frac_reward_zero_std": 0.5, "num_tokens": 14 * (step + 1),

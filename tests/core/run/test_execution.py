@@ -18,7 +18,7 @@ from guerdon.stage import StageResult
 MODULE = '''
 import errno, json, os, time
 from pathlib import Path
-from guerdon import Rollout, StageResult
+from guerdon import Judgement, Rollout, StageResult
 
 class Count:
     """Counts to ``steps``, with a checkpoint after each step."""
@@ -31,7 +31,7 @@ class Count:
         for step in range(done, self.steps):
             time.sleep(self.pause)
             context.progress(step + 1, self.steps, {"seen": step})
-            context.log_rollouts(step, [{"prompt": str(step), "reward": 0.0}])
+            context.log_rollouts(step, [Rollout(str(step), "", {})], [Judgement(0.0, {})])
             state.with_name("partial").write_text(str(step + 1))
             state.with_name("partial").replace(state)
         (context.output / "model").mkdir()
@@ -285,8 +285,8 @@ def test_a_stage_that_fails_is_named(folder: Path, use: str, error: type[Excepti
         ("{use: './m.py:Rows', params: {n: 1}, split: heldout}", "has no rows on the heldout side"),
         ("{use: './m.py:Rows', params: {endless: true}}", "never ends. Give the data entry a 'limit'"),
         ("{use: './m.py:numbers'}", "yields, as row 0, 1"),
-        ("{use: './m.py:Stops'}", "raised ValueError at row 1: oh no"),
-        ("{use: './m.py:Asks'}", "raised ZeroDivisionError at row 0: at once"),
+        ("{use: './m.py:Stops'}", "at row 1, raised ValueError: oh no"),
+        ("{use: './m.py:Asks'}", "at row 0, raised ZeroDivisionError: at once"),
         ("{use: './m.py:no_iterable'}", "cannot be iterated"),
     ],
 )

@@ -71,6 +71,22 @@ def test_progress_of_a_resumed_stage_counts_time_from_where_it_resumed(
     ]
 
 
+def test_progress_estimates_the_time_left_from_the_steps_and_not_from_what_came_before(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    progress = Progress()
+    progress.stage_started("base", resumed=False)
+    clock.now += 100  # the data is prepared
+    progress.stage_progress(10, 60, {"loss": 1.0})
+    clock.now += 40
+    progress.stage_progress(50, 60, {"loss": 1.0})
+    assert capsys.readouterr().err.splitlines() == [
+        "base: starts",
+        "base: step 10/60, elapsed 1:40",
+        "base: step 50/60, elapsed 2:20, left 0:10",
+    ]
+
+
 def test_progress_on_a_terminal_labels_its_times_and_shows_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(

@@ -57,7 +57,7 @@ def make_context(tmp_path: Path) -> MakeContext:
             output=tmp_path / "output",
             seed=seed,
             progress=lambda *report: log.progress.append(report),
-            log_rollouts=lambda *report: log.records.append(report),
+            report_rollouts=lambda *report: log.records.append(report),
         )
         return context, log
 
@@ -80,7 +80,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         output=folder / "output",
         seed=0,
         progress=lambda *_: None,
-        log_rollouts=lambda *_: None,
+        report_rollouts=lambda *_: None,
     )
     architecture = {
         "hidden_size": 32,

@@ -85,7 +85,7 @@ def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
         output=folder / "output",
         seed=3,
         progress=progress,
-        log_rollouts=lambda *_: None,
+        report_rollouts=lambda *_: None,
     )
     result = stage.run(context)
     (folder / "metrics.json").write_text(json.dumps(dict(result.metrics)))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from guerdon.data.json_values import parse_object
 from guerdon.files import replaced
 
 Normalize = Callable[[Sequence[float]], list[float]]
@@ -78,15 +79,13 @@ class RunningZScore:
         """The moments before a step; what was noted later is forgotten."""
         if self._file is None or not self._file.exists():
             return Moments()
-        lines = [
-            line for line in self._file.read_text().splitlines() if line.endswith("}")
-        ]  # one may be torn
-        before = [line for line in lines if json.loads(line)["step"] < step]
+        lines = [parse_object(line) for line in self._file.read_text(errors="replace").splitlines()]
+        before = [line for line in lines if line is not None and line["step"] < step]  # a kill may tear one
         with replaced(self._file) as partial:
-            partial.write_text("".join(f"{line}\n" for line in before))
+            partial.write_text("".join(f"{json.dumps(line)}\n" for line in before))
         if not before:
             return Moments()
-        noted = json.loads(before[-1])
+        noted = before[-1]
         return Moments(noted["count"], noted["mean"], noted["squares"])
 
     def _note(self, step: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError, StageFailedError, one_line
+from guerdon.files import replaced
 from guerdon.models import use_fitting_threads
 from guerdon.options.libraries import llama_options
 from guerdon_plugins.stages.pretrain.documents import Batch, batches, document_text, encode, plain_texts
@@ -253,14 +253,13 @@ class _Training:
             "losses": self._losses,
             "last_loss": self.last_loss,
         }
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.replace(_before(path))
-        partial.replace(path)
+        with replaced(path) as partial:
+            with partial.open(
+                "wb"
+            ) as file:  # torch reports a full disk by other errors where it opens the file
+                torch.save(state, file)
+            if path.exists():
+                path.replace(_before(path))
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint, if there is one; from the one before if it is damaged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
@@ -10,7 +10,6 @@ from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.rubric import Rubric
-from guerdon.rubric.records import record
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import (
@@ -121,7 +120,14 @@ class Evaluate:
                     for place, completion in enumerate(completions)
                 ]
                 judgements = _judge(rubric, rollouts, completions)
-                context.log_rollouts(number + 1, list(_records(model, rollouts, judgements, len(rows))))
+                context.log_rollouts(
+                    number + 1,
+                    rollouts,
+                    judgements,
+                    model=[model.name] * len(rollouts),
+                    group=[place % len(rows) for place in range(len(rollouts))],
+                    greedy=[place < len(rows) for place in range(len(rollouts))],
+                )
                 measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
                 refused = sum(done.refused is not None for done in rounds[0])
                 table.append(
@@ -166,21 +172,13 @@ def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Co
     return judgements
 
 
-def _records(
-    model: Model, rollouts: Sequence[Rollout], judgements: Sequence[Judgement], prompts: int
-) -> Iterator[dict[str, Any]]:
-
-    for index, (rollout, judgement) in enumerate(zip(rollouts, judgements, strict=True)):
-        place = {"model": model.name, "group": index % prompts, "greedy": index < prompts}
-        yield place | record(rollout, judgement)
-
-
 def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
     """By name, the verifiers' own word on whether two answers are the same, of those that give it."""
-    verifiers = {
-        entry.name: entry.component.build() for entry in rubric.entries if entry.component.kind == "verifier"
+    components = {
+        entry.name: entry.component for entry in rubric.entries if entry.component.kind == "verifier"
     }
-    return {name: found.same_answer for name, found in verifiers.items() if hasattr(found, "same_answer")}
+    found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
+    return {name: same for name, same in found.items() if same is not None}
 
 
 def _measure(

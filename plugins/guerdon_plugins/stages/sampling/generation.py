@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
+from guerdon.data.json_values import parse_object
 from guerdon.errors import UsageError, one_line
+from guerdon.files import replaced
 from guerdon.sampling.sampling import Sampling
 
 logger = logging.getLogger(__name__)
@@ -195,15 +197,14 @@ def _read(log: Path) -> dict[tuple[int, int], Completion]:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_object(line) or {}
             known[entry["prompt"], entry["sample"]] = Completion(**entry["completion"])
-        except (ValueError, TypeError, KeyError):
+        except (TypeError, KeyError):
             continue
         whole.append(line)
     if lines != [*whole, ""]:
-        partial = log.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
-        partial.replace(log)
+        with replaced(log) as partial:
+            partial.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
     return known
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
+from guerdon.files import replaced
 from guerdon.rubric import Rubric
-from guerdon.rubric.records import record
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.shared.checks import (
     check_all,
@@ -187,7 +187,7 @@ class Sample:
                 tell_refused(groups, start)
                 samples = list(_samples(part, groups))
                 self._judge(samples, rubric)
-                context.log_rollouts(shard + 1, [sample.record() for sample in samples])
+                _log(context, shard + 1, samples)
                 kept = [sample for sample in samples if sample.dropped is None]
                 _write(
                     context.output / f"rows-{shard:05d}.jsonl",
@@ -263,15 +263,6 @@ class _Sampled:
             if self.dropped is not None:
                 return
 
-    def record(self) -> dict[str, Any]:
-        return {
-            "group": self.prompt,
-            "sample": self.number,
-            "dropped": self.dropped,
-            **record(self.rollout, self.judgement),
-            "completion_tokens": self.tokens,
-        }
-
     def row(self, stage_id: str, model: str) -> dict[str, Any]:
         """What the data set says of it."""
         return {
@@ -287,6 +278,18 @@ class _Sampled:
                 },
             },
         }
+
+
+def _log(context: StageContext, step: int, samples: Sequence[_Sampled]) -> None:
+    context.log_rollouts(
+        step,
+        [sample.rollout for sample in samples],
+        [sample.judgement for sample in samples],
+        group=[sample.prompt for sample in samples],
+        sample=[sample.number for sample in samples],
+        dropped=[sample.dropped for sample in samples],
+        completion_tokens=[sample.tokens for sample in samples],
+    )
 
 
 def _samples(rows: Sequence[Row], groups: Sequence[Sequence[Completion]]) -> Iterator[_Sampled]:
@@ -322,7 +325,8 @@ def _keep_best(samples: Sequence[_Sampled], limit: int) -> None:
 
 
 def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    partial_file = file.with_suffix(".partial")
-    with partial_file.open("w", encoding="utf-8", errors="backslashreplace") as lines:
+    with (
+        replaced(file) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as lines,
+    ):
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    partial_file.replace(file)

@@ -89,13 +89,13 @@ class Grpo:
         """Return the params with TRL's options."""
         return signature_with(cls, GRPO)
 
-    def preflight(self, rows: Sequence[Row], complete: bool, models: Sequence[Model]) -> None:
+    def preflight(self, rows: Sequence[Row], count: int | None, models: Sequence[Model]) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
             lambda: check_lora(self._peft or {}),
             lambda: check_prompts(rows),
-            lambda: check_batch(rows, complete, self._options),
+            lambda: check_batch(count, self._options),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
         )

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from guerdon.rubric.records import record
+from guerdon.records import record
 from guerdon.types import Failure, Judgement, Rollout, Score, Verdict
 
 BLOCKED = """
@@ -28,7 +28,7 @@ import {module}
 @pytest.mark.parametrize(
     "module",
     [
-        "guerdon.rubric.records",
+        "guerdon.records",
         "guerdon_plugins.stages.sampling.sample",
         "guerdon_plugins.stages.sampling.evaluate",
     ],

@@ -1,0 +1,52 @@
+"""What is written down of judged rollouts: the records of a run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from guerdon.data.json_values import to_json
+from guerdon.types import Judgement, Rollout
+
+__all__ = ["record", "records"]
+
+
+def record(rollout: Rollout, judgement: Judgement, **extra: Any) -> dict[str, Any]:
+    """Return a rollout and its judgement as JSON values: a line of ``rollouts.jsonl``.
+
+    It holds the data row's columns, so that the rollout can be judged again.
+
+    Args:
+        rollout: The rollout.
+        judgement: What the rubric says of it.
+        **extra: Other values to keep, such as the rollout's group, or values to keep in place of these.
+    """
+    return {
+        **extra,
+        "prompt": rollout.prompt,
+        "completion": rollout.completion,
+        "columns": to_json(dict(rollout.columns)),
+        "completion_tokens": len(rollout.completion_ids),
+        **judgement.to_dict(),
+        **extra,
+    }
+
+
+def records(
+    rollouts: Sequence[Rollout], judgements: Sequence[Judgement], **extra: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Return a record for each rollout.
+
+    Args:
+        rollouts: The rollouts.
+        judgements: What the rubric says of each.
+        **extra: Other values to keep, one for each rollout.
+
+    Raises:
+        ValueError: There are more of the one than of the other.
+    """
+    columns = [[(name, value) for value in values] for name, values in extra.items()]
+    return [
+        record(rollout, judgement, **dict(values))
+        for rollout, judgement, *values in zip(rollouts, judgements, *columns, strict=True)
+    ]
