@@ -38,6 +38,12 @@ TESTS = Path(__file__).parents[1]
 SHARES = 0.25, 0.5
 """The share of a run's events that a try gets to before it is stopped: two stops reach beyond its middle."""
 
+LONGEST_S = 240
+"""A run takes a few seconds of CPU time; one that takes longer than this, on a busy machine too, hangs."""
+
+HANGS = 124
+"""The exit status of a run that was ended because it hangs, as coreutils' timeout has it."""
+
 _GRPO = {
     "max_steps": 8,
     "num_generations": 4,
@@ -109,7 +115,7 @@ CASES: dict[str, Case] = {
     "grpo_sync_ref_model": _grpo(
         beta=0.2, sync_ref_model=True, ref_model_sync_steps=3, ref_model_mixup_alpha=0.9
     ),
-    "grpo_lora": _grpo(peft=_LORA),
+    "grpo_lora": _grpo(peft=_LORA, beta=0.2),
     "grpo_cosine_adaptive_entropy": _grpo(
         lr_scheduler_type="cosine", use_adaptive_entropy=True, entropy_coef=0.01, entropy_target=5.0
     ),
@@ -164,11 +170,12 @@ def run(case: Case, folder: Path, name: str, number: int = 0, at: int = 0) -> li
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
-        if child.is_alive():
-            child.kill()
-            child.join()
-    return [int(child.exitcode or 0) for child in children]
+        child.join(LONGEST_S)
+    hang = [child for child in children if child.is_alive()]
+    for child in hang:
+        child.kill()
+        child.join()
+    return [HANGS if child in hang else int(child.exitcode or 0) for child in children]
 
 
 def _run(case: Case, folder: Path, name: str, number: int, at: int, rank: int, port: int) -> None:
@@ -258,7 +265,7 @@ def try_case(name: str, folder: Path, kills: int, rng: random.Random) -> dict[st
             break
         stops.append(f"{number.name} at event {at} of {total}: {status[0]}")
         expected = -number if number == signal.SIGKILL else 128 + number
-        if status[0] != expected:
+        if status[0] != expected or HANGS in status:
             return {"case": name, "stops": stops, "error": _tail(folder / "stopped.log")}
     if any(status):
         status = run(case, folder, "stopped")

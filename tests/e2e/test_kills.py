@@ -6,6 +6,7 @@ import json
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,35 @@ import pytest
 SCRIPT = Path(__file__).with_name("kill_matrix.py")
 CASES = list(runpy.run_path(str(SCRIPT))["CASES"])
 
+Outcome = dict[str, Any]
+
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, dict[str, Any]]:
-    done = subprocess.run([sys.executable, str(SCRIPT)], stdout=subprocess.PIPE, text=True, check=True)
-    return {outcome["case"]: outcome for outcome in map(json.loads, done.stdout.splitlines())}
+def outcome_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Outcome]]:
+    """Waits for a case of those that are selected; one process tries them in turn, which pays for the imports once."""
+    ours = [item for item in request.session.items if item.path == request.path]
+    selected = [item.callspec.params["case"] for item in ours if isinstance(item, pytest.Function)]
+    outcomes: dict[str, Outcome] = {}
+    command = [sys.executable, str(SCRIPT), *selected]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as matrix:
+        assert matrix.stdout is not None
+
+        def wait(case: str) -> Outcome:
+            while case not in outcomes:
+                line = matrix.stdout.readline()
+                assert line, f"kill_matrix.py ended before {case}"
+                outcome = json.loads(line)
+                outcomes[outcome["case"]] = outcome
+            return outcomes[case]
+
+        yield wait
+        matrix.terminate()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES)
-def test_stopped_run_ends_as_an_unbroken_one(outcomes: dict[str, dict[str, Any]], case: str) -> None:
-    outcome = outcomes[case]
+def test_stopped_run_ends_as_an_unbroken_one(outcome_of: Callable[[str], Outcome], case: str) -> None:
+    outcome = outcome_of(case)
     assert "error" not in outcome, outcome["error"]
     assert len(outcome["stops"]) == 2
     assert outcome["differences"] == []

@@ -38,6 +38,23 @@ def test_two_processes_end_where_one_does(
         )
 
 
+@pytest.mark.slow
+def test_rewards_of_both_processes_are_known_to_both_with_tools(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("tools_process.py")
+    command = [sys.executable, str(script), str(tiny_model(max_position_embeddings=4096)), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert (first["turns"], second["turns"]) == (2, 1)
+    paid = [0.7] * 4 + [0.0, 0.7, 0.0, 0.7]
+    assert first["rewards"] == second["rewards"] == pytest.approx(paid)
+    assert first["advantages"] == [0.0] * 4
+    assert all(advantage != 0 for advantage in second["advantages"])
+    assert [reward for reward, _ in first["records"]] == paid
+
+
 MODULE = """
 class Rows:
     def __iter__(self): return ({"prompt": f"say {i}"} for i in range(16))
