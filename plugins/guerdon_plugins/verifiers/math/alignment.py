@@ -6,12 +6,15 @@ from collections.abc import Sequence as Many
 from itertools import permutations
 
 from guerdon_plugins.verifiers.math import units
+from guerdon_plugins.verifiers.math.names import coordinates, with_constant_of_integration, with_names_apart
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
     Clock,
+    Constant,
     Date,
     Listing,
+    Matrix,
     Node,
     Product,
     Quantity,
@@ -20,6 +23,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Sequence,
     SetOperation,
     Span,
+    Sum,
     Symbol,
     Text,
     Unit,
@@ -33,6 +37,8 @@ _MAX_CONSTANTS = 3
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     """Both nodes, the answer rewritten in the reference's form if it says the same in another one."""
+    reference, answer = with_names_apart(reference, answer)
+    reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     match reference, answer:
         case Clock(), Clock():
             return _in_24_hours(reference, answer)
@@ -58,9 +64,19 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
         return (
             _binomial(reference, answer),
-            _with_renamed_constants(reference, _binomial(answer, reference)),
+            with_constant_of_integration(
+                reference, _with_renamed_constants(reference, _binomial(answer, reference))
+            ),
         )
     return reference, answer
+
+
+def _as_point(node: Node, other: Node) -> Node:
+    r"""``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
+    if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
+        return node
+    size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
+    return coordinates(node, size) or node
 
 
 def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:

@@ -23,6 +23,7 @@ from guerdon_plugins.verifiers.math.forms import (
     is_collection,
     kind_of,
     members,
+    one_says_and_the_other_or,
     simplify,
 )
 from guerdon_plugins.verifiers.math.listings import ListComparer
@@ -221,7 +222,7 @@ class Comparer:
             return self.same(reference_body, answer_body)
         if reference.operators == answer.operators and len(reference.operands) > 2:
             return self._lists.in_order(reference.operands, answer.operands)
-        if key(reference) == key(answer):
+        if key(reference) == key(answer) or self._same_sides(reference, answer):
             return Finding(True, "structure")
         if (
             bool(reference_label) != bool(answer_label)
@@ -230,6 +231,17 @@ class Comparer:
         ):
             return self.same(reference_body, answer_body)
         return Finding(False, "equation", "the relations say different things")
+
+    def _same_sides(self, reference: Relation, answer: Relation) -> bool:
+        """Whether two identities have equal sides, in either order: their differences are zero, so no factor tells."""
+        if not reference.operators == answer.operators == ("=",):
+            return False
+        if not all(isinstance(side, SCALARS) for side in (*reference.operands, *answer.operands)):
+            return False
+        return any(
+            self._lists.in_order(reference.operands, sides)
+            for sides in (answer.operands, answer.operands[::-1])
+        )
 
     def _same_equation(self, reference: Relation, answer: Relation) -> bool:
         if same_equation(reference, answer, self._budget, self._domains):
@@ -267,6 +279,8 @@ class Comparer:
 
     def _collections(self, reference: Node, answer: Node) -> Finding:
         """Sets of numbers by what belongs to them, all other collections item by item."""
+        if one_says_and_the_other_or(reference, answer):
+            return Finding(False, "list", "one says and where the other says or")
         if is_piecewise(reference) or is_piecewise(answer):
             try:
                 return same_function(reference, answer, self._budget, self._domains)

@@ -93,6 +93,16 @@ def is_collection(node: Node) -> bool:
     return isinstance(node, Listing | SetOf)
 
 
+def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
+    """Whether two lists of statements are joined in different ways; of values, "and" and "or" say the same."""
+    match reference, answer:
+        case Listing(joiner=left, items=items), Listing(joiner=right, items=others):
+            return {left, right} == {"and", "or"} and all(
+                isinstance(item, Relation | Symbol) for item in (*items, *others)
+            )
+    return False
+
+
 def members(node: Node) -> tuple[Node, ...]:
     """The answers in a list or a set; a single answer is a list of one."""
     return node.items if isinstance(node, Listing | SetOf) else (node,)

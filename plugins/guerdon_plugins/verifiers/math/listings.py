@@ -57,6 +57,8 @@ class ListComparer:
                 return ordered
         if (isinstance(reference, Sequence) or isinstance(answer, Sequence)) and len(left) != len(right):
             return Finding(False, "kind", "an ordered list is not a set of answers")
+        if isinstance(reference, SetOf) and isinstance(answer, SetOf) and _sets(left) != _sets(right):
+            return Finding(False, "list", "a set among the members is not its own members")
         if isinstance(reference, SetOf) or isinstance(answer, SetOf):
             left_bodies, right_bodies = map(self._without_repetitions, (left_bodies, right_bodies))
         return self.unordered(left_bodies, right_bodies)
@@ -93,6 +95,10 @@ class ListComparer:
                     False, finding.tier, f"entry {place} differs: {finding.reason}", finding.witness
                 )
         return Finding(True, "list")
+
+
+def _sets(items: Many[Node]) -> bool:
+    return any(isinstance(item, SetOf) for item in items)
 
 
 def _items(node: Node) -> Many[Node]:

@@ -162,6 +162,9 @@ class _Tokenizer:
                 self._tokens[opener].text = "" if system else "\\{"
         if match and sign == ".":
             self._position = match.end()
+        elif match and sign in "<>":
+            self._position = match.end()
+            self._add("cmd", "\\langle" if name == "left" else "\\rangle")
 
     def _text_command(self, name: str) -> None:
         """Words stand in a group without markup; any other group is read as math, the command says nothing."""
@@ -182,7 +185,7 @@ class _Tokenizer:
         words = " ".join(content.replace("~", " ").split())
         function = ASCII.get(words, words)  # \operatorname{atan} is arctan
         plain = command in ("operatorname", "operatorname*", "mathrm", "text")
-        if words in units.BARE_AFTER_A_NUMERAL and self._follows_value():
+        if (words in units.BARE_AFTER_A_NUMERAL or words == "deg") and self._follows_value():
             self._words(words)
         elif plain and function in FUNCTIONS:
             self._add("cmd", f"\\{function}")
