@@ -60,6 +60,8 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ]+")
 _CIRCLED = re.compile("[①-⑳]")
 _ENTITY = re.compile(r"&#?\w{2,8};")
 _SQUARED_SIGN = re.compile("[\u3371-\u33dd]")
+_CHINESE_MINUS = re.compile(r"^负(?=[\d\\])")
+_ANGLED = re.compile(r"<([^<>=|]*,[^<>=|]*)>")
 _CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _TEXT_DOLLAR = re.compile(rf"{_WORDS}\s*\{{\s*\\\$\s*\}}")
 _UNION_LETTER = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
@@ -104,6 +106,7 @@ def _as_latex(text: str) -> str:
     text = "".join(_plain_digit(character) for character in text.translate(UNICODE))
     if _CIRCLED.search(text):
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x2460 + 1}),", text).rstrip(",")
+    text = _CHINESE_MINUS.sub("-", text)
     if "比" in text:
         text = _CHINESE_RATIO.sub(":", text)
     text = chinese_in_digits(text)
@@ -167,6 +170,8 @@ def _with_units(text: str) -> str:
             text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
     if "U" in text:
         text = _UNION_LETTER.sub(r"\\cup ", text)
+    if text[:1] == "<" and (match := _ANGLED.fullmatch(text)):
+        text = f"\\langle {match[1]}\\rangle"
     if "'" in text or '"' in text:
         text = _with_feet(text)
     if "h" in text:
@@ -181,9 +186,9 @@ def _with_units(text: str) -> str:
 def _with_feet(text: str) -> str:
     """``5'6''`` as feet and inches, where nothing else stands beside."""
     if match := _INCHES.fullmatch(text):
-        return f"{match[1]}\\text{{ in}}"
+        return f"{match[1]}\\text{{ inchmark}}"
     if match := _FEET_AND_INCHES.fullmatch(text):
-        return f"{match[1]}\\text{{ ft }}{match[2]}\\text{{ in}}" if match[2] else f"{match[1]}\\text{{ ft}}"
+        return f"{match[1]}\\text{{ footmark }}{match[2]}\\text{{ inchmark}}" if match[2] else f"{match[1]}\\text{{ footmark }}"
     return text
 
 

@@ -279,16 +279,14 @@ class Comparer:
 
     def _collections(self, reference: Node, answer: Node) -> Finding:
         """Sets of numbers by what belongs to them, all other collections item by item."""
-        if one_says_and_the_other_or(reference, answer):
-            return Finding(False, "list", "one says and where the other says or")
         if is_piecewise(reference) or is_piecewise(answer):
             try:
                 return same_function(reference, answer, self._budget, self._domains)
             except NotPiecewiseError:
-                return self._lists.collections(reference, answer)
+                return self._joined(reference, answer)
         region = is_definite_region(reference) or is_definite_region(answer)
         if not region or has_conditions(reference, answer):
-            return self._lists.collections(reference, answer)
+            return self._joined(reference, answer)
         try:
             return _region_finding(same_region(reference, answer, self._budget, self._closeness.close))
         except NotRegionError:
@@ -297,6 +295,11 @@ class Comparer:
             return _region_finding(key(reference) == key(answer))
         if {reference.joiner, answer.joiner} == {"and", "or"}:
             return _region_finding(False)
+        return self._joined(reference, answer)
+
+    def _joined(self, reference: Node, answer: Node) -> Finding:
+        if one_says_and_the_other_or(reference, answer):
+            return Finding(False, "list", "one says and where the other says or")
         return self._lists.collections(reference, answer)
 
     # Rows of values

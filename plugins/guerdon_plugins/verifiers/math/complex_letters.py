@@ -27,6 +27,6 @@ def in_real_parts(node: Node, letters: set[str]) -> Node:
     for letter in letters:
         imaginary = Product((Constant("i"), Symbol(f"{letter}{_IMAGINARY_PART}")))
         value = Sum((Symbol(letter), imaginary))
-        node = substitute(node, f"bar {letter}", Call("conjugate", (value,)))
         node = substitute(node, letter, value)
+        node = substitute(node, f"bar {letter}", Call("conjugate", (value,)))
     return node

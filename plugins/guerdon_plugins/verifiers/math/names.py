@@ -25,11 +25,11 @@ def with_names_apart(reference: Node, answer: Node) -> tuple[Node, Node]:
     left, right = names_in(reference), names_in(answer)
     if left == right:
         return reference, answer
-    return _apart(reference, left - right, right), _apart(answer, right - left, left)
+    return _apart(reference, left, right), _apart(answer, right, left)
 
 
 def _apart(node: Node, names: set[str], others: set[str]) -> Node:
-    for name in names:
+    for name in names - others:
         if len(name) > 1 and name.isalpha() and name.isupper() and set(name) <= others:
             node = substitute(node, name, Product(tuple(map(Symbol, name))))
     return node

@@ -239,6 +239,8 @@ class PrimaryParser(ArithmeticParser):
             left = "(" if left == "]" else left
             closer = ")" if closer == "[" else closer
             return Sequence(inner.items, left.strip("\\"), closer.strip("\\"))
+        if left == "\\langle":  # what one element generates
+            return Sequence((inner,), "langle", "rangle")
         if (left, closer) in (("(", ")"), ("[", "]")):
             return inner
         raise UnreadableError("brackets that do not match around one value")

@@ -71,6 +71,9 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
         pass
     if complex_names := complex_letters(reference, answer):
         reference, answer = (in_real_parts(node, complex_names) for node in (reference, answer))
+        return _compare_at_points(
+            reference, answer, sorted(names_in(reference) | names_in(answer)), budget, domains
+        )
     try:
         finding = _compare_in_fields(reference, answer, budget)
         if finding or not domains:

@@ -210,7 +210,7 @@ class _Tokenizer:
         self._add("cmd", f"\\{name}{{{environment}}}")
 
     def _symbol(self, name: str) -> None:
-        if name in ("e", "i"):
+        if name in ("e", "i", "j"):
             self._add("let", name)
         elif name == "-" and any(token.text.startswith("\\begin{") for token in self._tokens):
             self._add("cmd", "\\\\")  # a row's end that lost a backslash before a minus sign
@@ -258,7 +258,8 @@ class _Tokenizer:
         """Tell a function's name, a word, a unit and a name like ``AB`` from a product of variables."""
         if not run:
             return
-        ends = not self._text[start + len(run) : start + len(run) + 1].isalnum()
+        following = self._text[start + len(run) : start + len(run) + 1]
+        ends = not following.isalnum() or not following.isascii()
         after_value = self._follows_value()
         if after_value and ends and run in units.BARE_AFTER_A_NUMERAL and not self._applies(start + len(run)):
             self._words(run)

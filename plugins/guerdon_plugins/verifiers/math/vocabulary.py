@@ -15,10 +15,10 @@ SYMBOLS = GREEK | _set("ell hbar star dagger partial nabla aleph forall exists n
 """Commands that are names of variables."""
 FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
-    "log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
+    "sup inf ker log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
 )
 ASCII = {
-    **{name: name for name in FUNCTIONS - _set("Re Im arg deg dim rank tr")},
+    **{name: name for name in FUNCTIONS - _set("sup inf ker Re Im arg deg dim rank tr")},
     **{name: name for name in GREEK if len(name) > 2},
     **{name: name for name in _set("pi infty times cdot floor ceil cbrt abs binom frac")},
     "sqrt": "surd",
@@ -72,7 +72,8 @@ SYNONYMS = {
         "hat": "widehat",
         "bar": "overline",
         "e": "exponentialE",
-        "i": "imaginaryI",
+        "i": "imaginaryI imath",
+        "j": "jmath",
         "epsilon": "varepsilon",
         "theta": "vartheta",
         "phi": "varphi",
