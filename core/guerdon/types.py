@@ -179,6 +179,8 @@ class Rollout:
 
 
 def _member(enum: type[_Member], given: Any, name: str) -> _Member:
+    if type(given) is enum:
+        return given
     try:
         return enum(given)
     except (ValueError, TypeError):
@@ -187,6 +189,8 @@ def _member(enum: type[_Member], given: Any, name: str) -> _Member:
 
 def _finite(value: Any) -> float:
     """Return a score's value as a float: numbers of other kinds are not JSON."""
+    if type(value) is float and math.isfinite(value):
+        return value
     number = to_number(value)
     if number is not None and not isinstance(number, bool):
         try:
@@ -199,6 +203,8 @@ def _finite(value: Any) -> float:
 
 def _as_text(value: Any, name: str) -> str:
     """Return a field as ``str`` itself: another process may not know a plugin's types."""
+    if type(value) is str:
+        return value
     try:
         return str.__str__(value if isinstance(value, str) else str(value))
     except Exception as error:  # making text of it runs the plugin's own code
@@ -206,6 +212,8 @@ def _as_text(value: Any, name: str) -> str:
 
 
 def _json_object(metadata: Any) -> dict[str, Any]:
+    if type(metadata) is dict and all(type(text) is str for item in metadata.items() for text in item):
+        return metadata.copy()  # JSON as it is, and what most scores hold
     if not isinstance(metadata, Mapping):
         raise ValueError(f"a Score's metadata is a mapping of names to values, got {brief(metadata)}")
     try:

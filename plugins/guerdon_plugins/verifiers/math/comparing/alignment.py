@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 from itertools import permutations
 
+from guerdon_plugins.verifiers.math.comparing.names import (
+    coordinates,
+    with_constant_of_integration,
+    with_names_apart,
+)
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
     Clock,
+    Constant,
     Date,
     Listing,
+    Matrix,
     Node,
+    Number,
+    Power,
     Product,
     Quantity,
+    Quotient,
     Ratio,
     Relation,
     Sequence,
     SetOperation,
     Span,
+    Sum,
     Symbol,
     Text,
     Unit,
@@ -33,6 +44,8 @@ _MAX_CONSTANTS = 3
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     """Both nodes, the answer rewritten in the reference's form if it says the same in another one."""
+    reference, answer = with_names_apart(reference, answer)
+    reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     match reference, answer:
         case Clock(), Clock():
             return _in_24_hours(reference, answer)
@@ -58,9 +71,19 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
         return (
             _binomial(reference, answer),
-            _with_renamed_constants(reference, _binomial(answer, reference)),
+            with_constant_of_integration(
+                reference, _with_renamed_constants(reference, _binomial(answer, reference))
+            ),
         )
     return reference, answer
+
+
+def _as_point(node: Node, other: Node) -> Node:
+    r"""``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
+    if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
+        return node
+    size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
+    return coordinates(node, size) or node
 
 
 def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
@@ -69,9 +92,13 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
             left, right
         ) or units.to_base(left) == units.to_base(right):
             return reference, Quantity(value, left)
-        case (Quantity(), Product()) if (found := _with_bare_unit(answer, reference)) is not None:
+        case (Quantity(), Product() | Quotient()) if (
+            found := _with_bare_unit(answer, reference)
+        ) is not None:
             return reference, found
-        case (Product(), Quantity()) if (found := _with_bare_unit(reference, answer)) is not None:
+        case (Product() | Quotient(), Quantity()) if (
+            found := _with_bare_unit(reference, answer)
+        ) is not None:
             return found, answer
         case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
             return reference, Text(f"not in {unit}")
@@ -80,17 +107,45 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
     return reference, answer
 
 
-def _with_bare_unit(node: Product, beside: Quantity) -> Quantity | None:
+def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
     """``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
-    start = len(node.factors)
-    while start > 1 and isinstance(node.factors[start - 1], Symbol):
-        start -= 1
-    word = "".join(factor.name for factor in node.factors[start:] if isinstance(factor, Symbol))
-    unit = units.read_unit(word) if units.is_name(word) else None
+    rest, letters = _letters_at_the_end(node)
+    names = "".join(name for name, _ in letters)
+    words = " ".join(f"{name}^{power}" for name, power in letters)
+    joined = units.is_name(names) and all(power == 1 for _, power in letters)
+    unit = units.read_unit(names if joined else words) if letters and rest else None
     if unit is None or units.to_base(unit)[0] != units.to_base(beside.unit)[0]:
         return None
-    rest = node.factors[:start]
-    return Quantity(rest[0] if len(rest) == 1 else Product(rest), unit)
+    return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)
+
+
+def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:
+    """The factors of a product or a fraction before its last letters, and these letters with their powers."""
+    match node:
+        case Quotient(numerator=above, denominator=below):
+            rest, letters = _letters_at_the_end(above)
+            divisor, others = _letters_at_the_end(below)
+            return ([], []) if divisor else (rest, letters + [(name, -power) for name, power in others])
+        case Product(factors=factors):
+            rest = list(factors)
+        case _:
+            rest = [node]
+    letters = []
+    while rest and (found := _letter_with_power(rest[-1])):
+        letters.insert(0, found)
+        rest.pop()
+    return rest, letters
+
+
+def _letter_with_power(node: Node) -> tuple[str, int] | None:
+    match node:
+        case Symbol(name=name):
+            return name, 1
+        case Power(base=Symbol(name=name), exponent=Number(value=power)) if (
+            power.denominator == 1 and abs(power) < 10
+        ):
+            return name, int(power)
+    return None
 
 
 def _is_ambiguous(unit: Unit) -> bool:
@@ -159,6 +214,8 @@ def _numbered_label(node: Node) -> str | None:
 def _with_renamed_constants(reference: Node, answer: Node) -> Node:
     """The answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
     constants = _constants(reference)
+    if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
+        answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
     if not 2 <= len(constants) <= _MAX_CONSTANTS or constants != _constants(answer) or reference == answer:
         return answer
     parts = _parts(reference)
@@ -172,6 +229,12 @@ def _with_renamed_constants(reference: Node, answer: Node) -> Node:
 def _constants(node: Node) -> list[str]:
     names = set().union(*(names_in(part) for part in _operands(node)))
     return sorted(name for name in names if name[:2] in ("C_", "c_") and name[2:].isdigit())
+
+
+def _other_constants(reference: Node, answer: Node) -> list[str]:
+    """The letters that stand for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
+    left, right = (set().union(*(names_in(part) for part in _operands(node))) for node in (reference, answer))
+    return sorted(name for name in right - left if name in "ABCD" or name[:2] in ("C_", "c_"))
 
 
 def _operands(node: Node) -> Many[Node]:

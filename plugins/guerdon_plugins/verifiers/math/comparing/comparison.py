@@ -23,6 +23,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     is_collection,
     kind_of,
     members,
+    one_says_and_the_other_or,
     simplify,
 )
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
@@ -221,7 +222,7 @@ class Comparer:
             return self.same(reference_body, answer_body)
         if reference.operators == answer.operators and len(reference.operands) > 2:
             return self._lists.in_order(reference.operands, answer.operands)
-        if key(reference) == key(answer):
+        if key(reference) == key(answer) or self._same_sides(reference, answer):
             return Finding(True, "structure")
         if (
             bool(reference_label) != bool(answer_label)
@@ -230,6 +231,17 @@ class Comparer:
         ):
             return self.same(reference_body, answer_body)
         return Finding(False, "equation", "the relations say different things")
+
+    def _same_sides(self, reference: Relation, answer: Relation) -> bool:
+        """Whether two identities have equal sides, in either order: their differences are zero, so no factor tells."""
+        if not reference.operators == answer.operators == ("=",):
+            return False
+        if not all(isinstance(side, SCALARS) for side in (*reference.operands, *answer.operands)):
+            return False
+        return any(
+            self._lists.in_order(reference.operands, sides)
+            for sides in (answer.operands, answer.operands[::-1])
+        )
 
     def _same_equation(self, reference: Relation, answer: Relation) -> bool:
         if same_equation(reference, answer, self._budget, self._domains):
@@ -271,10 +283,10 @@ class Comparer:
             try:
                 return same_function(reference, answer, self._budget, self._domains)
             except NotPiecewiseError:
-                return self._lists.collections(reference, answer)
+                return self._joined(reference, answer)
         region = is_definite_region(reference) or is_definite_region(answer)
         if not region or has_conditions(reference, answer):
-            return self._lists.collections(reference, answer)
+            return self._joined(reference, answer)
         try:
             return _region_finding(same_region(reference, answer, self._budget, self._closeness.close))
         except NotRegionError:
@@ -283,6 +295,11 @@ class Comparer:
             return _region_finding(key(reference) == key(answer))
         if {reference.joiner, answer.joiner} == {"and", "or"}:
             return _region_finding(False)
+        return self._joined(reference, answer)
+
+    def _joined(self, reference: Node, answer: Node) -> Finding:
+        if one_says_and_the_other_or(reference, answer):
+            return Finding(False, "list", "one says and where the other says or")
         return self._lists.collections(reference, answer)
 
     # Rows of values

@@ -93,6 +93,21 @@ def is_collection(node: Node) -> bool:
     return isinstance(node, Listing | SetOf)
 
 
+def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
+    """Whether two lists of statements are joined in different ways; of values, "and" and "or" say the same.
+
+    ``x = 3 or y = 4`` is no system, in whatever way the other side joins it.
+    """
+    joiners = [node.joiner if isinstance(node, Listing) else "" for node in (reference, answer)]
+    if "or" not in joiners or joiners == ["or", "or"]:
+        return False
+    items, others = (members(node) for node in (reference, answer))
+    if "and" in joiners:
+        return all(isinstance(item, Relation | Symbol) for item in (*items, *others))
+    labels, _ = split_labels(items if joiners[0] == "or" else others)
+    return all_distinct(labels) and not are_numbered(labels)
+
+
 def members(node: Node) -> tuple[Node, ...]:
     """The answers in a list or a set; a single answer is a list of one."""
     return node.items if isinstance(node, Listing | SetOf) else (node,)

@@ -57,9 +57,14 @@ class ListComparer:
                 return ordered
         if (isinstance(reference, Sequence) or isinstance(answer, Sequence)) and len(left) != len(right):
             return Finding(False, "kind", "an ordered list is not a set of answers")
+        if isinstance(reference, SetOf) and isinstance(answer, SetOf) and _sets(left) != _sets(right):
+            return Finding(False, "list", "a set among the members is not its own members")
         if isinstance(reference, SetOf) or isinstance(answer, SetOf):
             left_bodies, right_bodies = map(self._without_repetitions, (left_bodies, right_bodies))
-        return self.unordered(left_bodies, right_bodies)
+        finding = self.unordered(left_bodies, right_bodies)
+        if not finding and _named(left_labels) != _named(right_labels):  # y = x beside x - y = 0
+            return self.unordered(left, right)
+        return finding
 
     def _without_repetitions(self, items: Many[Node]) -> list[Node]:
         kept: list[Node] = []
@@ -93,6 +98,14 @@ class ListComparer:
                     False, finding.tier, f"entry {place} differs: {finding.reason}", finding.witness
                 )
         return Finding(True, "list")
+
+
+def _named(labels: Many[Node | None]) -> bool:
+    return any(label is not None for label in labels)
+
+
+def _sets(items: Many[Node]) -> bool:
+    return any(isinstance(item, SetOf) for item in items)
 
 
 def _items(node: Node) -> Many[Node]:

@@ -27,7 +27,9 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 
 _EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
-_NAMING = _EXTREMES | frozenset(("abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc"))
+_NAMING = _EXTREMES | frozenset(
+    ("sup", "inf", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
+)
 """Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
 _UNKNOWNS = frozenset("xytuvw")
 _ROUNDED = 0.01
@@ -62,6 +64,8 @@ def is_label(node: Node) -> bool:
         case Quotient(numerator=Symbol(name=above), denominator=Symbol(name=below)):
             return len(above) > 1 and len(below) > 1
         case Product(factors=(Symbol(name=name), argument)):
+            if name == "nabla":
+                return isinstance(argument, Symbol)
             if name == "m" and isinstance(argument, Symbol):
                 return argument.name.startswith("angle")
             return (

@@ -8,6 +8,7 @@ from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.complex_letters import complex_letters, in_real_parts
 from guerdon_plugins.verifiers.math.comparing.critical import Point
 from guerdon_plugins.verifiers.math.comparing.domains import Domains, with_index_letters
 from guerdon_plugins.verifiers.math.comparing.exact import Field, NotExactError, UndefinedError, rational
@@ -68,6 +69,11 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
         return Finding(False, "exact", f"it has no value: {error}")
     except NotExactError:
         pass
+    if complex_names := complex_letters(reference, answer):
+        reference, answer = (in_real_parts(node, complex_names) for node in (reference, answer))
+        return _compare_at_points(
+            reference, answer, sorted(names_in(reference) | names_in(answer)), budget, domains
+        )
     try:
         finding = _compare_in_fields(reference, answer, budget)
         if finding or not domains:
@@ -234,6 +240,11 @@ def _agree(
                 raise UndecidedError("too many digits cancel")
             continue
         difference = left - right
+        if bool(left) != bool(right) and magnitude(difference) < 40 - trusted:
+            precision = 2 * TRUSTED - magnitude(difference)  # 1 - tanh(1000) is zero for want of digits
+            if precision > (MAX_POINT_PRECISION if point else MAX_PRECISION):
+                raise UndecidedError("too many digits cancel")
+            continue
         if difference:
             size = max(magnitude(value) for value in (left, right) if value)
             if size - magnitude(difference) < trusted - 40:

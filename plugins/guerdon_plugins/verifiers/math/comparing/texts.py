@@ -14,7 +14,7 @@ _QUOTES = re.compile(r"[\"'`“”‘’]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_]{2})")
 _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!]+\s*$")
 """Marks after a word: they say nothing. Between digits and beside brackets they do."""
-_ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})")
+_ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})")
 _SPACES = re.compile(r"\s+")
 _BESIDE_SIGNS = re.compile(r"(?<=[^\w\s]) | (?=[^\w\s])")
 """The reader puts a space between the signs of a formula, the writer may not."""

@@ -140,6 +140,8 @@ class ArithmeticParser(TokenStream):
                 self._implicit(factors)
             else:
                 break
+        if len(factors) > 1:
+            factors = [factor for factor in factors if factor != Text("")] or [Text("")]
         if len(factors) == 1:
             return factors[0]
         if any(isinstance(factor, Text) for factor in factors):
@@ -199,6 +201,8 @@ class ArithmeticParser(TokenStream):
             if text == "[":  # not the end of [0, 1[
                 return self._kind(ahead + 1) != "end" and self._peek(ahead + 1) not in _AFTER_INTERVAL
             return text == "{"
+        if text == "\\|":
+            return kind == "cmd" and not self._bars
         return kind == "cmd" and (
             text[1:] in FUNCTIONS
             or text[1:] in SYMBOLS
@@ -226,6 +230,8 @@ class ArithmeticParser(TokenStream):
             return base
         if self._kind() == "text" or (self._peek() == "{" and self._kind(1) == "text"):
             raise UnreadableError("words in an exponent")
+        if (sign := self._side()) is not None:
+            return Apply(f"side {sign}", (base,))
         if self._peek() in ("\\top", "T") and isinstance(base, Matrix | Sequence):
             self._position += 1
             return Call("transpose", (base,))
@@ -233,6 +239,18 @@ class ArithmeticParser(TokenStream):
         if self._accept("^"):
             exponent = self._nested(lambda: self._power(exponent))
         return Power(base, exponent)
+
+    def _side(self) -> str | None:
+        """The sign in ``0^+``, from which side a limit is taken; it stands alone."""
+        for sign in ("+", "-"):
+            if self._accept_braced(sign) if self._peek() == "{" else self._ends_with(sign):
+                return sign
+        return None
+
+    def _ends_with(self, sign: str) -> bool:
+        found = self._peek() == sign and self._peek(1) in ("", "}")
+        self._position += found
+        return found
 
     def _accept_braced(self, text: str, *, words: bool = False) -> bool:
         """Take a token, or a group of it alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -36,6 +37,7 @@ _PREFIXED_SIGN = re.compile(
 _MICRO = re.compile(
     rf"(?<=[\d}}])((?:\\[,:; ]|~|\s)*+)\\mu\s*(?:{_WORDS}\s*\{{\s*|(?=[A-Za-z]$))([A-Za-z]+)\}}?"
 )
+_PREFIX_WORD = re.compile(r"\b(tera|giga|mega|kilo|hecto|deci|centi|milli|micro|nano|pico)\s+(?=[a-z])")
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
 _TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")
 _SPACED_RELATIONS = re.compile(r"(=[^=,;&]*?)\\q?quad\s*(?=[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
@@ -60,6 +62,22 @@ _LOWERED_SIGNS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢ
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ]+")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ]+")
 _CIRCLED = re.compile("[①-⑳]")
+_ENTITY = re.compile(r"&#?\w{2,8};")
+_SQUARED_SIGN = re.compile("[\u3371-\u33dd]")
+_CHINESE_MINUS = re.compile(r"^负(?=[\d\\])")
+_ANGLED = re.compile(r"<([^<>=|]*,[^<>=|]*)>")
+_CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
+_TEXT_DOLLAR = re.compile(rf"{_WORDS}\s*\{{\s*\\\$\s*\}}")
+_UNION_LETTER = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
+_WITHOUT = re.compile(r"(\\mathbb\s*(?:\{\s*[RZQNC]\s*\}|[RZQNC]))\s*-\s*(?=\\\{)")
+_NOT = re.compile(r"\\not\s*(=|\\in(?![a-z])|\\equiv(?![a-z]))")
+_NOT_SIGNS = {"=": "\\ne ", "\\in": "\\notin "}
+_FEET_AND_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*'(?!')\s*(?:(\d+(?:\.\d+)?)\s*(?:''|\"))?")
+_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:''|\")")
+_NEGATIVE_WORD = re.compile(r"(?i)^(\\text\{\s*)?(?:negative|minus)\s+(?=\S)")
+_BARE_UNITS = re.compile(
+    r"(?<=[\d}])(?:\\[ ,;:]|[\s~])*((?:[A-Za-zμΩ]+\s*(?:\^\s*\{?-?\d\}?\s*)?\\cdot\s*){1,4}[A-Za-zμΩ]+\s*\^\s*\{?-?\d\}?)$"
+)
 
 
 def clean(text: str) -> str:
@@ -70,6 +88,8 @@ def clean(text: str) -> str:
     """
     if len(text) > MAX_CHARACTERS:
         raise TooLargeError(f"{len(text):,} characters are more than the limit of {MAX_CHARACTERS:,}")
+    if "&" in text and ";" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     if not text.isascii():
         text = _as_latex(text)
     text = _strip(text)
@@ -77,6 +97,8 @@ def clean(text: str) -> str:
         text = f"\\{text}"
     if text.isdecimal():
         return text
+    if text[0:1] in "nNmM\\":
+        text = _NEGATIVE_WORD.sub(lambda match: f"{match[1] or ''}-", text)
     return _join_numerals(_with_units(with_digits(text)))
 
 
@@ -84,9 +106,13 @@ def _as_latex(text: str) -> str:
     text = _SQUARE_SIGN.sub(lambda match: f"\\text{{ {match[1]}^{'2' if match[2] == '²' else '3'}}}", text)
     text = _RAISED.sub(lambda match: f"^{{{match[0].translate(_RAISED_SIGNS)}}}", text)
     text = _LOWERED.sub(lambda match: f"_{{{match[0].translate(_LOWERED_SIGNS)}}}", text)
+    text = _SQUARED_SIGN.sub(_squared_sign, text)
     text = "".join(_plain_digit(character) for character in text.translate(UNICODE))
     if _CIRCLED.search(text):
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x2460 + 1}),", text).rstrip(",")
+    text = _CHINESE_MINUS.sub("-", text)
+    if "比" in text:
+        text = _CHINESE_RATIO.sub(":", text)
     text = chinese_in_digits(text)
     wrapped = text.startswith("\\text{") and text.endswith("}")
     number = leading_chinese_number(text[6:-1] if wrapped else text)
@@ -95,6 +121,12 @@ def _as_latex(text: str) -> str:
         if not rest or rest in ("成", "折") or units.read_unit(rest):
             return digits + (f"\\text{{{rest}}}" if rest else "")
     return text
+
+
+def _squared_sign(match: re.Match[str]) -> str:
+    """``㎝`` and ``㎡`` in the letters that they are made of."""
+    letters = re.sub(r"(?<=m)([23])$", r"^\1", unicodedata.normalize("NFKC", match[0]))
+    return f"\\text{{ {letters}}}"
 
 
 def _plain_digit(character: str) -> str:
@@ -117,6 +149,14 @@ def _with_units(text: str) -> str:
             text = _SPACED_RELATIONS.sub(r"\1, ", text)
         if "\\circ" in text:
             text = _COMPOSITION.sub(r"\1(\2(\3))", text)
+        if "\\not" in text:
+            text = _NOT.sub(lambda match: _NOT_SIGNS.get(match[1], match[0]), text)
+        if "\\$" in text:
+            text = _TEXT_DOLLAR.sub(r"\\$", text)
+        if "\\mathbb" in text:
+            text = _WITHOUT.sub(r"\1\\setminus ", text)
+        if "\\cdot" in text:
+            text = _BARE_UNITS.sub(_bare_units, text)
         text = _BRACKETED_UNITS.sub(
             lambda match: "/" + "/".join(re.findall(rf"{_WORDS}\{{[^{{}}]*\}}", match[1])), text
         )
@@ -132,6 +172,12 @@ def _with_units(text: str) -> str:
         text = _UNIT_GROUP.sub(_unit_group, text)
         if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
             text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
+    if "U" in text:
+        text = _UNION_LETTER.sub(r"\\cup ", text)
+    if text[:1] == "<" and (match := _ANGLED.fullmatch(text)):
+        text = f"\\langle {match[1]}\\rangle"
+    if "'" in text or '"' in text:
+        text = _with_feet(text)
     if "h" in text:
         text = _HOURS_AND_MINUTES.sub(r"\1\\text{ h }\2\\text{ min}", text)
     if "{" in text and ("|" in text or "\\mid" in text):
@@ -139,6 +185,28 @@ def _with_units(text: str) -> str:
     if "/" in text:
         text = _BARE_RATE.sub(_rate, text)
     return _TIMES_TEN.sub("\\\\times ", text) if "x" in text or "X" in text else text
+
+
+def _with_feet(text: str) -> str:
+    """``5'6''`` as feet and inches, where nothing else stands beside."""
+    if match := _INCHES.fullmatch(text):
+        return f"{match[1]}\\text{{ inchmark}}"
+    if match := _FEET_AND_INCHES.fullmatch(text):
+        return (
+            f"{match[1]}\\text{{ footmark }}{match[2]}\\text{{ inchmark}}"
+            if match[2]
+            else f"{match[1]}\\text{{ footmark }}"
+        )
+    return text
+
+
+def _bare_units(match: re.Match[str]) -> str:
+    r"""``m \\cdot s^{-1}`` after a number as words, if all of its letters are units and one is below the line."""
+    words = re.sub(r"\\cdot|[{}]", " ", match[1]).replace("^ ", "^")
+    words = " ".join(re.sub(r"\s*\^\s*", "^", words).split())
+    names = re.findall(r"[^\W\d_]+", words)
+    known = "-" in words and all(units.is_name(name) for name in names)
+    return f"\\text{{ {words}}}" if known else match[0]
 
 
 def _siunitx(match: re.Match[str]) -> str:
@@ -149,7 +217,8 @@ def _siunitx(match: re.Match[str]) -> str:
 
 
 def _siunitx_names(text: str) -> str:
-    return re.sub(r"\\([a-z]+)", r" \1 ", text.replace("\\per", "/")).replace("  ", " ")
+    names = re.sub(r"\\([a-z]+)", r" \1 ", text.replace("\\per", "/"))
+    return _PREFIX_WORD.sub(r"\1", names).replace("  ", " ")
 
 
 def _omega(match: re.Match[str]) -> str:
@@ -208,7 +277,7 @@ def _strip(text: str) -> str:
     r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
     while True:
         before = text
-        text = text.strip().removesuffix("\\\\").removeprefix("=")
+        text = text.strip().removesuffix("\\\\").removesuffix("\\").removeprefix("=")
         if text.startswith("\\approx") and not text[7:8].isalpha():
             text = text[7:]
         text = _without_markdown(text)

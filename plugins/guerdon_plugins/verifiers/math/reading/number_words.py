@@ -84,7 +84,7 @@ _WORD = "|".join(sorted((*_UNITS, *_TENS), key=len, reverse=True))
 _ANY_WORD = f"{_WORD}|hundred|{'|'.join(_LARGE)}"
 _HAS_WORD = re.compile(rf"(?i)(?<![a-z\\])(?:{_WORD}|half)(?![a-z])")
 _PHRASE = re.compile(
-    rf"(?i)((?:^|[{{$=(,]|\\\(|\band|\bor)\s*)((?:{_WORD})(?:(?:[\s-]+|\s+and\s+)(?:{_ANY_WORD})(?![a-z]))*)(?![a-z])"
+    rf"(?i)((?:^-?|[{{$=(,]|\\\(|\band|\bor)\s*)((?:{_WORD})(?:(?:[\s-]+|\s+and\s+)(?:{_ANY_WORD})(?![a-z]))*)(?![a-z])"
     rf"(?!\s*\()(-?)(?=(-?)[a-z]|[^\w-]|$)"
 )
 _AND_A_HALF = re.compile(r"(?<!\d)(\d++)\s++and\s++(?:a|one)\s+half\b")

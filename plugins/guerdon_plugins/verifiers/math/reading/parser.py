@@ -11,12 +11,14 @@ from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
+    Call,
     Cases,
     Conditional,
     Congruence,
     Listing,
     Node,
     Number,
+    Quotient,
     Ratio,
     Relation,
     SetOperation,
@@ -43,6 +45,8 @@ _CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "
 _SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
 _PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 """Most answers: they need no grammar."""
+_NUMBER_SYSTEMS = frozenset("NZQRC")
+"""After a sign of membership these letters are number systems in plain type too."""
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -112,7 +116,13 @@ class _Parser(QuantityParser):
         groups = [group for group in groups if group]
         if len(groups) > 1 and any(len(group) > 1 for group in groups):
             return Listing(tuple(_listed(group, ",") for group in groups), ",")
-        return _listed([item for group in groups for item in group], joiner)
+        return self._over(_listed([item for group in groups for item in group], joiner))
+
+    def _over(self, above: Node) -> Node:
+        r"""``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
+        if self._accept("\\over"):
+            return Quotient(above, self._nested(self._listing))
+        return Call("binom", (above, self._nested(self._listing))) if self._accept("\\choose") else above
 
     def _separators(self) -> list[str]:
         found: list[str] = []
@@ -182,6 +192,9 @@ class _Parser(QuantityParser):
             self._accept("&")
             operators.append(operator)
             self._congruences += operator == "≡"
+            if operator == "∈" and self._kind() == "let" and self._peek() in _NUMBER_SYSTEMS:
+                operands.append(self._named_set(self._next().text))
+                continue
             operands.append(self._quantity() if operator in ORDER else self._operand())
         self._congruences -= operators.count("≡")
         modulus = self._modulus()

@@ -24,6 +24,15 @@ infinitely many|infinitely many solutions|infinite solutions|infinite number of 
 无数个|无穷多|无穷多个|无数多个|无穷多解|无数解
 """
 _MISSING = "dne|d.n.e|does not exist|doesn't exist|the limit does not exist|limit does not exist|不存在"
+_WEEKDAYS = (
+    "monday|mon|on monday|星期一|周一|礼拜一",
+    "tuesday|tue|tues|on tuesday|星期二|周二|礼拜二",
+    "wednesday|wed|on wednesday|星期三|周三|礼拜三",
+    "thursday|thu|thur|thurs|on thursday|星期四|周四|礼拜四",
+    "friday|fri|on friday|星期五|周五|礼拜五",
+    "saturday|sat|on saturday|星期六|周六|礼拜六",
+    "sunday|sun|on sunday|星期日|星期天|周日|周天|礼拜日|礼拜天",
+)
 _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_EMPTY, SetOf(())),
     (_NOT_REAL, Text("no real solutions")),
@@ -31,6 +40,12 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_INFINITELY_MANY, Text("infinitely many")),
     (_MISSING, Text("does not exist")),
     ("undefined|not defined|is undefined|无意义|没有意义", Text("undefined")),
+    ("one-to-one|one to one", Text("one to one")),
+    *(
+        (f"{axis}-axis|the {axis}-axis|{axis} axis|the {axis} axis|{axis}轴", Text(f"{axis} axis"))
+        for axis in "xyz"
+    ),
+    *((names, Text(names.partition("|")[0])) for names in _WEEKDAYS),
     ("是|是的|能", Text("yes")),
     ("否|不是|不能", Text("no")),
     ("正确|对", Text("true")),

@@ -73,10 +73,6 @@ class PrimaryParser(ArithmeticParser):
 
     def _group(self) -> Node:
         result = self._nested(self._listing) if self._peek() != "}" else Text("")
-        if self._accept("\\choose"):
-            result = Call("binom", (result, self._nested(self._listing)))
-        elif self._accept("\\over"):
-            result = Quotient(result, self._nested(self._listing))
         self._expect("}")
         if result == Text(""):
             if self._peek() in ("_", "^") and self._kind() == "op":
@@ -238,9 +234,13 @@ class PrimaryParser(ArithmeticParser):
         if closer not in _CLOSERS[left]:
             raise UnreadableError(f"{left!r} is closed by {closer!r}")
         if isinstance(inner, Listing):
+            if left == "[":  # a continued fraction [0; 1, 2], or the rows of a matrix [1, 2; 3, 4]
+                inner = Listing(tuple(_row(item) for item in inner.items), inner.joiner)
             left = "(" if left == "]" else left
             closer = ")" if closer == "[" else closer
             return Sequence(inner.items, left.strip("\\"), closer.strip("\\"))
+        if left == "\\langle":  # what one element generates
+            return Sequence((inner,), "langle", "rangle")
         if (left, closer) in (("(", ")"), ("[", "]")):
             return inner
         raise UnreadableError("brackets that do not match around one value")
@@ -268,6 +268,10 @@ class PrimaryParser(ArithmeticParser):
         self._bars -= 1
         self._expect(bar)
         return Call(function, (inner,))
+
+
+def _row(item: Node) -> Node:
+    return Sequence(item.items, "(", ")") if isinstance(item, Listing) else item
 
 
 def _is_sign(token: Token) -> bool:

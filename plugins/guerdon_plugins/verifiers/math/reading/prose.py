@@ -28,6 +28,11 @@ _LEAD_OUT = re.compile(
     r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|约为|共|共有|一共",
     re.IGNORECASE,
 )
+_THING = re.compile(
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set)s?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    re.IGNORECASE,
+)
+"""What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
     r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL
 )
@@ -57,6 +62,8 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
         while len(rest) > 1 and rest[0].kind == "op" and rest[0].text in (":", ","):
             rest = rest[1:]
         return answer_tokens(rest)
+    if _THING.fullmatch(words):
+        return answer_tokens(tokens[1:])
     if _DOUBT.search(words):
         return tokens
     if following == ":" and len(tokens) > 2:

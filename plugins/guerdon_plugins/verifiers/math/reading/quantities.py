@@ -198,7 +198,7 @@ class QuantityParser(CommandParser):
     def _with_words_for_arcs(self, value: Node) -> Node:
         """``60 degrees 30 minutes`` in degrees."""
         match value:
-            case Product(factors=(Number(value=degrees), Constant(name="degree"))):
+            case Product(factors=(Number(value=degrees), Constant(name="degree"))) if self._kind() == "num":
                 for words, scale in ((_ARC_MINUTES, 60), (_ARC_SECONDS, 3600)):
                     if self._kind() == "num" and self._kind(1) == "text" and self._peek(1).strip() in words:
                         degrees += number(self._next()).value / scale

@@ -13,7 +13,7 @@ _TEXT = r"(?:\\(?:text|mbox|mathrm)\{)?"
 _CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d))?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
 _O_CLOCK = re.compile(rf"(\d{{1,2}})\s*{_TEXT}\s*o'?clock\}}?")
-_CHINESE_CLOCK = re.compile(r"(上午|下午|晚上|早上|凌晨|中午)?(\d{1,2})[时点時](?:(\d{1,2})分?|(半)|整)?")
+_CHINESE_CLOCK = re.compile(r"(上午|下午|晚上|早上|凌晨|中午)?(\d{1,2})[时点時:](?:(\d{1,2})分?|(半)|整)?")
 _ISO_DATE = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
 _DAY_FIRST_OR_MONTH_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
 _CHINESE_DATE = re.compile(r"(?:(\d{4})年)?(\d{1,2})月(?:(\d{1,2})[日号號])?")
@@ -28,6 +28,7 @@ _ENGLISH_DATE = re.compile(
 _WIDE_NUMERAL = re.compile(
     r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[0-9A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
 )
+_IN_BASE = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[ -]?(\d+|[a-z]+)\s*\)?")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
@@ -42,7 +43,7 @@ def read_special(text: str) -> Node | None:
         plain = _SPACES.sub(" ", plain).strip()
         if node := read_phrase(plain):
             return node
-        if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text):
+        if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
     option = plain_option(text)
     return None if option is None else Text(option)
@@ -61,7 +62,8 @@ def _clock(text: str) -> Clock | None:
     if match := _CHINESE_CLOCK.fullmatch(text):
         minutes = 30 if match[4] else int(match[3] or 0)
         half = "" if match[1] is None else "pm" if match[1] in ("下午", "晚上") else "am"
-        if (match[1] or match[3] or match[4] or text[-1] == "整") and minutes < 60:
+        said = match[1] or (":" not in text and (match[3] or match[4] or text[-1] == "整"))
+        if said and minutes < 60:
             return Clock(int(match[2]), minutes, half)
     return None
 
@@ -92,8 +94,8 @@ def _checked_date(year: str | None, month: str, day: str | None) -> Date | None:
     return date if 1 <= date.month <= 12 and date.day <= 31 else None
 
 
-def _wide_numeral(text: str) -> BaseNumeral | None:
-    match = _WIDE_NUMERAL.fullmatch(text)
+def _wide_numeral(text: str, plain: str) -> BaseNumeral | None:
+    match = _WIDE_NUMERAL.fullmatch(text) or _IN_BASE.fullmatch(plain)
     if match is None:
         return None
     digits = _TEXT_GROUP.sub(r"\1", match[1])

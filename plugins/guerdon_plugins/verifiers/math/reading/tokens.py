@@ -162,6 +162,9 @@ class _Tokenizer:
                 self._tokens[opener].text = "" if system else "\\{"
         if match and sign == ".":
             self._position = match.end()
+        elif match and sign in "<>":
+            self._position = match.end()
+            self._add("cmd", "\\langle" if name == "left" else "\\rangle")
 
     def _text_command(self, name: str) -> None:
         """Words stand in a group without markup; any other group is read as math, the command says nothing."""
@@ -182,7 +185,7 @@ class _Tokenizer:
         words = " ".join(content.replace("~", " ").split())
         function = ASCII.get(words, words)  # \operatorname{atan} is arctan
         plain = command in ("operatorname", "operatorname*", "mathrm", "text")
-        if words in units.BARE_AFTER_A_NUMERAL and self._follows_value():
+        if (words in units.BARE_AFTER_A_NUMERAL or words == "deg") and self._follows_value():
             self._words(words)
         elif plain and function in FUNCTIONS:
             self._add("cmd", f"\\{function}")
@@ -207,7 +210,7 @@ class _Tokenizer:
         self._add("cmd", f"\\{name}{{{environment}}}")
 
     def _symbol(self, name: str) -> None:
-        if name in ("e", "i"):
+        if name in ("e", "i", "j"):
             self._add("let", name)
         elif name == "-" and any(token.text.startswith("\\begin{") for token in self._tokens):
             self._add("cmd", "\\\\")  # a row's end that lost a backslash before a minus sign
@@ -255,7 +258,8 @@ class _Tokenizer:
         """Tell a function's name, a word, a unit and a name like ``AB`` from a product of variables."""
         if not run:
             return
-        ends = not self._text[start + len(run) : start + len(run) + 1].isalnum()
+        following = self._text[start + len(run) : start + len(run) + 1]
+        ends = not following.isalnum() or not following.isascii()
         after_value = self._follows_value()
         if after_value and ends and run in units.BARE_AFTER_A_NUMERAL and not self._applies(start + len(run)):
             self._words(run)

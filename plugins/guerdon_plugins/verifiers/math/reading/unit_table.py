@@ -81,6 +81,8 @@ _PREFIXED: dict[str, tuple[str, str, str]] = {
 _SYMBOL_OF = {"second": "s", "liter": "L", "byte": "B"}
 
 _PLAIN: dict[str, tuple[str, str, str]] = {
+    "inchmark": ("254/10000", "m", ""),
+    "footmark": ("3048/10000", "m", ""),
     "inch": ("254/10000", "m", "in inches 英寸"),
     "foot": ("3048/10000", "m", "ft feet 英尺"),
     "yard": ("9144/10000", "m", "yd yds yards"),
@@ -181,8 +183,9 @@ _PHRASES = {
 }
 _SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTHM")
 """The letters that are a unit by themselves in ``\\text``."""
-AMBIGUOUS = frozenset(("M",))
-"""Units that may be a number as well (moles in a liter, or millions), so that they cannot be left out."""
+AMBIGUOUS = frozenset(("M", "footmark", "inchmark"))
+"""Units that may be something else as well (moles in a liter or millions, feet or minutes), so that they cannot be left
+out."""
 
 
 def _powers(text: str) -> Powers:

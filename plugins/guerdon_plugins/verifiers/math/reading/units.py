@@ -12,7 +12,7 @@ from guerdon_plugins.verifiers.math.reading.unit_table import Powers, unit_power
 
 _BARE_SYMBOLS = frozenset(
     "mm cm dm km mg kg ml mL ft lb lbs oz hr hrs mph kph kmh Hz kHz MHz GHz kJ MJ kN kW MW kWh kPa MPa mol eV keV MeV "  # noqa: SIM905
-    "GeV rad rpm mA mV kV kΩ gal USD EUR GBP RMB CNY JPY INR".split()
+    "GeV sq rad rpm mA mV kV kΩ gal USD EUR GBP RMB CNY JPY INR".split()
 )
 BARE_AFTER_A_NUMERAL = frozenset(("min", "mins", "sec", "secs", "hour", "day", "year", "cup", "age", "ton"))
 """The names of functions and short words that are units right after a numeral."""

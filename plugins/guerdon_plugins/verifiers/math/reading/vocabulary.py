@@ -11,14 +11,14 @@ GREEK = _set(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma "
     "tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 )
-SYMBOLS = GREEK | _set("ell hbar star dagger partial nabla")
+SYMBOLS = GREEK | _set("ell hbar star dagger partial nabla aleph forall exists neg")
 """Commands that are names of variables."""
 FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
-    "log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
+    "sup inf ker log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
 )
 ASCII = {
-    **{name: name for name in FUNCTIONS - _set("Re Im arg deg dim rank tr")},
+    **{name: name for name in FUNCTIONS - _set("sup inf ker Re Im arg deg dim rank tr")},
     **{name: name for name in GREEK if len(name) > 2},
     **{name: name for name in _set("pi infty times cdot floor ceil cbrt abs binom frac")},
     "sqrt": "surd",
@@ -72,7 +72,16 @@ SYNONYMS = {
         "hat": "widehat",
         "bar": "overline",
         "e": "exponentialE",
-        "i": "imaginaryI",
+        "i": "imaginaryI imath",
+        "j": "jmath",
+        "epsilon": "varepsilon",
+        "theta": "vartheta",
+        "phi": "varphi",
+        "rho": "varrho",
+        "sigma": "varsigma",
+        "neg": "lnot",
+        "Rightarrow": "implies Longrightarrow",
+        "Leftrightarrow": "iff Longleftrightarrow",
     }.items()
     for alias in aliases.split()
 }
@@ -81,11 +90,11 @@ IGNORED = _set(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm displaystyle textstyle "
     "scriptstyle scriptscriptstyle limits nolimits mathbf mathit mathsf mathcal mathscr mathfrak boldsymbol bm bf pmb "
     "rm it square blacksquare qed checkmark nonumber notag hfill quad qquad enspace enskip thinspace negthinspace "
-    "hline mathstrut strut tiny small large Large boxed fbox underline phantom ensuremath normalsize mathnormal "
-    "mathop mathrel mathbin medspace thickspace allowbreak noindent"
+    "hline mathstrut strut tiny small large Large boxed fbox underline ensuremath normalsize mathnormal "
+    "mathop mathrel mathbin mathopen mathclose mathord mathpunct mathinner medspace thickspace allowbreak noindent"
 )
 """Commands that only change how the answer looks."""
-IGNORED_WITH_ARGUMENT = _set("textcolor color hspace vspace label tag class cssId")
+IGNORED_WITH_ARGUMENT = _set("textcolor color hspace vspace label tag class cssId phantom hphantom vphantom")
 TEXT_COMMANDS = _set(
     "text textbf textit textrm textsf texttt textsc textup textnormal textmd mbox hbox mathrm mathtt operatorname "
     "operatorname* emph"
@@ -119,6 +128,8 @@ RELATIONS = {
     "\\subseteq": "⊆",
     "\\perp": "⊥",
     "\\parallel": "∥",
+    "\\Rightarrow": "⇒",
+    "\\Leftrightarrow": "⇔",
 }
 ORDER = frozenset("<>≤≥≠")
 """The relations that say where a number lies."""
@@ -231,6 +242,14 @@ UNICODE = str.maketrans(
         "≤": "\\le ",
         "≥": "\\ge ",
         "⩽": "\\le ",
+        "≦": "\\le ",
+        "≧": "\\ge ",
+        "⇒": "\\Rightarrow ",
+        "⇔": "\\Leftrightarrow ",
+        "∀": "\\forall ",
+        "∃": "\\exists ",
+        "¬": "\\neg ",
+        "‰": "\\times 10^{-3}",
         "⩾": "\\ge ",
         "≠": "\\ne ",
         "≈": "\\approx ",
