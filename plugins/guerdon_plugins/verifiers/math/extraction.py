@@ -45,17 +45,6 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"extraction must be one of {', '.join(_FINDERS)}: {mode!r}")
 
 
-def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Check the tags of reasoning, and return them as a tuple.
-
-    Raises:
-        ValueError: One of them is not a tag.
-    """
-    checked = tags if isinstance(tags, str) else tuple(tags)
-    tag_patterns(checked)
-    return tuple(checked)
-
-
 def extract(
     completion: str, mode: Mode = "boxed", reasoning_tags: tuple[str, ...] = REASONING_TAGS
 ) -> Extraction:
