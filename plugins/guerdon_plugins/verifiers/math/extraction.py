@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning, tag_patterns
+from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning
 from guerdon_plugins.verifiers.math.boxes import boxed_answer
 
 Mode = Literal["boxed", "answer", "hashes", "line", "whole", "auto"]
