@@ -48,7 +48,7 @@ MOST_IN_CODE = {
     "in place of": 17,
     "likewise": 3,
 }
-"""How often each may still occur in the comments, docstrings and messages of the code. Lower a number, never raise it."""
+"""How often each may occur in the comments, docstrings and messages of the code. Only lower these numbers."""
 
 
 @cache

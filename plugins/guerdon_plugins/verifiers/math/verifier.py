@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from guerdon import Failure, Score
-from guerdon.text import REASONING_TAGS
+from guerdon.text import checked_tags
 from guerdon_plugins.verifiers.math.policy import Policy
-from guerdon_plugins.verifiers.math.reading.extraction import Mode, check_mode, check_tags, extract
+from guerdon_plugins.verifiers.math.reading.extraction import Mode, check_mode, extract
 from guerdon_plugins.verifiers.math.references import Reference
 from guerdon_plugins.verifiers.math.verdict import (
     MathOutcome,
@@ -38,7 +38,7 @@ class MathVerifier:
         unevaluated: Accept finite sums, products and determinants left standing.
         calculations: Accept ``12 + 30`` for 42. Refused by default, since a question that holds its own calculation
             would be answered by copying it.
-        reasoning_tags: The tags around reasoning, spelt as in :data:`guerdon.text.REASONING_TAGS`.
+        reasoning_tags: The tags around reasoning; by default ``guerdon.text.REASONING_TAGS``.
 
     Raises:
         ValueError: A param is out of range.
@@ -55,10 +55,10 @@ class MathVerifier:
         plus_c: bool = False,
         unevaluated: bool = False,
         calculations: bool = False,
-        reasoning_tags: Sequence[str] = REASONING_TAGS,
+        reasoning_tags: Sequence[str] | None = None,
     ) -> None:
         check_mode(extraction)
-        self.reasoning_tags = check_tags(reasoning_tags)
+        self.reasoning_tags = checked_tags(reasoning_tags)
         self.extraction: Mode = extraction
         self.policy = Policy(decimal_tolerance, percent, units, plus_c, unevaluated, calculations)
 

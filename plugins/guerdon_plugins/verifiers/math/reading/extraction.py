@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning, tag_patterns
+from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning
 from guerdon_plugins.verifiers.math.reading.boxes import boxed_answer
 
 Mode = Literal["boxed", "answer", "hashes", "line", "whole", "auto"]
@@ -43,17 +43,6 @@ def check_mode(mode: str) -> None:
     """
     if mode not in _FINDERS:
         raise ValueError(f"extraction must be one of {', '.join(_FINDERS)}: {mode!r}")
-
-
-def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Check the tags of reasoning, and return them as a tuple.
-
-    Raises:
-        ValueError: One of them is not a tag.
-    """
-    checked = tags if isinstance(tags, str) else tuple(tags)
-    tag_patterns(checked)
-    return tuple(checked)
 
 
 def extract(
