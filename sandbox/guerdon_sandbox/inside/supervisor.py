@@ -95,7 +95,9 @@ class _Zygote:
     def fork(self, processes: Sequence["_Process"], limits: JobLimits) -> None:
         """Have processes of a job begin. Their descriptors are closed here."""
         given = [fd for process in processes for fd in process.fds]
-        told = [{"index": one.number, "role": one.role, "uid": one.uid, "fds": one.names} for one in processes]
+        told = [
+            {"index": one.number, "role": one.role, "uid": one.uid, "fds": one.names} for one in processes
+        ]
         self.socket.sendmsg(
             [json.dumps({"processes": told, "limits": limits}).encode()],
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(given)}i", *given))],
