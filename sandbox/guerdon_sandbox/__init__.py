@@ -31,7 +31,7 @@ from guerdon_sandbox.jobs import (
     Result,
     Returned,
 )
-from guerdon_sandbox.sandbox import Isolation, Sandbox
+from guerdon_sandbox.pool import Isolation, Sandbox
 from guerdon_sandbox.sync import SyncSandbox
 
 __all__ = [

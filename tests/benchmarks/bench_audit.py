@@ -19,8 +19,8 @@ import click
 
 from guerdon.audit import AuditReport, Problem, Verdict, audit_rubric, own_problems
 from guerdon.audit.auditing import worst_first
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry
 from guerdon.text import last_code_block, split_reasoning
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Failure, Judgement, Rollout
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from guerdon import Failure, Judgement, Rollout
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry, Rubric
 
 # Math-Verify, issue 65.

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry
 
 

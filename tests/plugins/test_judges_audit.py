@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry
 
 _REPLY = re.compile(r"<<REPLY (\w+)>>\n(.*)\n<<END OF REPLY \1>>", re.DOTALL)

@@ -10,11 +10,11 @@ from typing import Any
 
 from guerdon.audit.corpus import KINDS, Problem, load_corpus, texts
 from guerdon.audit.forms import tags_of, target_language
-from guerdon.component import CallColumns
 from guerdon.errors import DataError, UsageError
 from guerdon.files import read_rows
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins import Kind, load_plugin
+from guerdon.plugins.component import CallColumns
+from guerdon.plugins.discovery import Kind, load_plugin
 from guerdon.rubric import Entry
 from guerdon.run.data import open_source
 from guerdon.text import tag_marks

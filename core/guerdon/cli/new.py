@@ -16,7 +16,7 @@ import click
 
 from guerdon import __version__
 from guerdon.errors import InfrastructureError, UsageError
-from guerdon.plugins import JUDGES, Kind, installed_plugins
+from guerdon.plugins.discovery import JUDGES, Kind, installed_plugins
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
-from guerdon.component import kind_of
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import kind_of
+from guerdon.plugins.discovery import JUDGES, Kind, find_plugin, load_plugin
 from guerdon.testing import (
     CheckResult,
     Conformance,
@@ -26,7 +26,7 @@ from guerdon.testing import (
     read_rows,
     run_checks,
 )
-from guerdon.testing.judges import JudgeConformance
+from guerdon.testing.scorers import JudgeConformance
 
 _KITS: dict[Kind, type[Conformance]] = {
     Kind.VERIFIER: VerifierConformance,

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from guerdon.grpo import trl_seam
-from guerdon.grpo.finite import not_finite
 from guerdon.grpo.layout import flat_obstacle, has_dropout
-from guerdon.grpo.step import Step, StepOptions, add_fused_loss, head_scales, make_step
+from guerdon.grpo.micro_batch import Step, StepOptions, add_fused_loss, head_scales, make_step
 from guerdon.grpo.step_metrics import collect
-from guerdon.grpo.trl_seam import OLD_LOGPS
 from guerdon.kernels import LossResult, LossSpec
+from guerdon.training import trl_seam
+from guerdon.training.finite import not_finite
+from guerdon.training.trl_seam import OLD_LOGPS
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guerdon.component import check_params, load_component
 from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError
 from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric
 from guerdon.manifest.schema import Manifest
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import check_params, load_component
+from guerdon.plugins.discovery import JUDGES, Kind, find_plugin, load_plugin
 from guerdon.rubric import Entry
 
 

@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections.abc import Iterator, Sequence
 
-from guerdon.plugins import Kind
+from guerdon.plugins.discovery import Kind
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import THOUGHTS, gold_cases, scores_of
 from guerdon.rubric import Entry, Rubric

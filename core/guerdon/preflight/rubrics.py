@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
-from guerdon.plugins import Kind, did_you_mean
+from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guerdon.component import Component
+from guerdon.plugins.component import Component
 from guerdon.types import Messages, Score
 
 MAX_CONCURRENT_CALLS = 64

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.component import load_component
-from guerdon.contracts import NEEDS
-from guerdon.plugins import JUDGES, Kind, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.contracts import NEEDS
+from guerdon.plugins.discovery import JUDGES, Kind, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.testing.base import Conformance, broken

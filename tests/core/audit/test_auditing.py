@@ -22,9 +22,9 @@ from guerdon.audit import (
 )
 from guerdon.audit.auditing import MARGIN
 from guerdon.audit.corpus import cases_for
-from guerdon.component import Component
 from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError
-from guerdon.plugins import Kind, Plugin
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind, Plugin
 from guerdon.rubric import Entry
 
 TOYS = Path(__file__).with_name("toys.py")

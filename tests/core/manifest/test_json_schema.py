@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 import guerdon_plugins.recipes
 from guerdon.manifest.json_schema import DIALECT, manifest_schema
-from guerdon.plugins import JUDGES, Kind, installed_plugins
+from guerdon.plugins.discovery import JUDGES, Kind, installed_plugins
 
 RECIPES = sorted(Path(guerdon_plugins.recipes.__path__[0]).glob("*.yaml"))
 

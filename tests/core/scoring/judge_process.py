@@ -39,8 +39,8 @@ class NotedAsync(Noted):
 
 
 def main() -> None:
-    from guerdon.component import load_component
-    from guerdon.plugins import JUDGES, find_plugin
+    from guerdon.plugins.component import load_component
+    from guerdon.plugins.discovery import JUDGES, find_plugin
     from guerdon.rubric import Entry, Rubric
     from guerdon.scoring.cache import ScoreCache
     from guerdon.types import Rollout

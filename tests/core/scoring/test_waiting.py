@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from guerdon import Failure, Outcome
-from guerdon.component import load_component
-from guerdon.plugins import Kind, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.scoring.pool import VerifyJob, WorkerPool
 from guerdon.scoring.protocol import Case
-from guerdon.scoring.workers import VerifyJob, WorkerPool
 
 VERIFIER = str(Path(__file__).parent / "waiting_verifier.py") + ":verify"
 

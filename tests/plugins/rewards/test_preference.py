@@ -27,9 +27,9 @@ from transformers import (
 )
 
 from guerdon import Failure, Outcome, Rollout, Score
-from guerdon.component import load_component
 from guerdon.errors import FailureBudgetError, InfrastructureError, UsageError
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon_plugins.rewards.preference import Preference, remote
 from guerdon_plugins.rewards.preference.normalization import RunningZScore, clipped, sigmoid

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon import Failure, Rollout, Score
-from guerdon.component import load_component
 from guerdon.errors import FailureBudgetError, InfrastructureError, MissingDependencyError, UsageError
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import JUDGES, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.convert import to_failure

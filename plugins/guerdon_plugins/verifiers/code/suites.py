@@ -1,4 +1,4 @@
-"""Reads the shapes that data sets write tests in.
+"""Test suites, and how the shapes that data sets write them in are read.
 
 Reading is strict: a suite that cannot be read as it was meant is an error, since a wrong guess would train on noise.
 """
@@ -6,23 +6,15 @@ Reading is strict: a suite that cannot be read as it was meant is an error, sinc
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
-from guerdon_plugins.verifiers.code import columns
-from guerdon_plugins.verifiers.code.arguments import function_tests
 from guerdon_plugins.verifiers.code.asserts import AssertTests, list_tests, missing_names, row_tests
-from guerdon_plugins.verifiers.code.cases import (
-    FunctionCase,
-    FunctionTests,
-    StdioCase,
-    StdioTests,
-    Suite,
-    SuiteError,
-)
 from guerdon_plugins.verifiers.code.encoded import unpack_cases
 from guerdon_plugins.verifiers.code.facts import why_unsupported
 from guerdon_plugins.verifiers.code.names import bound_names, parse
@@ -30,6 +22,70 @@ from guerdon_plugins.verifiers.code.names import bound_names, parse
 _ENTRY = re.compile(r"[^\W\d]\w*(\(\)\.[^\W\d]\w*)?")
 _WRAPPERS = ("input_output", "tests", "ground_truth", "verification_info")
 """Columns that hold a suite of one of the other shapes, as a value or as JSON text."""
+
+
+class SuiteError(ValueError):
+    """A reference that is not a test suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class StdioCase:
+    """A program's input, and the output that it must give."""
+
+    stdin: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class StdioTests:
+    """Whole programs: one run per case."""
+
+    cases: Sequence[StdioCase]
+    judge: str | None = None
+    """Python source of a special judge, where several outputs are right."""
+    checker: str | None = None
+    """Python source of a checker program, which reads the input, the expected and the actual output from files."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCase:
+    """A call with plain arguments, and the results that are right."""
+
+    function: str
+    args: Sequence[Any]
+    accepted: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTests:
+    """Calls whose expected results are JSON values."""
+
+    cases: Sequence[FunctionCase]
+    otherwise: Sequence[Sequence[FunctionCase]] = ()
+    """The same cases, where their arguments can be read in other ways, too."""
+
+
+Tests: TypeAlias = StdioTests | FunctionTests | AssertTests
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of one problem."""
+
+    tests: Tests
+    language: str | None = None
+    """The language that the reference itself asks for."""
+    solution: str | None = None
+    """A program that passes, where the reference holds one."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The functions and classes that a program has to define; none where it is a whole program."""
+        if isinstance(self.tests, AssertTests):
+            return self.tests.names
+        if isinstance(self.tests, FunctionTests):
+            return (*dict.fromkeys(case.function for case in self.tests.cases), "Solution")
+        return ()
 
 
 def read_suite(reference: object) -> Suite:
@@ -75,7 +131,7 @@ def _read(reference: object) -> Suite:
 
 def _read_mapping(reference: Mapping[str, Any]) -> Suite:
     """Read a row, by the columns that it has."""
-    language = columns.optional_text(reference, "language")
+    language = _optional_text(reference, "language")
     for key in _WRAPPERS:
         if reference.get(key):
             inner = _read_wrapped(reference[key], key, reference)
@@ -94,9 +150,9 @@ def _read_mapping(reference: Mapping[str, Any]) -> Suite:
         return _python_row(reference, language)
     if "test_list" in reference:
         listed = reference["test_list"]
-        if not columns.is_texts(listed) or not listed:
+        if not _is_texts(listed) or not listed:
             raise SuiteError("'test_list' must be a list of asserts as text, and not empty")
-        solution = columns.optional_text(reference, "code")
+        solution = _optional_text(reference, "code")
         tests = list_tests(list(listed), _test_setup(reference), solution or "")
         return Suite(_python(tests), language, solution)
     raise SuiteError(
@@ -124,32 +180,28 @@ def _read_wrapped(value: object, key: str, row: Mapping[str, Any]) -> Suite:
 
 def _python_row(reference: Mapping[str, Any], language: str | None) -> Suite:
     """Read a module of tests: HumanEval's, EvalPlus's, BigCodeBench's and LeetCodeDataset's rows."""
-    test, entry_point = columns.text(reference, "test"), reference.get("entry_point")
-    whole = columns.optional_text(reference, "completion") or columns.optional_text(reference, "code")
+    test, entry_point = _text(reference, "test"), reference.get("entry_point")
+    whole = _optional_text(reference, "completion") or _optional_text(reference, "code")
     if entry_point is None:
         if "candidate" in bound_names(test):
             raise SuiteError("the tests take a candidate, and no 'entry_point' names the function under test")
         return Suite(_python(list_tests([test], _test_setup(reference), whole or "")), language, whole)
     if not isinstance(entry_point, str) or not _ENTRY.fullmatch(entry_point):
         raise SuiteError(f"'entry_point' must name the function under test, got {entry_point!r}")
-    prompt = (
-        columns.optional_text(reference, "complete_prompt")
-        or columns.optional_text(reference, "prompt")
-        or ""
-    )
-    prelude = columns.optional_text(reference, "code_prompt") or prompt
+    prompt = _optional_text(reference, "complete_prompt") or _optional_text(reference, "prompt") or ""
+    prelude = _optional_text(reference, "code_prompt") or prompt
     if not parse(prelude).body:
         prelude = ""  # a task in words
-    body = columns.optional_text(reference, "canonical_solution")
+    body = _optional_text(reference, "canonical_solution")
     solution = whole if body is None else prompt + body
     return Suite(_python(row_tests(test, entry_point, prelude)), language, solution)
 
 
 def _test_setup(reference: Mapping[str, Any]) -> str:
     imports = reference.get("test_imports") or []
-    if not columns.is_texts(imports):
+    if not _is_texts(imports):
         raise SuiteError("'test_imports' must be a list of import statements")
-    return "\n".join([*imports, columns.optional_text(reference, "test_setup_code") or ""]).strip()
+    return "\n".join([*imports, _optional_text(reference, "test_setup_code") or ""]).strip()
 
 
 def _livecodebench(row: Mapping[str, Any]) -> StdioTests | FunctionTests:
@@ -176,7 +228,9 @@ def _codecontests(row: Mapping[str, Any]) -> StdioTests:
         inputs, outputs = part.get("input") or [], part.get("output") or []
         if len(inputs) != len(outputs):
             raise SuiteError(f"'{key}' has {len(inputs)} inputs and {len(outputs)} outputs")
-        cases += [_case(given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
+        cases += [
+            StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
+        ]
     if not cases:
         raise SuiteError("'public_tests', 'private_tests' and 'generated_tests' are empty")
     return _stdio(cases, row)
@@ -186,19 +240,12 @@ def _codeforces(row: Mapping[str, Any]) -> StdioTests:
     if row.get("input_mode") == "file":
         raise SuiteError("the problem reads its input from a file, not from stdin")
     cases = _cases(row, "official_tests")
-    return _stdio(
-        [_case(case.get("input"), case.get("output")) for case in cases],
-        row,
-    )
-
-
-def _case(given: object, wanted: object) -> StdioCase:
-    return StdioCase(columns.lines(given), columns.lines(wanted))
+    return _stdio([StdioCase(_lines(case.get("input")), _lines(case.get("output"))) for case in cases], row)
 
 
 def _stdio(cases: Sequence[StdioCase], row: Mapping[str, Any]) -> StdioTests:
-    checker = columns.optional_text(row, "checker") or columns.optional_text(row, "generated_checker")
-    return StdioTests(cases, columns.optional_text(row, "judge"), checker)
+    checker = _optional_text(row, "checker") or _optional_text(row, "generated_checker")
+    return StdioTests(cases, _optional_text(row, "judge"), checker)
 
 
 def _cases(row: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
@@ -234,29 +281,22 @@ def _typed_cases(
     """open-r1's verification_info, and LiveCodeBench's cases: each case says its type."""
     kinds = {str(case.get("type", case.get("testtype", "stdin_stdout"))) for case in cases}
     if kinds <= {"stdin_stdout", "stdin"}:
-        stdio = [
-            StdioCase(columns.text_or_lines(case, "input"), columns.text_or_lines(case, "output"))
-            for case in cases
-        ]
+        stdio = [StdioCase(_text_or_lines(case, "input"), _text_or_lines(case, "output")) for case in cases]
         return _stdio(stdio, reference)
     if kinds == {"function_call"}:
-        return function_tests(
-            [columns.name(case, reference) for case in cases],
-            [columns.present(case, "input") for case in cases],
-            [columns.present(case, "output") for case in cases],
+        return _function_tests(
+            [_name(case, reference) for case in cases],
+            [_present(case, "input") for case in cases],
+            [_present(case, "output") for case in cases],
         )
     if kinds == {"functional"}:
         # One argument per line, each as JSON.
         return FunctionTests(
             [
                 FunctionCase(
-                    columns.name(case, reference),
-                    [
-                        columns.parsed(line)
-                        for line in columns.text(case, "input").split("\n")
-                        if line.strip()
-                    ],
-                    [columns.parsed(case["output"])],
+                    _name(case, reference),
+                    [_json(line) for line in _text(case, "input").split("\n") if line.strip()],
+                    [_json(case["output"])],
                 )
                 for case in cases
             ]
@@ -277,6 +317,122 @@ def _parallel_lists(reference: Mapping[str, Any]) -> StdioTests | FunctionTests:
     ):
         raise SuiteError("'inputs' and 'outputs' must be lists of one length, and not empty")
     if not reference.get("fn_name"):
-        cases = [_case(given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
+        cases = [
+            StdioCase(_lines(given), _lines(wanted)) for given, wanted in zip(inputs, outputs, strict=True)
+        ]
         return _stdio(cases, reference)
-    return function_tests([columns.name(reference, reference)] * len(inputs), inputs, outputs)
+    return _function_tests([_name(reference, reference)] * len(inputs), inputs, outputs)
+
+
+def _function_tests(names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[Any]) -> FunctionTests:
+    accepted = [_accepted(output) for output in outputs]
+    first, *others = [
+        [FunctionCase(*case) for case in zip(names, arguments, accepted, strict=True)]
+        for arguments in _with_number_keys(_readings(inputs))
+    ]
+    return FunctionTests(first, others)
+
+
+def _with_number_keys(readings: list[list[list[Any]]]) -> list[list[list[Any]]]:
+    """Add the reading in which the keys of dicts are numbers again, which JSON made text."""
+    converted = _number_keys(readings[0])
+    return readings if converted == readings[0] else [*readings, converted]
+
+
+def _number_keys(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_number_keys(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    keys = list(value)
+    if keys and all(re.fullmatch(r"-?\d+", key) for key in keys):
+        return {int(key): _number_keys(item) for key, item in value.items()}
+    return {key: _number_keys(item) for key, item in value.items()}
+
+
+def _readings(inputs: Sequence[Any]) -> list[list[list[Any]]]:
+    """The arguments of every call, in the one or two ways in which they can be read, the likelier one first.
+
+    Columns of text hold JSON: a list of the arguments, or LiveCodeBench's one argument per line. A line ``[1, 2]`` may
+    be either, and ``5`` may be the text itself.
+    """
+    if not all(isinstance(given, str) for given in inputs):
+        return [[given if isinstance(given, list) else [given] for given in inputs]]
+    readings = [[[text] for text in inputs]]
+    with contextlib.suppress(ValueError):
+        readings.insert(
+            0, [[json.loads(line) for line in text.split("\n") if line.strip()] for text in inputs]
+        )
+    with contextlib.suppress(ValueError):
+        lists = [json.loads(text) for text in inputs]
+        if all(isinstance(args, list) for args in lists):
+            # Lists of many lengths are rather one argument each: a function takes as many as it takes.
+            readings.insert(len({len(args) for args in lists}) > 1, lists)
+    return readings[:2]
+
+
+def _accepted(expected: Any) -> list[Any]:
+    """The results that are right: as it stands, read as JSON, and without the list of one that some data sets add."""
+    accepted = [expected]
+    if isinstance(expected, str):
+        with contextlib.suppress(ValueError):
+            accepted.append(json.loads(expected))
+    if isinstance(accepted[-1], list) and len(accepted[-1]) == 1:
+        accepted += accepted[-1]
+    return accepted
+
+
+def _name(case: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
+    places = (case, _metadata(case), reference, _metadata(reference))
+    name = next((place[key] for place in places for key in ("fn_name", "func_name") if place.get(key)), None)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SuiteError(f"'fn_name' must name the function to call, got {name!r}")
+    return name
+
+
+def _metadata(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = _json(mapping.get("metadata"))
+    return value if isinstance(value, Mapping) else {}
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    raise SuiteError(f"an input or output is a {type(value).__name__}; it must be text, or a list of lines")
+
+
+def _present(case: Mapping[str, Any], key: str) -> Any:
+    if key not in case:
+        raise SuiteError(f"a case has no '{key}', only {', '.join(map(repr, case))}")
+    return case[key]
+
+
+def _text(mapping: Mapping[str, Any], key: str) -> str:
+    value = mapping.get(key)
+    if not isinstance(value, str):
+        raise SuiteError(f"'{key}' must be text, got {value!r:.80}")
+    return value
+
+
+def _text_or_lines(mapping: Mapping[str, Any], key: str) -> str:
+    value = mapping.get(key)
+    return "\n".join(value) if isinstance(value, list) and _is_texts(value) else _text(mapping, key)
+
+
+def _optional_text(mapping: Mapping[str, Any], key: str) -> str | None:
+    return None if mapping.get(key) is None else _text(mapping, key)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
