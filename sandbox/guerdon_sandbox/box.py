@@ -48,7 +48,7 @@ sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:]
 
 _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "serve"),
-    *("remote", "runners", "check", "roles", "zygote"),
+    *("blame", "remote", "candidate", "runners", "check", "roles", "zygote"),
 )
 """In the order of their imports, which find no file."""
 

@@ -10,7 +10,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_sandbox.inside.remote import Candidate, Remote, is_blamed
+from guerdon_sandbox.inside.blame import is_blamed
+from guerdon_sandbox.inside.candidate import Candidate
+from guerdon_sandbox.inside.remote import Remote
 
 JSON = st.recursive(
     st.none()

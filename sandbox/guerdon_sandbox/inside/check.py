@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon_sandbox.codec import CodecError, dumps
+from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, is_blamed
+from guerdon_sandbox.inside.candidate import Candidate
 from guerdon_sandbox.inside.frames import send_frame
-from guerdon_sandbox.inside.remote import Candidate, CandidateError, Remote, UnsupportedTestError, is_blamed
+from guerdon_sandbox.inside.remote import Remote
 from guerdon_sandbox.inside.sources import compile_source, describe
 
 _WORK = Path("/box")

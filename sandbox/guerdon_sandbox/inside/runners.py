@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from guerdon_sandbox.inside.remote import UnsupportedTestError
+from guerdon_sandbox.inside.blame import UnsupportedTestError
 
 
 def run_function(function: Callable[..., Any], *given: Any) -> None:
