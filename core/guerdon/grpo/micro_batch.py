@@ -34,7 +34,7 @@ class StepOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MicroBatch:
     """A micro-batch, ready for the model."""
 
     layout: Layout
@@ -60,7 +60,7 @@ def add_fused_loss(model: Any, *, flat: bool) -> None:
         model.set_attn_implementation(ATTENTION)
 
     @functools.wraps(original)
-    def forward(self: Any, *args: Any, grpo_step: Step | None = None, **kwargs: Any) -> Any:
+    def forward(self: Any, *args: Any, grpo_step: MicroBatch | None = None, **kwargs: Any) -> Any:
         if grpo_step is None:
             return original(*args, **kwargs)
         output = self.base_model(**grpo_step.layout.inputs, use_cache=False)
@@ -97,7 +97,7 @@ def head_scales(config: Any) -> dict[str, Any]:
 
 def make_step(
     inputs: dict[str, Any], weights: Tensor, spec: LossSpec, options: StepOptions, *, flat: bool, skip: bool
-) -> Step:
+) -> MicroBatch:
     """Lay out a micro-batch of TRL's.
 
     Args:
@@ -137,7 +137,7 @@ def make_step(
         entropy_weight=trained(inputs.get("entropy_weight")),
     )
     target = inputs["completion_ids"].flatten()[places]
-    return Step(layout, target, places, tokens, spec)
+    return MicroBatch(layout, target, places, tokens, spec)
 
 
 def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:

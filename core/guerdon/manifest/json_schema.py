@@ -17,14 +17,14 @@ from guerdon.manifest.plan import STAGE_SOURCE
 from guerdon.manifest.schema import Manifest
 from guerdon.options.trl import OWNED
 from guerdon.plugins.component import is_open_ended, valid_params
-from guerdon.plugins.discovery import JUDGES, Kind, Plugin, installed_plugins, load_plugin
+from guerdon.plugins.discovery import SCORERS, Kind, Plugin, installed_plugins, load_plugin
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _PARTS: dict[str, Sequence[Kind]] = {
     "StageRef": (Kind.STAGE,),
     "SourceRef": (Kind.SOURCE,),
-    "RewardRef": JUDGES,
+    "RewardRef": SCORERS,
     "ComponentRef": (Kind.HOOKS,),
 }
 """The parts of a manifest that name a plugin, and the kinds that fit."""

@@ -23,7 +23,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins.boundary import boundary, settled
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
-from guerdon.plugins.discovery import JUDGES, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
+from guerdon.plugins.discovery import SCORERS, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
 MAX_LISTED = 25
 """Params that an error message lists."""
@@ -200,7 +200,7 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
         with import_errors_of(plugin):  # a class may import a library to say its params
             signature_of(loaded)
     kind = plugin.kind or kind_of(loaded)
-    if plugin.kind is None and kind not in JUDGES:
+    if plugin.kind is None and kind not in SCORERS:
         raise PluginContractError(
             f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
             "(a parameter named 'completions', as in TRL). Rename its first parameter, or use an entry point."

@@ -55,7 +55,7 @@ class Kind(StrEnum):
 _MAX_DEFINED = 10
 """Names of a module that a message lists."""
 
-JUDGES: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
+SCORERS: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
 """The kinds that a rubric's entry may name."""
 
 
@@ -155,7 +155,7 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
     matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
     if len(matches) == 1:
         return matches[0]
-    wanted = "plugin" if len(kinds) > len(JUDGES) else " or ".join(kind.noun for kind in kinds)
+    wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(kind.noun for kind in kinds)
     if not matches:
         names = [plugin.name for plugin in candidates] + [plugin.qualified_name for plugin in candidates]
         raise PluginNotFoundError(

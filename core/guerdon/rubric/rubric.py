@@ -14,7 +14,7 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache
-from guerdon.scoring.entries import Judge, RewardJudge, VerifierJudge
+from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
 from guerdon.scoring.pool import WorkerPool
 from guerdon.types import Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
 
@@ -60,7 +60,7 @@ class Entry:
         """Whether its weight is 0 at every step: it is logged and never counts."""
         return not any(self.weight.values() if isinstance(self.weight, Mapping) else (self.weight,))
 
-    def judges(self, columns: Mapping[str, Any]) -> bool:
+    def applies_to(self, columns: Mapping[str, Any]) -> bool:
         """Whether a rollout with these columns is routed here."""
         for column, wanted in self.when.items():
             accepted = wanted if isinstance(wanted, list) else [wanted]
@@ -97,7 +97,7 @@ class Rubric:
         self._owns_cache = cache is None
         self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
         self._pool = WorkerPool([entry.component for entry in entries], workers)
-        self._judges = [_judge(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
+        self._judges = [_scorer(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
 
     @property
     def names(self) -> list[str]:
@@ -119,7 +119,7 @@ class Rubric:
         """
         rollout = _plain(rollout)
         for entry, judge in zip(self._entries, self._judges, strict=True):
-            if entry.judges(rollout.columns):
+            if entry.applies_to(rollout.columns):
                 judge.require(rollout)
 
     def score(
@@ -142,7 +142,7 @@ class Rubric:
         batches = []
         for entry, judge in zip(self._entries, self._judges, strict=True):
             asked = names is None or entry.name in names
-            positions = [i for i, rollout in enumerate(rollouts) if asked and entry.judges(rollout.columns)]
+            positions = [i for i, rollout in enumerate(rollouts) if asked and entry.applies_to(rollout.columns)]
             batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
         self._pool.run(job for batch in batches for job in batch.jobs)
         metrics: dict[str, float] = {}
@@ -195,7 +195,7 @@ def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:
             )
 
 
-def _judge(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Judge:
+def _scorer(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Scorer:
     if entry.component.kind is Kind.REWARD:
-        return RewardJudge(index, entry.component, entry.timeout_s)
-    return VerifierJudge(index, entry.component, entry.timeout_s, cache, pool.shared_workers)
+        return RewardScorer(index, entry.component, entry.timeout_s)
+    return VerifierScorer(index, entry.component, entry.timeout_s, cache, pool.shared_workers)

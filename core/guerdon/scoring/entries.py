@@ -12,7 +12,7 @@ from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.pool import Job, RewardJob, VerifyJob
-from guerdon.scoring.protocol import Case, RewardTask
+from guerdon.scoring.protocol import Item, RewardTask
 from guerdon.types import Rollout, Row, Score
 
 VERIFIER_TIMEOUT_S = 10.0
@@ -39,7 +39,7 @@ class Batch(Protocol):
         """Score and latency in milliseconds by the rollout's position, once the jobs are done."""
 
 
-class Judge(Protocol):
+class Scorer(Protocol):
     """One entry of a rubric, ready to prepare work."""
 
     def require(self, rollout: Rollout) -> None:
@@ -48,7 +48,7 @@ class Judge(Protocol):
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
 
 
-class VerifierJudge:
+class VerifierScorer:
     """Judges completions one by one, equal ones once."""
 
     def __init__(
@@ -71,12 +71,12 @@ class VerifierJudge:
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
         del step  # a verifier's verdict does not depend on it
-        cases: dict[_Key, Case] = {}
+        cases: dict[_Key, Item] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
             columns = {**rollout.columns, "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
-            case = Case(rollout.text, self._columns.pick(columns))
+            case = Item(rollout.text, self._columns.pick(columns))
             key: _Key = score_key(self._key, case.completion, case.columns) or position
             key_at[position] = key
             cases[key] = case
@@ -123,7 +123,7 @@ class VerifierBatch:
         return {position: judged[key] for position, key in self.key_at.items()}
 
 
-class RewardJudge:
+class RewardScorer:
     """Calls a reward function once for all the completions that are routed to it."""
 
     def __init__(self, index: int, component: Component, timeout_s: float | None) -> None:

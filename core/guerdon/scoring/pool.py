@@ -28,8 +28,8 @@ from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,
     BuildFailed,
     Built,
-    Case,
     Hello,
+    Item,
     Rewarded,
     RewardTask,
     Scored,
@@ -65,7 +65,7 @@ class VerifyJob:
     """Cases for one verifier; fills ``results`` in the order of the cases."""
 
     component: int
-    cases: Sequence[Case]
+    cases: Sequence[Item]
     timeout_s: float
     dedicated: bool = False
     """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and

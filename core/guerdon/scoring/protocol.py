@@ -23,7 +23,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Item:
     """One completion to judge."""
 
     completion: str
@@ -35,7 +35,7 @@ class VerifyTask:
     """Judge cases with a verifier, one by one; an async verifier judges them concurrently."""
 
     component: int
-    cases: Sequence[Case]
+    cases: Sequence[Item]
     timeout_s: float
 
 

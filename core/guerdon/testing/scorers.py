@@ -39,7 +39,7 @@ class _NoCache(ScoreCache):
         pass
 
 
-class JudgeConformance(Conformance):
+class ScorerConformance(Conformance):
     """Checks of anything that a rubric's entry may name; use one of its subclasses."""
 
     golden: ClassVar[Sequence[Case]] = ()

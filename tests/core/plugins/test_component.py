@@ -14,7 +14,7 @@ from guerdon.plugins.component import (
     load_component,
     signature_of,
 )
-from guerdon.plugins.discovery import JUDGES, Kind, Plugin, find_plugin, load_plugin
+from guerdon.plugins.discovery import SCORERS, Kind, Plugin, find_plugin, load_plugin
 
 MODULE = """
 from typing import Literal
@@ -51,7 +51,7 @@ def module(tmp_path: Path) -> Path:
 
 
 def component(module: Path, name: str, kind: Kind | None = None, /, **params: Any) -> Component:
-    plugin = find_plugin(f"m.py:{name}", [kind] if kind else JUDGES, module)
+    plugin = find_plugin(f"m.py:{name}", [kind] if kind else SCORERS, module)
     return load_component(plugin, params, module)
 
 

@@ -13,7 +13,7 @@ import pytest
 from guerdon import Failure, Judgement, Outcome, Rollout
 from guerdon.errors import DataError, FailureBudgetError, PluginLoadError, UsageError
 from guerdon.plugins.component import load_component
-from guerdon.plugins.discovery import JUDGES, Kind, find_plugin
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugin
 from guerdon.rubric import Entry, OnFailure, Rubric
 from guerdon.scoring import pool as workers
 from guerdon.scoring.cache import ScoreCache
@@ -117,7 +117,7 @@ def entry(tmp_path: Path) -> Make:
     (tmp_path / "m.py").write_text(MODULE)
 
     def make(function: str, /, *, params: dict[str, Any] | None = None, **fields: Any) -> Entry:
-        plugin = find_plugin(f"m.py:{function}", fields.pop("kinds", JUDGES), tmp_path)
+        plugin = find_plugin(f"m.py:{function}", fields.pop("kinds", SCORERS), tmp_path)
         fields.setdefault("timeout_s", 1.5)
         return Entry(fields.pop("name", function), load_component(plugin, params or {}, tmp_path), **fields)
 
@@ -431,10 +431,10 @@ import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from guerdon import Rollout
 from guerdon.plugins.component import load_component
-from guerdon.plugins.discovery import JUDGES, find_plugin
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 path = Path({str(tmp_path)!r})
-made = load_component(find_plugin("m.py:misbehave", JUDGES, path), {{}}, path)
+made = load_component(find_plugin("m.py:misbehave", SCORERS, path), {{}}, path)
 with Rubric([Entry("m", made, timeout_s=60.0)], workers=1) as rubric:
     rubric.score([Rollout("p", "native loop")])
 """

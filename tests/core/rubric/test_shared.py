@@ -10,7 +10,7 @@ import pytest
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import load_component
-from guerdon.plugins.discovery import JUDGES, find_plugin
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Rollout
@@ -25,7 +25,7 @@ def batch_size(completions, **columns): return [float(len(completions))] * len(c
 
 def shared(folder: Path, name: str) -> SharedRubric:
     (folder / "m.py").write_text(MODULE)
-    component = load_component(find_plugin(f"./m.py:{name}", JUDGES, folder), {}, folder)
+    component = load_component(find_plugin(f"./m.py:{name}", SCORERS, folder), {}, folder)
     return SharedRubric(Rubric([Entry(name, component)], workers=1))
 
 
