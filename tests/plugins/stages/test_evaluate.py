@@ -31,12 +31,16 @@ class First:
         return {first, second} == {"1", "2"}
 
 
+def _member(name: str, *, of: object) -> Any:
+    return getattr(of, name, None)
+
+
 class Rubric:
     """Judges by the first character and by the length; the latter skips what is short."""
 
     names = ("first", "length")
     entries = tuple(
-        SimpleNamespace(name=name, component=SimpleNamespace(kind="verifier", build=build))
+        SimpleNamespace(name=name, component=SimpleNamespace(kind="verifier", build=build, member=_member))
         for name, build in (("first", First), ("length", object))
     )
 
