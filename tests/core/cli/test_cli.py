@@ -258,4 +258,4 @@ def test_ctrl_c_ends_a_command_with_one_word(call: Any, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr("guerdon.cli.doctor.doctor.callback", interrupted)
-    assert call("doctor") == (130, "", "Interrupted.\n")
+    assert call("doctor") == (130, "", "\nInterrupted.\n")
