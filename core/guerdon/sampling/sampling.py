@@ -47,7 +47,7 @@ _NEUTRAL: Mapping[str, Any] = {
     "typical_p": 1.0,
     "watermarking_config": None,
 }
-"""Options of transformers that change what is drawn and that no stage sets, each with its value that changes nothing."""
+"""Options of transformers that change what is drawn and that no stage sets, each with the value that does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -250,3 +251,11 @@ def test_score_with_wrong_input(data: Path, arguments: list[str], status: int, w
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(data.glob("*.partial")) + list(data.glob(".*.partial"))
+
+
+def test_ctrl_c_ends_a_command_with_one_word(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("guerdon.cli.doctor.doctor.callback", interrupted)
+    assert call("doctor") == (130, "", "\nInterrupted.\n")

@@ -4,7 +4,7 @@ import pytest
 
 from guerdon.errors import ManifestError
 from guerdon.manifest import Plan, load_manifest, plan_run
-from guerdon.manifest.schema import ModelRef
+from guerdon.manifest.plan import NamedModel
 
 MODULE = """
 class Stage:
@@ -57,7 +57,7 @@ stages:
     )
     assert [stage.ref.id for stage in made.stages] == ["zero", "cold", "rl", "table", "harvest", "sft"]
     sft = made.stages[-1]
-    assert (sft.init, sft.needs) == ([ModelRef(path="base-model")], ["harvest"])
+    assert (sft.init, sft.needs) == ([NamedModel(path="base-model", name="base")], ["harvest"])
 
 
 def test_every_mistake_of_every_stage_with_its_line(folder: Path) -> None:

@@ -53,6 +53,20 @@ def test_listing_imports_no_plugin(site: Path) -> None:
     assert "'loud'" in listed.stdout
 
 
+def test_installed_plugins_sees_what_is_installed_after_the_first_look(site: Path) -> None:
+    assert "late" not in {plugin.name for plugin in installed_plugins()}
+    install(site, "late-plugin", {"guerdon.verifiers": {"late": "late_plugin:f"}})
+    assert find_plugin("late", SCORERS).distribution == "late-plugin"
+
+
+def test_find_plugin_of_an_import_string_names_the_distribution_that_records_the_module(site: Path) -> None:
+    install(site, "recorded-plugin", {}, "def f(completion): ...")
+    (site / "recorded_plugin-1.5.dist-info" / "RECORD").write_text("recorded_plugin.py,sha256=x,1\n")
+    (site / "recorded_plugin_more.py").write_text("def f(completion): ...")
+    assert find_plugin("recorded_plugin:f", SCORERS).origin == "recorded-plugin 1.5"
+    assert find_plugin("recorded_plugin_more:f", SCORERS).distribution == "-"
+
+
 def test_a_broken_plugin_is_an_error_only_for_who_asks(site: Path) -> None:
     install(
         site,

@@ -31,12 +31,16 @@ class First:
         return {first, second} == {"1", "2"}
 
 
+def _member(name: str, *, of: object) -> Any:
+    return getattr(of, name, None)
+
+
 class Rubric:
     """Judges by the first character and by the length; the latter skips what is short."""
 
     names = ("first", "length")
     entries = tuple(
-        SimpleNamespace(name=name, component=SimpleNamespace(kind="verifier", build=build))
+        SimpleNamespace(name=name, component=SimpleNamespace(kind="verifier", build=build, member=_member))
         for name, build in (("first", First), ("length", object))
     )
 
@@ -76,7 +80,7 @@ def test_the_table_says_what_the_rollouts_say(
     assert {**second, "model": "small"} == first, "the same model, prompts and seed"
 
     step, records = log.records[0]
-    assert step == 0
+    assert step == 1
     assert {record["model"] for record in records} == {"small"}
     greedy = [record for record in records if record["greedy"]]
     sampled = [record for record in records if not record["greedy"]]

@@ -61,7 +61,7 @@ def test_a_model_is_trained_and_saved_with_its_tokenizer(
     assert any((trained[name] != start[name]).any() for name in trained)
     assert AutoTokenizer.from_pretrained(result.checkpoint).chat_template
     assert result.metrics["steps"] == 2
-    assert [step for step, _ in log.records] == [0, 1]
+    assert [step for step, _ in log.records] == [1, 2]
     records = log.records[0][1]
     assert [record["group"] for record in records] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert all(record["reward"] == 2 * record["scores"]["digits"]["value"] for record in records)
