@@ -77,9 +77,9 @@ def test_failed_completions_are_left_out_and_everything_is_logged(train: Callabl
             parts = [score["weighted"] for score in scores.values() if score["weighted"] is not None]
             assert rollout["reward"] == pytest.approx(sum(parts))
             assert scores["letters"]["weighted"] == pytest.approx(
-                (1.0, 3.0)[step] * scores["letters"]["value"]
+                (1.0, 3.0)[step - 1] * scores["letters"]["value"]
             )
-    for step in (0, 1):
+    for step in (1, 2):
         group = [r for r in rollouts if r["step"] == step and r["group"] == 0]
         assert len({r["prompt"] for r in group}) == 1
         scored = [r for r in group if r["reward"] is not None]
@@ -93,7 +93,7 @@ def test_failed_completions_are_left_out_and_everything_is_logged(train: Callabl
     assert [event["step"] for event in events] == [1, 2]
     metrics = events[0]["metrics"]
     assert metrics["seen"] == 16.0
-    first = [rollout for rollout in rollouts if rollout["step"] == 0]
+    first = [rollout for rollout in rollouts if rollout["step"] == 1]
     rate = sum(rollout["scores"]["letters"]["outcome"] == "failed" for rollout in first) / 16
     assert metrics["rewards/letters/failure_rate"] == pytest.approx(rate)
     assert {"rewards/always/mean", "rewards/letters/latency_ms", "rewards/reward/skip_rate"} <= metrics.keys()

@@ -76,7 +76,7 @@ def test_the_table_says_what_the_rollouts_say(
     assert {**second, "model": "small"} == first, "the same model, prompts and seed"
 
     step, records = log.records[0]
-    assert step == 0
+    assert step == 1
     assert {record["model"] for record in records} == {"small"}
     greedy = [record for record in records if record["greedy"]]
     sampled = [record for record in records if not record["greedy"]]
