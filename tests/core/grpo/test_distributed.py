@@ -89,9 +89,9 @@ def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Pat
     assert done.stdout.count("Run folder: out") == 1
     stage = tmp_path / "out/stages/rl"
     assert sorted(path.name for path in stage.iterdir()) == [
-        "inputs.json", "output", "result.json", "rollouts.jsonl"
+        "inputs.json", "output", "result.json", "rollouts.jsonl", "work"
     ]  # fmt: skip
     rollouts = [json.loads(line) for line in (stage / "rollouts.jsonl").read_text().splitlines()]
-    assert [rollout["step"] for rollout in rollouts] == [0] * 8 + [1] * 8  # four of each process
+    assert [rollout["step"] for rollout in rollouts] == [1] * 8 + [2] * 8  # four of each process
     events = [json.loads(line)["event"] for line in (tmp_path / "out/events.jsonl").read_text().splitlines()]
     assert events.count("run_started") == events.count("run_finished") == 1

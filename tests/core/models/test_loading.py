@@ -11,7 +11,7 @@ import torch
 
 from guerdon import Model
 from guerdon.errors import UsageError
-from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
+from guerdon.models import load_model, load_reward_model, load_tokenizer, local_device, resolve_folder
 
 
 def test_a_folder_loads_in_float32_to_be_trained(tiny_model: Callable[..., Path]) -> None:
@@ -43,6 +43,32 @@ def test_local_device_is_the_only_place_that_asks_torch() -> None:
         if "current_accelerator" in path.read_text()
     ]
     assert asking == ["loading.py"]
+
+
+def test_threads_fit_the_model_on_every_load(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    set_to: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    narrow = Model("base", str(tiny_model()))
+    wide = Model("wide", str(tiny_model(hidden_size=512, num_hidden_layers=1)))
+    load_model(narrow)
+    load_reward_model(narrow, training=True)
+    load_model(wide)
+    assert set_to == [1, 1, torch.get_num_threads()]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    load_model(narrow)
+    assert len(set_to) == 3
+
+
+def test_weights_are_loaded_in_one_place() -> None:
+    """Which also sets the threads, the dtype and the words for a model that is not there."""
+    roots = [Path(__file__).parents[3] / room for room in ("core", "plugins", "sandbox")]
+    loading = [
+        path for root in roots for path in root.rglob("*.py") if ".from_pretrained(" in path.read_text()
+    ]
+    assert len(loading) == 1
 
 
 def test_a_folder_inside_a_package(
