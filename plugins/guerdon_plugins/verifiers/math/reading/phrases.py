@@ -1,0 +1,65 @@
+"""Fixed phrases, in English and Chinese, and what each of them says."""
+
+from __future__ import annotations
+
+from guerdon_plugins.verifiers.math.nodes import NamedSet, Node, SetOf, Text
+
+_EMPTY = """
+no solution|no solutions|no solutions exist|no solution exists|there is no solution|there are no solutions|the empty set
+empty set|null set|has no solution|none exist|no such number|no such numbers|no such number exists
+no such numbers exist|no such integers|no values|no such values|inconsistent
+无解|空集|方程无解|不等式无解|方程组无解
+"""
+_NOT_REAL = """
+no real solution|no real solutions|no real roots|no real root|has no real solutions|has no real roots
+there are no real solutions|there is no real solution
+无实数解|无实根|无实数根|没有实数根|没有实数解|方程无实数解|方程无实数根
+"""
+_REALS = """
+all real numbers|all reals|the real numbers|real numbers|any real number|all real values
+全体实数|任意实数|实数集|一切实数|所有实数
+"""
+_INFINITELY_MANY = """
+infinitely many|infinitely many solutions|infinite solutions|infinite number of solutions
+无数个|无穷多|无穷多个|无数多个|无穷多解|无数解
+"""
+_MISSING = "dne|d.n.e|does not exist|doesn't exist|the limit does not exist|limit does not exist|不存在"
+_WEEKDAYS = (
+    "monday|mon|on monday|星期一|周一|礼拜一",
+    "tuesday|tue|tues|on tuesday|星期二|周二|礼拜二",
+    "wednesday|wed|on wednesday|星期三|周三|礼拜三",
+    "thursday|thu|thur|thurs|on thursday|星期四|周四|礼拜四",
+    "friday|fri|on friday|星期五|周五|礼拜五",
+    "saturday|sat|on saturday|星期六|周六|礼拜六",
+    "sunday|sun|on sunday|星期日|星期天|周日|周天|礼拜日|礼拜天",
+)
+_MEANINGS: tuple[tuple[str, Node], ...] = (
+    (_EMPTY, SetOf(())),
+    (_NOT_REAL, Text("no real solutions")),
+    (_REALS, NamedSet("R")),
+    (_INFINITELY_MANY, Text("infinitely many")),
+    (_MISSING, Text("does not exist")),
+    ("undefined|not defined|is undefined|无意义|没有意义", Text("undefined")),
+    ("one-to-one|one to one", Text("one to one")),
+    *(
+        (f"{axis}-axis|the {axis}-axis|{axis} axis|the {axis} axis|{axis}轴", Text(f"{axis} axis"))
+        for axis in "xyz"
+    ),
+    *((names, Text(names.partition("|")[0])) for names in _WEEKDAYS),
+    ("是|是的|能", Text("yes")),
+    ("否|不是|不能", Text("no")),
+    ("正确|对", Text("true")),
+    ("错误|错|不正确", Text("false")),
+    ("充分不必要|充分不必要条件|充分而不必要条件", Text("充分不必要条件")),
+    ("必要不充分|必要不充分条件|必要而不充分条件", Text("必要不充分条件")),
+    ("充要|充要条件|充分必要条件", Text("充要条件")),
+    ("既不充分也不必要|既不充分也不必要条件|既不充分又不必要条件", Text("既不充分也不必要条件")),
+)
+_PHRASES = {
+    phrase: node for phrases, node in _MEANINGS for phrase in phrases.strip().replace("\n", "|").split("|")
+}
+
+
+def read_phrase(text: str) -> Node | None:
+    """Return what a fixed phrase says; ``None`` for every other text."""
+    return _PHRASES.get(text.lower().rstrip(".。"))
