@@ -36,6 +36,8 @@ from guerdon_plugins.verifiers.math.trees import substitute
 from guerdon_plugins.verifiers.math.unit_table import AMBIGUOUS
 
 _MAX_CONSTANTS = 3
+_POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
+"""Capitals that name a point before its coordinates; ``N(0,1)`` and ``U(0,1)`` are distributions."""
 
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
@@ -56,9 +58,9 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return _aligned_quantities(reference, answer)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
-        case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name.isupper():
+        case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
             return point, answer
-        case (Sequence(), Product(factors=(Symbol(name=name), Sequence() as point))) if name.isupper():
+        case (Sequence(), Product(factors=(Symbol(name=name), Sequence() as point))) if name in _POINT_NAMES:
             return reference, point
         case Relation(), Relation():
             return reference, _with_renamed_constants(reference, answer)
@@ -88,9 +90,13 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
             left, right
         ) or units.to_base(left) == units.to_base(right):
             return reference, Quantity(value, left)
-        case (Quantity(), Product() | Quotient()) if (found := _with_bare_unit(answer, reference)) is not None:
+        case (Quantity(), Product() | Quotient()) if (
+            found := _with_bare_unit(answer, reference)
+        ) is not None:
             return reference, found
-        case (Product() | Quotient(), Quantity()) if (found := _with_bare_unit(reference, answer)) is not None:
+        case (Product() | Quotient(), Quantity()) if (
+            found := _with_bare_unit(reference, answer)
+        ) is not None:
             return found, answer
         case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
             return reference, Text(f"not in {unit}")
@@ -133,7 +139,9 @@ def _letter_with_power(node: Node) -> tuple[str, int] | None:
     match node:
         case Symbol(name=name):
             return name, 1
-        case Power(base=Symbol(name=name), exponent=Number(value=power)) if power.denominator == 1 and abs(power) < 10:
+        case Power(base=Symbol(name=name), exponent=Number(value=power)) if (
+            power.denominator == 1 and abs(power) < 10
+        ):
             return name, int(power)
     return None
 

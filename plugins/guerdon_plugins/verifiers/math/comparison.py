@@ -44,6 +44,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Text,
     fields,
 )
+from guerdon_plugins.verifiers.math.numeric import names_in
 from guerdon_plugins.verifiers.math.piecewise import NotPiecewiseError, is_piecewise, same_function
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.readings import ScalarComparer
@@ -234,7 +235,7 @@ class Comparer:
 
     def _same_sides(self, reference: Relation, answer: Relation) -> bool:
         """Whether two identities have equal sides, in either order: their differences are zero, so no factor tells."""
-        if not reference.operators == answer.operators == ("=",):
+        if not reference.operators == answer.operators == ("=",) or names_in(reference) != names_in(answer):
             return False
         if not all(isinstance(side, SCALARS) for side in (*reference.operands, *answer.operands)):
             return False

@@ -1,4 +1,4 @@
-r"""Letters that stand for complex numbers: those under ``\\operatorname{Re}``, ``\\arg``, and ``z`` beside ``\\bar z``."""
+r"""Letters that stand for complex numbers: under ``\\operatorname{Re}`` or ``\\arg``, and ``z`` beside ``\\bar z``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ def complex_letters(*nodes: Node) -> set[str]:
                 found |= names_in(item)
             elif isinstance(item, Symbol) and item.name in ("bar z", "bar w"):
                 found.add(item.name[4:])
-    return {name for name in found if not name.endswith(_IMAGINARY_PART) and f"{name}{_IMAGINARY_PART}" not in found}
+    return {
+        name
+        for name in found
+        if not name.endswith(_IMAGINARY_PART) and f"{name}{_IMAGINARY_PART}" not in found
+    }
 
 
 def in_real_parts(node: Node, letters: set[str]) -> Node:

@@ -28,7 +28,10 @@ _LEAD_OUT = re.compile(
     r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|约为|共|共有|一共",
     re.IGNORECASE,
 )
-_THING = re.compile(r"(?:the\s+)?(?:point|line|parabola|circle|interval|set)s?|点|直线|抛物线|圆|区间|集合|函数|坐标", re.IGNORECASE)
+_THING = re.compile(
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set)s?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    re.IGNORECASE,
+)
 """What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
     r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL

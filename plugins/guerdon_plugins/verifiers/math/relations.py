@@ -27,7 +27,9 @@ from guerdon_plugins.verifiers.math.scalars import POINT_PRECISION, Finding, sam
 from guerdon_plugins.verifiers.math.trees import walk
 
 _EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
-_NAMING = _EXTREMES | frozenset(("sup", "inf", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc"))
+_NAMING = _EXTREMES | frozenset(
+    ("sup", "inf", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
+)
 """Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
 _UNKNOWNS = frozenset("xytuvw")
 _ROUNDED = 0.01
@@ -43,7 +45,8 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             first
         ) or names_expression(first, rest[-1]):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
-            if not any(first == item for item in walk(body)):
+            names_only = len(rest) > 1 and all(isinstance(item, Symbol) for item in (first, *rest))
+            if not names_only and not any(first == item for item in walk(body)):
                 return first, body
     return None, node
 
