@@ -110,8 +110,8 @@ def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
     rest, letters = _letters_at_the_end(node)
     names = "".join(name for name, _ in letters)
     words = " ".join(f"{name}^{power}" for name, power in letters)
-    joined = units.is_name(names) and all(power == 1 for _, power in letters)
-    unit = units.read_unit(names if joined else words) if letters and rest else None
+    joined = units.is_name(names) and all(power == 1 for _, power in letters[:-1])
+    unit = units.read_unit(f"{names}^{letters[-1][1]}" if joined else words) if letters and rest else None
     if unit is None or units.to_base(unit)[0] != units.to_base(beside.unit)[0]:
         return None
     return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)

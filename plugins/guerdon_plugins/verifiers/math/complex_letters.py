@@ -3,7 +3,7 @@ r"""Letters that stand for complex numbers: under ``\\operatorname{Re}`` or ``\\
 from __future__ import annotations
 
 from guerdon_plugins.verifiers.math.nodes import Call, Constant, Node, Product, Sum, Symbol
-from guerdon_plugins.verifiers.math.numeric import names_in
+from guerdon_plugins.verifiers.math.numeric import is_complex, names_in
 from guerdon_plugins.verifiers.math.trees import substitute, walk
 
 _OF_COMPLEX = frozenset(("Re", "Im", "arg", "conjugate"))
@@ -11,12 +11,13 @@ _IMAGINARY_PART = " imaginary"
 
 
 def complex_letters(*nodes: Node) -> set[str]:
-    """The letters that one of the nodes treats as complex."""
+    """The letters that one of the nodes treats as complex; ``x`` and ``y`` in the real part of ``x + iy`` are not."""
     found: set[str] = set()
     for node in nodes:
         for item in walk(node):
             if isinstance(item, Call) and item.function in _OF_COMPLEX:
-                found |= names_in(item)
+                names = names_in(item)
+                found |= {name for name in names if name[0] in "zw"} if is_complex(item) else names
             elif isinstance(item, Symbol) and item.name in ("bar z", "bar w"):
                 found.add(item.name[4:])
     return {
