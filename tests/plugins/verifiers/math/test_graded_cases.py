@@ -26,6 +26,17 @@ def test_every_graded_case_that_is_no_matter_of_convention(shared_data: Path):
     assert wrong == []
 
 
+def test_every_fault_that_was_found_in_the_field(shared_data: Path) -> None:
+    wrong = [
+        (row["id"], row["reference"], row["completion"][-80:])
+        for row in rows(shared_data / "cases/field_faults.jsonl")
+        if row["area"] == "math"
+        and isinstance(row["expected"], float)
+        and MathVerifier(**row["params"])(row["completion"], row["reference"]).value != row["expected"]
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("wrapper", ["{}", "${}$", "\\boxed{{{}}}"])
 @pytest.mark.parametrize("name", ["math500", "gsm8k_test", "amc23", "aime24"])
 def test_identity_on_real_golds(shared_data: Path, name: str, wrapper: str):

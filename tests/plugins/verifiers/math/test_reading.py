@@ -22,13 +22,15 @@ def value(reference: str, answer: str) -> float | None:
     return VERIFIER(f"so $\\boxed{{{answer}}}$.", reference).value
 
 
-@pytest.mark.parametrize(("reference", "answer"), pairs("reading_same.txt"))
+@pytest.mark.parametrize(("reference", "answer"), pairs("reading_same.txt") + pairs("fresh_same.txt"))
 def test_reading_of_the_same_in_another_form_is_correct(reference: str, answer: str) -> None:
     assert value(reference, answer) == 1.0
     assert value(answer, answer) == 1.0
 
 
-@pytest.mark.parametrize(("reference", "answer"), pairs("reading_different.txt"))
+@pytest.mark.parametrize(
+    ("reference", "answer"), pairs("reading_different.txt") + pairs("fresh_different.txt")
+)
 def test_reading_of_a_near_miss_is_incorrect(reference: str, answer: str) -> None:
     assert value(reference, answer) == 0.0
     assert value(answer, reference) != 1.0

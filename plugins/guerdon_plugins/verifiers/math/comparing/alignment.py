@@ -40,6 +40,8 @@ from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
 
 _MAX_CONSTANTS = 3
+_POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
+"""Capitals that name a point before its coordinates; ``N(0,1)`` and ``U(0,1)`` are distributions."""
 
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
@@ -60,9 +62,9 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return _aligned_quantities(reference, answer)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
-        case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name.isupper():
+        case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
             return point, answer
-        case (Sequence(), Product(factors=(Symbol(name=name), Sequence() as point))) if name.isupper():
+        case (Sequence(), Product(factors=(Symbol(name=name), Sequence() as point))) if name in _POINT_NAMES:
             return reference, point
         case Relation(), Relation():
             return reference, _with_renamed_constants(reference, answer)
@@ -112,8 +114,8 @@ def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
     rest, letters = _letters_at_the_end(node)
     names = "".join(name for name, _ in letters)
     words = " ".join(f"{name}^{power}" for name, power in letters)
-    joined = units.is_name(names) and all(power == 1 for _, power in letters)
-    unit = units.read_unit(names if joined else words) if letters and rest else None
+    joined = units.is_name(names) and all(power == 1 for _, power in letters[:-1])
+    unit = units.read_unit(f"{names}^{letters[-1][1]}" if joined else words) if letters and rest else None
     if unit is None or units.to_base(unit)[0] != units.to_base(beside.unit)[0]:
         return None
     return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)

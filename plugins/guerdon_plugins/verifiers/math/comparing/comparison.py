@@ -28,6 +28,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
 )
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
 from guerdon_plugins.verifiers.math.comparing.measures import MeasureComparer
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.piecewise import NotPiecewiseError, is_piecewise, same_function
 from guerdon_plugins.verifiers.math.comparing.readings import ScalarComparer
 from guerdon_plugins.verifiers.math.comparing.regions import NotRegionError, is_definite_region, same_region
@@ -234,7 +235,7 @@ class Comparer:
 
     def _same_sides(self, reference: Relation, answer: Relation) -> bool:
         """Whether two identities have equal sides, in either order: their differences are zero, so no factor tells."""
-        if not reference.operators == answer.operators == ("=",):
+        if not reference.operators == answer.operators == ("=",) or names_in(reference) != names_in(answer):
             return False
         if not all(isinstance(side, SCALARS) for side in (*reference.operands, *answer.operands)):
             return False

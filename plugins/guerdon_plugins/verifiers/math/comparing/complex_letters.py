@@ -1,8 +1,8 @@
-r"""Letters that stand for complex numbers: those under ``\\operatorname{Re}``, ``\\arg``, and ``z`` beside ``\\bar z``."""
+r"""Letters that stand for complex numbers: under ``\\operatorname{Re}`` or ``\\arg``, and ``z`` beside ``\\bar z``."""
 
 from __future__ import annotations
 
-from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.numeric import is_complex, names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
 from guerdon_plugins.verifiers.math.nodes import Call, Constant, Node, Product, Sum, Symbol
 
@@ -11,12 +11,13 @@ _IMAGINARY_PART = " imaginary"
 
 
 def complex_letters(*nodes: Node) -> set[str]:
-    """The letters that one of the nodes treats as complex."""
+    """The letters that one of the nodes treats as complex; ``x`` and ``y`` in the real part of ``x + iy`` are not."""
     found: set[str] = set()
     for node in nodes:
         for item in walk(node):
             if isinstance(item, Call) and item.function in _OF_COMPLEX:
-                found |= names_in(item)
+                names = names_in(item)
+                found |= {name for name in names if name[0] in "zw"} if is_complex(item) else names
             elif isinstance(item, Symbol) and item.name in ("bar z", "bar w"):
                 found.add(item.name[4:])
     return {

@@ -20,6 +20,9 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
 
+_MAX_DECLARING = 64
+"""Items of a list in which declarations are looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -56,6 +59,8 @@ def split_declarations(node: Node, budget: Budget) -> Declared:
 
 
 def _split_listing(node: Listing, budget: Budget) -> Declared:
+    if len(node.items) > _MAX_DECLARING:
+        return Declared(node)
     found = {
         index: declared for index, item in enumerate(node.items) if (declared := declaration(item, budget))
     }

@@ -1,4 +1,4 @@
-r"""Letters that the two sides group in different ways: ``2GM`` beside ``2 G M``, ``2i + 3j`` beside a point, ``+ C``."""
+r"""Letters that the two sides group in different ways: ``2GM`` beside ``2 G M``, ``2i + 3j`` beside a point."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 
 _UNIT_VECTORS = ("i", "j", "k")
+_PLAIN_LETTERS = (Constant("i"), Symbol("j"), Symbol("k"))
 _HATS = ("hat ", "vec ", "bar ")
 _INTEGRATION_LETTERS = ("C", "c", "K", "k")
 
@@ -38,16 +39,19 @@ def _apart(node: Node, names: set[str], others: set[str]) -> Node:
 def coordinates(node: Node, size: int) -> Sequence | None:
     """The point that a sum of multiples of unit vectors is; ``None`` for any other node."""
     found: dict[int, Node] = {}
+    marked = False
     for term in node.terms if isinstance(node, Sum) else (node,):
         factors = term.factors if isinstance(term, Product) else (term,)
         places = [_axis(factor) for factor in factors]
         axes = [place for place in places if place is not None]
         if len(axes) != 1 or axes[0] >= size or axes[0] in found:
             return None
+        marked = marked or not any(factor in _PLAIN_LETTERS for factor in factors)
         rest = tuple(factor for factor, place in zip(factors, places, strict=True) if place is None)
         found[axes[0]] = rest[0] if len(rest) == 1 else Product(rest) if rest else integer(1)
     items = tuple(found.get(place, integer(0)) for place in range(size))
-    return Sequence(items, "(", ")") if found and size <= len(_UNIT_VECTORS) else None
+    known = marked or len(found) > 1  # i alone is the imaginary unit
+    return Sequence(items, "(", ")") if known and size <= len(_UNIT_VECTORS) else None
 
 
 def _axis(node: Node) -> int | None:

@@ -45,7 +45,8 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             first
         ) or names_expression(first, rest[-1]):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
-            if not any(first == item for item in walk(body)):
+            names_only = len(rest) > 1 and all(isinstance(item, Symbol) for item in (first, *rest))
+            if not names_only and not any(first == item for item in walk(body)):
                 return first, body
     return None, node
 

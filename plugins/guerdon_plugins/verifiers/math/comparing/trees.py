@@ -9,9 +9,11 @@ from typing import Any
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
+    Constant,
     Matrix,
     Node,
     PlusMinus,
+    Power,
     Product,
     Quotient,
     Sequence,
@@ -24,6 +26,18 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading.tokens import TooLargeError
 
 MAX_ALTERNATIVES = 16
+
+
+_EXPONENTIAL = frozenset(("sinh", "cosh", "tanh", "coth", "sech", "csch"))
+
+
+def has_exponential(node: Node) -> bool:
+    """Whether a tree has a part that may be very small beside the rest: an exponential or a hyperbolic function."""
+    return any(
+        (isinstance(item, Call) and item.function in _EXPONENTIAL)
+        or (isinstance(item, Power) and item.base == Constant("e") and not isinstance(item.exponent, Symbol))
+        for item in walk(node)
+    )
 
 
 def rebuild(node: Node, change: Callable[[Node], Node]) -> Any:

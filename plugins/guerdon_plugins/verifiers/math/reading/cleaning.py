@@ -76,7 +76,8 @@ _FEET_AND_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*'(?!')\s*(?:(\d+(?:\.\d+)?)\
 _INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:''|\")")
 _NEGATIVE_WORD = re.compile(r"(?i)^(\\text\{\s*)?(?:negative|minus)\s+(?=\S)")
 _BARE_UNITS = re.compile(
-    r"(?<=[\d}])(?:\\[ ,;:]|[\s~])*((?:[A-Za-zμΩ]+\s*(?:\^\s*\{?-?\d\}?\s*)?\\cdot\s*){1,4}[A-Za-zμΩ]+\s*\^\s*\{?-?\d\}?)$"
+    r"(?<=[\d}])(?:\\[ ,;:]|[\s~])*+((?:[A-Za-zμΩ]{1,9}\s?(?:\^\s?\{?-?\d\}?\s?)?\\cdot\s?){1,4}"
+    r"[A-Za-zμΩ]{1,9}\s?\^\s?\{?-?\d\}?)$"
 )
 
 
@@ -192,11 +193,8 @@ def _with_feet(text: str) -> str:
     if match := _INCHES.fullmatch(text):
         return f"{match[1]}\\text{{ inchmark}}"
     if match := _FEET_AND_INCHES.fullmatch(text):
-        return (
-            f"{match[1]}\\text{{ footmark }}{match[2]}\\text{{ inchmark}}"
-            if match[2]
-            else f"{match[1]}\\text{{ footmark }}"
-        )
+        inches = f"{match[2]}\\text{{ inchmark}}" if match[2] else ""
+        return f"{match[1]}\\text{{ footmark }}{inches}"
     return text
 
 

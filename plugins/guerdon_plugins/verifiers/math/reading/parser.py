@@ -41,7 +41,7 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import (
     SET_OPERATIONS,
 )
 
-_CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\|", "|", "&", "\\\\"))
+_CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "&", "\\\\"))
 _SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
 _PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 """Most answers: they need no grammar."""

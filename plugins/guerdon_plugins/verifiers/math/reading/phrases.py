@@ -40,7 +40,6 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_INFINITELY_MANY, Text("infinitely many")),
     (_MISSING, Text("does not exist")),
     ("undefined|not defined|is undefined|无意义|没有意义", Text("undefined")),
-    ("one-to-one|one to one", Text("one to one")),
     *(
         (f"{axis}-axis|the {axis}-axis|{axis} axis|the {axis} axis|{axis}轴", Text(f"{axis} axis"))
         for axis in "xyz"
