@@ -54,7 +54,12 @@ MOST_IN_CODE = {
 @cache
 def documentation() -> tuple[tuple[str, str], ...]:
     """The lines of the documentation outside of its code blocks, each with its place."""
-    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    pages = [
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+    ]
     lines = []
     for page in sorted(pages):
         in_block = False
