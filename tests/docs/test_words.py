@@ -16,6 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+_PROSE = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+"""From Python 3.12 on, an f-string has tokens of its own."""
+
 DIALECT = {
     "is no": r"(?<!there )\b(?:is|are|was|were) no\b(?! longer| more\b)",  # is not a
     "is none": r"\b(?:that|which|what|it) (?:is|are) none\b",  # is not one
@@ -54,8 +57,13 @@ MOST_IN_CODE = {
 @cache
 def documentation() -> tuple[tuple[str, str], ...]:
     """The lines of the documentation outside of its code blocks, each with its place."""
-    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-    lines = []
+    pages = [
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+    ]
+    lines: list[tuple[str, str]] = []
     for page in sorted(pages):
         in_block = False
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
@@ -68,7 +76,7 @@ def documentation() -> tuple[tuple[str, str], ...]:
 @cache
 def code() -> tuple[tuple[str, str], ...]:
     """The lines of the comments and strings of the code, each with its place."""
-    lines = []
+    lines: list[tuple[str, str]] = []
     for room in ("core/guerdon", "plugins/guerdon_plugins", "sandbox/guerdon_sandbox"):
         for path in sorted((ROOT / room).rglob("*.py")):
             lines.extend(
@@ -81,7 +89,7 @@ def code() -> tuple[tuple[str, str], ...]:
 def prose(source: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of a program's comments and strings, with their numbers."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.COMMENT, tokenize.STRING):
+        if token.type in _PROSE:
             yield from enumerate(token.string.splitlines(), start=token.start[0])
 
 
