@@ -1,0 +1,422 @@
+"""The contracts of plugins: the required and the optional members of each kind, and which spellings are mistakes.
+
+A plugin need not import this module: the protocols say what the engine calls. ``OPTIONAL`` is the one list of
+optional members. The engine reads a member by ``optional``, so that no other name can come into use.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from guerdon.hookspecs import HOOKS, SPECS
+from guerdon.plugins.discovery import Kind, nearest
+from guerdon.stage import Model, StageContext, StageResult
+from guerdon.types import Row, Score
+
+__all__ = [
+    "NEEDS",
+    "OPTIONAL",
+    "SETUP_TIMEOUT_S",
+    "HasAuditKind",
+    "HasClose",
+    "HasDeadline",
+    "HasDistributed",
+    "HasEndless",
+    "HasFingerprint",
+    "HasGoldCompletion",
+    "HasMaxWorkers",
+    "HasNeeds",
+    "HasPreflight",
+    "HasSameAnswer",
+    "HasSetup",
+    "HasSignature",
+    "HasStagePreflight",
+    "Reward",
+    "Source",
+    "Stage",
+    "Verifier",
+    "misspelt_members",
+    "optional",
+    "wrong_members",
+    "wrong_shape",
+]
+
+
+class Verifier(Protocol):
+    """Checks one completion."""
+
+    def __call__(
+        self, completion: str, **columns: Any
+    ) -> bool | float | Score | Awaitable[bool | float | Score | None] | None: ...
+
+
+class Reward(Protocol):
+    """Rewards a batch of completions; TRL's reward function."""
+
+    def __call__(
+        self, **arguments: Any
+    ) -> Sequence[float | Score | None] | Awaitable[Sequence[float | Score | None]]: ...
+
+
+class Source(Protocol):
+    """Yields data rows."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows from the start."""
+        ...
+
+
+class Stage(Protocol):
+    """Turns a checkpoint and data into a checkpoint, a data set or metrics."""
+
+    def run(self, context: StageContext) -> StageResult:
+        """Do the work and return what other stages may use."""
+        ...
+
+
+class HasSignature(Protocol):
+    """A class whose params are known elsewhere, such as the fields of another library's config."""
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """Return the params as a signature."""
+        ...
+
+
+class HasPreflight(Protocol):
+    """Checks, before a run, that what the plugin needs answers."""
+
+    def preflight(self) -> Awaitable[None] | None:
+        """Raise if something that the plugin needs does not answer."""
+        ...
+
+
+class HasStagePreflight(Protocol):
+    """A stage's preflight. It takes those of the arguments that it names."""
+
+    def preflight(
+        self, rewards: Sequence[str], rows: Sequence[Row], complete: bool, models: Sequence[Model]
+    ) -> Awaitable[None] | None:
+        """Raise if the stage would fail."""
+        ...
+
+
+class HasSetup(Protocol):
+    """Loads what is heavy, once in each worker process, before the first case and outside its deadline."""
+
+    setup_timeout_s: ClassVar[float]
+    """The deadline of ``setup()`` in seconds."""
+
+    def setup(self) -> Awaitable[None] | None:
+        """Load a model, an index or a large table."""
+        ...
+
+
+class HasClose(Protocol):
+    """Closes what it has opened, at the end."""
+
+    async def aclose(self) -> None:
+        """Close what the plugin has opened."""
+        ...
+
+
+class HasDeadline(Protocol):
+    """Has a deadline of its own, where the manifest sets none."""
+
+    timeout_s: ClassVar[float]
+    """The deadline of one call in seconds."""
+
+
+class HasMaxWorkers(Protocol):
+    """Limits the worker processes that hold a copy of it."""
+
+    max_workers: ClassVar[int]
+    """The most worker processes with a copy of the plugin."""
+
+
+class HasGoldCompletion(Protocol):
+    """Can write a right completion."""
+
+    def gold_completion(self, reference: Any) -> str | None:
+        """Return a right completion for a reference, or ``None`` if there is none."""
+        ...
+
+
+class HasSameAnswer(Protocol):
+    """Knows which answers mean the same."""
+
+    def same_answer(self, first: str, second: str) -> bool:
+        """Return whether two answers mean the same."""
+        ...
+
+
+class HasAuditKind(Protocol):
+    """Names the corpus that ``guerdon audit`` attacks it with."""
+
+    audit_kind: ClassVar[str]
+    """The name of a corpus of ``guerdon audit``."""
+
+
+class HasNeeds(Protocol):
+    """Names what a manifest must give to the stage."""
+
+    needs: ClassVar[tuple[str, ...]]
+    """Some of ``"model"``, ``"data"`` and ``"rewards"``."""
+
+
+class HasDistributed(Protocol):
+    """A stage that trains with all processes of a launch."""
+
+    distributed: ClassVar[bool]
+    """``True`` if every process of a launch runs the stage."""
+
+
+class HasEndless(Protocol):
+    """A source whose rows may never end; its entry then needs a ``limit``."""
+
+    endless: ClassVar[bool]
+    """``True`` if the source never ends."""
+
+
+class HasFingerprint(Protocol):
+    """Has a fingerprint of its content, so that a run notices a change of the data."""
+
+    def fingerprint(self) -> Any:
+        """Return a short JSON value that changes when the content changes."""
+        ...
+
+
+NEEDS = frozenset({"model", "data", "rewards"})
+"""What a stage may need."""
+
+_SIGNATURE = {
+    "signature": "a class method that returns the params as an `inspect.Signature`, if another library defines them"
+}
+
+_SCORER = _SIGNATURE | {
+    "preflight": "a method, sync or async, that raises if something that the plugin needs does not answer",
+    "setup": "a method, sync or async, that loads a model or an index; each worker process calls it once",
+    "setup_timeout_s": "the deadline of `setup()` in seconds; 600 by default",
+    "timeout_s": "the deadline of a verdict (for a reward: of a call) in seconds, if the manifest sets none",
+    "aclose": "an async method that closes what the plugin has opened, at the end",
+}
+
+OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
+    Kind.VERIFIER: _SCORER
+    | {
+        "max_workers": "the most worker processes that hold a copy of the verifier at the same time",
+        "gold_completion": "a method that returns a right completion for a reference, or `None`; the preflight "
+        "checks that it scores 1",
+        "same_answer": "a method that returns whether two answers mean the same, such as `1/2` and `0.5`; "
+        "`evaluate` needs it for majorities",
+        "audit_kind": "the corpus that `guerdon audit` attacks it with: `answer`, `format` or `code`",
+    },
+    Kind.REWARD: _SCORER,
+    Kind.SOURCE: _SIGNATURE
+    | {
+        "endless": "`True` for a source that never ends; its entry needs a `limit`",
+        "fingerprint": "a method that returns a digest of the content, so that a run notices when data changes",
+    },
+    Kind.STAGE: _SIGNATURE
+    | {
+        "needs": 'those of `"model"`, `"data"` and `"rewards"` that the manifest must give to the stage',
+        "operational_params": "the params that do not change the result, such as those of logs and checkpoints",
+        "extendable_params": "the params that make the stage longer; a finished stage resumes when they grow",
+        "distributed": "`True` for a stage that runs in all processes of an `accelerate launch` or `torchrun`; "
+        "other stages run in the first process",
+        "preflight": "a method, sync or async, that raises if the stage would fail; "
+        "[its arguments](#the-preflight-of-a-stage) are optional",
+    },
+    Kind.HOOKS: {},
+}
+"""The optional members of a plugin of each kind, with what each is."""
+
+SETUP_TIMEOUT_S = 600.0
+"""The deadline of a ``setup()`` whose plugin sets none."""
+
+_REQUIRED: Mapping[Kind, tuple[str, ...]] = {Kind.STAGE: ("run",)}
+
+_METHODS = frozenset(
+    {"signature", "preflight", "setup", "aclose", "gold_completion", "same_answer", "fingerprint", "run"}
+)
+
+_SECONDS = (lambda value: _is_number(value) and value > 0, "a number of seconds above 0")
+
+_VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "timeout_s": _SECONDS,
+    "setup_timeout_s": _SECONDS,
+    "max_workers": (lambda value: isinstance(value, int) and value > 0, "a whole number above 0"),
+    "audit_kind": (lambda value: isinstance(value, str), "text, such as 'answer'"),
+    "endless": (lambda value: isinstance(value, bool), "True or False"),
+    "distributed": (lambda value: isinstance(value, bool), "True or False"),
+    "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),
+    "extendable_params": (lambda value: _are_names(value), "a tuple of names of params"),
+    "needs": (
+        lambda value: isinstance(value, tuple | list | set | frozenset) and set(value) <= NEEDS,
+        "a tuple of some of 'model', 'data' and 'rewards'",
+    ),
+}
+"""What the members that are no methods must be."""
+
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "timeout_s": ("timeout", "timeout_seconds", "deadline", "deadline_s"),
+    "needs": ("need", "requires"),
+    "gold_completion": ("gold", "gold_answer"),
+    "setup_timeout_s": ("setup_timeout", "setup_deadline_s"),
+    "max_workers": ("workers", "max_copies"),
+}
+"""Names that authors give to a member, too far from it to be found by their letters."""
+
+_FUZZY_FROM = 6
+"""Letters from which a name may be a slip of another one: ``step`` is a word of its own beside ``setup``."""
+
+
+def optional(kind: Kind, plugin: Any, member: str, default: Any = None) -> Any:
+    """Return an optional member of a plugin, or the default where it has none.
+
+    Args:
+        kind: The plugin's kind.
+        plugin: What was loaded or built.
+        member: A name that ``OPTIONAL`` lists for the kind.
+        default: What to return where the plugin has no such member.
+    """
+    assert member in OPTIONAL[kind], f"{member} is not an optional member of a {kind}"
+    return getattr(plugin, member, default)
+
+
+def wrong_members(kind: Kind, loaded: Any) -> list[str]:
+    """Return what is wrong with a plugin's members: near misses of names that the engine reads, and wrong values.
+
+    Args:
+        kind: The plugin's kind.
+        loaded: The function, class or object that the plugin names.
+
+    Returns:
+        Predicates, such as ``"has a member 'need', which nothing reads. Did you mean 'needs'?"``.
+    """
+    if kind is Kind.HOOKS:
+        return _wrong_hooks(loaded) if inspect.isclass(loaded) else []
+    known = _members(kind)
+    values = {name: getattr(loaded, name, None) for name in _own_names(loaded) if name in known}
+    wrong = [problem for name, value in values.items() for problem in _wrong_value(name, value)]
+    return [*misspelt_members(kind, loaded), *wrong]
+
+
+def misspelt_members(kind: Kind, loaded: Any) -> list[str]:
+    """Return the members whose names are near misses of names that the engine reads, as ``wrong_members`` does."""
+    known = _members(kind)
+    problems = []
+    for name in _own_names(loaded):
+        if name.startswith("_") or name in known:
+            continue
+        meant = _near_miss(name, getattr(loaded, name, None), known)
+        if meant is not None and not hasattr(loaded, meant):
+            problems.append(f"has a member '{name}', which nothing reads. Did you mean '{meant}'?")
+    return problems
+
+
+def _members(kind: Kind) -> list[str]:
+    return [*OPTIONAL.get(kind, ()), *_REQUIRED.get(kind, ())]
+
+
+def wrong_shape(kind: Kind, loaded: Any) -> str | None:
+    """Return why a plugin is not of its kind at all, or ``None``: a predicate, as of ``wrong_members``."""
+    if not callable(loaded):
+        return f"is {loaded!r:.60}, and a {kind.noun} is a class or a function."
+    if not inspect.isclass(loaded):
+        return None
+    if (
+        kind is Kind.STAGE
+        and not callable(getattr(loaded, "run", None))
+        and "__call__" not in _own_names(loaded)
+    ):
+        slip = _near_miss_of_run(loaded)
+        return f"has no method 'run'.{slip} A stage does its work in run(context)."
+    if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
+        return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
+    if kind in (Kind.VERIFIER, Kind.REWARD) and "__call__" not in _own_names(loaded):
+        return f"cannot be called. Give the class a method __call__, which is the {kind.noun}."
+    return None
+
+
+def _near_miss_of_run(loaded: Any) -> str:
+    near = [name for name in _own_names(loaded) if not name.startswith("_") and nearest(name, ["run"], 0.5)]
+    return f" Did you mean '{near[0]}' to be 'run'?" if near else ""
+
+
+def _wrong_value(name: str, value: Any) -> list[str]:
+    if name in _METHODS:
+        return [] if callable(value) else [f"has the member '{name}' as {value!r:.60}. Make it a method."]
+    if isinstance(value, property):
+        return []
+    fits, words = _VALUES[name]
+    return [] if fits(value) else [f"has the member '{name}' as {value!r:.60}. Make it {words}."]
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple | list | set | frozenset) and all(isinstance(name, str) for name in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _own_names(loaded: Any) -> Iterable[str]:
+    if inspect.isclass(loaded):
+        return dict.fromkeys(name for base in loaded.__mro__[:-1] for name in vars(base))
+    return list(getattr(loaded, "__dict__", ()))
+
+
+def _near_miss(name: str, value: Any, known: Iterable[str]) -> str | None:
+    """Return the member that a name is a slip of; a method is a slip of a method only, and a value of a value."""
+    same_shape = [member for member in known if callable(value) == (member in _METHODS)]
+    for member in same_shape:
+        if _bare(name) == _bare(member) or name in _ALIASES.get(member, ()):
+            return member
+    return nearest(name, [m for m in same_shape if len(m) >= _FUZZY_FROM and m != "aclose"], cutoff=0.82)
+
+
+def _bare(name: str) -> str:
+    return name.replace("_", "").lower().removesuffix("s")
+
+
+def _wrong_hooks(loaded: Any) -> list[str]:
+    problems = []
+    hooks = {name: getattr(loaded, name, None) for name in _own_names(loaded) if not name.startswith("_")}
+    for name, member in hooks.items():
+        options = getattr(member, "guerdon_impl", None)
+        if options is None:
+            if name in HOOKS:
+                problems.append(f"has the method '{name}' without @hookimpl, so no run calls it.")
+            continue
+        hook = options.get("specname") or name
+        if hook not in HOOKS and not options.get("optionalhook"):
+            meant = nearest(hook, HOOKS)
+            hint = f" Did you mean '{meant}'?" if meant else ""
+            problems.append(
+                f"implements the hook '{hook}', which no run calls.{hint} Hooks: {', '.join(HOOKS)}."
+            )
+        elif hook in HOOKS:
+            problems += _wrong_arguments(name, hook, member)
+    if not problems and not any(hasattr(member, "guerdon_impl") for member in hooks.values()):
+        problems.append("has no method that is marked @hookimpl, so it hooks nothing.")
+    return problems
+
+
+def _wrong_arguments(name: str, hook: str, member: Any) -> list[str]:
+    given = next(
+        list(inspect.signature(getattr(spec, hook)).parameters)[1:] for spec in SPECS if hasattr(spec, hook)
+    )
+    asked = [argument for argument in inspect.signature(member).parameters if argument != "self"]
+    problems = []
+    for argument in asked:
+        if argument not in given:
+            meant = nearest(argument, given)
+            hint = f" Did you mean '{meant}'?" if meant else ""
+            problems.append(
+                f"asks in the hook '{name}' for '{argument}', which the event does not have.{hint} "
+                f"It has: {', '.join(given)}."
+            )
+    return problems
