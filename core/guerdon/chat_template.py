@@ -13,9 +13,11 @@ __all__ = [
 
 def _template(text: str) -> str:
     if "{" not in text:
-        raise ValueError("this is no Jinja template; write the template itself, such as a block after '|-'")
+        raise ValueError(
+            "this is not a Jinja template; write the template itself, such as a block after '|-'"
+        )
     return text
 
 
 ChatTemplate = Annotated[str, AfterValidator(_template)]
-"""A Jinja template. It stands in the manifest itself, so that a changed one makes its stage anew."""
+"""A Jinja template. The manifest holds its text, so that the stage runs again after a change."""

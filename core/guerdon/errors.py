@@ -10,13 +10,13 @@
     │   ├── ParamsError (TypeError)         params that do not fit a plugin's signature
     │   └── DataError                       rows that cannot be used
     ├── CheckFailedError (AssertionError)   something ran and did not hold: exit code 1
-    │   ├── FailureBudgetError              too many scores failed to go on learning from the rest
+    │   ├── FailureBudgetError              so many scores failed that training would learn from noise
     │   └── StageFailedError                a stage could not produce its result
     ├── InfrastructureError (OSError)       something outside guerdon is missing or down: exit code 3
     │   └── MissingDependencyError          an extra is not installed
     └── RunInterruptedError                 a signal stopped the run: exit code 128 + its number
 
-A message says what happened (with the value and where it stands), why, and the fix, in one line. Plugins raise plain
+A message says what happened (with the value and its place), why, and the fix, in one line. Plugins raise plain
 Python exceptions; the engine says whose they are. All errors pickle, because they cross process borders.
 """
 

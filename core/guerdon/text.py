@@ -62,7 +62,7 @@ REASONING_TAGS: tuple[str, ...] = (
 )
 """The tags that mark reasoning, unless a plugin's param ``reasoning_tags`` says otherwise.
 
-A name, ``think``, stands for ``<think>`` and ``</think>``; two marks with a space between them are the opening and the
+A name, ``think``, means ``<think>`` and ``</think>``; two marks with a space between them are the opening and the
 closing one. Case does not matter, nor does space inside of a named tag.
 """
 
@@ -206,14 +206,14 @@ def last_code_block(text: str, *languages: str) -> CodeBlock | None:
 
 
 def without_code(text: str) -> str:
-    """The text with space in place of code: fenced blocks, ``inline`` code, drawings in ``[asy]`` tags."""
+    """Return the text with a space for all code: fenced blocks, ``inline`` code, drawings in ``[asy]`` tags."""
     return _CODE_IN_LINE.sub(
         " ", "".join(piece if isinstance(piece, str) else "\n" for piece in _pieces(text))
     )
 
 
 def without_formulas(text: str) -> str:
-    r"""The text with a space in place of each TeX formula: ``$x$``, ``$$x$$``, ``\(x\)``, ``\[x\]``, commands.
+    r"""Return the text with a space for each TeX formula: ``$x$``, ``$$x$$``, ``\(x\)``, ``\[x\]``, commands.
 
     A lone dollar sign before a number is money, and stays. What a command like ``\text{...}`` outside of a formula
     holds stays too; its name goes.

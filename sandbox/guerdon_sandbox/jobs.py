@@ -245,7 +245,7 @@ class Program(Job[ProgramResult]):
     source: str = ""
     """Runs as ``main.py``."""
     command: Sequence[str] = ()
-    """Runs in place of ``source``."""
+    """Runs instead of ``source``."""
     argv: Sequence[str] = ()
     stdin: bytes = b""
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -341,7 +341,7 @@ class Calls(Job[CallsResult]):
     source: str
     calls: Sequence[Call]
     prelude: str = ""
-    """Trusted code that runs before the source; a source that is no program by itself continues it."""
+    """Trusted code that runs before the source; a source that is not a whole program continues it."""
     ambient: str = ""
     """Trusted code whose names the source finds as it finds builtins: below its own, and not callable from outside."""
 
@@ -376,9 +376,9 @@ class Check(Job[CheckResult]):
     tests: Sequence[str]
     """Each is run in order, in one namespace, and passes if it raises nothing."""
     names: Sequence[str]
-    """The names in the tests that stand for the candidate's functions and classes."""
+    """The names in the tests for the candidate's functions and classes."""
     prelude: str = ""
-    """Trusted code that runs first on both sides; a source that is no program by itself continues it."""
+    """Trusted code that runs first on both sides; a source that is not a whole program continues it."""
     setup: str = ""
     """Trusted code that runs before the tests, on their side only."""
     classes: Sequence[str] = ()

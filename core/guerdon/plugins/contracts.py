@@ -1,4 +1,4 @@
-"""The contracts of plugins: what each kind must have, what it may offer beside, and which spellings are mistakes.
+"""The contracts of plugins: the required and the optional members of each kind, and which spellings are mistakes.
 
 A plugin need not import this module: the protocols say what the engine calls. ``OPTIONAL`` is the one list of
 optional members. The engine reads a member by ``optional``, so that no other name can come into use.
@@ -231,7 +231,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
     },
     Kind.HOOKS: {},
 }
-"""What a plugin of each kind may offer beside its call, its rows or its ``run``, and what it is for."""
+"""The optional members of a plugin of each kind, with what each is."""
 
 SETUP_TIMEOUT_S = 600.0
 """The deadline of a ``setup()`` whose plugin sets none."""

@@ -10,8 +10,8 @@ class TestTidy(VerifierConformance):
     hacks = (Case("", 0.0, why="an empty answer"),)
 ```
 
-``guerdon plugins test NAME`` runs the same checks without a file. What a verifier pays for is for its cases to say;
-the kit holds it to what every verifier must do.
+``guerdon plugins test NAME`` runs the same checks without a file. The kit checks what every verifier must do. The cases
+say which completions earn which score.
 """
 
 from guerdon.files import read_rows

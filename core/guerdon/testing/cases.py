@@ -27,7 +27,7 @@ class Case:
         completion: What a model might write: text, or messages.
         value: In ``golden``, what it must get; in ``hacks``, the most that it may earn.
         prompt: The prompt, for those who read it.
-        why: What the case stands for; shown when it fails.
+        why: What the case tests; shown when it fails.
         completion_ids: Its token ids, for rewards that count tokens; by default as many as four characters each make.
         columns: The row's columns, ``reference`` among them.
     """
@@ -64,7 +64,7 @@ def read_cases(path: Path) -> tuple[list[Case], list[Case]]:
     ``expected`` (a number, ``null`` or a failure's name: a golden case) or ``at_most`` (a number: a hack case).
 
     Raises:
-        DataError: The file cannot be read, or a row is no case.
+        DataError: The file cannot be read, or a row is not a case.
     """
     golden: list[Case] = []
     hacks: list[Case] = []

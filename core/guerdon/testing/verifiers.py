@@ -48,7 +48,7 @@ class VerifierConformance(ScorerConformance):
         )
 
     def test_alignment(self) -> None:
-        """A verdict stays with its completion, whatever stands beside it in the batch."""
+        """Each completion gets its own score, with any other completions in the batch."""
         known = self.cases()
         expected = [(case, score) for case, score in self.again() if case in known]
         quick = [case for case, _ in self.again() if case not in known]
@@ -94,7 +94,7 @@ class VerifierConformance(ScorerConformance):
                 )
 
     def test_unreadable_reference(self) -> None:
-        """A reference that is missing or empty pays nobody."""
+        """No completion earns anything if the reference is missing or empty."""
         paid = [
             (float(case.value), case)
             for case in self.golden
