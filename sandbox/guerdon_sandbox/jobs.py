@@ -148,7 +148,7 @@ class CallsResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckOutcome:
     """One test's outcome."""
 
     passed: bool | None
@@ -161,7 +161,7 @@ class Outcome:
 class CheckResult(Result):
     """What the tests found."""
 
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[CheckOutcome] = ()
     """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
 
     @property
@@ -399,7 +399,7 @@ class Check(Job[CheckResult]):
         return ["\n".join([self.prelude, self.source]), "\n".join([self.prelude, self.setup, *self.tests])]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CheckResult:
-        outcomes = [Outcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]
+        outcomes = [CheckOutcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]
         return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
 
 

@@ -159,10 +159,15 @@ def test_any_text_is_a_manifest_or_a_manifest_error(
     [
         ("model: [1]", "'model' is [1]: give a model's path, or a mapping with its 'path'."),
         ("model: 3", "'model' is 3: give a model's path, or a mapping with its 'path'."),
-        ("model: {pth: x}", "unknown key 'pth'. Valid: path, gguf_file, revision, dtype. Did you mean 'path'?"),
+        (
+            "model: {pth: x}",
+            "unknown key 'pth'. Valid: path, gguf_file, revision, dtype. Did you mean 'path'?",
+        ),
     ],
 )
-def test_load_manifest_wrong_model_is_told_once_in_its_own_words(tmp_path: Path, keys: str, message: str) -> None:
+def test_load_manifest_wrong_model_is_told_once_in_its_own_words(
+    tmp_path: Path, keys: str, message: str
+) -> None:
     path = tmp_path / "m.yaml"
     path.write_text(f"name: x\n{keys}\nstages: [{{id: a, use: evaluate}}]\n")
     with pytest.raises(ManifestError) as caught:
