@@ -19,7 +19,7 @@ from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request, WireError
 from guerdon_sandbox.parsing import parse
 
-REQUEST = Request("calls", JobLimits(**asdict(Limits())), [], [], ["a", "b"])
+REQUEST = Request("calls", JobLimits(**asdict(Limits())), [], [], ["a", "b"], [False])
 GOOD = {
     "status": 0,
     "limit": None,

@@ -73,7 +73,7 @@ class Request(NamedTuple):
     files: Sequence[str]
     executables: Sequence[str]
     collect: Sequence[str]
-    numpy: Sequence[bool] = ()
+    numpy: Sequence[bool]
     """Which of the job's processes, the candidate's before the checker's, start with numpy imported."""
     cpus: float = 1.0
     """CPUs that the box may use."""

@@ -66,7 +66,7 @@ def f(n):
     "one frame of small containers": """
 import os, struct
 def f(n):
-    data = b'["value",[' + b",".join([b"[]"] * (1 << 21)) + b"],[]]"
+    data = b'["value",[' + b",".join([b"[]"] * (1 << 21)) + b'],[],{"d":[]}]'
     for fd in range(3, 64):
         try: os.write(fd, struct.pack(">I", len(data)) + data)
         except OSError: pass
