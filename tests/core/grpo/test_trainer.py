@@ -93,7 +93,7 @@ def test_failed_completions_are_left_out_and_everything_is_logged(train: Callabl
     assert [event["step"] for event in events] == [1, 2]
     metrics = events[0]["metrics"]
     assert metrics["seen"] == 16.0
-    first = [rollout for rollout in rollouts if rollout["step"] == 0]
+    first = [rollout for rollout in rollouts if rollout["step"] == 1]
     rate = sum(rollout["scores"]["letters"]["outcome"] == "failed" for rollout in first) / 16
     assert metrics["rewards/letters/failure_rate"] == pytest.approx(rate)
     assert {"rewards/always/mean", "rewards/letters/latency_ms", "rewards/reward/skip_rate"} <= metrics.keys()
