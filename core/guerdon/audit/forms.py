@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from guerdon.component import Component, valid_params
 from guerdon.errors import PluginContractError
-from guerdon.gold import gold_completion
-from guerdon.plugins import Kind
+from guerdon.plugins.component import Component, valid_params
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.gold import gold_completion
 from guerdon.rubric import Entry
 from guerdon.text import tag_marks
 

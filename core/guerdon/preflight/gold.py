@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from guerdon.component import Component
-from guerdon.gold import gold_completion
+from guerdon.plugins.component import Component
+from guerdon.plugins.gold import gold_completion
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Outcome, Rollout, Row, Score

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guerdon.json_values import parse_object
+from guerdon.data.json_values import parse_object
 from guerdon.text import self_corrections
 from guerdon.types import completion_text
 

@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from guerdon.boundary import boundary
 from guerdon.errors import DataError
 from guerdon.manifest.plan import SourcePlan
+from guerdon.plugins.boundary import boundary
 from guerdon.types import Row
 
 

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from guerdon.data.json_values import parse_object
 from guerdon.files import replaced
 from guerdon.hookspecs import RunInfo
-from guerdon.json_values import parse_object
 from guerdon.run.secrets import Secrets
 from guerdon.stage import StageResult
 

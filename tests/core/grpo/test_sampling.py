@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from transformers import GenerationConfig, LlamaConfig
 
-from guerdon.grpo import sampling
-from guerdon.grpo.sampling import left_out
+from guerdon.sampling import sampling
+from guerdon.sampling.sampling import left_out
 
 
 @pytest.mark.parametrize(

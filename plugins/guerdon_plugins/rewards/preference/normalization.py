@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from guerdon.data.json_values import parse_object
 from guerdon.files import replaced
-from guerdon.json_values import parse_object
 
 Normalize = Callable[[Sequence[float]], list[float]]
 
