@@ -380,20 +380,20 @@ def test_what_is_scored(guerdon: Guerdon, data: str | bytes, arguments: list[str
 
 
 def test_a_reference_of_the_wrong_type_is_no_wrong_answer(guerdon: Guerdon) -> None:
-    write("d.jsonl", '{"completion": "\\\\boxed{1}", "reference": [1]}\n')
+    write("d.jsonl", '{"completion": "\\\\boxed{1}", "reference": {"a": 1}}\n')
     ended = guerdon("score", "d.jsonl", "--use", "math")
     assert ended.status == 1
     assert "'math' failed on every row, the last time: reference: " in only_line(ended)
 
 
 def test_references_of_the_wrong_type_stop_a_run(guerdon: Guerdon) -> None:
-    write("d.jsonl", '{"prompt": "?", "reference": [1]}\n')
+    write("d.jsonl", '{"prompt": "?", "reference": {"a": 1}}\n')
     write("m.yaml", stage("data: [{use: files, params: {path: d.jsonl}}], rewards: [{use: math}]"))
     for command in ("check", "run"):
         ended = guerdon(command, "m.yaml")
         assert ended.status == 1
         assert "reward 'math'" in ended.err
-        assert "a reference must be text or a number" in ended.err
+        assert "the reference is {'a': 1} of type dict" in ended.err
 
 
 def test_data_that_is_not_there(guerdon: Guerdon) -> None:
@@ -542,4 +542,4 @@ def test_commands_and_plugins_that_are_not_there(guerdon: Guerdon) -> None:
     ):
         ended = guerdon(*arguments)
         assert ended.status == 2
-        assert re.search(r"No such command|unexpected extra argument|nope", ended.err)
+        assert re.search(r"has no command|unexpected extra argument|nope", ended.err)

@@ -55,11 +55,12 @@ def readable_format(path: Path) -> Format:
     """Return the format of a file that is to be read.
 
     Raises:
-        DataError: There is no such file, or its name has no suffix of a format.
+        DataError: There is no such file, it is a directory, or its name has no suffix of a format.
     """
     try:
         return format_of(path)
     except DataError:
-        if path.exists():
+        if path.exists() and not path.is_dir():
             raise
-    raise DataError(f"{path} cannot be read: No such file or directory.")
+    reason = "Is a directory" if path.is_dir() else "No such file or directory"
+    raise DataError(f"{path} cannot be read: {reason}.")
