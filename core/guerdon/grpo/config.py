@@ -8,8 +8,8 @@ from typing import Any
 
 from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon.grpo.options import trl_config
-from guerdon.trl_options import GRPO, STAGE_DEFAULTS
+from guerdon.options.trl import GRPO, STAGE_DEFAULTS
+from guerdon.training.options import trl_config
 
 
 def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig:
