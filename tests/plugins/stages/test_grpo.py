@@ -207,3 +207,10 @@ def test_continuous_batching_samples_and_trains(make_context: MakeContext, small
     context, _ = make_context(ROWS, [small_model], Digits())
     options = {**SHORT, "max_steps": 1, "use_transformers_continuous_batching": True}
     assert Grpo(**options).run(context).metrics["steps"] == 1
+
+
+def test_preflight_synced_reference_with_adapters_is_refused() -> None:
+    options: dict[str, Any] = {"sync_ref_model": True, "beta": 0.1, "per_device_train_batch_size": 8}
+    Grpo(**options).preflight(ROWS, True, [])
+    with pytest.raises(ParamsError, match="sync_ref_model is true, and peft is set"):
+        Grpo(peft={"r": 4}, **options).preflight(ROWS, True, [])

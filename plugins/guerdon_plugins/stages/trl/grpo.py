@@ -12,7 +12,7 @@ from typing import Any
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import UsageError
+from guerdon.errors import ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.trl import GRPO, check_lora, check_options
 from guerdon_plugins.shared.checks import (
@@ -94,11 +94,19 @@ class Grpo:
         check_all(
             lambda: check_options(GRPO, self._options),
             lambda: check_lora(self._peft or {}),
+            self._check_reference,
             lambda: check_prompts(rows),
             lambda: check_batch(count, self._options),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
         )
+
+    def _check_reference(self) -> None:
+        if self._peft is not None and self._options.get("sync_ref_model"):
+            raise ParamsError(
+                "sync_ref_model is true, and peft is set: the reference model of adapters is the model without them, "
+                "which stays as it is. Leave out one of the two."
+            )
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
