@@ -30,7 +30,8 @@ def test_every_fault_that_was_found_in_the_field(shared_data: Path) -> None:
     wrong = [
         (row["id"], row["reference"], row["completion"][-80:])
         for row in rows(shared_data / "cases/field_faults.jsonl")
-        if row["area"] == "math" and isinstance(row["expected"], float)
+        if row["area"] == "math"
+        and isinstance(row["expected"], float)
         and MathVerifier(**row["params"])(row["completion"], row["reference"]).value != row["expected"]
     ]
     assert wrong == []

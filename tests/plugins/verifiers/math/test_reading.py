@@ -28,7 +28,9 @@ def test_reading_of_the_same_in_another_form_is_correct(reference: str, answer: 
     assert value(answer, answer) == 1.0
 
 
-@pytest.mark.parametrize(("reference", "answer"), pairs("reading_different.txt") + pairs("fresh_different.txt"))
+@pytest.mark.parametrize(
+    ("reference", "answer"), pairs("reading_different.txt") + pairs("fresh_different.txt")
+)
 def test_reading_of_a_near_miss_is_incorrect(reference: str, answer: str) -> None:
     assert value(reference, answer) == 0.0
     assert value(answer, reference) != 1.0
