@@ -9,6 +9,7 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     coordinates,
     with_constant_of_integration,
     with_names_apart,
+    with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute
@@ -46,7 +47,9 @@ _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     """Both nodes, the answer rewritten in the reference's form if it says the same in another one."""
-    reference, answer = with_names_apart(reference, answer)
+    if not isinstance(reference, Number) and not isinstance(answer, Number):
+        reference, answer = with_names_apart(reference, answer)
+        answer = with_the_same_index(reference, answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     match reference, answer:
         case Clock(), Clock():
@@ -112,13 +115,16 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
 def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
     """``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
     rest, letters = _letters_at_the_end(node)
-    names = "".join(name for name, _ in letters)
-    words = " ".join(f"{name}^{power}" for name, power in letters)
-    joined = units.is_name(names) and all(power == 1 for _, power in letters[:-1])
-    unit = units.read_unit(f"{names}^{letters[-1][1]}" if joined else words) if letters and rest else None
-    if unit is None or units.to_base(unit)[0] != units.to_base(beside.unit)[0]:
+    if not rest or not letters:
         return None
-    return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)
+    spellings = [" ".join(f"{name}^{power}" for name, power in letters)]
+    names = "".join(name for name, _ in letters)
+    if units.is_name(names) and all(power == 1 for _, power in letters[:-1]):
+        spellings.append(f"{names}^{letters[-1][1]}")
+    for unit in map(units.read_unit, spellings):
+        if unit is not None and units.to_base(unit)[0] == units.to_base(beside.unit)[0]:
+            return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)
+    return None
 
 
 def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:

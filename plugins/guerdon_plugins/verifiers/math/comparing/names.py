@@ -2,16 +2,20 @@ r"""Letters that the two sides group in different ways: ``2GM`` beside ``2 G M``
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.trees import substitute
+from guerdon_plugins.verifiers.math.comparing.trees import rebuild, substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     Apply,
     Constant,
     Node,
     Product,
     Sequence,
+    Standing,
     Sum,
     Symbol,
+    Text,
     integer,
 )
 
@@ -87,3 +91,39 @@ def _constant(node: Node) -> str | None:
             if any(rest) and not any(term.name in names for names in rest):
                 return term.name
     return None
+
+
+def with_the_same_index(reference: Node, answer: Node) -> Node:
+    r"""The answer with the reference's letter under its sum, limit or integral: ``\\sum_k`` as ``\\sum_n``."""
+    left, right = (
+        [item for item in walk(node) if isinstance(item, Standing) and _binds(item)]
+        for node in (reference, answer)
+    )
+    if len(left) != 1 or len(right) != 1 or left[0].variable == right[0].variable:
+        return answer
+    wanted, given = left[0].variable, right[0]
+    if wanted is None or given.variable is None or any(item == _letter(wanted) for item in walk(answer)):
+        return answer
+    renamed = replace(
+        given,
+        variable=wanted,
+        parts=(_replaced(given.parts[0], _letter(given.variable), _letter(wanted)), *given.parts[1:]),
+    )
+    return _replaced(answer, given, renamed)
+
+
+def _binds(node: Standing) -> bool:
+    """Whether the letter of an operation stands inside of it only, unlike that of a derivative."""
+    bounded = node.operator == "int" and node.parts[1] != Text("")
+    return node.variable is not None and (bounded or node.operator in ("sum", "prod", "lim"))
+
+
+def _letter(name: str) -> Node:
+    return Constant(name) if name in ("i", "e") else Symbol(name)
+
+
+def _replaced(node: Node, old: Node, new: Node) -> Node:
+    if node == old:
+        return new
+    result: Node = rebuild(node, lambda item: _replaced(item, old, new))
+    return result
