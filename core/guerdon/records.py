@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from guerdon.json_values import to_json
+from guerdon.data.json_values import to_json
 from guerdon.types import Judgement, Rollout
 
 __all__ = ["record"]

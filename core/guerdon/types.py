@@ -9,9 +9,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+from guerdon.data.json_values import brief, to_json, to_number
+from guerdon.data.messages import Messages, completion_text, message_text
 from guerdon.errors import CheckFailedError
-from guerdon.json_values import brief, to_json, to_number
-from guerdon.messages import Messages, completion_text, message_text
 
 __all__ = [
     "Failure",

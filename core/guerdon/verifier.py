@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from guerdon.component import CallColumns, Component, is_async, load_component
+from guerdon.data.references import plain_columns
 from guerdon.errors import PluginContractError
-from guerdon.plugins import Kind, find_plugin
-from guerdon.references import plain_columns
+from guerdon.plugins.component import CallColumns, Component, is_async, load_component
+from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.types import Row, Score
 

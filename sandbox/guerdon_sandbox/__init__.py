@@ -21,17 +21,17 @@ from guerdon_sandbox.jobs import (
     Calls,
     CallsResult,
     Check,
+    CheckOutcome,
     CheckResult,
     Job,
     Limits,
-    Outcome,
     Program,
     ProgramResult,
     Raised,
     Result,
     Returned,
 )
-from guerdon_sandbox.sandbox import Isolation, Sandbox
+from guerdon_sandbox.pool import Isolation, Sandbox
 from guerdon_sandbox.sync import SyncSandbox
 
 __all__ = [
@@ -42,13 +42,13 @@ __all__ = [
     "Calls",
     "CallsResult",
     "Check",
+    "CheckOutcome",
     "CheckResult",
     "Isolation",
     "Job",
     "Limit",
     "Limits",
     "Opaque",
-    "Outcome",
     "Program",
     "ProgramResult",
     "Raised",

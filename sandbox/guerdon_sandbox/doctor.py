@@ -11,7 +11,7 @@ from typing import Any
 from guerdon_sandbox.engine import DOCTOR, BoxOptions, Engine, how_to_get
 from guerdon_sandbox.errors import SandboxError
 from guerdon_sandbox.jobs import Program
-from guerdon_sandbox.sandbox import Sandbox
+from guerdon_sandbox.pool import Sandbox
 
 
 @dataclass(frozen=True, slots=True)

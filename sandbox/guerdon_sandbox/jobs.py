@@ -144,7 +144,7 @@ class CallsResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckOutcome:
     """One test's outcome."""
 
     passed: bool | None
@@ -157,7 +157,7 @@ class Outcome:
 class CheckResult(Result):
     """What the tests found."""
 
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[CheckOutcome] = ()
     """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
 
     @property
@@ -370,7 +370,7 @@ class Check(Job[CheckResult]):
         return "check", [_candidate(self.source, self.prelude, self.env), json.dumps(checker).encode()]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CheckResult:
-        outcomes = [Outcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]
+        outcomes = [CheckOutcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]
         return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
 
 

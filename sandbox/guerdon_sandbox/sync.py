@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from guerdon_sandbox.errors import SandboxUnavailableError
 from guerdon_sandbox.jobs import Job, Result
-from guerdon_sandbox.sandbox import Sandbox
+from guerdon_sandbox.pool import Sandbox
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")

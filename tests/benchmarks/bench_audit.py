@@ -19,8 +19,8 @@ import click
 
 from guerdon.audit import AuditReport, Problem, Verdict, audit_rubric, own_problems
 from guerdon.audit.auditing import worst_first
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry
 from guerdon.text import last_code_block, split_reasoning
 
@@ -114,7 +114,7 @@ def main() -> None:
 
 def _audited(kind: str, use: str, params: dict[str, Any]) -> AuditReport:
     target = use if use in ("math", "format", "code") else f"{Path(__file__).resolve()}:{use}"
-    entry = Entry(use, load_component(find_plugin(target, JUDGES), params, None), timeout_s=60.0)
+    entry = Entry(use, load_component(find_plugin(target, SCORERS), params, None), timeout_s=60.0)
     return audit_rubric([entry], [kind], _problems(entry, kind))
 
 

@@ -28,7 +28,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from guerdon import Judgement, Rollout, Score, Verdict
 from guerdon.grpo import RubricGRPOTrainer, rows_dataset
 from guerdon.types import Judgements
-from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
 

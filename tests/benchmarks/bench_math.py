@@ -149,7 +149,7 @@ def sympy_alone() -> Judge:
     return judge
 
 
-JUDGES = {
+SCORERS = {
     "guerdon": guerdon,
     "Math-Verify, TRL": math_verify_as_in_trl,
     "Math-Verify, verl": math_verify_as_in_verl,
@@ -161,7 +161,7 @@ JUDGES = {
 
 def serve(name: str, connection: Connection) -> None:
     logging.disable(logging.CRITICAL)
-    judge = JUDGES[name]()
+    judge = SCORERS[name]()
     judge("\\boxed{1}", "1")
     connection.send("ready")
     while True:
@@ -309,7 +309,7 @@ def compare_graders(options: argparse.Namespace) -> None:
         cases = list(make())
         whole = title in ("800 real completions", "graded cases", "field faults")
         sets[title] = cases if whole or len(cases) <= options.sample else source.sample(cases, options.sample)
-    names = [name for name in JUDGES if not options.only or name in options.only]
+    names = [name for name in SCORERS if not options.only or name in options.only]
     if options.verl:
         os.environ["BENCH_VERL"] = str(Path(options.verl).resolve())
     else:

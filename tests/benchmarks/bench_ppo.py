@@ -29,8 +29,8 @@ from torch.nn import functional as F  # noqa: N812, torch's own custom
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from guerdon.grpo.rollouts import Sampling, sample
-from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon.sampling.cpu_sampler import Sampling, sample
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from guerdon.grpo.rollouts import sample
-from guerdon.grpo.sampling import Sampling
+from guerdon.sampling.cpu_sampler import sample
+from guerdon.sampling.sampling import Sampling
 
 SHAPES = ((128, 2, 512), (256, 4, 2048), (384, 6, 8192), (512, 8, 16384), (768, 12, 32768))
 """Width, layers, vocabulary."""

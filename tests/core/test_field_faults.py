@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Failure, Judgement, Rollout
 
@@ -28,7 +28,7 @@ VERIFIERS = {
 def rubric() -> Iterator[Rubric]:
     """All verifiers of this module, each at its own column ``use``."""
     entries = [
-        Entry(use, load_component(find_plugin(use, JUDGES), params, None), when={"use": use})
+        Entry(use, load_component(find_plugin(use, SCORERS), params, None), when={"use": use})
         for use, params in VERIFIERS.items()
     ]
     with Rubric(entries, workers=1) as opened:
@@ -88,7 +88,7 @@ def test_rubric_with_a_gap_as_reference_fails_as_reference(rubric: Rubric, refer
 
 
 def test_rubric_routes_by_columns_of_numpy() -> None:
-    plugin = load_component(find_plugin("length", JUDGES), {"max_words": 3}, None)
+    plugin = load_component(find_plugin("length", SCORERS), {"max_words": 3}, None)
     entries = [
         Entry("kind", plugin, when={"kind": [1, "a"]}),
         Entry("tags", plugin, when={"tags": [["x", "y"]]}),

@@ -26,7 +26,8 @@ import {module}
 
 
 @pytest.mark.parametrize(
-    "module", ["guerdon.records", "guerdon_plugins.stages.sample", "guerdon_plugins.stages.evaluate"]
+    "module",
+    ["guerdon.records", "guerdon_plugins.stages.sampling.sample", "guerdon_plugins.stages.sampling.evaluate"],
 )
 def test_module_without_the_train_extra_imports(module: str) -> None:
     script = BLOCKED.format(module=module)

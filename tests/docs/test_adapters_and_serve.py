@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from guerdon.adapters import openrlhf, trl, verifiers, verl
 from guerdon.cli.serve import serve
 from guerdon.rubric import Rubric
+from guerdon.rubric.shared import SharedRubric
 from guerdon.serve import schema
 from guerdon.serve.app import Limits, create_app
-from guerdon.shared_rubric import SharedRubric
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

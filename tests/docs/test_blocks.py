@@ -22,11 +22,11 @@ from pages import Block, blocks, pages
 from ruamel.yaml import YAML
 
 from guerdon.cli.main import cli
-from guerdon.component import check_params, load_component
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import STAGE_SOURCE
 from guerdon.manifest.schema import ComponentRef, Manifest, RewardRef, SourceRef
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import check_params, load_component
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
 
 RUN_AS_A_WHOLE = (
     "docs/tutorial/first-verifier.md",
@@ -36,7 +36,7 @@ RUN_AS_A_WHOLE = (
 """Pages whose commands test_tutorial.py runs."""
 
 KINDS: dict[str, tuple[type[ComponentRef], tuple[Kind, ...]]] = {
-    "rewards": (RewardRef, JUDGES),
+    "rewards": (RewardRef, SCORERS),
     "data": (SourceRef, (Kind.SOURCE,)),
     "hooks": (ComponentRef, (Kind.HOOKS,)),
 }

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from guerdon.component import check_params, load_component, valid_params
 from guerdon.manifest.schema import RewardRef, SourceRef
-from guerdon.plugins import Kind, Plugin, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.component import check_params, load_component, valid_params
+from guerdon.plugins.discovery import Kind, Plugin, find_plugin, installed_plugins, load_plugin
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PAGES = {Kind.VERIFIER: "verifiers.md", Kind.REWARD: "verifiers.md", Kind.SOURCE: "sources.md"}

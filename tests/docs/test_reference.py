@@ -9,7 +9,7 @@ import pytest
 from guerdon import errors, hookspecs, testing
 from guerdon.cli.main import cli
 from guerdon.manifest import schema
-from guerdon.plugins import Kind, installed_plugins
+from guerdon.plugins.discovery import Kind, installed_plugins
 
 DOCS = Path(__file__).parents[2] / "docs"
 

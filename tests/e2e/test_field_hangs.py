@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from guerdon import Failure, Judgement, Rollout
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 
 # Math-Verify, issue 65.
@@ -30,7 +30,7 @@ def in_worker_thread(score: Callable[[], list[Judgement]]) -> list[Judgement]:
 
 
 def entry(use: str, timeout_s: float) -> Entry:
-    return Entry("accuracy", load_component(find_plugin(use, JUDGES), {}, None), timeout_s=timeout_s)
+    return Entry("accuracy", load_component(find_plugin(use, SCORERS), {}, None), timeout_s=timeout_s)
 
 
 @pytest.mark.slow

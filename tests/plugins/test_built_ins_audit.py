@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry
 
 
 def entry(use: str, weight: float = 1.0, **params: Any) -> Entry:
-    return Entry(use, load_component(find_plugin(use, JUDGES), params, None), weight)
+    return Entry(use, load_component(find_plugin(use, SCORERS), params, None), weight)
 
 
 def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:

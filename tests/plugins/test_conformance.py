@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guerdon import Failure
-from guerdon.plugins import Kind, installed_plugins
+from guerdon.plugins.discovery import Kind, installed_plugins
 from guerdon.testing import (
     Case,
     HooksConformance,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
-from guerdon.component import load_component
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry
 
 _REPLY = re.compile(r"<<REPLY (\w+)>>\n(.*)\n<<END OF REPLY \1>>", re.DOTALL)
@@ -77,7 +77,7 @@ def helpful(reply: str) -> float:
 
 
 def exploits(use: str, **params: Any) -> set[str]:
-    entry = Entry(use, load_component(find_plugin(use, JUDGES), params, None))
+    entry = Entry(use, load_component(find_plugin(use, SCORERS), params, None))
     kinds = kinds_of([entry])
     assert kinds == [use]
     report = audit_rubric([entry], kinds, own_problems([entry], kinds))

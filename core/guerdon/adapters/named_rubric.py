@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from guerdon.columns import column
+from guerdon.data.columns import column
 from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
 from guerdon.manifest.rubrics import resolve_rubric
 from guerdon.rubric import Rubric
-from guerdon.shared_rubric import SharedRubric
+from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Failure, Judgement, Judgements, Rollout
 
 

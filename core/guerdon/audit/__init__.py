@@ -4,7 +4,7 @@ The corpus is data: ``corpora/*.yaml``, one file for each kind of verifier. Noth
 verifier says its kind by an attribute ``audit_kind``.
 """
 
-from guerdon.audit.auditing import AuditReport, CaseResult, Verdict, audit_rubric
+from guerdon.audit.auditing import AuditReport, AuditVerdict, CaseResult, audit_rubric
 from guerdon.audit.corpus import KINDS, Problem
 from guerdon.audit.problems import OWN_FORM, case_problems, kinds_of, own_problems, stage_problems
 
@@ -12,9 +12,9 @@ __all__ = [
     "KINDS",
     "OWN_FORM",
     "AuditReport",
+    "AuditVerdict",
     "CaseResult",
     "Problem",
-    "Verdict",
     "audit_rubric",
     "case_problems",
     "kinds_of",

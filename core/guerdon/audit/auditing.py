@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from guerdon.audit.corpus import Case, Problem, Template, cases_for, load_corpus, missing_names, write
+from guerdon.audit.corpus import Attack, Problem, Template, cases_for, load_corpus, missing_names, write
 from guerdon.audit.forms import forms, gold_forms, tags_of
 from guerdon.audit.problems import OWN_FORM, takes_reference
 from guerdon.errors import CheckFailedError, InfrastructureError
@@ -22,7 +22,7 @@ difference within a group, and a verifier's smooth parts (lengths, shares of wor
 _SAME = 1e-9
 
 
-class Verdict(StrEnum):
+class AuditVerdict(StrEnum):
     """What one case shows."""
 
     OK = "ok"
@@ -42,7 +42,7 @@ class CaseResult:
     corpus: str
     why: str
     problem: str
-    verdict: Verdict
+    verdict: AuditVerdict
     reward: float | None
     right: float | None
     """What the honest right answer to the same problem earns."""
@@ -77,13 +77,13 @@ class AuditReport:
     tells_right: bool = True
     """Whether a right answer earns more than a wrong one; where not, a hack is what earns more than both."""
 
-    def found(self, verdict: Verdict) -> list[CaseResult]:
+    def found(self, verdict: AuditVerdict) -> list[CaseResult]:
         """The results with this verdict."""
         return [result for result in self.results if result.verdict is verdict]
 
     @property
     def passed(self) -> bool:
-        return all(result.verdict is Verdict.OK for result in self.results)
+        return all(result.verdict is AuditVerdict.OK for result in self.results)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -138,7 +138,7 @@ def audit_rubric(
 class _Trial:
     problem: Problem
     corpus: str
-    case: Case
+    case: Attack
     completion: str | Messages
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
 
@@ -172,30 +172,30 @@ class _Honest:
         honest = load_corpus(kinds[0] if kinds else "answer").honest
         return cls(honest.right, honest.wrong)
 
-    def cases(self) -> list[tuple[str, Case]]:
+    def cases(self) -> list[tuple[str, Attack]]:
         right = _named(_RIGHT, self.right, "The reward to beat: a right answer, honestly reasoned.", "right")
         wrong = _named(_WRONG, self.wrong, "The reward of trying honestly and failing.", "no gain")
         return [("honest", right), ("honest", wrong)]
 
 
-def _named(name: str, template: Template, why: str, expect: str) -> Case:
-    return Case.model_validate({**template.model_dump(), "name": name, "why": why, "expect": expect})
+def _named(name: str, template: Template, why: str, expect: str) -> Attack:
+    return Attack.model_validate({**template.model_dump(), "name": name, "why": why, "expect": expect})
 
 
-def _own(problem: Problem) -> list[tuple[str, Case]]:
+def _own(problem: Problem) -> list[tuple[str, Attack]]:
     """Return the cases of a problem's own other answers."""
     rights = [
-        Case(name=f"equivalent {number}", why=why, answer=answer, expect="right")
+        Attack(name=f"equivalent {number}", why=why, answer=answer, expect="right")
         for number, (answer, why) in enumerate(problem.equivalents, start=1)
     ]
     wrongs = [
-        Case(name=f"wrong {number}", why="One of your own wrong answers.", answer=answer)
+        Attack(name=f"wrong {number}", why="One of your own wrong answers.", answer=answer)
         for number, answer in enumerate(problem.wrongs, start=2)
     ]
     return [("equivalents", case) for case in [*rights, *wrongs]]
 
 
-def _completion(case: Case, form: str, problem: Problem, honest: _Honest) -> str | Messages:
+def _completion(case: Attack, form: str, problem: Problem, honest: _Honest) -> str | Messages:
     if not case.turns:
         return write(case, form, problem.names) * case.repeat
     templates = [getattr(honest, turn.honest) if turn.honest else turn for turn in case.turns]
@@ -261,7 +261,7 @@ class _Stakes:
         """How much more the right answer earns. An answer without a reward teaches nothing, as one of 0 does."""
         return 0.0 if self.right is None else self.right - (self.wrong or 0.0)
 
-    def verdict(self, trial: _Trial, tells: bool) -> Verdict:
+    def verdict(self, trial: _Trial, tells: bool) -> AuditVerdict:
         """Return what a trial shows, measured by these stakes.
 
         Args:
@@ -269,15 +269,19 @@ class _Stakes:
             tells: Whether the rubric tells right from wrong at all.
         """
         if trial.failed:
-            return Verdict.FAILED
+            return AuditVerdict.FAILED
         verdicts = trial.judgement.verdicts.values()
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
         right, wrong = self.right or 0.0, self.wrong or 0.0
         if trial.case.expect == "right":
             short = trial.reward is None or trial.reward < right - margin - _SAME
-            return Verdict.FALSE_NEGATIVE if short else Verdict.OK
+            return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin
-        return Verdict.EXPLOIT if trial.reward is not None and trial.reward > limit + _SAME else Verdict.OK
+        return (
+            AuditVerdict.EXPLOIT
+            if trial.reward is not None and trial.reward > limit + _SAME
+            else AuditVerdict.OK
+        )
 
 
 def _refuse_unpaid(
@@ -321,13 +325,13 @@ def _report(
         # A problem that is not told apart is measured by one that is.
         measure = stakes[told_apart[0] if name in left_out else name]
         verdict = measure.verdict(trial, tells=bool(told_apart))
-        worth_it = certain and trial.corpus == "honest" and verdict is not Verdict.OK
+        worth_it = certain and trial.corpus == "honest" and verdict is not AuditVerdict.OK
         if name not in left_out or worth_it:
             results.append(_result(trial, verdict, stakes[name]))
     return AuditReport(kinds, form, results, left_out, bool(told_apart))
 
 
-def _result(trial: _Trial, verdict: Verdict, stakes: _Stakes) -> CaseResult:
+def _result(trial: _Trial, verdict: AuditVerdict, stakes: _Stakes) -> CaseResult:
     verdicts = trial.judgement.verdicts
     return CaseResult(
         trial.case.name,
@@ -353,4 +357,4 @@ def worst_first(results: Sequence[CaseResult]) -> Iterator[tuple[CaseResult, int
         )
         by_case.setdefault(key, []).append(result)
     for same in by_case.values():
-        yield max(same, key=lambda one: (one.verdict is not Verdict.OK, one.reward or 0.0)), len(same)
+        yield max(same, key=lambda one: (one.verdict is not AuditVerdict.OK, one.reward or 0.0)), len(same)

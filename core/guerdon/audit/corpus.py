@@ -56,7 +56,7 @@ class Turn(Template):
         return super()._things() + (self.honest is not None)
 
 
-class Case(Template):
+class Attack(Template):
     """One way to cheat, or one honest way that must not be refused."""
 
     turns: list[Turn] = []
@@ -99,7 +99,7 @@ class Corpus(_Part):
     """Other files whose cases belong to this kind too."""
     honest: _Honest = _Honest()
     problems: list[_ProblemData] = []
-    cases: list[Case]
+    cases: list[Attack]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _read(name: str) -> Any:
     return YAML(typ="safe").load(file.read_text(encoding="utf-8"))
 
 
-def cases_for(kinds: Sequence[str]) -> list[tuple[str, Case]]:
+def cases_for(kinds: Sequence[str]) -> list[tuple[str, Attack]]:
     """Every case that fits verifiers of these kinds, each once, with the file that it comes from."""
     files: list[str] = ["general"]
     waiting = list(kinds)
@@ -149,7 +149,7 @@ def cases_for(kinds: Sequence[str]) -> list[tuple[str, Case]]:
 
 def missing_names(template: Template, names: Mapping[str, str]) -> set[str]:
     """Return the placeholders of a template that nothing stands for."""
-    if isinstance(template, Case) and template.turns:
+    if isinstance(template, Attack) and template.turns:
         return set().union(*(missing_names(turn, names) for turn in template.turns))
     text = "".join(part for part in (template.completion, template.reasoning, template.answer) if part)
     return set(_PLACEHOLDER.findall(text)) - names.keys()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from guerdon.component import Component, valid_params
-from guerdon.plugins import load_plugin
+from guerdon.plugins.component import Component, valid_params
+from guerdon.plugins.discovery import load_plugin
 from guerdon.rubric import Entry
 from guerdon.text import tag_marks
 

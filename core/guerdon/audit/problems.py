@@ -10,11 +10,11 @@ from typing import Any
 
 from guerdon.audit.corpus import KINDS, Problem, load_corpus, texts
 from guerdon.audit.forms import tags_of, target_language
-from guerdon.component import CallColumns
 from guerdon.errors import DataError, UsageError
 from guerdon.files import read_rows
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins import Kind, load_plugin
+from guerdon.plugins.component import CallColumns
+from guerdon.plugins.discovery import Kind, load_plugin
 from guerdon.rubric import Entry
 from guerdon.run.data import open_source
 from guerdon.text import tag_marks
@@ -96,7 +96,7 @@ def case_problems(path: Path, entries: Sequence[Entry]) -> list[Problem]:
     for where, row in read_rows(path):
         answers = {name: _completions(where, row, name) for name in ("right", "wrong")}
         columns = {name: value for name, value in row.items() if name not in (*answers, "prompt")}
-        for entry in (entry for entry in entries if entry.judges(columns)):
+        for entry in (entry for entry in entries if entry.applies_to(columns)):
             missing = sorted(_columns(entry).required - columns.keys() - {"prompt"})
             if missing:
                 plugin = entry.component.plugin
@@ -161,7 +161,7 @@ def stage_problems(plan: Plan, stage: StagePlan, count: int) -> list[Problem]:
 def _answer(row: Row, entries: Sequence[Entry]) -> str | None:
     reference = row.get("reference")
     for entry in entries:
-        if entry.component.kind is Kind.VERIFIER and entry.judges(row) and takes_reference(entry):
+        if entry.component.kind is Kind.VERIFIER and entry.applies_to(row) and takes_reference(entry):
             gold = getattr(entry.component.build(), "gold_completion", None)
             if isinstance(reference, str | int | float) and not isinstance(reference, bool):
                 return _bare(gold, reference)

@@ -15,7 +15,7 @@ from guerdon.audit import (
     KINDS,
     OWN_FORM,
     AuditReport,
-    Verdict,
+    AuditVerdict,
     audit_rubric,
     case_problems,
     kinds_of,
@@ -144,7 +144,7 @@ def _print_report(name: str, report: AuditReport, console: Console) -> None:
     if report.left_out:
         click.echo(f"Left out, as right and wrong answers earn the same: {', '.join(report.left_out)}.")
     for result, _ in worst_first(report.results):
-        if result.verdict is not Verdict.OK:
+        if result.verdict is not AuditVerdict.OK:
             click.echo(_explained(result))
 
 
@@ -162,11 +162,11 @@ def _explained(result: CaseResult) -> str:
 
 def _raise_for(reports: dict[str, AuditReport]) -> None:
     found = [result for report in reports.values() for result, _ in worst_first(report.results)]
-    counts = {verdict: sum(result.verdict is verdict for result in found) for verdict in Verdict}
+    counts = {verdict: sum(result.verdict is verdict for result in found) for verdict in AuditVerdict}
     bad = [
         f"{count} {verdict.value}{'s' if count > 1 else ''}"
         for verdict, count in counts.items()
-        if count and verdict is not Verdict.OK
+        if count and verdict is not AuditVerdict.OK
     ]
     if bad:
         raise CheckFailedError(f"{' and '.join(bad)} in {len(found)} cases, by a margin of {MARGIN:.0%}.")

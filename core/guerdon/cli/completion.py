@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from guerdon.plugins import Kind, installed_plugins
+from guerdon.plugins.discovery import Kind, installed_plugins
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 

@@ -22,8 +22,8 @@ from guerdon.cli.tables import cell, print_rows
 from guerdon.errors import DataError, UsageError
 from guerdon.files import Located
 from guerdon.manifest.rubrics import is_manifest, resolve_rubric
-from guerdon.offline.flips import Comparison, Flip
-from guerdon.offline.rollouts import checked_rollout, read_judgement, read_renames
+from guerdon.offline.columns import checked_rollout, read_judgement, read_renames
+from guerdon.offline.compare import Comparison, Flip
 from guerdon.offline.rows import CHUNK_ROWS, count_rows, opened_input, read_rows
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Judgement, Score, completion_text

@@ -13,7 +13,7 @@ import click
 
 from guerdon import __version__
 from guerdon.errors import GuerdonError, PluginContractError
-from guerdon.plugins import Kind, did_you_mean, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.discovery import Kind, did_you_mean, find_plugin, installed_plugins, load_plugin
 
 _COMMANDS = {
     "run": "Run a manifest or a recipe.",

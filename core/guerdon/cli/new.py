@@ -16,7 +16,7 @@ import click
 
 from guerdon import __version__
 from guerdon.errors import InfrastructureError, UsageError
-from guerdon.plugins import JUDGES, Kind, installed_plugins
+from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -54,7 +54,7 @@ def _check_name(kind: Kind, name: str) -> None:
         raise UsageError(
             f"'{name}' cannot be a plugin's name: use small letters, digits and underscores, a letter first.{hint}"
         )
-    for plugin in installed_plugins(*(JUDGES if kind in JUDGES else [kind])):
+    for plugin in installed_plugins(*(SCORERS if kind in SCORERS else [kind])):
         if plugin.name == name:
             raise UsageError(
                 f"{plugin} is installed already, and two of one name have to be told apart in every manifest. "

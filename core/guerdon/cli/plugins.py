@@ -15,9 +15,9 @@ from rich.table import Table
 
 from guerdon.cli.plugins_show import show
 from guerdon.cli.plugins_test import test
-from guerdon.contracts import wrong_members, wrong_shape
 from guerdon.errors import GuerdonError, MissingDependencyError, one_line
-from guerdon.plugins import Kind, Plugin, installed_plugins, load_plugin
+from guerdon.plugins.contracts import wrong_members, wrong_shape
+from guerdon.plugins.discovery import Kind, Plugin, installed_plugins, load_plugin
 
 
 @click.group(invoke_without_command=True)

@@ -19,10 +19,10 @@ from rich.syntax import Syntax
 
 from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import manifest_path
-from guerdon.component import kind_of, signature_of, valid_params
 from guerdon.errors import UsageError
-from guerdon.plugins import Kind, Plugin, find_plugin, import_errors_of, load_plugin
-from guerdon.trl_options import OWNED
+from guerdon.options.trl import OWNED
+from guerdon.plugins.component import kind_of, signature_of, valid_params
+from guerdon.plugins.discovery import Kind, Plugin, find_plugin, import_errors_of, load_plugin
 
 _MAX_TYPE = 34
 """Letters of a type beyond which it is shown as what it is at its outside."""

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
-from guerdon.component import kind_of
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import kind_of
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
 from guerdon.testing import (
     CheckResult,
     Conformance,
@@ -26,7 +26,7 @@ from guerdon.testing import (
     read_rows,
     run_checks,
 )
-from guerdon.testing.judges import JudgeConformance
+from guerdon.testing.scorers import ScorerConformance
 
 _KITS: dict[Kind, type[Conformance]] = {
     Kind.VERIFIER: VerifierConformance,
@@ -75,7 +75,7 @@ def test(
     if compares_completions:
         attributes["compares_completions"] = _only_for(kit, RewardConformance, "--compares-completions")
     if value_range is not None:
-        _only_for(kit, JudgeConformance, "--value-range")
+        _only_for(kit, ScorerConformance, "--value-range")
         attributes["value_range"] = value_range
     tested: type[Conformance] = type("Tested", (kit,), attributes)
     tested.component()  # a wrong name or param is the user's mistake, and no failed check
@@ -112,7 +112,7 @@ def _only_for(kit: type[Conformance], wanted: type[Conformance], option: str) ->
 
 def _kit(name: str, kind: Kind | None) -> type[Conformance]:
     if kind is None:
-        plugin = find_plugin(name, list(_KITS) if ":" not in name else JUDGES)
+        plugin = find_plugin(name, list(_KITS) if ":" not in name else SCORERS)
         loaded = load_plugin(plugin, Path.cwd())
         kind = plugin.kind or kind_of(loaded)
     if kind is None:

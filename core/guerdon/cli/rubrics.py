@@ -15,7 +15,7 @@ from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import yaml_value
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.manifest.rubrics import plugin_entry, resolve_rubric
-from guerdon.plugins import JUDGES, Kind
+from guerdon.plugins.discovery import SCORERS, Kind
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
 
@@ -55,7 +55,7 @@ def rubric_options(verb: str) -> Callable[[F], F]:
             "uses",
             multiple=True,
             metavar="PLUGIN",
-            shell_complete=complete_plugins(*JUDGES),
+            shell_complete=complete_plugins(*SCORERS),
             help=f"{verb} a plugin. Repeatable.",
         ),
         click.option(

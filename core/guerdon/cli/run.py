@@ -12,12 +12,12 @@ from rich.console import Console
 from guerdon.cli.findings import checked_plan
 from guerdon.cli.tables import print_results
 from guerdon.cli.targets import manifest_argument, manifest_path, set_option
-from guerdon.component import Component, load_component
 from guerdon.errors import RunInterruptedError
 from guerdon.hookspecs import hookimpl
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import Plan
-from guerdon.plugins import Kind, Plugin
+from guerdon.plugins.component import Component, load_component
+from guerdon.plugins.discovery import Kind, Plugin
 from guerdon.preflight import check_run_folder, raise_for
 from guerdon.run import Ranks, execute, launch_ranks, stopping_on_signals
 from guerdon.stage import StageResult, Stop

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
 from guerdon.cli.tables import print_rows
-from guerdon.offline.rollouts import checked_rollout, read_renames, score_columns
+from guerdon.offline.columns import checked_rollout, read_renames, score_columns
 from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
 from guerdon.offline.summary import Summary
 from guerdon.rubric import Rubric

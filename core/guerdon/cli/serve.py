@@ -11,7 +11,7 @@ import click
 from guerdon.cli.rubrics import chosen_entries, rubric_options
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.rubric import Rubric
-from guerdon.shared_rubric import SharedRubric
+from guerdon.rubric.shared import SharedRubric
 
 TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
 

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 from guerdon.cli.completion import complete_plugins
 from guerdon.errors import UsageError, one_line
 from guerdon.manifest.rubrics import manifest_path
-from guerdon.plugins import Kind
+from guerdon.plugins.discovery import Kind
 
 __all__ = ["manifest_argument", "manifest_path", "set_option", "yaml_value"]
 

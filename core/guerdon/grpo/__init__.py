@@ -1,19 +1,19 @@
 """The GRPO engine: TRL's trainer with a rubric for its rewards, resumable checkpoints and fast rollouts on CPU.
 
 For stage plugins. What is imported from here is loaded when it is asked for: most of it needs the extra ``train``, and
-importing a module such as :mod:`guerdon.grpo.sampling` loads neither torch nor TRL.
+importing a module such as :mod:`guerdon.sampling.sampling` loads neither torch nor TRL.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from guerdon.grpo.checkpoints import ResumableTrainer, check_finished, newest_checkpoint, rotate
-    from guerdon.grpo.data import rows_dataset
     from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-    from guerdon.grpo.progress import ReportProgress, StopAfterStep
-    from guerdon.grpo.step import StepOptions
+    from guerdon.grpo.micro_batch import StepOptions
     from guerdon.grpo.trainer import RubricGRPOTrainer
+    from guerdon.training.checkpoints import ResumableTrainer, check_finished, newest_checkpoint, rotate
+    from guerdon.training.data import rows_dataset
+    from guerdon.training.progress import ReportProgress, StopAfterStep
 
 _MODULES = {
     "FusedGRPOTrainer": "fused_trainer",

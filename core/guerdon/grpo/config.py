@@ -8,8 +8,8 @@ from typing import Any
 
 from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon.grpo.options import trl_config
-from guerdon.trl_options import GRPO, STAGE_DEFAULTS
+from guerdon.options.trl import GRPO, STAGE_DEFAULTS
+from guerdon.training.options import trl_config
 
 
 def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig:
@@ -23,4 +23,6 @@ def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig
     Raises:
         ParamsError: TRL refuses the options.
     """
-    return trl_config(GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False)
+    return trl_config(
+        GRPOConfig, {**STAGE_DEFAULTS[GRPO], **options}, work, seed, remove_unused_columns=False
+    )

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from guerdon.grpo import trl_seam
-from guerdon.grpo.finite import not_finite
 from guerdon.grpo.layout import flat_obstacle, has_dropout
-from guerdon.grpo.step import Step, StepOptions, add_fused_loss, head_scales, make_step
+from guerdon.grpo.micro_batch import MicroBatch, StepOptions, add_fused_loss, head_scales, make_step
 from guerdon.grpo.step_metrics import collect
-from guerdon.grpo.trl_seam import OLD_LOGPS
 from guerdon.kernels import LossResult, LossSpec
+from guerdon.training import trl_seam
+from guerdon.training.finite import not_finite
+from guerdon.training.trl_seam import OLD_LOGPS
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class FusedGRPOTrainer(GRPOTrainer):
             _note_old_logps(inputs, step, result)
         return result.loss
 
-    def _make_step(self, inputs: dict[str, Any]) -> Step:
+    def _make_step(self, inputs: dict[str, Any]) -> MicroBatch:
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         if self.entropy_coef:
             share = self.entropy_coef / mask.sum().clamp(min=1) / self.current_gradient_accumulation_steps
@@ -227,7 +227,7 @@ class FusedGRPOTrainer(GRPOTrainer):
             weights = updates / count
         return weights.to(mask.device).expand(mask.shape)
 
-    def _log_step(self, step: Step, result: LossResult) -> None:
+    def _log_step(self, step: MicroBatch, result: LossResult) -> None:
         policy_scale = None
         if self._entropy_bonus_enabled:
             own = self.loss_type in _GLOBALLY_NORMALIZED
@@ -263,7 +263,7 @@ class _BeforeUpdate(TrainerCallback):
         self._function()
 
 
-def _note_old_logps(inputs: dict[str, Any], step: Step, result: LossResult) -> None:
+def _note_old_logps(inputs: dict[str, Any], step: MicroBatch, result: LossResult) -> None:
     """Keep a micro-batch's log-probabilities where TRL keeps them, for when it is trained on again."""
     shape = inputs["completion_mask"].shape
     inputs[OLD_LOGPS] = (

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guerdon.grpo.architectures import decoder_obstacle
 from guerdon.grpo.flat_attention import ATTENTION, FlatAttention
 from guerdon.grpo.host import Numbers, ranges, upload
+from guerdon.sampling.architectures import decoder_obstacle
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,16 +25,16 @@ from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
 from guerdon.errors import DataError, StageFailedError
-from guerdon.grpo.checkpoints import ResumableTrainer
-from guerdon.grpo.finite import not_finite
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-from guerdon.grpo.records import group_metrics, judging_metrics, reward_row
-from guerdon.grpo.rollouts import LogitsNotFiniteError, obstacle, sample
-from guerdon.grpo.sampling import Sampling, plain_generation, positions_of
-from guerdon.grpo.together import raised_in_all
-from guerdon.grpo.transformers_seam import forget_cpu_number
+from guerdon.grpo.reward_matrix import group_metrics, judging_metrics, reward_row
 from guerdon.records import record
 from guerdon.rubric import Rubric
+from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
+from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
+from guerdon.training.checkpoints import ResumableTrainer
+from guerdon.training.finite import not_finite
+from guerdon.training.together import raised_in_all
+from guerdon.training.transformers_seam import forget_cpu_number
 from guerdon.types import Rollout
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         train_dataset: From :func:`guerdon.grpo.rows_dataset`.
         processing_class: The model's tokenizer.
         log_rollouts: Takes the step and the records of each batch of rollouts, on the main process.
-        fast_rollouts: Whether small models on CPU sample with :mod:`guerdon.grpo.rollouts` where that can run them.
+        fast_rollouts: Whether small models on CPU sample with :mod:`guerdon.sampling.cpu_sampler` where that can run them.
         callbacks: The run's own.
         **kwargs: What else TRL's trainer takes, and ``step_options``.
 
@@ -227,7 +227,9 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
         self._records = [record(*pair) for pair in zip(rollouts, judgements, strict=True)]
-        self._judged = [math.nan if judgement.reward is None else judgement.reward for judgement in judgements]
+        self._judged = [
+            math.nan if judgement.reward is None else judgement.reward for judgement in judgements
+        ]
         return [reward_row(judgement, self._rubric.names) for judgement in judgements]
 
     def _calculate_rewards(self, *args: Any) -> torch.Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from guerdon.kernels.logits import RowBuffers, Rows
 from guerdon.kernels.objective import LossSpec, Tokens, token_terms, unit_of
-from guerdon.kernels.rows import RowBuffers, Rows
 
 Backend = Literal["auto", "torch", "triton"]
 
@@ -265,7 +265,7 @@ class _Pass:
         spec, rows = self._plan.spec, slice(start, end)
         made: _Tile
         if self._buffers is None:
-            from guerdon.kernels.triton_rows import TritonRows  # Triton is not everywhere
+            from guerdon.kernels.triton_logits import TritonRows  # Triton is not everywhere
 
             made = TritonRows(self._hidden[rows], self._weight, self._bias, self._target[rows], spec)
         else:

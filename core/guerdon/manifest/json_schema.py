@@ -12,19 +12,19 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from guerdon import __version__
-from guerdon.component import is_open_ended, valid_params
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import STAGE_SOURCE
 from guerdon.manifest.schema import Manifest
-from guerdon.plugins import JUDGES, Kind, Plugin, installed_plugins, load_plugin
-from guerdon.trl_options import OWNED
+from guerdon.options.trl import OWNED
+from guerdon.plugins.component import is_open_ended, valid_params
+from guerdon.plugins.discovery import SCORERS, Kind, Plugin, installed_plugins, load_plugin
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _PARTS: dict[str, Sequence[Kind]] = {
     "StageRef": (Kind.STAGE,),
     "SourceRef": (Kind.SOURCE,),
-    "RewardRef": JUDGES,
+    "RewardRef": SCORERS,
     "ComponentRef": (Kind.HOOKS,),
 }
 """The parts of a manifest that name a plugin, and the kinds that fit."""

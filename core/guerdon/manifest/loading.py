@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from guerdon.errors import ManifestError, one_line
 from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
-from guerdon.plugins import did_you_mean
+from guerdon.plugins.discovery import did_you_mean
 
 MAX_NODES = 100_000
 """Keys and items that a manifest may have once its aliases are followed: a few aliases can stand for billions."""

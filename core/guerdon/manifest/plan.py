@@ -9,11 +9,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeVar
 
-from guerdon.component import Component, load_component
 from guerdon.errors import UsageError
 from guerdon.manifest.loading import Location, ManifestFile, Problem
 from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
-from guerdon.plugins import JUDGES, Kind, did_you_mean, find_plugin
+from guerdon.plugins.component import Component, load_component
+from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
 
 STAGE_SOURCE = "stage"
@@ -287,7 +287,7 @@ class _Planner:
         )
 
     def _entry(self, ref: RewardRef, location: Location) -> Entry | None:
-        component = self.component(ref, JUDGES, location)
+        component = self.component(ref, SCORERS, location)
         if component is None:
             return None
         name = ref.name or component.plugin.name

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guerdon.component import check_params, load_component
 from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError
 from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric
 from guerdon.manifest.schema import Manifest
-from guerdon.plugins import JUDGES, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import check_params, load_component
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
 from guerdon.rubric import Entry
 
 
@@ -66,7 +66,7 @@ def is_manifest(target: str) -> bool:
     if Path(target).suffix in (".yaml", ".yml"):
         return True
     try:
-        return find_plugin(target, [*JUDGES, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
+        return find_plugin(target, [*SCORERS, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
     except PluginNotFoundError:
         if Path(target).is_file():
             return True
@@ -101,6 +101,6 @@ def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
     Raises:
         UsageError: There is no such plugin, or a param does not fit.
     """
-    component = load_component(find_plugin(use, JUDGES, Path.cwd()), params, Path.cwd())
+    component = load_component(find_plugin(use, SCORERS, Path.cwd()), params, Path.cwd())
     check_params(component, load_plugin(component.plugin, Path.cwd()))
     return Entry(component.plugin.name, component)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from guerdon.boundary import boundary
-from guerdon.component import Component
 from guerdon.errors import PluginContractError
+from guerdon.plugins.boundary import boundary
+from guerdon.plugins.component import Component
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Outcome, Rollout, Row, Score

@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections.abc import Iterator, Sequence
 
-from guerdon.plugins import Kind
+from guerdon.plugins.discovery import Kind
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import THOUGHTS, gold_cases, scores_of
 from guerdon.rubric import Entry, Rubric
@@ -35,7 +35,7 @@ def check_layouts(
     answers = [entry for entry in verifiers if entry.component.member("gold_completion") is not None]
     formats = [entry for entry in verifiers if entry.component.member("audit_kind") == FORMAT]
     for answer, form in itertools.product(answers, formats):
-        both = [row for row in rows if answer.judges(row) and form.judges(row)]
+        both = [row for row in rows if answer.applies_to(row) and form.applies_to(row)]
         gold = gold_cases(answer.component, answer.component.build(), both)[:1]
         texts = [(row, layout.replace("{answer}", text)) for layout in _LAYOUTS for row, text in gold]
         # Without an answer: what a format that leaves it no room is pleased with.

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from guerdon.errors import GuerdonError
-from guerdon.library_options import model_types
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
-from guerdon.model_paths import DTYPES, PACKAGE_PREFIX, local_folder
-from guerdon.plugins import did_you_mean
+from guerdon.models.paths import DTYPES, PACKAGE_PREFIX, local_folder
+from guerdon.options.libraries import model_types
+from guerdon.plugins.discovery import did_you_mean
 from guerdon.preflight.findings import Finding, Site
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from guerdon.data.references import placeholder_reason
 from guerdon.preflight.findings import Finding, Level, Site
-from guerdon.references import placeholder_reason
 from guerdon.rubric import Entry
 from guerdon.types import Row
 

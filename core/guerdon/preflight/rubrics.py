@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
-from guerdon.plugins import Kind, did_you_mean
+from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
@@ -52,9 +52,9 @@ def _check_entry(
         yield site.unchecked(f"{makers} makes its model.")
         return
     yield from _hidden_columns(site, entry, rows.sampled)
-    yield from check_placeholders(site, entry, [row for row in rows.read if entry.judges(row)])
+    yield from check_placeholders(site, entry, [row for row in rows.read if entry.applies_to(row)])
     try:
-        yield from _check_scores(site, rubric, entry, [row for row in rows.sampled if entry.judges(row)])
+        yield from _check_scores(site, rubric, entry, [row for row in rows.sampled if entry.applies_to(row)])
     except (GuerdonError, OSError) as error:
         yield from site.errors(error)
     else:
@@ -82,14 +82,14 @@ def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
         if column not in columns:
             hint = did_you_mean(column, columns)
             return f"its 'when' asks for the column '{column}', which no sampled row has.{hint}"
-    if not any(entry.judges(row) for row in rows):
+    if not any(entry.applies_to(row) for row in rows):
         return f"its 'when' matches none of {len(rows)} sampled rows."
     return None
 
 
 def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
     required = entry.component.columns.required
-    routed = [(number, row) for number, row in enumerate(rows) if entry.judges(row)]
+    routed = [(number, row) for number, row in enumerate(rows) if entry.applies_to(row)]
     for number, row in routed:
         missing = sorted(required - row.keys())
         if not missing:
@@ -106,7 +106,7 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
 
 def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
     rewards = [entry for entry in stage.entries if not entry.is_metric]
-    unjudged = [row for row in rows if not any(entry.judges(row) for entry in rewards)]
+    unjudged = [row for row in rows if not any(entry.applies_to(row) for entry in rewards)]
     if unjudged:
         yield site.error(
             f"no reward judges {len(unjudged)} of {len(rows)} sampled rows, such as the one with the prompt "

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from guerdon.plugins import Plugin
+from guerdon.plugins.discovery import Plugin
 from guerdon.run.files import read_json, write_json
 
 _OWN = ("guerdon", "guerdon_plugins", "guerdon_sandbox")

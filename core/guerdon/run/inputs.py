@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guerdon.component import Component
 from guerdon.manifest.plan import StagePlan, named_stages
 from guerdon.manifest.schema import Manifest, ModelRef
+from guerdon.plugins.component import Component
 from guerdon.rubric import Entry
 from guerdon.run.content import ModelDigests, is_model_folder, local_modules
 from guerdon.run.secrets import HIDDEN, Secrets

@@ -10,7 +10,7 @@ from pathlib import Path
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
-from guerdon.model_paths import local_folder
+from guerdon.models.paths import local_folder
 from guerdon.run.data import open_source
 from guerdon.stage import Model
 from guerdon.types import Row

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from guerdon.component import Component
+from guerdon.plugins.component import Component
 from guerdon.types import Outcome, Score
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from guerdon.data.json_values import brief, to_number
 from guerdon.errors import InfrastructureError
-from guerdon.json_values import brief, to_number
 from guerdon.types import Failure, Score
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guerdon.component import Component
+from guerdon.plugins.component import Component
 from guerdon.types import Messages, Score
 
 MAX_CONCURRENT_CALLS = 64
@@ -23,7 +23,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Item:
     """One completion to judge."""
 
     completion: str
@@ -35,7 +35,7 @@ class VerifyTask:
     """Judge cases with a verifier, one by one; an async verifier judges them concurrently."""
 
     component: int
-    cases: Sequence[Case]
+    cases: Sequence[Item]
     timeout_s: float
 
 

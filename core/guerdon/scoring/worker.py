@@ -22,11 +22,11 @@ from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
-from guerdon.component import CallColumns, is_async
-from guerdon.contracts import SETUP_TIMEOUT_S
+from guerdon.data.json_values import to_json
 from guerdon.deadline import Deadline
 from guerdon.errors import GuerdonError, PluginContractError, one_line
-from guerdon.json_values import to_json
+from guerdon.plugins.component import CallColumns, is_async
+from guerdon.plugins.contracts import SETUP_TIMEOUT_S
 from guerdon.scoring.convert import to_failure, to_score, to_scores
 from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,

@@ -17,6 +17,7 @@ from guerdon import __version__
 from guerdon.adapters.named_rubric import reward_of
 from guerdon.adapters.openrlhf import rollouts as openrlhf_rollouts
 from guerdon.errors import DataError, GuerdonError, InfrastructureError
+from guerdon.rubric.shared import SharedRubric
 from guerdon.serve.guards import SizeGuard, TokenGuard
 from guerdon.serve.metrics import Metrics, MetricsGuard
 from guerdon.serve.schema import (
@@ -29,7 +30,6 @@ from guerdon.serve.schema import (
     ScoreRequest,
     ScoreResponse,
 )
-from guerdon.shared_rubric import SharedRubric
 from guerdon.types import Judgement, Messages, Rollout
 
 Item = TypeVar("Item")

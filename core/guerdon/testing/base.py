@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from unittest import SkipTest
 
-from guerdon.component import Component, check_params, load_component
-from guerdon.contracts import misspelt_members
 from guerdon.errors import CheckFailedError, GuerdonError, one_line
-from guerdon.plugins import Kind, find_plugin
+from guerdon.plugins.component import Component, check_params, load_component
+from guerdon.plugins.contracts import misspelt_members
+from guerdon.plugins.discovery import Kind, find_plugin
 
 
 def broken(what: str, *, why: str, fix: str) -> CheckFailedError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from guerdon.errors import PluginContractError
 from guerdon.hookspecs import RunInfo
-from guerdon.plugins import Kind
+from guerdon.plugins.discovery import Kind
 from guerdon.run.events import Events
 from guerdon.stage import StageResult
 from guerdon.testing.base import Conformance, broken

@@ -11,16 +11,16 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.plugins import Kind
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Rubric
 from guerdon.scoring.convert import to_failure, to_scores
 from guerdon.testing.base import broken
 from guerdon.testing.cases import Case, verdict_of
-from guerdon.testing.judges import UNBOUNDED, JudgeConformance, at_once
+from guerdon.testing.scorers import UNBOUNDED, ScorerConformance, at_once
 from guerdon.types import Score, Verdict
 
 
-class RewardConformance(JudgeConformance):
+class RewardConformance(ScorerConformance):
     """Everything that the engine and TRL may do with a reward. Golden and hack cases are judged as one batch.
 
     ```python

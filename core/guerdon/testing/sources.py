@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.component import Component
 from guerdon.manifest.plan import SourcePlan
 from guerdon.manifest.schema import SourceRef
-from guerdon.plugins import Kind
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind
 from guerdon.run.data import is_heldout, open_source
 from guerdon.testing.base import Conformance, broken
 from guerdon.types import Row

@@ -10,16 +10,16 @@ from operator import itemgetter
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.component import CallColumns, is_async
-from guerdon.plugins import Kind
+from guerdon.plugins.component import CallColumns, is_async
+from guerdon.plugins.discovery import Kind
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.testing.base import broken
 from guerdon.testing.cases import UNREADABLE_REFERENCES, Case, hostile_cases, verdict_of
-from guerdon.testing.judges import JudgeConformance, at_once
+from guerdon.testing.scorers import ScorerConformance, at_once
 from guerdon.types import Score
 
 
-class VerifierConformance(JudgeConformance):
+class VerifierConformance(ScorerConformance):
     r"""Everything that the engine, TRL, Ray and a web server may do with a verifier.
 
     ```python

@@ -10,7 +10,7 @@ from typing import Any
 from guerdon import Messages, Row
 from guerdon.types import completion_text
 from guerdon.verifier import load_verifier
-from guerdon_plugins.token_lengths import token_lengths
+from guerdon_plugins.shared.token_lengths import token_lengths
 
 
 class Cosine:

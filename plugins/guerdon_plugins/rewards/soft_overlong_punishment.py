@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guerdon import Messages
-from guerdon_plugins.token_lengths import token_lengths
+from guerdon_plugins.shared.token_lengths import token_lengths
 
 
 class SoftOverlongPunishment:

@@ -9,7 +9,7 @@ from typing import Any
 
 from guerdon.errors import DataError
 from guerdon.files import format_of, read_rows
-from guerdon_plugins.rows import RowShape
+from guerdon_plugins.shared.rows import RowShape
 
 
 class Files:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from guerdon.errors import DataError, GuerdonError, InfrastructureError, MissingDependencyError
-from guerdon_plugins.rows import RowShape
+from guerdon_plugins.shared.rows import RowShape
 
 
 class Hub:

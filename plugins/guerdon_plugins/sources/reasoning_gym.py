@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from guerdon.errors import MissingDependencyError
-from guerdon_plugins.rows import RowShape
+from guerdon_plugins.shared.rows import RowShape
 
 
 class ReasoningGym:

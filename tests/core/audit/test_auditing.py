@@ -13,8 +13,8 @@ from guerdon.audit import (
     KINDS,
     OWN_FORM,
     AuditReport,
+    AuditVerdict,
     Problem,
-    Verdict,
     audit_rubric,
     case_problems,
     kinds_of,
@@ -22,9 +22,9 @@ from guerdon.audit import (
 )
 from guerdon.audit.auditing import MARGIN
 from guerdon.audit.corpus import cases_for
-from guerdon.component import Component
 from guerdon.errors import CheckFailedError, DataError, InfrastructureError, UsageError
-from guerdon.plugins import Kind, Plugin
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind, Plugin
 from guerdon.rubric import Entry
 
 TOYS = Path(__file__).with_name("toys.py")
@@ -40,7 +40,7 @@ def audited(*toys: str, kinds: tuple[str, ...] = ("answer",)) -> AuditReport:
     return audit_rubric(entries, kinds, own_problems(entries, kinds))
 
 
-def cases(report: AuditReport, verdict: Verdict) -> set[str]:
+def cases(report: AuditReport, verdict: AuditVerdict) -> set[str]:
     return {result.case for result in report.found(verdict)}
 
 
@@ -53,9 +53,9 @@ def test_a_sound_verifier_passes_and_its_form_is_found() -> None:
 
 def test_a_loose_verifier_is_exploited_and_the_report_says_by_what_and_why() -> None:
     report = audited("loose")
-    assert cases(report, Verdict.EXPLOIT) >= {"either-or", "comma-list", "hidden-in-thought", "negated"}
-    assert "empty" not in cases(report, Verdict.EXPLOIT)
-    result = next(result for result in report.found(Verdict.EXPLOIT) if result.case == "either-or")
+    assert cases(report, AuditVerdict.EXPLOIT) >= {"either-or", "comma-list", "hidden-in-thought", "negated"}
+    assert "empty" not in cases(report, AuditVerdict.EXPLOIT)
+    result = next(result for result in report.found(AuditVerdict.EXPLOIT) if result.case == "either-or")
     assert (result.reward, result.right, result.wrong) == (1.0, 1.0, 0.0)
     assert result.parts == {"loose": 1.0}
     assert result.problem == "number"
@@ -65,13 +65,13 @@ def test_a_loose_verifier_is_exploited_and_the_report_says_by_what_and_why() -> 
 
 def test_right_answers_that_are_refused_are_false_negatives() -> None:
     report = audited("exact", kinds=("math",))
-    assert cases(report, Verdict.FALSE_NEGATIVE) >= {"equivalent 1", "in-dollars"}
-    assert not report.found(Verdict.EXPLOIT)
+    assert cases(report, AuditVerdict.FALSE_NEGATIVE) >= {"equivalent 1", "in-dollars"}
+    assert not report.found(AuditVerdict.EXPLOIT)
 
 
 def test_what_breaks_a_verifier_is_reported() -> None:
     report = audited("brittle")
-    assert "empty" in cases(report, Verdict.FAILED)
+    assert "empty" in cases(report, AuditVerdict.FAILED)
     assert not report.passed
 
 
@@ -82,7 +82,7 @@ def test_a_whole_rubric_can_be_sound_where_a_part_is_not() -> None:
     parts = [entry("exact"), entry("loose", weight=0.5)]
     report = audit_rubric(parts, ["answer"], own_problems(parts, ["answer"]))
     (result,) = [
-        one for one in report.found(Verdict.EXPLOIT) if (one.case, one.problem) == ("either-or", "word")
+        one for one in report.found(AuditVerdict.EXPLOIT) if (one.case, one.problem) == ("either-or", "word")
     ]
     assert (result.reward, result.right, result.parts) == (0.5, 1.5, {"exact": 0.0, "loose": 0.5})
 
@@ -116,7 +116,7 @@ def test_without_a_reference_a_hack_is_what_earns_more_than_honest_work() -> Non
     report = audited("short", kinds=())
     assert report.passed
     assert not report.tells_right
-    assert cases(audited("farmed", kinds=()), Verdict.EXPLOIT) >= {"repeated-word", "repeated-sentence"}
+    assert cases(audited("farmed", kinds=()), AuditVerdict.EXPLOIT) >= {"repeated-word", "repeated-sentence"}
 
 
 def test_problems_that_an_unknown_verifier_does_not_tell_apart_are_left_out() -> None:
@@ -143,9 +143,9 @@ ROLES = {"tool-answers", "tool-answers-and-model-points", "user-answers", "syste
 
 
 def test_audit_of_a_reward_that_reads_other_roles_is_an_exploit() -> None:
-    found = cases(audited("joined"), Verdict.EXPLOIT)
+    found = cases(audited("joined"), AuditVerdict.EXPLOIT)
     assert found >= ROLES
-    assert not cases(audited("trl_reward"), Verdict.EXPLOIT)
+    assert not cases(audited("trl_reward"), AuditVerdict.EXPLOIT)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,8 +179,8 @@ def test_audit_on_own_cases_measures_by_them(tmp_path: Path) -> None:
     assert (named["equivalent 1"], named["wrong 2"]) == ('{"a": 2}', '{"a"')
     row = {"right": ['{"a": 1}', "[2]"], "wrong": ["[1]", '{"b": 1}']}
     report = audit_rubric(entries, [], case_problems(own(tmp_path, row), entries), OWN_FORM)
-    assert cases(report, Verdict.FALSE_NEGATIVE) == {"equivalent 1"}
-    assert cases(report, Verdict.EXPLOIT) == {"wrong 2"}
+    assert cases(report, AuditVerdict.FALSE_NEGATIVE) == {"equivalent 1"}
+    assert cases(report, AuditVerdict.EXPLOIT) == {"wrong 2"}
 
 
 def test_audit_on_own_cases_that_are_not_told_apart_fails(tmp_path: Path) -> None:

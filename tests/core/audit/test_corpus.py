@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from guerdon.audit.corpus import KINDS, Case, Template, cases_for, fill, load_corpus, missing_names, write
+from guerdon.audit.corpus import KINDS, Attack, Template, cases_for, fill, load_corpus, missing_names, write
 from guerdon.audit.forms import forms
 
 FILES = sorted(
@@ -46,7 +46,7 @@ def test_a_template_says_one_thing() -> None:
         with pytest.raises(ValidationError, match="either 'completion'"):
             Template(**wrong)
     with pytest.raises(ValidationError):
-        Case(name="x", why="y", answer="a", repeat=0)
+        Attack(name="x", why="y", answer="a", repeat=0)
 
 
 @given(st.dictionaries(st.sampled_from(["prompt", "answer", "wrong", "reasoning"]), st.text()))

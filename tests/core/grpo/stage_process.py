@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Score, StageContext, Verdict
-from guerdon.grpo import checkpoints
+from guerdon.training import checkpoints
 from guerdon.types import Judgements
-from guerdon_plugins.stages.grpo import Grpo
+from guerdon_plugins.stages.trl.grpo import Grpo
 
 
 def die() -> None:

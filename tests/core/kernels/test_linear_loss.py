@@ -179,7 +179,7 @@ def test_huge_logits_stay_finite() -> None:
 
 def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     states, weight, _, target, tokens = case()
-    monkeypatch.setattr("guerdon.kernels.rows.Rows.gradient", None)
+    monkeypatch.setattr("guerdon.kernels.logits.Rows.gradient", None)
     with torch.no_grad():
         loss = fused_linear_grpo_loss(states, weight, target, tokens, LossSpec()).loss
     torch.testing.assert_close(loss, plain(states, weight, None, target, tokens, LossSpec()).detach())

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 import guerdon_plugins.recipes
 from guerdon.manifest.json_schema import DIALECT, manifest_schema
-from guerdon.plugins import JUDGES, Kind, installed_plugins
+from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
 RECIPES = sorted(Path(guerdon_plugins.recipes.__path__[0]).glob("*.yaml"))
 
@@ -38,7 +38,7 @@ def test_manifest_schema_says_its_dialect_and_id(schema: dict[str, Any]) -> None
     [
         ("StageRef", (Kind.STAGE,)),
         ("SourceRef", (Kind.SOURCE,)),
-        ("RewardRef", JUDGES),
+        ("RewardRef", SCORERS),
         ("ComponentRef", (Kind.HOOKS,)),
     ],
 )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from guerdon.errors import DataError, InfrastructureError, MissingDependencyError, UsageError
 from guerdon.files.writing import json_text
-from guerdon.offline.rollouts import read_judgement, score_columns, to_rollout
+from guerdon.offline.columns import read_judgement, score_columns, to_rollout
 from guerdon.offline.rows import count_rows, opened_input, read_rows, written_rows
 from guerdon.records import record
 from guerdon.types import Failure, Judgement, Rollout, Score, Verdict

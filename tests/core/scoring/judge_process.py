@@ -39,14 +39,14 @@ class NotedAsync(Noted):
 
 
 def main() -> None:
-    from guerdon.component import load_component
-    from guerdon.plugins import JUDGES, find_plugin
+    from guerdon.plugins.component import load_component
+    from guerdon.plugins.discovery import SCORERS, find_plugin
     from guerdon.rubric import Entry, Rubric
     from guerdon.scoring.cache import ScoreCache
     from guerdon.types import Rollout
 
     folder, verifier = sys.argv[1:]
-    component = load_component(find_plugin(f"{__file__}:{verifier}", JUDGES), {"folder": folder}, None)
+    component = load_component(find_plugin(f"{__file__}:{verifier}", SCORERS), {"folder": folder}, None)
     cache = ScoreCache(Path(folder, "scores.sqlite"))
     with Rubric([Entry("noted", component)], cache=cache, workers=2) as rubric:
         judgements = rubric.score([Rollout("", str(number), {}) for number in range(COUNT)])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guerdon.json_values import to_json
+from guerdon.data.json_values import to_json
 from guerdon.scoring.convert import to_score
 from guerdon.types import Failure, Outcome, Score
 

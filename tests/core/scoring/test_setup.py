@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from guerdon.component import load_component
 from guerdon.errors import GuerdonError, InfrastructureError, PluginContractError, PluginLoadError
-from guerdon.plugins import Kind, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Rollout
 

@@ -27,9 +27,9 @@ from transformers import (
 )
 
 from guerdon import Failure, Outcome, Rollout, Score
-from guerdon.component import load_component
 from guerdon.errors import FailureBudgetError, InfrastructureError, UsageError
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon_plugins.rewards.preference import Preference, remote
 from guerdon_plugins.rewards.preference.normalization import RunningZScore, clipped, sigmoid
@@ -229,7 +229,7 @@ def test_params_that_cannot_be_meant(params: dict[str, Any], message: str) -> No
 
 
 def entry(**params: Any) -> Entry:
-    plugin = find_plugin("preference", JUDGES)
+    plugin = find_plugin("preference", SCORERS)
     return Entry("likes", load_component(plugin, params, None))
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.run.data import is_heldout
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.sources.arithmetic.problems import forget_carry
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.sources.miniature.arithmetic.problems import forget_carry
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
 

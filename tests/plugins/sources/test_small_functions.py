@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guerdon.run.data import is_heldout
-from guerdon_plugins.sources.small_functions import SmallFunctions
+from guerdon_plugins.sources.miniature.small_functions import SmallFunctions
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:

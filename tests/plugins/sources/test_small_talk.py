@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.run.data import is_heldout
-from guerdon_plugins.sources.small_talk import Manners, SmallTalk, ToThePoint
+from guerdon_plugins.sources.miniature.small_talk import Manners, SmallTalk, ToThePoint
 
 
 def take(count: int, *args: Any, **params: Any) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from guerdon import Model, Row, StageContext
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.pretrain import Pretrain
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.pretrain.stage import Pretrain
 
 SCRIPT = Path(__file__).with_name("resume_process.py")
 

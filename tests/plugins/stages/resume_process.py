@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Model, StageContext
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.reward_model import RewardModel
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.trl.reward_model import RewardModel
 
 KILLED_AT = 11
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -51,7 +51,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 def load_stage(name: str) -> Any:
     if name == "pretrain":
-        from guerdon_plugins.stages.pretrain import Pretrain
+        from guerdon_plugins.stages.pretrain.stage import Pretrain
 
         return Pretrain(**OPTIONS[name])
     # TRL is imported here so that the forked processes need not do it.
@@ -61,7 +61,7 @@ def load_stage(name: str) -> Any:
         return RewardModel(**OPTIONS[name])
     import trl.trainer.sft_trainer  # noqa: F401
 
-    from guerdon_plugins.stages.sft import Sft
+    from guerdon_plugins.stages.trl.sft import Sft
 
     return Sft(**OPTIONS[name])
 

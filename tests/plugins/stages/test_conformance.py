@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from guerdon.testing import StageConformance
-from guerdon_plugins.sources.arithmetic import Arithmetic
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 
 
 class TestPretrain(StageConformance):

@@ -12,10 +12,10 @@ import pytest
 
 from guerdon import Model
 from guerdon.errors import StageFailedError
-from guerdon.grpo.sampling import Sampling
+from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.stages import engines, vllm_seam
-from guerdon_plugins.stages.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
-from guerdon_plugins.stages.generation import Completion, Draw, Engine
+from guerdon_plugins.stages.sampling.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
+from guerdon_plugins.stages.sampling.generation import Completion, Draw, Engine
 
 PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
 SAMPLED = Sampling(max_completion_length=12, temperature=1.0)
@@ -52,7 +52,7 @@ def test_guerdon_s_own_loop_is_as_greedy_as_generate(
 ) -> None:
     greedy = Sampling(max_completion_length=12, temperature=0)
     own = completed(TransformersEngine(small_model), greedy, 1)
-    monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+    monkeypatch.setattr("guerdon.sampling.cpu_sampler.obstacle", lambda model: "a test asks for generate")
     assert completed(TransformersEngine(small_model), greedy, 1) == own
 
 
@@ -105,7 +105,7 @@ def test_only_the_end_tokens_of_a_generation_config_count(
     greedy = Sampling(max_completion_length=12, temperature=0)
     plain = completed(TransformersEngine(small_model), greedy, 1)
     if not fast:
-        monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+        monkeypatch.setattr("guerdon.sampling.cpu_sampler.obstacle", lambda model: "a test asks for generate")
     penalized = TransformersEngine(Model("penalized", str(folder)))
     assert completed(penalized, greedy, 1) == plain
     assert "not no_repeat_ngram_size, repetition_penalty, suppress_tokens" in caplog.text
@@ -117,7 +117,7 @@ def test_a_prompt_longer_than_the_model_is_refused_and_the_others_are_completed(
     small_model: Model, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
     if not fast:
-        monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+        monkeypatch.setattr("guerdon.sampling.cpu_sampler.obstacle", lambda model: "a test asks for generate")
     engine = TransformersEngine(small_model)
     engine._model.config.max_position_embeddings = 24
     draws = [Draw("1 + 1", 1), Draw("1 + " * 40, 2), Draw("2", 3)]
@@ -133,7 +133,7 @@ def test_weights_that_are_nan_are_an_error(
     small_model: Model, monkeypatch: pytest.MonkeyPatch, fast: bool, temperature: float
 ) -> None:
     if not fast:
-        monkeypatch.setattr("guerdon.grpo.rollouts.obstacle", lambda model: "a test asks for generate")
+        monkeypatch.setattr("guerdon.sampling.cpu_sampler.obstacle", lambda model: "a test asks for generate")
     engine = TransformersEngine(small_model)
     engine._model.model.norm.weight.data.fill_(float("nan"))
     with pytest.raises(StageFailedError, match="the logits of model 'small' are NaN"):

@@ -17,8 +17,8 @@ import pytest
 from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, UsageError
 from guerdon.text import self_corrections
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.evaluate import Evaluate, _majority_value
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.sampling.evaluate import Evaluate, _majority_value
 from guerdon_plugins.verifiers.math import MathVerifier
 
 SAMPLES = 3

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guerdon.errors import GuerdonError, InfrastructureError, UsageError
-from guerdon.grpo.sampling import Sampling
+from guerdon.sampling.sampling import Sampling
 from guerdon.text import split_reasoning
-from guerdon_plugins.endpoint import Endpoint
-from guerdon_plugins.stages.engines import EndpointEngine
-from guerdon_plugins.stages.generation import (
+from guerdon_plugins.shared.endpoint import Endpoint
+from guerdon_plugins.stages.sampling.engines import EndpointEngine
+from guerdon_plugins.stages.sampling.generation import (
     Answers,
     Completion,
     Draw,

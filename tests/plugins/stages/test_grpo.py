@@ -15,11 +15,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
-from guerdon.component import Component, find_problems, valid_params
 from guerdon.errors import DataError, ParamsError, StageFailedError, UsageError
-from guerdon.plugins import Kind, Plugin
+from guerdon.plugins.component import Component, find_problems, valid_params
+from guerdon.plugins.discovery import Kind, Plugin
 from guerdon.types import Judgements
-from guerdon_plugins.stages.grpo import Grpo
+from guerdon_plugins.stages.trl.grpo import Grpo
 
 MakeContext = Callable[..., tuple[Any, Any]]
 ROWS = [{"prompt": [{"role": "user", "content": f"{n} + {n}"}], "reference": str(2 * n)} for n in range(8)]
@@ -70,7 +70,7 @@ def test_a_model_is_trained_and_saved_with_its_tokenizer(
 
 
 def test_trls_options_are_params_and_those_of_the_run_are_refused_with_a_reason() -> None:
-    plugin = Plugin(Kind.STAGE, "grpo", "guerdon", "0", "guerdon_plugins.stages.grpo:Grpo")
+    plugin = Plugin(Kind.STAGE, "grpo", "guerdon", "0", "guerdon_plugins.stages.trl.grpo:Grpo")
     good = Component(
         plugin, Kind.STAGE, {**SHORT, "epsilon_high": 0.3, "scale_rewards": False, "use_vllm": True}
     )
@@ -129,7 +129,7 @@ def test_rows_that_do_not_fit_are_named(make_context: MakeContext, small_model: 
 
 
 def test_importing_the_stage_imports_no_torch() -> None:
-    check = "import sys, guerdon_plugins.stages.grpo; assert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
+    check = "import sys, guerdon_plugins.stages.trl.grpo; assert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
@@ -156,7 +156,7 @@ def test_the_reference_is_the_revision_that_was_asked_for(
         return original(path, cache_dir=str(tmp_path / "hub"), local_files_only=True, **options)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_cache)
-    monkeypatch.setattr("guerdon_plugins.stages.grpo.load_tokenizer", lambda *_, **__: tokenizer)
+    monkeypatch.setattr("guerdon_plugins.stages.trl.grpo.load_tokenizer", lambda *_, **__: tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(small_model.path, padding_side="left")
     context, log = make_context(ROWS, [Model("tiny", "org/tiny")], Digits())
     options = {"revision": "v1", "attn_implementation": "eager"}

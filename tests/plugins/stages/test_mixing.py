@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.errors import DataError
-from guerdon_plugins.stages.mixing import mixed
-from guerdon_plugins.stages.sft import Sft
+from guerdon_plugins.stages.trl.mixing import mixed
+from guerdon_plugins.stages.trl.sft import Sft
 
 
 def sources(*sizes: int) -> list[Callable[[], Iterator[Any]]]:

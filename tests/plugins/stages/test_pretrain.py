@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from guerdon.errors import DataError
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.documents import Document, batches, document_text, encode
-from guerdon_plugins.stages.muon import Muon, orthogonalized
-from guerdon_plugins.stages.pretrain import Pretrain
-from guerdon_plugins.stages.small_tokenizer import train_tokenizer
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.pretrain.documents import Document, batches, document_text, encode
+from guerdon_plugins.stages.pretrain.muon import Muon, orthogonalized
+from guerdon_plugins.stages.pretrain.stage import Pretrain
+from guerdon_plugins.stages.pretrain.tokenizer import train_tokenizer
 
 TAGS = ("<think>", "</think>")
 ARCHITECTURE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

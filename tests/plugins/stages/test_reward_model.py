@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
 from guerdon import Model
-from guerdon.component import Component, check_params
 from guerdon.errors import DataError, ParamsError, UsageError
 from guerdon.models import load_reward_model
-from guerdon.plugins import Kind, find_plugin
-from guerdon_plugins.stages.reward_model import RewardModel
+from guerdon.plugins.component import Component, check_params
+from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon_plugins.stages.trl.reward_model import RewardModel
 
 SHORT = {"max_steps": 12, "per_device_train_batch_size": 16, "learning_rate": 5e-3}
 

@@ -13,9 +13,9 @@ import pytest
 
 from guerdon import Failure, Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, InfrastructureError, UsageError
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.prompting import Prompting
-from guerdon_plugins.stages.sample import Sample
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.sampling.prompting import Prompting
+from guerdon_plugins.stages.sampling.sample import Sample
 
 if TYPE_CHECKING:
     from tests.plugins.stages.conftest import Teacher
@@ -140,7 +140,7 @@ def test_a_killed_harvest_goes_on_and_ends_the_same(
 def test_shards_are_one_data_set(
     make_context: MakeContext, small_model: Model, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guerdon_plugins.stages.sample.SHARD_PROMPTS", 5)
+    monkeypatch.setattr("guerdon_plugins.stages.sampling.sample.SHARD_PROMPTS", 5)
     context, log = make_context(rows, [small_model], Rubric())
     result = stage().run(context)
     assert len(list(context.output.glob("rows-*.jsonl"))) == len(log.records) == 3
@@ -259,7 +259,7 @@ def test_a_teacher_that_goes_down_loses_nothing(
 def test_what_a_teacher_refuses_is_dropped_and_counted_by_what_it_says(
     make_context: MakeContext, rows: list[dict[str, Any]], teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guerdon_plugins.stages.sample.SHARD_PROMPTS", 11)
+    monkeypatch.setattr("guerdon_plugins.stages.sampling.sample.SHARD_PROMPTS", 11)
     refused = {
         rows[number]["prompt"][0]["content"] for number in (3, 11)
     }  # the second one has a shard for itself

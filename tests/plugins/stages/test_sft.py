@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Model
-from guerdon.component import Component, check_params
 from guerdon.errors import DataError, ParamsError, StageFailedError, UsageError
-from guerdon.plugins import Kind, find_plugin
-from guerdon_plugins.sources.arithmetic import Arithmetic
-from guerdon_plugins.stages.sft import Sft
+from guerdon.plugins.component import Component, check_params
+from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.trl.sft import Sft
 
 
 def check(**params: Any) -> dict[str, Any]:

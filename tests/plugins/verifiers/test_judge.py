@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon import Failure, Rollout, Score
-from guerdon.component import load_component
 from guerdon.errors import FailureBudgetError, InfrastructureError, MissingDependencyError, UsageError
-from guerdon.plugins import JUDGES, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.convert import to_failure
@@ -475,7 +475,7 @@ def test_params_that_cannot_be_meant(params: dict[str, Any], message: str) -> No
 
 
 def entry(**params: Any) -> Entry:
-    return Entry("judge", load_component(find_plugin("judge", JUDGES), params, None))
+    return Entry("judge", load_component(find_plugin("judge", SCORERS), params, None))
 
 
 def rollouts(completions: Sequence[str]) -> list[Rollout]:

@@ -11,7 +11,7 @@ from guerdon import Failure, Messages, Score, completion_text
 from guerdon.errors import one_line
 from guerdon.text import Part, checked_tags, select_part
 from guerdon.types import message_text
-from guerdon_plugins.endpoint import Endpoint, NoChoiceError, choice_of
+from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of
 from guerdon_plugins.verifiers.judge.answers import Form
 from guerdon_plugins.verifiers.judge.questions import Chat, comparison, correction, grading, system_message
 

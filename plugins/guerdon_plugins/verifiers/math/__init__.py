@@ -9,10 +9,10 @@ True
 '7'
 """
 
-from guerdon_plugins.verifiers.math.extraction import Extraction, extract
-from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
-from guerdon_plugins.verifiers.math.tokens import TooLargeError, UnreadableError
+from guerdon_plugins.verifiers.math.reading.extraction import Extraction, extract
+from guerdon_plugins.verifiers.math.reading.parser import parse
+from guerdon_plugins.verifiers.math.reading.tokens import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.verdict import MathOutcome, MathVerdict, compare
 from guerdon_plugins.verifiers.math.verifier import MathVerifier, ReferenceProblem, check_references
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guerdon_plugins.verifiers.math.tokens import TooLargeError
+from guerdon_plugins.verifiers.math.reading.tokens import TooLargeError
 
 OPERATIONS = 20_000
 """What a comparison may spend: up to about 0.3 seconds of CPU time."""

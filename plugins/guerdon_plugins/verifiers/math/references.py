@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from guerdon.references import accepted_answers, placeholder_reason, plain
-from guerdon_plugins.verifiers.math.extraction import extract
+from guerdon.data.references import accepted_answers, placeholder_reason, plain
+from guerdon_plugins.verifiers.math.reading.extraction import extract
 
 Reference: TypeAlias = str | int | float | bool | Sequence[str | int | float | bool]
 """A gold answer: text (bare, in ``$…$`` or boxed; or a GSM8K solution that ends in ``####``), a JSON number, a bool

@@ -6,16 +6,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
-from guerdon.references import placeholder_reason
-from guerdon_plugins.verifiers.math.alignment import aligned
+from guerdon.data.references import placeholder_reason
 from guerdon_plugins.verifiers.math.budget import Budget
-from guerdon_plugins.verifiers.math.cleaning import clean
-from guerdon_plugins.verifiers.math.comparison import Comparer
+from guerdon_plugins.verifiers.math.comparing.alignment import aligned
+from guerdon_plugins.verifiers.math.comparing.comparison import Comparer
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
-from guerdon_plugins.verifiers.math.options import marked_option, option_with_text, plain_option, same_options
-from guerdon_plugins.verifiers.math.parser import parse
 from guerdon_plugins.verifiers.math.policy import Policy
+from guerdon_plugins.verifiers.math.reading.cleaning import clean
+from guerdon_plugins.verifiers.math.reading.options import (
+    marked_option,
+    option_with_text,
+    plain_option,
+    same_options,
+)
+from guerdon_plugins.verifiers.math.reading.parser import parse
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from guerdon import Failure, Score
 from guerdon.text import REASONING_TAGS
-from guerdon_plugins.verifiers.math.extraction import Mode, check_mode, check_tags, extract
 from guerdon_plugins.verifiers.math.policy import Policy
+from guerdon_plugins.verifiers.math.reading.extraction import Mode, check_mode, check_tags, extract
 from guerdon_plugins.verifiers.math.references import Reference
 from guerdon_plugins.verifiers.math.verdict import (
     MathOutcome,

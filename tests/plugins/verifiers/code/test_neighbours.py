@@ -8,10 +8,10 @@ import time
 import pytest
 
 from guerdon import Score
-from guerdon.component import load_component
-from guerdon.plugins import Kind, find_plugin
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.scoring.pool import VerifyJob, WorkerPool
 from guerdon.scoring.protocol import Case
-from guerdon.scoring.workers import VerifyJob, WorkerPool
 from guerdon_plugins.verifiers.code import CodeVerifier
 
 pytestmark = pytest.mark.docker

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from guerdon_plugins.sources.small_functions import SmallFunctions
+from guerdon_plugins.sources.miniature.small_functions import SmallFunctions
 from guerdon_plugins.verifiers.code import CodeVerifier
 
 

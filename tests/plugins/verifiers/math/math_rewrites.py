@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from guerdon_plugins.verifiers.math import parse
+from guerdon_plugins.verifiers.math.comparing.trees import walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Listing,
@@ -17,7 +18,6 @@ from guerdon_plugins.verifiers.math.nodes import (
     SetOf,
     Symbol,
 )
-from guerdon_plugins.verifiers.math.trees import walk
 
 
 def keeping(gold: str) -> Iterator[tuple[str, str]]:

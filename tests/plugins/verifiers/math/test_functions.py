@@ -9,9 +9,9 @@ import pytest
 
 from guerdon_plugins.verifiers.math import MathOutcome, MathVerifier, compare, parse
 from guerdon_plugins.verifiers.math.budget import Budget
-from guerdon_plugins.verifiers.math.critical import borders, solutions
-from guerdon_plugins.verifiers.math.domains import declaration, named_domain
-from guerdon_plugins.verifiers.math.proofs import proves_equal
+from guerdon_plugins.verifiers.math.comparing.critical import borders, solutions
+from guerdon_plugins.verifiers.math.comparing.domains import declaration, named_domain
+from guerdon_plugins.verifiers.math.comparing.proofs import proves_equal
 
 WITNESS = re.compile(r"at \w+ = -?\d+(/\d+)?.*: .+ against .+")
 

@@ -303,6 +303,8 @@ def test_reasoning_tags_as_a_param_are_the_only_ones() -> None:
     assert verifier(r"<think>no</think>\boxed{3}", "3").value == 1.0
     with pytest.raises(ValueError, match="a b c"):
         MathVerifier(reasoning_tags=["a b c"])
+
+
 @pytest.mark.parametrize("reference", ["N/A", "None", "proof", "notfound", "nan", float("nan"), "not found"])
 def test_verifier_placeholder_for_a_reference_fails_as_reference(reference: str | float) -> None:
     score = MathVerifier()("\\boxed{3}", reference)

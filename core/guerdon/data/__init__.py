@@ -1,0 +1,1 @@
+"""What rows hold: columns by path, conversations, references, JSON values."""

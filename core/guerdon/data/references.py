@@ -1,0 +1,113 @@
+"""References as verifiers read them: plain values, accepted answers, and gaps that only look like answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from guerdon.data.json_values import brief
+
+ReferenceList: TypeAlias = Literal["any", "whole"]
+"""What a list means as a reference, by the name that manifests use (the param ``reference_list``).
+
+``any``: each item is an accepted answer. ``whole``: the list is one answer, such as a tuple or a set.
+"""
+
+_PLACEHOLDERS = frozenset(
+    """
+    -- --- ? ?? ??? . .. ... … / n/a n.a. n.a na nan <na> nat none null nil undefined unknown missing
+    notfound not_found no_answer noanswer not_available not_applicable not_provided not_given to_be_determined tbd
+    todo placeholder proof see_proof see_solution see_above prove_it 无 无答案 略 证明 证明略 见解析 见证明 待定 空 暂无
+    """.split()  # noqa: SIM905
+)
+"""Texts that data sets put where an answer is missing; a space is written as an underscore here."""
+
+
+def placeholder_reason(value: Any) -> str | None:
+    """Return why a reference cannot be an answer, as the rest of a sentence; ``None`` if it can be one.
+
+    Data sets fill gaps with null, NaN, empty values, or texts such as ``N/A``, ``None`` and ``proof``. A list is one if
+    any of its items is.
+    """
+    value = plain(value)
+    if value is None:
+        return "is null, a gap in the data"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value}, which is not a number"
+    if isinstance(value, str):
+        words = "_".join(value.strip().strip("$.*_ ").casefold().split()) or value.strip()
+        if not words:
+            return "is empty"
+        return f"is {brief(value)}, which marks a missing answer" if _is_placeholder(words) else None
+    if isinstance(value, list | tuple | Mapping) and not value:
+        return "is empty"
+    if isinstance(value, list | tuple):
+        reasons = [(number, placeholder_reason(item)) for number, item in enumerate(value)]
+        return next((f"holds an item ({number}) that {why}" for number, why in reasons if why), None)
+    return None
+
+
+def _is_placeholder(words: str) -> bool:
+    return words in _PLACEHOLDERS or words.strip("[](){}<>\\") in _PLACEHOLDERS
+
+
+def accepted_answers(reference: Any, lists: ReferenceList = "any") -> list[str]:
+    """Return the texts of the answers that a reference accepts, for verifiers that compare texts.
+
+    A number is its shortest text, a bool is ``true`` or ``false``.
+
+    Args:
+        reference: A row's reference: a text, a number, a bool, or a list of them.
+        lists: What a list means: its items are accepted answers, or it is one answer, written ``(a, b)``.
+
+    Raises:
+        ValueError: The reference holds something that is not an answer.
+    """
+    reference = plain(reference)
+    if not isinstance(reference, list | tuple):
+        return [_text(reference)]
+    if not reference:
+        raise ValueError("the reference is an empty list")
+    texts = [_text(item) for item in reference]
+    return list(dict.fromkeys(texts)) if lists == "any" else [f"({', '.join(texts)})"]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return repr(value)
+    raise ValueError(
+        f"the reference is {brief(value)} of type {type(value).__name__}; give a text, a number or a bool"
+    )
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None), bytes})
+
+
+def plain_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's columns as plain Python values; NaN, which tables hold where a value is missing, is ``None``."""
+    row = {name: plain(value) for name, value in columns.items()}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value without numpy's, pandas' and torch's types: numbers, texts, lists and ``None``."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is list or kind is tuple:
+        return value if set(map(type, value)) <= _PLAIN else kind(map(plain, value))
+    if kind is dict:
+        return value if set(map(type, value.values())) <= _PLAIN else {k: plain(v) for k, v in value.items()}
+    module = kind.__module__.partition(".")[0]
+    if module == "pandas" and kind.__name__ in ("NAType", "NaTType"):
+        return None
+    if module in ("numpy", "torch") and callable(tolist := getattr(value, "tolist", None)):
+        return plain(tolist())
+    return value

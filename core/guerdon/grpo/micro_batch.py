@@ -1,0 +1,171 @@
+"""One micro-batch's loss through the fused head: what is left out cannot change the gradient."""
+
+from __future__ import annotations
+
+import functools
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from guerdon.grpo.flat_attention import ATTENTION
+from guerdon.grpo.host import download, upload
+from guerdon.grpo.layout import Batch, Layout, flat_layout, padded_layout
+from guerdon.kernels import LossResult, LossSpec, Tokens, fused_linear_grpo_loss
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """What of the step is guerdon's. Each is exact; turning one off gives TRL's way of it."""
+
+    fused_loss: bool = True
+    """The head and the loss in one; off, TRL's own loss is used and the other options are off as well."""
+    pack_sequences: bool = True
+    """Micro-batches go through the model without padding."""
+    share_prefix: bool = True
+    """A group's prompt goes through the model once; needs ``pack_sequences``."""
+    skip_zero_variance: bool = True
+    """Completions that cannot change the gradient, above all groups of equal rewards, are left out."""
+    lazy_importance_sampling: bool = True
+    """Old log-probabilities come from the training forward, or from a pass over what an update leaves for later."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """A micro-batch, ready for the model."""
+
+    layout: Layout
+    target: Tensor
+    """The trained tokens [N]."""
+    places: Tensor
+    """The trained tokens among TRL's padded completions, flattened."""
+    tokens: Tokens
+    spec: LossSpec
+
+
+def add_fused_loss(model: Any, *, flat: bool) -> None:
+    """Let ``model(grpo_step=step)`` give the step's :class:`LossResult`; other calls stay as they are.
+
+    The loss lives inside ``forward``, so the hooks of DDP, FSDP, DeepSpeed and PEFT fire around it.
+
+    Args:
+        model: A causal language model with a linear ``lm_head``.
+        flat: Whether it is given flat batches.
+    """
+    original = model.forward
+    if flat:
+        model.set_attn_implementation(ATTENTION)
+
+    @functools.wraps(original)
+    def forward(self: Any, *args: Any, grpo_step: MicroBatch | None = None, **kwargs: Any) -> Any:
+        if grpo_step is None:
+            return original(*args, **kwargs)
+        output = self.base_model(**grpo_step.layout.inputs, use_cache=False)
+        states = output.last_hidden_state.flatten(0, 1)
+        # Tokens that follow one prompt share its last place; index_select adds up their gradients without a sort.
+        hidden = states.index_select(0, grpo_step.layout.predictors.to(states.device))
+        head = self.get_output_embeddings()
+        device = head.weight.device  # another one than the last layer's where the model is split over devices
+        result: LossResult = fused_linear_grpo_loss(
+            hidden.to(device),
+            head.weight,
+            grpo_step.target.to(device),
+            grpo_step.tokens.to(device),
+            grpo_step.spec,
+            bias=head.bias,
+        )
+        return result
+
+    model.forward = types.MethodType(forward, model)
+
+
+def head_scales(config: Any) -> dict[str, Any]:
+    """The head's scale and soft cap, read off a model's configuration as TRL reads them."""
+    scales: dict[str, Any] = {}
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        scales["softcap"] = cap
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        if (scale := getattr(config, name, None)) is not None:
+            return {**scales, "logit_scale": scale}
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        scales["logit_scale"] = divisor if config.model_type == "hyperclovax" else 1 / divisor
+    return scales
+
+
+def make_step(
+    inputs: dict[str, Any], weights: Tensor, spec: LossSpec, options: StepOptions, *, flat: bool, skip: bool
+) -> MicroBatch:
+    """Lay out a micro-batch of TRL's.
+
+    Args:
+        inputs: TRL's: padded prompts and completions [rows, longest], ``advantages`` [rows] or [rows, longest], and
+            the rest.
+        weights: Each token's weight in the loss [rows, longest].
+        spec: The objective, with the head's scales.
+        options: Which parts are on.
+        flat: Whether the model takes flat batches.
+        skip: Whether a completion without an advantage cannot change the gradient.
+    """
+    batch = _read(inputs, skip=skip and options.skip_zero_variance)
+    layout = flat_layout(batch, inputs, share=options.share_prefix) if flat else padded_layout(batch, inputs)
+    shape = inputs["completion_ids"].shape
+    row, place = np.nonzero(batch.trained)
+    places, rows, sequence = upload(
+        inputs["completion_ids"].device, batch.rows[row] * shape[1] + place, batch.rows[row], row
+    )
+
+    def trained(value: Tensor | None) -> Tensor | None:
+        if value is None:
+            return None
+        value = value.view(shape[0], -1)
+        picked: Tensor = value[rows, 0] if value.shape[1] == 1 else value.flatten()[places]
+        return picked
+
+    advantage = trained(inputs["advantages"])
+    assert advantage is not None
+    tokens = Tokens(
+        advantage=advantage,
+        weight=weights[rows, places % shape[1]],
+        sequence=sequence,
+        old_logp=trained(inputs.get("old_per_token_logps")),
+        ref_logp=trained(inputs.get("ref_per_token_logps")),
+        is_ratio=trained(inputs.get("importance_sampling_ratio")),
+        sampling_logp=trained(inputs.get("sampling_per_token_logps")),
+        entropy_weight=trained(inputs.get("entropy_weight")),
+    )
+    target = inputs["completion_ids"].flatten()[places]
+    return MicroBatch(layout, target, places, tokens, spec)
+
+
+def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:
+    """Read a micro-batch's masks, and leave out the rows that cannot change the gradient."""
+    advantages = inputs["advantages"].view(len(inputs["completion_mask"]), -1)
+    completion_mask, prompt_mask = inputs["completion_mask"], inputs["prompt_mask"]
+    # Where no token is, no id is either, so that equal prompts are equal here.
+    prompts = inputs["prompt_ids"] * prompt_mask - (1 - prompt_mask)
+    columns = download(
+        [
+            prompts,
+            prompt_mask,
+            completion_mask,
+            completion_mask * inputs.get("tool_mask", 1),
+            (advantages != 0).any(1, keepdim=True),
+        ]
+    )
+    prompts_read, prompt_seen, seen, trained, has_advantage = columns
+    lengths = seen.sum(1)
+    kept: NDArray[np.bool_] = np.asarray(trained.any(1))
+    if skip:
+        kept &= has_advantage[:, 0].astype(bool)
+    if not kept.any():  # a loss that is no part of the graph would leave other processes waiting
+        kept[lengths.argmin()] = True
+    return Batch(
+        rows=np.flatnonzero(kept),
+        prompts=prompts_read[kept],
+        prompt_lengths=prompt_seen[kept].sum(1),
+        lengths=lengths[kept],
+        trained=trained[kept].astype(bool),
+    )

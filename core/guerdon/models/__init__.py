@@ -1,0 +1,19 @@
+"""Models: where they come from, and how they are loaded."""
+
+from guerdon.models.loading import (
+    load_model,
+    load_reward_model,
+    load_tokenizer,
+    local_device,
+    resolve_folder,
+    use_fitting_threads,
+)
+
+__all__ = [
+    "load_model",
+    "load_reward_model",
+    "load_tokenizer",
+    "local_device",
+    "resolve_folder",
+    "use_fitting_threads",
+]

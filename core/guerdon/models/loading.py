@@ -1,0 +1,298 @@
+"""Loads the models that stages start from: a hub id, a folder, or a GGUF file, with their tokenizers.
+
+Importing this module imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError
+from guerdon.models.paths import DTYPES, PACKAGE_PREFIX
+from guerdon.stage import Model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+NARROW = 512
+"""A model narrower than this computes with one thread.
+
+An operation on 1,000 tokens of a model 128 wide takes 0.01 to 0.3 ms on one core. Threads that meet at its end gain
+less than that, and where another process has one of the cores they wait for it for milliseconds, at every operation.
+From about this width on an operation takes longer than such a wait.
+"""
+
+
+def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
+    """Load a causal language model, and set torch's threads to what a model of its width wants on CPU.
+
+    Args:
+        model: The model; a GGUF file is dequantized once and cached.
+        training: Whether it is loaded to be trained. A dtype of ``auto`` then means float32, because an optimizer's
+            small updates vanish in narrower weights; otherwise it means the checkpoint's own dtype, or float32 on a
+            machine without an accelerator.
+        **kwargs: Anything else that ``from_pretrained`` takes.
+
+    Raises:
+        UsageError: There is no such model, or no such dtype.
+        InfrastructureError: The hub does not answer.
+    """
+    from transformers import AutoModelForCausalLM
+
+    loaded: PreTrainedModel = _load(AutoModelForCausalLM, model, dtype=_dtype(model, training), **kwargs)
+    use_fitting_threads(loaded)
+    return loaded
+
+
+def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
+    """Load a model that gives each text one number: a sequence classifier with one label.
+
+    Args:
+        model: The model, as for :func:`load_model`.
+        training: Whether it is loaded to be trained. A checkpoint without such a head, as every causal language model
+            is, then gets a new one at random.
+        **kwargs: Anything else that ``from_pretrained`` takes.
+
+    Raises:
+        UsageError: There is no such model, or it is to judge and has no head for it.
+        InfrastructureError: The hub does not answer.
+    """
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    verbosity: Any = logging  # it carries no types
+    before = verbosity.get_verbosity()
+    verbosity.set_verbosity_error()  # it would warn of the missing head, which is normal in training and told below
+    try:
+        if training:
+            kwargs["num_labels"] = 1
+        loaded, info = _load(
+            AutoModelForSequenceClassification,
+            model,
+            dtype=_dtype(model, training),
+            output_loading_info=True,
+            **kwargs,
+        )
+    finally:
+        verbosity.set_verbosity(before)
+    use_fitting_threads(loaded)
+    if not training:
+        _check_reward_head(model, loaded.config.num_labels, sorted(info["missing_keys"]))
+    reward_model: PreTrainedModel = loaded
+    return reward_model
+
+
+def _check_reward_head(model: Model, labels: int, missing: list[str]) -> None:
+    if missing:
+        raise UsageError(
+            f"model '{model.name}' ({model.path}) is not a reward model: it has no weights for "
+            f"{', '.join(missing)[:99]}, so its rewards would be random. "
+            "Name a sequence classification model, or train one by a stage that uses 'reward_model'."
+        )
+    if labels != 1:
+        raise UsageError(
+            f"model '{model.name}' ({model.path}) tells {labels} classes apart, and a reward model gives one number. "
+            "Name a model with one label."
+        )
+
+
+def local_device() -> torch.device:
+    """Return the accelerator of this process, or the CPU where there is no usable one.
+
+    A CUDA build of torch names ``cuda`` as its accelerator on a machine without a GPU too: only a device that answers
+    counts. In a distributed launch each process of a node gets its own device, by the launcher's ``LOCAL_RANK``.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _dtype(model: Model, training: bool) -> str:
+    import torch
+
+    if model.dtype not in DTYPES:
+        raise UsageError(
+            f"the dtype of model '{model.name}' is '{model.dtype}'. Choose one of {', '.join(DTYPES)}."
+        )
+    if model.dtype == "auto" and (training or not torch.accelerator.is_available()):
+        return "float32"
+    return model.dtype
+
+
+def use_fitting_threads(model: PreTrainedModel) -> None:
+    """Set torch's threads for the operations of a model on CPU: one for a narrow one, else torch's default.
+
+    ``OMP_NUM_THREADS`` in the environment decides instead, if it is set.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" in os.environ or model.device.type != "cpu":
+        return
+    config: Any = model.config.get_text_config()
+    narrow = getattr(config, "hidden_size", NARROW) < NARROW
+    default = _default_threads()
+    torch.set_num_threads(1 if narrow else default)
+
+
+@cache
+def _default_threads() -> int:
+    """Torch's own number, which the first call finds."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer, padding on the left and with a padding token.
+
+    Args:
+        model: The model.
+        chat_template: A Jinja template to use instead of the tokenizer's own.
+
+    Raises:
+        UsageError: There is no such model.
+        InfrastructureError: The hub does not answer.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, model, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+def resolve_folder(model: Model) -> str:
+    """The hub id or local folder that ``from_pretrained`` loads, with ``package:`` resolved and GGUF converted.
+
+    Raises:
+        UsageError: The package or the GGUF file is not there.
+    """
+    path = model.path
+    gguf_file = model.gguf_file
+    if path.startswith(PACKAGE_PREFIX):
+        folder = _package_folder(path.removeprefix(PACKAGE_PREFIX))
+        path = str(folder)
+        if gguf_file is None and not (folder / "config.json").exists():
+            gguf_file = _only_gguf_file(folder)
+    elif path.endswith(".gguf") and Path(path).is_file():
+        path, gguf_file = str(Path(path).parent), Path(path).name
+    if gguf_file is None:
+        return path
+    return str(_dequantized(_gguf_path(path, gguf_file, model.revision)))
+
+
+def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
+    from transformers.utils import logging
+
+    bars: Any = logging  # it carries no types
+    bars.disable_progress_bar()  # one a file, on a terminal that belongs to the run's progress display
+    folder = resolve_folder(model)
+    # A path that looks like one and is not there would be asked of the hub, whose answer misleads.
+    if folder.startswith((".", "/", "~")) and not Path(folder).is_dir():
+        raise UsageError(f"model '{model.name}' is the folder {folder}, which does not exist.")
+    try:
+        return auto_class.from_pretrained(folder, revision=model.revision or "main", **kwargs)
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # what transformers raises where it cannot get a model, or make one of it
+        reason = " ".join(str(error).split())
+        if Path(folder).is_dir() or isinstance(error, ValueError):
+            raise UsageError(f"model '{model.name}' cannot be loaded from {folder}: {reason}") from error
+        raise InfrastructureError(
+            f"model '{model.name}' cannot be loaded from the hub as '{folder}': {reason} "
+            "Without a network, give a local folder or a package: path."
+        ) from error
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            f"the model's path is '{PACKAGE_PREFIX}{name}', and no package '{name}' is installed. "
+            f"Install the distribution that brings it (pip install {name.replace('_', '-')})."
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _only_gguf_file(folder: Path) -> str:
+    files = sorted(file.name for file in folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise UsageError(
+            f"{folder} holds {len(files)} GGUF files ({', '.join(files) or 'none'}). Name one as 'gguf_file'."
+        )
+    return files[0]
+
+
+def _gguf_path(path: str, gguf_file: str, revision: str | None) -> Path:
+    if Path(path).is_dir():
+        file = Path(path) / gguf_file
+        if not file.is_file():
+            raise UsageError(f"the model's GGUF file '{gguf_file}' is not in {path}.")
+        return file
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(path, gguf_file, revision=revision))
+    except OSError as error:
+        raise InfrastructureError(f"'{gguf_file}' of '{path}' cannot be had from the hub: {error}") from error
+
+
+def _dequantized(file: Path) -> Path:
+    """The folder with the GGUF file's model in float32, made once for each content of the file."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guerdon" / "gguf"
+    folder = cache / f"{file.stem}-{digest[:16]}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache))
+    try:
+        _convert(file, partial)
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was faster
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _convert(file: Path, folder: Path) -> None:
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingDependencyError("a model in a GGUF file", "gguf", "train")
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    source, name = str(file.parent), file.name
+    auto_model: Any = AutoModelForCausalLM  # its constructors carry no types
+    quantized = auto_model.from_pretrained(source, gguf_file=name)
+    config = AutoConfig.from_pretrained(source, gguf_file=name)
+    # transformers refuses to save what it loaded from GGUF, though its weights are plain by then.
+    plain = auto_model.from_config(config, dtype=quantized.dtype)
+    plain.load_state_dict(quantized.state_dict())
+    plain.generation_config = quantized.generation_config
+    plain.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+    # transformers 5 reads the names of the special tokens wrongly from some GGUF files; the ids are right.
+    for role in ("bos", "eos", "pad", "unk"):
+        token_id = getattr(config, f"{role}_token_id", None)
+        if token_id is not None:
+            setattr(tokenizer, f"{role}_token", tokenizer.convert_ids_to_tokens(token_id))
+    tokenizer.clean_up_tokenization_spaces = False  # it would eat spaces before punctuation
+    tokenizer.save_pretrained(folder)

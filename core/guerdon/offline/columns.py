@@ -1,0 +1,118 @@
+"""From rows to rollouts and back: columns by other names, scores as columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guerdon.data.columns import column
+from guerdon.errors import DataError, UsageError
+from guerdon.rubric import Rubric
+from guerdon.types import Judgement, Rollout
+
+
+def read_renames(columns: Sequence[str]) -> dict[str, str]:
+    """Return the columns to read under other names, from ``NAME=COLUMN``, where COLUMN may be a path.
+
+    Raises:
+        UsageError: One is not of that form.
+    """
+    pairs = [text.partition("=") for text in columns]
+    for name, equals, source in pairs:
+        if not (name and equals and source):
+            raise UsageError(f"--column {name} is not of the form NAME=COLUMN, such as reference=answer.")
+    return {name: source for name, _, source in pairs}
+
+
+def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -> Rollout:
+    """Return the rollout of a row.
+
+    A run's ``rollouts.jsonl`` has the data row's columns under ``columns``; they count as the row's own.
+
+    Raises:
+        DataError: A column is missing, or holds what it cannot.
+    """
+    recorded = row.get("columns")
+    columns = {**recorded, **row} if isinstance(recorded, dict) else dict(row)
+    row = dict(columns)
+    for name, source in renames.items():
+        try:
+            columns[name] = column(row, source)
+        except LookupError as error:
+            raise DataError(f"{where}: {error}. Name one of these with --column {name}=COLUMN.") from None
+    if "completion" not in columns:
+        raise DataError(
+            f"{where}: has no column 'completion'. Columns: {', '.join(row) or 'none'}. "
+            "Name the one that holds completions with --column completion=NAME."
+        )
+    prompt, completion = columns.pop("prompt", ""), columns.pop("completion")
+    if not (isinstance(completion, str) or _is_messages(completion)):
+        raise DataError(
+            f"{where}: completion is {completion!r:.200}; it must be text or a list of messages, "
+            'such as [{"role": "assistant", "content": "text"}].'
+        )
+    if not isinstance(completion, str) and not any(turn.get("role") == "assistant" for turn in completion):
+        roles = ", ".join(dict.fromkeys(str(turn.get("role")) for turn in completion)) or "no turns"
+        raise DataError(
+            f"{where}: completion has no turn of the role 'assistant', and only those are the model's own words. "
+            f"Roles: {roles}."
+        )
+    tokens = columns.pop("completion_ids", None) or []
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        raise DataError(f"{where}: completion_ids is {tokens!r:.80}; it must be a list of token ids.")
+    return Rollout(prompt, completion, columns, tokens)
+
+
+def checked_rollout(
+    where: str, row: Mapping[str, Any], renames: Mapping[str, str], *rubrics: Rubric
+) -> Rollout:
+    """Return the rollout of a row that has what the rubrics need.
+
+    Raises:
+        DataError: A column is missing, or holds what it cannot.
+    """
+    rollout = to_rollout(where, row, renames)
+    try:
+        for rubric in rubrics:
+            rubric.check(rollout)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    return rollout
+
+
+def _is_messages(value: Any) -> bool:
+    """Whether these are messages, each with text, typed blocks or nothing as its content."""
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+        return False
+    contents = [message.get("content") for message in value]
+    return all(
+        content is None
+        or isinstance(content, str)
+        or (isinstance(content, list) and all(isinstance(block, dict) for block in content))
+        for content in contents
+    )
+
+
+def score_columns(judgement: Judgement) -> dict[str, Any]:
+    """The columns that scoring adds to a row: ``reward``, and ``scores`` by verifier."""
+    return judgement.to_dict()
+
+
+def read_judgement(where: str, row: Mapping[str, Any]) -> Judgement:
+    """The judgement that :func:`score_columns` wrote.
+
+    Raises:
+        DataError: The row has not been scored.
+    """
+    try:
+        scores, reward = row["scores"], row["reward"]
+        if isinstance(scores, str):  # as Parquet and CSV hold it
+            scores = json.loads(scores)
+        if isinstance(reward, str):  # as CSV holds it
+            reward = float(reward) if reward else None
+        return Judgement.from_dict({"reward": reward, "scores": scores})
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise DataError(
+            f"{where}: has no columns 'reward' and 'scores' as 'guerdon score -o' writes them. Score the file first."
+        ) from None

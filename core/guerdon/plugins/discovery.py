@@ -1,0 +1,282 @@
+"""The plugin host: finds plugins by entry points, and loads one only when it is asked for.
+
+Listing reads distribution metadata and imports nothing. A plugin that is broken is an error for whoever asks for it,
+and for nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from guerdon.errors import (
+    DuplicatePluginError,
+    MissingDependencyError,
+    PluginLoadError,
+    PluginNotFoundError,
+)
+from guerdon.plugins.boundary import boundary
+from guerdon.plugins.local_modules import import_file, import_from
+
+
+class Kind(StrEnum):
+    """The kinds of plugins; each has an entry-point group of its own."""
+
+    VERIFIER = "verifier"
+    REWARD = "reward"
+    SOURCE = "source"
+    STAGE = "stage"
+    HOOKS = "hooks"
+    COMMAND = "command"
+    RECIPE = "recipe"
+
+    @property
+    def group(self) -> str:
+        """The entry-point group, ``guerdon.verifiers`` and so on."""
+        return "guerdon.hooks" if self is Kind.HOOKS else f"guerdon.{self.value}s"
+
+    @property
+    def noun(self) -> str:
+        """What one plugin of the kind is called."""
+        return "hooks plugin" if self is Kind.HOOKS else self.value
+
+
+_MAX_DEFINED = 10
+"""Names of a module that a message lists."""
+
+SCORERS: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
+"""The kinds that a rubric's entry may name."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Plugin:
+    """Where a plugin comes from: what its entry point, import string or file says, before anything is imported."""
+
+    kind: Kind | None
+    """``None`` for an import string or a file that may hold a verifier or a reward: loading tells."""
+    name: str
+    distribution: str
+    """The distribution that registers it; ``file`` for a file, ``-`` for a module of no distribution."""
+    version: str
+    """The distribution's version; for a file, or a module of no distribution, the start of its SHA-256."""
+    target: str
+    """``module:attribute``, or ``path.py:attribute``."""
+
+    @property
+    def qualified_name(self) -> str:
+        return f"{self.distribution}/{self.name}"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What its results depend on. The folder of a file is no part of it: a project may be moved."""
+        target = self.target.rpartition("/")[2]
+        return {"use": self.qualified_name, "version": self.version, "target": target}
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages: a distribution and its version, a file's name, or a module."""
+        place = self.target.rpartition(":")[0]
+        if self.distribution == "file":
+            return Path(place).name
+        return place if self.distribution == "-" else f"{self.distribution} {self.version}"
+
+    def __str__(self) -> str:
+        kind = "plugin" if self.kind is None else self.kind.noun
+        return f"{kind} '{self.name}' ({self.origin})"
+
+
+def installed_plugins(*kinds: Kind) -> list[Plugin]:
+    """Every plugin that an installed distribution registers, sorted; of all kinds unless some are named."""
+    return sorted({plugin for kind in kinds or tuple(Kind) for plugin in _registered(kind)})
+
+
+def _registered(kind: Kind) -> Iterator[Plugin]:
+    for entry_point in metadata.entry_points(group=kind.group):
+        distribution = entry_point.dist
+        yield Plugin(
+            kind=kind,
+            name=entry_point.name,
+            distribution=distribution.name if distribution else "-",
+            version=distribution.version if distribution else "-",
+            target=entry_point.value,
+        )
+
+
+def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> Plugin:
+    """The plugin that a manifest's ``use`` names.
+
+    Args:
+        spec: A name, ``distribution/name``, an import string ``package.module:attribute``, or a file
+            ``path/to/file.py:attribute``.
+        kinds: The kinds that fit at this place.
+        base_dir: The folder that a file's relative path starts from; the current one by default.
+
+    Raises:
+        PluginNotFoundError: Nothing has that name.
+        DuplicatePluginError: Several plugins have it.
+    """
+    target, colon, attribute = spec.rpartition(":")
+    if colon and target.endswith(".py"):
+        return _file_plugin(spec, Path(base_dir or Path.cwd(), target), attribute, kinds)
+    if colon:
+        return _module_plugin(target, attribute, kinds, base_dir)
+    candidates = installed_plugins(*kinds)
+    matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
+    if len(matches) == 1:
+        return matches[0]
+    wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(kind.noun for kind in kinds)
+    if not matches:
+        names = [plugin.name for plugin in candidates] + [plugin.qualified_name for plugin in candidates]
+        raise PluginNotFoundError(
+            f"no {wanted} is named '{spec}'.{did_you_mean(spec, names)} Installed: "
+            f"{', '.join(sorted({plugin.name for plugin in candidates})) or 'none'}. "
+            "'guerdon plugins' lists them all; an import string (package.module:name) "
+            "or a file (./file.py:name) works too."
+        )
+    owners = ", ".join(
+        f"{plugin.qualified_name} ({plugin.kind}, version {plugin.version})" for plugin in matches
+    )
+    raise DuplicatePluginError(
+        f"several plugins are named '{spec}': {owners}. Write the qualified name of the one that is meant, "
+        f"such as '{matches[0].qualified_name}'"
+        + (
+            ", or uninstall the other."
+            if len({m.qualified_name for m in matches}) > 1
+            else "; where one distribution has both kinds, its import string."
+        )
+    )
+
+
+def _file_plugin(spec: str, path: Path, attribute: str, kinds: Collection[Kind]) -> Plugin:
+    if not path.is_file():
+        raise PluginNotFoundError(f"'{spec}' names the file {path}, which does not exist.")
+    return Plugin(_only(kinds), attribute, "file", _digest(path), f"{path.resolve()}:{attribute}")
+
+
+def _module_plugin(module: str, attribute: str, kinds: Collection[Kind], base_dir: Path | None) -> Plugin:
+    top_level = module.partition(".")[0]
+    owners = metadata.packages_distributions().get(top_level, [])
+    distribution = owners[0] if owners else "-"
+    version = metadata.version(distribution) if owners else _module_digest(module, base_dir)
+    return Plugin(_only(kinds), attribute, distribution, version, f"{module}:{attribute}")
+
+
+def _module_digest(module: str, base_dir: Path | None) -> str:
+    """The content of a module of no distribution, found without importing it; ``-`` if it is in no file."""
+    folders: list[str | Path] = [*([base_dir] if base_dir else []), *sys.path]
+    for folder in folders:
+        place = Path(folder, *module.split("."))
+        for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if path.is_file():
+                return _digest(path)
+    return "-"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _only(kinds: Collection[Kind]) -> Kind | None:
+    return next(iter(kinds)) if len(kinds) == 1 else None
+
+
+def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
+    """Import what a plugin's target names.
+
+    Args:
+        plugin: The plugin to import.
+        base_dir: A folder to import modules from beside the installed ones, for files too: the manifest's.
+
+    Raises:
+        PluginLoadError: The import fails, for whatever reason.
+    """
+    place, _, attribute = plugin.target.rpartition(":")
+    with import_errors_of(plugin):
+        if base_dir is not None:
+            import_from(base_dir)
+        module = import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    loaded = module
+    for part in attribute.split("."):
+        if not hasattr(loaded, part):
+            raise PluginLoadError(_lacks(plugin, loaded, part))
+        loaded = getattr(loaded, part)
+    return loaded
+
+
+def _lacks(plugin: Plugin, holder: Any, name: str) -> str:
+    own = getattr(holder, "__name__", None)
+    defined = [
+        key
+        for key, value in vars(holder).items()
+        if not key.startswith("_") and callable(value) and getattr(value, "__module__", own) == own
+    ]
+    place = plugin.target.rpartition(":")[0]
+    return (
+        f"{place} defines no '{name}'.{did_you_mean(name, defined or dir(holder))} "
+        f"It defines: {', '.join(defined[:_MAX_DEFINED]) or 'nothing to call'}."
+    )
+
+
+@contextmanager
+def import_errors_of(plugin: Plugin) -> Iterator[None]:
+    """Say of whatever a plugin's import raises that it is that plugin's fault, and how to fix it.
+
+    Raises:
+        MissingDependencyError: A module is missing that an extra of the plugin's distribution brings.
+        PluginLoadError: Anything else was raised.
+    """
+    try:
+        with boundary(
+            f"{plugin} cannot be loaded from '{plugin.target}':",
+            PluginLoadError,
+            fix="Fix or uninstall it; other plugins are not affected.",
+        ):
+            yield
+    except PluginLoadError as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            extra = extra_with(cause.name, plugin.distribution)
+            if extra is not None:
+                raise MissingDependencyError(str(plugin), cause.name, extra, plugin.distribution) from cause
+        raise
+
+
+def extra_with(module: str, distribution: str) -> str | None:
+    """Return the extra of a distribution that brings a module, by the distribution's own metadata.
+
+    Of several the smallest: an extra such as ``dev`` repeats what others bring.
+    """
+    try:
+        requirements = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return None
+    extras: dict[str, set[str]] = {}
+    for requirement in requirements:
+        found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w.-]+)['\"]", requirement)
+        if found:
+            extras.setdefault(found[2], set()).add(found[1].replace("_", "-").lower())
+    wanted = module.partition(".")[0].replace("_", "-").lower()
+    bringing = [extra for extra, names in extras.items() if wanted in names]
+    return min(bringing, key=lambda extra: (extra == "dev", len(extras[extra])), default=None)
+
+
+def did_you_mean(word: str, candidates: Collection[str]) -> str:
+    """Return `` Did you mean 'x'?`` with the nearest spelling, or nothing."""
+    close = nearest(word, candidates)
+    return f" Did you mean '{close}'?" if close else ""
+
+
+def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the candidate whose spelling is nearest to a word, or ``None`` where none is near."""
+    close = get_close_matches(word, list(candidates), n=1, cutoff=cutoff)
+    return close[0] if close else None

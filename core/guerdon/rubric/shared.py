@@ -1,0 +1,149 @@
+"""One rubric for many callers at once: the threads and event loops of trainers, the requests of a server.
+
+A rubric judges one batch at a time. What arrives meanwhile waits and becomes the next batch, so that many small calls
+keep all workers busy and an async verifier sees many completions together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from guerdon.plugins.discovery import Kind
+from guerdon.rubric import Rubric
+from guerdon.types import Judgements, Rollout
+
+MAX_BATCH_ROLLOUTS = 512
+"""Calls are put together up to this size; one call that is larger stays whole."""
+
+
+@dataclass(slots=True)
+class _Call:
+    rollouts: Sequence[Rollout]
+    step: int
+    judgements: Future[Judgements] = field(default_factory=Future)
+
+
+class SharedRubric:
+    """Judges the rollouts of many callers in a thread of its own. Usable from any thread.
+
+    A call's error is that call's alone, though it was judged together with others. The calls of a rubric that has
+    reward functions are not put together, because such a function sees its whole batch.
+
+    Args:
+        rubric: What judges. It is closed with this.
+    """
+
+    def __init__(self, rubric: Rubric) -> None:
+        self._rubric = rubric
+        self._mergeable = all(entry.component.kind is not Kind.REWARD for entry in rubric.entries)
+        self._calls: deque[_Call] = deque()
+        self._pending = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="guerdon-rubric", daemon=True)
+        self._thread.start()
+
+    @property
+    def names(self) -> list[str]:
+        """The entries' names."""
+        return self._rubric.names
+
+    @property
+    def pending(self) -> int:
+        """How many rollouts wait or are being judged."""
+        return self._pending
+
+    def check(self, rollout: Rollout) -> None:
+        """Check that a rollout has the columns that its entries need, as :meth:`Rubric.check` does."""
+        self._rubric.check(rollout)
+
+    def submit(self, rollouts: Sequence[Rollout], step: int = 0) -> Future[Judgements]:
+        """Hand in rollouts; the future holds their judgements in their order, or what :meth:`Rubric.score` raised.
+
+        Raises:
+            ValueError: This is closed.
+        """
+        call = _Call(rollouts, step)
+        with self._changed:
+            if self._closed:
+                raise ValueError("the rubric is closed")
+            self._calls.append(call)
+            self._pending += len(rollouts)
+            self._changed.notify()
+        return call.judgements
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
+        """Judge rollouts and wait for it, as :meth:`Rubric.score` does."""
+        return self.submit(rollouts, step).result()
+
+    def close(self) -> None:
+        """Judge what was handed in, then end the workers."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        self._rubric.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while calls := self._next_batch():
+            wanted = []
+            for call in calls:
+                if call.judgements.set_running_or_notify_cancel():
+                    wanted.append(call)
+                else:
+                    self._count_done(call)
+            if wanted:
+                self._judge(wanted)
+
+    def _count_done(self, call: _Call) -> None:
+        """Decrement the pending count before the future is resolved: a caller that waits for capacity sees it."""
+        with self._changed:
+            self._pending -= len(call.rollouts)
+
+    def _next_batch(self) -> list[_Call]:
+        """The calls to judge together next; none when this is closed and everything is judged."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._calls or self._closed)
+            batch: list[_Call] = []
+            size = 0
+            while self._calls and (not batch or self._fits(self._calls[0], batch[0], size)):
+                call = self._calls.popleft()
+                batch.append(call)
+                size += len(call.rollouts)
+            return batch
+
+    def _fits(self, call: _Call, first: _Call, size: int) -> bool:
+        return self._mergeable and call.step == first.step and size + len(call.rollouts) <= MAX_BATCH_ROLLOUTS
+
+    def _judge(self, calls: Sequence[_Call]) -> None:
+        rollouts = [rollout for call in calls for rollout in call.rollouts]
+        try:
+            judgements = self._rubric.score(rollouts, calls[0].step)
+        except Exception as error:  # whatever it is, it belongs to a caller, not to this thread
+            if len(calls) == 1:
+                self._count_done(calls[0])
+                calls[0].judgements.set_exception(error)
+            else:  # whose it is shows when each is judged alone; what is judged already is in the cache
+                for call in calls:
+                    self._judge([call])
+            return
+        start = 0
+        for call in calls:
+            end = start + len(call.rollouts)
+            self._count_done(call)
+            call.judgements.set_result(Judgements(judgements[start:end], judgements.metrics))
+            start = end

@@ -1,0 +1,1 @@
+"""How completions are drawn, and a loop that draws them on CPU."""

@@ -1,0 +1,196 @@
+"""Turns rollouts into jobs for the workers, and the jobs' answers into scores, for one entry of a rubric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol, TypeAlias
+
+from guerdon.errors import DataError
+from guerdon.plugins.component import CallColumns, Component, is_async
+from guerdon.scoring.cache import ScoreCache, component_key, score_key
+from guerdon.scoring.pool import Job, RewardJob, VerifyJob
+from guerdon.scoring.protocol import Item, RewardTask
+from guerdon.types import Rollout, Row, Score
+
+VERIFIER_TIMEOUT_S = 10.0
+REWARD_TIMEOUT_S = 300.0
+
+MAX_CASES_A_JOB = 32
+"""Small enough to spread a batch over the workers, large enough that the round trip (about 30 us) does not count."""
+
+
+_Key: TypeAlias = str | int
+"""A case's content key; without one, its position: such a case stands for itself and is not kept."""
+
+
+class Batch(Protocol):
+    """The work that one entry has with one batch of rollouts."""
+
+    @property
+    def jobs(self) -> Sequence[Job]: ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        """Score and latency in milliseconds by the rollout's position, once the jobs are done."""
+
+
+class Scorer(Protocol):
+    """One entry of a rubric, ready to prepare work."""
+
+    def require(self, rollout: Rollout) -> None:
+        """Raise a :class:`DataError` if the rollout lacks a column that the entry needs."""
+
+    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
+
+
+class VerifierScorer:
+    """Judges completions one by one, equal ones once."""
+
+    def __init__(
+        self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, workers: int
+    ) -> None:
+        loaded = component.loaded
+        self._index = index
+        self._component = component
+        self._key = component_key(component)
+        self._columns = component.columns
+        self._concurrent = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
+        copies = component.member("max_workers")
+        self._dedicated = self._concurrent or copies is not None
+        self._timeout_s = timeout_s or float(component.member("timeout_s", VERIFIER_TIMEOUT_S))
+        self._cache = cache
+        self._workers = workers if copies is None else copies
+
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
+
+    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
+        del step  # a verifier's verdict does not depend on it
+        cases: dict[_Key, Item] = {}
+        key_at: dict[int, _Key] = {}
+        for position, rollout in zip(positions, rollouts, strict=True):
+            columns = {**rollout.columns, "prompt": rollout.prompt}
+            require_columns(self._component, self._columns, columns)
+            case = Item(rollout.text, self._columns.pick(columns))
+            key: _Key = score_key(self._key, case.completion, case.columns) or position
+            key_at[position] = key
+            cases[key] = case
+        known = self._cache.get([key for key in cases if isinstance(key, str)])
+        unknown = [key for key in cases if key not in known]
+        size = len(unknown) or 1
+        if not self._concurrent:
+            size = max(1, min(MAX_CASES_A_JOB, math.ceil(len(unknown) / (2 * self._workers))))
+        chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
+        jobs = [
+            VerifyJob(
+                self._index,
+                [cases[key] for key in chunk],
+                self._timeout_s,
+                self._dedicated,
+                arrived=partial(self._keep, chunk),
+            )
+            for chunk in chunks
+        ]
+        return VerifierBatch(key_at, known, chunks, jobs)
+
+    def _keep(self, keys: Sequence[_Key], index: int, score: Score) -> None:
+        key = keys[index]
+        if isinstance(key, str):
+            self._cache.put({key: score})
+
+
+@dataclass(slots=True)
+class VerifierBatch:
+    """Some of the cases are known from the cache, the others are in the jobs."""
+
+    key_at: Mapping[int, _Key]
+    known: Mapping[str, Score]
+    chunks: Sequence[Sequence[_Key]]
+    jobs: Sequence[VerifyJob]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        judged: dict[_Key, tuple[Score, float]] = {key: (score, 0.0) for key, score in self.known.items()}
+        for chunk, job in zip(self.chunks, self.jobs, strict=True):
+            for key, result in zip(chunk, job.results, strict=True):
+                assert result is not None
+                judged[key] = result
+        return {position: judged[key] for position, key in self.key_at.items()}
+
+
+class RewardScorer:
+    """Calls a reward function once for all the completions that are routed to it."""
+
+    def __init__(self, index: int, component: Component, timeout_s: float | None) -> None:
+        self._index = index
+        self._component = component
+        self._columns = component.columns
+        self._timeout_s = timeout_s or float(component.member("timeout_s", REWARD_TIMEOUT_S))
+
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, rollout.columns)
+
+    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
+        if not rollouts:
+            return RewardBatch(positions, [])
+        rows = [rollout.columns for rollout in rollouts]
+        for row in rows:
+            require_columns(self._component, self._columns, row)
+        names = {name: None for row in rows for name in row}
+        task = RewardTask(
+            self._index,
+            prompts=[rollout.prompt for rollout in rollouts],
+            completions=[rollout.completion for rollout in rollouts],
+            completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
+            columns={name: [row.get(name) for row in rows] for name in names},
+            step=step,
+        )
+        return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
+
+
+@dataclass(slots=True)
+class RewardBatch:
+    """At most one job."""
+
+    positions: Sequence[int]
+    jobs: Sequence[RewardJob]
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        return self.jobs[0].answer.metrics if self.jobs and self.jobs[0].answer else {}
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        if not self.jobs:
+            return {}
+        answer = self.jobs[0].answer
+        assert answer is not None
+        share_ms = answer.latency_ms / len(self.positions)
+        scores = {
+            position: (score, share_ms) for position, score in zip(self.positions, answer.scores, strict=True)
+        }
+        for number, position in enumerate(self.positions):
+            extra = {column: values[number] for column, values in answer.extra.items()}
+            if extra:
+                score = scores[position][0]
+                scores[position] = replace(score, metadata={**score.metadata, **extra}), share_ms
+        return scores
+
+
+def require_columns(component: Component, columns: CallColumns, row: Row) -> None:
+    """Check that a row has what a verifier or reward cannot be called without.
+
+    Raises:
+        DataError: It lacks a column.
+    """
+    missing = sorted(columns.required - row.keys())
+    if missing:
+        raise DataError(
+            f"{component.plugin} needs the column '{missing[0]}', and the row has "
+            f"{', '.join(sorted(row.keys() - {'prompt'})) or 'none besides the prompt'}. "
+            "Map a column of the data to that name, or set it in the verifier's params."
+        )

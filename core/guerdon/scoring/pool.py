@@ -1,0 +1,399 @@
+"""The engine's side of the worker processes: starts them, hands them work, kills the late ones, replaces the dead.
+
+Workers are new interpreters, never forks: a fork of a process with threads, a GPU or locks may deadlock. Deadlines are
+kept by this side with SIGKILL, so they hold for code that never returns to the interpreter, and in any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+
+from guerdon.errors import PluginLoadError
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind
+from guerdon.scoring.protocol import (
+    MAX_CONCURRENT_CALLS,
+    BuildFailed,
+    Built,
+    Hello,
+    Item,
+    Rewarded,
+    RewardTask,
+    Scored,
+    SettingUp,
+    VerifyTask,
+    Waiting,
+)
+from guerdon.types import Failure, Score
+
+BUILD_TIMEOUT_S = 120.0
+"""How long importing and building a plugin may take; not counted against its verifiers' deadlines."""
+
+BEGIN_TIMEOUT_S = 10.0
+"""How long a worker may take to begin with a component that it has built before. A thread that an earlier case left
+behind may hold the interpreter's lock."""
+
+CONCURRENT_GRACE_S = 5.0
+"""How much longer than its timeout an async verifier may be silent: it keeps its calls' deadlines itself."""
+
+MAX_LOSSES = 16
+"""How many workers one batch of an async verifier may cost before whatever is still under way fails with the last: one
+case at fault costs seven at most, and one that always hangs must not cost hours."""
+
+BUFFERED_BYTES = 64 * 1024
+"""A task up to this size fits into the socket's buffer, whether the worker reads or not."""
+
+CLOSE_TIMEOUT_S = 10.0
+"""How long a worker may take to give back what it holds, before it is killed."""
+
+
+@dataclass(slots=True)
+class VerifyJob:
+    """Cases for one verifier; fills ``results`` in the order of the cases."""
+
+    component: int
+    cases: Sequence[Item]
+    timeout_s: float
+    dedicated: bool = False
+    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and
+    as many as its ``max_workers`` for a verifier that limits its copies."""
+    arrived: Callable[[int, Score], None] | None = None
+    """Takes the index and the score of a case as soon as it is there: a kill before the batch is whole loses none."""
+    results: list[tuple[Score, float] | None] = field(default_factory=list)
+    """Score and latency in milliseconds."""
+    _tasks: list[list[int]] = field(default_factory=list)
+    """The cases that are still to be judged, by index, in the portions in which they are sent; the next one is last."""
+    _losses: int = 0
+
+    def __post_init__(self) -> None:
+        self.results = [None] * len(self.cases)
+        self._tasks = [list(range(len(self.cases)))]
+
+    @property
+    def done(self) -> bool:
+        return not self._tasks
+
+    def task(self) -> VerifyTask:
+        return VerifyTask(self.component, [self.cases[index] for index in self._tasks[-1]], self.timeout_s)
+
+    def receive(self, message: Scored | Rewarded) -> bool:
+        """Take an answer in; whether the task is done."""
+        assert isinstance(message, Scored)
+        index = self._tasks[-1][message.index]
+        self.results[index] = message.score, message.latency_ms
+        if self.arrived is not None:
+            self.arrived(index, message.score)
+        if any(self.results[index] is None for index in self._tasks[-1]):
+            return False
+        self._tasks.pop()
+        return True
+
+    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
+        """Account for a worker that was lost: the case at fault gets ``score``, the others are sent again.
+
+        One by one, it is the case under way. Of cases that were judged at once it is not known, so they are sent again
+        in halves, until one case loses its worker alone.
+        """
+        self._losses += 1
+        lost = [index for index in self._tasks.pop() if self.results[index] is None]
+        if concurrent and len(lost) > 1 and self._losses < MAX_LOSSES:
+            suspects, others = lost[:MAX_CONCURRENT_CALLS], lost[MAX_CONCURRENT_CALLS:]
+            half = (len(suspects) + 1) // 2
+            self._tasks += filter(None, [others, suspects[half:], suspects[:half]])
+            return
+        blamed = lost if concurrent else lost[:1]
+        for index in blamed:
+            self.results[index] = score, latency_ms
+        if rest := lost[len(blamed) :]:
+            self._tasks.append(rest)
+
+
+@dataclass(slots=True)
+class RewardJob:
+    """A batch for one reward function."""
+
+    component: int
+    batch: RewardTask
+    timeout_s: float
+    dedicated: bool = True
+    answer: Rewarded | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.answer is not None
+
+    def task(self) -> RewardTask:
+        return self.batch
+
+    def receive(self, message: Scored | Rewarded) -> bool:
+        """Take the answer in, which ends the task."""
+        assert isinstance(message, Rewarded)
+        self.answer = message
+        return True
+
+    def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
+        """Account for a worker that was lost."""
+        self.answer = Rewarded([score] * len(self.batch.completions), latency_ms, {}, {})
+
+
+Job = VerifyJob | RewardJob
+
+
+class WorkerPool:
+    """Worker processes for the components of one rubric. Usable from any thread; jobs of two threads take turns.
+
+    Args:
+        components: What the workers may be told to run; jobs name them by index.
+        shared_workers: How many workers share the sync verifiers; by default one per usable CPU, at most 16.
+    """
+
+    def __init__(self, components: Sequence[Component], shared_workers: int | None = None) -> None:
+        self._components = list(components)
+        self.shared_workers = shared_workers or min(len(os.sched_getaffinity(0)), 16)
+        self._limits = {
+            index: component.member("max_workers", 1)
+            for index, component in enumerate(components)
+            if component.kind is Kind.VERIFIER
+        }
+        self._idle: dict[int | None, list[_Worker]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Do the jobs; afterwards each holds a result for everything it asked.
+
+        Raises:
+            PluginLoadError, ParamsError, PluginContractError: A component cannot be built.
+        """
+        with self._lock:
+            if self._closed:
+                raise ValueError("the worker pool is closed")
+            waiting: dict[int | None, deque[Job]] = {}
+            for job in jobs:
+                waiting.setdefault(job.component if job.dedicated else None, deque()).append(job)
+            busy: dict[Connection, _Running] = {}
+            try:
+                while busy or any(waiting.values()):
+                    self._hand_out(waiting, busy)
+                    self._take_in(waiting, busy)
+            finally:  # on an error, whatever is under way is of no more use
+                for running in busy.values():
+                    running.worker.kill()
+
+    def close(self) -> None:
+        """End the workers; those that hold something outside give it back first."""
+        with self._lock:
+            self._closed = True
+            workers = [worker for idle in self._idle.values() for worker in idle]
+            self._idle.clear()
+            for worker in workers:
+                worker.hang_up()
+            for worker in workers:
+                worker.close()
+
+    def _hand_out(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
+        for lane, queue in waiting.items():
+            limit = self.shared_workers if lane is None else self._limits.get(lane, 1)
+            while queue and sum(running.lane == lane for running in busy.values()) < limit:
+                worker = self._idle_worker(lane) or _Worker(self._components)
+                job = queue.popleft()
+                timeout_s = BEGIN_TIMEOUT_S if job.component in worker.knows else BUILD_TIMEOUT_S
+                running = _Running(worker, lane, job, deadline=time.monotonic() + timeout_s)
+                busy[worker.connection] = running
+                worker.send(job.task())
+
+    def _idle_worker(self, lane: int | None) -> _Worker | None:
+        idle = self._idle.setdefault(lane, [])
+        while idle:
+            worker = idle.pop()
+            if worker.alive():
+                return worker
+            worker.kill()  # it died while it had nothing to do, and its children may live
+        return None
+
+    def _take_in(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
+        first_deadline = min(running.deadline for running in busy.values())
+        ready = wait(list(busy), timeout=max(0.0, first_deadline - time.monotonic()))
+        for connection in ready:
+            assert isinstance(connection, Connection)
+            running = busy[connection]
+            try:
+                message = connection.recv()
+            except (EOFError, ConnectionError):
+                del busy[connection]
+                self._lost(running, waiting, Failure.VERIFIER, running.worker.obituary())
+                continue
+            if isinstance(message, BuildFailed):
+                raise message.error
+            if isinstance(message, SettingUp):
+                running.set_up(message.timeout_s)
+            elif isinstance(message, Built):
+                running.start(message.concurrent)
+            elif isinstance(message, Waiting):
+                running.restart_clock()
+            elif running.job.receive(message):
+                del busy[connection]
+                self._idle.setdefault(running.lane, []).append(running.worker)
+                if not running.job.done:
+                    waiting[running.lane].appendleft(running.job)
+            else:
+                running.restart_clock()
+        now = time.monotonic()
+        for connection, running in list(busy.items()):
+            if running.deadline <= now and connection not in ready:
+                del busy[connection]
+                running.worker.kill()
+                self._lost(
+                    running, waiting, Failure.TIMEOUT, f"no verdict within {running.job.timeout_s:g} s"
+                )
+
+    def _lost(
+        self, running: _Running, waiting: dict[int | None, deque[Job]], failure: Failure, reason: str
+    ) -> None:
+        if not running.built and running.worker.knows:  # an earlier task may have left the fault behind
+            waiting[running.lane].appendleft(running.job)
+            return
+        if not running.built:
+            plugin = self._components[running.job.component].plugin
+            late = failure is Failure.TIMEOUT
+            why = running.lateness if late else reason
+            raise PluginLoadError(f"{plugin} cannot be built: {why}. Import it by hand to see what it does.")
+        latency_ms = (time.monotonic() - running.clock) * 1000
+        running.job.lose(Score.failed(failure, reason), latency_ms, running.concurrent)
+        if not running.job.done:
+            waiting[running.lane].appendleft(running.job)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job at a worker."""
+
+    worker: _Worker
+    lane: int | None
+    """The component that the worker is dedicated to; ``None`` for the shared ones."""
+    job: Job
+    deadline: float
+    """On the monotonic clock."""
+    built: bool = False
+    concurrent: bool = False
+    clock: float = math.nan
+    """When the case under way began, on the monotonic clock."""
+
+    setup_timeout_s: float | None = None
+    """The deadline of the component's ``setup``, once that has begun."""
+
+    @property
+    def lateness(self) -> str:
+        """Why a worker that has not built its component is late."""
+        if self.setup_timeout_s is None:
+            return f"building it took more than {BUILD_TIMEOUT_S:g} s"
+        return f"its setup took more than {self.setup_timeout_s:g} s (raise its setup_timeout_s)"
+
+    def set_up(self, timeout_s: float) -> None:
+        self.setup_timeout_s = timeout_s
+        self.deadline = time.monotonic() + timeout_s
+
+    def start(self, concurrent: bool) -> None:
+        self.built = True
+        self.worker.knows.add(self.job.component)
+        self.concurrent = concurrent
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        self.clock = time.monotonic()
+        self.deadline = self.clock + self.job.timeout_s + (CONCURRENT_GRACE_S if self.concurrent else 0.0)
+
+
+class _Worker:
+    """One worker process. It dies with this one, however this one dies."""
+
+    def __init__(self, components: Sequence[Component]) -> None:
+        ours, theirs = socket.socketpair()
+        lifeline_ours, lifeline_theirs = socket.socketpair()
+        with theirs, lifeline_theirs:
+            descriptors = theirs.fileno(), lifeline_theirs.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "guerdon.scoring.worker", *map(str, descriptors)],
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a plugin's own children can be killed with it
+            )
+        self._lifeline = lifeline_ours
+        self.connection = Connection(ours.detach())
+        self.knows: set[int] = set()
+        """The components that it has built, by index."""
+        self._writer: threading.Thread | None = None
+        self._write(pickle.dumps(Hello(list(sys.path), components)))
+
+    def send(self, task: VerifyTask | RewardTask) -> None:
+        """Send a task without waiting until it is read."""
+        data = pickle.dumps(task)
+        if len(data) <= BUFFERED_BYTES:
+            self._write(data)
+        else:
+            self._writer = threading.Thread(target=self._write, args=(data,), daemon=True)
+            self._writer.start()
+
+    def _write(self, data: bytes) -> None:
+        # It may be dead; reading from it says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send_bytes(data)
+
+    def hang_up(self) -> None:
+        """Close the connection, which ends an idle process; a task that is not read is broken off."""
+        if self._writer is not None:
+            # By itself a write to a dead process does not end while a child of a plugin holds the socket.
+            with socket.socket(fileno=os.dup(self.connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+            self._writer.join()
+            self._writer = None
+        self.connection.close()
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process and everything it started, at once."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self._process.kill()
+        self._reap()
+
+    def close(self) -> None:
+        """Wait for a process that was hung up on, and kill it if it takes too long."""
+        try:
+            self._process.wait(CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._reap()
+
+    def obituary(self) -> str:
+        """How a process whose connection has ended died."""
+        try:
+            status = self._process.wait(CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # it closed its end and lives on
+            self.kill()
+            return "the worker process closed its connection and was killed"
+        self.kill()
+        if status < 0:
+            return f"the worker process was killed by {signal.Signals(-status).name}"
+        return f"the worker process ended with exit status {status}"
+
+    def _reap(self) -> None:
+        self._process.wait()
+        self.hang_up()
+        self._lifeline.close()

@@ -1,0 +1,309 @@
+"""Checkpoints that hold everything a trainer needs to resume bit by bit, and that a kill at any moment cannot spoil.
+
+A checkpoint counts once its manifest is there: the sizes and digests of its files, written after all of them are on
+the disk. Checkpoints are ordered by their step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.utils.data import RandomSampler, Sampler, SequentialSampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from guerdon.errors import ParamsError, StageFailedError
+from guerdon.training.data import ResumableSampler
+from guerdon.training.options import KEPT_CHECKPOINTS
+
+if TYPE_CHECKING:
+    from transformers import Trainer as _Trainer
+else:
+    _Trainer = object
+
+logger = logging.getLogger(__name__)
+
+_MANIFEST = "complete"
+_REFERENCE = "reference.pt"
+_ARGUMENTS = "training_args.bin"
+
+_KEPT = (
+    "_tr_loss",
+    "_total_loss_scalar",
+    "_globalstep_last_logged",
+    "_total_train_tokens",
+    "_step",
+    "_buffered_inputs",
+    "entropy_coef",
+    "_last_world_entropy",
+)
+"""What trainers of transformers and TRL hold between two steps and save nowhere, as far as a trainer has it: the sums
+of the logging window, the counts of tokens and micro-batches, the rollouts that later steps train on, the entropy
+bonus."""
+
+# transformers loads the optimizer to the device 'cpu:0' in a launch of several CPU processes, which torch refuses.
+torch.serialization.register_package(
+    100, lambda _: None, lambda storage, location: storage if location.startswith("cpu:") else None
+)
+
+
+class ResumableTrainer(_Trainer):
+    """A mixin for trainers of transformers and TRL. A stopped training resumes as if it had not stopped.
+
+    Checkpoints can be saved after any step. ``save_total_limit`` is the number that is kept, by step; ``None`` keeps
+    all.
+
+    Raises:
+        ParamsError: The state of the training cannot be saved.
+    """
+
+    _metrics: dict[str, Any]
+    _logs: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._keeps, self.args.save_total_limit = self.args.save_total_limit, None
+        self._resumed_from: Path | None = None
+        if self._synced_reference() is not None and self.is_deepspeed_enabled and _zero_stage(self) == 3:
+            raise ParamsError(
+                "sync_ref_model is set, and DeepSpeed's ZeRO-3 spreads the reference model over the processes, so it "
+                "cannot be saved for a resume. Use FSDP or ZeRO-2, or set sync_ref_model to false."
+            )
+        self.add_callback(_Restore(self._restore))
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+        trained = super().train(resume_from_checkpoint, *args, **kwargs)
+        finished = self.state.global_step >= self.state.max_steps
+        if finished and self.args.should_save and self._keeps == KEPT_CHECKPOINTS:
+            rotate(Path(str(self.args.output_dir)), 1)  # a longer training starts from the last one
+        return trained
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if (
+            self.state.global_step >= self.state.max_steps
+        ):  # killed after the last checkpoint: there is nothing to do
+            self.control.should_training_stop = True
+            return
+        run_epoch: Any = super()._run_epoch
+        run_epoch(*args, **kwargs)
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        sampler: Sampler[int] | None = super()._get_train_sampler(*args, **kwargs)
+        # accelerate seeds the random one by epoch.
+        if sampler is None or isinstance(sampler, RandomSampler | SequentialSampler | ResumableSampler):
+            return sampler
+        return ResumableSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(str(self.args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        super()._save_checkpoint(model, trial)
+        torch.save(self._between_steps(), folder / _state_name(self.args.process_index))
+        reference = self._synced_reference()
+        if reference is not None:
+            state = get_model_state_dict(reference, options=_WHOLE)
+            if self.args.should_save:
+                torch.save(state, folder / _REFERENCE)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            complete(folder)
+            rotate(Path(str(self.args.output_dir)), self._keeps)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        # The options may hold tokens, and nothing reads the file.
+        Path(output_dir or str(self.args.output_dir), _ARGUMENTS).unlink(missing_ok=True)
+
+    def _synced_reference(self) -> Any:
+        """The reference model, if it changes in training."""
+        return getattr(self, "ref_model", None) if getattr(self.args, "sync_ref_model", False) else None
+
+    def _between_steps(self) -> dict[str, Any]:
+        state = {name: getattr(self, name) for name in _KEPT if hasattr(self, name)}
+        if hasattr(self, "_metrics"):
+            state["_metrics"] = {mode: dict(metrics) for mode, metrics in self._metrics.items()}
+        if getattr(self, "log_completions", False):
+            state["_logs"] = {
+                name: {key: list(values) for key, values in kept.items()}
+                if isinstance(kept, Mapping)
+                else list(kept)
+                for name, kept in self._logs.items()
+            }
+        return state
+
+    def _restore(self) -> None:
+        if self._resumed_from is None:
+            return
+        path = self._resumed_from / _state_name(self.args.process_index)
+        state = torch.load(path, map_location=self.args.device, weights_only=False)
+        for mode, metrics in state.pop("_metrics", {}).items():
+            self._metrics[mode].update(metrics)
+        for name, kept in state.pop("_logs", {}).items():
+            for key, values in kept.items() if isinstance(kept, Mapping) else [(None, kept)]:
+                (self._logs[name] if key is None else self._logs[name][key]).extend(values)
+        for name, value in state.items():
+            setattr(self, name, value)
+        reference = self._synced_reference()
+        if reference is not None:
+            weights = torch.load(self._resumed_from / _REFERENCE, map_location="cpu", weights_only=True)
+            set_model_state_dict(reference, weights, options=_WHOLE)
+
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def _zero_stage(trainer: Any) -> int:
+    plugin = trainer.accelerator.state.deepspeed_plugin
+    return 0 if plugin is None else int(plugin.zero_stage)
+
+
+def _state_name(process: int) -> str:
+    return f"between_steps_{process}.pt"
+
+
+class _Restore(TrainerCallback):
+    """Calls a function when the trainer has set itself up, before its first step."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._function()
+
+
+def complete(folder: Path) -> None:
+    """Put a checkpoint's files on the disk, and then the manifest that makes it count."""
+    manifest = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name != _MANIFEST:
+            _sync(path)
+            manifest[str(path.relative_to(folder))] = {
+                "size": path.stat().st_size,
+                "sha256": _digest(path),
+            }
+    _sync(folder)
+    partial = folder / f".{_MANIFEST}"
+    partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _sync(partial)
+    partial.replace(folder / _MANIFEST)
+    _sync(folder)
+    _sync(folder.parent)
+
+
+def rotate(work: Path, keeps: int | None) -> None:
+    """Delete all complete checkpoints but the newest ones, by step; ``None`` keeps all."""
+    if keeps is None:
+        return
+    for checkpoint in _complete(work)[max(keeps, 1) :]:
+        (checkpoint / _MANIFEST).unlink()  # first, so that a kill leaves none that seems whole
+        shutil.rmtree(checkpoint)
+
+
+def newest_checkpoint(work: Path) -> Path | None:
+    """Return the newest whole checkpoint of a trainer's folder, the same in all processes of a launch.
+
+    What a kill left half-written is deleted. So is a damaged checkpoint, with a line that names it.
+
+    Args:
+        work: A trainer's output folder, which need not exist yet.
+    """
+    found: list[Any] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            found[0] = _newest(work)
+        except Exception as error:  # raised in all processes, or the others would wait
+            found[1] = error
+    if PartialState().num_processes > 1:
+        broadcast_object_list(found)
+    if found[1] is not None:
+        raise found[1]
+    checkpoint: Path | None = found[0]
+    return checkpoint
+
+
+def _newest(work: Path) -> Path | None:
+    whole = _complete(work)
+    for checkpoint in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        if checkpoint not in whole:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    while whole:
+        newest = whole.pop(0)
+        damage = _damage(newest)
+        if damage is None:
+            return newest
+        before = (
+            f"{whole[0].name} is used" if whole else "none is left, so the stage starts from the beginning"
+        )
+        logger.warning("the checkpoint %s is damaged (%s) and is deleted; %s", newest, damage, before)
+        shutil.rmtree(newest)
+    return None
+
+
+def _complete(work: Path) -> list[Path]:
+    """Return the checkpoints that have a manifest, the newest first."""
+    steps = {}
+    for checkpoint in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        step = checkpoint.name.rpartition("-")[2]
+        if step.isdecimal() and (checkpoint / _MANIFEST).exists():
+            steps[int(step)] = checkpoint
+    return [steps[step] for step in sorted(steps, reverse=True)]
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """Say what is wrong with a checkpoint; ``None`` if nothing is."""
+    try:
+        manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest.items():
+            path = checkpoint / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != expected["size"]:
+                return f"{name} has {path.stat().st_size} bytes, not {expected['size']}"
+            if _digest(path) != expected["sha256"]:
+                return f"{name} has other content than was saved"
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return f"its list of files, {_MANIFEST}, cannot be read"
+    return None if manifest else f"its list of files, {_MANIFEST}, is empty"
+
+
+def check_finished(state: TrainerState) -> None:
+    """Raise if training ended before its last step.
+
+    Raises:
+        StageFailedError: It did.
+    """
+    if state.global_step < state.max_steps:
+        raise StageFailedError(
+            f"training ended at step {state.global_step} of {state.max_steps}, and nobody asked it to. "
+            "Run the same command to resume from the newest checkpoint."
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

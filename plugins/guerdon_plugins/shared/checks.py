@@ -1,0 +1,197 @@
+"""What the preflights of the stages share: checks of rows, batches and models that load nothing."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guerdon import Model, Row
+from guerdon.errors import DataError, GuerdonError, InfrastructureError, MissingDependencyError, UsageError
+from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, installed
+from guerdon.types import message_text
+
+_LONGEST = 64
+"""Rows whose prompts are turned into tokens: those with the most characters."""
+
+_LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len")
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Make all checks, and raise what they find together.
+
+    Raises:
+        GuerdonError: What the only check that failed raised.
+        UsageError: Several failed; one line each.
+        InfrastructureError: Several failed, all because something outside is missing.
+    """
+    found: list[GuerdonError] = []
+    for check in checks:
+        try:
+            check()
+        except GuerdonError as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        outside = all(isinstance(error, InfrastructureError) for error in found)
+        raise (InfrastructureError if outside else UsageError)("\n".join(map(str, found)))
+
+
+def check_prompts(rows: Sequence[Row]) -> None:
+    """Check that each row has a prompt, and that all are texts or all conversations.
+
+    Raises:
+        DataError: A row has none, an empty one, or one of another form.
+    """
+    for number, row in enumerate(rows):
+        if "prompt" not in row:
+            raise DataError(
+                f"row {number} of the data has no 'prompt', only {', '.join(row) or 'nothing'}. "
+                "Map the column that holds it to 'prompt' in the source's params."
+            )
+        prompt = row["prompt"]
+        if not _is_prompt(prompt):
+            raise DataError(
+                f"the prompt of row {number} of the data is {prompt!r:.60}. Give text that is not empty, or a list of "
+                "messages with 'role' and 'content'."
+            )
+        if isinstance(prompt, str) != isinstance(rows[0]["prompt"], str):
+            raise DataError(
+                f"the prompt of row {number} of the data has another form (text or conversation) than row 0's. "
+                "Use sources of one form in a stage."
+            )
+
+
+def _is_prompt(prompt: Any) -> bool:
+    if isinstance(prompt, str):
+        return bool(prompt.strip())
+    return (
+        isinstance(prompt, list | tuple)
+        and len(prompt) > 0
+        and all(isinstance(message, Mapping) and {"role", "content"} <= message.keys() for message in prompt)
+    )
+
+
+def check_batch(rows: Sequence[Row], complete: bool, options: Mapping[str, Any]) -> None:
+    """Check that the rows fill one batch of generations.
+
+    Args:
+        rows: The first rows.
+        complete: Whether these are all rows.
+        options: GRPO's options that the manifest sets.
+
+    Raises:
+        DataError: They do not: TRL would train for no step at all.
+    """
+    values = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 8}
+    values |= {**STAGE_DEFAULTS[GRPO], **options}
+    completions, group = generation_batch(values), values["num_generations"]
+    needed = completions // group
+    if complete and 0 < len(rows) < needed:
+        raise DataError(
+            f"there are {len(rows)} prompts, and one batch of generations takes {needed} ({completions} completions / "
+            f"num_generations {group}). Give more rows, or lower per_device_train_batch_size or steps_per_generation."
+        )
+
+
+def check_template(
+    rows: Sequence[Row], models: Sequence[Model], chat_template: str | None, *, column: str = "prompt"
+) -> None:
+    """Check that a model for conversations has a chat template.
+
+    Raises:
+        UsageError: It has none.
+    """
+    if chat_template is not None or not any(
+        isinstance(row.get(column, row.get("messages")), list) for row in rows
+    ):
+        return
+    for model in models:
+        folder = Path(model.path)
+        if _is_checkpoint(model) and not _has_template(folder):
+            raise UsageError(
+                f"the {column}s are conversations, and model '{model.name}' has no chat template. "
+                "Set the param 'chat_template' to a Jinja template."
+            )
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").exists() or (folder / "chat_template.json").exists():
+        return True
+    return "chat_template" in _json(folder / "tokenizer_config.json")
+
+
+def check_lengths(rows: Sequence[Row], models: Sequence[Model], max_completion_length: int) -> None:
+    """Check that prompts and completions fit into the models.
+
+    Raises:
+        UsageError: They are longer than a model's positions.
+    """
+    for model in models:
+        limit = _positions(model)
+        if limit is None:
+            continue
+        if max_completion_length >= limit:
+            raise UsageError(
+                f"max_completion_length is {max_completion_length}, and model '{model.name}' has {limit} positions for "
+                "the prompt and the completion. Lower it."
+            )
+        for number, tokens in _longest(rows, model):
+            if tokens + max_completion_length > limit:
+                raise UsageError(
+                    f"the prompt of row {number} has {tokens} tokens; with a max_completion_length of "
+                    f"{max_completion_length} that is more than the {limit} positions of model '{model.name}'. Lower "
+                    "max_completion_length, or leave such rows out."
+                )
+
+
+def _positions(model: Model) -> int | None:
+    if not _is_checkpoint(model):
+        return None
+    config = _json(Path(model.path) / "config.json")
+    found = [config.get(name) or config.get("text_config", {}).get(name) for name in _LIMITS]
+    return next((limit for limit in found if isinstance(limit, int)), None)
+
+
+def _longest(rows: Sequence[Row], model: Model) -> Sequence[tuple[int, int]]:
+    """Return the rows with the longest prompts, and the tokens of each without a chat template's."""
+    file = Path(model.path) / "tokenizer.json"
+    if not file.exists():
+        return []
+    from tokenizers import Tokenizer
+
+    prompts = [
+        (number, message_text(row["prompt"]))
+        for number, row in enumerate(rows)
+        if _is_prompt(row.get("prompt"))
+    ]
+    texts = ((len(text), number, text) for number, text in prompts)
+    longest = heapq.nlargest(_LONGEST, texts)
+    encoded = Tokenizer.from_file(str(file)).encode_batch([text for _, _, text in longest])
+    lengths = [(number, len(one.ids)) for (_, number, _), one in zip(longest, encoded, strict=True)]
+    return sorted(lengths, key=lambda pair: -pair[1])
+
+
+def check_vllm(vllm: Mapping[str, Any] | None) -> None:
+    """Check that vLLM is installed where a stage asks for it.
+
+    Raises:
+        MissingDependencyError: It is not.
+    """
+    if vllm is not None and not installed("vllm"):
+        raise MissingDependencyError("the param 'vllm'", "vllm", "vllm")
+
+
+def _is_checkpoint(model: Model) -> bool:
+    return model.gguf_file is None and (Path(model.path) / "config.json").is_file()
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

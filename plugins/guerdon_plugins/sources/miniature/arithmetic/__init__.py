@@ -1,0 +1,152 @@
+"""Arithmetic in English and Chinese, made up on the spot: problems, worked solutions, and a small web about them.
+
+Everything is in it that an R1-like run needs without a download: a corpus of mixed quality to pretrain on, clean
+solutions for a cold start, problems with references for reinforcement learning and evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any, Literal
+
+from guerdon_plugins.sources.miniature.arithmetic.phrasing import PHRASINGS, Language
+from guerdon_plugins.sources.miniature.arithmetic.problems import (
+    LARGEST_VALUE,
+    Chain,
+    Problem,
+    Task,
+    random_chain,
+    random_search,
+)
+from guerdon_plugins.sources.miniature.arithmetic.writing import CAREFUL, Author, page_reply, reason, tagged
+
+Kind = Literal["problems", "solutions", "pages", "preferences"]
+
+# Copying teaches a small model to look back at numbers, long before sums could.
+_SHARE_COPIES = 0.2
+_COPY_LENGTHS = (2, 5)
+
+
+class Arithmetic:
+    """Rows without end, the same for the same params; give the data entry a ``limit``.
+
+    Every row has ``prompt`` (messages), ``language`` and ``split_key`` (the problem itself, so that its translations
+    and rephrasings are on its side of the held-out split). Problems and solutions also have ``task``, ``reference``
+    and ``level``; solutions and pages have ``completion`` (messages), preferences ``chosen`` and ``rejected``.
+
+    Args:
+        kind: ``problems`` to be solved; ``solutions``, step by step in one language and R1's tags; or ``pages``, the
+            miniature's web: questions with replies of all qualities (careless, guessed, in two languages), and
+            numbers to copy; or ``preferences``: a solution and a page's reply, for a reward model to tell apart.
+        tasks: What to draw from: ``sum``, or ``search``, where a number is to be found among several and the check of
+            each pays.
+        levels: The difficulties to draw from: n additions and subtractions, or n candidates.
+        languages: The languages to draw from.
+        slips: For solutions, the probability that a step's carry or borrow is forgotten, where it has one, and that
+            a search is given up after a candidate that does not fit.
+        seed: Another seed gives other rows.
+
+    Raises:
+        ValueError: A param is out of range.
+    """
+
+    endless = True
+
+    def __init__(
+        self,
+        kind: Kind = "problems",
+        tasks: Sequence[Task] = ("sum",),
+        levels: Sequence[int] = (2, 3, 4),
+        languages: Sequence[Language] = ("en", "zh"),
+        slips: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if not tasks:
+            raise ValueError("tasks are empty: name at least one.")
+        if not levels or min(levels) < 1:
+            raise ValueError(f"levels are {list(levels)}: name at least one, each 1 or more.")
+        if not languages:
+            raise ValueError("languages are empty: name at least one.")
+        if not 0 <= slips <= 1:
+            raise ValueError(f"slips is {slips}, and a probability is from 0 to 1.")
+        if slips and kind != "solutions":
+            raise ValueError(f"slips is {slips}, and only solutions slip; kind is '{kind}'.")
+        self._make = {
+            "problems": self._problem,
+            "solutions": self._solution,
+            "pages": self._page,
+            "preferences": self._preference,
+        }[kind]
+        self._tasks = list(tasks)
+        self._levels = list(levels)
+        self._languages = list(languages)
+        self._author = Author(forgets=slips, persists=1 - slips)
+        self._seed = f"{seed}/{kind}"
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        rng = Random(self._seed)
+        while True:
+            yield self._make(rng)
+
+    def _problem(self, rng: Random) -> dict[str, Any]:
+        problem, language = self._draw(rng)
+        return _problem_row(rng, problem, language)
+
+    def _solution(self, rng: Random) -> dict[str, Any]:
+        problem, language = self._draw(rng)
+        reasoning, answer, _ = reason(rng, problem, language, self._author)
+        return _problem_row(rng, problem, language) | {"completion": _reply(tagged(reasoning, answer))}
+
+    def _page(self, rng: Random) -> dict[str, Any]:
+        if rng.random() < _SHARE_COPIES:
+            language = rng.choice(self._languages)
+            numbers = " ".join(str(rng.randint(0, LARGEST_VALUE)) for _ in range(rng.randint(*_COPY_LENGTHS)))
+            question, reply, key = PHRASINGS[language].copy.format(numbers), numbers, numbers
+        else:
+            problem, language = self._draw(rng)
+            question = PHRASINGS[language].question(rng, problem)
+            reply, key = page_reply(rng, problem, language), problem.key
+        return {
+            "prompt": _question(question),
+            "completion": _reply(reply),
+            "language": language,
+            "split_key": key,
+        }
+
+    def _preference(self, rng: Random) -> dict[str, Any]:
+        problem, language = self._draw(rng)
+        reasoning, answer, _ = reason(rng, problem, language, CAREFUL)
+        chosen = tagged(reasoning, answer)
+        rejected = page_reply(rng, problem, language)
+        while rejected == chosen:
+            rejected = page_reply(rng, problem, language)
+        return _problem_row(rng, problem, language) | {
+            "chosen": _reply(chosen),
+            "rejected": _reply(rejected),
+        }
+
+    def _draw(self, rng: Random) -> tuple[Problem, Language]:
+        make: Callable[[Random, int], Problem] = (
+            random_chain if rng.choice(self._tasks) == "sum" else random_search
+        )
+        return make(rng, rng.choice(self._levels)), rng.choice(self._languages)
+
+
+def _problem_row(rng: Random, problem: Problem, language: Language) -> dict[str, Any]:
+    return {
+        "prompt": _question(PHRASINGS[language].question(rng, problem)),
+        "task": "sum" if isinstance(problem, Chain) else "search",
+        "reference": str(problem.result),
+        "language": language,
+        "level": problem.level,
+        "split_key": problem.key,
+    }
+
+
+def _question(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def _reply(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]

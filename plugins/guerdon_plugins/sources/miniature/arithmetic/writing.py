@@ -1,0 +1,128 @@
+"""Replies to arithmetic problems, as authors of all qualities write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from guerdon_plugins.sources.miniature.arithmetic.phrasing import PHRASINGS, Language
+from guerdon_plugins.sources.miniature.arithmetic.problems import Chain, Problem, Search, forget_carry
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """How someone reasons; every field is a probability per step."""
+
+    forgets: float = 0.0
+    """That a carry or a borrow is forgotten, where there is one."""
+    errs: float = 0.0
+    """That the sum is off by something else."""
+    notices: float = 0.0
+    """That a wrong sum is noticed and the step is done again."""
+    switches: float = 0.0
+    """That the step is written in the other language from here on."""
+    persists: float = 1.0
+    """That a search goes on after a candidate that does not fit."""
+
+
+CAREFUL = Author()
+
+# An average page of the miniature's web. Its mistakes leave a model trained on it right about a quarter of the time,
+# and its mixing of languages is what a language reward has to remove.
+CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2, persists=0.5)
+CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5, persists=0.5)
+SHARE_MIXING = 0.4
+
+# The shares of tagged reasoning, plain reasoning, bare guesses and tagged guesses.
+_FORMS = ("tagged", "plain", "guess", "tagged guess")
+_FORM_SHARES = (0.20, 0.25, 0.25, 0.30)
+_SHARE_WRONG_GUESSES = 0.6
+_GUESS_SPREAD = 6
+
+
+def page_reply(rng: Random, problem: Problem, language: Language) -> str:
+    """What a page of mixed quality answers."""
+    phrasing = PHRASINGS[language]
+    (form,) = rng.choices(_FORMS, _FORM_SHARES)
+    if form in ("guess", "tagged guess"):
+        answer = _guess(rng, problem)
+        if form == "tagged guess":
+            return tagged(rng.choice(phrasing.musings), answer)
+        return rng.choice(phrasing.guesses).format(_boxed(answer))
+    author = CARELESS_AND_MIXING if rng.random() < SHARE_MIXING else CARELESS
+    reasoning, answer, ending = reason(rng, problem, language, author)
+    if form == "tagged":
+        return tagged(reasoning, answer)
+    conclusion = rng.choice(PHRASINGS[ending].conclusions).format(_boxed(answer))
+    return reasoning + PHRASINGS[ending].space + conclusion
+
+
+def tagged(reasoning: str, answer: int) -> str:
+    """A reply in R1's format."""
+    return f"<think>{reasoning}</think><answer>{answer}</answer>"
+
+
+def _boxed(answer: int) -> str:
+    return f"\\boxed{{{answer}}}"
+
+
+def reason(rng: Random, problem: Problem, language: Language, author: Author) -> tuple[str, int, Language]:
+    """Step-by-step reasoning, the answer that it comes to, and the language that it ends in."""
+    if isinstance(problem, Chain):
+        return _follow(rng, problem, language, author)
+    return _search(rng, problem, language, author)
+
+
+def _follow(rng: Random, chain: Chain, language: Language, author: Author) -> tuple[str, int, Language]:
+    value = chain.start
+    text = ""
+    for step in chain.steps:
+        text += PHRASINGS[language].space if text else ""
+        language = _next_language(rng, language, author)
+        phrasing = PHRASINGS[language]
+        total = _sum(rng, value, step, author)
+        text += phrasing.step(value, step, total)
+        if total != value + step and rng.random() < author.notices:
+            total = value + step
+            text += phrasing.space + phrasing.second_thought + phrasing.step(value, step, total)
+        value = total
+    return text, value, language
+
+
+def _search(rng: Random, search: Search, language: Language, author: Author) -> tuple[str, int, Language]:
+    """Tries the candidates in their order. Everybody sees what fits: what authors lack is the patience to go on."""
+    text = ""
+    for candidate in search.candidates:
+        text += PHRASINGS[language].space if text else ""
+        language = _next_language(rng, language, author)
+        phrasing = PHRASINGS[language]
+        text += phrasing.second_thought if text else ""
+        text += phrasing.step(candidate, search.step, candidate + search.step)
+        if candidate == search.result:
+            break
+        text = text[:-1] + phrasing.misfit.format(search.target)
+        if rng.random() >= author.persists:
+            break
+    return text, candidate, language
+
+
+def _next_language(rng: Random, language: Language, author: Author) -> Language:
+    if rng.random() < author.switches:
+        return "zh" if language == "en" else "en"
+    return language
+
+
+def _sum(rng: Random, value: int, step: int, author: Author) -> int:
+    if rng.random() < author.forgets:  # changes nothing where nothing is carried
+        return forget_carry(value, step)
+    error = rng.choice((-2, -1, 1, 2)) if rng.random() < author.errs else 0
+    return value + step + error
+
+
+def _guess(rng: Random, problem: Problem) -> int:
+    if rng.random() >= _SHARE_WRONG_GUESSES:
+        return problem.result
+    if isinstance(problem, Search):
+        return rng.choice(problem.candidates)
+    offset = rng.randint(1, _GUESS_SPREAD) * rng.choice((-1, 1))
+    return problem.result + offset if problem.result + offset >= 0 else problem.result - offset

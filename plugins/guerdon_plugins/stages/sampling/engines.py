@@ -1,0 +1,337 @@
+"""What completes prompts: a model in this process, in vLLM's engine, or behind an endpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from guerdon import Model
+from guerdon.errors import MissingDependencyError, StageFailedError, UsageError
+from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
+from guerdon.sampling.sampling import Sampling, end_ids, left_out, plain_generation, positions_of
+from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
+from guerdon_plugins.stages.sampling import vllm_seam
+from guerdon_plugins.stages.sampling.generation import Answers, Completion, Draw, Engine, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """How conversations become a model's text."""
+
+    template: str | None = None
+    """A Jinja template, instead of the tokenizer's own."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the template takes besides the messages."""
+
+
+@contextmanager
+def lazy_engine(
+    model: Model | None,
+    endpoint: Endpoint | None,
+    vllm: Mapping[str, Any] | None,
+    chat_format: ChatFormat = ChatFormat(),
+) -> Iterator[Callable[[], Engine]]:
+    """The engine that a stage's params ask for, opened when it is first called for and closed at the block's end.
+
+    Args:
+        model: The model that the stage starts from; an endpoint has its own.
+        endpoint: If given, the endpoint to ask.
+        vllm: If given, the options of vLLM's engine.
+        chat_format: How conversations become text.
+    """
+
+    @cache
+    def engine() -> Engine:
+        if endpoint is not None:
+            return EndpointEngine(endpoint, chat_format)
+        assert model is not None
+        if vllm is not None:
+            return VllmEngine(model, vllm, chat_format)
+        return TransformersEngine(model, chat_format)
+
+    try:
+        yield engine
+    finally:
+        if engine.cache_info().currsize:
+            engine().close()
+
+
+class TransformersEngine:
+    """A model in this process. Small ones on CPU are sampled by guerdon's own loop, all others by ``generate``."""
+
+    joint = True
+
+    def __init__(self, model: Model, chat_format: ChatFormat = ChatFormat()) -> None:
+
+        loaded: Any = load_model(model)
+        self._name = model.name
+        self._model = loaded.eval().to(local_device())
+        self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
+        self._chat_format = chat_format
+        if names := left_out(self._model.generation_config):
+            logger.warning(
+                "model '%s': of its generation_config only the end tokens count, and not %s",
+                model.name, ", ".join(names),
+            )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"model '{self._name}'"
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        import torch
+
+        from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle
+
+        prompt_ids = _all_prompt_ids(self._tokenizer, draws, self._chat_format)
+        ends = end_ids(self._model, self._tokenizer)
+        fitting = yield from _refuse_too_long(prompt_ids, positions_of(self._model.config))
+        if not fitting:
+            return
+        torch.manual_seed(draws[0].seed)
+        draw = self._generate if obstacle(self._model) else self._sample
+        try:
+            with torch.inference_mode():
+                ids = draw([prompt_ids[place] for place in fitting], replace(sampling, eos_token_ids=ends))
+        except LogitsNotFiniteError as error:
+            raise StageFailedError(
+                f"the logits of {self} are NaN or infinite. Its weights are broken, or its dtype is too narrow."
+            ) from error
+        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        for place, text, tokens in zip(fitting, texts, ids, strict=True):
+            yield place, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        del self._model
+
+    def _sample(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
+        from guerdon.sampling import cpu_sampler as rollouts
+
+        return rollouts.sample(self._model, prompt_ids, sampling)
+
+    def _generate(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        from guerdon.sampling.cpu_sampler import FiniteLogits
+
+        options: Any = GenerationConfig  # its constructor carries no types
+        drawn = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+        }
+        config = options(
+            max_new_tokens=sampling.max_completion_length,
+            eos_token_id=list(sampling.eos_token_ids),
+            pad_token_id=self._tokenizer.pad_token_id,
+            **(drawn if sampling.temperature > 0 else {"do_sample": False}),
+        )
+        inputs = self._tokenizer.pad({"input_ids": list(prompt_ids)}, return_tensors="pt")
+        inputs = inputs.to(self._model.device)
+        finite = FiniteLogits()
+        with plain_generation(self._model):
+            output = self._model.generate(
+                **inputs, generation_config=config, logits_processor=LogitsProcessorList([finite])
+            )
+        finite.check()
+        positions = positions_of(self._model.config)
+        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [
+            _until_end(row, sampling.eos_token_ids)[: None if positions is None else positions - len(ids)]
+            for row, ids in zip(rows, prompt_ids, strict=True)
+        ]
+
+
+class VllmEngine:
+    """A model in vLLM's offline engine.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+    """
+
+    joint = False
+
+    def __init__(
+        self,
+        model: Model,
+        options: Mapping[str, Any],
+        chat_format: ChatFormat = ChatFormat(),
+    ) -> None:
+        try:
+            import vllm
+        except ImportError as error:
+            raise MissingDependencyError("the param 'vllm'", "vllm", "vllm") from error
+        self._vllm: Any = vllm
+        self._name = model.name
+        self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
+        self._chat_format = chat_format
+        self._engine = vllm.LLM(
+            **{"model": resolve_folder(model), "revision": model.revision, "dtype": model.dtype, **options}
+        )
+
+    def __str__(self) -> str:
+        return f"model '{self._name}' in vLLM"
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        prompt_ids = _all_prompt_ids(self._tokenizer, draws, self._chat_format)
+        fitting = yield from _refuse_too_long(prompt_ids, vllm_seam.longest(self._engine))
+        if not fitting:
+            return
+        # Samples of a prompt are requests of their own, as vLLM makes them of n, too; its prefix cache reads the
+        # prompt once.
+        outputs = vllm_seam.outputs_as_they_finish(
+            self._engine,
+            [prompt_ids[place] for place in fitting],
+            [self._params(sampling, draws[place].seed) for place in fitting],
+        )
+        with closing(outputs):
+            for number, done in outputs:
+                ids = list(done.token_ids)
+                finished = done.finish_reason == "stop"
+                yield fitting[number], Completion(done.text, ids, len(ids), finished)
+
+    def _params(self, sampling: Sampling, seed: int) -> Any:
+        return self._vllm.SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p or 0.0,
+            max_tokens=sampling.max_completion_length,
+            seed=seed,
+        )
+
+    def close(self) -> None:
+        """End vLLM's processes, which would keep the accelerator's memory from the next model."""
+        self._engine.llm_engine.engine_core.shutdown()
+
+
+class EndpointEngine:
+    """A model behind an OpenAI-compatible endpoint: chat completions for conversations, completions for texts."""
+
+    joint = False
+
+    def __init__(self, endpoint: Endpoint, chat_format: ChatFormat = ChatFormat()) -> None:
+        self._endpoint = endpoint
+        # vLLM's and SGLang's servers take the template's options in the request; others say that they do not.
+        self._extra = {"chat_template_kwargs": dict(chat_format.options)} if chat_format.options else None
+        self._client = endpoint.client()
+
+    def __str__(self) -> str:
+        return str(self._endpoint)
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        if sampling.top_k:
+            raise UsageError("an endpoint has no top_k: OpenAI's protocol does not know it. Set top_k to 0.")
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self._endpoint.concurrency) as threads:
+            asked = {
+                threads.submit(self._complete, draw, sampling): position
+                for position, draw in enumerate(draws)
+            }
+            try:
+                for answered in as_completed(asked):
+                    if answered.cancelled():
+                        continue
+                    if (error := answered.exception()) is None:
+                        yield asked[answered], answered.result()
+                    elif failure is None:
+                        # Nothing new is asked, but what is under way is paid for: it is waited for and passed on.
+                        failure = error
+                        for request in asked:
+                            request.cancel()
+            finally:
+                threads.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _complete(self, draw: Draw, sampling: Sampling) -> Completion:
+        import openai
+
+        options: dict[str, Any] = {
+            "model": self._endpoint.model,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_completion_length,
+            "seed": draw.seed,
+        }
+        try:
+            answer: Any
+            if isinstance(draw.prompt, str):
+                answer = self._client.completions.create(prompt=draw.prompt, **options)
+            else:
+                messages: Any = list(draw.prompt)
+                answer = self._client.chat.completions.create(
+                    messages=messages, extra_body=self._extra, **options
+                )
+            choice = choice_of(answer)
+        except (openai.OpenAIError, NoChoiceError) as error:
+            if (reason := refusal(error)) is None:
+                raise self._endpoint.failure(error) from error
+            return Completion("", [], 0, finished=False, refused=reason)
+        if choice.finish_reason == "content_filter":
+            return Completion("", [], 0, finished=False, refused="content_filter")
+        text = choice.text if isinstance(draw.prompt, str) else whole_text(choice.message)
+        tokens = answer.usage.completion_tokens if answer.usage else 0
+        return Completion(text, [], tokens, choice.finish_reason == "stop")
+
+
+def _refuse_too_long(
+    prompt_ids: Sequence[Sequence[int]], positions: int | None
+) -> Generator[tuple[int, Completion], None, list[int]]:
+    """Refuse the prompts that leave a model no position for a completion, and return the places of the others."""
+    fitting = []
+    for place, ids in enumerate(prompt_ids):
+        if ids and (positions is None or len(ids) < positions):
+            fitting.append(place)
+            continue
+        reason = f"the prompt has {len(ids)} tokens, and the model takes 1 to {(positions or 0) - 1}"
+        yield (
+            place,
+            Completion("", [], 0, finished=False, refused=reason if ids else "the prompt has no tokens"),
+        )
+    return fitting
+
+
+def _all_prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, draws: Sequence[Draw], chat_format: ChatFormat
+) -> list[list[int]]:
+    """Of each draw; the samples of a prompt stand one after another, and it is read once for all."""
+    ids: list[list[int]] = []
+    for number, draw in enumerate(draws):
+        again = number > 0 and draw.prompt is draws[number - 1].prompt
+        ids.append(ids[-1] if again else _prompt_ids(tokenizer, draw.prompt, chat_format))
+    return ids
+
+
+def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, chat_format: ChatFormat) -> list[int]:
+    template: Any = tokenizer.apply_chat_template
+    ids: list[int] = (
+        tokenizer(prompt)["input_ids"]
+        if isinstance(prompt, str)
+        else template(list(prompt), add_generation_prompt=True, return_dict=False, **chat_format.options)
+    )
+    return ids
+
+
+def _until_end(ids: list[int], ends: Collection[int]) -> list[int]:
+    for position, token in enumerate(ids):
+        if token in ends:
+            return ids[: position + 1]
+    return ids

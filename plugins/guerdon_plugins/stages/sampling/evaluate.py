@@ -1,0 +1,244 @@
+"""Evaluation: what any models make of the same prompts, judged by a rubric, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import fsum
+from typing import Any
+
+from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
+from guerdon.errors import DataError, UsageError
+from guerdon.records import record
+from guerdon.rubric import Rubric
+from guerdon.sampling.sampling import Sampling
+from guerdon.text import self_corrections
+from guerdon_plugins.shared.checks import (
+    check_all,
+    check_lengths,
+    check_prompts,
+    check_template,
+    check_vllm,
+)
+from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.sampling.generation import (
+    Completion,
+    check_counts,
+    complete_all,
+    rollout_of,
+    tell_refused,
+)
+
+SameAnswer = Callable[[str, str], bool]
+"""Whether two answers, as a verifier's scores give them, say the same."""
+
+
+class Evaluate:
+    """Lets each model of ``init`` answer every prompt: once greedily, and in several samples.
+
+    A prompt that is too long for a model is left out of its numbers, and counted as ``refused_prompts``.
+
+    The table has one row per model. For each verifier of the rubric it says the value of the greedy answer
+    (``_greedy``: pass@1), the mean over the k samples (``_mean@k``: pass@1 too, with less noise) and, where the
+    verifier tells by ``same_answer`` which answers are the same, the value of the answer that most of a prompt's
+    samples give (``_maj@k``); then the samples' length in tokens, and how many words of self-correction each has.
+
+    Args:
+        num_generations: Samples per prompt.
+        max_completion_length: Where completions are cut, in tokens.
+        temperature: Of the samples.
+        top_p: Of the samples.
+        top_k: Of the samples; 0 for no limit.
+        per_device_eval_batch_size: Completions that transformers makes side by side; vLLM sees to that itself.
+        chat_template: A Jinja template, instead of the tokenizers' own.
+        chat_template_kwargs: What the chat template takes besides the messages, such as ``enable_thinking``.
+        vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
+
+    Raises:
+        ValueError: A param is out of range.
+    """
+
+    needs = ("model", "data", "rewards")
+
+    def __init__(
+        self,
+        num_generations: int = 4,
+        max_completion_length: int = 256,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        per_device_eval_batch_size: int = 64,
+        chat_template: ChatTemplate | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        vllm: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_counts(
+            num_generations=num_generations,
+            max_completion_length=max_completion_length,
+            per_device_eval_batch_size=per_device_eval_batch_size,
+        )
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}: samples need more than 0.")
+        greedy = Sampling(max_completion_length, temperature=0)
+        sampled = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
+        self._passes = [(greedy, 1), (sampled, num_generations)]
+        self._batch_size = per_device_eval_batch_size
+        self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
+        self._vllm = vllm
+
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+        """Check the prompts, the models and the engine, before a model is loaded."""
+        longest = max(sampling.max_completion_length for sampling, _ in self._passes)
+        check_all(
+            lambda: check_vllm(self._vllm),
+            lambda: check_prompts(rows),
+            lambda: check_template(rows, models, self._chat_format.template),
+            lambda: check_lengths(rows, models, longest),
+        )
+
+    def run(self, context: StageContext) -> StageResult:
+        """Evaluate ``context.models`` on ``context.rows()`` with ``context``'s rubric."""
+        if not context.models:
+            raise UsageError(
+                f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
+            )
+        rows = list(context.rows())
+        for number, row in enumerate(rows):
+            if "prompt" not in row:
+                raise DataError(
+                    f"row {number} of the evaluation data has no 'prompt', only {', '.join(row) or 'nothing'}. "
+                    "Map the column that holds it to 'prompt' in the source's params."
+                )
+        table = []
+        with context.open_rubric() as rubric:
+            same = _same_answer(rubric)
+            for number, model in enumerate(context.models):
+                rounds = self._rounds(context, rows, number)
+                tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
+                completions = [completion for done in rounds for completion in done]
+                rollouts = [
+                    rollout_of(rows[place % len(rows)], completion)
+                    for place, completion in enumerate(completions)
+                ]
+                judgements = _judge(rubric, rollouts, completions)
+                context.log_rollouts(number + 1, list(_records(model, rollouts, judgements, len(rows))))
+                measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
+                refused = sum(done.refused is not None for done in rounds[0])
+                table.append(
+                    {"model": model.name, **measured, **({"refused_prompts": refused} if refused else {})}
+                )
+        return StageResult(metrics={"tables": {"evaluation": table}})
+
+    def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
+        """One model's completions of all prompts, the greedy ones first; what a killed try has done is read."""
+        model = context.models[number]
+        prompts = [row["prompt"] for row in rows]
+        total = len(rows) * len(self._passes) * len(context.models)
+        rounds: list[list[Completion]] = []
+        with lazy_engine(model, None, self._vllm, self._chat_format) as engine:
+            for index, (sampling, count) in enumerate(self._passes):
+                before = len(rows) * (len(self._passes) * number + index)
+
+                def report(done: int, before: int = before) -> None:
+                    context.progress(before + done, total, {})
+
+                groups = complete_all(
+                    engine,
+                    prompts,
+                    sampling,
+                    count,
+                    batch_size=max(1, self._batch_size // count),
+                    seed=context.seed * 10_007 + index,
+                    log=context.work / f"{number}-{index}.jsonl",
+                    progress=report,
+                )
+                rounds += map(list, zip(*groups, strict=True))
+        return rounds
+
+
+def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]) -> list[Judgement]:
+    """Judge what there is of completions; a prompt that is too long for the model has none, which is not wrong."""
+    there = [place for place, completion in enumerate(completions) if completion.refused is None]
+    judgements = [Judgement(None, {}) for _ in rollouts]
+    scored = rubric.score([rollouts[place] for place in there])
+    for place, judgement in zip(there, scored, strict=True):
+        judgements[place] = judgement
+    return judgements
+
+
+def _records(
+    model: Model, rollouts: Sequence[Rollout], judgements: Sequence[Judgement], prompts: int
+) -> Iterator[dict[str, Any]]:
+
+    for index, (rollout, judgement) in enumerate(zip(rollouts, judgements, strict=True)):
+        place = {"model": model.name, "group": index % prompts, "greedy": index < prompts}
+        yield place | record(rollout, judgement)
+
+
+def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
+    """By name, the verifiers' own word on whether two answers are the same, of those that give it."""
+    verifiers = {
+        entry.name: entry.component.build() for entry in rubric.entries if entry.component.kind == "verifier"
+    }
+    return {name: found.same_answer for name, found in verifiers.items() if hasattr(found, "same_answer")}
+
+
+def _measure(
+    names: Sequence[str],
+    same: Mapping[str, SameAnswer],
+    rollouts: Sequence[Rollout],
+    judgements: Sequence[Judgement],
+    prompts: int,
+) -> dict[str, float]:
+    """The table's numbers for one model, whose first ``prompts`` rollouts are the greedy ones."""
+    samples = len(rollouts) // prompts - 1
+    metrics: dict[str, float] = {}
+    for name in names:
+        values = [_value(judgement, name) for judgement in judgements]
+        groups = [judgements[prompts + i :: prompts] for i in range(prompts)]
+        metrics |= _mean(f"{name}_greedy", values[:prompts])
+        metrics |= _mean(f"{name}_mean@{samples}", values[prompts:])
+        if name in same:
+            votes = [_majority_value(group, name, same[name]) for group in groups]
+            metrics |= _mean(f"{name}_maj@{samples}", votes)
+    sampled = rollouts[prompts:]
+    metrics["completion_tokens"] = fsum(len(rollout.completion_ids) for rollout in sampled) / len(sampled)
+    corrections = sum(self_corrections(rollout.text) for rollout in sampled)
+    metrics["self_corrections"] = corrections / len(sampled)
+    return metrics
+
+
+def _value(judgement: Judgement, name: str) -> float | None:
+    verdict = judgement.verdicts.get(name)
+    return None if verdict is None else verdict.score.value
+
+
+def _answer(judgement: Judgement, name: str) -> str | None:
+    verdict = judgement.verdicts.get(name)
+    return None if verdict is None else verdict.score.answer
+
+
+def _majority_value(group: Sequence[Judgement], name: str, same: SameAnswer) -> float | None:
+    """The value of the answer that most of a group's rollouts give: that of a missing one where none gives any."""
+    given = [
+        (answer, _value(judgement, name))
+        for judgement in group
+        if (answer := _answer(judgement, name)) is not None
+    ]
+    camps: list[list[tuple[str, float | None]]] = []
+    for answer, value in given:
+        for camp in camps:
+            first, its_value = camp[0]
+            # Answers of different values are not the same, whatever a verifier says of them without the reference.
+            if value == its_value and (answer == first or same(first, answer)):
+                camp.append((answer, value))
+                break
+        else:
+            camps.append([(answer, value)])
+    return max(camps, key=len)[0][1] if camps else _value(group[0], name)
+
+
+def _mean(name: str, values: Sequence[float | None]) -> dict[str, float]:
+    """The mean of what was judged, under a name; nothing where nothing was."""
+    judged = [value for value in values if value is not None]
+    return {name: fsum(judged) / len(judged)} if judged else {}

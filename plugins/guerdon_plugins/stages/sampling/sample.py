@@ -1,0 +1,328 @@
+"""Rejection sampling: a data set of the completions that pass a rubric's rules, and then a second filter."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
+from guerdon.errors import DataError, UsageError
+from guerdon.records import record
+from guerdon.rubric import Rubric
+from guerdon.sampling.sampling import Sampling
+from guerdon_plugins.shared.checks import (
+    check_all,
+    check_lengths,
+    check_prompts,
+    check_template,
+    check_vllm,
+)
+from guerdon_plugins.shared.endpoint import Endpoint
+from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.sampling.generation import (
+    Completion,
+    check_counts,
+    complete_all,
+    rollout_of,
+    tell_refused,
+)
+from guerdon_plugins.stages.sampling.prompting import Prompting
+
+SHARD_PROMPTS = 1000
+"""Prompts whose completions are judged, and whose rows are written, together."""
+
+_OTHER_COMPLETIONS = ("messages", "text")
+"""Columns that SFT would take in place of the sampled completion."""
+
+_OF_ONE_REQUEST = re.compile(r"\S*\d\S*")
+"""What differs between refusals of one kind: lengths, and the requests' names."""
+
+
+class Sample:
+    r"""Lets a model complete every prompt several times and keeps what passes, as data for SFT.
+
+    A completion is dropped if it is refused (by an endpoint, or because its prompt is too long for the model), if it
+    does not come to its end, repeats another one of its prompt, has a score below what ``keep`` asks for, or could not
+    be judged. What is left goes through ``second_filter``, whose verifiers judge nothing else: the place for a judge
+    model. Each prompt then keeps its best completions, by the rubric's reward.
+
+    The data set's rows are the prompts' own rows (the prompt as it was, without ``template``, ``system`` or
+    ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the
+    stage, the reward and the scores. The same manifest gives the same rows, however often it is killed and resumed.
+
+    Args:
+        keep: The least value of each verifier of the rubric, by its name there. A verifier that is not named is
+            judged, and drops nothing; one that skips a completion drops nothing either.
+        second_filter: Likewise, for the verifiers that see only what ``keep`` leaves.
+        max_per_prompt: At most so many completions of a prompt are kept, the best by reward: 1 is best-of-n.
+        num_generations: Samples per prompt.
+        max_completion_length: Where completions are cut, in tokens.
+        temperature: Of the samples.
+        top_p: Of the samples.
+        top_k: Of the samples; 0 for no limit.
+        per_device_eval_batch_size: Prompts that transformers completes side by side, each with all of its samples;
+            vLLM and endpoints see to that themselves.
+        template: The prompt's text for the model, with columns in braces: ``"Think step by step.\n{prompt}"``.
+        system: A system message for the model.
+        examples: Earlier turns for the model, few-shot: a ``prompt`` and a ``completion`` each.
+        chat_template: A Jinja template, instead of the tokenizer's own.
+        chat_template_kwargs: What the chat template takes besides the messages, such as ``enable_thinking``.
+        vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
+        endpoint: An OpenAI-compatible endpoint to complete with, instead of the model of ``init``: ``base_url``,
+            ``model``, ``api_key_env`` (the environment variable with the key), ``concurrency``, ``max_retries``,
+            ``timeout_s``.
+
+    Raises:
+        ValueError: A param is out of range, or two contradict each other.
+    """
+
+    needs = ("data", "rewards")
+
+    def __init__(
+        self,
+        keep: Mapping[str, float],
+        second_filter: Mapping[str, float] | None = None,
+        max_per_prompt: int | None = None,
+        num_generations: int = 4,
+        max_completion_length: int = 256,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        per_device_eval_batch_size: int = 64,
+        template: str | None = None,
+        system: str | None = None,
+        examples: Sequence[Mapping[str, str]] = (),
+        chat_template: ChatTemplate | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        vllm: Mapping[str, Any] | None = None,
+        endpoint: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_counts(
+            num_generations=num_generations,
+            max_completion_length=max_completion_length,
+            per_device_eval_batch_size=per_device_eval_batch_size,
+            max_per_prompt=max_per_prompt,
+        )
+        if temperature < 0 or (temperature == 0 and num_generations > 1):
+            raise ValueError(f"temperature is {temperature}: several samples need more than 0.")
+        if both := set(keep) & set(second_filter or ()):
+            raise ValueError(f"{', '.join(sorted(both))} stands in keep and in second_filter: name it once.")
+        if vllm is not None and endpoint is not None:
+            raise ValueError("vllm and endpoint are both given: one of them completes.")
+        self._keep = dict(keep)
+        self._second_filter = dict(second_filter or {})
+        self._max_per_prompt = max_per_prompt
+        self._count = num_generations
+        self._sampling = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
+        self._batch_size = per_device_eval_batch_size
+        self._prompting = Prompting(template, system, examples)
+        self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
+        self._vllm = vllm
+        self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
+
+    def preflight(self, rewards: Sequence[str], rows: Sequence[Row], models: Sequence[Model]) -> None:
+        """Check the filters, the prompts, the model and the engine, before a model is loaded.
+
+        Raises:
+            UsageError: A filter names no reward of the stage, or a prompt does not fit.
+        """
+        local = () if self._endpoint else models
+        check_all(
+            lambda: self._check_filters(rewards),
+            lambda: check_vllm(self._vllm),
+            lambda: check_prompts(rows),
+            lambda: check_template(rows, local, self._chat_format.template),
+            lambda: check_lengths(rows, local, self._sampling.max_completion_length),
+        )
+
+    def _check_filters(self, rewards: Sequence[str]) -> None:
+        unknown = sorted({*self._keep, *self._second_filter} - set(rewards))
+        if unknown:
+            raise UsageError(
+                f"keep or second_filter names {', '.join(unknown)}, and the stage's rewards are {', '.join(rewards)}. "
+                "Give a reward this 'name', or correct the param."
+            )
+
+    def run(self, context: StageContext) -> StageResult:
+        """Sample for ``context.rows()`` and keep what ``context``'s rubric lets pass."""
+        rows = list(context.rows())
+        for number, row in enumerate(rows):
+            if "prompt" not in row:
+                raise DataError(
+                    f"row {number} of the prompts has no 'prompt', only {', '.join(row) or 'nothing'}. "
+                    "Map the column that holds it to 'prompt' in the source's params."
+                )
+        model = None if self._endpoint else context.model
+        engines = lazy_engine(model, self._endpoint, self._vllm, self._chat_format)
+        teller = self._endpoint.model if self._endpoint else context.model.name
+        counts: Counter[str] = Counter()
+        prompts_kept = 0
+        answered = False
+        with engines as engine, context.open_rubric() as rubric:
+            self._check_filters(rubric.names)
+            for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
+                part = rows[start : start + SHARD_PROMPTS]
+
+                def report(done: int, start: int = start) -> None:
+                    context.progress(start + done, len(rows), {})
+
+                groups = complete_all(
+                    engine,
+                    [self._prompting(row, start + number) for number, row in enumerate(part)],
+                    self._sampling,
+                    self._count,
+                    batch_size=self._batch_size,
+                    seed=context.seed * 1_000_003 + shard,
+                    log=context.work / f"completions-{shard:05d}.jsonl",
+                    progress=report,
+                    answered=answered,
+                )
+                answered = answered or any(done.refused is None for group in groups for done in group)
+                tell_refused(groups, start)
+                samples = list(_samples(part, groups))
+                self._judge(samples, rubric)
+                context.log_rollouts(shard + 1, [sample.record() for sample in samples])
+                kept = [sample for sample in samples if sample.dropped is None]
+                _write(
+                    context.output / f"rows-{shard:05d}.jsonl",
+                    [sample.row(context.stage_id, teller) for sample in kept],
+                )
+                counts.update(sample.dropped or "kept" for sample in samples)
+                prompts_kept += len({sample.prompt for sample in kept})
+        total = counts.total()
+        table = [
+            {"outcome": outcome, "samples": count, "share": count / total}
+            for outcome, count in [("kept", counts.pop("kept", 0)), *counts.most_common()]
+        ]
+        if prompts_kept == 0:
+            told = ", ".join(f"{line['outcome']}: {line['samples']}" for line in table[1:])
+            raise DataError(
+                f"stage '{context.stage_id}' keeps none of its samples ({told}). Ask for less in keep, sample more, "
+                "or start from a better model; the rollouts' log says what each sample scored."
+            )
+        return StageResult(
+            dataset=context.output,
+            metrics={
+                "rows": table[0]["samples"],
+                "prompts": len(rows),
+                "prompts_kept": prompts_kept,
+                "tables": {"samples": table},
+            },
+        )
+
+    def _judge(self, samples: Sequence[_Sampled], rubric: Rubric) -> None:
+        """Give each sample its scores, and those that do not stay the reason."""
+        _drop_repeated([sample for sample in samples if sample.dropped is None])
+        rules = [name for name in rubric.names if name not in self._second_filter]
+        for names, least in ((rules, self._keep), (list(self._second_filter), self._second_filter)):
+            left = [sample for sample in samples if sample.dropped is None]
+            if not names or not left:
+                continue
+            judgements = rubric.score([sample.rollout for sample in left], names=names)
+            for sample, judgement in zip(left, judgements, strict=True):
+                sample.judge(judgement, least)
+        if self._max_per_prompt is not None:
+            _keep_best([sample for sample in samples if sample.dropped is None], self._max_per_prompt)
+
+
+@dataclass(slots=True)
+class _Sampled:
+    """One completion on its way through the filters."""
+
+    prompt: int
+    """Its prompt's number in the shard."""
+    number: int
+    """Its own among those of the prompt."""
+    source: Row
+    rollout: Rollout
+    tokens: int
+    dropped: str | None
+    """Why it does not stay."""
+    reward: float = 0.0
+    judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
+    """By all verifiers that have judged it."""
+
+    def judge(self, judgement: Judgement, least: Mapping[str, float]) -> None:
+        verdicts = {**self.judgement.verdicts, **judgement.verdicts}
+        self.reward += judgement.reward or 0.0
+        self.judgement = Judgement(self.reward, verdicts)
+        for name, value in least.items():
+            verdict = verdicts.get(name)
+            if verdict is None or verdict.score.outcome is Outcome.SKIPPED:
+                continue
+            if verdict.score.value is None:
+                self.dropped = f"{name} failed: {verdict.score.failure}"
+            elif verdict.score.value < value:
+                self.dropped = f"{name} below {value:g}"
+            if self.dropped is not None:
+                return
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "group": self.prompt,
+            "sample": self.number,
+            "dropped": self.dropped,
+            **record(self.rollout, self.judgement),
+            "completion_tokens": self.tokens,
+        }
+
+    def row(self, stage_id: str, model: str) -> dict[str, Any]:
+        """What the data set says of it."""
+        return {
+            **{name: value for name, value in self.source.items() if name not in _OTHER_COMPLETIONS},
+            "completion": self.rollout.completion,
+            "provenance": {
+                "stage": stage_id,
+                "model": model,
+                "sample": self.number,
+                "reward": self.reward,
+                "scores": {
+                    name: verdict.score.to_dict() for name, verdict in self.judgement.verdicts.items()
+                },
+            },
+        }
+
+
+def _samples(rows: Sequence[Row], groups: Sequence[Sequence[Completion]]) -> Iterator[_Sampled]:
+    for prompt, (row, completions) in enumerate(zip(rows, groups, strict=True)):
+        for number, completion in enumerate(completions):
+            yield _Sampled(
+                prompt, number, row, rollout_of(row, completion), completion.tokens, _fault(completion)
+            )
+
+
+def _fault(completion: Completion) -> str | None:
+    """Why a completion is none, in words that are the same for all of a kind, to be counted."""
+    if completion.refused is not None:
+        return f"refused: {_OF_ONE_REQUEST.sub('#', completion.refused)[:80]}"
+    return None if completion.finished else "cut off"
+
+
+def _drop_repeated(samples: Sequence[_Sampled]) -> None:
+    seen: set[tuple[int, str]] = set()
+    for sample in samples:
+        key = (sample.prompt, " ".join(sample.rollout.text.split()))
+        if key in seen:
+            sample.dropped = "repeated"
+        seen.add(key)
+
+
+def _keep_best(samples: Sequence[_Sampled], limit: int) -> None:
+    taken: Counter[int] = Counter()
+    for sample in sorted(samples, key=lambda sample: (sample.prompt, -sample.reward, sample.number)):
+        taken[sample.prompt] += 1
+        if taken[sample.prompt] > limit:
+            sample.dropped = f"not among the best {limit}"
+
+
+def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    partial_file = file.with_suffix(".partial")
+    with partial_file.open("w", encoding="utf-8", errors="backslashreplace") as lines:
+        lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    partial_file.replace(file)

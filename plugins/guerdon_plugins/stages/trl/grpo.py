@@ -1,0 +1,163 @@
+"""GRPO: trains a model on the rewards of a rubric."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from guerdon import Model, Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
+from guerdon.errors import UsageError
+from guerdon.models import load_model, load_tokenizer
+from guerdon.options.trl import GRPO, check_lora, check_options
+from guerdon_plugins.shared.checks import (
+    check_all,
+    check_batch,
+    check_lengths,
+    check_prompts,
+    check_template,
+)
+from guerdon_plugins.stages.trl.training import (
+    EXTENDABLE,
+    OPERATIONAL,
+    fit,
+    lora_config,
+    save,
+    signature_with,
+    take_model_options,
+    tracker_options,
+)
+
+
+class Grpo:
+    """Trains a model by group relative policy optimization (DeepSeekMath, arXiv:2402.03300), on TRL's trainer.
+
+    Every option of TRL's GRPOConfig is a param under TRL's name, but for those that the run decides.
+
+    Args:
+        chat_template: A Jinja template, instead of the tokenizer's own.
+        fast_rollouts: Whether small models on CPU sample with guerdon's own loop where it can run them, instead of
+            transformers' generate. The distribution is the same.
+        fused_loss: Whether the head and the loss are one, and make their gradients in the forward pass. Off, TRL's own
+            loss is used, and the next four are off as well. Each of them is exact.
+        pack_sequences: Whether micro-batches go through the model without padding.
+        share_prefix: Whether a group's prompt goes through the model once.
+        skip_zero_variance: Whether completions that cannot change the gradient, such as those of a group whose
+            rewards are equal, are left out.
+        lazy_importance_sampling: Whether old log-probabilities come from the training forward where the rollouts are
+            the policy's own, instead of a pass over all rollouts.
+        peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
+    """
+
+    needs = ("model", "data", "rewards")
+    distributed = True
+    operational_params = OPERATIONAL
+    extendable_params = EXTENDABLE
+
+    def __init__(
+        self,
+        *,
+        chat_template: ChatTemplate | None = None,
+        peft: Mapping[str, Any] | None = None,
+        fast_rollouts: bool = True,
+        fused_loss: bool = True,
+        pack_sequences: bool = True,
+        share_prefix: bool = True,
+        skip_zero_variance: bool = True,
+        lazy_importance_sampling: bool = True,
+        **trl_options: Any,
+    ) -> None:
+        self._chat_template = chat_template
+        self._peft = peft
+        self._fast_rollouts = fast_rollouts
+        self._step_options = {
+            "fused_loss": fused_loss,
+            "pack_sequences": pack_sequences,
+            "share_prefix": share_prefix,
+            "skip_zero_variance": skip_zero_variance,
+            "lazy_importance_sampling": lazy_importance_sampling,
+        }
+        self._options = trl_options
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """Return the params with TRL's options."""
+        return signature_with(cls, GRPO)
+
+    def preflight(self, rows: Sequence[Row], complete: bool, models: Sequence[Model]) -> None:
+        """Check the options, the prompts and the model, before a model is loaded."""
+        check_all(
+            lambda: check_options(GRPO, self._options),
+            lambda: check_lora(self._peft or {}),
+            lambda: check_prompts(rows),
+            lambda: check_batch(rows, complete, self._options),
+            lambda: check_template(rows, models, self._chat_template),
+            lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
+        )
+
+    def run(self, context: StageContext) -> StageResult:
+        """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
+        from guerdon.grpo import RubricGRPOTrainer, StepOptions, rows_dataset
+        from guerdon.grpo.config import grpo_config
+
+        options = {**tracker_options(context), **self._options}
+        config = grpo_config(options, context.work, context.seed)
+        if config.log_completions and context.logs is not None:
+            _keep_completions(context.work, context.logs)
+        source, model_options = take_model_options(config, context.model)
+        tokenizer = load_tokenizer(source, chat_template=self._chat_template)
+        dataset = rows_dataset(context.rows())
+        if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
+            raise UsageError(
+                f"the prompts are conversations, and model '{source.name}' has no chat template. "
+                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+            )
+        load = partial(load_model, source, training=True, **model_options)
+        with context.open_rubric() as rubric:
+            trainer = RubricGRPOTrainer(
+                load(),
+                rubric,
+                config,
+                dataset,
+                tokenizer,
+                log_rollouts=context.log_rollouts,
+                fast_rollouts=self._fast_rollouts,
+                step_options=StepOptions(**self._step_options),
+                load_reference=load,
+                peft_config=lora_config(self._peft),
+            )
+            fit(trainer, context)
+        save(trainer, context.output)
+        return StageResult(checkpoint=context.output, metrics=_summary(trainer.state.log_history))
+
+
+def _keep_completions(work: Path, logs: Path) -> None:
+    """Let TRL's tables of completions, which it writes below ``work``, outlive it."""
+    kept, written = logs / "completions", work / "completions"
+    kept.mkdir(parents=True, exist_ok=True)
+    if not written.is_symlink():
+        written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
+
+
+def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the rewards went: means over the first and the last tenth of the logged steps."""
+    steps = [entry for entry in history if entry.get("reward") is not None]
+    if not steps:
+        return {}
+    share = max(1, len(steps) // 10)
+    metrics: dict[str, Any] = {
+        "steps": steps[-1]["step"],
+        "reward_first": mean(entry["reward"] for entry in steps[:share]),
+        "reward": mean(entry["reward"] for entry in steps[-share:]),
+    }
+    last = steps[-share:]
+    for name in steps[-1]:
+        values = [entry[name] for entry in last if entry.get(name) is not None]
+        if values and (name.endswith("/mean") or name in ("completions/mean_length", "entropy")):
+            metrics[name] = mean(values)
+    return metrics

@@ -1,0 +1,170 @@
+"""What the stages share that train on rows by a trainer of TRL's. Imports TRL where it is used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from guerdon import Model, StageContext
+from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.options.trl import trl_parameters
+
+_DEFAULTS = {"logging_steps": 1, "save_steps": 100}
+
+OPERATIONAL = (
+    *("save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint"),
+    *("logging_steps", "logging_first_step", "logging_strategy", "logging_nan_inf_filter", "log_level"),
+    *("log_level_replica", "log_on_each_node", "log_completions", "log_multimodal", "log_unique_prompts"),
+    *("num_completions_to_print", "log_completions_hub_repo", "include_num_input_tokens_seen"),
+    *("report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+    *("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push"),
+    *("hub_revision", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
+    *("dataloader_prefetch_factor", "dataset_num_proc", "ddp_timeout", "skip_memory_metrics"),
+)
+"""TRL's options that decide how a training is watched and kept, and nothing of its result."""
+
+EXTENDABLE = ("max_steps", "num_train_epochs")
+"""TRL's options that make a training longer."""
+
+
+def resumable(trainer_class: type[Any]) -> type[Any]:
+    """Return a trainer class of TRL's with the mixin that resumes bit by bit."""
+    from guerdon.grpo import ResumableTrainer
+
+    return type(f"Resumable{trainer_class.__name__}", (ResumableTrainer, trainer_class), {})
+
+
+def tracker_options(context: StageContext) -> dict[str, str]:
+    """Return what trackers call the stage, as TRL's options."""
+    if not context.run_name:
+        return {}
+    return {"run_name": context.run_name, "project": context.run_name.partition("/")[0]}
+
+
+def signature_with(stage: type, config: str) -> inspect.Signature:
+    """Return a stage's own params and the options of TRL's config. Without TRL, its options are not listed."""
+    own = [p for p in inspect.signature(stage, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    try:
+        return inspect.Signature([*own, *trl_parameters(config)])
+    except MissingDependencyError:  # the stage's preflight says so
+        return inspect.Signature([*own, inspect.Parameter("trl_options", inspect.Parameter.VAR_KEYWORD)])
+
+
+def configure(
+    config_class: type[Any], options: Mapping[str, Any], context: StageContext
+) -> tuple[Any, Model, dict[str, Any]]:
+    """TRL's config, the model to start from, and what else its loading takes.
+
+    Raises:
+        ParamsError: TRL refuses the options.
+    """
+    from datasets import disable_progress_bars
+
+    from guerdon.training.options import trl_config
+    from guerdon.training.transformers_seam import forget_cpu_number
+
+    disable_progress_bars()  # one a pass over the rows, on a terminal that belongs to the run's progress display
+    config = trl_config(
+        config_class, {**_DEFAULTS, **tracker_options(context), **options}, context.work, context.seed
+    )
+    source, model_options = take_model_options(config, context.model)
+    forget_cpu_number(config)
+    config.logging_nan_inf_filter = False  # FiniteLoss has to see them
+    return config, source, model_options
+
+
+def take_model_options(config: Any, model: Model) -> tuple[Model, dict[str, Any]]:
+    """Take the options of the model's loading out of TRL's config, which would not load the model that is asked for.
+
+    Returns:
+        The model to start from, and what else its loading takes.
+    """
+    options = dict(config.model_init_kwargs or {})
+    config.model_init_kwargs = None
+    if config.trust_remote_code:
+        options.setdefault("trust_remote_code", True)
+    source = replace(
+        model,
+        dtype=options.pop("dtype", model.dtype),
+        revision=options.pop("revision", model.revision),
+    )
+    return source, options
+
+
+def fit(trainer: Any, context: StageContext) -> None:
+    """Train from the newest whole checkpoint of an earlier try, up to the last step.
+
+    Args:
+        trainer: A trainer with the mixin ``ResumableTrainer``.
+        context: The stage's.
+
+    Raises:
+        RunInterruptedError: A signal stopped the training, after a checkpoint.
+    """
+    from transformers import PrinterCallback
+
+    from guerdon.grpo import ReportProgress, StopAfterStep, check_finished, newest_checkpoint
+    from guerdon.training.finite import FiniteLoss
+
+    trainer.remove_callback(PrinterCallback)  # it prints the metrics as dicts
+    trainer.add_callback(ReportProgress(context.progress))
+    stop = StopAfterStep(lambda: context.stop.requested)
+    trainer.add_callback(stop)
+    trainer.add_callback(FiniteLoss())
+    checkpoint = newest_checkpoint(context.work)
+    with context.stop.deferred():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    state = trainer.state
+    if stop.stopped:
+        raise context.stop.error(
+            context.stage_id, f"a checkpoint of step {state.global_step} of {state.max_steps} is saved"
+        )
+    check_finished(state)
+
+
+def train(trainer: Any, context: StageContext) -> None:
+    """Train, as :func:`fit` does, and save the model and its tokenizer."""
+    fit(trainer, context)
+    save(trainer, context.output)
+
+
+def lora_config(options: Mapping[str, Any] | None) -> Any:
+    """The config of the adapters that a param asks for.
+
+    Raises:
+        UsageError: peft refuses an option.
+    """
+    if options is None:
+        return None
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(**{"task_type": "CAUSAL_LM", **options})
+    except TypeError as error:
+        raise UsageError(f"peft refuses the param 'peft': {error}") from error
+
+
+def save(trainer: Any, output: Path) -> None:
+    """Save the model, adapters merged into it, and its tokenizer: a checkpoint for any stage to start from."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not hasattr(model, "merge_and_unload"):
+        trainer.save_model(str(output))
+    elif trainer.accelerator.is_main_process:
+        model.merge_and_unload().save_pretrained(output)
+    if trainer.accelerator.is_main_process:
+        trainer.processing_class.save_pretrained(output)
+
+
+def summary(trainer: Any, *names: str) -> dict[str, Any]:
+    """The number of steps, and the means of logged metrics over the last tenth of the logged steps."""
+    history: Sequence[Mapping[str, Any]] = trainer.state.log_history
+    logged = [entry for entry in history if "loss" in entry]
+    if not logged:
+        return {}
+    last = logged[-max(1, len(logged) // 10) :]
+    present = [name for name in names if name in logged[-1]]
+    return {"steps": logged[-1]["step"], **{name: mean(entry[name] for entry in last) for name in present}}

@@ -1,0 +1,265 @@
+"""A reference and an answer in one form, where one form has several ways to write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+from itertools import permutations
+
+from guerdon_plugins.verifiers.math.comparing.names import (
+    coordinates,
+    with_constant_of_integration,
+    with_names_apart,
+    with_the_same_index,
+)
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.trees import substitute
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Call,
+    Clock,
+    Constant,
+    Date,
+    Listing,
+    Matrix,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quantity,
+    Quotient,
+    Ratio,
+    Relation,
+    Sequence,
+    SetOperation,
+    Span,
+    Sum,
+    Symbol,
+    Text,
+    Unit,
+)
+from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
+
+_MAX_CONSTANTS = 3
+_POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
+"""Capitals that name a point before its coordinates; ``N(0,1)`` and ``U(0,1)`` are distributions."""
+
+
+def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
+    """Both nodes, the answer rewritten in the reference's form if it says the same in another one."""
+    if not isinstance(reference, Number) and not isinstance(answer, Number):
+        reference, answer = with_names_apart(reference, answer)
+        answer = with_the_same_index(reference, answer)
+    reference, answer = _as_point(reference, answer), _as_point(answer, reference)
+    match reference, answer:
+        case Clock(), Clock():
+            return _in_24_hours(reference, answer)
+        case Date(), Date():
+            year = answer.year if reference.year and answer.year else reference.year
+            return reference, Date(year, answer.month, answer.day)
+        case (Span(parts=parts), Ratio()):
+            return Ratio(parts), answer
+        case (Ratio(), Span(parts=parts)):
+            return reference, Ratio(parts)
+        case (Quantity(), _) | (_, Quantity()):
+            return _aligned_quantities(reference, answer)
+        case (SetOperation(operator="union" | "intersection"), SetOperation()):
+            return _in_order(reference), _in_order(answer)
+        case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
+            return point, answer
+        case (Sequence(), Product(factors=(Symbol(name=name), Sequence() as point))) if name in _POINT_NAMES:
+            return reference, point
+        case Relation(), Relation():
+            return reference, _with_renamed_constants(reference, answer)
+        case Listing(), Listing():
+            return _without_numbers(reference), _without_numbers(answer)
+    if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
+        return (
+            _binomial(reference, answer),
+            with_constant_of_integration(
+                reference, _with_renamed_constants(reference, _binomial(answer, reference))
+            ),
+        )
+    return reference, answer
+
+
+def _as_point(node: Node, other: Node) -> Node:
+    r"""``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
+    if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
+        return node
+    size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
+    return coordinates(node, size) or node
+
+
+def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
+    match reference, answer:
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
+            left, right
+        ) or units.to_base(left) == units.to_base(right):
+            return reference, Quantity(value, left)
+        case (Quantity(), Product() | Quotient()) if (
+            found := _with_bare_unit(answer, reference)
+        ) is not None:
+            return reference, found
+        case (Product() | Quotient(), Quantity()) if (
+            found := _with_bare_unit(reference, answer)
+        ) is not None:
+            return found, answer
+        case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
+            return reference, Text(f"not in {unit}")
+        case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
+            return reference, Text(f"in {unit}")
+    return reference, answer
+
+
+def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
+    """``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
+    rest, letters = _letters_at_the_end(node)
+    if not rest or not letters:
+        return None
+    spellings = [" ".join(f"{name}^{power}" for name, power in letters)]
+    names = "".join(name for name, _ in letters)
+    if units.is_name(names) and all(power == 1 for _, power in letters[:-1]):
+        spellings.append(f"{names}^{letters[-1][1]}")
+    for unit in map(units.read_unit, spellings):
+        if unit is not None and units.to_base(unit)[0] == units.to_base(beside.unit)[0]:
+            return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)
+    return None
+
+
+def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:
+    """The factors of a product or a fraction before its last letters, and these letters with their powers."""
+    match node:
+        case Quotient(numerator=above, denominator=below):
+            rest, letters = _letters_at_the_end(above)
+            divisor, others = _letters_at_the_end(below)
+            return ([], []) if divisor else (rest, letters + [(name, -power) for name, power in others])
+        case Product(factors=factors):
+            rest = list(factors)
+        case _:
+            rest = [node]
+    letters = []
+    while rest and (found := _letter_with_power(rest[-1])):
+        letters.insert(0, found)
+        rest.pop()
+    return rest, letters
+
+
+def _letter_with_power(node: Node) -> tuple[str, int] | None:
+    match node:
+        case Symbol(name=name):
+            return name, 1
+        case Power(base=Symbol(name=name), exponent=Number(value=power)) if (
+            power.denominator == 1 and abs(power) < 10
+        ):
+            return name, int(power)
+    return None
+
+
+def _is_ambiguous(unit: Unit) -> bool:
+    return any(name in AMBIGUOUS for name, _ in unit.powers)
+
+
+def _in_24_hours(reference: Clock, answer: Clock) -> tuple[Node, Node]:
+    """``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
+    left, right = (_on_24_hours(clock) for clock in (reference, answer))
+    bare = next((clock for clock in (reference, answer) if not clock.half), None)
+    if bare is not None and 1 <= bare.hour <= 12 and (reference.half or answer.half):
+        return reference, answer
+    return left, right
+
+
+def _on_24_hours(clock: Clock) -> Clock:
+    hour = clock.hour
+    if clock.half == "am" and hour == 12:
+        hour = 0
+    elif clock.half == "pm" and hour < 12:
+        hour += 12
+    return Clock(hour, clock.minute, "")
+
+
+def _in_order(node: SetOperation) -> Node:
+    """A union or an intersection of names in the order of the alphabet."""
+    if all(isinstance(operand, Symbol) for operand in node.operands):
+        return SetOperation(node.operator, tuple(sorted(node.operands, key=repr)))
+    return node
+
+
+def _binomial(node: Node, other: Node) -> Node:
+    """``C(5, 2)`` beside a number as the binomial; beside a point it is the point C."""
+    match node:
+        case Product(factors=(Symbol(name="C"), Sequence(items=(count, chosen), left="(", right=")"))):
+            return node if isinstance(other, Product) and node == other else Call("binom", (count, chosen))
+    return node
+
+
+def _without_numbers(node: Listing) -> Listing:
+    """``x_1 = 1, x_2 = 2`` as ``x = 1, x = 2``: the numbers of solutions say nothing."""
+    names = [_numbered_label(item) for item in node.items]
+    stems = {name.split("_")[0] for name in names if name}
+    if None in names or len(stems) != 1 or len(set(names)) < 2:
+        return node
+    label = Symbol(stems.pop())
+    return Listing(
+        tuple(
+            Relation((label, *item.operands[1:]), item.operators)
+            for item in node.items
+            if isinstance(item, Relation)
+        ),
+        node.joiner,
+    )
+
+
+def _numbered_label(node: Node) -> str | None:
+    match node:
+        case Relation(operands=(Symbol(name=name), value), operators=("=" | "≈",)) if (
+            name[-1:].isdigit() and name[1:2] == "_" and name[0] in "xzt" and not names_in(value)
+        ):
+            return name
+    return None
+
+
+def _with_renamed_constants(reference: Node, answer: Node) -> Node:
+    """The answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
+    constants = _constants(reference)
+    if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
+        answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
+    if not 2 <= len(constants) <= _MAX_CONSTANTS or constants != _constants(answer) or reference == answer:
+        return answer
+    parts = _parts(reference)
+    for order in permutations(constants):
+        renamed = _renamed(answer, constants, order)
+        if _parts(renamed) == parts:
+            return renamed
+    return answer
+
+
+def _constants(node: Node) -> list[str]:
+    names = set().union(*(names_in(part) for part in _operands(node)))
+    return sorted(name for name in names if name[:2] in ("C_", "c_") and name[2:].isdigit())
+
+
+def _other_constants(reference: Node, answer: Node) -> list[str]:
+    """The letters that stand for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
+    left, right = (set().union(*(names_in(part) for part in _operands(node))) for node in (reference, answer))
+    return sorted(name for name in right - left if name in "ABCD" or name[:2] in ("C_", "c_"))
+
+
+def _operands(node: Node) -> Many[Node]:
+    return node.operands if isinstance(node, Relation) else (node,)
+
+
+def _parts(node: Node) -> list[frozenset[str]]:
+    """The terms of a sum, each by its text: enough to find which constant stands where."""
+    return [frozenset(repr(term) for term in getattr(part, "terms", (part,))) for part in _operands(node)]
+
+
+def _renamed(node: Node, constants: Many[str], order: Many[str]) -> Node:
+    operands = []
+    for operand in _operands(node):
+        for name in constants:
+            operand = substitute(operand, name, Symbol(f"{name}'"))
+        for name, other in zip(constants, order, strict=True):
+            operand = substitute(operand, f"{name}'", Symbol(other))
+        operands.append(operand)
+    return Relation(tuple(operands), node.operators) if isinstance(node, Relation) else operands[0]

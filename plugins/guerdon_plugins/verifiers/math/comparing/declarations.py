@@ -1,0 +1,160 @@
+r"""What an answer says about its letters: ``2n+1, n \\in \\mathbb{N}`` is a body and the domain of ``n``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, Domain, declaration
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Conditional,
+    Listing,
+    Node,
+    Relation,
+    SetBuilder,
+    Symbol,
+)
+from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
+
+_MAX_DECLARING = 64
+"""Items of a list in which declarations are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An answer apart from its declarations."""
+
+    body: Node
+    domains: dict[str, Domain] = field(default_factory=dict)
+
+    def renamed(self, old: str, new: str) -> Declared:
+        """The same with another letter."""
+        body: Node = substitute(self.body, old, Symbol(new))
+        return Declared(body, {new if name == old else name: where for name, where in self.domains.items()})
+
+
+def split_declarations(node: Node, budget: Budget) -> Declared:
+    r"""Split off what only declares a letter that the rest uses; ``x > 2, x \\in \\mathbb{N}`` is a set, and whole."""
+    match node:
+        case Conditional(value=value, condition=condition):
+            found = declaration(condition, budget)
+            if found and _is_membership(condition) and _uses(value, found[0]):
+                return Declared(value, dict((found,)))
+        case SetBuilder(element=element, condition=condition) if not isinstance(element, Symbol | Relation):
+            found = declaration(condition, budget)
+            if found and found[1].whole and _uses(element, found[0]):
+                return Declared(element, dict((found,)))
+        case SetBuilder(element=Symbol() as element, condition=Listing(items=items)):
+            inner = _split_listing(Listing(items, ","), budget)
+            match inner.body:
+                case Relation(operands=(left, right), operators=("=",)) if left == element and inner.domains:
+                    return Declared(right, inner.domains)
+        case Listing():
+            return _split_listing(node, budget)
+    return Declared(node)
+
+
+def _split_listing(node: Listing, budget: Budget) -> Declared:
+    if len(node.items) > _MAX_DECLARING:
+        return Declared(node)
+    found = {
+        index: declared for index, item in enumerate(node.items) if (declared := declaration(item, budget))
+    }
+    domains: dict[str, Domain] = {}
+    dropped: set[int] = set()
+    for index, (letter, domain) in found.items():
+        rest = [item for place, item in enumerate(node.items) if found.get(place, ("",))[0] != letter]
+        if not rest or not any(_uses(item, letter) for item in rest):
+            continue
+        if any(_is_inequality(item, letter, _is_membership(node.items[index])) for item in rest):
+            continue  # together they are a set of numbers
+        domains[letter] = domains[letter].intersection(domain) if letter in domains else domain
+        dropped.add(index)
+    kept = tuple(item for index, item in enumerate(node.items) if index not in dropped)
+    if not dropped or not kept:
+        return Declared(_without_membership_of_label(node))
+    return Declared(kept[0] if len(kept) == 1 else Listing(kept, node.joiner), domains)
+
+
+def _without_membership_of_label(node: Listing) -> Node:
+    r"""``x = 5, x \\in \\mathbb{N}`` as ``x = 5``."""
+    labels = {
+        item.operands[0]
+        for item in node.items
+        if isinstance(item, Relation) and item.operators == ("=",) and isinstance(item.operands[0], Symbol)
+    }
+    kept = tuple(
+        item
+        for item in node.items
+        if not (_is_membership(item) and item.operands[0] in labels)  # type: ignore[attr-defined]
+    )
+    if not kept or len(kept) == len(node.items):
+        return node
+    return kept[0] if len(kept) == 1 else Listing(kept, node.joiner)
+
+
+def _is_inequality(node: Node, letter: str, alone: bool) -> bool:
+    """Whether a node is an inequality; if alone, of one letter only."""
+    if not isinstance(node, Relation) or not ORDER.intersection(node.operators):
+        return False
+    return not alone or names_in(node) == {letter}
+
+
+def _is_membership(node: Node | None) -> bool:
+    return isinstance(node, Relation) and node.operators == ("∈",)
+
+
+def _uses(node: Node, letter: str) -> bool:
+    return any(item == Symbol(letter) for item in walk(node))
+
+
+def in_one_letter(reference: Declared, answer: Declared) -> Declared:
+    r"""The answer with the reference's index letter: ``2n\\pi`` as ``2k\\pi`` where the reference has ``k \\in Z``."""
+    if len(reference.domains) != 1:
+        return answer
+    (letter,) = reference.domains
+    if len(answer.domains) == 1:
+        (other,) = answer.domains
+    elif answer.domains:
+        return answer
+    else:
+        others = _free_letters(answer.body) - _free_letters(reference.body)
+        if len(others) != 1 or not others <= INDEX_LETTERS or _uses(answer.body, letter):
+            return answer
+        (other,) = others
+    return answer if other == letter or _uses(answer.body, letter) else answer.renamed(other, letter)
+
+
+def _free_letters(node: Node) -> set[str]:
+    return {item.name for item in walk(node) if isinstance(item, Symbol)}
+
+
+def shared_domains(reference: Declared, answer: Declared) -> dict[str, Domain]:
+    """The domain of each letter that either side declares."""
+    return {**answer.domains, **reference.domains}
+
+
+def disagreement(reference: Declared, answer: Declared) -> str:
+    """Which letter has another domain, in words; empty where the domains agree or one side need not name them."""
+    for letter, domain in chain(reference.domains.items(), answer.domains.items()):
+        left, right = reference.domains.get(letter), answer.domains.get(letter)
+        if left is None or right is None:
+            if not domain.is_usual():
+                return f"only one side says where {letter} lies"
+        elif not left.same(right):
+            return f"{letter} has another domain"
+    return ""
+
+
+def is_scalar_family(node: Node) -> bool:
+    """Whether a body may be a family of numbers, each under the same label or none."""
+    items = node.items if isinstance(node, Listing) else (node,)
+    return all(
+        isinstance(item, SCALARS)
+        or (isinstance(item, Relation) and item.operators == ("=",) and isinstance(item.operands[0], Symbol))
+        for item in items
+    )

@@ -1,0 +1,77 @@
+"""Labels that are expressions or words: ``a + b = 3`` answers 3, ``x + y = 3`` is an equation."""
+
+from __future__ import annotations
+
+import re
+
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.trees import walk
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Apply,
+    Call,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Standing,
+    Symbol,
+    Text,
+)
+
+_COORDINATES = frozenset("xyz")
+_NO_LABEL = frozenset(("root", "log", "factorial", "floor", "ceil"))
+_WORD = re.compile(r"\w+")
+_EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".split())  # noqa: SIM905
+
+
+def names_expression(left: Node, body: Node) -> bool:
+    """Whether a left side of several letters names a quantity whose value is the body, which has no letters.
+
+    Coordinates make equations, but in a product or a quotient: ``x + y = 3`` is a line, ``xy = 3`` the value of xy.
+    """
+    if not isinstance(left, SCALARS) or not isinstance(body, SCALARS) or _letters(body):
+        return False
+    match left:
+        case Standing() | Call(function="dim" | "rank" | "tr" | "det" | "deg"):
+            return True
+        case Product(
+            factors=(
+                Power(base=Symbol(name="f" | "g" | "h"), exponent=Number(value=power)),
+                Number() | Symbol(),
+            )
+        ):
+            return power == -1
+    if any(isinstance(node, Call) and node.function in _NO_LABEL for node in walk(left)):
+        return False
+    letters = _letters(left)
+    if len(letters) < 2:
+        return False
+    return not letters & _COORDINATES or _is_monomial(left)
+
+
+def _letters(node: Node) -> set[str]:
+    return names_in(node) | {repr(item) for item in walk(node) if isinstance(item, Apply)}
+
+
+def _is_monomial(node: Node) -> bool:
+    match node:
+        case Symbol():
+            return True
+        case Product(factors=factors):
+            return all(_is_monomial(factor) for factor in factors)
+        case Quotient(numerator=above, denominator=below):
+            return _is_monomial(above) and _is_monomial(below)
+        case Power(base=Symbol()):
+            return False
+    return False
+
+
+def same_words_in_labels(reference: Text, answer: Text) -> bool:
+    """Whether one label in words says no more than the other: "area" and "the area of the circle"."""
+    left, right = (
+        {word for word in _WORD.findall(label.words.casefold()) if word not in _EMPTY_WORDS}
+        for label in (reference, answer)
+    )
+    return left <= right or right <= left

@@ -1,0 +1,120 @@
+"""Answers of one value with a form of its own: times of day, quantities with units, ratios, congruences."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.exact import rational
+from guerdon_plugins.verifiers.math.comparing.forms import ratio_parts, without_factor
+from guerdon_plugins.verifiers.math.comparing.scalars import Finding
+from guerdon_plugins.verifiers.math.nodes import (
+    MINUS_ONE,
+    Clock,
+    Congruence,
+    Constant,
+    Node,
+    Number,
+    Product,
+    Quantity,
+    Quotient,
+    Ratio,
+    Sum,
+    Text,
+    Unit,
+    integer,
+)
+from guerdon_plugins.verifiers.math.policy import Policy
+from guerdon_plugins.verifiers.math.reading import units
+
+DEGREE = Constant("degree")
+_RADIAN = Unit((("radian", 1),))
+_TEMPERATURES = (Unit((("celsius", 1),)), Unit((("fahrenheit", 1),)))
+"""Their ``\\circ`` may stand without its letter."""
+
+Same = Callable[[Node, Node], Finding]
+
+
+class MeasureComparer:
+    """Compares measures; the values inside them by a given comparison."""
+
+    def __init__(self, policy: Policy, budget: Budget, same: Same) -> None:
+        self._policy = policy
+        self._budget = budget
+        self._same = same
+
+    def clocks(self, reference: Node, answer: Node) -> Finding:
+        """Compare times of day; one beside something else may be a ratio."""
+        if isinstance(reference, Clock) and isinstance(answer, Clock):
+            halves = {reference.half, answer.half} - {""}
+            shown = (reference.hour, reference.minute) == (answer.hour, answer.minute) and len(halves) < 2
+            times = {_minutes(reference), _minutes(answer)}
+            equal = shown or (len(times) == 1 and None not in times)
+            return Finding(equal, "clock", "" if equal else "the times differ")
+        left, right = (
+            Ratio((integer(node.hour), integer(node.minute))) if isinstance(node, Clock) else node
+            for node in (reference, answer)
+        )
+        return self.ratios(left, right)
+
+    def quantities(self, reference: Node, answer: Node) -> Finding:
+        """Compare values with units; a unit counts where both sides have one."""
+        if self._policy.units != "ignore":
+            reference, answer = (
+                _with_degrees(node, beside) for node, beside in ((reference, answer), (answer, reference))
+            )
+        left, right = (node.value if isinstance(node, Quantity) else node for node in (reference, answer))
+        if not isinstance(reference, Quantity) or not isinstance(answer, Quantity):
+            return self._same(left, right)
+        if self._policy.units != "ignore" and reference.unit != answer.unit:
+            bases = [units.to_base(node.unit) for node in (reference, answer)]
+            if self._policy.units == "compare" or bases[0][0] != bases[1][0]:
+                return Finding(False, "units", f"the unit is {answer.unit}, not {reference.unit}")
+            left, right = Product((Number(bases[0][1]), left)), Product((Number(bases[1][1]), right))
+        return self._same(left, right)
+
+    def congruences(self, reference: Congruence, answer: Congruence) -> Finding:
+        """Compare residue classes: the same modulus, and residues that differ by a multiple of it."""
+        finding = self._same(reference.modulus, answer.modulus)
+        if not finding:
+            return finding
+        if Text("") not in (reference.left, answer.left) and key(reference.left) != key(answer.left):
+            return Finding(False, "congruence", "it is about something else")
+        difference = Quotient(Sum((reference.right, Product((MINUS_ONE, answer.right)))), answer.modulus)
+        if isinstance(reference.right, Number) and isinstance(answer.right, Number):
+            try:
+                whole = rational(difference, self._budget).denominator == 1
+            except ArithmeticError:
+                whole = False
+            return Finding(whole, "congruence", "" if whole else "the residues differ")
+        return self._same(reference.right, answer.right)
+
+    def ratios(self, reference: Node, answer: Node) -> Finding:
+        """Compare ratios by cross products of neighbouring parts."""
+        left, right = (ratio_parts(node) for node in (reference, answer))
+        if left is None or right is None or len(left) != len(right):
+            return Finding(False, "ratio", "the ratios differ")
+        zero = integer(0)
+        for (a, c), (b, d) in zip(itertools.pairwise(left), itertools.pairwise(right), strict=True):
+            if zero in (a, b, c, d) or not self._same(Product((a, d)), Product((b, c))):
+                return Finding(False, "ratio", "the ratios differ")
+        return Finding(True, "ratio")
+
+
+def _minutes(clock: Clock) -> int | None:
+    """Minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
+    if not clock.half:
+        return 60 * clock.hour + clock.minute if clock.hour > 12 or not clock.hour else None
+    return 60 * (clock.hour % 12 + 12 * (clock.half == "pm")) + clock.minute
+
+
+def _with_degrees(node: Node, beside: Node) -> Node:
+    """An angle in degrees with its unit, beside a quantity: of radians a degree is pi/180, of others none."""
+    degrees = without_factor(node, DEGREE)
+    if degrees is None or not isinstance(beside, Quantity) or beside.unit in _TEMPERATURES:
+        return node
+    if beside.unit == _RADIAN:
+        return Quantity(Product((degrees, Quotient(Constant("pi"), integer(180)))), _RADIAN)
+    return Quantity(degrees, Unit((("degree", 1),)))

@@ -1,0 +1,122 @@
+r"""Equations, inequalities and labels: ``y = 2x + 3``, ``A = 3 \\cdot 7 = 21``, ``x + y < 3``."""
+
+from __future__ import annotations
+
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.labels import names_expression, same_words_in_labels
+from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, names_in
+from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION, Finding, same_value
+from guerdon_plugins.verifiers.math.comparing.trees import walk
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Apply,
+    Call,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Ratio,
+    Relation,
+    Sequence,
+    SetOf,
+    Sum,
+    Symbol,
+    Text,
+)
+
+_EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
+_NAMING = _EXTREMES | frozenset(
+    ("sup", "inf", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
+)
+"""Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
+_UNKNOWNS = frozenset("xytuvw")
+_ROUNDED = 0.01
+"""How far an approximation in a chain may be from the exact value before it."""
+
+
+def label_and_body(node: Node) -> tuple[Node | None, Node]:
+    r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label where the left side is no name."""
+    match node:
+        case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
+            return element, members
+        case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(
+            first
+        ) or names_expression(first, rest[-1]):
+            body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
+            names_only = len(rest) > 1 and all(isinstance(item, Symbol) for item in (first, *rest))
+            if not names_only and not any(first == item for item in walk(body)):
+                return first, body
+    return None, node
+
+
+def is_label(node: Node) -> bool:
+    """Whether a left side only names what the right side is, rather than being half of an equation."""
+    match node:
+        case Symbol() | Apply() | Text():
+            return True
+        case Ratio(parts=parts):
+            return all(is_label(part) for part in parts)
+        case Sequence(items=items):
+            return all(isinstance(item, Symbol) for item in items)
+        case Call(function=function, arguments=arguments):
+            return function in _NAMING and all(_is_given(item, function) for item in arguments[:1])
+        case Quotient(numerator=Symbol(name=above), denominator=Symbol(name=below)):
+            return len(above) > 1 and len(below) > 1
+        case Product(factors=(Symbol(name=name), argument)):
+            if name == "nabla":
+                return isinstance(argument, Symbol)
+            if name == "m" and isinstance(argument, Symbol):
+                return argument.name.startswith("angle")
+            return (
+                len(name) == 1
+                and name.isupper()
+                and isinstance(argument, Number | Symbol | Relation | Sequence)
+            )
+        case Product(factors=(Power(base=Symbol(), exponent=Number(value=power)), Symbol())):
+            return power == -1
+    return False
+
+
+def _is_given(node: Node, function: str) -> bool:
+    r"""Whether an argument is a thing of its own: ``|AB|`` and ``\\sin A`` have values, ``|x| = 3`` is to be solved."""
+    return isinstance(node, Symbol) and (function in _EXTREMES or node.name not in _UNKNOWNS)
+
+
+def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
+    r"""The value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
+    if not isinstance(node, Relation) or not set(node.operators) <= {"=", "≈"}:
+        return node, None
+    if not all(isinstance(operand, SCALARS) for operand in node.operands):
+        return node, None
+    if names_in(Sum(node.operands)) and len(node.operands) == 2:
+        return node, None
+    exact = [node.operands[0]]
+    for operator, operand in zip(node.operators, node.operands[1:], strict=True):
+        if operator == "≈":
+            if not _close(exact[-1], operand, budget):
+                return node, Finding(
+                    False, "chain", "a step of the chain is false: the approximation is far off"
+                )
+            continue
+        step = same_value(exact[-1], operand, budget)
+        if not step:
+            return node, Finding(False, "chain", f"a step of the chain is false: {step.reason}", step.witness)
+        exact.append(operand)
+    return exact[-1], None
+
+
+def _close(value: Node, approximation: Node, budget: Budget) -> bool:
+    try:
+        left, right = (Evaluator(POINT_PRECISION, {}, budget).value(node) for node in (value, approximation))
+    except (ArithmeticError, KeyError):
+        return False
+    return bool(abs(left - right) <= _ROUNDED * abs(left))
+
+
+def same_label(reference: Node, answer: Node) -> bool:
+    """Whether two labels may name the same thing: equal names, or words on one side."""
+    if isinstance(reference, Text) and isinstance(answer, Text):
+        return same_words_in_labels(reference, answer)
+    return isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer)

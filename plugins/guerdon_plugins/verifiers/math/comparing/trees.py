@@ -1,0 +1,167 @@
+"""Rewriting trees: substitution, the two values of a plus-minus sign, arithmetic on vectors and matrices."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Call,
+    Constant,
+    Matrix,
+    Node,
+    PlusMinus,
+    Power,
+    Product,
+    Quotient,
+    Sequence,
+    Sum,
+    Symbol,
+    children,
+    fields,
+    negate,
+)
+from guerdon_plugins.verifiers.math.reading.tokens import TooLargeError
+
+MAX_ALTERNATIVES = 16
+
+
+_EXPONENTIAL = frozenset(("sinh", "cosh", "tanh", "coth", "sech", "csch"))
+
+
+def has_exponential(node: Node) -> bool:
+    """Whether a tree has a part that may be very small beside the rest: an exponential or a hyperbolic function."""
+    return any(
+        (isinstance(item, Call) and item.function in _EXPONENTIAL)
+        or (isinstance(item, Power) and item.base == Constant("e") and not isinstance(item.exponent, Symbol))
+        for item in walk(node)
+    )
+
+
+def rebuild(node: Node, change: Callable[[Node], Node]) -> Any:
+    """A node of the same kind with ``change`` applied to the nodes directly under it."""
+    return type(node)(*(_rebuilt(value, change) for value in fields(node)))
+
+
+def _rebuilt(value: Any, change: Callable[[Node], Node]) -> Any:
+    if isinstance(value, Node):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_rebuilt(item, change) for item in value)
+    return value
+
+
+def substitute(node: Any, name: str, value: Node) -> Any:
+    """The node with a variable replaced."""
+    if isinstance(node, Symbol):
+        return value if node.name == name else node
+    return rebuild(node, lambda child: substitute(child, name, value))
+
+
+def contains(node: Node, kind: type) -> bool:
+    """Whether a node of a kind stands anywhere in a tree."""
+    return any(isinstance(item, kind) for item in walk(node))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything under it."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        yield item
+        stack.extend(children(item))
+
+
+def expand_plus_minus(node: Node) -> list[Node]:
+    """The nodes that a node with plus-minus signs stands for: two per sign, in step where a minus-plus occurs.
+
+    Raises:
+        TooLargeError: There are more than :data:`MAX_ALTERNATIVES`.
+    """
+    signs = [item.sign for item in walk(node) if isinstance(item, PlusMinus)]
+    if not signs:
+        return [node]
+    if 2 ** len(signs) > MAX_ALTERNATIVES:
+        raise TooLargeError(f"{len(signs)} plus-minus signs")
+    if -1 in signs:
+        choices = [(1,) * len(signs), (-1,) * len(signs)]
+    else:
+        choices = list(itertools.product((1, -1), repeat=len(signs)))
+    return [_choose(node, iter(choice)) for choice in choices]
+
+
+def _choose(node: Any, choice: Iterator[int]) -> Any:
+    if isinstance(node, PlusMinus):
+        sign = next(choice) * node.sign
+        term = _choose(node.term, choice)
+        return term if sign > 0 else negate(term)
+    return rebuild(node, lambda child: _choose(child, choice))
+
+
+def collapse_vectors(node: Node) -> Node:
+    """Carry out sums and scalar multiples of matrices and vectors, so that their entries can be compared."""
+    match node:
+        case Product(factors=factors):
+            return _scaled(tuple(map(collapse_vectors, factors))) or node
+        case Quotient(numerator=Matrix() | Sequence() as array, denominator=denominator):
+            return _map_entries(array, lambda entry: Quotient(entry, denominator))
+        case Sum(terms=terms):
+            return _added([term for term in map(collapse_vectors, terms) if isinstance(term, Matrix)], node)
+        case Call(function="transpose", arguments=(Matrix(rows=rows),)):
+            return Matrix(tuple(zip(*rows, strict=True)))
+        case Call(function="transpose", arguments=(Sequence(items=items),)):
+            return Matrix(tuple((item,) for item in items))
+    return node
+
+
+def _scaled(factors: tuple[Node, ...]) -> Node | None:
+    """One array times scalars, entry by entry; ``None`` for any other product."""
+    arrays = [factor for factor in factors if isinstance(factor, Matrix | Sequence)]
+    scalars = tuple(factor for factor in factors if isinstance(factor, SCALARS))
+    if len(arrays) != 1 or not scalars or len(scalars) != len(factors) - 1:
+        return None
+    return _map_entries(arrays[0], lambda entry: Product((*scalars, entry)))
+
+
+def _added(matrices: list[Matrix], whole: Sum) -> Node:
+    """A sum of matrices of one shape, entry by entry; any other sum as it is."""
+    shapes = {tuple(map(len, matrix.rows)) for matrix in matrices}
+    if len(matrices) != len(whole.terms) or len(shapes) != 1:
+        return whole
+    rows = zip(*(matrix.rows for matrix in matrices), strict=True)
+    return Matrix(tuple(tuple(map(Sum, zip(*row, strict=True))) for row in rows))
+
+
+def has_modulus(node: Node) -> bool:
+    """Whether an absolute value of something with a variable stands in a tree."""
+    return any(
+        isinstance(item, Call) and item.function == "abs" and contains(item, Symbol) for item in walk(node)
+    )
+
+
+def with_gamma(node: Node) -> Any:
+    r"""The node with ``\\Gamma`` before a factor, which is read as a product, as the gamma function of it."""
+    if isinstance(node, Product):
+        factors: list[Node] = []
+        for factor in map(with_gamma, node.factors):
+            if factors and factors[-1] == Symbol("Gamma"):
+                factors[-1] = Call("gamma", (factor,))
+            else:
+                factors.append(factor)
+        return factors[0] if len(factors) == 1 else Product(tuple(factors))
+    return rebuild(node, with_gamma)
+
+
+def _map_entries(array: Matrix | Sequence, change: Callable[[Node], Node]) -> Node:
+    if isinstance(array, Sequence):
+        return Sequence(tuple(change(item) for item in array.items), array.left, array.right)
+    return Matrix(tuple(tuple(change(entry) for entry in row) for row in array.rows))
+
+
+def letters(node: Node) -> str | None:
+    """The word that a product of single letters spells, if a tree is one: ``yes`` is read as y e s."""
+    parts = node.factors if isinstance(node, Product) else (node,)
+    names = [getattr(part, "name", None) for part in parts]
+    return "".join(str(name) for name in names) if all(isinstance(name, str) for name in names) else None

@@ -1,0 +1,278 @@
+"""The grammar of commands: fractions, roots, functions, sums and integrals, matrices and cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guerdon_plugins.verifiers.math.errors import UnreadableError
+from guerdon_plugins.verifiers.math.nodes import (
+    Apply,
+    Call,
+    Constant,
+    Dots,
+    NamedSet,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Relation,
+    SetOf,
+    Standing,
+    Sum,
+    Symbol,
+    Text,
+    integer,
+    negate,
+)
+from guerdon_plugins.verifiers.math.reading.arithmetic import number
+from guerdon_plugins.verifiers.math.reading.environments import EnvironmentParser
+from guerdon_plugins.verifiers.math.reading.tokens import Token
+from guerdon_plugins.verifiers.math.reading.vocabulary import DECORATIONS, FUNCTIONS, SYMBOLS
+
+_INVERSES = {
+    "sin": "arcsin",
+    "cos": "arccos",
+    "tan": "arctan",
+    "cot": "arccot",
+    "sinh": "arcsinh",
+    "cosh": "arccosh",
+    "tanh": "arctanh",
+}
+_CONSTANTS: dict[str, Node] = {
+    "pi": Constant("pi"),
+    "infty": Constant("infinity"),
+    "circ": Symbol("circ"),
+    "ldots": Dots(),
+    "emptyset": SetOf(()),
+}
+
+
+class CommandParser(EnvironmentParser):
+    """Reads what a command and its arguments stand for."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        super().__init__(tokens)
+        self._rules: dict[str, Callable[[], Node]] = {
+            "frac": self._fraction,
+            "binom": self._binomial,
+            "sqrt": self._root,
+            "surd": self._surd,
+            "lfloor": lambda: self._until("\\rfloor", "floor"),
+            "lceil": lambda: self._until("\\rceil", "ceil"),
+            "log": self._logarithm,
+            "ln": lambda: self._apply(lambda argument: Call("log", (argument, Constant("e")))),
+            "lg": lambda: self._apply(lambda argument: Call("log", (argument, integer(10)))),
+            "exp": lambda: self._apply(lambda argument: Power(Constant("e"), argument)),
+            "cis": lambda: self._apply(_cis),
+            "cbrt": lambda: self._apply(lambda argument: Call("root", (argument, integer(3)))),
+            "det": lambda: Standing("det", None, (self._nested(self._factor),)),
+        }
+
+    def _command(self, name: str) -> Node:
+        if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        if name in SYMBOLS:
+            return Symbol(name)
+        if rule := self._rules.get(name):
+            return rule()
+        if name in ("sum", "prod", "int", "lim"):
+            return self._big_operator(name)
+        if name in FUNCTIONS or name in ("floor", "ceil", "abs"):
+            return self._function_or_name(name)
+        if name in DECORATIONS:
+            return _decorated(name, self._argument())
+        if name in ("angle", "triangle", "measuredangle", "odot"):
+            return Symbol(f"{name} {self._next().text}")
+        if name.startswith("begin{"):
+            return self._environment(name[6:-1])
+        if name.startswith("mathbb") and name[6:] in ("R", "Q", "Z", "N", "C"):
+            return self._named_set(name[6:])
+        if name in ("Pr", "mathbbE", "mathbbP", "mathbbV") and (named := self._name_with_arguments(name[-1])):
+            return named
+        raise UnreadableError(f"unknown command \\{name[:40]}")
+
+    def _named_set(self, name: str) -> Node:
+        suffix = ""
+        while self._peek() in ("^", "_"):
+            self._position += 1
+            braced = self._accept("{")
+            suffix += self._next().text
+            if braced:
+                while not self._accept("}"):
+                    suffix += self._next().text
+        return NamedSet(name + suffix)
+
+    def _fraction(self) -> Node:
+        if self._peek() == "(":
+            return Quotient(*self._pair())
+        numerator, denominator = self._argument(), self._argument()
+        derivative = _derivative(numerator, denominator)
+        if derivative is None:
+            return Quotient(numerator, denominator)
+        if isinstance(derivative, Symbol):
+            return derivative
+        order, variable = derivative
+        return Standing("derivative", variable, (self._nested(self._term), order))
+
+    def _pair(self) -> tuple[Node, Node]:
+        """Two arguments in ASCII: ``frac(1, 2)``."""
+        self._position += 1
+        items = self._items(")")
+        if len(items) != 2:
+            raise UnreadableError(f"{len(items)} arguments where two belong")
+        return items[0], items[1]
+
+    def _binomial(self) -> Node:
+        if self._peek() == "(":
+            return Call("binom", self._pair())
+        return Call("binom", (self._argument(), self._argument()))
+
+    def _root(self) -> Node:
+        index: Node = integer(2)
+        if self._accept("["):
+            index = self._nested(self._sum)
+            self._expect("]")
+        if self._peek() == "(":
+            return Call("root", (self._nested(self._primary), index))
+        return Call("root", (self._argument(), index))
+
+    def _surd(self) -> Node:
+        """A root sign, or ``sqrt`` in ASCII: it covers a group or a whole number."""
+        if self._kind() == "num":
+            return Call("root", (number(self._next()), integer(2)))
+        return Call("root", (self._nested(self._primary), integer(2)))
+
+    def _until(self, closer: str, function: str) -> Node:
+        inner = self._nested(self._sum)
+        self._expect(closer)
+        return Call(function, (inner,))
+
+    def _logarithm(self) -> Node:
+        if self._accept("_"):
+            base = self._nested(self._exponent)
+            return self._apply(lambda argument: Call("log", (argument, base)))
+        return self._apply(lambda argument: Call("log", (argument,)))
+
+    def _function(self, name: str) -> Node:
+        if name in ("max", "min", "gcd", "lcm") and self._peek() in ("(", "\\{"):
+            closer = ")" if self._next().text == "(" else "\\}"
+            return Call(name, self._items(closer))
+        return self._apply(lambda argument: Call(name, (argument,)))
+
+    def _function_or_name(self, name: str) -> Node:
+        r"""A function, or its name alone as a label: ``\\max = 5``."""
+        if self._peek() in ("=", "\\approx"):
+            return Symbol(name)
+        return self._function(name)
+
+    def _apply(self, make: Callable[[Node], Node]) -> Node:
+        exponent: Node | None = None
+        if self._accept("^"):
+            exponent = self._nested(self._exponent)
+        argument = self._nested(self._function_argument)
+        result = make(argument)
+        if exponent is None and isinstance(result, Call) and result.function == "log":
+            result = self._logarithm_of_power(result)
+        if exponent is None:
+            return result
+        if exponent == integer(-1) and isinstance(result, Call) and result.function in _INVERSES:
+            return Call(_INVERSES[result.function], result.arguments)
+        return Power(result, exponent)
+
+    def _logarithm_of_power(self, logarithm: Call) -> Call:
+        r"""``\\ln (x-10)^2`` is the logarithm of the square; ``\\ln (x)^2`` stays the square of the logarithm."""
+        argument, *base = logarithm.arguments
+        if not isinstance(argument, Sum) or not self._accept("^"):
+            return logarithm
+        return Call("log", (Power(argument, self._nested(self._exponent)), *base))
+
+    def _function_argument(self) -> Node:
+        """What a function without brackets applies to: the product up to the next operator or function."""
+        if self._peek() in ("(", "{", "[") and self._kind() == "op":
+            opened = self._position
+            argument = self._primary()
+            if self._tokens[opened].text == "{":
+                return self._postfix(argument)
+            return argument
+        if self._peek() == "-":
+            self._position += 1
+            return negate(self._function_argument())
+        factors = [self._factor()]
+        while self._starts_factor() and self._peek()[1:] not in FUNCTIONS and self._peek() not in ("(", "["):
+            self._implicit(factors)
+        if self._peek() == "/" and self._kind(1) == "num" and self._kind(2) in ("end", "op"):
+            self._position += 1
+            return Quotient(factors[0] if len(factors) == 1 else Product(tuple(factors)), self._factor())
+        return factors[0] if len(factors) == 1 else Product(tuple(factors))
+
+    def _big_operator(self, name: str) -> Node:
+        bounds: dict[str, Node] = {}
+        while self._peek() in ("_", "^") and self._kind() == "op":
+            mark = self._next().text
+            if self._accept("{"):
+                bounds[mark] = self._nested(self._listing)
+                self._expect("}")
+            else:
+                bounds[mark] = self._nested(self._exponent)
+        if name == "int":
+            return self._integral(bounds)
+        lower = bounds.get("_", Text(""))
+        variable = None
+        if (
+            isinstance(lower, Relation)
+            and len(lower.operands) == 2
+            and isinstance(lower.operands[0], Symbol | Constant)
+        ):
+            variable, lower = lower.operands[0].name, lower.operands[1]
+        body = self._nested(self._term)
+        return Standing(name, variable, (body, lower, bounds.get("^", Text(""))))
+
+    def _integral(self, bounds: dict[str, Node]) -> Node:
+        self._integrals += 1
+        body: Node = integer(1)
+        if self._peek() != "d":
+            body = self._nested(self._sum)
+        self._integrals -= 1
+        variable = None
+        if self._accept("d"):
+            variable = self._next().text
+        return Standing("int", variable, (body, bounds.get("_", Text("")), bounds.get("^", Text(""))))
+
+
+def _cis(argument: Node) -> Node:
+    return Sum((Call("cos", (argument,)), Product((Constant("i"), Call("sin", (argument,))))))
+
+
+def _decorated(name: str, argument: Node) -> Node:
+    if isinstance(argument, Symbol):
+        return Symbol(f"{name} {argument.name}")
+    if isinstance(argument, Number):
+        raise UnreadableError(f"a numeral under a {name}")
+    return Call("conjugate", (argument,)) if name == "bar" else Apply(name, (argument,))
+
+
+def _derivative(numerator: Node, denominator: Node) -> Symbol | tuple[Node, str] | None:
+    """``dy/dx`` as a name, ``d/dx`` as an operator's order and variable, or ``None`` for a plain fraction."""
+    if not (
+        isinstance(denominator, Product)
+        and len(denominator.factors) == 2
+        and denominator.factors[0] in (Symbol("d"), Symbol("partial"))
+    ):
+        return None
+    below = denominator.factors[1]
+    if isinstance(below, Power) and isinstance(below.base, Symbol):
+        below = below.base
+    if not isinstance(below, Symbol):
+        return None
+    mark = denominator.factors[0]
+    if numerator == mark:
+        return integer(1), below.name
+    if isinstance(numerator, Power) and numerator.base == mark:
+        return numerator.exponent, below.name
+    if isinstance(numerator, Product) and len(numerator.factors) == 2:
+        head, tail = numerator.factors
+        if isinstance(tail, Symbol) and (head == mark or (isinstance(head, Power) and head.base == mark)):
+            order = "" if head == mark else "^n"
+            return Symbol(f"d{order}{tail.name}/d{below.name}")
+    return None

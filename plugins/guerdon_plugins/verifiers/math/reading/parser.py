@@ -1,0 +1,253 @@
+"""The grammar: from tokens to the typed tree, by recursive descent.
+
+``listing`` > ``clause`` > ``relation`` > ``operand`` (ratios, set operations, units) > ``sum`` > ``term`` >
+``power`` > ``primary``. Every loop and every level of nesting is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
+from guerdon_plugins.verifiers.math.nodes import (
+    Call,
+    Cases,
+    Conditional,
+    Congruence,
+    Listing,
+    Node,
+    Number,
+    Quotient,
+    Ratio,
+    Relation,
+    SetOperation,
+    Symbol,
+    Text,
+)
+from guerdon_plugins.verifiers.math.reading.cleaning import clean
+from guerdon_plugins.verifiers.math.reading.prose import answer_tokens
+from guerdon_plugins.verifiers.math.reading.quantities import QuantityParser
+from guerdon_plugins.verifiers.math.reading.special import question_parts, read_special
+from guerdon_plugins.verifiers.math.reading.tokens import tokenize
+from guerdon_plugins.verifiers.math.reading.vocabulary import (
+    CONDITION_WORDS,
+    CONSEQUENCE_WORDS,
+    HYPOTHESES,
+    JOINING_WORDS,
+    ORDER,
+    OTHERWISE,
+    RELATIONS,
+    SET_OPERATIONS,
+)
+
+_CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "&", "\\\\"))
+_SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
+_PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+"""Most answers: they need no grammar."""
+_NUMBER_SYSTEMS = frozenset("NZQRC")
+"""After a sign of membership these letters are number systems in plain type too."""
+_WORD = re.compile(r"[^\W\d_]")
+
+
+def parse(text: str) -> Node:
+    """Read one answer, as it stands in a box or in a data set's column.
+
+    Raises:
+        UnreadableError: It is not an answer that this grammar knows.
+        TooLargeError: It is too long or nested too deeply.
+    """
+    if match := _PLAIN_NUMERAL.fullmatch(text):
+        return Number(Fraction(text), match[1] is not None)
+    cleaned = clean(text)
+    if not cleaned:
+        raise UnreadableError("it is empty")
+    if special := read_special(cleaned):
+        return special
+    if (parts := question_parts(cleaned)) is not None:
+        try:
+            return Listing(
+                tuple(Relation((Symbol(f"part {name}"), parse(part)), ("=",)) for name, part in parts), ","
+            )
+        except UnreadableError:
+            pass  # the marks are not those of parts
+    tokens = tokenize(cleaned)
+    if not tokens:
+        raise UnreadableError("it is empty")
+    words = [token.text for token in tokens] if any(token.kind == "text" for token in tokens) else []
+    try:
+        return _Parser(answer_tokens(tokens)).document()
+    except TooLargeError:
+        raise
+    except UnreadableError:
+        if any(token.kind == "text" and _WORD.search(token.text) for token in tokens):
+            return Text(" ".join(words))
+        raise
+
+
+class _Parser(QuantityParser):
+    def document(self) -> Node:
+        result = self._listing()
+        if self._position < len(self._tokens):
+            raise UnreadableError(f"cannot read on at {self._peek()!r}")
+        return result
+
+    def _listing(self) -> Node:
+        groups: list[list[Node]] = [[]]
+        alternatives: list[list[Node]] = [[]]
+        joiner = ","
+        while True:
+            clause = self._clause()
+            groups[-1].append(clause)
+            alternatives[-1].append(clause)
+            found = self._separators()
+            if "or" in found:
+                alternatives.append([])
+            if ";" in found:
+                groups.append([])
+            for word in ("or", "and"):
+                joiner = word if word in found else joiner
+            if not found and isinstance(groups[-1][-1], Cases) and self._peek().startswith("\\begin"):
+                continue  # one system after the other
+            if not found or self._at_end():
+                break
+        if _are_solutions(alternatives):
+            return Listing(tuple(_listed(group, ",") for group in alternatives), "or")
+        groups = [group for group in groups if group]
+        if len(groups) > 1 and any(len(group) > 1 for group in groups):
+            return Listing(tuple(_listed(group, ",") for group in groups), ",")
+        return self._over(_listed([item for group in groups for item in group], joiner))
+
+    def _over(self, above: Node) -> Node:
+        r"""``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
+        if self._accept("\\over"):
+            return Quotient(above, self._nested(self._listing))
+        return Call("binom", (above, self._nested(self._listing))) if self._accept("\\choose") else above
+
+    def _separators(self) -> list[str]:
+        found: list[str] = []
+        while True:
+            text = self._peek()
+            if self._kind() == "text" and text in JOINING_WORDS:
+                found.append(JOINING_WORDS[text])
+            elif self._kind() != "text" and text in _SEPARATORS:
+                found.append(_SEPARATORS[text])
+            else:
+                return found
+            self._position += 1
+
+    def _at_end(self) -> bool:
+        text = self._peek()
+        return self._kind() == "end" or (
+            self._kind() != "text" and (text in _CLOSERS or text == "." or text.startswith("\\end{"))
+        )
+
+    def _clause(self) -> Node:
+        if self._kind() == "text" and (word := self._peek().lower().strip(" ,")) in CONDITION_WORDS:
+            self._position += 1
+            return self._condition_first(word)
+        result = self._relation()
+        if self._accept_word(CONSEQUENCE_WORDS):  # x = 1 时, y = 2
+            return self._consequence(result)
+        if self._accept_word(OTHERWISE):
+            return Conditional(result, None)
+        if self._accept_word(CONDITION_WORDS):
+            return Conditional(result, self._condition())
+        return result
+
+    def _condition(self) -> Node:
+        self._accept("&")
+        self._conditions += 1
+        condition = self._relation()
+        self._conditions -= 1
+        return condition
+
+    def _condition_first(self, word: str) -> Node:
+        """A condition, and what holds under it if that follows; in a table's column it stands alone."""
+        condition = self._condition()
+        if self._accept_word(CONSEQUENCE_WORDS):
+            return self._consequence(condition)
+        if not self._depth and word in HYPOTHESES:
+            raise UnreadableError("a condition without what holds under it")
+        return condition
+
+    def _consequence(self, condition: Node) -> Node:
+        while self._accept(","):
+            pass
+        return condition if self._at_end() else Conditional(self._relation(), condition)
+
+    def _accept_word(self, words: frozenset[str] | set[str]) -> bool:
+        if self._kind() != "text" or self._peek().lower().strip(" ,") not in words:
+            return False
+        self._position += 1
+        return True
+
+    def _relation(self) -> Node:
+        operands = [self._operand()]
+        operators: list[str] = []
+        # In x < 1 \cup x > 2 the sign joins the relations, not the 1 and the x.
+        # In the rows of an environment a mark for alignment may stand before or after the sign.
+        while self._kind() != "text" and (operator := RELATIONS.get(self._peek(self._peek() == "&"))):
+            self._position += 1 + (self._peek() == "&")
+            self._accept("&")
+            operators.append(operator)
+            self._congruences += operator == "≡"
+            if operator == "∈" and self._kind() == "let" and self._peek() in _NUMBER_SYSTEMS:
+                operands.append(self._named_set(self._next().text))
+                continue
+            operands.append(self._quantity() if operator in ORDER else self._operand())
+        self._congruences -= operators.count("≡")
+        modulus = self._modulus()
+        if modulus is not None:
+            if len(operands) == 1:
+                return Congruence(Text(""), operands[0], modulus)
+            if operators in (["≡"], ["="]):
+                return Congruence(operands[0], operands[1], modulus)
+            raise UnreadableError("a modulus after something that is no congruence")
+        return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
+
+    def _modulus(self) -> Node | None:
+        if self._accept("\\pmod") or self._accept("\\mod"):
+            return self._argument()
+        if self._peek() == "(" and self._peek(1) in ("mod", "\\mod", "\\bmod"):
+            self._position += 2
+            modulus = self._sum()
+            self._expect(")")
+            return modulus
+        if self._peek() == "mod" or (self._peek() == "\\bmod" and self._kind() == "cmd"):
+            self._position += 1
+            return self._sum()
+        return None
+
+    def _operand(self) -> Node:
+        parts = [self._quantity()]
+        if (span := self._to(parts[0])) is not None:
+            return span
+        if self._peek() == ":" and not self._no_ratio:
+            while self._accept(":"):
+                parts.append(self._quantity())
+            return Ratio(tuple(parts))
+        result = parts[0]
+        while (operator := SET_OPERATIONS.get(self._peek())) and self._kind() == "cmd":
+            self._position += 1
+            right = self._quantity()
+            if isinstance(result, SetOperation) and result.operator == operator == "union":
+                result = SetOperation(operator, (*result.operands, right))
+            else:
+                result = SetOperation(operator, (result, right))
+        return result
+
+
+def _are_solutions(alternatives: list[list[Node]]) -> bool:
+    """Whether "or" separates solutions of one system: ``x = 3, y = 4 or x = 4, y = 3``."""
+    names = []
+    for group in alternatives:
+        for item in group:
+            if not isinstance(item, Relation) or set(item.operators) != {"="}:
+                return False
+        names.append([item.operands[0] for item in group if isinstance(item, Relation)])
+    return len(names) > 1 and len(names[0]) > 1 and all(found == names[0] for found in names)
+
+
+def _listed(items: list[Node], joiner: str) -> Node:
+    return items[0] if len(items) == 1 else Listing(tuple(items), joiner)

@@ -1,0 +1,82 @@
+"""Words around an answer: what leads in to it, what labels it, what trails after it."""
+
+from __future__ import annotations
+
+import re
+
+from guerdon_plugins.verifiers.math.reading.tokens import Token
+from guerdon_plugins.verifiers.math.reading.vocabulary import RELATIONS
+
+_LONGEST_LEAD_IN = 200
+_CONNECTIVE = (
+    r"(?:so|thus|hence|therefore|then|and|now|finally|also|clearly|we\s+(?:get|have|find|obtain|conclude)|"
+    r"this\s+(?:gives|means)|it\s+follows|that\s+is|that|which\s+(?:is|gives)|giving|namely|i\.?e|"
+    r"解得|所以|因此|故|即|则|可得|得到|得|综上所述|综上|于是|从而|答|因为|∴)"
+)
+_KIND = (
+    r"(?:(?:the|our|my|a|your|final|correct|required|desired|numeric(?:al)?|exact|simplified|total|maximum|minimum|"
+    r"greatest|least|smallest|largest|value|number|sum|area|of)\s+)*"
+)
+_ANSWER = (
+    rf"{_KIND}(?:answer|result|value|solution|total|sum|area|output|ans|option|choice|"
+    r"答案|结果|最终答案|正确答案|原式|值)s?\s*(?:(?:is|are|equals|be|must be|will be|was|comes to|为|是|等于)\b)?"
+)
+_LEAD_IN = re.compile(
+    rf"(?:{_CONNECTIVE}[\s,，]*)*(?:{_ANSWER}(?:\s+(?:option|choice))?)?[\s:：,]*", re.IGNORECASE
+)
+_LEAD_OUT = re.compile(
+    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|约为|共|共有|一共",
+    re.IGNORECASE,
+)
+_THING = re.compile(
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set)s?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    re.IGNORECASE,
+)
+"""What kind of thing the formula after it is: the formula says it as well."""
+_NAMES = re.compile(
+    r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL
+)
+_DOUBT = re.compile(
+    r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
+    r"in simplified form|共|即可|为所求)[.!]*",
+    re.IGNORECASE,
+)
+
+
+def answer_tokens(tokens: list[Token]) -> list[Token]:
+    """The tokens without words that lead in or trail off; words that name the answer become its label."""
+    tokens = _without_tail(tokens)
+    first = tokens[0]
+    if first.kind != "text" or len(tokens) < 2 or len(first.text) > _LONGEST_LEAD_IN:
+        return tokens
+    words = first.text.strip(" :：,")
+    following = tokens[1].text
+    if following in RELATIONS and tokens[1].kind != "text":
+        return tokens
+    if _LEAD_IN.fullmatch(words) or _LEAD_OUT.fullmatch(words):
+        rest = tokens[1:]
+        while len(rest) > 1 and rest[0].kind == "op" and rest[0].text in (":", ","):
+            rest = rest[1:]
+        return answer_tokens(rest)
+    if _THING.fullmatch(words):
+        return answer_tokens(tokens[1:])
+    if _DOUBT.search(words):
+        return tokens
+    if following == ":" and len(tokens) > 2:
+        return [first, Token("op", "="), *tokens[2:]]
+    if _NAMES.fullmatch(words):
+        return [first, Token("op", "="), *tokens[1:]]
+    return tokens
+
+
+def _without_tail(tokens: list[Token]) -> list[Token]:
+    last = tokens[-1]
+    if len(tokens) > 1 and last.kind == "text" and _TAIL.fullmatch(last.text.strip(" ,")):
+        tokens = tokens[:-1]
+        while len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text == ",":
+            tokens = tokens[:-1]
+    return tokens

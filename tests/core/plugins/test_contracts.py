@@ -1,0 +1,131 @@
+"""The list of optional members, and the misspellings that it finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon import contracts
+from guerdon.hookspecs import hookimpl
+from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
+from guerdon.plugins.discovery import Kind, installed_plugins, load_plugin
+
+CORE = Path(contracts.__file__).parent
+
+
+def with_member(name: str, value: Any) -> type:
+    return type("Plugin", (), {name: value, "__call__": lambda self, completion: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "meant"),
+    [
+        (Kind.VERIFIER, "gold_completions", lambda self, reference: "", "gold_completion"),
+        (Kind.VERIFIER, "goldCompletion", lambda self, reference: "", "gold_completion"),
+        (Kind.VERIFIER, "pre_flight", lambda self: None, "preflight"),
+        (Kind.VERIFIER, "timeout", 3, "timeout_s"),
+        (Kind.VERIFIER, "same_answers", lambda self, a, b: True, "same_answer"),
+        (Kind.VERIFIER, "audit_kinds", "answer", "audit_kind"),
+        (Kind.VERIFIER, "set_up", lambda self: None, "setup"),
+        (Kind.REWARD, "setUp", lambda self: None, "setup"),
+        (Kind.SOURCE, "finger_print", lambda self: 1, "fingerprint"),
+        (Kind.SOURCE, "endles", True, "endless"),
+        (Kind.STAGE, "need", ("model",), "needs"),
+        (Kind.STAGE, "distribute", True, "distributed"),
+    ],
+)
+def test_wrong_members_near_miss_names_the_member(kind: Kind, name: str, value: Any, meant: str) -> None:
+    (problem,) = wrong_members(kind, with_member(name, value))
+    assert problem == f"has a member '{name}', which nothing reads. Did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (Kind.VERIFIER, "close", lambda self: None),
+        (Kind.VERIFIER, "step", lambda self: None),
+        (Kind.VERIFIER, "tokenize", lambda self: None),
+        (Kind.VERIFIER, "timeout_error", lambda self: None),
+        (Kind.STAGE, "distribute", lambda self: None),
+        (Kind.REWARD, "gold_completions", lambda self: None),
+        (Kind.VERIFIER, "_preflights", lambda self: None),
+    ],
+)
+def test_wrong_members_own_member_is_left_alone(kind: Kind, name: str, value: Any) -> None:
+    assert wrong_members(kind, with_member(name, value)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (Kind.STAGE, "needs", "model"),
+        (Kind.STAGE, "needs", ("modl",)),
+        (Kind.VERIFIER, "timeout_s", "3"),
+        (Kind.VERIFIER, "timeout_s", 0),
+        (Kind.VERIFIER, "max_workers", 0),
+        (Kind.VERIFIER, "gold_completion", "x"),
+        (Kind.SOURCE, "endless", "yes"),
+    ],
+)
+def test_wrong_members_wrong_value_is_told(kind: Kind, name: str, value: Any) -> None:
+    (problem,) = wrong_members(kind, with_member(name, value))
+    assert problem.startswith(f"has the member '{name}' as {value!r}. Make it ")
+
+
+def test_wrong_members_hooks_tell_names_arguments_and_marks() -> None:
+    class Misspelt:
+        @hookimpl
+        def run_finishd(self) -> None: ...
+
+    class Asks:
+        @hookimpl
+        def run_finished(self, eror: Any) -> None: ...
+
+    class Unmarked:
+        def run_finished(self) -> None: ...
+
+    class Idle: ...
+
+    class Good:
+        @hookimpl
+        def run_finished(self, error: Any) -> None: ...
+
+    assert "Did you mean 'run_finished'?" in wrong_members(Kind.HOOKS, Misspelt)[0]
+    assert "Did you mean 'error'?" in wrong_members(Kind.HOOKS, Asks)[0]
+    assert "without @hookimpl" in wrong_members(Kind.HOOKS, Unmarked)[0]
+    assert "has no method that is marked @hookimpl" in wrong_members(Kind.HOOKS, Idle)[0]
+    assert wrong_members(Kind.HOOKS, Good) == []
+
+
+def test_wrong_shape_a_class_that_is_not_of_its_kind_is_told() -> None:
+    stage = type("Stage", (), {"runn": lambda self, context: None})
+    assert "Did you mean 'runn' to be 'run'?" in (wrong_shape(Kind.STAGE, stage) or "")
+    assert "cannot be iterated" in (wrong_shape(Kind.SOURCE, type("Rows", (), {})) or "")
+    assert "cannot be called" in (wrong_shape(Kind.VERIFIER, type("V", (), {})) or "")
+    assert "is 3, and a verifier is" in (wrong_shape(Kind.VERIFIER, 3) or "")
+
+
+@pytest.mark.parametrize(
+    "plugin", installed_plugins(*OPTIONAL), ids=lambda plugin: f"{plugin.kind.value}-{plugin.name}"
+)
+def test_built_ins_have_no_wrong_member(plugin: Any) -> None:
+    loaded = load_plugin(plugin)
+    assert wrong_shape(plugin.kind, loaded) is None
+    assert wrong_members(plugin.kind, loaded) == []
+
+
+def test_optional_an_unlisted_member_is_refused() -> None:
+    with pytest.raises(AssertionError, match="not an optional member"):
+        optional(Kind.REWARD, object(), "gold_completion")
+
+
+def test_reference_page_lists_every_member_with_its_meaning() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/plugins.md").read_text()
+    for kind, members in OPTIONAL.items():
+        if not members:
+            continue
+        section = page.partition(f"## What a {kind.noun} may offer")[2].partition("\n## ")[0]
+        for member, meaning in members.items():
+            assert f"| `{member}` | {meaning} |" in section, (kind, member)
