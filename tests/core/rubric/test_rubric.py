@@ -372,7 +372,7 @@ def test_a_cache_that_two_rubrics_share_stays_open(entry: Make, tmp_path: Path) 
 
 
 def test_a_rubrics_own_cache_is_bounded(entry: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guerdon.rubric.MAX_CACHED_SCORES", 2)
+    monkeypatch.setattr("guerdon.rubric.rubric.MAX_CACHED_SCORES", 2)
     with Rubric([entry("log_call")]) as rubric:
         for text in ("a", "b", "a", "c", "a"):
             rubric.score([Rollout("p", text, {"path": str(tmp_path / "calls")})])

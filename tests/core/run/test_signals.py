@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ from guerdon.run.signals import stopping_on_signals
 
 FIXTURE = Path(__file__).parents[2] / "fixtures/run_plugins.py"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _default_handlers() -> Iterator[None]:
+    """Signals as in a terminal: a shell starts a background job with SIGINT ignored, and nohup ignores SIGHUP."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def run(folder: Path, *stages: dict[str, Any]) -> dict[str, Any]:
@@ -81,10 +94,18 @@ def test_signal_that_is_ignored_stays_ignored() -> None:
 def test_forked_process_neither_stops_the_run_nor_outlives_a_sigterm(
     number: signal.Signals, status: int
 ) -> None:
+    fork = multiprocessing.get_context("fork")
+    running = fork.Event()
+
+    def work() -> None:
+        running.set()  # before this, Python would drop the signal with those of its parent
+        time.sleep(0.5)
+
     with stopping_on_signals() as stop, stop.deferred():
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.5,))
+        worker = fork.Process(target=work)
         worker.start()
         assert worker.pid is not None
+        assert running.wait(60)
         os.kill(worker.pid, number)
         worker.join()
     assert worker.exitcode == status
@@ -106,7 +127,7 @@ def test_command_stopped_by_a_signal_prints_one_line_and_exits_with_128_and_its_
     params = {"steps": 100_000_000}
     stage = {"id": "a", "init": "none", "use": "./m.py:Counter", "params": params}
     (tmp_path / "m.yaml").write_text(json.dumps({"name": "x", "stages": [stage]}))
-    command = [sys.executable, "-m", "guerdon.cli", "run", "m.yaml", "-o", "out"]
+    command = [sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "out/stages/a/work/step").exists():
         assert process.poll() is None
