@@ -257,8 +257,9 @@ class Verdict:
 
     @property
     def hides_reward(self) -> bool:
-        """Return whether a failure makes the rollout's reward unknown. The sum of the rest would count the failure as
-        0.
+        """Return whether a failure makes the rollout's reward unknown.
+
+        The sum of the other scores would count the failure as 0.
         """
         return self._failed and self.weight != 0 and self.on_failure is not OnFailure.ZERO
 
