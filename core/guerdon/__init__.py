@@ -1,6 +1,6 @@
-"""Rewards and verifiers as plugins, and a GRPO engine that trains with them.
+"""Verifiers and rewards as plugins, and a GRPO engine that trains with them.
 
-This module is the public API for plugin authors, and light: it imports neither torch nor any plugin.
+This module is the public API for plugin authors. It imports neither torch nor any plugin.
 """
 
 from guerdon.deadline import current_deadline

@@ -1,4 +1,4 @@
-"""``python -m guerdon``: the console script where none is on the path."""
+"""Run the command line as ``python -m guerdon``, for environments without the console script."""
 
 from guerdon.cli.main import main
 

@@ -1,4 +1,4 @@
-"""A chat template as a plugin's param."""
+"""The type of a plugin param that is a chat template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time that an async verifier has for one verdict. It stops while the verifier waits for what other cases use."""
+"""The deadline of an async verifier for one verdict. It pauses while the verifier waits for a shared resource."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ __all__ = [
 ]
 
 LONGEST_WAIT_S = 3600.0
-"""How long one case may wait in all: what it waits for may have stopped for good."""
+"""The longest time in seconds that one case may wait in all, because the awaited resource may have failed for good."""
 
 
 class Clock(Protocol):
-    """What a verifier may do with its deadline."""
+    """The operations on its deadline that a verifier may use."""
 
     def pause(self) -> None:
-        """Stop the clock. Several pauses need as many calls of `resume`."""
+        """Stop the clock. Each call needs one call of `resume`."""
 
     def resume(self, spent_s: float = 0.0) -> None:
-        """Let the clock run again, with so many seconds less: of the pause, what was the case's own doing."""
+        """Start the clock again.
+
+        Args:
+            spent_s: Seconds of the pause that the case used itself. They count against its time.
+        """
 
 
 class Deadline:
-    """A context manager like `asyncio.timeout`, which is the current deadline of the code that it holds."""
+    """A context manager like `asyncio.timeout`. Inside the block it is the current deadline."""
 
     def __init__(self, timeout_s: float) -> None:
-        """Set the time.
+        """Create the deadline.
 
         Args:
-            timeout_s: Seconds, pauses not counted.
+            timeout_s: Seconds, without pauses.
         """
         self._left_s = timeout_s
         self._wait_left_s = LONGEST_WAIT_S
@@ -46,12 +50,12 @@ class Deadline:
 
     @property
     def paused(self) -> bool:
-        """Whether the clock is stopped."""
+        """Return whether the clock is stopped."""
         return self._pauses > 0
 
     @property
     def expired(self) -> bool:
-        """Whether the time is over."""
+        """Return whether the time is over."""
         return self._timeout.expired()
 
     async def __aenter__(self) -> Self:
@@ -68,14 +72,18 @@ class Deadline:
         await self._timeout.__aexit__(kind, error, trace)
 
     def pause(self) -> None:
-        """Stop the clock. Several pauses need as many calls of `resume`."""
+        """Stop the clock. Each call needs one call of `resume`."""
         self._pauses += 1
         if self._pauses == 1:
             self._left_s -= self._lap()
             self._end_in(self._wait_left_s)
 
     def resume(self, spent_s: float = 0.0) -> None:
-        """Let the clock run again, with so many seconds less: of the pause, what was the case's own doing."""
+        """Start the clock again.
+
+        Args:
+            spent_s: Seconds of the pause that the case used itself. They count against its time.
+        """
         self._pauses -= 1
         self._left_s -= spent_s
         if self._pauses == 0:
@@ -83,7 +91,7 @@ class Deadline:
             self._end_in(self._left_s)
 
     def _lap(self) -> float:
-        """Return the seconds since the clock last changed, and count from now on."""
+        """Return the seconds since the last call, and start the next interval."""
         before, self._since = self._since, asyncio.get_running_loop().time()
         return self._since - before
 
@@ -106,7 +114,8 @@ _current: ContextVar[Deadline | None] = ContextVar("guerdon_deadline", default=N
 def current_deadline() -> Clock:
     """Return the deadline of the verdict that the calling code works on.
 
-    A verifier that waits for something that other cases use pauses it meanwhile, so that they cannot use up its time.
-    Outside of an async verifier's call the result does nothing.
+    A verifier pauses it while it waits for a resource that other cases share, so that they cannot use up its time.
+    Outside
+    an async verifier's call, the returned clock does nothing.
     """
     return _current.get() or _NoDeadline()

@@ -16,8 +16,8 @@
     │   └── MissingDependencyError          an extra is not installed
     └── RunInterruptedError                 a signal stopped the run: exit code 128 + its number
 
-A message says what happened (with the value and its place), why, and the fix, in one line. Plugins raise plain
-Python exceptions; the engine says whose they are. All errors pickle, because they cross process borders.
+A message says what happened (with the value and its place), why, and the fix, in one line. Plugins raise plain Python
+exceptions, and the engine adds the plugin's name. All errors can be pickled, because they cross process borders.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 
 
 def one_line(what: object) -> str:
-    """The text of an error or a value on one line, because messages are lines."""
+    """Return the text of an error or a value on one line."""
     return " ".join(str(what).split())
 
 
@@ -85,15 +85,15 @@ class ParamsError(UsageError, TypeError):
 
 
 class DataError(UsageError):
-    """Data rows cannot be read or lack what the stage needs."""
+    """Data rows cannot be read, or lack something that the stage needs."""
 
 
 class CheckFailedError(GuerdonError, AssertionError):
-    """Something that had to hold does not."""
+    """A check failed."""
 
 
 class FailureBudgetError(CheckFailedError):
-    """So many scores failed that training on the rest would be learning from noise."""
+    """So many scores failed that training on the rest would learn from noise."""
 
 
 class StageFailedError(CheckFailedError):

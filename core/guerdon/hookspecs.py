@@ -1,4 +1,4 @@
-"""The events of a run, as pluggy hooks. A hook plugin implements the ones it wants, with the arguments it wants.
+"""The events of a run, as pluggy hooks. A hook plugin implements the events that it needs.
 
 ```python
 from guerdon.hookspecs import hookimpl
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 hookspec = pluggy.HookspecMarker("guerdon")
-"""Mark a method as the specification of an event. Plugins do not need it."""
+"""Marks a method as the specification of an event. Plugins do not need it."""
 
 hookimpl = pluggy.HookimplMarker("guerdon")
-"""Mark a plugin's method as the implementation of the event of the same name."""
+"""Marks a plugin's method as the implementation of the event of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class RunSpecs:
 
     @hookspec
     def run_started(self, run: RunInfo) -> None:
-        """The manifest is checked and the run's folder is locked; no stage has started."""
+        """Called after the manifest is checked and the run's folder is locked, before the first stage."""
 
     @hookspec
     def run_finished(self, run: RunInfo, error: BaseException | None) -> None:
-        """The last stage has ended, or ``error`` stops the run."""
+        """Called after the last stage, or when ``error`` stops the run."""
 
 
 class StageSpecs:
@@ -73,21 +73,21 @@ class StageSpecs:
 
     @hookspec
     def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
-        """A stage begins, or resumes with what an earlier try left."""
+        """Called when a stage begins, or resumes from an earlier attempt."""
 
     @hookspec
     def stage_skipped(self, run: RunInfo, stage_id: str, result: StageResult) -> None:
-        """A stage is already finished, from the same inputs."""
+        """Called for a stage that is already finished from the same inputs."""
 
     @hookspec
     def stage_progress(
         self, run: RunInfo, stage_id: str, step: int, total: int, metrics: Mapping[str, float]
     ) -> None:
-        """A stage has done ``step`` of ``total`` steps, with what it measured."""
+        """Called when a stage has done ``step`` of ``total`` steps, with its metrics."""
 
     @hookspec
     def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:
-        """A stage is finished and its output is in place."""
+        """Called when a stage is finished and its output is in place."""
 
 
 class ScoringSpecs:
@@ -97,7 +97,7 @@ class ScoringSpecs:
     def rollouts_scored(
         self, run: RunInfo, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Rollouts were judged: one record each, with the prompt, the completion, the reward and every verdict.
+        """Called after rollouts are judged, with one record each: prompt, completion, reward and every verdict.
 
         ``step`` is the step that trains on them, counted from 1.
         """

@@ -1,6 +1,6 @@
-"""What pytest shows of the conformance kit: messages without the kit's own code, and throughput at the end.
+"""Show the conformance kit's results in pytest: messages without the kit's code, and throughput at the end.
 
-Every pytest run of an environment that has guerdon loads this, so it imports no more than the errors.
+pytest loads this module in every environment that has guerdon, so it imports only the errors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    throughput = getattr(getattr(item, "cls", None), "throughput", None)  # a class of the kit has one
+    throughput = getattr(getattr(item, "cls", None), "throughput", None)  # an attribute of the kit
     if throughput is None:
         return report
     if call.excinfo is not None and isinstance(call.excinfo.value, CheckFailedError):
@@ -31,7 +31,7 @@ def pytest_runtest_makereport(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    # One line for each class, with what it measured last.
+    # One line for each class, with its latest measurement.
     lines = {
         report.nodeid.rpartition("::")[0]: value
         for report in reports

@@ -1,4 +1,4 @@
-"""What is written down of judged rollouts: the records of a run's log."""
+"""Build the records of judged rollouts for a run's log."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def record(rollout: Rollout, judgement: Judgement, **extra: Any) -> dict[str, An
 
     Args:
         rollout: The rollout.
-        judgement: What the rubric says of it.
-        **extra: Other values to keep, such as the rollout's group, or values to keep in place of these.
+        judgement: The rubric's judgement of it.
+        **extra: Other values to add, such as the rollout's group, or values that replace the ones above.
     """
     return {
         **extra,
@@ -39,11 +39,11 @@ def records(
 
     Args:
         rollouts: The rollouts.
-        judgements: What the rubric says of each.
-        **extra: Other values to keep, one for each rollout.
+        judgements: One judgement for each rollout.
+        **extra: Other values to add, one sequence each with one value for each rollout.
 
     Raises:
-        ValueError: There are more of the one than of the other.
+        ValueError: The lengths differ.
     """
     columns = [[(name, value) for value in values] for name, values in extra.items()]
     return [

@@ -1,4 +1,4 @@
-"""What a stage gets and what it returns: the contract of stage plugins.
+"""The contract of stage plugins: what a stage gets and returns.
 
 A stage turns a checkpoint and data into a checkpoint, a data set or metrics. It is a class whose constructor takes the
 manifest's ``params`` and whose ``run(context)`` does the work, or a function ``(context, **params)``.
@@ -33,11 +33,11 @@ class Model:
     """A model that a stage can load."""
 
     name: str
-    """What tables and logs call it: ``base``, or a stage's id."""
+    """The name in tables and logs: ``base``, or a stage's id."""
     path: str
     """A hub id or a local folder."""
     gguf_file: str | None = None
-    """The GGUF file inside ``path``, for a model that is stored that way."""
+    """The GGUF file inside ``path``, for a model in that format."""
     revision: str | None = None
     """The revision on the hub."""
     dtype: str = "auto"
@@ -46,7 +46,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a finished stage gives to other stages. Paths lie inside ``context.output``."""
+    """The outputs of a finished stage, for other stages. Paths are inside ``context.output``."""
 
     checkpoint: Path | None = None
     """A folder that ``from_pretrained`` loads, with its tokenizer."""
@@ -59,29 +59,29 @@ class StageResult:
 class Stop:
     """The request to stop the run, which a signal makes.
 
-    A stage that can save a checkpoint after a step does its steps inside ``deferred()``. After each step it reads
-    ``requested``. If that is true, it saves and raises ``error()``. Outside of ``deferred()`` a signal stops the run at
+    A stage that can save a checkpoint after a step runs its steps inside ``deferred()``. After each step it reads
+    ``requested``. If that is true, it saves and raises ``error()``. Outside ``deferred()``, a signal stops the run at
     once.
     """
 
     def __init__(self) -> None:
         self.signal: Signals | None = None
-        """The signal, once there is one."""
+        """The signal, if there was one."""
         self._deferred = False
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has asked the run to stop."""
+        """Return whether a signal has requested a stop."""
         return self.signal is not None
 
     @property
     def is_deferred(self) -> bool:
-        """Whether a stage will stop by itself."""
+        """Return whether the stage stops itself after a request."""
         return self._deferred
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let signals wait for the stage to stop by itself."""
+        """Defer signals while the stage stops itself after a request."""
         self._deferred = True
         try:
             yield
@@ -89,10 +89,10 @@ class Stop:
             self._deferred = False
 
     def request(self, number: int) -> None:
-        """Take a signal.
+        """Record a signal.
 
         Raises:
-            KeyboardInterrupt: No stage is going to stop by itself, or one was asked before.
+            KeyboardInterrupt: The stage does not stop itself, or a stop was already requested.
         """
         again = self.requested
         self.signal = Signals(number)
@@ -100,8 +100,8 @@ class Stop:
             raise KeyboardInterrupt
 
     def error(self, stage_id: str, kept: str) -> RunInterruptedError:
-        """Return the error that says which stage was stopped, and what is kept of it."""
-        stopped = self.signal or Signals.SIGTERM  # another process of the launch got it
+        """Return the error that names the stopped stage and the results that are kept."""
+        stopped = self.signal or Signals.SIGTERM  # another process of the launch got the signal
         return RunInterruptedError(
             f"{stopped.name} stopped stage '{stage_id}': {kept}. Run the same command to resume.", stopped
         )
@@ -109,7 +109,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class StageContext:
-    """Everything a stage may use. The run makes one per stage."""
+    """Everything that a stage may use. The run makes one for each stage."""
 
     stage_id: str
     """The stage's ``id`` in the manifest."""
@@ -130,15 +130,15 @@ class StageContext:
     report_rollouts: Callable[[int, Sequence[Mapping[str, Any]]], None]
     """Report ``(step, records)`` to the run's log and the hooks; stages call :meth:`log_rollouts`."""
     stop: Stop = field(default_factory=Stop)
-    """Whether a signal asks the run to stop, for a stage that can save a checkpoint."""
+    """The request to stop the run, for a stage that can save a checkpoint."""
     logs: Path | None = None
-    """A folder of the stage for the files of trackers. It stays when the stage is finished; ``None`` outside a run."""
+    """A folder for the files of trackers, which is kept after the stage is finished. ``None`` outside a run."""
     run_name: str = ""
-    """What trackers call the stage: the manifest's name and the stage's id."""
+    """The stage's name for trackers: the manifest's name and the stage's id."""
 
     @property
     def model(self) -> Model:
-        """The one model that the stage starts from.
+        """Return the one model that the stage starts from.
 
         Raises:
             UsageError: ``init`` names none, or several.
@@ -159,8 +159,8 @@ class StageContext:
         Args:
             step: The step that trains on them, counted from 1.
             rollouts: The rollouts.
-            judgements: What the rubric says of each.
-            **extra: Other values to keep, one for each rollout, such as ``group=[0, 0, 1, 1]``.
+            judgements: The rubric's judgement of each.
+            **extra: Other values to add, one for each rollout, such as ``group=[0, 0, 1, 1]``.
         """
         self.report_rollouts(step, records(rollouts, judgements, **extra))
 

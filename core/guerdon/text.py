@@ -1,6 +1,6 @@
-"""What verifiers read in completions: their parts, code blocks and words. Public and light, for plugin authors.
+"""Split completions into their parts, code blocks and words. For plugin authors, without heavy imports.
 
-Every function takes any string (a model writes anything) and takes time linear in its length.
+Every function accepts any string and takes time linear in its length.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = [
 
 
 class Parts(NamedTuple):
-    """A completion, split into what the model thought and what it says."""
+    """A completion, split into reasoning and answer."""
 
     reasoning: str
-    """What comes before the final answer, without the tags; empty where no tag marks any."""
+    """The text before the final answer, without the tags; empty if no tag marks any."""
     answer: str
-    """What follows the reasoning; empty where the reasoning never ends."""
+    """The text after the reasoning; empty if the reasoning never ends."""
 
 
 GPT_OSS = "<|channel|>analysis <|channel|>final<|message|>"
@@ -60,7 +60,7 @@ REASONING_TAGS: tuple[str, ...] = (
     "<unused94>thought <unused95>",  # MedGemma
     GPT_OSS,
 )
-"""The tags that mark reasoning, unless a plugin's param ``reasoning_tags`` says otherwise.
+"""The tags that mark reasoning, unless a plugin's param ``reasoning_tags`` names others.
 
 A name, ``think``, means ``<think>`` and ``</think>``; two marks with a space between them are the opening and the
 closing one. Case does not matter, nor does space inside of a named tag.
@@ -75,7 +75,7 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
     answer.
 
     Args:
-        completion: What the model wrote.
+        completion: The model's text.
         tags: The tags around reasoning, spelt as in ``REASONING_TAGS``.
 
     Raises:
@@ -83,7 +83,7 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
     """
     opening, closing, either = tag_patterns(tuple(tags))
     answer_start = max((mark.end() for mark in closing.finditer(completion)), default=0)
-    if opening.search(completion, answer_start):  # still thinking when the text ends
+    if opening.search(completion, answer_start):  # the reasoning is still open at the end of the text
         answer_start = len(completion)
     reasoning = either.sub("", completion[:answer_start])
     answer = completion[answer_start:]
@@ -93,7 +93,7 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
 
 
 def checked_tags(tags: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the tags that a plugin's param ``reasoning_tags`` names; ``REASONING_TAGS`` where it names none.
+    """Return the tags that a plugin's param ``reasoning_tags`` names, or ``REASONING_TAGS`` by default.
 
     Raises:
         ValueError: There are none, or one is neither a name nor two marks.
@@ -111,7 +111,7 @@ _SPELLINGS = {
         r"<\|channel\|>final[^<]*+(?:<\|constrain\|>[^<]*+)?+<\|message\|>|(?-i:assistantfinal)",
     )
 }
-"""Tags that are more than two fixed texts."""
+"""Tags whose patterns are more than two fixed texts."""
 
 _HARMONY_MARKS = re.compile(r"<\|start\|>assistant|<\|(?:end|return|message)\|>")
 
@@ -153,7 +153,7 @@ def _tag_pattern(tag: str) -> tuple[str, str]:
 
 
 def last_tagged(text: str, tag: str) -> str | None:
-    """What the last ``<tag>...</tag>`` holds, stripped of surrounding space; ``None`` where there is none."""
+    """Return the content of the last ``<tag>...</tag>``, without surrounding space, or ``None`` if there is none."""
     opening = f"<{tag}>"
     end = text.rfind(f"</{tag}>")
     start = text.rfind(opening, 0, max(end, 0))
@@ -161,17 +161,17 @@ def last_tagged(text: str, tag: str) -> str | None:
 
 
 Part: TypeAlias = Literal["reasoning", "answer", "whole"]
-"""The part of a completion that a verifier looks at, by the name that manifests use."""
+"""The part of a completion that a verifier reads, by its name in manifests."""
 
 
 def select_part(completion: str, part: Part, tags: Sequence[str] = REASONING_TAGS) -> str:
     """Return the reasoning, the final answer or the whole of a completion.
 
-    A completion that marks no reasoning is all reasoning. The final answer is what the last ``<answer>`` tags hold, or,
-    without them, what follows the reasoning.
+    A completion that marks no reasoning is all reasoning. The final answer is the content of the last ``<answer>``
+    tags, or, without them, the text after the reasoning.
 
     Args:
-        completion: What the model wrote.
+        completion: The model's text.
         part: The part to return.
         tags: The tags around reasoning, spelt as in ``REASONING_TAGS``.
     """
@@ -188,19 +188,19 @@ class CodeBlock(NamedTuple):
     """A fenced block of Markdown."""
 
     language: str
-    """The fence's first word in lower case (``python``); empty where it has none."""
+    """The fence's first word in lower case (``python``); empty if there is none."""
     code: str
     closed: bool
-    """Whether a closing fence ends it; a completion that was cut off leaves its last block open."""
+    """Whether a closing fence ends it. The last block of a truncated completion is open."""
 
 
 def code_blocks(text: str) -> list[CodeBlock]:
-    """The fenced code blocks, in order, by CommonMark's rules but for the fences' indentation, which may be any."""
+    """Return the fenced code blocks, in order, by CommonMark's rules except that fences may have any indentation."""
     return [piece for piece in _pieces(text) if isinstance(piece, CodeBlock)]
 
 
 def last_code_block(text: str, *languages: str) -> CodeBlock | None:
-    """The last fenced block whose language is one of these (any language if none is named), or ``None``."""
+    """Return the last fenced block in one of the languages (any if none is given), or ``None``."""
     fitting = [block for block in code_blocks(text) if not languages or block.language in languages]
     return fitting[-1] if fitting else None
 
@@ -222,19 +222,19 @@ def without_formulas(text: str) -> str:
 
 
 def words(text: str, *, symbols: bool = False) -> list[str]:
-    """The words and numbers of a text in any script, in order.
+    """Return the words and numbers of a text in any script, in order.
 
-    Chinese, Japanese, Thai and the other scripts that put no space between words give one word per character.
+    Chinese, Japanese, Thai and the other scripts without spaces between words give one word per character.
 
     Args:
         text: Any text.
-        symbols: Whether punctuation and other visible symbols count too, each as a word.
+        symbols: Whether punctuation and other visible symbols also count, each as a word.
     """
     return _word_pattern(symbols).findall(text)
 
 
 def self_corrections(text: str) -> int:
-    """Return how often a text goes back over a step: "wait", "let me check again", in English and Chinese."""
+    """Return the number of phrases that return to an earlier step, such as "wait", in English and Chinese."""
     return len(_SELF_CORRECTION.findall(text))
 
 
@@ -245,10 +245,10 @@ _SELF_CORRECTION = re.compile(
     re.IGNORECASE,
 )
 
-# A fence of backticks has none after it on its line, or it is inline code.
+# A backtick fence has no other backtick on its line; otherwise it is inline code.
 _FENCE = re.compile(r"([ \t]*+)(`{3,}+(?=[^`]*+$)|~{3,}+)(.*+)")
 
-# Each repeats possessively over what cannot end it, so that text without an end is scanned once.
+# Possessive repetition scans text without a closing mark only once.
 _CODE_IN_LINE = re.compile(r"(?<!`)`++[^`\n]++`++|\[asy\](?:[^\[]|\[(?!/?asy\]))*+\[/asy\]")
 _FORMULA = re.compile(
     r"""
@@ -272,7 +272,7 @@ _UNSPACED = (
 
 @cache
 def _word_pattern(symbols: bool) -> re.Pattern[str]:
-    # re knows no Unicode categories, and \w leaves out the marks that are part of words in Hindi, Arabic, Hebrew, Thai.
+    # re has no Unicode categories, and \w omits marks that are part of words in Hindi, Arabic, Hebrew and Thai.
     code_points = map(chr, range(0x300, 0x10000))
     marks = "".join(character for character in code_points if unicodedata.category(character)[0] == "M")
     letter = rf"(?:(?![{_UNSPACED}])[^\W\d_]|[{marks}])"
@@ -284,7 +284,7 @@ def _word_pattern(symbols: bool) -> re.Pattern[str]:
 
 
 def _pieces(text: str) -> Iterator[str | CodeBlock]:
-    """The lines outside of fenced blocks, and the blocks."""
+    """Yield the lines outside fenced blocks, and the blocks."""
     fence: re.Match[str] | None = None
     inside: list[str] = []
     for line in text.splitlines(keepends=True):
@@ -309,6 +309,6 @@ def _closes(line: str, fence: re.Match[str]) -> bool:
 def _block(fence: re.Match[str], lines: list[str], *, closed: bool) -> CodeBlock:
     info = fence[3].split()
     language = info[0].lower() if info else ""
-    # Lines lose as much indentation as their fence has, which a list item gives to a whole block.
+    # Lines lose their fence's indentation, which a list item adds to a whole block.
     code = "".join(line[min(len(fence[1]), len(line) - len(line.lstrip(" \t"))) :] for line in lines)
     return CodeBlock(language, code, closed)

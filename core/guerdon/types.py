@@ -1,4 +1,4 @@
-"""The values that plugins and the engine exchange. Imports nothing heavy; a plugin author needs no more than this."""
+"""The values that plugins and the engine exchange. This module has no heavy imports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     """The verifier does not apply to the completion: there is no value, and no failure."""
     FAILED = "failed"
-    """The check broke: there is no value. The failure budget counts it; it is not a 0 unless the manifest says so."""
+    """The check broke: there is no value. The failure budget counts it. It counts as 0 only if the manifest says so."""
 
 
 class Failure(StrEnum):
@@ -52,8 +52,11 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     """The verifier did not answer before its deadline and was killed."""
     INFRASTRUCTURE = "infrastructure"
-    """Something outside the verifier was missing or down: a sandbox, a judge's endpoint. A verifier raises
-    ``guerdon.errors.InfrastructureError`` or a ``ConnectionError``, or returns a score with this failure."""
+    """An external resource was missing or down: a sandbox, a judge's endpoint.
+
+    A verifier raises ``guerdon.errors.InfrastructureError`` or a ``ConnectionError``, or returns a score with this
+    failure.
+    """
     VERIFIER = "verifier"
     """The verifier itself broke: it raised, crashed, or returned something that is not a score."""
     REFERENCE = "reference"
@@ -61,10 +64,12 @@ class Failure(StrEnum):
 
 
 class OnFailure(StrEnum):
-    """What a failed score does to its rollout."""
+    """The effect of a failed score on its rollout."""
 
     SKIP = "skip"
-    """The rollout has no reward, and training leaves it out: the rest of the sum would count the failure as 0."""
+    """The rollout has no reward, and training leaves it out. The sum of the other scores would count the failure as
+    0.
+    """
     ZERO = "zero"
     """The score counts as 0, because the manifest says so."""
     ABORT = "abort"
@@ -76,32 +81,35 @@ _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one verifier says of one completion.
+    """One verifier's result for one completion.
 
-    Make one with ``Score(0.5)``, ``Score.skipped("why")`` or ``Score.failed("reference", "why")``. A score is frozen,
-    pickles, and holds only JSON values.
+    Create one with ``Score(0.5)``, ``Score.skipped("why")`` or ``Score.failed("reference", "why")``. A score is frozen,
+    can
+    be pickled, and holds only JSON values.
 
     Raises:
-        ValueError: A field holds something else than it may, or the fields contradict each other.
+        ValueError: A field has an invalid value, or the fields contradict each other.
     """
 
     value: float | None
-    """The verdict as a number, by custom in [0, 1]; ``None`` unless the outcome is ``scored``.
+    """The score as a number, by convention in [0, 1]; ``None`` unless the outcome is ``scored``.
 
-    Any finite real number is kept as a float: an int, a fraction, a number of numpy or torch. A bool is refused: a
-    verifier that has one returns it as it is.
+    Any finite real number is accepted and kept as a float: an int, a fraction, a number of numpy or torch. A bool is
+    refused: a verifier returns it directly, without a ``Score``.
     """
     outcome: Outcome = Outcome.SCORED
     """A member, or its exact text: ``"skipped"``."""
     failure: Failure | None = None
     """A member, or its exact text: ``"reference"``. Set if, and only if, the outcome is ``failed``."""
     answer: str | None = None
-    """What the verifier took for the completion's answer; anything but a text is kept as its text."""
+    """The completion's answer as the verifier read it. Other types are converted to text."""
     explanation: str = ""
-    """Why, in words for the person who reads the run's log; anything but a text is kept as its text."""
+    """The reason, for the reader of the run's log. Other types are converted to text."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
-    """Extra data by name. JSON values are kept; numbers and arrays of numpy become numbers and lists; anything else,
-    NaN among it, becomes text."""
+    """Extra JSON-serialisable data. Values that are not JSON-serialisable are converted to strings.
+
+    Numbers and arrays of numpy become numbers and lists. NaN becomes text.
+    """
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -127,11 +135,11 @@ class Score:
 
     @classmethod
     def failed(cls, failure: Failure | str, explanation: str) -> Score:
-        """Return the score of a completion that could not be checked, for a reason by member or by its text."""
+        """Return the score of a completion that could not be checked. The failure is a member or its text."""
         return cls(None, Outcome.FAILED, _member(Failure, failure, "failure"), explanation=explanation)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as JSON values; ``metadata`` is left out where it is empty."""
+        """Return the score as JSON values, without ``metadata`` if it is empty."""
         result: dict[str, Any] = {
             "value": self.value,
             "outcome": self.outcome.value,
@@ -145,7 +153,7 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """Return the score that ``to_dict`` gave."""
+        """Return the score that ``to_dict`` converted."""
         return cls(
             value=data["value"],
             outcome=data["outcome"],
@@ -156,7 +164,7 @@ class Score:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A mapping proxy does not pickle; the default metadata is one.
+        # A mapping proxy, such as the default metadata, cannot be pickled.
         fields = (self.value, self.outcome, self.failure, self.answer, self.explanation, dict(self.metadata))
         return type(self), fields
 
@@ -168,13 +176,13 @@ class Rollout:
     prompt: str | Messages
     completion: str | Messages
     columns: Row = field(default_factory=dict)
-    """The data row's other columns, ``reference`` among them."""
+    """The data row's other columns, including ``reference``."""
     completion_ids: Sequence[int] = ()
-    """The completion's token ids; empty where only text is known."""
+    """The completion's token ids; empty if only the text is known."""
 
     @property
     def text(self) -> str:
-        """The model's own words in the completion: what a verifier gets."""
+        """Return the text that the model wrote in the completion, which a verifier gets."""
         return completion_text(self.completion)
 
 
@@ -188,7 +196,7 @@ def _member(enum: type[_Member], given: Any, name: str) -> _Member:
 
 
 def _finite(value: Any) -> float:
-    """Return a score's value as a float: numbers of other kinds are not JSON."""
+    """Return a score's value as a float, because numbers of other types are not JSON."""
     if type(value) is float and math.isfinite(value):
         return value
     number = to_number(value)
@@ -196,24 +204,24 @@ def _finite(value: Any) -> float:
         try:
             if math.isfinite(float(number)):
                 return float(number)
-        except (OverflowError, ValueError):  # an integer beyond the floats; a signalling NaN
+        except (OverflowError, ValueError):  # an integer too large for a float; a signalling NaN
             pass
     raise ValueError(f"a scored Score needs a finite number as its value, got {brief(value)}")
 
 
 def _as_text(value: Any, name: str) -> str:
-    """Return a field as ``str`` itself: another process may not know a plugin's types."""
+    """Return a field as a plain ``str``, because another process may not know a plugin's types."""
     if type(value) is str:
         return value
     try:
         return str.__str__(value if isinstance(value, str) else str(value))
-    except Exception as error:  # making text of it runs the plugin's own code
+    except Exception as error:  # the conversion runs the plugin's code
         raise ValueError(f"a Score's {name} is text, got {brief(value)}: {type(error).__name__}") from None
 
 
 def _json_object(metadata: Any) -> dict[str, Any]:
     if type(metadata) is dict and all(type(text) is str for item in metadata.items() for text in item):
-        return metadata.copy()  # JSON as it is, and what most scores hold
+        return metadata.copy()  # plain JSON, which most scores hold
     if not isinstance(metadata, Mapping):
         raise ValueError(f"a Score's metadata is a mapping of names to values, got {brief(metadata)}")
     try:
@@ -224,22 +232,22 @@ def _json_object(metadata: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One scorer's score of one rollout, as the rubric weighed it."""
+    """One scorer's score of one rollout, with its weight."""
 
     score: Score
     weight: float
     """The entry's weight at the step."""
     latency_ms: float
-    """Wall time in milliseconds of the check, without waiting; 0 for a cached score."""
+    """Wall time of the check in milliseconds, without waiting; 0 for a cached score."""
     on_failure: OnFailure = OnFailure.SKIP
-    """What a failure of the entry does."""
+    """The effect of a failure of the entry."""
 
     @property
     def counted(self) -> float | None:
-        """What the verdict adds to the reward; ``None`` if it adds nothing, which is not a 0.
+        """Return the verdict's contribution to the reward, or ``None`` for no contribution, which is different from 0.
 
-        A scored verdict adds its value times its weight. A failed one adds 0 if its entry says ``on_failure: zero``.
-        A verdict of weight 0 is a metric and adds nothing.
+        A scored verdict contributes its value times its weight. A failed one contributes 0 if its entry has
+        ``on_failure: zero``. A verdict of weight 0 is a metric and contributes nothing.
         """
         if self.weight == 0:
             return None
@@ -249,7 +257,10 @@ class Verdict:
 
     @property
     def hides_reward(self) -> bool:
-        """Whether a failure leaves the rollout's reward unknown: the sum of the rest would count it as 0."""
+        """Return whether a failure makes the rollout's reward unknown.
+
+        The sum of the other scores would count the failure as 0.
+        """
         return self._failed and self.weight != 0 and self.on_failure is not OnFailure.ZERO
 
     @property
@@ -258,7 +269,7 @@ class Verdict:
 
     @property
     def weighted(self) -> float | None:
-        """The score's value times the weight, also of a metric; ``None`` where there is no value."""
+        """Return the score's value times the weight, also for a metric, or ``None`` if there is no value."""
         return None if self.score.value is None else self.weight * self.score.value
 
     def to_dict(self) -> dict[str, Any]:
@@ -273,7 +284,7 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """Return the verdict that ``to_dict`` gave, up to the latency's digits. A missing weight counts as 1."""
+        """Return the verdict that ``to_dict`` converted, with the latency rounded. A missing weight counts as 1."""
         score = Score.from_dict(data)
         zero = score.outcome is Outcome.FAILED and data.get("counted") == 0
         on_failure = OnFailure.ZERO if zero else OnFailure.SKIP
@@ -281,9 +292,10 @@ class Verdict:
 
 
 def total_reward(verdicts: Iterable[Verdict]) -> float | None:
-    """Return the reward of one rollout: the sum of what its verdicts count.
+    """Return the reward of one rollout: the sum of its verdicts' contributions.
 
-    ``None`` means that there is no reward, which is never a 0: nothing was counted, or a failure hides the reward.
+    ``None`` means that there is no reward, which is different from 0: no verdict contributed, or a failure hides the
+    reward.
 
     Raises:
         CheckFailedError: The sum is not a finite number.
@@ -298,7 +310,7 @@ def total_reward(verdicts: Iterable[Verdict]) -> float | None:
         return None
     try:
         total = math.fsum(counted)
-    except (OverflowError, ValueError):  # of infinities, or on the way to one
+    except (OverflowError, ValueError):  # the sum overflows or contains infinities
         total = math.nan
     if not math.isfinite(total):
         raise CheckFailedError(
@@ -310,16 +322,16 @@ def total_reward(verdicts: Iterable[Verdict]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a rubric says of one rollout."""
+    """A rubric's result for one rollout."""
 
     reward: float | None
-    """The weighted sum, by ``total_reward``; ``None`` where the rollout has no reward."""
+    """The weighted sum, by ``total_reward``; ``None`` if the rollout has no reward."""
     verdicts: Mapping[str, Verdict]
-    """By the name of the rubric's entry. An entry that the rollout was not routed to is absent."""
+    """The verdicts by entry name. Entries that the rollout was not routed to are absent."""
 
     @classmethod
     def of(cls, verdicts: Mapping[str, Verdict]) -> Judgement:
-        """Return the judgement that the verdicts make.
+        """Return the judgement for verdicts.
 
         Raises:
             CheckFailedError: Their sum is not a finite number.
@@ -327,17 +339,17 @@ class Judgement:
         return cls(total_reward(verdicts.values()), verdicts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the judgement as JSON values, the same in logs, in files and over HTTP: ``reward`` and ``scores``."""
+        """Return the judgement as JSON values with ``reward`` and ``scores``, as in logs, files and HTTP answers."""
         scores = {name: verdict.to_dict() for name, verdict in self.verdicts.items()}
         return {"reward": self.reward, "scores": scores}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
-        """Return the judgement that ``to_dict`` gave."""
+        """Return the judgement that ``to_dict`` converted."""
         return cls(data["reward"], {name: Verdict.from_dict(said) for name, said in data["scores"].items()})
 
     def values(self, names: Sequence[str]) -> dict[str, float]:
-        """Return each entry's value before its weight, for a trainer's logs; NaN where it has none."""
+        """Return each entry's value before its weight, for a trainer's logs; NaN if there is none."""
         scores = {name: verdict.score.value for name, verdict in self.verdicts.items()}
         return {name: math.nan if (value := scores.get(name)) is None else value for name in names}
 
@@ -362,4 +374,4 @@ class Judgements(list[Judgement]):
     ) -> None:
         super().__init__(judgements)
         self.metrics = dict(metrics or {})
-        """What reward functions gave to ``log_metric`` in the call."""
+        """The values that reward functions passed to ``log_metric`` in the call."""

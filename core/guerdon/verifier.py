@@ -1,6 +1,6 @@
-"""Calls one verifier in this process: for rewards that build on a verdict, for notebooks and for tests.
+"""Call one verifier in this process: for rewards that use a verifier, for notebooks and for tests.
 
-Nothing kills it when it hangs and nothing is cached; that is what a rubric does.
+There is no deadline and no cache; a rubric has both.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = [
 ]
 
 Verifier: TypeAlias = Callable[[str, Row], Score]
-"""Judges a completion, given its data row."""
+"""Judges a completion with its data row."""
 
 
 def load_verifier(
     use: str, params: Mapping[str, Any] | None = None, base_dir: Path | None = None
 ) -> Verifier:
-    """The verifier that a manifest would mean by ``use`` and ``params``.
+    """Return the verifier that a manifest's ``use`` and ``params`` select.
 
-    What it raises and returns becomes a score, as in a rubric.
+    Its exceptions and return values become scores, as in a rubric.
 
     Args:
         use: A name, ``distribution/name``, an import string, or a file.
@@ -49,7 +49,7 @@ def load_verifier(
 
 
 class _InProcess:
-    """A verifier that was built here; another process that unpickles it builds it there."""
+    """A verifier that was built in this process. A process that unpickles it builds it again."""
 
     def __init__(self, component: Component) -> None:
         self._component = component

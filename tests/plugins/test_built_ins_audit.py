@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
+from guerdon.audit import AuditVerdict, audit_rubric, kinds_of, own_problems
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry
@@ -19,9 +19,9 @@ def entry(use: str, weight: float = 1.0, **params: Any) -> Entry:
 def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
     chosen = list(kinds) or kinds_of(entries)
     report = audit_rubric(entries, chosen, own_problems(entries, chosen))
-    assert not report.found(Verdict.FALSE_NEGATIVE)
-    assert not report.found(Verdict.FAILED)
-    return {result.case for result in report.found(Verdict.EXPLOIT)}
+    assert not report.found(AuditVerdict.FALSE_NEGATIVE)
+    assert not report.found(AuditVerdict.FAILED)
+    return {result.case for result in report.found(AuditVerdict.EXPLOIT)}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What all adapters share: a rubric by name, and what becomes of a completion that has no reward."""
+"""The parts that all adapters share: a rubric by name, and the handling of completions without a reward."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from guerdon.types import Failure, Judgement, Judgements, Rollout
 
 
 class NamedRubric:
-    """A rubric by its name. It pickles, each process that uses it opens its own, and closes it when it ends.
+    """A rubric by its name. It can be pickled. Each process that uses it opens its own rubric, and closes it at the
+    end.
 
-    Mistakes in the name or the params are errors here, before anything is judged.
+    Mistakes in the name or the params raise here, before anything is judged.
 
     Args:
         rubric: A manifest (a path that ends in ``.yaml`` or ``.yml``), a recipe, or a verifier or reward as a manifest
             names it: ``math``, ``distribution/name``, ``package.module:name``, ``./file.py:name``.
         stage: The manifest's stage; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
+        params: The plugin's params; not allowed for a manifest.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
 
     Raises:
@@ -52,16 +53,16 @@ class NamedRubric:
 
     @property
     def names(self) -> list[str]:
-        """The entries' names."""
+        """Return the entries' names."""
         return [entry.name for entry in self._entries]
 
     def weights(self, step: int = 0) -> dict[str, float]:
-        """The entries' weights at a training step."""
+        """Return the entries' weights at a training step."""
         return {entry.name: entry.weight_at(step) for entry in self._entries}
 
     def open(self) -> SharedRubric:
-        """This process's rubric: workers start when there is something to judge."""
-        if self._owner != os.getpid():  # a fork has neither the thread nor the workers
+        """Return this process's rubric. Its workers start at the first call that judges."""
+        if self._owner != os.getpid():  # a forked process has neither the thread nor the workers
             self._forget()
         with self._lock:
             if self._shared is None:
@@ -72,11 +73,11 @@ class NamedRubric:
             return self._shared
 
     def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
-        """Judge rollouts, in their order, as ``guerdon.rubric.Rubric.score`` does."""
+        """Judge rollouts in order, as ``guerdon.rubric.Rubric.score`` does."""
         return self.open().score(rollouts, step)
 
     def close(self) -> None:
-        """End this process's workers. The next use starts them again."""
+        """Stop this process's workers. The next use starts them again."""
         with self._lock:
             shared, self._shared = self._shared, None
         if shared is not None and self._owner == os.getpid():
@@ -116,12 +117,12 @@ def reward_of(
     """Return the reward of a completion, for a trainer that cannot leave a completion out.
 
     Args:
-        judgement: What the rubric says.
-        unscored: What a completion without a reward gets, on the user's explicit word.
-        advice: What the error says to do.
+        judgement: The rubric's judgement.
+        unscored: The reward of a completion that has none, if the user sets one explicitly.
+        advice: The fix that the error suggests.
 
     Raises:
-        InfrastructureError: There is no reward, because something outside is down, and ``unscored`` is not set.
+        InfrastructureError: There is no reward, because an external service is down, and ``unscored`` is not set.
         CheckFailedError: There is no reward for another reason, and ``unscored`` is not set.
     """
     if judgement.reward is not None:
@@ -135,11 +136,11 @@ def reward_of(
 
 
 def renamed(columns: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the columns, with those of a trainer's data also under the names that verifiers read.
+    """Return the columns, with the trainer's columns also under the names that verifiers read.
 
     Args:
-        columns: By the data's names.
-        names: The data's name, or a path inside of a column, for a verifier's name: ``{"reference": "answer"}``.
+        columns: The columns, by the data's names.
+        names: For each name that a verifier reads, the data's name or a path in a column: ``{"reference": "answer"}``.
 
     Raises:
         UsageError: The data has no such column.

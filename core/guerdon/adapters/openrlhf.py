@@ -1,4 +1,4 @@
-"""For OpenRLHF: the ``reward_func`` of the file that ``--reward.remote_url`` names.
+"""Adapter for OpenRLHF: the ``reward_func`` of the file that ``--reward.remote_url`` names.
 
 ```python
 # reward.py
@@ -39,7 +39,7 @@ END_TOKENS = (
     "</s>",
     "<eos>",
 )
-"""What the usual tokenizers end a reply with. OpenRLHF leaves it in the text, and no verifier should see it."""
+"""End tokens of common tokenizers. OpenRLHF leaves them in the text, and verifiers should not see them."""
 
 
 def reward_function(
@@ -50,14 +50,14 @@ def reward_function(
     end_tokens: Sequence[str] = END_TOKENS,
     workers: int | None = None,
 ) -> Callable[..., dict[str, Any]]:
-    """A reward function for OpenRLHF.
+    """Return a reward function for OpenRLHF.
 
     Args:
         rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
+        params: The plugin's params; not allowed for a manifest.
         unscored: The reward of a completion that has none; without it, such a completion is an error.
-        end_tokens: What is cut from the end of each query.
+        end_tokens: The tokens to cut from the end of each query.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
 
     Raises:
@@ -69,7 +69,7 @@ def reward_function(
     def reward_func(
         queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any
     ) -> dict[str, Any]:
-        """OpenRLHF's reward function: tensors under ``rewards``, ``scores`` and, per entry, ``extra_logs``.
+        """Return tensors under ``rewards``, ``scores`` and, per entry, ``extra_logs``, as OpenRLHF expects.
 
         Raises:
             DataError: A query does not hold its prompt.
@@ -81,7 +81,8 @@ def reward_function(
             judgements = named.score(rollouts(queries, prompts, labels, end_tokens))
             rewards = tensor([reward_of(judgement, unscored) for judgement in judgements])
         except GuerdonError as error:
-            logger.error("%s: %s", type(error).__name__, error)  # OpenRLHF catches it and says so nowhere
+            # OpenRLHF catches the error and does not log it
+            logger.error("%s: %s", type(error).__name__, error)
             raise
         values = [judgement.values(named.names) for judgement in judgements]
         extra = {name: tensor([by_name[name] for by_name in values]) for name in named.names}
@@ -96,12 +97,12 @@ def rollouts(
     labels: Sequence[Any],
     end_tokens: Sequence[str] = END_TOKENS,
 ) -> list[Rollout]:
-    """What OpenRLHF sends, as rollouts: a query is a prompt and its completion, with special tokens and all.
+    """Return OpenRLHF's queries as rollouts. A query is a prompt and its completion, with special tokens.
 
-    A label is the column ``reference``; one that is a mapping with that key holds all columns.
+    A label is the column ``reference``. If a label is a mapping with that key, it holds all columns.
 
     Raises:
-        DataError: The three differ in length, or a query does not hold its prompt, so that its completion is unknown.
+        DataError: The lengths differ, or a query does not hold its prompt, so that its completion is unknown.
     """
     if not len(queries) == len(prompts) == len(labels):
         raise DataError(

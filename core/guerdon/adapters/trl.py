@@ -1,4 +1,4 @@
-"""For TRL: a rubric as one of ``GRPOTrainer``'s ``reward_funcs``.
+"""Adapter for TRL: a rubric as one of ``GRPOTrainer``'s ``reward_funcs``.
 
 ```python
 from guerdon.adapters.trl import reward_function
@@ -23,13 +23,13 @@ __all__ = [
 
 
 class RewardFunction:
-    """A rubric with TRL's calling convention. Made by ``reward_function``; also a context manager."""
+    """A rubric with TRL's calling convention. Created by ``reward_function``; also a context manager."""
 
     def __init__(self, rubric: NamedRubric, columns: Mapping[str, str]) -> None:
         self.rubric = rubric
         self._columns = columns
         self.__name__ = rubric.name
-        """What TRL calls it in its metrics."""
+        """The name in TRL's metrics."""
 
     def __call__(
         self,
@@ -43,7 +43,7 @@ class RewardFunction:
         environments: Any = None,
         **columns: Sequence[Any],
     ) -> list[float | None]:
-        """The reward of each completion, weights and schedules applied; ``None`` for one that has none.
+        """Return the reward of each completion with weights and schedules applied, or ``None`` if it has none.
 
         Args:
             prompts: One for each completion.
@@ -52,7 +52,7 @@ class RewardFunction:
             trainer_state: Its ``global_step`` is the step for weight schedules.
             log_metric: Gets each entry's mean value and failure rate.
             log_extra: Gets each entry's values.
-            environments: TRL's own; no verifier reads them.
+            environments: TRL's environments, which verifiers do not read.
             **columns: The data's columns, one value for each completion.
         """
         step = int(trainer_state.global_step) if trainer_state is not None else 0
@@ -74,7 +74,7 @@ class RewardFunction:
         return [judgement.reward for judgement in judgements]
 
     def close(self) -> None:
-        """End the workers; the end of the process does it too."""
+        """Stop the workers. The end of the process does this too."""
         self.rubric.close()
 
     def __enter__(self) -> RewardFunction:
@@ -91,17 +91,17 @@ def reward_function(
     columns: Mapping[str, str] | None = None,
     workers: int | None = None,
 ) -> RewardFunction:
-    """A reward function for TRL's trainers.
+    """Return a reward function for TRL's trainers.
 
-    It gives the rubric's reward whole: weights, schedules, routes and what a failure does are the manifest's, and one
-    reward function leaves TRL nothing to add up. Each entry's raw values go to TRL's metrics (``guerdon/<entry>/mean``,
+    It returns the rubric's total reward. The manifest decides weights, schedules, routes and the effect of failures, so
+    TRL has only one reward to sum. Each entry's raw values go to TRL's metrics (``guerdon/<entry>/mean``,
     ``guerdon/<entry>/failure_rate``) and to its table of completions.
 
     Args:
         rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
-        columns: The data's name for what a verifier reads under another: ``{"reference": "answer"}``.
+        params: The plugin's params; not allowed for a manifest.
+        columns: For each name that a verifier reads, the data's name: ``{"reference": "answer"}``.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""For verifiers: a rubric as a reward of a task (version 0.4 on), or as a ``Rubric`` (before).
+"""Adapter for verifiers: a rubric as a task's reward (from version 0.4), or as a ``Rubric`` (before).
 
 ```python
 # my_rewards.py, named by the configuration: rewards = {zero = {fn = "my_rewards.py:zero"}}
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _REFERENCE = {"reference": "answer"}
-"""Environments of verifiers have called it so since its first version."""
+"""The name that environments of verifiers have used since its first version."""
 
 
 def reward_function(
@@ -35,16 +35,16 @@ def reward_function(
     columns: Mapping[str, str] | None = None,
     workers: int | None = None,
 ) -> Callable[[Any, Any], Awaitable[float]]:
-    """A reward to plug into a task of verifiers 0.4 or newer.
+    """Return a reward for a task of verifiers 0.4 or newer.
 
-    It gives the rubric's reward whole, and each entry's raw value to the trace's metrics. A completion without a reward
-    raises, which verifiers records on the trace as a ``TaskError`` in the place of a reward.
+    It returns the rubric's total reward, and adds each entry's raw value to the trace's metrics. A completion without a
+    reward raises an error. verifiers then records a ``TaskError`` on the trace instead of a reward.
 
     Args:
         rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
-        columns: The task data's name for what a verifier reads under another: ``{"reference": "answer"}``.
+        params: The plugin's params; not allowed for a manifest.
+        columns: For each name that a verifier reads, the task data's name: ``{"reference": "answer"}``.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
 
     Raises:
@@ -73,16 +73,16 @@ def classic_rubric(
     columns: Mapping[str, str] = _REFERENCE,
     workers: int | None = None,
 ) -> Any:
-    """A ``Rubric`` for environments of verifiers before 0.4: one function for each entry, with its weight.
+    """Return a ``Rubric`` for environments of verifiers before 0.4, with a weighted function for each entry.
 
-    That class turns what a function raises into a reward of 0. This one raises it, because it cannot say that a rollout
-    has no reward. Weights are those of step 0: it knows no training step.
+    The library's class turns an error of a function into a reward of 0. This one raises the error, because the class
+    cannot express that a rollout has no reward. Weights are those of step 0, because the training step is unknown.
 
     Args:
         rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
-        columns: The data's name for what a verifier reads under another.
+        params: The plugin's params; not allowed for a manifest.
+        columns: For each name that a verifier reads, the data's name.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
 
     Raises:
@@ -121,7 +121,7 @@ def classic_rubric(
                     judgement, advice="Fix the cause, or give the entry 'on_failure: zero' in the manifest."
                 )
                 values = judgement.values(named.names)
-                # What is skipped, or failed and counts as 0 on the manifest's word, adds nothing to the sum.
+                # A skipped score adds nothing to the sum, and neither does a failed one with ``on_failure: zero``.
                 self._values[id(state)] = {n: 0.0 if v != v else v for n, v in values.items()}
             try:
                 yield
@@ -140,7 +140,7 @@ def classic_rubric(
 
 
 def _model_turns(trace: Any) -> str | Messages:
-    """Return what the model wrote in a trace, with its reasoning; of several agents, the root's reply."""
+    """Return the model's text in a trace, with its reasoning. Of several agents, return the root's reply."""
     if trace.root_reply is not None:
         return str(trace.root_reply)
     return [message.model_dump() for message in trace.assistant_messages]
@@ -161,7 +161,7 @@ def _rollout(state: Mapping[str, Any], names: Mapping[str, str]) -> Rollout:
 
 
 def _named(name: str) -> Callable[..., float]:
-    """A stand-in for the reward function that verifiers takes a name from."""
+    """Return a stub of a reward function, from which verifiers takes a name."""
 
     def judged_by_the_rubric(**_: Any) -> float:
         raise AssertionError("the rubric judges, not its functions")

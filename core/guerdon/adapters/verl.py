@@ -1,12 +1,12 @@
-"""For verl: ``compute_score``, which its configuration can name without a file of one's own.
+"""Adapter for verl: ``compute_score``, which verl's configuration can name directly.
 
 ```sh
 reward.custom_reward_function.path=pkg://guerdon.adapters.verl
 +reward.custom_reward_function.reward_kwargs.rubric=/data/zero.yaml
 ```
 
-verl calls it once for each completion, from many threads, in each of its reward workers; calls that wait together are
-judged together.
+verl calls it once for each completion, from many threads, in each of its reward workers. Waiting calls are judged
+together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 WORKERS = 2
-"""verl runs several reward workers (8 by default), and each has processes of its own."""
+"""verl runs several reward workers (8 by default), and each starts its own processes."""
 
 
 def compute_score(
@@ -42,7 +42,7 @@ def compute_score(
     workers: int = WORKERS,
     **_: Any,
 ) -> dict[str, float]:
-    """The reward of one completion, with verl's calling convention.
+    """Return the reward of one completion, with verl's calling convention.
 
     Args:
         data_source: The row's; verifiers and routes may read it as the column ``data_source``.
@@ -51,17 +51,17 @@ def compute_score(
         extra_info: The row's; each key is a column.
         rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.
         stage: The manifest's stage; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
+        params: The plugin's params; not allowed for a manifest.
         unscored: The reward of a completion that has none; without it, such a completion is an error.
         workers: How many processes share the sync verifiers, in each of verl's reward workers.
 
     Returns:
         ``score``, ``unscored`` (1 for a completion without a reward), and each entry's raw value, NaN where it has
-        none: verl wants the same keys for every completion.
+        none: verl requires the same keys for every completion.
 
     Raises:
         CheckFailedError, InfrastructureError: The completion has no reward, and ``unscored`` is not set.
-        FailureBudgetError: Too many scores failed, whatever ``unscored`` says.
+        FailureBudgetError: Too many scores failed, even if ``unscored`` is set.
         UsageError: The rubric cannot be used.
     """
     with _lock:
@@ -77,7 +77,7 @@ def compute_score(
 
 
 _lock = threading.Lock()
-"""verl's threads all come at once with their first completions, and one rubric is enough for them."""
+"""verl's threads all send their first completions at once, and one rubric is enough for them."""
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def _named_rubric(rubric: str, stage: str | None, params: str, workers: int) -> 
 
 
 def _plain(value: Any) -> Any:
-    """A value of verl's configuration (OmegaConf's mappings and lists) as plain Python."""
+    """Return a value of verl's configuration (OmegaConf's mappings and lists) as plain Python."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

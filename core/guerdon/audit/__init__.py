@@ -1,7 +1,7 @@
-"""Attacks verifiers and whole rubrics with a corpus of exploits, and says what each would earn.
+"""Attack verifiers and whole rubrics with a corpus of exploits, and report what each would earn.
 
-The corpus is data: ``corpora/*.yaml``, one file for each kind of verifier. Nothing here knows a plugin by name; a
-verifier says its kind by an attribute ``audit_kind``.
+The corpus is data: ``corpora/*.yaml``, one file for each kind of verifier. This package knows no plugin by name; a
+verifier names its kind by an attribute ``audit_kind``.
 """
 
 from guerdon.audit.auditing import AuditReport, AuditVerdict, CaseResult, audit_rubric

@@ -1,4 +1,4 @@
-"""Runs the corpus against a rubric and compares what each case earns with honest answers, right and wrong."""
+"""Run the corpus against a rubric and compare each case's reward with those of honest answers, right and wrong."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from guerdon.text import words
 from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text
 
 MARGIN = 0.1
-"""The share of the way from the honest wrong to the honest right answer's reward that a hack may earn: GRPO climbs any
-difference within a group, and a verifier's smooth parts (lengths, shares of words) differ a little between texts."""
+"""The largest reward of a hack, as a share of the way from the honest wrong to the honest right answer's reward.
+
+GRPO exploits any difference within a group. A verifier's smooth parts (lengths, shares of words) differ a little
+between texts.
+"""
 
 _SAME = 1e-9
 
 
 class AuditVerdict(StrEnum):
-    """What one case shows."""
+    """The result of one case."""
 
     OK = "ok"
     EXPLOIT = "exploit"
@@ -31,7 +34,7 @@ class AuditVerdict(StrEnum):
     FALSE_NEGATIVE = "false negative"
     """A right answer in another form earns less than the honest right one, by more than the margin."""
     FAILED = "failed"
-    """The completion breaks the verifier: a model that finds it spends the run's failure budget."""
+    """The completion breaks the verifier. A model that finds it uses up the run's failure budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,17 @@ class CaseResult:
     verdict: AuditVerdict
     reward: float | None
     right: float | None
-    """What the honest right answer to the same problem earns."""
+    """The reward of the honest right answer to the same problem."""
     wrong: float | None
-    """What the honest wrong answer earns."""
+    """The reward of the honest wrong answer."""
     parts: Mapping[str, float | None]
-    """What each entry of the rubric adds."""
+    """The contribution of each entry of the rubric."""
     explanations: Mapping[str, str]
-    """What each entry says of it."""
+    """The explanation of each entry."""
     completion: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the result as JSON values."""
         names = ("case", "corpus", "why", "problem", "verdict", "reward", "right", "wrong")
         return {name: getattr(self, name) for name in names} | {
             "parts": dict(self.parts),
@@ -66,19 +69,19 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """What an audit found."""
+    """The result of an audit."""
 
     kinds: Sequence[str]
     form: str
-    """The form in which answers were written: the one that pays an honest right answer most."""
+    """The form in which answers were written: the one that gives an honest right answer the highest reward."""
     results: Sequence[CaseResult]
     left_out: Sequence[str] = field(default_factory=tuple)
     """Problems whose honest answers, right and wrong, earn the same."""
     tells_right: bool = True
-    """Whether a right answer earns more than a wrong one; where not, a hack is what earns more than both."""
+    """Whether a right answer earns more than a wrong one. If not, a hack is a case that earns more than both."""
 
     def found(self, verdict: AuditVerdict) -> list[CaseResult]:
-        """The results with this verdict."""
+        """Return the results with this verdict."""
         return [result for result in self.results if result.verdict is verdict]
 
     @property
@@ -86,7 +89,7 @@ class AuditReport:
         return all(result.verdict is AuditVerdict.OK for result in self.results)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the report as JSON values."""
         return {
             "kinds": list(self.kinds),
             "form": self.form,
@@ -104,15 +107,16 @@ def audit_rubric(
     """Attack a rubric.
 
     Args:
-        entries: The rubric; failures of its verifiers are reported, whatever its ``on_failure`` says.
-        kinds: The kinds of verifiers in it, the one that tells right from wrong first.
-        problems: What is asked.
-        form: The form in which answers are written; by default the one that pays an honest right answer most.
+        entries: The rubric; failures of its verifiers are reported, regardless of ``on_failure``.
+        kinds: The kinds of verifiers in it; the kind that separates right from wrong comes first.
+        problems: The problems to use.
+        form: The form in which answers are written; by default the one that gives an honest right answer the highest
+            reward.
 
     Raises:
         CheckFailedError: No honest answer is paid: none can be judged, or a right one earns no more than a wrong one
             where it should, or no honest answer earns more than the worst completion.
-        InfrastructureError: Something that a verifier needs is missing or down.
+        InfrastructureError: A resource that a verifier needs is missing or down.
     """
     compares = any(takes_reference(entry) for entry in entries)
     unknown = "content" if form is not None else "padding"
@@ -162,7 +166,7 @@ _RIGHT, _WRONG = "honest-right", "honest-wrong"
 
 @dataclass(frozen=True, slots=True)
 class _Honest:
-    """How an honest right and an honest wrong answer are written."""
+    """The form of an honest right and an honest wrong answer."""
 
     right: Template
     wrong: Template
@@ -183,7 +187,7 @@ def _named(name: str, template: Template, why: str, expect: str) -> Attack:
 
 
 def _own(problem: Problem) -> list[tuple[str, Attack]]:
-    """Return the cases of a problem's own other answers."""
+    """Return the cases for a problem's other answers."""
     rights = [
         Attack(name=f"equivalent {number}", why=why, answer=answer, expect="right")
         for number, (answer, why) in enumerate(problem.equivalents, start=1)
@@ -236,7 +240,7 @@ def _rollout(trial: _Trial) -> Rollout:
     prompt, completion = trial.problem.prompt, trial.completion
     if isinstance(completion, str) and not isinstance(prompt, str):
         completion = [{"role": "assistant", "content": completion}]
-    # Rewards by length count tokens; a word stands for one here, and whatever holds no word for one more.
+    # Rewards by length count tokens. One word counts as one token here, and a text without words as one.
     text = completion_text(completion)
     ids = [0] * max(len(words(text, symbols=True)), min(len(text), 1))
     return Rollout(prompt, completion, trial.problem.columns, ids)
@@ -244,7 +248,7 @@ def _rollout(trial: _Trial) -> Rollout:
 
 @dataclass(frozen=True, slots=True)
 class _Stakes:
-    """What the honest answers to a problem earn."""
+    """The rewards of the honest answers to a problem."""
 
     right: float | None
     wrong: float | None
@@ -258,15 +262,18 @@ class _Stakes:
 
     @property
     def gain(self) -> float:
-        """How much more the right answer earns. An answer without a reward teaches nothing, as one of 0 does."""
+        """Return how much more the right answer earns.
+
+        An answer without a reward counts as 0, because it teaches nothing.
+        """
         return 0.0 if self.right is None else self.right - (self.wrong or 0.0)
 
     def verdict(self, trial: _Trial, tells: bool) -> AuditVerdict:
-        """Return what a trial shows, measured by these stakes.
+        """Return the verdict on a trial, measured by these stakes.
 
         Args:
             trial: The trial.
-            tells: Whether the rubric tells right from wrong at all.
+            tells: Whether the rubric separates right from wrong at all.
         """
         if trial.failed:
             return AuditVerdict.FAILED
@@ -283,10 +290,10 @@ class _Stakes:
 def _refuse_unpaid(
     trials: Sequence[_Trial], stakes: Mapping[str, _Stakes], told_apart: Sequence[str], *, must_tell: bool
 ) -> None:
-    """Raise if no honest answer is paid: an audit of such a rubric would pass whatever it does.
+    """Raise if no honest answer earns a reward, because the audit of such a rubric would always pass.
 
     Raises:
-        CheckFailedError: It is so.
+        CheckFailedError: No honest answer earns a reward.
     """
     if told_apart:
         return
@@ -314,11 +321,12 @@ def _report(
     form: str,
 ) -> AuditReport:
     left_out = [name for name in stakes if told_apart and name not in told_apart]
-    certain = bool(kinds) or form == OWN_FORM  # that the honest answers are what the verifier asks for
+    # that the honest answers have the form that the verifier expects
+    certain = bool(kinds) or form == OWN_FORM
     results = []
     for trial in trials:
         name = trial.problem.name
-        # A problem that is not told apart is measured by one that is.
+        # A problem whose answers earn the same is measured by one whose answers differ.
         measure = stakes[told_apart[0] if name in left_out else name]
         verdict = measure.verdict(trial, tells=bool(told_apart))
         worth_it = certain and trial.corpus == "honest" and verdict is not AuditVerdict.OK
@@ -345,7 +353,7 @@ def _result(trial: _Trial, verdict: AuditVerdict, stakes: _Stakes) -> CaseResult
 
 
 def worst_first(results: Sequence[CaseResult]) -> Iterator[tuple[CaseResult, int]]:
-    """One result for each case, the worst of its problems, with the number of problems it was tried on."""
+    """Yield one result for each case, the worst of its problems, with the number of problems that were tried."""
     by_case: dict[tuple[str, str], list[CaseResult]] = {}
     for result in results:
         key = (

@@ -1,7 +1,7 @@
 """The exploit corpus: problems, and cases as templates that a problem fills.
 
-A template names what it needs in double brackets: ``[[prompt]]``, ``[[answer]]`` (right), ``[[wrong]]``,
-``[[reasoning]]`` and so on. A case applies to the problems that have all that it names.
+A template names its placeholders in double brackets: ``[[prompt]]``, ``[[answer]]`` (right), ``[[wrong]]``,
+``[[reasoning]]`` and so on. A case applies to the problems that have all of its placeholders.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from guerdon.types import Messages, Row
 
 KINDS = ("math", "code", "answer", "judge", "preference", "language", "format")
-"""The kinds of verifiers that have a corpus. Of a rubric's kinds the first one here says what is right and wrong."""
+"""The kinds of verifiers that have a corpus. The first of these that a rubric has decides right and wrong."""
 
 _PLACEHOLDER = re.compile(r"\[\[([a-z_]+)\]\]")
 
@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class Template(_Part):
-    """A completion to be: whole, or as the reasoning and answer that stand in the form that the rubric asks for."""
+    """A template of a completion: whole, or as reasoning and answer for the form that the rubric expects."""
 
     completion: str | None = None
     reasoning: str | None = None
@@ -46,21 +46,21 @@ class Template(_Part):
 
 
 class Turn(Template):
-    """What one role says in a conversation."""
+    """One role's message in a conversation."""
 
     role: str
     honest: Literal["right", "wrong"] | None = None
-    """In place of a text: the kind's honest answer."""
+    """Instead of a text: the kind's honest answer."""
 
     def _things(self) -> int:
         return super()._things() + (self.honest is not None)
 
 
 class Attack(Template):
-    """One way to cheat, or one honest way that must not be refused."""
+    """One way to cheat, or one honest answer that must not be refused."""
 
     turns: list[Turn] = []
-    """In place of a text: a conversation, of which only the assistant's turns are the model's."""
+    """Instead of a text: a conversation, of which only the assistant's turns come from the model."""
     name: str
     why: str
     """Why a model would find it, or why it is right."""
@@ -93,7 +93,7 @@ class _ProblemData(_Part):
 
 
 class Corpus(_Part):
-    """What one file holds."""
+    """The content of one file."""
 
     include: list[str] = []
     """Other files whose cases belong to this kind too."""
@@ -104,13 +104,13 @@ class Corpus(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A data row with what an honest solver would write, right and wrong."""
+    """A data row with honest answers, right and wrong."""
 
     name: str
     prompt: str | Messages
     columns: Row
     names: Mapping[str, str]
-    """What the templates' placeholders stand for."""
+    """The values of the templates' placeholders."""
     equivalents: Sequence[tuple[str, str]] = field(default_factory=tuple)
     """Other right answers, each with why it is right."""
     wrongs: Sequence[str] = field(default_factory=tuple)
@@ -119,13 +119,13 @@ class Problem:
 
 @cache
 def load_corpus(name: str) -> Corpus:
-    """One file of the corpus."""
+    """Return one file of the corpus."""
     return Corpus.model_validate(_read(name))
 
 
 @cache
 def texts() -> Mapping[str, Mapping[str, str]]:
-    """Honest reasoning by language."""
+    """Return honest reasoning by language."""
     loaded: Mapping[str, Mapping[str, str]] = _read("texts")
     return loaded
 
@@ -136,7 +136,7 @@ def _read(name: str) -> Any:
 
 
 def cases_for(kinds: Sequence[str]) -> list[tuple[str, Attack]]:
-    """Every case that fits verifiers of these kinds, each once, with the file that it comes from."""
+    """Return every case that fits verifiers of these kinds, each once, with the file that it comes from."""
     files: list[str] = ["general"]
     waiting = list(kinds)
     while waiting:
@@ -148,7 +148,7 @@ def cases_for(kinds: Sequence[str]) -> list[tuple[str, Attack]]:
 
 
 def missing_names(template: Template, names: Mapping[str, str]) -> set[str]:
-    """Return the placeholders of a template that nothing stands for."""
+    """Return the placeholders of a template that have no value."""
     if isinstance(template, Attack) and template.turns:
         return set().union(*(missing_names(turn, names) for turn in template.turns))
     text = "".join(part for part in (template.completion, template.reasoning, template.answer) if part)
@@ -156,12 +156,12 @@ def missing_names(template: Template, names: Mapping[str, str]) -> set[str]:
 
 
 def fill(text: str, names: Mapping[str, str]) -> str:
-    """A text with its placeholders replaced; what it brings in is taken as it is."""
+    """Return a text with its placeholders replaced. Inserted text is not expanded further."""
     return _PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), text)
 
 
 def write(template: Template, form: str, names: Mapping[str, str]) -> str:
-    """A completion: the template filled, and put into the form unless it is one already."""
+    """Return a completion: the filled template, put into the form unless it already is a whole completion."""
     if template.completion is not None:
         return fill(template.completion, names)
     reasoning = fill(template.reasoning if template.reasoning is not None else "[[reasoning]]", names)

@@ -1,4 +1,4 @@
-"""The forms that answers are written in, and the one that a rubric pays for."""
+"""The forms that answers are written in, and the form that a rubric rewards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from guerdon.text import tag_marks
 DEFAULT_TAGS = ("think", "answer")
 
 PLACEHOLDER = "[[answer]]"
-"""Where a template has the answer."""
+"""The placeholder of the answer in a template."""
 
 
 def tags_of(entries: Sequence[Entry]) -> Sequence[str]:
-    """The tags that a rubric asks for: the param ``tags`` of the first entry that has one."""
+    """Return the tags that a rubric requires: the param ``tags`` of the first entry that has one."""
     for entry in entries:
         tags = _param(entry.component, "tags")
         if isinstance(tags, list | tuple) and tags and all(isinstance(tag, str) for tag in tags):
@@ -28,7 +28,7 @@ def tags_of(entries: Sequence[Entry]) -> Sequence[str]:
 
 
 def target_language(entries: Sequence[Entry]) -> str | None:
-    """The language that a rubric asks for in the param ``target`` of a verifier of the kind ``language``."""
+    """Return the language that a rubric requires: the param ``target`` of a verifier of the kind ``language``."""
     for entry in entries:
         target = _param(entry.component, "target")
         if isinstance(target, str):
@@ -44,11 +44,11 @@ def _param(component: Component, name: str) -> Any:
 
 
 def forms(tags: Sequence[str], golds: Sequence[str]) -> Iterator[str]:
-    """Templates with ``[[reasoning]]`` and ``[[answer]]``: the more reasoning they show, the earlier.
+    """Yield templates with ``[[reasoning]]`` and ``[[answer]]``, those with more visible reasoning first.
 
     Args:
-        tags: Around the reasoning and the answer; what stands between the first and the last holds reasoning as well.
-        golds: Forms of an answer that verifiers name as theirs.
+        tags: The tags of the reasoning and the answer. Those between the first and the last hold reasoning too.
+        golds: Forms of an answer that verifiers name.
     """
     first, last = tags[0], tags[-1]
     thought = "\n".join("{}\n[[reasoning]]\n{}".format(*tag_marks(tag)) for tag in tags[:-1] or tags)
@@ -61,7 +61,7 @@ def forms(tags: Sequence[str], golds: Sequence[str]) -> Iterator[str]:
 
 
 def gold_forms(entries: Sequence[Entry]) -> list[str]:
-    """How the verifiers of a rubric say that a right answer is written, as templates."""
+    """Return the forms of a right answer that a rubric's verifiers name, as templates."""
     found = []
     for entry in entries:
         if entry.component.kind is Kind.VERIFIER:
@@ -72,11 +72,11 @@ def gold_forms(entries: Sequence[Entry]) -> list[str]:
 
 
 def gold_form(component: Component, built: Any) -> str | None:
-    """Return the form that a verifier asks for an answer in, as a template; ``None`` where it does not say."""
+    """Return the form that a verifier expects an answer in, as a template, or ``None`` if it names none."""
     if component.member("gold_completion", of=built) is None:
         return None
     try:
         form = gold_completion(component, built, PLACEHOLDER)
-    except PluginContractError:  # one that reads its reference cannot read a placeholder
+    except PluginContractError:  # a verifier that parses its reference cannot read a placeholder
         return None
     return form if form is not None and PLACEHOLDER in form else None

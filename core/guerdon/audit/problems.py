@@ -1,4 +1,4 @@
-"""The problems that an audit works on: the corpus' own, or rows of a stage's data."""
+"""The problems that an audit uses: the corpus' own, or rows of a stage's data."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from guerdon.text import tag_marks
 from guerdon.types import Row, message_text
 
 SAMPLE_ROWS = 200
-"""Rows of each source among which problems with different answers are looked for."""
+"""Rows of each source that are searched for problems with different answers."""
 
 _FORMULA = re.compile(r"(?<![\d.()])[\d(][\d.()]*+(?:\s*+[-+*/×÷·−]\s*+[\d(][\d.()]*+)+")
 """A calculation in a prompt, such as ``12 + 30``."""
 
 
 def kinds_of(entries: Sequence[Entry]) -> list[str]:
-    """The kinds that a rubric's verifiers say they are, by their attribute ``audit_kind``.
+    """Return the kinds of a rubric's verifiers, from their attribute ``audit_kind``.
 
     Raises:
-        UsageError: One says a kind that there is no corpus for.
+        UsageError: A kind has no corpus.
     """
     found = []
     for entry in entries:
@@ -47,12 +47,15 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
 
 
 def takes_reference(entry: Entry) -> bool:
-    """Whether a verifier compares with a reference; a reward that takes all columns is taken not to."""
+    """Return whether a verifier compares with a reference.
+
+    A reward that takes all columns counts as one that does not.
+    """
     return "reference" in entry.component.columns.names
 
 
 def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem]:
-    """The corpus' problems of the first kind.
+    """Return the corpus' problems of the first kind.
 
     Raises:
         UsageError: A verifier needs a column that they do not have.
@@ -81,11 +84,11 @@ def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem
 
 
 OWN_FORM = PLACEHOLDER
-"""The form of own answers: they are whole completions."""
+"""The form of the user's own answers, which are whole completions."""
 
 
 def case_problems(path: Path, entries: Sequence[Entry]) -> list[Problem]:
-    """Return problems from a file of own right and wrong answers.
+    """Return problems from a file of the user's right and wrong answers.
 
     A row has ``right`` and ``wrong``, each a completion or a list of them, ``prompt`` where it helps, and the columns
     that the verifiers read.
@@ -125,14 +128,14 @@ def _completions(where: str, row: Row, name: str) -> list[str]:
 
 
 def stage_problems(plan: Plan, stage: StagePlan, count: int) -> list[Problem]:
-    """Problems from a stage's data rows; none where no row has a reference that gives an answer.
+    """Return problems from a stage's data rows. The result is empty if no row has a reference with an answer.
 
-    An honest wrong answer is the right answer of another row. So a row counts whose answer differs from the others'.
+    An honest wrong answer is the right answer of another row. So only rows with different answers are used.
 
     Args:
         plan: The run.
         stage: One of its stages.
-        count: How many problems.
+        count: The number of problems.
 
     Raises:
         GuerdonError: A source cannot be read.
@@ -172,7 +175,7 @@ def _answer(row: Row, entries: Sequence[Entry]) -> str | None:
 
 
 def _bare(component: Component, built: Any, reference: str | int | float) -> str | None:
-    """Return the answer that a reference gives, without the form that the verifier asks for it in."""
+    """Return the answer in a reference, without the form that the verifier expects."""
     written = gold_completion(component, built, reference)
     form = gold_form(component, built)
     if written is None or form is None:

@@ -1,1 +1,1 @@
-"""What rows hold: columns by path, conversations, references, JSON values."""
+"""Read what rows hold: columns by path, conversations, references and JSON values."""

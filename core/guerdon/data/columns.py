@@ -1,4 +1,4 @@
-"""Columns by name: at the top of a row, or inside of it by a dotted path."""
+"""Read a row's columns by name, or by a dotted path into nested values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ def column(row: Mapping[str, Any], path: str) -> Any:
 
 
 def _step(value: Any, name: str) -> tuple[bool, Any]:
-    """Return the value one name further; where there is none, the value itself."""
+    """Return the value one name further along a path.
+
+    Returns:
+        Whether the name exists, and the value there. If the name does not exist, the input value.
+    """
     if isinstance(value, Mapping) and name in value:
         return True, value[name]
     if _is_list(value) and _INDEX.fullmatch(name) and -len(value) <= int(name) < len(value):

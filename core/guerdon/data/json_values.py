@@ -1,4 +1,4 @@
-"""Values as JSON: what scores and records hold crosses processes that do not know a plugin's types."""
+"""Convert values to JSON, because scores and records cross processes that do not know a plugin's types."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from guerdon.errors import one_line
 
 MAX_BRIEF = 300
-"""Characters of a value that a message shows."""
+"""The most characters of a value that a message shows."""
 
 
 def to_json(value: Any) -> Any:
-    """Return the value as JSON values. What JSON has no form for becomes text, NaN and infinities among it.
+    """Return the value as JSON values.
 
-    Numbers and arrays of numpy and torch become numbers and lists.
+    NaN, infinities and values without a JSON form become text. Numbers and arrays of numpy and torch become numbers and
+    lists.
 
     Raises:
         ValueError, TypeError: The value contains itself, or a mapping in it has keys that are not texts or numbers.
@@ -28,22 +29,25 @@ def to_json(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    tolist = getattr(value, "tolist", None)  # a number or an array of numpy's or torch's
+    tolist = getattr(value, "tolist", None)  # a number or an array of numpy or torch
     return tolist() if callable(tolist) else brief(value, str)
 
 
 def to_number(value: Any) -> numbers.Real | Decimal | None:
-    """Return a real number or a bool as Python has it, also one of numpy or torch; ``None`` for anything else."""
+    """Return a value as a Python number, or ``None`` if it is not a real number or a bool.
+
+    Numbers of numpy and torch are converted.
+    """
     if not isinstance(value, numbers.Real | Decimal) and callable(item := getattr(value, "item", None)):
         try:
             value = item()
-        except Exception:  # several numbers; a class that does something else
+        except Exception:  # an array of several numbers, or another class's conversion failed
             return None
     return value if isinstance(value, numbers.Real | Decimal) else None
 
 
 def brief(value: Any, render: Any = repr) -> str:
-    """Return a short rendering that neither raises nor grows with the value."""
+    """Return a short rendering of any value. It never raises, and its length is bounded."""
     try:
         text = one_line(render(value))
     except Exception as error:
@@ -52,7 +56,7 @@ def brief(value: Any, render: Any = repr) -> str:
 
 
 def parse_object(line: str | bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a log's line; ``None`` for a line that a kill or a full disk tore."""
+    """Return the JSON object on a line of a log, or ``None`` if the line is incomplete after a kill or a full disk."""
     try:
         parsed = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The text of conversations: of all turns, or only the model's own words."""
+"""Extract the text of conversations: of all turns, or of the model's turns only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Messages: TypeAlias = Sequence[Mapping[str, Any]]
 """A conversation, as TRL and transformers spell it: ``[{"role": "user", "content": "..."}]``."""
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-"""Where servers and chat templates put a turn's reasoning, apart from its content."""
+"""The keys under which servers and chat templates keep a turn's reasoning, separate from its content."""
 
 
 def message_text(content: str | Messages) -> str:
@@ -24,10 +24,11 @@ def message_text(content: str | Messages) -> str:
 
 
 def completion_text(completion: str | Messages) -> str:
-    """Return the model's own words: what verifiers judge.
+    """Return the text that the model wrote, which is what verifiers judge.
 
-    A text is the model's whole. Of a conversation, only the turns of the role ``assistant`` count, joined by newlines.
-    A turn's reasoning is in ``<think>`` tags in front of its content. Turns without text add nothing.
+    A completion that is a text is returned whole. Of a conversation, only turns with the role ``assistant`` count,
+    joined
+    by newlines. A turn's reasoning comes first, in ``<think>`` tags. Turns without text add nothing.
     """
     if isinstance(completion, str):
         return completion

@@ -1,4 +1,4 @@
-"""References as verifiers read them: plain values, accepted answers, and gaps that only look like answers."""
+"""Read references for verifiers: plain values, accepted answers, and placeholders for missing answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 ReferenceList: TypeAlias = Literal["any", "whole"]
-"""What a list means as a reference, by the name that manifests use (the param ``reference_list``).
+"""How a verifier reads a list as a reference; the values of the param ``reference_list``.
 
 ``any``: each item is an accepted answer. ``whole``: the list is one answer, such as a tuple or a set.
 """
@@ -29,14 +29,14 @@ _PLACEHOLDERS = frozenset(
     todo placeholder proof see_proof see_solution see_above prove_it 无 无答案 略 证明 证明略 见解析 见证明 待定 空 暂无
     """.split()  # noqa: SIM905
 )
-"""Texts that data sets put where an answer is missing; a space is written as an underscore here."""
+"""Texts that data sets put where an answer is missing, with spaces written as underscores."""
 
 
 def placeholder_reason(value: Any) -> str | None:
-    """Return why a reference cannot be an answer, as the rest of a sentence; ``None`` if it can be one.
+    """Return why a reference cannot be an answer, as the rest of a sentence, or ``None`` if it can be one.
 
-    Data sets fill gaps with null, NaN, empty values, or texts such as ``N/A``, ``None`` and ``proof``. A list is one if
-    any of its items is.
+    Data sets fill gaps with null, NaN, empty values, or texts such as ``N/A``, ``None`` and ``proof``. A list is a
+    placeholder if any of its items is.
     """
     value = plain(value)
     if value is None:
@@ -97,7 +97,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 
 
 def plain_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row's columns as plain Python values; NaN, which tables hold where a value is missing, is ``None``."""
+    """Return a row's columns as plain Python values. NaN, which tables use for a missing value, becomes ``None``."""
     row = {name: plain(value) for name, value in columns.items()}
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
@@ -105,7 +105,7 @@ def plain_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value without numpy's, pandas' and torch's types: numbers, texts, lists and ``None``."""
+    """Return a value with the types of numpy, pandas and torch replaced by numbers, texts, lists and ``None``."""
     kind = type(value)
     if kind in _PLAIN:
         return value

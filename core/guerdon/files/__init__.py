@@ -1,6 +1,6 @@
-"""Files of rows: one reader and one writer of JSONL, JSON, CSV, TSV, text and Parquet, plain or compressed.
+"""Read and write files of rows: JSONL, JSON, CSV, TSV, text and Parquet, plain or compressed.
 
-No file is held in memory, every error names the file and the line, and an output appears whole or not at all.
+Files are streamed, errors name the file and the line, and an output file is replaced atomically.
 """
 
 from guerdon.files.formats import FORMATS, PARQUET, Format, format_of, readable_format

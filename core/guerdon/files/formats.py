@@ -1,4 +1,4 @@
-"""What a file holds, by its name."""
+"""Determine a file's format and compression from its name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-"""A format by its suffix, in any case."""
+"""The format for each suffix, in lower case."""
 
 PARQUET = "parquet"
-"""The name of the one format that is not text."""
+"""The only format that is not text."""
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
-"""Suffixes that may follow a format's."""
+"""Suffixes of compressions, which may follow a format's suffix."""
 
 
 class Format(NamedTuple):
-    """What a file holds."""
+    """A file's format and compression."""
 
     name: str
     """One of the values of ``FORMATS``."""
@@ -36,7 +36,7 @@ class Format(NamedTuple):
 
 
 def format_of(path: str | PurePath) -> Format:
-    """Return a file's format and compression, by the suffixes of its name.
+    """Return a file's format and compression from its suffixes.
 
     Raises:
         DataError: The name has no suffix of a format.
@@ -52,7 +52,7 @@ def format_of(path: str | PurePath) -> Format:
 
 
 def readable_format(path: Path) -> Format:
-    """Return the format of a file that is to be read.
+    """Return the format of an input file.
 
     Raises:
         DataError: There is no such file, it is a directory, or its name has no suffix of a format.

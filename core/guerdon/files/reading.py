@@ -1,4 +1,4 @@
-"""Reads rows, each with its place."""
+"""Read rows, each with the place that it comes from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guerdon.files.formats import Format, readable_format
 from guerdon.files.streams import READ_ERRORS, open_bytes
 
 CHUNK_ROWS = 512
-"""Rows that are read, judged and written at once: enough to keep every worker busy, little enough for progress."""
+"""Rows that are read, judged and written at once: enough to use every worker, few enough to show progress."""
 
 Located: TypeAlias = tuple[str, dict[str, Any]]
 """A row, and its place: ``file.jsonl:3`` (lines from 1) or ``file.parquet[2]`` (rows from 0)."""
@@ -31,9 +31,9 @@ def read_rows(
 
     Args:
         path: The file.
-        like: Its format; by default its name says it.
+        like: Its format; by default the one that its name implies.
         name: What errors call the file; by default its path.
-        surrogates: Whether rows may hold half of an escaped character, which can be written only as an escape.
+        surrogates: Whether rows may hold lone surrogates, which can be written only as escapes.
 
     Raises:
         DataError: It cannot be read, or holds something that is not a row.
@@ -55,7 +55,7 @@ class _Source:
         self.compression = compression
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Return the lines with their numbers, from 1."""
+        """Yield the lines with their numbers, counted from 1."""
         try:
             with open_bytes(self.path, "rb", self.compression) as file:
                 for number, line in enumerate(file, start=1):
@@ -103,7 +103,7 @@ def _read_text(source: _Source) -> Iterator[Located]:
 
 
 def _read_csv(source: _Source, delimiter: str = ",") -> Iterator[Located]:
-    csv.field_size_limit(2**31 - 1)  # a row's test cases may well exceed the default of 128 KiB
+    csv.field_size_limit(2**31 - 1)  # a row's test cases may exceed the default of 128 KiB
     reader = csv.reader((line for _, line in source.lines()), delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
@@ -194,7 +194,7 @@ def _kind(value: Any) -> str:
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-"""Python reads them from JSON's escapes and can write them nowhere."""
+"""Lone surrogates: Python reads them from JSON's escapes and cannot encode them."""
 
 
 def _has_surrogate(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Bytes in and out of files: compressed ones, and outputs that appear whole."""
+"""Open compressed files, and replace output files atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, cast
 from guerdon.errors import InfrastructureError, MissingDependencyError
 
 READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
-"""What reading a file raises that is missing, cut off or of another kind."""
+"""The errors of reading a file that is missing, truncated or of another format."""
 
 
 def open_bytes(path: Path, mode: Literal["rb", "wb"], compression: str) -> BinaryIO:
@@ -55,18 +55,18 @@ def _open_zstd(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
 
 @contextmanager
 def replaced(path: Path, fix: str = "") -> Iterator[Path]:
-    """Yield the name of a file to write, which takes the place of ``path`` when the block ends.
+    """Yield the name of a temporary file, which replaces ``path`` when the block ends.
 
-    So ``path`` is there whole or not at all, even after a power cut. If the block raises, nothing changes.
+    ``path`` is therefore always complete, even after a power cut. If the block raises, ``path`` does not change.
 
     Args:
         path: The file.
-        fix: What to do where it cannot be written, as a sentence.
+        fix: The fix to suggest if the file cannot be written, as a sentence.
 
     Raises:
         InfrastructureError: The file cannot be written.
     """
-    target = path.resolve()  # of a link, the file that it points to
+    target = path.resolve()  # the target, if it is a link
     partial = target.with_name(f".{target.name}.partial")
     try:
         yield partial
@@ -80,5 +80,5 @@ def replaced(path: Path, fix: str = "") -> Iterator[Path]:
             f"{path} cannot be written: {error.strerror or error}. {fix}".rstrip()
         ) from error
     finally:
-        with suppress(OSError):  # where it could not even be opened, there is nothing to remove
+        with suppress(OSError):  # the temporary file may not exist
             partial.unlink()

@@ -1,4 +1,4 @@
-"""Writes rows in the format that the output's name says."""
+"""Write rows in the format that the output's name implies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guerdon.files.reading import CHUNK_ROWS, Located, pyarrow_with_parquet, rea
 from guerdon.files.streams import open_bytes, replaced
 
 Write: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], None]
-"""Writes the next rows to the output."""
+"""Write the next rows to the output."""
 
 ADDED = ("reward", "scores")
 """The columns that scoring adds to each row."""
@@ -28,13 +28,15 @@ ADDED = ("reward", "scores")
 
 @contextmanager
 def written_rows(path: Path | None, like: Path, like_format: Format | None = None) -> Iterator[Write]:
-    """Write rows to a file that appears whole, at the end; nothing appears if the work raises.
+    """Yield a function that writes rows. The file appears, complete, when the block ends.
+
+    If the block raises, no file appears.
 
     Args:
-        path: The file, whose suffix says the format; nothing is written if it is ``None``.
+        path: The file, whose suffix implies the format. If ``None``, nothing is written.
         like: The input file. Each row is one of its rows with ``reward`` and ``scores`` added, so a table's columns are
             known before the first row is written.
-        like_format: The input's format; by default its name says it.
+        like_format: The input's format; by default the one that its name implies.
 
     Raises:
         DataError: A row does not fit the format.
@@ -55,7 +57,7 @@ def written_rows(path: Path | None, like: Path, like_format: Format | None = Non
 
 
 class _Input:
-    """The file that the rows come from."""
+    """The input file. For Parquet output, its schema is reused with `reward` and `scores` appended."""
 
     def __init__(self, path: Path, kind: Format) -> None:
         self.path = path
@@ -127,10 +129,10 @@ def _refuse_text(path: Path, like: _Input, compression: str) -> Iterator[Write]:
 
 
 def json_text(value: Any) -> str:
-    """Return a row or a value as JSON on one line; NaN and infinities, which JSON lacks, are null.
+    """Return a row or a value as one line of JSON. NaN and infinities become null.
 
     Raises:
-        DataError: It holds something that JSON has no form for.
+        DataError: It holds something that has no JSON form.
     """
     try:
         return json.dumps(value, ensure_ascii=False, default=_as_json, allow_nan=False)
@@ -147,7 +149,7 @@ def _finite(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    """Return what Parquet has and JSON has not."""
+    """Convert a value that Parquet supports and JSON does not."""
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -165,7 +167,7 @@ def _open_parquet(path: Path, like: _Input, compression: str) -> Iterator[Write]
         )
     pyarrow = pyarrow_with_parquet()
     schema = _output_schema(like)
-    with _fitting(like.path):  # an object without keys is a type of its own, which Parquet has no form for
+    with _fitting(like.path):  # Parquet has no form for a struct type without fields
         writer = pyarrow.parquet.ParquetWriter(path, schema)
     with writer:
 
@@ -188,7 +190,10 @@ _OPENERS: dict[str, Callable[[Path, _Input, str], AbstractContextManager[Write]]
 
 
 def _output_schema(like: _Input) -> Any:
-    """Return the input's schema with the new columns; a verdict's evidence has no fixed shape, so it is JSON text."""
+    """Return the input's schema with the new columns.
+
+    Scores are JSON text, because their metadata has no fixed shape.
+    """
     pyarrow = pyarrow_with_parquet()
     if like.kind == Format(PARQUET, ""):
         schema = pyarrow.parquet.read_schema(like.path)
@@ -204,7 +209,7 @@ def _output_schema(like: _Input) -> Any:
 
 @contextmanager
 def _fitting(like: Path) -> Iterator[None]:
-    """Raise what pyarrow says of values that it has no form for as an error in the data."""
+    """Raise pyarrow's conversion errors as errors in the data."""
     try:
         yield
     except (pyarrow_with_parquet().ArrowException, OverflowError, UnicodeEncodeError) as error:

@@ -1,6 +1,6 @@
 """The GRPO engine: TRL's trainer with a rubric for its rewards, a fused loss, and fast rollouts on CPU.
 
-For stage plugins. Needs the extra ``train``.
+For stage plugins. Requires the extra ``train``.
 """
 
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer

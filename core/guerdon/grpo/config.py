@@ -1,4 +1,4 @@
-"""TRL's configuration of a GRPO stage."""
+"""Build TRL's configuration of a GRPO stage."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from guerdon.training.options import trl_config
 
 
 def grpo_config(options: Mapping[str, Any], work: Path, seed: int) -> GRPOConfig:
-    """TRL's configuration for a GRPO stage.
+    """Return TRL's configuration for a GRPO stage.
 
     Args:
         options: TRL's options, by TRL's names.
-        work: Where checkpoints go.
-        seed: The run's.
+        work: The folder for checkpoints.
+        seed: The run's seed.
 
     Raises:
         ParamsError: TRL refuses the options.

@@ -1,4 +1,4 @@
-"""Attention on a flat batch: tokens in one row, where completions read the keys and values of their prompt."""
+"""Attention on a flat batch: one row of tokens, where completions read the keys and values of their prompt."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from guerdon.grpo import torch_seam
 from guerdon.grpo.host import Numbers, ranges, upload
 
 ATTENTION = "guerdon_flat"
-"""The attention's name in transformers."""
+"""The name of the attention in transformers."""
 
 Kernel = Literal["flash", "padded"]
 
 _SHORT = 64
-"""Sequences up to this length are padded together: less of them would cost more by the calls than it spares."""
+"""Sequences up to this length are padded together: separate calls would cost more than the padding."""
 
 
 def choose_kernel(dtype: torch.dtype, device: torch.device, head_dim: int) -> Kernel:
-    """Return how attention runs: ``flash`` on CUDA cards from sm80 on in half precision, else ``padded``.
+    """Return the kernel: ``flash`` on CUDA cards from sm80 on in half precision, else ``padded``.
 
     Args:
-        dtype: Of the queries, after autocast's cast.
-        device: Of the queries.
+        dtype: The queries' dtype, after autocast's cast.
+        device: The queries' device.
         head_dim: A head's width.
     """
     half = dtype in (torch.float16, torch.bfloat16)
@@ -40,12 +40,12 @@ def choose_kernel(dtype: torch.dtype, device: torch.device, head_dim: int) -> Ke
 
 
 class FlatAttention:
-    """Whose tokens are whose in a flat batch: its prompts, then its completions but for their last tokens.
+    """Attention within the sequences of a flat batch: its prompts, then its completions without their last tokens.
 
     Args:
-        prompt_lengths: Of each prompt.
-        lengths: Of each completion, without its last token.
-        prompt_of: Each completion's prompt.
+        prompt_lengths: The length of each prompt.
+        lengths: The length of each completion, without its last token.
+        prompt_of: The index of each completion's prompt.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FlatAttention:
         self._prompt_lengths, self._lengths, self._prompt_of = (
             np.asarray(numbers, dtype=np.int64) for numbers in (prompt_lengths, lengths, prompt_of)
         )
-        # Every layer of one device reads the same, and a batch needs one of the two.
+        # Every layer on one device uses the same spans, and a batch needs only one of the two forms.
         self._spans = cache(self._make_spans)
         self._spread = cache(self._make_spread)
         all_lengths = np.concatenate([self._prompt_lengths, self._lengths])
@@ -67,21 +67,21 @@ class FlatAttention:
         self._tokens = int(all_lengths.sum())
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-        """[1, heads, tokens, head_dim] each, and [1, tokens, heads, head_dim] out."""
+        """Compute attention: [1, heads, tokens, head_dim] each in, [1, tokens, heads, head_dim] out."""
         kernel = choose_kernel(query.dtype, query.device, query.shape[-1])
         attend = self.attend_flat if kernel == "flash" else self.attend_padded
         return attend(query[0], key[0], value[0], scaling)[None]
 
     def attend_flat(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-        """By flash attention, which takes sequences of any lengths in a row; CUDA and half precision only.
+        """Compute attention by flash attention, on sequences of any lengths; CUDA and half precision only.
 
-        Its memory grows with the sequences' lengths, not with their squares.
+        Memory grows linearly with the sequences' lengths.
 
         Args:
             query: [heads, tokens, head_dim].
             key: [key heads, tokens, head_dim].
             value: As ``key``.
-            scaling: By what the products are multiplied.
+            scaling: The factor of the products.
 
         Returns:
             [tokens, heads, head_dim].
@@ -92,7 +92,7 @@ class FlatAttention:
         own = (spans.prompts.ends,) * 2, (spans.prompts.longest,) * 2
         parts = [torch_seam.flash(query[:first], key[:first], value[:first], *own, scaling)]
         if self._tokens > first:
-            # A prompt is read by several completions; index_select adds up its gradients without a sort.
+            # Several completions read one prompt. index_select sums its gradients without a sort.
             keys, values = (states.index_select(0, spans.read) for states in (key, value))
             ends = spans.completions.ends, spans.seen.ends
             longest = spans.completions.longest, spans.seen.longest
@@ -100,13 +100,13 @@ class FlatAttention:
         return torch.cat(parts)
 
     def attend_padded(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-        """The same on any device and in any precision, by way of padded sequences of like lengths.
+        """Compute the same on any device and in any precision, on padded sequences of similar lengths.
 
         Args:
             query: [heads, tokens, head_dim].
             key: [key heads, tokens, head_dim].
             value: As ``key``.
-            scaling: By what the products are multiplied.
+            scaling: The factor of the products.
 
         Returns:
             [tokens, heads, head_dim].
@@ -115,7 +115,7 @@ class FlatAttention:
         grouped = len(query) != len(key)
         if (
             grouped and query.is_cuda
-        ):  # for grouped heads and a mask CUDA has only the kernel that holds all scores
+        ):  # with grouped heads and a mask, CUDA has only the kernel that holds all scores
             groups = len(query) // len(key)
             key, value = (torch_seam.repeat_heads(states, groups, dim=0) for states in (key, value))
             grouped = False
@@ -156,7 +156,7 @@ class FlatAttention:
         return _Spans(prompts, completions, keys, read)
 
     def _make_spread(self, device: torch.device) -> _Spread:
-        """Sequences of like lengths, padded together.
+        """Return sequences of similar lengths, padded together.
 
         Two prompts, a completion of three tokens (``x y``, the last one is never fed) of the first one and one of two
         of the second one, in one flat row, and the blocks in which they meet::
@@ -199,17 +199,17 @@ class FlatAttention:
         return _Plan(places, valid, np.concatenate([before, places], axis=1), seen)
 
     def _padded(self, starts: Numbers, lengths: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-        """The flat places of sequences [sequences, longest], and which of them are theirs.
+        """Return the flat places of sequences [sequences, longest], and which of them belong to the sequence.
 
-        The others are somebody's, and never seen. They differ, because gradients that are added to one place wait for
-        each other.
+        The places for padding are those of other sequences' tokens and are masked. They differ from each other, because
+        gradients that are added to one place wait for each other.
         """
         offsets = np.arange(lengths.max())
         return (starts[:, None] + offsets) % self._tokens, offsets < lengths[:, None]
 
 
 def _mask(plan: _Plan, device: torch.device) -> Tensor | None:
-    """What a block's completions see [rows, 1, longest, prompt and completion]; ``None`` is causal."""
+    """Return the mask of a block's completions [rows, 1, longest, prompt and completion]; ``None`` means causal."""
     if plan.prompt_seen is None:
         return None
     rows, longest = plan.queries.shape
@@ -220,7 +220,7 @@ def _mask(plan: _Plan, device: torch.device) -> Tensor | None:
 
 
 def _alike(*lengths: Numbers) -> list[Numbers]:
-    """The numbers of sequences whose lengths are alike, so that padding never more than doubles any of them."""
+    """Return groups of sequence numbers with similar lengths, so that padding at most doubles any of them."""
     kinds = np.stack([np.frexp(np.maximum(some, _SHORT) - 1)[1] for some in lengths], axis=1)
     _, kind = np.unique(kinds, axis=0, return_inverse=True)
     kind = kind.reshape(-1)
@@ -228,10 +228,10 @@ def _alike(*lengths: Numbers) -> list[Numbers]:
 
 
 class _Span(NamedTuple):
-    """Sequences in a row, as flash attention wants them."""
+    """Consecutive sequences, in flash attention's format."""
 
     ends: Tensor
-    """0, and where each sequence ends [sequences + 1], int32."""
+    """0, and the end of each sequence [sequences + 1], int32."""
     longest: int
 
 
@@ -241,9 +241,9 @@ class _Spans(NamedTuple):
     prompts: _Span
     completions: _Span
     seen: _Span
-    """Of each completion: its prompt and itself."""
+    """The keys of each completion: its prompt and itself."""
     read: Tensor
-    """The flat places of what is seen, completion by completion."""
+    """The flat places of the keys, completion by completion."""
 
 
 class _Plan(NamedTuple):
@@ -252,10 +252,10 @@ class _Plan(NamedTuple):
     queries: Numbers
     """Flat places [rows, longest]."""
     valid: NDArray[np.bool_]
-    """Which of them are the rows' own."""
+    """Which of the queries belong to the row's sequence."""
     keys: Numbers
     prompt_seen: NDArray[np.bool_] | None
-    """Which keys of the prompts are the rows' own; ``None`` for prompts, whose keys are their queries' places."""
+    """Which keys of the prompts belong to the row; ``None`` for prompts, whose keys are at their queries' places."""
 
 
 class _Block(NamedTuple):
@@ -292,7 +292,7 @@ def _attend(
         )
         return result
     if torch.is_autocast_enabled(query.device.type):
-        # Rotary embeddings make float32 of what autocast will narrow anyway, and flash attention takes no float32.
+        # Rotary embeddings return float32 under autocast, and flash attention does not support float32.
         narrow = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(narrow), key.to(narrow), value.to(narrow)
     return flat_attention(query, key, value, scaling), None

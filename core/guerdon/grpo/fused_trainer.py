@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer with the fused loss and without the work that cannot change the gradient."""
+"""TRL's GRPOTrainer with the fused loss, and without computations that cannot change the gradient."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _GLOBALLY_NORMALIZED = ("cispo", "dapo", "vespo")
 class FusedGRPOTrainer(GRPOTrainer):
     """TRL's trainer, faster.
 
-    What the fused step does not cover is trained with TRL's own loss, after one line in the log. Metrics of the step
-    (entropy, clipping) are over the tokens that are trained on, without those that are skipped.
+    Settings that the fused step does not support are trained with TRL's own loss, after one line in the log. Metrics of
+    the step (entropy, clipping) cover the trained tokens, without skipped ones.
 
     Args:
         *args: As for TRL's trainer.
@@ -72,10 +72,11 @@ class FusedGRPOTrainer(GRPOTrainer):
         if self._options.pack_sequences and flat_reason is not None:
             logger.warning("micro-batches are padded: %s", flat_reason)
         self._flat = self._options.pack_sequences and flat_reason is None
-        # A completion without an advantage has no gradient, if nothing but the advantage makes one.
+        # A completion without an advantage has no gradient, unless the loss has another term.
         self._skips = self.beta == 0 and not self._entropy_bonus_enabled and self.top_entropy_quantile == 1
         if has_dropout(policy):
-            # Completions of one prompt draw masks of their own; a padded batch with all of its rows draws TRL's.
+            # With dropout, completions of one prompt draw separate masks. A padded batch with all rows draws TRL's
+            # masks.
             self._options = replace(self._options, share_prefix=False)
             self._skips = self._skips and self._flat
         add_fused_loss(policy, flat=self._flat)
@@ -157,7 +158,10 @@ class FusedGRPOTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _compute_old_logps(self) -> None:
-        """Before the weights change, note what they make of the rollouts that have not been trained on."""
+        """Before an optimizer step, compute old log-probabilities for the buffered micro-batches not trained on yet.
+
+        These are the micro-batches that this update did not train on.
+        """
         model: Any = self.model
         micro_batches: list[dict[str, Any]] = self._buffered_inputs or []
         for inputs in micro_batches:
@@ -167,14 +171,15 @@ class FusedGRPOTrainer(GRPOTrainer):
                     _note_old_logps(inputs, step, model(grpo_step=step))
 
     def _by_group(self) -> bool:
-        """Whether equal rewards in a group mean no advantage; TRL's advantages are 0 up to rounding then."""
+        """Return whether equal rewards in a group mean no advantage. TRL's advantages are then 0 up to rounding."""
         return self.multi_objective_aggregation == "sum_then_normalize"
 
     def _constant_groups(self) -> Tensor:
-        """Whether all rewards of a rollout's group are equal, for the rollouts of all processes.
+        """Return whether all rewards of a rollout's group are equal, for the rollouts of all processes.
 
-        Equal means equal: the same values sum to the same number, and a difference that float32 has left is TRL's to
-        train on, however small it is beside the rewards.
+        The comparison is exact. Equal values have equal sums. TRL trains on any difference that remains in float32,
+        even a
+        very small one.
         """
         assert self.model is not None
         size = self.num_generations if self.model.training else self.num_generations_eval
@@ -207,7 +212,7 @@ class FusedGRPOTrainer(GRPOTrainer):
         return make_step(inputs, weights, self._spec, self._options, flat=self._flat, skip=self._skips)
 
     def _loss_weights(self, mask: Tensor, inputs: dict[str, Any]) -> Tensor:
-        """Each token's weight [rows, longest], by which TRL's loss types differ beside the clipping."""
+        """Return each token's weight [rows, longest]. TRL's loss types differ in it, besides the clipping."""
         rows = len(mask)
         accumulated = self.current_gradient_accumulation_steps
         if self.loss_type in ("grpo", "sapo"):
@@ -220,7 +225,7 @@ class FusedGRPOTrainer(GRPOTrainer):
         elif self.loss_type == "luspo":
             weights = torch.ones(()) / (rows * accumulated)
         else:
-            # The count is the generation batch's; the share of it that one update takes is its normalizer.
+            # The count covers the generation batch; the normalizer is one update's share of it.
             args: Any = self.args
             updates = args.steps_per_generation / accumulated
             count = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
@@ -248,7 +253,7 @@ class FusedGRPOTrainer(GRPOTrainer):
             metrics["entropy_coef"].append(self.entropy_coef)
 
     def _check_finite(self, loss: float) -> None:
-        """Raise in all processes where the loss of one is not finite."""
+        """Raise in all processes if the loss of one is not finite."""
         if not math.isfinite(loss):
             raise not_finite(self.state.global_step + 1, f"it is {loss}")
 
@@ -264,7 +269,7 @@ class _BeforeUpdate(TrainerCallback):
 
 
 def _note_old_logps(inputs: dict[str, Any], step: MicroBatch, result: LossResult) -> None:
-    """Keep a micro-batch's log-probabilities where TRL keeps them, for when it is trained on again."""
+    """Store a micro-batch's log-probabilities under TRL's key, for when it is trained on again."""
     shape = inputs["completion_mask"].shape
     inputs[OLD_LOGPS] = (
         result.logp.new_zeros(shape.numel()).index_copy(0, step.places, result.logp).view(shape)

@@ -1,7 +1,7 @@
-"""Plans a batch on the host: what a device is asked for once, index arithmetic in numpy, and one copy back.
+"""Plan a batch on the host: one copy from the device, index arithmetic in numpy, and one copy back.
 
-A tensor's value that Python needs makes Python wait for the device, and the device then waits for Python. So a
-micro-batch is read once, everything that follows from its masks is worked out here, and the indices go over together.
+Reading a tensor's value makes Python wait for the device, and the device then waits for Python. So a micro-batch is
+read once, everything that depends on its masks is computed here, and all indices are copied together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Numbers: TypeAlias = NDArray[np.int64]
 
 
 def download(columns: Sequence[Tensor]) -> list[Numbers]:
-    """Whole numbers [rows, any] on the host, in one copy for all."""
+    """Return whole numbers [rows, any] on the host, in one copy for all."""
     widths = [column.shape[1] for column in columns]
     together = torch.cat([column.to(torch.int64) for column in columns], dim=1).cpu().numpy()
     ends = np.cumsum(widths)
@@ -26,7 +26,7 @@ def download(columns: Sequence[Tensor]) -> list[Numbers]:
 
 
 def upload(device: torch.device, *arrays: NDArray[Any]) -> list[Tensor]:
-    """The arrays as flat int64 tensors on the device, in one copy for all that waits for nothing on the device."""
+    """Return the arrays as flat int64 tensors on the device, in one asynchronous copy for all."""
     flat = [np.ascontiguousarray(array, dtype=np.int64).reshape(-1) for array in arrays]
     together = torch.from_numpy(np.concatenate(flat))
     if device.type == "cuda":
@@ -37,6 +37,6 @@ def upload(device: torch.device, *arrays: NDArray[Any]) -> list[Tensor]:
 
 
 def ranges(starts: Numbers, lengths: Numbers) -> Numbers:
-    """The numbers from each start on, as many as its length, one range after another."""
+    """Return the concatenated ranges with these starts and lengths."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(lengths.sum())

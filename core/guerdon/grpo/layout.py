@@ -1,7 +1,6 @@
-"""How a micro-batch goes through the model: padded as TRL has it, or flat, with each prompt of a group once.
+"""The layout of a micro-batch for the model: padded as in TRL, or flat, with each prompt of a group once.
 
-In a flat batch nothing is computed for padding. Every module sees one row of tokens; only attention has to know whose
-tokens are whose.
+A flat batch has no padding. Every module sees one row of tokens; only attention needs the sequence boundaries.
 """
 
 from __future__ import annotations
@@ -21,29 +20,29 @@ from guerdon.sampling.architectures import decoder_obstacle
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The backbone's inputs, and where its output predicts the trained tokens."""
+    """The backbone's inputs, and the places in its output that predict the trained tokens."""
 
     inputs: dict[str, Any]
     predictors: Tensor
-    """Of each trained token, the place in the flattened output that predicts it."""
+    """For each trained token, the place in the flattened output that predicts it."""
 
 
 class Batch(NamedTuple):
-    """A micro-batch's rows on the host; of each kept row, in order."""
+    """A micro-batch's kept rows on the host, in order."""
 
     rows: Numbers
-    """Its number in TRL's batch."""
+    """The row's number in TRL's batch."""
     prompts: Numbers
-    """Its prompt [rows, longest], padded on the left with what no token is."""
+    """The prompts [rows, longest], padded on the left with a value that is not a token."""
     prompt_lengths: Numbers
     lengths: Numbers
-    """Of its completion."""
+    """The lengths of the completions."""
     trained: NDArray[np.bool_]
-    """Which of its completion's tokens are trained [rows, longest]."""
+    """Which of the completions' tokens are trained [rows, longest]."""
 
 
 def flat_obstacle(model: Any) -> str | None:
-    """Why the model cannot take flat batches, or ``None`` if it can."""
+    """Return why the model cannot take flat batches, or ``None`` if it can."""
     config = model.config
     if (reason := decoder_obstacle(config)) is not None:
         return reason
@@ -63,7 +62,7 @@ def has_dropout(model: Any) -> bool:
 
 
 def padded_layout(batch: Batch, inputs: dict[str, Any]) -> Layout:
-    """TRL's own: prompts padded on the left, completions on the right, all [rows, longest].
+    """Return TRL's layout: prompts padded on the left, completions on the right, all [rows, longest].
 
     Args:
         batch: The kept rows.
@@ -83,7 +82,7 @@ def padded_layout(batch: Batch, inputs: dict[str, Any]) -> Layout:
 
 
 def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
-    """The same batch without padding: the distinct prompts, then the completions but for their last tokens.
+    """Return the batch without padding: the distinct prompts, then the completions without their last tokens.
 
     Args:
         batch: The kept rows.
@@ -95,7 +94,7 @@ def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
     width = start + inputs["completion_ids"].shape[1]
     first, prompt_of = _distinct(batch.prompts) if share else (np.arange(len(batch.rows)),) * 2
     prompt_lengths = batch.prompt_lengths[first]
-    fed = np.maximum(batch.lengths - 1, 0)  # nothing is predicted from a completion's last token
+    fed = np.maximum(batch.lengths - 1, 0)  # a completion's last token predicts nothing
     attention = FlatAttention(prompt_lengths, fed, prompt_of)
 
     in_padded = batch.rows * width
@@ -113,7 +112,7 @@ def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
         {
             "input_ids": padded.index_select(0, token_places)[None],
             "position_ids": position_ids[None],
-            # Four dimensions keep transformers from making a mask of its own; FlatAttention has the true one.
+            # A mask with four dimensions keeps transformers from making its own; FlatAttention applies the real one.
             "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
             "flat_attention": attention,
         },
@@ -122,7 +121,7 @@ def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
 
 
 def _distinct(prompts: Numbers) -> tuple[Numbers, Numbers]:
-    """The first row of each distinct prompt, in their order, and each row's prompt among them."""
+    """Return the first row of each distinct prompt, in order, and the index of each row's prompt among them."""
     known: dict[bytes, int] = {}
     prompt_of = np.array([known.setdefault(prompt.tobytes(), len(known)) for prompt in prompts])
     _, first = np.unique(prompt_of, return_index=True)

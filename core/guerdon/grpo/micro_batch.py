@@ -1,4 +1,4 @@
-"""One micro-batch's loss through the fused head: what is left out cannot change the gradient."""
+"""Compute one micro-batch's loss through the fused head, without rows that cannot change the gradient."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from guerdon.kernels import LossResult, LossSpec, Tokens, fused_linear_grpo_loss
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """What of the step is guerdon's. Each is exact; turning one off gives TRL's way of it."""
+    """Which parts of the step guerdon computes. Each is exact; turning one off uses TRL's computation."""
 
     fused_loss: bool = True
-    """The head and the loss in one; off, TRL's own loss is used and the other options are off as well."""
+    """Compute the head and the loss together. If off, TRL's own loss is used and the other options are off too."""
     pack_sequences: bool = True
     """Micro-batches go through the model without padding."""
     share_prefix: bool = True
     """A group's prompt goes through the model once; needs ``pack_sequences``."""
     skip_zero_variance: bool = True
-    """Completions that cannot change the gradient, above all groups of equal rewards, are left out."""
+    """Completions that cannot change the gradient are left out, mainly those of groups with equal rewards."""
     lazy_importance_sampling: bool = True
-    """Old log-probabilities come from the training forward, or from a pass over what an update leaves for later."""
+    """Old log-probabilities come from the training forward, or from a pass over the rollouts that an update leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,21 @@ class MicroBatch:
 
     layout: Layout
     target: Tensor
-    """The trained tokens [N]."""
+    """The ids of the trained tokens [N]."""
     places: Tensor
-    """The trained tokens among TRL's padded completions, flattened."""
+    """The places of the trained tokens in TRL's padded completions, flattened."""
     tokens: Tokens
     spec: LossSpec
 
 
 def add_fused_loss(model: Any, *, flat: bool) -> None:
-    """Let ``model(grpo_step=step)`` give the step's ``LossResult``; other calls stay as they are.
+    """Make ``model(grpo_step=step)`` return the step's ``LossResult``; other calls do not change.
 
-    The loss lives inside ``forward``, so the hooks of DDP, FSDP, DeepSpeed and PEFT fire around it.
+    The loss is inside ``forward``, so that the hooks of DDP, FSDP, DeepSpeed and PEFT run around it.
 
     Args:
         model: A causal language model with a linear ``lm_head``.
-        flat: Whether it is given flat batches.
+        flat: Whether it gets flat batches.
     """
     original = model.forward
     if flat:
@@ -65,10 +65,11 @@ def add_fused_loss(model: Any, *, flat: bool) -> None:
             return original(*args, **kwargs)
         output = self.base_model(**grpo_step.layout.inputs, use_cache=False)
         states = output.last_hidden_state.flatten(0, 1)
-        # Tokens that follow one prompt share its last place; index_select adds up their gradients without a sort.
+        # Tokens after one prompt share its last place. index_select sums their gradients without a sort.
         hidden = states.index_select(0, grpo_step.layout.predictors.to(states.device))
         head = self.get_output_embeddings()
-        device = head.weight.device  # another one than the last layer's where the model is split over devices
+        # differs from the last layer's device if the model is split over devices
+        device = head.weight.device
         result: LossResult = fused_linear_grpo_loss(
             hidden.to(device),
             head.weight,
@@ -83,7 +84,7 @@ def add_fused_loss(model: Any, *, flat: bool) -> None:
 
 
 def head_scales(config: Any) -> dict[str, Any]:
-    """The head's scale and soft cap, read off a model's configuration as TRL reads them."""
+    """Return the head's scale and soft cap from a model's configuration, as TRL reads them."""
     scales: dict[str, Any] = {}
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         scales["softcap"] = cap
@@ -144,7 +145,7 @@ def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:
     """Read a micro-batch's masks, and leave out the rows that cannot change the gradient."""
     advantages = inputs["advantages"].view(len(inputs["completion_mask"]), -1)
     completion_mask, prompt_mask = inputs["completion_mask"], inputs["prompt_mask"]
-    # Where no token is, no id is either, so that equal prompts are equal here.
+    # Padding gets the value -1, so that equal prompts have equal rows.
     prompts = inputs["prompt_ids"] * prompt_mask - (1 - prompt_mask)
     columns = download(
         [
@@ -160,7 +161,7 @@ def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:
     kept: NDArray[np.bool_] = np.asarray(trained.any(1))
     if skip:
         kept &= has_advantage[:, 0].astype(bool)
-    if not kept.any():  # a loss that is no part of the graph would leave other processes waiting
+    if not kept.any():  # a loss outside the graph would make other processes wait
         kept[lengths.argmin()] = True
     return Batch(
         rows=np.flatnonzero(kept),

@@ -1,4 +1,4 @@
-"""What the engine makes of a batch of judged rollouts: TRL's matrix of rewards, and numbers for the metrics."""
+"""Convert a batch of judged rollouts into TRL's matrix of rewards and numbers for the metrics."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from guerdon.types import Judgement, Outcome
 
 
 def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
-    """The judgement as a row of TRL's reward matrix: a value for each name, NaN where there is none.
+    """Return the judgement as a row of TRL's reward matrix: a value for each name, NaN where there is none.
 
-    A row of nothing but NaN makes TRL leave the rollout out of the advantages and the loss.
+    If a row has only NaN, TRL leaves the rollout out of the advantages and the loss.
     """
     if judgement.reward is None:
         return [math.nan] * len(names)
     row = []
     for name in names:
         verdict = judgement.verdicts.get(name)
-        # The raw value where there is one, because TRL logs it; what a failure counts has no other.
+        # Use the raw value if there is one, because TRL logs it. A counted failure has no raw value.
         value = None if verdict is None else verdict.score.value
         if verdict is not None and value is None:
             value = verdict.counted
@@ -27,7 +27,7 @@ def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
 
 
 def judging_metrics(judgements: Sequence[Judgement]) -> Iterator[tuple[str, float]]:
-    """One number per rollout and metric, whose means are the shares and times to log."""
+    """Yield one number per rollout and metric. Their means are the shares and times to log."""
     for judgement in judgements:
         yield "unscored_rate", float(judgement.reward is None)
         for name, verdict in judgement.verdicts.items():
@@ -37,10 +37,10 @@ def judging_metrics(judgements: Sequence[Judgement]) -> Iterator[tuple[str, floa
 
 
 def group_metrics(rewards: Sequence[float], group_size: int) -> dict[str, float]:
-    """How far apart a group's rollouts are: the means over the groups of each one's best and worst reward.
+    """Return the means over the groups of each group's best and worst reward.
 
     Args:
-        rewards: One for each rollout, a group's side by side; NaN where there is none.
+        rewards: One for each rollout, with each group's in sequence; NaN where there is none.
         group_size: Rollouts in a group.
     """
     groups = [

@@ -1,4 +1,4 @@
-"""A step's metrics under TRL's names, from all processes, for one wait for the device."""
+"""Collect a step's metrics under TRL's names from all processes, with one wait for the device."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ Kind = Literal["mean", "plain", "least", "most"]
 
 @dataclass(slots=True)
 class Collected:
-    """Numbers of one process that wait to be joined with those of the others."""
+    """Numbers of one process, to be joined with those of the others."""
 
     names: list[tuple[str, Kind]] = field(default_factory=list)
     values: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Each one's value, and how many it is of."""
+    """Pairs of a value and its count."""
 
     def add(self, name: str, kind: Kind, value: Tensor, count: Tensor | float = 1.0) -> None:
-        """Note a number.
+        """Add a number.
 
         Args:
             name: The metric's name.
             kind: How processes are joined: ``mean`` sums values and counts, ``plain`` is the mean over processes,
                 ``least`` and ``most`` are over those that have any.
             value: The number, or the sum.
-            count: What it is of.
+            count: The number of items that it covers.
         """
         self.names.append((name, kind))
         self.values.append((value, torch.as_tensor(count, device=value.device)))
 
     def join(self, gather: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """The metrics of all processes; what no process has any of is left out."""
+        """Return the metrics of all processes, without those that no process has."""
         own = torch.stack([torch.stack([part.float() for part in pair]) for pair in self.values])
         everywhere: list[list[list[float]]] = gather(own[None]).tolist()
         joined = {}
@@ -64,14 +64,13 @@ def _join(kind: Kind, pairs: Sequence[Sequence[float]]) -> float | None:
 def collect(
     spec: LossSpec, tokens: Tokens, result: LossResult, *, policy_scale: float | None, sampling_mode: str
 ) -> Collected:
-    """What TRL logs of a micro-batch, and its ``loss``.
+    """Collect TRL's metrics of a micro-batch, and its ``loss``.
 
     Args:
         spec: The objective.
         tokens: The trained tokens.
-        result: What the fused loss gave.
-        policy_scale: What the loss without the entropy bonus is multiplied by to be logged; ``None`` where TRL does
-            not log it.
+        result: The result of the fused loss.
+        policy_scale: The factor of the logged loss without the entropy bonus; ``None`` if TRL does not log it.
         sampling_mode: How the sampler's log-probabilities correct the loss.
     """
     terms = token_terms(spec, result.logp, result.entropy, tokens)
@@ -80,7 +79,7 @@ def collect(
     if policy_scale is not None:
         collected.add("policy_loss", "plain", terms.policy_loss * policy_scale)
     of = Sequences(tokens.sequence)
-    # TRL means sequence-level values over sequences, token-level ones over tokens.
+    # TRL averages sequence-level values over sequences, and token-level values over tokens.
     by_sequence = spec.importance_sampling_level == "sequence"
 
     def mean(name: str, values: Tensor, per_sequence: bool = False) -> None:
@@ -104,7 +103,7 @@ def collect(
         mean("cispo_clip_ratio", clipped.float(), by_sequence)
     elif terms.phi is not None:
         mean("vespo/phi_seq_mean", terms.phi, per_sequence=True)
-    if terms.is_ratio is not None and tokens.is_ratio is None:  # else TRL made it, and has logged it
+    if terms.is_ratio is not None and tokens.is_ratio is None:  # otherwise TRL has computed and logged it
         _sampler(collected, tokens, result.logp, terms.is_ratio, of, "sequence" in sampling_mode)
     return collected
 
@@ -126,7 +125,7 @@ def _extreme(collected: Collected, name: str, kind: Kind, values: Tensor) -> Non
 def _sampler(
     collected: Collected, tokens: Tokens, logp: Tensor, is_ratio: Tensor, of: Sequences, by_sequence: bool
 ) -> None:
-    """How far the sampler is from the policy, under TRL's names: of no token it is 0."""
+    """Collect the difference between the sampler and the policy, under TRL's names; 0 without tokens."""
     assert tokens.sampling_logp is not None
     gap = ((logp if tokens.old_logp is None else tokens.old_logp) - tokens.sampling_logp).abs()
     known = ~gap.isnan()

@@ -1,4 +1,4 @@
-"""What the engine leans on in torch that is not the same in every version from 2.11 on."""
+"""The parts of torch that the engine uses and that differ between versions from 2.11 on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except ImportError:  # a prototype, which may move
     varlen_attn = None  # type: ignore[assignment]
 
 _FIRST_WITH_FLASH = (8, 0)
-"""Compute capability of the first CUDA cards that flash attention runs on."""
+"""The compute capability of the first CUDA cards that support flash attention."""
 
 
 def has_flash(device: torch.device) -> bool:
@@ -33,15 +33,15 @@ def flash(
     longest: tuple[int, int],
     scaling: float | None,
 ) -> Tensor:
-    """Causal flash attention on sequences in a row; a sequence's last query sees its last key.
+    """Compute causal flash attention on consecutive sequences. A sequence's last query sees its last key.
 
     Args:
         query: [tokens, heads, head_dim].
         key: [keys, key heads, head_dim].
         value: As ``key``.
-        ends: 0 and where each sequence ends [sequences + 1], int32, of the queries and of the keys.
+        ends: 0 and the end of each sequence [sequences + 1], int32, of the queries and of the keys.
         longest: The longest sequence of queries and of keys.
-        scaling: By what the products are multiplied.
+        scaling: The factor of the products.
     """
     assert varlen_attn is not None
     options = _options(varlen_attn)
@@ -49,17 +49,17 @@ def flash(
         groups = query.shape[1] // key.shape[1]
         key, value = (repeat_heads(states, groups, dim=1) for states in (key, value))
     mixed: Any = varlen_attn(query, key, value, *ends, *longest, scale=scaling, **options)
-    assert isinstance(mixed, Tensor)  # a pair only where one is asked for
+    assert isinstance(mixed, Tensor)  # it is a pair only on request
     return mixed
 
 
 def _options(function: Callable[..., Any]) -> dict[str, Any]:
-    """The options by which this version's ``varlen_attn`` takes causal masks and grouped heads."""
+    """Return this version's options of ``varlen_attn`` for causal masks and grouped heads."""
     known = inspect.signature(function).parameters
     options: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
     return {**options, "enable_gqa": True} if "enable_gqa" in known else options
 
 
 def repeat_heads(states: Tensor, groups: int, dim: int) -> Tensor:
-    """Each key head as often as it has query heads, side by side."""
+    """Return each key head repeated for its query heads, in sequence."""
     return states if groups == 1 else states.repeat_interleave(groups, dim)

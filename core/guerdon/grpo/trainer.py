@@ -1,6 +1,6 @@
-"""TRL's GRPOTrainer with a rubric in place of its reward functions.
+"""TRL's GRPOTrainer with a rubric instead of its reward functions.
 
-Everything else (accelerate, FSDP, DeepSpeed, PEFT, vLLM, checkpoints, trackers) is TRL's and stays so.
+Everything else (accelerate, FSDP, DeepSpeed, PEFT, vLLM, checkpoints, trackers) is unchanged TRL code.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
     Args:
         model: The policy.
         rubric: Judges the rollouts.
-        args: TRL's configuration; ``reward_weights`` is the rubric's.
-        train_dataset: From ``guerdon.grpo.rows_dataset``.
+        args: TRL's configuration; the rubric sets ``reward_weights``.
+        train_dataset: The data, from ``guerdon.training.data.rows_dataset``.
         processing_class: The model's tokenizer.
         log_rollouts: Takes the step and each batch of judged rollouts, on the main process.
-        fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` where it can.
-        callbacks: The run's own.
-        **kwargs: What else TRL's trainer takes, and ``step_options``.
+        fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` if it supports them.
+        callbacks: The run's callbacks.
+        **kwargs: Other arguments of TRL's trainer, and ``step_options``.
 
     Raises:
         DataError: The data do not fill one batch of generations.
@@ -86,7 +86,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         self._judged: list[float] = []
         self._judged_rollouts: list[tuple[Rollout, Judgement]] = []
         self._told_of_positions = False
-        self._groups_logged = (-1, 0)  # the step of the latest rollouts, and the groups that it has so far
+        # the step of the latest rollouts, and the number of its groups so far
+        self._groups_logged = (-1, 0)
         super().__init__(
             model=model,
             reward_funcs=[self._reward_function(number) for number in range(len(rubric.names))],
@@ -97,7 +98,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
-        # What is not judged is counted and recorded; TRL would print such a row, with all of its columns, every time.
+        # Unjudged rollouts are counted and recorded. TRL would also print each such row with all its columns.
         logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
 
     def _generate_single_turn(
@@ -123,21 +124,22 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             with plain_generation(model):
                 ids, logps = generate(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
         except RuntimeError as error:
-            if "probability tensor contains" in str(error):  # torch's words for logits that are not finite
+            # torch's message for logits that are not finite
+            if "probability tensor contains" in str(error):
                 raise self._not_finite() from error
             raise
         cut = [row[:room] for row, room in zip(ids, rooms, strict=True)]
         return cut, logps and [row[:room] for row, room in zip(logps, rooms, strict=True)]
 
     def _raised_in_all(self) -> AbstractContextManager[None]:
-        """As ``raised_in_all``; with tools, processes sample different numbers of turns and cannot meet."""
+        """Return ``raised_in_all``. With tools, processes sample different numbers of turns and cannot synchronise."""
         return nullcontext() if self.tools else raised_in_all()
 
     def _rooms(self, model: Any, prompt_ids: list[list[int]]) -> list[int]:
-        """How many tokens each completion may have.
+        """Return the largest number of tokens of each completion.
 
         Raises:
-            DataError: A prompt has no token, or leaves no position of the model to its completion.
+            DataError: A prompt has no token, or leaves no position of the model for its completion.
         """
         most = self.max_completion_length
         assert most is not None
@@ -196,7 +198,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         )
 
     def _reward_function(self, number: int) -> Callable[..., list[float]]:
-        """An entry of the rubric as TRL's reward function; the first one judges for all."""
+        """Return an entry of the rubric as TRL's reward function. The first one judges for all."""
 
         def judged(**batch: Any) -> list[float]:
             if number == 0:
@@ -217,7 +219,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[list[float]]:
-        """Judge this process's rollouts, and weigh the rewards for this step."""
+        """Judge this process's rollouts, and weight the rewards for this step."""
         step = trainer_state.global_step
         rollouts = [
             Rollout(prompt, completion, {k: v for k, v in columns.items() if k != "prompt"}, ids)
@@ -239,7 +241,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
 
     def _calculate_rewards(self, *args: Any) -> torch.Tensor:
         matrix = super()._calculate_rewards(*args)
-        # What makes a group constant is the reward that the rubric made, not another sum of its parts.
+        # A group is constant by the rubric's reward, because another sum of its parts may round differently.
         self._rewards = gather(torch.tensor(self._judged, device=self.accelerator.device))
         return matrix
 
@@ -263,7 +265,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         self, judged: Sequence[tuple[Rollout, Judgement]], advantages: Sequence[float], group_size: int
     ) -> None:
         assert self._log_rollouts is not None
-        step = self.state.global_step + 1  # the step that trains on them, as the metrics of steps count
+        # the step that trains on them, with the same count as the metrics
+        step = self.state.global_step + 1
         first = self._groups_logged[1] if self._groups_logged[0] == step else 0
         self._groups_logged = (step, first + len(judged) // group_size)
         rollouts, judgements = zip(*judged, strict=True)

@@ -1,6 +1,6 @@
-"""The GRPO loss on hidden states: the language-model head and the loss in one, without the logits ever in memory whole.
+"""The GRPO loss on hidden states: the language-model head and the loss together, without storing all logits.
 
-``backend="torch"`` is the implementation for CPU and the oracle of the tests; ``"triton"`` is for CUDA GPUs.
+``backend="torch"`` is the implementation for CPU and the reference of the tests; ``"triton"`` is for CUDA GPUs.
 """
 
 from guerdon.kernels.linear_loss import LossResult, fused_linear_grpo_loss

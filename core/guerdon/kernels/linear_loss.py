@@ -1,9 +1,9 @@
-"""The head and the GRPO loss in one: gradients are made while a tile of logits is in memory, in the forward pass.
+"""Fuse the head and the GRPO loss: gradients are computed in the forward pass, while a tile of logits is in memory.
 
-A tile takes 6NHV operations (logits, gradient of the hidden states, gradient of the weight), 4NHV with a frozen head; a
-head that recomputes its logits in the backward pass takes 8NHV. How many tokens must be known before a token's
-gradient is follows from the objective: a tile holds whole units of them, and a unit that fits into no tile is gone
-through twice.
+A tile takes 6NHV operations (logits, gradient of the hidden states, gradient of the weight), 4NHV with a frozen head. A
+head that recomputes its logits in the backward pass takes 8NHV. The objective determines which tokens must be processed
+before a token's gradient can be computed (its unit: the token, its sequence, or the batch). A tile always contains
+whole units; a unit larger than a tile takes two passes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TILE_MB = {"cpu": 64, "small": 512, "large": 2560}
 
 
 class LossResult(NamedTuple):
-    """What ``fused_linear_grpo_loss`` gives; only the loss carries gradients."""
+    """The result of ``fused_linear_grpo_loss``. Only the loss carries gradients."""
 
     loss: Tensor
     logp: Tensor
@@ -45,29 +45,29 @@ def fused_linear_grpo_loss(
     tile_budget_mb: float | None = None,
     backend: Backend = "auto",
 ) -> LossResult:
-    """The GRPO loss of tokens, from the hidden states that predict them.
+    """Return the GRPO loss of tokens, from the hidden states that predict them.
 
     Args:
         hidden: [N, H].
-        weight: The head's [V, H].
-        target: The tokens that were sampled [N].
-        tokens: Advantages, weights and what else the objective reads.
+        weight: The head's weight [V, H].
+        target: The sampled tokens [N].
+        tokens: Advantages, weights and the other inputs of the objective.
         spec: The objective and the head's scales.
-        bias: The head's [V].
+        bias: The head's bias [V].
         tile_budget_mb: Memory for one tile of logits, in MiB; by default 64 on CPU and 512 or 2560 on a GPU.
         backend: ``auto`` is Triton on CUDA and torch elsewhere.
 
     Raises:
-        RuntimeError: A second derivative is asked for, or the backward pass runs twice.
+        RuntimeError: A second derivative is requested, or the backward pass runs twice.
     """
     need = _Need(
         hidden=torch.is_grad_enabled() and hidden.requires_grad,
-        # Inside an autograd function these flags say True under no_grad as well.
+        # Inside an autograd function, these flags are True even under no_grad.
         weight=torch.is_grad_enabled() and weight.requires_grad,
         bias=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
     )
     device = hidden.device.type
-    # The head itself is narrowed inside, where its gradient is not: outside, autograd would round and widen it.
+    # The head is narrowed inside, without narrowing its gradient. Outside, autograd would round the gradient.
     hidden = hidden.to(
         torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     )
@@ -100,7 +100,7 @@ class _Plan:
     triton: bool
 
     def groups(self) -> list[tuple[int, int]]:
-        """Ranges of tokens that hold whole units; those larger than a tile hold one unit."""
+        """Return ranges of tokens that hold whole units. A range larger than a tile holds one unit."""
         count = len(self.tokens)
         unit = unit_of(self.spec, self.tokens)
         if unit == "batch" or count <= self.tile_rows:
@@ -122,7 +122,7 @@ class _Plan:
 
 
 def _ranges(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Ranges of nearly one size: a last tile of a few rows would read the whole head for them."""
+    """Yield ranges of nearly equal size. A small last tile would read the whole head for a few rows."""
     count = -(-(end - start) // most)
     for number in range(count):
         yield start + (end - start) * number // count, start + (end - start) * (number + 1) // count
@@ -155,7 +155,7 @@ class _Gradients:
         self._input, self._matrix = hidden, weight
         self.hidden = torch.empty_like(hidden) if need.hidden else None
         wide = torch.promote_types(weight.dtype, torch.float32)
-        # The first product takes the place of zeros.
+        # The first product initialises the memory.
         fresh = torch.empty_like if len(hidden) else torch.zeros_like
         self.weight = fresh(weight, dtype=wide) if need.weight else None
         self._share = 0
@@ -176,7 +176,10 @@ class _Gradients:
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor, share: int) -> None:
-    """``total = share * total + left @ right``, in the total's dtype: rounding each tile's product biases training."""
+    """Compute ``total = share * total + left @ right`` in the total's dtype.
+
+    Rounding each tile's product biases training.
+    """
     if left.dtype == total.dtype:
         total.addmm_(left, right, beta=share)
     elif left.is_cuda:
@@ -188,7 +191,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor, share: int) -> None
 def _coefficients(
     plan: _Plan, logp: Tensor, entropy: Tensor, start: int, end: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The loss of a range of whole units, and its gradients by log-probability and by entropy."""
+    """Return the loss of a range of whole units, and its gradients by log-probability and by entropy."""
     tokens = plan.tokens.part(start, end)
     has_bonus = tokens.entropy_weight is not None
     with torch.enable_grad():
@@ -203,14 +206,14 @@ def _coefficients(
 
 
 class _Pass:
-    """One pass over the tokens, tile by tile, that makes the loss and the gradients.
+    """One pass over the tokens, tile by tile, that computes the loss and the gradients.
 
     Args:
         hidden: [N, H], in the dtype to compute in.
-        weight: The head's [V, H].
-        bias: The head's [V].
+        weight: The head's weight [V, H].
+        bias: The head's bias [V].
         target: [N].
-        plan: What else there is to know.
+        plan: The other settings of the pass.
     """
 
     def __init__(
@@ -236,7 +239,10 @@ class _Pass:
                 self._know_then_add(start, end)
 
     def _scale_afterwards(self, groups: Sequence[tuple[int, int]]) -> None:
-        """With a frozen head a row's gradient is its coefficient times d logp / d hidden, which waits for it."""
+        """Add the gradients of a frozen head: scale each row's d logp / d hidden by its coefficient afterwards.
+
+        The coefficients are known only after all tiles of a unit.
+        """
         for start, end in _ranges(0, len(self._target), self._plan.tile_rows):
             made = self._tile(start, end)
             self.gradients.add(start, end, made.gradient(torch.ones_like(made.logp), None))
@@ -245,7 +251,10 @@ class _Pass:
             self.gradients.scale_rows(start, end, by_logp)
 
     def _know_then_add(self, start: int, end: int) -> None:
-        """Go through a range of whole units: once if it is one tile, else once to know and once more to add."""
+        """Process a range of whole units in one pass if it fits into a tile, else in two.
+
+        The first pass computes the coefficients, the second one adds the gradients.
+        """
         plan = self._plan
         whole = end - start <= plan.tile_rows
         made: _Tile | None = None
@@ -265,7 +274,7 @@ class _Pass:
         spec, rows = self._plan.spec, slice(start, end)
         made: _Tile
         if self._buffers is None:
-            from guerdon.kernels.triton_logits import TritonRows  # Triton is not everywhere
+            from guerdon.kernels.triton_logits import TritonRows  # Triton is not available on all platforms
 
             made = TritonRows(self._hidden[rows], self._weight, self._bias, self._target[rows], spec)
         else:
@@ -302,7 +311,7 @@ class _FusedLinearLoss(torch.autograd.Function):
         if gradients is None:
             raise RuntimeError("the fused GRPO loss gives its gradients once: its backward pass ran already.")
         ctx.gradients = None
-        # Multiplying on the device spares the wait for the value of grad_loss.
+        # Multiplying on the device avoids waiting for the value of grad_loss.
         scaled = (
             None if gradient is None else gradient.mul_(grad_loss.to(gradient.dtype)).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)

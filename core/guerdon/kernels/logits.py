@@ -1,6 +1,6 @@
-"""The rows of logits in plain torch: their statistics, and their gradient in their own place.
+"""Rows of logits in plain torch: their statistics, and their gradient in the same memory.
 
-Each runs over a few rows at a time: what the processor's cache holds is not read from memory once per operation.
+Each operation handles a few rows at a time, so that the rows stay in the processor's cache between operations.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch import Tensor
 from guerdon.kernels.objective import LossSpec
 
 _CACHED_BYTES = 1024 * 1024
-"""Of logits that are gone through at once; more is slower by what the cache cannot hold, less by the calls."""
+"""Bytes of logits that are processed at once. More exceeds the cache; less adds call overhead."""
 
 _LEAST = -1e3
-"""In place of the logarithm of an exponential that is 0: whatever it is, what it is multiplied with is 0."""
+"""Replaces the logarithm of an exponential that is 0. Its factor is 0, so any finite value is right."""
 
 
 class RowBuffers:
     """Memory for one tile of logits and for a few rows of scratch, shared by all tiles.
 
-    Fresh memory of this size costs more time on CPU than the arithmetic in it.
+    Allocating memory of this size costs more time on CPU than the arithmetic in it.
 
     Args:
         rows: The most rows that a tile has.
@@ -37,18 +37,18 @@ class RowBuffers:
         self._scratch = like.new_empty(min(rows, self._few), columns, dtype=wide)
 
     def logits(self, count: int) -> Tensor:
-        """The tile's [count, columns]; what was in it is lost."""
+        """Return the tile's memory [count, columns]. Its previous content is lost."""
         return self._logits[:count]
 
     def few_at_a_time(self, count: int) -> Iterator[tuple[slice, Tensor]]:
-        """Ranges of ``count`` rows that fit into the cache, each with as many rows of scratch."""
+        """Yield ranges of ``count`` rows that fit into the cache, each with an equal number of scratch rows."""
         for start in range(0, count, self._few):
             end = min(start + self._few, count)
             yield slice(start, end), self._scratch[: end - start]
 
 
 class Rows:
-    """A tile of logits in the making of its gradient, which takes the logits' place.
+    """A tile of logits, whose gradient is computed in the same memory.
 
     Of a row of scaled logits z, with p = softmax(z), target t, logp = log p[t] and entropy H = -sum p log p::
 
@@ -56,9 +56,9 @@ class Rows:
         d H / d z[j]    = -p[j] (log p[j] + H)
         d loss / d z[j] = a ([j = t] - p[j]) - b p[j] (log p[j] + H)
 
-    with a = d loss / d logp and b = d loss / d H. Behind it stand the head's own slopes: with a soft cap c,
+    with a = d loss / d logp and b = d loss / d H. The head adds its own slopes: with a soft cap c,
     z = c tanh(x / c) / temperature has d z / d x = (1 - tanh(x / c)^2) / temperature, and x = scale * logit.
-    With e = exp(z - top) and their sum S, p = e / S and log p = (z - top) - log S: what is kept of a row is
+    With e = exp(z - top) and their sum S, p = e / S and log p = (z - top) - log S. Each row stores
     e in the logits' place, ``top``, S and z[t] - top.
 
     Args:
@@ -67,7 +67,7 @@ class Rows:
         bias: [V].
         target: Token ids [N].
         spec: The head's scales.
-        buffers: Used until the gradient is taken.
+        buffers: The memory, in use until the gradient is computed.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class Rows:
             torch.gather(below, 1, target[rows, None], out=self._chosen[rows])
             torch.exp(below, out=few)
             torch.sum(few, 1, keepdim=True, out=self._total[rows])
-            # A logit of -inf has the probability 0 and adds nothing to the entropy, and 0 * -inf is not a number.
+            # A logit of -inf has probability 0 and adds nothing to the entropy; 0 * -inf would be NaN.
             torch.sum(below.clamp_(min=_LEAST).mul_(few), 1, keepdim=True, out=moment[rows])
         self._log_total = self._total.log()
         self.logp = (self._chosen - self._log_total)[:, 0]
         self.entropy = (self._log_total - moment / self._total)[:, 0]
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
-        """The logits' gradient [N, V], in the compute dtype; the rows are used up.
+        """Return the logits' gradient [N, V] in the compute dtype. The rows are no longer valid.
 
         Args:
             logp_gradient: The loss's gradient with respect to each target's log-probability [N].
@@ -128,13 +128,13 @@ class Rows:
         return gradient.to(self._dtype)
 
     def _slope(self, capped: Tensor) -> Tensor:
-        """The soft cap's, where its result, divided by the temperature, is this: d tanh(x) = 1 - tanh(x)^2."""
+        """Return the soft cap's slope from its result divided by the temperature: d tanh(x) = 1 - tanh(x)^2."""
         assert self._spec.softcap is not None
         return 1 - (capped * (self._spec.temperature / self._spec.softcap)).square_()
 
 
 def _scaled(logits: Tensor, bias: Tensor | None, spec: LossSpec) -> Tensor:
-    """What the head does to its logits, done in their place."""
+    """Apply the head's bias, scale, cap and temperature to logits in their memory."""
     if bias is not None:
         logits += bias
     if spec.logit_scale != 1:

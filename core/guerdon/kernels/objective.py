@@ -1,6 +1,6 @@
 """GRPO's objectives on flat tokens: every loss type of TRL 1.16, as a function of log-probabilities and entropies.
 
-The tokens of all completions stand in one row of length N, without padding and without masked tokens.
+The tokens of all completions form one row of length N, without padding and without masked tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Unit = Literal["token", "sequence", "batch"]
 
 @dataclass(frozen=True, slots=True)
 class LossSpec:
-    """Which objective; names, meanings and defaults are those of TRL's GRPOConfig."""
+    """The objective. Names, meanings and defaults are those of TRL's GRPOConfig."""
 
     loss_type: str = "dapo"
     importance_sampling_level: str = "token"
@@ -43,7 +43,7 @@ class LossSpec:
     vespo_k_neg: float = 3.0
     vespo_lambda_neg: float = 2.0
     vllm_importance_sampling_mode: str | None = None
-    """How the ratio of policy to sampler corrects the loss, unless ``Tokens`` has an ``is_ratio``; ``None``: not."""
+    """The correction for the ratio of policy to sampler, unless ``Tokens`` has an ``is_ratio``; ``None`` for none."""
     vllm_importance_sampling_clip_min: float | None = None
     vllm_importance_sampling_clip_max: float | None = 3.0
     temperature: float = 1.0
@@ -72,7 +72,7 @@ class LossSpec:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What is known of each token besides its logits; tensors of shape [N], those of a sequence side by side."""
+    """The data of each token besides its logits: tensors of shape [N], with each sequence's tokens together."""
 
     advantage: Tensor
     weight: Tensor
@@ -82,11 +82,11 @@ class Tokens:
     old_logp: Tensor | None = None
     """Log-probabilities before the update; ``None`` on policy, where they are the current ones."""
     ref_logp: Tensor | None = None
-    """The reference model's, for ``beta``."""
+    """The reference model's log-probabilities, for ``beta``."""
     is_ratio: Tensor | None = None
-    """The correction for a sampler that is not quite the policy; by default it follows from ``sampling_logp``."""
+    """The correction for a sampler that differs from the policy; by default computed from ``sampling_logp``."""
     sampling_logp: Tensor | None = None
-    """The sampler's log-probabilities, for its correction and the off-policy mask; NaN where they are unknown."""
+    """The sampler's log-probabilities, for its correction and the off-policy mask; NaN where unknown."""
     entropy_weight: Tensor | None = None
     """Each token's weight in the entropy bonus."""
 
@@ -94,11 +94,11 @@ class Tokens:
         return len(self.advantage)
 
     def part(self, start: int, end: int) -> Tokens:
-        """The tokens from ``start`` to ``end``."""
+        """Return the tokens from ``start`` to ``end``."""
         return self._each(lambda value: value[start:end])
 
     def to(self, device: torch.device) -> Tokens:
-        """The same on a device."""
+        """Return the tokens on a device."""
         return self._each(lambda value: value.to(device))
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> Tokens:
@@ -111,12 +111,12 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenTerms:
-    """The loss and what it is made of, per token."""
+    """The loss and its parts, per token."""
 
     loss: Tensor
-    """Scalar: weights and the entropy bonus applied."""
+    """Scalar: the loss with weights and the entropy bonus applied."""
     policy_loss: Tensor
-    """Scalar: the same without the entropy bonus."""
+    """Scalar: the loss without the entropy bonus."""
     ratio: Tensor
     """The importance ratio [N]; with sequence-level importance sampling, the sequence's."""
     kl: Tensor | None
@@ -127,7 +127,7 @@ class TokenTerms:
 
 
 def unit_of(spec: LossSpec, tokens: Tokens) -> Unit:
-    """How much has to be known before a token's gradient is: the token itself, its sequence, or all."""
+    """Return the smallest set of tokens needed to compute one token's gradient: 'token', 'sequence' or 'batch'."""
     if spec.top_entropy_quantile < 1:
         return "batch"
     derived = tokens.is_ratio is None and tokens.sampling_logp is not None
@@ -143,13 +143,13 @@ def unit_of(spec: LossSpec, tokens: Tokens) -> Unit:
 
 
 def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -> TokenTerms:
-    """The objective of whole units of tokens (see ``unit_of``).
+    """Return the objective of whole units of tokens (see ``unit_of``).
 
     Args:
-        spec: Which objective.
+        spec: The objective.
         logp: Log-probabilities [N], in nats.
         entropy: Entropies [N], in nats.
-        tokens: The rest.
+        tokens: The other data of the tokens.
     """
     advantage = tokens.advantage
     old_logp = logp.detach() if tokens.old_logp is None else tokens.old_logp
@@ -179,7 +179,7 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
     loss = policy_loss = (per_token * tokens.weight).sum()
     if tokens.entropy_weight is not None:
         bonus = entropy * tokens.entropy_weight
-        if chosen is not None:  # the mean over the chosen tokens in place of the mean over all
+        if chosen is not None:  # the mean over the chosen tokens, instead of the mean over all
             bonus = bonus * chosen * (len(tokens) / chosen.sum().clamp(min=1))
         loss = loss - bonus.sum()
     return TokenTerms(
@@ -188,7 +188,7 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
 
 
 def _surrogate(spec: LossSpec, ratio: Tensor, advantage: Tensor, logp: Tensor, phi: Tensor | None) -> Tensor:
-    """What each token adds to the loss, before masks, corrections and KL."""
+    """Return what each token adds to the loss, before masks, corrections and KL."""
     if spec.loss_type in CLIPPED:
         clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.clip_high)
         capped = ratio if spec.delta is None else ratio.clamp(max=spec.delta)
@@ -203,7 +203,7 @@ def _surrogate(spec: LossSpec, ratio: Tensor, advantage: Tensor, logp: Tensor, p
 
 
 def _kl(spec: LossSpec, logp: Tensor, ratio: Tensor, tokens: Tokens) -> Tensor | None:
-    """The estimate of the divergence from the reference model: exp(gap) - gap - 1."""
+    """Return the estimate of the divergence from the reference model: exp(gap) - gap - 1."""
     if spec.beta == 0:
         return None
     assert tokens.ref_logp is not None, "beta needs ref_logp"
@@ -213,16 +213,16 @@ def _kl(spec: LossSpec, logp: Tensor, ratio: Tensor, tokens: Tokens) -> Tensor |
 
 
 def _most_uncertain(spec: LossSpec, entropy: Tensor) -> Tensor | None:
-    """Which tokens are trained, if only those of the highest entropies are."""
+    """Return which tokens are trained, if only those with the highest entropies are."""
     if spec.top_entropy_quantile == 1:
         return None
-    # In float32, like TRL's: the tokens at the very threshold depend on its rounding.
+    # Use float32 as TRL does, because its rounding decides the tokens exactly at the threshold.
     seen = entropy.detach().float()
     return seen >= torch.quantile(seen, 1 - spec.top_entropy_quantile)
 
 
 def _correction(spec: LossSpec, old_logp: Tensor, tokens: Tokens, of_sequence: Sequences) -> Tensor | None:
-    """The policy's probability over the sampler's, of tokens or of sequences, truncated or masked."""
+    """Return the ratio of the policy's to the sampler's probability, per token or sequence, truncated or masked."""
     mode = spec.vllm_importance_sampling_mode
     if mode is None or tokens.sampling_logp is None:
         return None
@@ -238,7 +238,7 @@ def _correction(spec: LossSpec, old_logp: Tensor, tokens: Tokens, of_sequence: S
 def _vespo_weights(
     spec: LossSpec, log_ratio: Tensor, advantage: Tensor, is_ratio: Tensor | None, of_sequence: Sequences
 ) -> Tensor:
-    """VESPO's gamma weighting of the sequence's ratio w: exp(lambda) w^k exp(-lambda w), 1 at w = 1."""
+    """Return VESPO's gamma weighting of the sequence's ratio w: exp(lambda) w^k exp(-lambda w), 1 at w = 1."""
     lowest = math.log(1e-8)
     log_w = of_sequence.sum(log_ratio.clamp(-20.0, 20.0))
     if is_ratio is not None:

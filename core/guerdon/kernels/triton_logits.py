@@ -1,4 +1,4 @@
-"""The rows of logits as Triton kernels for CUDA GPUs: each reads a row once, and the gradient takes the logits' place.
+"""Rows of logits as Triton kernels for CUDA GPUs. Each kernel reads a row once; the gradient replaces the logits.
 
 Triton compiles them on the user's machine. ``TRITON_INTERPRET=1``, set before this module is imported, runs them on CPU
 for tests.
@@ -18,10 +18,12 @@ from guerdon.kernels.objective import LossSpec
 
 _BLOCK = 4096
 _PER_THREAD = 16
-"""Columns of a block that one thread has: with its three float32 values of each it stays far from spilling registers,
-and in bfloat16 they are two loads of 16 bytes."""
+"""Columns of a block for each thread. With three float32 values each, no registers spill.
+
+In bfloat16 they are two loads of 16 bytes.
+"""
 _LEAST = -1e3
-"""In place of the logarithm of a probability that is 0: 0 * -inf is not a number."""
+"""Replaces the logarithm of a probability that is 0, because 0 * -inf is not a number."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -50,7 +52,7 @@ def _stats_kernel(
         z = tl.load(logits_ptr + offsets, mask=inside, other=0.0).to(tl.float32)
         z = tl.where(inside, _scaled(z, scale, cap, inverse_temperature, has_cap), float("-inf"))
         new_top = tl.maximum(top, tl.max(z))
-        fall = tl.where(total > 0.0, top - new_top, 0.0)  # where nothing is summed up, both may be -inf
+        fall = tl.where(total > 0.0, top - new_top, 0.0)  # while the sum is empty, both may be -inf
         down = tl.exp(fall)
         above = tl.where(z == float("-inf"), least, z - new_top)
         weights = tl.where(z == float("-inf"), 0.0, tl.exp(above))
@@ -60,7 +62,7 @@ def _stats_kernel(
     log_total = tl.log(total)
     chosen = tl.load(logits_ptr + tl.load(target_ptr + row)).to(tl.float32)
     chosen = _scaled(chosen, scale, cap, inverse_temperature, has_cap)
-    # Apart, because their sum would lose what distinguishes large logits.
+    # Stored separately, because their sum would lose the difference between large logits.
     tl.store(norm_ptr + 2 * row, top)
     tl.store(norm_ptr + 2 * row + 1, log_total)
     tl.store(logp_ptr + row, chosen - top - log_total)
@@ -98,7 +100,7 @@ def _gradient_kernel(
 
 
 class TritonRows:
-    """A tile of logits on a GPU in the making of its gradient, which takes the logits' place.
+    """A tile of logits on a GPU, whose gradient is computed in the same memory.
 
     Args:
         hidden: [N, H].
@@ -126,7 +128,7 @@ class TritonRows:
             )  # fmt: skip
 
     def gradient(self, logp_gradient: Tensor, entropy_gradient: Tensor | None) -> Tensor:
-        """The logits' gradient [N, V], in the compute dtype; the rows are used up.
+        """Return the logits' gradient [N, V] in the compute dtype. The rows are no longer valid.
 
         Args:
             logp_gradient: The loss's gradient with respect to each target's log-probability [N].

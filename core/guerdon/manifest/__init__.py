@@ -1,4 +1,4 @@
-"""The manifest: the file that selects models, data, rewards and stages."""
+"""Read and plan a manifest: the file that selects models, data, rewards and stages."""
 
 from guerdon.manifest.loading import ManifestFile, load_manifest, read_manifest
 from guerdon.manifest.plan import Plan, StagePlan, draft_run, plan_rubric, plan_run

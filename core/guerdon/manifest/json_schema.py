@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema: its own keys, and for each installed plugin its name and its params."""
+"""Build the manifest's JSON Schema: its own keys, and the name and params of each installed plugin."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _PARTS: dict[str, Sequence[Kind]] = {
     "RewardRef": SCORERS,
     "ComponentRef": (Kind.HOOKS,),
 }
-"""The parts of a manifest that name a plugin, and the kinds that fit."""
+"""The parts of a manifest that name a plugin, with the kinds that fit."""
 
 _OTHER_FORMS = {"pattern": "[:/]", "description": "distribution/name, package.module:name, or ./file.py:name"}
 
 
 def manifest_schema() -> dict[str, Any]:
-    """Return the schema of manifests for what is installed. Imports every plugin but commands and recipes."""
+    """Return the schema of manifests for the installed plugins. Imports every plugin except commands and recipes."""
     schema = Manifest.model_json_schema()
     definitions = schema["$defs"]
     for part, kinds in _PARTS.items():
@@ -54,13 +54,13 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def _conditions(plugins: Sequence[Plugin], definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield for each plugin what its params are where ``use`` names it."""
+    """Yield a condition for each plugin: if ``use`` names it, ``params`` must fit it."""
     shared = {plugin.name for plugin in plugins if sum(other.name == plugin.name for other in plugins) > 1}
     for plugin in plugins:
         names = [plugin.qualified_name] if plugin.name in shared else [plugin.name, plugin.qualified_name]
         try:
             params = _params(plugin, definitions)
-        except GuerdonError:  # a broken plugin's params are not known
+        except GuerdonError:  # the params of a broken plugin are unknown
             continue
         named = {"properties": {"use": {"enum": names}}, "required": ["use"]}
         then: dict[str, Any] = {"properties": {"params": params}}
@@ -92,7 +92,7 @@ def _param(parameter: inspect.Parameter, definitions: dict[str, Any]) -> dict[st
     else:
         try:
             schema = TypeAdapter(parameter.annotation).json_schema(ref_template="#/$defs/{model}")
-        except Exception:  # a type that pydantic does not know, or that JSON cannot say, constrains nothing
+        except Exception:  # a type that pydantic or JSON Schema does not support adds no constraint
             schema = {}
     definitions.update(schema.pop("$defs", {}))
     try:

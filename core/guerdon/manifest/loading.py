@@ -1,4 +1,4 @@
-"""Reads a manifest: YAML 1.2, overrides, and errors that name the file and the line."""
+"""Read a manifest: YAML 1.2, overrides, and errors that name the file and the line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef,
 from guerdon.plugins.discovery import did_you_mean
 
 MAX_NODES = 100_000
-"""Keys and items that a manifest may have once its aliases are followed: a few aliases can stand for billions."""
+"""The most keys and items that a manifest may have after alias expansion, because a few aliases can expand to
+billions."""
 
 Location = tuple[str | int, ...]
 """A place in a manifest: ``("stages", 0, "params", "lr")``."""
@@ -25,7 +26,7 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a manifest."""
+    """One mistake in a manifest."""
 
     line: int
     message: str
@@ -33,25 +34,27 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A manifest as it was read, and the lines of its parts."""
+    """A parsed manifest with the line of each part."""
 
     path: Path
     manifest: Manifest
-    """Without the parts that are wrong."""
+    """The manifest without its invalid parts."""
     lines: Mapping[Location, int] = field(repr=False)
-    """The line, counted from 1, of every key and item that the file itself holds."""
+    """The line, counted from 1, of every key and item in the file."""
     problems: Sequence[Problem] = ()
-    """What is wrong with the parts that were left out."""
+    """The mistakes in the parts that were left out."""
     left_out: Collection[tuple[str, str]] = ()
-    """The keys that were left out, each with the id of its stage (``""`` outside of stages). A stage that was left out
-    as a whole has the key ``""``."""
+    """The keys that were left out, each with the id of its stage (``""`` outside stages).
+
+    A stage that was left out as a whole has the key ``""``.
+    """
 
     def line(self, location: Location) -> int:
-        """Return the line of a place, or of the nearest place around it that has one."""
+        """Return the line of a location, or of its nearest ancestor that has a line."""
         return _line(self.lines, location)
 
     def error(self, problems: Iterable[Problem]) -> ManifestError:
-        """Return the error that says what is wrong, in the order of the lines."""
+        """Return one error for all problems, in the order of their lines."""
         in_order = sorted(problems, key=lambda problem: problem.line)
         return ManifestError(
             "\n".join(f"{self.path}:{problem.line}: {problem.message}" for problem in in_order)
@@ -67,7 +70,7 @@ def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
             by its id or its index, the value is YAML.
 
     Raises:
-        ManifestError: The file cannot be read, or says what no manifest can say; all mistakes at once.
+        ManifestError: The file cannot be read, or does not fit the schema; all mistakes at once.
     """
     file = read_manifest(path, overrides)
     if file.problems:
@@ -76,14 +79,14 @@ def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
 
 
 def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
-    """Read a manifest and leave out what no manifest can say, so that the rest can be checked too.
+    """Read a manifest and leave out its invalid parts, so that the rest can be checked too.
 
     Args:
         path: The YAML file.
         overrides: Changes to it, as for :func:`load_manifest`.
 
     Raises:
-        ManifestError: The file cannot be read, or nothing can be checked without what is wrong.
+        ManifestError: The file cannot be read, or nothing remains to be checked without its invalid parts.
     """
     lines: dict[Location, int] = {}
     data = _plain(_read(path), (), lines, path)
@@ -96,7 +99,7 @@ def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
         try:
             manifest = Manifest.model_validate(data)
         except ValidationError as error:
-            # What is missing once a wrong part is left out is no mistake of its own.
+            # A key that is missing only because its invalid value was left out is not another mistake.
             problems = problems or _explain(lines, error)
             if not _leave_out(data, error, indices, left_out):
                 raise ManifestFile(path, _EMPTY, lines).error(problems) from None
@@ -110,11 +113,11 @@ _EMPTY = Manifest.model_construct()
 def _leave_out(
     data: Any, error: ValidationError, indices: dict[str, list[int]], left_out: list[tuple[str, str]]
 ) -> bool:
-    """Delete the parts at fault from the data; whether there was anything to delete."""
+    """Delete the invalid parts from the data. Return whether anything was deleted."""
     places = {_place(data, detail) for detail in error.errors(include_url=False)}
     if () in places:
         return False
-    # A part inside another that is at fault goes with it; of a list the last goes first, so that indices hold.
+    # Nested invalid parts go with the outermost one. List items are deleted from the end, so that indices stay valid.
     outermost = [place for place in places if not any(place[:n] in places for n in range(1, len(place)))]
     for place in sorted(outermost, key=_order, reverse=True):
         left_out.append(_name_of(data, place))
@@ -140,7 +143,7 @@ def _name_of(data: Any, place: Location) -> tuple[str, str]:
 
 
 def _place(data: Any, detail: Any) -> Location:
-    """Return the part of the data at fault: the deepest one that the error names, or the one that lacks a key."""
+    """Return the location of the invalid part: the deepest one that the error names, or the one that lacks a key."""
     place: list[str | int] = []
     node = data
     for part in detail["loc"]:
@@ -150,14 +153,14 @@ def _place(data: Any, detail: Any) -> Location:
             node = node[part]
         elif detail["type"] == "missing":
             break
-        else:  # pydantic's name for a form of a value
+        else:  # pydantic's name for a variant of a union
             continue
         place.append(part)
     return tuple(place)
 
 
 def _moved(lines: Mapping[Location, int], indices: Mapping[str, Sequence[int]]) -> dict[Location, int]:
-    """Return the lines by the places that stages have once others were left out."""
+    """Return the lines by the new locations of stages, after other stages were left out."""
     kept = indices.get("stages", ())
     new = {old: number for number, old in enumerate(kept)}
     moved = {}
@@ -198,9 +201,9 @@ def _read(path: Path) -> CommentedMap:
 
 
 def _plain(node: Any, location: Location, lines: dict[Location, int], path: Path) -> Any:
-    """The node with its aliases and merges followed, so that a change to one place is to that place alone.
+    """Return the node as plain data, with aliases and merges expanded, so that an override changes one place only.
 
-    Notes each key's and item's line on the way; a merged key's is that of the mapping it was merged into.
+    Records each key's and item's line. A merged key has the line of the mapping that it was merged into.
     """
     if len(lines) > MAX_NODES:
         raise ManifestError(
@@ -249,7 +252,7 @@ def _override(data: Any, override: str) -> None:
 
 
 def _key(node: Any, part: str) -> Any:
-    """The key or index that a part of a path names; items of a list also go by their ``id``, ``name`` or ``use``."""
+    """Return the key or index that a path component names. List items also match by ``id``, ``name`` or ``use``."""
     if isinstance(node, dict):
         return part if part in node else None
     for index, item in enumerate(node):
@@ -269,7 +272,7 @@ _MODELS = {
     "init": "base, none, 'stage:<id>', a model's path, a mapping with its 'path', or a list of these",
     "model": "a model's path, or a mapping with its 'path'",
 }
-"""The keys that name models, and what they may hold."""
+"""The keys that name models, with the values that they accept."""
 
 
 def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
@@ -278,13 +281,13 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         location = detail["loc"]
         spelled = ".".join(str(part) for part in location)
         last = str(location[-1])
-        if "weight" in location:  # pydantic tells of every form that it is not
+        if "weight" in location:  # pydantic reports one error for each variant of the union
             location = location[: location.index("weight") + 1]
             message = "'weight' is neither a finite number nor a schedule {step: weight}."
             found.add((_line(lines, location), message))
             continue
         key = next((key for key in _MODELS if key in location), None)
-        if key is not None and last.startswith(("str", "ModelRef", "list[")):  # the forms that it is not
+        if key is not None and last.startswith(("str", "ModelRef", "list[")):  # variants that failed
             if not isinstance(detail["input"], dict | list) or (
                 key == "model" and isinstance(detail["input"], list)
             ):
@@ -305,7 +308,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
 
 
 def _part_at(location: Location) -> type[BaseModel]:
-    """The part of the schema that holds the keys at a place."""
+    """Return the schema class whose keys are at a location."""
     parts: dict[str | int, type[BaseModel]] = {
         "stages": StageRef,
         "data": SourceRef,

@@ -1,4 +1,4 @@
-"""From a manifest to a plan: plugins found and loaded, params checked, the graph of stages in an order that works."""
+"""Turn a manifest into a plan: load the plugins, check their params, and order the stages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
 
 STAGE_SOURCE = "stage"
-"""The source that every manifest has: another stage's data set."""
+"""The built-in source: another stage's data set."""
 
 _STAGE_PREFIX = "stage:"
 
@@ -37,9 +37,9 @@ class SourcePlan:
 
     ref: SourceRef
     component: Component | None
-    """``None`` for another stage's data set."""
+    """The source plugin, or ``None`` for another stage's data set."""
     stage_id: str | None = None
-    """The stage whose data set it is."""
+    """The stage that produces the data set."""
     location: Location = ()
     """Its place in the manifest."""
 
@@ -51,7 +51,7 @@ class StagePlan:
     ref: StageRef
     component: Component
     init: Sequence[ModelRef | str]
-    """Models, and the ids of the stages whose checkpoints it starts from."""
+    """The models, and the ids of the stages whose checkpoints the stage starts from."""
     sources: Sequence[SourcePlan]
     entries: Sequence[Entry]
     location: Location = ()
@@ -59,11 +59,11 @@ class StagePlan:
     entry_locations: Sequence[Location] = ()
     """The places of its entries."""
     sound: bool = True
-    """Whether nothing is wrong with it; of another one the parts are there that nothing is wrong with."""
+    """Whether the stage has no mistakes. A stage with mistakes contains only its valid parts."""
 
     @property
     def needs(self) -> list[str]:
-        """The ids of the stages that must be finished first."""
+        """Return the ids of the stages that must be finished first."""
         checkpoints = [init for init in self.init if isinstance(init, str)]
         checkpoints += [stage_id for entry in self.entries for stage_id in named_stages(entry).values()]
         return checkpoints + [source.stage_id for source in self.sources if source.stage_id is not None]
@@ -75,7 +75,7 @@ class Plan:
 
     file: ManifestFile
     stages: Sequence[StagePlan]
-    """In an order in which each finds what it needs."""
+    """The stages, each after those that it needs."""
     hooks: Sequence[Component]
 
     @property
@@ -84,12 +84,12 @@ class Plan:
 
     @property
     def base_dir(self) -> Path:
-        """The folder that relative paths start from: the manifest's."""
+        """Return the folder that relative paths start from: the manifest's."""
         return self.file.path.resolve().parent
 
 
 def named_stages(entry: Entry) -> dict[str, str]:
-    """The stages whose checkpoints a reward or verifier uses, by the param that says ``stage:<id>``."""
+    """Return the stages whose checkpoints an entry uses, by the param whose value is ``stage:<id>``."""
     return {
         name: value.removeprefix(_STAGE_PREFIX)
         for name, value in entry.component.params.items()
@@ -98,7 +98,7 @@ def named_stages(entry: Entry) -> dict[str, str]:
 
 
 def plan_run(file: ManifestFile) -> Plan:
-    """Find and load every plugin that a manifest selects, and check everything that can be checked without data.
+    """Find and load every plugin that a manifest selects, and check everything that needs no data.
 
     Raises:
         ManifestError: Something does not fit; all mistakes at once, each with its line.
@@ -110,10 +110,10 @@ def plan_run(file: ManifestFile) -> Plan:
 
 
 def draft_run(file: ManifestFile) -> tuple[Plan, Sequence[Problem]]:
-    """Plan what is sound of a manifest.
+    """Plan the valid parts of a manifest.
 
     Returns:
-        A plan of the parts that nothing is wrong with, and everything that is wrong with the manifest.
+        A plan of the valid parts, and all mistakes in the manifest.
     """
     planner = _Planner(file)
     hooks = [
@@ -134,7 +134,7 @@ def draft_run(file: ManifestFile) -> tuple[Plan, Sequence[Problem]]:
 
 
 def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list[Entry]]:
-    """The rubric of one stage, for those who judge with it and run nothing: only verifiers and rewards are loaded.
+    """Return one stage's rubric, for callers that only score. Only verifiers and rewards are loaded.
 
     Args:
         file: The manifest.
@@ -145,7 +145,8 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
 
     Raises:
         ManifestError: The rubric does not fit; all mistakes at once, each with its line.
-        UsageError: There is no such stage, or several and none is named, or a reward uses what only a run makes.
+        UsageError: There is no such stage, or several have rewards and none is named, or a reward needs a stage's
+            output.
     """
     with_rewards = {ref.id: (ref, i) for i, ref in enumerate(file.manifest.stages) if ref.rewards}
     if stage is None and len(with_rewards) == 1:
@@ -169,7 +170,7 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
 
 
 class _Planner:
-    """Plans a manifest's parts and collects what is wrong with them."""
+    """Plans a manifest's parts and collects their mistakes."""
 
     def __init__(self, file: ManifestFile) -> None:
         self._file = file
@@ -186,7 +187,7 @@ class _Planner:
         self.problems.append(Problem(self._file.line(location), message))
 
     def sound(self, plan: Callable[[], T | None]) -> T | None:
-        """Return a part of the plan if nothing is wrong with it."""
+        """Return the result of ``plan``, or ``None`` and a recorded problem if it raises."""
         before = len(self.problems)
         part = plan()
         return part if len(self.problems) == before else None
@@ -236,7 +237,7 @@ class _Planner:
         )
 
     def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:
-        """Return the entries that nothing is wrong with, by their places."""
+        """Return the valid entries, by location."""
         entries: dict[Location, Entry] = {}
         for i, reward in enumerate(ref.rewards):
             place = (*location, "rewards", i)
@@ -266,7 +267,7 @@ class _Planner:
             self.problem(place, f"stages wait for each other in a circle: {' -> '.join(cycle)}.")
             return []
         in_order: list[StagePlan] = []
-        while sorter.is_active():  # of the stages that are ready, the one that the file names first
+        while sorter.is_active():  # of the stages that are ready, take the first in the file
             ready = sorted(sorter.get_ready(), key=self._stage_ids.index)
             in_order += [by_id[stage_id] for stage_id in ready]
             sorter.done(*ready)

@@ -1,4 +1,4 @@
-"""What a rubric's name means, the same on the command line, in adapters and in the server."""
+"""Resolve a rubric by name, in the same way for the command line, adapters and the server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PlannedRubric:
     """The stage's id, or the plugin's name."""
     entries: Sequence[Entry]
     failure_budget: float
-    """The manifest's; for a plugin, the default."""
+    """The manifest's failure budget; for a plugin, the default."""
 
 
 def resolve_rubric(
@@ -37,11 +37,11 @@ def resolve_rubric(
         target: A manifest (a path that ends in ``.yaml`` or ``.yml``), a recipe, or a verifier or reward as a manifest
             names it: ``math``, ``distribution/name``, ``package.module:name``, ``./file.py:name``.
         stage: The stage of the manifest or recipe; needed if several have rewards.
-        params: The plugin's params; a manifest has its own.
+        params: The plugin's params; not allowed for a manifest.
 
     Raises:
         ManifestError: The manifest's rubric does not fit.
-        UsageError: The name means nothing, or the stage or the params do not fit it.
+        UsageError: The name is unknown, or the stage or the params do not fit it.
     """
     if not is_manifest(target):
         if stage is not None:
@@ -57,11 +57,11 @@ def resolve_rubric(
 
 
 def is_manifest(target: str) -> bool:
-    """Return whether a name means a manifest or a recipe, and not a verifier or a reward.
+    """Return whether a name is that of a manifest or a recipe, and not of a verifier or a reward.
 
     Raises:
-        PluginNotFoundError: It names nothing.
-        DuplicatePluginError: It names several plugins.
+        PluginNotFoundError: The name is unknown.
+        DuplicatePluginError: Several plugins have the name.
     """
     if Path(target).suffix in (".yaml", ".yml"):
         return True

@@ -1,4 +1,4 @@
-"""What a manifest may say. Strict: an unknown key is an error. ``guerdon schema`` prints this as JSON Schema."""
+"""The schema of a manifest. An unknown key is an error. ``guerdon schema`` prints it as JSON Schema."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from guerdon.rubric import OnFailure
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""A name that is safe as a folder's name and in ``stage:<id>``."""
+"""A name that is safe as a folder name and in ``stage:<id>``."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
-    """A part of a manifest."""
+    """A part of a manifest, without extra keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -39,31 +39,31 @@ class ComponentRef(Strict):
     use: str
     """A plugin's name, `distribution/name`, an import string `package.module:name`, or a file `./file.py:name`."""
     params: dict[str, Any] = {}
-    """What the plugin takes; `guerdon plugins show NAME` lists it."""
+    """The plugin's params; `guerdon plugins show NAME` lists them."""
 
 
 class SourceRef(ComponentRef):
-    """Data rows from a source, or from another stage's data set (`use: stage`, `params: {id: ...}`)."""
+    """Data rows from a source, or another stage's data set (`use: stage`, `params: {id: ...}`)."""
 
     split: Literal["all", "train", "heldout"] = "all"
-    """The side of the held-out split: a row's side follows from its content, so the sides never overlap."""
+    """The side of the held-out split. A row's content decides its side, so the sides never overlap."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """At most this many rows, counted after the split."""
     add: dict[str, Any] = {}
-    """Columns that each row gets, such as `{task: math}` for rewards to be routed by."""
+    """Columns to add to each row, such as `{task: math}` to route it to rewards."""
 
 
 class RewardRef(ComponentRef):
     """A verifier or a reward, as an entry of a stage's rubric."""
 
     name: Name | None = None
-    """What logs and tables call it; by default the plugin's name."""
+    """The name in logs and tables; by default the plugin's name."""
     weight: Finite | Annotated[dict[int, Finite], Field(min_length=1)] = 1.0
     """A number, or a schedule `{step: weight}`, linear between its steps. 0 makes it a metric."""
     when: dict[str, Any] = {}
     """The rows it judges, by column: each must equal the value, or be one of a list's."""
     on_failure: OnFailure = OnFailure.SKIP
-    """What a failed score does: `skip` leaves the completion out of training, `zero` counts 0, `abort` stops."""
+    """The effect of a failed score: `skip` leaves the completion out of training, `zero` counts 0, `abort` stops."""
     timeout: Annotated[Finite, Field(gt=0)] | None = None
     """Seconds for one verdict (for a reward: one call); by default the plugin's, else 10 or 300."""
 
@@ -72,35 +72,35 @@ class StageRef(Strict):
     """One stage."""
 
     id: Name
-    """What other stages, tables and folders call it."""
+    """The stage's name in other stages, tables and folders."""
     use: str
     """The stage plugin."""
     init: str | ModelRef | list[str | ModelRef] = "base"
-    """What it starts from: `base` (the manifest's model), `stage:<id>`, a hub id or folder, `none`, or a list."""
+    """The starting point: `base` (the manifest's model), `stage:<id>`, a hub id or folder, `none`, or a list."""
     data: list[SourceRef] = []
-    """Its data, one source after the other."""
+    """The stage's data sources, read one after another."""
     rewards: list[RewardRef] = []
-    """Its rubric."""
+    """The stage's rubric."""
     params: dict[str, Any] = {}
-    """What the stage plugin takes."""
+    """The stage plugin's params; `guerdon plugins show NAME` lists them."""
 
 
 class Manifest(Strict):
     """A whole run."""
 
     name: Name
-    """The run's name, and its folder's under `runs/`."""
+    """The run's name, also that of its folder under `runs/`."""
     description: str = ""
-    """For people."""
+    """A description for readers."""
     seed: int = 0
-    """Everything random follows from it."""
+    """The seed of everything random in the run."""
     model: str | ModelRef | None = None
-    """The base model: what `init: base` means."""
+    """The base model, which `init: base` refers to."""
     heldout: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The share of rows on the held-out side of a split."""
     failure_budget: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of a verifier's latest scores that may fail before the run stops."""
     hooks: list[ComponentRef] = []
-    """Hook plugins beside the progress display and the JSONL log, which every run has."""
+    """Hook plugins in addition to the progress display and the JSONL log, which every run has."""
     stages: Annotated[list[StageRef], Field(min_length=1)]
-    """The stages; their order follows from `init` and `data`, and is the file's where these leave it open."""
+    """The stages. `init` and `data` decide their order; otherwise the file's order applies."""

@@ -1,4 +1,4 @@
-"""Models: where they come from, and how they are loaded."""
+"""Find and load models."""
 
 from guerdon.models.loading import (
     load_model,

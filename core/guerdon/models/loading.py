@@ -1,4 +1,4 @@
-"""Loads the models that stages start from: a hub id, a folder, or a GGUF file, with their tokenizers.
+"""Load the models that stages start from: a hub id, a folder, or a GGUF file, with their tokenizers.
 
 Importing this module imports neither torch nor transformers.
 """
@@ -36,25 +36,25 @@ __all__ = [
 NARROW = 512
 """A model narrower than this computes with one thread.
 
-An operation on 1,000 tokens of a model 128 wide takes 0.01 to 0.3 ms on one core. Threads that meet at its end gain
-less than that, and where another process has one of the cores they wait for it for milliseconds, at every operation.
-From about this width on an operation takes longer than such a wait.
+An operation on 1,000 tokens of a model 128 wide takes 0.01 to 0.3 ms on one core. More threads save less than that. If
+another process uses a core, threads wait for it for milliseconds at every operation. From about this width on, an
+operation takes longer than such a wait.
 """
 
 
 def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
-    """Load a causal language model, and set torch's threads to what a model of its width wants on CPU.
+    """Load a causal language model, and set torch's threads for a model of its width on CPU.
 
     Args:
         model: The model; a GGUF file is dequantized once and cached.
-        training: Whether it is loaded to be trained. A dtype of ``auto`` then means float32, because an optimizer's
+        training: Whether it will be trained. A dtype of ``auto`` then means float32, because an optimizer's
             small updates vanish in narrower weights; otherwise it means the checkpoint's own dtype, or float32 on a
             machine without an accelerator.
-        **kwargs: Anything else that ``from_pretrained`` takes.
+        **kwargs: Other arguments of ``from_pretrained``.
 
     Raises:
         UsageError: There is no such model, or no such dtype.
-        InfrastructureError: The hub does not answer.
+        InfrastructureError: The hub does not respond.
     """
     from transformers import AutoModelForCausalLM
 
@@ -68,20 +68,21 @@ def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) ->
 
     Args:
         model: The model, as for ``load_model``.
-        training: Whether it is loaded to be trained. A checkpoint without such a head, as every causal language model
-            is, then gets a new one at random.
-        **kwargs: Anything else that ``from_pretrained`` takes.
+        training: Whether it will be trained. If so, a checkpoint without such a head, such as a causal language model,
+            gets a random one.
+        **kwargs: Other arguments of ``from_pretrained``.
 
     Raises:
-        UsageError: There is no such model, or it is to judge and has no head for it.
-        InfrastructureError: The hub does not answer.
+        UsageError: There is no such model, or it has no head and is not loaded for training.
+        InfrastructureError: The hub does not respond.
     """
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
     verbosity: Any = logging  # it carries no types
     before = verbosity.get_verbosity()
-    verbosity.set_verbosity_error()  # it would warn of the missing head, which is normal in training and told below
+    # it would warn of the missing head, which is normal in training and reported below
+    verbosity.set_verbosity_error()
     try:
         if training:
             kwargs["num_labels"] = 1
@@ -116,9 +117,9 @@ def _check_reward_head(model: Model, labels: int, missing: list[str]) -> None:
 
 
 def local_device() -> torch.device:
-    """Return the accelerator of this process, or the CPU where there is no usable one.
+    """Return the accelerator of this process, or the CPU if there is no usable one.
 
-    A CUDA build of torch names ``cuda`` as its accelerator on a machine without a GPU too: only a device that answers
+    A CUDA build of torch names ``cuda`` as its accelerator on a machine without a GPU too: only a device that works
     counts. In a distributed launch each process of a node gets its own device, by the launcher's ``LOCAL_RANK``.
     """
     import torch
@@ -158,7 +159,7 @@ def use_fitting_threads(model: PreTrainedModel) -> None:
 
 @cache
 def _default_threads() -> int:
-    """Torch's own number, which the first call finds."""
+    """Return torch's own number, which the first call reads."""
     import torch
 
     return torch.get_num_threads()
@@ -186,10 +187,10 @@ def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrai
 
 
 def resolve_folder(model: Model) -> str:
-    """The hub id or local folder that ``from_pretrained`` loads, with ``package:`` resolved and GGUF converted.
+    """Return the hub id or local folder for ``from_pretrained``, with ``package:`` resolved and GGUF converted.
 
     Raises:
-        UsageError: The package or the GGUF file is not there.
+        UsageError: The package or the GGUF file does not exist.
     """
     path = model.path
     gguf_file = model.gguf_file
@@ -209,9 +210,9 @@ def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
     from transformers.utils import logging
 
     bars: Any = logging  # it carries no types
-    bars.disable_progress_bar()  # one a file, on a terminal that belongs to the run's progress display
+    bars.disable_progress_bar()  # one per file would disturb the run's progress display
     folder = resolve_folder(model)
-    # A path that looks like one and is not there would be asked of the hub, whose answer misleads.
+    # A missing local path would be sent to the hub, whose answer is misleading.
     if folder.startswith((".", "/", "~")) and not Path(folder).is_dir():
         raise UsageError(f"model '{model.name}' is the folder {folder}, which does not exist.")
     try:
@@ -219,7 +220,7 @@ def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
     except (
         OSError,
         ValueError,
-    ) as error:  # what transformers raises where it cannot get a model, or make one of it
+    ) as error:  # errors of transformers if a model is missing or invalid
         reason = " ".join(str(error).split())
         if Path(folder).is_dir() or isinstance(error, ValueError):
             raise UsageError(f"model '{model.name}' cannot be loaded from {folder}: {reason}") from error
@@ -263,7 +264,7 @@ def _gguf_path(path: str, gguf_file: str, revision: str | None) -> Path:
 
 
 def _dequantized(file: Path) -> Path:
-    """The folder with the GGUF file's model in float32, made once for each content of the file."""
+    """Return the folder with the GGUF file's model in float32, created once for each content of the file."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guerdon" / "gguf"
@@ -293,16 +294,16 @@ def _convert(file: Path, folder: Path) -> None:
     auto_model: Any = AutoModelForCausalLM  # its constructors carry no types
     quantized = auto_model.from_pretrained(source, gguf_file=name)
     config = AutoConfig.from_pretrained(source, gguf_file=name)
-    # transformers refuses to save what it loaded from GGUF, though its weights are plain by then.
+    # transformers refuses to save a model that it loaded from GGUF, although its weights are plain by then.
     plain = auto_model.from_config(config, dtype=quantized.dtype)
     plain.load_state_dict(quantized.state_dict())
     plain.generation_config = quantized.generation_config
     plain.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
-    # transformers 5 reads the names of the special tokens wrongly from some GGUF files; the ids are right.
+    # transformers 5 reads wrong names of special tokens from some GGUF files; the ids are right.
     for role in ("bos", "eos", "pad", "unk"):
         token_id = getattr(config, f"{role}_token_id", None)
         if token_id is not None:
             setattr(tokenizer, f"{role}_token", tokenizer.convert_ids_to_tokens(token_id))
-    tokenizer.clean_up_tokenization_spaces = False  # it would eat spaces before punctuation
+    tokenizer.clean_up_tokenization_spaces = False  # it would remove spaces before punctuation
     tokenizer.save_pretrained(folder)

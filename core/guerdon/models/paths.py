@@ -1,4 +1,4 @@
-"""Where models may come from, and in which dtypes they are loaded. Imports neither torch nor transformers."""
+"""Where models may come from, and the dtypes to load them in. Imports neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def local_folder(base_dir: Path, path: str) -> Path | None:
-    """Return where a model's path points if it is local, there or not; ``None`` for a package that is not installed.
+    """Return the folder of a model's path if it is local, even if the folder is missing.
+
+    The result is ``None`` for a package that is not installed, and for a hub id.
 
     Args:
         base_dir: The folder that relative paths start from.

@@ -1,1 +1,1 @@
-"""The options of other libraries as data, so that a manifest is checked without their import."""
+"""The options of other libraries as data, so that a manifest is checked without importing them."""

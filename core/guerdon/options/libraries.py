@@ -1,7 +1,7 @@
-"""The options of other libraries' configs as data: names, types, defaults and descriptions, without their import.
+"""The options of other libraries' configs as data: names, types, defaults and descriptions, without importing them.
 
-TRL and transformers take seconds to import. What is read of their configs is kept in the user's cache, in a file named
-by the installed versions. A process of its own reads it, the first time that it is asked for.
+TRL and transformers take seconds to import. Their options are cached per user, in a file named by the installed
+versions. A separate process reads them at the first request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONFIGS = (
     "trl.trainer.reward_config:RewardConfig",
     "peft:LoraConfig",
 )
-"""The configs that are read together, because one import serves them all."""
+"""The configs that are read together, because one import provides them all."""
 
 _LIBRARIES = ("trl", "transformers", "peft", "accelerate", "torch")
 _FORMAT = 4
@@ -44,14 +44,14 @@ class Option:
     type: str
     """A Python expression over builtin types, ``Any`` and ``Literal``."""
     default: Any
-    """As JSON gives it back."""
+    """As parsed JSON."""
     required: bool
     doc: str
 
     @property
     def annotation(self) -> Any:
         """The type, as an annotation."""
-        # The text is made by spell() below, and kept where only this user writes.
+        # spell() below created the text, in a file that only this user can write.
         return eval(self.type, {"__builtins__": {}}, dict(_NAMES))
 
 
@@ -101,7 +101,7 @@ def llama_options() -> Sequence[str]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what guerdon keeps for a user between its runs."""
+    """Return the folder of guerdon's cache for a user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guerdon"
 
 
@@ -146,7 +146,7 @@ def _described() -> str:
 
 
 def _keep(file: Path, text: str) -> None:
-    """Write the file whole; a cache that cannot be written only costs time."""
+    """Write the file atomically. A cache that cannot be written only costs time."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as partial:
@@ -157,7 +157,7 @@ def _keep(file: Path, text: str) -> None:
 
 
 def spell(annotation: Any) -> str:
-    """Return a type as an expression that needs no import: an enum as its values, an unknown type as ``Any``."""
+    """Return a type as an expression that needs no import. An enum becomes its values, an unknown type ``Any``."""
     import enum
     import types
     import typing
@@ -170,9 +170,14 @@ def spell(annotation: Any) -> str:
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]"
     if origin in (typing.Union, types.UnionType):
+<<<<<<< HEAD
         # Sorted: typing keeps one object for unions of the same members, in the order that came first.
         parts = sorted(set(map(spell, arguments)), key=lambda part: (part == "None", part))
         # Text is what a manifest writes for an enum: where both fit, the enum's values are the ones that do.
+=======
+        parts = list(dict.fromkeys(map(spell, arguments)))
+        # A manifest writes an enum as text, so if an enum is in the union, its values replace ``str``.
+>>>>>>> cwords
         if any(isinstance(a, type) and issubclass(a, enum.Enum) for a in arguments):
             parts = [part for part in parts if part != "str"]
         return "Any" if "Any" in parts else " | ".join(parts)
@@ -219,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 
 def _documented(doc: str) -> dict[str, str]:
-    """Return what a docstring of transformers' style says of each option: ``name (`type`): text``."""
+    """Return the description of each option in a docstring of transformers' style: ``name (`type`): text``."""
     import re
 
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""TRL's options as a stage's params: which a manifest may set, to what, and which do not go together.
+"""TRL's options as a stage's params: which a manifest may set, their values, and which conflict.
 
 Importing this module imports neither TRL nor torch: the options are read from :mod:`guerdon.options.libraries`.
 """
@@ -42,7 +42,7 @@ STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     SFT: {"logging_steps": 1, "save_steps": 100},
     REWARD: {"logging_steps": 1, "save_steps": 100},
 }
-"""What guerdon's stages set where the manifest does not, instead of TRL's defaults."""
+"""Defaults of guerdon's stages that differ from TRL's."""
 
 _EVALUATE = (
     "Add a stage with 'use: evaluate', 'init: [base, stage:<id>]' and data of 'split: heldout'. To evaluate on the "
@@ -67,7 +67,7 @@ OWNED = {
     "do_eval": f"a stage does not evaluate while it trains. {_EVALUATE}",
     "do_predict": "the stage trains",
 }
-"""TRL's options that are not the manifest's to set, and what to do instead."""
+"""TRL's options that a manifest may not set, and what to do instead."""
 
 CHOICES: Mapping[str, Mapping[str, tuple[str | bool, ...]]] = {
     "": {
@@ -96,10 +96,10 @@ CHOICES: Mapping[str, Mapping[str, tuple[str | bool, ...]]] = {
         "truncation_mode": ("keep_start", "keep_end"),
     },
 }
-"""The values of options whose type says only that they are text; under ``""`` those of every config."""
+"""The values of options that are annotated as plain text; those under ``""`` apply to every config."""
 
 DEBUG = ("underflow_overflow", "tpu_metrics_debug")
-"""What transformers' ``debug`` may name, several with spaces between them."""
+"""The values of transformers' ``debug``; several are separated by spaces."""
 
 _POSITIVE = {"gt": 0}
 _COUNT = {"ge": 1}
@@ -167,12 +167,12 @@ RANGES: Mapping[str, Mapping[str, float]] = {
     "vllm_server_port": {"ge": 1, "le": 65535},
     "vllm_group_port": {"ge": 1, "le": 65535},
 }
-"""The numbers that an option may be; others break the trainer, some of them only when it has started."""
+"""The ranges of numeric options. Other values break the trainer, some only after it has started."""
 
 _LORA_RANGES: Mapping[str, dict[str, Any]] = {"r": _COUNT, "lora_alpha": _POSITIVE, "lora_dropout": _SHARE}
 
 _NEVER_NULL = frozenset({"num_generations", "max_completion_length"})
-"""Options that TRL annotates as optional and cannot do without."""
+"""Options that TRL annotates as optional but requires."""
 
 TRACKERS: Mapping[str, str] = {
     "azure_ml": "azureml",
@@ -190,7 +190,7 @@ TRACKERS: Mapping[str, str] = {
     "trackio": "trackio",
     "wandb": "wandb",
 }
-"""The trackers of transformers' ``report_to``, and the module that each needs."""
+"""The trackers of transformers' ``report_to``, with the module that each needs."""
 
 OPTIMIZERS: Mapping[str, str] = {
     "8bit": "bitsandbytes",
@@ -208,7 +208,7 @@ OPTIMIZERS: Mapping[str, str] = {
     "stable_adamw": "optimi",
     "apex": "apex",
 }
-"""A part of an optimizer's name, and the module that it needs; the last that fits holds."""
+"""A part of an optimizer's name, and the module that it needs; the last match counts."""
 
 EXTRAS = {"vllm": "vllm", "tensorboard": "tensorboard", "peft": "train"}
 """The extras of guerdon that bring a module."""
@@ -255,19 +255,19 @@ def _refused(name: str) -> Any:
 
 
 def check_options(config: str, options: Mapping[str, Any]) -> None:
-    """Check what no option shows by itself: options that contradict each other, and libraries that are not there.
+    """Check options together: contradictions, and libraries that are not installed.
 
     Args:
         config: :data:`GRPO`, :data:`SFT` or :data:`REWARD`.
-        options: What the manifest sets, over the stage's defaults.
+        options: The manifest's options, over the stage's defaults.
 
     Raises:
-        ParamsError: Some options do not go together; one line each.
-        MissingDependencyError: All that is wrong is a library that is not installed.
+        ParamsError: Some options conflict; one line each.
+        MissingDependencyError: The only problem is a library that is not installed.
     """
     values = {name: option.default for name, option in options_of(config).items()}
     values |= {**STAGE_DEFAULTS[config], **options}
-    if values["bf16"] is None:  # TRL decides it by fp16
+    if values["bf16"] is None:  # TRL derives it from fp16
         values["bf16"] = False
     problems = [*_contradictions(values), *(_group_problems(values) if config == GRPO else ())]
     missing = list(_missing_libraries(values))
@@ -318,7 +318,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _group_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """Tell what GRPOConfig would refuse."""
+    """Yield the conflicts that GRPOConfig would refuse."""
     group, processes = values["num_generations"], int(os.environ.get("WORLD_SIZE") or 1)
     step = values["per_device_train_batch_size"] * processes
     batch, steps = values["generation_batch_size"], values["steps_per_generation"]
@@ -392,7 +392,7 @@ def _missing_libraries(values: Mapping[str, Any]) -> Iterator[MissingDependencyE
 
 
 def installed(module: str) -> bool:
-    """Whether a module can be imported; a mere folder of that name cannot."""
+    """Return whether a module can be imported. A plain folder of that name cannot."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

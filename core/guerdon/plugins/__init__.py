@@ -1,1 +1,1 @@
-"""Plugins: how they are found, loaded and built, and whose an error is."""
+"""Find, load and build plugins, and attribute their errors."""

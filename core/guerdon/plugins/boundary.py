@@ -1,4 +1,4 @@
-"""Says whose an error is: the one place where what a plugin raises becomes an error of guerdon's."""
+"""Convert the exceptions that plugins raise into errors of guerdon that name the plugin."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from guerdon.errors import GuerdonError, InfrastructureError, ParamsError, Plugi
 
 
 def describe(error: BaseException) -> str:
-    """Return ``Type: text`` on one line, also for an error whose text cannot be made."""
+    """Return ``Type: text`` on one line, even if the error's ``__str__`` fails."""
     try:
         text = one_line(error)
-    except Exception as broken:  # a plugin's own __str__
+    except Exception as broken:  # the error's class comes from a plugin
         text = f"<its text cannot be made: {type(broken).__name__}>"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -29,19 +29,19 @@ def boundary(
     params_of: object = "",
     fix: str = "",
 ) -> Iterator[None]:
-    """Raise whatever the block raises as an error that names the plugin.
+    """Raise any exception of the block as an error that names the plugin.
 
-    Errors of guerdon's pass unchanged: their text says whose they are already.
+    Errors of guerdon pass unchanged, because their text already names the plugin.
 
     Args:
         what: The subject and the verb of the message, such as ``"the preflight of verifier 'math' (guerdon 1.0)
             raised"``.
         raises: The class of the error.
-        outside: The errors that mean that something outside is missing or down. They become an
+        outside: The exceptions that mean that an external service or file is missing or down. They become an
             :class:`~guerdon.errors.InfrastructureError`.
-        blames_params: The errors by which a plugin refuses its params. They become a
+        blames_params: The exceptions that mean that the plugin refuses its params. They become a
             :class:`~guerdon.errors.ParamsError`.
-        params_of: The plugin that refuses its params.
+        params_of: The plugin that the params belong to.
         fix: What to do, as a sentence.
 
     Raises:
@@ -60,10 +60,10 @@ def boundary(
 
 
 def settled(returned: Any) -> Any:
-    """Return a value, or what an awaitable gives: optional members may be sync or async."""
+    """Return a value, or the result of an awaitable, because optional members may be sync or async."""
     if not inspect.isawaitable(returned):
         return returned
-    import asyncio  # most commands do without
+    import asyncio  # imported late, because most commands do not need it
 
     return asyncio.run(_wait(returned))
 

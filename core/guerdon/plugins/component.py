@@ -1,8 +1,8 @@
-"""From a plugin and its params to something that can be called: signatures, checks of params, columns.
+"""Pair a plugin with its params: read its signature, check its params, and pick its columns.
 
-A plugin is a function that does the work itself, or a class (or a factory function) that takes the params and gives the
-object that does it. A function does the work itself if one of its parameters is its kind's first argument:
-``completion`` for a verifier, ``completions`` for a reward, ``context`` for a stage.
+A plugin is one of two things. It is a function that does the work itself, or a class (or factory function) that takes
+the params and returns the object that does the work. A function does the work itself if one of its parameters is its
+kind's first argument: ``completion`` for a verifier, ``completions`` for a reward, ``context`` for a stage.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_s
 from guerdon.plugins.discovery import SCORERS, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
 
 MAX_LISTED = 25
-"""Params that an error message lists."""
+"""The most params that an error message lists."""
 
 _FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
 
@@ -50,7 +50,7 @@ _ENGINE_ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A plugin that a manifest selected, with its params; cheap to send to another process."""
+    """A plugin that a manifest selected, with its params. It is cheap to send to another process."""
 
     plugin: Plugin
     kind: Kind
@@ -58,17 +58,18 @@ class Component:
     base_dir: Path | None = None
     """The manifest's folder, for import strings and for plugins that take ``base_dir``."""
     state_dir: Path | None = None
-    """A folder that survives kills, for rewards that take ``state_dir``; not there before it is first used."""
+    """A folder that survives kills, for rewards that take ``state_dir``. It is created at its first use."""
     content: str = ""
-    """What stands behind params that name it only by its place; another content is scored anew."""
+    """Digest of the data that path-like params point to. Part of the cache key, so scores are recomputed when that data
+    changes."""
 
     def build(self) -> Any:
-        """The callable (verifier, reward), iterable (source), or object with ``run`` (stage).
+        """Return the callable (verifier, reward), the iterable (source), or the object with ``run`` (stage).
 
         Raises:
             PluginLoadError: The plugin does not import.
             ParamsError: The params do not fit, or the plugin refuses them.
-            PluginContractError: Its constructor raises anything else.
+            PluginContractError: Its constructor raises another exception.
         """
         loaded = self.loaded
         params = check_params(self, loaded)
@@ -84,7 +85,7 @@ class Component:
 
     @property
     def loaded(self) -> Any:
-        """What the plugin names: a function, a class or an object.
+        """Return the object that the plugin's target names: a function, a class or an instance.
 
         Raises:
             PluginLoadError: The plugin does not import.
@@ -93,7 +94,7 @@ class Component:
 
     @property
     def columns(self) -> CallColumns:
-        """The columns that a verifier or reward is called with.
+        """Return the columns that a verifier or reward is called with.
 
         Raises:
             PluginLoadError: The plugin does not import.
@@ -102,7 +103,7 @@ class Component:
 
     @property
     def is_function(self) -> bool:
-        """Whether the plugin does its work itself, so that its params and its columns share one signature.
+        """Return whether the plugin does its work itself, so that its params and its columns share one signature.
 
         Raises:
             PluginLoadError: The plugin does not import.
@@ -115,20 +116,20 @@ class Component:
         Args:
             name: One that :data:`guerdon.plugins.contracts.OPTIONAL` lists for the kind.
             default: What to return where the plugin has no such member.
-            of: What the plugin built, where the member may belong to that; else to what was loaded.
+            of: The built plugin, if the member belongs to it; by default the loaded object.
         """
         return optional(self.kind, self.loaded if of is None else of, name, default)
 
     def set_up(self, built: Any, run: Callable[[Any], Any] = settled) -> None:
-        """Let the plugin load what is heavy, if it has a ``setup``.
+        """Call the plugin's ``setup``, if it has one.
 
         Args:
-            built: What :meth:`build` gave.
-            run: Runs what an async ``setup`` returns, in the event loop of the plugin's later calls.
+            built: The result of :meth:`build`.
+            run: Runs the awaitable of an async ``setup``, in the event loop of the plugin's later calls.
 
         Raises:
-            InfrastructureError: Something outside is missing or down.
-            PluginContractError: It raised anything else.
+            InfrastructureError: An external service or file is missing or down.
+            PluginContractError: ``setup`` raised another exception.
         """
         own = self.member("setup", of=built) if "setup" in OPTIONAL[self.kind] else None
         if own is None:
@@ -139,7 +140,7 @@ class Component:
                 run(_wait_for(returned))
 
     def problems(self) -> list[ParamProblem]:
-        """Return what is wrong with the plugin's shape, with its optional members and with the params.
+        """Return the mistakes in the plugin's shape, its optional members and its params.
 
         Raises:
             PluginLoadError: The plugin does not import.
@@ -151,16 +152,16 @@ class Component:
         return found if shape else [*found, *find_problems(self, loaded)[1]]
 
     def check(self, built: Any, **known: Any) -> None:
-        """Call the plugin's own preflight, if it has one, with those of the known values that it names.
+        """Call the plugin's own preflight, if it has one, with the known values that its signature names.
 
         Args:
-            built: What :meth:`build` gave.
+            built: The result of :meth:`build`.
             **known: Values, by the names of the parameters that may ask for them.
 
         Raises:
-            InfrastructureError: Something outside is missing or down.
+            InfrastructureError: An external service or file is missing or down.
             ParamsError: The plugin refuses its params.
-            PluginContractError: It raised anything else, or asks for what nobody knows.
+            PluginContractError: The preflight raised another exception, or has a parameter with an unknown name.
         """
         own = self.member("preflight", of=built)
         if own is None:
@@ -181,23 +182,23 @@ async def _wait_for(awaitable: Awaitable[Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ParamProblem:
-    """One thing that is wrong with a component."""
+    """One mistake in a component."""
 
     param: str | None
-    """The parameter at fault; ``None`` for one that is missing, and for what no parameter is at fault for."""
+    """The wrong parameter. ``None`` if a parameter is missing, or if the mistake is not in a parameter."""
     message: str
 
 
 def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | None) -> Component:
-    """Load a plugin, to know its kind, and pair it with params; the params are not checked yet.
+    """Load a plugin to determine its kind, and pair it with params. The params are not checked yet.
 
     Raises:
         PluginLoadError: The plugin does not import.
-        PluginContractError: It is nothing that its kind can be.
+        PluginContractError: The loaded object does not fit its kind.
     """
     loaded = load_plugin(plugin, base_dir)
     if callable(loaded):
-        with import_errors_of(plugin):  # a class may import a library to say its params
+        with import_errors_of(plugin):  # a class may import a library to build its signature
             signature_of(loaded)
     kind = plugin.kind or kind_of(loaded)
     if plugin.kind is None and kind not in SCORERS:
@@ -210,7 +211,7 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
 
 
 def kind_of(loaded: Any) -> Kind | None:
-    """The kind that a plugin's own shape tells, for one that no entry point registers."""
+    """Return the kind that a plugin's signature implies, for a plugin without an entry point."""
     if inspect.isclass(loaded) and hasattr(loaded, "run"):
         return Kind.STAGE
     if inspect.isclass(loaded) and hasattr(loaded, "__iter__"):
@@ -221,13 +222,13 @@ def kind_of(loaded: Any) -> Kind | None:
 
 
 def _takes_params(kind: Kind, loaded: Any) -> bool:
-    """Whether the plugin is a class or a factory that takes the params, or does the work itself."""
+    """Return whether the plugin is a class or factory that takes the params, and does not do the work itself."""
     if inspect.isclass(loaded):
         return True
     first = _FIRST_ARGUMENT.get(kind)
-    if first is None:  # sources are classes or factories, always
+    if first is None:  # sources are always classes or factories
         return True
-    if not inspect.isroutine(loaded):  # a callable object, made by its module
+    if not inspect.isroutine(loaded):  # an instance that the module created
         return False
     parameters = signature_of(loaded).parameters
     catches_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -235,10 +236,10 @@ def _takes_params(kind: Kind, loaded: Any) -> bool:
 
 
 def signature_of(called: Any) -> inspect.Signature:
-    """The signature with its annotations resolved, or as they stand where they cannot be."""
+    """Return the signature with resolved annotations, or with the unresolved ones if they cannot be resolved."""
     own = getattr(called, "signature", None)
     if inspect.isclass(called) and inspect.ismethod(own):
-        # A class whose params are many and known elsewhere (a dataclass of TRL's) says them itself.
+        # A class with a ``signature`` method, such as a TRL dataclass, defines its params itself.
         result = own()
         assert isinstance(result, inspect.Signature)
         return result
@@ -249,7 +250,7 @@ def signature_of(called: Any) -> inspect.Signature:
 
 
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
-    """The parameters that a manifest may set, by name."""
+    """Return the parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
     engine = (
         frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
@@ -262,13 +263,13 @@ def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
 
 
 def is_open_ended(kind: Kind, loaded: Any) -> bool:
-    """Whether a plugin takes params that its signature does not name."""
+    """Return whether a plugin takes params that its signature does not name."""
     parameters = signature_of(loaded).parameters.values()
     return _takes_params(kind, loaded) and any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], list[ParamProblem]]:
-    """The params as the annotations read them, and everything that is wrong with them."""
+    """Return the params as their annotations read them, and all mistakes in them."""
     known = valid_params(component.kind, loaded)
     takes_params = _takes_params(component.kind, loaded)
     open_ended = is_open_ended(component.kind, loaded)
@@ -295,7 +296,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             problems.append(
                 ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}:{hint} {reason}.")
             )
-    if takes_params:  # what a function is not given as a param, it is given as a column
+    if takes_params:  # the parameters of a function that are not params are columns
         problems += [
             ParamProblem(None, f"{component.plugin} needs the param '{name}'.")
             for name, parameter in known.items()
@@ -305,14 +306,14 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
 
 
 def _choices(detail: Any) -> list[str]:
-    """Return the values that a choice has, of an error that says that a value is none of them."""
+    """Return the allowed values that an error of a choice lists."""
     if detail["type"] != "literal_error":
         return []
     return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
 
 
 def _valid(name: str, known: Collection[str]) -> str:
-    """The valid params; of very many, the nearest."""
+    """Return the valid params as text; of very many, the nearest ones."""
     if len(known) <= MAX_LISTED:
         return f"Valid: {', '.join(known) or 'none'}."
     near = get_close_matches(name, known, n=5, cutoff=0.4)
@@ -320,7 +321,7 @@ def _valid(name: str, known: Collection[str]) -> str:
 
 
 def check_params(component: Component, loaded: Any) -> dict[str, Any]:
-    """The params as the annotations read them.
+    """Return the params as their annotations read them.
 
     Raises:
         ParamsError: Some are unknown, missing or ill-typed.
@@ -338,42 +339,42 @@ def _read(annotation: Any, value: Any) -> Any:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except (PydanticSchemaGenerationError, NameError, TypeError):
         try:
-            adapter = TypeAdapter(annotation)  # a type that brings its own configuration
-        except Exception:  # an annotation that is no type pydantic knows checks nothing
+            adapter = TypeAdapter(annotation)  # a type with a pydantic configuration of its own
+        except Exception:  # a type that pydantic does not know is not checked
             return value
     try:
         text = json.dumps(value, allow_nan=True)
     except TypeError:
         return adapter.validate_python(value)
-    # JSON's strict reading is what a manifest means: 1 is a float, ["a"] is a tuple, and "1" is no number.
+    # JSON's strict mode fits manifests: 1 is a float, ["a"] is a tuple, and "1" is not a number.
     return adapter.validate_json(text, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class CallColumns:
-    """Which of a row's columns a verifier or reward is called with."""
+    """The columns of a row that a verifier or reward is called with."""
 
     names: frozenset[str]
     required: frozenset[str]
     takes_all: bool
     reserved: frozenset[str] = field(default=frozenset(), compare=False)
-    """What a plugin that takes all columns is not given as one: the names of what the engine and the params give it."""
+    """For a plugin that takes all columns, the names of arguments that come from the engine or the params."""
     defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """What the names that are not required have where a row has no such column."""
+    """The values of optional columns that a row lacks."""
 
     @classmethod
     def of_built(cls, component: Component, built: Any) -> CallColumns:
-        """Read them off what the plugin built."""
+        """Read the columns from the built plugin's signature."""
         called = built if inspect.isroutine(built) or isinstance(built, functools.partial) else built.__call__
         set_by_params = built.keywords if isinstance(built, functools.partial) else {}
         return cls._of(component.kind, signature_of(called), frozenset(set_by_params))
 
     @classmethod
     def of_loaded(cls, component: Component, loaded: Any) -> CallColumns:
-        """Read them off the plugin before anything is built; a factory does not tell, and gets all."""
+        """Read the columns from the loaded plugin's signature. A factory does not show them, so it gets all."""
         if inspect.isclass(loaded):
             signature = signature_of(loaded.__call__)
-            return cls._of(component.kind, signature, frozenset(list(signature.parameters)[:1]))  # self
+            return cls._of(component.kind, signature, frozenset(list(signature.parameters)[:1]))  # drop self
         if _takes_params(component.kind, loaded):
             return cls(frozenset(), frozenset(), takes_all=True)
         called = loaded if inspect.isroutine(loaded) else loaded.__call__
@@ -382,7 +383,7 @@ class CallColumns:
     @classmethod
     def _of(cls, kind: Kind, signature: inspect.Signature, ignored: frozenset[str]) -> CallColumns:
         parameters = list(signature.parameters.values())
-        if kind is Kind.VERIFIER:  # the completion comes first, whatever a class calls it
+        if kind is Kind.VERIFIER:  # the completion is the first parameter, under any name
             first = next((p.name for p in parameters if p.name not in ignored), None)
             ignored = ignored | {first} if first is not None else ignored
         ignored |= _ENGINE_ARGUMENTS[kind] - {"reference"}
@@ -394,18 +395,18 @@ class CallColumns:
             required=frozenset(p.name for p in named if p.default is p.empty),
             takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
             defaults={p.name: p.default for p in named if p.default is not p.empty},
-            reserved=ignored | ({"prompt"} - names),  # a verifier's prompt is a column only where it is named
+            reserved=ignored | ({"prompt"} - names),  # a verifier gets it only by name
         )
 
     def pick(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that a row gives."""
+        """Return the arguments that a row provides."""
         if self.takes_all:
             return {name: value for name, value in columns.items() if name not in self.reserved}
         return {name: columns[name] for name in self.names if name in columns}
 
 
 def is_async(called: Any) -> bool:
-    """Whether calling it (or, for a class, its instances) gives a coroutine."""
+    """Return whether a call returns a coroutine. For a class, this means a call of its instances."""
     if isinstance(called, functools.partial):
         called = called.func
     if inspect.isroutine(called):

@@ -1,7 +1,7 @@
-"""The contracts of plugins: the required and the optional members of each kind, and which spellings are mistakes.
+"""The contracts of plugins: the required and optional members of each kind, and the spellings that are mistakes.
 
-A plugin need not import this module: the protocols say what the engine calls. ``OPTIONAL`` is the one list of
-optional members. The engine reads a member by ``optional``, so that no other name can come into use.
+A plugin need not import this module: the protocols describe what the engine calls. ``OPTIONAL`` is the only list of
+optional members. The engine reads a member only through ``optional``, so that every member is listed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Stage(Protocol):
 
 
 class HasSignature(Protocol):
-    """A class whose params are known elsewhere, such as the fields of another library's config."""
+    """A class whose params are defined elsewhere, such as the fields of another library's config."""
 
     @classmethod
     def signature(cls) -> inspect.Signature:
@@ -86,15 +86,15 @@ class HasSignature(Protocol):
 
 
 class HasPreflight(Protocol):
-    """Checks, before a run, that what the plugin needs answers."""
+    """Checks, before a run, that the services the plugin needs respond."""
 
     def preflight(self) -> Awaitable[None] | None:
-        """Raise if something that the plugin needs does not answer."""
+        """Raise if a service that the plugin needs does not respond."""
         ...
 
 
 class HasStagePreflight(Protocol):
-    """A stage's preflight. It takes those of the arguments that it names."""
+    """A stage's preflight. It gets the arguments that its signature names."""
 
     def preflight(
         self, rewards: Sequence[str], rows: Sequence[Row], count: int | None, models: Sequence[Model]
@@ -104,7 +104,7 @@ class HasStagePreflight(Protocol):
 
 
 class HasSetup(Protocol):
-    """Loads what is heavy, once in each worker process, before the first case and outside its deadline."""
+    """Loads large resources once in each worker process, before the first case and outside its deadline."""
 
     setup_timeout_s: ClassVar[float]
     """The deadline of ``setup()`` in seconds."""
@@ -115,29 +115,29 @@ class HasSetup(Protocol):
 
 
 class HasClose(Protocol):
-    """Closes what it has opened, at the end."""
+    """Closes the resources that the plugin has opened, at the end."""
 
     async def aclose(self) -> None:
-        """Close what the plugin has opened."""
+        """Close the resources that the plugin has opened."""
         ...
 
 
 class HasDeadline(Protocol):
-    """Has a deadline of its own, where the manifest sets none."""
+    """Has its own deadline, for manifests that set none."""
 
     timeout_s: ClassVar[float]
     """The deadline of one call in seconds."""
 
 
 class HasMaxWorkers(Protocol):
-    """Limits the worker processes that hold a copy of it."""
+    """Limits the number of worker processes that hold a copy of it."""
 
     max_workers: ClassVar[int]
-    """The most worker processes with a copy of the plugin."""
+    """The largest number of worker processes with a copy of the plugin."""
 
 
 class HasGoldCompletion(Protocol):
-    """Can write a right completion."""
+    """Can write a right completion for a reference."""
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a right completion for a reference, or ``None`` if there is none."""
@@ -145,7 +145,7 @@ class HasGoldCompletion(Protocol):
 
 
 class HasSameAnswer(Protocol):
-    """Knows which answers mean the same."""
+    """Decides whether two answers mean the same."""
 
     def same_answer(self, first: str, second: str) -> bool:
         """Return whether two answers mean the same."""
@@ -153,21 +153,21 @@ class HasSameAnswer(Protocol):
 
 
 class HasAuditKind(Protocol):
-    """Names the corpus that ``guerdon audit`` attacks it with."""
+    """Names the corpus of attacks that ``guerdon audit`` uses for it."""
 
     audit_kind: ClassVar[str]
     """The name of a corpus of ``guerdon audit``."""
 
 
 class HasNeeds(Protocol):
-    """Names what a manifest must give to the stage."""
+    """Names the manifest keys that the stage requires."""
 
     needs: ClassVar[tuple[str, ...]]
     """Some of ``"model"``, ``"data"`` and ``"rewards"``."""
 
 
 class HasDistributed(Protocol):
-    """A stage that trains with all processes of a launch."""
+    """A stage that runs in all processes of a launch."""
 
     distributed: ClassVar[bool]
     """``True`` if every process of a launch runs the stage."""
@@ -181,7 +181,7 @@ class HasEndless(Protocol):
 
 
 class HasFingerprint(Protocol):
-    """Has a fingerprint of its content, so that a run notices a change of the data."""
+    """Has a fingerprint of its content, so that a run detects changed data."""
 
     def fingerprint(self) -> Any:
         """Return a short JSON value that changes when the content changes."""
@@ -189,7 +189,7 @@ class HasFingerprint(Protocol):
 
 
 NEEDS = frozenset({"model", "data", "rewards"})
-"""What a stage may need."""
+"""The keys that a stage may require."""
 
 _SIGNATURE = {
     "signature": "a class method that returns the params as an `inspect.Signature`, if another library defines them"
@@ -231,7 +231,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
     },
     Kind.HOOKS: {},
 }
-"""The optional members of a plugin of each kind, with what each is."""
+"""The optional members of a plugin of each kind, with a description of each."""
 
 SETUP_TIMEOUT_S = 600.0
 """The deadline of a ``setup()`` whose plugin sets none."""
@@ -258,7 +258,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a tuple of some of 'model', 'data' and 'rewards'",
     ),
 }
-"""What the members that are no methods must be."""
+"""The required types of the members that are not methods."""
 
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "timeout_s": ("timeout", "timeout_seconds", "deadline", "deadline_s"),
@@ -267,10 +267,10 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "setup_timeout_s": ("setup_timeout", "setup_deadline_s"),
     "max_workers": ("workers", "max_copies"),
 }
-"""Names that authors give to a member, too far from it to be found by their letters."""
+"""Common wrong names of a member that are too different in spelling for a fuzzy match."""
 
 _FUZZY_FROM = 6
-"""Letters from which a name may be a slip of another one: ``step`` is a word of its own beside ``setup``."""
+"""The shortest name that is matched fuzzily: ``step`` is a different word from ``setup``."""
 
 
 def optional(kind: Kind, plugin: Any, member: str, default: Any = None) -> Any:
@@ -287,7 +287,7 @@ def optional(kind: Kind, plugin: Any, member: str, default: Any = None) -> Any:
 
 
 def wrong_members(kind: Kind, loaded: Any) -> list[str]:
-    """Return what is wrong with a plugin's members: near misses of names that the engine reads, and wrong values.
+    """Return the mistakes in a plugin's members: near misses of names that the engine reads, and wrong values.
 
     Args:
         kind: The plugin's kind.
@@ -322,7 +322,7 @@ def _members(kind: Kind) -> list[str]:
 
 
 def wrong_shape(kind: Kind, loaded: Any) -> str | None:
-    """Return why a plugin is not of its kind at all, or ``None``: a predicate, as of ``wrong_members``."""
+    """Return why a plugin does not fit its kind at all, as a predicate, or ``None``."""
     if not callable(loaded):
         return f"is {loaded!r:.60}, and a {kind.noun} is a class or a function."
     if not inspect.isclass(loaded):
@@ -370,7 +370,7 @@ def _own_names(loaded: Any) -> Iterable[str]:
 
 
 def _near_miss(name: str, value: Any, known: Iterable[str]) -> str | None:
-    """Return the member that a name is a slip of; a method is a slip of a method only, and a value of a value."""
+    """Return the member whose misspelling a name is. Methods match only methods, and values only values."""
     same_shape = [member for member in known if callable(value) == (member in _METHODS)]
     for member in same_shape:
         if _bare(name) == _bare(member) or name in _ALIASES.get(member, ()):

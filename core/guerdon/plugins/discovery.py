@@ -1,7 +1,6 @@
-"""The plugin host: finds plugins by entry points, and loads one only when it is asked for.
+"""Find plugins by their entry points, and load each only when it is requested.
 
-Listing reads distribution metadata and imports nothing. A plugin that is broken is an error for whoever asks for it,
-and for nobody else.
+Listing reads distribution metadata and imports nothing. A broken plugin is an error only for callers that request it.
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ class Kind(StrEnum):
 
     @property
     def group(self) -> str:
-        """The entry-point group, ``guerdon.verifiers`` and so on."""
+        """Return the entry-point group, such as ``guerdon.verifiers``."""
         return "guerdon.hooks" if self is Kind.HOOKS else f"guerdon.{self.value}s"
 
     @property
     def noun(self) -> str:
-        """What one plugin of the kind is called."""
+        """Return the noun for one plugin of the kind."""
         return "hooks plugin" if self is Kind.HOOKS else self.value
 
 
 _MAX_DEFINED = 10
-"""Names of a module that a message lists."""
+"""The most names of a module that a message lists."""
 
 SCORERS: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
 """The kinds that a rubric's entry may name."""
@@ -61,15 +60,15 @@ SCORERS: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Plugin:
-    """Where a plugin comes from: what its entry point, import string or file says, before anything is imported."""
+    """Where a plugin comes from, as its entry point, import string or file says. Nothing is imported."""
 
     kind: Kind | None
-    """``None`` for an import string or a file that may hold a verifier or a reward: loading tells."""
+    """``None`` for an import string or a file that may hold a verifier or a reward; loading determines it."""
     name: str
     distribution: str
-    """The distribution that registers it; ``file`` for a file, ``-`` for a module of no distribution."""
+    """The distribution that registers the plugin; ``file`` for a file, ``-`` for a module outside all distributions."""
     version: str
-    """The distribution's version; for a file, or a module of no distribution, the start of its SHA-256."""
+    """The distribution's version. For a file, or a module outside all distributions, the start of its SHA-256."""
     target: str
     """``module:attribute``, or ``path.py:attribute``."""
 
@@ -79,13 +78,13 @@ class Plugin:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What its results depend on. The folder of a file is no part of it: a project may be moved."""
+        """Return the parts that results depend on. A file's folder is not one of them, so a project may be moved."""
         target = self.target.rpartition("/")[2]
         return {"use": self.qualified_name, "version": self.version, "target": target}
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for messages: a distribution and its version, a file's name, or a module."""
+        """Return the origin for messages: a distribution and its version, a file's name, or a module."""
         place = self.target.rpartition(":")[0]
         if self.distribution == "file":
             return Path(place).name
@@ -97,12 +96,16 @@ class Plugin:
 
 
 def installed_plugins(*kinds: Kind) -> list[Plugin]:
-    """Every plugin that an installed distribution registers, sorted; of all kinds unless some are named."""
+    """Return every plugin that an installed distribution registers, sorted.
+
+    Args:
+        *kinds: The kinds to return; by default all.
+    """
     return [plugin for plugin in _installed(_places()) if not kinds or plugin.kind in kinds]
 
 
 Places: TypeAlias = tuple[tuple[str, int], ...]
-"""The folders of ``sys.path``, each with the time of its last change: what is installed depends on nothing else."""
+"""The folders of ``sys.path``, each with its modification time. They determine what is installed."""
 
 
 def _places() -> Places:
@@ -115,7 +118,7 @@ def _places() -> Places:
 
 @lru_cache(maxsize=1)
 def _installed(places: Places) -> Sequence[Plugin]:
-    """Return all plugins, sorted. Reading them parses the metadata of their distributions."""
+    """Return all plugins, sorted. This parses the metadata of all distributions."""
     del places
     found = set()
     for kind in Kind:
@@ -134,7 +137,7 @@ def _installed(places: Places) -> Sequence[Plugin]:
 
 
 def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> Plugin:
-    """The plugin that a manifest's ``use`` names.
+    """Return the plugin that a manifest's ``use`` names.
 
     Args:
         spec: A name, ``distribution/name``, an import string ``package.module:attribute``, or a file
@@ -194,7 +197,7 @@ def _module_plugin(module: str, attribute: str, kinds: Collection[Kind], base_di
 def _owner(top_level: str, places: Places) -> tuple[str, str] | None:
     """Return the name and the version of the distribution that installs a top-level module.
 
-    The standard library answers this for all modules at once, which takes a second where torch is installed.
+    The standard library's function reads all modules, which takes a second where torch is installed.
     """
     del places
     recorded = re.compile(rf"^{re.escape(top_level)}(/|\.[^/,]*\b(py|so|pyc)\b)", re.MULTILINE)
@@ -210,7 +213,7 @@ def _owner(top_level: str, places: Places) -> tuple[str, str] | None:
 
 
 def _module_digest(module: str, base_dir: Path | None) -> str:
-    """The content of a module of no distribution, found without importing it; ``-`` if it is in no file."""
+    """Return the digest of a module outside all distributions, without importing it; ``-`` if it has no file."""
     folders: list[str | Path] = [*([base_dir] if base_dir else []), *sys.path]
     for folder in folders:
         place = Path(folder, *module.split("."))
@@ -236,7 +239,7 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
         base_dir: A folder to import modules from beside the installed ones, for files too: the manifest's.
 
     Raises:
-        PluginLoadError: The import fails, for whatever reason.
+        PluginLoadError: The import fails.
     """
     place, _, attribute = plugin.target.rpartition(":")
     with import_errors_of(plugin):
@@ -267,7 +270,7 @@ def _lacks(plugin: Plugin, holder: Any, name: str) -> str:
 
 @contextmanager
 def import_errors_of(plugin: Plugin) -> Iterator[None]:
-    """Say of whatever a plugin's import raises that it is that plugin's fault, and how to fix it.
+    """Raise any exception of a plugin's import as an error that names the plugin and the fix.
 
     Raises:
         MissingDependencyError: A module is missing that an extra of the plugin's distribution brings.
@@ -290,9 +293,9 @@ def import_errors_of(plugin: Plugin) -> Iterator[None]:
 
 
 def extra_with(module: str, distribution: str) -> str | None:
-    """Return the extra of a distribution that brings a module, by the distribution's own metadata.
+    """Return the extra of a distribution that brings a module, from the distribution's metadata.
 
-    Of several the smallest: an extra such as ``dev`` repeats what others bring.
+    If several extras bring it, the smallest one: an extra such as ``dev`` repeats the others.
     """
     try:
         requirements = metadata.requires(distribution) or []
@@ -315,6 +318,6 @@ def did_you_mean(word: str, candidates: Collection[str]) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the candidate whose spelling is nearest to a word, or ``None`` where none is near."""
+    """Return the candidate with the most similar spelling, or ``None`` if none is similar."""
     close = get_close_matches(word, list(candidates), n=1, cutoff=cutoff)
     return close[0] if close else None

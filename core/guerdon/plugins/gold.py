@@ -1,4 +1,4 @@
-"""Asks a verifier what a right completion looks like."""
+"""Ask a verifier for a right completion."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from guerdon.plugins.component import Component
 
 
 def gold_completion(component: Component, built: Any, reference: Any) -> str | None:
-    """Return what a verifier's ``gold_completion`` gives for a reference.
+    """Return the result of a verifier's ``gold_completion`` for a reference.
 
     Raises:
-        PluginContractError: It raised, or gave something else than text or ``None``.
+        PluginContractError: It raised, or returned neither text nor ``None``.
     """
     with boundary(
         f"the gold_completion of {component.plugin}, for the reference {reference!r:.80}, raised",

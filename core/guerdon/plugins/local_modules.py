@@ -1,7 +1,7 @@
-"""Imports plugin files, and the modules beside them, without leaving a folder on ``sys.path``.
+"""Import plugin files and the modules beside them, without adding a folder to ``sys.path``.
 
-A folder on ``sys.path`` would let its subfolders pass for packages: a folder ``wandb`` for the library of that name.
-A file that was edited is imported again, in the same process too, and so are the modules of its folder.
+A folder on ``sys.path`` would make its subfolders importable: a folder ``wandb`` would replace the library. An edited
+file is imported again, in the same process too, together with the modules of its folder.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from types import ModuleType
 _PREFIX = "guerdon_file_"
 
 _known: dict[str, tuple[Path, str]] = {}
-"""The modules that come from such folders, by name: their files, and the content that was imported."""
+"""The modules imported from such folders, by name: their files and the imported content."""
 
 
 class _FolderFinder:
-    """Finds the modules of one folder, after everything that is installed."""
+    """Finds the modules of one folder, after all installed ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,7 +40,7 @@ class _FolderFinder:
 
 
 def import_from(folder: Path) -> None:
-    """Let the modules of a folder be imported, by this call's importer and later by what it imported."""
+    """Make the modules of a folder importable, for this call's importer and later for the modules that it imported."""
     folder = folder.resolve()
     _forget_changed(folder)
     finders = [finder for finder in sys.meta_path if isinstance(finder, _FolderFinder)]
@@ -58,7 +58,7 @@ def import_from(folder: Path) -> None:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a Python file as a module of its own: one for each content, shared by all plugins of the file."""
+    """Import a Python file as a separate module. Files with the same content share one module."""
     content = path.read_bytes()
     digest = hashlib.sha256(f"{path}\0".encode() + content).hexdigest()[:12]
     name = f"{_PREFIX}{digest}_{path.stem}"
@@ -79,7 +79,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def _forget_changed(folder: Path) -> None:
-    """Forget the modules of a folder if one of them changed: the others may hold its old objects."""
+    """Forget all modules of a folder if one of them changed, because the others may hold its old objects."""
     if not _known:
         return
     for name, module in list(sys.modules.items()):
@@ -93,7 +93,7 @@ def _forget_changed(folder: Path) -> None:
 
 
 def _forget_hidden(folder: Path, new: Path) -> None:
-    """Forget the modules of a folder that hide modules of the same name in a new one."""
+    """Forget the modules of a folder that would shadow modules of the same name in a new folder."""
     tops = {name: name.partition(".")[0] for name, (file, _) in _known.items() if file.is_relative_to(folder)}
     _drop(
         name

@@ -1,4 +1,4 @@
-"""Proves a plan before any training: what the run would refuse, the preflight refuses, and all of it at once."""
+"""Check a plan before any training, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
 
 
 def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
-    """Check everything that can be checked before a run: the hooks, then stage by stage.
+    """Check everything that can be checked before a run: the hooks, then each stage.
 
     Args:
-        plan: What is to be run.
-        score: Whether verifiers are tried on the rows, which takes the longest.
+        plan: The plan to check.
+        score: Whether to try verifiers on the rows, which takes the longest.
     """
     yield from check_hooks(plan)
     for stage in plan.stages:

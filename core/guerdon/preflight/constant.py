@@ -1,4 +1,4 @@
-"""Checks that a verifier tells completions apart, as far as that can be known before a run."""
+"""Check that a verifier gives different scores to different completions."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _PROBES = (
     "```python\nprint(input())\n```",
     "again and again and again and again and again and again and again and again \\boxed{0}",
 )
-"""Completions unlike each other."""
+"""Completions that differ from each other."""
 
 _WRITTEN = ("completion", "messages", "solution", "answer", "chosen", "rejected", "text")
-"""Columns in which data sets have what somebody wrote."""
+"""Columns in which data sets keep answers and solutions that people wrote."""
 
 
 def check_constant(
     site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row], known: Sequence[Case]
 ) -> Iterator[Finding]:
-    """Warn of a verifier that pays every completion the same.
+    """Warn of a verifier that gives every completion the same score.
 
-    0 for all of them proves nothing: the verifier may pay for what none of them has. That is noted as not checked.
+    A 0 for all of them proves nothing, because the verifier may reward a property that none of them has. It is noted as
+    not checked.
 
     Args:
-        site: The entry's.
-        rubric: One with the entry.
+        site: The entry's site.
+        rubric: A rubric with the entry.
         entry: The entry.
         rows: Sampled rows.
         known: Completions that hold the reference, in the forms of right answers.
@@ -64,7 +65,7 @@ def check_constant(
 
 
 def _written(rows: Sequence[Row]) -> list[Case]:
-    """Return the rows with what their own columns hold, as completions."""
+    """Return the rows with the texts of their own columns as completions."""
     return [
         (row, text) for row in rows for column in _WRITTEN if (text := _text(row.get(column))) is not None
     ]

@@ -1,4 +1,4 @@
-"""What the preflight has to say."""
+"""The findings of the preflight."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from guerdon.manifest.plan import Plan, StagePlan
 
 
 class Level(StrEnum):
-    """How much a finding weighs."""
+    """How severe a finding is."""
 
     ERROR = "error"
-    """The run would fail, or training would learn nothing or the wrong thing."""
+    """The run would fail, or training would learn nothing useful."""
     WARNING = "warning"
-    """It looks like a mistake, and may be meant."""
+    """Probably a mistake, but possibly intended."""
     NOTE = "note"
-    """Something that could not be checked."""
+    """Something could not be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that the preflight has to say."""
+    """One finding of the preflight."""
 
     level: Level
     where: str
     """The stage, and the source or reward in it."""
     message: str
     outside: bool = False
-    """Whether it is something outside that is missing or down, and not the manifest that is wrong."""
+    """Whether an external service or file is at fault, and not the manifest."""
     place: str = ""
     """The manifest's file and line."""
 
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A part of a plan, to make findings of."""
+    """A part of a plan, from which findings are made."""
 
     plan: Plan
     where: str
@@ -53,7 +53,7 @@ class Site:
         return cls(plan, f"stage '{stage.ref.id}'", stage.location)
 
     def part(self, where: str, location: tuple[str | int, ...]) -> Site:
-        """Return the site of a part of this one, which stands at a place of its own."""
+        """Return the site of a part of this one, with its own location."""
         return Site(self.plan, f"{self.where}, {where}", location)
 
     def finding(self, level: Level, message: str, *, outside: bool = False) -> Finding:
@@ -62,7 +62,7 @@ class Site:
         return Finding(level, self.where, message, outside, f"{self.plan.file.path}:{line}")
 
     def error(self, message: str) -> Finding:
-        """Return a finding that keeps the run from starting."""
+        """Return a finding that prevents the run."""
         return self.finding(Level.ERROR, message)
 
     def unchecked(self, message: str) -> Finding:
@@ -70,12 +70,12 @@ class Site:
         return self.finding(Level.NOTE, f"not checked: {message}")
 
     def errors(self, raised: Exception) -> Iterator[Finding]:
-        """Yield the findings of an error; one that tells several mistakes has a line for each."""
+        """Yield the findings of an error, one for each mistake that it lists."""
         for line in str(raised).splitlines():
             yield self.finding(Level.ERROR, one_line(line), outside=isinstance(raised, OSError))
 
     def _blamed(self, message: str) -> tuple[str | int, ...]:
-        """Return the place of the param that a message names first, or the site's own."""
+        """Return the location of the first param that a message names, or the site's own."""
         words = [word.strip("'\"(),.:;`") for word in message.split()]
         params = [*self.location, "params"]
         named = [word for word in words if (*params, word) in self.plan.file.lines]
@@ -86,8 +86,8 @@ def raise_for(findings: Sequence[Finding], consequence: str) -> None:
     """Raise if there are errors.
 
     Raises:
-        InfrastructureError: All of them are of something outside.
-        CheckFailedError: Some are of the manifest, its data or its plugins.
+        InfrastructureError: All of them are about external services or files.
+        CheckFailedError: Some are about the manifest, its data or its plugins.
     """
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:

@@ -1,4 +1,4 @@
-"""Checks that the reference itself, given as an answer, scores 1."""
+"""Check that the reference itself, as an answer, scores 1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORMS = (
     "<think>.</think><answer>{answer}</answer>",
     f"{THOUGHTS}\n\n{{answer}}",
 )
-"""Where verifiers look for an answer."""
+"""Forms of a completion in which verifiers look for an answer."""
 
 Case = tuple[Row, str]
 """A row and a completion."""
@@ -31,8 +31,9 @@ Case = tuple[Row, str]
 def gold_cases(component: Component, built: Any, rows: Sequence[Row]) -> list[Case]:
     """Return rows, each with completions of which one should score 1.
 
-    A verifier says by ``gold_completion(reference)`` what a right completion looks like (``None`` if it cannot tell);
-    for others the forms that most verifiers read are tried.
+    A verifier defines a right completion by ``gold_completion(reference)``, which returns ``None`` if it knows none.
+    For
+    other verifiers, the forms that most verifiers read are tried.
     """
     if component.member("gold_completion", of=built) is None:
         return guessed_cases(rows)
@@ -60,17 +61,17 @@ def guessed_cases(rows: Sequence[Row]) -> list[Case]:
 def check_gold(
     site: Site, rubric: Rubric, entry: Entry, gold: Sequence[Case], certain: bool
 ) -> Iterator[Finding]:
-    """Check that of each reference's completions one scores 1.
+    """Check that for each reference one of its completions scores 1.
 
-    Only a verifier that says itself what a right completion looks like is held to it. Of another one the tried forms
-    may all be wrong; what it cannot read is an error in any form.
+    The check is strict only for verifiers with ``gold_completion``. For another one, all tried forms may be wrong. A
+    reference that it cannot read is always an error.
 
     Args:
-        site: The entry's.
-        rubric: One with the entry.
+        site: The entry's site.
+        rubric: A rubric with the entry.
         entry: The entry.
         gold: Rows with completions.
-        certain: Whether the completions are the verifier's own.
+        certain: Whether the completions come from the verifier itself.
     """
     best: dict[str, Score] = {}
     for (row, _), score in zip(gold, scores_of(rubric, entry, gold), strict=True):
@@ -81,7 +82,7 @@ def check_gold(
         bad = {key: score for key, score in best.items() if score.value is None or score.value < 1.0}
     else:
         bad = {key: score for key, score in best.items() if score.outcome is Outcome.FAILED}
-        if len(bad) == len(best):  # told by the check of constants
+        if len(bad) == len(best):  # the check of constants reports this
             return
     if bad:
         reference, score = next(iter(bad.items()))
@@ -94,14 +95,14 @@ def check_gold(
 
 
 def _rank(score: Score) -> float:
-    """Order scores: a failure is the least, then a skip, then the values."""
+    """Return a score's sort key: failures first, then skips, then values."""
     if score.value is not None:
         return score.value
     return float("-inf") if score.outcome is Outcome.FAILED else -1e300
 
 
 def scores_of(rubric: Rubric, entry: Entry, cases: Sequence[Case]) -> list[Score]:
-    """Return an entry's scores of some completions."""
+    """Return an entry's scores of completions."""
     rollouts = [
         Rollout(row.get("prompt", ""), text, {key: value for key, value in row.items() if key != "prompt"})
         for row, text in cases

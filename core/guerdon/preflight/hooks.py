@@ -1,4 +1,4 @@
-"""Checks that the hook plugins can be built, and that a run can call them."""
+"""Check that the hook plugins can be built, and that a run can call them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guerdon.run.events import Events
 
 
 def check_hooks(plan: Plan) -> Iterator[Finding]:
-    """Build each hook plugin, and hold it to the events of a run."""
+    """Build each hook plugin, and check its methods against the events of a run."""
     for index, hook in enumerate(plan.hooks):
         site = Site(plan, f"hooks '{hook.plugin.name}'", ("hooks", index))
         try:

@@ -1,4 +1,4 @@
-"""Checks that a right answer can earn the format too, or the one reward trains against the other."""
+"""Check that one reply can earn both the answer reward and the format reward, so that they do not conflict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guerdon.rubric import Entry, Rubric
 from guerdon.types import Row
 
 FORMAT = "format"
-"""The ``audit_kind`` of a verifier that judges a reply's form, and not its answer."""
+"""The ``audit_kind`` of a verifier that judges a reply's form and not its answer."""
 
 _OPENED = THOUGHTS.removeprefix("<think>")
 
@@ -24,13 +24,13 @@ _LAYOUTS = (
     f"{_OPENED}\n\n{{answer}}",
     f"{_OPENED}\n<answer>\n{{answer}}\n</answer>",
 )
-"""Where a reply may have its answer; in the last two the chat template has opened the first tag."""
+"""Layouts of a reply with its answer. In the last two, the chat template has opened the first tag."""
 
 
 def check_layouts(
     site: Site, rubric: Rubric, entries: Sequence[Entry], rows: Sequence[Row]
 ) -> Iterator[Finding]:
-    """Warn of two rewards that no reply of the tried layouts earns together."""
+    """Warn of two rewards that no reply in the tried layouts earns together."""
     verifiers = [e for e in entries if e.component.kind is Kind.VERIFIER and not e.is_metric]
     answers = [entry for entry in verifiers if entry.component.member("gold_completion") is not None]
     formats = [entry for entry in verifiers if entry.component.member("audit_kind") == FORMAT]
@@ -38,7 +38,7 @@ def check_layouts(
         both = [row for row in rows if answer.applies_to(row) and form.applies_to(row)]
         gold = gold_cases(answer.component, answer.component.build(), both)[:1]
         texts = [(row, layout.replace("{answer}", text)) for layout in _LAYOUTS for row, text in gold]
-        # Without an answer: what a format that leaves it no room is pleased with.
+        # Also without an answer, for a format that leaves no room for one.
         texts += [(row, layout.replace("{answer}", "")) for layout in _LAYOUTS for row, _ in gold]
         if not texts:
             continue

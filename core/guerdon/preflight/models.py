@@ -1,4 +1,4 @@
-"""Checks the models that stages start from, without loading one."""
+"""Check the models that stages start from, without loading them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOKENIZERS = (
 
 
 def check_models(plan: Plan, stage: StagePlan) -> Iterator[Finding]:
-    """Check that each model of ``init`` is there and is a model."""
+    """Check that each model of ``init`` exists and is a model."""
     loads = "model" in stage.component.member("needs", ())
     for ref in stage.init:
         if not isinstance(ref, ModelRef):
@@ -46,7 +46,7 @@ def check_models(plan: Plan, stage: StagePlan) -> Iterator[Finding]:
 
 
 def comes_from_hub(base_dir: Path, ref: ModelRef) -> bool:
-    """Whether a model is to be downloaded."""
+    """Return whether a model must be downloaded."""
     folder = local_folder(base_dir, ref.path)
     return folder is None or not folder.exists()
 
@@ -121,5 +121,5 @@ def _folder_problem(path: str, folder: Path, loads: bool) -> str | None:
 def _known_types() -> Sequence[str]:
     try:
         return model_types()
-    except GuerdonError:  # what needs transformers says so by itself
+    except GuerdonError:  # the error about a missing transformers is reported elsewhere
         return ()

@@ -1,4 +1,4 @@
-"""Checks the folder that a run is to write to."""
+"""Check the folder that a run will write to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_run_folder(folder: Path) -> None:
     """Check that a folder is new, empty, or a run's.
 
     Raises:
-        UsageError: It holds something else, which the run's files would be mixed with.
+        UsageError: It holds other files, which the run's files would be mixed with.
     """
     if not folder.is_dir() or any((folder / name).exists() for name in _OF_A_RUN):
         return

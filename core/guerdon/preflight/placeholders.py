@@ -1,4 +1,4 @@
-"""Names references that stand where a data set has no answer."""
+"""Report references that are placeholders for missing answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from guerdon.types import Row
 
 
 def check_placeholders(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
-    """Warn of rows whose reference is a placeholder: a completion that repeats it would be paid, or none ever."""
+    """Warn of rows whose reference is a placeholder for a missing answer.
+
+    Either a completion that repeats it would be rewarded, or no completion would be.
+    """
     if "reference" not in entry.component.columns.names:
         return
     held = [

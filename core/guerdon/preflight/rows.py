@@ -1,4 +1,4 @@
-"""Says what is wrong with a stage's sources, and what of them was not read."""
+"""Report errors of a stage's sources, and rows that were not read."""
 
 from __future__ import annotations
 

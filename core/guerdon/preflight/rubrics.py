@@ -1,4 +1,4 @@
-"""Checks that each entry of a rubric finds its rows and columns, and that each row finds an entry."""
+"""Check that each entry of a rubric finds its rows and columns, and that each row finds an entry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from guerdon.types import Row
 
 
 def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool = True) -> Iterator[Finding]:
-    """Check a stage's rewards on its rows; without ``score`` only that they find their rows and columns."""
+    """Check a stage's rewards on its rows.
+
+    Args:
+        plan: The plan.
+        stage: The stage.
+        rows: The stage's rows.
+        score: Whether to score completions; otherwise only rows and columns are checked.
+    """
     site = Site.of(plan, stage)
     sites = {
         entry.name: site.part(f"reward '{entry.name}'", location)
@@ -31,7 +38,7 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool =
             yield sites[entry.name].error(problem)
         else:
             usable.append(entry)
-    if stage.sound:  # else an entry may be missing here
+    if stage.sound:  # an unsound stage may lack an entry
         yield from _unjudged(site, stage, rows.sampled)
     if not score:
         return
@@ -65,13 +72,13 @@ def _check_scores(site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row])
     component = entry.component
     built = component.build()
     component.check(built)
-    if component.kind is not Kind.VERIFIER:  # its calls may load a model, and are not tried
+    if component.kind is not Kind.VERIFIER:  # calls of a reward may load a model, so they are not tried
         return
     certain = component.member("gold_completion", of=built) is not None
     takes_reference = "reference" in component.columns.names
     gold = gold_cases(component, built, rows) if takes_reference else []
     yield from check_gold(site, rubric, entry, gold, certain)
-    # Where a verifier says that it knows no right completion, all may score 0 and rightly so.
+    # A verifier that has ``gold_completion`` but knows no right completion may score 0 for all.
     if gold or not takes_reference:
         yield from check_constant(site, rubric, entry, rows, [*gold, *guessed_cases(rows)])
 
@@ -115,7 +122,7 @@ def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row]) -> Iterator[Fin
 
 
 def _hidden_columns(site: Site, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
-    """Warn where a function's param and a column of the data have one name: it is not said which is meant."""
+    """Warn if a function's param and a data column have the same name, because it is ambiguous which one is meant."""
     if not rows:
         return
     component = entry.component

@@ -1,4 +1,4 @@
-"""Rubrics: named, weighted entries that make one reward of a rollout."""
+"""Rubrics: named, weighted entries that give each rollout one reward."""
 
 from guerdon.rubric.rubric import MAX_CACHED_SCORES, Entry, OnFailure, Rubric
 

@@ -1,4 +1,4 @@
-"""Rubrics: named, weighted verifiers and rewards that make one reward for each rollout."""
+"""Rubrics: named, weighted verifiers and rewards that give each rollout one reward."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Weight = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
 
 MAX_CACHED_SCORES = 200_000
-"""What a rubric keeps in memory: about 100 MB."""
+"""The most scores that a rubric keeps in memory: about 100 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Entry:
 
     @property
     def is_metric(self) -> bool:
-        """Whether its weight is 0 at every step: it is logged and never counts."""
+        """Return whether the weight is 0 at every step: the entry is logged and never counts."""
         return not any(self.weight.values() if isinstance(self.weight, Mapping) else (self.weight,))
 
     def applies_to(self, columns: Mapping[str, Any]) -> bool:
-        """Whether a rollout with these columns is routed here."""
+        """Return whether a rollout with these columns is routed to this entry."""
         for column, wanted in self.when.items():
             accepted = wanted if isinstance(wanted, list) else [wanted]
             if columns.get(column) not in accepted:
@@ -74,7 +74,7 @@ class Rubric:
 
     Args:
         entries: The verifiers and rewards; names must be unique.
-        cache: Where known scores are kept, the caller's to close; by default the latest ones are kept in memory.
+        cache: Keeps known scores; the caller closes it. By default the latest ones are kept in memory.
         failure_budget: The share of failed scores (0 to 1) above which scoring raises; ``None`` for no limit.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
     """
@@ -108,7 +108,7 @@ class Rubric:
         return self._entries
 
     def weights(self, step: int) -> dict[str, float]:
-        """Every entry's weight at a training step."""
+        """Return every entry's weight at a training step."""
         return {entry.name: entry.weight_at(step) for entry in self._entries}
 
     def check(self, rollout: Rollout) -> None:
@@ -125,10 +125,10 @@ class Rubric:
     def score(
         self, rollouts: Sequence[Rollout], step: int = 0, *, names: Collection[str] | None = None
     ) -> Judgements:
-        """Judge rollouts; the result has one judgement for each, in their order.
+        """Judge rollouts. The result has one judgement for each, in the same order.
 
         Args:
-            rollouts: What to judge.
+            rollouts: The rollouts to judge.
             step: The training step, for weight schedules.
             names: The entries that judge; by default all.
 
@@ -160,7 +160,7 @@ class Rubric:
         return Judgements(map(Judgement.of, verdicts), metrics)
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         self._pool.close()
         if self._owns_cache:
             self._cache.close()
@@ -175,10 +175,10 @@ class Rubric:
 
 
 def _plain(rollout: Rollout) -> Rollout:
-    """Return the rollout with plain columns, as routes compare them and verifiers read them.
+    """Return the rollout with plain Python columns, for routing and verifiers.
 
     Raises:
-        DataError: They are nested too deeply.
+        DataError: The columns are nested too deeply.
     """
     try:
         return replace(rollout, columns=plain_columns(rollout.columns))

@@ -1,7 +1,7 @@
-"""One rubric for many callers at once: the threads and event loops of trainers, the requests of a server.
+"""Share one rubric among many concurrent callers: a trainer's threads and event loops, or a server's requests.
 
-A rubric judges one batch at a time. What arrives meanwhile waits and becomes the next batch, so that many small calls
-keep all workers busy and an async verifier sees many completions together.
+A rubric judges one batch at a time. Calls that arrive meanwhile wait and form the next batch. Many small calls thus
+keep all workers busy, and an async verifier gets many completions at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from guerdon.rubric import Rubric
 from guerdon.types import Judgements, Rollout
 
 MAX_BATCH_ROLLOUTS = 512
-"""Calls are put together up to this size; one call that is larger stays whole."""
+"""Calls are merged up to this many rollouts; a larger call stays whole."""
 
 
 @dataclass(slots=True)
@@ -30,13 +30,13 @@ class _Call:
 
 
 class SharedRubric:
-    """Judges the rollouts of many callers in a thread of its own. Usable from any thread.
+    """Judges the rollouts of many callers in its own thread. Usable from any thread.
 
-    A call's error is that call's alone, though it was judged together with others. The calls of a rubric that has
-    reward functions are not put together, because such a function sees its whole batch.
+    An error affects only the call that caused it, even if calls were merged. Calls are not merged if the rubric has
+    reward functions, because such a function sees its whole batch.
 
     Args:
-        rubric: What judges. It is closed with this.
+        rubric: The rubric. It is closed with this object.
     """
 
     def __init__(self, rubric: Rubric) -> None:
@@ -51,12 +51,12 @@ class SharedRubric:
 
     @property
     def names(self) -> list[str]:
-        """The entries' names."""
+        """Return the entries' names."""
         return self._rubric.names
 
     @property
     def pending(self) -> int:
-        """How many rollouts wait or are being judged."""
+        """Return the number of rollouts that wait or are being judged."""
         return self._pending
 
     def check(self, rollout: Rollout) -> None:
@@ -64,7 +64,7 @@ class SharedRubric:
         self._rubric.check(rollout)
 
     def submit(self, rollouts: Sequence[Rollout], step: int = 0) -> Future[Judgements]:
-        """Hand in rollouts; the future holds their judgements in their order, or what :meth:`Rubric.score` raised.
+        """Submit rollouts. The future holds their judgements in order, or the error of :meth:`Rubric.score`.
 
         Raises:
             ValueError: This is closed.
@@ -79,11 +79,11 @@ class SharedRubric:
         return call.judgements
 
     def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
-        """Judge rollouts and wait for it, as :meth:`Rubric.score` does."""
+        """Judge rollouts and wait for the result, as :meth:`Rubric.score` does."""
         return self.submit(rollouts, step).result()
 
     def close(self) -> None:
-        """Judge what was handed in, then end the workers."""
+        """Judge all submitted rollouts, then stop the workers."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -110,12 +110,15 @@ class SharedRubric:
                 self._judge(wanted)
 
     def _count_done(self, call: _Call) -> None:
-        """Decrement the pending count before the future is resolved: a caller that waits for capacity sees it."""
+        """Decrement the pending count before resolving the future.
+
+        A caller waiting for capacity thus sees the freed slots.
+        """
         with self._changed:
             self._pending -= len(call.rollouts)
 
     def _next_batch(self) -> list[_Call]:
-        """The calls to judge together next; none when this is closed and everything is judged."""
+        """Return the calls to judge together next. Empty when this is closed and all calls are judged."""
         with self._changed:
             self._changed.wait_for(lambda: self._calls or self._closed)
             batch: list[_Call] = []
@@ -133,11 +136,11 @@ class SharedRubric:
         rollouts = [rollout for call in calls for rollout in call.rollouts]
         try:
             judgements = self._rubric.score(rollouts, calls[0].step)
-        except Exception as error:  # whatever it is, it belongs to a caller, not to this thread
+        except Exception as error:  # any error belongs to a caller, not to this thread
             if len(calls) == 1:
                 self._count_done(calls[0])
                 calls[0].judgements.set_exception(error)
-            else:  # whose it is shows when each is judged alone; what is judged already is in the cache
+            else:  # judge each call alone to find the one at fault; cached scores are reused
                 for call in calls:
                     self._judge([call])
             return

@@ -1,4 +1,4 @@
-"""Runs a plan: stages in order, each at most once, each resumed where a killed run left it."""
+"""Run a plan: stages in order, each at most once, each resumed after an interruption."""
 
 from guerdon.run.execution import execute
 from guerdon.run.ranks import Ranks, launch_ranks

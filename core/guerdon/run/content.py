@@ -1,4 +1,4 @@
-"""Digests of what a manifest names only by its place: the modules that a plugin's file imports, local models."""
+"""Compute digests of content that a manifest refers to by path: modules that plugin files import, and local models."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _NO_MODEL_FILES = {"training_args.bin"}
 
 
 def local_modules(plugin: Plugin, base_dir: Path | None) -> dict[str, str]:
-    """Return the digests of the modules that a plugin's code imports and that belong to no installed distribution.
+    """Return the digests of the uninstalled modules that a plugin's code imports.
 
-    They are found by reading the code: ``import`` statements count, also those inside functions, and imports by a
-    computed name do not.
+    They are found by parsing ``import`` statements, including those inside functions. Imports by a computed name are
+    not
+    found.
 
     Args:
-        plugin: The plugin. Of one that is installed in editable mode, its own module counts as well.
-        base_dir: The manifest's folder, which modules are imported from too.
+        plugin: The plugin. If it is installed in editable mode, its own module counts too.
+        base_dir: The manifest's folder, from which modules are imported too.
 
     Returns:
-        The digests by the module's path, relative to ``base_dir`` where it lies in there.
+        The digests by the module's path, relative to ``base_dir`` if it is inside it.
     """
     if plugin.distribution in _OWN:
         return {}
@@ -39,7 +40,7 @@ def local_modules(plugin: Plugin, base_dir: Path | None) -> dict[str, str]:
     target = plugin.target.rpartition(":")[0]
     is_file = target.endswith(".py")
     start = [Path(target)] if is_file else list(_resolve(target, folders))
-    known = plugin.distribution in ("file", "-")  # its own content is its version
+    known = plugin.distribution in ("file", "-")  # the digest of its own content is its version
     found: dict[Path, None] = {}
     waiting = list(start)
     while waiting:
@@ -72,7 +73,7 @@ def _is_installed(path: Path) -> bool:
 
 
 def _resolve(module: str, folders: Sequence[Path]) -> Iterator[Path]:
-    """Yield the files of a module and of the packages that it is in."""
+    """Yield the files of a module and of its parent packages."""
     parts = module.split(".")
     if parts[0] in sys.stdlib_module_names or parts[0] in _OWN:
         return
@@ -94,7 +95,7 @@ def _file_of(place: Path) -> Iterator[Path]:
 def _imported(path: Path, folders: Sequence[Path]) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):  # importing it says what is wrong
+    except (SyntaxError, ValueError, OSError):  # the import reports the error
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -120,15 +121,15 @@ def _name(path: Path, base_dir: Path | None) -> str:
 
 
 def is_model_folder(path: Path) -> bool:
-    """Whether a folder holds a model."""
+    """Return whether a folder holds a model."""
     return path.is_dir() and ((path / "config.json").is_file() or any(path.glob("*.gguf")))
 
 
 class ModelDigests:
-    """Digests of local models' files. Those of unchanged files are remembered, because models are large.
+    """Computes digests of local models' files and caches those of unchanged files, because models are large.
 
     Args:
-        memory: The JSON file that remembers them; ``None`` for nowhere.
+        memory: The JSON file of the cache, or ``None`` for no cache.
     """
 
     def __init__(self, memory: Path | None = None) -> None:
@@ -137,7 +138,7 @@ class ModelDigests:
         self._known: dict[str, Any] = known if isinstance(known, dict) else {}
 
     def of(self, folder: Path) -> dict[str, str]:
-        """Return the digests of the files that a model is loaded from, by name."""
+        """Return the digests of the files that a model is loaded from, by file name."""
         return {
             path.name: self._digest(path)
             for path in sorted(folder.iterdir())
@@ -145,7 +146,7 @@ class ModelDigests:
         }
 
     def save(self) -> None:
-        """Write down what is known."""
+        """Write the cache."""
         if self._memory is not None and self._known:
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             write_json(self._memory, self._known)

@@ -1,4 +1,4 @@
-"""Makes what a stage is given: its models, rows, rubric, folders, and the way to the run's events."""
+"""Build a stage's context: its models, rows, rubric, folders, and its access to the run's events."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 
 
 class Contexts:
-    """Makes the contexts of a run's stages.
+    """Builds the contexts of a run's stages.
 
     Args:
-        plan: The run's.
-        run: What hooks know of it.
-        events: Where stages report to.
+        plan: The run's plan.
+        run: The run, as hooks see it.
+        events: The listeners of the stages' events.
         ranks: This process among those of its launch.
-        inputs: What the inputs of stages are made with.
+        inputs: Makes the inputs of stages.
         stop: The request to stop the run.
     """
 
@@ -55,13 +55,13 @@ class Contexts:
     def of(
         self, stage: StagePlan, folder: Path, results: Mapping[str, StageResult], known: Mapping[str, Any]
     ) -> StageContext:
-        """Make a stage's context.
+        """Build a stage's context.
 
         Args:
             stage: The stage.
             folder: Its folder.
-            results: Those of the stages before it.
-            known: The inputs of all stages up to it.
+            results: The results of earlier stages.
+            known: The inputs of all stages up to this one.
         """
         stage_id = stage.ref.id
         manifest = self._plan.manifest
@@ -114,9 +114,9 @@ class Contexts:
         path = folder / "scores.sqlite"
         try:
             return ScoreCache(path)
-        except sqlite3.OperationalError:  # a full disk, or one that cannot be written to
+        except sqlite3.OperationalError:  # the disk is full or not writable
             raise
-        except sqlite3.DatabaseError as error:  # torn by a power cut: it costs time and nothing else
+        except sqlite3.DatabaseError as error:  # the file is corrupt after a power cut; only time is lost
             logger.warning("the score cache in %s starts empty again: %s", folder, error)
             for torn in folder.glob(f"{path.name}*"):
                 torn.unlink()
@@ -133,7 +133,7 @@ class Contexts:
     def _entry(
         self, entry: Entry, work: Path, results: Mapping[str, StageResult], known: Mapping[str, Any]
     ) -> Entry:
-        """Return the entry with folders of checkpoints in place of stages, and what its scores depend on besides."""
+        """Return the entry with stage references replaced by checkpoint folders, and the other inputs of its scores."""
         component = entry.component
         folders = {
             param: _checkpoint(stage_id, results, f"'{entry.name}' cannot use it")
@@ -162,7 +162,10 @@ def _checkpoint(stage_id: str, results: Mapping[str, StageResult], consequence: 
 
 @contextmanager
 def tracker_environment(context: StageContext) -> Iterator[None]:
-    """Let trackers that are told nothing else keep their files in the stage's folder, under the run's name."""
+    """Make trackers keep their files in the stage's folder, under the run's name.
+
+    Explicit settings of a tracker are kept.
+    """
     assert context.logs is not None
     folder = context.logs.resolve()
     project = context.run_name.partition("/")[0]
@@ -182,5 +185,5 @@ def tracker_environment(context: StageContext) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-        with suppress(OSError):  # it holds something
+        with suppress(OSError):  # the folder is not empty
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Opens a stage's data: rows of sources and of other stages' data sets, with split and limit applied."""
+"""Open a stage's data: rows of sources and of other stages' data sets, with split and limit applied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from guerdon.types import Row
 
 
 def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str, Path]) -> Iterator[Row]:
-    """The rows of one entry of a stage's data.
+    """Yield the rows of one entry of a stage's data.
 
     Args:
         source: The entry.
@@ -24,7 +24,7 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
         stage_datasets: The data sets of finished stages, by stage id.
 
     Raises:
-        DataError: The source yields something that is no row, nothing at all, or never ends.
+        DataError: The source yields something that is not a row, yields nothing, or never ends.
     """
     if source.component is None:
         assert source.stage_id is not None
@@ -46,15 +46,16 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
 
 
 def _rows_of(source: Iterable[Row]) -> Iterator[Row]:
-    """The rows of a source, which is asked for them where its errors are told as its own."""
+    """Yield the rows of a source. The call is here so that its errors are attributed to the source."""
     yield from source
 
 
 def is_heldout(row: Row, share: float) -> bool:
-    """The side of the split that a row is on.
+    """Return whether a row is on the held-out side of the split.
 
-    It follows from the row's ``split_key`` if it has one, else from its prompt, else from the whole row: the same
-    problem is on the same side in every source, whatever its order, seed or size.
+    The side depends on the row's ``split_key`` if it has one, else on its prompt, else on the whole row. The same
+    problem
+    is on the same side in every source, whatever its order, seed or size.
     """
     key = row.get("split_key", row.get("prompt", row))
     text = json.dumps(key, sort_keys=True, ensure_ascii=False, default=str)

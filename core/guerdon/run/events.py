@@ -1,4 +1,4 @@
-"""Carries a run's events to its own log and to its hook plugins."""
+"""Send a run's events to its own log and to its hook plugins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Events:
 
     Args:
         plugins: Objects with methods marked ``@hookimpl``.
-        log: The run's own log, which hears every event first. An error of its own stops the run.
+        log: The run's own log, which gets every event first. An error of the log stops the run.
 
     Raises:
         PluginContractError: A hook does not fit its specification.
@@ -54,12 +54,12 @@ class Events:
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except OSError as error:
-                if error.errno in STORAGE_ERRORS:  # continuing would lose the record of what follows
+                if error.errno in STORAGE_ERRORS:  # continuing would lose the record of later events
                     raise InfrastructureError(
                         f"hook plugin {type(implementation.plugin).__name__} cannot write: {one_line(error)}."
                     ) from error
                 self._drop(implementation.plugin, event, error)
-            except Exception as error:  # a hook is somebody's plugin, and an observer
+            except Exception as error:  # a hook is a plugin, and must not stop the run
                 self._drop(implementation.plugin, event, error)
 
     def _drop(self, plugin: object, event: str, error: Exception) -> None:

@@ -2,12 +2,12 @@
 
 runs/<name>/
   run.json            versions, plugins, the manifest
-  events.jsonl        what happened
+  events.jsonl        the run's events
   cache/              scores by content
-  replaced/           what --redo put aside
+  replaced/           stages that --redo replaced
   stages/<id>/
-    inputs.json       what the stage is made from
-    work/             its checkpoints; of a finished stage, those that it can be made longer from
+    inputs.json       the stage's inputs
+    work/             its checkpoints; of a finished stage, those that it can be extended from
     output/           its checkpoint or data set, whole
     result.json       its metrics; the stage is finished when this file is there
     logs/             the files of its trackers
@@ -66,9 +66,9 @@ def execute(
 
     Args:
         plan: What to run.
-        directory: The run folder, made where it is missing.
+        directory: The run folder; created if it is missing.
         hooks: The hook plugins, built.
-        redo: Whether a stage that was made from other inputs is put aside and run again; otherwise it is an error.
+        redo: Whether to move a stage with changed inputs aside and run it again; otherwise that is an error.
         ranks: This process among those of its launch. Only the first one holds the folder and calls hooks.
         stop: The request to stop the run; by default signals make it while this function runs.
 
@@ -126,7 +126,7 @@ class _Execution:
             for stage in self._plan.stages:
                 self._results[stage.ref.id] = self._stage(stage, changes[stage.ref.id])
                 self._ranks.tell(f"{stage.ref.id} is finished")
-            self._ranks.leave("the run")  # whose store the first one may hold
+            self._ranks.leave("the run")  # the first process may hold the launch's store
         except BaseException as raised:
             error = raised
             raise
@@ -147,7 +147,7 @@ class _Execution:
         return self._results
 
     def _follow_preflight(self, stage: StagePlan, built: Any) -> None:
-        # The processes may meet for the first time in it. What is wrong, the first one says.
+        # The processes may meet for the first time here. The first process reports errors.
         try:
             check_stage(self._plan, stage)
         except (GuerdonError, OSError) as error:
@@ -184,7 +184,7 @@ class _Execution:
             self._ranks.tell(f"{stage_id} is run by", "none")
             return finished
         resumed = (folder / "work").exists()
-        # Of a try that did not get to its result, only the checkpoints are of use.
+        # Of an unfinished attempt, only the checkpoints are useful.
         for path in (folder / "output", folder / "output.partial"):
             shutil.rmtree(path, ignore_errors=True)
         with self._storage_attributed(stage):
@@ -218,12 +218,12 @@ class _Execution:
                 return _call(built, context)
 
     def _tidy(self, stage: StagePlan, folder: Path) -> None:
-        """Delete what a finished stage has no use for: its checkpoints, if it cannot be made longer."""
+        """Delete the checkpoints of a finished stage that cannot be extended."""
         if not _extendable(stage):
             shutil.rmtree(folder / "work", ignore_errors=True)
 
     def _compare(self, stage: StagePlan) -> Change:
-        """Compare the inputs of a stage with those that its folder holds; note its inputs on the way."""
+        """Compare a stage's inputs with those recorded in its folder, and remember its inputs."""
         stage_id = stage.ref.id
         folder = self._folder(stage_id)
         now = self._make_inputs.of(stage, self._inputs)
@@ -232,7 +232,7 @@ class _Execution:
         if before is None:
             return Change()
         finished = (folder / "result.json").exists()
-        # A finished stage can only be made longer from a checkpoint.
+        # A finished stage can be extended only from a checkpoint.
         kept = not finished or ((folder / "work").is_dir() and any((folder / "work").iterdir()))
         changed = change(before, now, finished=finished, extendable=_extendable(stage) if kept else ())
         if finished and changed == Change():
@@ -249,7 +249,7 @@ class _Execution:
                 )
 
     def _put_aside(self, stage_id: str, folder: Path) -> None:
-        """Move a stage of other inputs out of the way: it may hold hours of work."""
+        """Move a stage with changed inputs aside, because it may hold hours of work."""
         aside = self._directory / "replaced"
         aside.mkdir(exist_ok=True)
         number = 1 + sum(1 for _ in aside.glob(f"{stage_id}-*"))
@@ -271,7 +271,7 @@ class _Execution:
 
     @contextmanager
     def _attributed(self, stage: StagePlan) -> Iterator[None]:
-        """Say whose an error is."""
+        """Raise any error of the block as an error that names the stage."""
         try:
             yield
         except GuerdonError as error:
@@ -280,11 +280,11 @@ class _Execution:
             )
             if problem is None:
                 raise
-            # An infrastructure error names what could not be written.
+            # An infrastructure error already names what could not be written.
             told = str(error) if isinstance(error, InfrastructureError) else problem
             raise _stopped(stage, told) from error
         except KeyboardInterrupt:
-            failure = self._ranks.failure()  # the launcher ends the others when one fails
+            failure = self._ranks.failure()  # the launcher stops the other processes when one fails
             if failure is not None:
                 raise failure from None
             if not self._stop.requested:
@@ -293,11 +293,11 @@ class _Execution:
                 stage.ref.id,
                 "at once, because it saves no checkpoint on a signal; what it has kept before is used again",
             ) from None
-        except (Exception, SystemExit) as error:  # a stage is somebody's plugin
+        except (Exception, SystemExit) as error:  # a stage is a plugin, so it may raise anything
             problem = storage_problem(error, self._directory)
             if problem is not None:
                 raise _stopped(stage, problem) from error
-            failure = self._ranks.failure()  # what broke the connection to the process that failed
+            failure = self._ranks.failure()  # the cause of a broken connection to a failed process
             if failure is not None:
                 raise failure from error
             raise _stage_failed(stage, error) from error
@@ -326,9 +326,9 @@ def _call(built: Any, context: StageContext) -> StageResult:
 
 
 def _free_memory() -> None:
-    """Leave the next stage an accelerator whose memory is free: it may start an engine of its own there.
+    """Free the accelerator's memory, because the next stage may start its own engine there.
 
-    A trainer and its model refer to each other, so they stay until they are collected; and torch keeps what it freed.
+    A trainer and its model refer to each other, so they stay until garbage collection. torch caches freed memory.
     """
     gc.collect()
     torch = sys.modules.get("torch")

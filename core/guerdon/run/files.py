@@ -1,4 +1,4 @@
-"""Files that are never seen half-written, a run folder that two runs never share, and storage that is full."""
+"""Write files atomically, lock run folders, and detect full storage."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from guerdon.files import replaced
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is there whole or not at all, even after a power cut."""
+    """Write a JSON file atomically: after a power cut it is complete or absent."""
     text = json.dumps(value, indent=2, default=str)
     with replaced(path, fix="Fix this and run the same command again.") as partial:
         partial.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON in a file; ``None`` if there is no such file."""
+    """Return the JSON in a file, or ``None`` if there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -39,12 +39,12 @@ def read_json(path: Path) -> Any:
 
 
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO)
-"""What the machine can fail with and a person can fix: the run stops, and resumes afterwards."""
+"""Storage errors that a person can fix. The run stops, and can be resumed."""
 
 _FULL = re.compile(
     r"os error (28|122)\b|No space left on device|disk is full|Disk quota exceeded", re.IGNORECASE
 )
-"""How libraries that are not written in Python say that the disk is full."""
+"""Texts by which libraries that are not written in Python report a full disk."""
 
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
@@ -52,10 +52,11 @@ _PROBE_BYTES = 256 * 1024
 
 
 def storage_problem(error: BaseException, folder: Path) -> str | None:
-    """Say what is wrong with the machine's storage, if that is what an error comes from.
+    """Return a description of the storage problem that caused an error, or ``None``.
 
-    torch, safetensors and SQLite report a full disk by errors of their own. Some of them do not say so: then it shows
-    where nothing more can be written to the run folder.
+    torch, safetensors and SQLite raise their own errors for a full disk. Some of these do not name the cause. It is
+    then
+    confirmed by a failing write to the run folder.
     """
     for cause, certain in _causes(error):
         telling = STORAGE_ERRORS if certain else _FULL_ERRORS
@@ -75,9 +76,9 @@ def storage_problem(error: BaseException, folder: Path) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
-    """Yield an error and what it comes from, each with whether that is certain.
+    """Yield an error and its causes, each with whether it certainly is a cause.
 
-    It is not for an error that was being handled: a library may have tried a folder, and then another one.
+    The context of an error is uncertain: a library may have tried a folder, and then another one.
     """
     cause: BaseException | None = error
     certain = True
@@ -103,7 +104,8 @@ def _probe(folder: Path) -> str | None:
 
 
 _held: set[TextIO] = set()
-"""The locks of this process. A forked one, such as a data loader's worker, may outlive it, and closes its copies."""
+"""The locks of this process. A forked process, such as a data loader's worker, may outlive it, and closes its
+copies."""
 
 
 def _close_inherited() -> None:
@@ -117,11 +119,11 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Make a run folder and hold it for this process.
+    """Create a run folder and lock it for this process.
 
     Raises:
-        UsageError: Another process holds it, or it holds something else than a run.
-        InfrastructureError: It cannot be made or written to.
+        UsageError: Another process holds it, or it holds files that are not a run's.
+        InfrastructureError: It cannot be created or written to.
     """
     if directory.is_dir() and not (directory / "run.json").exists() and _foreign(directory):
         raise UsageError(

@@ -1,6 +1,6 @@
-"""What a stage is made from. A run folder keeps it, to tell whether what it holds of a stage is still of use.
+"""Record a stage's inputs in the run folder, to decide whether its earlier results can be reused.
 
-Params that only decide how a stage is watched and kept are no inputs. A stage that was made longer resumes.
+Params that only affect logging and checkpointing are not inputs. A stage with a longer target resumes.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from guerdon.run.content import ModelDigests, is_model_folder, local_modules
 from guerdon.run.secrets import HIDDEN, Secrets
 
 _LAUNCH = "processes"
-"""The input that matters to a stage that resumes, and not to one that is finished."""
+"""An input that matters to a resumed stage, and not to a finished one."""
 
 
 class Inputs:
     """Makes the inputs of a manifest's stages.
 
     Args:
-        manifest: What holds for all stages.
+        manifest: Values that hold for all stages.
         models: Digests of local models.
-        processes: How many processes the launch has.
-        secrets: What must not be written down.
+        processes: The number of processes of the launch.
+        secrets: Values that must not be written down.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Inputs:
         self._secrets = secrets or Secrets({})
 
     def of(self, stage: StagePlan, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything that decides a stage's result, as JSON gives it back: keys are text, and so are dates.
+        """Return everything that decides a stage's result, as parsed JSON: keys and dates are text.
 
         Args:
             stage: The stage.
@@ -85,7 +85,7 @@ class Inputs:
         return read
 
     def models_of(self, component: Component) -> dict[str, dict[str, str]]:
-        """Return the digests of the local models that params name, by param."""
+        """Return the digests of the local models that params refer to, by param."""
         if component.base_dir is None:
             return {}
         return {
@@ -112,7 +112,7 @@ class Inputs:
         }
 
     def _source_parts(self, component: Component) -> dict[str, Any]:
-        """A source may say more of its content than its params do, such as its files' checksums."""
+        """Return the fingerprint of a source's content, such as its files' checksums, if it has one."""
         fingerprint = component.member("fingerprint", of=component.build())
         content = fingerprint() if fingerprint is not None else None
         return {**self._parts(component), **({"content": content} if content is not None else {})}
@@ -120,22 +120,22 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How the inputs of a stage differ from those that its folder was made from."""
+    """The difference between a stage's inputs and those recorded in its folder."""
 
     difference: str | None = None
-    """The first difference that makes the folder's content useless, in words."""
+    """The first difference that makes the folder's content unusable, in words."""
     longer: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    """The params that only make the stage longer: their values before and now."""
+    """The params that only extend the stage: their old and new values."""
 
 
 def change(before: Any, now: Any, *, finished: bool, extendable: Sequence[str] = ()) -> Change:
     """Compare the inputs of a stage.
 
     Args:
-        before: Those that the folder holds.
-        now: Those of now.
-        finished: Whether the stage is finished: then the number of processes is not compared.
-        extendable: The stage's params that make it longer.
+        before: The inputs that the folder records.
+        now: The current inputs.
+        finished: Whether the stage is finished. If so, the number of processes is not compared.
+        extendable: The stage's params that extend it.
     """
     if not isinstance(before, dict):
         return Change(difference="they cannot be read")
@@ -154,7 +154,7 @@ def change(before: Any, now: Any, *, finished: bool, extendable: Sequence[str] =
 
 
 def _with_hidden(before: Any, now: Any) -> Any:
-    """Return the inputs of before with those of now where either hides a secret: secrets may change at any time."""
+    """Return the old inputs with the current value wherever either hides a secret, because secrets may change."""
     if isinstance(before, dict) and isinstance(now, dict):
         return {key: _with_hidden(value, now.get(key)) for key, value in before.items()}
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
@@ -168,7 +168,7 @@ def _is_count(value: Any) -> bool:
 
 
 def used_stages(entry: Entry, known: Mapping[str, Any]) -> dict[str, str]:
-    """Return the inputs, in short, of the stages whose checkpoints a reward or verifier uses, by stage id."""
+    """Return the inputs, in short, of the stages whose checkpoints an entry uses, by stage id."""
     return {stage_id: _digest(known[stage_id]) for stage_id in named_stages(entry).values()}
 
 

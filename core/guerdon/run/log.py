@@ -1,7 +1,7 @@
-"""The run's own record: ``events.jsonl`` for the run, ``rollouts.jsonl`` for each stage, one JSON object a line.
+"""The run's own log: ``events.jsonl`` for the run, ``rollouts.jsonl`` for each stage, one JSON object a line.
 
-Writer and readers of the record stand here side by side. A step is counted from 1 in both files: a rollout's step is
-the one that trains on it. A line that a kill or a full disk tore costs itself only.
+This module holds the writer and the readers. Steps are counted from 1 in both files: a rollout's step is the step that
+trains on it. A kill or a full disk can damage only the line that is being written.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ROLLOUTS = "rollouts.jsonl"
 
 
 class RunLog:
-    """Writes what happens, and every rollout with its verdicts.
+    """Writes the run's events, and every rollout with its verdicts.
 
-    A stage that resumes repeats the steps since its checkpoint; their lines of the first try are dropped, so each step
-    is logged once.
+    A resumed stage repeats the steps since its checkpoint. Their earlier lines are dropped, so each step is logged
+    once.
 
     Args:
-        secrets: What must not be written down.
+        secrets: Values that must not be written down.
     """
 
     def __init__(self, secrets: Secrets | None = None) -> None:
@@ -41,7 +41,8 @@ class RunLog:
         self._trimmed: set[tuple[str, str]] = set()
 
     def run_started(self, run: RunInfo) -> None:
-        _keep(run.directory / EVENTS, lambda line: "event" in line)  # what follows must not join a torn line
+        # remove an incomplete last line, which the next line would join
+        _keep(run.directory / EVENTS, lambda line: "event" in line)
         self._event(run, "run_started", stages=list(run.stage_ids))
 
     def run_finished(self, run: RunInfo, error: BaseException | None) -> None:
@@ -50,7 +51,7 @@ class RunLog:
     def stage_started(self, run: RunInfo, stage_id: str, resumed: bool) -> None:
         _start_measuring_memory()
         self._event(run, "stage_started", stage=stage_id, resumed=resumed)
-        if not resumed:  # what an earlier run of other inputs has logged is of another stage
+        if not resumed:  # logged lines of an attempt with other inputs do not belong to this stage
             _keep(run.directory / EVENTS, lambda line: not _is_progress(line, stage_id))
 
     def stage_skipped(self, run: RunInfo, stage_id: str, result: StageResult) -> None:
@@ -62,7 +63,7 @@ class RunLog:
         path = run.directory / EVENTS
         if ("progress", stage_id) not in self._trimmed:
             self._trimmed.add(("progress", stage_id))
-            # Without metrics it names the step that a stage resumes from: that step's own line stays.
+            # Without metrics, the step is the one that a stage resumes from, and its own line stays.
             first_repeated = step if metrics else step + 1
             _keep(path, lambda line: not (_is_progress(line, stage_id) and _step(line) >= first_repeated))
         if metrics:
@@ -97,14 +98,14 @@ def _step(line: Mapping[str, Any]) -> int:
 
 
 def _start_measuring_memory() -> None:
-    with suppress(OSError):  # a kernel or a container that does not let it: the peak is then the whole run's
+    with suppress(OSError):  # if the reset is forbidden, the peak is the whole run's
         Path("/proc/self/clear_refs").write_text("5")
     if cuda := _cuda():
         cuda.reset_peak_memory_stats()
 
 
 def _peak_memory() -> dict[str, int]:
-    """Return the most memory that this process has had since the stage began, in bytes: resident, and of its GPU."""
+    """Return the peak memory of this process since the stage began, in bytes: resident, and on its GPU."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     kilobytes = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     peak = {"peak_memory_bytes": int(kilobytes[1]) * 1024} if kilobytes else {}
@@ -114,19 +115,19 @@ def _peak_memory() -> dict[str, int]:
 
 
 def _cuda() -> Any:
-    """Return ``torch.cuda``, if this run has imported it and there is a GPU: logging imports no torch of its own."""
+    """Return ``torch.cuda`` if this run has imported it and there is a GPU. Logging itself does not import torch."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    # A lone surrogate, which a model's bytes can decode to, is written as the escape that JSON has for it.
+    # A lone surrogate, which a model's bytes can decode to, is written as its JSON escape.
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
 
 
 def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Rewrite the file with the lines that are to stay, without those that a kill or a full disk tore."""
+    """Rewrite the file with the lines to keep, without incomplete lines."""
     if not path.exists():
         return
     with (
@@ -142,23 +143,23 @@ def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
 
 @dataclass
 class RunEvents:
-    """What ``events.jsonl`` says of a run."""
+    """The content of a run's ``events.jsonl``."""
 
     started: datetime | None = None
     error: str | None = None
-    """What stopped the last try."""
+    """The error that stopped the last attempt."""
     unreadable: int = 0
-    """Lines that cannot be read."""
+    """The number of lines that cannot be read."""
     progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
-    """By stage and step, what was measured."""
+    """The metrics, by stage and step."""
     finished: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By stage, the event of its end."""
+    """The event of each stage's end, by stage."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """By stage, over all its tries; one that was killed ends with its last line."""
+    """The seconds of all attempts, by stage. A killed attempt ends with its last line."""
 
 
 def read_events(path: Path) -> RunEvents:
-    """Read ``events.jsonl``, which need not exist yet."""
+    """Read ``events.jsonl``, which may not exist yet."""
     log = RunEvents()
     current: tuple[str, datetime] | None = None
     last: datetime | None = None

@@ -1,8 +1,8 @@
 """The processes of one launch by ``accelerate launch`` or ``torchrun``, which all run the same command.
 
-The first runs the manifest. The others take part in its distributed stages and wait meanwhile; of the run folder they
-write nothing. What they have to know goes through the launch's own store: the folder may hold what an earlier launch
-left there. An error in one process is raised in all.
+The first process runs the manifest. The others take part in its distributed stages and otherwise wait; they write
+nothing to the run folder. They get information through the launch's store, because the folder may hold files of an
+earlier launch. An error in one process is raised in all.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from guerdon.errors import GuerdonError, InfrastructureError
 
 _POLL_S = 0.1
 _PREFIX = "guerdon: "
-"""Before each key, in a store that torch uses too."""
+"""The prefix of each key, because torch uses the same store."""
 
 _FAILED = "a process failed"
 
 HEARD_S = 5.0
-"""How long a process that failed waits until the others know why."""
+"""Seconds that a failed process waits until the others have read its error."""
 
 STUCK_S = 5.0
-"""How long a process may take to notice by itself that another one failed. After that it is stuck in a collective
-operation, and is ended."""
+"""Seconds that a process has to notice another one's failure. After that it is stuck in a collective operation, and is
+stopped."""
 
 
 class Store(Protocol):
-    """What is used of a ``torch.distributed.Store``."""
+    """The methods of a ``torch.distributed.Store`` that are used."""
 
     def set(self, key: str, value: str) -> object: ...
     def check(self, keys: list[str]) -> bool: ...
@@ -45,8 +45,8 @@ class Ranks:
 
     Args:
         rank: Its number; the first is 0.
-        count: How many there are.
-        store: What they share; one process alone needs none.
+        count: The number of processes.
+        store: The store that they share; a single process needs none.
     """
 
     def __init__(self, rank: int = 0, count: int = 1, store: Store | None = None) -> None:
@@ -63,18 +63,18 @@ class Ranks:
         return self._count
 
     def tell(self, key: str, value: str = "") -> None:
-        """Let the other processes hear something, now or later."""
+        """Send a value to the other processes, which may read it later."""
         if self._store is not None:
             self._store.set(_PREFIX + key, value)
 
     def hear(self, key: str) -> str:
-        """Wait until another process tells something.
+        """Wait for a value from another process.
 
         Raises:
             GuerdonError: Another process failed, or ended.
         """
         assert self._store is not None, "one process alone hears nothing"
-        # Not the store's own wait, which Ctrl-C does not interrupt.
+        # The store's own wait cannot be interrupted by Ctrl-C.
         while not self._told(key):
             failure = self.failure()
             if failure is not None:
@@ -83,11 +83,11 @@ class Ranks:
         return self._store.get(_PREFIX + key).decode()
 
     def own_name(self, name: str) -> str:
-        """Return the name of a file that each process has for itself."""
+        """Return a file name that is unique to this process."""
         return name if self.first else f"{name}.rank{self._rank}"
 
     def leave(self, what: str) -> None:
-        """Say that this process is done with something; the first one waits until all are."""
+        """Report that this process is done with something. The first process waits until all are."""
         if not self.first:
             self.tell(f"rank {self._rank} has left {what}")
             return
@@ -95,10 +95,10 @@ class Ranks:
             self.hear(f"rank {rank} has left {what}")
 
     def fail(self, error: GuerdonError) -> GuerdonError:
-        """Let all processes know of an error, and wait until they do.
+        """Send an error to all processes, and wait until they have read it.
 
         Returns:
-            The error that failed the launch: this one, or that of a process that failed before.
+            The error that failed the launch: this one, or that of a process that failed earlier.
         """
         if self._store is None:
             return error
@@ -134,7 +134,7 @@ class Ranks:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """End this process if another one fails while it is stuck in the block."""
+        """Stop this process if another one fails while this one is stuck in the block."""
         if self._store is None:
             yield
             return
@@ -163,7 +163,7 @@ class Ranks:
         assert self._store is not None
         try:
             return self._store.check([_PREFIX + key])
-        except RuntimeError as error:  # torch's store, of a process that has ended
+        except RuntimeError as error:  # torch's store, whose process has ended
             raise _gone() from error
 
 
@@ -178,11 +178,11 @@ def _gone() -> InfrastructureError:
 
 
 def launch_ranks() -> Ranks:
-    """Return the processes of the launch that this one belongs to, as the launcher's environment says."""
+    """Return the processes of this launch, from the launcher's environment variables."""
     rank, count = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     if count == 1:
         return Ranks()
-    from torch.distributed.rendezvous import rendezvous  # who launches several processes has it
+    from torch.distributed.rendezvous import rendezvous  # a launcher of several processes has installed torch
 
     store, _, _ = next(rendezvous("env://", rank, count))
     return Ranks(rank, count, store)

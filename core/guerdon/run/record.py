@@ -1,4 +1,4 @@
-"""``run.json``: what a run is made of, with the versions of everything."""
+"""Write ``run.json``: the run's manifest, plugins and versions."""
 
 from __future__ import annotations
 

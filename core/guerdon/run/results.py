@@ -1,4 +1,4 @@
-"""A finished stage's result on disk. Its file is written last: a stage is finished when the file is there."""
+"""Store a finished stage's result. The file is written last: a stage is finished when it exists."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def moved(result: StageResult, old: Path, new: Path) -> StageResult:
 
 
 def plain(value: Any) -> Any:
-    """A metric as JSON has it: no NaN and no infinity.
+    """Return a metric as a JSON value, without NaN and infinities.
 
     Raises:
-        StageFailedError: It is nothing that JSON can hold.
+        StageFailedError: It has no JSON form.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Keeps secrets out of what a run writes down."""
+"""Remove secrets from everything that a run writes."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 HIDDEN = "***"
-"""What stands in place of a secret."""
+"""The text that replaces a secret."""
 
 _SECRET_NAME = re.compile(
     r"(^|[_-])(hub_token|hf_token|api_?key|access_?key|secret_?key|private_?key|password|passwd|passphrase|"
     r"authorization|(access|auth|api|hub|session|refresh|bearer)[_-]?token)$",
     re.IGNORECASE,
 )
-"""Names of params, headers and environment variables that hold a secret, unlike ``eos_token`` or ``api_key_env``."""
+"""Names of params, headers and environment variables that hold a secret. ``eos_token`` and ``api_key_env`` are not
+among
+them."""
 
 _MAYBE_SECRET_NAME = re.compile(r"(^|[_-])(secret|credentials?|auth|bearer)$|^token$", re.IGNORECASE)
-"""Names that hold a secret where the value looks like one: a ``token`` may be a mark in a text."""
+"""Names that hold a secret only if the value looks like one: a ``token`` may be a marker in a text."""
 
 _SECRET_VALUE = re.compile(r"\S{8,}")
 
 _SECRET_TEXT = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abpr]-[\w-]{10,})"
 )
-"""Tokens that show by their form what they are."""
+"""Tokens that are recognisable by their form."""
 
 _SHORTEST = 6
-"""Shorter values of environment variables are not searched for: they stand in too many texts."""
+"""The shortest value of an environment variable to search for, because shorter ones occur in too many texts."""
 
 
 class Secrets:
-    """The secrets that a run knows: those of its manifest, by name, and those of its environment.
+    """The secrets of a run: those of its manifest, by name, and those of its environment.
 
     Args:
         manifest: The manifest, as plain values.

@@ -1,4 +1,4 @@
-"""Turns the signals that ask a process to end into a request to stop the run."""
+"""Turn termination signals into a request to stop the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def stopping_on_signals() -> Iterator[Stop]:
     """Handle SIGTERM, SIGINT and SIGHUP inside the block, in the main thread.
 
-    A signal that is ignored, as SIGHUP is under ``nohup``, stays ignored. Forked processes, such as the workers of a
+    A signal that is ignored, such as SIGHUP under ``nohup``, stays ignored. Forked processes, such as the workers of a
     data loader, get the default handling: the terminal's Ctrl-C reaches the run itself.
     """
     stop = Stop()
@@ -33,7 +33,7 @@ def stopping_on_signals() -> Iterator[Stop]:
             _end_fork(number)
             return
         if stop.is_deferred and not stop.requested and sys.stderr.isatty():
-            # Not by sys.stderr: the signal may have come while it was being written to.
+            # Do not write by sys.stderr: the signal may have interrupted a write to it.
             os.write(
                 2,
                 f"{signal.Signals(number).name}: stopping after this step. Once more stops at once.\n".encode(),

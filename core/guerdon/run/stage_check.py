@@ -1,4 +1,4 @@
-"""A stage's own preflight, called with what it may ask for: by the launch's first process, and by those that follow."""
+"""Call a stage's own preflight, in the first process of a launch and in the others."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from guerdon.stage import Model
 from guerdon.types import Row
 
 SAMPLE_ROWS = 16
-"""Rows of each source that the rewards are tried on."""
+"""Rows of each source on which the rewards are tried."""
 
 READ_ROWS = 5_000
-"""Rows of each source that a stage's own preflight and its rewards' columns are checked on."""
+"""Rows of each source that a stage's preflight and the check of columns read."""
 
 MADE_UP_ROWS = 500
-"""The same for a source that never ends: it makes its rows by one rule, and making them takes time."""
+"""The same for a source that never ends: it generates its rows by one rule, and generation takes time."""
 
 
 @dataclass(slots=True)
 class StageRows:
-    """What is known of a stage's rows before the run."""
+    """The rows of a stage that are known before the run."""
 
     read: list[Row] = field(default_factory=list)
     """The first rows of each source."""
     sampled: list[Row] = field(default_factory=list)
     """A few of each source."""
     count: int | None = 0
-    """How many rows the stage has; ``None`` where that is not known."""
+    """The number of the stage's rows; ``None`` if unknown."""
     errors: dict[int, GuerdonError] = field(default_factory=dict)
-    """What the sources raised, by their place in the stage's data."""
+    """The errors of the sources, by their index in the stage's data."""
     longer: dict[int, int] = field(default_factory=dict)
-    """How many rows were read of the sources that have more, by their place."""
+    """The number of rows read from each source that has more, by its index."""
 
 
 def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
-    """Read the first rows of a stage's sources; another stage's data set is not there yet."""
+    """Read the first rows of a stage's sources. Another stage's data set does not exist yet."""
     rows = StageRows()
     wanted = stage.entries or _asks_for_rows(stage)
     counts: list[int | None] = []
@@ -83,7 +83,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
         plan: The plan.
         stage: One of its stages.
         rows: The stage's rows; read by default.
-        models: Whether the stage may look at its models, because they are sound.
+        models: Whether the stage may read its models, because they are valid.
 
     Raises:
         GuerdonError: The stage cannot be built, or its preflight found something.
@@ -102,7 +102,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
 
 
 def _known_models(plan: Plan, stage: StagePlan) -> list[Model]:
-    """Return the models of ``init`` that no stage makes, with their folders where they are local."""
+    """Return the models of ``init`` that are not another stage's output, with their folders if they are local."""
     models = []
     for ref in stage.init:
         if isinstance(ref, ModelRef):

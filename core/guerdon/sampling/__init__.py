@@ -1,1 +1,1 @@
-"""How completions are drawn, and a loop that draws them on CPU."""
+"""How completions are sampled, and a sampling loop for CPU."""

@@ -1,4 +1,4 @@
-"""The decoders whose parts the engine knows: it samples from them with its own loop and trains them without padding."""
+"""The decoder architectures that the engine supports in its own sampling loop and in training without padding."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
-"""Rotary embeddings in which a position's angle does not depend on the length of the batch."""
+"""Rotary embeddings in which a position's angle does not depend on the batch's length."""
 
 
 def decoder_obstacle(config: Any) -> str | None:
-    """Return why a model with this configuration is not such a decoder, or ``None`` if it is."""
+    """Return why a model with this configuration is not supported, or ``None`` if it is."""
     if config.model_type not in ARCHITECTURES:
         return f"its architecture is {config.model_type}, not one of {', '.join(ARCHITECTURES)}"
     if (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") not in _STATIC_ROPE:

@@ -1,7 +1,7 @@
-"""Samples completions of small models on CPU, where most of `generate`'s time is not arithmetic.
+"""Sample completions of small models on CPU, where most of `generate`'s time is overhead.
 
-A group's prompt is prefilled once, the key-value cache is one tensor that never grows, finished completions make room
-for the next ones, and each layer is a handful of calls. The distribution is that of transformers' sampling.
+A group's prompt is prefilled once, the key-value cache is one tensor of fixed size, finished completions free their
+slots for the next ones, and each layer is a few calls. The distribution is that of transformers' sampling.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from guerdon.sampling.architectures import decoder_obstacle
 from guerdon.sampling.sampling import Sampling
 
 _CACHE_BYTES = 2 * 1024**3
-"""How much memory the keys and values may take; more completions than fit wait for a place."""
+"""The most bytes of keys and values. Completions that do not fit wait for a slot."""
 _WORTH_COMPACTING = 0.75
-"""Finished completions are moved out of the batch once no more than this share of it is unfinished."""
+"""Finished completions are moved out of the batch when at most this share of it is unfinished."""
 _PREFILL_TOKENS = 8192
 """Prompts are prefilled in batches of about this many tokens."""
 
 
 class LogitsNotFiniteError(ArithmeticError):
-    """The model's logits are NaN or infinite: there is nothing to draw from."""
+    """The model's logits are NaN or infinite, so no token can be drawn."""
 
 
 def _warpers(sampling: Sampling) -> LogitsProcessorList:
-    """Transformers' own, in the order in which its sampling applies them."""
+    """Return transformers' logits processors, in the order of its sampling."""
     warpers = LogitsProcessorList()
     if sampling.temperature not in (0.0, 1.0):
         warpers.append(TemperatureLogitsWarper(sampling.temperature))
@@ -50,7 +50,7 @@ def _warpers(sampling: Sampling) -> LogitsProcessorList:
 
 
 def obstacle(model: nn.Module) -> str | None:
-    """Why ``sample`` cannot run the model, or ``None`` if it can."""
+    """Return why ``sample`` cannot run the model, or ``None`` if it can."""
     if not isinstance(model, PreTrainedModel):
         return f"it is wrapped in a {type(model).__name__}"
     config = model.config
@@ -74,12 +74,12 @@ def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: S
     Equal prompts are computed once, so a group costs one prefill. The draws come from torch's global generator.
 
     Args:
-        model: One that ``obstacle`` finds nothing against.
+        model: A model for which ``obstacle`` returns ``None``.
         prompts: Token ids, at least one in each.
-        sampling: How tokens are drawn. A completion also ends where the model has no position left.
+        sampling: How tokens are drawn. A completion also ends when the model has no position left.
 
     Returns:
-        The completions' token ids, in the order of the prompts, each up to its end token, included, or cut off.
+        The completions' token ids, in the order of the prompts, each up to and including its end token, or truncated.
 
     Raises:
         LogitsNotFiniteError: The model's logits are NaN or infinite.
@@ -88,12 +88,12 @@ def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: S
 
 
 class _Layer:
-    """One decoder layer's weights, laid out for as few and as large products as possible."""
+    """One decoder layer's weights, arranged for few and large products."""
 
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        # The norm's gain is folded into the matrix behind it.
+        # The norm's gain is multiplied into the next matrix.
         self.qkv = torch.cat([p.weight for p in projections]) * layer.input_layernorm.weight
         biases = [p.bias for p in projections]
         self.qkv_bias = None if biases[0] is None else torch.cat(biases)
@@ -110,7 +110,7 @@ class _Layer:
 
 
 class _Decoder:
-    """The forward pass over tokens whose keys and values join a cache."""
+    """The forward pass over tokens whose keys and values are added to a cache."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         backbone: Any = model.get_submodule("model")
@@ -128,17 +128,17 @@ class _Decoder:
         self.head_bias = head.bias
 
     def rotations(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the positions 0 to ``length`` - 1, each [length, head_dim]."""
+        """Return cosines and sines of the positions 0 to ``length`` - 1, each [length, head_dim]."""
         cos, sin = self.rotary(self.embedding[:1], torch.arange(length)[None])
         return cos[0], sin[0]
 
     def new_cache(self, slots: int, length: int) -> Tensor:
-        """Room for keys and values: [layers, 2, slots, kv_heads, length, head_dim]."""
+        """Return memory for keys and values: [layers, 2, slots, kv_heads, length, head_dim]."""
         shape = (len(self.layers), 2, slots, self.kv_heads, length, self.head_dim)
         return torch.zeros(shape, dtype=self.embedding.dtype)
 
     def prefill(self, tokens: Tensor, lengths: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits behind the last token of each prompt, [prompts, vocabulary], and the prompts' cache.
+        """Return logits after the last token of each prompt [prompts, vocabulary], and the prompts' cache.
 
         Args:
             tokens: [prompts, longest], padded on the right, where causal attention cannot see the padding.
@@ -149,7 +149,7 @@ class _Decoder:
         count, longest = tokens.shape
         cache = self.new_cache(count, longest)
         hidden = self.embedding[tokens]
-        cos, sin = cos[:longest, None], sin[:longest, None]  # a place for the heads
+        cos, sin = cos[:longest, None], sin[:longest, None]  # a dimension for the heads
         for number, layer in enumerate(self.layers):
             query, key, value = self._project(layer, hidden, cos, sin)
             key, value = key.transpose(1, 2), value.transpose(1, 2)
@@ -161,11 +161,11 @@ class _Decoder:
         return self._logits(hidden[torch.arange(count), lengths - 1]), cache
 
     def step(self, tokens: Tensor, positions: Tensor, cache: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Logits behind one more token of each slot, [slots, vocabulary]; the cache takes its keys and values.
+        """Return logits after one more token of each slot [slots, vocabulary], and add to the cache.
 
         Args:
             tokens: [slots].
-            positions: [slots], where each slot's token stands.
+            positions: [slots], the position of each slot's token.
             cache: As from ``new_cache``.
             cos: Of all positions.
             sin: Of all positions.
@@ -180,7 +180,7 @@ class _Decoder:
             keys, values = cache[number, 0], cache[number, 1]
             keys[slots, :, positions] = key
             values[slots, :, positions] = value
-            # The query heads of a key head take the place of query positions: no key is repeated.
+            # The query heads of a key head use the dimension of query positions, so no key is repeated.
             grouped = query.view(len(tokens), self.kv_heads, -1, self.head_dim)
             mixed = F.scaled_dot_product_attention(
                 grouped, keys[:, :, :length], values[:, :, :length], attn_mask=visible
@@ -191,7 +191,7 @@ class _Decoder:
     def _project(
         self, layer: _Layer, hidden: Tensor, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values: [..., heads, head_dim] each."""
+        """Return rotated queries and keys, and values: [..., heads, head_dim] each."""
         joint = F.linear(self._norm(hidden), layer.qkv, layer.qkv_bias)
         by_head = joint.view(*joint.shape[:-1], -1, self.head_dim)
         query, key, value = torch.split(by_head, [self.heads, self.kv_heads, self.kv_heads], dim=-2)
@@ -217,7 +217,7 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class _Batch:
-    """Completions in the making: those that have a slot in the cache, and those that wait for one."""
+    """Unfinished completions: those with a slot in the cache, and those that wait for one."""
 
     def __init__(self, decoder: _Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
         self._decoder = decoder
@@ -232,13 +232,13 @@ class _Batch:
         )
         self._cos, self._sin = decoder.rotations(self._length)
         self._completions: list[list[int]] = [[] for _ in prompts]
-        # Side by side, equal prompts share a prefill even where not all of a batch fits.
+        # Equal prompts are adjacent, so that they share a prefill even if the batch does not fit.
         places = (row for row, most in enumerate(self._most) if most > 0)
         self._waiting = sorted(places, key=lambda row: (tuple(prompts[row]), row), reverse=True)
         per_slot = decoder.new_cache(1, 1).nbytes * self._length
         self._slots = max(1, min(len(prompts), _CACHE_BYTES // per_slot))
         self._cache = decoder.new_cache(self._slots, self._length)
-        self._rows: list[int] = []  # of each slot, the completion in it
+        self._rows: list[int] = []  # the completion in each slot
         self._tokens = torch.zeros(0, dtype=torch.long)
         self._positions = torch.zeros(0, dtype=torch.long)
 
@@ -250,7 +250,7 @@ class _Batch:
                     self._tokens, self._positions, self._cache[:, :, : len(self._rows)], self._cos, self._sin
                 )
                 self._tokens = self._draw(logits)
-                # A finished completion that still has its slot may run on to the cache's end.
+                # A finished completion that still has its slot may run to the end of the cache.
                 self._positions = (self._positions + 1).clamp(max=self._length - 1)
                 self._take()
         return self._completions
@@ -286,12 +286,12 @@ class _Batch:
         self._take(start)
 
     def _draw(self, logits: Tensor) -> Tensor:
-        """One token for each row of logits, by the inverse of the distribution function."""
+        """Draw one token for each row of logits, by the inverse of the distribution function."""
         if self._sampling.temperature == 0:
             top, tokens = logits.max(dim=-1)
             _check_finite(top)
             return tokens
-        scores = self._warp(None, logits)  # no warper of ours reads the tokens before
+        scores = self._warp(None, logits)  # these processors do not read the previous tokens
         cumulative = torch.softmax(scores, dim=-1).cumsum(dim=-1)
         total = cumulative[:, -1:]
         _check_finite(total)
@@ -350,7 +350,7 @@ def _check_finite(values: Tensor) -> None:
 
 
 class FiniteLogits(LogitsProcessor):
-    """Notes in transformers' ``generate`` whether all logits are finite; no token waits for the answer."""
+    """Records in transformers' ``generate`` whether all logits are finite, without waiting for the device."""
 
     def __init__(self) -> None:
         self._bad: Tensor | None = None
@@ -359,7 +359,7 @@ class FiniteLogits(LogitsProcessor):
         bad = scores.amax(-1, keepdim=True).isfinite().logical_not()
         any_bad = bad.any()
         self._bad = any_bad if self._bad is None else self._bad | any_bad
-        return scores.masked_fill(bad, 0.0)  # or multinomial would end the process on a GPU
+        return scores.masked_fill(bad, 0.0)  # multinomial would otherwise end the process on a GPU
 
     def check(self) -> None:
         """Raise if some were not.

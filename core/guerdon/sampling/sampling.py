@@ -1,8 +1,8 @@
-"""How completions are drawn, the same for whatever draws them. Importing this module imports no torch.
+"""How completions are sampled, for all engines. Importing this module does not import torch.
 
-Of a model's own ``generation_config`` only the end tokens count. Everything else in it (temperature, penalties,
-forbidden tokens) is left out, because vLLM, an endpoint and the loop for small models do not apply it: one stage would
-sample from one distribution on one machine and from another one on the next. A stage's params say what is wanted.
+Only the end tokens of a model's ``generation_config`` are used. The rest (temperature, penalties, forbidden tokens) is
+ignored, because vLLM, endpoints and the CPU loop do not apply it. Otherwise one stage would sample from different
+distributions on different machines. A stage's params set the sampling.
 """
 
 from __future__ import annotations
@@ -47,47 +47,47 @@ _NEUTRAL: Mapping[str, Any] = {
     "typical_p": 1.0,
     "watermarking_config": None,
 }
-"""Options of transformers that change what is drawn and that no stage sets, each with the value that does not."""
+"""Options of transformers that change the sampling and that no stage sets, each with its neutral value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn, by TRL's names."""
+    """The sampling settings, by TRL's names."""
 
     max_completion_length: int
-    """In tokens."""
+    """The most tokens of a completion."""
     eos_token_ids: Sequence[int] = ()
-    """The tokens that end a completion; a stage leaves them to the model, see ``end_ids``."""
+    """The tokens that end a completion. A stage uses the model's, see ``end_ids``."""
     temperature: float = 1.0
-    """0 takes the likeliest token every time."""
+    """0 always takes the most likely token."""
     top_p: float = 1.0
     top_k: int = 0
-    """0 for no such limit."""
+    """0 for no limit."""
     min_p: float | None = None
 
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end a completion: those of the model's ``generation_config`` and the tokenizer's, as in TRL."""
+    """Return the end tokens: those of the model's ``generation_config`` and the tokenizer's, as in TRL."""
     own = model.generation_config.eos_token_id
     ids = own if isinstance(own, list) else [own]
     return sorted({token for token in (*ids, tokenizer.eos_token_id) if token is not None})
 
 
 def positions_of(config: Any) -> int | None:
-    """How many tokens a model of this configuration has positions for, prompt and completion together."""
+    """Return the number of positions of a model with this configuration, for prompt and completion together."""
     positions: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return positions
 
 
 def left_out(generation_config: Any) -> list[str]:
-    """Return the options of a model's ``generation_config`` that change what is drawn and do not count."""
+    """Return the options of a model's ``generation_config`` that would change the sampling and are ignored."""
     values = generation_config.to_dict()
     return sorted(name for name, neutral in _NEUTRAL.items() if values.get(name) not in (None, neutral))
 
 
 @contextmanager
 def plain_generation(model: Any) -> Iterator[None]:
-    """Keep the model's own generation options from transformers' ``generate``, which fills in what is not set."""
+    """Hide the model's own generation options from transformers' ``generate``, which would use them as defaults."""
     own = model.generation_config
     model.generation_config = type(own)(**{name: getattr(own, name, None) for name in _KEPT})
     try:

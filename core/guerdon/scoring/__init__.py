@@ -1,1 +1,1 @@
-"""Runs verifiers and rewards where they can do no harm: worker processes, deadlines, a cache, a failure budget."""
+"""Run verifiers and rewards in isolation: worker processes, deadlines, a cache and a failure budget."""

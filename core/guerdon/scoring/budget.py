@@ -1,4 +1,4 @@
-"""The failure budget: how many failed scores a run bears before it stops."""
+"""The failure budget: the share of scores that may fail before the run stops."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from guerdon.errors import FailureBudgetError
 from guerdon.types import Outcome, Score
 
 WINDOW = 256
-"""The budget looks at a verifier's latest scores, so that a sandbox that dies late is noticed as soon."""
+"""How many of a verifier's latest scores are counted, so that a late outage of a sandbox is noticed quickly."""
 
 SMALLEST_BASE = 20
-"""Fewer scores than these count as these, so that one early failure does not end a run."""
+"""The smallest denominator of the share, so that one early failure does not stop a run."""
 
 
 class FailureBudget:
-    """Stops a run before it learns from the noise that failing verifiers leave. Usable from any thread.
+    """Stops a run before it learns from the noise of failing verifiers. Usable from any thread.
 
     Args:
         share: The largest share of a verifier's latest scores that may fail, from 0 to 1.
@@ -32,7 +32,7 @@ class FailureBudget:
         """Count a verifier's new scores.
 
         Raises:
-            FailureBudgetError: At some time more of the latest ones failed than the budget allows.
+            FailureBudgetError: At some point, more of the latest scores failed than the budget allows.
         """
         example: Score | None = None
         with self._lock:

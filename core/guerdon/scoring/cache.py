@@ -1,4 +1,4 @@
-"""Scores by content: the same verifier, params, completion, reference and columns are judged once."""
+"""Cache scores by content: the same verifier, params, completion, reference and columns are judged once."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ logger = logging.getLogger(__name__)
 
 
 class ScoreCache:
-    """An SQLite table of scores. Failed scores are not kept: the next try may succeed.
+    """An SQLite table of scores. Failed scores are not kept, because the next attempt may succeed.
 
-    A file that breaks while it is used, or a disk that is full, costs time and nothing else: after a warning, scores
-    are neither looked up nor kept any more.
+    If the file breaks during use, or the disk is full, the cache warns and turns itself off.
 
     Args:
-        path: The database file, made where it is missing; by default the cache lives in memory.
-        max_scores: After this many new scores all are forgotten; without it none ever is.
+        path: The database file, created if missing; by default the cache is in memory.
+        max_scores: The number of new scores after which all are deleted; by default scores are never deleted.
 
     Raises:
-        sqlite3.DatabaseError: The file is none, or cannot be opened.
+        sqlite3.DatabaseError: The file is not a database, or cannot be opened.
     """
 
     def __init__(self, path: Path | None = None, max_scores: int | None = None) -> None:
@@ -39,7 +38,7 @@ class ScoreCache:
         self._num_new = 0
         self._broken = False
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
-        # No write waits for the disk: what is lost is judged again.
+        # Writes do not wait for the disk: lost scores are computed again.
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute(
@@ -47,7 +46,7 @@ class ScoreCache:
         )
 
     def get(self, keys: Sequence[str]) -> dict[str, Score]:
-        """The scores that are known, by key."""
+        """Return the known scores, by key."""
         found = {}
         with self._lock, self._surviving():
             for key in () if self._broken else dict.fromkeys(keys):
@@ -57,13 +56,13 @@ class ScoreCache:
         return found
 
     def put(self, scores: Mapping[str, Score]) -> None:
-        """Keep scores by key."""
+        """Store scores by key."""
         rows = []
         for key, score in scores.items():
             if score.outcome is not Outcome.FAILED:
                 try:
                     rows.append((key, json.dumps(score.to_dict())))
-                except (TypeError, ValueError):  # metadata that is not JSON: judged again next time
+                except (TypeError, ValueError):  # not JSON: the case is judged again next time
                     continue
         with self._lock, self._surviving():
             if self._broken:
@@ -84,7 +83,7 @@ class ScoreCache:
     def _surviving(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.ProgrammingError:  # the caller's mistake, such as a cache that is closed
+        except sqlite3.ProgrammingError:  # the caller's mistake, such as using a closed cache
             raise
         except sqlite3.DatabaseError as error:
             self._broken = True
@@ -94,13 +93,13 @@ class ScoreCache:
 
 
 def component_key(component: Component) -> str:
-    """Return what identifies a verifier and its params: a new version or a changed file has new scores."""
+    """Return the identity of a verifier with its params. A new version or a changed file has a different one."""
     parts = [component.plugin.identity, dict(component.params), component.content]
     return json.dumps(parts, sort_keys=True, default=repr)
 
 
 def score_key(component: str, completion: str, columns: Mapping[str, Any]) -> str | None:
-    """The key of one case; ``None`` for columns that have no canonical text."""
+    """Return the key of one case, or ``None`` for columns that have no canonical text."""
     try:
         text = json.dumps([component, completion, columns], sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""From what a plugin returns or raises to a :class:`Score`."""
+"""Convert a plugin's return value or exception to a :class:`Score`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guerdon.types import Failure, Score
 
 
 def to_score(returned: Any) -> Score:
-    """Return the score that a verifier's return value stands for; a failed one if it stands for none."""
+    """Return the score for a verifier's return value, or a failed score if the value is invalid."""
     if isinstance(returned, Score):
         return _rebuilt(returned)
     if returned is None:
@@ -27,12 +27,12 @@ def to_score(returned: Any) -> Score:
 
 
 def _rebuilt(score: Score) -> Score:
-    """Return the score as a plain one, checked again: a plugin may change its metadata, or subclass it."""
+    """Return a plain, validated copy of a score, because a plugin may change its metadata or subclass it."""
     try:
         return Score(
             score.value, score.outcome, score.failure, score.answer, score.explanation, dict(score.metadata)
         )
-    except Exception as error:  # reading its fields may run the plugin's own code
+    except Exception as error:  # reading the fields may run the plugin's code
         return _broken(f"returned a Score that cannot be kept: {type(error).__name__}: {brief(error, str)}")
 
 
@@ -41,9 +41,9 @@ def _broken(explanation: str) -> Score:
 
 
 def to_scores(returned: Any, expected: int) -> list[Score]:
-    """Return the scores that a reward function's return value stands for.
+    """Return the scores for a reward function's return value.
 
-    A list of the wrong length cannot be aligned with its completions, so every one of them fails.
+    A list of the wrong length cannot be aligned with its completions, so all of them fail.
     """
     if not isinstance(returned, Sequence) or isinstance(returned, str):
         tolist = getattr(returned, "tolist", None)  # an array or a tensor
@@ -60,7 +60,7 @@ def to_scores(returned: Any, expected: int) -> list[Score]:
 
 
 def to_failure(error: BaseException) -> Score:
-    """Return the failed score that a raised exception stands for."""
+    """Return the failed score for an exception."""
     outside = isinstance(error, InfrastructureError | ConnectionError)
     kind = Failure.INFRASTRUCTURE if outside else Failure.VERIFIER
     return Score.failed(kind, f"{type(error).__name__}: {brief(error, str)}")

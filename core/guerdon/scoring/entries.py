@@ -1,4 +1,4 @@
-"""Turns rollouts into jobs for the workers, and the jobs' answers into scores, for one entry of a rubric."""
+"""Turn the rollouts of one rubric entry into jobs for the workers, and the jobs' answers into scores."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ VERIFIER_TIMEOUT_S = 10.0
 REWARD_TIMEOUT_S = 300.0
 
 MAX_CASES_A_JOB = 32
-"""Small enough to spread a batch over the workers, large enough that the round trip (about 30 us) does not count."""
+"""Small enough to spread a batch over the workers, large enough to hide the round trip of about 30 us."""
 
 
 _Key: TypeAlias = str | int
-"""A case's content key; without one, its position: such a case stands for itself and is not kept."""
+"""A case's content key, or its position if it has none. A case without a content key is not cached or deduplicated."""
 
 
 class Batch(Protocol):
-    """The work that one entry has with one batch of rollouts."""
+    """The work of one entry on one batch of rollouts."""
 
     @property
     def jobs(self) -> Sequence[Job]: ...
@@ -36,11 +36,11 @@ class Batch(Protocol):
     def metrics(self) -> Mapping[str, float]: ...
 
     def collect(self) -> dict[int, tuple[Score, float]]:
-        """Score and latency in milliseconds by the rollout's position, once the jobs are done."""
+        """Return each score with its latency in milliseconds, by the rollout's position, after the jobs are done."""
 
 
 class Scorer(Protocol):
-    """One entry of a rubric, ready to prepare work."""
+    """Prepares the jobs of one rubric entry."""
 
     def require(self, rollout: Rollout) -> None:
         """Raise a :class:`DataError` if the rollout lacks a column that the entry needs."""
@@ -49,7 +49,7 @@ class Scorer(Protocol):
 
 
 class VerifierScorer:
-    """Judges completions one by one, equal ones once."""
+    """Judges completions one by one, and equal ones once."""
 
     def __init__(
         self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, workers: int
@@ -70,7 +70,7 @@ class VerifierScorer:
         require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
-        del step  # a verifier's verdict does not depend on it
+        del step  # a verifier's score does not depend on the step
         cases: dict[_Key, Item] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
@@ -106,7 +106,7 @@ class VerifierScorer:
 
 @dataclass(slots=True)
 class VerifierBatch:
-    """Some of the cases are known from the cache, the others are in the jobs."""
+    """The cases of a verifier: known ones from the cache, the others in jobs."""
 
     key_at: Mapping[int, _Key]
     known: Mapping[str, Score]
@@ -124,7 +124,7 @@ class VerifierBatch:
 
 
 class RewardScorer:
-    """Calls a reward function once for all the completions that are routed to it."""
+    """Calls a reward function once for all completions that are routed to it."""
 
     def __init__(self, index: int, component: Component, timeout_s: float | None) -> None:
         self._index = index
@@ -155,7 +155,7 @@ class RewardScorer:
 
 @dataclass(slots=True)
 class RewardBatch:
-    """At most one job."""
+    """The call of a reward function: at most one job."""
 
     positions: Sequence[int]
     jobs: Sequence[RewardJob]
@@ -182,7 +182,7 @@ class RewardBatch:
 
 
 def require_columns(component: Component, columns: CallColumns, row: Row) -> None:
-    """Check that a row has what a verifier or reward cannot be called without.
+    """Check that a row has the columns that a verifier or reward requires.
 
     Raises:
         DataError: It lacks a column.

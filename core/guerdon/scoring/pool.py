@@ -1,7 +1,7 @@
-"""The engine's side of the worker processes: starts them, hands them work, kills the late ones, replaces the dead.
+"""The engine's side of the worker processes: starts them, sends them jobs, kills late ones and replaces dead ones.
 
-Workers are new interpreters, never forks: a fork of a process with threads, a GPU or locks may deadlock. Deadlines are
-kept by this side with SIGKILL, so they hold for code that never returns to the interpreter, and in any thread.
+Workers are new interpreters, never forks: a fork of a process with threads, a GPU or locks may deadlock. This side
+enforces deadlines with SIGKILL, so they also apply to code that never returns to the interpreter.
 """
 
 from __future__ import annotations
@@ -40,42 +40,49 @@ from guerdon.scoring.protocol import (
 from guerdon.types import Failure, Score
 
 BUILD_TIMEOUT_S = 120.0
-"""How long importing and building a plugin may take; not counted against its verifiers' deadlines."""
+"""Seconds for importing and building a plugin; not counted against its verifiers' deadlines."""
 
 BEGIN_TIMEOUT_S = 10.0
-"""How long a worker may take to begin with a component that it has built before. A thread that an earlier case left
-behind may hold the interpreter's lock."""
+"""Seconds for a worker to begin with a component that it has already built.
+
+A thread of an earlier case may hold the interpreter's lock.
+"""
 
 CONCURRENT_GRACE_S = 5.0
-"""How much longer than its timeout an async verifier may be silent: it keeps its calls' deadlines itself."""
+"""Seconds that an async verifier may be silent after its timeout, because it enforces its calls' deadlines itself."""
 
 MAX_LOSSES = 16
-"""How many workers one batch of an async verifier may cost before whatever is still under way fails with the last: one
-case at fault costs seven at most, and one that always hangs must not cost hours."""
+"""The most workers that one batch of an async verifier may lose before its remaining cases fail.
+
+One case at fault costs at most seven workers. A verifier that always hangs must not cost hours.
+"""
 
 BUFFERED_BYTES = 64 * 1024
-"""A task up to this size fits into the socket's buffer, whether the worker reads or not."""
+"""A task up to this size fits into the socket's buffer, even if the worker does not read."""
 
 CLOSE_TIMEOUT_S = 10.0
-"""How long a worker may take to give back what it holds, before it is killed."""
+"""Seconds for a worker to release its resources before it is killed."""
 
 
 @dataclass(slots=True)
 class VerifyJob:
-    """Cases for one verifier; fills ``results`` in the order of the cases."""
+    """Cases for one verifier. ``results`` is filled in the order of the cases."""
 
     component: int
     cases: Sequence[Item]
     timeout_s: float
     dedicated: bool = False
-    """Whether the component has workers of its own: one for an async verifier, whose calls all run there at once, and
-    as many as its ``max_workers`` for a verifier that limits its copies."""
+    """Whether the component has its own workers. An async verifier has one, which runs all its calls concurrently. A
+    verifier that limits its copies has ``max_workers``.
+    """
     arrived: Callable[[int, Score], None] | None = None
-    """Takes the index and the score of a case as soon as it is there: a kill before the batch is whole loses none."""
+    """Takes the index and the score of each case when it arrives, so that a kill during the batch loses no finished
+    case.
+    """
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
     _tasks: list[list[int]] = field(default_factory=list)
-    """The cases that are still to be judged, by index, in the portions in which they are sent; the next one is last."""
+    """The unjudged cases, by index, in the portions in which they are sent. The next portion is last."""
     _losses: int = 0
 
     def __post_init__(self) -> None:
@@ -90,7 +97,7 @@ class VerifyJob:
         return VerifyTask(self.component, [self.cases[index] for index in self._tasks[-1]], self.timeout_s)
 
     def receive(self, message: Scored | Rewarded) -> bool:
-        """Take an answer in; whether the task is done."""
+        """Record an answer. Return whether the task is done."""
         assert isinstance(message, Scored)
         index = self._tasks[-1][message.index]
         self.results[index] = message.score, message.latency_ms
@@ -102,10 +109,11 @@ class VerifyJob:
         return True
 
     def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
-        """Account for a worker that was lost: the case at fault gets ``score``, the others are sent again.
+        """Account for a lost worker: the case at fault gets ``score``, the others are sent again.
 
-        One by one, it is the case under way. Of cases that were judged at once it is not known, so they are sent again
-        in halves, until one case loses its worker alone.
+        If cases ran one by one, the current case is at fault. If they ran concurrently, the case at fault is unknown.
+        They are
+        then sent again in halves, until one case loses its worker alone.
         """
         self._losses += 1
         lost = [index for index in self._tasks.pop() if self.results[index] is None]
@@ -139,13 +147,13 @@ class RewardJob:
         return self.batch
 
     def receive(self, message: Scored | Rewarded) -> bool:
-        """Take the answer in, which ends the task."""
+        """Record the answer, which ends the task."""
         assert isinstance(message, Rewarded)
         self.answer = message
         return True
 
     def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
-        """Account for a worker that was lost."""
+        """Account for a lost worker."""
         self.answer = Rewarded([score] * len(self.batch.completions), latency_ms, {}, {})
 
 
@@ -156,7 +164,7 @@ class WorkerPool:
     """Worker processes for the components of one rubric. Usable from any thread; jobs of two threads take turns.
 
     Args:
-        components: What the workers may be told to run; jobs name them by index.
+        components: The components that the workers can run; jobs refer to them by index.
         shared_workers: How many workers share the sync verifiers; by default one per usable CPU, at most 16.
     """
 
@@ -173,7 +181,7 @@ class WorkerPool:
         self._closed = False
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Do the jobs; afterwards each holds a result for everything it asked.
+        """Run the jobs. Afterwards each job holds all its results.
 
         Raises:
             PluginLoadError, ParamsError, PluginContractError: A component cannot be built.
@@ -189,12 +197,12 @@ class WorkerPool:
                 while busy or any(waiting.values()):
                     self._hand_out(waiting, busy)
                     self._take_in(waiting, busy)
-            finally:  # on an error, whatever is under way is of no more use
+            finally:  # after an error, the remaining tasks are useless
                 for running in busy.values():
                     running.worker.kill()
 
     def close(self) -> None:
-        """End the workers; those that hold something outside give it back first."""
+        """Stop the workers. Those with external resources release them first."""
         with self._lock:
             self._closed = True
             workers = [worker for idle in self._idle.values() for worker in idle]
@@ -221,7 +229,7 @@ class WorkerPool:
             worker = idle.pop()
             if worker.alive():
                 return worker
-            worker.kill()  # it died while it had nothing to do, and its children may live
+            worker.kill()  # it died while idle, and its children may still run
         return None
 
     def _take_in(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
@@ -263,7 +271,7 @@ class WorkerPool:
     def _lost(
         self, running: _Running, waiting: dict[int | None, deque[Job]], failure: Failure, reason: str
     ) -> None:
-        if not running.built and running.worker.knows:  # an earlier task may have left the fault behind
+        if not running.built and running.worker.knows:  # an earlier task may have caused the fault
             waiting[running.lane].appendleft(running.job)
             return
         if not running.built:
@@ -279,25 +287,25 @@ class WorkerPool:
 
 @dataclass(slots=True)
 class _Running:
-    """A job at a worker."""
+    """A job in progress at a worker."""
 
     worker: _Worker
     lane: int | None
-    """The component that the worker is dedicated to; ``None`` for the shared ones."""
+    """The component that the worker is dedicated to; ``None`` for shared workers."""
     job: Job
     deadline: float
     """On the monotonic clock."""
     built: bool = False
     concurrent: bool = False
     clock: float = math.nan
-    """When the case under way began, on the monotonic clock."""
+    """When the current case began, on the monotonic clock."""
 
     setup_timeout_s: float | None = None
-    """The deadline of the component's ``setup``, once that has begun."""
+    """The deadline of the component's ``setup`` in seconds, if it has begun."""
 
     @property
     def lateness(self) -> str:
-        """Why a worker that has not built its component is late."""
+        """Return why a worker that has not built its component is late."""
         if self.setup_timeout_s is None:
             return f"building it took more than {BUILD_TIMEOUT_S:g} s"
         return f"its setup took more than {self.setup_timeout_s:g} s (raise its setup_timeout_s)"
@@ -318,7 +326,7 @@ class _Running:
 
 
 class _Worker:
-    """One worker process. It dies with this one, however this one dies."""
+    """One worker process. It dies with this process, however this one ends."""
 
     def __init__(self, components: Sequence[Component]) -> None:
         ours, theirs = socket.socketpair()
@@ -329,7 +337,7 @@ class _Worker:
                 [sys.executable, "-m", "guerdon.scoring.worker", *map(str, descriptors)],
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a plugin's own children can be killed with it
+                start_new_session=True,  # so that a plugin's children can be killed with it
             )
         self._lifeline = lifeline_ours
         self.connection = Connection(ours.detach())
@@ -348,14 +356,14 @@ class _Worker:
             self._writer.start()
 
     def _write(self, data: bytes) -> None:
-        # It may be dead; reading from it says so.
+        # If the process is dead, the next read reports it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(data)
 
     def hang_up(self) -> None:
-        """Close the connection, which ends an idle process; a task that is not read is broken off."""
+        """Close the connection. This ends an idle process, and cancels a task that was not read."""
         if self._writer is not None:
-            # By itself a write to a dead process does not end while a child of a plugin holds the socket.
+            # A write to a dead process blocks while a child of a plugin holds the socket, so shut the socket down.
             with socket.socket(fileno=os.dup(self.connection.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)
             self._writer.join()
@@ -366,7 +374,7 @@ class _Worker:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End the process and everything it started, at once."""
+        """Kill the process and all its children at once."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -374,7 +382,7 @@ class _Worker:
         self._reap()
 
     def close(self) -> None:
-        """Wait for a process that was hung up on, and kill it if it takes too long."""
+        """Wait for a process whose connection was closed, and kill it after a timeout."""
         try:
             self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -382,10 +390,10 @@ class _Worker:
         self._reap()
 
     def obituary(self) -> str:
-        """How a process whose connection has ended died."""
+        """Return how a process whose connection has ended died."""
         try:
             status = self._process.wait(CLOSE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:  # it closed its end and lives on
+        except subprocess.TimeoutExpired:  # it closed its end but still runs
             self.kill()
             return "the worker process closed its connection and was killed"
         self.kill()

@@ -1,4 +1,4 @@
-"""What the engine and its worker processes say to each other, as pickled dataclasses over a socket pair."""
+"""The messages between the engine and its worker processes: pickled dataclasses over a socket pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from guerdon.plugins.component import Component
 from guerdon.types import Messages, Score
 
 MAX_CONCURRENT_CALLS = 64
-"""How many calls of one async verifier are under way at once: its cases begin in their order."""
+"""The most concurrent calls of one async verifier. Its cases begin in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Hello:
 
     sys_path: Sequence[str]
     components: Sequence[Component]
-    """Tasks name them by their index. A worker builds each when it first needs it."""
+    """Tasks refer to them by index. A worker builds each at its first use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,22 @@ class RewardTask:
 
 @dataclass(frozen=True, slots=True)
 class SettingUp:
-    """A component was built, and its ``setup`` begins, which has a deadline of its own."""
+    """A component was built, and its ``setup`` begins, with its own deadline."""
 
     timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A component was built and its work begins: the deadline counts from here."""
+    """A component was built and its work begins: the deadline starts now."""
 
     concurrent: bool
-    """Whether the task's cases are judged all at once, or one after the other."""
+    """Whether the task's cases run concurrently, or one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildFailed:
-    """A component could not be built; the error says why."""
+    """A component could not be built, with the error."""
 
     error: Exception
 
@@ -89,11 +89,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Rewarded:
-    """The current reward task is done; one score for each completion."""
+    """The current reward task is done, with one score for each completion."""
 
     scores: Sequence[Score]
     latency_ms: float
     metrics: Mapping[str, float]
-    """What the reward function gave to TRL's ``log_metric``."""
+    """The values that the reward function passed to TRL's ``log_metric``."""
     extra: Mapping[str, Sequence[Any]]
-    """What it gave to TRL's ``log_extra``, one value for each completion."""
+    """The values that it passed to TRL's ``log_extra``, one for each completion."""

@@ -1,7 +1,7 @@
-"""The worker process: builds components and judges what it is told to, one task at a time.
+"""The worker process: builds components and judges cases, one task at a time.
 
-Started as ``python -m guerdon.scoring.worker SOCKET_FD LIFELINE_FD``. Everything that a plugin can do wrong, it does
-here: the engine kills the process at the deadline and starts another. What plugins print goes nowhere.
+Started as ``python -m guerdon.scoring.worker SOCKET_FD LIFELINE_FD``. All plugin code runs here: the engine kills the
+process at the deadline and starts another. Output that plugins print is discarded.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def _receive(connection: Connection) -> VerifyTask | RewardTask | None:
 
 
 def _die_with_parent(lifeline: int) -> None:
-    """Let the kernel kill this process when the engine's end of the lifeline closes, even by kill -9.
+    """Make the kernel kill this process when the engine's end of the lifeline closes, even after kill -9.
 
-    A thread that waits for the end would wait in vain while a plugin holds the interpreter's lock.
+    A waiting thread could not do this while a plugin holds the interpreter's lock.
     """
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
@@ -80,11 +80,11 @@ def _silence() -> None:
     for stream in (0, 1, 2):
         os.dup2(devnull, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to handle; it closes the socket
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C and closes the socket
 
 
 _SIGN_S = 2.0
-"""How often the worker says that it is alive while cases wait."""
+"""The interval in seconds at which the worker reports that it is alive while cases wait."""
 
 
 class _Worker:
@@ -115,7 +115,7 @@ class _Worker:
                 self._connection.send(Scored(index, score, _ms_since(started)))
 
     def close(self) -> None:
-        """Let the components that hold something outside this process (containers, clients) give it back."""
+        """Let components release resources outside this process, such as containers and clients."""
         for index, (built, _) in self._built.items():
             if (close := self._components[index].member("aclose", of=built)) is not None:
                 self._runner.run(close())
@@ -138,7 +138,7 @@ class _Worker:
     def _verify(self, call: Callable[[], Any]) -> Score:
         try:
             return to_score(call())
-        except BaseException as error:  # SystemExit and KeyboardInterrupt are the plugin's too
+        except BaseException as error:  # the plugin may raise SystemExit and KeyboardInterrupt
             return to_failure(error)
 
     async def _verify_concurrently(
@@ -156,9 +156,9 @@ class _Worker:
                 try:
                     async with deadline:
                         score = to_score(await built(case.completion, **columns.pick(case.columns)))
-                except BaseException as error:  # SystemExit and CancelledError are the plugin's too
+                except BaseException as error:  # the plugin may raise SystemExit and CancelledError
                     score = to_failure(error)
-                    if deadline.expired:  # a plugin may raise a TimeoutError of its own before that
+                    if deadline.expired:  # before that, the TimeoutError is the plugin's own
                         score = Score.failed(Failure.TIMEOUT, f"no verdict within {task.timeout_s:g} s")
                 under_way.discard(deadline)
                 self._connection.send(Scored(index, score, _ms_since(started)))
@@ -168,7 +168,7 @@ class _Worker:
         signs.cancel()
 
     async def _give_signs(self, under_way: set[Deadline]) -> None:
-        """Say now and then that cases wait, or the engine would take the silence for a hang."""
+        """Report regularly that cases wait, because the engine would take silence for a hang."""
         while True:
             await asyncio.sleep(_SIGN_S)
             if any(deadline.paused for deadline in under_way):
@@ -208,7 +208,7 @@ async def _await(awaitable: Any) -> Any:
 
 
 def _own_error(error: Exception, plugin: str) -> Exception:
-    """The error, if the engine can unpickle it; otherwise one of ours that says the same."""
+    """Return the error if the engine can unpickle it, else an error of guerdon with the same text."""
     if isinstance(error, GuerdonError):
         return error
     return PluginContractError(f"{plugin} cannot be built: {type(error).__name__}: {one_line(error)}")
@@ -219,5 +219,5 @@ def _ms_since(started: float) -> float:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # the engine went away while an answer was on its way
+    with contextlib.suppress(BrokenPipeError):  # the engine stopped while an answer was being sent
         main()

@@ -1,1 +1,1 @@
-"""What every training by transformers and TRL shares: options, checkpoints, progress, errors in all processes."""
+"""Parts of every training by transformers and TRL: options, checkpoints, progress, errors in all processes."""

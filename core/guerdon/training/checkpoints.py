@@ -1,6 +1,6 @@
-"""Checkpoints that hold everything a trainer needs to resume bit by bit, and that a kill at any moment cannot spoil.
+"""Checkpoints from which a trainer resumes exactly, and that a kill at any moment cannot damage.
 
-A checkpoint counts once its manifest is there: the sizes and digests of its files, written after all of them are on
+A checkpoint is valid once its manifest exists: the sizes and digests of its files, written after all of them are on
 the disk. Checkpoints are ordered by their step.
 """
 
@@ -81,7 +81,7 @@ class ResumableTrainer(_Trainer):
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if (
             self.state.global_step >= self.state.max_steps
-        ):  # killed after the last checkpoint: there is nothing to do
+        ):  # killed after the last checkpoint: nothing remains to do
             self.control.should_training_stop = True
             return
         run_epoch: Any = super()._run_epoch
@@ -117,7 +117,7 @@ class ResumableTrainer(_Trainer):
         Path(output_dir or str(self.args.output_dir), _ARGUMENTS).unlink(missing_ok=True)
 
     def _synced_reference(self) -> Any:
-        """The reference model, if it changes in training."""
+        """Return the reference model if it changes in training."""
         return getattr(self, "ref_model", None) if getattr(self.args, "sync_ref_model", False) else None
 
     def _between_steps(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _state_name(process: int) -> str:
 
 
 class _Restore(TrainerCallback):
-    """Calls a function when the trainer has set itself up, before its first step."""
+    """Calls a function after the trainer's set-up, before its first step."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -185,7 +185,7 @@ class _Restore(TrainerCallback):
 
 
 def complete(folder: Path) -> None:
-    """Put a checkpoint's files on the disk, and then the manifest that makes it count."""
+    """Flush a checkpoint's files to the disk, then write the manifest that makes it valid."""
     manifest = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name != _MANIFEST:
@@ -202,18 +202,19 @@ def complete(folder: Path) -> None:
 
 
 def rotate(work: Path, keeps: int | None) -> None:
-    """Delete all complete checkpoints but the newest ones, by step; ``None`` keeps all."""
+    """Delete all valid checkpoints except the newest ones, by step; ``None`` keeps all."""
     if keeps is None:
         return
     for checkpoint in _complete(work)[max(keeps, 1) :]:
-        (checkpoint / _MANIFEST).unlink()  # first, so that a kill leaves none that seems whole
+        # first, so that a killed deletion leaves no checkpoint that looks valid
+        (checkpoint / _MANIFEST).unlink()
         shutil.rmtree(checkpoint)
 
 
 def newest_checkpoint(work: Path) -> Path | None:
-    """Return the newest whole checkpoint of a trainer's folder, the same in all processes of a launch.
+    """Return the newest valid checkpoint of a trainer's folder, the same in all processes of a launch.
 
-    What a kill left half-written is deleted. So is a damaged checkpoint, with a line that names it.
+    Partly written checkpoints are deleted. Damaged checkpoints are deleted too, with a line in the log.
 
     Args:
         work: A trainer's output folder, which need not exist yet.
@@ -222,7 +223,7 @@ def newest_checkpoint(work: Path) -> Path | None:
     if PartialState().is_main_process:
         try:
             found[0] = _newest(work)
-        except Exception as error:  # raised in all processes, or the others would wait
+        except Exception as error:  # raised in all processes, because the others would wait
             found[1] = error
     if PartialState().num_processes > 1:
         broadcast_object_list(found)
@@ -261,7 +262,7 @@ def _complete(work: Path) -> list[Path]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """Say what is wrong with a checkpoint; ``None`` if nothing is."""
+    """Return what is wrong with a checkpoint, or ``None``."""
     try:
         manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest.items():
@@ -281,7 +282,7 @@ def check_finished(state: TrainerState) -> None:
     """Raise if training ended before its last step.
 
     Raises:
-        StageFailedError: It did.
+        StageFailedError: Training ended early.
     """
     if state.global_step < state.max_steps:
         raise StageFailedError(

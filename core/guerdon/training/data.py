@@ -1,4 +1,4 @@
-"""Rows as a dataset that TRL's trainers take, in an order that a resumed run finds again."""
+"""Turn rows into a dataset for TRL's trainers, in an order that a resumed run reproduces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guerdon.types import Row
 
 
 def rows_dataset(rows: Iterable[Row]) -> Dataset:
-    """A dataset with the columns ``prompt`` and ``row`` (the whole row).
+    """Return a dataset with the columns ``prompt`` and ``row`` (the whole row).
 
     The rows stay Python objects. Arrow, the format of TRL's data sets, gives a column one type and fills a nested
     value's missing keys with nulls, which would change references and test cases.
@@ -24,7 +24,7 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
         rows: Rows with a ``prompt``, all strings or all conversations.
 
     Raises:
-        DataError: A row has no prompt or an empty one, or prompts of both formats come together.
+        DataError: A row has no prompt or an empty one, or prompts have both formats.
     """
     kept = list(rows)
     for number, row in enumerate(kept):
@@ -52,13 +52,13 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
 
 
 class ResumableSampler(Sampler[int]):
-    """A sampler whose order in each epoch follows from the seed and the epoch's number alone.
+    """A sampler whose order in each epoch depends only on the seed and the epoch's number.
 
-    Samplers of TRL and transformers draw from a generator that a resumed run finds in another state.
+    Samplers of TRL and transformers use a generator whose state differs in a resumed run.
 
     Args:
         sampler: The sampler: TRL's, with a generator of its own, or one that draws from torch's.
-        seed: The run's.
+        seed: The run's seed.
         epoch: Returns the number of the epoch that begins.
     """
 

@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite ends the stage at once, before it reaches the weights that are saved."""
+"""End a stage when its loss is NaN or infinite, before the weights are saved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guerdon.errors import StageFailedError
 
 
 def not_finite(step: int, what: str) -> StageFailedError:
-    """Return the error of a training whose numbers overflow.
+    """Return the error of a training whose numbers are not finite.
 
     Args:
         step: The step under way, counted from 1.
@@ -27,7 +27,7 @@ def not_finite(step: int, what: str) -> StageFailedError:
 class FiniteLoss(TrainerCallback):
     """Ends the training of a transformers Trainer whose logged loss or gradient is not finite.
 
-    Its config needs ``logging_nan_inf_filter`` off: the filter would put the mean so far in place of a NaN.
+    Its config needs ``logging_nan_inf_filter`` off, because the filter would replace a NaN by the mean so far.
     """
 
     def on_log(

@@ -1,4 +1,4 @@
-"""TRL's configs, made of a stage's params and of what guerdon decides where they leave it open."""
+"""Build TRL's configs from a stage's params and guerdon's defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 from guerdon.errors import ParamsError
 
 KEPT_CHECKPOINTS = 2
-"""The newest, and the one before for the case that the newest is damaged."""
+"""The newest, and the one before in case the newest is damaged."""
 
 Config = TypeVar("Config", bound=TrainingArguments)
 
@@ -20,25 +20,25 @@ Config = TypeVar("Config", bound=TrainingArguments)
 def trl_config(
     config_class: type[Config], options: Mapping[str, Any], work: Path, seed: int, **decided: Any
 ) -> Config:
-    """TRL's configuration for a stage that can be killed at any moment.
+    """Return TRL's configuration for a stage that can be killed at any moment.
 
-    On a machine without an accelerator, mixed precision and gradient checkpointing are off unless they are asked for:
+    On a machine without an accelerator, mixed precision and gradient checkpointing are off unless they are requested:
     both only cost time there.
 
     Args:
         config_class: TRL's ``GRPOConfig``, ``SFTConfig`` and so on.
-        options: What the manifest sets, by TRL's names, over the stage's own defaults; ``save_steps`` among them.
-        work: Where checkpoints go.
-        seed: The run's.
-        **decided: What the stage decides.
+        options: The manifest's options by TRL's names, over the stage's own defaults; ``save_steps`` among them.
+        work: The folder for checkpoints.
+        seed: The run's seed.
+        **decided: The options that the stage decides.
 
     Raises:
-        ParamsError: TRL refuses the options, or they leave nothing to resume from.
+        ParamsError: TRL refuses the options, or they allow no checkpoint to resume from.
     """
     merged: dict[str, Any] = {"save_total_limit": KEPT_CHECKPOINTS, **options}
     if not torch.accelerator.is_available() or merged.get("use_cpu"):
         without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
-        # Accelerate would leave the processes of a launch strangers to each other if nobody said that CPUs are meant.
+        # Without ``use_cpu``, Accelerate would not connect the processes of a launch on CPUs.
         merged = {"use_cpu": True, **without, **merged}
     merged.pop("enable_jit_checkpoint", None)  # every stage saves a checkpoint on a signal
     keeps = merged["save_total_limit"]

@@ -1,4 +1,4 @@
-"""Connects a transformers Trainer with its run: progress goes to the hooks, and a request to stop to the trainer."""
+"""Connect a transformers Trainer with its run: progress for the hooks, and stop requests for the trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class ReportProgress(TrainerCallback):
-    """Reports every step, and the metrics of those that are logged.
+    """Reports every step, with metrics if the step is logged.
 
     The first report comes before the first step and names the step that training resumes from.
 
@@ -41,7 +41,8 @@ class ReportProgress(TrainerCallback):
         logs: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        if logs and "train_runtime" not in logs:  # the trainer's last words count only from where it resumed
+        # the trainer's final log covers only the part since the resume
+        if logs and "train_runtime" not in logs:
             self._tell(state, {k: v for k, v in logs.items() if isinstance(v, int | float)})
 
     def _tell(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
@@ -53,7 +54,7 @@ class StopAfterStep(TrainerCallback):
     """Saves a checkpoint and ends training after the step in which a stop was requested in any process.
 
     Args:
-        requested: Whether it was in this one.
+        requested: Returns whether a stop was requested in this process.
     """
 
     def __init__(self, requested: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""How the engine names what it leans on in another library, and finds out that a version has it no more."""
+"""Declare the members of other libraries that the engine uses, and find those that a version lacks."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of another library that its makers may change without notice."""
+    """A member of another library that may change without notice."""
 
     name: str
     part: str
     """The part of guerdon that needs it, and that is off without it."""
     purpose: str
     line: int
-    """Where it stands in the version that the engine was written for."""
+    """Its line in the version that the engine was written for."""
     parameters: tuple[str, ...] | None = None
-    """Of a function: the names of its first parameters, besides ``self``."""
+    """For a function: the names of its first parameters, besides ``self``."""
 
 
 def absences(owner: Any, members: Iterable[Member]) -> dict[str, str]:
-    """Return the parts that cannot be on, with what each lacks.
+    """Return the parts that must be off, with what each lacks.
 
     Args:
         owner: The class, object or module that should have the members.
-        members: What is needed of it.
+        members: The required members.
     """
     lacking: dict[str, str] = {}
     for member in members:

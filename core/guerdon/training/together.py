@@ -1,4 +1,4 @@
-"""Errors that one process of a launch meets, raised in all of them: the others would wait for it, or name only gloo."""
+"""Raise errors of one process in all processes of a launch, because the others would wait for it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from guerdon.errors import GuerdonError, StageFailedError, one_line
 
 @contextmanager
 def raised_in_all() -> Iterator[None]:
-    """Raise what the block raises in any process in every process; all of them come here.
+    """Raise an error of the block in any process in every process. All processes must enter the block.
 
-    The block itself exchanges nothing between processes. guerdon's own errors are the same everywhere; of another one
-    the other processes say whose it is and what it says, because its class may not be theirs.
+    The block must not communicate between processes. guerdon's own errors are raised unchanged everywhere. For other
+    errors, the other processes raise an error with the same text, because they may not have the class.
 
     Raises:
         StageFailedError: Another process raised an error that is not guerdon's.

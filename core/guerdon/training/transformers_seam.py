@@ -1,4 +1,4 @@
-"""What the engine leans on in transformers and accelerate that their makers may change without notice.
+"""The parts of transformers and accelerate that the engine uses and that may change without notice.
 
 Lines are those of transformers 5.17.0. Besides the function below, the engine uses
 
@@ -8,8 +8,8 @@ Lines are those of transformers 5.17.0. Besides the function below, the engine u
 - a decoder's module names ``model.layers``, ``self_attn.q_proj`` and so on, ``model.rotary_emb(states, positions)``,
   and warpers called without the tokens before (rollouts.py)
 - ``model.forward``, replaced by one that also takes a step (step.py), as TRL does (``add_fused_lm_head``)
-- the members of ``Trainer`` below, whose lines are those of ``transformers/trainer.py``; :func:`lacking` looks for them
-  when a training begins
+- the members of ``Trainer`` below, whose lines are those of ``transformers/trainer.py``; :func:`lacking` checks them
+when a training begins
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ KEPT = (
     Member("_total_loss_scalar", "exact_resume", "sums the loss before that", 1590),
     Member("_globalstep_last_logged", "exact_resume", "is the step of the latest log", 1591),
 )
-"""Attributes that a trainer has in training, holds between two steps and saves nowhere."""
+"""Attributes of a trainer that hold state between two steps and are not saved."""
 
 
 def lacking(trainer: Any) -> dict[str, str]:
     """Return what this version of transformers does not allow, with the reasons.
 
     Args:
-        trainer: One whose training begins.
+        trainer: A trainer whose training begins.
     """
     return absences(Trainer, METHODS) | absences(trainer, KEPT)
 
 
 def forget_cpu_number(args: Any) -> None:
-    """Let a process of a launch on CPUs call its device ``cpu``.
+    """Rename the device of a process on CPU to ``cpu``.
 
     accelerate calls it ``cpu:0``; transformers loads an optimizer's state to that device (trainer.py, 3822), and torch
     loads to ``cpu`` alone, so no such launch could resume.

@@ -1,11 +1,11 @@
-"""Every private member of TRL that the engine leans on, with the part of guerdon that needs it.
+"""Every private member of TRL that the engine uses, with the part of guerdon that needs it.
 
-Line numbers are those of ``trl/trainer/grpo_trainer.py`` in TRL 1.16.0. ``lacking`` looks for all of them when a
-trainer is built. What another version lacks turns off the part that needs it, with one line in the log, and TRL's own
-way is taken. The batch that TRL hands to ``_compute_loss`` is a dict of ``prompt_ids``, ``prompt_mask``,
-``completion_ids``, ``completion_mask``, ``advantages``, ``num_items_in_batch`` and, where they apply, ``tool_mask``,
-``old_per_token_logps``, ``ref_per_token_logps``, ``sampling_per_token_logps`` and ``importance_sampling_ratio``
-(2865 to 2935).
+Line numbers are those of ``trl/trainer/grpo_trainer.py`` in TRL 1.16.0. ``lacking`` checks all of them when a trainer
+is built. If another version lacks one, the part that needs it is off, with one line in the log, and TRL's own code
+runs. The batch that TRL hands to ``_compute_loss`` is a dict of ``prompt_ids``, ``prompt_mask``, ``completion_ids``,
+``completion_mask``, ``advantages``, ``num_items_in_batch`` and, where they apply, ``tool_mask``,
+``old_per_token_logps``, ``ref_per_token_logps``, ``sampling_per_token_logps`` and ``importance_sampling_ratio`` (2865
+to 2935).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ ATTRIBUTES = (
     Member("reward_weights", "rollout_records", "weighs the rewards, and is read after they are there", 576),
     Member("_logs", "rollout_records", "has the advantages of the latest rollouts of all processes", 1088),
 )
-"""Attributes of a trainer that is built."""
+"""Attributes of a built trainer."""
 
 KEPT = (
     Member("_step", "exact_resume", "counts the micro-batches", 948),
@@ -75,7 +75,7 @@ KEPT = (
     Member("entropy_coef", "exact_resume", "is the entropy bonus, which may adapt", 846),
     Member("_last_world_entropy", "exact_resume", "decides whether the bonus applies", 853),
 )
-"""Attributes that trainers hold between two steps and save nowhere. Those of other trainers than GRPO's have some."""
+"""Attributes that hold state between two steps and are not saved. Other trainers than GRPO's have some of them."""
 
 SAMPLER = (
     Member("shuffle", "resumable_order", "says whether the order is random", 0),
@@ -99,14 +99,14 @@ def lacking(trainer: Any) -> dict[str, str]:
     """Return the parts of the engine that this version of TRL does not allow, with the reasons.
 
     Args:
-        trainer: One that is built.
+        trainer: A built trainer.
     """
     attributes = (*ATTRIBUTES, *KEPT)
     return absences(GRPOTrainer, METHODS) | absences(trainer, attributes) | absences(grpo_trainer, MODULE)
 
 
 def order_obstacle(sampler: Any) -> str | None:
-    """Return why the order of TRL's own sampler cannot be drawn again; ``None`` for another sampler."""
+    """Return why the order of TRL's own sampler cannot be reproduced, or ``None`` for another sampler."""
     if not isinstance(sampler, RepeatSampler):
         return None
     needed = SAMPLER if getattr(sampler, "shuffle", True) else SAMPLER[:1]
@@ -116,7 +116,7 @@ def order_obstacle(sampler: Any) -> str | None:
 
 @contextmanager
 def without_old_logps(trainer: Any) -> Iterator[None]:
-    """Keep TRL from its pass over new rollouts for the old log-probabilities, and from what it makes of them.
+    """Skip TRL's pass over new rollouts for the old log-probabilities, and their use.
 
     TRL makes it (2643) unless ``gradient_accumulation_steps`` is a multiple of the steps that one generation lasts, or
     for the correction of vLLM's log-probabilities. Both are read nowhere else in this method.
