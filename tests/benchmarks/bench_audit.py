@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from guerdon.audit import AuditReport, Problem, Verdict, audit_rubric, own_problems
+from guerdon.audit import AuditReport, AuditVerdict, Problem, audit_rubric, own_problems
 from guerdon.audit.auditing import worst_first
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
@@ -93,10 +93,10 @@ def main() -> None:
     for kind, systems in SYSTEMS.items():
         for label, (use, params) in systems.items():
             report = _audited(kind, use, params)
-            found = {verdict: _names(report, verdict) for verdict in Verdict}
+            found = {verdict: _names(report, verdict) for verdict in AuditVerdict}
             numbers = " | ".join(
                 str(len(found[verdict]))
-                for verdict in (Verdict.EXPLOIT, Verdict.FALSE_NEGATIVE, Verdict.FAILED)
+                for verdict in (AuditVerdict.EXPLOIT, AuditVerdict.FALSE_NEGATIVE, AuditVerdict.FAILED)
             )
             cases = sum(1 for _ in worst_first(report.results))
             click.echo(f"| {kind} | {label} | {cases} | {numbers} |")
@@ -107,7 +107,7 @@ def main() -> None:
     for label, found in details:
         cells = [
             ", ".join(found[verdict]) or "–"
-            for verdict in (Verdict.EXPLOIT, Verdict.FALSE_NEGATIVE, Verdict.FAILED)
+            for verdict in (AuditVerdict.EXPLOIT, AuditVerdict.FALSE_NEGATIVE, AuditVerdict.FAILED)
         ]
         click.echo(f"| {label} | {' | '.join(cells)} |")
 
@@ -126,7 +126,7 @@ def _problems(entry: Entry, kind: str) -> list[Problem]:
     ]
 
 
-def _names(report: AuditReport, verdict: Verdict) -> list[str]:
+def _names(report: AuditReport, verdict: AuditVerdict) -> list[str]:
     """Cases by their names, equivalents by what makes them right."""
     names = (
         result.case if result.corpus != "equivalents" else f"{result.problem}: {result.why}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from guerdon.audit import Verdict, audit_rubric, kinds_of, own_problems
+from guerdon.audit import AuditVerdict, audit_rubric, kinds_of, own_problems
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry
@@ -81,9 +81,9 @@ def exploits(use: str, **params: Any) -> set[str]:
     kinds = kinds_of([entry])
     assert kinds == [use]
     report = audit_rubric([entry], kinds, own_problems([entry], kinds))
-    assert not report.found(Verdict.FALSE_NEGATIVE)
-    assert not report.found(Verdict.FAILED)
-    return {result.case for result in report.found(Verdict.EXPLOIT)}
+    assert not report.found(AuditVerdict.FALSE_NEGATIVE)
+    assert not report.found(AuditVerdict.FAILED)
+    return {result.case for result in report.found(AuditVerdict.EXPLOIT)}
 
 
 @pytest.mark.parametrize(

@@ -170,14 +170,9 @@ def spell(annotation: Any) -> str:
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]"
     if origin in (typing.Union, types.UnionType):
-<<<<<<< HEAD
         # Sorted: typing keeps one object for unions of the same members, in the order that came first.
         parts = sorted(set(map(spell, arguments)), key=lambda part: (part == "None", part))
         # Text is what a manifest writes for an enum: where both fit, the enum's values are the ones that do.
-=======
-        parts = list(dict.fromkeys(map(spell, arguments)))
-        # A manifest writes an enum as text, so if an enum is in the union, its values replace ``str``.
->>>>>>> cwords
         if any(isinstance(a, type) and issubclass(a, enum.Enum) for a in arguments):
             parts = [part for part in parts if part != "str"]
         return "Any" if "Any" in parts else " | ".join(parts)
