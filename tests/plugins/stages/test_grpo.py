@@ -129,7 +129,8 @@ def test_rows_that_do_not_fit_are_named(make_context: MakeContext, small_model: 
 
 
 def test_importing_the_stage_imports_no_torch() -> None:
-    check = "import sys, guerdon_plugins.stages.trl.grpo\nassert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
+    heavy = "{'torch', 'trl', 'transformers'}"
+    check = f"import sys, guerdon_plugins.stages.trl.grpo; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
