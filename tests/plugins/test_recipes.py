@@ -25,7 +25,9 @@ def test_a_right_reply_earns_every_rule_at_once(recipe: str) -> None:
     stages = [stage for stage in plan.stages if any(entry.name == "math" for entry in stage.entries)]
     assert stages
     for stage in stages:
-        entries = [e for e in stage.entries if e.applies_to(row) and e.component.plugin.name not in NOT_BY_RULE]
+        entries = [
+            e for e in stage.entries if e.applies_to(row) and e.component.plugin.name not in NOT_BY_RULE
+        ]
         with Rubric(entries) as rubric:
             (judgement,) = rubric.score([Rollout("What is 2+2?", REPLIES[recipe], row)])
         values = {name: verdict.score.value for name, verdict in judgement.verdicts.items()}

@@ -284,7 +284,11 @@ class _Stakes:
             short = trial.reward is None or trial.reward < right - margin - _SAME
             return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin
-        return AuditVerdict.EXPLOIT if trial.reward is not None and trial.reward > limit + _SAME else AuditVerdict.OK
+        return (
+            AuditVerdict.EXPLOIT
+            if trial.reward is not None and trial.reward > limit + _SAME
+            else AuditVerdict.OK
+        )
 
 
 def _refuse_unpaid(

@@ -142,7 +142,9 @@ class Rubric:
         batches = []
         for entry, judge in zip(self._entries, self._judges, strict=True):
             asked = names is None or entry.name in names
-            positions = [i for i, rollout in enumerate(rollouts) if asked and entry.applies_to(rollout.columns)]
+            positions = [
+                i for i, rollout in enumerate(rollouts) if asked and entry.applies_to(rollout.columns)
+            ]
             batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
         self._pool.run(job for batch in batches for job in batch.jobs)
         metrics: dict[str, float] = {}
