@@ -18,8 +18,9 @@ from guerdon.types import Failure, Judgement, Judgements, Rollout
 
 
 class NamedRubric:
-    """A rubric by its name. It can be pickled. Each process that uses it opens its own rubric, and closes it at the
-    end.
+    """A rubric by its name.
+
+    It can be pickled. Each process that uses it opens its own rubric, and closes it at the end.
 
     Mistakes in the name or the params raise here, before anything is judged.
 
