@@ -32,7 +32,7 @@ from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entry
 from guerdon.rubric import Entry
 
 _SHOWN = 120
-"""Characters of a completion that the text report shows."""
+"""The most characters of a completion in the text report."""
 
 
 @click.command()
@@ -64,7 +64,8 @@ def audit(
 ) -> None:
     """Attack a verifier, or a manifest's rubrics, with a corpus of exploits; exit 1 if one of them pays.
 
-    Each case is compared with what an honest right and an honest wrong answer earn; exit 1 if no honest answer pays.
+    Each case is compared with the rewards of an honest right and an honest wrong answer. Exit 1 if no honest answer
+    pays.
     """
     with Console(stderr=True).status("Auditing…"):
         if is_manifest(target):
@@ -111,7 +112,7 @@ def _audit_stages(
 
 
 def _known_now(entries: Sequence[Entry], stage: str) -> list[Entry]:
-    """The rewards that exist before a run."""
+    """Return the rewards that exist before a run."""
     for entry in entries:
         for maker in named_stages(entry).values():
             click.echo(

@@ -19,7 +19,7 @@ from guerdon.files import replaced
     help="The card; by default README.md beside the model's weights.",
 )
 def card(run: Path, stage: str | None, output: Path | None) -> None:
-    """Write the model card of a model that the run in the folder RUN has trained.
+    """Write the model card of a model that the run in the folder RUN trained.
 
     The card holds the Hub's metadata, the stages, data and rewards that made the model, its evaluations, and the
     manifest.

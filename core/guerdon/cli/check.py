@@ -29,13 +29,14 @@ from guerdon.preflight import Finding, Level, check_run_folder, raise_for
     help="Report what is missing or down (the hub, an endpoint, Docker) as 'not checked' instead of failing.",
 )
 def check(manifest: str, overrides: tuple[str, ...], output: Path | None, offline: bool) -> None:
-    """Validate a manifest and prove its plan before any training.
+    """Validate a manifest and check its plan before any training.
 
     Plugins load, params fit, data opens, columns exist, batches fill, models and libraries are there, gold answers
-    score 1. What `run` would refuse before its first step is refused here, all of it at once.
+    score
+    1. Everything that `run` would refuse before its first step is reported here, all at once.
     """
     if offline:
-        # The hub's library reads it when it is imported.
+        # The hub's library reads it at import.
         os.environ["HF_HUB_OFFLINE"] = "1"
     plan, findings = checked_plan(manifest, overrides, offline=offline)
     check_run_folder(output or Path("runs", plan.manifest.name))

@@ -1,4 +1,4 @@
-"""Shell completion of plugin names, recipe names and files, from entry-point metadata: nothing is imported."""
+"""Shell completion of plugin names, recipe names and files, from entry-point metadata. Nothing is imported."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from guerdon.rubric import Entry, Rubric
 from guerdon.types import Judgement, Score, completion_text
 
 _SHOWN = 160
-"""Characters of a completion that the text report shows."""
+"""The most characters of a completion in the text report."""
 
 _Pair = tuple[str, str, Judgement, Judgement]
 """A row's place, its completion, and the two judgements of it."""
@@ -118,7 +118,7 @@ def _judged(
 
 
 def _scored_files(a: Path, b: Path) -> tuple[list[list[str]], Iterator[_Pair]]:
-    # Entries with a route are not in every row, so all rows tell the names.
+    # Entries with a route are not in every row, so the names come from all rows.
     names = [
         list(
             dict.fromkeys(
@@ -170,7 +170,7 @@ def _print_text(flips: Iterator[Flip], comparison: Comparison) -> None:
 
 
 def _print_json(flips: Iterator[Flip], comparison: Comparison) -> None:
-    """One document, written as it comes."""
+    """Print one JSON document as a stream."""
     click.echo('{"flips": [', nl=False)
     for number, flip in enumerate(flips):
         click.echo(("," if number else "") + "\n  " + json.dumps(flip.to_dict(), default=str), nl=False)

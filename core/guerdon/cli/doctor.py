@@ -32,9 +32,9 @@ _EXTRAS = {
 class _Line:
     what: str
     found: str | None
-    """None: missing."""
+    """``None`` if it is missing."""
     fix: str
-    """The command or the step that fixes what is missing, or what to know of what is there."""
+    """The command or the step that installs what is missing, or a remark on what is installed."""
 
 
 @click.command()

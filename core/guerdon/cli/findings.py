@@ -1,4 +1,4 @@
-"""What ``check`` and ``run`` share: reading a manifest, proving its plan, and printing what was found."""
+"""Shared by ``check`` and ``run``: read a manifest, check its plan, and print the findings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 def checked_plan(
     target: str, overrides: Sequence[str], *, offline: bool = False, notes: bool = True
 ) -> tuple[Plan, Sequence[Finding]]:
-    """Read a manifest and prove its plan; print what was found.
+    """Read a manifest, check its plan, and print the findings.
 
-    A manifest with mistakes is proved as far as it is sound, so that all that is wrong is said at once.
+    The valid parts of a manifest with mistakes are checked too, so that all mistakes are reported at once.
 
     Args:
         target: A file, or the name of a recipe.
         overrides: Changes to the manifest.
-        offline: Whether what is missing outside is noted as not checked, instead of being an error.
-        notes: Whether what was not checked is printed.
+        offline: Whether missing external services are noted as not checked, instead of being errors.
+        notes: Whether to print the notes of unchecked parts.
 
     Returns:
         The plan, and the preflight's findings.
@@ -46,7 +46,7 @@ def checked_plan(
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
-    """Print one line each, on standard error."""
+    """Print one line for each finding on standard error."""
     for finding in findings:
         level = click.style(finding.level.value, fg=_COLOURS[finding.level])
         place = f"{finding.place}: " if finding.place else ""

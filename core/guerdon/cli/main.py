@@ -1,6 +1,6 @@
-"""``guerdon``: finds the command, runs it, and turns errors into one line and an exit status.
+"""``guerdon``: find the command, run it, and turn errors into one line and an exit status.
 
-Exit status: 0 all is well, 1 a check failed, 2 the user's mistake, 3 something outside is missing or down.
+Exit status: 0 success, 1 a check failed, 2 the user's mistake, 3 an external service or file is missing or down.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COMMANDS = {
     "schema": "Print the manifest's JSON Schema.",
     "doctor": "List what is installed, what is missing, and the command that fixes it.",
 }
-"""The core's own commands, each in the module of its name: listing them imports none."""
+"""The core's own commands, each in the module of the same name. Listing them imports none."""
 
 
 class _Commands(click.Group):
@@ -80,7 +80,7 @@ def cli(ctx: click.Context, show_traceback: bool) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     show_traceback = "--traceback" in sys.argv[1:2]
     try:
         status = cli(standalone_mode=False)
@@ -92,7 +92,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         status = 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         status = 0
         sys.stderr.close()
     except GuerdonError as error:

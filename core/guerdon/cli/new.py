@@ -1,6 +1,6 @@
-"""``guerdon new``: writes a plugin project.
+"""``guerdon new``: write a plugin project.
 
-The templates are working projects of a plugin that is named my_plugin; writing one replaces that name.
+The templates are working projects of a plugin with the name my_plugin, which is replaced.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _write(kind: Kind, name: str, folder: Path) -> None:
         "PLUGIN_NOUN": kind.noun.capitalize(),
         "guerdon>=0.0.0": f"guerdon>={__version__}",
     }
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+    for path in sorted(folder.rglob("*"), reverse=True):  # the content of a folder before the folder
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             for word, replacement in words.items():

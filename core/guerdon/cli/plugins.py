@@ -46,7 +46,7 @@ plugins.add_command(show)
 
 
 def _wide_console(table: Table) -> Console:
-    """A console in which no cell wraps: a line stays a line, for grep and for narrow terminals."""
+    """Return a console in which no cell wraps: one line for each plugin, for grep and for narrow terminals."""
     natural = Measurement.get(Console(width=10_000), Console(width=10_000).options, table).maximum
     return Console(width=natural)
 

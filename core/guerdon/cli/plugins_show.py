@@ -25,10 +25,10 @@ from guerdon.plugins.component import kind_of, signature_of, valid_params
 from guerdon.plugins.discovery import Kind, Plugin, find_plugin, import_errors_of, load_plugin
 
 _MAX_TYPE = 34
-"""Letters of a type beyond which it is shown as what it is at its outside."""
+"""The longest type that is shown in full. A longer one is shown by its outer type."""
 
 _MAX_VALUES = 12
-"""Values of a choice that are listed; ``--json`` has all."""
+"""The most values of a choice that are listed; ``--json`` has all."""
 
 
 @click.command()
@@ -38,7 +38,7 @@ _MAX_VALUES = 12
     "--source", is_flag=True, help="Print a recipe's file as it is, to copy it: --source > mine.yaml."
 )
 def show(name: str, as_json: bool, source: bool) -> None:
-    """Show a plugin: where it comes from, what it does, which params it takes; of a recipe, the manifest."""
+    """Show a plugin's origin, purpose and params; for a recipe, the manifest."""
     plugin = find_plugin(name, list(Kind))
     if plugin.kind is Kind.RECIPE:
         _show_recipe(plugin, as_json=as_json, source=source)
@@ -105,7 +105,7 @@ def _params(
 
 
 def _hides_options(plugin: Plugin, kind: Kind | None, loaded: Any) -> bool:
-    """Whether a stage takes the options of a library that is not there to say them."""
+    """Return whether a stage's options are unknown because their library is not installed."""
     if kind is not Kind.STAGE or not inspect.ismethod(getattr(loaded, "signature", None)):
         return False
     with import_errors_of(plugin):
@@ -113,7 +113,7 @@ def _hides_options(plugin: Plugin, kind: Kind | None, loaded: Any) -> bool:
 
 
 def _print_params(params: list[dict[str, Any]]) -> None:
-    """Print a block for each param: a table of four columns has no room for names on 80 columns."""
+    """Print a block for each param, because a table of four columns is too wide for 80 columns."""
     width = min(Console().width, 110)
     for param in params:
         default = "required" if param["required"] else f"default {param['default']}"
@@ -139,7 +139,7 @@ def _is_refused(annotation: Any) -> bool:
 
 
 def _description(annotation: Any) -> str:
-    """Return what an annotation says of its param, by pydantic's ``Field``."""
+    """Return the description of a param in its annotation, by pydantic's ``Field``."""
     for extra in getattr(annotation, "__metadata__", ()):
         if isinstance(extra, FieldInfo) and extra.description:
             return extra.description
@@ -171,7 +171,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def documented_params(doc: str) -> dict[str, str]:
-    """Return what the ``Args:`` section of a Google docstring says of each parameter."""
+    """Return the description of each parameter in the ``Args:`` section of a Google docstring."""
     described: dict[str, str] = {}
     _, found, section = doc.partition("Args:\n")
     if not found:

@@ -1,4 +1,4 @@
-"""``guerdon plugins test``: the conformance kit, without a file."""
+"""``guerdon plugins test``: run the conformance kit without a test file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test(
         _only_for(kit, ScorerConformance, "--value-range")
         attributes["value_range"] = value_range
     tested: type[Conformance] = type("Tested", (kit,), attributes)
-    tested.component()  # a wrong name or param is the user's mistake, and no failed check
+    tested.component()  # a wrong name or param is the user's mistake, not a failed check
     results = list(_with_progress(name, tested))
     print_rows(f"{name}: {len(results)} checks", list(map(_row, results)), Console())
     for result in results:
@@ -90,7 +90,7 @@ def test(
 
 
 def _with_progress(name: str, tested: type[Conformance]) -> Iterator[CheckResult]:
-    """Run the checks; a terminal shows which one is under way, a file gets a line for each."""
+    """Run the checks. A terminal shows the current check; a file gets a line for each."""
     console = Console(stderr=True)
     with console.status(f"Testing {name}…") as status:
 

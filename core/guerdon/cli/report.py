@@ -25,7 +25,7 @@ from guerdon.files import replaced
 def report(run: Path, output: Path | None, curves: Path | None) -> None:
     """Write one HTML page on the run in the folder RUN: stages, tables, curves, rollouts with their verdicts.
 
-    The page needs no network and no script. A run that is still going on is shown as far as it got.
+    The page needs no network and no script. The report of an active run shows its state so far.
     """
     from guerdon.report import draw_curves, read_run, render_page
 

@@ -1,4 +1,4 @@
-"""What the commands that score share: the rubric that a manifest's stage or a named plugin makes, and its cache."""
+"""Shared by commands that score: the rubric of a manifest's stage or of named plugins, and its cache."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ cache_option = click.option(
 
 
 def rubric_options(verb: str) -> Callable[[F], F]:
-    """The options by which a command chooses its rubric: a manifest's, or plugins with their params.
+    """Return a decorator with the options that choose a rubric: a manifest's, or plugins with their params.
 
     Args:
-        verb: What the command does with it: ``Score with``.
+        verb: The command's action, such as ``Score with``.
     """
     options = (
         click.option(
@@ -78,10 +78,10 @@ def rubric_options(verb: str) -> Callable[[F], F]:
 def chosen_entries(
     verb: str, manifest: str | None, stage: str | None, uses: Sequence[str], params: Sequence[str]
 ) -> Sequence[Entry]:
-    """The rubric that a command's :func:`rubric_options` choose.
+    """Return the rubric that a command's :func:`rubric_options` choose.
 
     Raises:
-        ManifestError: The manifest's rubric is none that can be used.
+        ManifestError: The manifest's rubric cannot be used.
         UsageError: The options choose none, or contradict each other.
     """
     if (manifest is None) == (not uses):
@@ -97,11 +97,11 @@ def chosen_entries(
 def params_by_target(
     params: Sequence[str], targets: Mapping[str, Collection[str]]
 ) -> dict[str, dict[str, Any]]:
-    """What ``--param TARGET.NAME=VALUE`` sets, by target; values are YAML.
+    """Return the params that ``--param TARGET.NAME=VALUE`` sets, by target. Values are YAML.
 
     Args:
         params: The options.
-        targets: The names that each target goes by.
+        targets: The names of each target.
 
     Raises:
         UsageError: One is not of that form, or names no target.
@@ -124,16 +124,16 @@ def params_by_target(
 
 
 def plugin_names(use: str) -> set[str]:
-    """What a plugin goes by in ``--param``: as it was named, and by its last part."""
+    """Return the names of a plugin in ``--param``: as given, and its last part."""
     return {use, use.rpartition("/")[2], use.rpartition(":")[2]}
 
 
 @contextmanager
 def opened_cache(path: Path | None) -> Iterator[ScoreCache]:
-    """A cache of scores on disk, so that files of any size can be scored; a passing one if no path is given.
+    """Yield a cache of scores on disk, so that files of any size can be scored. Without a path it is temporary.
 
     Raises:
-        UsageError: The file is something else.
+        UsageError: The file is not a cache.
         InfrastructureError: It cannot be opened.
     """
     with tempfile.TemporaryDirectory(prefix="guerdon-") as folder:

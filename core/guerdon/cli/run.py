@@ -104,7 +104,7 @@ def _standard_hooks() -> list[Component]:
 
 
 def _print_places(directory: Path, results: Mapping[str, StageResult]) -> None:
-    """Say where the run is, and the model that its last training made."""
+    """Print where the run is, and the model that its last training produced."""
     click.echo(f"Run folder: {directory}")
     models = [result.checkpoint for result in results.values() if result.checkpoint is not None]
     if models:

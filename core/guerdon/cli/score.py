@@ -38,8 +38,8 @@ def score(
 ) -> None:
     """Score the completions in DATA: a JSONL, JSON, CSV, TSV or Parquet file, or JSONL on standard input (-).
 
-    Its columns are prompt, completion and what the verifiers read. With -o, one row for each row of DATA, in order: the
-    row, its reward, and each verifier's verdict, in the format that the name's suffix says.
+    Its columns are prompt, completion and those that the verifiers read. -o writes one row for each row of DATA, in
+    order: the row, its reward, and each verifier's verdict. The name's suffix chooses the format.
     """
     entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)

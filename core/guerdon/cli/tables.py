@@ -1,4 +1,4 @@
-"""Tables of results."""
+"""Print tables of results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from guerdon.stage import StageResult
 
 NO_EDGE = 200
-"""Columns that a table may take where nobody's terminal ends."""
+"""The width of a table where no terminal limits it."""
 
 
 def print_results(results: Mapping[str, StageResult], console: Console) -> None:
@@ -30,15 +30,15 @@ def print_results(results: Mapping[str, StageResult], console: Console) -> None:
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print rows of JSON values as a table. Its columns are the keys in their first order."""
     console.print(title, highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no edge to fold at
+    if not console.is_terminal:  # a file or a pipe has no width limit
         console = Console(file=console.file, width=max(console.width, NO_EDGE))
     console.print(_table(_names(rows), rows))
 
 
 def print_measures(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print rows of numbers as a table that fits the console, on a terminal or not.
+    """Print rows of numbers as a table that fits the console.
 
-    A table that is wider is turned: each row becomes a column. What is still too wide is printed in several parts.
+    A table that is too wide is transposed: each row becomes a column. If it is still too wide, it is printed in parts.
     """
     names = _names(rows)
     console.print(title, highlight=False)
@@ -74,7 +74,7 @@ def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _turned(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a table with a column for each row, whose head is the row's first value."""
+    """Return a table with a column for each row, headed by the row's first value."""
     first, *others = names
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(first.replace("_", " "))

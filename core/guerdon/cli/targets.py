@@ -1,4 +1,4 @@
-"""What commands share: finding a manifest by path or by recipe name, and reading the values of params."""
+"""Shared by commands: find a manifest by path or by recipe name, and read the values of params."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ set_option = click.option(
 
 
 def yaml_value(option: str, text: str) -> Any:
-    """The value that an option gives a param, read as a manifest would read it.
+    """Return an option's value for a param, parsed as in a manifest.
 
     Raises:
         UsageError: It is not YAML.

@@ -158,7 +158,7 @@ class FusedGRPOTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _compute_old_logps(self) -> None:
-        """Before an optimizer step, compute old log-probabilities for the buffered micro-batches not trained on yet.
+        """Compute old log-probabilities for the buffered micro-batches before an optimizer step.
 
         These are the micro-batches that this update did not train on.
         """

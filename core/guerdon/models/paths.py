@@ -15,7 +15,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 def local_folder(base_dir: Path, path: str) -> Path | None:
     """Return the folder of a model's path if it is local, even if the folder is missing.
 
-    The result is ``None`` for a package that is not installed, and for a hub id.
+    The result is ``None`` for a package that is not installed.
 
     Args:
         base_dir: The folder that relative paths start from.

@@ -1,1 +1,1 @@
-"""Work on files of completions: read, score, summarize and compare them, a chunk at a time."""
+"""Read, score, summarize and compare files of completions, a chunk at a time."""

@@ -1,4 +1,4 @@
-"""From rows to rollouts and back: columns by other names, scores as columns."""
+"""Convert rows to rollouts and back: columns by other names, scores as columns."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def read_renames(columns: Sequence[str]) -> dict[str, str]:
 def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -> Rollout:
     """Return the rollout of a row.
 
-    A run's ``rollouts.jsonl`` has the data row's columns under ``columns``; they count as the row's own.
+    A run's ``rollouts.jsonl`` has the data row's columns under ``columns``; they count as the row's columns.
 
     Raises:
-        DataError: A column is missing, or holds what it cannot.
+        DataError: A column is missing or has an invalid value.
     """
     recorded = row.get("columns")
     columns = {**recorded, **row} if isinstance(recorded, dict) else dict(row)
@@ -67,10 +67,10 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
 def checked_rollout(
     where: str, row: Mapping[str, Any], renames: Mapping[str, str], *rubrics: Rubric
 ) -> Rollout:
-    """Return the rollout of a row that has what the rubrics need.
+    """Return the rollout of a row, after checking the columns that the rubrics need.
 
     Raises:
-        DataError: A column is missing, or holds what it cannot.
+        DataError: A column is missing or has an invalid value.
     """
     rollout = to_rollout(where, row, renames)
     try:
@@ -82,7 +82,7 @@ def checked_rollout(
 
 
 def _is_messages(value: Any) -> bool:
-    """Whether these are messages, each with text, typed blocks or nothing as its content."""
+    """Return whether these are messages, each with text, typed blocks or nothing as its content."""
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         return False
     contents = [message.get("content") for message in value]
@@ -95,21 +95,21 @@ def _is_messages(value: Any) -> bool:
 
 
 def score_columns(judgement: Judgement) -> dict[str, Any]:
-    """The columns that scoring adds to a row: ``reward``, and ``scores`` by verifier."""
+    """Return the columns that scoring adds to a row: ``reward``, and ``scores`` by verifier."""
     return judgement.to_dict()
 
 
 def read_judgement(where: str, row: Mapping[str, Any]) -> Judgement:
-    """The judgement that :func:`score_columns` wrote.
+    """Return the judgement that :func:`score_columns` wrote.
 
     Raises:
         DataError: The row has not been scored.
     """
     try:
         scores, reward = row["scores"], row["reward"]
-        if isinstance(scores, str):  # as Parquet and CSV hold it
+        if isinstance(scores, str):  # from Parquet and CSV
             scores = json.loads(scores)
-        if isinstance(reward, str):  # as CSV holds it
+        if isinstance(reward, str):  # from CSV
             reward = float(reward) if reward else None
         return Judgement.from_dict({"reward": reward, "scores": scores})
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""Two judgements of the same rollouts, compared: every verdict that differs, and how many do."""
+"""Compare two judgements of the same rollouts: list the verdicts that differ, and count them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from guerdon.offline.summary import Spread
 from guerdon.types import Judgement, Score, Verdict
 
 SAME = 1e-6
-"""Values this near are equal: models round differently in batches of other sizes."""
+"""Values this close are equal, because models round differently in batches of other sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A verdict that the two sides do not agree on."""
+    """A verdict on which the two sides differ."""
 
     where: str
     verifier: str
     a: Score | None
-    """``None`` where the rollout was not routed to the verifier."""
+    """``None`` if the rollout was not routed to the verifier."""
     b: Score | None
     reward_a: float | None
     reward_b: float | None
     completion: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the flip as JSON values."""
         return {
             "where": self.where,
             "verifier": self.verifier,
@@ -50,7 +50,7 @@ class _Count:
     outcome: int = 0
 
     def add(self, a: float | None, b: float | None) -> bool:
-        """Count a pair of values, and say whether they agree."""
+        """Count a pair of values. Return whether they are equal."""
         if a is not None:
             self.a.add(a)
         if b is not None:
@@ -79,11 +79,11 @@ class _Count:
 class Comparison:
     """Compares two sides, row by row.
 
-    Verifiers are paired by their names; where each side has only one, these two are paired whatever they are called.
+    Verifiers are paired by name. If each side has only one, these two are paired regardless of their names.
 
     Args:
         names_a: The verifiers of side A.
-        names_b: Those of side B.
+        names_b: The verifiers of side B.
 
     Raises:
         UsageError: No verifier of one side has a counterpart on the other.
@@ -108,13 +108,13 @@ class Comparison:
         self.only_b = [name for name in names_b if name not in paired_b]
 
     def add(self, where: str, completion: str, a: Judgement, b: Judgement) -> Iterator[Flip]:
-        """Count a row, and yield what differs in it."""
+        """Count a row, and yield its differences."""
         self._rewards.add(a.reward, b.reward)
         for label, (name_a, name_b) in self._pairs.items():
             score_a, score_b = _score(a.verdicts, name_a), _score(b.verdicts, name_b)
             count = self._counts[label]
             agree = count.add(*(score.value if score else None for score in (score_a, score_b)))
-            # Two scores without values may still have failed and skipped.
+            # Two scores without values may differ in outcome or failure.
             same_outcome = (score_a and (score_a.outcome, score_a.failure)) == (
                 score_b and (score_b.outcome, score_b.failure)
             )
@@ -125,13 +125,13 @@ class Comparison:
                 yield Flip(where, label, score_a, score_b, a.reward, b.reward, completion)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each pair of verifiers, and one for the reward."""
+        """Return one row for each pair of verifiers, and one for the reward."""
         counts = [*self._counts.items(), ("reward", self._rewards)]
         return [{"name": label, **count.to_dict()} for label, count in counts]
 
     @property
     def flips(self) -> int:
-        """How many verdicts differ."""
+        """Return the number of verdicts that differ."""
         return sum(count.up + count.down + count.outcome for count in self._counts.values())
 
 

@@ -1,4 +1,4 @@
-"""The rows that commands score: files, and what comes from standard input or a pipe."""
+"""The input rows of commands: files, standard input or pipes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InputRows:
     path: Path
     kind: Format
     name: str
-    """What errors and tables call it."""
+    """The name in errors and tables."""
 
     def read(self) -> Iterator[Located]:
         """Return the rows.
@@ -44,7 +44,7 @@ class InputRows:
         return read_rows(self.path, like=self.kind, name=self.name)
 
     def count(self) -> int:
-        """Return how many rows there are; each is read, so that a broken one is known before any work is done.
+        """Return the number of rows. All rows are read, so that a broken one is reported before any work.
 
         Raises:
             DataError: They cannot be read, or there are none.
@@ -57,17 +57,17 @@ class InputRows:
 
 @contextmanager
 def opened_input(path: Path) -> Iterator[InputRows]:
-    """Yield the rows of a file; ``-`` is standard input, which holds JSONL, as a pipe does.
+    """Yield the rows of a file. ``-`` is standard input, which must be JSONL, as must a pipe.
 
     Raises:
-        DataError: The file's name does not say its format.
+        DataError: The file's name implies no format.
     """
     piped = str(path) == STDIN
     if not piped and not (path.exists() and not path.is_file() and not path.is_dir()):
         yield InputRows(path, readable_format(path), str(path))
         return
     with tempfile.TemporaryDirectory(prefix="guerdon-") as folder:
-        copy = Path(folder, "rows.jsonl")  # rows are read twice, and a pipe only once
+        copy = Path(folder, "rows.jsonl")  # rows are read twice, and a pipe can be read only once
         try:
             with copy.open("wb") as file, sys.stdin.buffer if piped else path.open("rb") as pipe:
                 shutil.copyfileobj(pipe, file)
@@ -77,7 +77,7 @@ def opened_input(path: Path) -> Iterator[InputRows]:
 
 
 def count_rows(path: Path) -> int:
-    """Return how many rows a file has.
+    """Return the number of rows in a file.
 
     Raises:
         DataError: They cannot be read, there are none, or they can be read only once.

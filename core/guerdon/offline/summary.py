@@ -1,4 +1,4 @@
-"""What a table says of many judgements, in memory that does not grow with them."""
+"""Summarize many judgements for a table, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLOWEST_SHOWN = 3
 
 @dataclass(slots=True)
 class Spread:
-    """Mean, minimum and maximum of numbers that come one by one."""
+    """The mean, minimum and maximum of a stream of numbers."""
 
     count: int = 0
     total: float = 0.0
@@ -24,7 +24,7 @@ class Spread:
     high: float | None = None
 
     def add(self, value: float) -> None:
-        """Count one more."""
+        """Add a number."""
         self.count += 1
         self.total += value
         self.low = value if self.low is None else min(self.low, value)
@@ -74,7 +74,7 @@ class Summary:
             keep(entry.slowest, (verdict.latency_ms, where))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each verifier, and one for the reward."""
+        """Return one row for each verifier, and one for the reward."""
         rows: list[dict[str, Any]] = [
             {
                 "name": name,
@@ -90,7 +90,7 @@ class Summary:
         return [*rows, {"name": "reward", **_spread(self._rewards), "scored": self._rewards.count}]
 
     def remarks(self) -> list[str]:
-        """The slowest verifier and its slowest rows; the verifiers that failed, the most failing first."""
+        """Return the slowest verifier with its slowest rows, and the verifiers that failed, most failures first."""
         remarks = []
         total = sum(entry.latency.total for entry in self._entries.values())
         name, slowest = max(self._entries.items(), key=lambda item: item[1].latency.total)
@@ -111,11 +111,11 @@ class Summary:
         return remarks
 
     def raise_if_nothing_was_judged(self) -> None:
-        """Raise if a verifier failed on every row: that is not a result, whatever the table says.
+        """Raise if a verifier failed on every row, because such a table has no result.
 
         Raises:
-            InfrastructureError: The last time because of something outside.
-            CheckFailedError: Because of anything else.
+            InfrastructureError: The last failure was caused by an external service.
+            CheckFailedError: It had another cause.
         """
         for name, entry in self._entries.items():
             failure = entry.last_failure

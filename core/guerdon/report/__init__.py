@@ -1,4 +1,4 @@
-"""Reports on a run: one HTML page on what each stage did and gained, and the model card of what it trained."""
+"""Reports on a run: one HTML page on each stage's work and results, and the model card of the trained model."""
 
 from guerdon.report.card import card_path, model_card, trained_stage
 from guerdon.report.charts import draw_curves

@@ -1,4 +1,4 @@
-"""Writes the model card of a run's stage: the README.md that the Hub shows beside published weights."""
+"""Write the model card of a run's stage: the README.md that the Hub shows beside published weights."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Row = Mapping[str, Any]
 
 
 def trained_stage(run: RunRecord, stage_id: str | None) -> StageRecord:
-    """Return the stage whose model a card describes: the named one, or the last finished one that left a model.
+    """Return the stage whose model a card describes: the named one, or the last finished one that produced a model.
 
     Raises:
-        UsageError: There is no such stage, or it left no model.
+        UsageError: There is no such stage, or it produced no model.
     """
     with_model = [stage for stage in run.stages if _checkpoint(run, stage) is not None]
     names = ", ".join(stage.id for stage in with_model) or "none"
@@ -49,7 +49,7 @@ def model_card(run: RunRecord, stage: StageRecord) -> str:
 
     Args:
         run: The run.
-        stage: One of its stages that left a model.
+        stage: One of its stages that produced a model.
     """
     parts = [_metadata(run, stage), f"# {run.name}: {stage.id}", run.description, _training(run, stage)]
     for title, rows in _evaluations(run, stage):
@@ -72,7 +72,7 @@ def _reference(run: RunRecord, stage: StageRecord) -> Row:
 
 
 def _metadata(run: RunRecord, stage: StageRecord) -> str:
-    """The YAML block that the Hub reads as metadata of the card."""
+    """Return the YAML block that the Hub reads as the card's metadata."""
     lineage = [_reference(run, one) for one in _lineage(run, stage)]
     datasets = {
         str(source["params"]["path"])
@@ -97,7 +97,7 @@ def _metadata(run: RunRecord, stage: StageRecord) -> str:
 
 
 def _lineage(run: RunRecord, stage: StageRecord) -> list[StageRecord]:
-    """The stages that made a model, first to last."""
+    """Return the stages that produced a model, first to last."""
     by_id = {one.id: one for one in run.stages}
     lineage = [stage]
     while (before := by_id.get(lineage[0].init)) is not None and before not in lineage:
@@ -120,7 +120,7 @@ def _rewards(reference: Row) -> str:
 
 
 def _evaluations(run: RunRecord, stage: StageRecord) -> Iterator[tuple[str, Sequence[Row]]]:
-    """The tables of the run's stages that have a row of this model."""
+    """Yield the tables of the run's stages that have a row for this model."""
     for other in run.stages:
         for title, rows in other.tables.items():
             if any(row.get("model") == stage.id for row in rows):
@@ -128,7 +128,7 @@ def _evaluations(run: RunRecord, stage: StageRecord) -> Iterator[tuple[str, Sequ
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table with a line for each metric: a model's metrics are more than a page is wide."""
+    """Return rows as a Markdown table with a line for each metric, because a model's metrics are wider than a page."""
     models = [str(row.get("model", "")) for row in rows]
     names = dict.fromkeys(name for row in rows for name in row if name != "model")
     lines = [f"| metric | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]

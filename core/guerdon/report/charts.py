@@ -1,4 +1,4 @@
-"""The curves of a run's stages, as static SVG."""
+"""Draw the curves of a run's stages, as static SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Chart:
-    """Some curves over a stage's steps."""
+    """Curves over a stage's steps."""
 
     stage_id: str
     title: str
@@ -27,7 +27,7 @@ class Chart:
 
     @property
     def file_name(self) -> str:
-        """For the chart as a file of its own."""
+        """Return the name of the chart's own file."""
         return re.sub(r"[^A-Za-z0-9.-]+", "-", f"{self.stage_id}-{self.title}").strip("-").lower() + ".svg"
 
 
@@ -44,11 +44,11 @@ _METRICS: Mapping[str, Mapping[str, str]] = {
     "Loss": {"loss": "loss"},
     "Accuracy": {"mean_token_accuracy": "tokens", "accuracy": "pairs"},
 }
-"""Charts by title: what each calls the metrics that it shows."""
+"""Charts by title, with the metrics that each shows and their labels."""
 
 
 def stage_charts(stage: StageRecord) -> Iterator[Chart]:
-    """The charts of one stage, of what it has logged at two steps or more.
+    """Return the charts of one stage, for metrics logged at two or more steps.
 
     Raises:
         MissingDependencyError: Matplotlib is not installed.
@@ -61,7 +61,7 @@ def stage_charts(stage: StageRecord) -> Iterator[Chart]:
 
 
 def draw_curves(run: RunRecord, folder: Path) -> list[Path]:
-    """Write every stage's curves, a chart a file.
+    """Write every stage's curves, one file for each chart.
 
     Raises:
         InfrastructureError: The folder cannot be written to.
@@ -90,14 +90,14 @@ def _charts(stage: StageRecord) -> dict[str, dict[str, Curve]]:
             (step, means.self_corrections / means.count)
             for step, means in sorted(stage.rollouts.steps.items())
         ]
-        if len(charts["Reward"]) == 2:  # the sum is the one verifier's
+        if len(charts["Reward"]) == 2:  # with one verifier, the sum equals its curve
             charts["Reward"].pop("weighted sum", None)
-        charts.pop("Loss")  # a policy gradient's says nothing about progress
+        charts.pop("Loss")  # a policy gradient's loss does not show progress
     return charts
 
 
 def _places(metric: str) -> Iterator[tuple[str, str]]:
-    """The charts that show a metric, and what they call it."""
+    """Yield the charts that show a metric, with its label."""
     if verifier := _REWARD.fullmatch(metric):
         yield "Reward", verifier[1]
     for title, names in _METRICS.items():
@@ -106,7 +106,7 @@ def _places(metric: str) -> Iterator[tuple[str, str]]:
 
 
 _SMOOTHED = 40
-"""Points from which on a curve is drawn as a moving mean over a tenth of them, the points behind it."""
+"""A curve with at least this many points is drawn as a moving mean over a tenth of them, with the points behind it."""
 
 
 def _svg(title: str, curves: Mapping[str, Curve]) -> str:
@@ -116,7 +116,7 @@ def _svg(title: str, curves: Mapping[str, Curve]) -> str:
     except ModuleNotFoundError as error:
         raise MissingDependencyError("guerdon report", "matplotlib", "report") from error
     grey = "#777777"
-    # Text stays text, in the page's own font; the salt makes the same run the same file.
+    # Text stays text in the page's font. A fixed salt makes the same run produce the same file.
     with rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 9}
     ):
@@ -137,7 +137,7 @@ def _svg(title: str, curves: Mapping[str, Curve]) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["bottom", "left"]].set_color(grey)
         if len(curves) > 1:
-            # Below the axes: inside, it would cover the curves.
+            # Below the axes, because inside it would cover the curves.
             figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=grey)
         text = StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})

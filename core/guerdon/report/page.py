@@ -1,4 +1,4 @@
-"""Renders a run's record as one HTML page that asks for nothing else: no script, no network."""
+"""Render a run's record as one self-contained HTML page, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from guerdon.report.reading import RunRecord, StageRecord
 from guerdon.types import completion_text, message_text
 
 _SAMPLED_STEPS = 3
-"""Of a training stage, whose rollouts are shown."""
+"""The number of a training stage's steps whose rollouts are shown."""
 
 _SHOWN = 4000
-"""Characters of a prompt or a completion."""
+"""The most characters of a prompt or a completion."""
 
 
 def render_page(run: RunRecord) -> str:
-    """The report of a run.
+    """Return the report of a run as HTML.
 
     Raises:
         MissingDependencyError: The extra ``report`` is not installed.

@@ -1,4 +1,4 @@
-"""Reads what a run has left in its folder so far: finished, stopped or still going on."""
+"""Read a run's folder: of a finished, stopped or active run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guerdon.run.results import read_result
 
 
 class Status(StrEnum):
-    """Where a stage stands."""
+    """The state of a stage."""
 
     FINISHED = "finished"
     RUNNING = "running"
@@ -28,20 +28,20 @@ class Status(StrEnum):
 
 
 Point = tuple[int, Mapping[str, float]]
-"""A step of training, counted from 1, and what was measured there."""
+"""A training step, counted from 1, with its metrics."""
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One stage, as far as it got."""
+    """One stage, up to its current state."""
 
     id: str
     use: str
-    """The plugin, as the manifest names it."""
+    """The plugin's name in the manifest."""
     init: str
     status: Status
     seconds: float
-    """Over all tries."""
+    """The seconds of all attempts."""
     peak_memory_bytes: int | None
     peak_gpu_memory_bytes: int | None
     metrics: Mapping[str, Any]
@@ -53,14 +53,14 @@ class StageRecord:
 
     @property
     def tokens(self) -> int | None:
-        """Trained on, where the stage counts that, else generated."""
+        """Return the number of trained tokens if the stage counts them, else of generated tokens."""
         counted = [metrics["num_tokens"] for _, metrics in self.progress if metrics.get("num_tokens")]
         return int(counted[-1]) if counted else self.rollouts.tokens or None
 
 
 @dataclass(frozen=True)
 class Section:
-    """What a hook plugin adds to the page, from ``report/<name>.json`` in the run's folder."""
+    """A section that a hook plugin adds to the page, from ``report/<name>.json`` in the run's folder."""
 
     title: str
     text: str
@@ -69,7 +69,7 @@ class Section:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run, as far as it got."""
+    """A run, up to its current state."""
 
     name: str
     directory: Path
@@ -79,21 +79,21 @@ class RunRecord:
     stages: Sequence[StageRecord]
     sections: Sequence[Section]
     going_on: bool
-    """Whether a process is at it now."""
+    """Whether a process is running it now."""
     error: str | None
-    """What stopped the last try."""
+    """The error that stopped the last attempt."""
     started: datetime | None
     unreadable: int
-    """Lines of the logs and sections that cannot be read, such as a last line that a kill cut off."""
+    """The number of lines in logs and sections that cannot be read, such as a last line truncated by a kill."""
 
     @property
     def description(self) -> str:
-        """The manifest's description, empty where it has none."""
+        """Return the manifest's description, or an empty text."""
         return str(self.manifest.get("description", ""))
 
     @property
     def seed(self) -> int:
-        """The run's seed; a manifest that does not set one has 0."""
+        """Return the run's seed; 0 if the manifest sets none."""
         return int(self.manifest.get("seed", 0))
 
 
@@ -101,7 +101,7 @@ def read_run(directory: Path) -> RunRecord:
     """Read a run's folder.
 
     Raises:
-        UsageError: It holds no run, or files that guerdon did not write.
+        UsageError: It does not hold a run, or holds files that guerdon did not write.
     """
     record = read_json(directory / "run.json")
     if record is None:
@@ -170,12 +170,12 @@ def _sections(folder: Path, log: RunEvents) -> Iterator[Section]:
             data = json.loads(file.read_text(encoding="utf-8"))
             rows = _tables({"rows": data.get("rows", [])})["rows"]
             yield Section(str(data.get("title", file.stem)), str(data.get("text", "")), rows)
-        except (AttributeError, KeyError, ValueError):  # being written, or somebody else's
+        except (AttributeError, KeyError, ValueError):  # being written, or another program's file
             log.unreadable += 1
 
 
 def _tables(tables: Any) -> dict[str, list[dict[str, Any]]]:
-    """What is a table of rows, of what some stage plugin has left under ``tables``."""
+    """Return the valid tables of rows among a stage's ``tables``."""
     named = tables.items() if isinstance(tables, dict) else ()
     return {
         title: [row for row in rows if isinstance(row, dict)]
@@ -185,7 +185,7 @@ def _tables(tables: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def _init(init: Any) -> str:
-    """``init`` as the manifest has it, on one line."""
+    """Return the manifest's ``init`` on one line."""
     if isinstance(init, list):
         return ", ".join(map(_init, init))
     return str(init.get("path", "")) if isinstance(init, dict) else str(init).removeprefix("stage:")

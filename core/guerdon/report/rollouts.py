@@ -1,4 +1,4 @@
-"""Reads a stage's rollouts in one pass, whatever their size: means by step, and where the ones to show stand."""
+"""Read a stage's rollouts in one pass, whatever their size: means by step, and the positions of samples to show."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from guerdon.types import completion_text
 
 @dataclass
 class StepMeans:
-    """The rollouts of one step (for an evaluation: of one model), in sums."""
+    """The sums over the rollouts of one step, or in an evaluation of one model."""
 
     count: int = 0
     tokens: int = 0
     self_corrections: int = 0
     lowest: tuple[float, int] | None = None
-    """The lowest reward and its line's place in the file."""
+    """The lowest reward and the position of its line in the file."""
     highest: tuple[float, int] | None = None
 
     def add(self, record: Mapping[str, Any], place: int) -> None:
@@ -39,7 +39,7 @@ class StepMeans:
 
 @dataclass
 class Rollouts:
-    """What ``rollouts.jsonl`` holds."""
+    """The content of ``rollouts.jsonl``."""
 
     path: Path
     steps: dict[int, StepMeans] = field(default_factory=dict)
@@ -50,7 +50,10 @@ class Rollouts:
         return sum(step.tokens for step in self.steps.values())
 
     def samples(self, steps: int) -> list[Mapping[str, Any]]:
-        """The rollouts with the lowest and the highest reward of some steps: the first, the last, some between."""
+        """Return the rollouts with the lowest and the highest reward of some steps.
+
+        The steps are the first, the last and some between.
+        """
         chosen = _spread(sorted(self.steps), steps)
         places = [
             extreme[1]
@@ -71,7 +74,7 @@ class Rollouts:
 
 
 def read_rollouts(path: Path) -> Rollouts:
-    """Read a log of rollouts; lines that are no rollout are counted and left out."""
+    """Read a log of rollouts. Other lines are counted and left out."""
     rollouts = Rollouts(path)
     if not path.exists():
         return rollouts

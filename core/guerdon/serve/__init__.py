@@ -1,1 +1,1 @@
-"""The reward server: a rubric over HTTP. Needs the extra ``serve``; no other room imports FastAPI."""
+"""The reward server: a rubric over HTTP. Requires the extra ``serve``; no other package imports FastAPI."""

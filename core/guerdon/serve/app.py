@@ -1,4 +1,4 @@
-"""The application: from requests to rollouts, from judgements to answers."""
+"""The application: convert requests to rollouts, and judgements to answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from guerdon.types import Judgement, Messages, Rollout
 Item = TypeVar("Item")
 
 _LATER = {"Retry-After": "1"}
-"""When a client that was refused may try again, in seconds."""
+"""Seconds after which a refused client may retry."""
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorOut, "description": "The body is not valid JSON."},
@@ -50,14 +50,14 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server accepts."""
+    """The server's limits."""
 
     max_body_bytes: int = 32 * 2**20
     """The largest body of one request."""
     max_batch: int = 1024
-    """Rollouts in one request."""
+    """The most rollouts in one request."""
     max_pending: int = 8192
-    """Rollouts that may wait or be under judgement; requests beyond that are refused with 503."""
+    """The most rollouts that wait or are being judged; further requests are refused with 503."""
 
 
 def create_app(
@@ -66,12 +66,12 @@ def create_app(
     token: str | None = None,
     unscored: float | None = None,
 ) -> FastAPI:
-    """The reward server.
+    """Return the reward server.
 
     Args:
-        rubric: What judges.
-        limits: What is accepted.
-        token: What clients must know; without it, anyone may ask.
+        rubric: The rubric that scores.
+        limits: The server's limits.
+        token: The token that clients must send; without it, any client may send requests.
         unscored: For OpenRLHF, the reward of a completion that has none; without it, such a request is an error.
     """
     metrics = Metrics(lambda: rubric.pending)
@@ -80,7 +80,7 @@ def create_app(
     if token is not None:
         guards.append(Middleware(TokenGuard, token=token))
     guards.append(Middleware(SizeGuard, max_bytes=limits.max_body_bytes))
-    # The pages that show the schema load their scripts from elsewhere.
+    # The pages that show the schema load scripts from external sites.
     app = FastAPI(title="guerdon", version=__version__, docs_url=None, redoc_url=None, middleware=guards)
     app.add_exception_handler(GuerdonError, _explain)
     app.add_exception_handler(RequestValidationError, _explain_request)
@@ -99,50 +99,50 @@ def create_app(
 
     @app.post("/score", response_model=ScoreResponse, responses=_ERRORS)
     async def score(request: ScoreRequest) -> Response:
-        """Judge rollouts: one result for each, in their order."""
+        """Judge rollouts. The answer has one result for each, in order."""
         rollouts = [_rollout(place, rollout) for place, rollout in _placed("rollouts", request.rollouts)]
         judgements = await judge(_checked(rubric, "rollouts", rollouts), request.step)
         results = [
             {"id": rollout.id, **judgement.to_dict()}
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
         ]
-        # Escaped, because a completion may hold a lone surrogate, which UTF-8 has no form for.
+        # ASCII-escaped, because a completion may hold a lone surrogate, which UTF-8 cannot encode.
         return Response(json.dumps({"results": results}), media_type="application/json")
 
     @app.post("/get_reward", response_model=RewardResponse, responses=_ERRORS)
     async def get_reward(request: RewardRequest) -> Response:
-        """Judge completions as OpenRLHF asks it."""
+        """Judge completions in OpenRLHF's format."""
         rollouts = openrlhf_rollouts(request.query, request.prompts, request.labels)
         judgements = await judge(_checked(rubric, "query", rollouts), 0)
         rewards = [reward_of(judgement, unscored) for judgement in judgements]
         values = [judgement.values(rubric.names) for judgement in judgements]
         extra_logs = {name: [by_name[name] for by_name in values] for name in rubric.names}
-        # NaN as Python writes it: OpenRLHF reads it, and wants every key every time.
+        # NaN as Python writes it, because OpenRLHF reads it and requires every key every time.
         content = json.dumps({"rewards": rewards, "scores": rewards, "extra_logs": extra_logs})
         return Response(content, media_type="application/json")
 
     @app.get("/health/live", response_model=HealthOut)
     async def live() -> HealthOut:
-        """Whether the server runs."""
+        """Return that the server runs."""
         return HealthOut(status="ok", rubric=rubric.names, pending=rubric.pending)
 
     @app.get("/health/ready", response_model=HealthOut, responses={503: {"model": HealthOut}})
     async def ready(response: Response) -> HealthOut:
-        """Whether the server has room for more; 503 if not."""
+        """Return whether the server has capacity; 503 if not."""
         full = rubric.pending >= limits.max_pending
         response.status_code = 503 if full else 200
         return HealthOut(status="full" if full else "ok", rubric=rubric.names, pending=rubric.pending)
 
     @app.get("/metrics", response_class=Response)
     async def metrics_text() -> Response:
-        """Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
 
 
 async def _explain(_: Request, error: Exception) -> JSONResponse:
-    """Say whose an error is: the request's (422), something outside's (503), or the rubric's (500)."""
+    """Attribute an error: to the request (422), to an external service (503), or to the rubric (500)."""
     if isinstance(error, DataError):
         problem = {"loc": ["body"], "msg": str(error), "type": "value_error"}
         return JSONResponse({"detail": [problem]}, 422)
@@ -152,7 +152,7 @@ async def _explain(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _explain_request(request: Request, error: Exception) -> JSONResponse:
-    """Say where a request is malformed, without sending it back: it may be large."""
+    """Return where a request is malformed, without repeating it, because it may be large."""
     assert isinstance(error, RequestValidationError)
     keys = ("loc", "msg", "type")
     problems = [{key: problem[key] for key in keys} for problem in error.errors()]
@@ -180,7 +180,7 @@ def _rollout(place: str, rollout: RolloutIn) -> Rollout:
 
 
 def _checked(rubric: SharedRubric, name: str, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
-    """Return the rollouts, each of which has the columns that its entries need."""
+    """Return the rollouts after checking the columns that their entries need."""
     for place, rollout in _placed(name, rollouts):
         try:
             rubric.check(rollout)

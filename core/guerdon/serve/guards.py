@@ -1,4 +1,4 @@
-"""Guards in front of the application: the token and the limit on a body's size, checked before anything is parsed."""
+"""Checks before the application: the token and the limit on a body's size, before anything is parsed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = ("/health/live", "/health/ready")
-"""What an orchestrator's probes may ask without a token."""
+"""The paths for an orchestrator's probes, which need no token."""
 
 
 class TokenGuard:
     """Answers 401 to requests without the token.
 
-    It is taken as ``Authorization: Bearer TOKEN``, or as the password of ``Basic``, which clients that know only a URL
-    (OpenRLHF among them) send for ``http://user:TOKEN@host``.
+    The token is read from ``Authorization: Bearer TOKEN``, or from the password of ``Basic``. Clients that only have a
+    URL,
+    such as OpenRLHF, send the latter for ``http://user:TOKEN@host``.
     """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
@@ -52,7 +53,7 @@ class TokenGuard:
 
 
 class SizeGuard:
-    """Answers 413 to requests whose body is larger than allowed, without reading more of it than that."""
+    """Answers 413 to requests whose body is too large, without reading more than the limit."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What the server tells Prometheus."""
+"""The server's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Metrics:
     """The server's counters.
 
     Args:
-        pending: Tells how many rollouts wait or are being judged.
+        pending: Returns the number of rollouts that wait or are being judged.
     """
 
     def __init__(self, pending: Callable[[], int]) -> None:
@@ -72,7 +72,7 @@ class Metrics:
         self._request_seconds.labels(path).observe(seconds)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -99,6 +99,6 @@ class MetricsGuard:
 
         try:
             await self._app(scope, receive, send_and_note_status)
-        finally:  # a stranger's paths would be labels without end
+        finally:  # unknown paths would create labels without limit
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.answered(path, status, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""What the server is asked and what it answers. Strict: an unknown key is an error."""
+"""The schema of the server's requests and answers. An unknown key is an error."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Message(BaseModel):
 
     role: str
     content: str | list[dict[str, Any]] | None = None
-    """Text, or typed blocks, of which those of type `text` count."""
+    """Text, or typed blocks, of which only those of type `text` count."""
 
 
 class RolloutIn(Strict):
     """One completion to judge."""
 
     id: str | int | float | None = None
-    """Anything that tells the rollout from others; the answer repeats it."""
+    """An identifier of the rollout, which the answer repeats."""
     prompt: str | list[Message] = ""
-    """What the completion answers."""
+    """The prompt of the completion."""
     completion: str | list[Message]
-    """What the model wrote: text, or turns, of which only those of the role `assistant` are judged."""
+    """The model's text, or turns, of which only those with the role `assistant` are judged."""
     columns: dict[str, Any] = {}
-    """The data row's columns: `reference`, and what else verifiers and routes read."""
+    """The data row's columns: `reference`, and others that verifiers and routes read."""
 
 
 class ScoreRequest(Strict):
@@ -48,50 +48,50 @@ class ScoreRequest(Strict):
 
 
 class ScoreOut(Strict):
-    """What one verifier or reward says."""
+    """The score of one verifier or reward."""
 
     value: float | None
-    """The verdict; null unless the outcome is `scored`."""
+    """The score's value; null unless the outcome is `scored`."""
     outcome: Outcome
     """`scored`, `skipped` or `failed`."""
     failure: Failure | None
-    """Why it failed: `timeout`, `infrastructure`, `verifier` or `reference`."""
+    """The kind of failure: `timeout`, `infrastructure`, `verifier` or `reference`."""
     answer: str | None
-    """What the verifier took for the completion's answer."""
+    """The completion's answer, as the verifier read it."""
     explanation: str
-    """Why, in words."""
+    """The reason, in words."""
     metadata: dict[str, Any] = {}
-    """What else the verifier says; absent if nothing."""
+    """Other data of the verifier; absent if there is none."""
     weight: float
     """The entry's weight at the step."""
     weighted: float | None
     """Weight times value."""
     counted: float | None
-    """What the verdict adds to the reward; null if it adds nothing."""
+    """The contribution to the reward; null if there is none."""
     latency_ms: float
-    """What judging took; 0 for a known score."""
+    """The time of the check; 0 for a cached score."""
 
 
 class ResultOut(Strict):
-    """What the rubric says of one rollout."""
+    """The rubric's result for one rollout."""
 
     id: str | int | float | None
-    """The rollout's."""
+    """The rollout's `id`."""
     reward: float | None
-    """The weighted sum; null, and never 0, where nothing judged the rollout or a failure leaves its reward unknown."""
+    """The weighted sum; null, and never 0, if nothing judged the rollout or a failure makes its reward unknown."""
     scores: dict[str, ScoreOut]
-    """By the entry's name; one that the rollout was not routed to is absent."""
+    """The scores by entry name. Entries that the rollout was not routed to are absent."""
 
 
 class ScoreResponse(Strict):
     """One result for each rollout, in their order."""
 
     results: list[ResultOut]
-    """As many as there were rollouts."""
+    """The results, in the order of the rollouts."""
 
 
 class RewardRequest(BaseModel):
-    """OpenRLHF's request; keys that other versions send are passed over."""
+    """OpenRLHF's request; keys of other versions are ignored."""
 
     model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
@@ -109,18 +109,18 @@ class RewardResponse(Strict):
     rewards: list[float]
     """The rubric's rewards."""
     scores: list[float]
-    """The same: what OpenRLHF's dynamic filtering reads."""
+    """The same values, which OpenRLHF's dynamic filtering reads."""
     extra_logs: dict[str, list[float]]
-    """Each entry's values before their weights; NaN where it has none."""
+    """Each entry's values before weighting; NaN if it has none."""
 
 
 class ProblemOut(Strict):
-    """One thing that is wrong with a request."""
+    """One mistake in a request."""
 
     loc: list[str | int]
-    """Where: `["body", "rollouts", 3, "completion"]`."""
+    """The location: `["body", "rollouts", 3, "completion"]`."""
     msg: str
-    """What."""
+    """The message."""
     type: str = "value_error"
 
 
@@ -131,10 +131,10 @@ class ErrorOut(Strict):
 
 
 class HealthOut(Strict):
-    """Whether the server is alive, or ready for more."""
+    """Whether the server is alive, or has capacity."""
 
     status: Literal["ok", "full"]
     rubric: list[str]
     """The entries' names."""
     pending: int
-    """Rollouts that wait or are being judged."""
+    """The number of rollouts that wait or are being judged."""

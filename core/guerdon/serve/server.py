@@ -1,4 +1,4 @@
-"""Runs the application with uvicorn until a signal ends it: requests under way are answered, new ones refused."""
+"""Run the application with uvicorn until a signal: active requests are answered, new ones are refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from fastapi import FastAPI
 from guerdon.errors import InfrastructureError
 
 KEEP_ALIVE_S = 75
-"""Longer than the clients' own limits (httpx 5 s, aiohttp 15 s): where the server closes a connection while a client
-sends on it, an answer is lost."""
+"""Longer than the clients' own limits (httpx 5 s, aiohttp 15 s).
+
+If the server closed a connection while a client sends on it, an answer would be lost.
+"""
 
 
 def run_server(
@@ -22,15 +24,15 @@ def run_server(
     """Serve until SIGTERM or SIGINT.
 
     Args:
-        app: What answers.
+        app: The application.
         host: The address to listen on.
         port: The port; 0 for any that is free.
-        grace_s: How many seconds requests that are under way may take after the signal.
-        started: Called with the server's URL once the port takes connections.
-        access_log: Whether each request is a line on standard output.
+        grace_s: Seconds that active requests may take after the signal.
+        started: Called with the server's URL when the port accepts connections.
+        access_log: Whether to print a line for each request on standard output.
 
     Raises:
-        InfrastructureError: The port cannot be listened on.
+        InfrastructureError: The server cannot listen on the port.
     """
     config = uvicorn.Config(
         app,
@@ -44,7 +46,7 @@ def run_server(
     listening = _listening(host, port, config.backlog)
     shown = f"[{host}]" if ":" in host else host
     started(f"http://{shown}:{listening.getsockname()[1]}")
-    # uvicorn hands the signal on when it is done; a server that was told to stop has not failed.
+    # uvicorn raises the signal again at the end, but a server that a signal stopped has not failed.
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         uvicorn.Server(config).run(sockets=[listening])
@@ -55,7 +57,7 @@ def run_server(
 
 
 def _listening(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a socket that takes connections: a client may connect at once, and waits until the server is up."""
+    """Return a listening socket. A client may connect at once, and waits until the server is up."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

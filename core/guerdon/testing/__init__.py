@@ -1,4 +1,4 @@
-r"""The conformance kit: what the engine and other trainers ask of a plugin, as a test class to inherit from.
+r"""The conformance kit: the requirements of the engine and other trainers, as test classes to inherit from.
 
 ```python
 from guerdon.testing import Case, VerifierConformance
@@ -10,8 +10,8 @@ class TestTidy(VerifierConformance):
     hacks = (Case("", 0.0, why="an empty answer"),)
 ```
 
-``guerdon plugins test NAME`` runs the same checks without a file. The kit checks what every verifier must do. The cases
-say which completions earn which score.
+``guerdon plugins test NAME`` runs the same checks without a file. The kit checks the requirements of every verifier.
+The cases define which completions earn which score.
 """
 
 from guerdon.files import read_rows

@@ -1,7 +1,7 @@
-"""What the kits share: the plugin under test, and running the checks without pytest.
+"""Shared by the kits: the plugin under test, and running the checks without pytest.
 
-A check is a ``test_`` method, so that pytest runs it as it stands; its docstring's first line says what must hold. One
-that does not hold raises ``guerdon.errors.CheckFailedError`` with what was seen, why it matters, and the fix.
+A check is a ``test_`` method, which pytest runs directly. Its docstring's first line states the requirement. A check
+that fails raises ``guerdon.errors.CheckFailedError`` with the observation, the reason, and the fix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from guerdon.plugins.discovery import Kind, find_plugin
 
 
 def broken(what: str, *, why: str, fix: str) -> CheckFailedError:
-    """The error of a check that does not hold."""
+    """Return the error of a failed check."""
     return CheckFailedError(f"{what}\n  why: {why}\n  fix: {fix}")
 
 
@@ -36,15 +36,15 @@ class Conformance:
     """The folder that relative paths start from; by default the one of the test's file."""
     kinds: ClassVar[Sequence[Kind]]
     throughput: ClassVar[str] = ""
-    """What was measured on the way, for the report. Never a reason to fail."""
+    """The throughput measured in the checks, for the report. It never fails a check."""
 
     @classmethod
     def setup_class(cls) -> None:
-        """What pytest calls before the first check."""
+        """Set up the class; pytest calls this before the first check."""
 
     @classmethod
     def teardown_class(cls) -> None:
-        """What pytest calls after the last check."""
+        """Tear down the class; pytest calls this after the last check."""
 
     @classmethod
     def folder(cls) -> Path:
@@ -53,7 +53,7 @@ class Conformance:
 
     @classmethod
     def component(cls) -> Component:
-        """The plugin with its params.
+        """Return the plugin with its params.
 
         Raises:
             UsageError: It is not found, does not load, or does not take the params.
@@ -77,11 +77,11 @@ class Conformance:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one check of a kit ended."""
+    """The result of one check of a kit."""
 
     check: str
     holds: str
-    """What the check says must hold."""
+    """The requirement that the check tests."""
     outcome: Literal["passed", "failed", "skipped"]
     message: str
     """Why it failed or was skipped."""
@@ -92,14 +92,14 @@ class CheckResult:
 def run_checks(
     kit: type[Conformance], begins: Callable[[str, int, int], None] = lambda _check, _number, _total: None
 ) -> Iterator[CheckResult]:
-    """Run a kit's checks in their order, without pytest; a plugin that does not load ends the run.
+    """Run a kit's checks in order, without pytest. A plugin that does not load ends the run.
 
     Args:
         kit: The checks, of one plugin.
         begins: Called before each check with its name, its number (from 1) and the number of checks.
 
     Raises:
-        InfrastructureError: Something outside the plugin is missing or down.
+        InfrastructureError: A service or file outside the plugin is missing or down.
     """
     instance = kit()
     kit.setup_class()

@@ -1,4 +1,4 @@
-"""What the checks are tried on: cases with a known verdict, and completions that no author expects."""
+"""The inputs of the checks: cases with a known verdict, and hostile completions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guerdon.files import read_rows
 from guerdon.types import Failure, Messages, Rollout, Row, Score, completion_text
 
 Expected = float | None | Failure
-"""A value, ``None`` for a completion to be skipped, or the failure to be reported."""
+"""A value, ``None`` for a completion to be skipped, or the expected failure."""
 
 
 class Case:
@@ -25,10 +25,10 @@ class Case:
 
     Args:
         completion: What a model might write: text, or messages.
-        value: In ``golden``, what it must get; in ``hacks``, the most that it may earn.
-        prompt: The prompt, for those who read it.
-        why: What the case tests; shown when it fails.
-        completion_ids: Its token ids, for rewards that count tokens; by default as many as four characters each make.
+        value: In ``golden``, the expected value; in ``hacks``, the largest value that it may earn.
+        prompt: The prompt, for plugins that read it.
+        why: The purpose of the case, shown if it fails.
+        completion_ids: Its token ids, for rewards that count tokens; by default one for every four characters.
         columns: The row's columns, ``reference`` among them.
     """
 
@@ -58,9 +58,9 @@ class Case:
 
 
 def read_cases(path: Path) -> tuple[list[Case], list[Case]]:
-    """Golden and hack cases from a JSONL file.
+    """Return golden and hack cases from a JSONL file.
 
-    A row has ``completion``, the columns that the plugin reads, ``prompt`` and ``why`` where they help, and either
+    A row has ``completion``, the columns that the plugin reads, and ``prompt`` and ``why`` if they help. It also has
     ``expected`` (a number, ``null`` or a failure's name: a golden case) or ``at_most`` (a number: a hack case).
 
     Raises:
@@ -118,13 +118,13 @@ HOSTILE: Mapping[str, str] = {
     "fences": "```python\n" * 2_000,
     "templates": "{reference} {0.__class__} %s %(reference)s ${reference} $(reference) `reference`",
 }
-"""Completions that a policy finds on its way: malformed, binary, nested, longer than any context window of today.
+"""Completions that a policy may produce: malformed, binary, nested, longer than any current context window.
 
 Each must get a verdict.
 """
 
 UNREADABLE_REFERENCES = ("", "   ", None)
-"""References that data sets have where an answer is missing."""
+"""Values of references in data sets where an answer is missing."""
 
 
 def hostile_cases(row: Row) -> list[Case]:
@@ -133,20 +133,20 @@ def hostile_cases(row: Row) -> list[Case]:
 
 
 def shown(text: str) -> str:
-    """A completion as a message shows it."""
+    """Return a completion as a message shows it."""
     if len(text) <= 60:
         return repr(text)
     return f"{text[:50]!r}… ({len(text):,} characters)"
 
 
 def verdict_of(score: Score) -> str:
-    """A score as a message shows it."""
+    """Return a score as a message shows it."""
     verdict = str(score.failure or score.outcome) if score.value is None else f"{score.value:g}"
     return f"{verdict} ({score.explanation})" if score.explanation else verdict
 
 
 def fits(score: Score, expected: Expected) -> bool:
-    """Whether a score is the one that a golden case expects."""
+    """Return whether a score is the one that a golden case expects."""
     if isinstance(expected, Failure):
         return score.failure is expected
     if expected is None:
@@ -155,7 +155,7 @@ def fits(score: Score, expected: Expected) -> bool:
 
 
 def same(first: Score, second: Score) -> bool:
-    """Whether two scores say the same; explanations are for people, and may differ."""
+    """Return whether two scores are equal, apart from explanations, which may differ."""
     return (first.value, first.outcome, first.failure, first.answer) == (
         second.value,
         second.outcome,

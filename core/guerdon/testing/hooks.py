@@ -1,4 +1,4 @@
-"""The kit for hooks plugins."""
+"""The conformance kit for hook plugins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RECORD = {
 
 
 class HooksConformance(Conformance):
-    """A run's events, as a hooks plugin gets them.
+    """Checks of a hook plugin with the events of a run.
 
     ```python
     from guerdon.testing import HooksConformance
@@ -38,7 +38,7 @@ class HooksConformance(Conformance):
     kinds = (Kind.HOOKS,)
 
     def test_fits_the_specifications(self) -> None:
-        """Its methods marked @hookimpl are hooks that exist, with arguments that they have."""
+        """Its methods marked @hookimpl are existing hooks, with existing arguments."""
         try:
             Events([self.component().build()])
         except PluginContractError as error:
@@ -49,7 +49,7 @@ class HooksConformance(Conformance):
             ) from None
 
     def test_hears_a_run(self) -> None:
-        """It raises at no event of a run that ends well."""
+        """It raises at no event of a successful run."""
         self._hear(error=None)
 
     def test_hears_a_failed_run(self) -> None:
@@ -76,7 +76,7 @@ class HooksConformance(Conformance):
 
 
 class _Warnings(logging.Handler):
-    """Keeps what the engine says of hooks that raise."""
+    """Collects the engine's warnings about hooks that raise."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -87,7 +87,7 @@ class _Warnings(logging.Handler):
 
 
 def _events(folder: Path, error: BaseException | None) -> list[tuple[str, Mapping[str, Any]]]:
-    """The events of a small run, in their order."""
+    """Return the events of a small run, in order."""
     info: Any = {"run": RunInfo("conformance", folder, {"name": "conformance"}, ["first", "second"])}
     (folder / "stages" / "second").mkdir(parents=True)
     stage = {**info, "stage_id": "second"}

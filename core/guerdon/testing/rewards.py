@@ -1,4 +1,4 @@
-"""The kit for rewards: functions with TRL's signature."""
+"""The conformance kit for rewards: functions with TRL's signature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from guerdon.types import Score, Verdict
 
 
 class RewardConformance(ScorerConformance):
-    """Everything that the engine and TRL may do with a reward. Golden and hack cases are judged as one batch.
+    """Checks of all uses of a reward by the engine and TRL. Golden and hack cases are judged as one batch.
 
     ```python
     from guerdon.testing import Case, RewardConformance
@@ -36,10 +36,10 @@ class RewardConformance(ScorerConformance):
     kinds = (Kind.REWARD,)
     value_range: ClassVar[tuple[float, float]] = UNBOUNDED
     compares_completions: ClassVar[bool] = False
-    """Whether a completion's reward depends on the others of its batch, as a ranking's does."""
+    """Whether a completion's reward depends on the others in its batch, as in a ranking."""
 
     def test_batch_equals_single(self) -> None:
-        """A completion rewarded alone gets what it gets in a batch."""
+        """A completion rewarded alone gets the same reward as in a batch."""
         if self.compares_completions:
             raise SkipTest("it compares completions, so alone they are judged otherwise")
         expected = self.again()
@@ -52,7 +52,7 @@ class RewardConformance(ScorerConformance):
         )
 
     def test_alignment(self) -> None:
-        """It returns one reward for each completion, in their order, for a batch of any size."""
+        """It returns one reward for each completion, in order, for a batch of any size."""
         cases = self._plain_cases()
         reward = _accepting(self._ready())
         batches = [cases[:size] for size in range(1, len(cases) + 1)] + [cases[:1] * 5]
@@ -67,7 +67,7 @@ class RewardConformance(ScorerConformance):
                 )
 
     def test_trl_contract(self) -> None:
-        """TRL can call it: it has a name, and takes any column, text and messages."""
+        """TRL can call it: it has a name, and accepts any column, text and messages."""
         reward = self._ready()
         if not hasattr(reward.func if isinstance(reward, functools.partial) else reward, "__name__"):
             raise broken(
@@ -99,7 +99,7 @@ class RewardConformance(ScorerConformance):
                 )
 
     def test_thread_safe(self) -> None:
-        """Many calls at once get the rewards that they get one by one."""
+        """Many concurrent calls get the same rewards as sequential ones."""
         cases = self._plain_cases()
         reward = self._ready()
         arguments = _arguments(cases)
@@ -114,7 +114,7 @@ class RewardConformance(ScorerConformance):
             )
 
     def test_no_mutation(self) -> None:
-        """What it is given is left as it was."""
+        """It does not change its arguments."""
         arguments = _arguments(self._plain_cases())
         data = {name: value for name, value in arguments.items() if isinstance(value, list)}
         before = copy.deepcopy(data)
@@ -129,7 +129,7 @@ class RewardConformance(ScorerConformance):
 
     @classmethod
     def batches(cls, rubric: Rubric, cases: Sequence[Case]) -> list[Verdict]:
-        """Cases in one call; each hostile completion in a call of its own, for a call fails as a whole."""
+        """Score the cases in one call, and each hostile completion in its own call, because a call fails as a whole."""
         known = cls.cases()
         batch = [case for case in cases if case in known]
         verdicts = dict(zip(map(id, batch), super().batches(rubric, batch), strict=True))
@@ -139,7 +139,7 @@ class RewardConformance(ScorerConformance):
         return [verdicts[id(case)] for case in cases]
 
     def _ready(self) -> Any:
-        """The reward, built and set up in this process."""
+        """Return the reward, built and set up in this process."""
         component = self.component()
         built = component.build()
         component.set_up(built)
@@ -152,7 +152,10 @@ class RewardConformance(ScorerConformance):
 
 
 def _arguments(cases: Sequence[Case]) -> dict[str, Any]:
-    """What TRL calls a reward with: https://huggingface.co/docs/trl/grpo_trainer, "Using a custom reward function"."""
+    """Return TRL's arguments of a reward.
+
+    See https://huggingface.co/docs/trl/grpo_trainer, "Using a custom reward function".
+    """
     names = {name: None for case in cases for name in case.rollout.columns}
     return {
         "prompts": [case.rollout.prompt for case in cases],
@@ -166,7 +169,7 @@ def _arguments(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def _accepting(reward: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
-    """The reward, called with those of TRL's arguments that it names, as the engine does."""
+    """Return a call of the reward with those of TRL's arguments that its signature names, as the engine calls it."""
     parameters = inspect.signature(reward).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 

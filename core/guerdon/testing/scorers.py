@@ -1,4 +1,4 @@
-"""The checks that verifiers and rewards share, run as the engine runs them: in worker processes, under a deadline."""
+"""The checks that verifiers and rewards share, run as the engine runs them: in worker processes, with a deadline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guerdon.testing.cases import Case, fits, hostile_cases, same, verdict_of
 from guerdon.types import Failure, Outcome, Row, Score, Verdict
 
 UNBOUNDED = (-math.inf, math.inf)
-"""The range of a value that may be any number."""
+"""The range of a value without bounds."""
 
 _ENTRY = "under test"
 _THREADS = 8
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 class _NoCache(ScoreCache):
-    """Remembers nothing, so that the same case is judged again."""
+    """A cache that stores nothing, so that the same case is judged again."""
 
     def get(self, keys: Sequence[str]) -> dict[str, Score]:
         return {}
@@ -40,12 +40,12 @@ class _NoCache(ScoreCache):
 
 
 class ScorerConformance(Conformance):
-    """Checks of anything that a rubric's entry may name; use one of its subclasses."""
+    """Checks of a scorer, which a rubric's entry may name; use one of its subclasses."""
 
     golden: ClassVar[Sequence[Case]] = ()
-    """Completions with the verdict that each must get."""
+    """Completions with their expected verdicts."""
     hacks: ClassVar[Sequence[Case]] = ()
-    """Completions that try to be paid for nothing, with the most that each may earn."""
+    """Completions that try to earn a reward without merit, with the most that each may earn."""
     value_range: ClassVar[tuple[float, float]]
     """The smallest and the largest value."""
     timeout_s: ClassVar[float | None] = None
@@ -65,7 +65,7 @@ class ScorerConformance(Conformance):
             rubric.close()
 
     def test_golden_cases(self) -> None:
-        """Every golden case gets the verdict that it must get."""
+        """Every golden case gets its expected verdict."""
         if not self.golden:
             raise SkipTest("no golden cases: give completions with the verdicts that they must get")
         for case, score in zip(self.golden, self.scores(self.golden), strict=True):
@@ -91,7 +91,7 @@ class ScorerConformance(Conformance):
                 )
 
     def test_value_range(self) -> None:
-        """Every value lies in value_range."""
+        """Every value is in value_range."""
         low, high = self.value_range
         for case, score in self.judged():
             if score.value is not None and not low <= score.value <= high:
@@ -102,7 +102,7 @@ class ScorerConformance(Conformance):
                 )
 
     def test_none_semantics(self) -> None:
-        """None means "not mine to judge": never a wrong answer, a hack, or NaN."""
+        """None means that the verifier does not apply. It is never a wrong answer, a hack, or NaN."""
         for case, score in self.judged():
             if score.failure is Failure.VERIFIER and "not a finite number" in score.explanation:
                 raise broken(
@@ -131,7 +131,7 @@ class ScorerConformance(Conformance):
             )
 
     def test_order_independent(self) -> None:
-        """The verdicts follow their completions, whatever their order."""
+        """The verdicts follow their completions, in any order."""
         expected = self.again()
         self._compare(
             expected,
@@ -146,7 +146,8 @@ class ScorerConformance(Conformance):
         expected = self.again()
         cases = [case for case, _ in expected]
         self._score(cases[:1], "another")  # so that both are ready to begin at once
-        # Each batch is judged twice in turn. One batch of twice the size would be another group to compare within.
+        # Each batch is judged twice in turn, because a batch of twice the size would be another group to compare
+        # within.
         engines = ("main", "another")
         with ThreadPoolExecutor(2) as threads:  # a thread waits for each process
             rounds = threads.map(lambda engine: [self._score(cases, engine) for _ in range(2)], engines)
@@ -185,7 +186,7 @@ class ScorerConformance(Conformance):
         built = self.component().build()
         try:
             pickle.loads(pickle.dumps(built))
-        except Exception as error:  # pickling runs the plugin's own code
+        except Exception as error:  # pickling runs the plugin's code
             raise broken(
                 f"it does not pickle: {type(error).__name__}: {error}.",
                 why="Ray and asynchronous trainers send rewards to other processes by pickling them.",
@@ -194,17 +195,17 @@ class ScorerConformance(Conformance):
 
     @classmethod
     def cases(cls) -> list[Case]:
-        """Golden and hack cases."""
+        """Return golden and hack cases."""
         return [*cls.golden, *cls.hacks]
 
     @classmethod
     def tried(cls) -> list[Case]:
-        """All cases, the hostile ones too."""
+        """Return all cases, including hostile ones."""
         return [*cls.cases(), *hostile_cases(cls.ordinary_row())]
 
     @classmethod
     def ordinary_row(cls) -> Row:
-        """An ordinary row: the first golden case's, or one with a reference of 42."""
+        """Return an ordinary row: the first golden case's, or one with the reference 42."""
         if cls.golden:
             rollout = cls.golden[0].rollout
             return {**rollout.columns, "prompt": rollout.prompt}
@@ -213,10 +214,11 @@ class ScorerConformance(Conformance):
 
     @classmethod
     def judged(cls) -> list[tuple[Case, Score]]:
-        """All cases with the engine's scores of them; judged once."""
+        """Return all cases with the engine's scores, judged once."""
         tried = cls.tried()
         if not cls._verdicts:
-            cls._judge(tried[:1], "main")  # the first call may import and compile; what follows is measured
+            # the first call may import and compile; the following ones are measured
+            cls._judge(tried[:1], "main")
             cls._verdicts = cls._judge(tried, "main")
             latencies = [verdict.latency_ms for verdict in cls._verdicts[: len(cls.cases()) or None]]
             median = statistics.median(latencies)
@@ -228,13 +230,16 @@ class ScorerConformance(Conformance):
 
     @classmethod
     def scores(cls, cases: Sequence[Case]) -> list[Score]:
-        """The engine's scores of some of the cases."""
+        """Return the engine's scores of some of the cases."""
         known = {id(case): score for case, score in cls.judged()}
         return [known[id(case)] for case in cases]
 
     @classmethod
     def again(cls) -> list[tuple[Case, Score]]:
-        """What is tried again, with the scores to expect: what was judged in time, hostile completions if quickly."""
+        """Return the cases to repeat, with their expected scores.
+
+        These are all that did not time out, and hostile ones only if they were fast.
+        """
         known = cls.cases()
         return [
             (case, score)
@@ -261,7 +266,7 @@ class ScorerConformance(Conformance):
 
     @classmethod
     def batches(cls, rubric: Rubric, cases: Sequence[Case]) -> list[Verdict]:
-        """The verdicts on the cases, in batches that suit the plugin's kind."""
+        """Return the verdicts on the cases, in batches that suit the plugin's kind."""
         judgements = rubric.score([case.rollout for case in cases])
         return [judgement.verdicts[_ENTRY] for judgement in judgements]
 
@@ -282,7 +287,7 @@ class ScorerConformance(Conformance):
 
 
 def at_once(call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Call from several threads, which take turns a thousand times more often than usual: what they share shows."""
+    """Call from several threads, with much more frequent thread switches than usual, to reveal shared state."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(interval / 1000)
     try:

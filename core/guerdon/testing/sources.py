@@ -1,4 +1,4 @@
-"""The kit for sources."""
+"""The conformance kit for sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from guerdon.types import Row
 
 
 class SourceConformance(Conformance):
-    """Everything that a run asks of a source, tried on its first rows.
+    """Checks of a run's requirements of a source, on its first rows.
 
     ```python
     from guerdon.testing import SourceConformance
@@ -35,7 +35,7 @@ class SourceConformance(Conformance):
 
     kinds = (Kind.SOURCE,)
     rows: ClassVar[int] = 64
-    """How many rows are looked at."""
+    """The number of rows to check."""
     columns: ClassVar[Sequence[str]] = ("prompt",)
     """The columns that every row must have."""
 
@@ -51,7 +51,7 @@ class SourceConformance(Conformance):
                 )
 
     def test_prompts(self) -> None:
-        """A prompt is text, or messages, as TRL reads them."""
+        """A prompt is text, or messages in TRL's format."""
         for number, row in enumerate(self._rows()):
             if "prompt" in row and not _is_prompt(row["prompt"]):
                 raise broken(
@@ -92,7 +92,7 @@ class SourceConformance(Conformance):
                 )
 
     def test_independent_iterations(self) -> None:
-        """Two that are read in turns do not disturb each other."""
+        """Two alternating iterations do not disturb each other."""
         first, second = self._opened(), self._opened()
         for number, (one, other) in enumerate(zip(first, second, strict=False)):
             if one != other:
@@ -103,7 +103,7 @@ class SourceConformance(Conformance):
                 )
 
     def test_rows_stay(self) -> None:
-        """A row that was yielded is not changed by the source afterwards."""
+        """The source does not change a row after yielding it."""
         given: list[Row] = []
         copies: list[Row] = []
         for row in self._opened():
@@ -131,7 +131,7 @@ class SourceConformance(Conformance):
             )
 
     def test_fingerprint(self) -> None:
-        """Its fingerprint, if it gives one, is JSON and stays the same."""
+        """Its fingerprint, if it has one, is JSON and stays the same."""
         component = self.component()
         if component.member("fingerprint", of=component.build()) is None:
             raise SkipTest("it gives none")
@@ -158,7 +158,7 @@ class SourceConformance(Conformance):
 
 
 def rows_of(component: Component, limit: int) -> list[Row]:
-    """A source's first rows."""
+    """Return a source's first rows."""
     return list(_opened(component, limit))
 
 

@@ -1,4 +1,4 @@
-"""The kit for stages: small runs of one, in folders of its own."""
+"""The conformance kit for stages: small runs of one stage, in separate folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from guerdon.types import Row
 
 
 class StageConformance(Conformance):
-    """What a run asks of a stage, tried on a few rows.
+    """Checks of a run's requirements of a stage, on a few rows.
 
     ```python
     from guerdon.testing import StageConformance
@@ -39,9 +39,9 @@ class StageConformance(Conformance):
 
     kinds = (Kind.STAGE,)
     rows: ClassVar[Sequence[Row]] = ()
-    """Its data."""
+    """The rows of its data."""
     models: ClassVar[Sequence[Model]] = ()
-    """What it starts from."""
+    """The models that it starts from."""
     rewards: ClassVar[Sequence[Mapping[str, Any]]] = ()
     """Its rubric: entries with ``use``, ``params`` and ``weight``, as in a manifest."""
     repeatable: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class StageConformance(Conformance):
         cls._first = None
 
     def test_needs(self) -> None:
-        """It says what it needs in words that the manifest has."""
+        """Its ``needs`` are keys of the manifest."""
         needs = self.component().member("needs", ())
         if isinstance(needs, str) or not set(needs) <= NEEDS:
             raise broken(
@@ -64,7 +64,7 @@ class StageConformance(Conformance):
             )
 
     def test_result(self) -> None:
-        """It returns a StageResult, whose files lie in context.output and whose metrics are JSON."""
+        """It returns a StageResult, whose files are in context.output and whose metrics are JSON."""
         run = self.finished()
         result = run.result
         if not isinstance(result, StageResult):
@@ -89,7 +89,7 @@ class StageConformance(Conformance):
             ) from None
 
     def test_dataset(self) -> None:
-        """A data set that it leaves is JSONL."""
+        """A data set that it writes is JSONL."""
         if self.finished().rows is None:
             raise SkipTest("it leaves no data set")
         if not self.finished().rows:
@@ -100,7 +100,7 @@ class StageConformance(Conformance):
             )
 
     def test_writes_nowhere_else(self) -> None:
-        """It leaves nothing in the current folder."""
+        """It writes nothing into the current folder."""
         if self.finished().left_behind:
             raise broken(
                 f"it left {', '.join(self.finished().left_behind)} in the current folder.",
@@ -109,7 +109,7 @@ class StageConformance(Conformance):
             )
 
     def test_no_mutation(self) -> None:
-        """The rows that it is given are left as they were."""
+        """It does not change the rows that it gets."""
         if self.finished().changed_rows:
             raise broken(
                 f"it changes row {self.finished().changed_rows[0]} of its data.",
@@ -118,7 +118,7 @@ class StageConformance(Conformance):
             )
 
     def test_progress(self) -> None:
-        """Progress goes forward, and not past its total."""
+        """Progress increases, and does not exceed its total."""
         steps = self.finished().progress
         if any(later[0] < earlier[0] for earlier, later in pairwise(steps)) or any(
             step > total for step, total in steps
@@ -141,7 +141,7 @@ class StageConformance(Conformance):
         )
 
     def test_resumes(self) -> None:
-        """Killed at any progress report, and run again, it gives the unbroken run's result."""
+        """After a kill at any progress report, a second run gives the result of an uninterrupted one."""
         if not self.repeatable:
             raise SkipTest("repeatable is False")
         reports = len(self.finished().progress)
@@ -171,7 +171,7 @@ class StageConformance(Conformance):
 
     @classmethod
     def finished(cls) -> StageRun:
-        """What a run on the kit's rows left; for checks of your own, too."""
+        """Return a run on the kit's rows; also for your own checks."""
         if cls._first is None:
             started = time.perf_counter()
             cls._first = cls._run()
@@ -180,7 +180,7 @@ class StageConformance(Conformance):
 
     @classmethod
     def _run(cls, killed_at: int | None = None) -> StageRun:
-        """Run the stage in fresh folders; killed at a progress report and run again, if one is named."""
+        """Run the stage in fresh folders. If a progress report is given, kill it there and run it again."""
         run = StageRun()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -238,20 +238,20 @@ class StageConformance(Conformance):
 
 
 class _KilledError(BaseException):
-    """What a stage that is killed does not catch."""
+    """Simulates a kill, which a stage must not catch."""
 
 
 @dataclass(slots=True)
 class StageRun:
-    """What one run of the stage left."""
+    """The result of one run of the stage."""
 
     result: Any = None
     files: dict[str, str] = field(default_factory=dict)
     """Digests of the output's files."""
     rows: list[Any] | None = None
-    """The data set; empty if it is no JSONL."""
+    """The data set; empty if it is not JSONL."""
     stray: Path | None = None
-    """A path that the result names, and that is not in the output."""
+    """A path in the result that is outside the output folder."""
     left_behind: list[str] = field(default_factory=list)
     changed_rows: list[int] = field(default_factory=list)
     progress: list[tuple[int, int]] = field(default_factory=list)
@@ -279,6 +279,6 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _metrics(result: Any) -> Any:
-    """The metrics, less those that say how long something took."""
+    """Return the metrics without those that measure time."""
     metrics = result.metrics if isinstance(result, StageResult) else {}
     return {name: value for name, value in metrics.items() if not name.endswith(("_s", "seconds", "runtime"))}

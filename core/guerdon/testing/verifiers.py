@@ -1,4 +1,4 @@
-"""The kit for verifiers."""
+"""The conformance kit for verifiers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guerdon.types import Score
 
 
 class VerifierConformance(ScorerConformance):
-    r"""Everything that the engine, TRL, Ray and a web server may do with a verifier.
+    r"""Checks of all uses of a verifier by the engine, TRL, Ray and a web server.
 
     ```python
     from guerdon.testing import Case, VerifierConformance
@@ -37,7 +37,7 @@ class VerifierConformance(ScorerConformance):
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def test_batch_equals_single(self) -> None:
-        """A completion judged alone gets the verdict that it gets in a batch."""
+        """A completion judged alone gets the same verdict as in a batch."""
         expected = self.again()
         self._compare(
             expected,
@@ -63,7 +63,7 @@ class VerifierConformance(ScorerConformance):
         )
 
     def test_thread_safe(self) -> None:
-        """Many calls at once get the verdicts that they get one by one."""
+        """Many concurrent calls get the same verdicts as sequential ones."""
         cases = [case for case, _ in self.again()] * 2
         with _built(self) as (one_by_one, together):
             expected = list(zip(cases, one_by_one(cases), strict=True))
@@ -76,7 +76,7 @@ class VerifierConformance(ScorerConformance):
             )
 
     def test_no_mutation(self) -> None:
-        """What it is given is left as it was."""
+        """It does not change its arguments."""
         cases = [case for case, _ in self.again() if case in self.cases()] or [
             Case("4", None, **self.ordinary_row())
         ]
@@ -119,7 +119,7 @@ _Judge = Callable[[Sequence[Case]], list[Score]]
 
 @contextmanager
 def _built(kit: VerifierConformance) -> Iterator[tuple[_Judge, _Judge]]:
-    """The verifier built in this process, to be called case by case and many cases at once."""
+    """Yield the verifier built in this process, as a sequential and a concurrent judge of cases."""
     component = kit.component()
     built = component.build()
     columns = CallColumns.of_built(component, built)
@@ -127,7 +127,7 @@ def _built(kit: VerifierConformance) -> Iterator[tuple[_Judge, _Judge]]:
 
     def call(case: Case) -> Any:
         row = dict(case.rollout.columns)
-        if "prompt" in columns.names:  # as in a rubric: only for one that asks for it by name
+        if "prompt" in columns.names:  # as in a rubric: only for a verifier whose signature names it
             row["prompt"] = case.rollout.prompt
         return built(case.rollout.text, **columns.pick(row))
 

@@ -1,4 +1,4 @@
-"""What the hooks do at a run's events; the kit adds that they fit all events."""
+"""Tests of the hooks at a run's events. The kit also checks that they fit all events."""
 
 import json
 from pathlib import Path

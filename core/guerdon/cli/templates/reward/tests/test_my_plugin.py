@@ -1,4 +1,4 @@
-"""What the reward pays for; the kit adds what every reward must do."""
+"""Tests of the reward's values. The kit adds the checks of every reward."""
 
 import pytest
 from guerdon.testing import Case, RewardConformance

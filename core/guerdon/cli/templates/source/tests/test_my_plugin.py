@@ -1,4 +1,4 @@
-"""What the source yields; the kit adds what every source must do."""
+"""Tests of the source's rows. The kit adds the checks of every source."""
 
 from guerdon.testing import SourceConformance
 

@@ -1,4 +1,4 @@
-"""What the stage leaves; the kit adds what every stage must do."""
+"""Tests of the stage's output. The kit adds the checks of every stage."""
 
 from guerdon.testing import StageConformance
 

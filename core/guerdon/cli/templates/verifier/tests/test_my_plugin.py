@@ -1,4 +1,4 @@
-"""What the verifier pays for; the kit adds what every verifier must do."""
+"""Tests of the verifier's scores. The kit adds the checks of every verifier."""
 
 from guerdon import Failure
 from guerdon.testing import Case, VerifierConformance

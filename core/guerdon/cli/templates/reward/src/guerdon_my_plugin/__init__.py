@@ -19,7 +19,7 @@ class MyPlugin:
         ValueError: ``max_words`` is below 1.
     """
 
-    __name__ = "my_plugin"  # what TRL calls its metrics
+    __name__ = "my_plugin"  # the name in TRL's metrics
 
     def __init__(self, max_words: int = 50) -> None:
         if max_words < 1:

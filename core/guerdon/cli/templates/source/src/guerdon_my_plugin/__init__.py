@@ -8,10 +8,10 @@ from typing import Any
 
 
 class MyPlugin:
-    """Additions of two numbers, with their sums for references.
+    """Additions of two numbers, with their sums as references.
 
     Args:
-        size: How many rows.
+        size: The number of rows.
         largest: The largest number to add.
         seed: Another seed gives other rows.
 

@@ -24,7 +24,7 @@ class MyPlugin:
         return Score(0.0, answer=answer[:200], explanation=f"the last line is not {reference!r}")
 
     def gold_completion(self, reference: str) -> str:
-        """A completion that scores 1: with it, ``guerdon check`` tries the references of a data set."""
+        """Return a completion that scores 1. ``guerdon check`` uses it to check the references of a data set."""
         return reference
 
     def _plain(self, text: str) -> str:
