@@ -48,9 +48,7 @@ def whole_text(message: Any) -> str:
 
 
 def refusal(error: Exception) -> str | None:
-    """Return the endpoint's message if it refuses this one request but may accept others, or ``None`` for other
-    errors.
-    """
+    """Return the endpoint's message if it refuses only this request, or ``None`` for other errors."""
     if isinstance(error, NoChoiceError):
         return f"an answer without choices: {_said(error)}"
     return _said(error) if _status(error) in _REFUSALS else None

@@ -101,9 +101,7 @@ def _base_names(node: ast.ClassDef) -> list[str]:
 
 
 def _is_run_of_all(node: ast.stmt) -> bool:
-    """Return whether a statement only runs all tests: ``unittest.main()``, ``pytest.main()``, in a main guard or
-    not.
-    """
+    """Return whether a statement only runs all tests, such as ``unittest.main()``, also in a main guard."""
     if isinstance(node, ast.If) and _is_main_guard(node.test):
         return all(map(_is_run_of_all, node.body))
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):

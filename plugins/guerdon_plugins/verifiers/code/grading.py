@@ -333,9 +333,7 @@ class Grader:
         ambient: str = "",
         items: int = 0,
     ) -> list[Returned | Raised]:
-        """Return all calls' replies. If a call ends the process, only it fails, and the next ones run in a new
-        process.
-        """
+        """Return all calls' replies. If a call ends the process, the next calls run in a new process."""
         replies: list[Returned | Raised] = []
         limits = replace(self._limits, reply_items=max(self._limits.reply_items, items))
         for _ in range(1 + _MAX_RESTARTS):
