@@ -82,7 +82,7 @@ class Request(NamedTuple):
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The first blobs of the answer."""
+        """Return the first blobs of the answer."""
         return ("stdout", "stderr", *{"calls": ["replies"], "check": ["verdict"]}.get(self.kind, []))
 
     @property

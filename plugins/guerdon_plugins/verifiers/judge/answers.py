@@ -24,7 +24,7 @@ class Form:
     choices: Sequence[int] | Sequence[str]
 
     def schema(self) -> dict[str, Any]:
-        """The form as JSON Schema."""
+        """Return the form as JSON Schema."""
         kind = "string" if isinstance(self.choices[0], str) else "integer"
         properties: dict[str, Any] = {
             name: {"type": "string", "description": what} for name, what in self.texts.items()

@@ -75,7 +75,7 @@ class MathVerifier:
         )
 
     def gold_completion(self, reference: Reference) -> str:
-        """The reference as a completion that gives it for its answer, for the identity test of a data set."""
+        """Return the reference as a completion that gives it for its answer, for the identity test of a data set."""
         try:
             text = reference_text(reference)
         except TypeError as error:  # judging it says what is wrong with it
@@ -89,11 +89,11 @@ class MathVerifier:
         return forms.get(self.extraction, f"\\boxed{{{text}}}")
 
     def same_answer(self, first: str, second: str) -> bool:
-        """Whether two answers, as scores give them, say the same: ``1/2`` and ``0.5``; ``B. 12`` and ``B``."""
+        """Return whether two answers, as scores give them, say the same: ``1/2`` and ``0.5``; ``B. 12`` and ``B``."""
         return bool(compare(first, second, self.policy) or compare(second, first, self.policy))
 
     def judge(self, completion: str, reference: Reference) -> MathVerdict:
-        """The verdict on a completion, with its reason, the deciding step and a witness."""
+        """Return the verdict on a completion, with its reason, the deciding step and a witness."""
         try:
             gold = read_reference(reference)
         except TypeError as error:
@@ -121,7 +121,7 @@ class ReferenceProblem:
 def check_references(
     references: Iterable[Reference], verifier: MathVerifier | None = None
 ) -> list[ReferenceProblem]:
-    """The identity test over a data set: each gold answer, boxed, must be correct against itself.
+    """Return the identity test over a data set: each gold answer, boxed, must be correct against itself.
 
     Returns:
         The references that fail, with the reason; empty if the data set is sound.

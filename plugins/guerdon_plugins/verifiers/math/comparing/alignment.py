@@ -122,7 +122,7 @@ def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
 
 
 def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:
-    """The factors of a product or a fraction before its last letters, and these letters with their powers."""
+    """Return the factors of a product or a fraction before its last letters, and these letters with their powers."""
     match node:
         case Quotient(numerator=above, denominator=below):
             rest, letters = _letters_at_the_end(above)
@@ -173,7 +173,7 @@ def _on_24_hours(clock: Clock) -> Clock:
 
 
 def _in_order(node: SetOperation) -> Node:
-    """A union or an intersection of names in the order of the alphabet."""
+    """Return a union or an intersection of names in the order of the alphabet."""
     if all(isinstance(operand, Symbol) for operand in node.operands):
         return SetOperation(node.operator, tuple(sorted(node.operands, key=repr)))
     return node
@@ -214,7 +214,7 @@ def _numbered_label(node: Node) -> str | None:
 
 
 def _with_renamed_constants(reference: Node, answer: Node) -> Node:
-    """The answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
+    """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
     constants = _constants(reference)
     if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
         answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
@@ -234,7 +234,7 @@ def _constants(node: Node) -> list[str]:
 
 
 def _other_constants(reference: Node, answer: Node) -> list[str]:
-    """The letters that stand for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
+    """Return the letters for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
     left, right = (set().union(*(names_in(part) for part in _operands(node))) for node in (reference, answer))
     return sorted(name for name in right - left if name in "ABCD" or name[:2] in ("C_", "c_"))
 
@@ -244,7 +244,7 @@ def _operands(node: Node) -> Many[Node]:
 
 
 def _parts(node: Node) -> list[frozenset[str]]:
-    """The terms of a sum, each by its text: enough to find which constant stands where."""
+    """Return the terms of a sum, each by its text: enough to find the place of each constant."""
     return [frozenset(repr(term) for term in getattr(part, "terms", (part,))) for part in _operands(node)]
 
 

@@ -170,7 +170,7 @@ class ArithmeticParser(TokenStream):
             factors.append(factor)
 
     def _mixed_number(self, whole: Node) -> Node | None:
-        """A whole numeral and the proper fraction after it, with the percent or degree sign of both."""
+        """Return a whole numeral and the proper fraction after it, with the percent or degree sign of both."""
         if not isinstance(whole, Number) or whole.decimal or whole.value.denominator != 1:
             return None
         start = self._position
@@ -215,7 +215,7 @@ class ArithmeticParser(TokenStream):
         return self._with_marks(self._nested(self._primary))
 
     def _with_marks(self, node: Node) -> Node:
-        """The node with what is written after it: factorials, percent and degree signs, indices, a power."""
+        """Return the node with what is written after it: factorials, percent and degree signs, indices, a power."""
         result = self._postfix(node)
         if self._accept("^"):
             result = self._postfix(self._power(result))
@@ -241,7 +241,7 @@ class ArithmeticParser(TokenStream):
         return Power(base, exponent)
 
     def _side(self) -> str | None:
-        """The sign in ``0^+``, from which side a limit is taken; it stands alone."""
+        """Return the sign in ``0^+``, from which side a limit is taken; it stands alone."""
         for sign in ("+", "-"):
             if self._accept_braced(sign) if self._peek() == "{" else self._ends_with(sign):
                 return sign
@@ -342,7 +342,7 @@ def number(token: Token) -> Number:
 
 
 def _is_proper(node: Node) -> bool:
-    """Whether a node is a fraction of two numerals below 1, so that a number before it makes a mixed number."""
+    """Return whether a node is a fraction of two numerals below 1, so that a number before it makes a mixed number."""
     return (
         isinstance(node, Quotient)
         and isinstance(node.numerator, Number)

@@ -82,7 +82,7 @@ _BARE_UNITS = re.compile(
 
 
 def clean(text: str) -> str:
-    """The answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
+    """Return the answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
 
     Raises:
         TooLargeError: It is longer than :data:`MAX_CHARACTERS`.
@@ -131,7 +131,7 @@ def _squared_sign(match: re.Match[str]) -> str:
 
 
 def _plain_digit(character: str) -> str:
-    """A digit or letter of another script or style as its plain form: ``٣``, ``𝟑``, ``𝑥``."""
+    """Return a digit or letter of another script or style as its plain form: ``٣``, ``𝟑``, ``𝑥``."""
     if character.isascii() or "\u4e00" <= character <= "\u9fff":
         return character
     if character.isdecimal():
@@ -143,7 +143,7 @@ def _plain_digit(character: str) -> str:
 
 
 def _with_units(text: str) -> str:
-    r"""The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
+    r"""Return the text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
     if "\\" in text:
         text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
         if "quad" in text:

@@ -138,7 +138,7 @@ class CommandParser(EnvironmentParser):
         return Call("root", (self._argument(), index))
 
     def _surd(self) -> Node:
-        """A root sign, or ``sqrt`` in ASCII: it covers a group or a whole number."""
+        """Return a root sign, or ``sqrt`` in ASCII: it covers a group or a whole number."""
         if self._kind() == "num":
             return Call("root", (number(self._next()), integer(2)))
         return Call("root", (self._nested(self._primary), integer(2)))
@@ -161,7 +161,7 @@ class CommandParser(EnvironmentParser):
         return self._apply(lambda argument: Call(name, (argument,)))
 
     def _function_or_name(self, name: str) -> Node:
-        r"""A function, or its name alone as a label: ``\\max = 5``."""
+        r"""Return a function, or its name alone as a label: ``\\max = 5``."""
         if self._peek() in ("=", "\\approx"):
             return Symbol(name)
         return self._function(name)
@@ -188,7 +188,7 @@ class CommandParser(EnvironmentParser):
         return Call("log", (Power(argument, self._nested(self._exponent)), *base))
 
     def _function_argument(self) -> Node:
-        """What a function without brackets applies to: the product up to the next operator or function."""
+        """Return what a function without brackets applies to: the product up to the next operator or function."""
         if self._peek() in ("(", "{", "[") and self._kind() == "op":
             opened = self._position
             argument = self._primary()

@@ -63,7 +63,7 @@ _CHANGES_IN_CHINESE = re.compile(
 
 
 def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool = False) -> str | None:
-    """The name of what is counted, or ``None`` where the words are not a noun.
+    """Return the name of what is counted, or ``None`` where the words are not a noun.
 
     Args:
         words: The words after the number.

@@ -163,7 +163,7 @@ class _Parser(QuantityParser):
         return condition
 
     def _condition_first(self, word: str) -> Node:
-        """A condition, and what holds under it if that follows; in a table's column it stands alone."""
+        """Return a condition, and what holds under it if that follows; in a table's column it stands alone."""
         condition = self._condition()
         if self._accept_word(CONSEQUENCE_WORDS):
             return self._consequence(condition)

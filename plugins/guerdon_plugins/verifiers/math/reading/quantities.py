@@ -68,7 +68,7 @@ class QuantityParser(CommandParser):
         return self._compound(Quantity(value, units.make_unit(powers)))
 
     def _currency(self) -> tuple[int, str | None]:
-        r"""A sign and the money before a number: ``-\\$5``, ``Rs. 5``, ``US\\$5``."""
+        r"""Return a sign and the money before a number: ``-\\$5``, ``Rs. 5``, ``US\\$5``."""
         ahead = int(self._peek() == "-")
         found = None
         if self._kind(ahead) == "text" and self._peek(ahead) in CURRENCY_WORDS:
@@ -94,7 +94,7 @@ class QuantityParser(CommandParser):
         return value, powers
 
     def _unit(self, value: Node) -> Unit | Node | None:
-        """The unit at this place, or the value changed by the word there; ``None`` where neither stands."""
+        """Return the unit at this place, or the value changed by the word there; ``None`` where neither stands."""
         if self._kind() == "text" and _of_a_thing(self._peek()):
             self._position += 1
             return value
@@ -130,7 +130,7 @@ class QuantityParser(CommandParser):
         return int(exponent.value)
 
     def _scaled(self, value: Node, words: str) -> Node | None:
-        """The value under a word that scales it ("million", "thirds", "percent"), of which the rest stays."""
+        """Return the value under a word that scales it ("million", "thirds", "percent"), of which the rest stays."""
         lowered = words.lower().strip(" .,")
         token = self._tokens[self._position]
         if match := _DEGREE_WORDS.fullmatch(lowered):
@@ -250,7 +250,7 @@ class QuantityParser(CommandParser):
 
 
 def _of_a_thing(words: str) -> bool:
-    """Whether words only say of what a number is the part: "of the cake"."""
+    """Return whether words only say of what a number is the part: "of the cake"."""
     first, *rest = words.split() or [""]
     return (
         first == "of"
@@ -277,6 +277,6 @@ def _factor(word: str, value: Node) -> Fraction | None:
 
 
 def _ratio(unit: Unit, other: Unit) -> Fraction | None:
-    """How many of the other unit one unit is, or ``None`` where they measure different things."""
+    """Return how many of the other unit one unit is, or ``None`` where they measure different things."""
     (base, factor), (other_base, other_factor) = units.to_base(unit), units.to_base(other)
     return factor / other_factor if base == other_base and unit.powers else None

@@ -54,7 +54,7 @@ _JOINING = re.compile(r"\s*\b(and|or)\b\s*")
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a cleaned answer.
+    """Return the tokens of a cleaned answer.
 
     Raises:
         TooLargeError: There are more than :data:`MAX_TOKENS`.
@@ -138,7 +138,7 @@ class _Tokenizer:
             self._symbol(SYNONYMS.get(name, name))
 
     def _flat_group(self) -> str | None:
-        """The content of a group without markup, which is taken."""
+        """Return the content of a group without markup, which is taken."""
         group = _FLAT_GROUP.match(self._text, self._position)
         if group is None:
             return None
@@ -228,7 +228,7 @@ class _Tokenizer:
         return self._tokens[-1].text if self._tokens else ""
 
     def _follows_value(self) -> bool:
-        """Whether a number, or what may end one, stands just before."""
+        """Return whether a number, or what may end one, stands just before."""
         if not self._tokens:
             return False
         last = self._tokens[-1]
@@ -284,7 +284,7 @@ class _Tokenizer:
                 self._add("let", letter)
 
     def _applies(self, position: int) -> bool:
-        """Whether a function's name at a position has an argument: ``2 sec x`` is no time."""
+        """Return whether a function's name at a position has an argument: ``2 sec x`` is no time."""
         rest = self._text[position:].lstrip(" ~")
         return rest[:1] in ("(", "^", "{", "_", "\\") or (rest[:1].isalnum() and not rest[:2].isalpha())
 
