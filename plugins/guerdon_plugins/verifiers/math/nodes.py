@@ -92,7 +92,7 @@ class PlusMinus(Node):
 
 @dataclass(frozen=True, slots=True)
 class Standing(Node):
-    """An operation left standing: ``sum``, ``prod``, ``int``, ``lim``, ``derivative`` or ``det``."""
+    """An unevaluated operation: ``sum``, ``prod``, ``int``, ``lim``, ``derivative`` or ``det``."""
 
     operator: str
     variable: str | None
@@ -222,7 +222,7 @@ class Clock(Node):
 
 @dataclass(frozen=True, slots=True)
 class Span(Node):
-    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is no subtraction."""
+    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is not a subtraction."""
 
     parts: tuple[Node, ...]
 

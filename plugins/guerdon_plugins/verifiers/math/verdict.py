@@ -132,7 +132,7 @@ def _read_gold(text: str) -> Reading:
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
-    """Compare an answer, as it stands in a box, with a gold answer.
+    """Compare an answer, as in a box, with a gold answer.
 
     Never raises for anything that a model can write, and takes bounded time and memory.
 

@@ -26,7 +26,7 @@ class MathVerifier:
     r"""Checks the final answer of a completion against a gold answer, mathematically.
 
     Args:
-        extraction: Where the answer stands: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
+        extraction: The place of the answer: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
             (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), the whole completion
             (``whole``), or the first of these four marks that is there (``auto``). Only the text after the reasoning
             counts; reasoning that never ends has no answer.
@@ -35,7 +35,7 @@ class MathVerifier:
         units: Units, where both sides have one, are converted (``convert``: 2 hours is 120 minutes), must be the
             same (``compare``), or do not count (``ignore``).
         plus_c: Accept an antiderivative without the reference's ``+ C``.
-        unevaluated: Accept finite sums, products and determinants left standing.
+        unevaluated: Accept finite sums, products and determinants that are not evaluated.
         calculations: Accept ``12 + 30`` for 42. Refused by default, since a question that holds its own calculation
             would be answered by copying it.
         reasoning_tags: The tags around reasoning; by default ``guerdon.text.REASONING_TAGS``.

@@ -196,7 +196,7 @@ def _quadratic(
 
 
 def _rough_quadratic(node: Node, name: str, point: Point) -> tuple[Fraction, Fraction, Fraction] | None:
-    """Return the same for irrational coefficients, which machine numbers hold to about fifteen digits."""
+    """Return the same for irrational coefficients, to about fifteen digits, in machine numbers."""
     place = {letter: float(value) for letter, value in point.items()}
     try:
         values = {x: approximate(node, {**place, name: float(x)}) for x in (0, 1, 2, 5, -7)}

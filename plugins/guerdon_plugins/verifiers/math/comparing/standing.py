@@ -63,7 +63,7 @@ def summed_to(*nodes: Node) -> str | None:
 
 
 def is_calculation(node: Node) -> bool:
-    """Return whether it is arithmetic that nobody has done: a sum, difference or product of numerals, ``12 + 3 * 10``.
+    """Return whether it is unfinished arithmetic: a sum, difference or product of numerals, ``12 + 3 * 10``.
 
     Fractions, powers and factors of ten (``3 million``, ``7 * 1000``) are ways to write a number.
     """

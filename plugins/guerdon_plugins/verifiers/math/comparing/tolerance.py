@@ -50,7 +50,7 @@ class _Term:
 
 
 def has_decimal(node: Node) -> bool:
-    """Return whether a number with a decimal point stands anywhere in a tree."""
+    """Return whether a number with a decimal point occurs anywhere in a tree."""
     return any(isinstance(item, Number) and item.decimal for item in walk(node))
 
 

@@ -61,7 +61,7 @@ def substitute(node: Any, name: str, value: Node) -> Any:
 
 
 def contains(node: Node, kind: type) -> bool:
-    """Return whether a node of a kind stands anywhere in a tree."""
+    """Return whether a node of a kind occurs anywhere in a tree."""
     return any(isinstance(item, kind) for item in walk(node))
 
 
@@ -75,7 +75,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def expand_plus_minus(node: Node) -> list[Node]:
-    """Return the nodes that a node with plus-minus signs stands for: two per sign, in step where a minus-plus occurs.
+    """Return the nodes that a node with plus-minus signs means: two per sign, in step where a minus-plus occurs.
 
     Raises:
         TooLargeError: There are more than :data:`MAX_ALTERNATIVES`.
@@ -135,7 +135,7 @@ def _added(matrices: list[Matrix], whole: Sum) -> Node:
 
 
 def has_modulus(node: Node) -> bool:
-    """Return whether an absolute value of something with a variable stands in a tree."""
+    """Return whether an absolute value of something with a variable occurs in a tree."""
     return any(
         isinstance(item, Call) and item.function == "abs" and contains(item, Symbol) for item in walk(node)
     )

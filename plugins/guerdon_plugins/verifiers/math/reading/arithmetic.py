@@ -1,4 +1,4 @@
-"""The grammar of expressions: sums, products, powers, brackets, and what stands for a number by itself."""
+"""The grammar of expressions: sums, products, powers, brackets, and the primaries inside them."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ class ArithmeticParser(TokenStream):
         return Power(base, exponent)
 
     def _side(self) -> str | None:
-        """Return the sign in ``0^+``, from which side a limit is taken; it stands alone."""
+        """Return the sign in ``0^+``, the side from which a limit is taken; it has no operand."""
         for sign in ("+", "-"):
             if self._accept_braced(sign) if self._peek() == "{" else self._ends_with(sign):
                 return sign
@@ -282,7 +282,7 @@ class ArithmeticParser(TokenStream):
         return Number(sum((part.value for part in parts if isinstance(part, Number)), Fraction(0)))
 
     def _primes(self, ahead: int, count: int) -> int:
-        """How many tokens exactly ``count`` prime signs take, from a place ahead; 0 if they do not stand there."""
+        """How many tokens exactly ``count`` prime signs take, from a place ahead; 0 if they are not there."""
         place, braced = ahead, 0
         if self._peek(place) == "^":
             place += 1

@@ -189,7 +189,7 @@ def _with_units(text: str) -> str:
 
 
 def _with_feet(text: str) -> str:
-    """``5'6''`` as feet and inches, where nothing else stands beside."""
+    """``5'6''`` as feet and inches, if nothing else is beside it."""
     if match := _INCHES.fullmatch(text):
         return f"{match[1]}\\text{{ inchmark}}"
     if match := _FEET_AND_INCHES.fullmatch(text):
@@ -258,7 +258,7 @@ def _join_numerals(text: str) -> str:
 
 
 def _join_thousands(text: str) -> str:
-    """Read ``1,234`` as one number where it stands outside brackets and no other comma could be a thousands sign."""
+    """Read ``1,234`` as one number if it is outside brackets and no other comma could be a thousands sign."""
     numerals = list(_COMMA_NUMERAL.finditer(text))
     if not numerals:
         return text

@@ -49,7 +49,7 @@ _CONSTANTS: dict[str, Node] = {
 
 
 class CommandParser(EnvironmentParser):
-    """Reads what a command and its arguments stand for."""
+    """Reads the meaning of a command and its arguments."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__(tokens)

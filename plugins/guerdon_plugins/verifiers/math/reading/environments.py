@@ -21,7 +21,7 @@ _PUNCTUATION = frozenset((",", ".", ";"))
 
 
 class EnvironmentParser(PrimaryParser):
-    r"""Reads what stands between ``\\begin`` and ``\\end``."""
+    r"""Reads the content between ``\\begin`` and ``\\end``."""
 
     def _environment(self, name: str) -> Node:
         if name not in MATRICES and name not in ROWS:
@@ -65,7 +65,7 @@ class EnvironmentParser(PrimaryParser):
         return marks
 
     def _has_aligned_signs(self, end: str) -> bool:
-        """Return whether ``&`` stands on both sides of a relation's sign: columns that only align."""
+        """Return whether ``&`` occurs on both sides of a relation's sign: columns that only align."""
         marks = set(self._alignment_marks(end))
         return any(place + 2 in marks and self._tokens[place + 1].text in RELATIONS for place in marks)
 

@@ -1,4 +1,4 @@
-"""The grammar of what a number stands for by itself: names with indices, brackets, sets, words, TeX arguments."""
+"""The grammar of primaries: names with indices, brackets, sets, words, TeX arguments."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class PrimaryParser(ArithmeticParser):
         return Symbol(letter)
 
     def _defines_function(self) -> bool:
-        """Return whether a letter and brackets stand alone on the left of an equation: ``p(x) = …``."""
+        """Return whether a letter and brackets are alone on the left of an equation: ``p(x) = …``."""
         if not self._starts_clause():
             return False
         ahead = 1
@@ -210,7 +210,7 @@ class PrimaryParser(ArithmeticParser):
         return None
 
     def _prescript(self) -> Node:
-        """``{}_5C_2`` and ``^5C_2``: the number to choose from stands before the letter."""
+        """``{}_5C_2`` and ``^5C_2``: the number to choose from comes before the letter."""
         count = self._nested(self._exponent)
         letter = self._next().text
         if letter not in ("C", "P", "A") or not self._accept("_"):

@@ -44,7 +44,7 @@ _DEGREE = Constant("degree")
 
 
 class QuantityParser(CommandParser):
-    """Reads a value with what stands around it."""
+    """Reads a value with its unit and the words around it."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__(tokens)
@@ -94,7 +94,7 @@ class QuantityParser(CommandParser):
         return value, powers
 
     def _unit(self, value: Node) -> Unit | Node | None:
-        """Return the unit at this place, or the value changed by the word there; ``None`` where neither stands."""
+        """Return the unit at this place, or the value changed by the word there; ``None`` if there is neither."""
         if self._kind() == "text" and _of_a_thing(self._peek()):
             self._position += 1
             return value

@@ -36,7 +36,7 @@ class Token:
     kind: str
     text: str
     spaced: bool = False
-    """Whether white space stands before it."""
+    """Whether white space comes before it."""
     value: Fraction | None = None
     """The value of a numeral."""
 
@@ -69,7 +69,7 @@ class _Tokenizer:
         self._spaced = False
         self._tokens: list[Token] = []
         self._openers: list[int] = []
-        """Where the delimiters stand that ``\\left`` opened; -1 for the invisible one."""
+        """The positions of the delimiters that ``\\left`` opened; -1 for the invisible one."""
 
     def run(self) -> list[Token]:
         text, end, tokens = self._text, len(self._text), self._tokens
@@ -116,7 +116,7 @@ class _Tokenizer:
     # Commands
 
     def _command(self, name: str) -> None:
-        """Add what a command stands for, with the argument that belongs to it."""
+        """Add the tokens of a command, with the argument that belongs to it."""
         if name in SPACES or name.isspace():
             self._spaced = True
         elif name in ("left", "right", "middle"):
@@ -167,7 +167,7 @@ class _Tokenizer:
             self._add("cmd", "\\langle" if name == "left" else "\\rangle")
 
     def _text_command(self, name: str) -> None:
-        """Words stand in a group without markup; any other group is read as math, the command says nothing."""
+        """Words are in a group without markup; any other group is read as math, the command says nothing."""
         start = self._position
         content = self._flat_group()
         if content is None:
@@ -228,7 +228,7 @@ class _Tokenizer:
         return self._tokens[-1].text if self._tokens else ""
 
     def _follows_value(self) -> bool:
-        """Return whether a number, or what may end one, stands just before."""
+        """Return whether a number, or what may end one, comes just before."""
         if not self._tokens:
             return False
         last = self._tokens[-1]
@@ -284,7 +284,7 @@ class _Tokenizer:
                 self._add("let", letter)
 
     def _applies(self, position: int) -> bool:
-        """Return whether a function's name at a position has an argument: ``2 sec x`` is no time."""
+        """Return whether a function's name at a position has an argument: ``2 sec x`` is not a time."""
         rest = self._text[position:].lstrip(" ~")
         return rest[:1] in ("(", "^", "{", "_", "\\") or (rest[:1].isalnum() and not rest[:2].isalpha())
 

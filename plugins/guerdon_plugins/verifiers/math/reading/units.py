@@ -35,8 +35,8 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
     and a word that changes the number before it ("or", "more", "halves"), is not a unit.
 
     Args:
-        words: What stands after the number.
-        one: Whether the number is 1 or smaller, so that a noun stands in the singular.
+        words: The words after the number.
+        one: Whether the number is 1 or smaller, so that a noun is singular.
     """
     words = f" {words.strip(' .,')}".replace(" per ", "/").replace("每", "/").strip()
     words = _BRACKETED_BELOW.sub(lambda match: "/" + re.sub(r"[\s·*×]+", "/", match[1].strip()), words)
@@ -132,7 +132,7 @@ def _read_product(words: str, one: bool) -> Powers | None:
 
 
 def _known(word: str) -> Powers | None:
-    """Return the powers that a unit's name stands for; long names in any case."""
+    """Return the powers of a unit's name; long names in any case."""
     word = word.removesuffix(".")
     if found := unit_powers(word):
         return found
