@@ -198,9 +198,8 @@ class _Supervisor:
                 look, late = now + min(LOOK_S, max(left, STEP_S)), left <= 0
             for fd, _ in poller.poll(max(look - now, 0) * 1000):
                 if fd == 0:
-                    _read_exactly(
-                        len(wire.ABORT)
-                    )  # nothing else comes before the answer; ends if the host closes the connection
+                    # Nothing else comes before the answer. The read ends if the host closes the connection.
+                    _read_exactly(len(wire.ABORT))
                     return Limit.CANCELLED
                 if fd in zygotes:
                     self._note_exit(job, zygotes[fd])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 WORK = b"/box"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _ROUNDS = 3
-"""Two rounds for two users whose folders contain each other, and one more."""
+"""The rounds of cleaning. One is not enough, because folders of two users may contain each other."""
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
 
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
-    """Both nodes, the answer rewritten in the reference's form if it says the same in another one."""
+    """Return both nodes, the answer rewritten in the reference's form if it says the same in another one."""
     reference, answer = with_names_apart(reference, answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     match reference, answer:
@@ -81,7 +81,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 
 def _as_point(node: Node, other: Node) -> Node:
-    r"""``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
+    r"""Read ``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
     if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
         return node
     size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
@@ -110,7 +110,7 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 
 def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
-    """``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
+    """Read ``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
     rest, letters = _letters_at_the_end(node)
     names = "".join(name for name, _ in letters)
     words = " ".join(f"{name}^{power}" for name, power in letters)
@@ -155,7 +155,7 @@ def _is_ambiguous(unit: Unit) -> bool:
 
 
 def _in_24_hours(reference: Clock, answer: Clock) -> tuple[Node, Node]:
-    """``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
+    """Read ``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
     left, right = (_on_24_hours(clock) for clock in (reference, answer))
     bare = next((clock for clock in (reference, answer) if not clock.half), None)
     if bare is not None and 1 <= bare.hour <= 12 and (reference.half or answer.half):
@@ -180,7 +180,7 @@ def _in_order(node: SetOperation) -> Node:
 
 
 def _binomial(node: Node, other: Node) -> Node:
-    """``C(5, 2)`` beside a number as the binomial; beside a point it is the point C."""
+    """Read ``C(5, 2)`` beside a number as the binomial; beside a point it is the point C."""
     match node:
         case Product(factors=(Symbol(name="C"), Sequence(items=(count, chosen), left="(", right=")"))):
             return node if isinstance(other, Product) and node == other else Call("binom", (count, chosen))
@@ -188,7 +188,7 @@ def _binomial(node: Node, other: Node) -> Node:
 
 
 def _without_numbers(node: Listing) -> Listing:
-    """``x_1 = 1, x_2 = 2`` as ``x = 1, x = 2``: the numbers of solutions say nothing."""
+    """Read ``x_1 = 1, x_2 = 2`` as ``x = 1, x = 2``: the numbers of solutions say nothing."""
     names = [_numbered_label(item) for item in node.items]
     stems = {name.split("_")[0] for name in names if name}
     if None in names or len(stems) != 1 or len(set(names)) < 2:

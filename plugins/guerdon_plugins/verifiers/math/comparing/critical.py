@@ -234,7 +234,7 @@ def _square_root(value: Fraction) -> Fraction:
 
 
 def _searched(node: Node, target: float, name: str, point: Point, budget: Budget) -> list[Fraction]:
-    """Roots by changes of sign, and by minima of the distance, over a grid."""
+    """Return roots by changes of sign, and by minima of the distance, over a grid."""
     place = {letter: float(value) for letter, value in point.items()}
     asked = 0
 
@@ -282,7 +282,7 @@ def _bisected(distance: Callable[[float], float | None], low: float, high: float
 
 
 def _edge(distance: Callable[[float], float | None], low: float, high: float, below: bool) -> float:
-    """Where the expression begins, or ends, to have a value."""
+    """Return where the expression begins, or ends, to have a value."""
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if (distance(middle) is not None) == below:

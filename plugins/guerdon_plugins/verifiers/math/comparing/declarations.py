@@ -81,7 +81,7 @@ def _split_listing(node: Listing, budget: Budget) -> Declared:
 
 
 def _without_membership_of_label(node: Listing) -> Node:
-    r"""``x = 5, x \\in \\mathbb{N}`` as ``x = 5``."""
+    r"""Read ``x = 5, x \\in \\mathbb{N}`` as ``x = 5``."""
     labels = {
         item.operands[0]
         for item in node.items

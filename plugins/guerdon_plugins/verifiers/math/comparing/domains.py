@@ -232,7 +232,7 @@ def _index_letters(node: Node) -> Iterator[tuple[str, Domain]]:
 
 
 def _exponents(node: Node) -> Iterator[tuple[str, Domain]]:
-    """Letters in exponents under a remainder: ``3^n`` is whole for no negative ``n``."""
+    """Yield letters in exponents under a remainder: ``3^n`` is whole for no negative ``n``."""
     for item in walk(node):
         if isinstance(item, Power):
             yield from (

@@ -38,7 +38,7 @@ def same_equation(
 
 
 def as_difference(relation: Relation) -> tuple[Node, str] | None:
-    """``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
+    """Read ``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
     if len(relation.operands) != 2 or not all(isinstance(operand, SCALARS) for operand in relation.operands):
         return None
     left, right = relation.operands

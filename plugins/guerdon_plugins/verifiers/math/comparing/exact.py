@@ -194,7 +194,7 @@ class Field:
         return numerator if denominator == 1 else numerator * self._inverse(denominator) % self.prime
 
     def fraction(self, node: Node) -> tuple[int, int]:
-        """Numerator and denominator, without a common factor taken out."""
+        """Return numerator and denominator, without a common factor taken out."""
         self._budget.spend()
         prime = self.prime
         match node:

@@ -88,7 +88,7 @@ def _progression(body: Node, letter: str, domain: Domain, budget: Budget) -> _Pr
 
 
 def _same_cycles(reference: list[_Progression], answer: list[_Progression]) -> bool:
-    """Both as residues modulo a common multiple of all steps."""
+    """Compare both as residues modulo a common multiple of all steps."""
     unit = next((abs(item.step) for item in reference if item.step), None)
     if unit is None or any(not item.step for item in (*reference, *answer)):
         raise NotFamilyError

@@ -51,7 +51,7 @@ def simplify(node: Node) -> Node:
 
 
 def _in_order_of_labels(node: Node) -> Node:
-    """``y = 2, x = 1`` as ``x = 1, y = 2``, which is the point (1, 2); so is ``(y, x) = (2, 1)``."""
+    """Read ``y = 2, x = 1`` as ``x = 1, y = 2``, which is the point (1, 2); so is ``(y, x) = (2, 1)``."""
     match node:
         case Listing(items=items, joiner="," | "and" as joiner):
             places = _alphabetical([label_and_body(item)[0] for item in items])

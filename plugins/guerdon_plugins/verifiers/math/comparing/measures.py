@@ -104,7 +104,7 @@ class MeasureComparer:
 
 
 def _minutes(clock: Clock) -> int | None:
-    """Minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
+    """Return minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
     if not clock.half:
         return 60 * clock.hour + clock.minute if clock.hour > 12 or not clock.hour else None
     return 60 * (clock.hour % 12 + 12 * (clock.half == "pm")) + clock.minute

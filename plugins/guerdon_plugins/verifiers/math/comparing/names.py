@@ -22,7 +22,7 @@ _INTEGRATION_LETTERS = ("C", "c", "K", "k")
 
 
 def with_names_apart(reference: Node, answer: Node) -> tuple[Node, Node]:
-    """Both nodes, a name in capitals as a product where the other side writes its letters one by one."""
+    """Return both nodes, a name in capitals as a product where the other side writes its letters one by one."""
     left, right = names_in(reference), names_in(answer)
     if left == right:
         return reference, answer

@@ -47,7 +47,7 @@ def points(names: list[str], domains: Domains, nodes: tuple[Node, ...], budget: 
 
 
 def real_points(names: list[str]) -> Iterator[Point]:
-    """Two positive points and five of mixed signs."""
+    """Yield two positive points and five of mixed signs."""
     for index in range(NEAR):
         point: Point = {}
         for name in names:
@@ -74,7 +74,7 @@ def _drawn(index: int, name: str) -> int:
 
 
 def _integer_points(names: list[str], whole: list[str], nodes: tuple[Node, ...]) -> Iterator[Point]:
-    """Runs of small integers, some large ones, and the numerals of the expressions with their neighbours."""
+    """Yield runs of small integers, some large ones, and the numerals of the expressions with their neighbours."""
     others = dict(next(real_points(names)))
     values = [*_LARGE, *_numerals(nodes)]
     if len(whole) == 1:

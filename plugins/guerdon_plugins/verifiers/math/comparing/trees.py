@@ -117,7 +117,7 @@ def collapse_vectors(node: Node) -> Node:
 
 
 def _scaled(factors: tuple[Node, ...]) -> Node | None:
-    """One array times scalars, entry by entry; ``None`` for any other product."""
+    """Return one array times scalars, entry by entry; ``None`` for any other product."""
     arrays = [factor for factor in factors if isinstance(factor, Matrix | Sequence)]
     scalars = tuple(factor for factor in factors if isinstance(factor, SCALARS))
     if len(arrays) != 1 or not scalars or len(scalars) != len(factors) - 1:

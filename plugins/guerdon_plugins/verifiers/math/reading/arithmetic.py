@@ -270,7 +270,7 @@ class ArithmeticParser(TokenStream):
         return Product((self._with_arc_minutes(base), Constant("degree")))
 
     def _with_arc_minutes(self, degrees: Node) -> Node:
-        r"""``60^\circ 30' 15''`` in degrees."""
+        r"""Read ``60^\circ 30' 15''`` in degrees."""
         parts = [degrees]
         for scale, primes in ((60, 1), (3600, 2)):
             if self._kind() == "num" and (length := self._primes(1, primes)):

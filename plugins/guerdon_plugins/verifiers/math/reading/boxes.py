@@ -95,7 +95,7 @@ def _box_at(text: str, start: int) -> _Box | None:
 
 
 def _all_boxes(text: str) -> list[_Box]:
-    """Every outermost box that closes."""
+    """Return every outermost box that closes."""
     found: list[_Box] = []
     open_braces: list[int] = []
     boxes: list[tuple[int, int]] = []
@@ -131,7 +131,7 @@ def _joined(text: str, boxes: list[_Box]) -> list[_Box]:
 
 
 def _numbered(text: str, boxes: list[_Box]) -> list[_Box]:
-    """One box for each of the parts (a), (b), … of a question, or none if the boxes are not so numbered."""
+    """Return one box for each of the parts (a), (b), … of a question, or none if the boxes are not so numbered."""
     if len(boxes) < 2:
         return []
     by_part: dict[str, _Box] = {}

@@ -116,7 +116,7 @@ class CommandParser(EnvironmentParser):
         return Standing("derivative", variable, (self._nested(self._term), order))
 
     def _pair(self) -> tuple[Node, Node]:
-        """Two arguments in ASCII: ``frac(1, 2)``."""
+        """Return two arguments in ASCII: ``frac(1, 2)``."""
         self._position += 1
         items = self._items(")")
         if len(items) != 2:
@@ -253,7 +253,7 @@ def _decorated(name: str, argument: Node) -> Node:
 
 
 def _derivative(numerator: Node, denominator: Node) -> Symbol | tuple[Node, str] | None:
-    """``dy/dx`` as a name, ``d/dx`` as an operator's order and variable, or ``None`` for a plain fraction."""
+    """Read ``dy/dx`` as a name, ``d/dx`` as an operator's order and variable. A plain fraction is ``None``."""
     if not (
         isinstance(denominator, Product)
         and len(denominator.factors) == 2

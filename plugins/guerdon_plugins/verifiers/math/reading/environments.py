@@ -98,7 +98,7 @@ def _case(row: list[Node]) -> Node:
 
 
 def _value_and_condition(node: Node) -> Node:
-    """``-x, x < 0`` in one column as a value under a condition."""
+    """Read ``-x, x < 0`` in one column as a value under a condition."""
     match node:
         case Listing(items=(value, Relation(operators=operators) as condition), joiner=",") if not isinstance(
             value, Relation

@@ -119,7 +119,7 @@ class _Parser(QuantityParser):
         return self._over(_listed([item for group in groups for item in group], joiner))
 
     def _over(self, above: Node) -> Node:
-        r"""``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
+        r"""Read ``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
         if self._accept("\\over"):
             return Quotient(above, self._nested(self._listing))
         return Call("binom", (above, self._nested(self._listing))) if self._accept("\\choose") else above

@@ -128,7 +128,7 @@ class PrimaryParser(ArithmeticParser):
         return self._position <= 1 or self._peek(-2) in (",", ";", "and", "or")
 
     def _name_with_arguments(self, head: str) -> Symbol | None:
-        r"""``P(A \cap B)`` or ``E[X]`` on the left of an equation, as one name."""
+        r"""Read ``P(A \cap B)`` or ``E[X]`` on the left of an equation, as one name."""
         if self._peek() not in ("(", "[") or not head[0].isalpha() or not self._starts_clause():
             return None
         depth, place = 0, self._position
@@ -191,7 +191,7 @@ class PrimaryParser(ArithmeticParser):
     # Combinations and permutations
 
     def _combination(self, letter: str, name: str) -> Node | None:
-        """``C_{10}^{3}`` and ``A_5^2`` with their values; ``None`` for a name with a power."""
+        """Read ``C_{10}^{3}`` and ``A_5^2`` with their values; ``None`` for a name with a power."""
         below = name[len(letter) + 1 :]
         if letter not in ("C", "A", "P") or self._peek() != "^":
             return None
@@ -210,7 +210,7 @@ class PrimaryParser(ArithmeticParser):
         return None
 
     def _prescript(self) -> Node:
-        """``{}_5C_2`` and ``^5C_2``: the number to choose from comes before the letter."""
+        """Read ``{}_5C_2`` and ``^5C_2``: the number to choose from comes before the letter."""
         count = self._nested(self._exponent)
         letter = self._next().text
         if letter not in ("C", "P", "A") or not self._accept("_"):

@@ -165,7 +165,7 @@ class QuantityParser(CommandParser):
     # Several units, arcs, ranges
 
     def _compound(self, first: Quantity) -> Node:
-        """``5 ft 6 in`` in the first unit: parts in smaller and smaller units of one kind."""
+        """Read ``5 ft 6 in`` in the first unit: parts in smaller and smaller units of one kind."""
         parts: list[Node] = [first.value]
         smallest = first.unit
         while len(parts) < 4:
@@ -196,7 +196,7 @@ class QuantityParser(CommandParser):
         return Quantity(Number(total), first.unit)
 
     def _with_words_for_arcs(self, value: Node) -> Node:
-        """``60 degrees 30 minutes`` in degrees."""
+        """Read ``60 degrees 30 minutes`` in degrees."""
         match value:
             case Product(factors=(Number(value=degrees), Constant(name="degree"))) if self._kind() == "num":
                 for words, scale in ((_ARC_MINUTES, 60), (_ARC_SECONDS, 3600)):
@@ -239,7 +239,7 @@ class QuantityParser(CommandParser):
         return before is None or before.kind == "text" or before.text in (",", ";", "=", "\\approx")
 
     def _to(self, low: Node) -> Node | None:
-        """``3 to 5`` after its first number: a range, or a ratio in words."""
+        """Read ``3 to 5`` after its first number: a range, or a ratio in words."""
         if self._depth or self._kind() != "text" or self._peek() not in _TO or not self._starts_factor(1):
             return None
         self._position += 1
@@ -260,7 +260,7 @@ def _of_a_thing(words: str) -> bool:
 
 
 def _hundredth_or_minute(unit: Unit, first: Unit) -> Unit:
-    """``分`` after hours is a minute, after yuan a hundredth of one; alone it counts points."""
+    """Read ``分``: after hours a minute, after yuan a hundredth of one, alone a number of points."""
     if unit != _FEN:
         return unit
     return Unit((("minute", 1),)) if first == Unit((("hour", 1),)) else Unit((("fen", 1),))

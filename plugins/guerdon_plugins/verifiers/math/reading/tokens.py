@@ -146,7 +146,7 @@ class _Tokenizer:
         return group[1]
 
     def _delimiter(self, name: str) -> None:
-        r"""``\left\{`` with ``\right.`` around the rows of a system is not a set's brace, so it goes."""
+        r"""Drop ``\left\{`` with ``\right.`` around the rows of a system, because it is not a set's brace."""
         if name == "middle":
             return
         match = _DELIMITER.match(self._text, self._position)
@@ -167,7 +167,7 @@ class _Tokenizer:
             self._add("cmd", "\\langle" if name == "left" else "\\rangle")
 
     def _text_command(self, name: str) -> None:
-        """Words are in a group without markup; any other group is read as math, the command says nothing."""
+        """Add a group without markup as words. Read any other group as math, and ignore the command."""
         start = self._position
         content = self._flat_group()
         if content is None:

@@ -189,7 +189,7 @@ out."""
 
 
 def _powers(text: str) -> Powers:
-    """``g m2 second-2`` as powers by name."""
+    """Read ``g m2 second-2`` as powers by name."""
     found = []
     for word in text.split():
         name = word.rstrip("-0123456789")
