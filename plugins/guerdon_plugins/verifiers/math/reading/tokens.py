@@ -146,7 +146,7 @@ class _Tokenizer:
         return group[1]
 
     def _delimiter(self, name: str) -> None:
-        r"""Drop ``\left\{`` with ``\right.`` around the rows of a system, because it is not a set's brace."""
+        r"""Read a delimiter. The brace of ``\left\{`` around a system's rows is dropped: it is not a set's brace."""
         if name == "middle":
             return
         match = _DELIMITER.match(self._text, self._position)
