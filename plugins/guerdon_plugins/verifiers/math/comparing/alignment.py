@@ -45,7 +45,7 @@ _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
 
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
-    """Return both nodes, the answer rewritten in the reference's form if it says the same in another one."""
+    """Both nodes, the answer rewritten in the reference's form if it says the same in another one."""
     reference, answer = with_names_apart(reference, answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     match reference, answer:
