@@ -1,9 +1,9 @@
-"""Runs untrusted programs in locked-down containers, many a second. Usable without the rest of guerdon.
+"""Run untrusted programs in locked-down containers, many per second. Usable without the rest of guerdon.
 
     async with Sandbox() as sandbox:
         result = await sandbox.run(Program(source="print(1 + 1)"))
 
-What a job does is in its result; an infrastructure that fails is an exception, `SandboxUnavailableError`.
+A job's behaviour is in its result. A failure of the infrastructure raises `SandboxUnavailableError`.
 """
 
 from guerdon_sandbox.codec import Opaque

@@ -16,14 +16,14 @@ from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Answer, Request, WireError
 
 START_S = 60.0
-"""How long a box may take from its creation to its first word, on a busy machine."""
+"""Seconds from a box's creation to its first message, on a busy machine."""
 GRACE_S = 10.0
-"""How long after a job's last moment the supervisor may take to answer, killing and sweeping included."""
+"""Seconds for the supervisor to answer after a job's latest end, including killing and cleaning."""
 
 _PORTION_BYTES = 1 << 20
-"""What is handed to the connection at once: it copies what the box does not take yet."""
+"""The bytes written to the connection at once, because it copies bytes that the box has not read."""
 
-# Loads the modules that run inside from the command line, so that any image with a python will do.
+# Loads the modules that run inside from the command line, so that any image with Python works.
 _BOOTSTRAP = """
 import json, sys, types
 def load(sources):
@@ -50,11 +50,11 @@ _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "serve"),
     *("blame", "remote", "candidate", "runners", "check", "roles", "zygote"),
 )
-"""In the order of their imports, which find no file."""
+"""In the order of their imports, because no files exist to import."""
 
 
 class BoxLostError(Exception):
-    """The box is gone or does not answer: nothing is known of the job that it had."""
+    """The box is gone or does not answer, so nothing is known of its job."""
 
 
 class Box:
@@ -72,7 +72,7 @@ class Box:
         self.name = name
         self._cpus = cpus
         self.jobs = 0
-        """Jobs that it has answered."""
+        """The number of jobs that it has answered."""
         self._reader = reader
         self._writer = writer
         self._output = bytearray()
@@ -80,16 +80,16 @@ class Box:
 
     @classmethod
     async def start(cls, engine: Engine, options: BoxOptions) -> Box:
-        """Make a box and wait until it is ready.
+        """Start a box and wait until it is ready.
 
         Raises:
-            SandboxUnavailableError: The engine cannot make one.
-            BoxLostError: It was made and did not come up.
+            SandboxUnavailableError: The engine cannot create one.
+            BoxLostError: It was created and did not start.
         """
         creating = asyncio.ensure_future(asyncio.to_thread(engine.create, options, command()))
         try:
             name = await asyncio.shield(creating)
-        except asyncio.CancelledError:  # the thread goes on, and what it makes would be nobody's
+        except asyncio.CancelledError:  # the thread continues, and its box would have no owner
             with contextlib.suppress(SandboxUnavailableError):
                 await asyncio.to_thread(engine.remove, await creating)
             raise
@@ -110,7 +110,7 @@ class Box:
         return box
 
     async def run(self, request: Request, blobs: Sequence[bytes]) -> tuple[Answer, list[bytes]]:
-        """Run a job. Returns the supervisor's answer and its blobs.
+        """Run a job. Return the supervisor's answer and its blobs.
 
         Raises:
             BoxLostError: The box died, did not answer in time, or could not run the job.
@@ -132,11 +132,11 @@ class Box:
         return answer, output
 
     def abort(self) -> None:
-        """End the job that is under way; `run` returns as soon as nothing of it is left."""
+        """End the current job. `run` returns as soon as all its processes are gone."""
         self._writer.write(wire.ABORT)
 
     async def close(self) -> bool:
-        """End the box. False if the engine does not answer, so that the box may still exist."""
+        """End the box. Return False if the engine does not answer, so that the box may still exist."""
         self._writer.close()
         return await asyncio.to_thread(self.engine.remove, self.name)
 
@@ -153,7 +153,7 @@ class Box:
         return answer, [await self._take(size) for size in sizes]
 
     async def _take(self, size: int) -> bytes:
-        """The next bytes of the supervisor's stdout, out of the engine's multiplexed stream."""
+        """Return the next bytes of the supervisor's stdout, from the engine's multiplexed stream."""
         while len(self._output) < size:
             try:
                 stream, length = struct.unpack(">BxxxI", await self._reader.readexactly(8))
@@ -172,11 +172,11 @@ class Box:
 
 @cache
 def command() -> list[str]:
-    """The command line of a box."""
+    """Return the command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
     supervisor = _sources(*inside, *_named("wire", "waiting", "sweeping", "supervisor"))
     zygote = _sources(*inside, "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
-    # Two arguments, as none may have more than 128 KiB.
+    # Two arguments, because one argument may have at most 128 KiB.
     sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]
     return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, *sources]
 
@@ -186,7 +186,7 @@ def _named(*names: str) -> list[str]:
 
 
 def _sources(*names: str) -> dict[str, str]:
-    """Modules by name; a package is empty there, whatever it exports here."""
+    """Return modules' sources by name. A package is empty there, whatever it exports here."""
     root = Path(__file__).parent.parent
     paths = {name: root / (name.replace(".", "/") + ".py") for name in names}
     return {name: path.read_text() if path.exists() else "" for name, path in paths.items()}

@@ -1,4 +1,4 @@
-"""``guerdon sandbox``: build the image, find out what is missing, run a file, check the isolation, clean up."""
+"""``guerdon sandbox``: build the image, diagnose problems, run a file, check the isolation, clean up."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def build(
 @_image
 @_runtime
 def doctor(engines: tuple[str, ...], image: str, runtime: str | None) -> None:
-    """Say what is there, what is missing, and how to fix it. Exit status 3 if boxes cannot run."""
+    """Report what is installed, what is missing, and how to fix it. Exit status 3 if boxes cannot run."""
     healthy = True
     for engine in _named(engines):
         click.echo(engine.address)
@@ -135,7 +135,7 @@ def run(
     wall_s: float,
     memory_mb: int,
 ) -> None:
-    """Run a Python file (or - for stdin) in a box, pass its outputs on, and exit with its status."""
+    """Run a Python file (or - for stdin) in a box, pass on its outputs, and exit with its status."""
     limits = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory_mb << 20)
     job = Program(source=_source(file), argv=argv, stdin=stdin.read() if stdin else b"", limits=limits)
     options = BoxOptions(image=image, runtime=runtime, memory_bytes=max(512, 2 * memory_mb) << 20)
@@ -159,7 +159,7 @@ def run(
 
 
 def _source(file: Path) -> str:
-    """Read a program as Python does: UTF-8, or what its first lines declare."""
+    """Read a program as Python does: as UTF-8, or in the encoding that its first lines declare."""
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
@@ -176,7 +176,7 @@ def _source(file: Path) -> str:
 @_runtime
 @_one_line_errors
 def check(engines: tuple[str, ...], image: str, runtime: str | None) -> None:
-    """Run hostile programs in a box and see that they achieve nothing. Exit status 1 if one does."""
+    """Run hostile programs in a box and check that they have no effect. Exit status 1 if one has."""
 
     async def work() -> int:
         broken = 0

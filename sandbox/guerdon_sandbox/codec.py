@@ -1,12 +1,12 @@
-"""Carries Python values between processes that do not trust each other: the candidate's, the checker's, the host's.
+"""Transfer Python values between processes that do not trust each other: the candidate's, the checker's, the host's.
 
 Whatever bytes arrive, only plain builtins and values of the standard library come out, so an object with its own
-``__eq__``, a subclass of ``int`` or a pickle cannot reach a comparison. Encoding happens in the candidate's process and
-may be tampered with there; that gains nothing, because a forged value still has to equal the expected one, which the
+``__eq__``, a subclass of ``int`` or a pickle cannot reach a comparison. Encoding happens in the candidate's process,
+which may manipulate it. That has no benefit, because a forged value still has to equal the expected one, which the
 candidate never sees.
 
-Values are JSON; what JSON lacks is an object with one key, the type's tag: ``{"t": [1, 2]}`` is a tuple.
-This module also runs inside the box, so it needs the standard library only.
+Values are JSON. A type that JSON lacks is an object with one key, the type's tag: ``{"t": [1, 2]}`` is a tuple. This
+module also runs inside the box, so it needs the standard library only.
 """
 
 import datetime
@@ -19,21 +19,21 @@ from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 MAX_COLLISIONS = 100
-"""Most items of one set or dict that share their hash: crafted collisions make building one cost its length squared."""
+"""The most items of one set or dict with the same hash, because colliding items make building one quadratic."""
 MAX_FIELDS = 64
-"""Most fields of a named tuple."""
+"""The most fields of a named tuple."""
 
 _JSON_INT = 1 << 63
 _NUMPY_TYPE = re.compile(r"[<>|=]?([biu][1248]|f[248]|c8|c16)")
-"""The element types of numpy's arrays that cross: numbers of a fixed size."""
+"""The element types of numpy arrays that can be encoded: numbers of a fixed size."""
 
 
 class CodecError(ValueError):
-    """A value that cannot cross, or bytes that are not a value."""
+    """A value that cannot be encoded, or bytes that are not a value."""
 
 
 class Opaque:
-    """A value that did not cross. Equal to nothing but itself."""
+    """A value that was not encoded. It equals only itself."""
 
     def __init__(self, type_name: str) -> None:
         self.type_name = type_name
@@ -58,8 +58,8 @@ def dumps(value: object, handle: Handle | None = None) -> bytes:
 
     Args:
         value: Any object. Subclasses of builtins are reduced to the builtin.
-        handle: Gives the JSON body that stands for an object which has no encoding, or its `State`; without it such an
-            object crosses as its type's name.
+        handle: Returns a JSON body for an object without an encoding, or its `State`. Without it, such an object
+            becomes its type's name.
 
     Raises:
         CodecError: The value is nested too deeply or contains itself.
@@ -78,14 +78,14 @@ def loads(
     build: Build | None = None,
     parse: Callable[[bytes], Any] = json.loads,
 ) -> Any:
-    """Return the value that :func:`dumps` encoded, for bytes from anyone.
+    """Return the value that :func:`dumps` encoded, for untrusted bytes.
 
     Args:
-        data: What :func:`dumps` made, or anything else.
+        data: The result of :func:`dumps`, or any other bytes.
         handle: Turns the body of a handle into an object; without it handles become :class:`Opaque`.
-        inside: Whether numpy's arrays and named tuples are made again, which costs time that a box has. On the host
+        inside: Whether to rebuild numpy's arrays and named tuples, which takes time in the box. On the host
             they become lists and tuples.
-        build: Makes an object from its class's name and its attributes; without it such objects become
+        build: Builds an object from its class's name and its attributes; without it such objects become
             :class:`Opaque`.
         parse: Reads the JSON.
 
@@ -157,7 +157,7 @@ _KEYS, _VALUES, _ITEMS = type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY
 
 
 def _encode_rare(value: Any, handle: Handle | None) -> Any:
-    """Encode what the standard library and numpy add to the builtins, or give a handle."""
+    """Encode the types that the standard library and numpy add to the builtins, or return a handle."""
     if isinstance(value, Fraction):
         return {"F": [format(value.numerator, "x"), format(value.denominator, "x")]}
     if isinstance(value, Decimal):
@@ -176,7 +176,7 @@ def _encode_rare(value: Any, handle: Handle | None) -> Any:
             return {"T": encoded}
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         plain = value.tolist()
-        if plain is not value:  # longdouble gives itself
+        if plain is not value:  # longdouble returns itself
             is_array = isinstance(plain, list) and _NUMPY_TYPE.fullmatch(value.dtype.str)
             return {"a": [value.dtype.str, _encode(plain, handle)]} if is_array else _encode(plain, handle)
     body = handle(value) if handle else [0, type(value).__name__]
@@ -186,7 +186,7 @@ def _encode_rare(value: Any, handle: Handle | None) -> Any:
 
 
 def _encode_time(value: Any) -> list[Any] | None:
-    """Return the parts of a date, time or duration; None where its time zone has no fixed offset."""
+    """Return the parts of a date, time or duration, or None if its time zone has no fixed offset."""
     if isinstance(value, datetime.timedelta):
         return ["timedelta", value.days, value.seconds, value.microseconds]
     day = [value.year, value.month, value.day] if isinstance(value, datetime.date) else []
@@ -299,7 +299,7 @@ class _Decoder:
 
 
 def _make_named(type_name: str, fields: list[str]) -> Any:
-    make: Any = namedtuple  # a type checker wants the names here, and they come from outside
+    make: Any = namedtuple  # type checkers require literal names, but these are data
     return make(type_name, fields)
 
 

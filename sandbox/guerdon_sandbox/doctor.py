@@ -1,4 +1,4 @@
-"""Finds out whether boxes can run on an engine, how well it confines them, and how to fix what is not right."""
+"""Diagnose whether boxes can run on an engine, how well it isolates them, and how to fix problems."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from guerdon_sandbox.pool import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One result of the diagnosis."""
 
     mark: str
-    """``✓`` as it should be, ``!`` weaker than it could be, ``✗`` boxes cannot run."""
+    """``✓`` as it should be, ``!`` weaker than possible, ``✗`` boxes cannot run."""
     subject: str
     text: str
 
 
 def diagnose(engine: Engine, options: BoxOptions) -> Iterator[Finding]:
-    """Look at everything that a box needs, and end by running one."""
+    """Check everything that a box needs, and finally run one."""
     try:
         info = engine.info()
     except SandboxError as error:
@@ -51,7 +51,7 @@ def diagnose(engine: Engine, options: BoxOptions) -> Iterator[Finding]:
 
 
 def _walls(info: Mapping[str, Any]) -> Iterator[Finding]:
-    """What stands between a box and its host."""
+    """Yield findings about the isolation of a box from its host."""
     options = " ".join(info.get("SecurityOptions") or [])
     seccomp = "seccomp" in options
     yield _finding(
@@ -82,7 +82,7 @@ def _walls(info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _limits(info: Mapping[str, Any]) -> Iterator[Finding]:
-    """What keeps a box within its limits."""
+    """Yield findings about the resource limits of a box."""
     for key, subject in (
         ("MemoryLimit", "memory limit"),
         ("PidsLimit", "process limit"),

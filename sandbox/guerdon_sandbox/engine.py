@@ -1,6 +1,6 @@
-"""One Docker engine: making, finding and removing boxes on it, and opening streams to them.
+"""One Docker engine: create, find and remove boxes on it, and open streams to them.
 
-The SDK is blocking, so its calls run in threads; the jobs themselves go over the stream and never touch it.
+The SDK blocks, so its calls run in threads. Jobs use the stream and not the SDK.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ from guerdon_sandbox.errors import SandboxImageError, SandboxUnavailableError, S
 from guerdon_sandbox.inside.wire import Request
 
 LABEL = "guerdon.sandbox.owner"
-"""Every box carries it; the value names the process that owns the box."""
+"""The label of every box; its value names the process that owns the box."""
 PYTHON_IMAGE = "guerdon-sandbox:python"
 """The image with Python alone."""
 
 TOOLCHAIN_IMAGE = "guerdon-sandbox:toolchain"
-"""The image with compilers as well."""
+"""The image that also has compilers."""
 
 IMAGE_LABEL = "guerdon.sandbox.image"
-"""An image that `guerdon sandbox build` made carries it; the value is the recipe's version."""
+"""The label of images that `guerdon sandbox build` built; its value is the recipe's version."""
 IMAGE_VERSION = "2"
-"""Of the recipe in image.py: raise it with every change there. CI reads this line."""
+"""The version of the recipe in image.py. Increase it with every change there; CI reads this line."""
 DOCTOR = "; `guerdon sandbox doctor` shows what is missing"
 _STALE_S = 600.0
 _TIMEOUT_S = 60
 _CONNECT_S = 5
-"""How long an engine may take to say that it is there."""
+"""Seconds for an engine to respond."""
 _WORK_FILES = 4096
-"""Files and folders that the work folder holds."""
+"""The most files and folders in the work folder."""
 _PAGE_BYTES = 4096
 
 _log = logging.getLogger(__name__)
 
 FAILURES = (docker.errors.DockerException, requests.RequestException)
-"""What the SDK raises when an engine is missing or down, or refuses."""
+"""The SDK's errors for an engine that is missing, down, or refuses a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoxOptions:
-    """What every box of a pool is made of and may use."""
+    """The settings and limits of every box of a pool."""
 
     image: str = PYTHON_IMAGE
     runtime: str | None = None
     """The engine's runtime: ``runsc`` for gVisor; None for the engine's default."""
     memory_bytes: int = 512 << 20
-    """All processes of a job together, its work folder and the supervisor (about 25 MiB)."""
+    """The limit of all processes of a job together, its work folder and the supervisor (about 25 MiB)."""
     cpus: float = 1.0
     work_bytes: int = 64 << 20
-    """The work folder, which counts as memory."""
+    """The size of the work folder, which counts as memory."""
     processes: int = 128
-    """All processes and threads in the box."""
+    """The limit of all processes and threads in the box."""
     environment: Mapping[str, str] = field(
         default_factory=lambda: {
             "HOME": "/box",
@@ -81,7 +81,7 @@ class BoxOptions:
     """The fixed hash seed makes a completion's score the same on every run."""
 
     def check(self, request: Request, blobs: Sequence[bytes]) -> None:
-        """Make sure that a job's inputs and outputs fit into a box.
+        """Check that a job's inputs and outputs fit into a box.
 
         Raises:
             SandboxUsageError: They do not.
@@ -107,7 +107,7 @@ class BoxOptions:
 
 
 def _in_pages(size: int) -> int:
-    """Return what a file of this size takes in memory."""
+    """Return the memory that a file of this size takes."""
     return -(-size // _PAGE_BYTES) * _PAGE_BYTES
 
 
@@ -115,10 +115,11 @@ class Engine:
     """A Docker engine by its address."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Remember the address; nothing is connected.
+        """Store the address without connecting.
 
         Args:
-            address: ``unix:///path`` or ``tcp://host:port``; None for what ``DOCKER_HOST`` says, or the local engine.
+            address: ``unix:///path`` or ``tcp://host:port``; None for the value of ``DOCKER_HOST``, or the local
+                engine.
         """
         self.address = address or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         self._tls = docker.utils.kwargs_from_env().get("tls") if self.address.startswith("tcp:") else None
@@ -129,7 +130,7 @@ class Engine:
 
     @property
     def client(self) -> docker.DockerClient:
-        """The SDK's client.
+        """Return the SDK's client.
 
         Raises:
             SandboxUnavailableError: The engine does not answer.
@@ -147,18 +148,18 @@ class Engine:
         return docker.DockerClient(self.address, version=version, tls=self._tls or False, timeout=timeout)
 
     def unavailable(self, error: object) -> SandboxUnavailableError:
-        """Return the error that says that this engine does not do what it should, and what to do."""
+        """Return the error for a failure of this engine, with the fix."""
         return SandboxUnavailableError(
             f"the Docker engine at {self.address} is not usable: {error}. "
             f"Start it, or name another in DOCKER_HOST{DOCTOR}"
         )
 
     def lacks(self, image: str) -> SandboxImageError:
-        """Return the error that says that an image is missing, and how to get it."""
+        """Return the error for a missing image, with the fix."""
         return SandboxImageError(f"the engine at {self.address} has no image '{image}'. {how_to_get(image)}")
 
     def info(self) -> Mapping[str, Any]:
-        """What the engine says of itself.
+        """Return the engine's information about itself.
 
         Raises:
             SandboxUnavailableError: The engine does not answer.
@@ -170,7 +171,7 @@ class Engine:
         return told
 
     def has_image(self, image: str) -> bool:
-        """Whether the engine holds an image.
+        """Return whether the engine has an image.
 
         Raises:
             SandboxUnavailableError: The engine does not answer.
@@ -184,7 +185,7 @@ class Engine:
         return True
 
     def has_old_image(self, image: str) -> bool:
-        """Return whether an image of ours was built by an older guerdon.
+        """Return whether an older guerdon built the image.
 
         Raises:
             SandboxUnavailableError: The engine does not answer, or lacks the image.
@@ -198,7 +199,7 @@ class Engine:
         return bool(labels.get(IMAGE_LABEL) != IMAGE_VERSION)
 
     def check(self, options: BoxOptions) -> None:
-        """Make sure that boxes can be made here.
+        """Check that boxes can be created here.
 
         Raises:
             SandboxUnavailableError: The engine does not answer, or lacks the runtime.
@@ -217,7 +218,7 @@ class Engine:
             )
 
     def create(self, options: BoxOptions, command: list[str]) -> str:
-        """Create a box, not yet running, and give its id.
+        """Create a box without starting it, and return its id.
 
         Raises:
             SandboxUnavailableError: The engine cannot.
@@ -243,12 +244,12 @@ class Engine:
                 security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
                 tmpfs={
                     "/box": f"size={options.work_bytes},nr_inodes={_WORK_FILES},mode=1777,nosuid,nodev,exec",
-                    # The engine mounts the queues' file system there, where everybody may leave files.
+                    # The engine mounts the file system of message queues there, where all users may write files.
                     "/dev/mqueue": "ro,size=4k",
                 },
                 mem_limit=options.memory_bytes,
                 memswap_limit=options.memory_bytes,
-                # gVisor's own threads count on the host; inside, RLIMIT_NPROC still binds the job.
+                # gVisor's own threads count on the host; RLIMIT_NPROC still limits the job inside.
                 pids_limit=max(options.processes, 1024) if gvisor else options.processes,
                 nano_cpus=int(options.cpus * 1e9),
                 ulimits=[Ulimit(name="core", soft=0, hard=0)],
@@ -272,18 +273,18 @@ class Engine:
             raise self.unavailable(error) from error
 
     def remove(self, box: str) -> bool:
-        """Kill and remove a box. False if the engine does not answer; a box that is gone already is fine."""
+        """Kill and remove a box. Return False if the engine does not answer; a missing box counts as removed."""
         try:
             self.client.api.remove_container(box, force=True)
         except docker.errors.APIError as error:
-            # 409: auto-removal is under way.
+            # 409: it is already being removed.
             return error.status_code in (404, 409)
         except FAILURES:
             return False
         return True
 
     def boxes(self) -> list[Mapping[str, Any]]:
-        """All boxes on this engine, anybody's, as the engine lists them.
+        """Return all boxes on this engine, of all owners, as the engine lists them.
 
         Raises:
             SandboxUnavailableError: The engine does not answer.
@@ -295,7 +296,7 @@ class Engine:
         return listed
 
     def reap(self, everything: bool = False) -> int:
-        """Remove boxes whose owner is gone, or all of them, and give their number.
+        """Remove boxes whose owner is gone, or all of them, and return their number.
 
         A box dies with its owner's connection, so this finds only what a crash left between creation and start.
         """
@@ -346,14 +347,14 @@ def how_to_get(image: str) -> str:
 
 
 def this_process() -> str:
-    """Names this process among all processes of all hosts and boots: ``boot:namespace:pid:start``."""
+    """Return a name of this process, unique among all hosts and boots: ``boot:namespace:pid:start``."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     return f"{boot}:{namespace}:{os.getpid()}:{_start_time(os.getpid())}"
 
 
 def _start_time(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none."""
+    """Return when a process started, in clock ticks since boot; empty if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -366,5 +367,5 @@ def _is_orphan(box: Mapping[str, Any]) -> bool:
     here = this_process().split(":")
     if len(owner) == 4 and owner[:2] == here[:2]:
         return _start_time(int(owner[2])) != owner[3]
-    # Another host's process: nothing is known of it, but a box that has not run for so long is nobody's.
+    # Another host's process: nothing is known of it, but a box that has not run for so long has no owner.
     return bool(box["State"] != "running") and time.time() - box["Created"] > _STALE_S

@@ -6,7 +6,7 @@
         ├── SandboxImageError                   the image is missing or cannot be built
         └── SandboxOverloadedError              other work kept the CPU from a job for too long
 
-What a job does is never an error: it is in the job's result.
+A job's behaviour is never an error: it is in the job's result.
 """
 
 

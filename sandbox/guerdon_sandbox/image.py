@@ -1,7 +1,7 @@
-"""Builds the images that boxes are made of: a Debian with Python, or with compilers and node beside it.
+"""Build the images of the boxes: Debian with Python, or also with compilers and node.
 
-Where a registry can be reached, from a Dockerfile; where only Debian packages can, with debootstrap and the mirror that
-apt itself is configured to use. The supervisor is not in the image: boxes get it on their command line.
+If a registry can be reached, the image is built from a Dockerfile. Otherwise debootstrap builds it from the Debian
+mirror that apt uses. The supervisor is not in the image: boxes get it on their command line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PYTHON_PACKAGES = (
 )
 _TOOLCHAIN_PACKAGES = (*_PYTHON_PACKAGES, "g++", "nodejs")
 EXTRAS = {"go": "golang-go", "java": "default-jdk-headless", "rust": "rustc"}
-"""Languages that a toolchain image may have besides, each several hundred MB, with their packages."""
+"""Optional languages of a toolchain image, each several hundred MB, with their packages."""
 _CHANGES = ['CMD ["python3"]', f"LABEL {IMAGE_LABEL}={IMAGE_VERSION}"]
 _DOCKERFILE = "\n".join(
     [
@@ -45,7 +45,7 @@ _DOCKERFILE = "\n".join(
         *_CHANGES,
     ]
 )
-# What no program needs and every image would carry.
+# Files that no program needs.
 _DISPENSABLE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
@@ -66,13 +66,13 @@ def build(
     say: Callable[[str], None],
     extras: Sequence[str] = (),
 ) -> str:
-    """Build an image on an engine and give its name.
+    """Build an image on an engine and return its name.
 
     Args:
-        engine: Where the image is to be.
+        engine: The engine that gets the image.
         toolchain: Whether to add g++ and node.
-        method: Where the packages come from.
-        say: Takes what happens, as text.
+        method: The origin of the packages.
+        say: Gets progress messages.
         extras: Languages of `EXTRAS` for a toolchain image.
 
     Raises:
@@ -81,7 +81,7 @@ def build(
     """
     image = TOOLCHAIN_IMAGE if toolchain else PYTHON_IMAGE
     packages = (*(_TOOLCHAIN_PACKAGES if toolchain else _PYTHON_PACKAGES), *map(EXTRAS.__getitem__, extras))
-    engine.info()  # before minutes of work that would be for nothing
+    engine.info()  # fail before minutes of useless work
     if method is Method.AUTO:
         can_bootstrap = shutil.which("debootstrap") is not None and os.geteuid() == 0
         method = Method.DEBOOTSTRAP if can_bootstrap else Method.DOCKERFILE
@@ -125,7 +125,7 @@ def _bootstrap(engine: Engine, image: str, packages: tuple[str, ...], say: Calla
 
 
 def _apt_mirror() -> str:
-    """Return the mirror that this machine's apt uses for its own release."""
+    """Return the mirror that apt uses for this machine's release."""
     release = dict(
         line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
     )

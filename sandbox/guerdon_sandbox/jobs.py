@@ -1,8 +1,8 @@
-"""What the sandbox runs, and what it reports.
+"""The jobs of the sandbox, and their results.
 
-Three kinds of job: a `Program` (a script with stdin), `Calls` of a candidate's functions with known arguments, and a
-`Check`, tests that run in a second process beside the candidate's. In none of them does an expected value enter the
-process that runs the candidate.
+There are three kinds of job: a `Program` (a script with stdin), `Calls` of a candidate's functions with known
+arguments, and a `Check`, tests that run in a second process beside the candidate's. In none of them does an expected
+value enter the process that runs the candidate.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LONGEST_PATH = 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a job may use.
+    """A job's limits.
 
-    CPU time is the limit to set. Wall time is the backstop for jobs that sleep. Neither depends on what else the
-    machine does: time for which a job waits for a CPU that others have counts for none of them.
+    CPU time is the main limit. Wall time limits jobs that sleep. Neither depends on the machine's other work: time in
+    which a job waits for a CPU does not count.
 
     Raises:
         SandboxUsageError: A limit is not a positive number, or not a whole one where it counts something.
@@ -43,21 +43,21 @@ class Limits:
     cpu_s: int = 10
     """CPU seconds of each process, whole ones."""
     wall_s: float = 30.0
-    """Seconds from the job's start to its end, less what it waited for a CPU."""
+    """Seconds from the job's start to its end, without its waits for a CPU."""
     memory_bytes: int = 256 << 20
     """Writable memory of each process. The box as a whole has its own limit."""
     stdout_bytes: int = 1 << 20
-    """A program's output, which ends it where it is longer. Of calls and checks the rest is dropped."""
+    """The limit of a program's output; a longer one ends the program. For calls and checks, the rest is dropped."""
     stderr_bytes: int = 64 << 10
-    """What is written beyond that is dropped."""
+    """The limit of error output; the rest is dropped."""
     reply_bytes: int = 16 << 20
-    """All replies of a candidate to its calls together, encoded."""
+    """The limit of all replies of a candidate to its calls together, encoded."""
     reply_items: int = 1 << 18
-    """All values in them together: what the host decodes."""
+    """The limit of all values in them together, which the host decodes."""
     file_bytes: int = 32 << 20
-    """Size of one file. The work folder as a whole holds 64 MiB."""
+    """The size of one file. The work folder as a whole holds 64 MiB."""
     processes: int = 32
-    """Processes and threads at one time."""
+    """The most concurrent processes and threads."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -80,7 +80,7 @@ class Result:
     limit: Limit | None
     """The limit that ended the job, if one did."""
     truncated: frozenset[str]
-    """Which of ``stdout`` and ``stderr`` were cut at their limit."""
+    """Those of ``stdout`` and ``stderr`` that were truncated at their limit."""
     wall_s: float
     cpu_s: float
     peak_memory_bytes: int
@@ -90,12 +90,12 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether the process ended by itself with status 0."""
+        """Return whether the process ended normally with status 0."""
         return self.exit_code == 0 and self.limit is None
 
     @property
     def ending(self) -> str:
-        """The end in a few words, for people: ``exit 1``, ``killed by SIGSEGV``, ``wall limit``."""
+        """Return the end in a few words, for people: ``exit 1``, ``killed by SIGSEGV``, ``wall limit``."""
         if self.limit is not None:
             return f"{self.limit} limit"
         if self.signal is not None:
@@ -112,10 +112,10 @@ def _signal_name(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult(Result):
-    """How a program ended, and what it left."""
+    """How a program ended, with its files."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """The files that ``collect`` named and the program left as regular files."""
+    """The regular files that ``collect`` named and the program wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,26 +123,26 @@ class Returned:
     """A call's result."""
 
     value: Any
-    """Plain values; `guerdon_sandbox.codec.Opaque` for what has no encoding."""
+    """Plain values; `guerdon_sandbox.codec.Opaque` for a value without an encoding."""
     arguments: Sequence[Any] = field(default=(), compare=False)
-    """What a call that gave None made of its lists, dicts and sets; None in place of its other arguments."""
+    """The lists, dicts and sets of a call that returned None, after the call; None instead of its other arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A call that raised, or that the candidate did not live to answer."""
+    """A call that raised, or during which the candidate ended."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallsResult(Result):
-    """What the calls gave."""
+    """The results of the calls."""
 
     load_error: str | None = None
     """Why the candidate could not be loaded, if it could not."""
     prelude_error: str | None = None
-    """Why the trusted code before the candidate failed, if it did: nothing is known of the candidate then."""
+    """Why the trusted code before the candidate failed, if it did. Nothing is known of the candidate then."""
     replies: Sequence[Returned | Raised] = ()
     """The calls' results in their order: fewer than calls if the candidate ended before it answered them all."""
 
@@ -159,20 +159,20 @@ class CheckOutcome:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult(Result):
-    """What the tests found."""
+    """The results of the tests."""
 
     outcomes: Sequence[CheckOutcome] = ()
     """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
 
     @property
     def ok(self) -> bool:
-        """Whether all tests were run and passed."""
+        """Return whether all tests ran and passed."""
         return self.limit is None and self.exit_code == 0 and all(one.passed for one in self.outcomes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(ABC, Generic[R]):
-    """One thing to run. What it reports is the type parameter."""
+    """One job to run, with the type of its result as type parameter."""
 
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -186,18 +186,18 @@ class Job(ABC, Generic[R]):
 
     @abstractmethod
     def payloads(self) -> tuple[str, list[bytes]]:
-        """The job's kind and the blobs of its processes, as the supervisor takes them."""
+        """Return the job's kind and the blobs of its processes, as the supervisor expects them."""
 
     @abstractmethod
     def sources(self) -> list[str]:
-        """Return what each process of the job runs."""
+        """Return the sources that the processes of the job run."""
 
     @abstractmethod
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> R:
         """Return the supervisor's answer as a result."""
 
     def not_run(self, limit: Limit) -> R:
-        """Return the result of a job that is not run, since others like it ended at this limit."""
+        """Return the result of a job that is not run, because similar ones ended at this limit."""
         request, _ = self.request()
         return self.result(Answer.killed(limit, request), [b""] * len(request.outputs), "")
 
@@ -236,10 +236,10 @@ def _limit(answer: Answer, killed_by: int | None, stderr: bytes, limits: Limits)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Job[ProgramResult]):
-    """A Python program, or with ``command`` any other, in a folder of its own.
+    """A Python program, or with ``command`` any other program, in its own folder.
 
     Raises:
-        SandboxUsageError: A path is not one of a file in the work folder, or a text cannot be passed to a process.
+        SandboxUsageError: A path is not inside the work folder, or a text cannot be passed to a process.
     """
 
     source: str = ""
@@ -300,7 +300,7 @@ def _check_path(path: str) -> None:
 
 
 def _check_tree(paths: Iterable[str]) -> None:
-    """Refuse files that would be in each other's place."""
+    """Refuse files whose paths conflict."""
     files = [PurePosixPath(path) for path in paths]
     taken = set(files)
     if len(taken) < len(files):
@@ -343,7 +343,7 @@ class Calls(Job[CallsResult]):
     prelude: str = ""
     """Trusted code that runs before the source; a source that is not a whole program continues it."""
     ambient: str = ""
-    """Trusted code whose names the source finds as it finds builtins: below its own, and not callable from outside."""
+    """Trusted code whose names the source can use like builtins. They are not callable from outside."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
         requests = [
@@ -360,7 +360,7 @@ class Calls(Job[CallsResult]):
         budget = _Budget(self.limits.reply_items)
         replies = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
         common = self._common(answer, blobs, engine)
-        # Nothing of the candidate has run before the first frame, so nobody else can have written it.
+        # No candidate code runs before the first frame, so only the trusted side can have written it.
         if replies and isinstance(replies[0], Raised):
             return CallsResult(**common, prelude_error=replies[0].error)
         if len(replies) > 1 and isinstance(replies[1], Raised):
@@ -370,7 +370,7 @@ class Calls(Job[CallsResult]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Job[CheckResult]):
-    """Tests that call a candidate's functions from a process of their own."""
+    """Tests that call a candidate's functions from their own process."""
 
     source: str
     tests: Sequence[str]
@@ -386,9 +386,9 @@ class Check(Job[CheckResult]):
     exceptions: Sequence[str] = ()
     """Which of the names are exceptions that the tests catch."""
     in_place: Sequence[int] = ()
-    """The tests, by their position, that are about what a call does to its arguments."""
+    """The tests, by index, that check what a call does to its arguments."""
     stand_ins: Sequence[str] = ()
-    """Literals. A test that passes though every call gives None, a bare object or one of these tests nothing."""
+    """Literals. A test that passes although every call returns None, a bare object or one of these tests nothing."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
         names = ("prelude", "setup", "names", "tests", "classes", "exceptions", "in_place", "stand_ins")
@@ -413,7 +413,7 @@ def _frame(data: bytes) -> bytes:
 
 
 def _frames(data: bytes, most: int) -> list[bytes]:
-    """Return the complete frames at the start of a stream that may end anywhere."""
+    """Return the complete frames at the start of a stream that may be truncated anywhere."""
     frames: list[bytes] = []
     position = 0
     while position + 4 <= len(data) and len(frames) < most:
@@ -426,13 +426,13 @@ def _frames(data: bytes, most: int) -> list[bytes]:
 
 
 class _Budget:
-    """How many values of a job's replies are decoded, so that no reply costs the host time and memory at will."""
+    """Limits the number of decoded values of a job's replies, and so the host's time and memory."""
 
     def __init__(self, items: int) -> None:
         self._left = items
 
     def allows(self, frame: bytes) -> bool:
-        """Take a frame's values off. What separates values is counted, also within texts."""
+        """Subtract a frame's values. The separators of values are counted, also inside texts."""
         self._left -= 1 + sum(map(frame.count, (b",", b"[", b"{", b"\\")))
         return self._left >= 0
 

@@ -1,7 +1,7 @@
-"""Parses large JSON in a thread without stopping the other threads.
+"""Parse large JSON in a thread without stopping the other threads.
 
 The standard library's parser is one call in C, which holds the interpreter's lock to its end: 16 MiB of a hostile reply
-would stop the event loop for seconds. Its own version in Python takes longer and lets others run.
+would stop the event loop for seconds. Its Python version takes longer, but other threads can run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from json import decoder, scanner
 from typing import Any
 
 LARGE_BYTES = 16 << 10
-"""Up to this size the parser in C takes a few milliseconds, whatever it reads."""
+"""Up to this size, the parser in C takes at most a few milliseconds."""
 
 
 class _PythonDecoder(json.JSONDecoder):

@@ -1,4 +1,4 @@
-"""The pool: warm boxes on one or several engines, and a queue of jobs before them."""
+"""The pool: warm boxes on one or several engines, and a queue of jobs."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from guerdon_sandbox.parsing import LARGE_BYTES
 R = TypeVar("R", bound=Result)
 
 ATTEMPTS = 3
-"""Boxes that one job may lose before the sandbox gives it up."""
+"""The most boxes that one job may lose before it fails."""
 LONGEST_TRIAL_S = 10.0
-"""Longest job that does nothing beside a job that lost its box."""
+"""The longest trial in seconds: an idle job that runs beside a job that lost its box."""
 LONGEST_PAUSE_S = 2.0
-"""Longest pause before an engine that is down is tried again."""
+"""The longest pause in seconds before the next attempt on an engine that is down."""
 _CLOSED = "the sandbox was closed"
 
 _log = logging.getLogger(__name__)
 
 
 class Isolation(StrEnum):
-    """What separates one job from the next."""
+    """The isolation between jobs."""
 
     FORK = "fork"
-    """A box runs many jobs: each in a fresh process with a uid of its own, all traces removed afterwards."""
+    """A box runs many jobs, each in a fresh process with its own uid. All traces are removed afterwards."""
     CONTAINER = "container"
     """A box runs one job. About fifty times as expensive."""
 
 
 class Clock(Protocol):
-    """A deadline of the caller. It stops while a job is under way, and is charged with what the job itself took."""
+    """A deadline of the caller. It stops during a job, and is charged with the time that the job itself used."""
 
     def pause(self) -> None:
-        """Stop."""
+        """Stop the clock."""
 
     def resume(self, spent_s: float = 0.0) -> None:
-        """Run again, with so much less time left."""
+        """Start the clock again, with this much less time left."""
 
 
 class _NoClock:
@@ -75,16 +75,16 @@ class _Ticket:
     answer: asyncio.Future[Any]
     since: float = field(default_factory=time.monotonic)
     losses: list[float] = field(default_factory=list)
-    """When boxes died under it."""
+    """The times at which boxes died during the job."""
     trials: list[_Ticket] = field(default_factory=list)
-    """Jobs that ran beside it after each loss and do nothing for as long as it had lived."""
+    """Idle jobs that ran beside it after each loss, for as long as it had run."""
     is_trial: bool = False
     spent_s: float = 0.0
-    """How long it ran, less what it waited for a CPU."""
+    """Seconds that it ran, without its waits for a CPU."""
 
 
 class Sandbox:
-    """Runs jobs in warm boxes. An async context manager; opens itself at the first job otherwise.
+    """Runs jobs in warm boxes. An async context manager; without ``async with``, it opens itself at the first job.
 
     All its methods belong to one event loop.
     """
@@ -99,20 +99,22 @@ class Sandbox:
         patience_s: float = 60.0,
         clock: Callable[[], Clock] = _NoClock,
     ) -> None:
-        """Remember the options; nothing is started.
+        """Store the options without starting anything.
 
         Args:
             engines: Addresses of Docker engines; without any, the one that ``DOCKER_HOST`` names, or the local one.
-            options: What each box is made of.
-            boxes: Boxes per engine: jobs that run there at one time. By default the engine's cores, divided among the
+            options: The settings of each box.
+            boxes: Boxes per engine, which is the number of concurrent jobs there. By default the engine's cores,
+                divided among the
                 training processes of this machine (torchrun's ``LOCAL_WORLD_SIZE``), each of which has a pool.
-            isolation: What separates one job from the next.
-            patience_s: How long jobs wait while no engine is usable, so that a restart of the engine costs none; and
-                how long a job may wait for a CPU that other work has.
-            clock: Gives the deadline of the code that calls `run`: waiting for a box or a CPU does not count for it.
+            isolation: The isolation between jobs.
+            patience_s: Seconds that jobs wait while no engine is usable, so that a restart of the engine fails none.
+                Also the seconds that a job may wait for a CPU.
+            clock: Returns the deadline of the code that calls `run`. Waiting for a box or a CPU does not count against
+                it.
 
         Raises:
-            SandboxUsageError: An option cannot be right.
+            SandboxUsageError: An option is invalid.
         """
         if boxes is not None and boxes < 1:
             raise SandboxUsageError(f"boxes is {boxes}; it must be at least 1")
@@ -122,7 +124,7 @@ class Sandbox:
         self.options = options or BoxOptions()
         self.isolation = Isolation(isolation)
         self.boxes_started = 0
-        """Boxes made so far: beyond the pool's size, each replaced one."""
+        """The number of boxes started so far. Those beyond the pool's size each replaced one."""
         self._boxes_per_engine = boxes
         self._patience_s = patience_s
         self._clock = clock
@@ -132,21 +134,21 @@ class Sandbox:
         self._forget()
 
     def _forget(self) -> None:
-        """Be as new, for the event loop that comes."""
+        """Reset all state for a new event loop."""
         self._tickets: deque[_Ticket] = deque()
         self._changed = asyncio.Condition()
         self._decoding = asyncio.Lock()
-        """One large reply is decoded at a time, so that they do not add up in memory."""
+        """Only one large reply is decoded at a time, to limit memory."""
         self._down: dict[str, SandboxUnavailableError] = {}
         """Why an engine is not usable, by its address."""
         self._opening: asyncio.Task[None] | None = None
         self._starting: list[asyncio.Task[None]] = []
-        """For each engine, what waits until it is usable."""
+        """For each engine, the task that waits until it is usable."""
         self._slots: list[asyncio.Task[None]] = []
-        """For each box, what runs jobs in it."""
+        """For each box, the task that runs jobs in it."""
         self._blaming: set[asyncio.Task[None]] = set()
         self._unblamed_loss = -math.inf
-        """When a box last died under a job that later ran well, so that the job is not the cause."""
+        """When a box last died during a job that later ran well, so that the job was not the cause."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -192,7 +194,7 @@ class Sandbox:
         self._loop = loop
 
     async def _open(self) -> None:
-        """Return when the first engine is usable; the others are brought up meanwhile."""
+        """Return when the first engine is usable. The others are prepared meanwhile."""
         usable = [asyncio.get_running_loop().create_future() for _ in self.engines]
         self._starting = [
             asyncio.create_task(self._bring_up(engine, first_try))
@@ -223,17 +225,17 @@ class Sandbox:
             first_try.set_result(True)
 
     def _prepare(self, engine: Engine) -> int:
-        """Make sure that an engine is usable, remove what crashed owners left there, and give its cores."""
+        """Check that an engine is usable, remove boxes of crashed owners, and return its number of cores."""
         engine.check(self.options)
         engine.reap()
         return int(engine.info()["NCPU"])
 
     async def run(self, job: Job[R]) -> R:
-        """Run a job and give its result. Any number of calls may be under way; a call that is cancelled frees its box.
+        """Run a job and return its result. Any number of calls may be active. A cancelled call frees its box.
 
         Raises:
             SandboxUsageError: The job's inputs or limits do not fit into a box.
-            SandboxUnavailableError: No engine is usable, or the job lost one box after the other.
+            SandboxUnavailableError: No engine is usable, or the job lost several boxes.
             SandboxOverloadedError: Other work kept the CPU from the job for longer than ``patience_s``.
         """
         ticket, clock = self._ticket(job), self._clock()
@@ -259,9 +261,9 @@ class Sandbox:
             self._changed.notify()
 
     async def aclose(self) -> None:
-        """End all boxes. Jobs that have no result yet raise SandboxUnavailableError. A later job opens it again."""
+        """End all boxes. Unfinished jobs raise SandboxUnavailableError. A later job opens the sandbox again."""
         if self._loop is not asyncio.get_running_loop():
-            return  # its tasks, and with them its boxes, ended with the loop that it was open in
+            return  # its tasks and boxes ended with the event loop that it was open in
         opening = [self._opening] if self._opening is not None else []
         tasks = [*opening, *self._starting, *self._slots, *self._blaming]
         self._opening, self._starting, self._slots = None, [], []
@@ -276,7 +278,7 @@ class Sandbox:
         self._leftovers.clear()
 
     async def _serve(self, engine: Engine) -> None:
-        """One slot of an engine: keep a box warm, run one job after the other in it, replace it when in doubt."""
+        """Run one slot of an engine: keep a box warm, run jobs in it one by one, and replace it when in doubt."""
         pause = 0.05
         while True:
             try:
@@ -325,7 +327,7 @@ class Sandbox:
                     return ticket
 
     async def _report(self, ticket: _Ticket, answer: Answer, blobs: Sequence[bytes], engine: Engine) -> None:
-        """Give the caller the result. The bytes may be anything, so reading many of them must not stop the loop."""
+        """Return the result to the caller. Decoding many untrusted bytes must not block the event loop."""
         if ticket.answer.done():
             return
         if ticket.losses and answer.limit is not Limit.BOX:
@@ -345,14 +347,14 @@ class Sandbox:
             else:
                 async with self._decoding:
                     result = await asyncio.to_thread(ticket.job.result, answer, blobs, engine.address)
-        except Exception as error:  # the caller's to hear, and not the box's fault
+        except Exception as error:  # the caller's error, not the box's
             _settle(ticket, error)
             return
         if not ticket.answer.done():
             ticket.answer.set_result(result)
 
     async def _lose(self, ticket: _Ticket, error: BoxLostError, engine: Engine, lived_s: float) -> None:
-        """Run a job again whose box was lost, or find out whose fault that is."""
+        """Run a job again after its box was lost, or determine the cause."""
         ticket.losses.append(time.monotonic())
         given_up = SandboxUnavailableError(f"the job lost {len(ticket.losses)} boxes; the last: {error}")
         if ticket.is_trial:
@@ -362,7 +364,7 @@ class Sandbox:
             trial = self._trial(min(lived_s, LONGEST_TRIAL_S))
             ticket.trials.append(trial)
             ticket.answer.add_done_callback(lambda _: trial.answer.cancel())
-            # The trial is the first of the two, so that a pool of one box takes them in turns.
+            # The trial is the first of the two, so that a pool of one box alternates between them.
             await self._queue(ticket, self._tickets.appendleft)
             await self._queue(trial, self._tickets.appendleft)
         else:
@@ -371,16 +373,16 @@ class Sandbox:
             blaming.add_done_callback(self._blaming.discard)
 
     def _trial(self, lives_s: float) -> _Ticket:
-        """Return a job that does nothing for some time: it loses its box only where any job would."""
+        """Return an idle job for some time. It loses its box only if any job would."""
         limits = Limits(wall_s=lives_s + LONGEST_TRIAL_S)
         trial = self._ticket(Program(source=f"import time; time.sleep({lives_s!r})", limits=limits))
         trial.is_trial = True
-        # Without one who waits for the answer, asyncio would report an error in it.
+        # If no caller awaits the answer, asyncio would report an error in it.
         trial.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         return trial
 
     async def _blame(self, ticket: _Ticket, given_up: SandboxUnavailableError, engine: Engine) -> None:
-        """Settle a job that lost all its boxes. It is at fault if, meanwhile, no other job lost one without fault."""
+        """Settle a job that lost all its boxes. It is at fault if no other job lost a box meanwhile without fault."""
         try:
             await asyncio.gather(*(trial.answer for trial in ticket.trials))
         except SandboxUnavailableError:
@@ -405,13 +407,13 @@ class Sandbox:
         if len(self._down) < len(self.engines):
             return
         outage, now = self._outage(), time.monotonic()
-        # What is missing does not come back by itself, as an engine does that restarts.
+        # A missing image does not reappear by itself, but an engine may restart.
         patience_s = 0.0 if isinstance(outage, SandboxImageError) else self._patience_s
         while self._tickets and now - self._tickets[0].since > patience_s:
             _settle(self._tickets.popleft(), outage)
 
     def _outage(self) -> SandboxUnavailableError:
-        """Why no engine is usable."""
+        """Return why no engine is usable."""
         errors = list(self._down.values())
         kind = (
             SandboxImageError
@@ -427,7 +429,7 @@ class Sandbox:
 
 
 def _processes_here() -> int:
-    """Training processes on this machine, as torchrun counts them."""
+    """Return the number of training processes on this machine, as torchrun counts them."""
     told = os.environ.get("LOCAL_WORLD_SIZE", "")
     return max(1, int(told)) if told.isdecimal() else 1
 

@@ -1,10 +1,10 @@
-"""The system calls that a box may make: what interpreters and compilers need, and nothing that reaches further.
+"""The system calls that a box may make: those that interpreters and compilers need, and no more.
 
 Left out on purpose: sockets other than pairs of AF_UNIX (the box has no network anyway), SysV and POSIX message queues
 and shared memory (they outlive a job), ptrace and its kin, namespaces, mounts, keyrings, bpf, perf, io_uring,
-userfaultfd, splice and tee, POSIX timers, pidfds, inotify, and the choice of a CPU (a job could crowd onto a busy one,
-and be excused as starved). Where a call reaches further by an argument, the filter looks at the argument.
-The measured cost beside the engine's default profile is nil.
+userfaultfd, splice and tee, POSIX timers, pidfds, inotify, and the choice of a CPU (a job could move to a busy one, and
+count as starved). If an argument makes a call dangerous, the filter checks the argument. There is no measurable cost
+compared with the engine's default profile.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _IOCTLS = {
     "FIOCLEX": 0x5451,
     "FICLONE": 0x40049409,
 }
-"""What says whether a file is a terminal, how much it holds, and how it is read; FICLONE is `cp`'s first attempt."""
+"""Calls that query whether a file is a terminal, its size, and its mode; `cp` tries FICLONE first."""
 _PRCTLS = {
     "PR_SET_PDEATHSIG": 1,
     "PR_GET_PDEATHSIG": 2,
@@ -81,7 +81,7 @@ _PRCTLS = {
     "PR_GET_NO_NEW_PRIVS": 39,
     "PR_SET_VMA": 0x53564D41,
 }
-"""A thread's name may be any bytes, also through ``/proc/self/comm``; the supervisor takes them as such."""
+"""A thread's name may be any bytes, also through ``/proc/self/comm``; the supervisor handles them."""
 
 
 def _equal(index: int, value: int) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def profile() -> str:
                 _allow("recvfrom", _without(3, _MSG_OOB)),
                 *(_allow("ioctl", _equal(1, request)) for request in _IOCTLS.values()),
                 *(_allow("prctl", _equal(0, option)) for option in _PRCTLS.values()),
-                # Its flags lie in memory, where a filter cannot look; C libraries fall back to clone on ENOSYS.
+                # Its flags are in memory, which a filter cannot read; C libraries fall back to clone on ENOSYS.
                 {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
             ],
         }

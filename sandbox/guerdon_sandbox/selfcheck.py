@@ -1,7 +1,7 @@
-"""Shows on this machine's engine that hostile programs stay in their box and leave nothing in it.
+"""Check on this machine's engine that hostile programs stay in their box and leave nothing in it.
 
-Every attack runs in the one box of a pool, and an honest program after it in the same box: the honest one must get its
-own, right result, and find nothing of the attack.
+Every attack runs in the one box of a pool, followed by an honest program in the same box. The honest one must get its
+own, right result, and find no trace of the attack.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ print(len(others), left, sum(range(10)))
 HONEST_OUTPUT = b"1 [] 45\n"
 """One other process: the zygote."""
 
-# Each prints ESCAPED if it got what it must not get.
+# Each prints ESCAPED if it succeeds.
 ATTACKS = {
     "fork bomb": """
 import os
@@ -198,13 +198,13 @@ os._exit(0)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one attack did."""
+    """The result of one attack."""
 
     attack: str
     ending: str
     """How its program ended."""
     problem: str | None
-    """What it achieved, if anything."""
+    """The effect that it had, if any."""
 
 
 async def self_check(engines: list[str], options: BoxOptions) -> AsyncIterator[Finding]:

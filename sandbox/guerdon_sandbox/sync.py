@@ -1,4 +1,4 @@
-"""The sandbox for code without an event loop: the same pool, in a thread of its own."""
+"""The sandbox for code without an event loop: the same pool, in its own thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SyncSandbox:
     """
 
     def __init__(self, sandbox: Sandbox | None = None) -> None:
-        """Take over a sandbox that is not open yet.
+        """Wrap a sandbox that is not open yet.
 
         Args:
             sandbox: The pool; without it, one with all defaults.
@@ -49,16 +49,16 @@ class SyncSandbox:
         self.close()
 
     def run(self, job: Job[R]) -> R:
-        """Run a job and give its result.
+        """Run a job and return its result.
 
         Raises:
-            SandboxUnavailableError: No engine is usable, the job lost one box after the other, or this is closed.
+            SandboxUnavailableError: No engine is usable, the job lost several boxes, or this is closed.
             SandboxUsageError: The job does not fit into a box.
         """
         return self._wait(self._sandbox.run(job))
 
     def map(self, jobs: Iterable[Job[R]]) -> list[R]:
-        """Run many jobs at once and give their results in the jobs' order. The first error ends the others.
+        """Run many jobs at once and return their results in order. The first error ends the others.
 
         Raises:
             SandboxUnavailableError, SandboxUsageError: As ``run``.
@@ -75,7 +75,7 @@ class SyncSandbox:
         return self._wait(gather())
 
     def close(self) -> None:
-        """End all boxes. Nothing can be run afterwards."""
+        """End all boxes. After that, no job can run."""
         with self._lock:
             self._closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None

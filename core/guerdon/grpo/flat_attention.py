@@ -113,9 +113,8 @@ class FlatAttention:
         """
         spread = self._spread(query.device)
         grouped = len(query) != len(key)
-        if (
-            grouped and query.is_cuda
-        ):  # with grouped heads and a mask, CUDA has only the kernel that holds all scores
+        # With grouped heads and a mask, CUDA has only the kernel that holds all scores.
+        if grouped and query.is_cuda:
             groups = len(query) // len(key)
             key, value = (torch_seam.repeat_heads(states, groups, dim=0) for states in (key, value))
             grouped = False

@@ -50,7 +50,7 @@ class Option:
 
     @property
     def annotation(self) -> Any:
-        """The type, as an annotation."""
+        """Return the type, as an annotation."""
         # spell() below created the text, in a file that only this user can write.
         return eval(self.type, {"__builtins__": {}}, dict(_NAMES))
 

@@ -1,6 +1,6 @@
 """Sample completions of small models on CPU, where most of `generate`'s time is overhead.
 
-A group's prompt is prefilled once, the key-value cache is one tensor of fixed size, finished completions free their
+A group's prompt is prefilled once. The key-value cache is one tensor of fixed size. Finished completions free their
 slots for the next ones, and each layer is a few calls. The distribution is that of transformers' sampling.
 """
 

@@ -128,7 +128,7 @@ UNREADABLE_REFERENCES = ("", "   ", None)
 
 
 def hostile_cases(row: Row) -> list[Case]:
-    """The hostile completions, as answers to an ordinary row."""
+    """Return the hostile completions, as answers to an ordinary row."""
     return [Case(text, None, why=f"hostile: {name}", **row) for name, text in HOSTILE.items()]
 
 

@@ -79,9 +79,8 @@ class ResumableTrainer(_Trainer):
         return trained
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if (
-            self.state.global_step >= self.state.max_steps
-        ):  # killed after the last checkpoint: nothing remains to do
+        # A run that was killed after its last checkpoint has nothing left to do.
+        if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         run_epoch: Any = super()._run_epoch

@@ -6,8 +6,8 @@ Lines are those of transformers 5.17.0. Besides the function below, the engine u
   wherever a batch is not flat; ``config._attn_implementation``, to know that a model runs it; a mask of four
   dimensions, which no model's own mask replaces (flat_attention.py, layout.py)
 - a decoder's module names ``model.layers``, ``self_attn.q_proj`` and so on, ``model.rotary_emb(states, positions)``,
-  and warpers called without the tokens before (rollouts.py)
-- ``model.forward``, replaced by one that also takes a step (step.py), as TRL does (``add_fused_lm_head``)
+  and warpers called without the tokens before (cpu_sampler.py)
+- ``model.forward``, replaced by one that also takes a step (micro_batch.py), as TRL does (``add_fused_lm_head``)
 - the members of ``Trainer`` below, whose lines are those of ``transformers/trainer.py``; :func:`lacking` checks them
 when a training begins
 """

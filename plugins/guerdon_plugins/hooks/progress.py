@@ -1,4 +1,4 @@
-"""What a person sees while a run is under way: a bar for each stage on a terminal, a line every so often elsewhere."""
+"""Show a run's progress: a bar for each stage on a terminal, a regular line elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from guerdon.hookspecs import RunInfo, hookimpl
 
 LINE_EVERY_S = 30.0
-"""How often a line is written where there is no terminal."""
+"""The interval of lines in seconds if there is no terminal."""
 
 _SHOWN = {
     "reward": "reward",
@@ -21,7 +21,7 @@ _SHOWN = {
     "accuracy": "accuracy",
     "mean_token_accuracy": "accuracy",
 }
-"""Metrics, and what to call them."""
+"""Metrics, with their labels."""
 
 _OF_A_SCORER = ("rewards/", "/mean")
 _FAILURES = ("rewards/", "/failure_rate")
@@ -42,7 +42,7 @@ class Progress:
         self._stage = ""
         self._started = self._last_line = 0.0
         self._first: tuple[int, float] | None = None
-        """The step and the time of the stage's first report: what came before it is not a step's own time."""
+        """The step and the time of the stage's first report, from which the time per step is computed."""
         self._shown = ""
 
     @hookimpl
@@ -121,13 +121,13 @@ def _shown(metrics: Mapping[str, float]) -> str:
         parts.append(f"failed {max(failures):.0%}")
     values = {_scorer(name, _OF_A_SCORER): value for name, value in metrics.items()}
     named = {name: value for name, value in values.items() if name is not None and value is not None}
-    if len(named) > 1:  # one verifier's value is the reward
+    if len(named) > 1:  # with one verifier, its value is the reward
         parts += [f"{name} {value:.3g}" for name, value in named.items()]
     return ", ".join(parts)
 
 
 def _scorer(metric: str, form: tuple[str, str]) -> str | None:
-    """Return the verifier or reward that a metric is of, if it has the form."""
+    """Return the verifier or reward of a metric, if the metric has the form."""
     start, end = form
     if metric.startswith(start) and metric.endswith(end):
         return metric.removeprefix(start).removesuffix(end)

@@ -1,4 +1,4 @@
-"""The metrics of all stages for TensorBoard."""
+"""Write the metrics of all stages for TensorBoard."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Cosine:
     """Scales the reward for a right and for a wrong answer by the completion's length, along half a cosine.
 
     A right answer earns from ``max_value_correct`` (at length 0) down to ``min_value_correct`` (at ``max_len`` and
-    beyond); a wrong one from ``min_value_wrong`` up to ``max_value_wrong``, so that a model that fails is drawn to
+    beyond). A wrong one earns from ``min_value_wrong`` up to ``max_value_wrong``, so that a failing model learns to
     think longer. "Demystifying Long Chain-of-Thought Reasoning in LLMs" (arXiv 2502.03373), section 4.2; names and
     defaults are open-R1's. Lengths count in tokens. A completion that the verifier does not judge gets no reward.
 
@@ -27,7 +27,7 @@ class Cosine:
         min_value_correct: The reward of a right answer at ``max_len``.
         max_value_correct: The reward of a right answer at length 0.
         max_len: The length at which the reward stops changing.
-        verifier: What tells right (a score of 1) from wrong: a verifier, named as in a manifest.
+        verifier: The verifier that decides right (a score of 1) and wrong, named as in a manifest.
         verifier_params: The verifier's params.
         base_dir: The folder that a verifier's file is relative to; given by the engine.
 
@@ -77,5 +77,5 @@ class Cosine:
         if correctness is None:
             return None
         start, end = self._correct if correctness >= 1 else self._wrong
-        done = min(length / self._max_len, 1.0)  # a cosine rises again behind its half
+        done = min(length / self._max_len, 1.0)  # beyond its half, a cosine would rise again
         return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

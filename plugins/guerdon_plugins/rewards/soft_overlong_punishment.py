@@ -1,4 +1,4 @@
-"""``soft_overlong_punishment``: less and less for completions that come near the length limit."""
+"""``soft_overlong_punishment``: a negative reward for completions near and above the length limit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from guerdon_plugins.shared.token_lengths import token_lengths
 
 
 class SoftOverlongPunishment:
-    """Punishes long completions: 0 up to a length, then falling to -1 at the limit, and -1 beyond.
+    """Punishes long completions: 0 up to a length, falling to -1 at the limit, and -1 above it.
 
     DAPO (arXiv 2503.14476), equation 13, with TRL's names for its params. Lengths count in tokens.
 
     Args:
-        max_completion_len: The limit, from which on the reward is -1.
-        soft_punish_cache: How many tokens before the limit the fall begins; 0 for none, just the limit.
+        max_completion_len: The limit, at and above which the reward is -1.
+        soft_punish_cache: The number of tokens before the limit at which the decrease begins; 0 for a sharp limit.
 
     Raises:
         ValueError: ``soft_punish_cache`` is negative or above ``max_completion_len``.

@@ -1,4 +1,4 @@
-"""What the preflights of the stages share: checks of rows, batches and models that load nothing."""
+"""Shared by the preflights of the stages: checks of rows, batches and models that load nothing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, installe
 from guerdon.types import message_text
 
 _LONGEST = 64
-"""Rows whose prompts are turned into tokens: those with the most characters."""
+"""The number of rows whose prompts are tokenized: those with the most characters."""
 
 _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 
 def check_all(*checks: Callable[[], object]) -> None:
-    """Make all checks, and raise what they find together.
+    """Run all checks, and raise their errors together.
 
     Raises:
-        GuerdonError: What the only check that failed raised.
+        GuerdonError: The error of the only check that failed.
         UsageError: Several failed; one line each.
-        InfrastructureError: Several failed, all because something outside is missing.
+        InfrastructureError: Several failed, all because something external is missing.
     """
     found: list[GuerdonError] = []
     for check in checks:
@@ -79,11 +79,11 @@ def check_batch(count: int | None, options: Mapping[str, Any]) -> None:
     """Check that the rows fill one batch of generations.
 
     Args:
-        count: How many rows there are; ``None`` where that is not known.
+        count: The number of rows; ``None`` if unknown.
         options: GRPO's options that the manifest sets.
 
     Raises:
-        DataError: They do not: TRL would train for no step at all.
+        DataError: The rows do not fill a batch, so TRL would train for no step at all.
     """
     values = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 8}
     values |= {**STAGE_DEFAULTS[GRPO], **options}
@@ -102,7 +102,7 @@ def check_template(
     """Check that a model for conversations has a chat template.
 
     Raises:
-        UsageError: It has none.
+        UsageError: It has no chat template.
     """
     if chat_template is not None or not any(
         isinstance(row.get(column, row.get("messages")), list) for row in rows
@@ -127,7 +127,7 @@ def check_lengths(rows: Sequence[Row], models: Sequence[Model], max_completion_l
     """Check that prompts and completions fit into the models.
 
     Raises:
-        UsageError: They are longer than a model's positions.
+        UsageError: A prompt with its completion is longer than a model's positions.
     """
     for model in models:
         limit = _positions(model)
@@ -156,7 +156,7 @@ def _positions(model: Model) -> int | None:
 
 
 def _longest(rows: Sequence[Row], model: Model) -> Sequence[tuple[int, int]]:
-    """Return the rows with the longest prompts, and the tokens of each without a chat template's."""
+    """Return the indices of the rows with the longest prompts, with each token count without a chat template."""
     file = Path(model.path) / "tokenizer.json"
     if not file.exists():
         return []
@@ -175,10 +175,10 @@ def _longest(rows: Sequence[Row], model: Model) -> Sequence[tuple[int, int]]:
 
 
 def check_vllm(vllm: Mapping[str, Any] | None) -> None:
-    """Check that vLLM is installed where a stage asks for it.
+    """Check that vLLM is installed if a stage requires it.
 
     Raises:
-        MissingDependencyError: It is not.
+        MissingDependencyError: vLLM is not installed.
     """
     if vllm is not None and not installed("vllm"):
         raise MissingDependencyError("the param 'vllm'", "vllm", "vllm")

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: where it is, how to ask it, and what its failures mean."""
+"""An OpenAI-compatible endpoint: its address, its client, and the meaning of its failures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 _CONNECTIONS = 1000
-"""That the client opens at most; more requests would wait for one of them, and count as slow."""
+"""The most connections that the client opens. Further requests would wait and count as slow."""
 
 _REFUSALS = frozenset({400, 413, 422, 451})
-"""Statuses that speak of one request: its content, its length, its options."""
+"""Statuses that concern one request: its content, its length, its options."""
 
 
 class NoChoiceError(Exception):
-    """An answer without choices: gateways report errors so, and pages that are no API answer so."""
+    """An answer without choices. Gateways report errors this way, and so does a page that is not an API answer."""
 
     def __init__(self, answer: object) -> None:
         super().__init__(str(answer))
@@ -30,7 +30,7 @@ class NoChoiceError(Exception):
 
 
 def choice_of(answer: Any) -> Any:
-    """The one choice in an endpoint's answer.
+    """Return the one choice in an endpoint's answer.
 
     Raises:
         NoChoiceError: It has none.
@@ -48,7 +48,7 @@ def whole_text(message: Any) -> str:
 
 
 def refusal(error: Exception) -> str | None:
-    """What the endpoint says if it refuses this one request and may well answer others; ``None`` for other errors."""
+    """Return the endpoint's message if it refuses only this request, or ``None`` for other errors."""
     if isinstance(error, NoChoiceError):
         return f"an answer without choices: {_said(error)}"
     return _said(error) if _status(error) in _REFUSALS else None
@@ -59,18 +59,20 @@ class Endpoint:
     """A model behind an OpenAI-compatible HTTP endpoint: vLLM, ``transformers serve``, a vendor's."""
 
     base_url: str
-    """Up to and with the version: ``http://localhost:8000/v1``."""
+    """The URL up to and including the version: ``http://localhost:8000/v1``."""
     model: str
     """The model's name there."""
     api_key_env: str | None = None
-    """The environment variable that holds the key, which is never in a manifest; ``None`` for no key."""
+    """The environment variable that holds the key, which must not be in a manifest; ``None`` for no key."""
     concurrency: int = 16
-    """Requests under way at a time, 1,000 at most."""
+    """The most concurrent requests, up to 1,000."""
     max_retries: int = 5
-    """Of a request that met a full, slow or failing server, each after a longer wait, or after what ``Retry-After``
-    says; an answer that says more than two minutes is not waited for."""
+    """The most retries of a request that met a full, slow or failing server.
+
+    Each waits longer than the last, or as long as ``Retry-After`` says. A wait of more than two minutes is not made.
+    """
     timeout_s: float = 600.0
-    """Seconds for one try of one request."""
+    """Seconds for one attempt of one request."""
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
@@ -83,10 +85,10 @@ class Endpoint:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], **defaults: Any) -> Endpoint:
-        """The endpoint that a plugin's params describe, over the plugin's own defaults.
+        """Return the endpoint that a plugin's params describe, over the plugin's own defaults.
 
         Raises:
-            ValueError: They describe none.
+            ValueError: The params do not describe an endpoint.
         """
         try:
             return cls(**{**defaults, **params})
@@ -97,24 +99,24 @@ class Endpoint:
             ) from error
 
     def client(self) -> OpenAI:
-        """A client for threads to share."""
+        """Return a client for threads to share."""
         client: OpenAI = _openai().OpenAI(**self._options())
         return client
 
     def async_client(self) -> AsyncOpenAI:
-        """A client for one event loop."""
+        """Return a client for one event loop."""
         client: AsyncOpenAI = _openai().AsyncOpenAI(**self._options())
         return client
 
     def failure(self, error: Exception) -> GuerdonError:
-        """An error of the client in guerdon's terms: the endpoint's trouble, or the request's."""
+        """Return an error of the client as an error of guerdon: of the endpoint, or of the request."""
         what, fix, kind = self._trouble(error)
         status = "" if _status(error) is None else f"{_status(error)} "
         again = ", and run the same command again" if kind is InfrastructureError else ""
         return kind(f"{self} {what}: {status}{_said(error)}. {fix}{again}.")
 
     def _trouble(self, error: Exception) -> tuple[str, str, type[GuerdonError]]:
-        """What is wrong, the fix, and whose it is."""
+        """Return the problem, the fix, and the error's class."""
         key = f"the key in {self.api_key_env}" if self.api_key_env else "a request without a key"
         match _status(error):
             case 401 | 403:
@@ -160,7 +162,7 @@ def _status(error: Exception) -> int | None:
 
 
 def _said(error: Exception) -> str:
-    """The server's own words where it has any, else the client's, or those of what it met underneath."""
+    """Return the server's own message if there is one, else the client's, or its cause's."""
     body = getattr(error, "body", None)
     own = body.get("message") if isinstance(body, Mapping) else None
     return one_line(own or str(error.__cause__ or "") or error)[:300].rstrip(".")

@@ -1,4 +1,4 @@
-"""From a stored record to a row: columns under the names that verifiers ask for, and a prompt in TRL's form."""
+"""Convert a stored record to a row: columns by the names that verifiers use, and a prompt in TRL's form."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from guerdon.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """What the sources that read stored or generated records do to each of them."""
+    """The conversion that sources of stored or generated records apply to each record."""
 
     columns: Mapping[str, str]
-    """A row's column by the name of the record's column, or the path inside of one, that it comes from."""
+    """For each column of a row, the record's column or a path inside one."""
     template: str | None
     system: str | None
     chat: bool
@@ -27,7 +27,7 @@ class RowShape:
 
         Args:
             record: The record.
-            where: What an error says of its place: ``data.jsonl:7``.
+            where: The record's place for errors: ``data.jsonl:7``.
 
         Raises:
             DataError: It lacks a column, or its prompt does not fit the template.
@@ -42,7 +42,7 @@ class RowShape:
         return row
 
     def _fill_in(self, template: str, row: Mapping[str, Any], where: str) -> str | Messages:
-        """Return the prompt; of a conversation, the last message is filled in and the others stay."""
+        """Return the prompt. Of a conversation, the last message is filled in and the others do not change."""
         prompt: Any = row.get("prompt")
         if not _is_conversation(prompt):
             return _filled(template, row, where)
@@ -74,7 +74,7 @@ def _is_conversation(prompt: Any) -> bool:
 
 
 class _Template(Formatter):
-    """Text with columns in braces, by name or path; only texts, numbers and bools can be filled in."""
+    """Text with columns in braces, by name or path. Only texts, numbers and bools can be filled in."""
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if "[" in field_name:

@@ -1,4 +1,4 @@
-"""How long completions are in tokens, for the rewards that look at it."""
+"""Return completions' lengths in tokens, for rewards that depend on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guerdon.types import completion_text
 def token_lengths(
     completions: Sequence[str | Messages], completion_ids: Sequence[Sequence[int]]
 ) -> list[int]:
-    """The completions' lengths in tokens.
+    """Return the completions' lengths in tokens.
 
     Raises:
         ValueError: A completion has text and no token ids, as when a file of texts is scored.

@@ -15,10 +15,10 @@ from guerdon_plugins.shared.rows import RowShape
 class Files:
     """Reads the rows of one or more files, in the order of their names.
 
-    The suffix, in any case, says the format: JSONL (an object a line; ``.jsonl``, ``.ndjson``), JSON (a list of
+    The suffix, in any case, determines the format: JSONL (an object a line; ``.jsonl``, ``.ndjson``), JSON (a list of
     objects), CSV and TSV (a header line, all values are strings), text (``.txt``: each line is the column ``text``) and
-    Parquet (with the extra ``parquet``). A second suffix, ``.gz``, ``.bz2``, ``.xz`` or ``.zst``, says the compression.
-    Text is UTF-8.
+    Parquet (with the extra ``parquet``). A second suffix, ``.gz``, ``.bz2``, ``.xz`` or ``.zst``, determines the
+    compression. Text is UTF-8.
 
     Args:
         path: A file or a glob pattern (``data/**/*.jsonl``), or a list of them, relative to the manifest's folder.
@@ -32,7 +32,7 @@ class Files:
         base_dir: The folder that relative paths start from; given by the engine.
 
     Raises:
-        ValueError: A path has a suffix that none of the formats has.
+        ValueError: A path's suffix is not that of a format.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Files:
                 raise DataError(f"{path}: the file has no rows.")
 
     def fingerprint(self) -> list[str]:
-        """The files' SHA-256 checksums, so that a run notices when they change."""
+        """Return the files' SHA-256 checksums, so that a run detects changes."""
         return [_checksum(path) for path in self._paths()]
 
     def _paths(self) -> list[Path]:

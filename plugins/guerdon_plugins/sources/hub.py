@@ -14,10 +14,10 @@ class Hub:
 
     Args:
         path: The data set's name on the hub (``openai/gsm8k``), or a folder that ``load_dataset`` reads.
-        name: The data set's configuration, where it has several.
+        name: The data set's configuration, if it has several.
         split: The data set's own split. The manifest's ``split`` of a data entry divides it further.
-        revision: A branch, tag or commit; name a commit for a run that can be repeated.
-        streaming: Whether rows come as they are read, without a download of the whole.
+        revision: A branch, tag or commit; name a commit for a reproducible run.
+        streaming: Whether to stream the rows, without a download of the whole data set.
         columns: New names for columns: ``{prompt: question, reference: reward_model.ground_truth}`` reads the column
             ``question`` as ``prompt``, and a key of the column ``reward_model`` as ``reference``. Other columns keep
             their names.
@@ -69,6 +69,6 @@ class Hub:
             raise InfrastructureError(
                 f"the hub does not answer for the data set '{path}': {error}"
             ) from error
-        except Exception as error:  # reading raises what the readers of a dozen formats raise
+        except Exception as error:  # reading raises the errors of many format readers
             reason = str(error.__cause__ or error).strip() or repr(error)
             raise DataError(f"the hub data set '{path}' cannot be read: {reason.splitlines()[0]}") from error

@@ -15,13 +15,13 @@ class ReasoningGym:
     """Generates the rows of one task of Reasoning Gym (arXiv 2505.24760): the same ones for the same params.
 
     A row has ``prompt``, ``reference`` (absent where a task accepts any valid solution), ``task``, and ``metadata``,
-    which is JSON and all that the task's scorer needs beside them.
+    which is JSON and holds the other inputs of the task's scorer.
 
     Args:
         task: The task's name, such as ``leg_counting``.
         config: The task's settings, as Reasoning Gym names them: ``{max_terms: 3}``.
-        seed: What the rows are generated from.
-        size: How many rows.
+        seed: The seed of the generated rows.
+        size: The number of rows.
         template: The prompt's text, with columns in braces: ``"Question: {prompt}"``.
         system: A system message before the prompt, which makes the prompt a conversation.
         chat: Whether the prompt becomes a conversation's user message, for models with a chat template.
@@ -75,7 +75,7 @@ class ReasoningGym:
 
 
 def _plain(value: Any) -> Any:
-    """Mark what JSON would lose and scorers compare: tuples, and keys that are no strings."""
+    """Mark values that JSON would lose and scorers compare: tuples, and keys that are not strings."""
     if isinstance(value, tuple):
         return {"__tuple__": [_plain(item) for item in value]}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Whether a completion presents a program as it was asked to."""
+"""Check whether a completion presents a program in the requested form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CodeFormat:
         answer_tag: str | None = None,
         reasoning_tags: Sequence[str] | None = None,
     ) -> None:
-        """Set what is asked for.
+        """Set the requested form.
 
         Args:
             language: The word after the fence's opening.
@@ -46,7 +46,7 @@ class CodeFormat:
         )
 
     def gold_completion(self, reference: object) -> str | None:
-        """Return a completion in the form that is asked for, around a program."""
+        """Return a completion in the requested form, around a program."""
         if not isinstance(reference, str):
             return None
         opening, closing = tag_marks(self._tags[0])

@@ -1,4 +1,4 @@
-"""``format``: does a completion keep the reasoning format? Tags once and in order, numbered steps, uniform symbols."""
+"""``format``: check the reasoning format. Tags once and in order, numbered steps, uniform symbols."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from guerdon.text import tag_marks, without_code
 class Format:
     """Scores the reasoning format that DeepSeek-R1's rule rewards ask for (arXiv 2501.12948, section 2.2).
 
-    Every tag is opened once and closed once, in order, side by side, around something that can be read: a letter, a
-    digit or a symbol, not just spaces and punctuation. Look-alikes such as ``<Think>`` or ``< think >`` count as the
-    tag, so that neither a second block nor a misspelt one earns anything. The value is 1 or 0; the explanation names
-    the faults.
+    Every tag must be opened once and closed once, in order, adjacent, around readable content: a letter, a digit or a
+    symbol, not only spaces and punctuation. Look-alikes such as ``<Think>`` or ``< think >`` count as the tag, so that
+    neither a second block nor a misspelt one earns anything. The value is 1 or 0; the explanation names the faults.
 
     Args:
         tags: The tags, in order: names, ``think`` for ``<think>`` and ``</think>``, or an opening and a closing mark
             with a space between them, ``[THINK] [/THINK]``.
         strict: Whether text outside of the tags is a fault.
         prefilled: Whether the chat template has already opened the first tag, so that completions start inside of it.
-        free_answer: Whether the final answer follows the last tag, in no tags of its own. It must be readable too.
+        free_answer: Whether the final answer follows the last tag, in no tags of its own. It must have readable content
+            too.
         numbered_steps: Whether the first tag must hold steps that are numbered 1, 2, 3 and so on where their lines
-            start, each with something to read.
+            start, each with readable content.
         uniform_symbols: Whether each notation (bullets, step numbers, multiplication signs, formula delimiters,
             punctuation after Chinese characters) must stay the same throughout.
         partial_credit: Whether a completion with faults gets the share of the rules that it keeps. Each tag is a rule;
             the rules beyond the tags count only where every tag is right.
 
     Raises:
-        ValueError: ``tags`` is empty, names one twice, or holds something that is no tag's name.
+        ValueError: ``tags`` is empty, names one twice, or holds a text that is not a tag's name.
     """
 
     audit_kind = "format"
@@ -95,7 +95,7 @@ class _Layout:
 
 
 def _look_alike(opening: str, closing: str) -> re.Pattern[str]:
-    """Return a pattern of a tag's marks and of what looks like them; its group matches in a closing one."""
+    """Return a pattern of a tag's marks and of similar texts. Its group matches in a closing mark."""
     name = opening[1:-1]
     if (opening, closing) == (f"<{name}>", f"</{name}>"):
         return re.compile(rf"<\s*+(/?)\s*+{re.escape(name)}(?![\w-])[^<>]*+>", re.IGNORECASE)
@@ -119,7 +119,7 @@ def _find_block(text: str, spellings: tuple[str, str], look_alike: re.Pattern[st
 
 
 def _in_a_row(blocks: Sequence[_Block | str]) -> int:
-    """How many tags are right and stand behind all the right ones before them."""
+    """Return the number of right tags that follow all right tags before them."""
     kept = end = 0
     for block in blocks:
         if not isinstance(block, str) and block.start >= end:
@@ -129,11 +129,11 @@ def _in_a_row(blocks: Sequence[_Block | str]) -> int:
 
 
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols by category that show nothing."""
+"""Letters and symbols by category that are invisible."""
 
 
 def _readable(text: str) -> bool:
-    """Whether there is a letter, a digit or a symbol: more than spaces, punctuation and invisible characters."""
+    """Return whether there is a letter, a digit or a symbol: more than spaces, punctuation and invisible characters."""
     return any(unicodedata.category(character)[0] in "LNS" and character not in _BLANKS for character in text)
 
 
@@ -181,7 +181,7 @@ def _steps_numbered(layout: _Layout) -> str | None:
     return None
 
 
-# One of each family is uniform. Patterns look at the text outside of code.
+# Only one notation of each family may occur. Patterns apply to the text outside code.
 _NOTATIONS = {
     "list bullets": {mark: rf"^[ \t]*+{re.escape(mark)}[ \t]++\S" for mark in "-*+•"},
     "step numbers": {

@@ -1,4 +1,4 @@
-"""``length``: is a completion, or a part of it, as long as it should be? Counted in words."""
+"""``length``: check the length of a completion, or a part of it, in words."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from guerdon.text import Part, checked_tags, select_part, words
 
 
 class Length:
-    """Scores 1 for a length between ``min_words`` and ``max_words``, and less the farther it lies outside.
+    """Scores 1 for a length between ``min_words`` and ``max_words``, and less outside, by distance.
 
     A shorter text scores its length over ``min_words``, a longer one ``max_words`` over its length. Words count in any
-    script; a Chinese or Japanese character is a word. Whoever asks for a minimum should add ``repetition_penalty``,
-    for repeating is the cheapest way to reach one. To bound tokens rather than words, see
-    ``soft_overlong_punishment``.
+    script; a Chinese or Japanese character is a word. With a minimum, add ``repetition_penalty``, because repetition is
+    the cheapest way to reach one. To bound tokens rather than words, see ``soft_overlong_punishment``.
 
     Args:
         min_words: The smallest length that scores 1.
         max_words: The largest length that scores 1; ``null`` for no bound.
-        part: What is measured: the reasoning, the final answer or the whole.
+        part: The part to measure: the reasoning, the final answer or the whole.
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
-        ValueError: The bounds bound nothing, or contradict each other.
+        ValueError: There are no bounds, or they contradict each other.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""``readable``: no endless paragraphs, no chaotic code blocks."""
+"""``readable``: check for overlong paragraphs and chaotic code blocks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from guerdon.text import (
 
 
 class Readable:
-    """Scores 1 for a text that a person can follow, else 0: what DeepSeek-R1 filters its samples by.
+    """Scores 1 for a readable text, else 0: the filter of DeepSeek-R1's samples.
 
-    Source: arXiv 2501.12948, section 2.3.3. Mixed languages, which go there too, are ``language``'s to judge. A text
+    Source: arXiv 2501.12948, section 2.3.3. DeepSeek-R1 also drops mixed languages; use ``language`` for those. A text
     without a word is not readable. A block of code that is never closed always counts as chaotic.
 
     Args:
         max_paragraph_words: The longest paragraph, in words (a Chinese or Japanese character is one); code does not
             count. Paragraphs end at a blank line.
-        max_code_blocks: How many fenced blocks of code there may be.
-        part: What is judged: the reasoning, the final answer or the whole.
+        max_code_blocks: The most fenced blocks of code.
+        part: The part to judge: the reasoning, the final answer or the whole.
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 

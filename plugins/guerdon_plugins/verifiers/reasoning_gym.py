@@ -1,4 +1,4 @@
-"""``reasoning_gym``: scores an answer with the scorer of the Reasoning Gym task that the question comes from."""
+"""``reasoning_gym``: score an answer with the scorer of its Reasoning Gym task."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from guerdon.text import checked_tags, last_tagged, select_part, split_reasoning
 class ReasoningGymVerifier:
     """Scores with the task's own scorer, which may give partial credit, for rows of the source ``reasoning_gym``.
 
-    Tasks and scorers: Reasoning Gym (arXiv 2505.24760). Rows have the columns ``task``, ``reference`` and
-    ``metadata``. An answer that the scorer stumbles over, though it can read the reference, is wrong. Some
-    scorers evaluate the answer as Python; here they read literals only, so that a completion cannot run code.
+    Tasks and scorers: Reasoning Gym (arXiv 2505.24760). Rows have the columns ``task``, ``reference`` and ``metadata``.
+    An answer is wrong if the scorer raises on it, but can read the reference. Some scorers evaluate the answer as
+    Python; here they only read literals, so that a completion cannot run code.
 
     Args:
-        answer: Where the answer stands: in the last ``<answer>`` tags (``tags``), or, where there are none, all that
-            follows the reasoning (``final``).
+        answer: The place of the answer: in the last ``<answer>`` tags (``tags``), or, without tags, all text after the
+            reasoning (``final``).
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
@@ -61,13 +61,13 @@ class ReasoningGymVerifier:
         entry = {"question": "", "answer": reference, "metadata": details}
         try:
             return Score(float(score_answer(answer, entry)), answer=answer)
-        except Exception as error:  # tasks parse answers in their own ways, and raise in their own ways
+        except Exception as error:  # each task parses answers in its own way
             if reference is not None:
-                score_answer(reference, entry)  # raises too if it is not the answer that is at fault
+                score_answer(reference, entry)  # raises too if the answer is not at fault
             return Score(0.0, answer=answer, explanation=f"the task cannot read the answer: {error}")
 
     def gold_completion(self, reference: str | None) -> str | None:
-        """A right completion, for the check before a run; some tasks have no reference."""
+        """Return a right completion for the check before a run, or None for tasks without a reference."""
         return None if reference is None else f"<answer>{reference}</answer>"
 
     def _answer(self, completion: str) -> str | None:
@@ -77,7 +77,7 @@ class ReasoningGymVerifier:
 
 
 def _restore(value: dict[str, Any]) -> Any:
-    """Undo what the source does to tuples and to keys that are no strings, which JSON does not have."""
+    """Undo the source's marks for tuples and for keys that are not strings, which JSON does not have."""
     if value.keys() == {"__tuple__"}:
         return tuple(value["__tuple__"])
     if value.keys() == {"__items__"}:

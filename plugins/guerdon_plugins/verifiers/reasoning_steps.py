@@ -1,4 +1,4 @@
-"""``reasoning_steps``: does the reasoning show its steps?"""
+"""``reasoning_steps``: check whether the reasoning shows its steps."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _STEP = re.compile(
 class ReasoningSteps:
     """Scores the number of steps in the reasoning, up to ``min_steps``.
 
-    Open-R1's ``reasoning_steps``, harder to farm. A step is a line that starts with ``Step 1:``, ``1.``, a bullet, a
-    word of order such as "First" or "Finally", or their Chinese likes, and goes on with words of its own: a bare marker
-    is no step, and lines that say the same are one. Code is left out.
+    Open-R1's ``reasoning_steps``, but harder to exploit. A step is a line that starts with ``Step 1:``, ``1.``, a
+    bullet, a word of order such as "First" or "Finally", or a Chinese equivalent, and has further words. A bare marker
+    is not a step, and equal lines count once. Code is left out.
 
     Args:
         min_steps: How many steps score 1; fewer score their share.
-        part: Where steps count: the reasoning, the final answer or the whole.
+        part: The part to count in: the reasoning, the final answer or the whole.
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 

@@ -1,4 +1,4 @@
-"""``repetition_penalty``: how much of a completion repeats itself, as a negative value."""
+"""``repetition_penalty``: the share of a completion that repeats itself, as a negative value."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from guerdon.text import words
 
 
 class RepetitionPenalty:
-    """Penalizes repeated n-grams: ``max_penalty`` times the share of n-grams that stood before.
+    """Penalizes repeated n-grams: ``max_penalty`` times the share of n-grams that occurred before.
 
     Appendix C.2 of "Demystifying Long Chain-of-Thought Reasoning in LLMs" (arXiv 2502.03373), which counts tokens;
-    open-R1 counts what spaces separate. Here an n-gram is made of words, numbers and symbols, so that it means
-    the same in every script and for every tokenizer, and a row of exclamation marks is a repetition too. A completion
-    of fewer than ``ngram_size`` words has none.
+    open-R1 counts texts between spaces. Here an n-gram consists of words, numbers and symbols, so that it is the same
+    in every script and for every tokenizer. Repeated exclamation marks are a repetition too. A completion of fewer than
+    ``ngram_size`` words has none.
 
     Args:
-        ngram_size: How many words make an n-gram.
+        ngram_size: The number of words in an n-gram.
         max_penalty: The value of a completion that only repeats itself; not above 0.
 
     Raises:

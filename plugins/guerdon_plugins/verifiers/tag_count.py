@@ -1,4 +1,4 @@
-"""``tag_count``: how many of the expected tags stand where they should, around something to read."""
+"""``tag_count``: the share of expected tags in the right place, around readable content."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from guerdon.text import tag_marks
 
 
 class TagCount:
-    """Scores the share of tags that are opened once and closed once, in order, around something to read.
+    """Scores the share of tags that are opened once and closed once, in order, around readable content.
 
-    Open-R1's ``tag_count`` without what farms it, which pays for every mark that stands once, empty or out of order: a
-    gentle slope towards the tags for a model that does not write them yet. Text outside of the tags is no fault;
-    ``format`` asks for more.
+    Open-R1's ``tag_count`` rewards every mark that occurs once, even if empty or out of order, which can be exploited.
+    This
+    verifier gives a model that does not write the tags yet a gradual reward. Text outside the tags is not a fault;
+    ``format`` is stricter.
 
     Args:
         tags: The tags, in order: names, ``think``, or marks, ``[THINK] [/THINK]``.

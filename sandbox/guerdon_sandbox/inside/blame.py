@@ -1,6 +1,6 @@
-"""Exceptions between a candidate and a test: whose fault they are, and how they are made again.
+"""Attribute exceptions to a candidate or a test, and rebuild them in another process.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import builtins
@@ -8,30 +8,30 @@ import contextlib
 from typing import Any
 
 _UNFIT = (StopIteration, StopAsyncIteration)
-"""Exceptions by which Python ends loops: raised by a call of the candidate they would end the test's own."""
+"""Exceptions that end loops. Raised by a candidate's call, they would end the test's own loop."""
 
 
 class UnsupportedTestError(Exception):
-    """The test does something that cannot be done across processes: the candidate is not to blame."""
+    """The test does something that is impossible across processes: the candidate is not at fault."""
 
 
 class CandidateError(Exception):
-    """The candidate raised something that is not a builtin exception, misused the channel, or is gone."""
+    """The candidate raised an exception that is not a builtin, misused the channel, or is gone."""
 
 
 def blame(error: BaseException) -> Any:
-    """Mark an exception as the candidate's doing."""
+    """Mark an exception as the candidate's fault."""
     error._of_candidate = True  # type: ignore[attr-defined]
     return error
 
 
 def is_blamed(error: BaseException) -> bool:
-    """Whether an exception is the candidate's doing."""
+    """Return whether an exception is the candidate's fault."""
     return getattr(error, "_of_candidate", False) is True
 
 
 def remade(names: list[str], text: str, args: Any, known: dict[str, type[Exception]]) -> BaseException:
-    """Make the exception again: its class's name, the names of the class's bases, its text and arguments."""
+    """Rebuild an exception from its class's name, the names of the class's bases, its text and its arguments."""
     bases: list[type[BaseException]] = [known[name] for name in names if name in known]
     builtin = next((kind for name in names if (kind := _builtin_exception(name)) is not None), Exception)
     if issubclass(builtin, _UNFIT):

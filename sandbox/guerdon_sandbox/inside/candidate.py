@@ -1,6 +1,6 @@
 """The checker's end of the pipes to the candidate.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import contextlib
@@ -24,25 +24,25 @@ class Candidate:
         self._loaded = False
         self._folders: tuple[Path, Path] | None = None
         self.classes = classes
-        """The names by which the tests know classes of the candidate."""
+        """The names of the candidate's classes in the tests."""
         self.exceptions: dict[str, type[Exception]] = {}
         """The candidate's exceptions that the tests catch."""
         self.shared: dict[str, type] = {}
         """Classes that the problem's own code defines, on both sides."""
         self.in_place = False
-        """Whether the test under way is about what a call does to its arguments."""
+        """Whether the current test checks what a call does to its arguments."""
         self.asked = 0
         self.fault = ""
-        """Why the candidate can answer nothing more. A test cannot pass from then on, whatever it catches."""
+        """Why the candidate cannot answer any more. After that, a test cannot pass, whatever it catches."""
         self.unsupported = ""
-        """Why the test under way cannot be run here, whatever it catches."""
+        """Why the current test cannot run here, whatever it catches."""
 
     def share_files(self, own: Path, work: Path) -> None:
         """Copy the files of one folder into another before each request."""
         self._folders = (own, work)
 
     def remove_files(self) -> None:
-        """Remove the folder, and the copies of its files: the candidate may not, as they are not its own."""
+        """Remove the folder and the copies of its files, which the candidate may not remove."""
         if self._folders is None:
             return
         own, work = self._folders
@@ -66,7 +66,7 @@ class Candidate:
         if self._loaded:
             return
         self._loaded = True
-        # The first frame left before any of the candidate's code ran. Nothing that comes later is believed like it.
+        # The first frame was sent before any candidate code ran, so only this one is trusted.
         match self._next():
             case ["began"]:
                 self._receive("ready")
@@ -76,7 +76,7 @@ class Candidate:
                 raise self._gone()
 
     def ask(self, operation: str, target: object, *args: object, **kwargs: object) -> Any:
-        """Have the candidate do something, and return its result or raise what it raised."""
+        """Let the candidate run an operation. Return its result or raise its exception."""
         self.load()
         self._copy_files()
         request = self.dumps([operation, target, list(args), kwargs, "always" if self.in_place else "never"])
@@ -102,12 +102,12 @@ class Candidate:
             raise self.refuse(f"the test passes a value that cannot cross: {error}") from None
 
     def refuse(self, why: str) -> UnsupportedTestError:
-        """Note that the test cannot be run here."""
+        """Record that the test cannot run here."""
         self.unsupported = self.unsupported or why
         return UnsupportedTestError(why)
 
     def _receive(self, kind: str) -> list[Any]:
-        """Return the next reply, which has to be of a kind, or raise what the candidate raised."""
+        """Return the next reply, which must be of a kind, or raise the candidate's exception."""
         match self._next():
             case ["ready"] as reply if kind == "ready":
                 return list(reply)
@@ -161,7 +161,10 @@ class Candidate:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Write a file that only the checker may change. What the candidate put in its place stays, and is not followed."""
+    """Write a file that only the checker may change.
+
+    A file of the candidate there is kept, and a link is not followed.
+    """
     mine = os.path.lexists(target) and target.lstat().st_uid == os.getuid()
     fresh = os.O_TRUNC if mine else os.O_CREAT | os.O_EXCL
     fd = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | fresh, 0o644)
@@ -170,7 +173,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _take_over(mine: Any, theirs: Any) -> None:
-    """Make an argument what the candidate made of its copy."""
+    """Give an argument the value of the candidate's copy."""
     if type(mine) is not type(theirs):
         return
     if isinstance(mine, list | bytearray):

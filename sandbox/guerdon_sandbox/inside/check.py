@@ -1,8 +1,8 @@
 """The checker's process: runs tests that use a candidate's functions, which live in another process.
 
-It shares nothing that the candidate can write: modules come from the image, and its folder is its own. A test that
-passes is run again with stand-ins for the candidate: one that passes with each of those decides nothing.
-It needs the standard library only.
+It shares nothing that the candidate can write: modules come from the image, and its folder is private. A test that
+passes is run again with stand-ins for the candidate. If it passes with each of those, it decides nothing. It needs only
+the standard library.
 """
 
 import ast
@@ -25,9 +25,9 @@ from guerdon_sandbox.inside.sources import compile_source, describe
 
 _WORK = Path("/box")
 _STAND_IN_S = 2
-"""CPU seconds of a test with a stand-in: one that loops on it does not pass."""
+"""CPU seconds of a test with a stand-in. A test that loops on it does not pass."""
 _RAN_OUT = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG)
-"""What a candidate can use up that the checker shares with it."""
+"""Errors for resources that the candidate can use up and that the checker shares."""
 
 _OF_FILES = ("open", "Path", "tempfile", "savetxt", "chdir", "makedirs", "mkdir", "getcwd")
 """Words of tests that use files."""
@@ -61,8 +61,8 @@ def check(payload: dict[str, Any], inbox: int, outbox: int, verdict: int) -> NoR
 def _own_folder(candidate: Candidate, sources: str) -> None:
     """Move to an empty folder that only the checker can use.
 
-    Tests that use no files get one that is deleted already, in which nothing can be made. What other tests write into
-    theirs is copied to the candidate's folder before it is asked.
+    Tests without files get a deleted folder, in which no file can be created. Files that other tests write are copied
+    to the candidate's folder before each request.
     """
     folder = _WORK / f"tests-{os.urandom(8).hex()}"
     folder.mkdir(0o700)
@@ -84,7 +84,7 @@ class _Suite:
         self._codes: dict[str, types.CodeType] = {}
 
     def prepare(self) -> _Outcome | None:
-        """Run what comes before the tests, and load the candidate. Returns every test's outcome if that fails."""
+        """Run the code before the tests, and load the candidate. Return every test's outcome if that fails."""
         try:
             self._namespace = self._new_namespace(self._remote)
             self._candidate.load()
@@ -93,7 +93,7 @@ class _Suite:
         return None
 
     def run(self, index: int) -> _Outcome:
-        """Run one test, and once more with each stand-in if it passes."""
+        """Run one test, and again with each stand-in if it passes."""
         name = f"test{index}.py"
         candidate = self._candidate
         candidate.in_place = index in self._payload["in_place"]
@@ -111,7 +111,7 @@ class _Suite:
         return True, ""
 
     def _new_namespace(self, stand_for: Any) -> dict[str, Any]:
-        """Return the names of a module after the problem's code and the setup, with some for the candidate's."""
+        """Return the names of a module after the problem's code and the setup, with the candidate's replaced."""
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         names = module.__dict__
@@ -142,7 +142,7 @@ class _Suite:
         exec(self._codes[name], namespace)
 
     def _judge(self, error: BaseException, name: str) -> _Outcome:
-        """Return what a test's exception says of the candidate, and where it came from."""
+        """Return the outcome for a test's exception, with its place."""
         why = _located(error, name)
         candidate = self._candidate
         if candidate.fault:
@@ -158,7 +158,7 @@ class _Suite:
         return False, why
 
     def _is_own_fault(self, error: BaseException) -> bool:
-        """Whether no value that a candidate gives can make a test raise this."""
+        """Return whether no value of a candidate can make a test raise this."""
         if isinstance(error, OSError):
             return error.errno not in _RAN_OUT
         if isinstance(error, AttributeError):
@@ -166,7 +166,7 @@ class _Suite:
         return isinstance(error, ImportError) or type(error).__name__ in ("SkipTest", "Skipped")
 
     def _decides(self, index: int, name: str) -> bool:
-        """Whether the test fails with some program that does nothing."""
+        """Return whether the test fails with some program that does nothing."""
         stand_ins = [lambda: None, object, *map(_giver, self._payload["stand_ins"])]
         shared, self._candidate.shared = self._candidate.shared, {}
         try:
@@ -192,7 +192,7 @@ class _Suite:
 
 
 class _Runners:
-    """Imports what runs test functions and classes when a test asks for it."""
+    """Imports the runners of test functions and classes when a test needs them."""
 
     def __getattr__(self, name: str) -> Any:
         from guerdon_sandbox.inside import runners

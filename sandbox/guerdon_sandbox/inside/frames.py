@@ -1,6 +1,6 @@
 """Frames between the processes of a job: a length of four bytes, then an encoded value.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import struct
@@ -10,9 +10,9 @@ from typing import Any
 from guerdon_sandbox.codec import CodecError
 
 MAX_REPLY = 16 << 20
-"""Largest frame from a candidate."""
+"""The largest frame from a candidate, in bytes."""
 MAX_REQUEST = 256 << 20
-"""Largest frame to a candidate, which comes from the test and may be as large as memory allows."""
+"""The largest frame to a candidate, in bytes. It comes from the test and may be as large as memory allows."""
 
 
 def read_frames(stream: Any, limit: int) -> Iterator[bytes]:

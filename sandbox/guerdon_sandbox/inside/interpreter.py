@@ -1,6 +1,6 @@
-"""Makes a forked child look like a fresh ``python main.py``: its streams at the start, its buffers at the end.
+"""Make a forked child behave like a fresh ``python main.py``: its streams at the start, its buffers at the end.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import _thread
@@ -16,11 +16,11 @@ import types
 from typing import Any, NoReturn
 
 _STACK_SHARE = 4
-"""A thread's stack takes at most this part of the memory limit, which counts it as a whole when it is reserved."""
+"""A thread's stack takes at most this part of the memory limit, because reserved stack counts in full."""
 
 
 def open_streams() -> None:
-    """Build stdin, stdout and stderr once for all children. Files of the kinds that they get stand in meanwhile."""
+    """Build stdin, stdout and stderr once for all children, on placeholder files of the same kinds."""
     read_end, write_end = os.pipe()
     placeholders = (os.memfd_create("stdin"), write_end, write_end)
     saved = os.dup(2)
@@ -35,7 +35,7 @@ def open_streams() -> None:
 
 
 def _stream(fd: int, mode: str, errors: str) -> io.TextIOWrapper:
-    """A standard stream as CPython's ``create_stdio`` makes it for a file that is not a terminal."""
+    """Return a standard stream as CPython's ``create_stdio`` builds it for a file that is not a terminal."""
     raw = io.FileIO(fd, mode, closefd=False)
     raw.name = ("<stdin>", "<stdout>", "<stderr>")[fd]
     buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
@@ -45,16 +45,16 @@ def _stream(fd: int, mode: str, errors: str) -> io.TextIOWrapper:
 
 
 def bound_stacks() -> None:
-    """Make `threading.stack_size` reserve no more than the memory limit bears.
+    """Limit `threading.stack_size` to what the memory limit allows.
 
-    Programs ask for half a gigabyte, to recurse deeply, and use little of it.
+    Programs request half a gigabyte for deep recursion, and use little of it.
     """
     original = _thread.stack_size
 
     def stack_size(size: int = 0, /) -> int:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
         bound = limit // _STACK_SHARE if limit != resource.RLIM_INFINITY else size
-        # A page is the unit, and 32 KiB the least that there is.
+        # The size must be whole pages, and at least 32 KiB.
         return original(size if size <= bound else max(bound & ~4095, 1 << 15))
 
     _thread.stack_size = threading.stack_size = stack_size
@@ -70,7 +70,7 @@ def own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
 def leave(code: int) -> NoReturn:
     """End the process as an interpreter would: join threads, run atexit, flush every buffer.
 
-    A real end would cost each job the pages of all modules, which it shares with the zygote until it writes to them.
+    A real exit would copy the pages of all modules, which the job shares with the zygote until it writes to them.
     """
     with contextlib.suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def leave(code: int) -> NoReturn:
 
 
 def _let_go() -> None:
-    """Drop what the program holds, in CPython's order, and write what is left in buffers."""
+    """Release the program's objects in CPython's order, and write the contents of buffers."""
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
     main = sys.modules.get("__main__")
     if main is not None:

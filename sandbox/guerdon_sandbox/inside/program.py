@@ -1,6 +1,6 @@
-"""Runs a program as ``python main.py`` would, without starting a python.
+"""Run a program as ``python main.py`` would, without starting Python.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import builtins

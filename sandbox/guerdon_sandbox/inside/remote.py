@@ -22,20 +22,20 @@ from guerdon_sandbox.inside.blame import blame, is_blamed
 T = TypeVar("T")
 
 _SINGLE_DRAWS = 64
-"""Items that are drawn one at a time: what lies behind them may take forever, or be meant for ``send``."""
+"""The number of items that are drawn one at a time. Later items may take forever, or depend on ``send``."""
 _MAX_DRAWN = 1024
 
 
 class Candidate(Protocol):
-    """What objects here need of the pipes."""
+    """The operations on the pipes that objects here need."""
 
     classes: set[str]
 
     def ask(self, operation: str, target: object, *args: object, **kwargs: object) -> Any:
-        """Have the candidate do something, and return its result or raise what it raised."""
+        """Let the candidate run an operation. Return its result or raise its exception."""
 
     def refuse(self, why: str) -> Exception:
-        """Note that the test cannot be run here."""
+        """Record that the test cannot run here."""
 
 
 async def run_remotely(candidate: Candidate, reference: "Reference") -> Any:
@@ -57,12 +57,12 @@ class Remote:
     def __init__(
         self, candidate: Candidate, target: object, type_name: str, origin: str = "returned"
     ) -> None:
-        """Take what stands for the object.
+        """Store the object's identity.
 
         Args:
-            candidate: Where it lives.
+            candidate: The pipes to its process.
             target: Its global name, or a reference.
-            type_name: What the candidate says that its class is called.
+            type_name: The name of its class, as the candidate reports it.
             origin: ``named`` by the test, ``made`` by the test out of a named class, ``derived`` by operators from such
                 objects, or ``returned`` by a call.
         """
@@ -175,7 +175,7 @@ class Remote:
         return self._ask("enter")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Leave the context. An exception passes: the candidate may not wave a failed assert through."""
+        """Leave the context. An exception passes, because the candidate may not suppress a failed assert."""
         if kind is None:
             self._ask("exit")
         elif isinstance(error, Exception) and not isinstance(error, AssertionError) and not is_blamed(error):
@@ -194,7 +194,7 @@ class Remote:
         return None
 
     def _unfit(self, what: str, why: str) -> Exception:
-        """Return the error for what cannot be done. It is the candidate's fault where a value was expected."""
+        """Return the error for an impossible operation. The candidate is at fault if a value was expected."""
         error: Exception
         if _origin(self) != "returned":
             error = self._candidate.refuse(why)
@@ -203,7 +203,7 @@ class Remote:
         return error
 
     def _operate(self, operation: str, *operands: object, reflected: bool = False) -> Any:
-        """Have an operator done where no operand is a value that the result will be judged by."""
+        """Let the candidate run an operator, unless the result would judge one of the operands."""
         candidate = self._candidate
         plain = [operand for operand in operands if not isinstance(operand, Remote)]
         if plain and _origin(self) != "made":
@@ -219,7 +219,7 @@ class Remote:
 
 
 class RemoteIterator(Remote):
-    """A generator or other iterator of the candidate, drawn from as the test does."""
+    """A generator or another iterator of the candidate, from which the test draws."""
 
     __slots__ = ("_buffer", "_drawn", "_ended")
 
@@ -259,7 +259,7 @@ def _set_origin(value: object, origin: str) -> None:
 
 
 def _of_type(kind: type[T], value: object) -> T:
-    """Return the candidate's answer if it is of the type that Python asks for there."""
+    """Return the candidate's answer if it has the type that Python requires there."""
     if type(value) is kind:
         return value
     raise blame(TypeError(f"the candidate gives {type(value).__name__} where {kind.__name__} is due"))

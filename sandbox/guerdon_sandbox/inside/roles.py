@@ -1,6 +1,6 @@
-"""What a process of a job can be. The zygote looks a process's role up here by its name.
+"""The roles of a job's processes, which the zygote looks up by name.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 from guerdon_sandbox.inside.check import check

@@ -1,6 +1,6 @@
-"""Runs test functions and classes as pytest and unittest would, within a checker. Tests find it as ``__runners__``.
+"""Run test functions and classes as pytest and unittest would, in a checker. Tests find it as ``__runners__``.
 
-It needs the standard library only, and what the tests import themselves.
+It needs only the standard library, and the modules that the tests import.
 """
 
 import itertools
@@ -16,7 +16,7 @@ def run_function(function: Callable[..., Any], *given: Any) -> None:
 
     Args:
         function: Sync or async, with or without ``pytest.mark.parametrize``.
-        given: What its first parameters get, in place of fixtures.
+        given: The values of its first parameters, instead of fixtures.
     """
     marks = list(getattr(function, "pytestmark", []))
     for mark in marks:
@@ -30,7 +30,7 @@ def run_function(function: Callable[..., Any], *given: Any) -> None:
 
 
 def run_method(kind: type, name: str) -> None:
-    """Run a method of a plain test class on an instance of its own."""
+    """Run a method of a plain test class on a new instance."""
     import inspect
 
     instance = kind()
@@ -42,7 +42,7 @@ def run_method(kind: type, name: str) -> None:
 
 
 def run_case(kind: Any, name: str) -> None:
-    """Run a method of a ``unittest.TestCase``, with its fixtures. Whatever it raises comes out."""
+    """Run a method of a ``unittest.TestCase``, with its fixtures. Its exceptions are raised here."""
     case = kind(name)
     method = getattr(case, name)
     if getattr(kind, "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False):
@@ -64,7 +64,7 @@ def _finish(result: Any) -> None:
 
 
 def _parameters(mark: Any) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of each run that a ``parametrize`` mark asks for."""
+    """Yield the arguments of each run of a ``parametrize`` mark."""
     names, values = (*mark.args, *mark.kwargs.values())[:2]
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     for value in values:

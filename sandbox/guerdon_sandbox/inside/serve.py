@@ -1,7 +1,7 @@
-"""The candidate's process: loads a program and answers requests to call its functions and use its objects.
+"""The candidate's process: load a program and answer requests to call its functions and use its objects.
 
-Whatever a candidate does to this module it does to its own answers only. The other ends believe none of its judgements.
-It needs the standard library only.
+A candidate that manipulates this module changes only its own answers. The other processes trust none of its
+judgements. It needs only the standard library.
 """
 
 import builtins
@@ -24,8 +24,8 @@ _MAX_BASES = 20
 def serve(payload: dict[str, Any], inbox: int, outbox: int) -> NoReturn:
     """Load a candidate and answer requests until they end.
 
-    The first frame leaves before any of the candidate's code runs, so it cannot be forged: ``["began"]``, or
-    ``["broken", type name, text]`` where the problem's own code fails.
+    The first frame is sent before any candidate code runs, so it cannot be forged: ``["began"]``, or ``["broken", type
+    name, text]`` if the problem's own code fails.
     """
     os.environ.update(payload["env"])
     sys.path.insert(0, str(Path.cwd()))
@@ -76,8 +76,7 @@ def _run_prelude(prelude: str, module: types.ModuleType) -> None:
 def _load(prelude: str, source: str, module: types.ModuleType) -> None:
     """Execute the candidate's source in a module.
 
-    A source that is not a program by itself is taken for the continuation of the prelude, which ends in a function's
-    head.
+    A source that is not a complete program is read as the continuation of the prelude, which ends in a function's head.
     """
     try:
         code = compile_source(source, "candidate.py")
@@ -98,7 +97,7 @@ class _Server:
     def answer(self, request: bytes) -> bytes:
         """Return the reply: ``["value", result, arguments, keyword arguments]`` or as `raised`.
 
-        The arguments are what the call made of its copies. Whether the test takes them over is the test's decision.
+        The arguments are the call's copies after the call. The test decides whether to use them.
         """
         try:
             operation, target, args, kwargs, changes = loads(
@@ -122,9 +121,10 @@ class _Server:
             return dumps(["raised", *describe(error), bases, None])
 
     def _handle(self, value: object) -> list[Any] | State:
-        """Return what stands for an object that stays here: its number, its type's name, its kind.
+        """Return the handle of an object that stays here: its number, its type's name, its kind.
 
-        Objects of a class that the problem's own code defines cross by their state, as both sides have the class.
+        Objects of a class that the problem's own code defines are sent as their state, because both sides have the
+        class.
         """
         name = type(value).__name__
         if name in self._shared and hasattr(value, "__dict__"):
@@ -154,7 +154,7 @@ class _Server:
         raise NameError(f"name '{target}' is not defined")
 
     def _draw(self, iterator: Any, count: int) -> list[Any]:
-        """Return up to so many items of an iterator, and whether it has ended."""
+        """Return at most this many items of an iterator, and whether it has ended."""
         pending = self._pending.pop(id(iterator), None)
         if pending is not None:
             raise pending
@@ -179,7 +179,7 @@ def _kind(value: object) -> str:
 
 
 def _changeable(args: Any) -> Any:
-    """Return the arguments that a call can have changed, and None in place of the others."""
+    """Return the arguments that a call may have changed, and None instead of the others."""
     if isinstance(args, dict):
         return {name: value if _is_changeable(value) else None for name, value in args.items()}
     return [value if _is_changeable(value) else None for value in args]

@@ -1,6 +1,6 @@
-"""Compiles a job's sources so that tracebacks show their lines, and prints those tracebacks.
+"""Compile a job's sources so that tracebacks show their lines, and print those tracebacks.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from guerdon_sandbox.inside.interpreter import own_frames
 
 
 def compile_source(source: str, name: str) -> types.CodeType:
-    """Compile a module's source under a name that tracebacks resolve."""
+    """Compile a module's source under a name that tracebacks can look up."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return compile(source, name, "exec", dont_inherit=True)
 
@@ -23,14 +23,14 @@ def report(error: BaseException) -> None:
     with contextlib.suppress(BaseException):
         error = error.with_traceback(own_frames(error.__traceback__))
         if sys.excepthook is sys.__excepthook__:
-            # This reads the source's lines from linecache, which the hook in C does not.
+            # This reads the source's lines from linecache; the hook in C does not.
             traceback.print_exception(error)
         else:
             sys.excepthook(type(error), error, error.__traceback__)
 
 
 def describe(error: BaseException) -> tuple[str, str]:
-    """Return the exception's type name and text, which may be its own code."""
+    """Return the exception's type name and text; the text may run the program's code."""
     try:
         return type(error).__name__, str(error)[:2000]
     except BaseException:

@@ -27,15 +27,17 @@ from guerdon_sandbox.inside.waiting import Waiting
 from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request
 
 IDLE_S = 900.0
-"""A box that hears nothing for so long ends: the host may be gone without having closed the connection."""
+"""Seconds without a request after which a box ends, because the host may have vanished without closing the
+connection.
+"""
 REAP_S = 2.0
-"""How long killed processes may take to disappear before the box counts as dirty."""
+"""Seconds for killed processes to disappear before the box counts as dirty."""
 LOOK_S = 1.0
-"""How often a job that runs long is asked how long it waited for a CPU."""
+"""Seconds between two checks of how long a job has waited for a CPU."""
 STEP_S = 0.02
-"""Time between two looks at one that has used up its wall time."""
+"""Seconds between two checks of a job that has used up its wall time."""
 PAUSE_S = 1.0
-"""A look that comes later than planned by this much: the whole box was frozen, or had no CPU."""
+"""A check that is late by this many seconds means that the whole box was frozen, or had no CPU."""
 
 # Names of the descriptors that each process of a job gets, in the order in which the zygote unpacks them.
 STANDARD = ("payload", "stdin", "stdout", "stderr")
@@ -52,7 +54,7 @@ def main(bootstrap: list[str]) -> None:
     Args:
         bootstrap: The command line that starts the zygote, up to the number of its control descriptor.
     """
-    # What PID 1 has no handler for cannot be sent to it from inside.
+    # PID 1 ignores signals from inside for which it has no handler.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     share_memory()
     supervisor = _Supervisor(bootstrap)
@@ -67,7 +69,7 @@ def main(bootstrap: list[str]) -> None:
 def _answer(
     supervisor: "_Supervisor", request: Request, blobs: "_Blobs"
 ) -> tuple[Answer, Sequence[bytes | bytearray]]:
-    """Run one job. Whatever goes wrong here is said in the answer, and costs this box only."""
+    """Run one job. An error here is reported in the answer, and affects this box only."""
     try:
         return supervisor.run(request, blobs)
     except Exception as error:
@@ -93,7 +95,7 @@ class _Zygote:
             raise RuntimeError("the zygote did not start")
 
     def fork(self, processes: Sequence["_Process"], limits: JobLimits) -> None:
-        """Have processes of a job begin. Their descriptors are closed here."""
+        """Start processes of a job, and close their descriptors here."""
         given = [fd for process in processes for fd in process.fds]
         told = [
             {"index": one.number, "role": one.role, "uid": one.uid, "fds": one.names} for one in processes
@@ -110,12 +112,12 @@ class _Supervisor:
     def __init__(self, bootstrap: list[str]) -> None:
         self._bootstrap = bootstrap
         self._zygotes = {False: _Zygote(bootstrap)}
-        """By whether they have imported numpy. That one is started for the first job that wants it."""
+        """By whether they have imported numpy. That one is started for the first job that needs it."""
         self._uids = _fresh_uids()
         self._oom_kills = _oom_kills()
 
     def run(self, request: Request, blobs: "_Blobs") -> tuple[Answer, Sequence[bytes | bytearray]]:
-        """Run one job to its end and leave nothing of it behind.
+        """Run one job to its end and remove everything that it leaves.
 
         Raises:
             Exception: Nothing is known of the job, and the box must not be used again.
@@ -165,10 +167,10 @@ class _Supervisor:
         return answer, [*job.buffers.values(), *(content for content in collected if content is not None)]
 
     def _watch(self, job: "_Job", started: float, waiting: Waiting, request: Request) -> Limit | None:
-        """Collect output until the job's deciding process ends. Returns the limit that ended it, if one did.
+        """Collect output until the job's deciding process ends. Return the limit that ended it, if one did.
 
-        Time for which the job waited for a CPU, or the box was frozen, does not count, up to the patience. A job that
-        waited for longer was ``starved``: nothing is known of it.
+        Time in which the job waited for a CPU, or the box was frozen, does not count, up to the patience. A job that
+        waited longer was ``starved``: nothing is known of it.
         """
         limits, patience_s = request.limits, request.patience_s
         poller = select.poll()
@@ -189,16 +191,15 @@ class _Supervisor:
                 left = started + limits.wall_s + excused_s - now
                 if left <= 0 and waiting.seconds >= patience_s:
                     return Limit.STARVED
-                # Two looks show whether a thread runs or still waits, for nobody knows how long.
+                # Two checks show whether a thread runs or still waits; the length of the wait is not known yet.
                 known = not waiting.standing or waiting.used_s >= limits.wall_s
                 if left <= 0 and late and known:
                     return Limit.WALL
                 look, late = now + min(LOOK_S, max(left, STEP_S)), left <= 0
             for fd, _ in poller.poll(max(look - now, 0) * 1000):
                 if fd == 0:
-                    _read_exactly(
-                        len(wire.ABORT)
-                    )  # nothing else comes before the answer; ends where the host hung up
+                    # Nothing else comes before the answer. The read ends if the host closes the connection.
+                    _read_exactly(len(wire.ABORT))
                     return Limit.CANCELLED
                 if fd in zygotes:
                     self._note_exit(job, zygotes[fd])
@@ -218,7 +219,7 @@ class _Supervisor:
         job.exits[told["index"]] = _End(told["status"], told["cpu_s"], told["peak_kib"])
 
     def _end(self, job: "_Job") -> str | None:
-        """Kill every process of the job. Returns why the box is dirty, if it is."""
+        """Kill every process of the job. Return why the box is dirty, if it is."""
         deadline = time.monotonic() + REAP_S
         if len(job.exits) < len(job.processes) or self._others():
             for uid in {process.uid for process in job.processes}:
@@ -238,7 +239,7 @@ class _Supervisor:
         return None
 
     def _others(self) -> bool:
-        """Whether any process lives beside the supervisor and the zygote."""
+        """Return whether any process lives beside the supervisor and the zygote."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0] > 0:
                 pass
@@ -266,13 +267,13 @@ class _Blobs(NamedTuple):
 
 
 class _Process(NamedTuple):
-    """What a zygote has to know of a process of a job."""
+    """The data of a job's process for the zygote."""
 
     number: int
     role: str
     uid: int
     names: Sequence[str]
-    """Of its descriptors."""
+    """The names of its descriptors."""
     fds: Sequence[int]
     numpy: bool
 
@@ -288,7 +289,7 @@ class _Job:
         self.buffers = {"stdout": bytearray(), "stderr": bytearray()}
         self.truncated: set[str] = set()
         self.bounded = {"stdout"} if request.kind == "program" else {"replies", "verdict"}
-        """The outputs that end the job where they are too long. Of others the rest is dropped."""
+        """The outputs that end the job if they are too long. Others are truncated."""
         self.exits: dict[int, _End] = {}
         """By the process's index."""
         self.deciding = 0
@@ -326,7 +327,7 @@ class _Job:
         return end.status if end else signal.SIGKILL
 
     def read(self, fd: int) -> bool:
-        """Take what the pipe holds. False when it holds nothing."""
+        """Read the content of a pipe. Return False if it is empty."""
         try:
             chunk = os.read(fd, 1 << 16)
         except BlockingIOError:
@@ -343,7 +344,7 @@ class _Job:
         return bool(chunk)
 
     def drain(self) -> None:
-        """Take what is left in the pipes once nobody writes any more, and close them."""
+        """Read the rest of the pipes after all writers have ended, and close them."""
         for fd, name in self.pipes.items():
             while name not in self.truncated and self.read(fd):
                 pass
@@ -359,7 +360,7 @@ def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
 
 
 def _fresh_uids() -> Iterator[int]:
-    """Uids that no other job has, in this box or beside it: RLIMIT_NPROC counts per uid across the whole host."""
+    """Yield uids that no other job on the host has, because RLIMIT_NPROC counts per uid across the host."""
     mapped = int(Path("/proc/self/uid_map").read_text().split()[2])
     low, high = (100_000, 2**31) if mapped > 2**31 else (1_000, mapped - 1)
     uid = low + int.from_bytes(os.urandom(8), "big") % (high - low)
@@ -390,7 +391,7 @@ def _read() -> tuple[Request, _Blobs]:
 
 
 def _memory_file(size: int = 0) -> int:
-    """Bring so many bytes of stdin into a file in memory."""
+    """Copy this many bytes of stdin into a file in memory."""
     fd = os.memfd_create("job", os.MFD_CLOEXEC)
     while size:
         chunk = _read_some(size)

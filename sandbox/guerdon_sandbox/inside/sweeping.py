@@ -1,6 +1,6 @@
-"""Reads from the work folder and empties it. A job may have left anything there, at any depth and under any name.
+"""Read from the work folder and empty it. A job may have left anything there, at any depth and under any name.
 
-It needs the standard library only.
+It needs only the standard library.
 """
 
 import contextlib
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 WORK = b"/box"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _ROUNDS = 3
-"""Two users' folders may lie in each other."""
+"""The rounds of cleaning. One is not enough, because folders of two users may contain each other."""
 
 
 @contextlib.contextmanager
 def as_user(uid: int) -> Iterator[None]:
-    """Act on files and processes as a job's user. Root here may not touch what that user forbids to others.
+    """Act on files and processes as a job's user. Root here may not access what that user forbids to others.
 
-    The real uid changes too: signals are allowed by it, and ``kill(-1)`` as root would end the zygote.
+    The real uid changes too, because it decides which signals are allowed. ``kill(-1)`` as root would end the zygote.
     """
     os.setresuid(uid, uid, 0)
     try:
@@ -28,7 +28,7 @@ def as_user(uid: int) -> Iterator[None]:
 
 
 def write_file(path: str, content: bytes, executable: bool) -> None:
-    """Put a file into the work folder."""
+    """Write a file into the work folder."""
     target = os.path.join(os.fsdecode(WORK), path)  # noqa: PTH118 - a Path costs as much as the file
     os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if executable else 0o644)
@@ -37,7 +37,7 @@ def write_file(path: str, content: bytes, executable: bool) -> None:
 
 
 def read_file(path: str, most: int) -> bytes | None:
-    """Return a regular file that the job left, or None. Links are not followed, in no part of the path."""
+    """Return the content of a regular file of the job, or None. No link in the path is followed."""
     *folders, name = os.fsencode(path).split(b"/")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
@@ -62,22 +62,20 @@ def _read(fd: int, size: int) -> bytes:
 
 
 def share_memory() -> None:
-    """Make the work folder the place of POSIX semaphores and shared memory too, so that it is all there is to sweep."""
-    with contextlib.suppress(
-        OSError
-    ):  # the engine gives the box a place of its own, or its /dev is read-only
+    """Move POSIX semaphores and shared memory into the work folder, so that only this folder must be emptied."""
+    with contextlib.suppress(OSError):  # the engine mounts a separate folder there, or /dev is read-only
         os.symlink(WORK, "/dev/shm")  # noqa: PTH211
 
 
 def reset_devices() -> None:
-    """Give the devices that all may write the same times after every job: a job could leave a mark in them."""
+    """Reset the times of world-writable devices after every job, because a job could store information in them."""
     for name in _DEVICES:
         with contextlib.suppress(OSError):
             os.utime(f"/dev/{name}", (0, 0))
 
 
 def sweep(uids: Iterable[int]) -> str | None:
-    """Empty the work folder. Returns why the box is dirty, if something resists."""
+    """Empty the work folder. Return why the box is dirty, if something cannot be removed."""
     why: OSError | None = None
     for _ in range(_ROUNDS):
         if not os.listdir(WORK):  # noqa: PTH208
@@ -92,16 +90,16 @@ def sweep(uids: Iterable[int]) -> str | None:
 
 
 def _empty() -> None:
-    """Remove everything that the current user may.
+    """Remove everything that the current user may remove.
 
-    A folder's folders are moved up beside it, so no path grows longer than three names, however deep they lie.
+    Nested folders are moved up beside their parent, so that no path has more than three names, at any depth.
     """
     number, unguessable = 0, os.urandom(8).hex().encode()
     pending = [entry.path for entry in _entries(WORK)]
     while pending:
         path = pending.pop()
         if not _is_folder(path):
-            with contextlib.suppress(PermissionError):  # the other user's
+            with contextlib.suppress(PermissionError):  # the other user's file
                 os.unlink(path)  # noqa: PTH108
             continue
         with contextlib.suppress(PermissionError):
@@ -118,7 +116,7 @@ def _empty() -> None:
                     os.chmod(entry.path, 0o777)  # noqa: PTH101
                     os.rename(entry.path, moved)  # noqa: PTH104
                     pending.append(moved)
-        with contextlib.suppress(OSError):  # not empty yet: the other user comes next
+        with contextlib.suppress(OSError):  # not empty yet: the other user is next
             os.rmdir(path)  # noqa: PTH106
 
 

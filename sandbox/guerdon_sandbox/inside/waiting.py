@@ -1,9 +1,9 @@
-"""How long a job has waited for a CPU that others had. Such time is nobody's fault, least of all the program's.
+"""Estimate how long a job has waited for a CPU that others had. This time is not charged to the job.
 
-The kernel counts how long each thread stood ready without running. That alone would be easy to drive up, since threads
-of one job wait for each other and for the box's quota. So the CPU time that the whole box used is taken off: a thread
-that was active (ran or stood ready) for longer than the box ran must have waited for somebody else. The estimate is
-never too high, and exact for a program of one thread. It needs the standard library only.
+The kernel counts how long each thread was runnable without running. A job could easily increase that number, because
+its threads wait for each other and for the box's quota. So the CPU time of the whole box is subtracted: a thread that
+was active (ran or was runnable) for longer than the box ran must have waited for other work. The estimate is never too
+high, and exact for a program of one thread. It needs only the standard library.
 """
 
 import contextlib
@@ -12,41 +12,41 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _USED = (("/sys/fs/cgroup/cpu.stat", "usage_usec ", 1e-6), ("/sys/fs/cgroup/cpuacct/cpuacct.usage", "", 1e-9))
-"""Where cgroup v2 and v1 tell the box's CPU time: the file, what the line begins with, the unit in seconds."""
+"""Where cgroup v2 and v1 report the box's CPU time: the file, the start of the line, the unit in seconds."""
 
 
 class Waiting:
-    """One job's waiting, up to the last look."""
+    """One job's waiting time, up to the last check."""
 
     def __init__(self, zygote: int, uids: Iterable[int], cpus: float) -> None:
-        """Begin to count.
+        """Start counting.
 
         Args:
-            zygote: The process that the job begins and ends with.
+            zygote: The process that runs at the start and the end of the job.
             uids: The users of the job's own processes.
             cpus: CPUs that the box may use.
         """
         self.seconds = 0.0
-        """Seconds waited. Zero where the kernel does not tell, as in gVisor."""
+        """Seconds waited. Zero if the kernel does not report it, as in gVisor."""
         self.used_s = 0.0
-        """Seconds that the box's CPU time takes within its quota: for so long, at least, the job did not wait."""
+        """Seconds that the box's CPU time takes at its quota. For at least this long, the job did not wait."""
         self.standing = False
-        """Whether a thread has not run since the look before, and wants to: how long it waits is not known yet."""
+        """Whether a runnable thread has not run since the last check. The length of its wait is not known yet."""
         self._zygote = zygote
         self._cpus = cpus
         self._before_s = _used_s()
         self._active_before_s = 0.0
         with contextlib.suppress(OSError, ValueError):
-            self._active_before_s = _active_s(f"/proc/{zygote}")  # its only thread's
-        # The zygote and the users take turns, so what each waited adds up.
+            self._active_before_s = _active_s(f"/proc/{zygote}")  # of its only thread
+        # The zygote and the users run one after another, so their waits are added.
         self._longest = dict.fromkeys((0, *uids), 0.0)
         self._ready: dict[Path, tuple[float, float]] = {}
-        """Threads that stood ready at the last look: how long each had been active, and since when that holds."""
+        """Threads that were runnable at the last check: how long each had been active, and since when."""
 
     def look(self) -> None:
-        """Count. A thread that ends takes its own count along, so look now and then."""
+        """Count. Call this regularly, because a thread's count is lost when it ends."""
         looked = list(self._threads())
-        used_s = _used_s()  # after the threads: what is used meanwhile only lowers the estimate
+        used_s = _used_s()  # after the threads: CPU time used meanwhile only lowers the estimate
         if used_s is None or self._before_s is None:
             return
         self.used_s = (used_s - self._before_s) / min(self._cpus, 1.0)
@@ -65,9 +65,9 @@ class Waiting:
         self.seconds = sum(self._longest.values())
 
     def _threads(self) -> Iterator[tuple[int, Path, float, bool, float, float]]:
-        """The job's threads with their user (0 for the zygote), and when the look at each began and ended."""
+        """Yield the job's threads with their user (0 for the zygote), and the start and end of each check."""
         for process in (folder for folder in Path("/proc").iterdir() if folder.name.isdigit()):
-            # A process that forbids to look at its memory has a folder that is root's, so the owner says nothing.
+            # If a process forbids reading its memory, root owns its folder, so the owner is not its user.
             with contextlib.suppress(OSError, ValueError, IndexError):
                 status = (process / "status").read_bytes()  # its name may be any bytes
                 user = int(status.partition(b"\nUid:")[2].split()[0])
@@ -79,7 +79,7 @@ class Waiting:
 
 
 def _threads(process: Path) -> Iterator[tuple[Path, float, bool]]:
-    """A process's threads: the seconds for which each ran or stood ready, and whether it does either now."""
+    """Yield a process's threads: the seconds for which each ran or was runnable, and whether it does either now."""
     for thread in (process / "task").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             active_s = _active_s(str(thread))
@@ -94,7 +94,7 @@ def _active_s(thread: str) -> float:
 
 
 def _used_s() -> float | None:
-    """CPU seconds of the box so far, ended processes included; None where it is not told."""
+    """Return the CPU seconds of the box so far, including ended processes, or None if unknown."""
     for path, start, unit in _USED:
         with contextlib.suppress(OSError, ValueError), open(path) as file:  # noqa: PTH123 - as above
             for line in file:

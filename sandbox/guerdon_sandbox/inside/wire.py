@@ -1,7 +1,7 @@
 """The messages between the host and a box's supervisor: a length, a JSON header, then the blobs that it announces.
 
-The host treats what comes out of a box as hostile: every field is checked before it is used.
-This module runs on both sides, so it needs the standard library only.
+The host treats what comes out of a box as hostile: every field is checked before it is used. This module runs on both
+sides, so it needs only the standard library.
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 MAX_HEADER_BYTES = 1 << 20
 VERDICT_BYTES = 1 << 20
-"""Cap of a checker's outcomes in one job."""
+"""The limit of a checker's outcomes in one job, in bytes."""
 COLLECT_BYTES = 16 << 20
-"""Largest file that is brought back."""
+"""The largest file that is returned, in bytes."""
 COLLECT_TOTAL_BYTES = 64 << 20
-"""Cap of all files that one job brings back."""
+"""The limit of all files that one job returns, in bytes."""
 ABORT = bytes(4)
-"""Ends the job under way: a header of no bytes. Ignored between jobs, where it comes too late."""
+"""Ends the current job: a header of no bytes. Ignored between jobs, where it is too late."""
 
 _OUTPUTS = frozenset({"stdout", "stderr", "replies", "verdict"})
 _SIGKILL = 9
@@ -33,11 +33,11 @@ class Limit(StrEnum):
     MEMORY = "memory"
     OUTPUT = "output"
     BOX = "box"
-    """The job ended one box after the other, while other jobs ran well in new ones."""
+    """The job ended several boxes, while other jobs ran well in new ones."""
     STARVED = "starved"
     """Other work kept the CPU from the job. Never in a result: the host raises `SandboxOverloadedError`."""
     CANCELLED = "cancelled"
-    """The host wants no result any more. Never in a result."""
+    """The host no longer needs a result. Never in a result."""
 
 
 class WireError(ValueError):
@@ -45,7 +45,7 @@ class WireError(ValueError):
 
 
 class JobLimits(NamedTuple):
-    """What a job may use; the fields of `guerdon_sandbox.Limits`."""
+    """A job's limits; the fields of `guerdon_sandbox.Limits`."""
 
     cpu_s: int
     wall_s: float
@@ -78,16 +78,16 @@ class Request(NamedTuple):
     cpus: float = 1.0
     """CPUs that the box may use."""
     patience_s: float = 0.0
-    """How long the job may wait for one of them."""
+    """Seconds that the job may wait for a CPU."""
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The first blobs of the answer."""
+        """Return the first blobs of the answer."""
         return ("stdout", "stderr", *{"calls": ["replies"], "check": ["verdict"]}.get(self.kind, []))
 
     @property
     def output_bytes(self) -> int:
-        """The most that these may hold together."""
+        """Return the largest total size of these."""
         return sum(map(self.limits.cap, self.outputs))
 
 

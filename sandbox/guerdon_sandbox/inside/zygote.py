@@ -1,8 +1,7 @@
 """A warmed interpreter that forks one fresh child per process of a job.
 
-It receives file descriptors and numbers, never a job's code or data: what a child needs lies in a memory file that only
-the child reads. So every child starts from the same pristine state.
-It needs the standard library only.
+It receives file descriptors and numbers, never a job's code or data: a child's data is in a memory file that only the
+child reads. So every child starts from the same clean state. It needs only the standard library.
 """
 
 import array
@@ -36,11 +35,11 @@ _PR_SET_DUMPABLE = 4
 
 
 def main(control_fd: int, modules: Sequence[str]) -> None:
-    """Fork the processes of one job after the other, and report each one's end.
+    """Fork the processes of jobs, one job at a time, and report each process's end.
 
     Args:
         control_fd: The socket to the supervisor.
-        modules: What children have imported beside what all have, where the image has it.
+        modules: Modules that children import in addition to the preloaded ones, if the image has them.
     """
     for name in PRELOADED:
         importlib.import_module(name)
@@ -92,7 +91,7 @@ def _receive(control: socket.socket) -> tuple[Any, list[int]]:
 def _be(
     process: dict[str, Any], own: dict[str, int], limits: JobLimits, control: socket.socket, others: list[int]
 ) -> NoReturn:
-    """Be a process of the job: prepare, then play its role. What fails before that is not the job's doing."""
+    """Become a process of the job: prepare, then run its role. A failure before that is not the job's fault."""
     try:
         payload = _prepare(process, own, limits, others)
     except BaseException as error:
@@ -102,11 +101,11 @@ def _be(
     try:
         getattr(roles, process["role"])(payload, **own)
     finally:
-        os._exit(1)  # it ends by itself, unless something in it raised
+        os._exit(1)  # a role ends the process itself, unless it raised
 
 
 def _prepare(process: dict[str, Any], own: dict[str, int], limits: JobLimits, others: list[int]) -> Any:
-    """Put streams, limits, user and folder in place. Returns the role's payload."""
+    """Set up streams, limits, user and folder. Return the role's payload."""
     for fd in others:
         os.close(fd)
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
@@ -126,7 +125,7 @@ def _prepare(process: dict[str, Any], own: dict[str, int], limits: JobLimits, ot
     os.setresuid(uid, uid, uid)
     os.chdir(WORK)
     if process["role"] != "check":
-        # Lets the candidate open its own /dev/stdin. Its uid is its own, so nobody else's memory opens with it.
+        # Lets the candidate open its own /dev/stdin. Its uid is unique, so no other process can read its memory.
         _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     return payload
 
@@ -140,6 +139,6 @@ def _limit(limits: JobLimits) -> None:
         (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
         (resource.RLIMIT_CORE, 0),
     ):
-        # The hard CPU limit kills what catches the soft one's signal.
+        # The hard CPU limit kills a process that catches the soft limit's signal.
         hard = value + 1 if kind == resource.RLIMIT_CPU else value
         resource.setrlimit(kind, (value, hard))

@@ -1,4 +1,4 @@
-"""``preference``: what a reward model thinks of a reply."""
+"""``preference``: a reward model's score of a reply."""
 
 from guerdon_plugins.rewards.preference.reward import Preference
 

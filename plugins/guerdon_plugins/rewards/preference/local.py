@@ -1,4 +1,4 @@
-"""A reward model in this process. Imports torch and transformers when it is first asked."""
+"""A reward model in this process. Imports torch and transformers at its first use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class LocalRewardModel:
 
     Args:
         path: A hub id or a folder.
-        dtype: By torch's name, or ``auto``.
-        chat_template: Instead of the model's own.
-        batch_size: Replies that go through the model at once.
-        max_length: Where the beginning of a longer text is cut off, in tokens; ``None`` for what the model takes.
+        dtype: The dtype by torch's name, or ``auto``.
+        chat_template: A Jinja template that replaces the model's own.
+        batch_size: The number of replies that the model scores at once.
+        max_length: The most tokens of a text, whose beginning is cut off; ``None`` for the model's limit.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class LocalRewardModel:
         self._loaded: tuple[Any, Any] | None = None
 
     def preflight(self) -> None:
-        """Raise if the model is something else than a reward model, by its configuration; no weights are read."""
+        """Raise if the model is not a reward model according to its configuration; no weights are read."""
         _require_transformers()
         architectures = json.loads(self._config_file().read_text(encoding="utf-8")).get("architectures") or []
         if not any("SequenceClassification" in name or "Reward" in name for name in architectures):
@@ -87,7 +87,7 @@ class LocalRewardModel:
             tokenizer.padding_side = "right"
             tokenizer.truncation_side = "left"
             config = model.config.get_text_config()
-            if config.pad_token_id is None:  # it tells the last token, which the head reads, from padding
+            if config.pad_token_id is None:  # the head reads the last token that is not padding
                 config.pad_token_id = tokenizer.pad_token_id
             if self._max_length is None:
                 positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length

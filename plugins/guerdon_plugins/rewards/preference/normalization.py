@@ -1,4 +1,4 @@
-"""From a reward model's numbers to rewards of a scale that a rubric can weigh."""
+"""Convert a reward model's numbers to rewards of a scale that a rubric can weight."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Normalize = Callable[[Sequence[float]], list[float]]
 
 
 def sigmoid(values: Sequence[float]) -> list[float]:
-    """Each value between 0 and 1."""
+    """Return each value mapped to between 0 and 1."""
     return [0.5 * (1 + math.tanh(value / 2)) for value in values]  # exp would overflow
 
 
 def clipped(values: Sequence[float], bound: float | None) -> Sequence[float]:
-    """Each value, at most ``bound`` from 0."""
+    """Return each value, limited to ``bound`` from 0."""
     return values if bound is None else [max(-bound, min(bound, value)) for value in values]
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What a mean and a standard deviation need, by Welford's and Chan's way of adding to it."""
+    """Running sums for a mean and a standard deviation, by the method of Welford and Chan."""
 
     count: int = 0
     mean: float = 0.0
@@ -53,14 +53,15 @@ class Moments:
 
 
 class RunningZScore:
-    """Distances from the running mean, in running standard deviations; the values themselves count too.
+    """Distances from the running mean, in running standard deviations, with the new values included.
 
-    After each call the moments are written down with the step that the call was for. A resumed training starts from
-    those before the step that it goes on from, so it sees the rewards of one that was never broken. Each process of
-    a distributed training has moments of its own.
+    After each call the moments are saved with the call's step. A resumed training continues with the moments before its
+    first step, so it computes the same rewards as an uninterrupted one. Each process of a distributed training has its
+    own
+    moments.
 
     Args:
-        folder: Where to write; ``None`` to remember nothing.
+        folder: The folder to write to; ``None`` to save nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -76,11 +77,12 @@ class RunningZScore:
         return [(value - mean) / deviation if deviation else 0.0 for value in values]
 
     def _recall(self, step: int) -> Moments:
-        """The moments before a step; what was noted later is forgotten."""
+        """Return the moments before a step, and forget later ones."""
         if self._file is None or not self._file.exists():
             return Moments()
         lines = [parse_object(line) for line in self._file.read_text(errors="replace").splitlines()]
-        before = [line for line in lines if line is not None and line["step"] < step]  # a kill may tear one
+        # a kill may leave an incomplete line
+        before = [line for line in lines if line is not None and line["step"] < step]
         with replaced(self._file) as partial:
             partial.write_text("".join(f"{json.dumps(line)}\n" for line in before))
         if not before:

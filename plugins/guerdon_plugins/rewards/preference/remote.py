@@ -1,7 +1,8 @@
 """A reward model behind HTTP, by the protocol of vLLM's ``/classify``.
 
-The server applies the chat template. Any server can speak it: a POST of ``{"messages": [...]}`` or ``{"input": ...}``,
-with ``"use_activation": false`` for the number before any sigmoid, is answered by ``{"data": [{"probs": [number]}]}``.
+The server applies the chat template. Other servers can support it: a POST of ``{"messages": [...]}`` or
+``{"input": ...}``, with ``"use_activation": false`` for the number before any sigmoid. The answer is
+``{"data": [{"probs": [number]}]}``.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from guerdon.errors import InfrastructureError, one_line
 CONCURRENCY = 16
 TIMEOUT_S = 60.0
 WAITS_S = (0.5, 2.0, 8.0)
-"""Before each further try of a request that met no server, a full or a failing one."""
+"""Seconds before each further attempt of a request that met no server, a full one or a failing one."""
 
 
 class RemoteRewardModel:
-    """Asks for one reply's reward at a time, several at once.
+    """Requests the reward of one reply per request, several requests at once.
 
     Args:
         url: The address, with its path.
 
     Raises:
-        ValueError: It is no HTTP address.
+        ValueError: It is not an HTTP address.
     """
 
     def __init__(self, url: str) -> None:
@@ -41,7 +42,7 @@ class RemoteRewardModel:
         self._url = url
 
     def preflight(self) -> None:
-        """Raise if the server does not answer, or not with a reward."""
+        """Raise if the server does not respond, or not with a reward."""
         score = self._ask(([{"role": "user", "content": "Hello"}], "Hello!"))
         if score.value is None:
             raise InfrastructureError(

@@ -1,4 +1,4 @@
-"""The reward itself: which part of a completion is judged, by whom, and what becomes of the number."""
+"""The reward ``preference``: the judged part of a completion, the reward model, and the normalization of its number."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ class _RewardModel(Protocol):
 class Preference:
     """The reward of a reward model: a sequence classifier with one label, here or behind HTTP.
 
-    Conversations go through the reward model's own chat template. A plain prompt and its completion are joined, and
-    end with the end-of-sequence token, as TRL trains reward models on them; a model with a separator token (BERT's
-    kin) gets them as a pair.
+    Conversations use the reward model's own chat template. A plain prompt and its completion are joined and end with
+    the end-of-sequence token, as in TRL's training of reward models. A model with a separator token, such as BERT, gets
+    them as a pair.
 
     Args:
         model: The reward model: a hub id, a folder, or ``stage:<id>`` for the checkpoint of a stage of the manifest.
         url: Instead of ``model``, the address of a reward model behind HTTP, as vLLM serves it:
             ``http://localhost:8000/classify``.
-        part: What is judged: ``response``, all of the completion, as for harmlessness; or ``summary``, the final answer
-            after the reasoning, as for helpfulness.
+        part: The part to judge: ``response``, the whole completion, as for harmlessness; or ``summary``, the final
+            answer after the reasoning, as for helpfulness.
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
-        normalize: What becomes of the model's number: ``none``; ``sigmoid``, from 0 to 1; or ``zscore``, by the mean
+        normalize: The normalization of the model's number: ``none``; ``sigmoid``, from 0 to 1; or ``zscore``, by the
+            mean
             and the standard deviation of all the numbers that the stage has seen so far.
-        clip: Then the largest magnitude; by default without bound.
-        batch_size: Replies that go through ``model`` at once.
-        max_length: Where the beginning of a longer text is cut off, in tokens; by default what ``model`` can take.
+        clip: The largest magnitude after that; by default without bound.
+        batch_size: The number of replies that ``model`` scores at once.
+        max_length: The most tokens of a text, whose beginning is cut off; by default the limit of ``model``.
         dtype: The dtype to load ``model`` in, by torch's name, or ``auto``.
         chat_template: A Jinja template, instead of that of ``model``.
         base_dir: The folder that relative paths start from; given by the engine.
-        state_dir: Where the statistics of ``zscore`` outlive a kill; given by the engine.
+        state_dir: The folder for the statistics of ``zscore``, which survives a kill; given by the engine.
 
     Raises:
         ValueError: Not exactly one of ``model`` and ``url`` is given, or a param is out of range.
@@ -95,7 +96,7 @@ class Preference:
         self._normalize: Normalize = sigmoid if normalize == "sigmoid" else list
 
     def preflight(self) -> None:
-        """Raise if the model cannot be a reward model, or if nothing answers at the address."""
+        """Raise if the model cannot be a reward model, or if no server responds at the address."""
         self._reward_model.preflight()
 
     def __call__(
@@ -123,5 +124,5 @@ class Preference:
 
 
 def _encodable(text: str) -> str:
-    """The text with a mark in place of each lone surrogate, which no tokenizer and no server takes."""
+    """Return the text with each lone surrogate replaced, because tokenizers and servers do not accept them."""
     return text.encode("utf-8", "replace").decode()

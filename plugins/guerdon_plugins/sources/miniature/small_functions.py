@@ -1,7 +1,6 @@
 """Small Python functions to complete, in HumanEval's form: a head with a docstring, and hidden asserts.
 
-Each is one expression: what a model of a hundred million parameters gets right now and then, so that there is
-something to reinforce.
+Each is one expression. A model of a hundred million parameters solves some of them, so reinforcement has a signal.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from random import Random
 from typing import Any
 
 _TESTS = 6
-"""Asserts of a problem: all must hold."""
+"""The asserts of a problem, all of which must pass."""
 _CONSTANTS = range(2, 21)
 _LETTERS = "aeilnorst"
 _WORDS = "apple river stone letter music orange silver planet tree noon level"
@@ -20,16 +19,16 @@ _WORDS = "apple river stone letter music orange silver planet tree noon level"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A family of problems. ``{k}`` stands for a number in all of its texts, ``{c}`` for a letter."""
+    """A family of problems. In all its texts, ``{k}`` is a number and ``{c}`` a letter."""
 
     parameters: str
-    """As the head has them; what the tests pass follows from them."""
+    """The parameters in the head, which determine the tests' arguments."""
     names: tuple[str, ...]
-    """Of the function."""
+    """Names of the function."""
     docstrings: tuple[str, ...]
-    """Each says the same."""
+    """Docstrings with the same meaning."""
     solution: str
-    """The expression that is to be returned."""
+    """The expression to return."""
 
 
 _KINDS = (
@@ -91,11 +90,11 @@ _KINDS = (
 
 
 class SmallFunctions:
-    """Rows without end, the same for the same seed; give the data entry a ``limit``.
+    """An endless source, the same for the same seed; give the data entry a ``limit``.
 
     Every row has ``prompt`` (messages), ``reference`` (a row of HumanEval's form, with ``prompt``, ``entry_point``,
-    ``test`` and ``canonical_solution``), ``task`` (``code``) and ``split_key``: in other words, or with another name
-    for the function, it is the same problem.
+    ``test`` and ``canonical_solution``), ``task`` (``code``) and ``split_key``: the same for other wordings and
+    function names of a problem.
 
     Args:
         seed: Another seed gives other rows.
@@ -133,8 +132,8 @@ def _row(rng: Random) -> dict[str, Any]:
 
 
 def _test(rng: Random, parameters: str, solution: str, constant: int) -> str:
-    """HumanEval's ``check``: calls whose results are not all the same, so that no constant passes."""
-    function = eval(f"lambda {parameters}: {solution}")  # a text of this file
+    """Return HumanEval's ``check``: calls with different results, so that no constant passes."""
+    function = eval(f"lambda {parameters}: {solution}")  # the text comes from this file
     while True:
         calls = _calls(rng, parameters, constant)
         results = [repr(function(*arguments)) for arguments in calls]
@@ -148,7 +147,7 @@ def _test(rng: Random, parameters: str, solution: str, constant: int) -> str:
 
 
 def _calls(rng: Random, parameters: str, constant: int) -> list[list[Any]]:
-    """Arguments for each test. The constant is among numbers, where "greater" and "not less" differ."""
+    """Return arguments for each test. Numbers include the constant, where "greater" and "not less" differ."""
     if parameters == "text":
         return [[" ".join(rng.sample(_WORDS.split(), rng.randint(1, 4)))] for _ in range(_TESTS)]
     if parameters == "numbers":

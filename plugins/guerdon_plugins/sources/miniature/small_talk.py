@@ -1,7 +1,7 @@
-"""Small talk in English and Chinese: prompts that no rule can mark, replies in all manners, and pairs of replies.
+"""Small talk in English and Chinese: prompts without a rule for right answers, replies, and pairs of replies.
 
-The miniature's stand-in for general prompts: where arithmetic has right and wrong answers, this has better and worse
-ones, which only a preference can tell.
+It is the miniature's substitute for general prompts. Arithmetic has right and wrong answers; here only a preference can
+separate better from worse replies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Language = Literal["en", "zh"]
 Manner = Literal["polite", "plain", "rude"]
 
 _MANNER_SHARES: Mapping[Manner, float] = {"polite": 0.35, "plain": 0.35, "rude": 0.3}
-"""Of pages, the best manner first."""
+"""The shares of pages, the best manner first."""
 _SHARE_OFF_TOPIC = 0.05
 
 
@@ -25,12 +25,12 @@ class _Talk:
     """One language's small talk."""
 
     names: str
-    """Separated by spaces."""
+    """Names, separated by spaces."""
     errands: tuple[str, ...]
-    """What is asked: to say ``{0}`` to ``{1}``."""
+    """The request: to say ``{0}`` to ``{1}``."""
     words: tuple[str, ...]
     said: str
-    """The errand done."""
+    """The reply that fulfils the request."""
     openings: Mapping[Manner, tuple[str, ...]]
     closings: Mapping[Manner, tuple[str, ...]]
     space: str
@@ -77,7 +77,7 @@ _TALK: Mapping[Language, _Talk] = {
 
 
 class SmallTalk:
-    """Rows without end, the same for the same params; give the data entry a ``limit``.
+    """An endless source, the same for the same params; give the data entry a ``limit``.
 
     Every row has ``prompt`` (messages), ``task`` (``talk``), ``language``, ``reference`` (the reply that is to the
     point, without manners) and ``split_key``; pages have ``completion`` (messages), preferences ``chosen`` and
@@ -145,22 +145,22 @@ class SmallTalk:
 
 
 class Manners:
-    """A verifier, for measuring: 1 for a reply that opens and closes politely, whatever it says between; else 0."""
+    """A verifier for measurements: 1 for a reply that opens and closes politely, else 0."""
 
     def gold_completion(self, reference: str) -> str:
-        """A reply that scores 1."""
+        """Return a reply that scores 1."""
         talk = _TALK["en" if reference.isascii() else "zh"]
         return talk.space.join((talk.openings["polite"][0], reference, talk.closings["polite"][0]))
 
     def __call__(self, completion: str, reference: str, language: Language) -> bool:
-        """Judge a reply; what stands in ``<think>`` does not count."""
+        """Judge a reply; text in ``<think>`` does not count."""
         said = completion.rpartition("</think>")[2].removeprefix("<answer>").removesuffix("</answer>").strip()
         talk = _TALK[language]
         return said.startswith(talk.openings["polite"]) and said.endswith(talk.closings["polite"])
 
 
 class ToThePoint:
-    """A verifier, for measuring: 1 for a reply that says what it was asked to say, in whatever manner; else 0."""
+    """A verifier for measurements: 1 for a reply that says the requested words, in any manner, else 0."""
 
     def __call__(self, completion: str, reference: str) -> bool:
         """Judge a reply."""
@@ -172,7 +172,7 @@ def _said(reply: str) -> list[dict[str, str]]:
 
 
 def _said_word(rng: Random, talk: _Talk, word: str) -> str:
-    """The word of an errand, or what someone says who has not listened."""
+    """Return the word of a request, or a wrong one for an inattentive reply."""
     if rng.random() >= _SHARE_OFF_TOPIC:
         return word
     return rng.choice([other for other in talk.words if other != word])

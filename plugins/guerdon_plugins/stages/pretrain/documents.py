@@ -1,4 +1,4 @@
-"""Documents to pretrain on: rows of any source as token ids, in batches of like lengths."""
+"""Tokenize rows of any source for pretraining, and batch documents of similar lengths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Text = str | Messages
 """A plain text, or a conversation."""
 
 _POOL = 64
-"""Batches whose documents are sorted by length together: enough for little padding, few enough to stay mixed."""
+"""Batches whose documents are sorted by length together: enough for little padding, few enough to mix documents."""
 
 _ENCODED = 1000
 """Documents that are tokenized together."""
@@ -32,7 +32,7 @@ class Document:
 
     ids: Sequence[int]
     learned: Sequence[int]
-    """1 where the loss counts: the replies of a conversation, the whole of a plain text; else 0."""
+    """1 where the loss counts: the replies of a conversation, or all of a plain text; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Batch:
 
 
 def document_text(row: Row) -> Text:
-    """The document in a row of one of TRL's forms: ``text``, ``messages``, or ``prompt`` and ``completion``.
+    """Return the document in a row of one of TRL's forms: ``text``, ``messages``, or ``prompt`` and ``completion``.
 
     Raises:
         DataError: The row has none of them.
@@ -67,7 +67,7 @@ def document_text(row: Row) -> Text:
 
 
 def plain_texts(text: Text) -> Iterator[str]:
-    """The strings in a document, without the marks of a conversation."""
+    """Yield the strings in a document, without the markers of a conversation."""
     if isinstance(text, str):
         yield text
     else:
@@ -75,7 +75,7 @@ def plain_texts(text: Text) -> Iterator[str]:
 
 
 def encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Document]:
-    """Tokenize documents; longer ones are cut at ``max_length`` tokens, and ones with nothing to learn left out."""
+    """Return tokenized documents, cut at ``max_length`` tokens, without those that have nothing to learn."""
     plain = _encode_plain([text for text in texts if isinstance(text, str)], tokenizer)
     conversations = _encode_conversations([text for text in texts if not isinstance(text, str)], tokenizer)
     documents = []
@@ -106,13 +106,13 @@ def _encode_conversations(
 
 
 def batches(documents: Sequence[Document], size: int, pad_id: int, seed: int, start: int) -> Iterator[Batch]:
-    """Batches without end, epoch after epoch in another order; the same for the same arguments.
+    """Yield endless batches, each epoch in another order; the same for the same arguments.
 
     Args:
         documents: At least one.
-        size: Documents in a batch.
-        pad_id: What to pad with.
-        seed: Of the orders.
+        size: The number of documents in a batch.
+        pad_id: The token id of the padding.
+        seed: The seed of the orders.
         start: The number of batches to leave out, for a training that resumes.
     """
     position = 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 _ITERATIONS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic, chosen by the method's author for the steepest slope at zero."""
+"""Coefficients of the quintic, which the method's author chose for the steepest slope at zero."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Matrices with the same singular vectors, and singular values near 1.
+    """Return matrices with the same singular vectors, and singular values near 1.
 
     Args:
         matrices: Shape (matrices, rows, columns).

@@ -1,4 +1,4 @@
-"""Pretraining: a small causal language model and its tokenizer, from nothing but rows."""
+"""Pretraining: train a small causal language model and its tokenizer from rows."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Pretrain:
     """Trains a model of the Llama architecture from scratch, with Muon on its matrices and AdamW on the rest.
 
     Rows are conversations (``prompt`` and ``completion``, or ``messages``), whose replies are learned, or plain
-    ``text``. The result follows from the rows, the params and the seed, killed and resumed or not.
+    ``text``. The result depends only on the rows, the params and the seed, even after a kill and a resume.
 
     Args:
         max_steps: Updates to make.
-        architecture: What to change in transformers' ``LlamaConfig``, by its names: ``hidden_size: 128`` and so on.
+        architecture: Changes to transformers' ``LlamaConfig``, by its names: ``hidden_size: 128`` and so on.
         vocab_size: Tokens of the byte-level BPE tokenizer that is trained on the rows.
         added_tokens: Strings that are always one token, such as ``<think>``.
         max_length: Documents are cut at this many tokens.
@@ -47,7 +47,7 @@ class Pretrain:
         save_steps: Updates between checkpoints to resume from.
 
     Raises:
-        ValueError: A param is out of range, or ``architecture`` names what it cannot change.
+        ValueError: A param is out of range, or ``architecture`` names an option that it cannot change.
     """
 
     needs = ("data",)
@@ -108,7 +108,7 @@ class Pretrain:
                 raise DataError(f"row {number} of the data: {error}") from None
 
     def run(self, context: StageContext) -> StageResult:
-        """Train, and leave a checkpoint with its tokenizer."""
+        """Train, and save a checkpoint with its tokenizer."""
         from transformers.utils import logging as transformers_logging
 
         texts = [document_text(row) for row in context.rows()]
@@ -132,7 +132,7 @@ class Pretrain:
         with context.stop.deferred():
             self._train(training, feed, checkpoint, context)
         bars: Any = transformers_logging  # it carries no types
-        bars.disable_progress_bar()  # the terminal belongs to the run's progress display
+        bars.disable_progress_bar()  # the run's progress display uses the terminal
         training.model.save_pretrained(context.output)
         tokenizer.save_pretrained(context.output)
         return StageResult(
@@ -179,7 +179,7 @@ class Pretrain:
         return model
 
     def _rate_at(self, step: int) -> float:
-        """The share of the learning rates that an update gets."""
+        """Return the share of the learning rates for an update."""
         if step < self._warmup_steps:
             return (step + 1) / self._warmup_steps
         done = (step - self._warmup_steps) / max(1, self._max_steps - self._warmup_steps)
@@ -187,7 +187,7 @@ class Pretrain:
 
 
 class _Training:
-    """A model, its optimizers, and how far they are: all that a checkpoint must hold."""
+    """A model, its optimizers, and their progress: the content of a checkpoint."""
 
     def __init__(
         self, model: LlamaForCausalLM, muon_learning_rate: float, learning_rate: float, tokens: float
@@ -219,7 +219,7 @@ class _Training:
         ids, learned = batch.ids.to(self.model.device), batch.learned[:, 1:].to(self.model.device)
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
         logits = self.model.lm_head(hidden[:, :-1][learned])
-        # A mean over the batch would give the tokens of a batch of short documents more weight than others.
+        # A mean over the batch would weight tokens of batches with short documents more than others.
         loss = F.cross_entropy(logits, ids[:, 1:][learned], reduction="sum") / self._tokens
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -237,13 +237,13 @@ class _Training:
             )
 
     def mean_loss(self) -> float:
-        """The mean loss of the updates since the latest call."""
+        """Return the mean loss of the updates since the last call."""
         self.last_loss = sum(self._losses) / len(self._losses)
         self._losses = []
         return self.last_loss
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint that is there whole or not at all, and keep the one before."""
+        """Write a checkpoint atomically, and keep the one before."""
         import torch
 
         state = {
@@ -256,13 +256,13 @@ class _Training:
         with replaced(path) as partial:
             with partial.open(
                 "wb"
-            ) as file:  # torch reports a full disk by other errors where it opens the file
+            ) as file:  # torch reports a full disk by other errors if it opens the file itself
                 torch.save(state, file)
             if path.exists():
                 path.replace(_before(path))
 
     def load(self, path: Path) -> None:
-        """Resume from a checkpoint, if there is one; from the one before if it is damaged."""
+        """Resume from a checkpoint if there is one, or from the one before if it is damaged."""
         import torch
 
         for candidate in (path, _before(path)):

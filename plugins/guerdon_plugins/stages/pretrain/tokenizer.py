@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 END, PAD, SYSTEM, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>"
 
-# The marks of generation tell trainers which tokens are the model's own.
+# The generation markers show trainers which tokens the model wrote.
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
   {{- '<|' + message['role'] + '|>' -}}
@@ -25,8 +25,9 @@ CHAT_TEMPLATE = """\
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}
 """
 
-# Runs of digits stand alone, so that a number reads the same after a space, a bracket or a Chinese word. Words keep the
-# space on either side: in a small corpus that halves the number of tokens.
+# Runs of digits are separate, so that a number has the same tokens after a space, a bracket or a Chinese word. Words
+# keep
+# the space on either side, which halves the number of tokens in a small corpus.
 _WORDS = r"\d+| ?[^\s\d]+ ?|\s+"
 
 
@@ -34,7 +35,7 @@ def check_vocabulary(vocab_size: int, added_tokens: Sequence[str]) -> None:
     """Check that a vocabulary has room for the bytes, the special tokens, the numbers and the added tokens.
 
     Raises:
-        ValueError: It has not.
+        ValueError: The vocabulary is too small.
     """
     smallest = 256 + len((END, PAD, SYSTEM, USER, ASSISTANT)) + len(range(10, 100)) + len(added_tokens)
     if vocab_size < smallest:
@@ -46,11 +47,11 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer whose numbers below 100 are one token each, with a chat template.
 
-    A small model learns sums of whole numbers far sooner than sums of digits.
+    A small model learns sums of whole numbers much earlier than sums of digits.
 
     Args:
-        texts: What to learn words from.
-        vocab_size: The number of tokens in all; fewer where the texts are poor.
+        texts: The texts to learn words from.
+        vocab_size: The total number of tokens; fewer if the texts have few words.
         added_tokens: Strings that are always one token and still text, such as tags.
 
     Raises:

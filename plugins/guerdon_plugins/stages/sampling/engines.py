@@ -1,4 +1,4 @@
-"""What completes prompts: a model in this process, in vLLM's engine, or behind an endpoint."""
+"""Engines that complete prompts: a model in this process, vLLM's engine, or an endpoint."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ChatFormat:
     template: str | None = None
     """A Jinja template, instead of the tokenizer's own."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What the template takes besides the messages."""
+    """Other arguments of the template, besides the messages."""
 
 
 @contextmanager
@@ -42,11 +42,11 @@ def lazy_engine(
     vllm: Mapping[str, Any] | None,
     chat_format: ChatFormat = ChatFormat(),
 ) -> Iterator[Callable[[], Engine]]:
-    """The engine that a stage's params ask for, opened when it is first called for and closed at the block's end.
+    """Yield the engine that a stage's params select, opened at its first use and closed at the block's end.
 
     Args:
         model: The model that the stage starts from; an endpoint has its own.
-        endpoint: If given, the endpoint to ask.
+        endpoint: If given, the endpoint to use.
         vllm: If given, the options of vLLM's engine.
         chat_format: How conversations become text.
     """
@@ -68,7 +68,7 @@ def lazy_engine(
 
 
 class TransformersEngine:
-    """A model in this process. Small ones on CPU are sampled by guerdon's own loop, all others by ``generate``."""
+    """A model in this process. guerdon's own loop samples small ones on CPU, ``generate`` all others."""
 
     joint = True
 
@@ -112,7 +112,7 @@ class TransformersEngine:
             yield place, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         del self._model
 
     def _sample(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
@@ -190,8 +190,8 @@ class VllmEngine:
         fitting = yield from _refuse_too_long(prompt_ids, vllm_seam.longest(self._engine))
         if not fitting:
             return
-        # Samples of a prompt are requests of their own, as vLLM makes them of n, too; its prefix cache reads the
-        # prompt once.
+        # Each sample of a prompt is a separate request, as vLLM makes them of n too. Its prefix cache reads the prompt
+        # once.
         outputs = vllm_seam.outputs_as_they_finish(
             self._engine,
             [prompt_ids[place] for place in fitting],
@@ -214,7 +214,7 @@ class VllmEngine:
         )
 
     def close(self) -> None:
-        """End vLLM's processes, which would keep the accelerator's memory from the next model."""
+        """Stop vLLM's processes, which would keep the accelerator's memory from the next model."""
         self._engine.llm_engine.engine_core.shutdown()
 
 
@@ -225,7 +225,7 @@ class EndpointEngine:
 
     def __init__(self, endpoint: Endpoint, chat_format: ChatFormat = ChatFormat()) -> None:
         self._endpoint = endpoint
-        # vLLM's and SGLang's servers take the template's options in the request; others say that they do not.
+        # The servers of vLLM and SGLang take the template's options in the request; others report an error.
         self._extra = {"chat_template_kwargs": dict(chat_format.options)} if chat_format.options else None
         self._client = endpoint.client()
 
@@ -248,7 +248,8 @@ class EndpointEngine:
                     if (error := answered.exception()) is None:
                         yield asked[answered], answered.result()
                     elif failure is None:
-                        # Nothing new is asked, but what is under way is paid for: it is waited for and passed on.
+                        # No new requests are sent, but active ones cost money: they are awaited and their results are
+                        # used.
                         failure = error
                         for request in asked:
                             request.cancel()
@@ -295,7 +296,7 @@ class EndpointEngine:
 def _refuse_too_long(
     prompt_ids: Sequence[Sequence[int]], positions: int | None
 ) -> Generator[tuple[int, Completion], None, list[int]]:
-    """Refuse the prompts that leave a model no position for a completion, and return the places of the others."""
+    """Yield refusals of prompts that leave no position for a completion, and return the numbers of the other draws."""
     fitting = []
     for place, ids in enumerate(prompt_ids):
         if ids and (positions is None or len(ids) < positions):
@@ -312,7 +313,7 @@ def _refuse_too_long(
 def _all_prompt_ids(
     tokenizer: PreTrainedTokenizerBase, draws: Sequence[Draw], chat_format: ChatFormat
 ) -> list[list[int]]:
-    """Of each draw; the samples of a prompt stand one after another, and it is read once for all."""
+    """Return the prompt ids of each draw. Samples of one prompt are adjacent, so it is tokenized once."""
     ids: list[list[int]] = []
     for number, draw in enumerate(draws):
         again = number > 0 and draw.prompt is draws[number - 1].prompt

@@ -1,4 +1,4 @@
-"""Evaluation: what any models make of the same prompts, judged by a rubric, in one table."""
+"""Evaluation: let models answer the same prompts, judge the answers by a rubric, and report one table."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from guerdon_plugins.stages.sampling.generation import (
 )
 
 SameAnswer = Callable[[str, str], bool]
-"""Whether two answers, as a verifier's scores give them, say the same."""
+"""Whether two answers in a verifier's scores mean the same."""
 
 
 class Evaluate:
-    """Lets each model of ``init`` answer every prompt: once greedily, and in several samples.
+    """Lets each model of ``init`` answer every prompt once greedily and in several samples.
 
     A prompt that is too long for a model is left out of its numbers, and counted as ``refused_prompts``.
 
-    The table has one row per model. For each verifier of the rubric it says the value of the greedy answer
-    (``_greedy``: pass@1), the mean over the k samples (``_mean@k``: pass@1 too, with less noise) and, where the
-    verifier tells by ``same_answer`` which answers are the same, the value of the answer that most of a prompt's
-    samples give (``_maj@k``); then the samples' length in tokens, and how many words of self-correction each has.
+    The table has one row per model. For each verifier of the rubric it has the value of the greedy answer (``_greedy``:
+    pass@1) and the mean over the k samples (``_mean@k``: pass@1 with less noise). If the verifier implements
+    ``same_answer``, it has the value of the most frequent answer of a prompt's samples (``_maj@k``). It also has the
+    samples' length in tokens, and the number of self-corrections in each.
 
     Args:
         num_generations: Samples per prompt.
-        max_completion_length: Where completions are cut, in tokens.
-        temperature: Of the samples.
-        top_p: Of the samples.
-        top_k: Of the samples; 0 for no limit.
-        per_device_eval_batch_size: Completions that transformers makes side by side; vLLM sees to that itself.
+        max_completion_length: The most tokens of a completion.
+        temperature: The temperature of the samples.
+        top_p: The top-p limit of the samples.
+        top_k: The top-k limit of the samples; 0 for no limit.
+        per_device_eval_batch_size: Completions that transformers generates together; vLLM decides this itself.
         chat_template: A Jinja template, instead of the tokenizers' own.
-        chat_template_kwargs: What the chat template takes besides the messages, such as ``enable_thinking``.
+        chat_template_kwargs: Other arguments of the chat template, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
 
     Raises:
@@ -136,7 +136,7 @@ class Evaluate:
         return StageResult(metrics={"tables": {"evaluation": table}})
 
     def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
-        """One model's completions of all prompts, the greedy ones first; what a killed try has done is read."""
+        """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
         model = context.models[number]
         prompts = [row["prompt"] for row in rows]
         total = len(rows) * len(self._passes) * len(context.models)
@@ -163,7 +163,7 @@ class Evaluate:
 
 
 def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]) -> list[Judgement]:
-    """Judge what there is of completions; a prompt that is too long for the model has none, which is not wrong."""
+    """Judge the completions. A prompt that is too long for the model has none, which does not count as wrong."""
     there = [place for place, completion in enumerate(completions) if completion.refused is None]
     judgements = [Judgement(None, {}) for _ in rollouts]
     scored = rubric.score([rollouts[place] for place in there])
@@ -173,7 +173,7 @@ def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Co
 
 
 def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
-    """By name, the verifiers' own word on whether two answers are the same, of those that give it."""
+    """Return the ``same_answer`` of each verifier that has one, by name."""
     components = {
         entry.name: entry.component for entry in rubric.entries if entry.component.kind == "verifier"
     }
@@ -188,7 +188,7 @@ def _measure(
     judgements: Sequence[Judgement],
     prompts: int,
 ) -> dict[str, float]:
-    """The table's numbers for one model, whose first ``prompts`` rollouts are the greedy ones."""
+    """Return the table's numbers for one model, whose first ``prompts`` rollouts are the greedy ones."""
     samples = len(rollouts) // prompts - 1
     metrics: dict[str, float] = {}
     for name in names:
@@ -217,7 +217,7 @@ def _answer(judgement: Judgement, name: str) -> str | None:
 
 
 def _majority_value(group: Sequence[Judgement], name: str, same: SameAnswer) -> float | None:
-    """The value of the answer that most of a group's rollouts give: that of a missing one where none gives any."""
+    """Return the value of a group's most frequent answer, or that of a missing answer if there is none."""
     given = [
         (answer, _value(judgement, name))
         for judgement in group
@@ -227,7 +227,8 @@ def _majority_value(group: Sequence[Judgement], name: str, same: SameAnswer) -> 
     for answer, value in given:
         for camp in camps:
             first, its_value = camp[0]
-            # Answers of different values are not the same, whatever a verifier says of them without the reference.
+            # Answers with different values are different, even if a verifier without the reference takes them for the
+            # same.
             if value == its_value and (answer == first or same(first, answer)):
                 camp.append((answer, value))
                 break
@@ -237,6 +238,6 @@ def _majority_value(group: Sequence[Judgement], name: str, same: SameAnswer) -> 
 
 
 def _mean(name: str, values: Sequence[float | None]) -> dict[str, float]:
-    """The mean of what was judged, under a name; nothing where nothing was."""
+    """Return the mean of the judged values under a name, or nothing if there are none."""
     judged = [value for value in values if value is not None]
     return {name: fsum(judged) / len(judged)} if judged else {}

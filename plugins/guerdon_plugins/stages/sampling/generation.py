@@ -1,4 +1,4 @@
-"""Completions for many prompts, in a log that a killed stage resumes from."""
+"""Generate completions for many prompts, with a log from which a killed stage resumes."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ class Completion:
 
     text: str
     ids: Sequence[int]
-    """With the token that ends it, where it ends; empty where an endpoint gave only the text."""
+    """The token ids, with the end token if there is one; empty if an endpoint returned only the text."""
     tokens: int
-    """Its length."""
+    """Its length in tokens."""
     finished: bool
-    """Whether it came to its end within the length that it had."""
+    """Whether it ended within its length limit."""
     refused: str | None = None
-    """Why there is none: what an endpoint says that does not complete this prompt, or that it is too long."""
+    """Why there is no completion: the endpoint's message, or that the prompt is too long."""
 
 
 class Draw(NamedTuple):
-    """One completion to make."""
+    """One completion to generate."""
 
     prompt: Prompt
     seed: int
 
 
 Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
-"""The number of a draw and its completion, in any order, each as soon as it is there."""
+"""The number of a draw and its completion, in any order, each as soon as it is available."""
 
 
 def check_counts(**counts: int | None) -> None:
-    """Hold params that count something to 1 or more.
+    """Check that count params are 1 or more.
 
     Raises:
         ValueError: One is less.
@@ -62,16 +62,20 @@ class Engine(Protocol):
     """Completes prompts."""
 
     joint: bool
-    """Whether the draws of a call share one stream of random numbers, so that a part of them, asked for again, would
-    be others. Such an engine is given one batch at a time; any other one all that there is, and sees itself to how
-    much of it is under way."""
+    """Whether the draws of a call share one stream of random numbers.
+
+    A repeated part of such a call would give other draws, so the engine gets one batch at a time. Any other engine gets
+    all
+    draws at once, and limits its own concurrency.
+    """
 
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
-        """Make completions, the same for the same arguments.
+        """Generate completions, the same for the same arguments.
 
         Args:
-            draws: Their prompts are texts, or conversations all; a joint engine takes the first one's seed.
-            sampling: How to draw.
+            draws: The draws, whose prompts are all texts or all conversations. A joint engine uses the first one's
+                seed.
+            sampling: The sampling settings.
 
         Yields:
             Each draw's number and completion.
@@ -79,19 +83,19 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release the engine's resources."""
         ...
 
 
 def rollout_of(row: Row, completion: Completion) -> Rollout:
-    """What a rubric judges: the completion in the form of the row's prompt."""
+    """Return the rollout that a rubric judges: the completion in the form of the row's prompt."""
     columns = {name: value for name, value in row.items() if name != "prompt"}
     said = completion_like(row["prompt"], completion.text)
     return Rollout(row["prompt"], said, columns, completion.ids)
 
 
 def completion_like(prompt: Prompt, text: str) -> Prompt:
-    """A completion's text in the form of its prompt: a text, or an assistant's message."""
+    """Return a completion's text in the form of its prompt: a text, or an assistant's message."""
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
@@ -120,19 +124,18 @@ def complete_all(
     progress: Callable[[int], None],
     answered: bool = False,
 ) -> list[list[Completion]]:
-    """Complete every prompt ``count`` times; what an earlier try has left in the log is not done again.
+    """Complete every prompt ``count`` times, except for completions that the log of an earlier attempt has.
 
     Args:
-        open_engine: Gives the engine; called only if there is something to do.
-        prompts: Texts, or conversations all.
-        sampling: How to draw.
-        count: Completions of each prompt.
-        batch_size: Prompts that a joint engine completes side by side.
-        seed: Of the draws.
+        open_engine: Returns the engine; called only if completions are missing.
+        prompts: The prompts, all texts or all conversations.
+        sampling: The sampling settings.
+        count: The number of completions of each prompt.
+        batch_size: The number of prompts that a joint engine completes together.
+        seed: The seed of the draws.
         log: A JSONL file, one completion a line, each written as soon as it is there.
-        progress: Told how many prompts are done.
-        answered: Whether the engine has completed other prompts in the same way: then what it refuses, it refuses for
-            the prompt's sake.
+        progress: Gets the number of finished prompts.
+        answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
 
     Returns:
         The completions of each prompt, in the order of the prompts.
@@ -171,9 +174,9 @@ def complete_all(
 def _unless_all_refused(
     engine: Engine, completions: Iterator[tuple[tuple[int, int], Completion]], answered: bool
 ) -> Iterator[tuple[tuple[int, int], Completion]]:
-    """Yield what the engine completes, and what it refuses once it has completed something.
+    """Yield completions, and refusals once there is a completion.
 
-    Until then the request itself may be wrong; a refusal in the log would outlive its cause.
+    Before that, the request itself may be wrong, and a refusal in the log would outlive its cause.
     """
     refusals: list[tuple[tuple[int, int], Completion]] = []
     for place, completion in completions:
@@ -189,7 +192,7 @@ def _unless_all_refused(
 
 
 def _read(log: Path) -> dict[tuple[int, int], Completion]:
-    """Return what the log has. Lines that a kill or a power cut tore are taken out of it, and completed again."""
+    """Return the log's completions. Incomplete lines after a kill or a power cut are removed and completed again."""
     if not log.exists():
         return {}
     known: dict[tuple[int, int], Completion] = {}
@@ -209,5 +212,5 @@ def _read(log: Path) -> dict[tuple[int, int], Completion]:
 
 
 def _seed(seed: int, prompt: int) -> int:
-    """Of one prompt's first sample, whatever else is asked with it: 31 bits."""
+    """Return the seed of one prompt's first sample, independent of other requests: 31 bits."""
     return int.from_bytes(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:4]) >> 1

@@ -1,4 +1,4 @@
-"""How a row's prompt is put to a model: its wording, a system message, worked examples."""
+"""Build the model's prompt from a row's: its wording, a system message, worked examples."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from guerdon_plugins.stages.sampling.generation import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Prompting:
-    """What is put around prompts.
+    """The settings that turn a row's prompt into the model's.
 
     Raises:
-        ValueError: An example lacks its prompt or its completion, or has something else.
+        ValueError: An example lacks its prompt or its completion, or has another key.
     """
 
     template: str | None = None
-    """The prompt's new text, with columns in braces; ``{prompt}`` is the text that it had."""
+    """The prompt's new text, with columns in braces; ``{prompt}`` is its old text."""
     system: str | None = None
     examples: Sequence[Mapping[str, str]] = ()
     """Earlier turns: a ``prompt`` and a ``completion`` each."""
@@ -35,7 +35,7 @@ class Prompting:
                 )
 
     def __call__(self, row: Row, number: int) -> Prompt:
-        """What the model is asked for a row.
+        """Return the model's prompt for a row.
 
         Args:
             row: The row, with its ``prompt``.

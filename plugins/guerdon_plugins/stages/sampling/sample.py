@@ -1,4 +1,4 @@
-"""Rejection sampling: a data set of the completions that pass a rubric's rules, and then a second filter."""
+"""Rejection sampling: build a data set of the completions that pass a rubric and a second filter."""
 
 from __future__ import annotations
 
@@ -35,44 +35,44 @@ from guerdon_plugins.stages.sampling.generation import (
 from guerdon_plugins.stages.sampling.prompting import Prompting
 
 SHARD_PROMPTS = 1000
-"""Prompts whose completions are judged, and whose rows are written, together."""
+"""The number of prompts whose completions are judged and written together."""
 
 _OTHER_COMPLETIONS = ("messages", "text")
-"""Columns that SFT would take in place of the sampled completion."""
+"""Columns that SFT would use instead of the sampled completion."""
 
 _OF_ONE_REQUEST = re.compile(r"\S*\d\S*")
-"""What differs between refusals of one kind: lengths, and the requests' names."""
+"""The parts that differ between equal refusals: lengths, and the requests' names."""
 
 
 class Sample:
-    r"""Lets a model complete every prompt several times and keeps what passes, as data for SFT.
+    r"""Lets a model complete every prompt several times and keeps the passing completions as data for SFT.
 
-    A completion is dropped if it is refused (by an endpoint, or because its prompt is too long for the model), if it
-    does not come to its end, repeats another one of its prompt, has a score below what ``keep`` asks for, or could not
-    be judged. What is left goes through ``second_filter``, whose verifiers judge nothing else: the place for a judge
+    A completion is dropped if it is refused (by an endpoint, or because its prompt is too long for the model), does not
+    end, or repeats another one of its prompt. It is also dropped if a score is below ``keep``, or if it could not be
+    judged. The remaining ones go through ``second_filter``, whose verifiers judge only these, which suits a judge
     model. Each prompt then keeps its best completions, by the rubric's reward.
 
     The data set's rows are the prompts' own rows (the prompt as it was, without ``template``, ``system`` or
-    ``examples``) with a ``completion`` in place of ``messages`` or ``text``, and under ``provenance`` the model, the
+    ``examples``) with a ``completion`` instead of ``messages`` or ``text``, and under ``provenance`` the model, the
     stage, the reward and the scores. The same manifest gives the same rows, however often it is killed and resumed.
 
     Args:
-        keep: The least value of each verifier of the rubric, by its name there. A verifier that is not named is
-            judged, and drops nothing; one that skips a completion drops nothing either.
-        second_filter: Likewise, for the verifiers that see only what ``keep`` leaves.
-        max_per_prompt: At most so many completions of a prompt are kept, the best by reward: 1 is best-of-n.
+        keep: The least value of each verifier of the rubric, by its name there. A verifier that is not named only
+            judges. A skipped score drops nothing.
+        second_filter: The least value of each verifier that judges only the completions that pass ``keep``.
+        max_per_prompt: The most completions of a prompt to keep, the best by reward: 1 is best-of-n.
         num_generations: Samples per prompt.
-        max_completion_length: Where completions are cut, in tokens.
-        temperature: Of the samples.
-        top_p: Of the samples.
-        top_k: Of the samples; 0 for no limit.
-        per_device_eval_batch_size: Prompts that transformers completes side by side, each with all of its samples;
-            vLLM and endpoints see to that themselves.
+        max_completion_length: The most tokens of a completion.
+        temperature: The temperature of the samples.
+        top_p: The top-p limit of the samples.
+        top_k: The top-k limit of the samples; 0 for no limit.
+        per_device_eval_batch_size: Prompts that transformers completes together, each with all of its samples; vLLM and
+            endpoints decide this themselves.
         template: The prompt's text for the model, with columns in braces: ``"Think step by step.\n{prompt}"``.
         system: A system message for the model.
         examples: Earlier turns for the model, few-shot: a ``prompt`` and a ``completion`` each.
         chat_template: A Jinja template, instead of the tokenizer's own.
-        chat_template_kwargs: What the chat template takes besides the messages, such as ``enable_thinking``.
+        chat_template_kwargs: Other arguments of the chat template, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
         endpoint: An OpenAI-compatible endpoint to complete with, instead of the model of ``init``: ``base_url``,
             ``model``, ``api_key_env`` (the environment variable with the key), ``concurrency``, ``max_retries``,
@@ -150,7 +150,7 @@ class Sample:
             )
 
     def run(self, context: StageContext) -> StageResult:
-        """Sample for ``context.rows()`` and keep what ``context``'s rubric lets pass."""
+        """Sample for ``context.rows()`` and keep the completions that pass ``context``'s rubric."""
         rows = list(context.rows())
         for number, row in enumerate(rows):
             if "prompt" not in row:
@@ -217,7 +217,7 @@ class Sample:
         )
 
     def _judge(self, samples: Sequence[_Sampled], rubric: Rubric) -> None:
-        """Give each sample its scores, and those that do not stay the reason."""
+        """Give each sample its scores, and each dropped one its reason."""
         _drop_repeated([sample for sample in samples if sample.dropped is None])
         rules = [name for name in rubric.names if name not in self._second_filter]
         for names, least in ((rules, self._keep), (list(self._second_filter), self._second_filter)):
@@ -233,20 +233,20 @@ class Sample:
 
 @dataclass(slots=True)
 class _Sampled:
-    """One completion on its way through the filters."""
+    """One completion in the filters."""
 
     prompt: int
-    """Its prompt's number in the shard."""
+    """The number of its prompt in the shard."""
     number: int
-    """Its own among those of the prompt."""
+    """Its number among the completions of the prompt."""
     source: Row
     rollout: Rollout
     tokens: int
     dropped: str | None
-    """Why it does not stay."""
+    """Why it is dropped, if so."""
     reward: float = 0.0
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
-    """By all verifiers that have judged it."""
+    """The judgement of all verifiers that have judged it."""
 
     def judge(self, judgement: Judgement, least: Mapping[str, float]) -> None:
         verdicts = {**self.judgement.verdicts, **judgement.verdicts}
@@ -264,7 +264,7 @@ class _Sampled:
                 return
 
     def row(self, stage_id: str, model: str) -> dict[str, Any]:
-        """What the data set says of it."""
+        """Return its row of the data set."""
         return {
             **{name: value for name, value in self.source.items() if name not in _OTHER_COMPLETIONS},
             "completion": self.rollout.completion,
@@ -301,7 +301,7 @@ def _samples(rows: Sequence[Row], groups: Sequence[Sequence[Completion]]) -> Ite
 
 
 def _fault(completion: Completion) -> str | None:
-    """Why a completion is none, in words that are the same for all of a kind, to be counted."""
+    """Return the reason a completion is unusable, normalised so that equal reasons can be counted, or None."""
     if completion.refused is not None:
         return f"refused: {_OF_ONE_REQUEST.sub('#', completion.refused)[:80]}"
     return None if completion.finished else "cut off"

@@ -1,7 +1,8 @@
-"""What the stages lean on in vLLM that its makers may change without notice; written for vLLM 0.31.
+"""The parts of vLLM that the stages use and that may change without notice; written for vLLM 0.31.
 
-``LLM.generate`` gives nothing before it has everything, and a killed stage would lose it all. So requests are put into
-the engine and it is stepped by hand. A version that lacks one of these members is asked by ``LLM.generate``, after one
+``LLM.generate`` returns only when all completions are done, so a killed stage would lose them all. Instead, requests
+are
+added to the engine, which is stepped here. If a version lacks one of these members, ``LLM.generate`` is used, after one
 line in the log.
 """
 
@@ -25,11 +26,11 @@ ENGINE = (
     Member("has_unfinished_requests", _STREAM, "says whether anything is left", 0),
     Member("abort_request", _STREAM, "gives requests up", 0),
 )
-"""Members of its ``llm_engine``; an output's ``request_id`` is what its request's name begins with, up to a dash."""
+"""Members of its ``llm_engine``. An output's ``request_id`` is the start of its request's name, up to a dash."""
 
 
 def longest(llm: Any) -> int | None:
-    """Return how many tokens a prompt and its completion may have, if this version says so."""
+    """Return the most tokens of a prompt with its completion, if this version has that attribute."""
     config = getattr(getattr(llm, "llm_engine", None), "model_config", None)
     length = getattr(config, "max_model_len", None)
     return length if isinstance(length, int) else None
@@ -61,4 +62,4 @@ def outputs_as_they_finish(
                     (done,) = output.outputs
                     yield numbers[output.request_id], done
     finally:
-        engine.abort_request(requests, internal=True)  # those that are left when nobody asks for more
+        engine.abort_request(requests, internal=True)  # requests that remain when the caller stops reading

@@ -37,20 +37,20 @@ from guerdon_plugins.stages.trl.training import (
 class Grpo:
     """Trains a model by group relative policy optimization (DeepSeekMath, arXiv:2402.03300), on TRL's trainer.
 
-    Every option of TRL's GRPOConfig is a param under TRL's name, but for those that the run decides.
+    Every option of TRL's GRPOConfig is a param under TRL's name, except those that the run decides.
 
     Args:
         chat_template: A Jinja template, instead of the tokenizer's own.
-        fast_rollouts: Whether small models on CPU sample with guerdon's own loop where it can run them, instead of
+        fast_rollouts: Whether guerdon's own loop samples small models on CPU if it supports them, instead of
             transformers' generate. The distribution is the same.
-        fused_loss: Whether the head and the loss are one, and make their gradients in the forward pass. Off, TRL's own
-            loss is used, and the next four are off as well. Each of them is exact.
+        fused_loss: Whether the head and the loss are fused, with gradients computed in the forward pass. If off, TRL's
+            own loss is used, and the next four are off too. Each of them is exact.
         pack_sequences: Whether micro-batches go through the model without padding.
         share_prefix: Whether a group's prompt goes through the model once.
         skip_zero_variance: Whether completions that cannot change the gradient, such as those of a group whose
             rewards are equal, are left out.
-        lazy_importance_sampling: Whether old log-probabilities come from the training forward where the rollouts are
-            the policy's own, instead of a pass over all rollouts.
+        lazy_importance_sampling: Whether old log-probabilities come from the training forward for on-policy rollouts,
+            instead of a pass over all rollouts.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
 
@@ -146,7 +146,7 @@ class Grpo:
 
 
 def _keep_completions(work: Path, logs: Path) -> None:
-    """Let TRL's tables of completions, which it writes below ``work``, outlive it."""
+    """Keep TRL's tables of completions, which it writes inside ``work``, after ``work`` is deleted."""
     kept, written = logs / "completions", work / "completions"
     kept.mkdir(parents=True, exist_ok=True)
     if not written.is_symlink():
@@ -154,7 +154,7 @@ def _keep_completions(work: Path, logs: Path) -> None:
 
 
 def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the rewards went: means over the first and the last tenth of the logged steps."""
+    """Return the mean rewards over the first and the last tenth of the logged steps."""
     steps = [entry for entry in history if entry.get("reward") is not None]
     if not steps:
         return {}

@@ -1,4 +1,4 @@
-"""How the rows of several sources are mixed for training: so many epochs of each, or shares of the whole."""
+"""Mix the rows of several sources for training: a number of epochs of each, or shares of the whole."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def mixed(
     weights: Sequence[float] | None,
     seed: int,
 ) -> list[Row]:
-    """The rows to train on, each source's as often as asked.
+    """Return the rows to train on, each source's as often as requested.
 
     Args:
         sources: The stage's data.
-        epochs: How often each source's rows come; 0.5 is a random half of them.
-        weights: The sources' shares of the whole. The source that is largest for its share comes once, so no row is
+        epochs: How often each source's rows are used; 0.5 is a random half of them.
+        weights: The sources' shares of the whole. The source that is largest for its share is used once, so no row is
             lost.
-        seed: Of the choice of the rows for a fraction.
+        seed: The seed for the choice of rows for a fraction.
 
     Raises:
         DataError: There are not as many numbers as sources.

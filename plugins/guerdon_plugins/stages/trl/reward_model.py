@@ -1,4 +1,4 @@
-"""Reward models: trained on pairs of which people prefer one, by TRL's RewardTrainer."""
+"""Reward models: train on pairs with a preferred reply, by TRL's RewardTrainer."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _FORMS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
 class RewardModel:
     """Trains a model that gives each reply one number, from pairs of which one reply is preferred.
 
-    Starts from any causal language model, whose head for words makes way for one for the reward, or from another
-    reward model. Rows have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages, or the last two with the
-    prompt in each; pairs whose two replies are equal, and pairs longer than ``max_length``, are left out and counted.
-    Every option of TRL's RewardConfig is a param under TRL's name, but for those that the run decides. The metric
-    ``heldout_accuracy`` is the share of held-out pairs whose preferred reply gets more.
+    Starts from any causal language model, whose head is replaced by a reward head, or from another reward model. Rows
+    have ``prompt``, ``chosen`` and ``rejected``, all texts or all messages, or the last two with the prompt in each.
+    Pairs with equal replies, and pairs longer than ``max_length``, are left out and counted. Every option of TRL's
+    RewardConfig is a param under TRL's name, except those that the run decides. The metric ``heldout_accuracy`` is the
+    share of held-out pairs whose preferred reply gets more.
 
     Args:
-        heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which follows
-            from its content.
+        heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which depends
+            on its content.
         chat_template: A Jinja template, instead of the tokenizer's own.
 
     Raises:
@@ -92,7 +92,7 @@ class RewardModel:
                 f"the pairs are conversations, and model '{source.name}' has no chat template. "
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
-        torch.manual_seed(context.seed)  # of the new head
+        torch.manual_seed(context.seed)  # for the new head
         trainer: Any = resumable(counting_too_long(RewardTrainer, "chosen_ids", "rejected_ids"))(
             model=load_reward_model(source, training=True, **model_options),
             args=config,
@@ -121,9 +121,9 @@ class RewardModel:
 class _Pairs:
     train: Dataset
     heldout: Dataset | None
-    """``None`` where no pair is held out."""
+    """``None`` if no pair is held out."""
     equal: int
-    """How many were left out because their replies are equal."""
+    """The number of pairs that are left out because their replies are equal."""
     conversations: bool
     """Whether they are messages."""
 
@@ -151,7 +151,7 @@ def _pairs(rows: Iterable[Row], heldout_share: float) -> _Pairs:
 
 
 def _columns(row: Row, first: Row, number: int) -> Sequence[str]:
-    """The columns of a row's pair, which are those of the first row."""
+    """Return the columns of a row's pair, which must be those of the first row."""
     columns = next((form for form in _FORMS if all(column in first for column in form)), _FORMS[0])
     if missing := [column for column in columns if column not in row]:
         raise DataError(
@@ -180,7 +180,7 @@ def _is_heldout(row: Row, share: float) -> bool:
 
 
 def _heldout_metrics(trainer: Any) -> dict[str, float]:
-    """Accuracy over all held-out pairs; a draw is wrong."""
+    """Return the accuracy over all held-out pairs; a tie is wrong."""
     import torch
 
     margins = []

@@ -1,4 +1,4 @@
-"""SFT: trains a model on completions, by TRL's SFTTrainer."""
+"""SFT: train a model on completions, by TRL's SFTTrainer."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _FORMS = (("messages",), ("prompt", "completion"), ("text",))
-"""The columns of TRL's forms of a data set, the fullest first."""
+"""The columns of TRL's forms of a data set, the most complete form first."""
 
 
 class Sft:
     """Supervised fine-tuning, on TRL's trainer.
 
     Rows have ``messages``, ``prompt`` and ``completion``, or ``text``, all rows the same; other columns are left out.
-    Every option of TRL's SFTConfig is a param under TRL's name, but for those that the run decides. A row of more than
+    Every option of TRL's SFTConfig is a param under TRL's name, except those that the run decides. A row of more than
     ``max_length`` tokens is cut there; the log names such rows, and the result counts them as ``cut_rows``.
 
     Args:
         chat_template: A Jinja template, instead of the tokenizer's own.
-        epochs: How often the rows of each data entry are trained on, one number each, in place of num_train_epochs.
+        epochs: How often to train on the rows of each data entry, one number each, instead of num_train_epochs.
         weights: The shares of the data entries in an epoch, one number each: an entry that is small for its share is
             repeated.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
@@ -118,13 +118,13 @@ class Sft:
 
 
 def _check_replies_end(trainer: Any) -> None:
-    """Hold the chat template to ending a reply with a token that ends generation, or the model learns never to stop."""
+    """Check that the chat template ends a reply with an end token; otherwise the model never learns to stop."""
     tokenizer, model = trainer.processing_class, trainer.model
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     ids = tokenizer.apply_chat_template(chat, return_dict=False)
     known = model.generation_config.eos_token_id
     stops = {tokenizer.eos_token_id, *(known if isinstance(known, list) else [known])}
-    if stops.isdisjoint(ids[-2:]):  # templates may put a line's end after it
+    if stops.isdisjoint(ids[-2:]):  # a template may add a line break after it
         last, names = tokenizer.decode(ids[-2:]), tokenizer.convert_ids_to_tokens(sorted(stops - {None}))
         raise UsageError(
             f"the chat template ends a reply with {last!r}, and generation stops at {', '.join(names)}: the model "

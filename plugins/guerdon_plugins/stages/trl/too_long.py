@@ -1,4 +1,4 @@
-"""Counts and names the rows that are longer than ``max_length``, which TRL cuts or drops without a word."""
+"""Count and report the rows longer than ``max_length``, which TRL cuts or drops silently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guerdon.training.seam import Member, absences
 logger = logging.getLogger(__name__)
 
 _NAMED = 10
-"""Rows whose numbers the log gives."""
+"""The most row numbers in the log."""
 
 _SEAM = (
     Member(
@@ -23,19 +23,19 @@ _SEAM = (
         ("dataset", "processing_class", "args"),
     ),
 )
-"""What is leaned on in ``trl.trainer.sft_trainer.SFTTrainer`` and ``reward_trainer.RewardTrainer`` (649)."""
+"""The members of ``trl.trainer.sft_trainer.SFTTrainer`` and ``reward_trainer.RewardTrainer`` (649) that are used."""
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """What became of the rows of one data set."""
+    """The long rows of one data set."""
 
     rows: int
-    """How many there were."""
+    """The number of rows."""
     longer: tuple[int, ...]
-    """The numbers of those that are longer than ``max_length``."""
+    """The numbers of the rows that are longer than ``max_length``."""
     left_out: int
-    """How many are not trained on at all, because nothing to learn was left of them."""
+    """The number of rows that are not trained on, because they have nothing left to learn."""
 
 
 def counting_too_long(trainer_class: type[Any], *columns: str) -> type[Any]:
@@ -54,10 +54,10 @@ def counting_too_long(trainer_class: type[Any], *columns: str) -> type[Any]:
             prepare = super()._prepare_dataset
             unlimited = copy.copy(args)
             unlimited.max_length = None
-            # SFT's trainer is also given whether to pack, which needs the limit.
+            # SFT's trainer also gets whether to pack, which needs the limit.
             first = (False, *rest[1:]) if len(rest) > 1 else rest
             tokens = prepare(dataset, processing_class, unlimited, *first)
-            # What is made of tokens already only cuts, drops and packs.
+            # For tokenized rows, this only cuts, drops and packs.
             prepared = prepare(tokens, processing_class, args, *rest)
             longer = _longer(tokens, columns, args.max_length)
             packed = len(rest) > 1 and rest[0]
@@ -74,9 +74,9 @@ def tell_too_long(trainer: Any, what: str, becomes: str) -> None:
     """Log the rows that do not fit, on the main process.
 
     Args:
-        trainer: Of a class by :func:`counting_too_long`.
-        what: What a row is.
-        becomes: What becomes of one that is too long.
+        trainer: A trainer of a class by :func:`counting_too_long`.
+        what: The noun for a row.
+        becomes: The treatment of a row that is too long.
     """
     if not trainer.accelerator.is_main_process:
         return
@@ -93,7 +93,7 @@ def tell_too_long(trainer: Any, what: str, becomes: str) -> None:
 
 
 def _longer(tokens: Any, columns: tuple[str, ...], limit: int | None) -> list[int]:
-    """The numbers of the rows in which one of the columns has more tokens than the limit."""
+    """Return the numbers of the rows in which a column has more tokens than the limit."""
     import numpy as np
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""What the stages share that train on rows by a trainer of TRL's. Imports TRL where it is used."""
+"""Shared by the stages that train with a TRL trainer. Imports TRL where it is used."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ OPERATIONAL = (
     *("hub_revision", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
     *("dataloader_prefetch_factor", "dataset_num_proc", "ddp_timeout", "skip_memory_metrics"),
 )
-"""TRL's options that decide how a training is watched and kept, and nothing of its result."""
+"""TRL's options that only affect logging and checkpoints, and not the result."""
 
 EXTENDABLE = ("max_steps", "num_train_epochs")
-"""TRL's options that make a training longer."""
+"""TRL's options that extend a training."""
 
 
 def resumable(trainer_class: type[Any]) -> type[Any]:
-    """Return a trainer class of TRL's with the mixin that resumes bit by bit."""
+    """Return a TRL trainer class with the mixin for exact resumption."""
     from guerdon.training.checkpoints import ResumableTrainer
 
     return type(f"Resumable{trainer_class.__name__}", (ResumableTrainer, trainer_class), {})
 
 
 def tracker_options(context: StageContext) -> dict[str, str]:
-    """Return what trackers call the stage, as TRL's options."""
+    """Return the stage's names for trackers, as TRL's options."""
     if not context.run_name:
         return {}
     return {"run_name": context.run_name, "project": context.run_name.partition("/")[0]}
@@ -50,14 +50,14 @@ def signature_with(stage: type, config: str) -> inspect.Signature:
     own = [p for p in inspect.signature(stage, eval_str=True).parameters.values() if p.kind is p.KEYWORD_ONLY]
     try:
         return inspect.Signature([*own, *trl_parameters(config)])
-    except MissingDependencyError:  # the stage's preflight says so
+    except MissingDependencyError:  # the stage's preflight reports it
         return inspect.Signature([*own, inspect.Parameter("trl_options", inspect.Parameter.VAR_KEYWORD)])
 
 
 def configure(
     config_class: type[Any], options: Mapping[str, Any], context: StageContext
 ) -> tuple[Any, Model, dict[str, Any]]:
-    """TRL's config, the model to start from, and what else its loading takes.
+    """Return TRL's config, the model to start from, and the other arguments of its loading.
 
     Raises:
         ParamsError: TRL refuses the options.
@@ -67,21 +67,21 @@ def configure(
     from guerdon.training.options import trl_config
     from guerdon.training.transformers_seam import forget_cpu_number
 
-    disable_progress_bars()  # one a pass over the rows, on a terminal that belongs to the run's progress display
+    disable_progress_bars()  # a bar for each pass over the rows would disturb the run's progress display
     config = trl_config(
         config_class, {**_DEFAULTS, **tracker_options(context), **options}, context.work, context.seed
     )
     source, model_options = take_model_options(config, context.model)
     forget_cpu_number(config)
-    config.logging_nan_inf_filter = False  # FiniteLoss has to see them
+    config.logging_nan_inf_filter = False  # FiniteLoss must get these values
     return config, source, model_options
 
 
 def take_model_options(config: Any, model: Model) -> tuple[Model, dict[str, Any]]:
-    """Take the options of the model's loading out of TRL's config, which would not load the model that is asked for.
+    """Take the options for loading the model out of TRL's config, which would not load the selected model.
 
     Returns:
-        The model to start from, and what else its loading takes.
+        The model to start from, and the other arguments of its loading.
     """
     options = dict(config.model_init_kwargs or {})
     config.model_init_kwargs = None
@@ -96,11 +96,11 @@ def take_model_options(config: Any, model: Model) -> tuple[Model, dict[str, Any]
 
 
 def fit(trainer: Any, context: StageContext) -> None:
-    """Train from the newest whole checkpoint of an earlier try, up to the last step.
+    """Train from the newest valid checkpoint of an earlier attempt, up to the last step.
 
     Args:
         trainer: A trainer with the mixin ``ResumableTrainer``.
-        context: The stage's.
+        context: The stage's context.
 
     Raises:
         RunInterruptedError: A signal stopped the training, after a checkpoint.
@@ -134,7 +134,7 @@ def train(trainer: Any, context: StageContext) -> None:
 
 
 def lora_config(options: Mapping[str, Any] | None) -> Any:
-    """The config of the adapters that a param asks for.
+    """Return the config of the adapters that a param selects.
 
     Raises:
         UsageError: peft refuses an option.
@@ -150,7 +150,7 @@ def lora_config(options: Mapping[str, Any] | None) -> Any:
 
 
 def save(trainer: Any, output: Path) -> None:
-    """Save the model, adapters merged into it, and its tokenizer: a checkpoint for any stage to start from."""
+    """Save the model, with adapters merged, and its tokenizer, as a checkpoint that any stage can start from."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not hasattr(model, "merge_and_unload"):
         trainer.save_model(str(output))
@@ -161,7 +161,7 @@ def save(trainer: Any, output: Path) -> None:
 
 
 def summary(trainer: Any, *names: str) -> dict[str, Any]:
-    """The number of steps, and the means of logged metrics over the last tenth of the logged steps."""
+    """Return the number of steps, and the means of logged metrics over the last tenth of the logged steps."""
     history: Sequence[Mapping[str, Any]] = trainer.state.log_history
     logged = [entry for entry in history if "loss" in entry]
     if not logged:

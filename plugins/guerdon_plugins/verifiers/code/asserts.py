@@ -1,7 +1,7 @@
-"""Tests that are Python code: which names stand for the candidate's, and which asserts can be judged on the host.
+"""Read tests that are Python code: find the candidate's names, and the asserts that the host can judge.
 
-``assert f(2) == 4`` with literals is a call with a known result, so only the call needs to run in the box. What has
-another form runs as it is in a checker's process there.
+``assert f(2) == 4`` with literals is a call with a known result, so only the call needs to run in the box. Tests of
+another form run unchanged in a checker's process in the box.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class AssertTests:
     """Tests that call the candidate's functions by name."""
 
     sources: tuple[str, ...]
-    """Each is one test: it passes if it raises nothing."""
+    """The tests. Each passes if it raises nothing."""
     names: tuple[str, ...]
-    """The names that stand for the candidate's functions and classes."""
+    """The names of the candidate's functions and classes."""
     prelude: str = ""
-    """The problem's own code, which ends in the head of the function that is asked for."""
+    """The problem's own code, which ends with the head of the required function."""
     setup: str = ""
-    """What the tests need on their side: imports, helpers."""
+    """Code that the tests need in their process: imports, helpers."""
     entry: str = ""
-    """The function under test, where the row names it."""
+    """The function under test, if the row names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Expectation:
     call: Call
     holds: Callable[[Any], bool]
     text: str
-    """The assert as it stood in the test."""
+    """The assert's text in the test."""
 
 
 def list_tests(sources: Sequence[str], setup: str = "", solution: str = "") -> AssertTests:
@@ -50,7 +50,7 @@ def list_tests(sources: Sequence[str], setup: str = "", solution: str = "") -> A
     Args:
         sources: Asserts, or whole modules of tests.
         setup: Code that comes before them.
-        solution: A program that passes: what it defines is the candidate's.
+        solution: A program that passes. Names that it defines are the candidate's.
     """
     parts = [discover(source) for source in sources]
     texts = [setup, *(part.module for part in parts)]
@@ -66,7 +66,7 @@ def list_tests(sources: Sequence[str], setup: str = "", solution: str = "") -> A
 
 
 def row_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
-    """Read HumanEval's, BigCodeBench's and LeetCodeDataset's shape: a module of tests, and what it tests.
+    """Read HumanEval's, BigCodeBench's and LeetCodeDataset's shape: a module of tests with its function under test.
 
     Args:
         test: A function ``check(candidate)``, or the tests of pytest or unittest.
@@ -87,13 +87,13 @@ def row_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
 
 
 def missing_names(tests: AssertTests) -> list[str]:
-    """Return names that the tests use and nobody defines: every program would fail for want of them."""
+    """Return names that the tests use and that nothing defines. Every program would fail because of them."""
     text = "\n".join([tests.prelude, tests.setup, *tests.sources])
     return sorted(free_names("\n".join([tests.setup, *tests.sources])) - bound_names(text) - set(tests.names))
 
 
 def _in_units(parts: Iterable[Discovered]) -> tuple[list[str], list[str]]:
-    """Return what comes before the tests, and the tests. Code without an assert belongs to the test after it."""
+    """Return the code before the tests, and the tests. Code without an assert belongs to the test after it."""
     module: list[str] = []
     tests: list[str] = []
     pending: list[str] = []
@@ -112,7 +112,7 @@ def _in_units(parts: Iterable[Discovered]) -> tuple[list[str], list[str]]:
 
 
 def _asserts(source: str) -> bool:
-    """Whether a source holds an assert, or calls something that may hold one."""
+    """Return whether a source contains an assert, or calls something that may contain one."""
     return any(
         isinstance(node, ast.Assert | ast.Raise | ast.With)
         or (isinstance(node, ast.Call) and "assert" in ast.unparse(node.func).lower())
@@ -127,7 +127,7 @@ def _only_defines(source: str) -> bool:
 
 @lru_cache(maxsize=256)
 def expectations(tests: AssertTests) -> Sequence[Expectation] | None:
-    """The tests as calls with known results, or None if one of them is more than that."""
+    """Return the tests as calls with known results, or None if one of them is more than that."""
     if tests.setup and tests.setup.strip().splitlines() != [
         line for line in tests.setup.strip().splitlines() if line.startswith(("import ", "from "))
     ]:
@@ -145,7 +145,7 @@ def expectations(tests: AssertTests) -> Sequence[Expectation] | None:
 
 
 def _statements(module: ast.Module, entry: str) -> list[ast.stmt]:
-    """Return a test's statements, with the function that is run with the entry point taken apart."""
+    """Return a test's statements. The function that runs with the entry point is split into its statements."""
     run = module.body[-1] if module.body else None
     name = _run_with_entry(run) if run is not None else None
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
@@ -182,7 +182,7 @@ def _is_metadata(node: ast.stmt) -> bool:
 
 
 def _expects_nothing(statement: ast.stmt) -> bool:
-    """Whether the statement is a docstring, or an assert of a true constant."""
+    """Return whether the statement is a docstring, or an assert of a true constant."""
     match statement:
         case ast.Expr(value=ast.Constant()):
             return True
@@ -192,7 +192,7 @@ def _expects_nothing(statement: ast.stmt) -> bool:
 
 
 def _expectation(statement: ast.stmt, names: Sequence[str]) -> Expectation | None:
-    """What the statement expects, or None if it is more than a call with a known result."""
+    """Return the statement's expectation, or None if it is more than a call with a known result."""
     if not isinstance(statement, ast.Assert) or (parsed := _comparison(statement.test)) is None:
         return None
     called, holds = parsed
@@ -201,7 +201,7 @@ def _expectation(statement: ast.stmt, names: Sequence[str]) -> Expectation | Non
 
 
 def _comparison(test: ast.expr) -> tuple[ast.expr, Callable[[Any], bool]] | None:
-    """The call in a condition, and the condition as a function of the call's result."""
+    """Return the call in a condition, and the condition as a function of the call's result."""
     match test:
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
             if (value := _literal(right)) is not None:

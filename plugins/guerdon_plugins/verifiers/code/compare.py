@@ -1,4 +1,4 @@
-"""Whether outputs and results are right, judged on plain builtins outside of the process that made them."""
+"""Decide whether outputs and results are right, on plain builtins outside the process that produced them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from typing import Any
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\d+[eE][+-]\d+")
-"""How programs write numbers with a fraction. ``12e5`` is rather a name or a hexadecimal number."""
+"""The notation of numbers with a fraction. ``12e5`` is more likely a name or a hexadecimal number."""
 _MAX_DIGITS = 1000
 _WHOLE_MAY_BE_OFF = 1e-3
-"""How far from an expected ``5.0`` a number may be, however large both are: a whole number is seldom a rounded one."""
+"""The largest distance of a number from an expected ``5.0``, however large both are.
+
+A whole number is rarely a rounded one.
+"""
 _IN_ANY_CASE = frozenset({"yes", "no"})
-"""Verdicts that judges of programming contests take in any case."""
+"""Verdicts that judges of programming contests accept in any case."""
 
 
 def same_output(actual: str, expected: str, tolerance: float) -> bool:
-    """Whether two outputs agree: line by line and token by token, whatever the space between tokens and at both ends.
+    """Return whether two outputs agree by line and token, ignoring the space between tokens and at both ends.
 
     Args:
-        actual: What the program wrote.
-        expected: What it had to write.
-        tolerance: How far, relative or absolute, a number may be off where the expected one has a fraction.
+        actual: The program's output.
+        expected: The expected output.
+        tolerance: The largest relative or absolute error of a number if the expected one has a fraction.
 
-    A whole number is expected exactly, in whatever way it is written; ``yes`` and ``no`` in any case.
+    A whole number must be exact, in any notation; ``yes`` and ``no`` may be in any case.
     """
     if actual == expected:
         return True
@@ -67,7 +70,7 @@ def _is_close(actual: float, expected: float, tolerance: float) -> bool:
 
 
 def same_value(actual: Any, expected: Any, tolerance: float) -> bool:
-    """Whether a result agrees with a JSON value: tuples count as lists, and expected floats bear the tolerance."""
+    """Return whether a result agrees with a JSON value. Tuples count as lists; expected floats have the tolerance."""
     if isinstance(expected, list):
         return (
             isinstance(actual, list | tuple)
@@ -86,13 +89,13 @@ def same_value(actual: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(expected, float):
         return isinstance(actual, Real) and _is_close(float(actual), expected, tolerance)
     if isinstance(expected, int):
-        # A float that is off by half is not nearly the whole number that is expected.
+        # A float that differs by a half is not close to the expected whole number.
         return isinstance(actual, Number) and bool(operator.eq(actual, expected))
     return type(actual) is type(expected) and bool(actual == expected)
 
 
 def _key(key: Any) -> str:
-    """Return what JSON makes of a dict's key."""
+    """Return JSON's form of a dict's key."""
     if key is None or isinstance(key, bool):
         return {None: "null", True: "true", False: "false"}[key]
     return str(key)

@@ -1,4 +1,4 @@
-"""What a module of tests is: pytest's functions, unittest's classes, ``check(candidate)``, or plain statements."""
+"""Analyse a module of tests: pytest's functions, unittest's classes, ``check(candidate)``, or plain statements."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from guerdon_plugins.verifiers.code.names import parse
 
 SOLUTION_MODULES = frozenset({"solution", "candidate", "submission", "your_module", "main_solution"})
-"""Modules by which data sets name the program under test."""
+"""Module names by which data sets import the program under test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """A module of tests, taken apart."""
+    """The parts of a module of tests."""
 
     module: str
-    """The source that defines the tests, without what would run them all."""
+    """The source that defines the tests, without statements that run all of them."""
     runs: tuple[str, ...]
-    """One statement per test that runs it; none where the module itself is the test."""
+    """One statement per test that runs it; empty if the module itself is the test."""
     imported: tuple[str, ...]
-    """Names that it imports from the program under test."""
+    """Names that the module imports from the program under test."""
 
 
 def discover(source: str, entry: str | None = None) -> Discovered:
@@ -29,7 +29,7 @@ def discover(source: str, entry: str | None = None) -> Discovered:
 
     Args:
         source: The module.
-        entry: The expression that gives the function under test, where the row names it.
+        entry: The expression of the function under test, if the row names it.
     """
     tree = parse(source)
     imported = tuple(name for node in tree.body for name in _imported(node))
@@ -101,7 +101,7 @@ def _base_names(node: ast.ClassDef) -> list[str]:
 
 
 def _is_run_of_all(node: ast.stmt) -> bool:
-    """Whether a statement only runs all tests: ``unittest.main()``, ``pytest.main()``, in a main guard or not."""
+    """Return whether a statement only runs all tests, such as ``unittest.main()``, also in a main guard."""
     if isinstance(node, ast.If) and _is_main_guard(node.test):
         return all(map(_is_run_of_all, node.body))
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
@@ -115,7 +115,7 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 
 def _called_at_top(body: Sequence[ast.stmt]) -> frozenset[str]:
-    """Return the functions that the module calls by itself."""
+    """Return the functions that the module itself calls."""
     statements = [
         node for node in body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     ]

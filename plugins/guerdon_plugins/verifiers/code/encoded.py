@@ -1,4 +1,4 @@
-"""Test cases as LiveCodeBench packs them: JSON text, or base64 of zlib of a pickled text of JSON."""
+"""Unpack LiveCodeBench's test cases: JSON text, or base64 of zlib of a pickled JSON text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 _MAX_BYTES = 256 << 20
-"""Largest unpacked set of cases."""
+"""The largest unpacked set of cases."""
 _TEXT = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"})
 _HARMLESS = frozenset({"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP"})
 
@@ -19,7 +19,7 @@ def unpack_cases(packed: str) -> Any:
     """Return the JSON value of a packed text. Nothing in it is ever executed.
 
     Raises:
-        ValueError: The text is neither JSON nor packed so.
+        ValueError: The text is neither JSON nor packed in this form.
     """
     try:
         return json.loads(packed)
@@ -36,7 +36,7 @@ def unpack_cases(packed: str) -> Any:
 
 
 def _pickled_text(data: bytes) -> str:
-    """Return the one text in a pickle without unpickling it: a pickle can run code."""
+    """Return the one text in a pickle without unpickling it, because a pickle can run code."""
     texts = []
     for code, argument, _ in pickletools.genops(data):
         if code.name in _TEXT:

@@ -1,4 +1,4 @@
-"""What a checker must know of Python tests before it runs them, read from their syntax."""
+"""Read facts that a checker needs from the syntax of Python tests before it runs them."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _OF_ANOTHER_PROCESS = frozenset(
         ),
     )
 )
-"""What tests use to watch or change the process that they run in, which is not the candidate's."""
+"""Names with which tests inspect or change their process, which is not the candidate's."""
 _CATCHERS = frozenset({"raises", "assertRaises", "assertRaisesRegex"})
 _MAX_STAND_INS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """How a checker has to treat a suite's tests."""
+    """How a checker must treat a suite's tests."""
 
     classes: tuple[str, ...]
     """The candidate's names that the tests use as classes."""
     exceptions: tuple[str, ...]
     """The candidate's names that the tests catch."""
     in_place: tuple[int, ...]
-    """The tests that are about what a call does to its arguments."""
+    """The tests that check what a call does to its arguments."""
     stand_ins: tuple[str, ...]
-    """Literals that tests compare with by ``!=`` and its kin: results by which a program that does nothing may pass."""
+    """Literals that tests compare with by ``!=`` and similar. A program that only returns one of them may pass."""
 
 
 def read_facts(sources: Sequence[str], setup: str, names: Sequence[str]) -> Facts:
@@ -60,7 +60,7 @@ def read_facts(sources: Sequence[str], setup: str, names: Sequence[str]) -> Fact
 
 
 def why_unsupported(source: str, names: Sequence[str]) -> str | None:
-    """Return why tests cannot be run beside the candidate's process, or would assert nothing; None if they can."""
+    """Return why tests cannot run beside the candidate's process, or assert nothing, or None if they can run."""
     for node in ast.walk(parse(source)):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) if (
@@ -132,10 +132,10 @@ def _last_name(node: ast.expr) -> str:
 
 
 def _is_in_place(tree: ast.Module, names: Sequence[str]) -> bool:
-    """Whether the tests look at what calls did to their arguments, and never compare a result with an argument.
+    """Return whether the tests read the arguments after calls, and never compare a result with an argument.
 
-    ``assert f(xs) == sum(xs)`` expects something of the argument: whoever may change it chooses what is expected. In
-    ``f(xs); assert xs == [1]`` the argument is what is judged.
+    ``assert f(xs) == sum(xs)`` expects something of the argument, so a candidate that changes it chooses the expected
+    value. In ``f(xs); assert xs == [1]`` the argument itself is judged.
     """
     calls = _Calls(tree, names)
     looks = False
@@ -149,14 +149,14 @@ def _is_in_place(tree: ast.Module, names: Sequence[str]) -> bool:
 
 
 class _Calls:
-    """Which expressions hold results of the candidate, and which hold arguments that it was given."""
+    """Finds expressions that hold results of the candidate, and expressions that hold its arguments."""
 
     def __init__(self, tree: ast.Module, names: Sequence[str]) -> None:
         self._functions = {*names, "candidate"}
         self._results: set[str] = set()
         self._arguments: set[str] = set()
         assigned = list(_assignments(tree))
-        # Each round follows names through one more assignment.
+        # Each round resolves one more level of assignments.
         for _ in range(4):
             for targets, value in assigned:
                 if self.reads_result(value):
@@ -175,7 +175,7 @@ class _Calls:
         )
 
     def reads_argument(self, node: ast.AST) -> bool:
-        """Whether an expression reads an argument elsewhere than in the call that it is passed to."""
+        """Return whether an expression reads an argument outside the call that it is passed to."""
         if self._is_call(node):
             return False
         if isinstance(node, ast.Name):
@@ -221,7 +221,7 @@ def _names_in(node: ast.AST) -> list[str]:
 
 
 def _compared(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """Yield the pairs of expressions that tests compare, and each other condition beside a constant."""
+    """Yield the pairs of expressions that tests compare, and each other condition with a constant."""
     nothing = ast.Constant(value=None)
     for node in ast.walk(tree):
         match node:

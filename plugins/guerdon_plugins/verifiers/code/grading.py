@@ -1,4 +1,4 @@
-"""Runs one program against one problem's tests in the sandbox, and says of each test whether it passed."""
+"""Run one program against one problem's tests in the sandbox, and return whether each test passed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from guerdon_sandbox import (
 R = TypeVar("R", bound=Result)
 
 _MAX_LATE = 3
-"""How many runs of one program may end at a time limit."""
+"""The most runs of one program that may end at a time limit."""
 _LARGE_OUTPUT = 1 << 14
-"""Characters of an output that is compared off the event loop."""
+"""Longer outputs, in characters, are compared off the event loop."""
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 100
 _MAX_RESTARTS = 3
-"""How often calls go on in a new process after one of them ended the old one."""
+"""How often calls resume in a new process after one of them ended the process."""
 _MODULES = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
     *("itertools", "functools", "operator", "io", "sys", "json"),
@@ -59,16 +59,16 @@ class TreeNode:
 """,
     ]
 )
-"""What functions find without importing it: LeetCode's judge imports it, and so LiveCodeBench's grader does, alike."""
+"""Names that functions may use without importing them, as in LeetCode's judge and LiveCodeBench's grader."""
 _STDERR_BYTES = 1 << 20
 _JUDGE_MEMORY_BYTES = 1 << 30
 _FILES_BYTES = 24 << 20
-"""Largest inputs and outputs that a checker program gets as files: what the work folder holds, with room."""
+"""The most bytes of inputs and outputs in files for a checker program: less than the size of the work folder."""
 _COMPILE_LIMITS = Limits(cpu_s=30, wall_s=60.0, memory_bytes=1 << 30)
 
 
 class UnjudgeableError(Exception):
-    """A test that cannot be run as it stands, so that nothing is known of the program."""
+    """A test that cannot be run, so that nothing is known of the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,13 @@ class Evidence:
 
     passed: bool
     why: str = ""
-    """What went wrong, in one line."""
+    """The problem, in one line."""
 
 
 class _Runs:
-    """Runs one program's jobs. After three that ran out of time the rest is not run, and ends like them.
+    """Runs one program's jobs. After three that ran out of time, the rest is not run and counts as timed out too.
 
-    Otherwise a program that loops in a hundred tests would keep a box for a quarter of an hour and miss its deadline.
+    Otherwise a program that loops in a hundred tests would occupy a box for a quarter of an hour and miss its deadline.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -100,7 +100,7 @@ class _Runs:
 
 @dataclass(frozen=True, slots=True)
 class _Judging:
-    """What decides where several outputs are right: a function, or a program; neither where outputs are compared."""
+    """The judge of problems with several right outputs: a function or a program. Without one, outputs are compared."""
 
     judge: str | None
     checker: str | None
@@ -115,10 +115,10 @@ class Grader:
         """Take the options.
 
         Args:
-            sandbox: Where programs run.
-            limits: For each run.
-            every_test: Whether tests go on after one has failed.
-            judge: Source of a special judge, for suites that bring none.
+            sandbox: The sandbox that runs programs.
+            limits: The limits of each run.
+            every_test: Whether to run the remaining tests after one has failed.
+            judge: Source of a special judge, for suites without one.
             tolerance: As for `same_output`.
         """
         self._sandbox = sandbox
@@ -129,7 +129,7 @@ class Grader:
         self._tools: dict[str, bool] = {}
 
     async def run(self, program: str, language: Language, tests: Tests) -> list[Evidence]:
-        """Run all tests, in their order.
+        """Run all tests, in order.
 
         Raises:
             UnjudgeableError: A test cannot be run as it stands.
@@ -150,7 +150,7 @@ class Grader:
             return [job] * len(tests.cases)
         runs = _Runs(self._sandbox)
         evidence: list[Evidence] = []
-        # One after the other, so that a program with many tests has one place in the queue, as any other.
+        # Run the cases sequentially, so that a program with many tests has one place in the queue, like any other.
         for case in tests.cases:
             evidence.append(await self._run_case(runs, job, case, judge))
             if not evidence[-1].passed and not self._every_test:
@@ -159,7 +159,7 @@ class Grader:
         return evidence + [skipped] * (len(tests.cases) - len(evidence))
 
     async def _prepare(self, program: str, language: Language) -> Program | Evidence:
-        """The job that runs the program, still without input; or why it does not compile."""
+        """Return the job that runs the program, still without input, or the compiler's error."""
         if not language.file:
             return Program(source=program, limits=self._limits)
         await self._require(language)
@@ -177,7 +177,7 @@ class Grader:
         )
 
     async def _require(self, language: Language) -> None:
-        """Make sure that the image has the language. Otherwise every program of it would be wrong."""
+        """Check that the image has the language. Otherwise every program in it would be wrong."""
         if language.name not in self._tools:
             result = await self._sandbox.run(Program(command=["sh", "-c", f"command -v {language.tool}"]))
             self._tools[language.name] = result.ok
@@ -198,23 +198,23 @@ class Grader:
         if judging.judge is not None or judging.checker is not None:
             return await self._ask(judging, case, output)
         compare = partial(same_output, output, case.expected, self._tolerance)
-        # Large outputs take long to compare, and other programs' verdicts wait for the event loop.
+        # A comparison of large outputs takes long and would block other programs in the event loop.
         if await asyncio.to_thread(compare) if len(output) > _LARGE_OUTPUT else compare():
             return Evidence(True)
         return Evidence(False, f"wrote {output[:100]!r}, not {case.expected[:100]!r}")
 
     async def _ask(self, judging: _Judging, case: StdioCase, output: str) -> Evidence:
-        """Have a judge decide. It is trusted code that reads an untrusted output, so it runs in the sandbox as well."""
+        """Let a judge decide. It is trusted code that reads an untrusted output, so it runs in the sandbox too."""
         verdict = await self._verdict(judging, case, output)
         if isinstance(verdict, bool):
             return Evidence(verdict, "" if verdict else f"the judge refuses {output[:100]!r}")
-        # A judge that stumbles over the output refuses it, if it can judge at all.
+        # If a judge fails on the output but accepts the expected one, the output is wrong.
         if isinstance(await self._verdict(judging, case, case.expected), bool):
             return Evidence(False, f"the judge stumbles over {output[:100]!r}: {verdict}")
         raise UnjudgeableError(f"the judge gives no verdict on the expected output: {verdict}")
 
     async def _verdict(self, judging: _Judging, case: StdioCase, output: str) -> bool | str:
-        """The judge's verdict, or why there is none."""
+        """Return the judge's verdict, or why there is none."""
         if judging.judge is None:
             return await self._checker_verdict(judging.checker or "", case, output)
         call = Call("judge", [case.stdin, output, case.expected])
@@ -230,7 +230,7 @@ class Grader:
         return result.load_error or result.ending
 
     async def _checker_verdict(self, checker: str, case: StdioCase, output: str) -> bool | str:
-        """The verdict of a program that reads three files and prints 1 or 0, as open-r1's Codeforces rows have."""
+        """Return the verdict of a program that reads three files and prints 1 or 0, as in open-r1's Codeforces rows."""
         texts = {"input.txt": case.stdin, "expected.txt": case.expected, "output.txt": output}
         files = {name: text.encode(errors="surrogatepass") for name, text in texts.items()}
         if sum(map(len, files.values())) > _FILES_BYTES:
@@ -248,13 +248,13 @@ class Grader:
             return f"it printed {words[-1][:100]!r}, which is not a number"
 
     async def _run_functions(self, program: str, tests: FunctionTests) -> list[Evidence]:
-        """Where arguments can be read in several ways, the reading that suits the program best."""
+        """Return the evidence for the reading of ambiguous arguments that suits the program best."""
         runs = _Runs(self._sandbox)
         evidence = await self._run_cases(runs, program, tests.cases)
         for cases in tests.otherwise:
             if all(one.passed for one in evidence):
                 break
-            # The first of two that are equally good is the likelier one.
+            # If two are equally good, the first one is more likely.
             evidence = max(
                 evidence,
                 await self._run_cases(runs, program, cases),
@@ -288,7 +288,7 @@ class Grader:
         runs = _Runs(self._sandbox)
         replies = await self._call(runs, program, [one.call for one in known], prelude=tests.prelude)
         if any(isinstance(reply, Returned) and isinstance(reply.value, Opaque) for reply in replies):
-            # An object that does not cross: a checker can ask what it is.
+            # A result that cannot be encoded. A checker can compare it in the box.
             return await self._check(program, tests)
         evidence = []
         for expectation, reply in zip(known, replies, strict=True):
@@ -333,7 +333,7 @@ class Grader:
         ambient: str = "",
         items: int = 0,
     ) -> list[Returned | Raised]:
-        """All calls' replies. A call that ends the process fails alone: the next ones run in a new process."""
+        """Return all calls' replies. If a call ends the process, the next calls run in a new process."""
         replies: list[Returned | Raised] = []
         limits = replace(self._limits, reply_items=max(self._limits.reply_items, items))
         for _ in range(1 + _MAX_RESTARTS):
@@ -365,19 +365,19 @@ def _facts(tests: AssertTests) -> Facts:
 
 
 def _in_place(reply: Returned) -> Any:
-    """Return what a call made of its first changeable argument: so LeetCode judges calls that give nothing."""
+    """Return a call's first changed argument, by which LeetCode judges calls that return nothing."""
     return next((argument for argument in reply.arguments if argument is not None), None)
 
 
 def _shown(value: Any) -> str:
     try:
-        return f"{_SHOWN.repr(value):.100}"  # a whole one may have millions of characters
+        return f"{_SHOWN.repr(value):.100}"  # the full text may have millions of characters
     except ValueError:
-        return "a number with thousands of digits"  # which Python refuses to write out
+        return "a number with thousands of digits"  # Python refuses to convert it to text
 
 
 def _size(value: Any) -> int:
-    """Return how many values a JSON value holds."""
+    """Return the number of values in a JSON value."""
     if isinstance(value, dict):
         return 1 + sum(_size(item) + 3 for item in value.values())
     if isinstance(value, list):
@@ -386,7 +386,7 @@ def _size(value: Any) -> int:
 
 
 def _holds(condition: Callable[[Any], bool], value: Any) -> bool:
-    """Whether a result is right. What did not cross is not, and neither is what cannot be compared."""
+    """Return whether a result is right. A result that was not encoded or cannot be compared is wrong."""
     if isinstance(value, Opaque):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The languages that programs may be in."""
+"""The supported programming languages."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ class Language:
 
     name: str
     fences: tuple[str, ...]
-    """What may stand after the opening of a fence, in lower case."""
+    """The words after the opening of a fence, in lower case."""
     file: str = ""
-    """The source's name; empty for Python, which the sandbox runs by itself."""
+    """The name of the source file; empty for Python, which the sandbox runs directly."""
     compile: Sequence[str] = ()
-    """The command that makes ``main`` of the source, for languages that need one."""
+    """The command that compiles the source to ``main``, for languages that need one."""
     run: Sequence[str] = ()
     needs: str = ""
-    """The program that the image must have, where it is not the first of the commands."""
+    """The program that the image must have, if it is not the first word of the commands."""
 
     @property
     def tool(self) -> str:
-        """The program that the image must have."""
+        """Return the program that the image must have."""
         return self.needs or (*self.compile, *self.run, "python3")[0]
 
 
@@ -47,10 +47,10 @@ LANGUAGES: Mapping[str, Language] = {
         ),
         Language("rust", ("rust", "rs"), "main.rs", ("rustc", "-O", "-o", "main", "main.rs"), ("./main",)),
         Language("go", ("go", "golang"), "main.go", ("go", "build", "-o", "main", "main.go"), ("./main",)),
-        # The class may have any name: java runs the first one of a source file.
+        # The class may have any name, because java runs the first one of a source file.
         Language("java", ("java",), "Main.java", run=("java", "-Xshare:auto", "Main.java")),
         Language("javascript", ("javascript", "js", "node"), "main.js", run=("node", "main.js")),
-        # An error of types is not one of the program: the JavaScript is written all the same.
+        # A type error does not fail the program, because the JavaScript is still written.
         Language(
             "typescript",
             ("typescript", "ts"),
@@ -65,6 +65,6 @@ LANGUAGES: Mapping[str, Language] = {
 
 
 def find_language(name: str) -> Language | None:
-    """A language by its name or by any that a fence may give it."""
+    """Return a language by its name or by a word after a fence, if there is one."""
     lowered = name.strip().lower()
     return next((one for one in LANGUAGES.values() if lowered in (one.name, *one.fences)), None)

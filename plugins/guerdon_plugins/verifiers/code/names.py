@@ -1,4 +1,4 @@
-"""Which names in tests are the candidate's, and which come from libraries that the tests forgot to import."""
+"""Decide which names in tests are the candidate's, and which come from libraries that the tests forgot to import."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ _CALLED_MODULES = {"datetime": "from datetime import datetime"}
 
 
 def library_imports(sources: Iterable[str], known: Iterable[str] = ()) -> dict[str, str]:
-    """Return import statements by the names that the sources use as libraries' and never bind.
+    """Return import statements for the unbound library names in the sources, by name.
 
     A candidate must not define what tests compare with, so ``np`` and ``Counter`` are the library's even where a
     program has a class of that name.
 
     Args:
         sources: The tests.
-        known: The names that are the candidate's for certain. Without any, a library's class is the candidate's where
-            nothing else is: a problem may ask for a ``Counter``.
+        known: The names that certainly are the candidate's. Without any, a library's class is the candidate's if
+            nothing else is: a problem may require a ``Counter``.
     """
     text = "\n".join(sources)
     free, called = free_names(text), _called_names(text)
@@ -81,7 +81,7 @@ def library_imports(sources: Iterable[str], known: Iterable[str] = ()) -> dict[s
 
 
 def free_names(source: str) -> frozenset[str]:
-    """Return the names that the source reads and neither binds anywhere nor finds among the builtins."""
+    """Return the names that the source reads and that neither the source nor the builtins define."""
     tree = parse(source)
     read = {
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
@@ -112,8 +112,9 @@ def bound_names(source: str) -> frozenset[str]:
 
 
 def parse(source: str) -> ast.Module:
-    """Parse a source; one that cannot be parsed is empty, and reported where the suite is read."""
-    for text in (source, f"{source}\n    pass"):  # the second where it ends in the head of a function
+    """Return a parsed source. A source with syntax errors counts as empty; reading the suite reports the error."""
+    # the second form for a source that ends with the head of a function
+    for text in (source, f"{source}\n    pass"):
         try:
             return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -123,7 +124,7 @@ def parse(source: str) -> ast.Module:
 
 @cache
 def _exported(module: str) -> frozenset[str]:
-    """Return what ``from module import *`` binds, for modules of the standard library."""
+    """Return the names that ``from module import *`` binds, for modules of the standard library."""
     if module.partition(".")[0] not in sys.stdlib_module_names or module in (
         "antigravity",
         "this",

@@ -1,6 +1,6 @@
-"""Test suites, and how the shapes that data sets write them in are read.
+"""Read test suites in the shapes that data sets use.
 
-Reading is strict: a suite that cannot be read as it was meant is an error, since a wrong guess would train on noise.
+Reading is strict: a suite that cannot be read with certainty is an error, because a wrong guess would train on noise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SuiteError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StdioCase:
-    """A program's input, and the output that it must give."""
+    """A program's input, and its expected output."""
 
     stdin: str
     expected: str
@@ -42,14 +42,14 @@ class StdioTests:
 
     cases: Sequence[StdioCase]
     judge: str | None = None
-    """Python source of a special judge, where several outputs are right."""
+    """Python source of a special judge, if several outputs are right."""
     checker: str | None = None
     """Python source of a checker program, which reads the input, the expected and the actual output from files."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCase:
-    """A call with plain arguments, and the results that are right."""
+    """A call with plain arguments, and its right results."""
 
     function: str
     args: Sequence[Any]
@@ -62,7 +62,7 @@ class FunctionTests:
 
     cases: Sequence[FunctionCase]
     otherwise: Sequence[Sequence[FunctionCase]] = ()
-    """The same cases, where their arguments can be read in other ways, too."""
+    """The same cases with other possible readings of their arguments."""
 
 
 Tests: TypeAlias = StdioTests | FunctionTests | AssertTests
@@ -74,13 +74,13 @@ class Suite:
 
     tests: Tests
     language: str | None = None
-    """The language that the reference itself asks for."""
+    """The language that the reference itself names."""
     solution: str | None = None
-    """A program that passes, where the reference holds one."""
+    """A program that passes, if the reference holds one."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The functions and classes that a program has to define; none where it is a whole program."""
+        """Return the functions and classes that a program must define; empty for a whole program."""
         if isinstance(self.tests, AssertTests):
             return self.tests.names
         if isinstance(self.tests, FunctionTests):
@@ -95,7 +95,7 @@ def read_suite(reference: object) -> Suite:
         reference: One of the shapes that the verifier's documentation lists, or such a shape as JSON text.
 
     Raises:
-        SuiteError: It has none of the shapes, lacks something, or has no test.
+        SuiteError: It has none of the shapes, is incomplete, or has no test.
     """
     try:
         key = reference if isinstance(reference, str) else json.dumps(reference)
@@ -106,7 +106,7 @@ def read_suite(reference: object) -> Suite:
 
 @lru_cache(maxsize=256)
 def _read_text(text: str) -> Suite:
-    """Completions of one prompt share their reference, so reading it once is enough."""
+    """Read a text. Cached, because completions of one prompt share their reference."""
     try:
         reference = json.loads(text)
     except ValueError:
@@ -130,7 +130,7 @@ def _read(reference: object) -> Suite:
 
 
 def _read_mapping(reference: Mapping[str, Any]) -> Suite:
-    """Read a row, by the columns that it has."""
+    """Read a row by its columns."""
     language = _optional_text(reference, "language")
     for key in _WRAPPERS:
         if reference.get(key):
@@ -162,7 +162,7 @@ def _read_mapping(reference: Mapping[str, Any]) -> Suite:
 
 
 def _read_wrapped(value: object, key: str, row: Mapping[str, Any]) -> Suite:
-    """Read a column that holds a suite. The row's ``fn_name`` and ``metadata`` are the suite's, too."""
+    """Read a column that holds a suite. The row's ``fn_name`` and ``metadata`` belong to the suite too."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -191,7 +191,7 @@ def _python_row(reference: Mapping[str, Any], language: str | None) -> Suite:
     prompt = _optional_text(reference, "complete_prompt") or _optional_text(reference, "prompt") or ""
     prelude = _optional_text(reference, "code_prompt") or prompt
     if not parse(prelude).body:
-        prelude = ""  # a task in words
+        prelude = ""  # the prompt is a task in words
     body = _optional_text(reference, "canonical_solution")
     solution = whole if body is None else prompt + body
     return Suite(_python(row_tests(test, entry_point, prelude)), language, solution)
@@ -278,7 +278,7 @@ def _python(tests: AssertTests) -> AssertTests:
 def _typed_cases(
     cases: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]
 ) -> StdioTests | FunctionTests:
-    """open-r1's verification_info, and LiveCodeBench's cases: each case says its type."""
+    """Read open-r1's verification_info, and LiveCodeBench's cases: each case names its type."""
     kinds = {str(case.get("type", case.get("testtype", "stdin_stdout"))) for case in cases}
     if kinds <= {"stdin_stdout", "stdin"}:
         stdio = [StdioCase(_text_or_lines(case, "input"), _text_or_lines(case, "output")) for case in cases]
@@ -307,7 +307,7 @@ def _typed_cases(
 
 
 def _parallel_lists(reference: Mapping[str, Any]) -> StdioTests | FunctionTests:
-    """APPS and TACO: inputs and outputs by position, and fn_name where they are arguments and results."""
+    """Read APPS and TACO: inputs and outputs by position, with fn_name if they are arguments and results."""
     inputs, outputs = reference.get("inputs"), reference.get("outputs")
     if (
         not isinstance(inputs, list)
@@ -334,7 +334,7 @@ def _function_tests(names: Sequence[str], inputs: Sequence[Any], outputs: Sequen
 
 
 def _with_number_keys(readings: list[list[list[Any]]]) -> list[list[list[Any]]]:
-    """Add the reading in which the keys of dicts are numbers again, which JSON made text."""
+    """Add the reading in which the keys of dicts are numbers, which JSON had turned into text."""
     converted = _number_keys(readings[0])
     return readings if converted == readings[0] else [*readings, converted]
 
@@ -351,10 +351,10 @@ def _number_keys(value: Any) -> Any:
 
 
 def _readings(inputs: Sequence[Any]) -> list[list[list[Any]]]:
-    """The arguments of every call, in the one or two ways in which they can be read, the likelier one first.
+    """Return the possible readings of the arguments of every call, one or two, the more likely first.
 
-    Columns of text hold JSON: a list of the arguments, or LiveCodeBench's one argument per line. A line ``[1, 2]`` may
-    be either, and ``5`` may be the text itself.
+    Text columns hold JSON: a list of the arguments, or LiveCodeBench's one argument per line. A line ``[1, 2]`` may be
+    either, and ``5`` may be the text itself.
     """
     if not all(isinstance(given, str) for given in inputs):
         return [[given if isinstance(given, list) else [given] for given in inputs]]
@@ -366,13 +366,14 @@ def _readings(inputs: Sequence[Any]) -> list[list[list[Any]]]:
     with contextlib.suppress(ValueError):
         lists = [json.loads(text) for text in inputs]
         if all(isinstance(args, list) for args in lists):
-            # Lists of many lengths are rather one argument each: a function takes as many as it takes.
+            # Lists of different lengths are more likely one argument each, because a function has a fixed number of
+            # them.
             readings.insert(len({len(args) for args in lists}) > 1, lists)
     return readings[:2]
 
 
 def _accepted(expected: Any) -> list[Any]:
-    """The results that are right: as it stands, read as JSON, and without the list of one that some data sets add."""
+    """Return the right results: the value itself, parsed as JSON, and without the one-item list of some data sets."""
     accepted = [expected]
     if isinstance(expected, str):
         with contextlib.suppress(ValueError):

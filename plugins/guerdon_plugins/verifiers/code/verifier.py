@@ -38,11 +38,11 @@ from guerdon_sandbox import (
 _MAX_SHOWN = 5
 """Failed tests that a score's metadata shows."""
 _COMPILER_MB = 2048
-"""Memory of a box in which a compiler runs."""
+"""Memory in MiB of a box in which a compiler runs."""
 
 
 class CodeVerifier:
-    """The share of tests that the program passes, or whether it passes them all."""
+    """Returns the share of tests that the program passes, or whether it passes all of them."""
 
     audit_kind = "code"
     timeout_s = 120.0
@@ -67,22 +67,23 @@ class CodeVerifier:
         reasoning_tags: Sequence[str] | None = None,
         base_dir: Path = Path(),
     ) -> None:
-        """Check the options. Boxes are made at the first program.
+        """Check the options. Boxes are started at the first program.
 
         Args:
             language: The language of programs whose reference names none.
             scoring: ``all`` gives 1 if every test passes and else 0; ``fraction`` gives the share that passes.
-            bare: Whether an answer without a fenced block is a program as it stands.
-            judge: A Python file with ``judge(input, output, expected) -> bool``, where several outputs are right.
-            tolerance: How far a number may be off, relative or absolute, where the expected one has a fraction.
+            bare: Whether an answer without a fenced block is itself a program.
+            judge: A Python file with ``judge(input, output, expected) -> bool``, for problems with several right
+                outputs.
+            tolerance: The largest relative or absolute error of a number if the expected one has a fraction.
             cpu_s: CPU seconds for each test of a program, or for all the calls of one.
-            wall_s: The same in seconds of wall time, waiting for a CPU not counted: a backstop for programs that sleep.
+            wall_s: The same in seconds of wall time, without waiting for a CPU: a limit for programs that sleep.
             memory_mb: Memory of each process, in MiB.
-            stdout_bytes: Bytes of a program's output, or twice the expected output where that is more.
-            engines: Addresses of Docker engines; by default the local one, or what DOCKER_HOST names.
+            stdout_bytes: Bytes of a program's output, or twice the expected output if that is more.
+            engines: Addresses of Docker engines; by default the local one, or the one that DOCKER_HOST names.
             boxes: Boxes per engine; by default the engine's cores, divided among this machine's training processes.
             isolation: ``fork`` runs many programs in one container, ``container`` runs one.
-            image: The image of the boxes; by default the one that ``guerdon sandbox build`` makes.
+            image: The image of the boxes; by default the one that ``guerdon sandbox build`` builds.
             runtime: The engine's runtime, such as ``runsc`` for gVisor.
             reasoning_tags: The tags around reasoning; by default those of all known model families.
             base_dir: The folder that ``judge`` is relative to.
@@ -129,7 +130,7 @@ class CodeVerifier:
         self._grader(known)
 
     def _grader(self, language: Language) -> Grader:
-        """Return the grader for a language. Python and the languages of the toolchain have boxes of their own."""
+        """Return the grader for a language. Python and the languages of the toolchain use separate boxes."""
         toolchain = bool(language.file)
         if toolchain not in self._graders:
             least_mb = _COMPILER_MB if toolchain else 512
@@ -148,7 +149,7 @@ class CodeVerifier:
         """Judge one completion.
 
         Args:
-            completion: What the model wrote: the program is its last fenced block of the language, after the reasoning.
+            completion: The model's text. The program is its last fenced block of the language, after the reasoning.
             reference: The tests.
             verification_info: The tests, under the name that open-r1's data sets give them.
         """
@@ -168,12 +169,12 @@ class CodeVerifier:
             evidence = await self._grader(language).run(program, language, suite.tests)
         except SandboxUnavailableError as error:
             return Score.failed(Failure.INFRASTRUCTURE, str(error))
-        except (UnjudgeableError, SandboxUsageError) as error:  # such as an input that no box holds
+        except (UnjudgeableError, SandboxUsageError) as error:  # for example, an input too large for a box
             return Score.failed(Failure.REFERENCE, str(error))
         return self._score(program, evidence)
 
     def gold_completion(self, reference: object) -> str | None:
-        """A completion with the reference's own solution, as HumanEval's and MBPP's rows have one."""
+        """Return a completion with the reference's own solution, if it has one, as rows of HumanEval and MBPP do."""
         try:
             suite = read_suite(reference)
         except SuiteError:
@@ -183,12 +184,12 @@ class CodeVerifier:
         return f"```{suite.language or self._language.name}\n{suite.solution.rstrip()}\n```"
 
     async def aclose(self) -> None:
-        """End the boxes."""
+        """Stop the boxes."""
         for sandbox in self._sandboxes.values():
             await sandbox.aclose()
 
     def _program(self, completion: str, language: Language, suite: Suite) -> str | None:
-        """Return the program in a completion; None where there is none."""
+        """Return the program in a completion, or None if there is none."""
         answer = split_reasoning(completion, self._reasoning_tags).answer
         blocks = [block for block in code_blocks(answer) if block.language in (*language.fences, "")]
         named = [block for block in blocks if block.language]
@@ -214,7 +215,7 @@ class CodeVerifier:
 
 
 def _chosen(blocks: Sequence[CodeBlock], suite: Suite) -> str:
-    """Return the last block, or the one before it that defines what is tested where the last one only uses it."""
+    """Return the last block, or an earlier one that defines the tested names if the last one only uses them."""
     names = suite.names
     if names and len(blocks) > 1 and not _defines(blocks[-1].code, names):
         defining = [block for block in blocks if block.closed and _defines(block.code, names)]
@@ -224,13 +225,13 @@ def _chosen(blocks: Sequence[CodeBlock], suite: Suite) -> str:
 
 
 def _defines(code: str, names: Sequence[str]) -> bool:
-    """Whether a source binds one of the names, or cannot be told apart from one that does."""
+    """Return whether a source binds one of the names, or cannot be parsed."""
     tree = parse(code)
     return not tree.body or bool(bound_names(code) & set(names))
 
 
 def _with_its_indentation(answer: str, completion: str) -> str:
-    """The answer as it stands in the completion: a function's body begins with space that counts."""
+    """Return the answer as in the completion, because the indentation of a function's body matters."""
     start = completion.rindex(answer)
     before = completion[completion.rfind("\n", 0, start) + 1 : start]
     return before + answer if before.isspace() else answer

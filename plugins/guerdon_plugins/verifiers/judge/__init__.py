@@ -1,4 +1,4 @@
-"""``judge``: what a language model behind an endpoint says of a completion."""
+"""``judge``: the verdict of a language model behind an endpoint on a completion."""
 
 from guerdon_plugins.verifiers.judge.verifier import Judge
 

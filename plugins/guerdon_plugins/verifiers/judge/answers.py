@@ -1,4 +1,4 @@
-"""What a judge has to answer: one JSON object of a fixed form."""
+"""The form of a judge's answer: one JSON object."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Form:
     """The object's keys: some texts, in which the judge reasons before it decides, and the decision."""
 
     texts: Mapping[str, str]
-    """What each text is for, by key."""
+    """The purpose of each text, by key."""
     decision: str
     """The key of the decision."""
     choices: Sequence[int] | Sequence[str]
 
     def schema(self) -> dict[str, Any]:
-        """The form as JSON Schema."""
+        """Return the form as JSON Schema."""
         kind = "string" if isinstance(self.choices[0], str) else "integer"
         properties: dict[str, Any] = {
             name: {"type": "string", "description": what} for name, what in self.texts.items()
@@ -38,7 +38,7 @@ class Form:
         }
 
     def in_words(self) -> str:
-        """The form as a judge reads it."""
+        """Return the form as text for the judge."""
         if isinstance(self.choices[0], str):
             decision = " or ".join(f'"{choice}"' for choice in self.choices)
         else:
@@ -47,10 +47,9 @@ class Form:
         return "\n".join([*keys, f'"{self.decision}": {decision}'])
 
     def read(self, text: str) -> dict[str, Any]:
-        """Return the object in a judge's answer: the whole answer after reasoning in tags, or its one code fence.
+        """Return the object in a judge's answer: all text after reasoning in tags, or its one code fence.
 
-        Prose may come before the fence and not after it: a fence that more words follow may be a quotation of what is
-        judged.
+        Prose may come before the fence but not after it: a fence with text after it may quote the judged text.
 
         Raises:
             ValueError: The answer is something else.
@@ -68,7 +67,7 @@ class Form:
         return self.check(found)
 
     def check(self, found: Any) -> dict[str, Any]:
-        """Return the form's keys of an object, without others; 7.0 is the grade 7.
+        """Return only the form's keys of an object. 7.0 is the grade 7.
 
         Raises:
             ValueError: The object is not of this form.

@@ -1,4 +1,4 @@
-"""What a judge is asked. All that is judged stands between marks which its author cannot have known."""
+"""The questions for a judge. Judged texts are between marks that their author cannot know."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TASKS = {
 
 
 def system_message(criteria: str, mode: str, form: str) -> dict[str, str]:
-    """Who the judge is, and what it answers."""
+    """Return the message that defines the judge's role and the form of its answer."""
     return {
         "role": "system",
         "content": _SYSTEM.format(criteria=criteria.strip(), task=_TASKS[mode], form=form),
@@ -38,25 +38,26 @@ def system_message(criteria: str, mode: str, form: str) -> dict[str, str]:
 
 
 def grading(prompt: str | Messages, reply: str, reference: str | None) -> dict[str, str]:
-    """The question for a grade of one reply."""
+    """Return the question for a grade of one reply."""
     given = {} if reference is None else {"REFERENCE": reference}
     return _question({"PROMPT": _text(prompt), **given, "REPLY": reply})
 
 
 def comparison(prompt: str | Messages, first: str, second: str) -> dict[str, str]:
-    """The question which of two replies is better."""
+    """Return the question which of two replies is better."""
     return _question({"PROMPT": _text(prompt), "REPLY A": first, "REPLY B": second})
 
 
 def correction(answer: str, problem: str) -> Chat:
-    """What follows an answer that is none."""
+    """Return the messages after an invalid answer."""
     again = f"That is no verdict: {problem}. Answer again, with the JSON object alone."
     return [{"role": "assistant", "content": answer}, {"role": "user", "content": again}]
 
 
 def _question(material: dict[str, str]) -> dict[str, str]:
-    # The code follows from the material, so that a question is always the same, and a text that is to hold its own
-    # code would have to be a fixed point of SHA-256.
+    # The code is a digest of the material, so a question is always the same. A text that holds its own code would have
+    # to be
+    # a fixed point of SHA-256.
     code = hashlib.sha256("\0".join(material.values()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     parts = [f"<<{name} {code}>>\n{text}\n<<END OF {name} {code}>>" for name, text in material.items()]
     text = "\n\n".join([*parts, "Your verdict, as the JSON object:"])

@@ -1,4 +1,4 @@
-"""The judge: asks, reads, retries, and says what went wrong."""
+"""The judge: asks, reads, retries, and reports failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 PATIENCE: Mapping[str, Any] = {"timeout_s": 120.0, "max_retries": 3}
-"""Of the endpoint, where its params set none: an endpoint that hangs is told before the verdict's deadline."""
+"""Defaults of the endpoint's params, so that an endpoint that hangs fails before the verdict's deadline."""
 
 _SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": 512}
 
@@ -27,29 +27,32 @@ _POINTS: Mapping[str, float] = {"A": 1.0, "tie": 0.5, "B": 0.0}
 
 
 class Judge:
-    """A language model that grades a completion, or says which of two is better, behind an OpenAI-compatible endpoint.
+    """A language model behind an OpenAI-compatible endpoint that grades a completion, or compares two.
 
     ``pointwise``, the value is the grade's place on the scale, from 0 to 1. ``pairwise``, the completion is compared
-    with another reply: 1 if it wins, 0.5 for a tie, 0 if it loses; asked in both orders, since judges favor a
-    position, the value is the mean. What is judged is marked as data in the question. A server that can is held to the
-    answer's JSON Schema; an answer that is none is asked for again, with what is wrong with it.
+    with another reply: 1 if it wins, 0.5 for a tie, 0 if it loses; Both orders are asked, because judges favor a
+    position, and the value is the mean. Judged texts are marked as data in the question. The request includes the
+    answer's JSON Schema if the server supports it. After an invalid answer, the question is asked again with the
+    problem.
 
     Args:
-        endpoint: Whom to ask: ``base_url``, ``model``, ``api_key_env`` (the environment variable with the key),
+        endpoint: The judge's endpoint: ``base_url``, ``model``, ``api_key_env`` (the environment variable with the
+            key),
             ``concurrency``, ``max_retries``, ``timeout_s``.
         criteria: What makes a reply good, in words for the judge.
         mode: ``pointwise`` or ``pairwise``.
         reference: The column with the text to compare with: ``pointwise``, what a good reply says, by default not
             shown; ``pairwise``, the other reply, by default ``reference``.
-        part: What is judged: ``reasoning``, ``answer`` or ``whole``.
+        part: The part to judge: ``reasoning``, ``answer`` or ``whole``.
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
         scale: The lowest and the highest grade.
-        fields: What the judge writes before it decides, by key of its answer; ``{}`` for nothing.
+        fields: The texts that the judge writes before its decision, by key; ``{}`` for none.
         examples: Questions with their right verdicts, which calibrate a judge and show a small one the form of its
-            answer: each ``prompt``, ``completion``, what ``reference`` names, and ``verdict``, the whole answer.
+            answer. Each has ``prompt``, ``completion``, the column that ``reference`` names, and ``verdict``, the whole
+            answer.
         swap: Whether pairs are asked in both orders.
-        tries: How often an answer that is no verdict is asked for, in all.
+        tries: The most attempts to get a valid answer.
         sampling: Options of the request, by OpenAI's names.
 
     Raises:
@@ -58,7 +61,7 @@ class Judge:
 
     audit_kind = "judge"
     timeout_s = 600.0
-    """Of one verdict: it counts the wait for a free request, too."""
+    """The deadline of one verdict, including the wait for a free request."""
 
     def __init__(
         self,
@@ -104,9 +107,9 @@ class Judge:
         self._structured = True
 
     async def preflight(self) -> None:
-        """Raise if the endpoint does not answer, or refuses the model, the key or the options."""
+        """Raise if the endpoint does not respond, or refuses the model, the key or the options."""
         async with self._endpoint.async_client().with_options(max_retries=0) as client:
-            import openai  # the endpoint has seen to it that it is there
+            import openai  # the endpoint has checked that it is installed
 
             try:
                 answer = await client.chat.completions.create(
@@ -156,7 +159,7 @@ class Judge:
         )
 
     def _other(self, columns: Mapping[str, Any]) -> str | None:
-        """The text to compare with."""
+        """Return the text to compare with."""
         value = columns.get(self._reference) if self._reference is not None else None
         if value is None:
             return None
@@ -182,7 +185,7 @@ class Judge:
         return [question, {"role": "assistant", "content": json.dumps(verdict, ensure_ascii=False)}]
 
     async def _ask(self, question: dict[str, str]) -> dict[str, Any]:
-        """The judge's verdict.
+        """Return the judge's verdict.
 
         Raises:
             _NoVerdictError: It gives none.
@@ -204,9 +207,9 @@ class Judge:
         )
 
     async def _complete(self, chat: Chat) -> tuple[str, bool]:
-        """The answer, and whether it was cut off."""
+        """Return the answer, and whether it was truncated."""
         client = self._client = self._client or self._endpoint.async_client()
-        import openai  # the endpoint has seen to it that it is there
+        import openai  # the endpoint has checked that it is installed
 
         async with self._slots:
             structured = self._structured
@@ -216,7 +219,7 @@ class Judge:
                 except (openai.BadRequestError, openai.UnprocessableEntityError):
                     if not structured:
                         raise
-                # Perhaps the server knows no JSON Schema; the answer is checked in any case.
+                # The server may not support JSON Schema; the answer is checked in any case.
                 answer = await self._request(client, chat, structured=False)
             except (openai.OpenAIError, NoChoiceError) as error:
                 raise self._endpoint.failure(error) from error

@@ -1,4 +1,4 @@
-"""``language``: the share of a completion's words that are in the language it should be in."""
+"""``language``: the share of a completion's words in the target language."""
 
 from guerdon_plugins.verifiers.language.verifier import Language
 

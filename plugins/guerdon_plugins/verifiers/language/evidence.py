@@ -1,8 +1,8 @@
-"""What one word says of its language: a number for each language of its script, the likelier the greater.
+"""Compute one word's evidence: a number for each language of its script, higher for a more likely one.
 
 Letters are judged by langdetect's profiles, which hold how often each language of Wikipedia has each sequence of one to
-three letters. langdetect itself tries some at random; here each of a word's sequences counts once, so the same word
-always says the same, and says it in microseconds. Common words count beyond their letters. In Han script kana decides.
+three letters. langdetect itself samples sequences at random. Here each of a word's sequences counts once, so that the
+evidence is deterministic and takes microseconds. Common words have extra evidence. In Han script, kana decides.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from importlib import resources
 from guerdon_plugins.verifiers.language.scripts import KANA, LANGUAGES, first_letter, first_name
 
 _WEIGHTS = {2: 0.25, 3: 0.35}
-"""By length of the sequence. Sequences overlap, so a weight of 1 would count the same letters several times."""
+"""Weights by length of the sequence. They are below 1, because sequences overlap and would count letters repeatedly."""
 
 _UNSEEN = 5e-5
-"""Added to every frequency, as langdetect does: what a language has never been seen with is rare, not impossible."""
+"""Added to every frequency, as in langdetect: an unseen sequence is rare, not impossible."""
 
 _COMMON_WORD = 3.0
-"""What a word speaks for the languages in which it is common, above the others."""
+"""The extra evidence of a common word for its languages."""
 
 _MAX_LETTERS = 30
-"""Of a word that are looked at: no text is so strange that it takes longer than its length."""
+"""The most letters of a word that are read, so that time is linear in the text's length."""
 
 _KANA = (math.log(0.5), math.log(0.005))
-"""How likely a character is kana, as Japanese and in Chinese, where a stray one may stand."""
+"""How likely a character is kana, in Japanese and in Chinese, which may have a few."""
 
 _HAN = (math.log(0.5), math.log(0.995))
 
 
 @lru_cache(maxsize=2**14)
 def evidence(word: str, script: str) -> tuple[float, ...]:
-    """What a word in lower case says, in the order of ``LANGUAGES[script]``."""
+    """Return the evidence of a word in lower case, in the order of ``LANGUAGES[script]``."""
     if script == "CJK":
         return _KANA if first_name(first_letter(word)) in KANA else _HAN
     parts = re.split("['’]", word[:_MAX_LETTERS])

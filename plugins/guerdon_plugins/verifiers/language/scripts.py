@@ -1,4 +1,4 @@
-"""The languages that can be asked for, by the script that they are written in."""
+"""The supported languages, by the script that they are written in."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LANGUAGES = {
         "TIBETAN": "bo",
     }.items()
 }
-"""Those of one script are told apart by more than it."""
+"""Languages by script. Several of one script are distinguished by more than the script."""
 
 SCRIPT_OF = {language: script for script, languages in LANGUAGES.items() for language in languages}
 
@@ -54,12 +54,13 @@ _ALIASES = {
     }.items()
     for alias in aliases.split()
 }  # fmt: skip
-"""Other codes of the languages: ISO 639-2 and 639-3, old ones, and those that one profile covers. Both written forms of
-Norwegian are ``no``; Malay is judged as Indonesian, which it cannot be told from by its letters."""
+"""Other codes of the languages: ISO 639-2 and 639-3, old ones, and those that share a profile. Both written forms of
+Norwegian are ``no``. Malay counts as Indonesian, because their letters do not differ.
+"""
 
 
 def language_of(code: str) -> str | None:
-    """Return the language of a code such as ``en``, ``zh-CN``, ``nb`` or ``fil``; ``None`` for one that is unknown."""
+    """Return the language of a code such as ``en``, ``zh-CN``, ``nb`` or ``fil``; ``None`` for an unknown one."""
     language = code.strip().lower().replace("_", "-").partition("-")[0]
     language = _ALIASES.get(language, language)
     return language if language in SCRIPT_OF else None
@@ -68,7 +69,7 @@ def language_of(code: str) -> str | None:
 KANA = frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"})
 
 _WRITING = dict.fromkeys([*KANA, "CJK", "IDEOGRAPHIC"], "CJK")
-"""What the first word of a character's Unicode name says of its script, where the two differ."""
+"""The script for the first word of a character's Unicode name, if the two differ."""
 
 
 @lru_cache(maxsize=2**14)
@@ -84,7 +85,7 @@ def script_of(word: str) -> str:
 
 
 def first_letter(word: str) -> str:
-    """Return a word's first character that is not a combining mark; its first one if all of them are."""
+    """Return a word's first character that is not a combining mark, or its first one if all of them are."""
     return next((character for character in word if not is_mark(character)), word[0])
 
 

@@ -1,8 +1,8 @@
-"""Tells the language of each word of a text: the likeliest sequence of languages, when a change has a price.
+"""Find the language of each word of a text: the most likely sequence of languages, with a cost for each change.
 
-A word alone says little, and a text changes its language seldom, mostly between sentences. The words' evidence is
-summed along every sequence of languages, less a price for each change, and the best sequence is found by dynamic
-programming (Viterbi's), in time linear in the text.
+One word is weak evidence, and a text rarely changes its language, mostly between sentences. The words' evidence is
+summed along every sequence of languages, less a cost for each change. Dynamic programming (Viterbi's) finds the best
+sequence, in time linear in the text.
 """
 
 from __future__ import annotations
@@ -16,27 +16,33 @@ from guerdon_plugins.verifiers.language.evidence import evidence
 from guerdon_plugins.verifiers.language.scripts import LANGUAGES
 
 CHANGE = 6.0
-"""The price of a change within a sentence."""
+"""The cost of a change within a sentence."""
 
 CHANGE_BETWEEN = 3.0
-"""The price of a change between two sentences."""
+"""The cost of a change between two sentences."""
 
 FOREIGN = 3.0
-"""What a change to another language than the expected one costs more: few words are no evidence against it."""
+"""The extra cost of a change to an unexpected language, because few words are weak evidence against the expected
+one.
+"""
 
 DOUBT = 2.0
-"""By how much the best path must surpass the one that never leaves the expected language. Below, the text is too short,
-or too symbolic, to tell."""
+"""The margin by which the best path must exceed the one that stays in the expected language.
+
+Below it, the text is too short or too symbolic to decide.
+"""
 
 NAME = 0.5
-"""What a word with a capital counts within a sentence: names stand in texts of every language."""
+"""The weight of a capitalised word inside a sentence, because names occur in texts of every language."""
 
 WINDOW = 8
-"""Words in which a language must be the likeliest once, somewhere in the text, to be one of the text's languages."""
+"""The number of consecutive words in which a language must be the most likely once to be one of the text's
+languages.
+"""
 
 
 def count_languages(sentences: Sequence[Sequence[str]], script: str, expected: str) -> Counter[str]:
-    """How many words are in which language.
+    """Return how many words are in which language.
 
     Args:
         sentences: Words in one script, sentence by sentence.
@@ -69,11 +75,12 @@ def _evidence_of(sentence: Sequence[str], script: str) -> list[tuple[float, ...]
 
 
 def _likeliest_path(said: Sequence[Sequence[Sequence[float]]], expected: int) -> Iterator[int]:
-    """The state of each word, from the last to the first: a column of its evidence."""
+    """Yield the state of each word, from the last to the first: a column of its evidence."""
     states = range(len(next(rows[0] for rows in said if rows)))
     surcharge = [FOREIGN * (state != expected) for state in states]
     totals = [-price for price in surcharge]
-    changes: list[tuple[int, list[bool]]] = []  # before each word: the best state so far, who changes from it
+    # before each word: the best state so far, and which states change from it
+    changes: list[tuple[int, list[bool]]] = []
     for rows in said:
         price = CHANGE_BETWEEN
         for row in rows:

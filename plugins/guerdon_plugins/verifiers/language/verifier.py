@@ -1,4 +1,4 @@
-"""``language``: the share of a completion's words that are in the language it should be in."""
+"""``language``: the share of a completion's words in the target language."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from guerdon_plugins.verifiers.language.scripts import SCRIPT_OF, is_mark, langu
 from guerdon_plugins.verifiers.language.segments import count_languages
 
 MAX_NAME_WORDS = 3
-"""Words of a name."""
+"""The most words of a name."""
 
 _SCRIPTS_OF_CODE = frozenset({"LATIN", "GREEK"})
-"""The scripts of code and formulas, where their words count for nothing. Others' are text that somebody put there."""
+"""The scripts of code and formulas, whose words in code do not count. Words of other scripts there are text."""
 
 _NO_WORDS = re.compile(
     r"https?://[!-~]+|</?[A-Za-z][\w-]*+>|\b[A-Za-z]\w*+(?=[\[(^])"
     r"|\b(?:sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|mod|min|max)\b(?=\s*\d)"
 )
-"""Links, tags, and names in formulas that nothing marks as such: ``dp[i]``, ``f(x)``, ``AB^2``, ``sin 30``."""
+"""Links, tags, and unmarked names in formulas: ``dp[i]``, ``f(x)``, ``AB^2``, ``sin 30``."""
 
 _SENTENCE_END = re.compile(r"[.!?:;。！？：；…।\n]+")
 
@@ -38,23 +38,22 @@ _SENTENCE_END = re.compile(r"[.!?:;。！？：；…।\n]+")
 class Language:
     """Scores the share of words in the target language: the language consistency reward of DeepSeek-R1.
 
-    arXiv 2501.12948, section 2.3.2. Code, formulas, links, tags, numbers and names of quantities are left out, unless
-    they hold words of a script that neither code nor formulas are written in: they would hide reasoning. The script
-    decides where it can: Hangul is Korean. Languages that share a script are told apart word by word, each in the light
-    of its neighbours: Chinese from Japanese by kana, the others by common words and by langdetect's profiles of that
-    script. Nothing is drawn at random, so the same text always has the same score. In scripts without spaces each
-    character is a word. In other scripts than Latin, names and labels in Latin letters (``Alice``, ``ABC``) count for
-    nothing. Text without any words is skipped.
+    arXiv 2501.12948, section 2.3.2. Code, formulas, links, tags, numbers and names of quantities are left out. Words in
+    them count if their script is not that of code and formulas, because they could hide reasoning. If the script has
+    one language, it decides: Hangul is Korean. Languages that share a script are distinguished word by word, with the
+    neighbouring words: Chinese from Japanese by kana, the others by common words and by langdetect's profiles. The
+    score is deterministic. In scripts without spaces each character is a word. In other scripts than Latin, names and
+    labels in Latin letters (``Alice``, ``ABC``) do not count. Text without any words is skipped.
 
     Args:
         target: The language, as an ISO 639 code (``en``, ``zh-CN``, ``nb``, ``fil``). Without it, each row's column
-            ``language`` says it.
-        part: What is judged: the reasoning (all, where no tags mark it), the final answer or the whole.
+            ``language`` names it.
+        part: The part to judge: the reasoning (all, if no tags mark it), the final answer or the whole.
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
 
     Raises:
-        ValueError: The target is no language that can be told.
+        ValueError: The target is not a supported language.
     """
 
     audit_kind = "language"
@@ -99,7 +98,7 @@ def _known_language(code: str) -> str:
 
 
 def _count_words(text: str, target: str) -> Counter[str]:
-    """Words by language; those of other scripts than the target's by script, as nobody asks which language they are."""
+    """Return the number of words by language. Words of other scripts than the target's count by script."""
     script = SCRIPT_OF[target]
     counts: Counter[str] = Counter()
     own: list[list[str]] = []
@@ -111,7 +110,7 @@ def _count_words(text: str, target: str) -> Counter[str]:
 
 
 def _sentences(text: str, script: str) -> Iterator[list[str]]:
-    """Return the words of each sentence: first in the scripts of code, then in the others, which code does not hide."""
+    """Yield the words of each sentence: first in the scripts of code, then in the others, which also count in code."""
     prose = without_formulas(without_code(text))
     for sentence in _split(prose):
         if not _only_names(sentence, script):
@@ -122,10 +121,11 @@ def _sentences(text: str, script: str) -> Iterator[list[str]]:
 
 
 def _only_names(sentence: list[str], script: str) -> bool:
-    """Return whether all that is foreign in a sentence are names and labels in Latin letters: ``Alice``, ``ABC``.
+    """Return whether all foreign words in a sentence are names and labels in Latin letters: ``Alice``, ``ABC``.
 
-    They are written so in every language. Text in capitals is no way around: names come at most three in a row, and are
-    not more than the words in the sentence's own script.
+    Every language writes them in Latin letters. Text in capitals does not evade the check: names have at most three
+    words
+    in a row, and are not more than the words in the sentence's own script.
     """
     if script in _SCRIPTS_OF_CODE:
         return False
@@ -137,13 +137,13 @@ def _only_names(sentence: list[str], script: str) -> bool:
 
 
 def _split(text: str) -> Iterator[list[str]]:
-    # NFKC: full-width Latin and half-width kana read as what they are, and 𝑥 as the x that it stands for.
+    # NFKC turns full-width Latin, half-width kana and 𝑥 into ordinary letters.
     for sentence in _SENTENCE_END.split(unicodedata.normalize("NFKC", _NO_WORDS.sub(" ", text))):
         yield [word for word in words(sentence) if _is_language(word)]
 
 
 def _is_language(word: str) -> bool:
-    """Return whether a word tells of a language: it is not a number, nor a letter that names a quantity."""
+    """Return whether a word indicates a language: it is not a number or a letter for a quantity."""
     letters = [character for character in word if not is_mark(character)]
     if len(letters) == 1:
         return unicodedata.category(letters[0]) == "Lo"  # a syllable or an ideograph

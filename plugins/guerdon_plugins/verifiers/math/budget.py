@@ -5,17 +5,17 @@ from __future__ import annotations
 from guerdon_plugins.verifiers.math.reading.tokens import TooLargeError
 
 OPERATIONS = 20_000
-"""What a comparison may spend: up to about 0.3 seconds of CPU time."""
+"""Operations that a comparison may use: up to about 0.3 seconds of CPU time."""
 
 
 class Budget:
-    """Counts operations down; raises when they are spent."""
+    """Counts operations down, and raises when none are left."""
 
     def __init__(self, operations: int = OPERATIONS) -> None:
         self._left = operations
 
     def spend(self, operations: int = 1) -> None:
-        """Take operations off.
+        """Subtract operations.
 
         Raises:
             TooLargeError: None are left.

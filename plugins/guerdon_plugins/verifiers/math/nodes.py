@@ -92,7 +92,7 @@ class PlusMinus(Node):
 
 @dataclass(frozen=True, slots=True)
 class Standing(Node):
-    """An operation left standing: ``sum``, ``prod``, ``int``, ``lim``, ``derivative`` or ``det``."""
+    """An unevaluated operation: ``sum``, ``prod``, ``int``, ``lim``, ``derivative`` or ``det``."""
 
     operator: str
     variable: str | None
@@ -222,7 +222,7 @@ class Clock(Node):
 
 @dataclass(frozen=True, slots=True)
 class Span(Node):
-    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is no subtraction."""
+    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is not a subtraction."""
 
     parts: tuple[Node, ...]
 
@@ -260,7 +260,7 @@ SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, Apply,
 
 
 def integer(value: int) -> Number:
-    """The numeral of an integer."""
+    """Return the numeral of an integer."""
     return Number(Fraction(value))
 
 
@@ -268,7 +268,7 @@ MINUS_ONE = integer(-1)
 
 
 def negate(node: Node) -> Node:
-    """The node under a minus sign; numerals take the sign in."""
+    """Return the node under a minus sign; numerals take the sign in."""
     if isinstance(node, Number):
         return Number(-node.value, node.decimal)
     if isinstance(node, Product):
@@ -279,12 +279,12 @@ def negate(node: Node) -> Node:
 
 
 def fields(node: Node) -> list[Any]:
-    """The values of a node's fields, in order."""
+    """Return the values of a node's fields, in order."""
     return [getattr(node, name) for name in node.__slots__]
 
 
 def children(node: Node) -> list[Node]:
-    """The nodes directly under a node."""
+    """Return the nodes directly under a node."""
     found: list[Node] = []
     for value in fields(node):
         _collect(value, found)

@@ -11,7 +11,7 @@ class Policy:
     """Conventions of a comparison.
 
     Raises:
-        ValueError: A tolerance is negative or not below 1, or a choice is none of the valid ones.
+        ValueError: A tolerance is negative or not below 1, or a choice is invalid.
     """
 
     decimal_tolerance: float = 0.0
@@ -24,7 +24,7 @@ class Policy:
     plus_c: bool = False
     """Accept an antiderivative without the reference's ``+ C``."""
     unevaluated: bool = False
-    """Accept finite sums, products and determinants left standing, by their value."""
+    """Accept finite sums, products and determinants that are not evaluated, by their value."""
     calculations: bool = False
     """Accept sums and products of numerals for a number, by their value: 12 + 30 for 42."""
 

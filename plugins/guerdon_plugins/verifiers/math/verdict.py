@@ -69,14 +69,14 @@ class Reading:
 
     @property
     def unreadable(self) -> MathVerdict:
-        """The verdict on any answer where this reading of the reference failed."""
+        """Return the verdict on any answer where this reading of the reference failed."""
         text = shortened(self.text)
         reason = f"the reference {text!r} cannot be read: {self.error}"
         return MathVerdict(MathOutcome.UNPARSEABLE_REFERENCE, reason, "reading", reference=text)
 
 
 def reference_text(reference: Reference) -> str:
-    """The first answer that a reference accepts, as text.
+    """Return the first answer that a reference accepts, as text.
 
     Raises:
         TypeError: The reference is not text, a number, a bool or a list of these.
@@ -97,7 +97,7 @@ def _read(text: str) -> Reading:
 
 
 def _read_answer(answer: str, gold: Node) -> Reading:
-    """The reading of an answer; ``B. 12`` names an option only where the reference is one."""
+    """Return the reading of an answer; ``B. 12`` names an option only where the reference is one."""
     reading = _read(answer)
     if isinstance(gold, Text) and len(gold.words) == 1 and not reading.too_large:
         option = marked_option(clean(answer))
@@ -123,7 +123,7 @@ def read_reference(reference: Reference) -> Reading:
 
 @lru_cache(maxsize=4096)
 def _read_gold(text: str) -> Reading:
-    """The reading of one accepted answer; ``B. 12`` is the option B, and 12."""
+    """Return the reading of one accepted answer; ``B. 12`` is the option B, and 12."""
     if reason := placeholder_reason(text):
         return Reading(text, None, f"it {reason}")
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:
@@ -132,7 +132,7 @@ def _read_gold(text: str) -> Reading:
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
-    """Compare an answer, as it stands in a box, with a gold answer.
+    """Compare an answer, as in a box, with a gold answer.
 
     Never raises for anything that a model can write, and takes bounded time and memory.
 
@@ -194,5 +194,5 @@ def _verdict(
 
 
 def shortened(text: str) -> str:
-    """A text of at most 200 characters, for messages and logs."""
+    """Return a text of at most 200 characters, for messages and logs."""
     return text if len(text) <= 200 else f"{text[:150]}… ({len(text):,} characters)"

@@ -26,7 +26,7 @@ class MathVerifier:
     r"""Checks the final answer of a completion against a gold answer, mathematically.
 
     Args:
-        extraction: Where the answer stands: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
+        extraction: The place of the answer: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
             (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), the whole completion
             (``whole``), or the first of these four marks that is there (``auto``). Only the text after the reasoning
             counts; reasoning that never ends has no answer.
@@ -35,7 +35,7 @@ class MathVerifier:
         units: Units, where both sides have one, are converted (``convert``: 2 hours is 120 minutes), must be the
             same (``compare``), or do not count (``ignore``).
         plus_c: Accept an antiderivative without the reference's ``+ C``.
-        unevaluated: Accept finite sums, products and determinants left standing.
+        unevaluated: Accept finite sums, products and determinants that are not evaluated.
         calculations: Accept ``12 + 30`` for 42. Refused by default, since a question that holds its own calculation
             would be answered by copying it.
         reasoning_tags: The tags around reasoning; by default ``guerdon.text.REASONING_TAGS``.
@@ -75,7 +75,7 @@ class MathVerifier:
         )
 
     def gold_completion(self, reference: Reference) -> str:
-        """The reference as a completion that gives it for its answer, for the identity test of a data set."""
+        """Return the reference as a completion that gives it for its answer, for the identity test of a data set."""
         try:
             text = reference_text(reference)
         except TypeError as error:  # judging it says what is wrong with it
@@ -89,11 +89,11 @@ class MathVerifier:
         return forms.get(self.extraction, f"\\boxed{{{text}}}")
 
     def same_answer(self, first: str, second: str) -> bool:
-        """Whether two answers, as scores give them, say the same: ``1/2`` and ``0.5``; ``B. 12`` and ``B``."""
+        """Return whether two answers, as scores give them, say the same: ``1/2`` and ``0.5``; ``B. 12`` and ``B``."""
         return bool(compare(first, second, self.policy) or compare(second, first, self.policy))
 
     def judge(self, completion: str, reference: Reference) -> MathVerdict:
-        """The verdict on a completion, with its reason, the deciding step and a witness."""
+        """Return the verdict on a completion, with its reason, the deciding step and a witness."""
         try:
             gold = read_reference(reference)
         except TypeError as error:
@@ -121,7 +121,7 @@ class ReferenceProblem:
 def check_references(
     references: Iterable[Reference], verifier: MathVerifier | None = None
 ) -> list[ReferenceProblem]:
-    """The identity test over a data set: each gold answer, boxed, must be correct against itself.
+    """Return the identity test over a data set: each gold answer, boxed, must be correct against itself.
 
     Returns:
         The references that fail, with the reason; empty if the data set is sound.

@@ -1,7 +1,7 @@
-"""Arithmetic in English and Chinese, made up on the spot: problems, worked solutions, and a small web about them.
+"""Generated arithmetic in English and Chinese: problems, worked solutions, and a small web of pages about them.
 
-Everything is in it that an R1-like run needs without a download: a corpus of mixed quality to pretrain on, clean
-solutions for a cold start, problems with references for reinforcement learning and evaluation.
+It covers an R1-like run without a download: a corpus of mixed quality to pretrain on, clean solutions for a cold start,
+and problems with references for reinforcement learning and evaluation.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from guerdon_plugins.sources.miniature.arithmetic.writing import CAREFUL, Author
 
 Kind = Literal["problems", "solutions", "pages", "preferences"]
 
-# Copying teaches a small model to look back at numbers, long before sums could.
+# Copying teaches a small model to read back numbers, long before it learns sums.
 _SHARE_COPIES = 0.2
 _COPY_LENGTHS = (2, 5)
 
 
 class Arithmetic:
-    """Rows without end, the same for the same params; give the data entry a ``limit``.
+    """An endless source, the same for the same params; give the data entry a ``limit``.
 
     Every row has ``prompt`` (messages), ``language`` and ``split_key`` (the problem itself, so that its translations
-    and rephrasings are on its side of the held-out split). Problems and solutions also have ``task``, ``reference``
-    and ``level``; solutions and pages have ``completion`` (messages), preferences ``chosen`` and ``rejected``.
+    and rephrasings are on its side of the held-out split). Problems and solutions also have ``task``, ``reference`` and
+    ``level``; solutions and pages have ``completion`` (messages), preferences ``chosen`` and ``rejected``.
 
     Args:
         kind: ``problems`` to be solved; ``solutions``, step by step in one language and R1's tags; or ``pages``, the
             miniature's web: questions with replies of all qualities (careless, guessed, in two languages), and
             numbers to copy; or ``preferences``: a solution and a page's reply, for a reward model to tell apart.
-        tasks: What to draw from: ``sum``, or ``search``, where a number is to be found among several and the check of
-            each pays.
+        tasks: The tasks to draw from: ``sum``, or ``search``, where one of several numbers is to be found and checking
+            each one pays off.
         levels: The difficulties to draw from: n additions and subtractions, or n candidates.
         languages: The languages to draw from.
-        slips: For solutions, the probability that a step's carry or borrow is forgotten, where it has one, and that
-            a search is given up after a candidate that does not fit.
+        slips: For solutions, the probability that a step's carry or borrow is forgotten, and that a search stops after
+            a candidate that does not fit.
         seed: Another seed gives other rows.
 
     Raises:

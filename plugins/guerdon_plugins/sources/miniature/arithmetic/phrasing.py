@@ -1,4 +1,4 @@
-"""How people ask and answer arithmetic, in English and Chinese."""
+"""The wording of arithmetic questions and answers, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class Phrasing:
     sums: tuple[Callable[[Chain], str], ...]
     """Ways to ask for a chain's result."""
     searches: tuple[Callable[[Search], str], ...]
-    """Ways to ask for a search's."""
+    """Ways to ask for the result of a search."""
     step: Callable[[int, int, int], str]
     """The sentence for ``(value, step, sum)``."""
     misfit: str
-    """Takes the end of a step's sentence where the sum is not the ``{}`` that is looked for."""
+    """Added to a step's sentence if the sum is not the ``{}`` that is searched."""
     second_thought: str
-    """What comes before a step that is done again."""
+    """The text before a step that is done again."""
     space: str
-    """What follows a sentence, before the next."""
+    """The text after a sentence, before the next."""
     conclusions: tuple[str, ...]
     """Closing sentences, with ``{}`` for the boxed answer."""
     guesses: tuple[str, ...]
-    """Whole replies without reasoning, likewise."""
+    """Whole replies without reasoning, with ``{}`` for the boxed answer."""
     musings: tuple[str, ...]
-    """What someone writes who does not reason where reasoning is expected."""
+    """Texts without reasoning where reasoning is expected."""
     copy: str
     """Asks for a repetition of ``{}``."""
 
     def question(self, rng: Random, problem: Problem) -> str:
-        """One of the ways to ask for a problem's result."""
+        """Return one of the ways to ask for a problem's result."""
         if isinstance(problem, Chain):
             return rng.choice(self.sums)(problem)
         return rng.choice(self.searches)(problem)

@@ -1,4 +1,4 @@
-"""The problems of the arithmetic source, free of any wording: sums to follow, and searches in which checking pays."""
+"""The problems of the arithmetic source, without wording: chains of sums, and searches in which checking pays off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 LARGEST_START = 20
 LARGEST_VALUE = 40
-"""No running value of a chain is above this, or below 0."""
+"""The largest running value of a chain; the smallest is 0."""
 
 
 Task = Literal["sum", "search"]
@@ -21,11 +21,11 @@ class Chain:
 
     start: int
     steps: tuple[int, ...]
-    """What each step adds: -9 to 9, never 0."""
+    """The summand of each step: -9 to 9, never 0."""
 
     @property
     def values(self) -> list[int]:
-        """The running values: the start, and the value after each step."""
+        """Return the running values: the start, and the value after each step."""
         return list(accumulate(self.steps, initial=self.start))
 
     @property
@@ -34,7 +34,7 @@ class Chain:
 
     @property
     def key(self) -> str:
-        """The problem itself, whatever its language and phrasing: ``12+5-3``."""
+        """Return the problem's identity, whatever its language and phrasing: ``12+5-3``."""
         return str(self.start) + "".join(f"{step:+d}" for step in self.steps)
 
     @property
@@ -44,13 +44,13 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Numbers, one of which a step leads to the target. Whoever takes one without a check is mostly wrong."""
+    """Candidates, one of which reaches the target by a step. A choice without a check is mostly wrong."""
 
     candidates: tuple[int, ...]
     step: int
     """-9 to 9, never 0."""
     result: int
-    """The candidate that it is about."""
+    """The right candidate."""
 
     @property
     def target(self) -> int:
@@ -58,7 +58,7 @@ class Search:
 
     @property
     def key(self) -> str:
-        """The problem itself, whatever its language and phrasing: ``3|12|8+5=17``."""
+        """Return the problem's identity, whatever its language and phrasing: ``3|12|8+5=17``."""
         return "|".join(map(str, self.candidates)) + f"{self.step:+d}={self.target}"
 
     @property
@@ -70,7 +70,7 @@ Problem: TypeAlias = Chain | Search
 
 
 def random_chain(rng: Random, length: int) -> Chain:
-    """A chain of ``length`` steps whose running values stay in range."""
+    """Return a chain of ``length`` steps whose running values stay in range."""
     start = value = rng.randint(1, LARGEST_START)
     steps = []
     for _ in range(length):
@@ -81,9 +81,9 @@ def random_chain(rng: Random, length: int) -> Chain:
 
 
 def random_search(rng: Random, length: int) -> Search:
-    """A search among ``length`` candidates.
+    """Return a search among ``length`` candidates.
 
-    No candidate's sum is a number of the problem but the target: to see what fits is to see a number again.
+    The target is the only candidate's sum that is a number of the problem, so that a match is a repeated number.
     """
     while True:
         step = rng.choice(_STEPS)
@@ -97,5 +97,5 @@ _STEPS = [step for step in range(-9, 10) if step != 0]
 
 
 def forget_carry(value: int, step: int) -> int:
-    """The sum of someone who forgets to carry or borrow: the ones are right, the tens stay as they were."""
+    """Return the sum without carry or borrow: the ones are right, the tens do not change."""
     return value // 10 * 10 + (value + step) % 10

@@ -1,4 +1,4 @@
-"""Replies to arithmetic problems, as authors of all qualities write them."""
+"""Generate replies to arithmetic problems, of all qualities."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from guerdon_plugins.sources.miniature.arithmetic.problems import Chain, Problem
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """How someone reasons; every field is a probability per step."""
+    """A style of reasoning; every field is a probability per step."""
 
     forgets: float = 0.0
-    """That a carry or a borrow is forgotten, where there is one."""
+    """A carry or a borrow is forgotten, if there is one."""
     errs: float = 0.0
-    """That the sum is off by something else."""
+    """The sum has another error."""
     notices: float = 0.0
-    """That a wrong sum is noticed and the step is done again."""
+    """A wrong sum is noticed and the step is done again."""
     switches: float = 0.0
-    """That the step is written in the other language from here on."""
+    """The language changes from this step on."""
     persists: float = 1.0
-    """That a search goes on after a candidate that does not fit."""
+    """A search continues after a candidate that does not fit."""
 
 
 CAREFUL = Author()
 
-# An average page of the miniature's web. Its mistakes leave a model trained on it right about a quarter of the time,
-# and its mixing of languages is what a language reward has to remove.
+# The author of average pages. A model trained on these pages is right about a quarter of the time.
+# A language reward has to remove their mixing of languages.
 CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2, persists=0.5)
 CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5, persists=0.5)
 SHARE_MIXING = 0.4
@@ -41,7 +41,7 @@ _GUESS_SPREAD = 6
 
 
 def page_reply(rng: Random, problem: Problem, language: Language) -> str:
-    """What a page of mixed quality answers."""
+    """Return a reply of mixed quality, as on a page."""
     phrasing = PHRASINGS[language]
     (form,) = rng.choices(_FORMS, _FORM_SHARES)
     if form in ("guess", "tagged guess"):
@@ -58,7 +58,7 @@ def page_reply(rng: Random, problem: Problem, language: Language) -> str:
 
 
 def tagged(reasoning: str, answer: int) -> str:
-    """A reply in R1's format."""
+    """Return a reply in R1's format."""
     return f"<think>{reasoning}</think><answer>{answer}</answer>"
 
 
@@ -67,7 +67,7 @@ def _boxed(answer: int) -> str:
 
 
 def reason(rng: Random, problem: Problem, language: Language, author: Author) -> tuple[str, int, Language]:
-    """Step-by-step reasoning, the answer that it comes to, and the language that it ends in."""
+    """Return step-by-step reasoning, its answer, and the language that it ends in."""
     if isinstance(problem, Chain):
         return _follow(rng, problem, language, author)
     return _search(rng, problem, language, author)
@@ -90,7 +90,7 @@ def _follow(rng: Random, chain: Chain, language: Language, author: Author) -> tu
 
 
 def _search(rng: Random, search: Search, language: Language, author: Author) -> tuple[str, int, Language]:
-    """Tries the candidates in their order. Everybody sees what fits: what authors lack is the patience to go on."""
+    """Return a search through the candidates in order. Authors always recognise a match, but may stop too early."""
     text = ""
     for candidate in search.candidates:
         text += PHRASINGS[language].space if text else ""
@@ -113,7 +113,7 @@ def _next_language(rng: Random, language: Language, author: Author) -> Language:
 
 
 def _sum(rng: Random, value: int, step: int, author: Author) -> int:
-    if rng.random() < author.forgets:  # changes nothing where nothing is carried
+    if rng.random() < author.forgets:  # no effect without a carry
         return forget_carry(value, step)
     error = rng.choice((-2, -1, 1, 2)) if rng.random() < author.errs else 0
     return value + step + error

@@ -84,7 +84,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 
 def _as_point(node: Node, other: Node) -> Node:
-    r"""``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
+    r"""Read ``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
     if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
         return node
     size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
@@ -113,7 +113,7 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 
 def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
-    """``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
+    """Read ``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
     rest, letters = _letters_at_the_end(node)
     if not rest or not letters:
         return None
@@ -128,7 +128,7 @@ def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
 
 
 def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:
-    """The factors of a product or a fraction before its last letters, and these letters with their powers."""
+    """Return the factors of a product or a fraction before its last letters, and these letters with their powers."""
     match node:
         case Quotient(numerator=above, denominator=below):
             rest, letters = _letters_at_the_end(above)
@@ -161,7 +161,7 @@ def _is_ambiguous(unit: Unit) -> bool:
 
 
 def _in_24_hours(reference: Clock, answer: Clock) -> tuple[Node, Node]:
-    """``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
+    """Read ``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
     left, right = (_on_24_hours(clock) for clock in (reference, answer))
     bare = next((clock for clock in (reference, answer) if not clock.half), None)
     if bare is not None and 1 <= bare.hour <= 12 and (reference.half or answer.half):
@@ -179,14 +179,14 @@ def _on_24_hours(clock: Clock) -> Clock:
 
 
 def _in_order(node: SetOperation) -> Node:
-    """A union or an intersection of names in the order of the alphabet."""
+    """Return a union or an intersection of names in the order of the alphabet."""
     if all(isinstance(operand, Symbol) for operand in node.operands):
         return SetOperation(node.operator, tuple(sorted(node.operands, key=repr)))
     return node
 
 
 def _binomial(node: Node, other: Node) -> Node:
-    """``C(5, 2)`` beside a number as the binomial; beside a point it is the point C."""
+    """Read ``C(5, 2)`` beside a number as the binomial; beside a point it is the point C."""
     match node:
         case Product(factors=(Symbol(name="C"), Sequence(items=(count, chosen), left="(", right=")"))):
             return node if isinstance(other, Product) and node == other else Call("binom", (count, chosen))
@@ -194,7 +194,7 @@ def _binomial(node: Node, other: Node) -> Node:
 
 
 def _without_numbers(node: Listing) -> Listing:
-    """``x_1 = 1, x_2 = 2`` as ``x = 1, x = 2``: the numbers of solutions say nothing."""
+    """Read ``x_1 = 1, x_2 = 2`` as ``x = 1, x = 2``: the numbers of solutions say nothing."""
     names = [_numbered_label(item) for item in node.items]
     stems = {name.split("_")[0] for name in names if name}
     if None in names or len(stems) != 1 or len(set(names)) < 2:
@@ -220,7 +220,7 @@ def _numbered_label(node: Node) -> str | None:
 
 
 def _with_renamed_constants(reference: Node, answer: Node) -> Node:
-    """The answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
+    """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
     constants = _constants(reference)
     if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
         answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
@@ -240,7 +240,7 @@ def _constants(node: Node) -> list[str]:
 
 
 def _other_constants(reference: Node, answer: Node) -> list[str]:
-    """The letters that stand for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
+    """Return the letters for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
     left, right = (set().union(*(names_in(part) for part in _operands(node))) for node in (reference, answer))
     return sorted(name for name in right - left if name in "ABCD" or name[:2] in ("C_", "c_"))
 
@@ -250,7 +250,7 @@ def _operands(node: Node) -> Many[Node]:
 
 
 def _parts(node: Node) -> list[frozenset[str]]:
-    """The terms of a sum, each by its text: enough to find which constant stands where."""
+    """Return the terms of a sum, each by its text: enough to find the place of each constant."""
     return [frozenset(repr(term) for term in getattr(part, "terms", (part,))) for part in _operands(node)]
 
 

@@ -18,7 +18,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 
 
 def key(node: Node) -> str:
-    """The canonical text; equal texts mean equal trees up to the order of operands that commute."""
+    """Return the canonical text; equal texts mean equal trees up to the order of operands that commute."""
     return _key(node)
 
 

@@ -84,7 +84,7 @@ class Comparer:
         return ListComparer(self.same)
 
     def same(self, reference: Node, answer: Node) -> Finding:
-        """Whether the answer says what the reference says.
+        """Return whether the answer says what the reference says.
 
         Raises:
             TooLargeError: The budget is spent.

@@ -1,4 +1,4 @@
-r"""Letters that stand for complex numbers: under ``\\operatorname{Re}`` or ``\\arg``, and ``z`` beside ``\\bar z``."""
+r"""Letters for complex numbers: under ``\\operatorname{Re}`` or ``\\arg``, and ``z`` beside ``\\bar z``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def complex_letters(*nodes: Node) -> set[str]:
 
 
 def in_real_parts(node: Node, letters: set[str]) -> Node:
-    """The node with each of the letters as a sum of a real and an imaginary part."""
+    """Return the node with each of the letters as a sum of a real and an imaginary part."""
     for letter in letters:
         imaginary = Product((Constant("i"), Symbol(f"{letter}{_IMAGINARY_PART}")))
         value = Sum((Symbol(letter), imaginary))

@@ -85,7 +85,7 @@ _BISECTIONS = 60
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """An expression and the values at which something happens to what it stands in."""
+    """An expression and the values at which the enclosing expression changes its form."""
 
     expression: Node
     targets: tuple[Fraction, ...]
@@ -102,7 +102,7 @@ _AT_BORDER: dict[str, tuple[Fraction, ...]] = {
 
 
 def borders(*nodes: Node) -> list[Border]:
-    """The borders in expressions, each once."""
+    """Return the borders in expressions, each once."""
     found: dict[Border, None] = {}
     stack = list(nodes)
     while stack and len(found) < MAX_BORDERS:
@@ -138,7 +138,7 @@ def _borders_of(node: Node) -> Iterator[Border]:
 
 
 def _without_steps(node: Node) -> Node:
-    """An expression with its floors and ceilings taken away: it takes a value about where they do."""
+    """Return an expression with its floors and ceilings taken away: it takes a value about where they do."""
     if isinstance(node, Call) and node.function in ("floor", "ceil"):
         return _without_steps(node.arguments[0])
     result: Node = rebuild(node, _without_steps)
@@ -162,7 +162,7 @@ def _parts(node: Node) -> list[Node]:
 
 
 def solutions(border: Border, name: str, point: Point, budget: Budget) -> list[Fraction]:
-    """The values of a variable at which a border lies, the other variables being as in the point."""
+    """Return the values of a variable at which a border lies, the other variables being as in the point."""
     if name not in names_in(border.expression):
         return []
     polynomial = _quadratic(border.expression, name, point, budget) or _rough_quadratic(
@@ -181,7 +181,7 @@ def solutions(border: Border, name: str, point: Point, budget: Budget) -> list[F
 def _quadratic(
     node: Node, name: str, point: Point, budget: Budget
 ) -> tuple[Fraction, Fraction, Fraction] | None:
-    """The coefficients of an expression that is a polynomial of degree two at most."""
+    """Return the coefficients of an expression that is a polynomial of degree two at most."""
     try:
         values = {
             place: rational(node, budget, {**point, name: Fraction(place)}) for place in (0, 1, 2, 5, -7)
@@ -196,7 +196,7 @@ def _quadratic(
 
 
 def _rough_quadratic(node: Node, name: str, point: Point) -> tuple[Fraction, Fraction, Fraction] | None:
-    """The same for irrational coefficients, which machine numbers hold to about fifteen digits."""
+    """Return the same for irrational coefficients, to about fifteen digits, in machine numbers."""
     place = {letter: float(value) for letter, value in point.items()}
     try:
         values = {x: approximate(node, {**place, name: float(x)}) for x in (0, 1, 2, 5, -7)}
@@ -225,7 +225,7 @@ def _roots(a: Fraction, b: Fraction, c: Fraction) -> list[Fraction]:
 
 
 def _square_root(value: Fraction) -> Fraction:
-    """The exact root where it is rational, else one that is right to twelve digits."""
+    """Return the exact root where it is rational, else one that is right to twelve digits."""
     top, below = math.isqrt(value.numerator), math.isqrt(value.denominator)
     if top * top == value.numerator and below * below == value.denominator:
         return Fraction(top, below)
@@ -234,7 +234,7 @@ def _square_root(value: Fraction) -> Fraction:
 
 
 def _searched(node: Node, target: float, name: str, point: Point, budget: Budget) -> list[Fraction]:
-    """Roots by changes of sign, and by minima of the distance, over a grid."""
+    """Return roots by changes of sign, and by minima of the distance, over a grid."""
     place = {letter: float(value) for letter, value in point.items()}
     asked = 0
 
@@ -282,7 +282,7 @@ def _bisected(distance: Callable[[float], float | None], low: float, high: float
 
 
 def _edge(distance: Callable[[float], float | None], low: float, high: float, below: bool) -> float:
-    """Where the expression begins, or ends, to have a value."""
+    """Return where the expression begins, or ends, to have a value."""
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if (distance(middle) is not None) == below:
@@ -306,7 +306,7 @@ def _lowest(distance: Callable[[float], float | None], low: float, high: float) 
 
 
 def _rounded(value: float) -> Fraction:
-    """The simplest fraction beside a root that was found to about ten digits."""
+    """Return the simplest fraction beside a root that was found to about ten digits."""
     exact = Fraction(value)
     simple = exact.limit_denominator(1000)
     return simple if abs(simple - exact) <= abs(exact) / 10**9 else exact

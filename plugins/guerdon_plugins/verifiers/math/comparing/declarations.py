@@ -32,7 +32,7 @@ class Declared:
     domains: dict[str, Domain] = field(default_factory=dict)
 
     def renamed(self, old: str, new: str) -> Declared:
-        """The same with another letter."""
+        """Return the same with another letter."""
         body: Node = substitute(self.body, old, Symbol(new))
         return Declared(body, {new if name == old else name: where for name, where in self.domains.items()})
 
@@ -81,7 +81,7 @@ def _split_listing(node: Listing, budget: Budget) -> Declared:
 
 
 def _without_membership_of_label(node: Listing) -> Node:
-    r"""``x = 5, x \\in \\mathbb{N}`` as ``x = 5``."""
+    r"""Read ``x = 5, x \\in \\mathbb{N}`` as ``x = 5``."""
     labels = {
         item.operands[0]
         for item in node.items
@@ -98,7 +98,7 @@ def _without_membership_of_label(node: Listing) -> Node:
 
 
 def _is_inequality(node: Node, letter: str, alone: bool) -> bool:
-    """Whether a node is an inequality; if alone, of one letter only."""
+    """Return whether a node is an inequality; if alone, of one letter only."""
     if not isinstance(node, Relation) or not ORDER.intersection(node.operators):
         return False
     return not alone or names_in(node) == {letter}
@@ -134,7 +134,7 @@ def _free_letters(node: Node) -> set[str]:
 
 
 def shared_domains(reference: Declared, answer: Declared) -> dict[str, Domain]:
-    """The domain of each letter that either side declares."""
+    """Return the domain of each letter that either side declares."""
     return {**answer.domains, **reference.domains}
 
 
@@ -151,7 +151,7 @@ def disagreement(reference: Declared, answer: Declared) -> str:
 
 
 def is_scalar_family(node: Node) -> bool:
-    """Whether a body may be a family of numbers, each under the same label or none."""
+    """Return whether a body may be a family of numbers, each under the same label or none."""
     items = node.items if isinstance(node, Listing) else (node,)
     return all(
         isinstance(item, SCALARS)

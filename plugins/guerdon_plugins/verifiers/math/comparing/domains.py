@@ -1,4 +1,4 @@
-"""Which numbers a letter stands for: all reals unless an answer, or the convention for index letters, says less."""
+"""The domain of a letter: all reals, unless an answer or the convention for index letters restricts it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 
 INDEX_LETTERS = frozenset("nkmjlNMK")
-"""Letters that stand for integers under a floor, a ceiling or a remainder, where nobody declared them."""
+"""Letters that are integers under a floor, a ceiling or a remainder, if they are not declared."""
 _ROUNDING = frozenset(("floor", "ceil", "mod"))
 _OF_INTEGERS = frozenset(("factorial", "double_factorial", "binom"))
 _OF_POSITIVES = frozenset(("gcd", "lcm"))
@@ -56,7 +56,7 @@ class Domain:
         return self.high is None or value < self.high or (not self.high_open and value == self.high)
 
     def moved(self, value: Fraction) -> Fraction:
-        """A value drawn anywhere, moved into the domain's bounds."""
+        """Return a value drawn anywhere, moved into the domain's bounds."""
         if value in self:
             return value
         if self.low is not None and self.high is not None:
@@ -69,7 +69,7 @@ class Domain:
         return Fraction(round(value)) if self.whole else value
 
     def closed(self) -> Domain:
-        """The domain with the bounds of integers written in one way: ``n > 0`` as ``n ≥ 1``."""
+        """Return the domain with the bounds of integers written in one way: ``n > 0`` as ``n ≥ 1``."""
         if not self.whole:
             return self
         low, high = self.low, self.high
@@ -100,11 +100,11 @@ class Domain:
         return replace(self, whole=True).closed()
 
     def is_usual(self) -> bool:
-        """Whether it is a whole number system, which an answer need not name where it is clear."""
+        """Return whether it is a whole number system, which an answer need not name where it is clear."""
         return not self.without and self.high is None and self.low in (None, 0, 1) and bool(self.name)
 
     def intersection(self, other: Domain) -> Domain:
-        """What belongs to both."""
+        """Return what belongs to both."""
         low, low_open = max(
             ((side.low, side.low_open) for side in (self, other) if side.low is not None),
             default=(None, False),
@@ -141,7 +141,7 @@ _NAMED = {
 
 
 def named_domain(name: str) -> Domain | None:
-    r"""The domain that a named set is, in any spelling: ``Z^+``, ``N_{+}``, ``N\\cdot`` (as a star is read)."""
+    r"""Return the domain that a named set is, in any spelling: ``Z^+``, ``N_{+}``, ``N\\cdot`` (as a star is read)."""
     mark = name[1:].strip("^_{} ").replace("\\cdot", "*").replace("\\ast", "*").replace(">0", "+")
     if mark.startswith("≥") or mark == "0":
         mark = "" if name[0] == "N" else mark
@@ -200,7 +200,7 @@ def _bounds(
 
 
 def with_index_letters(domains: Domains, *nodes: Node) -> Domains:
-    """The domains, and integers for every letter that nodes use as one and nobody declared."""
+    """Return the domains, and integers for every letter that nodes use as one without a declaration."""
     found = dict(domains)
     for node in nodes:
         for name, domain in _index_letters(node):
@@ -232,7 +232,7 @@ def _index_letters(node: Node) -> Iterator[tuple[str, Domain]]:
 
 
 def _exponents(node: Node) -> Iterator[tuple[str, Domain]]:
-    """Letters in exponents under a remainder: ``3^n`` is whole for no negative ``n``."""
+    """Yield letters in exponents under a remainder: ``3^n`` is whole for no negative ``n``."""
     for item in walk(node):
         if isinstance(item, Power):
             yield from (

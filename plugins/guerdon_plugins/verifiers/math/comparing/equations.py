@@ -18,7 +18,7 @@ _AGREEING_BITS = 90
 def same_equation(
     reference: Relation, answer: Relation, budget: Budget, domains: Domains = EVERYWHERE
 ) -> bool:
-    """Whether two equations, or two inequalities in one direction, differ by a constant factor only."""
+    """Return whether two equations, or two inequalities in one direction, differ by a constant factor only."""
     left, right = as_difference(reference), as_difference(answer)
     if left is None or right is None or left[1] != right[1]:
         return False
@@ -38,7 +38,7 @@ def same_equation(
 
 
 def as_difference(relation: Relation) -> tuple[Node, str] | None:
-    """``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
+    """Read ``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
     if len(relation.operands) != 2 or not all(isinstance(operand, SCALARS) for operand in relation.operands):
         return None
     left, right = relation.operands
@@ -49,7 +49,7 @@ def as_difference(relation: Relation) -> tuple[Node, str] | None:
 
 
 def _proportional_in_fields(left: Node, right: Node, budget: Budget, *, directed: bool) -> bool:
-    """Whether the ratio is the same at two points; for equations a denominator makes no difference."""
+    """Return whether the ratio is the same at two points; for equations a denominator makes no difference."""
     for index in (0, 1):
         values = []
         for seed in ("first", "second"):
@@ -65,7 +65,7 @@ def _proportional_in_fields(left: Node, right: Node, budget: Budget, *, directed
 
 
 def _values_at_points(left: Node, right: Node, budget: Budget, domains: Domains) -> list[tuple[Any, Any]]:
-    """The values of both sides wherever both have one."""
+    """Return the values of both sides wherever both have one."""
     values = []
     complex_values = is_complex(left) or is_complex(right)
     names = sorted(names_in(left) | names_in(right))

@@ -30,8 +30,8 @@ MAX_BITS = 20_000
 """Larger rationals are left to the modular test."""
 MAX_FACTORIAL = 3_000
 
-# Two primes that are 1 modulo 4, each with a square root of -1, so that i has a value. They stand for no known
-# constant: an answer that differs from the reference by a multiple of both is not to be hit by chance.
+# Two primes that are 1 modulo 4, each with a square root of -1, so that i has a value. They match no known constant: an
+# answer that differs from the reference by a multiple of both is not to be hit by chance.
 _PRIMES = (
     (615_171_939_353_919_815_725_801_529, 359_797_029_560_333_166_480_213_380),
     (327_692_115_671_721_654_207_626_021, 212_821_718_279_363_549_723_699_862),
@@ -43,7 +43,7 @@ class UndefinedError(ArithmeticError):
 
 
 class NotExactError(ArithmeticError):
-    """The expression is no rational function, or too large to evaluate exactly."""
+    """The expression is not a rational function, or too large to evaluate exactly."""
 
 
 NOWHERE: Mapping[str, Fraction] = {}
@@ -51,7 +51,7 @@ NOWHERE: Mapping[str, Fraction] = {}
 
 
 def rational(node: Node, budget: Budget, point: Mapping[str, Fraction] = NOWHERE) -> Fraction:
-    """The value of an expression of rationals at a point.
+    """Return the value of an expression of rationals at a point.
 
     Raises:
         NotExactError: It is irrational, has other variables, or is too large.
@@ -176,7 +176,7 @@ class Field:
         self._values: dict[str, int] = dict(fixed or {})
 
     def draw(self, name: str) -> int:
-        """The value of a name, the same whenever it is asked for."""
+        """Return the value of a name, the same whenever it is asked for."""
         value = self._values.get(name)
         if value is None:
             digest = blake2b((self._seed + name).encode(), digest_size=16).digest()
@@ -184,17 +184,17 @@ class Field:
         return value
 
     def value(self, node: Node) -> int:
-        """The value of an expression.
+        """Return the value of an expression.
 
         Raises:
-            NotExactError: It is no rational function.
+            NotExactError: It is not a rational function.
             UndefinedError: A denominator is zero, here or everywhere.
         """
         numerator, denominator = self.fraction(node)
         return numerator if denominator == 1 else numerator * self._inverse(denominator) % self.prime
 
     def fraction(self, node: Node) -> tuple[int, int]:
-        """Numerator and denominator, without a common factor taken out."""
+        """Return numerator and denominator, without a common factor taken out."""
         self._budget.spend()
         prime = self.prime
         match node:

@@ -21,7 +21,7 @@ _SAME = Fraction(1, 2**150)
 
 
 class NotFamilyError(ValueError):
-    """The bodies are no arithmetic progressions of numbers, or have no common step."""
+    """The bodies are not arithmetic progressions of numbers, or have no common step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class _Progression:
 def same_families(
     reference: list[Node], answer: list[Node], letter: str, domains: tuple[Domain, Domain], budget: Budget
 ) -> bool:
-    """Whether two unions of arithmetic progressions are the same set.
+    """Return whether two unions of arithmetic progressions are the same set.
 
     Raises:
-        NotFamilyError: A body is no progression of numbers in the letter.
+        NotFamilyError: A body is not a progression of numbers in the letter.
     """
     left, right = (
         [
@@ -57,7 +57,7 @@ def same_families(
 
 
 def _by_parity(body: Node, letter: str, domain: Domain) -> list[Node]:
-    """A body with ``(-1)^k`` as two: one for even indices and one for odd ones."""
+    """Return a body with ``(-1)^k`` as two: one for even indices and one for odd ones."""
     alternating = any(
         isinstance(item, Power) and item.base == MINUS_ONE and letter in names_in(item.exponent)
         for item in walk(body)
@@ -88,7 +88,7 @@ def _progression(body: Node, letter: str, domain: Domain, budget: Budget) -> _Pr
 
 
 def _same_cycles(reference: list[_Progression], answer: list[_Progression]) -> bool:
-    """Both as residues modulo a common multiple of all steps."""
+    """Compare both as residues modulo a common multiple of all steps."""
     unit = next((abs(item.step) for item in reference if item.step), None)
     if unit is None or any(not item.step for item in (*reference, *answer)):
         raise NotFamilyError
@@ -107,7 +107,7 @@ def _same_cycles(reference: list[_Progression], answer: list[_Progression]) -> b
 
 
 def _ratio(value: Any) -> Fraction:
-    """A rational that a value is to all its digits."""
+    """Return a rational that a value is to all its digits."""
     exact = Fraction(int(value * 2**200), 2**200)
     simple = exact.limit_denominator(MAX_DENOMINATOR)
     if abs(simple - exact) > _SAME:

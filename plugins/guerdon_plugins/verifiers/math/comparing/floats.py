@@ -21,7 +21,7 @@ _CONSTANTS = {"pi": math.pi, "e": math.e, "degree": math.pi / 180, "percent": 0.
 
 
 def approximate(node: Node, point: Mapping[str, float]) -> float:
-    """The value at a point.
+    """Return the value at a point.
 
     Raises:
         ArithmeticError: There is none, or it is too large.

@@ -51,7 +51,7 @@ def simplify(node: Node) -> Node:
 
 
 def _in_order_of_labels(node: Node) -> Node:
-    """``y = 2, x = 1`` as ``x = 1, y = 2``, which is the point (1, 2); likewise ``(y, x) = (2, 1)``."""
+    """Read ``y = 2, x = 1`` as ``x = 1, y = 2``, which is the point (1, 2); so is ``(y, x) = (2, 1)``."""
     match node:
         case Listing(items=items, joiner="," | "and" as joiner):
             places = _alphabetical([label_and_body(item)[0] for item in items])
@@ -81,7 +81,7 @@ def _alphabetical(labels: Many[Node | None]) -> Many[int]:
 
 
 def as_matrix(node: Sequence) -> Matrix:
-    """A vector as a column; ``[[1, 2], [3, 4]]`` as a matrix."""
+    """Return a vector as a column; ``[[1, 2], [3, 4]]`` as a matrix."""
     rows = [item.items for item in node.items if isinstance(item, Sequence)]
     if len(rows) == len(node.items) and len({len(row) for row in rows}) == 1:
         return Matrix(tuple(rows))
@@ -89,14 +89,14 @@ def as_matrix(node: Sequence) -> Matrix:
 
 
 def is_collection(node: Node) -> bool:
-    """Whether a node is a list or a set of answers."""
+    """Return whether a node is a list or a set of answers."""
     return isinstance(node, Listing | SetOf)
 
 
 def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
-    """Whether two lists of statements are joined in different ways; of values, "and" and "or" say the same.
+    """Return whether two lists of statements are joined in different ways; of values, "and" and "or" say the same.
 
-    ``x = 3 or y = 4`` is no system, in whatever way the other side joins it.
+    ``x = 3 or y = 4`` is not a system, however the other side joins it.
     """
     joiners = [node.joiner if isinstance(node, Listing) else "" for node in (reference, answer)]
     if "or" not in joiners or joiners == ["or", "or"]:
@@ -109,43 +109,43 @@ def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
 
 
 def members(node: Node) -> tuple[Node, ...]:
-    """The answers in a list or a set; a single answer is a list of one."""
+    """Return the answers in a list or a set; a single answer is a list of one."""
     return node.items if isinstance(node, Listing | SetOf) else (node,)
 
 
 def split_labels(items: Many[Node]) -> tuple[list[Node | None], list[Node]]:
-    """The labels and bodies of a list's items; in ``n = 2, 3, 4`` the first label is everybody's."""
+    """Return the labels and bodies of a list's items; in ``n = 2, 3, 4`` the first label applies to all."""
     pairs = [label_and_body(item) for item in items]
     labels: list[Node | None] = [label for label, _ in pairs]
     return labels, [body for _, body in pairs]
 
 
 def all_distinct(labels: Many[Node | None]) -> bool:
-    """Whether every answer has a label of its own."""
+    """Return whether every answer has a label of its own."""
     names = [key(label) for label in labels if label is not None]
     return len(names) == len(labels) > 1 and len(set(names)) == len(names)
 
 
 def are_numbered(labels: Many[Node | None]) -> bool:
-    """Whether labels only number the answers: ``x_1``, ``x_2``."""
+    """Return whether labels only number the answers: ``x_1``, ``x_2``."""
     stems = {label.name.split("_")[0] for label in labels if isinstance(label, Symbol) and "_" in label.name}
     return len(stems) == 1 and all(isinstance(label, Symbol) and "_" in label.name for label in labels)
 
 
 def are_numbered_roots(labels: Many[Node | None]) -> bool:
-    """Whether labels number the roots of one equation, whose order is nobody's: ``x_1``, ``x_2``; not ``a_1``."""
+    """Return whether labels number the roots of one equation, which have no order: ``x_1``, ``x_2``; not ``a_1``."""
     return are_numbered(labels) and all(
         isinstance(label, Symbol) and label.name.split("_")[0] in _UNKNOWNS for label in labels
     )
 
 
 def has_conditions(*nodes: Node) -> bool:
-    """Whether one of the answers holds under a condition."""
+    """Return whether one of the answers holds under a condition."""
     return any(isinstance(item, Conditional) for node in nodes for item in members(node))
 
 
 def without_factor(node: Node, constant: Constant) -> Node | None:
-    """The node without a factor ``degree`` or ``percent`` at its top; ``None`` if there is none."""
+    """Return the node without a factor ``degree`` or ``percent`` at its top; ``None`` if there is none."""
     if isinstance(node, Product) and node.factors[-1] == constant:
         rest = node.factors[:-1]
         return rest[0] if len(rest) == 1 else Product(rest)
@@ -156,7 +156,7 @@ def without_factor(node: Node, constant: Constant) -> Node | None:
 
 
 def ratio_parts(node: Node) -> tuple[Node, ...] | None:
-    """The parts of a ratio, or of a fraction read as one."""
+    """Return the parts of a ratio, or of a fraction read as one."""
     match node:
         case Ratio(parts=parts):
             return parts
@@ -168,12 +168,12 @@ def ratio_parts(node: Node) -> tuple[Node, ...] | None:
 
 
 def is_bare_logarithm(node: Node) -> bool:
-    """Whether a node is a logarithm without a written base."""
+    """Return whether a node is a logarithm without a written base."""
     return isinstance(node, Call) and node.function == "log" and len(node.arguments) == 1
 
 
 def with_decimal_logarithms(node: Node) -> Node:
-    r"""The node with base 10 where a logarithm has none: ``\log`` is natural to some and decimal to others."""
+    r"""Return the node with base 10 where a logarithm has none: ``\log`` is natural to some and decimal to others."""
     changed: Node = rebuild(node, with_decimal_logarithms)
     if isinstance(changed, Call) and is_bare_logarithm(changed):
         return Call("log", (changed.arguments[0], integer(10)))
@@ -181,7 +181,7 @@ def with_decimal_logarithms(node: Node) -> Node:
 
 
 def kind_of(node: Node) -> str:
-    """What a node is, for a person."""
+    """Return what a node is, for a person."""
     return {
         "Sequence": "a point or an interval",
         "SetOf": "a set",

@@ -27,7 +27,7 @@ _EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".s
 
 
 def names_expression(left: Node, body: Node) -> bool:
-    """Whether a left side of several letters names a quantity whose value is the body, which has no letters.
+    """Return whether a left side of several letters names a quantity whose value is the body, which has no letters.
 
     Coordinates make equations, but in a product or a quotient: ``x + y = 3`` is a line, ``xy = 3`` the value of xy.
     """
@@ -69,7 +69,7 @@ def _is_monomial(node: Node) -> bool:
 
 
 def same_words_in_labels(reference: Text, answer: Text) -> bool:
-    """Whether one label in words says no more than the other: "area" and "the area of the circle"."""
+    """Return whether one label in words says no more than the other: "area" and "the area of the circle"."""
     left, right = (
         {word for word in _WORD.findall(label.words.casefold()) if word not in _EMPTY_WORDS}
         for label in (reference, answer)

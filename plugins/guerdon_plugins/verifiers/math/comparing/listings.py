@@ -29,7 +29,7 @@ class ListComparer:
 
         The first rule that applies decides: what marks an order, or a place, is asked before what has none.
 
-        1. Dots: a pattern, so the items stand in order.
+        1. Dots: a pattern, so the order of the items counts.
         2. Every item has a label of its own on both sides: the labelled items in any order.
         3. Every item has one on one side: its values in the order of the labels; in any order if the labels only
            number the answers.

@@ -32,7 +32,7 @@ from guerdon_plugins.verifiers.math.reading import units
 DEGREE = Constant("degree")
 _RADIAN = Unit((("radian", 1),))
 _TEMPERATURES = (Unit((("celsius", 1),)), Unit((("fahrenheit", 1),)))
-"""Their ``\\circ`` may stand without its letter."""
+"""Their ``\\circ`` may lack its letter."""
 
 Same = Callable[[Node, Node], Finding]
 
@@ -104,14 +104,14 @@ class MeasureComparer:
 
 
 def _minutes(clock: Clock) -> int | None:
-    """Minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
+    """Return minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
     if not clock.half:
         return 60 * clock.hour + clock.minute if clock.hour > 12 or not clock.hour else None
     return 60 * (clock.hour % 12 + 12 * (clock.half == "pm")) + clock.minute
 
 
 def _with_degrees(node: Node, beside: Node) -> Node:
-    """An angle in degrees with its unit, beside a quantity: of radians a degree is pi/180, of others none."""
+    """Return an angle in degrees with its unit, beside a quantity: of radians a degree is pi/180, of others none."""
     degrees = without_factor(node, DEGREE)
     if degrees is None or not isinstance(beside, Quantity) or beside.unit in _TEMPERATURES:
         return node

@@ -26,7 +26,7 @@ _INTEGRATION_LETTERS = ("C", "c", "K", "k")
 
 
 def with_names_apart(reference: Node, answer: Node) -> tuple[Node, Node]:
-    """Both nodes, a name in capitals as a product where the other side writes its letters one by one."""
+    """Return both nodes, a name in capitals as a product where the other side writes its letters one by one."""
     left, right = names_in(reference), names_in(answer)
     if left == right:
         return reference, answer
@@ -41,7 +41,7 @@ def _apart(node: Node, names: set[str], others: set[str]) -> Node:
 
 
 def coordinates(node: Node, size: int) -> Sequence | None:
-    """The point that a sum of multiples of unit vectors is; ``None`` for any other node."""
+    """Return the point that a sum of multiples of unit vectors is; ``None`` for any other node."""
     found: dict[int, Node] = {}
     marked = False
     for term in node.terms if isinstance(node, Sum) else (node,):
@@ -59,7 +59,7 @@ def coordinates(node: Node, size: int) -> Sequence | None:
 
 
 def _axis(node: Node) -> int | None:
-    """Which unit vector a letter is: ``i``, a letter under a hat, in bold or under an arrow."""
+    """Return which unit vector a letter is: ``i``, a letter under a hat, in bold or under an arrow."""
     if isinstance(node, Apply) and node.name in ("hat", "vec") and len(node.arguments) == 1:
         node = node.arguments[0]
     if not isinstance(node, Symbol | Constant):
@@ -71,7 +71,7 @@ def _axis(node: Node) -> int | None:
 
 
 def with_constant_of_integration(reference: Node, answer: Node) -> Node:
-    """The answer with the reference's ``C`` where it adds another letter that stands nowhere else."""
+    """Return the answer with the reference's ``C`` where it adds another letter that occurs nowhere else."""
     wanted, given = _constant(reference), _constant(answer)
     if wanted != "C" or given is None or wanted == given:
         return answer
@@ -82,7 +82,7 @@ def with_constant_of_integration(reference: Node, answer: Node) -> Node:
 
 
 def _constant(node: Node) -> str | None:
-    """The letter of integration that a sum ends in, beside terms that depend on something else."""
+    """Return the letter of integration that a sum ends in, beside terms that depend on something else."""
     if not isinstance(node, Sum):
         return None
     for term in node.terms:

@@ -44,7 +44,7 @@ _contexts = threading.local()
 
 
 def context(precision: int) -> Any:
-    """An mpmath context of this thread with a precision in bits. Any: mpmath ships no types."""
+    """Return an mpmath context of this thread with a precision in bits. Any: mpmath ships no types."""
     cache: dict[int, Any] = _contexts.__dict__.setdefault("by_precision", {})
     if precision not in cache:
         if len(cache) > 64:
@@ -59,7 +59,7 @@ class UndecidedError(ArithmeticError):
 
 
 def magnitude(value: Any) -> int:
-    """The binary exponent of a number that is not zero.
+    """Return the binary exponent of a number that is not zero.
 
     Raises:
         UndefinedError: The number is infinite or none.
@@ -86,7 +86,7 @@ class Evaluator:
         self._complex = complex_values
 
     def value(self, node: Node) -> Any:
-        """The value as a finite mpmath number.
+        """Return the value as a finite mpmath number.
 
         Raises:
             UndefinedError: There is none, or no real one in a real evaluation.
@@ -331,7 +331,7 @@ class Evaluator:
         return ctx.mpf(exact.numerator) / exact.denominator
 
     def _unknown(self, name: str, values: list[Any]) -> Any:
-        """A value for something that is known by name only, the same at the same arguments."""
+        """Return a value for something that is known by name only, the same at the same arguments."""
         ctx = self.ctx
         rounded = ",".join(ctx.nstr(value, 25) for value in values)
         digest = blake2b(f"{name}({rounded})".encode(), digest_size=8).digest()
@@ -365,7 +365,7 @@ _EXPONENTIAL = frozenset(("sinh", "cosh", "tanh", "coth", "sech", "csch"))
 
 
 def names_in(node: Node) -> set[str]:
-    """The variables of an expression."""
+    """Return the variables of an expression."""
     found: set[str] = set()
     stack: list[Node] = [node]
     while stack:
@@ -378,7 +378,7 @@ def names_in(node: Node) -> set[str]:
 
 
 def is_complex(node: Node) -> bool:
-    """Whether the imaginary unit occurs in an expression."""
+    """Return whether the imaginary unit occurs in an expression."""
     stack: list[Node] = [node]
     while stack:
         item = stack.pop()

@@ -36,7 +36,7 @@ _HOLDS = {
 
 
 class NotPiecewiseError(ValueError):
-    """An answer is no function of numbers, or a condition cannot be tested."""
+    """An answer is not a function of numbers, or a condition cannot be tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _Branch:
 
 
 def is_piecewise(node: Node) -> bool:
-    """Whether a node is a list of values under conditions."""
+    """Return whether a node is a list of values under conditions."""
     return isinstance(node, Listing) and all(isinstance(item, Conditional) for item in node.items)
 
 
@@ -54,7 +54,7 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
     """Compare two functions of which one at least is given case by case.
 
     Raises:
-        NotPiecewiseError: One of them is no function, or a condition cannot be tested.
+        NotPiecewiseError: One of them is not a function, or a condition cannot be tested.
     """
     left, right = _branches(reference), _branches(answer)
     values = [branch.value for branch in (*left, *right)]
@@ -92,7 +92,7 @@ def _branches(node: Node) -> list[_Branch]:
 
 
 def _borders(condition: Node) -> list[Node]:
-    """What changes its form where a condition begins to hold: the larger one of its two sides."""
+    """Return what changes its form where a condition begins to hold: the larger one of its two sides."""
     match condition:
         case Relation(operands=operands, operators=operators) if set(operators) <= set(_HOLDS):
             if all(isinstance(operand, SCALARS) for operand in operands):

@@ -1,7 +1,7 @@
 """The points at which two functions are compared: near zero and far out, of both signs, around every border, integers.
 
-Between two borders an expression is analytic, so a few points that nobody could aim at decide it there; what is left
-is to have a point in every piece, and on the borders themselves.
+Between two borders an expression is analytic, so a few unpredictable points decide it there. The remaining requirement
+is a point in every piece, and on the borders themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_AROUND = 160
 
 
 def points(names: list[str], domains: Domains, nodes: tuple[Node, ...], budget: Budget) -> Iterator[Point]:
-    """The points for a pair of expressions, the cheapest and most telling first."""
+    """Yield the points for a pair of expressions, the cheapest and most telling first."""
     whole = [name for name in names if domains.get(name, REALS).whole]
     seen: set[tuple[Fraction, ...]] = set()
     candidates = itertools.chain(
@@ -47,7 +47,7 @@ def points(names: list[str], domains: Domains, nodes: tuple[Node, ...], budget: 
 
 
 def real_points(names: list[str]) -> Iterator[Point]:
-    """Two positive points and five of mixed signs."""
+    """Yield two positive points and five of mixed signs."""
     for index in range(NEAR):
         point: Point = {}
         for name in names:
@@ -74,7 +74,7 @@ def _drawn(index: int, name: str) -> int:
 
 
 def _integer_points(names: list[str], whole: list[str], nodes: tuple[Node, ...]) -> Iterator[Point]:
-    """Runs of small integers, some large ones, and the numerals of the expressions with their neighbours."""
+    """Yield runs of small integers, some large ones, and the numerals of the expressions with their neighbours."""
     others = dict(next(real_points(names)))
     values = [*_LARGE, *_numerals(nodes)]
     if len(whole) == 1:

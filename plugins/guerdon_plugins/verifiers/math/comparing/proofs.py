@@ -42,7 +42,7 @@ class _UnknownError(Exception):
 
 
 def proves_equal(reference: Node, answer: Node, domains: Domains) -> bool:
-    """Whether sympy shows that two expressions are equal; False also where it does not find out."""
+    """Return whether sympy shows that two expressions are equal; False also where it does not find out."""
     nodes = [*walk(reference), *walk(answer)]
     if len(nodes) > MAX_NODES or not all(map(_is_known, nodes)) or any(map(_is_large, nodes)):
         return False
@@ -57,7 +57,7 @@ def proves_equal(reference: Node, answer: Node, domains: Domains) -> bool:
 
 
 def _is_known(node: Node) -> bool:
-    """Whether sympy has an expression of this kind: asked before sympy is loaded."""
+    """Return whether sympy has an expression of this kind: asked before sympy is loaded."""
     match node:
         case Call(function=function):
             return function in _NAMES or function in ("root", "log", "mod")
@@ -67,7 +67,7 @@ def _is_known(node: Node) -> bool:
 
 
 def _is_large(node: Node) -> bool:
-    """Whether sympy might compute a huge number at once: it has no bound there that lines could count."""
+    """Return whether sympy might compute a huge number at once: it has no bound there that lines could count."""
     match node:
         case Number(value=value):
             return max(abs(value.numerator), value.denominator) > MAX_NUMERAL
@@ -85,7 +85,7 @@ def _is_large(node: Node) -> bool:
 
 
 def _is_small(node: Node, limit: int) -> bool:
-    """Whether a constant is a small numeral, a quotient of such, or free of powers and factorials."""
+    """Return whether a constant is a small numeral, a quotient of such, or free of powers and factorials."""
     return all(
         (not isinstance(item, Number) or abs(item.value) <= limit)
         and not isinstance(item, Power | Standing)
@@ -112,7 +112,7 @@ def _is_zero(sympy: Any, left: Any, right: Any) -> bool:
 
 
 def _counted(work: Callable[[], bool]) -> bool:
-    """The result of some work, or False once it has run through too many lines."""
+    """Return the result of some work, or False once it has run through too many lines."""
     left = MAX_LINES
 
     def count(*_: Any) -> Any:

@@ -36,7 +36,7 @@ class ScalarComparer:
         self._domains = domains
 
     def same(self, reference: Node, answer: Node) -> Finding:
-        """Whether the answer has the reference's value, in one of the readings that the policy allows."""
+        """Return whether the answer has the reference's value, in one of the readings that the policy allows."""
         standing = contains(answer, Standing), contains(reference, Standing)
         if standing == (True, False) and not self._policy.unevaluated:
             return Finding(

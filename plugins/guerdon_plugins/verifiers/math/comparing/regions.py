@@ -45,12 +45,12 @@ Close = Callable[[Node, Node], bool]
 
 
 def exactly(left: Node, right: Node) -> bool:
-    """The tolerance of an exact comparison: none."""
+    """Return the tolerance of an exact comparison: none."""
     return left == right
 
 
 class NotRegionError(ValueError):
-    """The answer is no set of real numbers that this module knows."""
+    """The answer is not a set of real numbers that this module supports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ _Region = _Interval | _Combination | _Integers
 
 
 def is_definite_region(node: Node) -> bool:
-    """Whether a node can be nothing but a set of numbers, unlike ``(0, 1)``, which may be a point."""
+    """Return whether a node can be nothing but a set of numbers, unlike ``(0, 1)``, which may be a point."""
     match node:
         case Sequence(left=left, right=right):
             return (left, right) in (("(", "]"), ("[", ")"))
@@ -95,16 +95,16 @@ def is_definite_region(node: Node) -> bool:
 
 
 def same_region(reference: Node, answer: Node, budget: Budget, close: Close = exactly) -> bool:
-    """Whether two nodes describe the same set of real numbers.
+    """Return whether two nodes describe the same set of real numbers.
 
     Args:
         reference: One set.
         answer: The other.
-        budget: What the comparison may spend.
+        budget: The budget of the comparison.
         close: Whether an endpoint of one side may pass for one of the other, for decimals that were rounded.
 
     Raises:
-        NotRegionError: One of them is none that this module knows, or they are about different variables.
+        NotRegionError: This module does not support one of them, or they are about different variables.
     """
     reader = _Reader(budget)
     regions = [reader.read(reference), reader.read(answer)]
@@ -277,7 +277,7 @@ class _Line:
         return self._last + 1 if bound == _INFINITY else self._places[id(bound)]
 
     def positions(self, region: _Region) -> frozenset[int]:
-        """The positions that belong to a region."""
+        """Return the positions that belong to a region."""
         if isinstance(region, _Interval):
             low, high = self._place(region.low), self._place(region.high)
             if low > high:
@@ -303,7 +303,7 @@ class _Line:
         return first.difference(*others)
 
     def integers(self, region: _Region) -> tuple[tuple[float, float], ...]:
-        """The runs of neighbouring integers that belong to a region, which must hold nothing else.
+        """Return the runs of neighbouring integers that belong to a region, which must hold nothing else.
 
         Raises:
             NotRegionError: It holds other numbers as well.
@@ -321,7 +321,7 @@ class _Line:
         return tuple(runs)
 
     def _run(self, place: int, *, whole: bool) -> tuple[float, float]:
-        """The first and the last integer at an endpoint or in a gap."""
+        """Return the first and the last integer at an endpoint or in a gap."""
         if place % 2:
             return self._whole_part(place // 2, up=True, closed=True), self._whole_part(
                 place // 2, up=False, closed=True
@@ -333,7 +333,7 @@ class _Line:
         return low, high
 
     def _whole_part(self, index: int, *, up: bool, closed: bool) -> float:
-        """The integer next to an endpoint, upwards or downwards, the endpoint itself included if closed."""
+        """Return the integer next to an endpoint, upwards or downwards, the endpoint itself included if closed."""
         value, bound = self._values[index]
         nearest = int(value.context.nint(value))
         if same_value(bound, integer(nearest), self._budget):
@@ -343,7 +343,7 @@ class _Line:
 
 
 def _has_integers(region: _Region) -> bool:
-    """Whether every number of a region is whole because the region says so."""
+    """Return whether every number of a region is whole because the region says so."""
     match region:
         case _Integers():
             return True
@@ -357,7 +357,7 @@ def _has_integers(region: _Region) -> bool:
 
 
 def _without_integers(region: _Region) -> _Region:
-    """The region with all reals in place of the integers."""
+    """Return the region with all reals instead of the integers."""
     if isinstance(region, _Combination):
         if region.operator == "difference" and any(map(_has_integers, region.parts[1:])):
             raise NotRegionError

@@ -37,7 +37,7 @@ _ROUNDED = 0.01
 
 
 def label_and_body(node: Node) -> tuple[Node | None, Node]:
-    r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label where the left side is no name."""
+    r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label if the left side is not a name."""
     match node:
         case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
             return element, members
@@ -52,7 +52,7 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
 
 
 def is_label(node: Node) -> bool:
-    """Whether a left side only names what the right side is, rather than being half of an equation."""
+    """Return whether a left side only names what the right side is, rather than being half of an equation."""
     match node:
         case Symbol() | Apply() | Text():
             return True
@@ -85,7 +85,7 @@ def _is_given(node: Node, function: str) -> bool:
 
 
 def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
-    r"""The value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
+    r"""Return the value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
     if not isinstance(node, Relation) or not set(node.operators) <= {"=", "≈"}:
         return node, None
     if not all(isinstance(operand, SCALARS) for operand in node.operands):
@@ -116,7 +116,7 @@ def _close(value: Node, approximation: Node, budget: Budget) -> bool:
 
 
 def same_label(reference: Node, answer: Node) -> bool:
-    """Whether two labels may name the same thing: equal names, or words on one side."""
+    """Return whether two labels may name the same thing: equal names, or words on one side."""
     if isinstance(reference, Text) and isinstance(answer, Text):
         return same_words_in_labels(reference, answer)
     return isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer)

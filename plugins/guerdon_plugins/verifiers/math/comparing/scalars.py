@@ -119,7 +119,7 @@ def _compare_in_fields(reference: Node, answer: Node, budget: Budget) -> Finding
 
 
 def _witness(reference: Node, answer: Node, budget: Budget) -> str:
-    """A point where two expressions differ, with their values; empty if none is found quickly."""
+    """Return a point where two expressions differ, with their values; empty if none is found quickly."""
     names = sorted(names_in(reference) | names_in(answer))
     small = ({name: Fraction(index + shift) for index, name in enumerate(names)} for shift in (2, 3, 7))
     for point in (*small, *real_points(names)):
@@ -137,7 +137,7 @@ def _evaluate(node: Node, point: Point, precision: int, budget: Budget) -> Any:
 
 
 def described(point: Point, left: Any = None, right: Any = None) -> str:
-    """A point, and the values of both sides there, for a person."""
+    """Return a point, and the values of both sides there, for a person."""
     where = ", ".join(f"{name} = {value}" for name, value in point.items())
     if left is None or right is None:
         return f"at {where}"
@@ -149,7 +149,7 @@ def described(point: Point, left: Any = None, right: Any = None) -> str:
 
 
 def shown(value: Fraction) -> str:
-    """A rational for a person's eyes, shortened if it is long."""
+    """Return a rational for a person's eyes, shortened if it is long."""
     if value.numerator.bit_length() + value.denominator.bit_length() < 120:
         return str(value)
     ctx = context(60)
@@ -187,7 +187,7 @@ def _compare_at_points(
 
 
 def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
-    r"""Whether an answer leaves out a side that the reference covers: ``\\ln x`` for ``\\ln|x|``."""
+    r"""Return whether an answer leaves out a side that the reference covers: ``\\ln x`` for ``\\ln|x|``."""
     try:
         _evaluate(answer, point, POINT_PRECISION, budget)
     except UndefinedError:
@@ -204,7 +204,7 @@ def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: 
 
 
 def agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tuple[bool, Any, Any]:
-    """Whether two values agree at a point, with the values; by fractions where both are rational there.
+    """Return whether two values agree at a point, with the values; by fractions where both are rational there.
 
     Raises:
         UndefinedError: One of them has no value.
@@ -218,7 +218,7 @@ def agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tup
 
 
 def _prove(reference: Node, answer: Node, domains: Domains, reason: str) -> Finding:
-    """What sympy can show where values do not decide; what stays undecided is not equal."""
+    """Return what sympy can show where values do not decide; what stays undecided is not equal."""
     if proves_equal(reference, answer, domains):
         return Finding(True, "proof")
     return Finding(False, "undecided", reason)
@@ -227,7 +227,7 @@ def _prove(reference: Node, answer: Node, domains: Domains, reason: str) -> Find
 def _agree(
     reference: Node, answer: Node, point: Point, precision: int, budget: Budget
 ) -> tuple[bool, Any, Any]:
-    """Whether two values agree, computed again with more digits until enough of them can be trusted."""
+    """Return whether two values agree, computed again with more digits until enough of them can be trusted."""
     complex_values = is_complex(reference) or is_complex(answer)
     confirmed = False
     while True:

@@ -25,7 +25,7 @@ MAX_ORDER = 5
 
 
 def carry_out(node: Node, budget: Budget) -> Node:
-    """The expression with its finite sums, products and determinants written out; others stay as they are.
+    """Return the expression with its finite sums, products and determinants written out; others stay as they are.
 
     Raises:
         TooLargeError: The budget is spent.
@@ -50,7 +50,7 @@ def carry_out(node: Node, budget: Budget) -> Node:
 
 
 def summed_to(*nodes: Node) -> str | None:
-    """The one letter in the bounds of finite sums and products; ``None`` if there is another or none."""
+    """Return the one letter in the bounds of finite sums and products; ``None`` if there is another or none."""
     standing = [item for node in nodes for item in walk(node) if isinstance(item, Standing)]
     letters = {
         name
@@ -63,7 +63,7 @@ def summed_to(*nodes: Node) -> str | None:
 
 
 def is_calculation(node: Node) -> bool:
-    """Whether it is arithmetic that nobody has done: a sum, difference or product of numerals, ``12 + 3 * 10``.
+    """Return whether it is unfinished arithmetic: a sum, difference or product of numerals, ``12 + 3 * 10``.
 
     Fractions, powers and factors of ten (``3 million``, ``7 * 1000``) are ways to write a number.
     """
@@ -79,7 +79,7 @@ def is_calculation(node: Node) -> bool:
 
 
 def _is_power_of_ten(node: Node) -> bool:
-    """Whether it only moves the point or turns the sign: 1, -1, 10, 1000 and so on."""
+    """Return whether it only moves the point or turns the sign: 1, -1, 10, 1000 and so on."""
     if not isinstance(node, Number) or node.value.denominator != 1:
         return False
     return str(abs(node.value.numerator)).rstrip("0") == "1"

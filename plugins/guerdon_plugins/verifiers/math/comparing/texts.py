@@ -30,7 +30,7 @@ def same_words(reference: Node, answer: Node) -> Finding:
 
 
 def _plain(words: str) -> str:
-    """Words without case, quotes, articles and the marks after them; every sign of mathematics stays."""
+    """Return words without case, quotes, articles and the marks after them; every sign of mathematics stays."""
     if option := _OPTION.fullmatch(words.strip()):
         return option[1]
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))

@@ -50,7 +50,7 @@ class _Term:
 
 
 def has_decimal(node: Node) -> bool:
-    """Whether a number with a decimal point stands anywhere in a tree."""
+    """Return whether a number with a decimal point occurs anywhere in a tree."""
     return any(isinstance(item, Number) and item.decimal for item in walk(node))
 
 
@@ -67,7 +67,7 @@ class Closeness:
         self._budget = budget
 
     def close(self, reference: Node, answer: Node) -> bool:
-        """Whether two scalar expressions are equal but for decimals that differ within the tolerance."""
+        """Return whether two scalar expressions are equal but for decimals that differ within the tolerance."""
         if not self._concerns(reference, answer):
             return False
         try:
@@ -76,7 +76,7 @@ class Closeness:
             return False
 
     def proportional(self, reference: Node, answer: Node, *, directed: bool) -> bool:
-        """Whether one expression is close to a constant, not zero, times the other; positive if directed."""
+        """Return whether one expression is close to a constant, not zero, times the other; positive if directed."""
         if not self._concerns(reference, answer):
             return False
         try:

@@ -41,7 +41,7 @@ def has_exponential(node: Node) -> bool:
 
 
 def rebuild(node: Node, change: Callable[[Node], Node]) -> Any:
-    """A node of the same kind with ``change`` applied to the nodes directly under it."""
+    """Return a node of the same kind with ``change`` applied to the nodes directly under it."""
     return type(node)(*(_rebuilt(value, change) for value in fields(node)))
 
 
@@ -54,19 +54,19 @@ def _rebuilt(value: Any, change: Callable[[Node], Node]) -> Any:
 
 
 def substitute(node: Any, name: str, value: Node) -> Any:
-    """The node with a variable replaced."""
+    """Return the node with a variable replaced."""
     if isinstance(node, Symbol):
         return value if node.name == name else node
     return rebuild(node, lambda child: substitute(child, name, value))
 
 
 def contains(node: Node, kind: type) -> bool:
-    """Whether a node of a kind stands anywhere in a tree."""
+    """Return whether a node of a kind occurs anywhere in a tree."""
     return any(isinstance(item, kind) for item in walk(node))
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and everything under it."""
+    """Yield the node and everything under it."""
     stack = [node]
     while stack:
         item = stack.pop()
@@ -75,7 +75,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def expand_plus_minus(node: Node) -> list[Node]:
-    """The nodes that a node with plus-minus signs stands for: two per sign, in step where a minus-plus occurs.
+    """Return the nodes that a node with plus-minus signs means: two per sign, in step where a minus-plus occurs.
 
     Raises:
         TooLargeError: There are more than :data:`MAX_ALTERNATIVES`.
@@ -117,7 +117,7 @@ def collapse_vectors(node: Node) -> Node:
 
 
 def _scaled(factors: tuple[Node, ...]) -> Node | None:
-    """One array times scalars, entry by entry; ``None`` for any other product."""
+    """Return one array times scalars, entry by entry; ``None`` for any other product."""
     arrays = [factor for factor in factors if isinstance(factor, Matrix | Sequence)]
     scalars = tuple(factor for factor in factors if isinstance(factor, SCALARS))
     if len(arrays) != 1 or not scalars or len(scalars) != len(factors) - 1:
@@ -126,7 +126,7 @@ def _scaled(factors: tuple[Node, ...]) -> Node | None:
 
 
 def _added(matrices: list[Matrix], whole: Sum) -> Node:
-    """A sum of matrices of one shape, entry by entry; any other sum as it is."""
+    """Return a sum of matrices of one shape, entry by entry; any other sum as it is."""
     shapes = {tuple(map(len, matrix.rows)) for matrix in matrices}
     if len(matrices) != len(whole.terms) or len(shapes) != 1:
         return whole
@@ -135,14 +135,14 @@ def _added(matrices: list[Matrix], whole: Sum) -> Node:
 
 
 def has_modulus(node: Node) -> bool:
-    """Whether an absolute value of something with a variable stands in a tree."""
+    """Return whether an absolute value of something with a variable occurs in a tree."""
     return any(
         isinstance(item, Call) and item.function == "abs" and contains(item, Symbol) for item in walk(node)
     )
 
 
 def with_gamma(node: Node) -> Any:
-    r"""The node with ``\\Gamma`` before a factor, which is read as a product, as the gamma function of it."""
+    r"""Return the node with ``\\Gamma`` before a factor, which is read as a product, as the gamma function of it."""
     if isinstance(node, Product):
         factors: list[Node] = []
         for factor in map(with_gamma, node.factors):
@@ -161,7 +161,7 @@ def _map_entries(array: Matrix | Sequence, change: Callable[[Node], Node]) -> No
 
 
 def letters(node: Node) -> str | None:
-    """The word that a product of single letters spells, if a tree is one: ``yes`` is read as y e s."""
+    """Return the word that a product of single letters spells, if a tree is one: ``yes`` is read as y e s."""
     parts = node.factors if isinstance(node, Product) else (node,)
     names = [getattr(part, "name", None) for part in parts]
     return "".join(str(name) for name in names) if all(isinstance(name, str) for name in names) else None

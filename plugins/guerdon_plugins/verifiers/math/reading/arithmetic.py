@@ -1,4 +1,4 @@
-"""The grammar of expressions: sums, products, powers, brackets, and what stands for a number by itself."""
+"""The grammar of expressions: sums, products, powers, brackets, and the primaries inside them."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class ArithmeticParser(TokenStream):
             factors.append(factor)
 
     def _mixed_number(self, whole: Node) -> Node | None:
-        """A whole numeral and the proper fraction after it, with the percent or degree sign of both."""
+        """Return a whole numeral and the proper fraction after it, with the percent or degree sign of both."""
         if not isinstance(whole, Number) or whole.decimal or whole.value.denominator != 1:
             return None
         start = self._position
@@ -215,7 +215,7 @@ class ArithmeticParser(TokenStream):
         return self._with_marks(self._nested(self._primary))
 
     def _with_marks(self, node: Node) -> Node:
-        """The node with what is written after it: factorials, percent and degree signs, indices, a power."""
+        """Return the node with what is written after it: factorials, percent and degree signs, indices, a power."""
         result = self._postfix(node)
         if self._accept("^"):
             result = self._postfix(self._power(result))
@@ -241,7 +241,7 @@ class ArithmeticParser(TokenStream):
         return Power(base, exponent)
 
     def _side(self) -> str | None:
-        """The sign in ``0^+``, from which side a limit is taken; it stands alone."""
+        """Return the sign in ``0^+``, the side from which a limit is taken; it has no operand."""
         for sign in ("+", "-"):
             if self._accept_braced(sign) if self._peek() == "{" else self._ends_with(sign):
                 return sign
@@ -270,7 +270,7 @@ class ArithmeticParser(TokenStream):
         return Product((self._with_arc_minutes(base), Constant("degree")))
 
     def _with_arc_minutes(self, degrees: Node) -> Node:
-        r"""``60^\circ 30' 15''`` in degrees."""
+        r"""Read ``60^\circ 30' 15''`` in degrees."""
         parts = [degrees]
         for scale, primes in ((60, 1), (3600, 2)):
             if self._kind() == "num" and (length := self._primes(1, primes)):
@@ -282,7 +282,7 @@ class ArithmeticParser(TokenStream):
         return Number(sum((part.value for part in parts if isinstance(part, Number)), Fraction(0)))
 
     def _primes(self, ahead: int, count: int) -> int:
-        """How many tokens exactly ``count`` prime signs take, from a place ahead; 0 if they do not stand there."""
+        """How many tokens exactly ``count`` prime signs take, from a place ahead; 0 if they are not there."""
         place, braced = ahead, 0
         if self._peek(place) == "^":
             place += 1
@@ -342,7 +342,7 @@ def number(token: Token) -> Number:
 
 
 def _is_proper(node: Node) -> bool:
-    """Whether a node is a fraction of two numerals below 1, so that a number before it makes a mixed number."""
+    """Return whether a node is a fraction of two numerals below 1, so that a number before it makes a mixed number."""
     return (
         isinstance(node, Quotient)
         and isinstance(node.numerator, Number)

@@ -59,7 +59,7 @@ def boxed_answer(text: str) -> str | None:
 
 
 def _last_boxes(text: str) -> list[_Box]:
-    """The last box, and those before it that belong to the same answer."""
+    """Return the last box, and those before it that belong to the same answer."""
     start = text.rfind("\\boxed")
     if "\\fbox" in text:
         start = max(start, text.rfind("\\fbox"))
@@ -75,7 +75,7 @@ def _last_boxes(text: str) -> list[_Box]:
 
 
 def _box_at(text: str, start: int) -> _Box | None:
-    """The braced box at a position; ``None`` if it has no braces or never closes."""
+    """Return the braced box at a position; ``None`` if it has no braces or never closes."""
     opened = _BRACED_BOX.match(text, start)
     if opened is None:
         return None
@@ -95,7 +95,7 @@ def _box_at(text: str, start: int) -> _Box | None:
 
 
 def _all_boxes(text: str) -> list[_Box]:
-    """Every outermost box that closes."""
+    """Return every outermost box that closes."""
     found: list[_Box] = []
     open_braces: list[int] = []
     boxes: list[tuple[int, int]] = []
@@ -131,7 +131,7 @@ def _joined(text: str, boxes: list[_Box]) -> list[_Box]:
 
 
 def _numbered(text: str, boxes: list[_Box]) -> list[_Box]:
-    """One box for each of the parts (a), (b), … of a question, or none if the boxes are not so numbered."""
+    """Return one box for each of the parts (a), (b), … of a question, or none if the boxes are not so numbered."""
     if len(boxes) < 2:
         return []
     by_part: dict[str, _Box] = {}
@@ -150,13 +150,13 @@ def _numbered(text: str, boxes: list[_Box]) -> list[_Box]:
 
 
 def _last_label(text: str, start: int, end: int) -> str | None:
-    """The name of the last part of a question that starts between two places."""
+    """Return the name of the last part of a question that starts between two places."""
     marks = list(_PART.finditer(text, start, end))
     return (marks[-1][1] or marks[-1][2]).lower() if marks else None
 
 
 def _with_surroundings(text: str, box: _Box) -> str:
-    """The content of a box with a sign before it and a percent sign, a power or a scale after it."""
+    """Return the content of a box with a sign before it and a percent sign, a power or a scale after it."""
     content = box.content
     start, end = box.start, box.end
     after = None if text[end : end + 2] in _NOTHING_AFTER else _AFTER.match(text, end)

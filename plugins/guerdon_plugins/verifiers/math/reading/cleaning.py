@@ -82,7 +82,7 @@ _BARE_UNITS = re.compile(
 
 
 def clean(text: str) -> str:
-    """The answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
+    """Return the answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
 
     Raises:
         TooLargeError: It is longer than :data:`MAX_CHARACTERS`.
@@ -125,13 +125,13 @@ def _as_latex(text: str) -> str:
 
 
 def _squared_sign(match: re.Match[str]) -> str:
-    """``㎝`` and ``㎡`` in the letters that they are made of."""
+    """Read ``㎝`` and ``㎡`` in the letters that they are made of."""
     letters = re.sub(r"(?<=m)([23])$", r"^\1", unicodedata.normalize("NFKC", match[0]))
     return f"\\text{{ {letters}}}"
 
 
 def _plain_digit(character: str) -> str:
-    """A digit or letter of another script or style as its plain form: ``٣``, ``𝟑``, ``𝑥``."""
+    """Return a digit or letter of another script or style as its plain form: ``٣``, ``𝟑``, ``𝑥``."""
     if character.isascii() or "\u4e00" <= character <= "\u9fff":
         return character
     if character.isdecimal():
@@ -143,7 +143,7 @@ def _plain_digit(character: str) -> str:
 
 
 def _with_units(text: str) -> str:
-    r"""The text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
+    r"""Return the text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
     if "\\" in text:
         text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
         if "quad" in text:
@@ -189,7 +189,7 @@ def _with_units(text: str) -> str:
 
 
 def _with_feet(text: str) -> str:
-    """``5'6''`` as feet and inches, where nothing else stands beside."""
+    """Read ``5'6''`` as feet and inches, if nothing else is beside it."""
     if match := _INCHES.fullmatch(text):
         return f"{match[1]}\\text{{ inchmark}}"
     if match := _FEET_AND_INCHES.fullmatch(text):
@@ -199,7 +199,7 @@ def _with_feet(text: str) -> str:
 
 
 def _bare_units(match: re.Match[str]) -> str:
-    r"""``m \\cdot s^{-1}`` after a number as words, if all of its letters are units and one is below the line."""
+    r"""Read ``m \\cdot s^{-1}`` after a number as words, if all of its letters are units and one is below the line."""
     words = re.sub(r"\\cdot|[{}]", " ", match[1]).replace("^ ", "^")
     words = " ".join(re.sub(r"\s*\^\s*", "^", words).split())
     names = re.findall(r"[^\W\d_]+", words)
@@ -225,7 +225,7 @@ def _omega(match: re.Match[str]) -> str:
 
 
 def _unit_group(match: re.Match[str]) -> str:
-    r"""``\\mathrm{kJ\\,mol^{-1}}`` as ``\\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
+    r"""Read ``\\mathrm{kJ\\,mol^{-1}}`` as ``\\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
     gap, content = match.groups()
     if not any(mark in content for mark in "\\^~{"):
         is_unit = "rm" in match[0] and units.read_unit(content) is not None
@@ -241,7 +241,7 @@ def _unit_group(match: re.Match[str]) -> str:
 
 
 def _rate(match: re.Match[str]) -> str:
-    """``km/h`` at the end as words; of two single letters, which may be variables, ``m/s`` after a space only."""
+    """Read ``km/h`` at the end as words; of two single letters, which may be variables, ``m/s`` after a space only."""
     gap, above, below = match.groups()
     known = units.is_name(above) and units.is_name(below)
     if known and (len(above) > 1 or (above == "m" and below == "s" and gap)):
@@ -258,7 +258,7 @@ def _join_numerals(text: str) -> str:
 
 
 def _join_thousands(text: str) -> str:
-    """Read ``1,234`` as one number where it stands outside brackets and no other comma could be a thousands sign."""
+    """Read ``1,234`` as one number if it is outside brackets and no other comma could be a thousands sign."""
     numerals = list(_COMMA_NUMERAL.finditer(text))
     if not numerals:
         return text

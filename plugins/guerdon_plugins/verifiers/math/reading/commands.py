@@ -49,7 +49,7 @@ _CONSTANTS: dict[str, Node] = {
 
 
 class CommandParser(EnvironmentParser):
-    """Reads what a command and its arguments stand for."""
+    """Reads the meaning of a command and its arguments."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__(tokens)
@@ -116,7 +116,7 @@ class CommandParser(EnvironmentParser):
         return Standing("derivative", variable, (self._nested(self._term), order))
 
     def _pair(self) -> tuple[Node, Node]:
-        """Two arguments in ASCII: ``frac(1, 2)``."""
+        """Return two arguments in ASCII: ``frac(1, 2)``."""
         self._position += 1
         items = self._items(")")
         if len(items) != 2:
@@ -138,7 +138,7 @@ class CommandParser(EnvironmentParser):
         return Call("root", (self._argument(), index))
 
     def _surd(self) -> Node:
-        """A root sign, or ``sqrt`` in ASCII: it covers a group or a whole number."""
+        """Return a root sign, or ``sqrt`` in ASCII: it covers a group or a whole number."""
         if self._kind() == "num":
             return Call("root", (number(self._next()), integer(2)))
         return Call("root", (self._nested(self._primary), integer(2)))
@@ -161,7 +161,7 @@ class CommandParser(EnvironmentParser):
         return self._apply(lambda argument: Call(name, (argument,)))
 
     def _function_or_name(self, name: str) -> Node:
-        r"""A function, or its name alone as a label: ``\\max = 5``."""
+        r"""Return a function, or its name alone as a label: ``\\max = 5``."""
         if self._peek() in ("=", "\\approx"):
             return Symbol(name)
         return self._function(name)
@@ -188,7 +188,7 @@ class CommandParser(EnvironmentParser):
         return Call("log", (Power(argument, self._nested(self._exponent)), *base))
 
     def _function_argument(self) -> Node:
-        """What a function without brackets applies to: the product up to the next operator or function."""
+        """Return what a function without brackets applies to: the product up to the next operator or function."""
         if self._peek() in ("(", "{", "[") and self._kind() == "op":
             opened = self._position
             argument = self._primary()
@@ -253,7 +253,7 @@ def _decorated(name: str, argument: Node) -> Node:
 
 
 def _derivative(numerator: Node, denominator: Node) -> Symbol | tuple[Node, str] | None:
-    """``dy/dx`` as a name, ``d/dx`` as an operator's order and variable, or ``None`` for a plain fraction."""
+    """Read ``dy/dx`` as a name, ``d/dx`` as an operator's order and variable. A plain fraction is ``None``."""
     if not (
         isinstance(denominator, Product)
         and len(denominator.factors) == 2

@@ -21,7 +21,7 @@ _PUNCTUATION = frozenset((",", ".", ";"))
 
 
 class EnvironmentParser(PrimaryParser):
-    r"""Reads what stands between ``\\begin`` and ``\\end``."""
+    r"""Reads the content between ``\\begin`` and ``\\end``."""
 
     def _environment(self, name: str) -> Node:
         if name not in MATRICES and name not in ROWS:
@@ -52,7 +52,7 @@ class EnvironmentParser(PrimaryParser):
         return cell
 
     def _alignment_marks(self, end: str) -> list[int]:
-        """The places of ``&`` up to the end of the environment, outside of environments within it."""
+        """Return the places of ``&`` up to the end of the environment, outside of environments within it."""
         marks: list[int] = []
         depth = 0
         for place in range(self._position, len(self._tokens)):
@@ -65,7 +65,7 @@ class EnvironmentParser(PrimaryParser):
         return marks
 
     def _has_aligned_signs(self, end: str) -> bool:
-        """Whether ``&`` stands on both sides of a relation's sign: columns that only align."""
+        """Return whether ``&`` occurs on both sides of a relation's sign: columns that only align."""
         marks = set(self._alignment_marks(end))
         return any(place + 2 in marks and self._tokens[place + 1].text in RELATIONS for place in marks)
 
@@ -75,7 +75,7 @@ class EnvironmentParser(PrimaryParser):
 
 
 def _is_system(rows: list[list[Node]]) -> bool:
-    """Whether the rows of an array are relations, or values with conditions, rather than a matrix's."""
+    """Return whether the rows of an array are relations, or values with conditions, rather than a matrix's."""
     relations = [any(isinstance(cell, Relation | Conditional) for cell in row) for row in rows]
     return all(relations) or (
         len(rows) > 1 and all(relations[:-1]) and len(rows[-1]) == 2 and _is_otherwise(rows[-1][-1])
@@ -98,7 +98,7 @@ def _case(row: list[Node]) -> Node:
 
 
 def _value_and_condition(node: Node) -> Node:
-    """``-x, x < 0`` in one column as a value under a condition."""
+    """Read ``-x, x < 0`` in one column as a value under a condition."""
     match node:
         case Listing(items=(value, Relation(operators=operators) as condition), joiner=",") if not isinstance(
             value, Relation

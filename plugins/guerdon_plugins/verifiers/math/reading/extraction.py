@@ -82,7 +82,7 @@ def _endings(tags: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _may_hold_reasoning(text: str, tags: tuple[str, ...]) -> bool:
-    """Whether to look for tags at all: a cheap test, because most completions hold none."""
+    """Return whether to look for tags at all: a cheap test, because most completions hold none."""
     pointed, others = _endings(tags)
     lowered = text.lower()
     is_ascii = lowered.isascii()

@@ -1,7 +1,7 @@
 """Counted things: which words after a number say what is counted, and so leave the number as it is.
 
 A noun is a plural ("apples"), a singular after one ("1 apple"), or a counter of a script without plurals (``个``). A
-word that is none of these, or that changes the number ("pairs", "more", "below"), is not a noun.
+other word, or a word that changes the number ("pairs", "more", "below"), is not a noun.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NUMBERS = frozenset(NUMBER_WORDS)
 _SEVERAL = _set("pairs triples quadruples")
 """Ordered pairs are things that are counted; pairs of things are twice as many."""
 _OF = _set("of in the a an")
-"""Words that may stand between nouns: "slices of the pizza"."""
+"""Words that may occur between nouns: "slices of the pizza"."""
 _COUNTERS = (  # noqa: SIM905
     "个 個 件 只 隻 条 條 本 张 張 块 塊 支 枝 人 名 位 种 種 次 组 組 头 頭 匹"
     " 棵 颗 粒 朵 根 把 辆 輛 艘 架 台 座 所 间 間 "
@@ -63,7 +63,7 @@ _CHANGES_IN_CHINESE = re.compile(
 
 
 def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool = False) -> str | None:
-    """The name of what is counted, or ``None`` where the words are not a noun.
+    """Return the name of what is counted, or ``None`` where the words are not a noun.
 
     Args:
         words: The words after the number.

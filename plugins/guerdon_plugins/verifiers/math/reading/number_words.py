@@ -72,7 +72,7 @@ _ORDINALS = {
 
 
 def read_fraction_word(word: str, *, one: bool) -> Fraction | None:
-    """What one ``third`` or several ``thirds`` scale by; ``one`` says that the word may stand in the singular."""
+    """What one ``third`` or several ``thirds`` scale by; ``one`` says that the word may be singular."""
     singular = word.removesuffix("s")
     if singular == word and not one:
         return None
@@ -92,7 +92,7 @@ _A_PART = re.compile(r"(?i)^(?:an?\s+)?(?=(?:half|third|quarter|fifth|tenth)$)")
 
 
 def with_digits(text: str) -> str:
-    """The text with the English numbers that begin an answer or an item of it in digits."""
+    """Return the text with the English numbers that begin an answer or an item of it in digits."""
     if not _HAS_WORD.search(text):
         return text
     text = _PHRASE.sub(_in_digits, text)
@@ -108,7 +108,7 @@ def _in_digits(match: re.Match[str]) -> str:
 
 
 def _english(words: list[str]) -> int | None:
-    """The value of the words of a number; ``None`` where they are several numbers."""
+    """Return the value of the words of a number; ``None`` where they are several numbers."""
     total = group = 0
     room = 1000  # what the next word must be smaller than
     for word in words:
@@ -144,7 +144,7 @@ _CHINESE_NUMBER = re.compile(rf"(负?)([{_CHINESE}]+)(?:点([{_CHINESE}]+))?")
 
 
 def chinese_in_digits(text: str) -> str:
-    r"""The text with Chinese fractions as ``\\frac`` or percent."""
+    r"""Return the text with Chinese fractions as ``\\frac`` or percent."""
     return _CHINESE_FRACTION.sub(_chinese_fraction, text) if "分之" in text else text
 
 
@@ -160,7 +160,7 @@ def _chinese_fraction(match: re.Match[str]) -> str:
 
 
 def leading_chinese_number(text: str) -> tuple[str, str] | None:
-    """The digits of the Chinese number that a text starts with, and the rest of the text."""
+    """Return the digits of the Chinese number that a text starts with, and the rest of the text."""
     match = _CHINESE_NUMBER.match(text)
     if match is None:
         return None
@@ -169,7 +169,7 @@ def leading_chinese_number(text: str) -> tuple[str, str] | None:
 
 
 def read_chinese(text: str) -> str | None:
-    """A number in Chinese or Arabic digits in decimal notation, or ``None``."""
+    """Return a number in Chinese or Arabic digits in decimal notation, or ``None``."""
     whole, point, decimals = text.replace(".", "点").partition("点")
     if whole.isascii():
         value: int | None = int(whole)

@@ -18,13 +18,13 @@ _CONTINUED = re.compile(r"(\d*)\.(\d{0,12}?)(\d{1,12}?)\3{2,}\s*(?:\\[lc]?dots|\
 
 
 def starts_numeral(text: str, position: int) -> bool:
-    """Whether a numeral starts at a position."""
+    """Return whether a numeral starts at a position."""
     character = text[position]
     return "0" <= character <= "9" or (character == "." and bool(_FRACTION_PART.match(text, position)))
 
 
 def read_numeral(text: str, position: int) -> tuple[str, Fraction, int] | None:
-    """The numeral at a position, its value, and where it ends; ``None`` for a point that starts no numeral.
+    """Return the numeral at a position, its value, and where it ends; ``None`` for a point that starts no numeral.
 
     Raises:
         TooLargeError: The exponent of a power of ten is too large.

@@ -28,7 +28,7 @@ _RUN = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?([A-H]{2,6})\}?")
 
 
 def plain_option(text: str) -> str | None:
-    r"""The letter of an answer that is an option wherever it stands; ``(B) 12`` may be a product, so it is not one."""
+    r"""The letter of an answer that is an option anywhere; ``(B) 12`` may be a product, so it is not one."""
     if match := _ALONE.fullmatch(text):
         return match[1]
     match = _BRACKETED.match(text)
@@ -39,7 +39,7 @@ def plain_option(text: str) -> str | None:
 
 
 def marked_option(text: str) -> str | None:
-    """The letter of an answer to a question whose reference is an option: a bracket or a point marks it."""
+    """Return the letter of an answer to a question whose reference is an option: a bracket or a point marks it."""
     match = _MARKED.match(text)
     if match is None or _ANOTHER.search(text, match.end()):
         return None
@@ -47,7 +47,7 @@ def marked_option(text: str) -> str | None:
 
 
 def option_with_text(text: str) -> tuple[str, str] | None:
-    """The letter and the text of an option that has both: ``B. 12`` is ``B`` and ``12``."""
+    """Return the letter and the text of an option that has both: ``B. 12`` is ``B`` and ``12``."""
     match = _WITH_TEXT.fullmatch(text.strip())
     if match is None:
         return None
@@ -58,7 +58,7 @@ def option_with_text(text: str) -> tuple[str, str] | None:
 
 
 def same_options(reference: str, answer: str) -> bool | None:
-    """Whether two texts choose the same options, one of them as a list; ``None`` if they are something else."""
+    """Return whether two texts choose the same options, one of them as a list; ``None`` if they are something else."""
     sides = [_several(text) for text in (reference, answer)]
     if sides[0] is None or sides[1] is None or not any(_LIST.fullmatch(text) for text in (reference, answer)):
         return None

@@ -51,7 +51,7 @@ _WORD = re.compile(r"[^\W\d_]")
 
 
 def parse(text: str) -> Node:
-    """Read one answer, as it stands in a box or in a data set's column.
+    """Read one answer, as in a box or in a data set's column.
 
     Raises:
         UnreadableError: It is not an answer that this grammar knows.
@@ -119,7 +119,7 @@ class _Parser(QuantityParser):
         return self._over(_listed([item for group in groups for item in group], joiner))
 
     def _over(self, above: Node) -> Node:
-        r"""``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
+        r"""Read ``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
         if self._accept("\\over"):
             return Quotient(above, self._nested(self._listing))
         return Call("binom", (above, self._nested(self._listing))) if self._accept("\\choose") else above
@@ -163,7 +163,7 @@ class _Parser(QuantityParser):
         return condition
 
     def _condition_first(self, word: str) -> Node:
-        """A condition, and what holds under it if that follows; in a table's column it stands alone."""
+        """Return a condition, and what holds under it if that follows; in a table's column it is alone."""
         condition = self._condition()
         if self._accept_word(CONSEQUENCE_WORDS):
             return self._consequence(condition)
@@ -186,7 +186,7 @@ class _Parser(QuantityParser):
         operands = [self._operand()]
         operators: list[str] = []
         # In x < 1 \cup x > 2 the sign joins the relations, not the 1 and the x.
-        # In the rows of an environment a mark for alignment may stand before or after the sign.
+        # In the rows of an environment a mark for alignment may come before or after the sign.
         while self._kind() != "text" and (operator := RELATIONS.get(self._peek(self._peek() == "&"))):
             self._position += 1 + (self._peek() == "&")
             self._accept("&")

@@ -1,4 +1,4 @@
-"""The grammar of what a number stands for by itself: names with indices, brackets, sets, words, TeX arguments."""
+"""The grammar of primaries: names with indices, brackets, sets, words, TeX arguments."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PrimaryParser(ArithmeticParser):
         return result
 
     def _argument(self) -> Node:
-        """A TeX argument: a group, or one token, of a numeral one digit."""
+        """Return a TeX argument: a group, or one token, of a numeral one digit."""
         if self._accept("{"):
             inner = self._nested(self._listing)
             self._expect("}")
@@ -115,7 +115,7 @@ class PrimaryParser(ArithmeticParser):
         return Symbol(letter)
 
     def _defines_function(self) -> bool:
-        """Whether a letter and brackets stand alone on the left of an equation: ``p(x) = …``."""
+        """Return whether a letter and brackets are alone on the left of an equation: ``p(x) = …``."""
         if not self._starts_clause():
             return False
         ahead = 1
@@ -124,11 +124,11 @@ class PrimaryParser(ArithmeticParser):
         return self._peek(ahead) == ")" and self._peek(ahead + 1) == "="
 
     def _starts_clause(self) -> bool:
-        """Whether the letter just read is the first of its clause."""
+        """Return whether the letter just read is the first of its clause."""
         return self._position <= 1 or self._peek(-2) in (",", ";", "and", "or")
 
     def _name_with_arguments(self, head: str) -> Symbol | None:
-        r"""``P(A \cap B)`` or ``E[X]`` on the left of an equation, as one name."""
+        r"""Read ``P(A \cap B)`` or ``E[X]`` on the left of an equation, as one name."""
         if self._peek() not in ("(", "[") or not head[0].isalpha() or not self._starts_clause():
             return None
         depth, place = 0, self._position
@@ -168,7 +168,7 @@ class PrimaryParser(ArithmeticParser):
         return BaseNumeral(digits, radix)
 
     def _has_flat_subscript(self) -> bool:
-        """Whether a subscript is a word or a sign rather than an expression."""
+        """Return whether a subscript is a word or a sign rather than an expression."""
         if self._peek() != "{":
             return True
         index = self._position + 1
@@ -191,7 +191,7 @@ class PrimaryParser(ArithmeticParser):
     # Combinations and permutations
 
     def _combination(self, letter: str, name: str) -> Node | None:
-        """``C_{10}^{3}`` and ``A_5^2`` with their values; ``None`` for a name with a power."""
+        """Read ``C_{10}^{3}`` and ``A_5^2`` with their values; ``None`` for a name with a power."""
         below = name[len(letter) + 1 :]
         if letter not in ("C", "A", "P") or self._peek() != "^":
             return None
@@ -210,7 +210,7 @@ class PrimaryParser(ArithmeticParser):
         return None
 
     def _prescript(self) -> Node:
-        """``{}_5C_2`` and ``^5C_2``: the number to choose from stands before the letter."""
+        """Read ``{}_5C_2`` and ``^5C_2``: the number to choose from comes before the letter."""
         count = self._nested(self._exponent)
         letter = self._next().text
         if letter not in ("C", "P", "A") or not self._accept("_"):
@@ -220,7 +220,7 @@ class PrimaryParser(ArithmeticParser):
     # Brackets
 
     def _items(self, closer: str) -> tuple[Node, ...]:
-        """The comma-separated items up to a closing token, which is taken."""
+        """Return the comma-separated items up to a closing token, which is taken."""
         inner = self._nested(self._listing)
         self._expect(closer)
         return inner.items if isinstance(inner, Listing) else (inner,)
@@ -275,7 +275,7 @@ def _row(item: Node) -> Node:
 
 
 def _is_sign(token: Token) -> bool:
-    r"""Whether a token in a subscript is a part of a name: ``\\max``, ``\\parallel``, a sign, a comma."""
+    r"""Return whether a token in a subscript is a part of a name: ``\\max``, ``\\parallel``, a sign, a comma."""
     if token.kind == "cmd":
         return token.text[1:].isalpha() and token.text not in ("\\frac", "\\sqrt", "\\cdot", "\\times")
     return token.text in (",", "'", "|")

@@ -48,7 +48,7 @@ _TAIL = re.compile(
 
 
 def answer_tokens(tokens: list[Token]) -> list[Token]:
-    """The tokens without words that lead in or trail off; words that name the answer become its label."""
+    """Return the tokens without words that lead in or trail off; words that name the answer become its label."""
     tokens = _without_tail(tokens)
     first = tokens[0]
     if first.kind != "text" or len(tokens) < 2 or len(first.text) > _LONGEST_LEAD_IN:

@@ -44,7 +44,7 @@ _DEGREE = Constant("degree")
 
 
 class QuantityParser(CommandParser):
-    """Reads a value with what stands around it."""
+    """Reads a value with its unit and the words around it."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__(tokens)
@@ -68,7 +68,7 @@ class QuantityParser(CommandParser):
         return self._compound(Quantity(value, units.make_unit(powers)))
 
     def _currency(self) -> tuple[int, str | None]:
-        r"""A sign and the money before a number: ``-\\$5``, ``Rs. 5``, ``US\\$5``."""
+        r"""Return a sign and the money before a number: ``-\\$5``, ``Rs. 5``, ``US\\$5``."""
         ahead = int(self._peek() == "-")
         found = None
         if self._kind(ahead) == "text" and self._peek(ahead) in CURRENCY_WORDS:
@@ -94,7 +94,7 @@ class QuantityParser(CommandParser):
         return value, powers
 
     def _unit(self, value: Node) -> Unit | Node | None:
-        """The unit at this place, or the value changed by the word there; ``None`` where neither stands."""
+        """Return the unit at this place, or the value changed by the word there; ``None`` if there is neither."""
         if self._kind() == "text" and _of_a_thing(self._peek()):
             self._position += 1
             return value
@@ -130,7 +130,7 @@ class QuantityParser(CommandParser):
         return int(exponent.value)
 
     def _scaled(self, value: Node, words: str) -> Node | None:
-        """The value under a word that scales it ("million", "thirds", "percent"), of which the rest stays."""
+        """Return the value under a word that scales it ("million", "thirds", "percent"), of which the rest stays."""
         lowered = words.lower().strip(" .,")
         token = self._tokens[self._position]
         if match := _DEGREE_WORDS.fullmatch(lowered):
@@ -165,7 +165,7 @@ class QuantityParser(CommandParser):
     # Several units, arcs, ranges
 
     def _compound(self, first: Quantity) -> Node:
-        """``5 ft 6 in`` in the first unit: parts in smaller and smaller units of one kind."""
+        """Read ``5 ft 6 in`` in the first unit: parts in smaller and smaller units of one kind."""
         parts: list[Node] = [first.value]
         smallest = first.unit
         while len(parts) < 4:
@@ -196,7 +196,7 @@ class QuantityParser(CommandParser):
         return Quantity(Number(total), first.unit)
 
     def _with_words_for_arcs(self, value: Node) -> Node:
-        """``60 degrees 30 minutes`` in degrees."""
+        """Read ``60 degrees 30 minutes`` in degrees."""
         match value:
             case Product(factors=(Number(value=degrees), Constant(name="degree"))) if self._kind() == "num":
                 for words, scale in ((_ARC_MINUTES, 60), (_ARC_SECONDS, 3600)):
@@ -239,7 +239,7 @@ class QuantityParser(CommandParser):
         return before is None or before.kind == "text" or before.text in (",", ";", "=", "\\approx")
 
     def _to(self, low: Node) -> Node | None:
-        """``3 to 5`` after its first number: a range, or a ratio in words."""
+        """Read ``3 to 5`` after its first number: a range, or a ratio in words."""
         if self._depth or self._kind() != "text" or self._peek() not in _TO or not self._starts_factor(1):
             return None
         self._position += 1
@@ -250,7 +250,7 @@ class QuantityParser(CommandParser):
 
 
 def _of_a_thing(words: str) -> bool:
-    """Whether words only say of what a number is the part: "of the cake"."""
+    """Return whether words only say of what a number is the part: "of the cake"."""
     first, *rest = words.split() or [""]
     return (
         first == "of"
@@ -260,7 +260,7 @@ def _of_a_thing(words: str) -> bool:
 
 
 def _hundredth_or_minute(unit: Unit, first: Unit) -> Unit:
-    """``分`` after hours is a minute, after yuan a hundredth of one; alone it counts points."""
+    """Read ``分``: after hours a minute, after yuan a hundredth of one, alone a number of points."""
     if unit != _FEN:
         return unit
     return Unit((("minute", 1),)) if first == Unit((("hour", 1),)) else Unit((("fen", 1),))
@@ -277,6 +277,6 @@ def _factor(word: str, value: Node) -> Fraction | None:
 
 
 def _ratio(unit: Unit, other: Unit) -> Fraction | None:
-    """How many of the other unit one unit is, or ``None`` where they measure different things."""
+    """Return how many of the other unit one unit is, or ``None`` where they measure different things."""
     (base, factor), (other_base, other_factor) = units.to_base(unit), units.to_base(other)
     return factor / other_factor if base == other_base and unit.powers else None

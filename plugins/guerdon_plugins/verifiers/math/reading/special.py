@@ -112,7 +112,7 @@ _PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
 
 
 def question_parts(text: str) -> list[tuple[str, str]] | None:
-    """The names and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
+    """Return the names and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
     if ")" not in text or not (first := _PART.match(text)):
         return None
     marks = [first, *_PART.finditer(text, first.end())]

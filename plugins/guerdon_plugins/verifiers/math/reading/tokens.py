@@ -36,7 +36,7 @@ class Token:
     kind: str
     text: str
     spaced: bool = False
-    """Whether white space stands before it."""
+    """Whether white space comes before it."""
     value: Fraction | None = None
     """The value of a numeral."""
 
@@ -54,7 +54,7 @@ _JOINING = re.compile(r"\s*\b(and|or)\b\s*")
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a cleaned answer.
+    """Return the tokens of a cleaned answer.
 
     Raises:
         TooLargeError: There are more than :data:`MAX_TOKENS`.
@@ -69,7 +69,7 @@ class _Tokenizer:
         self._spaced = False
         self._tokens: list[Token] = []
         self._openers: list[int] = []
-        """Where the delimiters stand that ``\\left`` opened; -1 for the invisible one."""
+        """The positions of the delimiters that ``\\left`` opened; -1 for the invisible one."""
 
     def run(self) -> list[Token]:
         text, end, tokens = self._text, len(self._text), self._tokens
@@ -116,7 +116,7 @@ class _Tokenizer:
     # Commands
 
     def _command(self, name: str) -> None:
-        """Add what a command stands for, with the argument that belongs to it."""
+        """Add the tokens of a command, with the argument that belongs to it."""
         if name in SPACES or name.isspace():
             self._spaced = True
         elif name in ("left", "right", "middle"):
@@ -138,7 +138,7 @@ class _Tokenizer:
             self._symbol(SYNONYMS.get(name, name))
 
     def _flat_group(self) -> str | None:
-        """The content of a group without markup, which is taken."""
+        """Return the content of a group without markup, which is taken."""
         group = _FLAT_GROUP.match(self._text, self._position)
         if group is None:
             return None
@@ -146,7 +146,7 @@ class _Tokenizer:
         return group[1]
 
     def _delimiter(self, name: str) -> None:
-        r"""``\left\{`` with ``\right.`` around the rows of a system is not a set's brace, so it goes."""
+        r"""Read a delimiter. The brace of ``\left\{`` around a system's rows is dropped: it is not a set's brace."""
         if name == "middle":
             return
         match = _DELIMITER.match(self._text, self._position)
@@ -167,7 +167,7 @@ class _Tokenizer:
             self._add("cmd", "\\langle" if name == "left" else "\\rangle")
 
     def _text_command(self, name: str) -> None:
-        """Words stand in a group without markup; any other group is read as math, the command says nothing."""
+        """Add a group without markup as words. Read any other group as math, and ignore the command."""
         start = self._position
         content = self._flat_group()
         if content is None:
@@ -228,7 +228,7 @@ class _Tokenizer:
         return self._tokens[-1].text if self._tokens else ""
 
     def _follows_value(self) -> bool:
-        """Whether a number, or what may end one, stands just before."""
+        """Return whether a number, or what may end one, comes just before."""
         if not self._tokens:
             return False
         last = self._tokens[-1]
@@ -284,7 +284,7 @@ class _Tokenizer:
                 self._add("let", letter)
 
     def _applies(self, position: int) -> bool:
-        """Whether a function's name at a position has an argument: ``2 sec x`` is no time."""
+        """Return whether a function's name at a position has an argument: ``2 sec x`` is not a time."""
         rest = self._text[position:].lstrip(" ~")
         return rest[:1] in ("(", "^", "{", "_", "\\") or (rest[:1].isalnum() and not rest[:2].isalpha())
 

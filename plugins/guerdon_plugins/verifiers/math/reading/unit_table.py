@@ -189,7 +189,7 @@ out."""
 
 
 def _powers(text: str) -> Powers:
-    """``g m2 second-2`` as powers by name."""
+    """Read ``g m2 second-2`` as powers by name."""
     found = []
     for word in text.split():
         name = word.rstrip("-0123456789")
@@ -238,7 +238,7 @@ def unit_powers(word: str) -> Powers | None:
 
 @lru_cache(maxsize=4096)
 def unit_value(name: str) -> tuple[Powers, Fraction]:
-    """The base units of a unit, by its own name, and how many of them it is."""
+    """Return the base units of a unit, by its own name, and how many of them it is."""
     if found := _VALUES.get(name):
         return found
     for prefix, root in _prefixed(name):
@@ -248,7 +248,7 @@ def unit_value(name: str) -> tuple[Powers, Fraction]:
 
 
 def _prefixed(word: str) -> list[tuple[str, str]]:
-    """The SI prefix of a word and the unit behind it, if it has one."""
+    """Return the SI prefix of a word and the unit behind it, if it has one."""
     for length in (1, 2):
         if word[:length] in _EXPONENTS and (root := _SYMBOLS.get(word[length:])):
             return [(word[:length], root)]

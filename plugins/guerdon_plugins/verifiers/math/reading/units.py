@@ -29,14 +29,14 @@ _MAX_PIECES = 6
 
 
 def read_unit(words: str, *, one: bool = False) -> Unit | None:
-    """The unit that some words name, or ``None`` where they are not one.
+    """Return the unit that some words name, or ``None`` where they are not one.
 
     A unit is a product of units of measurement, money, and at most one counted noun ("red balls"). An unknown word,
     and a word that changes the number before it ("or", "more", "halves"), is not a unit.
 
     Args:
-        words: What stands after the number.
-        one: Whether the number is 1 or smaller, so that a noun stands in the singular.
+        words: The words after the number.
+        one: Whether the number is 1 or smaller, so that a noun is singular.
     """
     words = f" {words.strip(' .,')}".replace(" per ", "/").replace("每", "/").strip()
     words = _BRACKETED_BELOW.sub(lambda match: "/" + re.sub(r"[\s·*×]+", "/", match[1].strip()), words)
@@ -54,24 +54,24 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
 
 
 def is_bare_name(word: str) -> bool:
-    r"""Whether a word is a unit without ``\\text``: never a single Latin letter, which is a variable."""
+    r"""Return whether a word is a unit without ``\\text``: never a single Latin letter, which is a variable."""
     if word in _BARE_SYMBOLS:
         return True
     return ((len(word) > 3 and word.islower()) or not word.isascii()) and is_name(word)
 
 
 def is_name(word: str) -> bool:
-    """Whether a word is a unit's own name."""
+    """Return whether a word is a unit's own name."""
     return unit_powers(word) is not None
 
 
 def make_unit(powers: Counter[str]) -> Unit:
-    """A unit from powers by name."""
+    """Return a unit from powers by name."""
     return Unit(tuple(sorted((name, power) for name, power in powers.items() if power)))
 
 
 def to_base(unit: Unit) -> tuple[Unit, Fraction]:
-    """The unit in base units, and the factor between them; money included, temperatures not."""
+    """Return the unit in base units, and the factor between them; money included, temperatures not."""
     powers: Counter[str] = Counter()
     factor = Fraction(1)
     for name, power in unit.powers:
@@ -83,7 +83,7 @@ def to_base(unit: Unit) -> tuple[Unit, Fraction]:
 
 
 def same_noun(reference: Unit, answer: Unit) -> bool:
-    """Whether two units count the same things, one with fewer words: "students" and "new students"."""
+    """Return whether two units count the same things, one with fewer words: "students" and "new students"."""
     if len(reference.powers) != 1 or len(answer.powers) != 1:
         return False
     left, right = (set(unit.powers[0][0].split()) for unit in (reference, answer))
@@ -132,7 +132,7 @@ def _read_product(words: str, one: bool) -> Powers | None:
 
 
 def _known(word: str) -> Powers | None:
-    """The powers that a unit's name stands for; long names in any case."""
+    """Return the powers of a unit's name; long names in any case."""
     word = word.removesuffix(".")
     if found := unit_powers(word):
         return found
@@ -141,7 +141,7 @@ def _known(word: str) -> Powers | None:
 
 
 def _read_unspaced(words: str) -> Powers | None:
-    """A unit in a script without spaces: ``平方厘米``, ``个苹果``."""
+    """Return a unit in a script without spaces: ``平方厘米``, ``个苹果``."""
     for prefix, power in (("平方", 2), ("立方", 3)):
         if words.startswith(prefix) and (found := _known(words.removeprefix(prefix))):
             return tuple((name, exponent * power) for name, exponent in found)

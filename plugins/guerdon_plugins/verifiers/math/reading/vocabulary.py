@@ -105,7 +105,7 @@ COMMON_WORDS = _set(
     "the is are of if to no yes all not for but odd one two six ten per was has and or so its it be by on at as an in "
     "we sum pct"
 )
-"""Short words that are words, not products of variables, where they stand free."""
+"""Short words that are words, not products of variables, where they are separate."""
 RELATIONS = {
     "=": "=",
     "<": "<",
@@ -155,7 +155,7 @@ CURRENCY_WORDS = {
     **dict.fromkeys(("RMB", "CNY"), "yuan"),
     "JPY": "yen",
 }
-"""Words for money that stand before the number."""
+"""Words for money before the number."""
 CONDITION_WORDS = _set("if for when where with as provided 当 若 如果 其中") | {
     "for all",
     "and if",
@@ -168,7 +168,7 @@ CONDITION_WORDS = _set("if for when where with as provided 当 若 如果 其中
 HYPOTHESES = _set("if 当 若 如果") | {"and if"}
 """Conditions that say nothing without what holds under them."""
 CONSEQUENCE_WORDS = _set("then 时 则 时有 那么")
-"""What stands between a condition and what holds under it."""
+"""Words between a condition and its consequence."""
 OTHERWISE = _set("otherwise else 其他 否则 其它")
 JOINING_WORDS = {
     **dict.fromkeys(("and", "和", "及", "与", "且", "以及", "并且"), "and"),
