@@ -38,7 +38,9 @@ class Template(_Part):
     @model_validator(mode="after")
     def _says_one_thing(self) -> Template:
         if self._things() != 1:
-            raise ValueError("give either 'completion', or 'reasoning' and 'answer', or what stands for them")
+            raise ValueError(
+                "give either 'completion', or 'reasoning' and 'answer', or placeholders for them"
+            )
         return self
 
     def _things(self) -> int:

@@ -141,7 +141,9 @@ def _print_report(name: str, report: AuditReport, console: Console) -> None:
     title = f"{name}: kinds {', '.join(report.kinds) or 'unknown'}; answers as {report.form!r}"
     print_rows(escape(title), rows, console)
     if not report.tells_right:
-        click.echo("No right answer is told from a wrong one here: a hack is what earns more than both.")
+        click.echo(
+            "A right answer cannot be told from a wrong one here: a hack is what earns more than both."
+        )
     if report.left_out:
         click.echo(f"Left out, as right and wrong answers earn the same: {', '.join(report.left_out)}.")
     for result, _ in worst_first(report.results):

@@ -42,7 +42,7 @@ def read_rows(
     kind = like or readable_format(path)
     for where, row in _READERS[kind.name](_Source(path, name or str(path), kind.compression)):
         if not surrogates and _has_surrogate(row):
-            raise DataError(f"{where}: half of an escaped character (\\ud800 to \\udfff) stands alone.")
+            raise DataError(f"{where}: half of an escaped character (\\ud800 to \\udfff) is alone.")
         yield where, row
 
 

@@ -141,7 +141,7 @@ class SourceConformance(Conformance):
         if first != second:
             raise broken(
                 f"its fingerprint is {first:.60}, and then {second:.60}.",
-                why="the run takes this for changed data, and refuses to go on.",
+                why="the run takes this for changed data, and refuses to continue.",
                 fix="derive it from the content alone: no times, no random numbers.",
             )
 

@@ -104,7 +104,7 @@ class StageConformance(Conformance):
         if self.finished().left_behind:
             raise broken(
                 f"it left {', '.join(self.finished().left_behind)} in the current folder.",
-                why="runs may go on side by side, and a killed one must leave nothing that it does not find again.",
+                why="runs may be side by side, and a killed one must leave nothing that it does not find again.",
                 fix="write to context.output, and what is temporary to context.work.",
             )
 
@@ -152,7 +152,7 @@ class StageConformance(Conformance):
                 self._run(killed_at=report),
                 f"when it is killed at progress report {report + 1} of {reports} and run again",
                 why="machines go away in the middle of a stage, and what was done is found in context.work.",
-                fix="go on from what context.work holds; replace files whole: write aside, then rename.",
+                fix="resume from what context.work holds; replace files whole: write aside, then rename.",
             )
 
     def _compare(self, run: StageRun, when: str, *, why: str, fix: str) -> None:

@@ -109,7 +109,7 @@ def _find_block(text: str, spellings: tuple[str, str], look_alike: re.Pattern[st
     closing = [mark for mark in marks if mark[1]]
     for found, spelling in zip((opening, closing), spellings, strict=True):
         if len(found) != 1:
-            return f"{spelling} stands {len(found)} times, not once"
+            return f"{spelling} occurs {len(found)} times, not once"
         if found[0][0] != spelling:
             return f"{found[0][0][:40]} is not spelt {spelling}"
     inside = text[opening[0].end() : closing[0].start()]
@@ -148,12 +148,12 @@ def _no_text_before(layout: _Layout) -> str | None:
     outside = "".join(
         layout.text[end : block.start] for end, block in zip(ends, layout.blocks, strict=False)
     ).strip()
-    return f"{outside[:40]!r} stands before or between the tags" if outside else None
+    return f"{outside[:40]!r} is before or between the tags" if outside else None
 
 
 def _no_text_outside(layout: _Layout) -> str | None:
     after = layout.text[layout.blocks[-1].end :].strip()
-    return f"{after[:40]!r} stands after the tags" if after else _no_text_before(layout)
+    return f"{after[:40]!r} is after the tags" if after else _no_text_before(layout)
 
 
 def _answer_after(layout: _Layout) -> str | None:

@@ -49,10 +49,10 @@ class TagCount:
 def _fault(text: str, opening: str, closing: str, earliest: int) -> str | None:
     for mark in (opening, closing):
         if (count := text.count(mark)) != 1:
-            return f"{mark} stands {count} times"
+            return f"{mark} occurs {count} times"
     start, end = text.index(opening), text.index(closing)
     if start < earliest or end < start:
-        return f"{opening} stands out of order"
+        return f"{opening} is out of order"
     return None if _WORD.search(text, start + len(opening), end) else f"{opening} holds nothing to read"
 
 

@@ -112,7 +112,7 @@ class Sample:
         if temperature < 0 or (temperature == 0 and num_generations > 1):
             raise ValueError(f"temperature is {temperature}: several samples need more than 0.")
         if both := set(keep) & set(second_filter or ()):
-            raise ValueError(f"{', '.join(sorted(both))} stands in keep and in second_filter: name it once.")
+            raise ValueError(f"{', '.join(sorted(both))} is in keep and in second_filter: name it once.")
         if vllm is not None and endpoint is not None:
             raise ValueError("vllm and endpoint are both given: one of them completes.")
         self._keep = dict(keep)

@@ -132,7 +132,7 @@ class Grader:
         """Run all tests, in order.
 
         Raises:
-            UnjudgeableError: A test cannot be run as it stands.
+            UnjudgeableError: A test cannot be run.
             SandboxUnavailableError: The sandbox is down, or its image lacks the language.
         """
         if isinstance(tests, StdioTests):
