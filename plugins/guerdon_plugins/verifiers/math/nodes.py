@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -222,9 +222,11 @@ class Clock(Node):
 
 @dataclass(frozen=True, slots=True)
 class Span(Node):
-    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is no subtraction."""
+    """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is not a subtraction."""
 
     parts: tuple[Node, ...]
+    or_ratio: bool = field(default=False, compare=False)
+    """Joined by the English "to", which a ratio has too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    Span,
     Text,
     fields,
 )
@@ -123,6 +124,8 @@ class Comparer:
                 return self._measures.quantities(reference, answer)
             case Sequence(), Sequence():
                 return self._sequences(reference, answer)
+            case Span(parts=left), Span(parts=right):
+                return self._lists.in_order(left, right)
             case (Matrix(), Matrix()):
                 return self._matrices(reference, answer)
             case (Matrix() as matrix, Sequence() as vector) | (Sequence() as vector, Matrix() as matrix):

@@ -23,7 +23,7 @@ from guerdon_plugins.verifiers.math.comparing.numeric import (
 )
 from guerdon_plugins.verifiers.math.comparing.points import points, real_points
 from guerdon_plugins.verifiers.math.comparing.proofs import proves_equal
-from guerdon_plugins.verifiers.math.comparing.trees import has_exponential, has_modulus, with_gamma
+from guerdon_plugins.verifiers.math.comparing.trees import covers_both_signs, has_exponential, with_gamma
 from guerdon_plugins.verifiers.math.nodes import Node
 
 PRECISION = 266
@@ -169,7 +169,7 @@ def _compare_at_points(
     reference: Node, answer: Node, names: list[str], budget: Budget, domains: Domains
 ) -> Finding:
     domains = with_index_letters(domains, reference, answer)
-    minds_sides = has_modulus(reference)
+    minds_sides = covers_both_signs(reference)
     agreed = 0
     for point in points(names, domains, (reference, answer), budget):
         try:
