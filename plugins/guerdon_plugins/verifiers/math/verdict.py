@@ -10,7 +10,8 @@ from guerdon.data.references import placeholder_reason
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.alignment import aligned
 from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded
-from guerdon_plugins.verifiers.math.comparing.comparison import Comparer
+from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
+from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
 from guerdon_plugins.verifiers.math.policy import Policy
@@ -151,6 +152,12 @@ def compare(answer: str, reference: Reference, policy: Policy | None = None) -> 
     return compare_reading(answer, read_reference(reference), policy or Policy())
 
 
+@lru_cache(maxsize=4096)
+def compare_texts(answer: str, gold: str, policy: Policy) -> MathVerdict:
+    """Compare an answer with a reference that is one text; verdicts are cached, since a group repeats its answers."""
+    return compare_reading(answer, _read_gold(gold), policy)
+
+
 def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     """Compare an answer with a reference that was read before."""
     if gold.node is None:
@@ -177,8 +184,7 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
             MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold
         )
     try:
-        given, _ = exact_and_rounded(reading.node) or (reading.node, None)
-        finding = Comparer(policy, Budget()).same(*aligned(gold.node, given))
+        finding = _compare_nodes(gold.node, reading.node, policy)
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
             MathOutcome.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
@@ -186,6 +192,14 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     outcome = MathOutcome.CORRECT if finding else MathOutcome.INCORRECT
     reason = finding.reason or f"it equals the reference, by {finding.tier}"
     return _verdict(outcome, reason, finding.tier, answer, gold, finding.witness)
+
+
+def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
+    comparer = Comparer(policy, Budget())
+    if is_plain(reference) and is_plain(answer):
+        return comparer.same(reference, answer)
+    given, _ = exact_and_rounded(answer) or (answer, None)
+    return comparer.same(*aligned(reference, given))
 
 
 def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:

@@ -45,7 +45,9 @@ from guerdon_plugins.verifiers.math.nodes import (
     Listing,
     Matrix,
     Node,
+    Number,
     Quantity,
+    Quotient,
     Ratio,
     Relation,
     Sequence,
@@ -56,6 +58,15 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.policy import Policy
 
 _FLIPPED = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
+
+
+def is_plain(node: Node) -> bool:
+    """Whether a node is a numeral or a fraction of two numerals."""
+    return isinstance(node, Number) or (
+        isinstance(node, Quotient)
+        and isinstance(node.numerator, Number)
+        and isinstance(node.denominator, Number)
+    )
 
 
 class Comparer:
@@ -93,6 +104,8 @@ class Comparer:
         self._budget.spend(4)
         if reference == answer and not isinstance(answer, Relation):
             return Finding(True, "structure")
+        if is_plain(reference) and is_plain(answer):
+            return self._scalars.same(reference, answer)
         left, right = (split_declarations(node, self._budget) for node in (reference, answer))
         if left.domains or right.domains:
             return self._declared(left, right)

@@ -28,6 +28,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Text,
     children,
     integer,
+    negate,
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
 from guerdon_plugins.verifiers.math.reading.prose import answer_tokens
@@ -55,6 +56,8 @@ _CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "
 _SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
 _PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 """Most answers: they need no grammar."""
+_PLAIN_FRACTION = re.compile(r"(-?)(?:([0-9]{1,40}) ?)?\\[dt]?frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
+"""The next most common answers: a fraction of two numerals, or a mixed number."""
 _NUMBER_SYSTEMS = frozenset("NZQRC")
 """After a sign of membership these letters are number systems in plain type too."""
 _WORD = re.compile(r"[^\W\d_]")
@@ -69,6 +72,8 @@ def parse(text: str) -> Node:
     """
     if match := _PLAIN_NUMERAL.fullmatch(text):
         return Number(Fraction(text), match[1] is not None)
+    if (fraction := _plain_fraction(text)) is not None:
+        return fraction
     cleaned = clean(text)
     if not cleaned:
         raise UnreadableError("it is empty")
@@ -93,6 +98,20 @@ def parse(text: str) -> Node:
         if any(token.kind == "text" and _WORD.search(token.text) for token in tokens):
             return Text(" ".join(words))
         raise
+
+
+def _plain_fraction(text: str) -> Node | None:
+    match = _PLAIN_FRACTION.fullmatch(text)
+    if match is None:
+        return None
+    sign, whole, above, below = match.groups()
+    if whole is None:
+        node: Node = Quotient(Number(Fraction(int(above))), Number(Fraction(int(below))))
+    elif 0 < int(above) < int(below):
+        node = Number(int(whole) + Fraction(int(above), int(below)))
+    else:
+        return None
+    return negate(node) if sign else node
 
 
 class _Parser(QuantityParser):
