@@ -169,10 +169,10 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         return _compare_option(answer, gold, policy)
     if answer.strip() == gold.text:
         return _verdict(MathOutcome.CORRECT, "the same text", "text", answer, gold)
-    if has_arrows(gold.text):
+    if has_arrows(gold.text) or has_arrows(answer):
         answer = with_arrows(answer)
-    elif has_arrows(answer) and (arrows := with_arrows(gold.text)) != gold.text:
-        return compare_reading(answer, _read_gold(arrows), policy)
+        if (arrows := with_arrows(gold.text)) != gold.text:
+            return compare_reading(answer, _read_gold(arrows), policy)
     reading = _read_answer(answer, gold.node)
     if reading.node is None:
         outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER

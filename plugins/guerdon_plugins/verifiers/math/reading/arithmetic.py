@@ -123,7 +123,11 @@ class ArithmeticParser(TokenStream):
                 if self._kind(1) == "text":
                     break
                 self._position += 1
-                factors.append(self._signed_factor())
+                factor = self._signed_factor()
+                if text == "\\times" and _is_arrow(factor) and _is_arrow(factors[-1]):
+                    factors[-1] = Apply("cross", (factors[-1], factor))
+                else:
+                    factors.append(factor)
             elif text in _DIVIDE:
                 if self._kind(1) == "text":
                     break
@@ -332,6 +336,13 @@ class ArithmeticParser(TokenStream):
             else:
                 break
         return node
+
+
+def _is_arrow(node: Node) -> bool:
+    """Whether a node is a letter under an arrow, or the cross product of such letters."""
+    return (isinstance(node, Symbol) and node.name.startswith("vec ")) or (
+        isinstance(node, Apply) and node.name in ("cross", "vec")
+    )
 
 
 def number(token: Token) -> Number:

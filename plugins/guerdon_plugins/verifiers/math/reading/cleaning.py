@@ -80,7 +80,8 @@ _NOT_SIGNS = {
     "|": "\\nmid ",
 }
 _RAISED_ORDINAL = re.compile(
-    rf"(?<=\d)\s*\^\s*(?:\{{\s*(?:{_WORDS}\s*\{{\s*(?:st|nd|rd|th)\s*\}}|st|rd|th)\s*\}}|{_WORDS}\s*\{{\s*(?:st|nd|rd|th)\s*\}})"
+    rf"(?<=\d)\s*\^\s*(?:\{{\s*)?{_WORDS}\s*\{{\s*(?:st|nd|rd|th)\s*\}}(?:\s*\}})?"
+    r"|(?<=1)\s*\^\s*\{\s*st\s*\}|(?<=3)\s*\^\s*\{\s*rd\s*\}|(?<=[04-9])\s*\^\s*\{\s*th\s*\}|(?<=1[1-3])\s*\^\s*\{\s*th\s*\}"
 )
 """``7^{th}``; ``2^{nd}`` without words may be a power."""
 _OVERLINED_LIMIT = re.compile(r"\\(overline|underline|bar)\s*\{\s*\\lim\s*\}")

@@ -47,9 +47,11 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import (
 )
 from guerdon_plugins.verifiers.math.reading.word_relations import (
     comparison,
+    divisibility,
     parity,
     parity_before,
     quantified,
+    sign,
 )
 
 _CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "&", "\\\\"))
@@ -213,7 +215,7 @@ class _Parser(QuantityParser):
         condition = self._condition()
         if self._accept_word(CONSEQUENCE_WORDS):
             return self._consequence(condition)
-        if not self._depth and word in HYPOTHESES:
+        if not self._depth and (word in HYPOTHESES or isinstance(condition, Symbol)):
             raise UnreadableError("a condition without what holds under it")
         return condition
 
@@ -271,6 +273,12 @@ class _Parser(QuantityParser):
         if (remainder := parity(self._peek())) is not None:
             self._position += 1
             return Congruence(subject, integer(remainder), integer(2))
+        if (operator := sign(self._peek())) is not None:
+            self._position += 1
+            return Relation((subject, integer(0)), (operator,))
+        if (operator := divisibility(self._peek())) is not None:
+            self._position += 1
+            return Relation((self._quantity(), subject), (operator,))
         found = comparison(self._peek(), (self._peek(1), self._peek(2)))
         if found is None:
             return None

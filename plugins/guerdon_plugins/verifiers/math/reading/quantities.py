@@ -105,6 +105,8 @@ class QuantityParser(CommandParser):
         words = token.text.strip()
         if words in JOINING_WORDS or (words in CONSEQUENCE_WORDS and self._closes_condition()):
             return None
+        if words in ("divides", "整除"):
+            return None
         if not below and (changed := self._scaled(value, words)) is not None:
             return changed
         one = isinstance(value, Number) and abs(value.value) <= 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|pmb)\s*(?:\{\s*([a-z])\s*\}|([a-z])(?![a-z]))")
-_ARROW = re.compile(r"\\(?:vec|overrightarrow)(?![a-zA-Z])")
+_ARROW = re.compile(rf"\\(?:vec|overrightarrow)(?![a-zA-Z])|{_BOLD.pattern}\s*\\times\s*{_BOLD.pattern}")
 
 
 def has_arrows(text: str) -> bool:
-    """Whether a letter stands under an arrow."""
+    """Whether a letter stands under an arrow, or letters in bold are multiplied as vectors."""
     return "\\" in text and _ARROW.search(text) is not None
 
 

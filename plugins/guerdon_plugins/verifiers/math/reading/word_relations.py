@@ -19,11 +19,20 @@ _COMPARISONS = {
         ">": "greater than|more than|larger than|strictly greater than|大于",
         "<": "less than|smaller than|fewer than|strictly less than|小于",
         "≠": "not equal to|不等于",
+        "∣": "divides|整除",
+        "∤": "does not divide",
     }.items()
     for phrase in phrases.split("|")
 }
+_SIGNS = {
+    **dict.fromkeys(("positive", "正数"), ">"),
+    **dict.fromkeys(("negative", "负数"), "<"),
+    **dict.fromkeys(("nonnegative", "non-negative", "非负数"), "≥"),
+    **dict.fromkeys(("nonpositive", "non-positive"), "≤"),
+}
+_DIVISIBLE = {"divisible by": "∣", "a multiple of": "∣", "not divisible by": "∤", "not a multiple of": "∤"}
 _OR_EQUAL = {"<": "≤", ">": "≥"}
-_VERB = re.compile(r"(?:is|are|must be|can be)\s+|为|是")
+_VERB = re.compile(r"^(?:(?:is|are|must be|can be)\s+|为|是)")
 _FOR_ALL = re.compile(r"for\s+(?:all|any|every|each)(?:\s+(.*))?", re.IGNORECASE)
 _KINDS = {
     "integer": "Z",
@@ -57,6 +66,17 @@ def comparison(words: str, then: tuple[str, str]) -> tuple[str, int] | None:
     if operator in _OR_EQUAL and then[0] == "or" and then[1].lower().strip() in ("equal to", "equals"):
         return _OR_EQUAL[operator], 3
     return None if operator is None else (operator, 1)
+
+
+def sign(words: str) -> str | None:
+    """The sign of the comparison with zero that words name: ``>`` for "is positive"."""
+    verb, found = _VERB.subn("", words.lower().strip(" ,."), count=1)
+    return _SIGNS.get(verb) if found else None
+
+
+def divisibility(words: str) -> str | None:
+    """The sign of a divisor before what it divides that words name in the other order: "is divisible by"."""
+    return _DIVISIBLE.get(_VERB.sub("", words.lower().strip(" ,"), count=1))
 
 
 def quantified(words: str) -> str | None:
