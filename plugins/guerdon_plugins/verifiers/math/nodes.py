@@ -288,14 +288,18 @@ def fields(node: Node) -> list[Any]:
 def children(node: Node) -> list[Node]:
     """The nodes directly under a node."""
     found: list[Node] = []
-    for value in fields(node):
-        _collect(value, found)
+    for name in node.__slots__:
+        value = getattr(node, name)
+        if isinstance(value, Node):
+            found.append(value)
+        elif type(value) is tuple:
+            _collect(value, found)
     return found
 
 
-def _collect(value: object, found: list[Node]) -> None:
-    if isinstance(value, Node):
-        found.append(value)
-    elif isinstance(value, tuple):
-        for item in value:
-            _collect(item, found)
+def _collect(values: tuple[object, ...], found: list[Node]) -> None:
+    for value in values:
+        if isinstance(value, Node):
+            found.append(value)
+        elif type(value) is tuple:
+            _collect(value, found)

@@ -11,7 +11,7 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.critical import Point
 from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, with_index_letters
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
-from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
+from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, is_complex, names_in
 from guerdon_plugins.verifiers.math.comparing.points import points
 from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION, Finding, agree_at, described
 from guerdon_plugins.verifiers.math.nodes import (
@@ -65,6 +65,7 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
     names = sorted({name for node in (*values, *borders) for name in names_in(node)})
     whole = {name: INTEGERS for border in borders if border.function == "mod" for name in names_in(border)}
     domains = {**whole, **domains}
+    complex_values = any(map(is_complex, values))
     agreed = 0
     for point in points(names, with_index_letters(domains, *values), (*values, *borders), budget):
         chosen = [_chosen(branches, point, budget) for branches in (left, right)]
@@ -73,7 +74,7 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
         if chosen[0] is None or chosen[1] is None:
             return Finding(False, "cases", "only one side has a case there", described(point))
         try:
-            equal, *pair = agree_at(chosen[0], chosen[1], point, budget)
+            equal, *pair = agree_at(chosen[0], chosen[1], point, budget, complex_values)
         except (UndefinedError, UndecidedError, OverflowError):
             continue
         if not equal:
