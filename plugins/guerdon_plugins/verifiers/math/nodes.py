@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -225,6 +225,8 @@ class Span(Node):
     """Numbers that hyphens join, or "to": a range ``3-5``, a score, a phone number. It is not a subtraction."""
 
     parts: tuple[Node, ...]
+    or_ratio: bool = field(default=False, compare=False)
+    """Joined by the English "to", which a ratio has too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +288,18 @@ def fields(node: Node) -> list[Any]:
 def children(node: Node) -> list[Node]:
     """Return the nodes directly under a node."""
     found: list[Node] = []
-    for value in fields(node):
-        _collect(value, found)
+    for name in node.__slots__:
+        value = getattr(node, name)
+        if isinstance(value, Node):
+            found.append(value)
+        elif type(value) is tuple:
+            _collect(value, found)
     return found
 
 
-def _collect(value: object, found: list[Node]) -> None:
-    if isinstance(value, Node):
-        found.append(value)
-    elif isinstance(value, tuple):
-        for item in value:
-            _collect(item, found)
+def _collect(values: tuple[object, ...], found: list[Node]) -> None:
+    for value in values:
+        if isinstance(value, Node):
+            found.append(value)
+        elif type(value) is tuple:
+            _collect(value, found)

@@ -9,7 +9,9 @@ from functools import lru_cache
 from guerdon.data.references import placeholder_reason
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.alignment import aligned
-from guerdon_plugins.verifiers.math.comparing.comparison import Comparer
+from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded
+from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
+from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
 from guerdon_plugins.verifiers.math.policy import Policy
@@ -21,6 +23,7 @@ from guerdon_plugins.verifiers.math.reading.options import (
     same_options,
 )
 from guerdon_plugins.verifiers.math.reading.parser import parse
+from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
 
@@ -115,7 +118,10 @@ def read_reference(reference: Reference) -> Reading:
         return _read_gold(gold_text(reference).strip())
     first, *others = [_read_gold(text.strip()) for text in accepted_texts(reference)]
     return (
-        next((reading for reading in others if reading.node is None), replace(first, others=tuple(others)))
+        next(
+            (reading for reading in others if reading.node is None),
+            replace(first, others=(*first.others, *others)),
+        )
         if others
         else first
     )
@@ -123,12 +129,16 @@ def read_reference(reference: Reference) -> Reading:
 
 @lru_cache(maxsize=4096)
 def _read_gold(text: str) -> Reading:
-    """Return the reading of one accepted answer; ``B. 12`` is the option B, and 12."""
+    r"""The reading of one accepted answer: ``B. 12`` is the option B, and 12; ``\\sqrt2 \\approx 1.41`` is either."""
     if reason := placeholder_reason(text):
         return Reading(text, None, f"it {reason}")
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:
         return replace(said, option=option[0])
-    return _read(text)
+    reading = _read(text)
+    if reading.node is not None and (values := exact_and_rounded(reading.node)):
+        exact, rounded = (replace(reading, node=node) for node in values)
+        return replace(exact, others=(rounded,))
+    return reading
 
 
 def compare(answer: str, reference: Reference, policy: Policy | None = None) -> MathVerdict:
@@ -142,6 +152,12 @@ def compare(answer: str, reference: Reference, policy: Policy | None = None) -> 
     return compare_reading(answer, read_reference(reference), policy or Policy())
 
 
+@lru_cache(maxsize=4096)
+def compare_texts(answer: str, gold: str, policy: Policy) -> MathVerdict:
+    """Compare an answer with a reference that is one text; verdicts are cached, since a group repeats its answers."""
+    return compare_reading(answer, _read_gold(gold), policy)
+
+
 def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     """Compare an answer with a reference that was read before."""
     if gold.node is None:
@@ -153,6 +169,10 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         return _compare_option(answer, gold, policy)
     if answer.strip() == gold.text:
         return _verdict(MathOutcome.CORRECT, "the same text", "text", answer, gold)
+    if has_arrows(gold.text) or has_arrows(answer):
+        answer = with_arrows(answer)
+        if (arrows := with_arrows(gold.text)) != gold.text:
+            return compare_reading(answer, _read_gold(arrows), policy)
     reading = _read_answer(answer, gold.node)
     if reading.node is None:
         outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER
@@ -164,7 +184,7 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
             MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold
         )
     try:
-        finding = Comparer(policy, Budget()).same(*aligned(gold.node, reading.node))
+        finding = _compare_nodes(gold.node, reading.node, policy)
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
             MathOutcome.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
@@ -172,6 +192,14 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     outcome = MathOutcome.CORRECT if finding else MathOutcome.INCORRECT
     reason = finding.reason or f"it equals the reference, by {finding.tier}"
     return _verdict(outcome, reason, finding.tier, answer, gold, finding.witness)
+
+
+def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
+    comparer = Comparer(policy, Budget())
+    if is_plain(reference) and is_plain(answer):
+        return comparer.same(reference, answer)
+    given, _ = exact_and_rounded(answer) or (answer, None)
+    return comparer.same(*aligned(reference, given))
 
 
 def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:

@@ -10,12 +10,13 @@ from guerdon import Failure, Score
 from guerdon.text import checked_tags
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.reading.extraction import Mode, check_mode, extract
-from guerdon_plugins.verifiers.math.references import Reference
+from guerdon_plugins.verifiers.math.references import Reference, gold_text
 from guerdon_plugins.verifiers.math.verdict import (
     MathOutcome,
     MathVerdict,
     compare,
     compare_reading,
+    compare_texts,
     read_reference,
     reference_text,
     shortened,
@@ -105,6 +106,8 @@ class MathVerifier:
             return MathVerdict(
                 MathOutcome.NO_ANSWER, found.problem, "extraction", reference=shortened(gold.text)
             )
+        if type(reference) is str:
+            return compare_texts(found.answer, gold_text(reference).strip(), self.policy)
         return compare_reading(found.answer, gold, self.policy)
 
 

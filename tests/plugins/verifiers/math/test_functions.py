@@ -59,6 +59,24 @@ def test_verifier_different_functions_have_a_witness(reference: str, answer: str
     assert WITNESS.fullmatch(score.metadata["witness"]), score.metadata
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (r"\ln|x|", r"\ln x"),
+        (r"\ln(x^2)", r"2\ln x"),
+        (r"\ln x^2", r"2\ln x"),
+        (r"\log_2(x^2)+1", r"2\log_2 x+1"),
+        (r"\ln((x-1)^4)", r"4\ln(x-1)"),
+        (r"\frac12\ln(x^2)", r"\ln x"),
+    ],
+)
+def test_compare_answer_that_leaves_a_side_of_the_reference_out_is_refused(
+    reference: str, answer: str
+) -> None:
+    assert not compare(answer, reference)
+    assert compare(reference, answer)
+
+
 def test_compare_functions_that_share_no_point_is_undecided_and_says_so() -> None:
     verdict = compare(r"\sqrt{x}\sqrt{-x-1}", "x")
     assert (verdict.outcome, verdict.tier) == (MathOutcome.INCORRECT, "undecided")

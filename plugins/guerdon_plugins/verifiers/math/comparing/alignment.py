@@ -57,9 +57,9 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         case Date(), Date():
             year = answer.year if reference.year and answer.year else reference.year
             return reference, Date(year, answer.month, answer.day)
-        case (Span(parts=parts), Ratio()):
+        case (Span(parts=parts, or_ratio=True), Ratio()):
             return Ratio(parts), answer
-        case (Ratio(), Span(parts=parts)):
+        case (Ratio(), Span(parts=parts, or_ratio=True)):
             return reference, Ratio(parts)
         case (Quantity(), _) | (_, Quantity()):
             return _aligned_quantities(reference, answer)

@@ -10,6 +10,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Product,
     SetOf,
     SetOperation,
+    Span,
     Sum,
     Text,
     Unit,
@@ -36,6 +37,8 @@ def _key(value: object) -> str:
             return f"{{{','.join(sorted(map(_key, items)))}}}"
         case Text(words=words):
             return f"'{' '.join(words.split())}'"
+        case Span(parts=parts):
+            return f"Span({_key(parts)})"
         case Unit():
             return str(value)
         case tuple():

@@ -45,16 +45,28 @@ from guerdon_plugins.verifiers.math.nodes import (
     Listing,
     Matrix,
     Node,
+    Number,
     Quantity,
+    Quotient,
     Ratio,
     Relation,
     Sequence,
+    Span,
     Text,
     fields,
 )
 from guerdon_plugins.verifiers.math.policy import Policy
 
 _FLIPPED = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
+
+
+def is_plain(node: Node) -> bool:
+    """Whether a node is a numeral or a fraction of two numerals."""
+    return isinstance(node, Number) or (
+        isinstance(node, Quotient)
+        and isinstance(node.numerator, Number)
+        and isinstance(node.denominator, Number)
+    )
 
 
 class Comparer:
@@ -92,6 +104,8 @@ class Comparer:
         self._budget.spend(4)
         if reference == answer and not isinstance(answer, Relation):
             return Finding(True, "structure")
+        if is_plain(reference) and is_plain(answer):
+            return self._scalars.same(reference, answer)
         left, right = (split_declarations(node, self._budget) for node in (reference, answer))
         if left.domains or right.domains:
             return self._declared(left, right)
@@ -123,6 +137,8 @@ class Comparer:
                 return self._measures.quantities(reference, answer)
             case Sequence(), Sequence():
                 return self._sequences(reference, answer)
+            case Span(parts=left), Span(parts=right):
+                return self._lists.in_order(left, right)
             case (Matrix(), Matrix()):
                 return self._matrices(reference, answer)
             case (Matrix() as matrix, Sequence() as vector) | (Sequence() as vector, Matrix() as matrix):

@@ -1,4 +1,4 @@
-r"""Letters for complex numbers: under ``\\operatorname{Re}`` or ``\\arg``, and ``z`` beside ``\\bar z``."""
+r"""Letters that stand for complex numbers: under ``\\operatorname{Re}``, ``z`` beside ``\\bar z``, ``z`` in ``|z|``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IMAGINARY_PART = " imaginary"
 
 def complex_letters(*nodes: Node) -> set[str]:
     """The letters that one of the nodes treats as complex; ``x`` and ``y`` in the real part of ``x + iy`` are not."""
-    found: set[str] = set()
+    found = _in_bars(nodes)
     for node in nodes:
         for item in walk(node):
             if isinstance(item, Call) and item.function in _OF_COMPLEX:
@@ -25,6 +25,17 @@ def complex_letters(*nodes: Node) -> set[str]:
         for name in found
         if not name.endswith(_IMAGINARY_PART) and f"{name}{_IMAGINARY_PART}" not in found
     }
+
+
+def _in_bars(nodes: tuple[Node, ...]) -> set[str]:
+    """``z`` and ``w`` in an absolute value, without real letters beside them."""
+    bars = [
+        item for node in nodes for item in walk(node) if isinstance(item, Call) and item.function == "abs"
+    ]
+    if not bars:
+        return set()
+    names = set().union(*map(names_in, nodes))
+    return set().union(*map(names_in, bars)) if names and all(name[0] in "zw" for name in names) else set()
 
 
 def in_real_parts(node: Node, letters: set[str]) -> Node:

@@ -115,7 +115,9 @@ def with_the_same_index(reference: Node, answer: Node) -> Node:
 def _binds(node: Standing) -> bool:
     """Whether the letter of an operation is only inside of it, unlike that of a derivative."""
     bounded = node.operator == "int" and node.parts[1] != Text("")
-    return node.variable is not None and (bounded or node.operator in ("sum", "prod", "lim"))
+    return node.variable is not None and (
+        bounded or node.operator in ("sum", "prod", "lim", "limsup", "liminf")
+    )
 
 
 def _letter(name: str) -> Node:

@@ -382,7 +382,7 @@ def is_complex(node: Node) -> bool:
     stack: list[Node] = [node]
     while stack:
         item = stack.pop()
-        if item == Constant("i"):
+        if isinstance(item, Constant) and item.name == "i":
             return True
         stack.extend(children(item))
     return False

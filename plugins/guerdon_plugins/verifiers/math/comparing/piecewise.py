@@ -9,17 +9,19 @@ from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.critical import Point
-from guerdon_plugins.verifiers.math.comparing.domains import Domains, with_index_letters
+from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, with_index_letters
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
-from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
+from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, is_complex, names_in
 from guerdon_plugins.verifiers.math.comparing.points import points
 from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION, Finding, agree_at, described
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
     Conditional,
+    Congruence,
     Listing,
     Node,
+    Quotient,
     Relation,
     Sum,
     negate,
@@ -61,6 +63,9 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
     conditions = [branch.condition for branch in (*left, *right) if branch.condition is not None]
     borders = [border for condition in conditions for border in _borders(condition)]
     names = sorted({name for node in (*values, *borders) for name in names_in(node)})
+    whole = {name: INTEGERS for border in borders if border.function == "mod" for name in names_in(border)}
+    domains = {**whole, **domains}
+    complex_values = any(map(is_complex, values))
     agreed = 0
     for point in points(names, with_index_letters(domains, *values), (*values, *borders), budget):
         chosen = [_chosen(branches, point, budget) for branches in (left, right)]
@@ -69,7 +74,7 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
         if chosen[0] is None or chosen[1] is None:
             return Finding(False, "cases", "only one side has a case there", described(point))
         try:
-            equal, *pair = agree_at(chosen[0], chosen[1], point, budget)
+            equal, *pair = agree_at(chosen[0], chosen[1], point, budget, complex_values)
         except (UndefinedError, UndecidedError, OverflowError):
             continue
         if not equal:
@@ -91,12 +96,14 @@ def _branches(node: Node) -> list[_Branch]:
     return found
 
 
-def _borders(condition: Node) -> list[Node]:
-    """Return what changes its form where a condition begins to hold: the larger one of its two sides."""
+def _borders(condition: Node) -> list[Call]:
+    """What changes its form where a condition begins to hold: the larger one of its two sides."""
     match condition:
         case Relation(operands=operands, operators=operators) if set(operators) <= set(_HOLDS):
             if all(isinstance(operand, SCALARS) for operand in operands):
                 return [Call("max", pair) for pair in itertools.pairwise(operands)]
+        case Congruence(left=left, modulus=modulus) if isinstance(left, SCALARS):
+            return [Call("mod", (left, modulus))]
         case Listing(items=items):
             return [border for item in items for border in _borders(item)]
     raise NotPiecewiseError
@@ -119,6 +126,9 @@ def _holds(condition: Node, point: Point, budget: Budget) -> bool:
                 _HOLDS[operator](_value(Sum((left, negate(right))), point, budget))
                 for left, operator, right in zip(operands, operators, operands[1:], strict=False)
             )
+        case Congruence(left=left, right=right, modulus=modulus):
+            turns = _value(Quotient(Sum((left, negate(right))), modulus), point, budget)
+            return isinstance(turns, Fraction) and turns.denominator == 1
     raise NotPiecewiseError
 
 

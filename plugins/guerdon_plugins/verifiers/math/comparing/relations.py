@@ -32,7 +32,7 @@ _NAMING = _EXTREMES | frozenset(
 )
 """Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
 _UNKNOWNS = frozenset("xytuvw")
-_ROUNDED = 0.01
+ROUNDED = 0.01
 """How far an approximation in a chain may be from the exact value before it."""
 
 
@@ -112,7 +112,7 @@ def _close(value: Node, approximation: Node, budget: Budget) -> bool:
         left, right = (Evaluator(POINT_PRECISION, {}, budget).value(node) for node in (value, approximation))
     except (ArithmeticError, KeyError):
         return False
-    return bool(abs(left - right) <= _ROUNDED * abs(left))
+    return bool(abs(left - right) <= ROUNDED * abs(left))
 
 
 def same_label(reference: Node, answer: Node) -> bool:

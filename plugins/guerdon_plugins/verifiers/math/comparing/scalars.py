@@ -23,7 +23,7 @@ from guerdon_plugins.verifiers.math.comparing.numeric import (
 )
 from guerdon_plugins.verifiers.math.comparing.points import points, real_points
 from guerdon_plugins.verifiers.math.comparing.proofs import proves_equal
-from guerdon_plugins.verifiers.math.comparing.trees import has_exponential, has_modulus, with_gamma
+from guerdon_plugins.verifiers.math.comparing.trees import covers_both_signs, has_exponential, with_gamma
 from guerdon_plugins.verifiers.math.nodes import Node
 
 PRECISION = 266
@@ -157,9 +157,10 @@ def shown(value: Fraction) -> str:
 
 
 def _compare_closed_forms(reference: Node, answer: Node, budget: Budget) -> Finding:
-    equal, left, right = _agree(reference, answer, {}, PRECISION, budget)
+    complex_values = is_complex(reference) or is_complex(answer)
+    equal, left, right = _agree(reference, answer, {}, PRECISION, budget, complex_values)
     if equal and any(map(has_exponential, (reference, answer))):  # tanh(100) and tanh(101) agree to 86 digits
-        equal, left, right = _agree(reference, answer, {}, 2 * MAX_POINT_PRECISION, budget)
+        equal, left, right = _agree(reference, answer, {}, 2 * MAX_POINT_PRECISION, budget, complex_values)
     if equal:
         return Finding(True, "closed form")
     return Finding(False, "closed form", "the values differ", described({}, left, right))
@@ -169,11 +170,12 @@ def _compare_at_points(
     reference: Node, answer: Node, names: list[str], budget: Budget, domains: Domains
 ) -> Finding:
     domains = with_index_letters(domains, reference, answer)
-    minds_sides = has_modulus(reference)
+    minds_sides = covers_both_signs(reference)
+    complex_values = is_complex(reference) or is_complex(answer)
     agreed = 0
     for point in points(names, domains, (reference, answer), budget):
         try:
-            equal, left, right = agree_at(reference, answer, point, budget)
+            equal, left, right = agree_at(reference, answer, point, budget, complex_values)
         except (UndefinedError, UndecidedError, OverflowError):
             if minds_sides and _only_first_is_defined(reference, answer, point, budget):
                 return Finding(False, "points", "the answer has no value there", described(point))
@@ -203,8 +205,10 @@ def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: 
     return True
 
 
-def agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tuple[bool, Any, Any]:
-    """Return whether two values agree at a point, with the values; by fractions where both are rational there.
+def agree_at(
+    reference: Node, answer: Node, point: Point, budget: Budget, complex_values: bool
+) -> tuple[bool, Any, Any]:
+    """Whether two values agree at a point, with the values; by fractions where both are rational there.
 
     Raises:
         UndefinedError: One of them has no value.
@@ -213,7 +217,7 @@ def agree_at(reference: Node, answer: Node, point: Point, budget: Budget) -> tup
     try:
         left, right = (rational(node, budget, point) for node in (reference, answer))
     except NotExactError:
-        return _agree(reference, answer, point, POINT_PRECISION, budget)
+        return _agree(reference, answer, point, POINT_PRECISION, budget, complex_values)
     return left == right, left, right
 
 
@@ -225,10 +229,9 @@ def _prove(reference: Node, answer: Node, domains: Domains, reason: str) -> Find
 
 
 def _agree(
-    reference: Node, answer: Node, point: Point, precision: int, budget: Budget
+    reference: Node, answer: Node, point: Point, precision: int, budget: Budget, complex_values: bool
 ) -> tuple[bool, Any, Any]:
-    """Return whether two values agree, computed again with more digits until enough of them can be trusted."""
-    complex_values = is_complex(reference) or is_complex(answer)
+    """Whether two values agree, computed again with more digits until enough of them can be trusted."""
     confirmed = False
     while True:
         evaluators = [Evaluator(precision, point, budget, complex_values=complex_values) for _ in range(2)]

@@ -12,6 +12,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Constant,
     Matrix,
     Node,
+    Number,
     PlusMinus,
     Power,
     Product,
@@ -134,11 +135,18 @@ def _added(matrices: list[Matrix], whole: Sum) -> Node:
     return Matrix(tuple(tuple(map(Sum, zip(*row, strict=True))) for row in rows))
 
 
-def has_modulus(node: Node) -> bool:
-    """Return whether an absolute value of something with a variable occurs in a tree."""
-    return any(
-        isinstance(item, Call) and item.function == "abs" and contains(item, Symbol) for item in walk(node)
-    )
+def covers_both_signs(node: Node) -> bool:
+    r"""Whether a function is defined on both sides of a zero by intent: ``\\ln|x|``, ``\\ln(x^2)``."""
+    return any(_takes_both_signs(item) for item in walk(node) if isinstance(item, Call))
+
+
+def _takes_both_signs(call: Call) -> bool:
+    match call:
+        case Call(function="abs"):
+            return contains(call, Symbol)
+        case Call(function="log", arguments=(Power(exponent=Number(value=power)) as argument, *_)):
+            return power.denominator == 1 and power.numerator % 2 == 0 and contains(argument, Symbol)
+    return False
 
 
 def with_gamma(node: Node) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from string import ascii_uppercase
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
@@ -28,7 +29,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 from guerdon_plugins.verifiers.math.reading.stream import TokenStream
 from guerdon_plugins.verifiers.math.reading.tokens import Token
-from guerdon_plugins.verifiers.math.reading.vocabulary import DECORATIONS, FUNCTIONS, SYMBOLS
+from guerdon_plugins.verifiers.math.reading.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, SYMBOLS
 
 _TIMES = frozenset(("\\cdot", "\\times"))
 _DIVIDE = frozenset(("/", "\\div"))
@@ -38,6 +39,7 @@ _MODULO = frozenset(("mod", "\\mod", "\\bmod"))
 _OPENING_COMMANDS = frozenset(
     f"\\{name}"
     for name in (
+        *BIG_OPERATORS,
         *(
             "pi",
             "infty",
@@ -45,16 +47,12 @@ _OPENING_COMMANDS = frozenset(
             "binom",
             "sqrt",
             "surd",
-            "sum",
-            "prod",
-            "int",
-            "lim",
             "lfloor",
             "lceil",
             "langle",
         ),
         *("angle", "triangle", "cbrt", "abs", "floor", "ceil", "|", "ldots", "emptyset", "{"),
-        *("mathbbR", "mathbbQ", "mathbbZ", "mathbbN", "mathbbC"),
+        *(f"mathbb{letter}" for letter in ascii_uppercase),
     )
 )
 """Commands that can start a factor, beside functions, symbols and environments."""
@@ -125,7 +123,11 @@ class ArithmeticParser(TokenStream):
                 if self._kind(1) == "text":
                     break
                 self._position += 1
-                factors.append(self._signed_factor())
+                factor = self._signed_factor()
+                if text == "\\times" and _is_arrow(factor) and _is_arrow(factors[-1]):
+                    factors[-1] = Apply("cross", (factors[-1], factor))
+                else:
+                    factors.append(factor)
             elif text in _DIVIDE:
                 if self._kind(1) == "text":
                     break
@@ -334,6 +336,13 @@ class ArithmeticParser(TokenStream):
             else:
                 break
         return node
+
+
+def _is_arrow(node: Node) -> bool:
+    """Whether a node is a letter under an arrow, or the cross product of such letters."""
+    return (isinstance(node, Symbol) and node.name.startswith("vec ")) or (
+        isinstance(node, Apply) and node.name in ("cross", "vec")
+    )
 
 
 def number(token: Token) -> Number:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+_MARKS = ("\\boxed", "\\fbox")
 _BRACED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\(?!\\(?:boxed|fbox)).|[{}]", re.DOTALL)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -99,7 +100,8 @@ def _all_boxes(text: str) -> list[_Box]:
     found: list[_Box] = []
     open_braces: list[int] = []
     boxes: list[tuple[int, int]] = []
-    for match in _BOX_OR_BRACE.finditer(text):
+    first = min((place for mark in _MARKS if (place := text.find(mark)) >= 0), default=len(text))
+    for match in _BOX_OR_BRACE.finditer(text, first):
         token = match[0]
         if token.startswith(("\\boxed", "\\fbox")):
             if match[1]:

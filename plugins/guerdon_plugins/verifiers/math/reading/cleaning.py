@@ -70,8 +70,22 @@ _CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _TEXT_DOLLAR = re.compile(rf"{_WORDS}\s*\{{\s*\\\$\s*\}}")
 _UNION_LETTER = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
 _WITHOUT = re.compile(r"(\\mathbb\s*(?:\{\s*[RZQNC]\s*\}|[RZQNC]))\s*-\s*(?=\\\{)")
-_NOT = re.compile(r"\\not\s*(=|\\in(?![a-z])|\\equiv(?![a-z]))")
-_NOT_SIGNS = {"=": "\\ne ", "\\in": "\\notin "}
+_NOT = re.compile(r"\\not\s*(=|\\(?:in|equiv|subset|subseteq|mid)(?![a-z])|\|)")
+_NOT_SIGNS = {
+    "=": "\\ne ",
+    "\\in": "\\notin ",
+    "\\subset": "\\nsubset ",
+    "\\subseteq": "\\nsubseteq ",
+    "\\mid": "\\nmid ",
+    "|": "\\nmid ",
+}
+_RAISED_ORDINAL = re.compile(
+    rf"(?<=\d)\s*\^\s*(?:\{{\s*)?{_WORDS}\s*\{{\s*(?:st|nd|rd|th)\s*\}}(?:\s*\}})?"
+    r"|(?<=1)\s*\^\s*\{\s*st\s*\}|(?<=3)\s*\^\s*\{\s*rd\s*\}|(?<=[04-9])\s*\^\s*\{\s*th\s*\}|(?<=1[1-3])\s*\^\s*\{\s*th\s*\}"
+)
+"""``7^{th}``; ``2^{nd}`` without words may be a power."""
+_OVERLINED_LIMIT = re.compile(r"\\(overline|underline|bar)\s*\{\s*\\lim\s*\}")
+_LIMITS = re.compile(r"\\(?:lim\s*\\(sup|inf)(?![a-z])|operatorname\*?\{\s*lim\s*(sup|inf)\s*\})")
 _FEET_AND_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*'(?!')\s*(?:(\d+(?:\.\d+)?)\s*(?:''|\"))?")
 _INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:''|\")")
 _NEGATIVE_WORD = re.compile(r"(?i)^(\\text\{\s*)?(?:negative|minus)\s+(?=\S)")
@@ -152,6 +166,11 @@ def _with_units(text: str) -> str:
             text = _COMPOSITION.sub(r"\1(\2(\3))", text)
         if "\\not" in text:
             text = _NOT.sub(lambda match: _NOT_SIGNS.get(match[1], match[0]), text)
+        if "lim" in text:
+            text = _LIMITS.sub(lambda match: f"\\lim{match[1] or match[2]} ", text)
+            text = _OVERLINED_LIMIT.sub(
+                lambda match: "\\liminf " if match[1] == "underline" else "\\limsup ", text
+            )
         if "\\$" in text:
             text = _TEXT_DOLLAR.sub(r"\\$", text)
         if "\\mathbb" in text:
@@ -173,6 +192,8 @@ def _with_units(text: str) -> str:
         text = _UNIT_GROUP.sub(_unit_group, text)
         if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
             text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
+    if "^" in text and ("th" in text or "st" in text or "d" in text):
+        text = _RAISED_ORDINAL.sub("", text)
     if "U" in text:
         text = _UNION_LETTER.sub(r"\\cup ", text)
     if text[:1] == "<" and (match := _ANGLED.fullmatch(text)):

@@ -28,7 +28,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading.arithmetic import number
 from guerdon_plugins.verifiers.math.reading.environments import EnvironmentParser
 from guerdon_plugins.verifiers.math.reading.tokens import Token
-from guerdon_plugins.verifiers.math.reading.vocabulary import DECORATIONS, FUNCTIONS, SYMBOLS
+from guerdon_plugins.verifiers.math.reading.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, SYMBOLS
 
 _INVERSES = {
     "sin": "arcsin",
@@ -72,11 +72,13 @@ class CommandParser(EnvironmentParser):
     def _command(self, name: str) -> Node:
         if name in _CONSTANTS:
             return _CONSTANTS[name]
+        if name == "zeta" and self._accept("("):
+            return Apply(name, self._items(")"))
         if name in SYMBOLS:
             return Symbol(name)
         if rule := self._rules.get(name):
             return rule()
-        if name in ("sum", "prod", "int", "lim"):
+        if name in BIG_OPERATORS:
             return self._big_operator(name)
         if name in FUNCTIONS or name in ("floor", "ceil", "abs"):
             return self._function_or_name(name)
@@ -90,6 +92,8 @@ class CommandParser(EnvironmentParser):
             return self._named_set(name[6:])
         if name in ("Pr", "mathbbE", "mathbbP", "mathbbV") and (named := self._name_with_arguments(name[-1])):
             return named
+        if name.startswith("mathbb") and len(name) == 7:
+            return Symbol(f"mathbb {name[6:]}")
         raise UnreadableError(f"unknown command \\{name[:40]}")
 
     def _named_set(self, name: str) -> Node:

@@ -6,6 +6,7 @@ from guerdon_plugins.verifiers.math.errors import UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
     Cases,
     Conditional,
+    Congruence,
     Listing,
     Matrix,
     Node,
@@ -103,5 +104,7 @@ def _value_and_condition(node: Node) -> Node:
         case Listing(items=(value, Relation(operators=operators) as condition), joiner=",") if not isinstance(
             value, Relation
         ) and set(operators) - {"="}:
+            return Conditional(value, condition)
+        case Listing(items=(value, Congruence() as condition), joiner=",") if not isinstance(value, Relation):
             return Conditional(value, condition)
     return node

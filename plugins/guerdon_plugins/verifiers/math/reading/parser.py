@@ -11,11 +11,13 @@ from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
     Call,
     Cases,
     Conditional,
     Congruence,
     Listing,
+    NamedSet,
     Node,
     Number,
     Quotient,
@@ -24,6 +26,9 @@ from guerdon_plugins.verifiers.math.nodes import (
     SetOperation,
     Symbol,
     Text,
+    children,
+    integer,
+    negate,
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
 from guerdon_plugins.verifiers.math.reading.prose import answer_tokens
@@ -40,11 +45,21 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import (
     RELATIONS,
     SET_OPERATIONS,
 )
+from guerdon_plugins.verifiers.math.reading.word_relations import (
+    comparison,
+    divisibility,
+    parity,
+    parity_before,
+    quantified,
+    sign,
+)
 
 _CLOSERS = frozenset((")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "&", "\\\\"))
 _SEPARATORS = {",": ",", ";": ";", "\\lor": "or", "\\cup": "or", "\\land": "and", "\\cap": "and"}
 _PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 """Most answers: they need no grammar."""
+_PLAIN_FRACTION = re.compile(r"(-?)(?:([0-9]{1,40}) ?)?\\[dt]?frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
+"""The next most common answers: a fraction of two numerals, or a mixed number."""
 _NUMBER_SYSTEMS = frozenset("NZQRC")
 """After a sign of membership these letters are number systems in plain type too."""
 _WORD = re.compile(r"[^\W\d_]")
@@ -59,6 +74,8 @@ def parse(text: str) -> Node:
     """
     if match := _PLAIN_NUMERAL.fullmatch(text):
         return Number(Fraction(text), match[1] is not None)
+    if (fraction := _plain_fraction(text)) is not None:
+        return fraction
     cleaned = clean(text)
     if not cleaned:
         raise UnreadableError("it is empty")
@@ -83,6 +100,20 @@ def parse(text: str) -> Node:
         if any(token.kind == "text" and _WORD.search(token.text) for token in tokens):
             return Text(" ".join(words))
         raise
+
+
+def _plain_fraction(text: str) -> Node | None:
+    match = _PLAIN_FRACTION.fullmatch(text)
+    if match is None:
+        return None
+    sign, whole, above, below = match.groups()
+    if whole is None:
+        node: Node = Quotient(Number(Fraction(int(above))), Number(Fraction(int(below))))
+    elif 0 < int(above) < int(below):
+        node = Number(int(whole) + Fraction(int(above), int(below)))
+    else:
+        return None
+    return negate(node) if sign else node
 
 
 class _Parser(QuantityParser):
@@ -146,7 +177,14 @@ class _Parser(QuantityParser):
         if self._kind() == "text" and (word := self._peek().lower().strip(" ,")) in CONDITION_WORDS:
             self._position += 1
             return self._condition_first(word)
+        if (parity := self._of_parity()) is not None:
+            return parity
         result = self._relation()
+        if self._kind() == "text" and (system := quantified(self._peek())) is not None:
+            self._position += 1
+            return self._for_all(result, system)
+        if (parity := self._of_parity()) is not None:
+            return Conditional(result, parity)
         if self._accept_word(CONSEQUENCE_WORDS):  # x = 1 时, y = 2
             return self._consequence(result)
         if self._accept_word(OTHERWISE):
@@ -154,6 +192,16 @@ class _Parser(QuantityParser):
         if self._accept_word(CONDITION_WORDS):
             return Conditional(result, self._condition())
         return result
+
+    def _for_all(self, result: Node, system: str) -> Node:
+        """``2n+1 for all n``, which says nothing of ``n``, and "for all integers n", which does."""
+        condition = self._condition()
+        if isinstance(condition, Symbol):
+            member = Relation((condition, NamedSet(system)), ("∈",))
+            return Conditional(result, member) if system else result
+        if system:
+            raise UnreadableError("a number system and a condition")
+        return Conditional(result, condition)
 
     def _condition(self) -> Node:
         self._accept("&")
@@ -167,7 +215,7 @@ class _Parser(QuantityParser):
         condition = self._condition()
         if self._accept_word(CONSEQUENCE_WORDS):
             return self._consequence(condition)
-        if not self._depth and word in HYPOTHESES:
+        if not self._depth and (word in HYPOTHESES or isinstance(condition, Symbol)):
             raise UnreadableError("a condition without what holds under it")
         return condition
 
@@ -184,6 +232,8 @@ class _Parser(QuantityParser):
 
     def _relation(self) -> Node:
         operands = [self._operand()]
+        if self._kind() == "text" and (said := self._said_of(operands[0])) is not None:
+            return said
         operators: list[str] = []
         # In x < 1 \cup x > 2 the sign joins the relations, not the 1 and the x.
         # In the rows of an environment a mark for alignment may come before or after the sign.
@@ -205,6 +255,36 @@ class _Parser(QuantityParser):
                 return Congruence(operands[0], operands[1], modulus)
             raise UnreadableError("a modulus after something that is no congruence")
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
+
+    def _of_parity(self) -> Congruence | None:
+        """``for even n`` as a condition."""
+        if self._kind() != "text" or self._kind(1) != "let":
+            return None
+        remainder = parity_before(self._peek())
+        if remainder is None:
+            return None
+        self._position += 1
+        return Congruence(self._operand(), integer(remainder), integer(2))
+
+    def _said_of(self, subject: Node) -> Node | None:
+        """What words say of an expression with a letter: ``x is at least 2``, ``n is even``."""
+        if not isinstance(subject, SCALARS) or not contains_letter(subject):
+            return None
+        if (remainder := parity(self._peek())) is not None:
+            self._position += 1
+            return Congruence(subject, integer(remainder), integer(2))
+        if (operator := sign(self._peek())) is not None:
+            self._position += 1
+            return Relation((subject, integer(0)), (operator,))
+        if (operator := divisibility(self._peek())) is not None:
+            self._position += 1
+            return Relation((self._quantity(), subject), (operator,))
+        found = comparison(self._peek(), (self._peek(1), self._peek(2)))
+        if found is None:
+            return None
+        operator, length = found
+        self._position += length
+        return Relation((subject, self._quantity()), (operator,))
 
     def _modulus(self) -> Node | None:
         if self._accept("\\pmod") or self._accept("\\mod"):
@@ -247,6 +327,11 @@ def _are_solutions(alternatives: list[list[Node]]) -> bool:
                 return False
         names.append([item.operands[0] for item in group if isinstance(item, Relation)])
     return len(names) > 1 and len(names[0]) > 1 and all(found == names[0] for found in names)
+
+
+def contains_letter(node: Node) -> bool:
+    """Whether a variable stands in an expression."""
+    return isinstance(node, Symbol) or any(map(contains_letter, children(node)))
 
 
 def _listed(items: list[Node], joiner: str) -> Node:

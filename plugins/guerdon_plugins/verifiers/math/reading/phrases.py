@@ -45,6 +45,8 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
         for axis in "xyz"
     ),
     *((names, Text(names.partition("|")[0])) for names in _WEEKDAYS),
+    ("converges|convergent|it converges|the series converges|收敛", Text("converges")),
+    ("diverges|divergent|it diverges|the series diverges|发散", Text("diverges")),
     ("是|是的|能", Text("yes")),
     ("否|不是|不能", Text("no")),
     ("正确|对", Text("true")),

@@ -105,6 +105,8 @@ class QuantityParser(CommandParser):
         words = token.text.strip()
         if words in JOINING_WORDS or (words in CONSEQUENCE_WORDS and self._closes_condition()):
             return None
+        if words in ("divides", "整除"):
+            return None
         if not below and (changed := self._scaled(value, words)) is not None:
             return changed
         one = isinstance(value, Number) and abs(value.value) <= 1
@@ -242,11 +244,11 @@ class QuantityParser(CommandParser):
         """Read ``3 to 5`` after its first number: a range, or a ratio in words."""
         if self._depth or self._kind() != "text" or self._peek() not in _TO or not self._starts_factor(1):
             return None
-        self._position += 1
+        word = self._next().text
         high = self._quantity()
         if isinstance(high, Quantity) and not isinstance(low, Quantity):
             return Quantity(Span((low, high.value)), high.unit)
-        return Span((low, high))
+        return Span((low, high), or_ratio=word == "to")
 
 
 def _of_a_thing(words: str) -> bool:

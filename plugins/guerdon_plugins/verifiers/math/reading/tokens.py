@@ -48,8 +48,11 @@ _NEXT_CHARACTER = re.compile(r"\s*(\S)")
 _DELIMITER = re.compile(r"\s*(\\[{}|]|\\[a-zA-Z]+|.)")
 _NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b|^\s*-?[\d.]+\s*$")
 _ALIGNED_IN_COLUMNS = frozenset(("array", "alignedat", "alignat"))
+_VALUES = frozenset(("num", "let", "name"))
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac"))
+_OPENERS = frozenset("([{") | {"\\{", "\\langle"}
+_CLOSERS = frozenset(")]}") | {"\\}", "\\rangle"}
 _JOINING = re.compile(r"\s*\b(and|or)\b\s*")
 
 
@@ -60,6 +63,18 @@ def tokenize(text: str) -> list[Token]:
         TooLargeError: There are more than :data:`MAX_TOKENS`.
     """
     return _Tokenizer(text).run()
+
+
+def _mark_division(tokens: list[Token]) -> None:
+    r"""Mark the only bar of an answer, if it stands outside of brackets between values, as "divides"."""
+    depth = 0
+    for place, token in enumerate(tokens):
+        depth += (token.text in _OPENERS) - (token.text in _CLOSERS)
+        if token.text == "|" and not depth and 0 < place < len(tokens) - 1:
+            before, after = tokens[place - 1], tokens[place + 1]
+            starts = after.kind in _VALUES or after.text in _OPENERS
+            if starts and (before.kind in _VALUES or before.text in _CLOSERS):
+                token.kind, token.text = "cmd", "\\mid"
 
 
 class _Tokenizer:
@@ -82,6 +97,8 @@ class _Tokenizer:
             self._lexeme(match[0], match.start())
             if len(tokens) > MAX_TOKENS:
                 raise TooLargeError(f"more than {MAX_TOKENS:,} tokens")
+        if text.count("|") + text.count("\\mid") == 1:
+            _mark_division(tokens)
         return [token for token in tokens if token.text]
 
     def _add(self, kind: str, text: str) -> None:
@@ -187,6 +204,14 @@ class _Tokenizer:
         plain = command in ("operatorname", "operatorname*", "mathrm", "text")
         if (words in units.BARE_AFTER_A_NUMERAL or words == "deg") and self._follows_value():
             self._words(words)
+        elif (
+            words.isupper()
+            and words.isalpha()
+            and words.isascii()
+            and 1 < len(words) < 5
+            and self._is_indexed()
+        ):
+            self._add("name", words)
         elif plain and function in FUNCTIONS:
             self._add("cmd", f"\\{function}")
         elif len(words) == 1 and words.isascii() and words.isalpha() and command != "text":
@@ -194,6 +219,9 @@ class _Tokenizer:
             self._add("text" if is_unit else "let", words)
         else:
             self._words(words)
+
+    def _is_indexed(self) -> bool:
+        return self._text[self._position : self._position + 1] == "_"
 
     def _blackboard_letter(self) -> None:
         letter = _FLAT_GROUP.match(self._text, self._position) or _NEXT_CHARACTER.match(

@@ -17,6 +17,8 @@ FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
     "sup inf ker log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
 )
+BIG_OPERATORS = _set("sum prod int lim limsup liminf")
+"""Commands that apply to the term after them, and bind a letter."""
 ASCII = {
     **{name: name for name in FUNCTIONS - _set("sup inf ker Re Im arg deg dim rank tr")},
     **{name: name for name in GREEK if len(name) > 2},
@@ -80,6 +82,8 @@ SYNONYMS = {
         "rho": "varrho",
         "sigma": "varsigma",
         "neg": "lnot",
+        "limsup": "varlimsup",
+        "liminf": "varliminf",
         "Rightarrow": "implies Longrightarrow",
         "Leftrightarrow": "iff Longleftrightarrow",
     }.items()
@@ -126,6 +130,14 @@ RELATIONS = {
     "\\sim": "∼",
     "\\subset": "⊂",
     "\\subseteq": "⊆",
+    "\\subsetneq": "⊊",
+    "\\supset": "⊃",
+    "\\supseteq": "⊇",
+    "\\nsubset": "⊄",
+    "\\nsubseteq": "⊈",
+    "\\mid": "∣",
+    "\\nmid": "∤",
+    "\\propto": "∝",
     "\\perp": "⊥",
     "\\parallel": "∥",
     "\\Rightarrow": "⇒",
@@ -298,7 +310,13 @@ UNICODE = str.maketrans(
         "⊙": "\\odot ",
         "⊂": "\\subset ",
         "⊆": "\\subseteq ",
-        "⊄": "\\not\\subset ",
+        "⊄": "\\nsubset ",
+        "⊈": "\\nsubseteq ",
+        "⊊": "\\subsetneq ",
+        "⊃": "\\supset ",
+        "⊇": "\\supseteq ",
+        "∤": "\\nmid ",
+        "∝": "\\propto ",
         "∴": "",
         "✓": "",
         "✔": "",
