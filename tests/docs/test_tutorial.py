@@ -38,7 +38,7 @@ def test_every_command_of_the_tutorial(
     assert "the hack '.' (an answer that says nothing) earns 1; it may earn 0 at most." in first
     assert "failed" not in second
     rollouts = [json.loads(line) for line in (tmp_path / "runs/tidy/stages/rl/rollouts.jsonl").open()]
-    assert {rollout["step"] for rollout in rollouts} == {0, 1, 2}
+    assert {rollout["step"] for rollout in rollouts} == {1, 2, 3}
     assert all(rollout["scores"]["Tidy"]["outcome"] == "scored" for rollout in rollouts)
     assert (tmp_path / "runs/tidy/stages/rl/output/model.safetensors").exists()
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["guerdon_tidy-0.1.0-py3-none-any.whl"]

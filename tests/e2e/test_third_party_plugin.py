@@ -90,7 +90,7 @@ def test_a_strangers_plugin_from_install_to_uninstall(
     assert trained.returncode == 0, trained.stderr
     lines = (tmp_path / "runs/strange/stages/rl/rollouts.jsonl").read_text().splitlines()
     rollouts = [json.loads(line) for line in lines]
-    assert {rollout["step"] for rollout in rollouts} == {0, 1}
+    assert {rollout["step"] for rollout in rollouts} == {1, 2}
     for rollout in rollouts:
         scores = rollout["scores"]
         assert scores["vowels"]["value"] in (0.0, 1.0)

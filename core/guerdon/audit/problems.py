@@ -36,8 +36,7 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
     """
     found = []
     for entry in entries:
-        is_verifier = entry.component.kind is Kind.VERIFIER
-        kind = entry.component.member("audit_kind") if is_verifier else None
+        kind = entry.component.member("audit_kind")
         if kind is not None and kind not in KINDS:
             raise UsageError(
                 f"{entry.component.plugin} has the audit_kind {kind!r}. Kinds: {', '.join(KINDS)}."

@@ -201,6 +201,7 @@ _SCORER = _SIGNATURE | {
     "setup_timeout_s": "the deadline of `setup()` in seconds; 600 by default",
     "timeout_s": "the deadline of a verdict (for a reward: of a call) in seconds, if the manifest sets none",
     "aclose": "an async method that closes what the plugin has opened, at the end",
+    "audit_kind": "the corpus that `guerdon audit` attacks it with, such as `answer`, `format` or `code`",
 }
 
 OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
@@ -211,7 +212,6 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "checks that it scores 1",
         "same_answer": "a method that returns whether two answers mean the same, such as `1/2` and `0.5`; "
         "`evaluate` needs it for majorities",
-        "audit_kind": "the corpus that `guerdon audit` attacks it with: `answer`, `format` or `code`",
     },
     Kind.REWARD: _SCORER,
     Kind.SOURCE: _SIGNATURE

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,13 @@ def train(model: str, folder: Path, rank: int, port: int) -> None:
     rows = Dataset.from_list([{"prompt": prompt, "row": {"prompt": prompt}}] * 8)
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.chat_template = qwen3_chat_template
-    records: list[Mapping[str, Any]] = []
+    records: list[tuple[float | None, float]] = []
+
+    def keep(
+        step: int, rollouts: Any, judgements: Sequence[Judgement], *, group: Any, advantage: Sequence[float]
+    ) -> None:
+        records.extend(zip([judgement.reward for judgement in judgements], advantage, strict=True))
+
     rubric: Any = Rubric(rank)
     trainer = Trainer(
         AutoModelForCausalLM.from_pretrained(model),
@@ -105,7 +111,7 @@ def train(model: str, folder: Path, rank: int, port: int) -> None:
         config,
         rows,
         tokenizer,
-        log_rollouts=lambda step, logged: records.extend(logged),
+        log_rollouts=keep,
         tools=[double],
     )
     trainer.train()
@@ -113,7 +119,7 @@ def train(model: str, folder: Path, rank: int, port: int) -> None:
         "turns": trainer.turns,
         "rewards": trainer._rewards.tolist(),
         "advantages": trainer.batch["advantages"].tolist(),
-        "records": [(entry["reward"], entry["advantage"]) for entry in records],
+        "records": records,
     }
     (folder / f"{rank}.json").write_text(json.dumps(seen))
 

@@ -11,7 +11,7 @@ from guerdon import Score
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon.scoring.pool import VerifyJob, WorkerPool
-from guerdon.scoring.protocol import Case
+from guerdon.scoring.protocol import Item
 from guerdon_plugins.verifiers.code import CodeVerifier
 
 pytestmark = pytest.mark.docker
@@ -26,7 +26,7 @@ def completion(program: str) -> str:
     return f"```python\n{program}\n```"
 
 
-def judged(cases: list[Case], timeout_s: float, **params: object) -> list[Score]:
+def judged(cases: list[Item], timeout_s: float, **params: object) -> list[Score]:
     """The scores that a run's workers give, deadlines included."""
     component = load_component(find_plugin("code", (Kind.VERIFIER,)), params, None)
     job = VerifyJob(0, cases, timeout_s=timeout_s, dedicated=True)
@@ -40,14 +40,14 @@ def judged(cases: list[Case], timeout_s: float, **params: object) -> list[Score]
 
 def test_loops_before_honest_programs_starve_none_of_them() -> None:
     """28 loops take 14 s of the two boxes, and a verdict may take 8 s."""
-    cases = [Case(completion(program), {"reference": ECHO}) for program in [LOOP] * 28 + [HONEST] * 30]
+    cases = [Item(completion(program), {"reference": ECHO}) for program in [LOOP] * 28 + [HONEST] * 30]
     scores = judged(cases, 8.0, boxes=2, cpu_s=1)
     assert [score.value for score in scores] == [0.0] * 28 + [1.0] * 30
 
 
 def test_program_that_loops_in_every_test_is_wrong_in_time() -> None:
     suite = {"inputs": ["4\n"] * 100, "outputs": ["8\n"] * 100}
-    cases = [Case(completion(LOOP), {"reference": suite}), Case(completion(HONEST), {"reference": suite})]
+    cases = [Item(completion(LOOP), {"reference": suite}), Item(completion(HONEST), {"reference": suite})]
     scores = judged(cases, 60.0, boxes=2, cpu_s=1, scoring="fraction")
     assert [score.value for score in scores] == [0.0, 1.0]
 
@@ -113,6 +113,6 @@ def test_hostile_replies_do_not_stop_the_event_loop() -> None:
 def test_forty_hostile_programs_leave_their_neighbours_right() -> None:
     hostile = [list(HOSTILE.values())[index % len(HOSTILE)] for index in range(40)]
     programs = hostile + ["def f(n): return n * 2"] * 24
-    cases = [Case(completion(program), {"reference": CALL}) for program in programs]
+    cases = [Item(completion(program), {"reference": CALL}) for program in programs]
     scores = judged(cases, 120.0, boxes=2)
     assert [score.value for score in scores] == [0.0] * 40 + [1.0] * 24
