@@ -24,7 +24,7 @@ from guerdon_plugins.verifiers.math.comparing.numeric import (
 from guerdon_plugins.verifiers.math.comparing.points import points, real_points
 from guerdon_plugins.verifiers.math.comparing.proofs import proves_equal
 from guerdon_plugins.verifiers.math.comparing.trees import covers_both_signs, has_exponential, with_gamma
-from guerdon_plugins.verifiers.math.nodes import Node
+from guerdon_plugins.verifiers.math.nodes import Node, Sum, Symbol
 
 PRECISION = 266
 """Bits of a comparison of closed forms: 80 digits."""
@@ -84,6 +84,7 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
         pass
     if key(reference) == key(answer):
         return Finding(True, "structure")
+    reference, answer = _without_shared_letters(reference, answer)
     names = sorted(names_in(reference) | names_in(answer))
     if "Gamma" in names:
         left, right = (with_gamma(node) for node in (reference, answer))
@@ -97,6 +98,18 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
         return Finding(False, "closed form", f"it has no value: {error}")
     except (UndecidedError, OverflowError):
         return _prove(reference, answer, domains, "the values are too large to compare")
+
+
+def _without_shared_letters(reference: Node, answer: Node) -> tuple[Node, Node]:
+    """Two sums without the letters that both add, such as ``C``: each letter less is a quarter of the points."""
+    if not isinstance(reference, Sum) or not isinstance(answer, Sum):
+        return reference, answer
+    left, right = list(reference.terms), list(answer.terms)
+    for term in reference.terms:
+        if isinstance(term, Symbol) and term in right and len(left) > 1 and len(right) > 1:
+            left.remove(term)
+            right.remove(term)
+    return Sum(tuple(left)), Sum(tuple(right))
 
 
 def _compare_rationals(reference: Node, answer: Node, budget: Budget) -> Finding:

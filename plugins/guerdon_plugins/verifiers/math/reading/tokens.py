@@ -48,6 +48,8 @@ _NEXT_CHARACTER = re.compile(r"\s*(\S)")
 _DELIMITER = re.compile(r"\s*(\\[{}|]|\\[a-zA-Z]+|.)")
 _NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b|^\s*-?[\d.]+\s*$")
 _ALIGNED_IN_COLUMNS = frozenset(("array", "alignedat", "alignat"))
+_ROUNDING = frozenset(("floor", "ceil"))
+"""Functions before brackets only: a floor is a storey too."""
 _VALUES = frozenset(("num", "let", "name"))
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac"))
@@ -299,7 +301,11 @@ class _Tokenizer:
             and not self._spaced
         ):
             return
-        elif run in ASCII and not (run in GREEK and self._follows_text()):
+        elif (
+            run in ASCII
+            and not (run in GREEK and self._follows_text())
+            and not (run in _ROUNDING and following != "(")
+        ):
             self._add("cmd", f"\\{ASCII[run]}")
         elif run.lower() in ("and", "or") and (run.islower() or run.isupper()):
             self._add("text", run.lower())
