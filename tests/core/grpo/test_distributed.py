@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_two_processes_end_where_one_does(
     assert any(not torch.equal(one[name].float(), before[name].float()) for name in before)
     for name in one:
         torch.testing.assert_close(
-            two[name], one[name], rtol=1e-6, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
+            two[name], one[name], rtol=1e-6, atol=1e-9, msg=partial("{}: {}".format, name)
         )
 
 
