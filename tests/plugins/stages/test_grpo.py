@@ -23,7 +23,7 @@ from guerdon_plugins.stages.trl.grpo import Grpo
 
 MakeContext = Callable[..., tuple[Any, Any]]
 ROWS = [{"prompt": [{"role": "user", "content": f"{n} + {n}"}], "reference": str(2 * n)} for n in range(8)]
-SHORT = {
+SHORT: dict[str, Any] = {
     "max_steps": 2,
     "num_generations": 4,
     "per_device_train_batch_size": 8,
@@ -157,8 +157,8 @@ def test_the_reference_is_the_revision_that_was_asked_for(
         return original(path, cache_dir=str(tmp_path / "hub"), local_files_only=True, **options)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_cache)
-    monkeypatch.setattr("guerdon_plugins.stages.trl.grpo.load_tokenizer", lambda *_, **__: tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(small_model.path, padding_side="left")
+    monkeypatch.setattr("guerdon_plugins.stages.trl.grpo.load_tokenizer", lambda *_, **__: tokenizer)
     context, log = make_context(ROWS, [Model("tiny", "org/tiny")], Digits())
     options = {"revision": "v1", "attn_implementation": "eager"}
     Grpo(**SHORT, beta=0.1, model_init_kwargs=options).run(context)

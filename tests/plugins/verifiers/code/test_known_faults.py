@@ -23,7 +23,7 @@ LARGE = {
     "fn arg > 8 MiB": {"fn_name": "f", "inputs": [["x" * (9 << 20)]], "outputs": [9 << 20]},
     "special judge 9 MB input": {"inputs": ["x" * (9 << 20)], "outputs": [str(9 << 20)]},
 }
-BETTER = {
+BETTER: dict[str, float | str] = {
     # These tests cross the process border now.
     "class isinstance": 1.0,
     "class context manager": 1.0,
@@ -51,7 +51,12 @@ ELSEWHERE = {
     "image removed while the pool is up": "tests/sandbox/test_lifecycle.py",
 }
 """Rows that are not one program with its tests, and the file that tests what each is about."""
-EXPECTED = {"fail": "failed", "failed: reference": "failed", "0.0 at once": 0.0, "1.0, box kept": 1.0}
+EXPECTED: dict[str, float | str] = {
+    "fail": "failed",
+    "failed: reference": "failed",
+    "0.0 at once": 0.0,
+    "1.0, box kept": 1.0,
+}
 
 
 def rows(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -63,8 +68,8 @@ def result(score: Score) -> float | str | None:
 
 
 def wanted(row: dict[str, Any]) -> float | str:
-    expected = row["expected"]
-    return BETTER.get(row["id"], EXPECTED.get(expected, expected))
+    expected: float | str = row["expected"]
+    return BETTER.get(row["id"], EXPECTED.get(str(expected), expected))
 
 
 def language(row: dict[str, Any]) -> str:

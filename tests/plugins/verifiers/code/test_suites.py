@@ -55,7 +55,7 @@ def test_every_shape_is_read_as_a_value_and_as_json(
 ) -> None:
     tests = read_suite(json.dumps(reference) if as_text else reference).tests
     assert isinstance(tests, kind)
-    assert len(tests.sources if isinstance(tests, AssertTests) else tests.cases) == count  # type: ignore[attr-defined]
+    assert len(tests.sources if isinstance(tests, AssertTests) else tests.cases) == count
 
 
 def test_the_details_of_the_shapes() -> None:

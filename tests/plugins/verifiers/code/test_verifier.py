@@ -166,7 +166,8 @@ def test_the_program_is_the_last_block_after_the_reasoning(judge: Any) -> None:
 
 
 def test_tests_that_cannot_be_read_are_not_the_programs_fault() -> None:
-    for reference in (None, "", {}, {"test_cases": []}, {**ADD, "language": "cobol"}):
+    references: list[Any] = [None, "", {}, {"test_cases": []}, {**ADD, "language": "cobol"}]
+    for reference in references:
         score = judge_text("```python\nx\n```", reference)
         assert (score.outcome, score.failure) == (Outcome.FAILED, Failure.REFERENCE)
         assert score.explanation
