@@ -117,6 +117,7 @@ def timed(judge: Callable[..., Any], what: str) -> tuple[float, str]:
     return time.thread_time() - started, what[:80]
 
 
+@pytest.mark.slow
 def test_bombs_in_the_main_thread_in_bounded_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, bomb = judge_everything()
@@ -124,6 +125,7 @@ def test_bombs_in_the_main_thread_in_bounded_memory() -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 200  # MiB
 
 
+@pytest.mark.slow
 def test_bombs_in_a_worker_thread() -> None:
     results: list[tuple[float, str]] = []
     thread = threading.Thread(target=lambda: results.append(judge_everything()))
@@ -134,6 +136,7 @@ def test_bombs_in_a_worker_thread() -> None:
     assert not Path("/tmp/owned").exists()
 
 
+@pytest.mark.slow
 def test_bombs_in_an_event_loop() -> None:
     async def judge() -> tuple[float, str]:
         return judge_everything()
