@@ -207,6 +207,10 @@ def test_a_learning_rate_that_breaks_the_weights_is_one_clear_error(
 def test_continuous_batching_samples_and_trains(make_context: MakeContext, small_model: Model) -> None:
     context, _ = make_context(ROWS, [small_model], Digits())
     options = {**SHORT, "max_steps": 1, "use_transformers_continuous_batching": True}
+    options["transformers_continuous_batching_config"] = {
+        "num_blocks": 16,
+        "max_batch_tokens": 512,
+    }  # else half the RAM
     assert Grpo(**options).run(context).metrics["steps"] == 1
 
 
