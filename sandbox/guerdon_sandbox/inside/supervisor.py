@@ -32,12 +32,6 @@ connection.
 """
 REAP_S = 2.0
 """Seconds for killed processes to disappear before the box counts as dirty."""
-LOOK_S = 1.0
-"""Seconds between two checks of how long a job has waited for a CPU."""
-STEP_S = 0.02
-"""Seconds between two checks of a job that has used up its wall time."""
-PAUSE_S = 1.0
-"""A check that is late by this many seconds means that the whole box was frozen, or had no CPU."""
 
 # Names of the descriptors that each process of a job gets, in the order in which the zygote unpacks them.
 STANDARD = ("payload", "stdin", "stdout", "stderr")
@@ -132,8 +126,8 @@ class _Supervisor:
         uids = {process.uid for process in job.processes}
         if True in request.numpy and True not in self._zygotes:
             self._zygotes[True] = _Zygote(self._bootstrap, "numpy")
-        waiting = Waiting(self._zygotes[job.processes[job.deciding].numpy].pid, uids, request.cpus)
         started = time.monotonic()
+        waiting = Waiting(started, request.cpus)
         for numpy, zygote in self._zygotes.items():
             if processes := [one for one in job.processes if one.numpy == numpy]:
                 zygote.fork(processes, limits)
@@ -180,23 +174,8 @@ class _Supervisor:
             poller.register(fd, select.POLLIN)
         for fd in job.pipes:
             poller.register(fd, select.POLLIN)
-        look, late, paused_s = started + min(LOOK_S, limits.wall_s), False, 0.0
-        while job.deciding not in job.exits:
-            now = time.monotonic()
-            if now - look > PAUSE_S:
-                paused_s += now - look
-            if now >= look:
-                waiting.look()
-                excused_s = min(waiting.seconds + paused_s, patience_s)
-                left = started + limits.wall_s + excused_s - now
-                if left <= 0 and waiting.seconds >= patience_s:
-                    return Limit.STARVED
-                # Two checks show whether a thread runs or still waits; the length of the wait is not known yet.
-                known = not waiting.standing or waiting.used_s >= limits.wall_s
-                if left <= 0 and late and known:
-                    return Limit.WALL
-                look, late = now + min(LOOK_S, max(left, STEP_S)), left <= 0
-            for fd, _ in poller.poll(max(look - now, 0) * 1000):
+        while True:
+            for fd, _ in poller.poll(max(waiting.due - time.monotonic(), 0) * 1000):
                 if fd == 0:
                     # Nothing else comes before the answer. The read ends if the host closes the connection.
                     _read_exactly(len(wire.ABORT))
@@ -207,7 +186,13 @@ class _Supervisor:
                     poller.unregister(fd)
             if job.truncated & job.bounded:
                 return Limit.OUTPUT
-        return None
+            if job.deciding in job.exits:
+                return None
+            if time.monotonic() >= waiting.due:
+                now = waiting.sample()
+                excused_s = min(waiting.seconds, patience_s)
+                if now >= started + limits.wall_s + excused_s:
+                    return Limit.STARVED if waiting.seconds >= patience_s else Limit.WALL
 
     def _note_exit(self, job: "_Job", zygote: _Zygote) -> None:
         message = zygote.socket.recv(4096)
