@@ -130,7 +130,7 @@ class Sandbox:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leftovers: set[tuple[Engine, str]] = set()
-        """Boxes that could not be removed because their engine did not answer."""
+        """Boxes that are not known to be removed, as when their engine did not answer."""
         self._forget()
 
     def _forget(self) -> None:
@@ -273,8 +273,8 @@ class Sandbox:
         for ticket in self._tickets:
             _settle(ticket, SandboxUnavailableError(_CLOSED))
         self._tickets.clear()
-        for engine, name in self._leftovers:
-            await asyncio.to_thread(engine.remove, name)
+        for engine in self.engines:
+            await self._clear_leftovers(engine)
         self._leftovers.clear()
 
     async def _serve(self, engine: Engine) -> None:
@@ -295,8 +295,12 @@ class Sandbox:
                 await self._clear_leftovers(engine)
                 await self._use(box)
             finally:
-                if not await asyncio.shield(box.close()):
-                    self._leftovers.add((engine, box.name))
+                removed = False
+                try:
+                    removed = await box.close()
+                finally:
+                    if not removed:
+                        self._leftovers.add((engine, box.name))
 
     async def _use(self, box: Box) -> None:
         """Run jobs in a box until it is lost, dirty, or used up."""

@@ -264,7 +264,9 @@ def test_the_use_of_many_cpus_is_no_debt(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_quota_used_up_at_once_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty-four cores use up the quota of each 100 ms in 2 ms."""
-    samples = [(at_s, 0.1 * (1 + (at_s - 0.001) // 0.1), True) for at_s, _, _ in every_period(10.0, 0.0, True)]
+    samples = [
+        (at_s, 0.1 * (1 + (at_s - 0.001) // 0.1), True) for at_s, _, _ in every_period(10.0, 0.0, True)
+    ]
     assert sampled(monkeypatch, *samples).seconds < 1.0
 
 
