@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 from guerdon import Failure, Score, current_deadline
 from guerdon.text import CodeBlock, checked_tags, code_blocks, split_reasoning
+from guerdon_plugins.verifiers.code.cases import Suite, SuiteError
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
 from guerdon_plugins.verifiers.code.languages import LANGUAGES, Language, find_language
 from guerdon_plugins.verifiers.code.names import bound_names, parse
-from guerdon_plugins.verifiers.code.suites import Suite, SuiteError, read_suite
+from guerdon_plugins.verifiers.code.suites import read_suite
 from guerdon_sandbox import (
     PYTHON_IMAGE,
     TOOLCHAIN_IMAGE,

@@ -53,7 +53,10 @@ ELSEWHERE = {
         "test_loops_before_honest_programs_starve_none_of_them",
     ),
     "guerdon sandbox build --method dockerfile": (CLI, "test_build_takes_the_methods_that_its_advice_names"),
-    "guerdon sandbox run FILE that is not UTF-8": (CLI, "test_run_of_a_file_that_cannot_be_decoded_is_one_line"),
+    "guerdon sandbox run FILE that is not UTF-8": (
+        CLI,
+        "test_run_of_a_file_that_cannot_be_decoded_is_one_line",
+    ),
     "engines=[one that accepts and never answers, a good one]": (
         LIFECYCLE,
         "test_silent_engine_beside_a_good_one_holds_nothing_up",
