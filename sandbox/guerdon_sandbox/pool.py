@@ -24,8 +24,10 @@ from guerdon_sandbox.errors import (
     SandboxUsageError,
 )
 from guerdon_sandbox.inside.wire import Answer, Limit, Request
-from guerdon_sandbox.jobs import Job, Limits, Program, Result
+from guerdon_sandbox.jobs import Job, Program
+from guerdon_sandbox.limits import Limits
 from guerdon_sandbox.parsing import LARGE_BYTES
+from guerdon_sandbox.results import Result
 
 R = TypeVar("R", bound=Result)
 

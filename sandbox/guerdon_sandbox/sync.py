@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from guerdon_sandbox.errors import SandboxUnavailableError
-from guerdon_sandbox.jobs import Job, Result
+from guerdon_sandbox.jobs import Job
 from guerdon_sandbox.pool import Sandbox
+from guerdon_sandbox.results import Result
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
