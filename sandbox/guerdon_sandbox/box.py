@@ -47,11 +47,12 @@ sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:]
 """
 
 
+_SUPERVISOR_MODULES = ("wire", "waiting", "sweeping", "stream", "running", "forking", "supervisor")
 _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "serve"),
     *("blame", "remote", "candidate", "runners", "check", "roles", "zygote"),
 )
-"""In the order of their imports, because no files exist to import."""
+"""Both in the order of their imports, because no files exist to import."""
 
 
 class BoxLostError(Exception):
@@ -196,7 +197,7 @@ async def _done(future: asyncio.Future[T]) -> T:
 def command() -> list[str]:
     """Return the command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
-    supervisor = _sources(*inside, *_named("wire", "waiting", "sweeping", "supervisor"))
+    supervisor = _sources(*inside, *_named(*_SUPERVISOR_MODULES))
     zygote = _sources(*inside, "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
     # Two arguments, because one argument may have at most 128 KiB.
     sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]

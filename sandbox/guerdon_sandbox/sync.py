@@ -13,6 +13,7 @@ from guerdon_sandbox.errors import SandboxUnavailableError
 from guerdon_sandbox.jobs import Job
 from guerdon_sandbox.pool import Sandbox
 from guerdon_sandbox.results import Result
+from guerdon_sandbox.tickets import CLOSED
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
@@ -105,7 +106,7 @@ class SyncSandbox:
         try:
             return future.result()
         except concurrent.futures.CancelledError:
-            raise SandboxUnavailableError("the sandbox was closed") from None
+            raise SandboxUnavailableError(CLOSED) from None
         except BaseException:  # an interrupt of this thread frees the box
             future.cancel()
             raise

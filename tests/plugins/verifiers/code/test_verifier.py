@@ -12,6 +12,7 @@ import pytest
 
 from guerdon import Failure, Outcome, Score
 from guerdon_plugins.verifiers.code import CodeVerifier
+from guerdon_plugins.verifiers.code.languages import LANGUAGES
 from guerdon_sandbox import PYTHON_IMAGE, TOOLCHAIN_IMAGE
 from guerdon_sandbox.engine import Engine
 
@@ -269,31 +270,39 @@ def test_other_languages_where_the_image_has_them(language: str, program: str) -
     assert value("this is no program") == 0.0
 
 
+PRINTS_FOUR = {
+    "python": "print(2 + 2)",
+    "cpp": (
+        "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }"
+    ),
+    "c": '#include <stdio.h>\nint main(void) { printf("4"); }',
+    "bash": "echo $((2 + 2))",
+    "rust": 'fn main() { println!("4") }',
+    "go": 'package main\nimport "fmt"\nfunc main() { fmt.Println(4) }',
+    "java": "public class Main { public static void main(String[] a) { System.out.println(4); } }",
+    "javascript": "console.log(2 + 2)",
+    "typescript": "const x: number = 4; console.log(x)",
+}
+INCOMPLETE = 'print("4"); ((('
+
+
 @docker
-@pytest.mark.parametrize(
-    ("fence", "program"),
-    [
-        (
-            "cpp",
-            "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }",
-        ),
-        ("c", '#include <stdio.h>\nint main(void) { printf("4"); }'),
-        ("bash", "echo $((2 + 2))"),
-        ("rust", 'fn main() { println!("4") }'),
-        ("go", 'package main\nimport "fmt"\nfunc main() { fmt.Println(4) }'),
-        ("java", "public class Main { public static void main(String[] a) { System.out.println(4); } }"),
-        ("typescript", "const x: number = 4; console.log(x)"),
-    ],
-)
-def test_the_data_names_the_language_and_so_the_image(fence: str, program: str) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_data_names_the_language_and_so_the_image(language: str) -> None:
+    """A program that does not compile is wrong. Only an image that lacks the language is a failed score."""
     if not Engine().has_image(TOOLCHAIN_IMAGE):
         pytest.skip(f"no image {TOOLCHAIN_IMAGE}")
-    reference = {"inputs": [""], "outputs": ["4"], "language": fence}
-    score = judge_text(f"```{fence}\n{program}\n```", reference, boxes=1)
-    if score.failure is Failure.INFRASTRUCTURE:
-        assert f"which {fence} needs" in score.explanation
+    reference = {"inputs": [""], "outputs": ["4"], "language": language}
+    right, broken = (
+        judge_text(f"```{language}\n{program}\n```", reference, boxes=1)
+        for program in (PRINTS_FOUR[language], INCOMPLETE)
+    )
+    if right.failure is Failure.INFRASTRUCTURE:
+        assert f"which {language} needs" in right.explanation
+        assert broken.failure is Failure.INFRASTRUCTURE
     else:
-        assert score.value == 1.0, score.explanation
+        assert right.value == 1.0, right.explanation
+        assert broken.value == 0.0, broken.explanation
 
 
 @docker
