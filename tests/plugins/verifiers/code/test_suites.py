@@ -12,7 +12,8 @@ import pytest
 
 from guerdon_plugins.verifiers.code import CodeVerifier
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
-from guerdon_plugins.verifiers.code.suites import FunctionTests, StdioCase, StdioTests, SuiteError, read_suite
+from guerdon_plugins.verifiers.code.cases import FunctionTests, StdioCase, StdioTests, SuiteError
+from guerdon_plugins.verifiers.code.suites import read_suite
 
 APPS_STDIO = {"inputs": ["1\n", ["2", "3"]], "outputs": ["1\n", ["2", "3"]]}
 APPS_CALLS = {"fn_name": "f", "inputs": [[1], [2]], "outputs": [[1], 2]}
