@@ -211,7 +211,7 @@ def sampled(
 ) -> waiting.Waiting:
     """Samples at the end of each period: the clock, the box's CPU time so far, whether a thread is runnable."""
     now, used, runnable = [0.0], [100.0], [False]
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("guerdon_sandbox.inside.waiting.time.monotonic", lambda: now[0])
     monkeypatch.setattr(waiting, "_random", lambda: 1.0)
     monkeypatch.setattr(waiting, "_used_s", lambda: used[0])
     monkeypatch.setattr(waiting, "_threads", lambda: iter(("asleep", "observed", "asleep")))
