@@ -30,6 +30,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("math", {}),
         ("math", {"extraction": "answer"}),
         ("math", {"extraction": "auto"}),
+        ("choice", {}),
+        ("choice", {"extraction": "answer"}),
         ("format", {}),
         ("format", {"prefilled": True}),
         ("format", {"partial_credit": True}),

@@ -35,6 +35,17 @@ class TestMath(VerifierConformance):
     )
 
 
+class TestChoice(VerifierConformance):
+    plugin = "choice"
+    golden = (
+        Case("Answer: B", 1.0, reference="B", options=["Lyon", "Paris"]),
+        Case("Paris", 1.0, reference="B", options=["Lyon", "Paris"]),
+        Case("Answer: A", 0.0, reference="B", options=["Lyon", "Paris"]),
+        Case("Answer: B", Failure.REFERENCE, reference="C", options=["Lyon", "Paris"]),
+    )
+    hacks = (Case("A or B", 0.0, reference="B", options=["Lyon", "Paris"], why="a hedge"),)
+
+
 class TestCodeFormat(VerifierConformance):
     plugin = "code_format"
     golden = (Case(f"{THINKING}\n```python\npass\n```", 1.0), Case("```python\npass\n```", 0.0))
