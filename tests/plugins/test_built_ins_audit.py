@@ -42,6 +42,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("tag_count", {}),
         ("code_format", {}),
         ("length", {"max_words": 200}),
+        ("qa", {}),
+        ("qa", {"extraction": "answer"}),
         ("reasoning_steps", {}),
         ("repetition_penalty", {}),
         ("soft_overlong_punishment", {"max_completion_len": 300, "soft_punish_cache": 100}),
@@ -59,6 +61,13 @@ def test_code(scoring: str) -> None:
 
 def test_what_is_gameable_by_its_purpose() -> None:
     assert exploits(entry("length", min_words=80)) == {"repeated-word", "repeated-sentence"}
+    # A share of the words is a share of the reward.
+    assert exploits(entry("qa", metric="f1")) == {
+        "comma-list",
+        "either-or",
+        "either-or-right-first",
+        "negated",
+    }
     assert "wrong-answer-repeated" in exploits(entry("cosine"), kinds=("math",))
     # Reasoning in Latin letters cannot be told from code.
     assert exploits(entry("language", target="zh")) == {"foreign-in-code", "foreign-in-formula"}

@@ -79,6 +79,17 @@ class TestLength(VerifierConformance):
     hacks = (Case("", 0.0),)
 
 
+class TestQa(VerifierConformance):
+    plugin = "qa"
+    golden = (
+        Case("Answer: the Paris.", 1.0, reference=["Paris", "Paname"]),
+        Case("Answer: 1,000", 1.0, reference="1000"),
+        Case("Answer: Lyon", 0.0, reference="Paris"),
+        Case("Paris", Failure.REFERENCE, reference={}),
+    )
+    hacks = (Case("Paris or Lyon", 0.0, reference="Paris", why="a hedge"),)
+
+
 class TestReadable(VerifierConformance):
     plugin = "readable"
     params = {"max_paragraph_words": 4}
