@@ -42,6 +42,7 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("tag_count", {}),
         ("code_format", {}),
         ("length", {"max_words": 200}),
+        ("match", {}),
         ("qa", {}),
         ("qa", {"extraction": "answer"}),
         ("reasoning_steps", {}),
@@ -61,6 +62,7 @@ def test_code(scoring: str) -> None:
 
 def test_what_is_gameable_by_its_purpose() -> None:
     assert exploits(entry("length", min_words=80)) == {"repeated-word", "repeated-sentence"}
+    assert exploits(entry("match", mode="ends")) >= {"either-or", "negated"}
     # A share of the words is a share of the reward.
     assert exploits(entry("qa", metric="f1")) == {
         "comma-list",

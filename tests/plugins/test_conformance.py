@@ -79,6 +79,22 @@ class TestLength(VerifierConformance):
     hacks = (Case("", 0.0),)
 
 
+class TestMatch(VerifierConformance):
+    plugin = "match"
+    golden = (
+        Case("Paris", 1.0, reference="paris"),
+        Case("In Paris", 0.0, reference="Paris"),
+        Case("Paris", Failure.REFERENCE, reference=[]),
+    )
+    hacks = (Case("Paris or Lyon", 0.0, reference="Paris", why="a hedge"),)
+
+
+class TestMatchPattern(VerifierConformance):
+    plugin = "match"
+    params = {"mode": "pattern"}
+    golden = (Case("AB-12", 1.0, reference=r"[A-Z]+-\d+"), Case("AB", 0.0, reference=r"[A-Z]+-\d+"))
+
+
 class TestQa(VerifierConformance):
     plugin = "qa"
     golden = (

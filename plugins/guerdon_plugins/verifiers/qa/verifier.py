@@ -13,6 +13,9 @@ from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final
 from guerdon_plugins.verifiers.qa.comparing import equal, f1
 from guerdon_plugins.verifiers.qa.references import read
 
+MAX_CHARACTERS = 10_000
+"""A longer answer is not a short answer, so it is wrong."""
+
 _MAX_SPANS = 64
 
 
@@ -62,6 +65,8 @@ class QuestionAnswer:
         found = final_answer(completion, self._place, self._tags)
         if found.text is None:
             return Score(0.0, explanation=found.problem)
+        if len(found.text) > MAX_CHARACTERS:
+            return Score(0.0, explanation=f"the answer has {len(found.text)} characters")
         code = _code(self._language or language)
         value = max(self._value(found.text, spans, code) for spans in gold.alternatives)
         return Score(value, answer=found.text[:1000])
