@@ -42,6 +42,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("tag_count", {}),
         ("code_format", {}),
         ("length", {"max_words": 200}),
+        ("instructions", {}),
+        ("instructions", {"loose": True}),
         ("match", {}),
         ("qa", {}),
         ("qa", {"extraction": "answer"}),

@@ -62,6 +62,17 @@ class TestFormat(VerifierConformance):
     )
 
 
+class TestInstructions(VerifierConformance):
+    plugin = "instructions"
+    golden = (
+        Case("A cat.", 1.0, reference=[{"id": "keywords:existence", "keywords": ["cat"]}]),
+        Case("A dog.", 0.0, reference=[{"id": "keywords:existence", "keywords": ["cat"]}]),
+        Case("A dog.", Failure.REFERENCE, reference=[{"id": "keywords:existence"}]),
+        Case("A dog", 1.0, reference=None, instruction_id_list=["punctuation:no_comma"], kwargs=[{}]),
+    )
+    hacks = (Case("\u200b", 0.0, reference=["punctuation:no_comma"], why="an empty response"),)
+
+
 class TestLanguage(VerifierConformance):
     plugin = "language"
     params = {"target": "en"}
