@@ -44,6 +44,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("length", {"max_words": 200}),
         ("instructions", {}),
         ("instructions", {"loose": True}),
+        ("json_schema", {}),
+        ("json_schema", {"partial_credit": True}),
         ("match", {}),
         ("qa", {}),
         ("qa", {"extraction": "answer"}),

@@ -73,6 +73,19 @@ class TestInstructions(VerifierConformance):
     hacks = (Case("\u200b", 0.0, reference=["punctuation:no_comma"], why="an empty response"),)
 
 
+INTEGER_A = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
+
+
+class TestJsonSchema(VerifierConformance):
+    plugin = "json_schema"
+    golden = (
+        Case('{"a": 1}', 1.0, reference=INTEGER_A),
+        Case('{"a": "1"}', 0.0, reference=INTEGER_A),
+        Case('{"a": 1}', Failure.REFERENCE, reference={"type": "object"}),
+    )
+    hacks = (Case("{}", 0.0, reference=INTEGER_A, why="an empty object"),)
+
+
 class TestLanguage(VerifierConformance):
     plugin = "language"
     params = {"target": "en"}
