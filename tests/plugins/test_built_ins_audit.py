@@ -50,6 +50,7 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("qa", {}),
         ("qa", {"extraction": "answer"}),
         ("reasoning_steps", {}),
+        ("sql", {}),
         ("repetition_penalty", {}),
         ("soft_overlong_punishment", {"max_completion_len": 300, "soft_punish_cache": 100}),
     ],

@@ -163,6 +163,19 @@ class TestRepetitionPenalty(VerifierConformance):
     golden = (Case("Each word stands once here.", 0.0), Case("so so so so", -0.5))
 
 
+TABLE = "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1), (2);"
+
+
+class TestSql(VerifierConformance):
+    plugin = "sql"
+    golden = (
+        Case("SELECT a FROM t", 1.0, reference="SELECT a FROM t", setup=TABLE),
+        Case("SELECT a + 1 FROM t", 0.0, reference="SELECT a FROM t", setup=TABLE),
+        Case("SELECT a FROM t", Failure.REFERENCE, reference="SELECT b FROM t", setup=TABLE),
+    )
+    hacks = (Case("SELECT 1 UNION SELECT 2", 0.0, reference="SELECT a FROM t", setup=TABLE, why="constants"),)
+
+
 class TestTagCount(VerifierConformance):
     plugin = "tag_count"
     golden = (Case("<think>a</think><answer>4</answer>", 1.0), Case("<think>a</think>4", 0.5), Case("4", 0.0))
