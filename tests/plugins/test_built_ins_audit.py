@@ -47,6 +47,11 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("json_schema", {}),
         ("json_schema", {"partial_credit": True}),
         ("match", {}),
+        ("overlap", {}),
+        ("overlap", {"metric": "chrf++"}),
+        ("overlap", {"metric": "bleu"}),
+        ("overlap", {"metric": "rouge_l"}),
+        ("overlap", {"metric": "wer"}),
         ("qa", {}),
         ("qa", {"extraction": "answer"}),
         ("reasoning_steps", {}),
@@ -68,6 +73,7 @@ def test_code(scoring: str) -> None:
 def test_what_is_gameable_by_its_purpose() -> None:
     assert exploits(entry("length", min_words=80)) == {"repeated-word", "repeated-sentence"}
     assert exploits(entry("match", mode="ends")) >= {"either-or", "negated"}
+    assert exploits(entry("overlap", metric="cer")) == {"frequent-letters"}
     # A share of the words is a share of the reward.
     assert exploits(entry("qa", metric="f1")) == {
         "comma-list",

@@ -119,6 +119,17 @@ class TestMatchPattern(VerifierConformance):
     golden = (Case("AB-12", 1.0, reference=r"[A-Z]+-\d+"), Case("AB", 0.0, reference=r"[A-Z]+-\d+"))
 
 
+class TestOverlap(VerifierConformance):
+    plugin = "overlap"
+    params = {"metric": "rouge_l"}
+    golden = (
+        Case("the cat sat", 1.0, reference=["a dog", "the cat sat"]),
+        Case("the dog ran", 1 / 3, reference="the cat sat"),
+        Case("the cat", Failure.REFERENCE, reference=""),
+    )
+    hacks = (Case("the cat sat " * 20, 0.0, reference="the cat sat", why="repetition"),)
+
+
 class TestQa(VerifierConformance):
     plugin = "qa"
     golden = (
