@@ -213,6 +213,17 @@ class TestSoftOverlongPunishment(RewardConformance):
     )
 
 
+class TestTokens(RewardConformance):
+    plugin = "tokens"
+    value_range = (float("-inf"), 1.0)  # a token costs alpha, at any length
+    params = {"alpha": 0.01}
+    golden = (
+        Case(r"\boxed{4}", 0.9, reference="4", target_tokens=60, completion_ids=range(50)),
+        Case(r"\boxed{5}", -0.1, reference="4", target_tokens=60, completion_ids=range(70)),
+        Case(r"\boxed{4}", Failure.REFERENCE, reference="4", target_tokens=None),
+    )
+
+
 class TestArithmetic(SourceConformance):
     plugin = "arithmetic"
     columns = ("prompt", "reference", "language", "split_key")
