@@ -30,6 +30,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("math", {}),
         ("math", {"extraction": "answer"}),
         ("math", {"extraction": "auto"}),
+        ("abstain", {}),
+        ("abstain", {"mode": "confidence"}),
         ("choice", {}),
         ("choice", {"extraction": "answer"}),
         ("format", {}),

@@ -35,6 +35,28 @@ class TestMath(VerifierConformance):
     )
 
 
+class TestAbstain(VerifierConformance):
+    plugin = "abstain"
+    golden = (
+        Case("Paris", 1.0, reference="Paris"),
+        Case("I do not know.", 0.25, reference="Paris"),
+        Case("Lyon", 0.0, reference="Paris"),
+        Case("Paris", Failure.REFERENCE, reference={}),
+    )
+    hacks = (Case("I do not know, perhaps Paris", 0.0, reference="Paris", why="a hedge"),)
+
+
+class TestAbstainConfidence(VerifierConformance):
+    plugin = "abstain"
+    params = {"mode": "confidence"}
+    value_range = (-1.0, 1.0)
+    golden = (
+        Case("Paris\nConfidence: 90%", 0.99, reference="Paris"),
+        Case("Lyon\nConfidence: 90%", -0.81, reference="Paris"),
+    )
+    hacks = (Case("Lyon\nConfidence: 0%", 0.0, reference="Paris", why="a wrong answer without confidence"),)
+
+
 class TestChoice(VerifierConformance):
     plugin = "choice"
     golden = (
