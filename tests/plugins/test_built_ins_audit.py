@@ -34,6 +34,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("abstain", {"mode": "confidence"}),
         ("choice", {}),
         ("choice", {"extraction": "answer"}),
+        ("citations", {}),
+        ("citations", {"every_sentence": True}),
         ("format", {}),
         ("format", {"prefilled": True}),
         ("format", {"partial_credit": True}),

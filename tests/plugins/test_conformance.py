@@ -68,6 +68,16 @@ class TestChoice(VerifierConformance):
     hacks = (Case("A or B", 0.0, reference="B", options=["Lyon", "Paris"], why="a hedge"),)
 
 
+class TestCitations(VerifierConformance):
+    plugin = "citations"
+    golden = (
+        Case("A river [1].", 1.0, sources=["The Nile.", "Sand."], reference=["1"]),
+        Case("A river [2].", 0.0, sources=["The Nile.", "Sand."], reference=["1"]),
+        Case("A river [1].", Failure.REFERENCE, sources=["The Nile."], reference=["3"]),
+    )
+    hacks = (Case("[1]", 0.0, sources=["The Nile.", "Sand."], reference=["1"], why="a mark alone"),)
+
+
 class TestCodeFormat(VerifierConformance):
     plugin = "code_format"
     golden = (Case(f"{THINKING}\n```python\npass\n```", 1.0), Case("```python\npass\n```", 0.0))
