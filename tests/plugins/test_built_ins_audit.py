@@ -32,6 +32,8 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("math", {"extraction": "auto"}),
         ("abstain", {}),
         ("abstain", {"mode": "confidence"}),
+        ("boxes", {}),
+        ("boxes", {"threshold": 0.5}),
         ("choice", {}),
         ("choice", {"extraction": "answer"}),
         ("citations", {}),

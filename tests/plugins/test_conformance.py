@@ -57,6 +57,16 @@ class TestAbstainConfidence(VerifierConformance):
     hacks = (Case("Lyon\nConfidence: 0%", 0.0, reference="Paris", why="a wrong answer without confidence"),)
 
 
+class TestBoxes(VerifierConformance):
+    plugin = "boxes"
+    golden = (
+        Case("[[0, 0, 10, 10]]", 1.0, reference=[[0, 0, 10, 10]]),
+        Case("[0, 0, 10, 5]", 0.5, reference=[[0, 0, 10, 10]]),
+        Case("[0, 0, 10, 10]", Failure.REFERENCE, reference=[[0, 0]] * 500),
+    )
+    hacks = (Case("[]", 0.0, reference=[[0, 0, 10, 10]], why="no boxes"),)
+
+
 class TestChoice(VerifierConformance):
     plugin = "choice"
     golden = (

@@ -27,6 +27,7 @@ KINDS = (
     "sql",
     "overlap",
     "citations",
+    "boxes",
     "answer",
     "judge",
     "preference",
