@@ -314,6 +314,7 @@ class TestTensorboard(HooksConformance):
 ELSEWHERE = {
     "code": "its kit needs Docker: verifiers/code/test_conformance.py",
     "hub": "it reads a data set of the hub: sources/test_hub.py",
+    "lean": "its kit needs a server: verifiers/test_lean.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",
     "preference": "it is a model, which each of the kit's processes would load: rewards/test_preference.py",
 }

@@ -28,6 +28,7 @@ KINDS = (
     "overlap",
     "citations",
     "boxes",
+    "lean",
     "answer",
     "judge",
     "preference",
