@@ -97,7 +97,7 @@ def _bullets(response: str, num_bullets: int) -> bool:
 
 @constraint("detectable_format:constrained_response")
 def _constrained(response: str) -> bool:
-    options = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+    options = [f"My answer is {word}." for word in ("yes", "no", "maybe")]
     return sum(option in response for option in options) == 1
 
 
