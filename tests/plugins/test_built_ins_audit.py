@@ -30,6 +30,14 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("math", {}),
         ("math", {"extraction": "answer"}),
         ("math", {"extraction": "auto"}),
+        ("abstain", {}),
+        ("abstain", {"mode": "confidence"}),
+        ("boxes", {}),
+        ("boxes", {"threshold": 0.5}),
+        ("choice", {}),
+        ("choice", {"extraction": "answer"}),
+        ("citations", {}),
+        ("citations", {"every_sentence": True}),
         ("format", {}),
         ("format", {"prefilled": True}),
         ("format", {"partial_credit": True}),
@@ -40,7 +48,20 @@ def exploits(*entries: Entry, kinds: tuple[str, ...] = ()) -> set[str]:
         ("tag_count", {}),
         ("code_format", {}),
         ("length", {"max_words": 200}),
+        ("instructions", {}),
+        ("instructions", {"loose": True}),
+        ("json_schema", {}),
+        ("json_schema", {"partial_credit": True}),
+        ("match", {}),
+        ("overlap", {}),
+        ("overlap", {"metric": "chrf++"}),
+        ("overlap", {"metric": "bleu"}),
+        ("overlap", {"metric": "rouge_l"}),
+        ("overlap", {"metric": "wer"}),
+        ("qa", {}),
+        ("qa", {"extraction": "answer"}),
         ("reasoning_steps", {}),
+        ("sql", {}),
         ("repetition_penalty", {}),
         ("soft_overlong_punishment", {"max_completion_len": 300, "soft_punish_cache": 100}),
     ],
@@ -57,6 +78,15 @@ def test_code(scoring: str) -> None:
 
 def test_what_is_gameable_by_its_purpose() -> None:
     assert exploits(entry("length", min_words=80)) == {"repeated-word", "repeated-sentence"}
+    assert exploits(entry("match", mode="ends")) >= {"either-or", "negated"}
+    assert exploits(entry("overlap", metric="cer")) == {"frequent-letters"}
+    # A share of the words is a share of the reward.
+    assert exploits(entry("qa", metric="f1")) == {
+        "comma-list",
+        "either-or",
+        "either-or-right-first",
+        "negated",
+    }
     assert "wrong-answer-repeated" in exploits(entry("cosine"), kinds=("math",))
     # Reasoning in Latin letters cannot be told from code.
     assert exploits(entry("language", target="zh")) == {"foreign-in-code", "foreign-in-formula"}

@@ -36,6 +36,59 @@ class TestMath(VerifierConformance):
     )
 
 
+class TestAbstain(VerifierConformance):
+    plugin = "abstain"
+    golden = (
+        Case("Paris", 1.0, reference="Paris"),
+        Case("I do not know.", 0.25, reference="Paris"),
+        Case("Lyon", 0.0, reference="Paris"),
+        Case("Paris", Failure.REFERENCE, reference={}),
+    )
+    hacks = (Case("I do not know, perhaps Paris", 0.0, reference="Paris", why="a hedge"),)
+
+
+class TestAbstainConfidence(VerifierConformance):
+    plugin = "abstain"
+    params = {"mode": "confidence"}
+    value_range = (-1.0, 1.0)
+    golden = (
+        Case("Paris\nConfidence: 90%", 0.99, reference="Paris"),
+        Case("Lyon\nConfidence: 90%", -0.81, reference="Paris"),
+    )
+    hacks = (Case("Lyon\nConfidence: 0%", 0.0, reference="Paris", why="a wrong answer without confidence"),)
+
+
+class TestBoxes(VerifierConformance):
+    plugin = "boxes"
+    golden = (
+        Case("[[0, 0, 10, 10]]", 1.0, reference=[[0, 0, 10, 10]]),
+        Case("[0, 0, 10, 5]", 0.5, reference=[[0, 0, 10, 10]]),
+        Case("[0, 0, 10, 10]", Failure.REFERENCE, reference=[[0, 0]] * 500),
+    )
+    hacks = (Case("[]", 0.0, reference=[[0, 0, 10, 10]], why="no boxes"),)
+
+
+class TestChoice(VerifierConformance):
+    plugin = "choice"
+    golden = (
+        Case("Answer: B", 1.0, reference="B", options=["Lyon", "Paris"]),
+        Case("Paris", 1.0, reference="B", options=["Lyon", "Paris"]),
+        Case("Answer: A", 0.0, reference="B", options=["Lyon", "Paris"]),
+        Case("Answer: B", Failure.REFERENCE, reference="C", options=["Lyon", "Paris"]),
+    )
+    hacks = (Case("A or B", 0.0, reference="B", options=["Lyon", "Paris"], why="a hedge"),)
+
+
+class TestCitations(VerifierConformance):
+    plugin = "citations"
+    golden = (
+        Case("A river [1].", 1.0, sources=["The Nile.", "Sand."], reference=["1"]),
+        Case("A river [2].", 0.0, sources=["The Nile.", "Sand."], reference=["1"]),
+        Case("A river [1].", Failure.REFERENCE, sources=["The Nile."], reference=["3"]),
+    )
+    hacks = (Case("[1]", 0.0, sources=["The Nile.", "Sand."], reference=["1"], why="a mark alone"),)
+
+
 class TestCodeFormat(VerifierConformance):
     plugin = "code_format"
     golden = (Case(f"{THINKING}\n```python\npass\n```", 1.0), Case("```python\npass\n```", 0.0))
@@ -50,6 +103,30 @@ class TestFormat(VerifierConformance):
         Case("<think></think><answer></answer>", 0.0, why="empty tags"),
         Case("<think>a</think><answer>b</answer>" * 3, 0.0, why="a tag farm"),
     )
+
+
+class TestInstructions(VerifierConformance):
+    plugin = "instructions"
+    golden = (
+        Case("A cat.", 1.0, reference=[{"id": "keywords:existence", "keywords": ["cat"]}]),
+        Case("A dog.", 0.0, reference=[{"id": "keywords:existence", "keywords": ["cat"]}]),
+        Case("A dog.", Failure.REFERENCE, reference=[{"id": "keywords:existence"}]),
+        Case("A dog", 1.0, reference=None, instruction_id_list=["punctuation:no_comma"], kwargs=[{}]),
+    )
+    hacks = (Case("\u200b", 0.0, reference=["punctuation:no_comma"], why="an empty response"),)
+
+
+INTEGER_A = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
+
+
+class TestJsonSchema(VerifierConformance):
+    plugin = "json_schema"
+    golden = (
+        Case('{"a": 1}', 1.0, reference=INTEGER_A),
+        Case('{"a": "1"}', 0.0, reference=INTEGER_A),
+        Case('{"a": 1}', Failure.REFERENCE, reference={"type": "object"}),
+    )
+    hacks = (Case("{}", 0.0, reference=INTEGER_A, why="an empty object"),)
 
 
 class TestLanguage(VerifierConformance):
@@ -67,6 +144,44 @@ class TestLength(VerifierConformance):
     params = {"min_words": 2, "max_words": 4}
     golden = (Case("one two three", 1.0), Case("one", 0.5), Case("one " * 8, 0.5))
     hacks = (Case("", 0.0),)
+
+
+class TestMatch(VerifierConformance):
+    plugin = "match"
+    golden = (
+        Case("Paris", 1.0, reference="paris"),
+        Case("In Paris", 0.0, reference="Paris"),
+        Case("Paris", Failure.REFERENCE, reference=[]),
+    )
+    hacks = (Case("Paris or Lyon", 0.0, reference="Paris", why="a hedge"),)
+
+
+class TestMatchPattern(VerifierConformance):
+    plugin = "match"
+    params = {"mode": "pattern"}
+    golden = (Case("AB-12", 1.0, reference=r"[A-Z]+-\d+"), Case("AB", 0.0, reference=r"[A-Z]+-\d+"))
+
+
+class TestOverlap(VerifierConformance):
+    plugin = "overlap"
+    params = {"metric": "rouge_l"}
+    golden = (
+        Case("the cat sat", 1.0, reference=["a dog", "the cat sat"]),
+        Case("the dog ran", 1 / 3, reference="the cat sat"),
+        Case("the cat", Failure.REFERENCE, reference=""),
+    )
+    hacks = (Case("the cat sat " * 20, 0.0, reference="the cat sat", why="repetition"),)
+
+
+class TestQa(VerifierConformance):
+    plugin = "qa"
+    golden = (
+        Case("Answer: the Paris.", 1.0, reference=["Paris", "Paname"]),
+        Case("Answer: 1,000", 1.0, reference="1000"),
+        Case("Answer: Lyon", 0.0, reference="Paris"),
+        Case("Paris", Failure.REFERENCE, reference={}),
+    )
+    hacks = (Case("Paris or Lyon", 0.0, reference="Paris", why="a hedge"),)
 
 
 class TestReadable(VerifierConformance):
@@ -102,6 +217,19 @@ class TestRepetitionPenalty(VerifierConformance):
     golden = (Case("Each word stands once here.", 0.0), Case("so so so so", -0.5))
 
 
+TABLE = "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1), (2);"
+
+
+class TestSql(VerifierConformance):
+    plugin = "sql"
+    golden = (
+        Case("SELECT a FROM t", 1.0, reference="SELECT a FROM t", setup=TABLE),
+        Case("SELECT a + 1 FROM t", 0.0, reference="SELECT a FROM t", setup=TABLE),
+        Case("SELECT a FROM t", Failure.REFERENCE, reference="SELECT b FROM t", setup=TABLE),
+    )
+    hacks = (Case("SELECT 1 UNION SELECT 2", 0.0, reference="SELECT a FROM t", setup=TABLE, why="constants"),)
+
+
 class TestTagCount(VerifierConformance):
     plugin = "tag_count"
     golden = (Case("<think>a</think><answer>4</answer>", 1.0), Case("<think>a</think>4", 0.5), Case("4", 0.0))
@@ -125,6 +253,17 @@ class TestSoftOverlongPunishment(RewardConformance):
     golden = tuple(
         Case("so", value, completion_ids=range(length))
         for length, value in ((80, 0.0), (90, -0.5), (101, -1.0))
+    )
+
+
+class TestTokens(RewardConformance):
+    plugin = "tokens"
+    value_range = (float("-inf"), 1.0)  # a token costs alpha, at any length
+    params = {"alpha": 0.01}
+    golden = (
+        Case(r"\boxed{4}", 0.9, reference="4", target_tokens=60, completion_ids=range(50)),
+        Case(r"\boxed{5}", -0.1, reference="4", target_tokens=60, completion_ids=range(70)),
+        Case(r"\boxed{4}", Failure.REFERENCE, reference="4", target_tokens=None),
     )
 
 
@@ -176,6 +315,7 @@ class TestTensorboard(HooksConformance):
 ELSEWHERE = {
     "code": "its kit needs Docker: verifiers/code/test_conformance.py",
     "hub": "it reads a data set of the hub: sources/test_hub.py",
+    "lean": "its kit needs a server: verifiers/test_lean.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",
     "preference": "it is a model, which each of the kit's processes would load: rewards/test_preference.py",
 }

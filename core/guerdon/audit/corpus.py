@@ -18,7 +18,23 @@ from ruamel.yaml import YAML
 
 from guerdon.types import Messages, Row
 
-KINDS = ("math", "code", "answer", "judge", "preference", "language", "format")
+KINDS = (
+    "math",
+    "code",
+    "choice",
+    "instructions",
+    "json_schema",
+    "sql",
+    "overlap",
+    "citations",
+    "boxes",
+    "lean",
+    "answer",
+    "judge",
+    "preference",
+    "language",
+    "format",
+)
 """The kinds of verifiers that have a corpus. The first of these that a rubric has decides right and wrong."""
 
 _PLACEHOLDER = re.compile(r"\[\[([a-z_]+)\]\]")

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guerdon import Failure
 from guerdon.errors import PluginNotFoundError
 from guerdon_plugins.rewards.cosine import Cosine
 from guerdon_plugins.rewards.soft_overlong_punishment import SoftOverlongPunishment
+from guerdon_plugins.rewards.tokens import Tokens
 
 RIGHT = "<think>a</think><answer>4</answer>"
 FORMAT: dict[str, Any] = {"verifier": "format"}  # judges without a reference: RIGHT is right, "4" is wrong
@@ -115,3 +117,42 @@ def test_trl_can_name_and_send_them() -> None:
     assert reward.__name__ == "soft_overlong_punishment"
     assert Cosine(**FORMAT).__name__ == "cosine"
     assert judge(pickle.loads(pickle.dumps(reward)), ["x"], [8]) == [-0.6]
+
+
+def values(rewards: list[Any]) -> list[float | None]:
+    return [reward.value for reward in rewards]
+
+
+def test_tokens_exact_subtracts_the_difference_of_l1_equation_1() -> None:
+    rewards = judge(Tokens(1000, **FORMAT), [RIGHT, RIGHT, RIGHT, "4"], [1000, 900, 1100, 500])
+    assert values(rewards) == pytest.approx([1.0, 0.97, 0.97, -0.15])
+
+
+def test_tokens_max_scales_a_right_answer_as_l1_equation_2() -> None:
+    rewards = judge(
+        Tokens(mode="max", **FORMAT),
+        [RIGHT] * 4,
+        [1000, 500, 5000, 1],
+        target_tokens=[1000, 1000, 1000, 9000],
+    )
+    assert values(rewards) == pytest.approx([0.5, 0.65, 0.0, 1.0])
+    assert values(judge(Tokens(10, "max", **FORMAT), ["4"], [5])) == [0.0]
+
+
+@pytest.mark.parametrize("target", [None, 0, -1, "many", True, 1.5])
+def test_tokens_row_without_a_target_fails(target: Any) -> None:
+    (reward,) = judge(Tokens(**FORMAT), [RIGHT], [5], target_tokens=[target])
+    assert reward.failure is Failure.REFERENCE  # type: ignore[union-attr]
+    (missing,) = judge(Tokens(**FORMAT), [RIGHT], [5])
+    assert missing.failure is Failure.REFERENCE  # type: ignore[union-attr]
+
+
+def test_tokens_unreadable_reference_is_the_verifiers_failure() -> None:
+    (reward,) = judge(Tokens(5), [RIGHT], [5], reference=[""])
+    assert reward.failure is Failure.REFERENCE  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("params", [{"target": 0}, {"alpha": 0.0}, {"delta": 2.0}])
+def test_tokens_params_out_of_range_raise(params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"target|alpha|delta"):
+        Tokens(**params)

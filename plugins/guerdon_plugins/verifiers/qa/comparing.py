@@ -1,0 +1,84 @@
+"""Compare two short texts: normalize as SQuAD does, in several languages, and count shared tokens."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+from guerdon.text import words
+from guerdon_plugins.verifiers.qa.languages import ARTICLES
+from guerdon_plugins.verifiers.qa.values import date, number
+
+_KEPT = re.compile(r"(?<=\w)[+#]+")
+"""Signs that belong to a name: C++, C#, A+."""
+
+_ARABIC_MARKS = re.compile("[\u064b-\u0652\u0640\u0591-\u05bd\u05bf-\u05c7]")
+"""Vowel signs and stretching of Arabic, points of Hebrew."""
+
+_ALEF = str.maketrans("أإآٱى", "ااااي")
+
+
+def tokens(text: str, language: str, *, dashes: str = "") -> list[str]:
+    """Return the tokens of an answer without case, punctuation and articles.
+
+    The rules are SQuAD's (arXiv 1606.05250), with the articles of ``language``, and MLQA's for scripts without spaces
+    (arXiv 1910.07475): there a character is a token.
+
+    Args:
+        text: An answer.
+        language: Its ISO 639 code.
+        dashes: The replacement of a hyphen, a dash or a slash: nothing, as SQuAD's, or a space.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = _ARABIC_MARKS.sub("", folded).translate(_ALEF)
+    articles = ARTICLES.get(language, "").split()
+    elided = [article for article in articles if article.endswith("'")]
+    if elided:
+        folded = re.sub(rf"\b(?:{'|'.join(elided)})(?=\w)", "", folded.replace("’", "'"))
+    kept = {place for match in _KEPT.finditer(folded) for place in range(*match.span())}
+    bare = "".join(_bare(char, dashes) if place not in kept else char for place, char in enumerate(folded))
+    found = [part for word in bare.split() if word not in articles for part in _parts(word)]
+    return (
+        [word.removeprefix("ال") if len(word) > 3 else word for word in found] if language == "ar" else found
+    )
+
+
+def _bare(char: str, dashes: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Pd" or char in "/−":
+        return dashes
+    return "" if category[0] == "P" or category in ("Cf", "Sc") or char in "^`|~<>=+" else char
+
+
+def _parts(word: str) -> list[str]:
+    """Return a word's characters where its script has no spaces, else the word."""
+    return [word] if word.isascii() or len(found := words(word)) < 2 or "".join(found) != word else found
+
+
+_MARKS = re.compile(r"[$€£¥₹₩%]")
+
+
+def equal(answer: str, gold: str, language: str) -> bool:
+    """Return whether two answers are the same number, date or text."""
+    answer_marks, gold_marks = set(_MARKS.findall(answer)), set(_MARKS.findall(gold))
+    if answer_marks and gold_marks and answer_marks != gold_marks:
+        return False
+    for read in (number, date):
+        values = read(answer, language), read(gold, language)
+        if None not in values:
+            return values[0] == values[1]
+    forms = [
+        {tuple(tokens(text, language, dashes=dashes)) for dashes in ("", " ")} for text in (answer, gold)
+    ]
+    same = (forms[0] & forms[1]) - {()}
+    return bool(same) or answer.strip().casefold() == gold.strip().casefold() != ""
+
+
+def f1(answer: str, gold: str, language: str) -> float:
+    """Return the F1 of the shared tokens of two answers, as SQuAD defines it."""
+    ours, theirs = tokens(answer, language), tokens(gold, language)
+    if not ours or not theirs:
+        return float(ours == theirs)
+    shared = sum((Counter(ours) & Counter(theirs)).values())
+    return 2 * shared / (len(ours) + len(theirs))

@@ -1,0 +1,108 @@
+"""Read an answer as a number or a date, where it is one as a whole."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+from guerdon_plugins.verifiers.qa.languages import DECIMAL_COMMA, MONTHS, NUMBER_WORDS, SCALES, SHORT_MONTHS
+
+Date: TypeAlias = tuple[int | None, int | None, int | None]
+"""Year, month and day; ``None`` for a part that is not given."""
+
+MAX_CHARACTERS = 200
+"""A longer text is not read as a number or a date."""
+
+
+def number(text: str, language: str) -> Decimal | None:
+    """Return the number that a text is, in digits of any script or as a word, or ``None``."""
+    if len(text) > MAX_CHARACTERS:
+        return None
+    words = NUMBER_WORDS.get(language, "").split()
+    folded = unicodedata.normalize("NFKC", text).casefold().strip(" .")
+    folded = re.sub(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*(?:%|[$€£¥₹₩])$", r"\1", folded)
+    if folded in words:
+        return Decimal(words.index(folded))
+    digits, scale = _scale(folded)
+    return _digits(digits, language, scale)
+
+
+def _scale(text: str) -> tuple[str, int]:
+    for word, factor in SCALES.items():
+        if text.endswith(word):
+            return text[: -len(word)].strip(), factor
+    return text, 1
+
+
+def _digits(text: str, language: str, scale: int) -> Decimal | None:
+    decimal, group = (r",", r"[. ']") if language in DECIMAL_COMMA else (r"[.٫]", r"[, '_٬]")
+    spaced = re.sub(r"\s", " ", text).replace("−", "-").replace("’", "'")
+    found = re.fullmatch(rf"([+-]?)(\d{{1,3}}(?:{group}\d{{3}})+|\d+)?(?:{decimal}(\d+))?", spaced)
+    if not found or not (found[2] or found[3]):
+        return None
+    whole = re.sub(r"\D", "", found[2] or "0")
+    try:
+        return Decimal(f"{found[1]}{whole}.{found[3] or 0}") * scale
+    except InvalidOperation:
+        return None
+
+
+_NUMERIC = re.compile(r"(\d{1,4})\s*[-/.]\s*(\d{1,2})\s*[-/.]\s*(\d{1,4})")
+_CJK = re.compile(r"(?:(\d{1,4})\s*[年년])?\s*(?:(\d{1,2})\s*[月월])?\s*(?:(\d{1,2})\s*[日号號일])?")
+
+
+def date(text: str, language: str) -> Date | None:
+    """Return the date that a text is, or ``None``. 3/4/2024 is ambiguous in English, so it is not a date."""
+    if len(text) > MAX_CHARACTERS:
+        return None
+    folded = unicodedata.normalize("NFKC", text).casefold().strip(" .")
+    cjk = _CJK.fullmatch(folded)
+    if cjk and any(cjk.groups()):
+        return _date(*(int(part) if part else None for part in cjk.groups()))
+    numeric = _NUMERIC.fullmatch(folded)
+    if numeric:
+        return _numeric(*numeric.groups(), english=language == "en")
+    return _in_words(folded, language)
+
+
+def _numeric(first: str, second: str, third: str, *, english: bool) -> Date | None:
+    if len(first) == 4:
+        return _date(int(first), int(second), int(third))
+    if len(third) != 4:
+        return None
+    one, two, year = int(first), int(second), int(third)
+    if one > 12 or (not english and two <= 12):
+        return _date(year, two, one)
+    return _date(year, one, two) if two > 12 or one == two else None
+
+
+def _in_words(text: str, language: str) -> Date | None:
+    months = _months(language)
+    words = re.findall(r"\d+|[^\W\d_]+", text)
+    named = [months[word] for word in words if word in months]
+    numbers = [int(word) for word in words if word.isdecimal()]
+    fillers = {"of", "the", "st", "nd", "rd", "th", "de", "del", "den", "il", "le", "er", "года", "г"}
+    if len(named) != 1 or any(
+        not word.isdecimal() and word not in months and word not in fillers for word in words
+    ):
+        return None
+    days = [value for value in numbers if value <= 31 and value > 0]
+    years = [value for value in numbers if value > 31]
+    if len(days) > 1 or len(years) > 1 or not numbers:
+        return None
+    return _date(years[0] if years else None, named[0], days[0] if days else None)
+
+
+def _months(language: str) -> dict[str, int]:
+    found = {name: place for place, name in enumerate(MONTHS.get(language, MONTHS["en"]).split(), start=1)}
+    if language == "en":
+        found |= {name: place for place, name in enumerate(SHORT_MONTHS.split(), start=1)} | {"sept": 9}
+    return found
+
+
+def _date(year: int | None, month: int | None, day: int | None) -> Date | None:
+    if (month is not None and not 1 <= month <= 12) or (day is not None and not 1 <= day <= 31):
+        return None
+    return year, month, day
