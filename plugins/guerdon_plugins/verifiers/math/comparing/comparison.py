@@ -33,6 +33,7 @@ from guerdon_plugins.verifiers.math.comparing.piecewise import NotPiecewiseError
 from guerdon_plugins.verifiers.math.comparing.readings import ScalarComparer
 from guerdon_plugins.verifiers.math.comparing.regions import NotRegionError, is_definite_region, same_region
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body, same_label, settle_chain
+from guerdon_plugins.verifiers.math.comparing.residues import as_congruence
 from guerdon_plugins.verifiers.math.comparing.scalars import EVERYWHERE, Finding
 from guerdon_plugins.verifiers.math.comparing.texts import same_words
 from guerdon_plugins.verifiers.math.comparing.tolerance import Closeness
@@ -57,6 +58,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 from guerdon_plugins.verifiers.math.policy import Policy
 
+_SYMMETRIC = frozenset("∥⊥≅∼")
 _FLIPPED = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
 
 
@@ -93,7 +95,7 @@ class Comparer:
 
     @cached_property
     def _lists(self) -> ListComparer:
-        return ListComparer(self.same)
+        return ListComparer(self.same, self._budget)
 
     def same(self, reference: Node, answer: Node) -> Finding:
         """Return whether the answer says what the reference says.
@@ -106,6 +108,8 @@ class Comparer:
             return Finding(True, "structure")
         if is_plain(reference) and is_plain(answer):
             return self._scalars.same(reference, answer)
+        if isinstance(reference, Congruence) or isinstance(answer, Congruence):
+            reference, answer = (as_congruence(node, self._budget) for node in (reference, answer))
         left, right = (split_declarations(node, self._budget) for node in (reference, answer))
         if left.domains or right.domains:
             return self._declared(left, right)
@@ -179,7 +183,7 @@ class Comparer:
         """Compare the bodies over their domains, and where the domains differ, the sets that they make."""
         answer = in_one_letter(reference, answer)
         reference = in_one_letter(answer, reference)
-        reason = disagreement(reference, answer)
+        reason = disagreement(reference, answer, self._budget)
         domains = {**self._domains, **shared_domains(reference, answer)}
         finding = Comparer(self._policy, self._budget, domains).same(reference.body, answer.body)
         if finding and not reason:
@@ -241,6 +245,8 @@ class Comparer:
             return self._lists.in_order(reference.operands, answer.operands)
         if key(reference) == key(answer) or self._same_sides(reference, answer):
             return Finding(True, "structure")
+        if reference.operators == answer.operators and set(answer.operators) <= _SYMMETRIC:
+            return self._lists.in_order(reference.operands, answer.operands[::-1])
         if (
             bool(reference_label) != bool(answer_label)
             and "=" in answer.operators
