@@ -12,9 +12,10 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.trees import substitute
+from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
+    Apply,
     Call,
     Clock,
     Conditional,
@@ -59,6 +60,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         reference, answer = with_names_apart(reference, answer)
         answer = with_the_same_index(reference, answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
+    answer = _with_argument(reference, answer)
     reference, answer = _unchained(reference, answer), _unchained(answer, reference)
     match reference, answer:
         case Clock(), Clock():
@@ -72,6 +74,11 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, Ratio(parts)
         case (Quantity(), _) | (_, Quantity()):
             return _aligned_quantities(reference, answer)
+        case (Conditional(), Listing(items=(_, Relation(operators=("∈",))))) | (
+            Listing(items=(_, Relation(operators=("∈",)))),
+            Conditional(),
+        ):
+            return _as_list(reference), _as_list(answer)
         case (Conditional(), Listing(items=(_, Relation()))) | (
             Listing(items=(_, Relation())),
             Conditional(),
@@ -103,10 +110,32 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 def _as_point(node: Node, other: Node) -> Node:
     r"""Read ``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
-    if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
+    if not isinstance(node, Sum | Product | Symbol | Constant):
+        return node
+    if isinstance(node, Sum) and isinstance(other, Sum) and node != other:
+        both = coordinates(node, 3), coordinates(other, 3)
+        hats = any(
+            isinstance(item, Symbol) and item.name.startswith("hat ")
+            for side in (node, other)
+            for item in walk(side)
+        )
+        return both[0] if hats and both[0] and both[1] else node
+    if not isinstance(other, Sequence | Matrix):
         return node
     size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
     return coordinates(node, size) or node
+
+
+def _with_argument(reference: Node, answer: Node) -> Node:
+    """Return ``f(n) = n`` as ``f(x) = x`` where the reference calls the argument ``x``."""
+    match reference, answer:
+        case (
+            Relation(operands=(Apply(name=name, arguments=(Symbol(name=wanted),)), _), operators=("=",)),
+            Relation(operands=(Apply(name=other, arguments=(Symbol(name=given),)), body), operators=("=",)),
+        ) if name == other and wanted != given and wanted.islower() and given.islower():
+            if wanted not in names_in(body):
+                return substitute(answer, given, Symbol(wanted))
+    return answer
 
 
 def _unchained(node: Node, other: Node) -> Node:
@@ -125,6 +154,13 @@ def _unchained(node: Node, other: Node) -> Node:
         case Sequence(left="(", right=")") | Relation(operands=(Sequence(), _), operators=("=",)):
             points = (Sequence(tuple(items), "(", ")") for items in (names, [value] * len(names)))
             return Relation(tuple(points), ("=",))
+    return node
+
+
+def _as_list(node: Node) -> Node:
+    match node:
+        case Conditional(value=value, condition=Relation() as condition):
+            return Listing((value, condition), ",")
     return node
 
 

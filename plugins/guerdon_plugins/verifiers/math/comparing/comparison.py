@@ -14,7 +14,7 @@ from guerdon_plugins.verifiers.math.comparing.declarations import (
     shared_domains,
     split_declarations,
 )
-from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, declaration
+from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, declaration, named_domain
 from guerdon_plugins.verifiers.math.comparing.equations import as_difference, same_equation
 from guerdon_plugins.verifiers.math.comparing.families import NotFamilyError, same_families
 from guerdon_plugins.verifiers.math.comparing.forms import (
@@ -45,6 +45,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Congruence,
     Listing,
     Matrix,
+    NamedSet,
     Node,
     Number,
     Quantity,
@@ -53,6 +54,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Relation,
     Sequence,
     Span,
+    Symbol,
     Text,
     fields,
 )
@@ -118,6 +120,7 @@ class Comparer:
             return self._relations(reference, answer)
         reference_label, reference = label_and_body(reference)
         answer_label, answer = label_and_body(answer)
+        reference, answer = self._last_side(reference, answer), self._last_side(answer, reference)
         if reference_label and answer_label and not same_label(reference_label, answer_label):
             return Finding(False, "label", "it is the value of something else")
         reference, broken = settle_chain(simplify(reference), self._budget)
@@ -128,6 +131,15 @@ class Comparer:
         if is_collection(reference) or is_collection(answer):
             return self._collections(reference, answer)
         return self._single(reference, answer)
+
+    def _last_side(self, node: Node, other: Node) -> Node:
+        """Return what an identity ``x^2 - 4x + 4 = (x-2)^2`` arrives at, beside an expression."""
+        match node:
+            case Relation(operands=(left, right), operators=("=",)) if isinstance(other, SCALARS):
+                sides = isinstance(left, SCALARS) and isinstance(right, SCALARS)
+                if sides and key(left) != key(right) and self._scalars.same(left, right):
+                    return right
+        return node
 
     def _single(self, reference: Node, answer: Node) -> Finding:
         if isinstance(reference, Text) or isinstance(answer, Text):
@@ -163,6 +175,9 @@ class Comparer:
             return Finding(True, "structure")
         if isinstance(reference, BaseNumeral) or isinstance(answer, BaseNumeral):
             return Finding(False, "base", "the numerals or their bases differ")
+        if isinstance(reference, NamedSet) and isinstance(answer, NamedSet):
+            domains = named_domain(reference.name), named_domain(answer.name)
+            return Finding(None not in domains and domains[0] == domains[1], "sets", "the sets differ")
         if type(reference) is not type(answer) or not fields(reference):
             return Finding(False, "kind", f"{kind_of(answer)} is not {kind_of(reference)}")
         for left, right in zip(fields(reference), fields(answer), strict=True):
@@ -181,6 +196,10 @@ class Comparer:
 
     def _declared(self, reference: Declared, answer: Declared) -> Finding:
         """Compare the bodies over their domains, and where the domains differ, the sets that they make."""
+        if isinstance(reference.body, Congruence) != isinstance(answer.body, Congruence) and any(
+            domain != INTEGERS for domain in (*reference.domains.values(), *answer.domains.values())
+        ):
+            return Finding(False, "domain", "the domain leaves out a part of the residue class")
         answer = in_one_letter(reference, answer)
         reference = in_one_letter(answer, reference)
         reason = disagreement(reference, answer, self._budget)
@@ -242,6 +261,9 @@ class Comparer:
         if reference_label and answer_label and same_label(reference_label, answer_label):
             return self.same(reference_body, answer_body)
         if reference.operators == answer.operators and len(reference.operands) > 2:
+            names = all(isinstance(item, Symbol) for item in (*reference.operands, *answer.operands))
+            if names and set(reference.operators) == {"="}:
+                return self._lists.unordered(reference.operands, answer.operands)
             return self._lists.in_order(reference.operands, answer.operands)
         if key(reference) == key(answer) or self._same_sides(reference, answer):
             return Finding(True, "structure")

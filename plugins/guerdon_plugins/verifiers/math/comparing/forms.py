@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 
 from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.trees import collapse_vectors, expand_plus_minus, rebuild
 from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
     Apply,
     Call,
     Cases,
@@ -172,7 +174,7 @@ def ratio_parts(node: Node) -> tuple[Node, ...] | None:
             return numerator, denominator
         case Number(value=value):
             return integer(value.numerator), integer(value.denominator)
-    return None
+    return (node, integer(1)) if isinstance(node, SCALARS) and not names_in(node) else None
 
 
 def is_bare_logarithm(node: Node) -> bool:

@@ -31,7 +31,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 
 _EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
 _NAMING = _EXTREMES | frozenset(
-    ("sup", "inf", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
+    ("sup", "inf", "ker", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
 )
 """Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
 _UNKNOWNS = frozenset("xytuvw")
@@ -44,6 +44,10 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
     match node:
         case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
             return element, members
+        case Relation(
+            operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
+        ):
+            return variable, law
         case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(
             first
         ) or names_expression(first, rest[-1]):
@@ -124,12 +128,25 @@ def same_label(reference: Node, answer: Node) -> bool:
         return same_words_in_labels(reference, answer)
     if isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer):
         return True
+    left, right = _length(reference), _length(answer)
+    if left is not None and left == right:
+        return True
     left, right = _function(reference), _function(answer)
     if left is None or right is None or left.order != right.order or (left.applied and right.applied):
         return False
     return left.name == right.name or any(
         one.name == "y" and other.applied for one, other in ((left, right), (right, left))
     )
+
+
+def _length(label: Node) -> str | None:
+    """Return the segment whose length a label is: ``AB``, ``|AB|``."""
+    match label:
+        case Call(function="abs", arguments=(Symbol(name=name),)) | Symbol(name=name) if (
+            len(name) == 2 and name.isupper()
+        ):
+            return name
+    return None
 
 
 @dataclass(frozen=True, slots=True)

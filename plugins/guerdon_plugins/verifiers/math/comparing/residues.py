@@ -10,7 +10,7 @@ from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute
-from guerdon_plugins.verifiers.math.nodes import SCALARS, Congruence, Node, Relation, Text, integer
+from guerdon_plugins.verifiers.math.nodes import SCALARS, Congruence, Node, Number, Relation, Text, integer
 
 _INDEX_LETTERS = frozenset("kmnjlpqrst")
 _SAMPLES = (2, -1, 7, -30, 1009)
@@ -21,6 +21,8 @@ def as_congruence(node: Node, budget: Budget) -> Node:
     """Return ``n = 4k + 1``, with an integer ``k``, as a congruence of ``n``; every other node as it is."""
     declared = split_declarations(node, budget)
     match declared.body:
+        case Relation(operands=(Number() as divisor, of), operators=("∣",)):
+            return Congruence(of, integer(0), divisor)
         case Relation(operands=(left, right), operators=("=",)):
             pass
         case body if isinstance(body, SCALARS):

@@ -66,11 +66,15 @@ _CIRCLED = re.compile("[①-⑳]")
 _ENTITY = re.compile(r"&#?\w{2,8};")
 _SQUARED_SIGN = re.compile("[\u3371-\u33dd]")
 _TRAILING_CONDITION = re.compile(
-    r"(?<=[\da-z)}\]])(?<!\\Pr)(?<!\\mathbb\{P\})\s*\(([^()]*(?:[<>]|\\(?:leq?|geq?|leqslant|geqslant|neq?)(?![a-z]))[^()]*)\)$"
+    r"(?<=[\da-z)}\]])(?<!\\Pr)(?<!\\mathbb\{P\})(?:\s|~|\\[ ,;:]|\\q?quad(?![a-z]))*+\(([^()]*(?:[<>]|\\(?:leq?|geq?|leqslant|geqslant|neq?)(?![a-z]))[^()]*)\)$"
 )
 """``y = \\frac6x (x>0)``: the condition on a formula. After a capital the brackets are its argument."""
 _TILDE_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*~\s*(\d+(?:\.\d+)?)(?![\d./])([^\d~]*)")
 _CHINESE_ORDINAL = re.compile(r"(?:\\text\{)?\s*第\s*(\d+|[零一二三四五六七八九十百]+)\s*([^\d{}]*?)\}?")
+_QUADRANTS = re.compile(
+    r"(?:\\text\{)?第?([一二三四1-4])(?:象限)?((?:[,或和与及]第?[一二三四1-4](?:象限)?)+)\}?"
+)
+_TEXT_DEGREES = re.compile(rf"{_WORDS}\s*\{{\s*\^\\circ\s*([CF]?)\s*\}}")
 _CHINESE_MINUS = re.compile(r"^负(?=[\d\\])")
 _ANGLED = re.compile(r"<([^<>=|]*,[^<>=|]*)>")
 _CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
@@ -138,6 +142,12 @@ def _as_latex(text: str) -> str:
     if "比" in text:
         text = _CHINESE_RATIO.sub(":", text)
     text = chinese_in_digits(text)
+    if "circ" in text and "{" in text:
+        text = _TEXT_DEGREES.sub(_degrees, text)
+    if "象限" in text and _QUADRANTS.fullmatch(text):
+        return ",".join(
+            f"{read_chinese(place)}\\text{{第象限}}" for place in re.findall("[一二三四1-4]", text)
+        )
     if "第" in text[:8] and (ordinal := _CHINESE_ORDINAL.fullmatch(text)):
         text = _without_ordinal_sign(ordinal)
     wrapped = text.startswith("\\text{") and text.endswith("}")
@@ -155,6 +165,10 @@ def _without_ordinal_sign(match: re.Match[str]) -> str:
     if number is None or (noun and units.read_unit(noun) is None):
         return match[0]
     return f"{number}\\text{{{'第象限' if noun == '象限' else '第'}}}"
+
+
+def _degrees(match: re.Match[str]) -> str:
+    return f"^\\circ\\text{{{match[1]}}}" if match[1] else "^\\circ "
 
 
 def _squared_sign(match: re.Match[str]) -> str:
@@ -319,7 +333,8 @@ def _strip(text: str) -> str:
     r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
     while True:
         before = text
-        text = text.strip().removesuffix("\\\\").removesuffix("\\").removeprefix("=")
+        text = text.strip().removesuffix("\\\\").removesuffix("\\")
+        text = text if text == "=" else text.removeprefix("=")
         if text.startswith("\\approx") and not text[7:8].isalpha():
             text = text[7:]
         text = _without_markdown(text)

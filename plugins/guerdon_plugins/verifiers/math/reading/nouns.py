@@ -56,7 +56,14 @@ _COUNTERS = (  # noqa: SIM905
     "户 家 项 項 步 局 场 場 箱 盒 袋 瓶 杯 碗 包 筐 桶 串 排 行 列 层 層 页 頁 篇 首 句 字 道 题 題 级 級 节 節 课 票 "
     "第象限 第 象限 篮 份 套 副 面 枚 盏 扇 幅 株 倍 班 批 趟 圈 遍 回 根本 点 分 明 개 명 마리 권 冊 円玉 通り штук человек раз"
 ).split()
-_IN_ENGLISH = {"倍": "time", "象限": "quadrant", "第": "ordinal", "第象限": "ordinal quadrant"}
+_IN_ENGLISH = {
+    "倍": "time",
+    "象限": "quadrant",
+    "名": "人",
+    "位": "人",
+    "第": "ordinal",
+    "第象限": "ordinal quadrant",
+}
 """Counters that have one word in English."""
 _CHANGES_IN_CHINESE = re.compile(
     r"[零〇一二三四五六七八九十百千万亿半双对打成折]|以[上下外内]"

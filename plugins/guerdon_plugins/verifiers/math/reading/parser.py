@@ -34,7 +34,7 @@ from guerdon_plugins.verifiers.math.reading.cleaning import clean
 from guerdon_plugins.verifiers.math.reading.prose import answer_tokens
 from guerdon_plugins.verifiers.math.reading.quantities import QuantityParser
 from guerdon_plugins.verifiers.math.reading.special import question_parts, read_special
-from guerdon_plugins.verifiers.math.reading.tokens import tokenize
+from guerdon_plugins.verifiers.math.reading.tokens import Token, tokenize
 from guerdon_plugins.verifiers.math.reading.vocabulary import (
     CONDITION_WORDS,
     CONSEQUENCE_WORDS,
@@ -224,13 +224,12 @@ class _Parser(QuantityParser):
         if self._kind() != "text" or self._kind(1) not in ("let", "num"):
             return None
         system, remainder = all_of(self._peek()), parity_of_all(self._peek())
-        if remainder is not None:
-            self._position += 1
-            return Congruence(self._operand(), integer(remainder), integer(2))
-        if system is None:
+        if system is None and remainder is None:
             return None
         self._position += 1
         said = self._relation()
+        if remainder is not None:
+            return _of_remainder(said, remainder)
         if isinstance(said, Symbol) and system:
             return Relation((said, NamedSet(system)), ("∈",))
         if not isinstance(said, Relation | Congruence):
@@ -326,10 +325,10 @@ class _Parser(QuantityParser):
         if not isinstance(subject, SCALARS) or not contains_letter(subject):
             return None
         if isinstance(subject, Symbol) and (system := membership(self._peek())):
-            self._position += 1
+            self._take_words()
             return Relation((subject, NamedSet(system)), ("∈",))
         if (remainder := parity(self._peek())) is not None:
-            self._position += 1
+            self._take_words()
             return Congruence(subject, integer(remainder), integer(2))
         if (operator := sign(self._peek())) is not None:
             self._position += 1
@@ -343,6 +342,12 @@ class _Parser(QuantityParser):
         operator, length = found
         self._position += length
         return Relation((subject, self._quantity()), (operator,))
+
+    def _take_words(self) -> None:
+        """Take a text; a comma at its end separates, as one outside of it does."""
+        token = self._next()
+        if token.text.rstrip().endswith((",", ";")):
+            self._tokens.insert(self._position, Token("op", token.text.rstrip()[-1]))
 
     def _modulus(self) -> Node | None:
         if self._accept("\\pmod") or self._accept("\\mod"):
@@ -385,6 +390,14 @@ def _are_solutions(alternatives: list[list[Node]]) -> bool:
                 return False
         names.append([item.operands[0] for item in group if isinstance(item, Relation)])
     return len(names) > 1 and len(names[0]) > 1 and all(found == names[0] for found in names)
+
+
+def _of_remainder(said: Node, remainder: int) -> Node:
+    """Return what "all odd n ≥ 3" says: a remainder by 2, and the inequality if there is one."""
+    if not isinstance(said, Relation):
+        return Congruence(said, integer(remainder), integer(2))
+    letter = next(filter(_is_letter, said.operands), said)
+    return Listing((said, Congruence(letter, integer(remainder), integer(2))), ",")
 
 
 def _is_letter(node: Node) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from guerdon_plugins.verifiers.math.nodes import (
+    Congruence,
     Constant,
     NamedSet,
     Node,
@@ -20,6 +23,7 @@ empty set|null set|has no solution|none exist|no such number|no such numbers|no 
 no such numbers exist|no such integers|no values|no such values|inconsistent
 无解|空集|方程无解|不等式无解|方程组无解
 """
+_NOTHING = re.compile(r"(?:there (?:is|are|exists?) )?no such \w+(?: exists?| \w)?(?: exists?)?")
 _NOT_REAL = """
 no real solution|no real solutions|no real roots|no real root|has no real solutions|has no real roots
 there are no real solutions|there is no real solution
@@ -83,8 +87,24 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ),
     ("converges|convergent|it converges|the series converges|收敛", Text("converges")),
     ("diverges|divergent|it diverges|the series diverges|发散", Text("diverges")),
-    ("true|yes|是|是的|能|正确|对", Text("true")),
-    ("false|no|否|不是|不能|错误|错|不正确", Text("false")),
+    ("=|equal|equal to|equals|is equal to|等于|相等", Text("=")),
+    (">|\\gt|greater than|is greater than|大于", Text(">")),
+    ("<|\\lt|less than|is less than|小于", Text("<")),
+    ("\\le|\\leq|\\leqslant|小于等于|不大于", Text("≤")),
+    ("\\ge|\\geq|\\geqslant|大于等于|不小于", Text("≥")),
+    ("conditionally convergent|converges conditionally|条件收敛", Text("converges conditionally")),
+    ("absolutely convergent|converges absolutely|绝对收敛", Text("converges absolutely")),
+    ("impossible|not possible|it is impossible|it is not possible|不可能", Text("impossible")),
+    (
+        "all odd integers|all odd numbers|odd integers|odd numbers|所有奇数",
+        Congruence(Text(""), integer(1), integer(2)),
+    ),
+    (
+        "all even integers|all even numbers|even integers|even numbers|所有偶数",
+        Congruence(Text(""), integer(0), integer(2)),
+    ),
+    ("true|yes|真|真命题|是|是的|能|正确|对", Text("true")),
+    ("false|no|假|假命题|否|不是|不能|错误|错|不正确", Text("false")),
     ("充分不必要|充分不必要条件|充分而不必要条件", Text("充分不必要条件")),
     ("必要不充分|必要不充分条件|必要而不充分条件", Text("必要不充分条件")),
     ("充要|充要条件|充分必要条件", Text("充要条件")),
@@ -97,4 +117,5 @@ _PHRASES = {
 
 def read_phrase(text: str) -> Node | None:
     """Return what a fixed phrase says; ``None`` for every other text."""
-    return _PHRASES.get(text.lower().strip("\"'“”`").rstrip(".。"))
+    plain = text.lower().strip("\"'“”`").rstrip(".。")
+    return _PHRASES.get(plain) or (SetOf(()) if _NOTHING.fullmatch(plain) else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FLOOR = re.compile(r"\\lfloor(?![a-z])|\\floor(?![a-z])|⌊")
-_BRACKETS = re.compile(r"(?:\\left\s*)?(?<![\\a-z])\[([^\[\],;]*?)(?:\\right\s*)?\]")
+_BRACKETS = re.compile(r"(?:\\left\s*|(?<![\\a-z]))\[([^\[\],;]*?)(?:\\right\s*)?\]")
 
 
 def has_floor(text: str) -> bool:

@@ -205,7 +205,7 @@ class _Tokenizer:
 
     def _grouped_words(self, content: str, command: str) -> None:
         words = " ".join(content.replace("~", " ").split())
-        function = ASCII.get(words, words)  # \operatorname{atan} is arctan
+        function = ASCII.get(words) or SYNONYMS.get(words, words)  # \operatorname{atan}, \operatorname{tg}
         plain = command in ("operatorname", "operatorname*", "mathrm", "text")
         if (words in units.BARE_AFTER_A_NUMERAL or words == "deg") and self._follows_value():
             self._words(words)
@@ -340,4 +340,4 @@ class _Tokenizer:
         if self._follows_text() and self._spaced and len(run) > 1 and not run.isupper():
             return True
         free = not self._tokens or self._spaced or self._follows_text()
-        return free and ends and ((len(run) >= 4 and not run.isupper()) or run.lower() in COMMON_WORDS)
+        return free and ends and ((len(run) >= 4 and run[1:].islower()) or run.lower() in COMMON_WORDS)

@@ -58,6 +58,11 @@ _KINDS = {
     "rational number": "Q",
     "rational": "Q",
     "complex number": "C",
+    **dict.fromkeys(
+        ("constant", "real constant", "arbitrary constant", "arbitrary real constant", "常数", "任意常数"),
+        "R",
+    ),
+    "positive constant": "R+",
     "整数": "Z",
     "正整数": "Z+",
     "自然数": "N",
