@@ -23,6 +23,7 @@ from guerdon_plugins.verifiers.math.reading.options import (
     same_options,
 )
 from guerdon_plugins.verifiers.math.reading.parser import parse
+from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_floors
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
@@ -173,6 +174,10 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         answer = with_arrows(answer)
         if (arrows := with_arrows(gold.text)) != gold.text:
             return compare_reading(answer, _read_gold(arrows), policy)
+    if has_floor(gold.text) != has_floor(answer):
+        answer = with_floors(answer)
+        if (floors := with_floors(gold.text)) != gold.text and has_floor(answer):
+            return compare_reading(answer, _read_gold(floors), policy)
     reading = _read_answer(answer, gold.node)
     if reading.node is None:
         outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER

@@ -34,3 +34,10 @@ def test_reading_of_the_same_in_another_form_is_correct(reference: str, answer: 
 def test_reading_of_a_near_miss_is_incorrect(reference: str, answer: str) -> None:
     assert value(reference, answer) == 0.0
     assert value(answer, reference) != 1.0
+
+
+@pytest.mark.parametrize("answer", ["无解", r"\emptyset", r"\text{no solution}"])
+@pytest.mark.parametrize("reference", ["无实数解", r"\text{no real solutions}"])
+def test_no_solution_where_the_reference_counts_real_ones_is_correct(reference: str, answer: str) -> None:
+    assert value(reference, answer) == 1.0
+    assert value(answer, reference) == 0.0

@@ -12,11 +12,13 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.trees import substitute
+from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
+    Apply,
     Call,
     Clock,
+    Conditional,
     Constant,
     Date,
     Listing,
@@ -30,16 +32,23 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    SetOf,
     SetOperation,
     Span,
     Sum,
     Symbol,
     Text,
     Unit,
+    integer,
 )
 from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.phrases import NO_REAL_SOLUTION
 from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
+from guerdon_plugins.verifiers.math.reading.vocabulary import MATRIX_GROUPS, ORDER
 
+_INDEPENDENT = frozenset("xt")
+_OF_INTEGRATION = frozenset(("C", "c", "C_0", "C_1", "c_1"))
+_ONE_CONSTANT = _OF_INTEGRATION | frozenset("AKk")
 _MAX_CONSTANTS = 3
 _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
 """Capitals that name a point before its coordinates; ``N(0,1)`` and ``U(0,1)`` are distributions."""
@@ -51,6 +60,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         reference, answer = with_names_apart(reference, answer)
         answer = with_the_same_index(reference, answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
+    answer = _with_argument(reference, answer)
+    reference, answer = _unchained(reference, answer), _unchained(answer, reference)
     match reference, answer:
         case Clock(), Clock():
             return _in_24_hours(reference, answer)
@@ -63,6 +74,20 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, Ratio(parts)
         case (Quantity(), _) | (_, Quantity()):
             return _aligned_quantities(reference, answer)
+        case (Conditional(), Listing(items=(_, Relation(operators=("∈",))))) | (
+            Listing(items=(_, Relation(operators=("∈",)))),
+            Conditional(),
+        ):
+            return _as_list(reference), _as_list(answer)
+        case (Conditional(), Listing(items=(_, Relation()))) | (
+            Listing(items=(_, Relation())),
+            Conditional(),
+        ):
+            return _with_condition(reference), _with_condition(answer)
+        case (Text() as said, SetOf(items=())) if said == NO_REAL_SOLUTION:
+            return reference, reference  # the reference says that numbers are real here
+        case (Product(), Product()):
+            return _matrix_group(reference), _matrix_group(answer)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
         case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
@@ -85,10 +110,79 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 def _as_point(node: Node, other: Node) -> Node:
     r"""Read ``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
-    if not isinstance(node, Sum | Product | Symbol | Constant) or not isinstance(other, Sequence | Matrix):
+    if not isinstance(node, Sum | Product | Symbol | Constant):
+        return node
+    if isinstance(node, Sum) and isinstance(other, Sum) and node != other:
+        both = coordinates(node, 3), coordinates(other, 3)
+        hats = any(
+            isinstance(item, Symbol) and item.name.startswith("hat ")
+            for side in (node, other)
+            for item in walk(side)
+        )
+        return both[0] if hats and both[0] and both[1] else node
+    if not isinstance(other, Sequence | Matrix):
         return node
     size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
     return coordinates(node, size) or node
+
+
+def _with_argument(reference: Node, answer: Node) -> Node:
+    """Return ``f(n) = n`` as ``f(x) = x`` where the reference calls the argument ``x``."""
+    match reference, answer:
+        case (
+            Relation(operands=(Apply(name=name, arguments=(Symbol(name=wanted),)), _), operators=("=",)),
+            Relation(operands=(Apply(name=other, arguments=(Symbol(name=given),)), body), operators=("=",)),
+        ) if name == other and wanted != given and wanted.islower() and given.islower():
+            if wanted not in names_in(body):
+                return substitute(answer, given, Symbol(wanted))
+    return answer
+
+
+def _unchained(node: Node, other: Node) -> Node:
+    """Read ``a = b = c = 1`` beside ``a = 1, b = 1, c = 1`` or ``(a, b, c) = (1, 1, 1)`` in its form."""
+    match node:
+        case Relation(operands=(*names, value), operators=operators) if len(names) > 1 and set(operators) == {
+            "="
+        }:
+            if not all(isinstance(name, Symbol) for name in names) or isinstance(value, Symbol):
+                return node
+        case _:
+            return node
+    match other:
+        case Listing():
+            return Listing(tuple(Relation((name, value), ("=",)) for name in names), ",")
+        case Sequence(left="(", right=")") | Relation(operands=(Sequence(), _), operators=("=",)):
+            points = (Sequence(tuple(items), "(", ")") for items in (names, [value] * len(names)))
+            return Relation(tuple(points), ("=",))
+    return node
+
+
+def _as_list(node: Node) -> Node:
+    match node:
+        case Conditional(value=value, condition=Relation() as condition):
+            return Listing((value, condition), ",")
+    return node
+
+
+def _with_condition(node: Node) -> Node:
+    """Read ``x^2, x > 0`` beside "x^2 for x > 0" as a value under a condition."""
+    match node:
+        case Listing(items=(value, Relation(operators=operators) as condition)) if ORDER.issuperset(
+            operators
+        ):
+            return Conditional(value, condition)
+    return node
+
+
+def _matrix_group(node: Node) -> Node:
+    r"""Read ``SL_2(\\mathbb{R})`` as ``SL(2, \\mathbb{R})``."""
+    match node:
+        case Product(factors=(Symbol(name=name), field)):
+            group, _, size = name.partition("_")
+            if group in MATRIX_GROUPS and size:
+                index: Node = integer(int(size)) if size.isdecimal() else Symbol(size)
+                return Product((Symbol(group), Sequence((index, field), "(", ")")))
+    return node
 
 
 def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
@@ -221,6 +315,8 @@ def _numbered_label(node: Node) -> str | None:
 
 def _with_renamed_constants(reference: Node, answer: Node) -> Node:
     """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
+    if isinstance(reference, Relation):
+        answer = _with_renamed_constant(reference, answer)
     constants = _constants(reference)
     if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
         answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
@@ -232,6 +328,20 @@ def _with_renamed_constants(reference: Node, answer: Node) -> Node:
         if _parts(renamed) == parts:
             return renamed
     return answer
+
+
+def _with_renamed_constant(reference: Node, answer: Node) -> Node:
+    """Return the answer to a differential equation with the reference's letter for the only constant: ``Ce^x``."""
+    left, right = (
+        {name for part in _operands(node) for name in names_in(part)} for node in (reference, answer)
+    )
+    if not (len(left - right) == len(right - left) == 1 and left & _INDEPENDENT):
+        return answer
+    (wanted,), (given,) = left - right, right - left
+    names = {wanted, given}
+    return (
+        _renamed(answer, [given], [wanted]) if names <= _ONE_CONSTANT and names & _OF_INTEGRATION else answer
+    )
 
 
 def _constants(node: Node) -> list[str]:

@@ -14,7 +14,7 @@ from guerdon_plugins.verifiers.math.comparing.declarations import (
     shared_domains,
     split_declarations,
 )
-from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, declaration
+from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, declaration, named_domain
 from guerdon_plugins.verifiers.math.comparing.equations import as_difference, same_equation
 from guerdon_plugins.verifiers.math.comparing.families import NotFamilyError, same_families
 from guerdon_plugins.verifiers.math.comparing.forms import (
@@ -33,6 +33,7 @@ from guerdon_plugins.verifiers.math.comparing.piecewise import NotPiecewiseError
 from guerdon_plugins.verifiers.math.comparing.readings import ScalarComparer
 from guerdon_plugins.verifiers.math.comparing.regions import NotRegionError, is_definite_region, same_region
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body, same_label, settle_chain
+from guerdon_plugins.verifiers.math.comparing.residues import as_congruence
 from guerdon_plugins.verifiers.math.comparing.scalars import EVERYWHERE, Finding
 from guerdon_plugins.verifiers.math.comparing.texts import same_words
 from guerdon_plugins.verifiers.math.comparing.tolerance import Closeness
@@ -44,6 +45,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Congruence,
     Listing,
     Matrix,
+    NamedSet,
     Node,
     Number,
     Quantity,
@@ -52,11 +54,13 @@ from guerdon_plugins.verifiers.math.nodes import (
     Relation,
     Sequence,
     Span,
+    Symbol,
     Text,
     fields,
 )
 from guerdon_plugins.verifiers.math.policy import Policy
 
+_SYMMETRIC = frozenset("∥⊥≅∼")
 _FLIPPED = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
 
 
@@ -93,7 +97,7 @@ class Comparer:
 
     @cached_property
     def _lists(self) -> ListComparer:
-        return ListComparer(self.same)
+        return ListComparer(self.same, self._budget)
 
     def same(self, reference: Node, answer: Node) -> Finding:
         """Return whether the answer says what the reference says.
@@ -106,6 +110,8 @@ class Comparer:
             return Finding(True, "structure")
         if is_plain(reference) and is_plain(answer):
             return self._scalars.same(reference, answer)
+        if isinstance(reference, Congruence) or isinstance(answer, Congruence):
+            reference, answer = (as_congruence(node, self._budget) for node in (reference, answer))
         left, right = (split_declarations(node, self._budget) for node in (reference, answer))
         if left.domains or right.domains:
             return self._declared(left, right)
@@ -114,6 +120,7 @@ class Comparer:
             return self._relations(reference, answer)
         reference_label, reference = label_and_body(reference)
         answer_label, answer = label_and_body(answer)
+        reference, answer = self._last_side(reference, answer), self._last_side(answer, reference)
         if reference_label and answer_label and not same_label(reference_label, answer_label):
             return Finding(False, "label", "it is the value of something else")
         reference, broken = settle_chain(simplify(reference), self._budget)
@@ -124,6 +131,15 @@ class Comparer:
         if is_collection(reference) or is_collection(answer):
             return self._collections(reference, answer)
         return self._single(reference, answer)
+
+    def _last_side(self, node: Node, other: Node) -> Node:
+        """Return what an identity ``x^2 - 4x + 4 = (x-2)^2`` arrives at, beside an expression."""
+        match node:
+            case Relation(operands=(left, right), operators=("=",)) if isinstance(other, SCALARS):
+                sides = isinstance(left, SCALARS) and isinstance(right, SCALARS)
+                if sides and key(left) != key(right) and self._scalars.same(left, right):
+                    return right
+        return node
 
     def _single(self, reference: Node, answer: Node) -> Finding:
         if isinstance(reference, Text) or isinstance(answer, Text):
@@ -159,6 +175,9 @@ class Comparer:
             return Finding(True, "structure")
         if isinstance(reference, BaseNumeral) or isinstance(answer, BaseNumeral):
             return Finding(False, "base", "the numerals or their bases differ")
+        if isinstance(reference, NamedSet) and isinstance(answer, NamedSet):
+            domains = named_domain(reference.name), named_domain(answer.name)
+            return Finding(None not in domains and domains[0] == domains[1], "sets", "the sets differ")
         if type(reference) is not type(answer) or not fields(reference):
             return Finding(False, "kind", f"{kind_of(answer)} is not {kind_of(reference)}")
         for left, right in zip(fields(reference), fields(answer), strict=True):
@@ -177,9 +196,13 @@ class Comparer:
 
     def _declared(self, reference: Declared, answer: Declared) -> Finding:
         """Compare the bodies over their domains, and where the domains differ, the sets that they make."""
+        if isinstance(reference.body, Congruence) != isinstance(answer.body, Congruence) and any(
+            domain != INTEGERS for domain in (*reference.domains.values(), *answer.domains.values())
+        ):
+            return Finding(False, "domain", "the domain leaves out a part of the residue class")
         answer = in_one_letter(reference, answer)
         reference = in_one_letter(answer, reference)
-        reason = disagreement(reference, answer)
+        reason = disagreement(reference, answer, self._budget)
         domains = {**self._domains, **shared_domains(reference, answer)}
         finding = Comparer(self._policy, self._budget, domains).same(reference.body, answer.body)
         if finding and not reason:
@@ -238,9 +261,14 @@ class Comparer:
         if reference_label and answer_label and same_label(reference_label, answer_label):
             return self.same(reference_body, answer_body)
         if reference.operators == answer.operators and len(reference.operands) > 2:
+            names = all(isinstance(item, Symbol) for item in (*reference.operands, *answer.operands))
+            if names and set(reference.operators) == {"="}:
+                return self._lists.unordered(reference.operands, answer.operands)
             return self._lists.in_order(reference.operands, answer.operands)
         if key(reference) == key(answer) or self._same_sides(reference, answer):
             return Finding(True, "structure")
+        if reference.operators == answer.operators and set(answer.operators) <= _SYMMETRIC:
+            return self._lists.in_order(reference.operands, answer.operands[::-1])
         if (
             bool(reference_label) != bool(answer_label)
             and "=" in answer.operators

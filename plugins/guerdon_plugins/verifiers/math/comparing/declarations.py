@@ -3,11 +3,19 @@ r"""What an answer says about its letters: ``2n+1, n \\in \\mathbb{N}`` is a bod
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import chain
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, Domain, declaration
-from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.numeric import (
+    Evaluator,
+    UndecidedError,
+    UndefinedError,
+    names_in,
+)
+from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
+from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
@@ -20,6 +28,8 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
 
+_OUTSIDE = (Fraction(1, 1009), Fraction(1, 7), Fraction(1), Fraction(19, 6), Fraction(40), Fraction(1001))
+"""How far outside of a domain a body must have no value for its natural domain to be that one."""
 _MAX_DECLARING = 64
 """Items of a list in which declarations are looked for."""
 
@@ -138,16 +148,40 @@ def shared_domains(reference: Declared, answer: Declared) -> dict[str, Domain]:
     return {**answer.domains, **reference.domains}
 
 
-def disagreement(reference: Declared, answer: Declared) -> str:
+def disagreement(reference: Declared, answer: Declared, budget: Budget) -> str:
     """Which letter has another domain, in words; empty where the domains agree or one side need not name them."""
     for letter, domain in chain(reference.domains.items(), answer.domains.items()):
         left, right = reference.domains.get(letter), answer.domains.get(letter)
         if left is None or right is None:
-            if not domain.is_usual():
+            if not domain.is_usual() and not _is_natural(domain, letter, reference.body, budget):
                 return f"only one side says where {letter} lies"
         elif not left.same(right):
             return f"{letter} has another domain"
     return ""
+
+
+def _is_natural(domain: Domain, letter: str, body: Node, budget: Budget) -> bool:
+    r"""Return whether a body has no value outside a domain: ``\\sqrt{x-1}, x \\ge 1`` says no more than its root."""
+    body = label_and_body(body)[1]
+    outside = set(domain.without)
+    for bound, is_open, sign in ((domain.low, domain.low_open, -1), (domain.high, domain.high_open, 1)):
+        if bound is not None:
+            outside.update(bound + sign * distance for distance in _OUTSIDE)
+            outside.update((bound,) if is_open else ())
+    if domain.whole or not outside or not isinstance(body, SCALARS) or letter not in names_in(body):
+        return False
+    others = dict.fromkeys(names_in(body), Fraction(3, 2))
+    return not any(_has_value(body, {**others, letter: value}, budget) for value in outside)
+
+
+def _has_value(body: Node, point: dict[str, Fraction], budget: Budget) -> bool:
+    try:
+        Evaluator(POINT_PRECISION, point, budget).value(body)
+    except UndefinedError:
+        return False
+    except (UndecidedError, KeyError):
+        return True
+    return True
 
 
 def is_scalar_family(node: Node) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 
 from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.trees import collapse_vectors, expand_plus_minus, rebuild
 from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Apply,
     Call,
     Cases,
     Conditional,
@@ -103,9 +106,16 @@ def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
         return False
     items, others = (members(node) for node in (reference, answer))
     if "and" in joiners:
+        if _are_functions(items) and _are_functions(others):
+            return False
         return all(isinstance(item, Relation | Symbol) for item in (*items, *others))
     labels, _ = split_labels(items if joiners[0] == "or" else others)
     return all_distinct(labels) and not are_numbered(labels)
+
+
+def _are_functions(items: Many[Node]) -> bool:
+    """Return whether items are the functions that solve a problem: ``f(x) = 0 and f(x) = x``; of numbers this is false."""
+    return all(isinstance(label_and_body(item)[0], Apply) for item in items)
 
 
 def members(node: Node) -> tuple[Node, ...]:
@@ -164,7 +174,7 @@ def ratio_parts(node: Node) -> tuple[Node, ...] | None:
             return numerator, denominator
         case Number(value=value):
             return integer(value.numerator), integer(value.denominator)
-    return None
+    return (node, integer(1)) if isinstance(node, SCALARS) and not names_in(node) else None
 
 
 def is_bare_logarithm(node: Node) -> bool:

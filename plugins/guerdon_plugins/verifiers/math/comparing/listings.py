@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 
+from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.forms import (
     all_distinct,
     are_numbered,
@@ -12,6 +13,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     members,
     split_labels,
 )
+from guerdon_plugins.verifiers.math.comparing.patterns import written_out
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.nodes import Dots, Node, Sequence, SetOf
 
@@ -21,8 +23,9 @@ Same = Callable[[Node, Node], Finding]
 class ListComparer:
     """Compares collections of answers, each answer by a given comparison."""
 
-    def __init__(self, same: Same) -> None:
+    def __init__(self, same: Same, budget: Budget) -> None:
         self._same = same
+        self._budget = budget
 
     def collections(self, reference: Node, answer: Node) -> Finding:
         """Compare two answers of which one at least is a list or a set.
@@ -40,6 +43,7 @@ class ListComparer:
         left: Many[Node] = members(reference)
         right: Many[Node] = members(answer)
         if any(isinstance(item, Dots) for item in (*left, *right)):
+            left, right = (written_out(items, self._budget) for items in (left, right))
             return self.in_order(left, right)
         left_labels, left_bodies = split_labels(left)
         right_labels, right_bodies = split_labels(right)

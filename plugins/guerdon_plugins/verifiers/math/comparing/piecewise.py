@@ -13,7 +13,13 @@ from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, 
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
 from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, is_complex, names_in
 from guerdon_plugins.verifiers.math.comparing.points import points
-from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION, Finding, agree_at, described
+from guerdon_plugins.verifiers.math.comparing.scalars import (
+    POINT_PRECISION,
+    Finding,
+    agree_at,
+    described,
+    only_first_is_defined,
+)
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
@@ -35,6 +41,10 @@ _HOLDS = {
     "=": lambda difference: difference == 0,
     "≠": lambda difference: difference != 0,
 }
+
+
+_MISSING = 3
+"""At how many points an answer may have no value where the reference has one: holes, not a case that it leaves out."""
 
 
 class NotPiecewiseError(ValueError):
@@ -66,7 +76,7 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
     whole = {name: INTEGERS for border in borders if border.function == "mod" for name in names_in(border)}
     domains = {**whole, **domains}
     complex_values = any(map(is_complex, values))
-    agreed = 0
+    agreed = missing = 0
     for point in points(names, with_index_letters(domains, *values), (*values, *borders), budget):
         chosen = [_chosen(branches, point, budget) for branches in (left, right)]
         if chosen[0] is None and chosen[1] is None:
@@ -76,6 +86,9 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
         try:
             equal, *pair = agree_at(chosen[0], chosen[1], point, budget, complex_values)
         except (UndefinedError, UndecidedError, OverflowError):
+            missing += only_first_is_defined(chosen[0], chosen[1], point, budget)
+            if missing >= _MISSING:
+                return Finding(False, "cases", "the answer has no value there", described(point))
             continue
         if not equal:
             return Finding(False, "cases", "the functions differ", described(point, *pair))

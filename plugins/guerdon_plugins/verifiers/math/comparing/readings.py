@@ -54,11 +54,14 @@ class ScalarComparer:
                 finding = self._same_sums(reference, answer, letter)
         if finding:
             return finding
+        closeness = Closeness(self._policy.decimal_tolerance, self._budget)
         for left, right in self._other_readings(reference, answer):
             other = self._same_value(left, right)
             if other:
                 return other
-        if Closeness(self._policy.decimal_tolerance, self._budget).close(reference, answer):
+            if closeness.close(left, right):
+                return Finding(True, "tolerance")
+        if closeness.close(reference, answer):
             return Finding(True, "tolerance")
         return finding
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
-from guerdon_plugins.verifiers.math.comparing.domains import named_domain
+from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, named_domain
 from guerdon_plugins.verifiers.math.comparing.exact import UndefinedError
 from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
 from guerdon_plugins.verifiers.math.comparing.scalars import PRECISION, same_value
@@ -108,6 +108,10 @@ def same_region(reference: Node, answer: Node, budget: Budget, close: Close = ex
     """
     reader = _Reader(budget)
     regions = [reader.read(reference), reader.read(answer)]
+    whole = [_has_integers(region) for region in regions]
+    bare = answer if whole[0] else reference
+    if sum(whole) == 1 and reader.variable in INDEX_LETTERS and isinstance(bare, Relation):
+        regions = [_Combination("intersection", (region, _Integers())) for region in regions]
     line = _Line(regions, budget, close)
     if any(map(_has_integers, regions)):
         return line.integers(regions[0]) == line.integers(regions[1])
@@ -119,7 +123,7 @@ class _Reader:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._variable: str | None = None
+        self.variable: str | None = None
 
     def read(self, node: Node) -> _Region:
         match node:
@@ -161,9 +165,9 @@ class _Reader:
         return both if line.positions(both) else _Combination("union", parts)
 
     def _about(self, name: str) -> None:
-        if self._variable not in (None, name):
+        if self.variable not in (None, name):
             raise NotRegionError
-        self._variable = name
+        self.variable = name
 
     def _read_chain(self, operands: tuple[Node, ...], operators: tuple[str, ...]) -> _Region:
         operands = tuple(Symbol(node.name) if isinstance(node, Apply) else node for node in operands)

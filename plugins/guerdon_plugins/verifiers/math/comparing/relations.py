@@ -2,6 +2,9 @@ r"""Equations, inequalities and labels: ``y = 2x + 3``, ``A = 3 \\cdot 7 = 21``,
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.canonical import key
 from guerdon_plugins.verifiers.math.comparing.labels import names_expression, same_words_in_labels
@@ -28,7 +31,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 
 _EXTREMES = frozenset(("max", "min", "gcd", "lcm", "Re", "Im", "arg", "conjugate"))
 _NAMING = _EXTREMES | frozenset(
-    ("sup", "inf", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
+    ("sup", "inf", "ker", "dim", "rank", "deg", "abs", "norm", "sin", "cos", "tan", "cot", "sec", "csc")
 )
 """Functions of a letter that name a quantity; a root or a logarithm of a letter never does."""
 _UNKNOWNS = frozenset("xytuvw")
@@ -41,6 +44,10 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
     match node:
         case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
             return element, members
+        case Relation(
+            operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
+        ):
+            return variable, law
         case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(
             first
         ) or names_expression(first, rest[-1]):
@@ -119,4 +126,53 @@ def same_label(reference: Node, answer: Node) -> bool:
     """Return whether two labels may name the same thing: equal names, or words on one side."""
     if isinstance(reference, Text) and isinstance(answer, Text):
         return same_words_in_labels(reference, answer)
-    return isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer)
+    if isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer):
+        return True
+    left, right = _length(reference), _length(answer)
+    if left is not None and left == right:
+        return True
+    left, right = _function(reference), _function(answer)
+    if left is None or right is None or left.order != right.order or (left.applied and right.applied):
+        return False
+    return left.name == right.name or any(
+        one.name == "y" and other.applied for one, other in ((left, right), (right, left))
+    )
+
+
+def _length(label: Node) -> str | None:
+    """Return the segment whose length a label is: ``AB``, ``|AB|``."""
+    match label:
+        case Call(function="abs", arguments=(Symbol(name=name),)) | Symbol(name=name) if (
+            len(name) == 2 and name.isupper()
+        ):
+            return name
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A function on the left of its formula: ``f(x)``, ``y``, or a derivative of one."""
+
+    name: str
+    order: int
+    applied: bool
+    """Written with its argument: ``y`` may name it as well."""
+
+
+_DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d[a-z]")
+_PRIMED = re.compile(r"([a-zA-Z])('{0,4})")
+
+
+def _function(label: Node) -> _Function | None:
+    match label:
+        case Symbol(name=name) if found := _DERIVATIVE.fullmatch(name):
+            return _Function(found[2], int(found[1] or 1), applied=False)
+        case Symbol(name=name) if found := _PRIMED.fullmatch(name):
+            return _Function(found[1], len(found[2]), applied=False)
+        case Apply(name=name, arguments=(Symbol(name=argument),)) if argument.islower() and (
+            found := _PRIMED.fullmatch(name)
+        ):
+            return _Function(found[1], len(found[2]), applied=True)
+        case Product(factors=(Power(base=Symbol(name=name), exponent=Number(value=power)), Symbol())):
+            return _Function(f"{name}^-1", 0, applied=True) if power == -1 else None
+    return None

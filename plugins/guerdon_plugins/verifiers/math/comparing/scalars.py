@@ -190,7 +190,7 @@ def _compare_at_points(
         try:
             equal, left, right = agree_at(reference, answer, point, budget, complex_values)
         except (UndefinedError, UndecidedError, OverflowError):
-            if minds_sides and _only_first_is_defined(reference, answer, point, budget):
+            if minds_sides and only_first_is_defined(reference, answer, point, budget):
                 return Finding(False, "points", "the answer has no value there", described(point))
             continue
         if not equal:
@@ -201,7 +201,7 @@ def _compare_at_points(
     return _prove(reference, answer, domains, "the expressions could not be compared at enough points")
 
 
-def _only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
+def only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
     r"""Return whether an answer leaves out a side that the reference covers: ``\\ln x`` for ``\\ln|x|``."""
     try:
         _evaluate(answer, point, POINT_PRECISION, budget)
@@ -258,11 +258,15 @@ def _agree(
                 raise UndecidedError("too many digits cancel")
             continue
         difference = left - right
-        if bool(left) != bool(right) and magnitude(difference) < 40 - trusted:
-            precision = 2 * TRUSTED - magnitude(difference)  # 1 - tanh(1000) is zero for want of digits
-            if precision > (MAX_POINT_PRECISION if point else MAX_PRECISION):
+        if bool(left) != bool(
+            right
+        ):  # 1 - tanh(1000) and (1 - cos x)/x near zero are zero for want of digits
+            enough = 2 * TRUSTED + 3 * abs(magnitude(difference))
+            if enough > (MAX_POINT_PRECISION if point else MAX_PRECISION):
                 raise UndecidedError("too many digits cancel")
-            continue
+            if precision < enough:
+                precision = enough
+                continue
         if difference:
             size = max(magnitude(value) for value in (left, right) if value)
             if size - magnitude(difference) < trusted - 40:

@@ -109,7 +109,10 @@ def collapse_vectors(node: Node) -> Node:
         case Quotient(numerator=Matrix() | Sequence() as array, denominator=denominator):
             return _map_entries(array, lambda entry: Quotient(entry, denominator))
         case Sum(terms=terms):
-            return _added([term for term in map(collapse_vectors, terms) if isinstance(term, Matrix)], node)
+            arrays = [term for term in map(collapse_vectors, terms) if isinstance(term, Matrix | Sequence)]
+            return _added_points(arrays, node) or _added(
+                [one for one in arrays if isinstance(one, Matrix)], node
+            )
         case Call(function="transpose", arguments=(Matrix(rows=rows),)):
             return Matrix(tuple(zip(*rows, strict=True)))
         case Call(function="transpose", arguments=(Sequence(items=items),)):
@@ -124,6 +127,17 @@ def _scaled(factors: tuple[Node, ...]) -> Node | None:
     if len(arrays) != 1 or not scalars or len(scalars) != len(factors) - 1:
         return None
     return _map_entries(arrays[0], lambda entry: Product((*scalars, entry)))
+
+
+def _added_points(arrays: list[Matrix | Sequence], whole: Sum) -> Node | None:
+    """Return a sum of points of one length, entry by entry."""
+    points = [array.items for array in arrays if isinstance(array, Sequence)]
+    brackets = {(array.left, array.right) for array in arrays if isinstance(array, Sequence)}
+    if len(points) != len(whole.terms) or len(set(map(len, points))) != 1 or len(points[0]) < 2:
+        return None
+    if not brackets <= {("(", ")"), ("langle", "rangle")}:
+        return None
+    return Sequence(tuple(map(Sum, zip(*points, strict=True))), "(", ")")
 
 
 def _added(matrices: list[Matrix], whole: Sum) -> Node:

@@ -11,6 +11,7 @@ from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.number_words import (
     chinese_in_digits,
     leading_chinese_number,
+    read_chinese,
     with_digits,
 )
 from guerdon_plugins.verifiers.math.reading.vocabulary import UNICODE
@@ -47,7 +48,7 @@ _ANGSTROM = re.compile(r"\\(?:AA(?![a-zA-Z])|mathring\s*\{\s*(?:\\(?:text|mathrm
 _HOURS_AND_MINUTES = re.compile(r"(?<![\d.])(\d+)\s*h\s*(\d+)\s*m(?:in)?(?![a-zA-Z])")
 _BARE_BUILDER = re.compile(r"(?<![\\a-zA-Z_^}])\{\s*([a-z])\s*(?:\||\\mid)([^{}]*)\}")
 _TEXT_PERCENT = re.compile(rf"{_WORDS}\s*\{{\s*(?:\\?%)\s*\}}")
-_SQUARE_SIGN = re.compile(r"(?<=\d)\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
+_SQUARE_SIGN = re.compile(r"(?<=[\dπ)}])\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
 _TIMES_TEN = re.compile(r"(?<=[\d.}])\s*[xX]\s*(?=10\s*(?:\^|\*\*))|(?<=\d)\s+[xX]\s+(?=\d)")
 _GROUPED = re.compile(r"(\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
 _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
@@ -64,6 +65,16 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ]+")
 _CIRCLED = re.compile("[①-⑳]")
 _ENTITY = re.compile(r"&#?\w{2,8};")
 _SQUARED_SIGN = re.compile("[\u3371-\u33dd]")
+_TRAILING_CONDITION = re.compile(
+    r"(?<=[\da-z)}\]])(?<!\\Pr)(?<!\\mathbb\{P\})(?:\s|~|\\[ ,;:]|\\q?quad(?![a-z]))*+\(([^()]*(?:[<>]|\\(?:leq?|geq?|leqslant|geqslant|neq?)(?![a-z]))[^()]*)\)$"
+)
+"""``y = \\frac6x (x>0)``: the condition on a formula. After a capital the brackets are its argument."""
+_TILDE_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*~\s*(\d+(?:\.\d+)?)(?![\d./])([^\d~]*)")
+_CHINESE_ORDINAL = re.compile(r"(?:\\text\{)?\s*第\s*(\d+|[零一二三四五六七八九十百]+)\s*([^\d{}]*?)\}?")
+_QUADRANTS = re.compile(
+    r"(?:\\text\{)?第?([一二三四1-4])(?:象限)?((?:[,或和与及]第?[一二三四1-4](?:象限)?)+)\}?"
+)
+_TEXT_DEGREES = re.compile(rf"{_WORDS}\s*\{{\s*\^\\circ\s*([CF]?)\s*\}}")
 _CHINESE_MINUS = re.compile(r"^负(?=[\d\\])")
 _ANGLED = re.compile(r"<([^<>=|]*,[^<>=|]*)>")
 _CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
@@ -80,8 +91,8 @@ _NOT_SIGNS = {
     "|": "\\nmid ",
 }
 _RAISED_ORDINAL = re.compile(
-    rf"(?<=\d)\s*\^\s*(?:\{{\s*)?{_WORDS}\s*\{{\s*(?:st|nd|rd|th)\s*\}}(?:\s*\}})?"
-    r"|(?<=1)\s*\^\s*\{\s*st\s*\}|(?<=3)\s*\^\s*\{\s*rd\s*\}|(?<=[04-9])\s*\^\s*\{\s*th\s*\}|(?<=1[1-3])\s*\^\s*\{\s*th\s*\}"
+    rf"(?<=[\dnk)])\s*\^\s*(?:\{{\s*)?{_WORDS}\s*\{{\s*(?:st|nd|rd|th)\s*\}}(?:\s*\}})?"
+    r"|(?<=1)\s*\^\s*\{\s*st\s*\}|(?<=3)\s*\^\s*\{\s*rd\s*\}|(?<=[04-9nk)])\s*\^\s*\{\s*th\s*\}|(?<=1[1-3])\s*\^\s*\{\s*th\s*\}"
 )
 """``7^{th}``; ``2^{nd}`` without words may be a power."""
 _OVERLINED_LIMIT = re.compile(r"\\(overline|underline|bar)\s*\{\s*\\lim\s*\}")
@@ -108,6 +119,8 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _as_latex(text)
     text = _strip(text)
+    if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
+        text = f"{match[1]}-{match[2]}{match[3]}"
     if text[:1] == "$" and text.count("$") == 1:  # money in a box
         text = f"\\{text}"
     if text.isdecimal():
@@ -129,6 +142,14 @@ def _as_latex(text: str) -> str:
     if "比" in text:
         text = _CHINESE_RATIO.sub(":", text)
     text = chinese_in_digits(text)
+    if "circ" in text and "{" in text:
+        text = _TEXT_DEGREES.sub(_degrees, text)
+    if "象限" in text and _QUADRANTS.fullmatch(text):
+        return ",".join(
+            f"{read_chinese(place)}\\text{{第象限}}" for place in re.findall("[一二三四1-4]", text)
+        )
+    if "第" in text[:8] and (ordinal := _CHINESE_ORDINAL.fullmatch(text)):
+        text = _without_ordinal_sign(ordinal)
     wrapped = text.startswith("\\text{") and text.endswith("}")
     number = leading_chinese_number(text[6:-1] if wrapped else text)
     if number is not None:
@@ -136,6 +157,18 @@ def _as_latex(text: str) -> str:
         if not rest or rest in ("成", "折") or units.read_unit(rest):
             return digits + (f"\\text{{{rest}}}" if rest else "")
     return text
+
+
+def _without_ordinal_sign(match: re.Match[str]) -> str:
+    """Put the sign of an ordinal, ``第7个``, after its number; other words stay as they are."""
+    number, noun = read_chinese(match[1]), match[2]
+    if number is None or (noun and units.read_unit(noun) is None):
+        return match[0]
+    return f"{number}\\text{{{'第象限' if noun == '象限' else '第'}}}"
+
+
+def _degrees(match: re.Match[str]) -> str:
+    return f"^\\circ\\text{{{match[1]}}}" if match[1] else "^\\circ "
 
 
 def _squared_sign(match: re.Match[str]) -> str:
@@ -158,6 +191,10 @@ def _plain_digit(character: str) -> str:
 
 def _with_units(text: str) -> str:
     r"""Return the text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
+    if text.endswith(")") and ("<" in text or ">" in text or "\\" in text):
+        text = _TRAILING_CONDITION.sub(r", \1", text)
+    if "{:}" in text:
+        text = text.replace("{:}", ":")
     if "\\" in text:
         text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
         if "quad" in text:
@@ -296,7 +333,8 @@ def _strip(text: str) -> str:
     r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
     while True:
         before = text
-        text = text.strip().removesuffix("\\\\").removesuffix("\\").removeprefix("=")
+        text = text.strip().removesuffix("\\\\").removesuffix("\\")
+        text = text if text == "=" else text.removeprefix("=")
         if text.startswith("\\approx") and not text[7:8].isalpha():
             text = text[7:]
         text = _without_markdown(text)

@@ -39,6 +39,8 @@ _INVERSES = {
     "cosh": "arccosh",
     "tanh": "arctanh",
 }
+_ZETA = {2: 6, 4: 90, 6: 945, 8: 9450, 10: 93555}
+r"""The divisors of ``\\pi^n`` in ``\\zeta(n)``."""
 _CONSTANTS: dict[str, Node] = {
     "pi": Constant("pi"),
     "infty": Constant("infinity"),
@@ -66,6 +68,7 @@ class CommandParser(EnvironmentParser):
             "exp": lambda: self._apply(lambda argument: Power(Constant("e"), argument)),
             "cis": lambda: self._apply(_cis),
             "cbrt": lambda: self._apply(lambda argument: Call("root", (argument, integer(3)))),
+            "sgn": lambda: self._apply(lambda argument: Call("sign", (argument,))),
             "det": lambda: Standing("det", None, (self._nested(self._factor),)),
         }
 
@@ -73,7 +76,7 @@ class CommandParser(EnvironmentParser):
         if name in _CONSTANTS:
             return _CONSTANTS[name]
         if name == "zeta" and self._accept("("):
-            return Apply(name, self._items(")"))
+            return _zeta(self._items(")"))
         if name in SYMBOLS:
             return Symbol(name)
         if rule := self._rules.get(name):
@@ -105,7 +108,7 @@ class CommandParser(EnvironmentParser):
             if braced:
                 while not self._accept("}"):
                     suffix += self._next().text
-        return NamedSet(name + suffix)
+        return NamedSet(name + suffix.replace("\\ge", "≥").replace("\\le", "≤"))
 
     def _fraction(self) -> Node:
         if self._peek() == "(":
@@ -244,6 +247,18 @@ class CommandParser(EnvironmentParser):
         return Standing("int", variable, (body, bounds.get("_", Text("")), bounds.get("^", Text(""))))
 
 
+def _order(exponent: Node) -> str:
+    return str(exponent.value) if isinstance(exponent, Number) else "n"
+
+
+def _zeta(arguments: tuple[Node, ...]) -> Node:
+    r"""Return ``\\zeta(2)`` and its neighbours by their value."""
+    match arguments:
+        case (Number(value=argument),) if argument in _ZETA:
+            return Quotient(Power(Constant("pi"), Number(argument)), integer(_ZETA[int(argument)]))
+    return Apply("zeta", arguments)
+
+
 def _cis(argument: Node) -> Node:
     return Sum((Call("cos", (argument,)), Product((Constant("i"), Call("sin", (argument,))))))
 
@@ -277,6 +292,6 @@ def _derivative(numerator: Node, denominator: Node) -> Symbol | tuple[Node, str]
     if isinstance(numerator, Product) and len(numerator.factors) == 2:
         head, tail = numerator.factors
         if isinstance(tail, Symbol) and (head == mark or (isinstance(head, Power) and head.base == mark)):
-            order = "" if head == mark else "^n"
+            order = f"^{_order(head.exponent)}" if isinstance(head, Power) else ""
             return Symbol(f"d{order}{tail.name}/d{below.name}")
     return None

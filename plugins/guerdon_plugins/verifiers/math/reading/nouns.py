@@ -54,8 +54,17 @@ _COUNTERS = (  # noqa: SIM905
     "个 個 件 只 隻 条 條 本 张 張 块 塊 支 枝 人 名 位 种 種 次 组 組 头 頭 匹"
     " 棵 颗 粒 朵 根 把 辆 輛 艘 架 台 座 所 间 間 "
     "户 家 项 項 步 局 场 場 箱 盒 袋 瓶 杯 碗 包 筐 桶 串 排 行 列 层 層 页 頁 篇 首 句 字 道 题 題 级 級 节 節 课 票 "
-    "篮 份 套 副 面 枚 盏 扇 幅 株 倍 班 批 趟 圈 遍 回 根本 点 分 明 개 명 마리 권 冊 円玉 通り штук человек раз"
+    "第象限 第 象限 篮 份 套 副 面 枚 盏 扇 幅 株 倍 班 批 趟 圈 遍 回 根本 点 分 明 개 명 마리 권 冊 円玉 通り штук человек раз"
 ).split()
+_IN_ENGLISH = {
+    "倍": "time",
+    "象限": "quadrant",
+    "名": "人",
+    "位": "人",
+    "第": "ordinal",
+    "第象限": "ordinal quadrant",
+}
+"""Counters that have one word in English."""
 _CHANGES_IN_CHINESE = re.compile(
     r"[零〇一二三四五六七八九十百千万亿半双对打成折]|以[上下外内]"
     r"|[多余少约非无或和与及且至到]|不(?!同)|左右|分之"
@@ -120,4 +129,4 @@ def _foreign_noun(word: str) -> str | None:
     counter = next((name for name in _COUNTERS if word.startswith(name)), None)
     if counter is None or _CHANGES_IN_CHINESE.search(word.removeprefix(counter)):
         return None
-    return counter
+    return _IN_ENGLISH.get(counter, counter)

@@ -34,7 +34,7 @@ from guerdon_plugins.verifiers.math.reading.cleaning import clean
 from guerdon_plugins.verifiers.math.reading.prose import answer_tokens
 from guerdon_plugins.verifiers.math.reading.quantities import QuantityParser
 from guerdon_plugins.verifiers.math.reading.special import question_parts, read_special
-from guerdon_plugins.verifiers.math.reading.tokens import tokenize
+from guerdon_plugins.verifiers.math.reading.tokens import Token, tokenize
 from guerdon_plugins.verifiers.math.reading.vocabulary import (
     CONDITION_WORDS,
     CONSEQUENCE_WORDS,
@@ -46,10 +46,14 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import (
     SET_OPERATIONS,
 )
 from guerdon_plugins.verifiers.math.reading.word_relations import (
+    all_of,
     comparison,
     divisibility,
+    membership,
+    or_more,
     parity,
     parity_before,
+    parity_of_all,
     quantified,
     sign,
 )
@@ -98,8 +102,18 @@ def parse(text: str) -> Node:
         raise
     except UnreadableError:
         if any(token.kind == "text" and _WORD.search(token.text) for token in tokens):
-            return Text(" ".join(words))
+            return Text(" ".join(_without_single_braces(words)))
         raise
+
+
+def _without_single_braces(words: list[str]) -> list[str]:
+    r"""Return the words without braces around one of them: ``\\pmod{4}`` is ``\\pmod 4``."""
+    kept: list[str] = []
+    for word in words:
+        kept.append(word)
+        if word == "}" and kept[-3:-2] == ["{"]:
+            kept[-3:] = [kept[-2]]
+    return kept
 
 
 def _plain_fraction(text: str) -> Node | None:
@@ -144,7 +158,7 @@ class _Parser(QuantityParser):
                 break
         if _are_solutions(alternatives):
             return Listing(tuple(_listed(group, ",") for group in alternatives), "or")
-        groups = [group for group in groups if group]
+        groups = [with_one_modulus(group) for group in groups if group]
         if len(groups) > 1 and any(len(group) > 1 for group in groups):
             return Listing(tuple(_listed(group, ",") for group in groups), ",")
         return self._over(_listed([item for group in groups for item in group], joiner))
@@ -179,6 +193,8 @@ class _Parser(QuantityParser):
             return self._condition_first(word)
         if (parity := self._of_parity()) is not None:
             return parity
+        if (every := self._every()) is not None:
+            return every
         result = self._relation()
         if self._kind() == "text" and (system := quantified(self._peek())) is not None:
             self._position += 1
@@ -202,6 +218,28 @@ class _Parser(QuantityParser):
         if system:
             raise UnreadableError("a number system and a condition")
         return Conditional(result, condition)
+
+    def _every(self) -> Node | None:
+        """``all x > 2``, ``all integers n``, ``all odd n``: what is said of a letter, without "all"."""
+        if self._kind() != "text" or self._kind(1) not in ("let", "num"):
+            return None
+        system, remainder = all_of(self._peek()), parity_of_all(self._peek())
+        if system is None and remainder is None:
+            return None
+        self._position += 1
+        said = self._relation()
+        if remainder is not None:
+            return _of_remainder(said, remainder)
+        if isinstance(said, Symbol) and system:
+            return Relation((said, NamedSet(system)), ("∈",))
+        if not isinstance(said, Relation | Congruence):
+            raise UnreadableError("all of nothing")
+        if not system:
+            return said
+        letter = said.left if isinstance(said, Congruence) else next(filter(_is_letter, said.operands), None)
+        if letter is None:
+            raise UnreadableError("all of no letter")
+        return Listing((said, Relation((letter, NamedSet(system)), ("∈",))), ",")
 
     def _condition(self) -> Node:
         self._accept("&")
@@ -231,6 +269,8 @@ class _Parser(QuantityParser):
         return True
 
     def _relation(self) -> Node:
+        if (bound := self._bound()) is not None:
+            return bound
         operands = [self._operand()]
         if self._kind() == "text" and (said := self._said_of(operands[0])) is not None:
             return said
@@ -256,6 +296,17 @@ class _Parser(QuantityParser):
             raise UnreadableError("a modulus after something that is no congruence")
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
 
+    def _bound(self) -> Relation | None:
+        r"""``\\ge 5`` and "at least 5" without a subject, as they answer "which x?" """
+        if self._kind() == "text":
+            operator, length = comparison(self._peek(), (self._peek(1), self._peek(2))) or ("", 0)
+        else:
+            operator, length = RELATIONS.get(self._peek(), ""), 1
+        if operator not in ORDER or self._depth or self._conditions:
+            return None
+        self._position += length
+        return Relation((Symbol("x"), self._quantity()), (operator,))
+
     def _of_parity(self) -> Congruence | None:
         """``for even n`` as a condition."""
         if self._kind() != "text" or self._kind(1) != "let":
@@ -267,11 +318,17 @@ class _Parser(QuantityParser):
         return Congruence(self._operand(), integer(remainder), integer(2))
 
     def _said_of(self, subject: Node) -> Node | None:
-        """What words say of an expression with a letter: ``x is at least 2``, ``n is even``."""
+        """What words say of an expression with a letter: ``x is at least 2``, ``n is even``; of a number, "or more"."""
+        if self._peek() == "or" and (operator := or_more(self._peek(1))):
+            self._position += 2
+            return Relation((Symbol("x"), subject), (operator,))
         if not isinstance(subject, SCALARS) or not contains_letter(subject):
             return None
+        if isinstance(subject, Symbol) and (system := membership(self._peek())):
+            self._take_words()
+            return Relation((subject, NamedSet(system)), ("∈",))
         if (remainder := parity(self._peek())) is not None:
-            self._position += 1
+            self._take_words()
             return Congruence(subject, integer(remainder), integer(2))
         if (operator := sign(self._peek())) is not None:
             self._position += 1
@@ -285,6 +342,12 @@ class _Parser(QuantityParser):
         operator, length = found
         self._position += length
         return Relation((subject, self._quantity()), (operator,))
+
+    def _take_words(self) -> None:
+        """Take a text; a comma at its end separates, as one outside of it does."""
+        token = self._next()
+        if token.text.rstrip().endswith((",", ";")):
+            self._tokens.insert(self._position, Token("op", token.text.rstrip()[-1]))
 
     def _modulus(self) -> Node | None:
         if self._accept("\\pmod") or self._accept("\\mod"):
@@ -329,9 +392,34 @@ def _are_solutions(alternatives: list[list[Node]]) -> bool:
     return len(names) > 1 and len(names[0]) > 1 and all(found == names[0] for found in names)
 
 
+def _of_remainder(said: Node, remainder: int) -> Node:
+    """Return what "all odd n ≥ 3" says: a remainder by 2, and the inequality if there is one."""
+    if not isinstance(said, Relation):
+        return Congruence(said, integer(remainder), integer(2))
+    letter = next(filter(_is_letter, said.operands), said)
+    return Listing((said, Congruence(letter, integer(remainder), integer(2))), ",")
+
+
+def _is_letter(node: Node) -> bool:
+    return isinstance(node, Symbol)
+
+
 def contains_letter(node: Node) -> bool:
     """Whether a variable stands in an expression."""
     return isinstance(node, Symbol) or any(map(contains_letter, children(node)))
+
+
+def with_one_modulus(items: list[Node]) -> list[Node]:
+    """Read ``x ≡ 1, 4 (mod 5)`` as two congruences: the last modulus is that of all."""
+    match items:
+        case [
+            Relation(operands=(left, first), operators=("≡" | "=",)),
+            *between,
+            Congruence(Text(""), last, modulus),
+        ]:
+            if all(isinstance(item, SCALARS) for item in between):
+                return [Congruence(left, right, modulus) for right in (first, *between, last)]
+    return items
 
 
 def _listed(items: list[Node], joiner: str) -> Node:

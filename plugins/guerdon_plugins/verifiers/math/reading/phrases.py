@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from guerdon_plugins.verifiers.math.nodes import NamedSet, Node, SetOf, Text
+import re
+
+from guerdon_plugins.verifiers.math.nodes import (
+    Congruence,
+    Constant,
+    NamedSet,
+    Node,
+    Quantity,
+    SetOf,
+    Text,
+    Unit,
+    integer,
+    negate,
+)
 
 _EMPTY = """
 no solution|no solutions|no solutions exist|no solution exists|there is no solution|there are no solutions|the empty set
@@ -10,11 +23,13 @@ empty set|null set|has no solution|none exist|no such number|no such numbers|no 
 no such numbers exist|no such integers|no values|no such values|inconsistent
 无解|空集|方程无解|不等式无解|方程组无解
 """
+_NOTHING = re.compile(r"(?:there (?:is|are|exists?) )?no such \w+(?: exists?| \w)?(?: exists?)?")
 _NOT_REAL = """
 no real solution|no real solutions|no real roots|no real root|has no real solutions|has no real roots
 there are no real solutions|there is no real solution
 无实数解|无实根|无实数根|没有实数根|没有实数解|方程无实数解|方程无实数根
 """
+NO_REAL_SOLUTION = Text("no real solutions")
 _REALS = """
 all real numbers|all reals|the real numbers|real numbers|any real number|all real values
 全体实数|任意实数|实数集|一切实数|所有实数
@@ -23,6 +38,17 @@ _INFINITELY_MANY = """
 infinitely many|infinitely many solutions|infinite solutions|infinite number of solutions
 无数个|无穷多|无穷多个|无数多个|无穷多解|无数解
 """
+_NUMBER_SYSTEMS = {
+    "Z": "all integers|the integers|integers|全体整数|所有整数|任意整数|一切整数|整数集",
+    "Z+": "all positive integers|the positive integers|positive integers|all natural numbers|the natural numbers|"
+    "any positive integer|every positive integer|全体正整数|所有正整数|任意正整数|一切正整数|正整数集",
+    "Q": "all rational numbers|the rational numbers|all rationals|全体有理数|有理数集",
+    "C": "all complex numbers|the complex numbers|全体复数|复数集",
+}
+_MONTHS = (
+    *("january|jan", "february|feb", "march|mar", "april|apr", "may", "june|jun", "july|jul", "august|aug"),
+    *("september|sept|sep", "october|oct", "november|nov", "december|dec"),
+)
 _MISSING = "dne|d.n.e|does not exist|doesn't exist|the limit does not exist|limit does not exist|不存在"
 _WEEKDAYS = (
     "monday|mon|on monday|星期一|周一|礼拜一",
@@ -35,8 +61,11 @@ _WEEKDAYS = (
 )
 _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_EMPTY, SetOf(())),
-    (_NOT_REAL, Text("no real solutions")),
+    (_NOT_REAL, NO_REAL_SOLUTION),
     (_REALS, NamedSet("R")),
+    *((phrases, NamedSet(name)) for name, phrases in _NUMBER_SYSTEMS.items()),
+    ("infinity|positive infinity|plus infinity|正无穷|正无穷大|无穷大", Constant("infinity")),
+    ("negative infinity|minus infinity|-infinity|负无穷|负无穷大", negate(Constant("infinity"))),
     (_INFINITELY_MANY, Text("infinitely many")),
     (_MISSING, Text("does not exist")),
     ("undefined|not defined|is undefined|无意义|没有意义", Text("undefined")),
@@ -44,13 +73,38 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
         (f"{axis}-axis|the {axis}-axis|{axis} axis|the {axis} axis|{axis}轴", Text(f"{axis} axis"))
         for axis in "xyz"
     ),
-    *((names, Text(names.partition("|")[0])) for names in _WEEKDAYS),
+    *((names, Text(names.partition("|")[0])) for names in (*_WEEKDAYS, *_MONTHS)),
+    *(
+        (
+            "|".join(f"{the}{name} quadrant" for the in ("", "the ") for name in names)
+            + "|"
+            + "|".join(f"{word}quadrant {name}" for word in ("", "in ") for name in names[1:]),
+            Quantity(integer(number), Unit((("ordinal quadrant", 1),))),
+        )
+        for number, names in enumerate(
+            (("first", "i", "1"), ("second", "ii", "2"), ("third", "iii", "3"), ("fourth", "iv", "4")), 1
+        )
+    ),
     ("converges|convergent|it converges|the series converges|收敛", Text("converges")),
     ("diverges|divergent|it diverges|the series diverges|发散", Text("diverges")),
-    ("是|是的|能", Text("yes")),
-    ("否|不是|不能", Text("no")),
-    ("正确|对", Text("true")),
-    ("错误|错|不正确", Text("false")),
+    ("=|equal|equal to|equals|is equal to|等于|相等", Text("=")),
+    (">|\\gt|greater than|is greater than|大于", Text(">")),
+    ("<|\\lt|less than|is less than|小于", Text("<")),
+    ("\\le|\\leq|\\leqslant|小于等于|不大于", Text("≤")),
+    ("\\ge|\\geq|\\geqslant|大于等于|不小于", Text("≥")),
+    ("conditionally convergent|converges conditionally|条件收敛", Text("converges conditionally")),
+    ("absolutely convergent|converges absolutely|绝对收敛", Text("converges absolutely")),
+    ("impossible|not possible|it is impossible|it is not possible|不可能", Text("impossible")),
+    (
+        "all odd integers|all odd numbers|odd integers|odd numbers|所有奇数",
+        Congruence(Text(""), integer(1), integer(2)),
+    ),
+    (
+        "all even integers|all even numbers|even integers|even numbers|所有偶数",
+        Congruence(Text(""), integer(0), integer(2)),
+    ),
+    ("true|yes|真|真命题|是|是的|能|正确|对", Text("true")),
+    ("false|no|假|假命题|否|不是|不能|错误|错|不正确", Text("false")),
     ("充分不必要|充分不必要条件|充分而不必要条件", Text("充分不必要条件")),
     ("必要不充分|必要不充分条件|必要而不充分条件", Text("必要不充分条件")),
     ("充要|充要条件|充分必要条件", Text("充要条件")),
@@ -63,4 +117,5 @@ _PHRASES = {
 
 def read_phrase(text: str) -> Node | None:
     """Return what a fixed phrase says; ``None`` for every other text."""
-    return _PHRASES.get(text.lower().rstrip(".。"))
+    plain = text.lower().strip("\"'“”`").rstrip(".。")
+    return _PHRASES.get(plain) or (SetOf(()) if _NOTHING.fullmatch(plain) else None)

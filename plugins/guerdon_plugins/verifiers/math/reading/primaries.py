@@ -37,6 +37,7 @@ _CLOSERS = {
 }
 _OPENING = frozenset(("(", "[", "{", "\\{"))
 _CLOSING = frozenset((")", "]", "}", "\\}"))
+_BARS = frozenset(("|", "\\mid"))
 _ONE_LETTER_FUNCTIONS = "fgh"
 _PLAIN_KINDS = frozenset(("let", "num", "name", "text"))
 
@@ -104,6 +105,8 @@ class PrimaryParser(ArithmeticParser):
     def _letter(self, letter: str) -> Node:
         if letter.isupper() and (name := self._name_with_arguments(letter)):
             return name
+        if letter == "P" and self._peek() == "(" and (name := self._conditional_probability()):
+            return name
         if letter in ("e", "i"):
             return Constant(letter)
         primes = 0
@@ -144,7 +147,22 @@ class PrimaryParser(ArithmeticParser):
         if depth or not is_last or (plain and len(head) == 1 and self._peek() == "("):
             return None
         self._position = place
-        return Symbol(f"{head}({''.join(token.text for token in inside)})")
+        return Symbol(f"{head}({''.join('|' if token.text in _BARS else token.text for token in inside)})")
+
+    def _conditional_probability(self) -> Symbol | None:
+        r"""Read ``P(A \\mid B)`` as one name wherever it is."""
+        place = self._position + 1
+        while place < len(self._tokens) and self._tokens[place].text not in _OPENING | _CLOSING:
+            place += 1
+        inside = [token.text for token in self._tokens[self._position + 1 : place]]
+        if (
+            place >= len(self._tokens)
+            or self._tokens[place].text != ")"
+            or len(_BARS.intersection(inside)) != 1
+        ):
+            return None
+        self._position = place + 1
+        return Symbol(f"P({''.join('|' if text in _BARS else text for text in inside)})")
 
     def _subscript(self, node: Symbol | Number | Constant) -> Node:
         if isinstance(node, Number):

@@ -42,7 +42,7 @@ _DOUBT = re.compile(
 )
 _TAIL = re.compile(
     r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
-    r"in simplified form|共|即可|为所求)[.!]*",
+    r"in simplified form|共|即可|为所求|是(?:原)?方程的[解根])[.!]*",
     re.IGNORECASE,
 )
 

@@ -40,7 +40,7 @@ def read_special(text: str) -> Node | None:
         plain = (
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
-        plain = _SPACES.sub(" ", plain).strip()
+        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ")
         if node := read_phrase(plain):
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):

@@ -19,6 +19,7 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import (
     IGNORED,
     IGNORED_WITH_ARGUMENT,
     JOINING_WORDS,
+    MATRIX_GROUPS,
     SPACES,
     SYNONYMS,
     TEXT_COMMANDS,
@@ -52,7 +53,7 @@ _ROUNDING = frozenset(("floor", "ceil"))
 """Functions before brackets only: a floor is a storey too."""
 _VALUES = frozenset(("num", "let", "name"))
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
-_VALUE_ENDS = frozenset((")", "}", "]", "\\frac"))
+_VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))
 _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
 _CLOSERS = frozenset(")]}") | {"\\}", "\\rangle"}
 _JOINING = re.compile(r"\s*\b(and|or)\b\s*")
@@ -193,6 +194,8 @@ class _Tokenizer:
             return
         if not content.strip(" .,;:!~"):
             self._spaced = True
+        elif content in _ORDINAL_ENDINGS and self._follows_ordinal():
+            return
         elif "^" in content and self._follows_value() and units.read_unit(content):
             self._words(content.strip())
         elif _NOT_WORDS.search(content) or not any(map(str.isalpha, content)):
@@ -202,7 +205,7 @@ class _Tokenizer:
 
     def _grouped_words(self, content: str, command: str) -> None:
         words = " ".join(content.replace("~", " ").split())
-        function = ASCII.get(words, words)  # \operatorname{atan} is arctan
+        function = ASCII.get(words) or SYNONYMS.get(words, words)  # \operatorname{atan}, \operatorname{tg}
         plain = command in ("operatorname", "operatorname*", "mathrm", "text")
         if (words in units.BARE_AFTER_A_NUMERAL or words == "deg") and self._follows_value():
             self._words(words)
@@ -211,7 +214,7 @@ class _Tokenizer:
             and words.isalpha()
             and words.isascii()
             and 1 < len(words) < 5
-            and self._is_indexed()
+            and (self._is_indexed() or words in MATRIX_GROUPS)
         ):
             self._add("name", words)
         elif plain and function in FUNCTIONS:
@@ -221,6 +224,10 @@ class _Tokenizer:
             self._add("text" if is_unit else "let", words)
         else:
             self._words(words)
+
+    def _follows_ordinal(self) -> bool:
+        last = self._tokens[-1] if self._tokens else None
+        return last is not None and (last.kind in ("num", "let") or last.text == ")")
 
     def _is_indexed(self) -> bool:
         return self._text[self._position : self._position + 1] == "_"
@@ -333,4 +340,4 @@ class _Tokenizer:
         if self._follows_text() and self._spaced and len(run) > 1 and not run.isupper():
             return True
         free = not self._tokens or self._spaced or self._follows_text()
-        return free and ends and ((len(run) >= 4 and not run.isupper()) or run.lower() in COMMON_WORDS)
+        return free and ends and ((len(run) >= 4 and run[1:].islower()) or run.lower() in COMMON_WORDS)

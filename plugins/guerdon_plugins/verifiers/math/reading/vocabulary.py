@@ -15,7 +15,7 @@ SYMBOLS = GREEK | _set("ell hbar star dagger partial nabla aleph forall exists n
 """Commands that are names of variables."""
 FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
-    "sup inf ker log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis"
+    "sup inf ker log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis sgn"
 )
 BIG_OPERATORS = _set("sum prod int lim limsup liminf")
 """Commands that apply to the term after them, and bind a letter."""
@@ -31,6 +31,7 @@ ASCII = {
     "infinity": "infty",
     "inf": "infty",
     "oo": "infty",
+    "signum": "sgn",
 }
 """Names that are read without a backslash, and their commands."""
 SYNONYMS = {
@@ -186,6 +187,8 @@ JOINING_WORDS = {
     **dict.fromkeys(("and", "和", "及", "与", "且", "以及", "并且"), "and"),
     **dict.fromkeys(("or", "或", "或者"), "or"),
 }
+MATRIX_GROUPS = _set("GL SL PGL PSL SO SU PSU SP")
+"""Names before the size and the field of their matrices."""
 MATRICES = _set("matrix pmatrix bmatrix vmatrix Bmatrix Vmatrix smallmatrix psmallmatrix array")
 ROWS = _set("cases dcases rcases numcases aligned align alignedat alignat gathered gather split eqnarray")
 """Environments whose rows are clauses of their own."""
@@ -266,6 +269,7 @@ UNICODE = str.maketrans(
         "≠": "\\ne ",
         "≈": "\\approx ",
         "≡": "\\equiv ",
+        **dict.fromkeys("～〜", "~"),
         "±": "\\pm ",
         "∓": "\\mp ",
         "∈": "\\in ",

@@ -31,9 +31,20 @@ _SIGNS = {
     **dict.fromkeys(("nonpositive", "non-positive"), "≤"),
 }
 _DIVISIBLE = {"divisible by": "∣", "a multiple of": "∣", "not divisible by": "∤", "not a multiple of": "∤"}
+_OR_MORE = {
+    **dict.fromkeys(("more", "greater", "higher", "larger", "above"), "≥"),
+    **dict.fromkeys(("less", "fewer", "lower", "smaller", "below"), "≤"),
+}
 _OR_EQUAL = {"<": "≤", ">": "≥"}
 _VERB = re.compile(r"^(?:(?:is|are|must be|can be)\s+|为|是)")
-_FOR_ALL = re.compile(r"for\s+(?:all|any|every|each)(?:\s+(.*))?", re.IGNORECASE)
+_FOR_ALL = re.compile(r"for\s+(all|any|every|each|some)(?:\s+(.*))?", re.IGNORECASE)
+_ALL = re.compile(
+    r"(?:(?:for\s+)?(?:all|any|every|each)(?:\s+(?:the\s+)?(.+))?|(?:所有|任意|一切|全体)的?(.*))",
+    re.IGNORECASE,
+)
+_IS_KIND = re.compile(
+    r"(?:(?:is|are|be|being)\s+|为|是)(?:an?\s+|any\s+|all\s+|some\s+|任意|任何)*(.+)", re.IGNORECASE
+)
 _KINDS = {
     "integer": "Z",
     "positive integer": "Z+",
@@ -44,6 +55,21 @@ _KINDS = {
     "real number": "R",
     "positive real number": "R+",
     "positive real": "R+",
+    "rational number": "Q",
+    "rational": "Q",
+    "complex number": "C",
+    **dict.fromkeys(
+        ("constant", "real constant", "arbitrary constant", "arbitrary real constant", "常数", "任意常数"),
+        "R",
+    ),
+    "positive constant": "R+",
+    "整数": "Z",
+    "正整数": "Z+",
+    "自然数": "N",
+    "非负整数": "N",
+    "实数": "R",
+    "正实数": "R+",
+    "有理数": "Q",
 }
 
 
@@ -68,6 +94,11 @@ def comparison(words: str, then: tuple[str, str]) -> tuple[str, int] | None:
     return None if operator is None else (operator, 1)
 
 
+def or_more(words: str) -> str | None:
+    """The sign of "or more" after a number, without its "or"; ``None`` for other words."""
+    return _OR_MORE.get(words.lower().strip(" ,."))
+
+
 def sign(words: str) -> str | None:
     """The sign of the comparison with zero that words name: ``>`` for "is positive"."""
     verb, found = _VERB.subn("", words.lower().strip(" ,."), count=1)
@@ -84,5 +115,28 @@ def quantified(words: str) -> str | None:
     match = _FOR_ALL.fullmatch(words.strip(" ,"))
     if match is None:
         return None
-    kind = (match[1] or "").lower().strip()
+    system = _system(match[2] or "")
+    return system if system or match[1].lower() != "some" else None
+
+
+def all_of(words: str) -> str | None:
+    """The number system of "all integers" before a letter, empty where it names none; ``None`` for other words."""
+    match = _ALL.fullmatch(words.strip(" ,"))
+    return None if match is None else _system(match[1] or match[2] or "")
+
+
+def parity_of_all(words: str) -> int | None:
+    """The remainder by 2 of "all odd integers" before a letter; ``None`` for other words."""
+    match = _ALL.fullmatch(words.strip(" ,"))
+    return None if match is None else parity_before(match[1] or match[2] or "")
+
+
+def membership(words: str) -> str | None:
+    """The number system that words after a letter name: ``Z`` for "is an integer"; ``None`` for other words."""
+    match = _IS_KIND.fullmatch(words.strip(" ,."))
+    return None if match is None else _system(match[1]) or None
+
+
+def _system(kind: str) -> str | None:
+    kind = kind.lower().strip()
     return _KINDS.get(kind) or _KINDS.get(kind.removesuffix("s")) or (None if kind else "")
