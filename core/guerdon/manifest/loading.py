@@ -270,9 +270,7 @@ def _no_item(items: Sequence[Any], path: Sequence[str], part: str) -> str:
         else str(index)
         for index, item in enumerate(items)
     ]
-    return (
-        f"{'.'.join(path)} has no item '{part}'.{did_you_mean(part, names)} Items: {', '.join(names) or 'none'}."
-    )
+    return f"{'.'.join(path)} has no item '{part}'.{did_you_mean(part, names)} Items: {', '.join(names) or 'none'}."
 
 
 def _line(lines: Mapping[Location, int], location: Location) -> int:

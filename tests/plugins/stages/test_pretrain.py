@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from guerdon.errors import DataError
+from guerdon.errors import DataError, StageFailedError
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.stages.pretrain.documents import Batch, Document, batches, document_text, encode
 from guerdon_plugins.stages.pretrain.muon import Muon, orthogonalized
@@ -212,6 +212,16 @@ class TestShards:
         start = self.trained((), 1, 1)
         for ours, theirs, before in zip(one, two, start, strict=True):
             assert (ours - theirs).abs().max() < 1e-3 * (ours - before).abs().max()
+
+
+def test_a_checkpoint_of_other_optimizers_is_an_error_that_names_it(tmp_path: Path) -> None:
+    torch.save({"optimizers": {"muon": {}, "adamw": {}}}, tmp_path / "checkpoint.pt")
+    llama: Any = LlamaForCausalLM
+    with (
+        Training(llama(LlamaConfig(vocab_size=50, **ARCHITECTURE)), 0.01, 3e-3, tokens=20.0) as training,
+        pytest.raises(StageFailedError, match=r"checkpoint\.pt was written by another version of guerdon"),
+    ):
+        training.load(tmp_path / "checkpoint.pt")
 
 
 def test_rows_with_nothing_to_learn_are_refused(make_context: Callable[..., Any]) -> None:

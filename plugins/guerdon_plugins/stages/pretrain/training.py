@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SHARDS = 2
+"""Parts of a batch, and of the matrices, that are computed at the same time."""
+
 
 class Training:
     """A model, its optimizers, and their progress: the content of a checkpoint. A context manager.
@@ -50,14 +53,14 @@ class Training:
         self.model.to(local_device())
         use_fitting_threads(self.model)
         self._tokens = tokens
-        self._shards = 2 if is_narrow(self.model) else 1
+        self._shards = _SHARDS if is_narrow(self.model) else 1
         self._threads = ThreadPoolExecutor(self._shards)
         self._parameters = list(model.parameters())
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
         rest = [p for name, p in model.named_parameters() if p.ndim != 2 or ".layers." not in name]
         self._optimizers: dict[str, tuple[torch.optim.Optimizer, float]] = {
-            f"muon_{shard}": (Muon(matrices[shard :: self._shards], muon_learning_rate), muon_learning_rate)
-            for shard in range(self._shards)
+            f"muon_{shard}": (Muon(matrices[shard::_SHARDS], muon_learning_rate), muon_learning_rate)
+            for shard in range(_SHARDS)
         }
         adamw = torch.optim.AdamW(rest, learning_rate, (0.9, 0.95), weight_decay=0.0)
         self._optimizers["adamw"] = (adamw, learning_rate)
@@ -138,6 +141,11 @@ class Training:
                     "the checkpoint %s is damaged (%s); the one before is used", candidate, one_line(error)
                 )
                 continue
+            if state["optimizers"].keys() != self._optimizers.keys():
+                raise StageFailedError(
+                    f"the checkpoint {candidate} was written by another version of guerdon. Use that version, or "
+                    "delete the file to train from the start."
+                )
             self._restore(state)
             return
 
