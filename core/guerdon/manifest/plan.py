@@ -234,7 +234,11 @@ class _Planner:
                 self.problem(
                     location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
                 )
-        parts = {"init": init, "data": sources, "rewards": [entries.get(place) for place in places]}
+        parts: dict[str, Sequence[object]] = {
+            "init": init,
+            "data": sources,
+            "rewards": [entries.get(place) for place in places],
+        }
         return StagePlan(
             ref,
             component,

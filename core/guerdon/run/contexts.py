@@ -200,7 +200,7 @@ _LEFT_OPEN = ("wandb", "swanlab")
 
 def _open_run(tracker: str) -> Any:
     """Return the open run of a tracker that this process uses, or ``None``."""
-    module = sys.modules.get(tracker)
+    module: Any = sys.modules.get(tracker)
     return module.get_run() if hasattr(module, "get_run") else getattr(module, "run", None)
 
 

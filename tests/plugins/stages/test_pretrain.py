@@ -183,14 +183,19 @@ def test_a_model_learns_from_scratch(make_context: Callable[..., Any]) -> None:
     assert tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]).startswith("<think>")
 
 
+def small_llama() -> Any:
+    config: Any = LlamaConfig  # its constructor and the model's carry other types
+    llama: Any = LlamaForCausalLM
+    torch.manual_seed(0)
+    return llama(config(vocab_size=50, **ARCHITECTURE))
+
+
 class TestShards:
     """A batch in shards is the batch, whatever the number of threads and of documents."""
 
     @staticmethod
     def trained(sizes: Sequence[int], shards: int, threads: int) -> list[torch.Tensor]:
-        torch.manual_seed(0)
-        llama: Any = LlamaForCausalLM
-        model = llama(LlamaConfig(vocab_size=50, **ARCHITECTURE))
+        model = small_llama()
         with Training(model, 0.01, 3e-3, tokens=20.0) as training:
             training._shards = shards
             training._threads = ThreadPoolExecutor(threads)
@@ -216,9 +221,8 @@ class TestShards:
 
 def test_a_checkpoint_of_other_optimizers_is_an_error_that_names_it(tmp_path: Path) -> None:
     torch.save({"optimizers": {"muon": {}, "adamw": {}}}, tmp_path / "checkpoint.pt")
-    llama: Any = LlamaForCausalLM
     with (
-        Training(llama(LlamaConfig(vocab_size=50, **ARCHITECTURE)), 0.01, 3e-3, tokens=20.0) as training,
+        Training(small_llama(), 0.01, 3e-3, tokens=20.0) as training,
         pytest.raises(StageFailedError, match=r"checkpoint\.pt was written by another version of guerdon"),
     ):
         training.load(tmp_path / "checkpoint.pt")
