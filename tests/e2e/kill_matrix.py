@@ -21,13 +21,13 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from guerdon.errors import GuerdonError
 from guerdon.hookspecs import hookimpl
@@ -69,6 +69,7 @@ class Case:
     init: Any = "base"
     source_params: Mapping[str, Any] = field(default_factory=dict)
     processes: int = 1
+    model: Any = "./tiny"
 
     def manifest(self) -> dict[str, Any]:
         data = {"use": f"./kill_plugins.py:{self.source}", "params": dict(self.source_params)}
@@ -81,7 +82,7 @@ class Case:
         }
         if self.rewards:
             stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
-        return {"name": "killed", "model": "./tiny", "seed": 3, "stages": [stage]}
+        return {"name": "killed", "model": self.model, "seed": 3, "stages": [stage]}
 
 
 def _grpo(source_params: Mapping[str, Any] | None = None, processes: int = 1, **params: Any) -> Case:
@@ -123,6 +124,7 @@ CASES: dict[str, Case] = {
     "grpo_epoch_cuts_update": _grpo(
         {"count": 8}, per_device_train_batch_size=4, gradient_accumulation_steps=3, steps_per_generation=2
     ),
+    "grpo_revision": replace(_grpo(beta=0.2), model={"path": "org/tiny", "revision": "v1"}),
     "sample": Case("sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True),
     "evaluate": Case("evaluate", "Prompts", _SAMPLED, True, ["base"]),
     "sft_two_processes": _sft(processes=2, per_device_train_batch_size=4),
@@ -282,17 +284,30 @@ def _tail(log: Path) -> str:
     return log.read_text()[-2000:]
 
 
-def matrix(names: Sequence[str], kills: int, seed: int) -> Iterator[dict[str, Any]]:
+def matrix(names: Sequence[str], kills: int, seed: int, place: Path) -> Iterator[dict[str, Any]]:
     """Try cases, each in a folder of its own."""
     save_tiny_model = runpy.run_path(str(TESTS / "fixtures/tiny_model.py"))["save_tiny_model"]
-    with tempfile.TemporaryDirectory() as place:
-        for name in names:
-            folder = Path(place, name)
-            folder.mkdir()
-            save_tiny_model(folder / "tiny")
-            plugins = TESTS / "fixtures/kill_plugins.py"
-            (folder / "kill_plugins.py").write_text(plugins.read_text())
-            yield try_case(name, folder, kills, random.Random(f"{seed} {name}"))
+    for name in names:
+        folder = place / name
+        folder.mkdir()
+        save_tiny_model(folder / "tiny")
+        plugins = TESTS / "fixtures/kill_plugins.py"
+        (folder / "kill_plugins.py").write_text(plugins.read_text())
+        yield try_case(name, folder, kills, random.Random(f"{seed} {name}"))
+
+
+def fill_hub(cache: Path) -> None:
+    """Write a cache of the hub's layout that holds two revisions of a model, with other weights in ``main``."""
+    save_tiny_model = runpy.run_path(str(TESTS / "fixtures/tiny_model.py"))["save_tiny_model"]
+    repository = cache / "models--org--tiny"
+    (repository / "refs").mkdir(parents=True)
+    for revision, commit, scale in (("v1", "a" * 40, 1.0), ("main", "b" * 40, 1.5)):
+        (repository / "refs" / revision).write_text(commit)
+        snapshot = repository / "snapshots" / commit
+        save_tiny_model(snapshot)
+        weights = load_file(snapshot / "model.safetensors")
+        scaled = {name: weight * scale for name, weight in weights.items()}
+        save_file(scaled, snapshot / "model.safetensors", {"format": "pt"})
 
 
 def main() -> None:
@@ -304,13 +319,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    import trl.trainer.grpo_trainer
-    import trl.trainer.reward_trainer
-    import trl.trainer.sft_trainer  # noqa: F401
+    with tempfile.TemporaryDirectory() as place:
+        # the hub's library reads them at its import
+        os.environ |= {"HF_HUB_CACHE": f"{place}/hub", "HF_HUB_OFFLINE": "1"}
+        fill_hub(Path(place, "hub"))
+        import trl.trainer.grpo_trainer
+        import trl.trainer.reward_trainer
+        import trl.trainer.sft_trainer  # noqa: F401
 
-    for outcome in matrix(arguments.cases or list(CASES), arguments.kills, arguments.seed):
-        sys.stdout.write(json.dumps(outcome) + "\n")
-        sys.stdout.flush()
+        for outcome in matrix(arguments.cases or list(CASES), arguments.kills, arguments.seed, Path(place)):
+            sys.stdout.write(json.dumps(outcome) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -214,6 +214,39 @@ def test_check_independent_mistakes_are_told_at_once(guerdon: Guerdon) -> None:
         assert re.search(message, ended.err), (message, ended.err)
 
 
+@pytest.mark.parametrize(
+    ("param", "told", "not_told"),
+    [
+        # the wrong param has nothing to do with the batch or the prompts
+        ("learning_rat: 1", ["there are 2 prompts", "row 0 of the data has no 'prompt'"], []),
+        ("beta: much", ["there are 2 prompts", "row 0 of the data has no 'prompt'"], []),
+        # nothing is said of a param whose value is not known
+        ("max_completion_lenght: 8", ["there are 2 prompts"], ["64 positions"]),
+    ],
+)
+def test_check_stage_with_a_wrong_param_still_checks_the_rest_of_it(
+    guerdon: Guerdon, param: str, told: list[str], not_told: list[str]
+) -> None:
+    pytest.importorskip("trl")
+    write_rows([{"question": "?", "reference": "1"}] * 2)
+    manifest = MANIFEST.replace("      max_completion_length: 8\n", f"      {param}\n")
+    Path("m.yaml").write_text(manifest.replace("batch_size: 4", "batch_size: 32"))
+    ended = guerdon("check", "m.yaml")
+    assert ended.status == 2
+    assert re.search(rf"m\.yaml:14: .*param '{param.partition(':')[0]}'", ended.err), ended.err
+    for message in told:
+        assert message in ended.err, ended.err
+    for message in not_told:
+        assert message not in ended.err
+
+
+def test_check_stage_whose_rows_are_wrong_is_not_blamed_for_their_number(guerdon: Guerdon) -> None:
+    ended = guerdon("check", "m.yaml", "--set", "stages.rl.data.0.use=fils")
+    assert ended.status == 2
+    assert "no source is named 'fils'" in ended.err
+    assert "prompts" not in ended.err
+
+
 def test_check_folder_that_is_not_a_run_is_refused(guerdon: Guerdon) -> None:
     for command in ("check", "run"):
         ended = guerdon(command, "m.yaml", "-o", "model")
@@ -269,7 +302,7 @@ def test_check_imports_neither_torch_nor_trl(guerdon: Guerdon, tmp_path: Path) -
     import subprocess
     import sys
 
-    guerdon("check", "m.yaml")  # fills the cache of TRL's options
+    guerdon("check", "m.yaml")  # fills the cache of TRL's options, for versions that guerdon does not ship
     code = (
         "import sys; sys.argv = ['guerdon', 'check', 'm.yaml']\n"
         "from guerdon.cli.main import main\n"

@@ -241,13 +241,13 @@ def _override(data: Any, override: str) -> None:
             node[part] = {}
             key = part
         if key is None:
-            raise ManifestError(f"--set {override}: {'.'.join(parents[:depth])} has no item '{part}'.")
+            raise ManifestError(f"--set {override}: {_no_item(node, parents[:depth], part)}")
         node = node[key]
         if not isinstance(node, dict | list):
             raise ManifestError(f"--set {override}: {'.'.join(parents[: depth + 1])} holds nothing to set.")
     key = last if isinstance(node, dict) else _key(node, last)
     if key is None:
-        raise ManifestError(f"--set {override}: {'.'.join(parents)} has no item '{last}'.")
+        raise ManifestError(f"--set {override}: {_no_item(node, parents, last)}")
     node[key] = value
 
 
@@ -261,6 +261,16 @@ def _key(node: Any, part: str) -> Any:
         ):
             return index
     return None
+
+
+def _no_item(items: Sequence[Any], path: Sequence[str], part: str) -> str:
+    names = [
+        str(next((item[key] for key in ("id", "name", "use") if key in item), index))
+        if isinstance(item, dict)
+        else str(index)
+        for index, item in enumerate(items)
+    ]
+    return f"{'.'.join(path)} has no item '{part}'.{did_you_mean(part, names)} Items: {', '.join(names) or 'none'}."
 
 
 def _line(lines: Mapping[Location, int], location: Location) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -12,7 +12,7 @@ from typing import TypeVar
 from guerdon.errors import UsageError
 from guerdon.manifest.loading import Location, ManifestFile, Problem
 from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
-from guerdon.plugins.component import Component, load_component
+from guerdon.plugins.component import Component, ParamProblem, load_component
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
 
@@ -60,6 +60,10 @@ class StagePlan:
     """The places of its entries."""
     sound: bool = True
     """Whether the stage has no mistakes. A stage with mistakes contains only its valid parts."""
+    incomplete: Collection[str] = ()
+    """The keys of the stage, such as ``data``, of which parts with mistakes were left out."""
+    param_problems: Sequence[ParamProblem] = ()
+    """The mistakes in the stage's own params."""
 
     @property
     def needs(self) -> list[str]:
@@ -124,9 +128,10 @@ def draft_run(file: ManifestFile) -> tuple[Plan, Sequence[Problem]]:
     for i, ref in enumerate(file.manifest.stages):
         before = len(planner.problems)
         stage = planner.stage(ref, ("stages", i))
-        whole = not any(stage_id == ref.id for stage_id, _ in file.left_out)
+        left_out = {key for stage_id, key in file.left_out if stage_id == ref.id}
         if stage is not None:
-            stages.append(replace(stage, sound=whole and len(planner.problems) == before))
+            sound = not left_out and len(planner.problems) == before
+            stages.append(replace(stage, sound=sound, incomplete={*left_out, *stage.incomplete}))
     planner.check_ids()
     in_order = planner.sort(stages)
     problems = [*file.problems, *planner.problems]
@@ -208,12 +213,15 @@ class _Planner:
         return component
 
     def stage(self, ref: StageRef, location: Location) -> StagePlan | None:
+        before = len(self.problems)
         component = self.component(ref, (Kind.STAGE,), location)
+        wrong = component.problems() if component is not None and len(self.problems) > before else []
         sources = [
             self.sound(partial(self._source, source, (*location, "data", i)))
             for i, source in enumerate(ref.data)
         ]
         entries = self.rubric(ref, location)
+        places = [(*location, "rewards", i) for i in range(len(ref.rewards))]
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
@@ -226,6 +234,11 @@ class _Planner:
                 self.problem(
                     location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
                 )
+        parts: dict[str, Sequence[object]] = {
+            "init": init,
+            "data": sources,
+            "rewards": [entries.get(place) for place in places],
+        }
         return StagePlan(
             ref,
             component,
@@ -234,6 +247,8 @@ class _Planner:
             list(entries.values()),
             location,
             list(entries),
+            incomplete={key for key, planned in parts.items() if None in planned},
+            param_problems=wrong,
         )
 
     def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:

@@ -1,6 +1,7 @@
 """Find and load models."""
 
 from guerdon.models.loading import (
+    is_narrow,
     load_model,
     load_reward_model,
     load_tokenizer,
@@ -10,6 +11,7 @@ from guerdon.models.loading import (
 )
 
 __all__ = [
+    "is_narrow",
     "load_model",
     "load_reward_model",
     "load_tokenizer",

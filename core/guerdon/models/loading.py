@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NARROW",
+    "is_narrow",
     "load_model",
     "load_reward_model",
     "load_tokenizer",
@@ -151,10 +152,14 @@ def use_fitting_threads(model: PreTrainedModel) -> None:
 
     if "OMP_NUM_THREADS" in os.environ or model.device.type != "cpu":
         return
-    config: Any = model.config.get_text_config()
-    narrow = getattr(config, "hidden_size", NARROW) < NARROW
     default = _default_threads()
-    torch.set_num_threads(1 if narrow else default)
+    torch.set_num_threads(1 if is_narrow(model) else default)
+
+
+def is_narrow(model: PreTrainedModel) -> bool:
+    """Return whether a model is on the CPU and narrower than ``NARROW``."""
+    config: Any = model.config.get_text_config()
+    return model.device.type == "cpu" and getattr(config, "hidden_size", NARROW) < NARROW
 
 
 @cache

@@ -1,7 +1,10 @@
 """The options of other libraries' configs as data: names, types, defaults and descriptions, without importing them.
 
-TRL and transformers take seconds to import. Their options are cached per user, in a file named by the installed
-versions. A separate process reads them at the first request.
+TRL and transformers take seconds to import. ``catalogue.json`` holds their options for the versions in
+``constraints.txt``. For other versions, a separate process reads them at the first request, and they are cached per
+user, in a file named by the versions. To update the shipped file::
+
+    python -m guerdon.options.libraries core/guerdon/options/catalogue.json
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ CONFIGS = (
     "peft:LoraConfig",
 )
 """The configs that are read together, because one import provides them all."""
+
+SHIPPED = Path(__file__).with_name("catalogue.json")
+"""The options for one version of each library."""
 
 _LIBRARIES = ("trl", "transformers", "peft", "accelerate", "torch")
 _FORMAT = 4
@@ -113,6 +119,8 @@ def _catalogue() -> dict[str, Any]:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             raise MissingDependencyError("the training options", library, "train") from None
+    if (shipped := _shipped(versions)) is not None:
+        return shipped
     key = hashlib.sha256(json.dumps([_FORMAT, sys.prefix, versions]).encode()).hexdigest()[:16]
     file = cache_folder() / "options" / f"{key}.json"
     try:
@@ -122,6 +130,17 @@ def _catalogue() -> dict[str, Any]:
         _keep(file, text)
         catalogue = json.loads(text)
     return catalogue
+
+
+def _shipped(versions: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the catalogue that is part of guerdon, if it describes these versions."""
+    shipped: dict[str, Any] = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return shipped["catalogue"] if shipped["versions"] == _without_builds(versions) else None
+
+
+def _without_builds(versions: Mapping[str, str]) -> dict[str, str]:
+    """Return versions without their local part, such as ``+cpu``: builds of a version have the same options."""
+    return {library: version.partition("+")[0] for library, version in versions.items()}
 
 
 def _described() -> str:
@@ -236,7 +255,7 @@ def _documented(doc: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the catalogue, on the last line."""
+    """Print the catalogue, on the last line; with the path of a file, write that file to ship instead."""
     import importlib
 
     transformers = importlib.import_module("transformers")
@@ -246,9 +265,14 @@ def main() -> None:
     catalogue: dict[str, Any] = {
         "configs": {config: describe(config) for config in CONFIGS},
         "model_types": types,
+        "llama_options": sorted(transformers.LlamaConfig().to_dict()),
     }
-    catalogue["llama_options"] = sorted(transformers.LlamaConfig().to_dict())
-    sys.stdout.write("\n" + json.dumps(catalogue) + "\n")
+    if len(sys.argv) == 1:
+        sys.stdout.write("\n" + json.dumps(catalogue) + "\n")
+        return
+    versions = _without_builds({library: metadata.version(library) for library in _LIBRARIES})
+    text = json.dumps({"versions": versions, "catalogue": catalogue}, indent=1, ensure_ascii=False)
+    Path(sys.argv[1]).write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field
@@ -214,7 +215,8 @@ EXTRAS = {"vllm": "vllm", "tensorboard": "tensorboard", "peft": "train"}
 """The extras of guerdon that bring a module."""
 
 
-def trl_parameters(config: str) -> list[inspect.Parameter]:
+@cache
+def trl_parameters(config: str) -> Sequence[inspect.Parameter]:
     """Return the options of a config as parameters of a stage; those of :data:`OWNED` are refused with their reasons.
 
     Args:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 from guerdon.errors import GuerdonError
-from guerdon.manifest.plan import Plan
+from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.preflight.findings import Finding, Level, Site, raise_for
 from guerdon.preflight.hooks import check_hooks
 from guerdon.preflight.models import check_models
 from guerdon.preflight.output import check_run_folder
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
+from guerdon.preflight.trials import Trials
 from guerdon.run.stage_check import check_stage, read_stage_rows
 
 __all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
@@ -25,22 +27,26 @@ def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
         score: Whether to try verifiers on the rows, which takes the longest.
     """
     yield from check_hooks(plan)
-    for stage in plan.stages:
-        models = list(check_models(plan, stage))
-        yield from models
-        rows = read_stage_rows(plan, stage)
-        yield from check_sources(plan, stage, rows)
-        sound = not any(finding.level is Level.ERROR for finding in models)
-        if stage.sound:
-            try:
-                check_stage(plan, stage, rows, models=sound)
-            except (GuerdonError, OSError) as error:
-                yield from Site.of(plan, stage).errors(error)
-        if stage.entries and rows.sampled:
-            yield from check_rubric(plan, stage, rows, score=score)
-        elif stage.entries:
-            yield (
-                Site.of(plan, stage)
-                .part("rewards", (*stage.location, "rewards"))
-                .unchecked("there is no row to try them on.")
-            )
+    with Trials(plan.stages) if score else nullcontext() as trials:
+        for stage in plan.stages:
+            yield from _check_stage(plan, stage, trials)
+
+
+def _check_stage(plan: Plan, stage: StagePlan, trials: Trials | None) -> Iterator[Finding]:
+    models = list(check_models(plan, stage))
+    yield from models
+    rows = read_stage_rows(plan, stage)
+    yield from check_sources(plan, stage, rows)
+    sound = not any(finding.level is Level.ERROR for finding in models)
+    try:
+        check_stage(plan, stage, rows, models=sound)
+    except (GuerdonError, OSError) as error:
+        yield from Site.of(plan, stage).errors(error)
+    if stage.entries and rows.sampled:
+        yield from check_rubric(plan, stage, rows, trials)
+    elif stage.entries:
+        yield (
+            Site.of(plan, stage)
+            .part("rewards", (*stage.location, "rewards"))
+            .unchecked("there is no row to try them on.")
+        )

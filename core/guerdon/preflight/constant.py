@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from guerdon.preflight.findings import Finding, Level, Site
-from guerdon.preflight.gold import THOUGHTS, Case, scores_of
-from guerdon.rubric import Entry, Rubric
+from guerdon.preflight.gold import THOUGHTS
+from guerdon.preflight.trials import Case, Trials
+from guerdon.rubric import Entry
 from guerdon.types import Outcome, Row, message_text
 
 _PROBED_ROWS = 4
@@ -28,7 +29,7 @@ _WRITTEN = ("completion", "messages", "solution", "answer", "chosen", "rejected"
 
 
 def check_constant(
-    site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row], known: Sequence[Case]
+    site: Site, trials: Trials, entry: Entry, rows: Sequence[Row], known: Sequence[Case]
 ) -> Iterator[Finding]:
     """Warn of a verifier that gives every completion the same score.
 
@@ -37,14 +38,14 @@ def check_constant(
 
     Args:
         site: The entry's site.
-        rubric: A rubric with the entry.
+        trials: Give the entry's scores.
         entry: The entry.
         rows: Sampled rows.
         known: Completions that hold the reference, in the forms of right answers.
     """
     probes = [(row, probe) for row in rows[:_PROBED_ROWS] for probe in _PROBES]
     cases = [*probes, *known, *_written(rows)]
-    scores = scores_of(rubric, entry, cases)
+    scores = trials.scores(entry, cases)
     values = {score.value for score in scores}
     if all(score.outcome is Outcome.FAILED for score in scores):
         last = scores[-1]

@@ -8,8 +8,9 @@ from typing import Any
 from guerdon.plugins.component import Component
 from guerdon.plugins.gold import gold_completion
 from guerdon.preflight.findings import Finding, Level, Site
-from guerdon.rubric import Entry, Rubric
-from guerdon.types import Outcome, Rollout, Row, Score
+from guerdon.preflight.trials import Case, Trials
+from guerdon.rubric import Entry
+from guerdon.types import Outcome, Row, Score
 
 THOUGHTS = "<think>\nFirst, we add the numbers. Second, we check the sum. Wait, that is right.\n</think>"
 
@@ -23,9 +24,6 @@ _FORMS = (
     f"{THOUGHTS}\n\n{{answer}}",
 )
 """Forms of a completion in which verifiers look for an answer."""
-
-Case = tuple[Row, str]
-"""A row and a completion."""
 
 
 def gold_cases(component: Component, built: Any, rows: Sequence[Row]) -> list[Case]:
@@ -59,7 +57,7 @@ def guessed_cases(rows: Sequence[Row]) -> list[Case]:
 
 
 def check_gold(
-    site: Site, rubric: Rubric, entry: Entry, gold: Sequence[Case], certain: bool
+    site: Site, trials: Trials, entry: Entry, gold: Sequence[Case], certain: bool
 ) -> Iterator[Finding]:
     """Check that for each reference one of its completions scores 1.
 
@@ -68,13 +66,13 @@ def check_gold(
 
     Args:
         site: The entry's site.
-        rubric: A rubric with the entry.
+        trials: Give the entry's scores.
         entry: The entry.
         gold: Rows with completions.
         certain: Whether the completions come from the verifier itself.
     """
     best: dict[str, Score] = {}
-    for (row, _), score in zip(gold, scores_of(rubric, entry, gold), strict=True):
+    for (row, _), score in zip(gold, trials.scores(entry, gold), strict=True):
         known = best.get(repr(row["reference"]))
         if known is None or _rank(score) > _rank(known):
             best[repr(row["reference"])] = score
@@ -99,12 +97,3 @@ def _rank(score: Score) -> float:
     if score.value is not None:
         return score.value
     return float("-inf") if score.outcome is Outcome.FAILED else -1e300
-
-
-def scores_of(rubric: Rubric, entry: Entry, cases: Sequence[Case]) -> list[Score]:
-    """Return an entry's scores of completions."""
-    rollouts = [
-        Rollout(row.get("prompt", ""), text, {key: value for key, value in row.items() if key != "prompt"})
-        for row, text in cases
-    ]
-    return [judgement.verdicts[entry.name].score for judgement in rubric.score(rollouts, names=[entry.name])]

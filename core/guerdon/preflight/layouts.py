@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from guerdon.plugins.discovery import Kind
 from guerdon.preflight.findings import Finding, Level, Site
-from guerdon.preflight.gold import THOUGHTS, gold_cases, scores_of
-from guerdon.rubric import Entry, Rubric
+from guerdon.preflight.gold import THOUGHTS, gold_cases
+from guerdon.preflight.trials import Trials
+from guerdon.rubric import Entry
 from guerdon.types import Row
 
 FORMAT = "format"
@@ -28,7 +29,7 @@ _LAYOUTS = (
 
 
 def check_layouts(
-    site: Site, rubric: Rubric, entries: Sequence[Entry], rows: Sequence[Row]
+    site: Site, trials: Trials, entries: Sequence[Entry], rows: Sequence[Row]
 ) -> Iterator[Finding]:
     """Warn of two rewards that no reply in the tried layouts earns together."""
     verifiers = [e for e in entries if e.component.kind is Kind.VERIFIER and not e.is_metric]
@@ -43,7 +44,7 @@ def check_layouts(
         if not texts:
             continue
         right, formed = (
-            [score.value == 1 for score in scores_of(rubric, entry, texts)] for entry in (answer, form)
+            [score.value == 1 for score in trials.scores(entry, texts)] for entry in (answer, form)
         )
         if any(right) and any(formed) and not any(map(operator.and_, right, formed)):
             yield Site(

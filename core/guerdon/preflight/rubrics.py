@@ -12,19 +12,20 @@ from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
 from guerdon.preflight.layouts import check_layouts
 from guerdon.preflight.placeholders import check_placeholders
-from guerdon.rubric import Entry, Rubric
+from guerdon.preflight.trials import Trials
+from guerdon.rubric import Entry
 from guerdon.run.stage_check import StageRows
 from guerdon.types import Row
 
 
-def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool = True) -> Iterator[Finding]:
+def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials | None) -> Iterator[Finding]:
     """Check a stage's rewards on its rows.
 
     Args:
         plan: The plan.
         stage: The stage.
         rows: The stage's rows.
-        score: Whether to score completions; otherwise only rows and columns are checked.
+        trials: Give scores of completions; without them only rows and columns are checked.
     """
     site = Site.of(plan, stage)
     sites = {
@@ -40,18 +41,16 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool =
             usable.append(entry)
     if stage.sound:  # an unsound stage may lack an entry
         yield from _unjudged(site, stage, rows.sampled)
-    if not score:
+    if trials is None:
         return
     checked: list[Entry] = []
-    known = [entry for entry in usable if not named_stages(entry)]
-    with Rubric([entry for entry in known if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:
-        for entry in usable:
-            yield from _check_entry(sites[entry.name], rubric, entry, rows, checked)
-        yield from check_layouts(site, rubric, checked, rows.sampled)
+    for entry in usable:
+        yield from _check_entry(sites[entry.name], trials, entry, rows, checked)
+    yield from check_layouts(site, trials, checked, rows.sampled)
 
 
 def _check_entry(
-    site: Site, rubric: Rubric, entry: Entry, rows: StageRows, checked: list[Entry]
+    site: Site, trials: Trials, entry: Entry, rows: StageRows, checked: list[Entry]
 ) -> Iterator[Finding]:
     """Check one entry; append it to ``checked`` if it can be called."""
     if used := named_stages(entry):
@@ -61,14 +60,14 @@ def _check_entry(
     yield from _hidden_columns(site, entry, rows.sampled)
     yield from check_placeholders(site, entry, [row for row in rows.read if entry.applies_to(row)])
     try:
-        yield from _check_scores(site, rubric, entry, [row for row in rows.sampled if entry.applies_to(row)])
+        yield from _check_scores(site, trials, entry, [row for row in rows.sampled if entry.applies_to(row)])
     except (GuerdonError, OSError) as error:
         yield from site.errors(error)
     else:
         checked.append(entry)
 
 
-def _check_scores(site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
+def _check_scores(site: Site, trials: Trials, entry: Entry, rows: Sequence[Row]) -> Iterator[Finding]:
     component = entry.component
     built = component.build()
     component.check(built)
@@ -77,10 +76,10 @@ def _check_scores(site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row])
     certain = component.member("gold_completion", of=built) is not None
     takes_reference = "reference" in component.columns.names
     gold = gold_cases(component, built, rows) if takes_reference else []
-    yield from check_gold(site, rubric, entry, gold, certain)
+    yield from check_gold(site, trials, entry, gold, certain)
     # A verifier that has ``gold_completion`` but knows no right completion may score 0 for all.
     if gold or not takes_reference:
-        yield from check_constant(site, rubric, entry, rows, [*gold, *guessed_cases(rows)])
+        yield from check_constant(site, trials, entry, rows, [*gold, *guessed_cases(rows)])
 
 
 def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:

@@ -105,7 +105,7 @@ def read_run(directory: Path) -> RunRecord:
     """
     record = read_json(directory / "run.json")
     if record is None:
-        what = "no run: it has no run.json" if directory.is_dir() else "no such folder"
+        what = "not a run, it has no run.json" if directory.is_dir() else "no such folder"
         raise UsageError(
             f"{directory}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
         )

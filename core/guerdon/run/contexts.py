@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -162,7 +163,7 @@ def _checkpoint(stage_id: str, results: Mapping[str, StageResult], consequence: 
 
 @contextmanager
 def tracker_environment(context: StageContext) -> Iterator[None]:
-    """Make trackers keep their files in the stage's folder, under the run's name.
+    """Make trackers keep their files in the stage's folder, under the run's name, and end what they began.
 
     Explicit settings of a tracker are kept.
     """
@@ -180,10 +181,31 @@ def tracker_environment(context: StageContext) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
+    open_before = [name for name in _LEFT_OPEN if _open_run(name) is not None]
     try:
         yield
     finally:
+        for name in _LEFT_OPEN:
+            if name not in open_before and _open_run(name) is not None:
+                _end_run(name)
         for name in added:
             os.environ.pop(name, None)
         with suppress(OSError):  # the folder is not empty
             folder.rmdir()
+
+
+_LEFT_OPEN = ("wandb", "swanlab")
+"""Trackers whose run stays open after a training. The next stage's metrics would be added to it."""
+
+
+def _open_run(tracker: str) -> Any:
+    """Return the open run of a tracker that this process uses, or ``None``."""
+    module: Any = sys.modules.get(tracker)
+    return module.get_run() if hasattr(module, "get_run") else getattr(module, "run", None)
+
+
+def _end_run(tracker: str) -> None:
+    module = sys.modules[tracker]
+    module.finish()
+    if hasattr(module, "teardown"):  # wandb reads its folder from the environment once, until this
+        module.teardown()

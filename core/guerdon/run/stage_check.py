@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
 from guerdon.errors import GuerdonError
-from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.manifest.plan import Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.models.paths import local_folder
+from guerdon.plugins.component import valid_params
 from guerdon.run.data import open_source
 from guerdon.stage import Model
 from guerdon.types import Row
@@ -52,7 +56,7 @@ def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
             counts.append(None)
             continue
         endless = source.component.member("endless", False)
-        most = (MADE_UP_ROWS if endless else READ_ROWS) if wanted else SAMPLE_ROWS
+        most = _most(source, plan.manifest.heldout) if wanted else SAMPLE_ROWS
         try:
             read = list(islice(open_source(source, plan.manifest.heldout, {}), most + 1))
         except GuerdonError as error:
@@ -71,6 +75,15 @@ def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
     return rows
 
 
+def _most(source: SourcePlan, heldout: float) -> int:
+    """Return how many rows of a source to read. A source generates many rows for each one on the held-out side."""
+    assert source.component is not None
+    if not source.component.member("endless", False):
+        return READ_ROWS
+    share = heldout if source.ref.split == "heldout" else 1.0
+    return max(SAMPLE_ROWS, round(MADE_UP_ROWS * share))
+
+
 def _asks_for_rows(stage: StagePlan) -> bool:
     own = stage.component.member("preflight")
     return own is not None and "rows" in inspect.signature(own).parameters
@@ -78,6 +91,9 @@ def _asks_for_rows(stage: StagePlan) -> bool:
 
 def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, models: bool = True) -> None:
     """Build a stage and call its own preflight.
+
+    A stage with mistakes is built without its wrong params. Its preflight is called if nothing that it asks for was
+    left out; what it says of a wrong param is not raised.
 
     Args:
         plan: The plan.
@@ -88,17 +104,49 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
     Raises:
         GuerdonError: The stage cannot be built, or its preflight found something.
     """
-    built = stage.component.build()
-    if stage.component.member("preflight", of=built) is None:
+    wrong = {problem.param for problem in stage.param_problems}
+    if None in wrong or {"", "params", "use"} & set(stage.incomplete):
+        return  # it cannot be built
+    component = replace(
+        stage.component,
+        params={name: value for name, value in stage.component.params.items() if name not in wrong},
+    )
+    built = component.build()
+    own = component.member("preflight", of=built)
+    if own is None or _asks_for_more(own, stage.incomplete):
         return
     rows = rows or read_stage_rows(plan, stage)
-    stage.component.check(
-        built,
-        rewards=[entry.name for entry in stage.entries],
-        rows=rows.read,
-        count=rows.count,
-        models=_known_models(plan, stage) if models else [],
-    )
+    try:
+        component.check(
+            built,
+            rewards=[entry.name for entry in stage.entries],
+            rows=rows.read,
+            count=rows.count,
+            models=_known_models(plan, stage) if models else [],
+        )
+    except GuerdonError as error:
+        if not wrong:
+            raise
+        meant = _meant(stage)
+        independent = [line for line in str(error).splitlines() if not meant & set(re.findall(r"\w+", line))]
+        if independent:
+            raise type(error)("\n".join(independent)) from None
+
+
+_PARTS = {"rewards": {"rewards"}, "rows": {"data"}, "count": {"data"}, "models": {"init", "model"}}
+"""The keys of a stage that decide what a preflight may ask for."""
+
+
+def _asks_for_more(preflight: Callable[..., object], incomplete: Collection[str]) -> bool:
+    asked = inspect.signature(preflight).parameters
+    return any(_PARTS.get(name, set()) & set(incomplete) for name in asked)
+
+
+def _meant(stage: StagePlan) -> set[str]:
+    """Return the names of the wrong params, and of those that they may have been meant for."""
+    known = valid_params(stage.component.kind, stage.component.loaded)
+    wrong = [problem.param for problem in stage.param_problems if problem.param is not None]
+    return {near for name in wrong for near in (name, *get_close_matches(name, known))}
 
 
 def _known_models(plan: Plan, stage: StagePlan) -> list[Model]:

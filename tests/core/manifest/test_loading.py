@@ -133,7 +133,7 @@ def test_overrides(tmp_path: Path) -> None:
     [
         ("seed", "is not of the form path=value"),
         ("=1", "is not of the form path=value"),
-        ("stages.one.use=x", "stages has no item 'one'"),
+        ("stages.one.use=x", "stages has no item 'one'. Items: "),
         ("name.x=1", "name holds nothing to set"),
         ("sede=1", "unknown key 'sede'"),
         ("seed=[", "is not valid YAML"),

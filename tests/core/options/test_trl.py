@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guerdon.errors import GuerdonError, ParamsError
+from guerdon.options import libraries
 from guerdon.options.libraries import CONFIGS, describe, options_of
 from guerdon.options.trl import (
     CHOICES,
@@ -33,6 +36,33 @@ def test_options_of_cache_says_what_the_config_says(config: str) -> None:
     assert {name: option.type for name, option in options_of(config).items()} == {
         name: option["type"] for name, option in described.items()
     }
+
+
+def test_shipped_catalogue_describes_the_versions_that_constraints_name() -> None:
+    """After a change of a version: python -m guerdon.options.libraries core/guerdon/options/catalogue.json."""
+    constraints = (Path(__file__).parents[3] / "constraints.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([\w.-]+)==([\w.]+)", constraints, re.MULTILINE))
+    shipped = json.loads(libraries.SHIPPED.read_text(encoding="utf-8"))["versions"]
+    assert shipped == {library: pinned[library] for library in shipped}
+
+
+def test_options_of_other_versions_are_read_once_and_cached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = json.loads(libraries.SHIPPED.read_text(encoding="utf-8"))["catalogue"]
+    changed = {**shipped, "llama_options": ["of_another_version"]}
+    reads: list[None] = []
+
+    def described() -> str:
+        reads.append(None)
+        return json.dumps(changed)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(libraries.metadata, "version", lambda library: "99.0")
+    monkeypatch.setattr(libraries, "_described", described)
+    catalogue = libraries._catalogue.__wrapped__
+    assert [catalogue()["llama_options"] for _ in range(2)] == [["of_another_version"]] * 2
+    assert len(reads) == 1
 
 
 def test_choices_are_those_that_trl_describes() -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,31 @@ def test_a_stage_s_preflight_may_ask_for_the_names_of_its_rewards(tmp_path: Path
     )
     findings = list(preflight(plan_run(load_manifest(tmp_path / "m.yaml"))))
     assert any("the rewards are ['same']" in finding.message for finding in findings)
+
+
+def test_a_verifier_of_several_stages_is_built_by_one_worker(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(
+        MODULE
+        + """
+import os
+class Builds:
+    def __init__(self, sort: str, folder: str): open(f"{folder}/{sort}-{os.getpid()}", "w").close()
+    def __call__(self, completion): return len(completion) % 2
+"""
+    )
+    stages = "".join(
+        f"  - {{id: {stage}, use: './m.py:stage', init: none, data: [{rows('{prompt: p}', '{prompt: q}')}], "
+        f"rewards: [{{use: './m.py:Builds', name: {name}, params: {{sort: {sort}, folder: '{tmp_path}/built'}}}}]}}\n"
+        for stage, name, sort in (("a", "x", "s"), ("b", "x", "s"), ("c", "y", "s"), ("d", "x", "t"))
+    )
+    (tmp_path / "built").mkdir()
+    (tmp_path / "m.yaml").write_text(f"name: x\nstages:\n{stages}")
+    assert list(preflight(plan_run(load_manifest(tmp_path / "m.yaml")))) == []
+    built = [
+        path.name for path in (tmp_path / "built").iterdir() if not path.name.endswith(f"-{os.getpid()}")
+    ]
+    assert sorted(name.partition("-")[0] for name in built) == ["s", "t"]
+    assert len({name.partition("-")[2] for name in built}) == 1
 
 
 @pytest.mark.parametrize("free", [True, False])

@@ -213,7 +213,7 @@ def test_hook_plugins_add_sections(folder: Path) -> None:
 def test_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match=r"no run: it has no run\.json"):
+    with pytest.raises(UsageError, match=r"not a run, it has no run\.json"):
         read_run(tmp_path)
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(UsageError, match="is not what 'guerdon run' writes"):

@@ -49,6 +49,13 @@ def test_read_stage_rows_of_an_endless_source_makes_few_and_knows_how_many_there
     assert rows.count == 4002
 
 
+def test_read_stage_rows_of_the_held_out_side_makes_no_more_rows(rows_of: RowsOf) -> None:
+    rows = rows_of("[{use: './p.py:Endless', limit: 4000, split: heldout}]")
+    assert rows.longer == {0: 0.05 * MADE_UP_ROWS}
+    assert len(rows.read) == 0.05 * MADE_UP_ROWS
+    assert rows.count == 4000
+
+
 def test_read_stage_rows_of_a_short_limit_reads_them_all(rows_of: RowsOf) -> None:
     rows = rows_of("[{use: './p.py:Endless', limit: 7}]")
     assert (len(rows.read), rows.count, rows.longer) == (7, 7, {})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
-from guerdon.errors import DataError
+from guerdon.errors import DataError, StageFailedError
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
-from guerdon_plugins.stages.pretrain.documents import Document, batches, document_text, encode
+from guerdon_plugins.stages.pretrain.documents import Batch, Document, batches, document_text, encode
 from guerdon_plugins.stages.pretrain.muon import Muon, orthogonalized
 from guerdon_plugins.stages.pretrain.stage import Pretrain
 from guerdon_plugins.stages.pretrain.tokenizer import train_tokenizer
+from guerdon_plugins.stages.pretrain.training import Training
 
 TAGS = ("<think>", "</think>")
 ARCHITECTURE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -173,6 +181,51 @@ def test_a_model_learns_from_scratch(make_context: Callable[..., Any]) -> None:
     )
     output = model.generate(**inputs, max_new_tokens=30, do_sample=False)
     assert tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]).startswith("<think>")
+
+
+def small_llama() -> Any:
+    config: Any = LlamaConfig  # its constructor and the model's carry other types
+    llama: Any = LlamaForCausalLM
+    torch.manual_seed(0)
+    return llama(config(vocab_size=50, **ARCHITECTURE))
+
+
+class TestShards:
+    """A batch in shards is the batch, whatever the number of threads and of documents."""
+
+    @staticmethod
+    def trained(sizes: Sequence[int], shards: int, threads: int) -> list[torch.Tensor]:
+        model = small_llama()
+        with Training(model, 0.01, 3e-3, tokens=20.0) as training:
+            training._shards = shards
+            training._threads = ThreadPoolExecutor(threads)
+            draw = torch.Generator().manual_seed(1)
+            for size in sizes:
+                ids = torch.randint(50, (size, 7), generator=draw)
+                training.update(Batch(ids, torch.rand(size, 7, generator=draw) < 0.7), 1.0)
+            assert training.step == len(sizes)
+            return [parameter.detach().clone() for parameter in model.parameters()]
+
+    SIZES = (4, 5, 1, 2, 3)
+
+    def test_one_thread_and_two_give_the_same_weights(self) -> None:
+        one, two = self.trained(self.SIZES, 2, 1), self.trained(self.SIZES, 2, 2)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(one, two, strict=True))
+
+    def test_two_shards_are_one_but_for_rounding(self) -> None:
+        one, two = self.trained(self.SIZES, 1, 1), self.trained(self.SIZES, 2, 2)
+        start = self.trained((), 1, 1)
+        for ours, theirs, before in zip(one, two, start, strict=True):
+            assert (ours - theirs).abs().max() < 1e-3 * (ours - before).abs().max()
+
+
+def test_a_checkpoint_of_other_optimizers_is_an_error_that_names_it(tmp_path: Path) -> None:
+    torch.save({"optimizers": {"muon": {}, "adamw": {}}}, tmp_path / "checkpoint.pt")
+    with (
+        Training(small_llama(), 0.01, 3e-3, tokens=20.0) as training,
+        pytest.raises(StageFailedError, match=r"checkpoint\.pt was written by another version of guerdon"),
+    ):
+        training.load(tmp_path / "checkpoint.pt")
 
 
 def test_rows_with_nothing_to_learn_are_refused(make_context: Callable[..., Any]) -> None:

@@ -84,6 +84,30 @@ def test_report_to_tensorboard_is_there_after_the_stage(run: Run, use: str) -> N
     assert [event.step for event in read.Scalars("train/loss")] == [1, 2, 3, 4]
 
 
+def test_report_to_wandb_is_there_after_each_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for folder in ("first", "second"):  # in one process, as the stages of a run
+        out = run("sft", folder=folder, report_to="wandb")
+        assert wandb.run is None
+        (file,) = (out / "stages/st/logs").rglob("offline-run-*/run-*.wandb")
+        written = file.read_bytes()
+        assert written.count(b"train/loss") >= 4  # a record for each step
+        assert b"tracked" in written
+
+
+def test_report_to_wandb_keeps_a_run_that_was_open(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with wandb.init(project="of a hook", dir=tmp_path) as opened:
+        run("sft", report_to="wandb")
+        assert wandb.run is opened
+
+
 def test_log_completions_are_there_after_the_stage(run: Run) -> None:
     out = run("grpo", log_completions=True, num_completions_to_print=0)
     names = sorted(path.name for path in (out / "stages/st/logs/completions").iterdir())

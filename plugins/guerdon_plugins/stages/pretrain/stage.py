@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from pickle import UnpicklingError
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Row, StageContext, StageResult
-from guerdon.errors import DataError, StageFailedError, one_line
-from guerdon.files import replaced
-from guerdon.models import use_fitting_threads
+from guerdon.errors import DataError
 from guerdon.options.libraries import llama_options
 from guerdon_plugins.stages.pretrain.documents import Batch, batches, document_text, encode, plain_texts
 from guerdon_plugins.stages.pretrain.tokenizer import check_vocabulary, train_tokenizer
@@ -22,7 +18,7 @@ from guerdon_plugins.stages.pretrain.tokenizer import check_vocabulary, train_to
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-logger = logging.getLogger(__name__)
+    from guerdon_plugins.stages.pretrain.training import Training
 
 _DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
@@ -111,6 +107,8 @@ class Pretrain:
         """Train, and save a checkpoint with its tokenizer."""
         from transformers.utils import logging as transformers_logging
 
+        from guerdon_plugins.stages.pretrain.training import Training
+
         texts = [document_text(row) for row in context.rows()]
         strings = (string for text in texts for string in plain_texts(text))
         tokenizer = train_tokenizer(strings, self._vocab_size, self._added_tokens)
@@ -119,7 +117,7 @@ class Pretrain:
             raise DataError(
                 f"none of {len(texts)} rows has anything to learn within {self._max_length} tokens. Raise max_length."
             )
-        training = _Training(
+        training = Training(
             self._model(tokenizer, context.seed),
             self._muon_learning_rate,
             self._learning_rate,
@@ -129,7 +127,7 @@ class Pretrain:
         training.load(checkpoint)
         assert tokenizer.pad_token_id is not None
         feed = batches(documents, self._batch_size, tokenizer.pad_token_id, context.seed, training.step)
-        with context.stop.deferred():
+        with context.stop.deferred(), training:
             self._train(training, feed, checkpoint, context)
         bars: Any = transformers_logging  # it carries no types
         bars.disable_progress_bar()  # the run's progress display uses the terminal
@@ -145,7 +143,7 @@ class Pretrain:
         )
 
     def _train(
-        self, training: _Training, feed: Iterator[Batch], checkpoint: Path, context: StageContext
+        self, training: Training, feed: Iterator[Batch], checkpoint: Path, context: StageContext
     ) -> None:
         while training.step < self._max_steps:
             training.update(next(feed), self._rate_at(training.step))
@@ -175,7 +173,6 @@ class Pretrain:
         torch.manual_seed(seed)
         llama: Any = LlamaForCausalLM  # its constructor carries no types
         model: LlamaForCausalLM = llama(config)
-        use_fitting_threads(model)
         return model
 
     def _rate_at(self, step: int) -> float:
@@ -184,108 +181,3 @@ class Pretrain:
             return (step + 1) / self._warmup_steps
         done = (step - self._warmup_steps) / max(1, self._max_steps - self._warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * done))
-
-
-class _Training:
-    """A model, its optimizers, and their progress: the content of a checkpoint."""
-
-    def __init__(
-        self, model: LlamaForCausalLM, muon_learning_rate: float, learning_rate: float, tokens: float
-    ) -> None:
-        import torch
-
-        from guerdon.models import local_device
-        from guerdon_plugins.stages.pretrain.muon import Muon
-
-        self.model: Any = model.train()
-        self.model.to(local_device())
-        self._tokens = tokens
-        matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
-        rest = [p for name, p in model.named_parameters() if p.ndim != 2 or ".layers." not in name]
-        self._optimizers = {
-            "muon": (Muon(matrices, muon_learning_rate), muon_learning_rate),
-            "adamw": (torch.optim.AdamW(rest, learning_rate, (0.9, 0.95), weight_decay=0.0), learning_rate),
-        }
-        self.step = 0
-        self.last_loss = math.nan
-        self._losses: list[float] = []
-
-    def update(self, batch: Batch, rate: float) -> None:
-        """Learn one batch, at a share ``rate`` of the full learning rates."""
-        import torch
-        from torch.nn import functional as F  # noqa: N812, torch's own custom
-
-        # Padding is on the right, so a causal model needs no mask; the head runs only where the loss counts.
-        ids, learned = batch.ids.to(self.model.device), batch.learned[:, 1:].to(self.model.device)
-        hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
-        logits = self.model.lm_head(hidden[:, :-1][learned])
-        # A mean over the batch would weight tokens of batches with short documents more than others.
-        loss = F.cross_entropy(logits, ids[:, 1:][learned], reduction="sum") / self._tokens
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer, full_rate in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate * full_rate
-            optimizer.step()
-            optimizer.zero_grad()
-        self._losses.append(loss.item())
-        self.step += 1
-        if not math.isfinite(self._losses[-1]):
-            raise StageFailedError(
-                f"the loss is not finite at step {self.step}: it is {self._losses[-1]}. Lower 'learning_rate' or "
-                "'muon_learning_rate'."
-            )
-
-    def mean_loss(self) -> float:
-        """Return the mean loss of the updates since the last call."""
-        self.last_loss = sum(self._losses) / len(self._losses)
-        self._losses = []
-        return self.last_loss
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint atomically, and keep the one before."""
-        import torch
-
-        state = {
-            "model": self.model.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()},
-            "step": self.step,
-            "losses": self._losses,
-            "last_loss": self.last_loss,
-        }
-        with replaced(path) as partial:
-            with partial.open(
-                "wb"
-            ) as file:  # torch reports a full disk by other errors if it opens the file itself
-                torch.save(state, file)
-            if path.exists():
-                path.replace(_before(path))
-
-    def load(self, path: Path) -> None:
-        """Resume from a checkpoint if there is one, or from the one before if it is damaged."""
-        import torch
-
-        for candidate in (path, _before(path)):
-            if not candidate.exists():
-                continue
-            try:
-                state = torch.load(candidate, map_location=self.model.device, weights_only=True)
-            except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-                logger.warning(
-                    "the checkpoint %s is damaged (%s); the one before is used", candidate, one_line(error)
-                )
-                continue
-            self._restore(state)
-            return
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        for name, (optimizer, _) in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.step = state["step"]
-        self.last_loss = state["last_loss"]
-        self._losses = state["losses"]
-
-
-def _before(checkpoint: Path) -> Path:
-    return checkpoint.with_stem(f"{checkpoint.stem}-before")

@@ -1,0 +1,62 @@
+"""Try the verifiers of a plan's stages on completions, all by the same workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from guerdon.manifest.plan import StagePlan, named_stages
+from guerdon.plugins.discovery import Kind
+from guerdon.rubric import Entry, Rubric
+from guerdon.types import Rollout, Row, Score
+
+Case = tuple[Row, str]
+"""A row and a completion."""
+
+
+class Trials:
+    """The verifiers of stages, each distinct one built once. Holds a worker process: use it as a context manager.
+
+    Args:
+        stages: Their entries can be tried, except those that need another stage's model.
+    """
+
+    def __init__(self, stages: Iterable[StagePlan]) -> None:
+        self._entries: list[Entry] = []
+        for entry in (entry for stage in stages for entry in stage.entries):
+            verifier = entry.component.kind is Kind.VERIFIER and not named_stages(entry)
+            if verifier and self._known(entry) is None:
+                self._entries.append(replace(entry, name=str(len(self._entries)), when={}))
+        self._rubric = Rubric(self._entries, workers=1)
+
+    def scores(self, entry: Entry, cases: Sequence[Case]) -> list[Score]:
+        """Return an entry's scores of completions. Its ``when`` does not count."""
+        known = self._known(entry)
+        assert known is not None
+        rollouts = [
+            Rollout(
+                row.get("prompt", ""), text, {key: value for key, value in row.items() if key != "prompt"}
+            )
+            for row, text in cases
+        ]
+        judgements = self._rubric.score(rollouts, names=[known.name])
+        return [judgement.verdicts[known.name].score for judgement in judgements]
+
+    def _known(self, entry: Entry) -> Entry | None:
+        same = (one for one in self._entries if _tried(one) == _tried(entry))
+        return next(same, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._rubric.close()
+
+
+def _tried(entry: Entry) -> tuple[object, ...]:
+    """Return what a trial of an entry depends on."""
+    return entry.component, entry.timeout_s, entry.on_failure
