@@ -30,7 +30,14 @@ FATAL = {
 }
 """Real-time signals among them, of which most have no name."""
 NAMES = attacks("names.txt")
-FILES = ("names.txt", "system_calls.txt", "files.txt", "ends.txt", "second_round.txt")
+FILES = (
+    "names.txt",
+    "system_calls.txt",
+    "files.txt",
+    "ends.txt",
+    "second_round.txt",
+    "third_round.txt",
+)
 HOSTILE = FATAL | {name: source for file in FILES for name, source in attacks(file).items()}
 COSTS_A_BOX = {"memory that no process of the job seems to hold"}
 """The kernel may choose the supervisor, as the program has made itself as worthy of sparing and seems smaller."""

@@ -50,6 +50,8 @@ def main(control_fd: int, modules: Sequence[str]) -> None:
     interpreter.open_streams()
     interpreter.bound_stacks()
     gc.collect()
+    with contextlib.suppress(AttributeError):  # glibc's only
+        _libc.malloc_trim(0)  # pages that imports and compilations left cost every fork and every exit
     gc.freeze()
     control.send(b"ready")
     while True:

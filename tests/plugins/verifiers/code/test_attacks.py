@@ -125,6 +125,7 @@ WAYS = {
 # Written by readers of the code, against it: of the checker, and of what came together.
 HOSTILE = _cheats("hostile.txt")
 MERGED = _cheats("merged.txt")
+THIRD = _cheats("third.txt")
 PRINTED_RIGHT = {"text that looks right"}
 """A text in place of a number is wrong as a result, and right where it is printed."""
 
@@ -139,7 +140,9 @@ def test_the_honest_whole_program_passes(judge: Any) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cheats", [KNOWN, OWN, HOSTILE, MERGED], ids=["known", "own", "hostile", "merged"])
+@pytest.mark.parametrize(
+    "cheats", [KNOWN, OWN, HOSTILE, MERGED, THIRD], ids=["known", "own", "hostile", "merged", "third"]
+)
 def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> None:
     names = list(cheats)
     scores = judge([*(cheats[name] + SOLUTION for name in names), HONEST + SOLUTION], WAYS[way])
@@ -150,7 +153,7 @@ def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> No
 
 
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
-    cheats = KNOWN | OWN | HOSTILE | MERGED
+    cheats = KNOWN | OWN | HOSTILE | MERGED | THIRD
     programs = {name: source + MAIN for name, source in cheats.items() if name not in PRINTED_RIGHT} | OUTPUTS
     scores = judge([*programs.values(), HONEST + MAIN], STDIO)
     assert scores.pop().value == 1.0
