@@ -176,6 +176,7 @@ ELSEWHERE = {
     "code": "its kit needs Docker: verifiers/code/test_conformance.py",
     "hub": "it reads a data set of the hub: sources/test_hub.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",
+    "remote": "its kit needs a reward server: verifiers/test_remote.py",
     "preference": "it is a model, which each of the kit's processes would load: rewards/test_preference.py",
 }
 

@@ -86,7 +86,11 @@ def serve(
     with SharedRubric(Rubric(entries, workers=workers, ray=ray)) as shared:
         app = create_app(shared, Limits(max_body * 2**20, max_batch, max_pending), token, unscored)
         names = ", ".join(shared.names)
-        run_server(app, host, port, grace, lambda url: click.echo(f"Serving {names} on {url}"), access_log)
+
+        def started(url: str) -> None:
+            click.echo(f"Serving {names} on {url} (fingerprint {shared.fingerprint})")
+
+        run_server(app, host, port, grace, started, access_log)
 
 
 def _token(file: Path | None) -> str | None:

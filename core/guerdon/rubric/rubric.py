@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +15,12 @@ from guerdon.errors import DataError, FailureBudgetError, MissingDependencyError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.budget import FailureBudget
-from guerdon.scoring.cache import ScoreCache
+from guerdon.scoring.cache import ScoreCache, component_key
 from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
 from guerdon.scoring.pool import Pool, WorkerPool
 from guerdon.types import Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
 
-__all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight"]
+__all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight", "fingerprint"]
 
 Weight = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
@@ -180,6 +182,21 @@ class Rubric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """Return a digest of everything in a rubric that decides a reward, 16 hexadecimal digits long."""
+    parts = [
+        {
+            "name": entry.name,
+            "plugin": component_key(entry.component),
+            "weight": sorted(entry.weight.items()) if isinstance(entry.weight, Mapping) else entry.weight,
+            "when": dict(entry.when),
+            "on_failure": entry.on_failure.value,
+        }
+        for entry in entries
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def _plain(rollout: Rollout) -> Rollout:
