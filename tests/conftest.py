@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import os
 import subprocess
 import sys
@@ -27,6 +28,44 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # CI tries the same examples every time, so that a change is judged by what it changed; elsewhere they are new ones.
 settings.register_profile("guerdon", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("guerdon")
+
+
+TRAINING_LIBRARIES = {"accelerate", "datasets", "peft", "torch", "transformers", "triton", "trl", "vllm"}
+HEAVY_MARKERS = {"docker", "gpu", "slow", "vllm"}
+HEAVY_PLACES = {
+    Path(__file__).parent / place
+    for place in (
+        *("core/adapters", "core/audit", "core/cli", "core/models", "core/options", "core/preflight"),
+        *("core/report", "core/run", "core/serve", "core/testing", "docs", "e2e"),
+        *("plugins/stages", "plugins/test_built_ins_audit.py", "plugins/test_conformance.py"),
+        *("plugins/test_judges_audit.py", "plugins/verifiers/test_judge.py", "test_light.py"),
+    )
+}
+"""Their tests train, audit, or start processes that import guerdon again."""
+
+
+class TrainingLibrariesSkip(importlib.abc.MetaPathFinder):
+    """Skips the test, or the module of tests, that imports a training library."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname.partition(".")[0] in TRAINING_LIBRARIES:
+            pytest.skip(f"not light: it imports {fullname}", allow_module_level=True)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker more than cores: a third of the time, tests wait for containers and processes."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "light":
+        sys.meta_path.insert(0, TrainingLibrariesSkip())
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    markers = {marker.name for marker in item.iter_markers()}
+    if not markers & HEAVY_MARKERS and not HEAVY_PLACES & {item.path, *item.path.parents}:
+        item.add_marker("light")
 
 
 @pytest.fixture(scope="session")

@@ -16,22 +16,18 @@ from guerdon_sandbox.errors import (
     SandboxUsageError,
 )
 from guerdon_sandbox.inside.wire import Limit
-from guerdon_sandbox.jobs import (
-    Call,
-    Calls,
+from guerdon_sandbox.jobs import Call, Calls, Check, Job, Program
+from guerdon_sandbox.limits import Limits
+from guerdon_sandbox.pool import Isolation, Sandbox
+from guerdon_sandbox.results import (
     CallsResult,
-    Check,
     CheckOutcome,
     CheckResult,
-    Job,
-    Limits,
-    Program,
     ProgramResult,
     Raised,
     Result,
     Returned,
 )
-from guerdon_sandbox.pool import Isolation, Sandbox
 from guerdon_sandbox.sync import SyncSandbox
 
 __all__ = [

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from guerdon_sandbox.engine import BoxOptions, Engine
-from guerdon_sandbox.errors import SandboxUnavailableError
 from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Answer, Request, WireError
+
+T = TypeVar("T")
 
 START_S = 60.0
 """Seconds from a box's creation to its first message, on a busy machine."""
@@ -46,11 +47,12 @@ sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:]
 """
 
 
+_SUPERVISOR_MODULES = ("wire", "waiting", "sweeping", "stream", "running", "forking", "supervisor")
 _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "serve"),
     *("blame", "remote", "candidate", "runners", "check", "roles", "zygote"),
 )
-"""In the order of their imports, because no files exist to import."""
+"""Both in the order of their imports, because no files exist to import."""
 
 
 class BoxLostError(Exception):
@@ -86,26 +88,26 @@ class Box:
             SandboxUnavailableError: The engine cannot create one.
             BoxLostError: It was created and did not start.
         """
-        creating = asyncio.ensure_future(asyncio.to_thread(engine.create, options, command()))
+        creating = _in_thread(engine.create, options, command())
         try:
-            name = await asyncio.shield(creating)
-        except asyncio.CancelledError:  # the thread continues, and its box would have no owner
-            with contextlib.suppress(SandboxUnavailableError):
-                await asyncio.to_thread(engine.remove, await creating)
+            name = await _done(creating)
+        except asyncio.CancelledError:
+            if creating.exception() is None:
+                await _done(_in_thread(engine.remove, creating.result()))
             raise
         try:
             async with asyncio.timeout(START_S):
                 reader, writer = await engine.attach(name)
                 box = cls(engine, name, options.cpus, reader, writer)
-                await asyncio.to_thread(engine.start, name)
+                await _done(_in_thread(engine.start, name))
                 await box._take(wire.header_size(await box._take(4)))
         except (OSError, WireError, asyncio.IncompleteReadError, BoxLostError) as error:
-            await asyncio.to_thread(engine.remove, name)
+            await _done(_in_thread(engine.remove, name))
             raise BoxLostError(
                 f"a box on {engine.address} did not start: {error or type(error).__name__}"
             ) from error
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(engine.remove, name))
+            await _done(_in_thread(engine.remove, name))
             raise
         return box
 
@@ -136,9 +138,12 @@ class Box:
         self._writer.write(wire.ABORT)
 
     async def close(self) -> bool:
-        """End the box. Return False if the engine does not answer, so that the box may still exist."""
+        """End the box. Return False if the engine does not answer, so that the box may still exist.
+
+        A cancellation takes effect when the engine has answered.
+        """
         self._writer.close()
-        return await asyncio.to_thread(self.engine.remove, self.name)
+        return await _done(_in_thread(self.engine.remove, self.name))
 
     async def _send(self, parts: Sequence[bytes]) -> None:
         for part in parts:
@@ -170,11 +175,29 @@ class Box:
         return taken
 
 
+def _in_thread(function: Callable[..., T], *args: object) -> asyncio.Future[T]:
+    # Not a task: a loop that ends cancels its tasks, and the thread continues.
+    return asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+
+async def _done(future: asyncio.Future[T]) -> T:
+    """Wait for a future's result, also if this task is cancelled meanwhile. The cancellation follows."""
+    cancellation: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        raise cancellation
+    return future.result()
+
+
 @cache
 def command() -> list[str]:
     """Return the command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
-    supervisor = _sources(*inside, *_named("wire", "waiting", "sweeping", "supervisor"))
+    supervisor = _sources(*inside, *_named(*_SUPERVISOR_MODULES))
     zygote = _sources(*inside, "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
     # Two arguments, because one argument may have at most 128 KiB.
     sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]

@@ -17,8 +17,10 @@ from guerdon_sandbox import image as images
 from guerdon_sandbox.doctor import diagnose
 from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, BoxOptions, Engine
 from guerdon_sandbox.errors import SandboxError, SandboxUsageError
-from guerdon_sandbox.jobs import Limits, Program, ProgramResult
+from guerdon_sandbox.jobs import Program
+from guerdon_sandbox.limits import Limits
 from guerdon_sandbox.pool import Isolation, Sandbox
+from guerdon_sandbox.results import ProgramResult
 from guerdon_sandbox.selfcheck import self_check
 
 P = ParamSpec("P")

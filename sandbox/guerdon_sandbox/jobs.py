@@ -1,4 +1,4 @@
-"""The jobs of the sandbox, and their results.
+"""The jobs of the sandbox.
 
 There are three kinds of job: a `Program` (a script with stdin), `Calls` of a candidate's functions with known
 arguments, and a `Check`, tests that run in a second process beside the candidate's. In none of them does an expected
@@ -8,166 +8,22 @@ value enter the process that runs the candidate.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 
-from guerdon_sandbox.codec import CodecError, dumps, loads
+from guerdon_sandbox.codec import dumps, loads
 from guerdon_sandbox.errors import SandboxUsageError
+from guerdon_sandbox.given import check_path, check_text, check_tree
 from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request
-from guerdon_sandbox.parsing import LARGE_BYTES, parse
+from guerdon_sandbox.limits import Limits
+from guerdon_sandbox.replies import Budget, as_frame, read_reply, split_frames
+from guerdon_sandbox.results import CallsResult, CheckOutcome, CheckResult, ProgramResult, Raised, Result
 
 R = TypeVar("R", bound="Result")
-
-
-_LONGEST_NAME = 255
-_LONGEST_PATH = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """A job's limits.
-
-    CPU time is the main limit. Wall time limits jobs that sleep. Neither depends on the machine's other work: time in
-    which a job waits for a CPU does not count.
-
-    Raises:
-        SandboxUsageError: A limit is not a positive number, or not a whole one where it counts something.
-    """
-
-    cpu_s: int = 10
-    """CPU seconds of each process, whole ones."""
-    wall_s: float = 30.0
-    """Seconds from the job's start to its end, without its waits for a CPU."""
-    memory_bytes: int = 256 << 20
-    """Writable memory of each process. The box as a whole has its own limit."""
-    stdout_bytes: int = 1 << 20
-    """The limit of a program's output; a longer one ends the program. For calls and checks, the rest is dropped."""
-    stderr_bytes: int = 64 << 10
-    """The limit of error output; the rest is dropped."""
-    reply_bytes: int = 16 << 20
-    """The limit of all replies of a candidate to its calls together, encoded."""
-    reply_items: int = 1 << 18
-    """The limit of all values in them together, which the host decodes."""
-    file_bytes: int = 32 << 20
-    """The size of one file. The work folder as a whole holds 64 MiB."""
-    processes: int = 32
-    """The most concurrent processes and threads."""
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            kinds = (int, float) if name == "wall_s" else (int,)
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise SandboxUsageError(f"limit {name} is {value!r}; it must be a whole number")
-            if not (0 < value < math.inf):
-                raise SandboxUsageError(f"limit {name} is {value!r}; it must be positive and finite")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a job ended."""
-
-    exit_code: int | None
-    """The exit status; None for a process that a signal ended."""
-    signal: int | None
-    stdout: bytes
-    stderr: bytes
-    limit: Limit | None
-    """The limit that ended the job, if one did."""
-    truncated: frozenset[str]
-    """Those of ``stdout`` and ``stderr`` that were truncated at their limit."""
-    wall_s: float
-    cpu_s: float
-    peak_memory_bytes: int
-    """Largest resident size of a process of the job, the interpreter's own included."""
-    engine: str
-    """The engine that ran it."""
-
-    @property
-    def ok(self) -> bool:
-        """Return whether the process ended normally with status 0."""
-        return self.exit_code == 0 and self.limit is None
-
-    @property
-    def ending(self) -> str:
-        """Return the end in a few words, for people: ``exit 1``, ``killed by SIGSEGV``, ``wall limit``."""
-        if self.limit is not None:
-            return f"{self.limit} limit"
-        if self.signal is not None:
-            return f"killed by {_signal_name(self.signal)}"
-        return f"exit {self.exit_code}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # real-time signals between the first and the last have no name
-        return f"signal {number}"
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramResult(Result):
-    """How a program ended, with its files."""
-
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """The regular files that ``collect`` named and the program wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """A call's result."""
-
-    value: Any
-    """Plain values; `guerdon_sandbox.codec.Opaque` for a value without an encoding."""
-    arguments: Sequence[Any] = field(default=(), compare=False)
-    """The lists, dicts and sets of a call that returned None, after the call; None instead of its other arguments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """A call that raised, or during which the candidate ended."""
-
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallsResult(Result):
-    """The results of the calls."""
-
-    load_error: str | None = None
-    """Why the candidate could not be loaded, if it could not."""
-    prelude_error: str | None = None
-    """Why the trusted code before the candidate failed, if it did. Nothing is known of the candidate then."""
-    replies: Sequence[Returned | Raised] = ()
-    """The calls' results in their order: fewer than calls if the candidate ended before it answered them all."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """One test's outcome."""
-
-    passed: bool | None
-    """None if the test decides nothing: it fails by itself, asserts nothing, or cannot be run across processes."""
-    why: str = ""
-    """The exception, and the line of the test that it came from."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult(Result):
-    """The results of the tests."""
-
-    outcomes: Sequence[CheckOutcome] = ()
-    """The tests' outcomes in their order: fewer than tests if a limit ended the job."""
-
-    @property
-    def ok(self) -> bool:
-        """Return whether all tests ran and passed."""
-        return self.limit is None and self.exit_code == 0 and all(one.passed for one in self.outcomes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +35,8 @@ class Job(ABC, Generic[R]):
 
     def __post_init__(self) -> None:
         for name, value in self.env.items():
-            _check_text(value)
-            _check_text(name)
+            check_text(value)
+            check_text(name)
             if not name or "=" in name:
                 raise SandboxUsageError(f"environment variable {name!r} must have a name without '='")
 
@@ -257,10 +113,10 @@ class Program(Job[ProgramResult]):
 
     def __post_init__(self) -> None:
         for path in (*self.files, *self.executables, *self.collect):
-            _check_path(path)
-        _check_tree(self.files)
+            check_path(path)
+        check_tree(self.files)
         for text in (*self.command, *self.argv):
-            _check_text(text)
+            check_text(text)
         Job.__post_init__(self)
 
     def payloads(self) -> tuple[str, list[bytes]]:
@@ -282,46 +138,6 @@ class Program(Job[ProgramResult]):
         return ProgramResult(
             **self._common(answer, blobs, engine), files=dict(zip(present, blobs[2:], strict=True))
         )
-
-
-def _check_path(path: str) -> None:
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts:
-        raise SandboxUsageError(
-            f"path {path!r} is not inside the work folder; give a relative path without '..'"
-        )
-    _check_text(path)
-    if len(os.fsencode(path)) > _LONGEST_PATH or any(
-        len(os.fsencode(part)) > _LONGEST_NAME for part in parts
-    ):
-        raise SandboxUsageError(
-            f"path {path[:40]!r}… is too long; a name may have {_LONGEST_NAME} bytes, a path {_LONGEST_PATH}"
-        )
-
-
-def _check_tree(paths: Iterable[str]) -> None:
-    """Refuse files whose paths conflict."""
-    files = [PurePosixPath(path) for path in paths]
-    taken = set(files)
-    if len(taken) < len(files):
-        raise SandboxUsageError("two of the files have the same path; give each its own")
-    for file in files:
-        for folder in file.parents:
-            if folder in taken:
-                raise SandboxUsageError(
-                    f"file {str(folder)!r} would be the folder of {str(file)!r}; rename one"
-                )
-
-
-def _check_text(text: str) -> None:
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        raise SandboxUsageError(
-            f"text {text[:40]!r} cannot be encoded for a process; remove its surrogates"
-        ) from None
-    if "\0" in text:
-        raise SandboxUsageError(f"text {text[:40]!r} holds a NUL, which no process can be given; remove it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,14 +167,14 @@ class Calls(Job[CallsResult]):
             for call in self.calls
         ]
         candidate = _candidate(self.source, self.prelude, self.env, self.ambient)
-        return "calls", [candidate, b"".join(map(_frame, requests))]
+        return "calls", [candidate, b"".join(map(as_frame, requests))]
 
     def sources(self) -> list[str]:
         return ["\n".join([self.ambient, self.prelude, self.source])]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CallsResult:
-        budget = _Budget(self.limits.reply_items)
-        replies = [_reply(frame, budget) for frame in _frames(blobs[2], 2 + len(self.calls))]
+        budget = Budget(self.limits.reply_items)
+        replies = [read_reply(frame, budget) for frame in split_frames(blobs[2], 2 + len(self.calls))]
         common = self._common(answer, blobs, engine)
         # No candidate code runs before the first frame, so only the trusted side can have written it.
         if replies and isinstance(replies[0], Raised):
@@ -399,56 +215,10 @@ class Check(Job[CheckResult]):
         return ["\n".join([self.prelude, self.source]), "\n".join([self.prelude, self.setup, *self.tests])]
 
     def result(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> CheckResult:
-        outcomes = [CheckOutcome(*loads(frame)) for frame in _frames(blobs[2], len(self.tests))]
+        outcomes = [CheckOutcome(*loads(frame)) for frame in split_frames(blobs[2], len(self.tests))]
         return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
 
 
 def _candidate(source: str, prelude: str, env: Mapping[str, str], ambient: str = "") -> bytes:
     payload = {"source": source, "prelude": prelude, "ambient": ambient, "env": dict(env)}
     return json.dumps(payload).encode()
-
-
-def _frame(data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + data
-
-
-def _frames(data: bytes, most: int) -> list[bytes]:
-    """Return the complete frames at the start of a stream that may be truncated anywhere."""
-    frames: list[bytes] = []
-    position = 0
-    while position + 4 <= len(data) and len(frames) < most:
-        end = position + 4 + int.from_bytes(data[position : position + 4], "big")
-        if end > len(data):
-            break
-        frames.append(data[position + 4 : end])
-        position = end
-    return frames
-
-
-class _Budget:
-    """Limits the number of decoded values of a job's replies, and so the host's time and memory."""
-
-    def __init__(self, items: int) -> None:
-        self._left = items
-
-    def allows(self, frame: bytes) -> bool:
-        """Subtract a frame's values. The separators of values are counted, also inside texts."""
-        self._left -= 1 + sum(map(frame.count, (b",", b"[", b"{", b"\\")))
-        return self._left >= 0
-
-
-def _reply(frame: bytes, budget: _Budget) -> Returned | Raised:
-    """Return a candidate's reply. The bytes come from the candidate's process and may be anything."""
-    if not budget.allows(frame):
-        return Raised("the reply holds more values than are read")
-    try:
-        match loads(frame, parse=parse if len(frame) > LARGE_BYTES else json.loads):
-            case ["began"] | ["ready"]:
-                return Returned(None)
-            case ["value", value, list(arguments), dict()]:
-                return Returned(value, arguments)
-            case ["broken", str(name), str(text)] | ["raised", str(name), str(text), list(), _]:
-                return Raised(f"{name}: {text}" if text else name)
-    except CodecError as error:
-        return Raised(f"the reply cannot be read: {error}")
-    return Raised("the reply is malformed")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from guerdon_sandbox.box import Box, BoxLostError
 from guerdon_sandbox.engine import BoxOptions, Engine
@@ -23,19 +20,17 @@ from guerdon_sandbox.errors import (
     SandboxUnavailableError,
     SandboxUsageError,
 )
-from guerdon_sandbox.inside.wire import Answer, Limit, Request
-from guerdon_sandbox.jobs import Job, Limits, Program, Result
+from guerdon_sandbox.inside.wire import Answer, Limit
+from guerdon_sandbox.jobs import Job
+from guerdon_sandbox.losses import Losses
 from guerdon_sandbox.parsing import LARGE_BYTES
+from guerdon_sandbox.results import Result
+from guerdon_sandbox.tickets import CLOSED, Clock, NoClock, Ticket
 
 R = TypeVar("R", bound=Result)
 
-ATTEMPTS = 3
-"""The most boxes that one job may lose before it fails."""
-LONGEST_TRIAL_S = 10.0
-"""The longest trial in seconds: an idle job that runs beside a job that lost its box."""
 LONGEST_PAUSE_S = 2.0
 """The longest pause in seconds before the next attempt on an engine that is down."""
-_CLOSED = "the sandbox was closed"
 
 _log = logging.getLogger(__name__)
 
@@ -47,40 +42,6 @@ class Isolation(StrEnum):
     """A box runs many jobs, each in a fresh process with its own uid. All traces are removed afterwards."""
     CONTAINER = "container"
     """A box runs one job. About fifty times as expensive."""
-
-
-class Clock(Protocol):
-    """A deadline of the caller. It stops during a job, and is charged with the time that the job itself used."""
-
-    def pause(self) -> None:
-        """Stop the clock."""
-
-    def resume(self, spent_s: float = 0.0) -> None:
-        """Start the clock again, with this much less time left."""
-
-
-class _NoClock:
-    def pause(self) -> None:
-        pass
-
-    def resume(self, spent_s: float = 0.0) -> None:
-        pass
-
-
-@dataclass(slots=True)
-class _Ticket:
-    job: Job[Any]
-    request: Request
-    blobs: Sequence[bytes]
-    answer: asyncio.Future[Any]
-    since: float = field(default_factory=time.monotonic)
-    losses: list[float] = field(default_factory=list)
-    """The times at which boxes died during the job."""
-    trials: list[_Ticket] = field(default_factory=list)
-    """Idle jobs that ran beside it after each loss, for as long as it had run."""
-    is_trial: bool = False
-    spent_s: float = 0.0
-    """Seconds that it ran, without its waits for a CPU."""
 
 
 class Sandbox:
@@ -97,7 +58,7 @@ class Sandbox:
         boxes: int | None = None,
         isolation: Isolation | str = Isolation.FORK,
         patience_s: float = 60.0,
-        clock: Callable[[], Clock] = _NoClock,
+        clock: Callable[[], Clock] = NoClock,
     ) -> None:
         """Store the options without starting anything.
 
@@ -130,12 +91,12 @@ class Sandbox:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leftovers: set[tuple[Engine, str]] = set()
-        """Boxes that could not be removed because their engine did not answer."""
+        """Boxes that are not known to be removed, as when their engine did not answer."""
         self._forget()
 
     def _forget(self) -> None:
         """Reset all state for a new event loop."""
-        self._tickets: deque[_Ticket] = deque()
+        self._tickets: deque[Ticket] = deque()
         self._changed = asyncio.Condition()
         self._decoding = asyncio.Lock()
         """Only one large reply is decoded at a time, to limit memory."""
@@ -146,9 +107,7 @@ class Sandbox:
         """For each engine, the task that waits until it is usable."""
         self._slots: list[asyncio.Task[None]] = []
         """For each box, the task that runs jobs in it."""
-        self._blaming: set[asyncio.Task[None]] = set()
-        self._unblamed_loss = -math.inf
-        """When a box last died during a job that later ran well, so that the job was not the cause."""
+        self._losses = Losses(self._ticket, self._queue_first, self._report)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -179,7 +138,7 @@ class Sandbox:
             raise
         except asyncio.CancelledError:
             if opening.cancelled():
-                raise SandboxUnavailableError(_CLOSED) from None
+                raise SandboxUnavailableError(CLOSED) from None
             raise
 
     def _enter_loop(self) -> None:
@@ -242,22 +201,24 @@ class Sandbox:
         clock.pause()
         try:
             await self.open()
-            await self._queue(ticket, self._tickets.append)
+            async with self._changed:
+                self._tickets.append(ticket)
+                self._changed.notify()
             result: R = await ticket.answer
         finally:
             ticket.answer.cancel()  # if the call was cancelled before it waited for the answer
             clock.resume(ticket.spent_s)
         return result
 
-    def _ticket(self, job: Job[Any]) -> _Ticket:
+    def _ticket(self, job: Job[Any]) -> Ticket:
         request, blobs = job.request()
         self.options.check(request, blobs)
         request = request._replace(patience_s=self._patience_s)
-        return _Ticket(job, request, blobs, asyncio.get_running_loop().create_future())
+        return Ticket(job, request, blobs, asyncio.get_running_loop().create_future())
 
-    async def _queue(self, ticket: _Ticket, put: Callable[[_Ticket], None]) -> None:
+    async def _queue_first(self, ticket: Ticket) -> None:
         async with self._changed:
-            put(ticket)
+            self._tickets.appendleft(ticket)
             self._changed.notify()
 
     async def aclose(self) -> None:
@@ -265,16 +226,16 @@ class Sandbox:
         if self._loop is not asyncio.get_running_loop():
             return  # its tasks and boxes ended with the event loop that it was open in
         opening = [self._opening] if self._opening is not None else []
-        tasks = [*opening, *self._starting, *self._slots, *self._blaming]
+        tasks = [*opening, *self._starting, *self._slots, *self._losses.tasks]
         self._opening, self._starting, self._slots = None, [], []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for ticket in self._tickets:
-            _settle(ticket, SandboxUnavailableError(_CLOSED))
+            ticket.fail(SandboxUnavailableError(CLOSED))
         self._tickets.clear()
-        for engine, name in self._leftovers:
-            await asyncio.to_thread(engine.remove, name)
+        for engine in self.engines:
+            await self._clear_leftovers(engine)
         self._leftovers.clear()
 
     async def _serve(self, engine: Engine) -> None:
@@ -295,8 +256,12 @@ class Sandbox:
                 await self._clear_leftovers(engine)
                 await self._use(box)
             finally:
-                if not await asyncio.shield(box.close()):
-                    self._leftovers.add((engine, box.name))
+                removed = False
+                try:
+                    removed = await box.close()
+                finally:
+                    if not removed:
+                        self._leftovers.add((engine, box.name))
 
     async def _use(self, box: Box) -> None:
         """Run jobs in a box until it is lost, dirty, or used up."""
@@ -308,17 +273,17 @@ class Sandbox:
                 answer, blobs = await box.run(ticket.request, ticket.blobs)
                 await self._report(ticket, answer, blobs, box.engine)
             except BoxLostError as error:
-                await self._lose(ticket, error, box.engine, time.monotonic() - started)
+                await self._losses.lose(ticket, error, box.engine, time.monotonic() - started)
                 return
             except asyncio.CancelledError:
-                _settle(ticket, SandboxUnavailableError(_CLOSED))
+                ticket.fail(SandboxUnavailableError(CLOSED))
                 raise
             if answer.dirty:
                 _log.info("replacing a box on %s: %s", box.engine.address, answer.dirty)
             if answer.dirty or self.isolation is Isolation.CONTAINER:
                 return
 
-    async def _next(self) -> _Ticket:
+    async def _next(self) -> Ticket:
         async with self._changed:
             while True:
                 await self._changed.wait_for(lambda: self._tickets)
@@ -326,12 +291,12 @@ class Sandbox:
                 if not ticket.answer.done():
                     return ticket
 
-    async def _report(self, ticket: _Ticket, answer: Answer, blobs: Sequence[bytes], engine: Engine) -> None:
+    async def _report(self, ticket: Ticket, answer: Answer, blobs: Sequence[bytes], engine: Engine) -> None:
         """Return the result to the caller. Decoding many untrusted bytes must not block the event loop."""
         if ticket.answer.done():
             return
-        if ticket.losses and answer.limit is not Limit.BOX:
-            self._unblamed_loss = max(self._unblamed_loss, ticket.losses[-1])
+        if answer.limit is not Limit.BOX:
+            self._losses.note_result(ticket)
         ticket.spent_s = max(answer.wall_s - answer.waited_s, 0.0)
         if answer.limit is Limit.STARVED:
             waited, wall = f"{answer.waited_s:.0f}", f"{answer.wall_s:.0f}"
@@ -339,7 +304,7 @@ class Sandbox:
                 f"a program waited {waited} of {wall} s for a CPU, which other work on {engine.address} had. "
                 "Run less there at one time: lower boxes, or add an engine"
             )
-            _settle(ticket, overloaded)
+            ticket.fail(overloaded)
             return
         try:
             if sum(map(len, blobs[2:])) <= LARGE_BYTES:
@@ -348,55 +313,10 @@ class Sandbox:
                 async with self._decoding:
                     result = await asyncio.to_thread(ticket.job.result, answer, blobs, engine.address)
         except Exception as error:  # the caller's error, not the box's
-            _settle(ticket, error)
+            ticket.fail(error)
             return
         if not ticket.answer.done():
             ticket.answer.set_result(result)
-
-    async def _lose(self, ticket: _Ticket, error: BoxLostError, engine: Engine, lived_s: float) -> None:
-        """Run a job again after its box was lost, or determine the cause."""
-        ticket.losses.append(time.monotonic())
-        given_up = SandboxUnavailableError(f"the job lost {len(ticket.losses)} boxes; the last: {error}")
-        if ticket.is_trial:
-            _settle(ticket, given_up)
-        elif len(ticket.losses) < ATTEMPTS:
-            _log.info("running a job again: %s", error)
-            trial = self._trial(min(lived_s, LONGEST_TRIAL_S))
-            ticket.trials.append(trial)
-            ticket.answer.add_done_callback(lambda _: trial.answer.cancel())
-            # The trial is the first of the two, so that a pool of one box alternates between them.
-            await self._queue(ticket, self._tickets.appendleft)
-            await self._queue(trial, self._tickets.appendleft)
-        else:
-            blaming = asyncio.create_task(self._blame(ticket, given_up, engine))
-            self._blaming.add(blaming)
-            blaming.add_done_callback(self._blaming.discard)
-
-    def _trial(self, lives_s: float) -> _Ticket:
-        """Return an idle job for some time. It loses its box only if any job would."""
-        limits = Limits(wall_s=lives_s + LONGEST_TRIAL_S)
-        trial = self._ticket(Program(source=f"import time; time.sleep({lives_s!r})", limits=limits))
-        trial.is_trial = True
-        # If no caller awaits the answer, asyncio would report an error in it.
-        trial.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-        return trial
-
-    async def _blame(self, ticket: _Ticket, given_up: SandboxUnavailableError, engine: Engine) -> None:
-        """Settle a job that lost all its boxes. It is at fault if no other job lost a box meanwhile without fault."""
-        try:
-            await asyncio.gather(*(trial.answer for trial in ticket.trials))
-        except SandboxUnavailableError:
-            _settle(ticket, given_up)
-            return
-        except asyncio.CancelledError:
-            _settle(ticket, SandboxUnavailableError(_CLOSED))
-            raise
-        if self._unblamed_loss >= ticket.losses[0]:
-            _settle(ticket, given_up)
-            return
-        _log.warning("%s. Other jobs run well beside it, so the program is at fault", given_up)
-        answer = Answer.killed(Limit.BOX, ticket.request)
-        await self._report(ticket, answer, [b""] * len(ticket.request.outputs), engine)
 
     def _note_down(self, engine: Engine, error: SandboxUnavailableError | BoxLostError) -> None:
         if engine.address not in self._down:
@@ -410,7 +330,7 @@ class Sandbox:
         # A missing image does not reappear by itself, but an engine may restart.
         patience_s = 0.0 if isinstance(outage, SandboxImageError) else self._patience_s
         while self._tickets and now - self._tickets[0].since > patience_s:
-            _settle(self._tickets.popleft(), outage)
+            self._tickets.popleft().fail(outage)
 
     def _outage(self) -> SandboxUnavailableError:
         """Return why no engine is usable."""
@@ -432,8 +352,3 @@ def _processes_here() -> int:
     """Return the number of training processes on this machine, as torchrun counts them."""
     told = os.environ.get("LOCAL_WORLD_SIZE", "")
     return max(1, int(told)) if told.isdecimal() else 1
-
-
-def _settle(ticket: _Ticket, error: Exception) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):
-        ticket.answer.set_exception(error)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from guerdon_sandbox.engine import BoxOptions
 from guerdon_sandbox.errors import SandboxOverloadedError, SandboxUnavailableError
-from guerdon_sandbox.jobs import Limits, Program
+from guerdon_sandbox.jobs import Program
+from guerdon_sandbox.limits import Limits
 from guerdon_sandbox.pool import Sandbox
 
 LIMITS = Limits(cpu_s=2, wall_s=5.0)

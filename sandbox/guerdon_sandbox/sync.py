@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from guerdon_sandbox.errors import SandboxUnavailableError
-from guerdon_sandbox.jobs import Job, Result
+from guerdon_sandbox.jobs import Job
 from guerdon_sandbox.pool import Sandbox
+from guerdon_sandbox.results import Result
+from guerdon_sandbox.tickets import CLOSED
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
@@ -81,10 +83,18 @@ class SyncSandbox:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:
             return
-        asyncio.run_coroutine_threadsafe(self._sandbox.aclose(), loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+    async def _end(self) -> None:
+        """End everything that runs in the loop."""
+        await self._sandbox.aclose()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future: concurrent.futures.Future[T]
@@ -95,6 +105,8 @@ class SyncSandbox:
             raise
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise SandboxUnavailableError(CLOSED) from None
         except BaseException:  # an interrupt of this thread frees the box
             future.cancel()
             raise

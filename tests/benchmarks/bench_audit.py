@@ -59,7 +59,7 @@ def trl_reasoning_accuracy(completions: Completions, reference: list[str], **_: 
 def math_verify_defaults(completion: str, reference: str) -> bool:
     from math_verify import parse, verify
 
-    return verify(parse(f"${reference}$"), parse(completion))
+    return bool(verify(parse(f"${reference}$"), parse(completion)))
 
 
 def trl_think_format(completions: Completions, tags: Sequence[str] = ("think",), **_: Any) -> list[float]:

@@ -117,7 +117,8 @@ def train(contender: str, base: str, steps: int, seed: int) -> tuple[float, floa
                 model, rewards, config, dataset, processing_class=tokenizer, callbacks=[clock]
             )
         else:
-            trainer = RubricGRPOTrainer(model, Rubric(), config, dataset, tokenizer, callbacks=[clock])
+            rubric: Any = Rubric()
+            trainer = RubricGRPOTrainer(model, rubric, config, dataset, tokenizer, callbacks=[clock])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     rewards_seen = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]

@@ -15,8 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.nn import functional as F  # noqa: N812, torch's own custom
@@ -28,16 +30,25 @@ SEQUENCES, LENGTH, HIDDEN, VOCABULARY = 8, 128, 576, 49152
 SPEC = LossSpec(loss_type="dapo")
 
 
+@dataclass
 class Data:
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        count = SEQUENCES * LENGTH
-        self.hidden = torch.randn(count, HIDDEN).requires_grad_()
-        self.weight = (torch.randn(VOCABULARY, HIDDEN) / HIDDEN**0.5).requires_grad_()
-        self.target = torch.randint(VOCABULARY, (count,))
-        self.advantage = torch.randn(SEQUENCES)
-        sequence = torch.arange(SEQUENCES).repeat_interleave(LENGTH)
-        self.tokens = Tokens(self.advantage[sequence], torch.full((count,), 1 / count), sequence)
+    hidden: torch.Tensor
+    weight: torch.Tensor
+    target: torch.Tensor
+    advantage: torch.Tensor
+    tokens: Tokens
+
+
+def make() -> Data:
+    torch.manual_seed(0)
+    count = SEQUENCES * LENGTH
+    hidden = torch.randn(count, HIDDEN).requires_grad_()
+    weight = (torch.randn(VOCABULARY, HIDDEN) / HIDDEN**0.5).requires_grad_()
+    target = torch.randint(VOCABULARY, (count,))
+    advantage = torch.randn(SEQUENCES)
+    sequence = torch.arange(SEQUENCES).repeat_interleave(LENGTH)
+    tokens = Tokens(advantage[sequence], torch.full((count,), 1 / count), sequence)
+    return Data(hidden, weight, target, advantage, tokens)
 
 
 def guerdon(data: Data) -> torch.Tensor:
@@ -54,7 +65,7 @@ def naive(data: Data) -> torch.Tensor:
 
 
 def trl(data: Data) -> torch.Tensor:
-    logp, entropy, *_ = trl_utils._ChunkedLogProbFunction.apply(
+    logp, entropy, *_ = trl_utils._ChunkedLogProbFunction.apply(  # type: ignore[no-untyped-call]
         data.hidden, data.weight, None, data.target, 1.0, trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE, None, 1.0,
         ("log_probs", "entropy"),
     )  # fmt: skip
@@ -73,7 +84,7 @@ def liger(data: Data) -> torch.Tensor:
         torch.ones_like(target),
         data.advantage,
     )
-    return result
+    return cast(torch.Tensor, result)
 
 
 CONTENDERS: dict[str, Callable[[Data], torch.Tensor]] = {
@@ -112,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", metavar="CONTENDER")
     arguments = parser.parse_args()
-    data = Data()
+    data = make()
     if arguments.memory:
         F.linear(data.hidden[:1], data.weight[:64])  # the libraries' own memory comes with the first product
         before = highest_memory_kib()

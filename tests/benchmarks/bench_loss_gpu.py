@@ -13,11 +13,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import bench_loss
 import torch
+from bench_loss import Data
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812, torch's own custom
 
@@ -31,20 +32,9 @@ LENGTH = 1024
 CHECKED = 1024
 
 
-@dataclass
-class Data:
-    """Fields as bench_loss's contenders read them."""
-
-    hidden: Tensor
-    weight: Tensor
-    target: Tensor
-    advantage: Tensor
-    tokens: Tokens
-
-
 def make(count: int, hidden: int, vocabulary: int, *, frozen: bool = False) -> Data:
     torch.manual_seed(0)
-    device = {"device": "cuda"}
+    device: dict[str, Any] = {"device": "cuda"}
     sequence = torch.arange(count // LENGTH, **device).repeat_interleave(LENGTH)
     advantage = torch.randn(count // LENGTH, **device)
     head = torch.randn(vocabulary, hidden, dtype=torch.bfloat16, **device) / hidden**0.5
@@ -144,6 +134,13 @@ def measure(
     return {name: (statistics.median(times[name]), peaks[name]) for name in contenders if times[name]}
 
 
+def error(own: Tensor, true: Tensor) -> float:
+    """Of a gradient, relative to its size."""
+    assert own.grad is not None
+    assert true.grad is not None
+    return float((own.grad.float() - true.grad).norm() / true.grad.norm())
+
+
 def gradient_errors(hidden: int, vocabulary: int) -> dict[str, tuple[float, float]]:
     """Of each loss, the relative error of its gradients against float32 on the same numbers."""
     narrow = make(CHECKED, hidden, vocabulary)
@@ -158,10 +155,7 @@ def gradient_errors(hidden: int, vocabulary: int) -> dict[str, tuple[float, floa
     errors = {}
     for name, loss in LOSSES.items():
         trained(loss)(narrow)
-        errors[name] = tuple(
-            float((own.grad.float() - true.grad).norm() / true.grad.norm())
-            for own, true in ((narrow.hidden, wide.hidden), (narrow.weight, wide.weight))
-        )
+        errors[name] = error(narrow.hidden, wide.hidden), error(narrow.weight, wide.weight)
     return errors
 
 

@@ -29,7 +29,8 @@ from torch.nn import functional as F  # noqa: N812, torch's own custom
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from guerdon.sampling.cpu_sampler import Sampling, sample
+from guerdon.sampling.cpu_sampler import sample
+from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
@@ -75,7 +76,7 @@ def log_probs(model: Any, batch: Batch) -> Tensor:
         input_ids=batch.tokens, attention_mask=batch.attention, logits_to_keep=LONGEST + 1, use_cache=False
     ).logits[:, :-1]
     chosen = batch.tokens[:, -LONGEST:, None]
-    return logits.log_softmax(-1).gather(2, chosen)[:, :, 0]
+    return torch.gather(logits.log_softmax(-1), 2, chosen)[:, :, 0]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ class Contender:
     @torch.no_grad()
     def roll_out(self, rows: Sequence[Any]) -> Batch:
         rows = [row for row in rows for _ in range(GROUP)]
-        prompts = [
+        prompts: list[Any] = [
             self.tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
             for row in rows
         ]

@@ -101,6 +101,10 @@ def make_model(workload: Workload) -> Any:
     return model.train()
 
 
+def characters(completions: list[str], **_: Any) -> list[float | None]:
+    return [float(len(completion)) for completion in completions]
+
+
 def make_trainer(kind: type[GRPOTrainer], model: Any, workload: Workload, folder: str, **own: Any) -> Any:
     words = Tokenizer(WordLevel({"<end>": 0}, unk_token="<end>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<end>")
@@ -112,7 +116,7 @@ def make_trainer(kind: type[GRPOTrainer], model: Any, workload: Workload, folder
         **workload.options,
     )
     rows = Dataset.from_dict({"prompt": ["a"] * workload.groups})
-    trainer = kind(model, [len], config, rows, processing_class=tokenizer, **own)
+    trainer = kind(model, [characters], config, rows, processing_class=tokenizer, **own)
     trainer.current_gradient_accumulation_steps = workload.groups // workload.groups_at_once
     return trainer
 

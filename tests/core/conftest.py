@@ -15,7 +15,6 @@ from typing import IO
 
 import httpx
 import pytest
-from tiny_model import save_tiny_model
 
 
 class Server:
@@ -76,6 +75,7 @@ def serving() -> Callable[..., AbstractContextManager[Server]]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Saves a tiny model of an architecture and gives its folder."""
+    from tiny_model import save_tiny_model
 
     def save(architecture: str = "llama", **overrides: object) -> Path:
         return save_tiny_model(tmp_path_factory.mktemp(architecture), architecture, **overrides)

@@ -15,7 +15,7 @@ from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Failure, Judgement, Rollout
 
-VERIFIERS = {
+VERIFIERS: dict[str, dict[str, Any]] = {
     "math": {},
     "format": {"tags": ["think"], "free_answer": True},
     "language": {"target": "en", "part": "whole"},
@@ -94,7 +94,7 @@ def test_rubric_routes_by_columns_of_numpy() -> None:
         Entry("tags", plugin, when={"tags": [["x", "y"]]}),
     ]
     with Rubric(entries, workers=1) as rubric:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"kind": np.int64(1)},
             {"kind": np.str_("a")},
             {"tags": np.array(["x", "y"])},

@@ -41,7 +41,7 @@ def test_a_scored_score_needs_a_finite_number(value: object) -> None:
 
 
 def test_a_value_is_a_float_whatever_number_it_was() -> None:
-    assert json.dumps([Score(value).value for value in (1, Fraction(1, 2))]) == "[1.0, 0.5]"
+    assert json.dumps([Score(value).value for value in (1, Fraction(1, 2))]) == "[1.0, 0.5]"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_score_with_the_texts_of_its_enums_holds_members() -> None:
     failed = Score.failed("reference", "no gold")
     assert (failed.failure, failed.outcome) == (Failure.REFERENCE, Outcome.FAILED)
     assert Score(None, "failed", "reference", explanation="no gold") == failed  # type: ignore[arg-type]
-    assert replace(failed, failure="timeout").failure is Failure.TIMEOUT
+    assert replace(failed, failure="timeout").failure is Failure.TIMEOUT  # type: ignore[arg-type]
 
 
 @given(st.text() | st.none() | st.booleans() | st.integers() | st.lists(st.text()))
@@ -209,7 +209,7 @@ def test_scores_are_frozen() -> None:
 
 def test_a_rollouts_text_is_its_messages_text() -> None:
     blocks = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "assistant", "content": "one"},
         {"role": "assistant", "content": blocks},
         {"role": "tool"},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -30,7 +32,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
         verifiers.classic_rubric,
     ],
 )
-def test_arguments_of_the_adapters(function: object) -> None:
+def test_arguments_of_the_adapters(function: Callable[..., Any]) -> None:
     page = (REFERENCE / "adapters.md").read_text(encoding="utf-8")
     assert f"`{function.__module__}.{function.__name__}`" in page
     parameters = inspect.signature(function).parameters.values()

@@ -152,9 +152,9 @@ def parse(command: click.Command, name: str, words: list[str], parent: click.Con
     """Let click read a command's words, and those of the subcommand that it finds in them; nothing is called."""
     with command.make_context(name, list(words), parent=parent) as context:
         if isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
-            name, subcommand, rest = command.resolve_command(context, rest)
+            found, subcommand, rest = command.resolve_command(context, rest)
             assert subcommand is not None
-            parse(subcommand, str(name), rest, context)
+            parse(subcommand, str(found), rest, context)
 
 
 @pytest.mark.parametrize("block", tried("json"))

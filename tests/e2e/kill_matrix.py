@@ -52,7 +52,7 @@ _GRPO = {
     "save_steps": 2,
     "learning_rate": 1e-2,
 }
-_REUSED = {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2}
+_REUSED: dict[str, Any] = {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2}
 _TRAINED = {"max_steps": 10, "per_device_train_batch_size": 8, "save_steps": 3, "learning_rate": 1e-2}
 _SAMPLED = {"num_generations": 2, "max_completion_length": 8, "per_device_eval_batch_size": 4}
 _LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1}

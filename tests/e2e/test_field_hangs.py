@@ -39,12 +39,12 @@ def test_trls_own_reward_is_stopped_and_the_run_goes_on() -> None:
         completion = [{"role": "assistant", "content": answer}]
         return [Rollout([{"role": "user", "content": "?"}], completion, {"solution": "$4$"})]
 
-    with Rubric([entry("trl.rewards:accuracy_reward", 15.0)]) as rubric:
+    with Rubric([entry("trl.rewards:accuracy_reward", 8.0)]) as rubric:
         assert rubric.score(rollouts(r"\boxed{4}"))[0].reward == 1.0  # the import is paid for here
         for run in (in_main_thread, in_worker_thread):
             started = time.monotonic()
             (hung,) = run(lambda: rubric.score(rollouts(HANG)))
-            assert time.monotonic() - started < 25.0
+            assert time.monotonic() - started < 18.0
             score = hung.verdicts["accuracy"].score
             assert (hung.reward, score.failure) == (None, Failure.TIMEOUT)
 

@@ -24,11 +24,11 @@ def outcome_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Outco
     ours = [item for item in request.session.items if item.path == request.path]
     selected = [item.callspec.params["case"] for item in ours if isinstance(item, pytest.Function)]
     outcomes: dict[str, Outcome] = {}
-    command = [sys.executable, str(SCRIPT), *selected]
+    command = [sys.executable, str(SCRIPT), *map(str, selected)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as matrix:
-        assert matrix.stdout is not None
 
         def wait(case: str) -> Outcome:
+            assert matrix.stdout is not None
             while case not in outcomes:
                 line = matrix.stdout.readline()
                 assert line, f"kill_matrix.py ended before {case}"

@@ -70,6 +70,7 @@ def test_a_policy_learns_from_the_runs_own_reward_model_killed_or_not(tmp_path: 
         assert process.stdout is not None
 
         def run(folder: Path, dies_at: str) -> int:
+            assert process.stdout is not None
             print(folder, dies_at, file=process.stdin, flush=True)
             return int(process.stdout.readline())
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,7 +183,9 @@ ELSEWHERE = {
 
 
 def test_every_built_in_has_its_kit() -> None:
-    kits = [value for value in globals().values() if isinstance(value, type) and hasattr(value, "plugin")]
+    kits: list[Any] = [
+        value for value in globals().values() if isinstance(value, type) and hasattr(value, "plugin")
+    ]
     tested = {kit.component().plugin.target for kit in kits}
     built_in = [
         plugin

@@ -8,6 +8,7 @@ import os
 import random
 import struct
 import sys
+from typing import Any
 
 rng = random.Random(int(os.environ["SEED"]))
 TAGS = [*"htdszbcinrxoNFDqkvmTa", ""]
@@ -25,7 +26,7 @@ WORDS = [
 ]
 
 
-def value(depth=0):
+def value(depth: int = 0) -> Any:
     kind = rng.randrange(10 if depth < 4 else 5)
     if kind == 0:
         return rng.choice(WORDS)
@@ -38,7 +39,7 @@ def value(depth=0):
     return {rng.choice(TAGS): value(depth + 1) for _ in range(rng.randrange(3))}
 
 
-def frame():
+def frame() -> bytes:
     kind = rng.randrange(8)
     if kind == 0:
         return rng.randbytes(rng.randrange(64))
@@ -55,7 +56,7 @@ def frame():
     return struct.pack(">I", len(body) + rng.choice([0, 0, 0, 1, -1])) + body
 
 
-def flood():
+def flood() -> None:
     for fd in range(3, 32):
         for _ in range(rng.randrange(6)):
             try:
@@ -70,7 +71,7 @@ if rng.random() < 0.1:
     os.kill(os.getpid(), rng.randrange(1, 65))
 
 
-def f(*args):
+def f(*args: Any) -> Any:
     flood()
     if rng.random() < 0.2:
         os._exit(rng.randrange(256))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from guerdon_sandbox import Call, Calls, Check, Limit, Limits, Opaque, Raised, Returned, SyncSandbox
@@ -72,7 +74,13 @@ def test_ambient_names_are_found_like_builtins_and_are_not_the_candidates(sandbo
 def pow(x): return "mine"
 def bad(): return nothing
 """
-    names = [("root", [[9]]), ("gcd", [4, 6]), ("pow", [1]), ("sqrt", [4]), ("bad", [])]
+    names: list[tuple[str, list[Any]]] = [
+        ("root", [[9]]),
+        ("gcd", [4, 6]),
+        ("pow", [1]),
+        ("sqrt", [4]),
+        ("bad", []),
+    ]
     result = sandbox.run(Calls(source=source, ambient=ambient, calls=[Call(*name) for name in names]))
     assert result.replies == [
         Returned(3.0),

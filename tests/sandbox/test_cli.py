@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from guerdon_sandbox import cli, engine, image
 from guerdon_sandbox.cli import sandbox
 from guerdon_sandbox.doctor import _limits, _walls
-from guerdon_sandbox.engine import PYTHON_IMAGE, TOOLCHAIN_IMAGE, Engine
+from guerdon_sandbox.engine import IMAGE_LABEL, PYTHON_IMAGE, TOOLCHAIN_IMAGE, BoxOptions, Engine
 
 
 def test_no_engine_is_exit_status_3() -> None:
@@ -57,6 +61,44 @@ def test_build_leaves_an_image_that_is_there() -> None:
     assert Engine().client.images.get(PYTHON_IMAGE).id == before
 
 
+@pytest.fixture
+def old_image(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The image of boxes, with the label of an older guerdon."""
+    client, name = Engine().client, f"guerdon-test-{os.getpid()}:old"
+    dockerfile = f"FROM {PYTHON_IMAGE}\nLABEL {IMAGE_LABEL}=0\n"
+    client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=name, rm=True)
+    for module in (engine, cli, image):
+        monkeypatch.setattr(module, "PYTHON_IMAGE", name)
+    yield name
+    client.images.remove(name)
+
+
+@pytest.mark.docker
+def test_an_image_of_an_older_guerdon_is_named_with_the_command_that_replaces_it(
+    old_image: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    advice = f"{old_image} is of an older guerdon. Build it with: guerdon sandbox build"
+    doctor = CliRunner().invoke(sandbox, ["doctor", "--image", old_image])
+    assert f"! image: {advice}" in doctor.output
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        Engine().check(BoxOptions(image=old_image))
+    assert [f"{old_image} on {Engine().address} is of an older guerdon"] == [
+        record.getMessage().partition(". ")[0] for record in caplog.records
+    ]
+    assert caplog.text.rstrip().endswith("guerdon sandbox build")
+
+
+@pytest.mark.docker
+def test_build_replaces_an_image_of_an_older_guerdon(old_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr(image, "_docker_build", lambda engine, name, packages: built.append(name))
+    for _ in range(2):
+        result = CliRunner().invoke(sandbox, ["build", "--if-missing", "--method", "dockerfile"])
+        assert result.exit_code == 0, result.output
+    assert built == [old_image] * 2
+
+
 @pytest.mark.docker
 def test_clean_leaves_boxes_in_use() -> None:
     result = CliRunner().invoke(sandbox, ["clean"])
@@ -100,10 +142,10 @@ def test_run_takes_the_encoding_that_a_file_declares(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "advice"), [(PYTHON_IMAGE, "build"), (TOOLCHAIN_IMAGE, "build --toolchain")]
+    ("name", "advice"), [(PYTHON_IMAGE, "build"), (TOOLCHAIN_IMAGE, "build --toolchain")]
 )
-def test_advice_for_a_missing_image_builds_that_image(image: str, advice: str) -> None:
-    assert str(Engine("unix:///nowhere").lacks(image)).endswith(f"guerdon sandbox {advice}")
+def test_advice_for_a_missing_image_builds_that_image(name: str, advice: str) -> None:
+    assert str(Engine("unix:///nowhere").lacks(name)).endswith(f"guerdon sandbox {advice}")
 
 
 def test_info_of_a_weak_engine_is_told_with_the_fix() -> None:

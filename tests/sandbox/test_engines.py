@@ -77,7 +77,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondEngine]:
     try:
         engine.start()
         image = Engine().client.images.get(PYTHON_IMAGE).save(named=PYTHON_IMAGE)
-        Engine(engine.address).client.images.load(image)
+        Engine(engine.address).client.images.load(b"".join(image))
         yield engine
     finally:
         engine.close()

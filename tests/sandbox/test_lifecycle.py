@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,3 +177,63 @@ def test_frozen_box_does_not_use_up_the_wall_limit() -> None:
             return (await running).stdout
 
     assert asyncio.run(work()) == b"done\n"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("moment", ["create", "start", "remove"])
+def test_close_while_an_engine_works_waits_for_it_and_leaves_no_task_and_no_box(
+    moment: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A box of the pool is being made or replaced when the pool is closed, and its engine takes its time."""
+    working, slow = threading.Event(), getattr(Engine, moment)
+
+    def work(engine: Engine, *args: Any) -> Any:
+        working.set()
+        time.sleep(0.3)
+        return slow(engine, *args)
+
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            pool.run(ONE)
+        except SandboxUnavailableError as error:
+            errors.append(str(error))
+
+    monkeypatch.setattr(Engine, moment, work)
+    pool = SyncSandbox(Sandbox(boxes=1, isolation="container"))
+    running = threading.Thread(target=run)
+    running.start()
+    assert working.wait(20)
+    pool.close()
+    running.join()
+    gc.collect()
+    assert errors in (["the sandbox was closed"], [])  # while the box is removed, its job has a result
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+    assert [box for box in Engine().boxes() if box["Labels"][LABEL] == this_process()] == []
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("closes", [True, False])
+def test_loop_that_ends_while_an_engine_works_leaves_no_box(
+    closes: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    create = Engine.create
+
+    def work(engine: Engine, *args: Any) -> Any:
+        time.sleep(0.3)
+        return create(engine, *args)
+
+    monkeypatch.setattr(Engine, "create", work)
+
+    async def begin() -> None:
+        sandbox = Sandbox(boxes=2)
+        await sandbox.open()
+        await asyncio.sleep(0.1)
+        if closes:
+            await sandbox.aclose()
+
+    asyncio.run(begin())
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+    assert [box for box in Engine().boxes() if box["Labels"][LABEL] == this_process()] == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,16 @@ from guerdon_sandbox.inside import waiting
 from guerdon_sandbox.inside.wire import Answer
 
 SOME_WORK = 'import time\nwhile time.process_time() < 0.2: pass\nprint("done")'
+CHAIN = "for i in $(seq 60); do /bin/true; done; echo done"
+SOME_THREADS = """
+import threading
+def work():
+    for _ in range(500): sum(range(2000))
+threads = [threading.Thread(target=work) for _ in range(10)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("done")
+"""
 BUSY = "while True: pass"
 SLEEP = "import time\ntime.sleep(99)"
 LONG = Limits(cpu_s=60, wall_s=120.0)
@@ -71,6 +84,20 @@ while True:
     while time.time() < end: pass
     time.sleep(0.5 - time.time() % 0.5)
 """,
+    "one that notices each sample and sleeps": """
+import time
+def wakes():
+    return open("/proc/1/schedstat").read().split()[2]
+while True:
+    before = wakes()
+    while wakes() == before: pass
+    time.sleep(0.01)
+""",
+    "a parent that waits in the kernel for its child": """
+import ctypes, time
+libc = ctypes.CDLL(None)
+if libc.vfork() == 0: time.sleep(99)
+""",
     "a stop": "import os, signal\nos.fork()\nos.kill(os.getpid(), signal.SIGSTOP)",
 }
 
@@ -107,6 +134,8 @@ def test_waiting_does_not_count_for_the_wall_limit() -> None:
         for job in (
             Program(source=SOME_WORK, limits=limits),
             Program(command=["sh", "-c", f"python3 -c '{SOME_WORK}'; true"], limits=limits),
+            Program(command=["sh", "-c", CHAIN], limits=limits),
+            Program(source=SOME_THREADS, limits=limits),
         ):
             answer, blobs = await run(victim, job, patience_s=60.0)
             assert (answer.limit, blobs[0]) == (None, b"done\n")
@@ -177,68 +206,89 @@ def test_both_versions_of_cgroup_are_read(tmp_path: Path, monkeypatch: pytest.Mo
     assert waiting._used_s() == pytest.approx(2.5)
 
 
-def looks(
-    monkeypatch: pytest.MonkeyPatch,
-    used: list[float],
-    *active: list[tuple[int, float, bool]],
-    cpus: float = 1.0,
+def sampled(
+    monkeypatch: pytest.MonkeyPatch, *samples: tuple[float, float, bool], cpus: float = 1.0
 ) -> waiting.Waiting:
-    """Looks that show the box's CPU time, and of every thread the user, the active time and whether it is ready."""
-    uses = iter((100.0, *(100.0 + seconds for seconds in used)))
-    times = iter(range(99))
-    monkeypatch.setattr(waiting, "_used_s", lambda: next(uses))
-    monkeypatch.setattr(waiting, "_active_s", lambda thread: 0.0)
-    job = waiting.Waiting(1, {7, 8}, cpus)
-    for threads in active:
-        now = float(next(times))
-        seen = [
-            (user, Path(str(number)), active_s, ready, now, now)
-            for number, (user, active_s, ready) in enumerate(threads)
-        ]
-        monkeypatch.setattr(job, "_threads", lambda seen=seen: iter(seen))
-        job.look()
+    """Samples at the end of each period: the clock, the box's CPU time so far, whether a thread is runnable."""
+    now, used, runnable = [0.0], [100.0], [False]
+    monkeypatch.setattr("guerdon_sandbox.inside.waiting.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(waiting, "_random", lambda: 1.0)
+    monkeypatch.setattr(waiting, "_used_s", lambda: used[0])
+    monkeypatch.setattr(waiting, "_threads", lambda: iter(("asleep", "observed", "asleep")))
+    monkeypatch.setattr(waiting, "_is_runnable", lambda thread: thread == "observed" and runnable[0])
+    job = waiting.Waiting(0.0, cpus)
+    for at_s, used_s, ready in samples:
+        now[0], used[0], runnable[0] = at_s, 100.0 + used_s, ready
+        assert job.sample() == at_s
     return job
 
 
+def every_period(until_s: float, used: float, runnable: bool) -> list[tuple[float, float, bool]]:
+    times = [number * waiting.PERIOD_S for number in range(1, round(until_s / waiting.PERIOD_S) + 1)]
+    return [(at_s, at_s * used, runnable) for at_s in times]
+
+
 @pytest.mark.parametrize(
-    ("cpus", "used", "active", "waited"),
+    ("cpus", "used", "runnable", "waited"),
     [
-        (1.0, 3.0, [(7, 9.0)], 6.0),
-        (1.0, 9.0, [(7, 9.0), (7, 9.0), (7, 9.0)], 0.0),  # they wait for each other
-        (0.5, 4.5, [(7, 9.0)], 0.0),  # it waits for its quota
-        (2.0, 4.5, [(7, 4.5), (7, 4.5)], 0.0),
-        (1.0, 1.0, [(7, 4.0), (8, 5.0)], 7.0),  # candidate and checker take turns
-        (1.0, 1.0, [(0, 4.0), (7, 5.0)], 7.0),  # and so do the zygote and they
-        (1.0, 0.1, [(7, 0.1)], 0.0),  # it sleeps
+        (1.0, 0.2, True, 2.4),
+        (1.0, 0.0, True, 3.0),
+        (1.0, 1.0, True, 0.0),  # it runs, or its threads wait for each other
+        (0.5, 0.5, True, 0.0),  # it waits for its quota
+        (2.0, 1.5, True, 0.0),  # two run
+        (1.0, 0.0, False, 0.0),  # it sleeps
     ],
 )
 def test_only_what_others_took_is_waiting(
-    cpus: float,
-    used: float,
-    active: list[tuple[int, float]],
-    waited: float,
-    monkeypatch: pytest.MonkeyPatch,
+    cpus: float, used: float, runnable: bool, waited: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = [(user, seconds, True) for user, seconds in active]
-    assert looks(monkeypatch, [used], threads, cpus=cpus).seconds == pytest.approx(waited)
+    job = sampled(monkeypatch, *every_period(3.0, used, runnable), cpus=cpus)
+    assert job.seconds == pytest.approx(waited, abs=waiting.PERIOD_S)
 
 
-def test_a_wait_that_is_not_over_counts_from_where_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    standing = looks(monkeypatch, [0.1, 0.1, 0.2], *[[(7, 1.0, True)]] * 3)
-    assert standing.standing
-    assert standing.seconds == pytest.approx(1.0 - 0.1 + 2 - 0.1)
-    runs = looks(monkeypatch, [1.0, 2.0], [(7, 1.0, True)], [(7, 2.0, True)])
-    assert not runs.standing
-    woke = looks(monkeypatch, [1.0, 1.0], [(7, 1.0, False)], [(7, 1.0, True)])
-    assert not woke.standing
+def test_a_late_sample_counts_since_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sampled(monkeypatch, (0.8, 0.1, True)).seconds == pytest.approx(0.7)
+    assert sampled(monkeypatch, (0.8, 0.1, False)).seconds == 0.0
 
 
-@pytest.mark.parametrize("hidden", ["_USED", "_active_s"])
-def test_where_the_kernel_does_not_tell_nobody_waits(hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(thread: str) -> float:
-        raise FileNotFoundError(thread)
+def test_a_frozen_box_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sampled(monkeypatch, (5.0, 0.0, False)).seconds == pytest.approx(5.0)
 
-    monkeypatch.setattr(waiting, hidden, () if hidden == "_USED" else missing)
-    job = waiting.Waiting(os.getpid(), {os.getuid()}, 1.0)
-    job.look()
-    assert (job.seconds, job.standing) == (0.0, False)
+
+def test_the_use_of_many_cpus_is_no_debt(monkeypatch: pytest.MonkeyPatch) -> None:
+    parallel = every_period(2.0, 4.0, runnable=True)
+    starved = [(2.0 + at_s, 8.0, True) for at_s, _, _ in every_period(2.0, 0.0, runnable=True)]
+    job = sampled(monkeypatch, *parallel, *starved, cpus=4.0)
+    assert job.seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_quota_used_up_at_once_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty-four cores use up the quota of each 100 ms in 2 ms."""
+    samples = [
+        (at_s, 0.1 * (1 + (at_s - 0.001) // 0.1), True) for at_s, _, _ in every_period(10.0, 0.0, True)
+    ]
+    assert sampled(monkeypatch, *samples).seconds < 1.0
+
+
+def test_a_thread_that_ends_while_it_is_observed_was_runnable() -> None:
+    own = f"/proc/{os.getpid()}/task/{threading.get_native_id()}"
+    assert waiting._is_runnable(own)
+    assert waiting._is_runnable("/proc/0/task/0")
+    sleeper = subprocess.Popen(["sleep", "99"])
+    try:
+        while (folder := f"/proc/{sleeper.pid}/task/{sleeper.pid}") and waiting._is_runnable(folder):
+            pass
+        assert folder in set(waiting._threads())
+        assert own not in set(waiting._threads())
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_without_the_cpu_time_of_the_box_only_a_frozen_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_USED", ())
+    monkeypatch.setattr(waiting, "_is_runnable", lambda thread: True)
+    for ago_s in (0.0, 5.0):
+        job = waiting.Waiting(time.monotonic() - ago_s, 1.0)
+        job.sample()
+        assert job.seconds == pytest.approx(ago_s, abs=0.5)

@@ -9,43 +9,24 @@ It needs the standard library only.
 """
 
 import contextlib
-import json
 import os
 import select
 import signal
-import socket
-import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from guerdon_sandbox.inside import wire
+from guerdon_sandbox.inside.forking import Zygote
+from guerdon_sandbox.inside.running import Running
+from guerdon_sandbox.inside.stream import Blobs, read_exactly, read_request, write_answer
 from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, share_memory, sweep, write_file
 from guerdon_sandbox.inside.waiting import Waiting
-from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request
+from guerdon_sandbox.inside.wire import Answer, Limit, Request
 
-IDLE_S = 900.0
-"""Seconds without a request after which a box ends, because the host may have vanished without closing the
-connection.
-"""
 REAP_S = 2.0
 """Seconds for killed processes to disappear before the box counts as dirty."""
-LOOK_S = 1.0
-"""Seconds between two checks of how long a job has waited for a CPU."""
-STEP_S = 0.02
-"""Seconds between two checks of a job that has used up its wall time."""
-PAUSE_S = 1.0
-"""A check that is late by this many seconds means that the whole box was frozen, or had no CPU."""
-
-# Names of the descriptors that each process of a job gets, in the order in which the zygote unpacks them.
-STANDARD = ("payload", "stdin", "stdout", "stderr")
-CHANNEL = ("inbox", "outbox")
-
-
-class JobFaultError(Exception):
-    """A job could not be started or watched, so nothing is known of it."""
 
 
 def main(bootstrap: list[str]) -> None:
@@ -58,16 +39,16 @@ def main(bootstrap: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     share_memory()
     supervisor = _Supervisor(bootstrap)
-    _write({"python": sys.version.split()[0]}, [])
+    write_answer({"python": sys.version.split()[0]}, [])
     while True:
-        answer, output = _answer(supervisor, *_read())
-        _write(answer._asdict(), output)
+        answer, output = _answer(supervisor, *read_request())
+        write_answer(answer._asdict(), output)
         if answer.dirty:
             os._exit(3)
 
 
 def _answer(
-    supervisor: "_Supervisor", request: Request, blobs: "_Blobs"
+    supervisor: "_Supervisor", request: Request, blobs: Blobs
 ) -> tuple[Answer, Sequence[bytes | bytearray]]:
     """Run one job. An error here is reported in the answer, and affects this box only."""
     try:
@@ -76,47 +57,15 @@ def _answer(
         return Answer.killed(None, request, f"{type(error).__name__}: {error}"), []
 
 
-class _Zygote:
-    def __init__(self, bootstrap: list[str], *modules: str) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        theirs.set_inheritable(True)
-        self.socket = ours
-        self.pid = os.posix_spawn(
-            bootstrap[0],
-            [*bootstrap, str(theirs.fileno()), *modules],
-            dict(os.environ),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-            ],
-        )
-        theirs.close()
-        if ours.recv(64) != b"ready":
-            raise RuntimeError("the zygote did not start")
-
-    def fork(self, processes: Sequence["_Process"], limits: JobLimits) -> None:
-        """Start processes of a job, and close their descriptors here."""
-        given = [fd for process in processes for fd in process.fds]
-        told = [
-            {"index": one.number, "role": one.role, "uid": one.uid, "fds": one.names} for one in processes
-        ]
-        self.socket.sendmsg(
-            [json.dumps({"processes": told, "limits": limits}).encode()],
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(given)}i", *given))],
-        )
-        for fd in given:
-            os.close(fd)
-
-
 class _Supervisor:
     def __init__(self, bootstrap: list[str]) -> None:
         self._bootstrap = bootstrap
-        self._zygotes = {False: _Zygote(bootstrap)}
+        self._zygotes = {False: Zygote(bootstrap)}
         """By whether they have imported numpy. That one is started for the first job that needs it."""
         self._uids = _fresh_uids()
         self._oom_kills = _oom_kills()
 
-    def run(self, request: Request, blobs: "_Blobs") -> tuple[Answer, Sequence[bytes | bytearray]]:
+    def run(self, request: Request, blobs: Blobs) -> tuple[Answer, Sequence[bytes | bytearray]]:
         """Run one job to its end and remove everything that it leaves.
 
         Raises:
@@ -124,16 +73,16 @@ class _Supervisor:
         """
         limits = request.limits
         candidate, checker = next(self._uids), next(self._uids)
-        job = _Job(request, candidate, checker, blobs)
+        job = Running(request, candidate, checker, blobs)
         if request.files:
             with as_user(candidate):
                 for path, content in zip(request.files, blobs.files, strict=True):
                     write_file(path, content, executable=path in request.executables)
         uids = {process.uid for process in job.processes}
         if True in request.numpy and True not in self._zygotes:
-            self._zygotes[True] = _Zygote(self._bootstrap, "numpy")
-        waiting = Waiting(self._zygotes[job.processes[job.deciding].numpy].pid, uids, request.cpus)
+            self._zygotes[True] = Zygote(self._bootstrap, "numpy")
         started = time.monotonic()
+        waiting = Waiting(started, request.cpus)
         for numpy, zygote in self._zygotes.items():
             if processes := [one for one in job.processes if one.numpy == numpy]:
                 zygote.fork(processes, limits)
@@ -166,7 +115,7 @@ class _Supervisor:
         )
         return answer, [*job.buffers.values(), *(content for content in collected if content is not None)]
 
-    def _watch(self, job: "_Job", started: float, waiting: Waiting, request: Request) -> Limit | None:
+    def _watch(self, job: Running, started: float, waiting: Waiting, request: Request) -> Limit | None:
         """Collect output until the job's deciding process ends. Return the limit that ended it, if one did.
 
         Time in which the job waited for a CPU, or the box was frozen, does not count, up to the patience. A job that
@@ -180,45 +129,27 @@ class _Supervisor:
             poller.register(fd, select.POLLIN)
         for fd in job.pipes:
             poller.register(fd, select.POLLIN)
-        look, late, paused_s = started + min(LOOK_S, limits.wall_s), False, 0.0
-        while job.deciding not in job.exits:
-            now = time.monotonic()
-            if now - look > PAUSE_S:
-                paused_s += now - look
-            if now >= look:
-                waiting.look()
-                excused_s = min(waiting.seconds + paused_s, patience_s)
-                left = started + limits.wall_s + excused_s - now
-                if left <= 0 and waiting.seconds >= patience_s:
-                    return Limit.STARVED
-                # Two checks show whether a thread runs or still waits; the length of the wait is not known yet.
-                known = not waiting.standing or waiting.used_s >= limits.wall_s
-                if left <= 0 and late and known:
-                    return Limit.WALL
-                look, late = now + min(LOOK_S, max(left, STEP_S)), left <= 0
-            for fd, _ in poller.poll(max(look - now, 0) * 1000):
+        while True:
+            for fd, _ in poller.poll(max(waiting.due - time.monotonic(), 0) * 1000):
                 if fd == 0:
                     # Nothing else comes before the answer. The read ends if the host closes the connection.
-                    _read_exactly(len(wire.ABORT))
+                    read_exactly(len(wire.ABORT))
                     return Limit.CANCELLED
                 if fd in zygotes:
-                    self._note_exit(job, zygotes[fd])
+                    zygotes[fd].note_exit(job)
                 elif not job.read(fd):
                     poller.unregister(fd)
             if job.truncated & job.bounded:
                 return Limit.OUTPUT
-        return None
+            if job.deciding in job.exits:
+                return None
+            if time.monotonic() >= waiting.due:
+                now = waiting.sample()
+                excused_s = min(waiting.seconds, patience_s)
+                if now >= started + limits.wall_s + excused_s:
+                    return Limit.STARVED if waiting.seconds >= patience_s else Limit.WALL
 
-    def _note_exit(self, job: "_Job", zygote: _Zygote) -> None:
-        message = zygote.socket.recv(4096)
-        if not message:
-            raise JobFaultError("the zygote died")
-        told = json.loads(message)
-        if "error" in told:
-            raise JobFaultError(f"a process of the job could not be prepared: {told['error']}")
-        job.exits[told["index"]] = _End(told["status"], told["cpu_s"], told["peak_kib"])
-
-    def _end(self, job: "_Job") -> str | None:
+    def _end(self, job: Running) -> str | None:
         """Kill every process of the job. Return why the box is dirty, if it is."""
         deadline = time.monotonic() + REAP_S
         if len(job.exits) < len(job.processes) or self._others():
@@ -231,7 +162,7 @@ class _Supervisor:
             if not readable:
                 return "a process of the job cannot be killed"
             for one in readable:
-                self._note_exit(job, zygotes[one])
+                zygotes[one].note_exit(job)
         while self._others():
             if time.monotonic() > deadline:
                 return "a process of the job cannot be killed"
@@ -246,109 +177,6 @@ class _Supervisor:
         own = {1, *(zygote.pid for zygote in self._zygotes.values())}
         with os.scandir("/proc") as entries:
             return any(entry.name.isdigit() and int(entry.name) not in own for entry in entries)
-
-
-class _End(NamedTuple):
-    """How a process ended."""
-
-    status: int
-    """Its wait status."""
-    cpu_s: float
-    peak_kib: int
-
-
-class _Blobs(NamedTuple):
-    """A request's blobs. The first two go to the job's processes as memory files, which the supervisor never reads."""
-
-    payload: int
-    given: int
-    """The candidate's stdin, its calls, or the checker's payload."""
-    files: list[bytes]
-
-
-class _Process(NamedTuple):
-    """The data of a job's process for the zygote."""
-
-    number: int
-    role: str
-    uid: int
-    names: Sequence[str]
-    """The names of its descriptors."""
-    fds: Sequence[int]
-    numpy: bool
-
-
-class _Job:
-    """The processes of one job and their descriptors."""
-
-    def __init__(self, request: Request, candidate: int, checker: int, blobs: _Blobs) -> None:
-        self._numpy = request.numpy
-        self.processes: list[_Process] = []
-        self.pipes: dict[int, str] = {}
-        """The read ends that the supervisor keeps, with the output's name."""
-        self.buffers = {"stdout": bytearray(), "stderr": bytearray()}
-        self.truncated: set[str] = set()
-        self.bounded = {"stdout"} if request.kind == "program" else {"replies", "verdict"}
-        """The outputs that end the job if they are too long. Others are truncated."""
-        self.exits: dict[int, _End] = {}
-        """By the process's index."""
-        self.deciding = 0
-        """The process whose end is the job's end."""
-        self._limits = request.limits
-        stdin = blobs.given if request.kind == "program" else _memory_file()
-        standard = [blobs.payload, stdin, self._output("stdout"), self._output("stderr")]
-        if request.kind == "program":
-            self._add("program", candidate, STANDARD, standard)
-        elif request.kind == "calls":
-            self._add(
-                "serve", candidate, STANDARD + CHANNEL, [*standard, blobs.given, self._output("replies")]
-            )
-        else:
-            requests, replies = os.pipe(), os.pipe()
-            self._add("serve", candidate, STANDARD + CHANNEL, [*standard, requests[0], replies[1]])
-            fds = [blobs.given, replies[0], requests[1], self._output("verdict")]
-            self._add("check", checker, ("payload", *CHANNEL, "verdict"), fds)
-            self.deciding = 1
-
-    def _add(self, role: str, uid: int, names: tuple[str, ...], fds: list[int]) -> None:
-        number = len(self.processes)
-        self.processes.append(_Process(number, role, uid, names, fds, self._numpy[number]))
-
-    def _output(self, name: str) -> int:
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
-        self.pipes[read_end] = name
-        self.buffers[name] = bytearray()
-        return write_end
-
-    def status(self) -> int:
-        """Return the candidate's wait status; the checker's while the candidate waits for its next request."""
-        end = self.exits.get(0) or self.exits.get(self.deciding)
-        return end.status if end else signal.SIGKILL
-
-    def read(self, fd: int) -> bool:
-        """Read the content of a pipe. Return False if it is empty."""
-        try:
-            chunk = os.read(fd, 1 << 16)
-        except BlockingIOError:
-            return False
-        name = self.pipes[fd]
-        buffer = self.buffers[name]
-        if name in self.truncated:
-            return bool(chunk)
-        buffer += chunk
-        cap = self._limits.cap(name)
-        if len(buffer) > cap:
-            del buffer[cap:]
-            self.truncated.add(name)
-        return bool(chunk)
-
-    def drain(self) -> None:
-        """Read the rest of the pipes after all writers have ended, and close them."""
-        for fd, name in self.pipes.items():
-            while name not in self.truncated and self.read(fd):
-                pass
-            os.close(fd)
 
 
 def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
@@ -376,51 +204,3 @@ def _oom_kills() -> int:
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
     return 0
-
-
-def _read() -> tuple[Request, _Blobs]:
-    size = 0
-    while size == 0:  # an abort that came too late
-        if not select.select([0], [], [], IDLE_S)[0]:
-            os._exit(0)
-        size = wire.header_size(_read_exactly(4))
-    request, (payload, given, *files) = wire.decode_request(_read_exactly(size))
-    return request, _Blobs(
-        _memory_file(payload), _memory_file(given), [_read_exactly(file) for file in files]
-    )
-
-
-def _memory_file(size: int = 0) -> int:
-    """Copy this many bytes of stdin into a file in memory."""
-    fd = os.memfd_create("job", os.MFD_CLOEXEC)
-    while size:
-        chunk = _read_some(size)
-        size -= len(chunk)
-        _write_all(fd, chunk)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
-def _read_exactly(size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        data += _read_some(size - len(data))
-    return bytes(data)
-
-
-def _read_some(most: int) -> bytes:
-    chunk = os.read(0, min(most, 1 << 20))
-    if not chunk:
-        os._exit(0)
-    return chunk
-
-
-def _write(header: dict[str, Any], blobs: Sequence[bytes | bytearray]) -> None:
-    for part in (wire.encode(header, blobs), *blobs):
-        _write_all(1, part)
-
-
-def _write_all(fd: int, data: bytes | bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

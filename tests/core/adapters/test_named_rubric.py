@@ -49,7 +49,7 @@ def test_a_stages_rubric_judges_as_a_run_would(folder: Path) -> None:
     ],
 )
 def test_mistakes_are_told_at_once(
-    folder: Path, arguments: dict[str, object], error: type[Exception], words: str
+    folder: Path, arguments: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     (folder / "broken.yaml").write_text(
         "name: x\nstages:\n- id: a\n  use: grpo\n  rewards: [{use: format, params: {tag: x}}]\n"

@@ -112,6 +112,7 @@ def train(folder: Path, reward: Any) -> Any:
         ),
         train_dataset=Dataset.from_dict({"prompt": ["a", "b", "c", "d"], "answer": ["x", "y", "z", "w"]}),
     )
+    assert trainer.model is not None
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     trainer.train()
     moved = any((new != old).any() for new, old in zip(trainer.model.parameters(), before, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +134,22 @@ def test_the_calling_convention_of_a_tasks_reward(folder: Path) -> None:
     assert asyncio.iscoroutinefunction(reward)
     assert reward.__name__ == "choosy"
     trace = Trace("12345")
-    assert asyncio.run(reward(Task(prompt=None), trace)) == 0.5
+    assert asyncio.run(judged(reward(Task(prompt=None), trace))) == 0.5
     assert trace.metrics == {"choosy/choosy": 0.5}
     with pytest.raises(CheckFailedError, match="the trace has no reward"):
         asyncio.run(reward(Task(prompt="p"), Trace("skip")))
 
 
+async def judged(reward: Awaitable[float]) -> float:
+    return await reward
+
+
 def test_reward_function_of_a_trace_judges_all_turns_of_the_model(folder: Path) -> None:
     reward = reward_function("./v.py:choosy", workers=1)
-    assert asyncio.run(reward(Task(prompt=None), Trace("123", "45"))) == 0.6  # with a newline between them
-    assert asyncio.run(reward(Task(prompt=None), Trace("123", root_reply="1234"))) == 0.4
+    assert (
+        asyncio.run(judged(reward(Task(prompt=None), Trace("123", "45")))) == 0.6
+    )  # with a newline between them
+    assert asyncio.run(judged(reward(Task(prompt=None), Trace("123", root_reply="1234")))) == 0.4
     trace = Trace("4")
     trace.assistant_messages[0]["reasoning_content"] = "hm"
-    assert asyncio.run(reward(Task(prompt=None), trace)) == len("<think>\nhm\n</think>\n\n4") / 10
+    assert asyncio.run(judged(reward(Task(prompt=None), trace))) == len("<think>\nhm\n</think>\n\n4") / 10

@@ -28,7 +28,7 @@ def test_verls_calling_convention(folder: Path) -> None:
 
 
 def test_what_has_no_reward(folder: Path) -> None:
-    arguments = {"data_source": "d", "ground_truth": "x", "rubric": "m.yaml", "stage": "zero"}
+    arguments: dict[str, Any] = {"data_source": "d", "ground_truth": "x", "rubric": "m.yaml", "stage": "zero"}
     with pytest.raises(CheckFailedError, match="The trainer cannot leave a completion out"):
         compute_score(solution_str="bug", **arguments)
     answer = compute_score(solution_str="bug", unscored=-1.0, **arguments)
@@ -103,8 +103,10 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def verl(peer: Any) -> Any:
-    ray = ("ray==2.60.0", "jsonschema==4.26.0", "jsonschema-specifications==2025.9.1", "msgpack==1.2.4")
-    ray += ("referencing==0.37.0", "rpds-py==2026.9.1")
+    ray = (
+        *("ray==2.60.0", "jsonschema==4.26.0", "jsonschema-specifications==2025.9.1", "msgpack==1.2.4"),
+        *("referencing==0.37.0", "rpds-py==2026.9.1"),
+    )
     config = ("omegaconf==2.4.0", "antlr4-python3-runtime==4.9.3")
     tensors = (
         "tensordict==0.15.3",

@@ -23,7 +23,7 @@ def loose(completion: str, reference: str) -> bool:
 
 def brittle(completion: str, reference: str) -> bool:
     """Breaks on what it does not expect."""
-    return _BOX.findall(completion)[0] == reference
+    return bool(_BOX.findall(completion)[0] == reference)
 
 
 def blind(completion: str, reference: str) -> float:

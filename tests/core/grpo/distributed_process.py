@@ -1,8 +1,8 @@
-"""Trains the same rollouts in as many processes as asked; what the test of distributed training starts.
+"""Trains the same rollouts in one process and in two; what the test of distributed training starts.
 
-    python distributed_process.py MODEL FOLDER PROCESSES LOSS_TYPE
+    python distributed_process.py MODEL FOLDER LOSS_TYPE...
 
-The weights go to FOLDER. Forking pays for the imports once.
+The weights go to FOLDER/LOSS_TYPE-PROCESSES.safetensors. Forking pays for the imports once.
 """
 
 from __future__ import annotations
@@ -70,22 +70,32 @@ def train(model: str, folder: str, processes: int, loss_type: str, rank: int, po
     trainer.train()
     if rank == 0:
         weights: Any = trainer.accelerator.unwrap_model(trainer.model).state_dict()
-        save_file({name: weight.clone() for name, weight in weights.items()}, f"{folder}/weights.safetensors")
+        save_file(
+            {name: weight.clone() for name, weight in weights.items()},
+            f"{folder}/{loss_type}-{processes}.safetensors",
+        )
 
 
-if __name__ == "__main__":
-    model, folder, processes, loss_type = sys.argv[1:]
+def launch(model: str, folder: str, processes: int, loss_type: str) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     children = [
         multiprocessing.get_context("fork").Process(
-            target=train, args=(model, folder, int(processes), loss_type, rank, port)
+            target=train, args=(model, folder, processes, loss_type, rank, port)
         )
-        for rank in range(int(processes))
+        for rank in range(processes)
     ]
     for child in children:
         child.start()
     for child in children:
         child.join()
-    sys.exit(any(child.exitcode for child in children))
+    if any(child.exitcode for child in children):
+        sys.exit(f"{loss_type} in {processes} processes failed")
+
+
+if __name__ == "__main__":
+    model, folder, *loss_types = sys.argv[1:]
+    for loss_type in loss_types:
+        for processes in (1, 2):
+            launch(model, folder, processes, loss_type)

@@ -61,7 +61,7 @@ def run(model: str, folder: Path, row_count: int, kill: str) -> None:
                 die()
             complete(checkpoint)
 
-        checkpoints.complete = die_before_completing
+        checkpoints.complete = die_before_completing  # type: ignore[assignment]  # mypy compares the names of arguments
 
     log = (folder / "log.jsonl").open("a")
 

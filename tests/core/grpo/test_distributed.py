@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,26 +16,34 @@ from safetensors.torch import load_file
 SCRIPT = Path(__file__).with_name("distributed_process.py")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
-def test_two_processes_end_where_one_does(
-    tiny_model: Callable[..., Path], tmp_path: Path, loss_type: str
-) -> None:
+LOSS_TYPES = ("dapo", "grpo")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights before training, and those after each loss type and number of processes."""
+    folder = tmp_path_factory.mktemp("trained")
     model = tiny_model()
-    weights = []
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        folder.mkdir()
-        command = [sys.executable, str(SCRIPT), str(model), str(folder), str(processes), loss_type]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-        assert done.returncode == 0, done.stderr[-3000:]
-        weights.append(load_file(folder / "weights.safetensors"))
-    one, two = weights
-    before = load_file(model / "model.safetensors")
+    (folder / "before.safetensors").symlink_to(model / "model.safetensors")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(model), str(folder), *LOSS_TYPES],
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None:
+    one, two = (load_file(trained / f"{loss_type}-{processes}.safetensors") for processes in (1, 2))
+    before = load_file(trained / "before.safetensors")
     assert any(not torch.equal(one[name].float(), before[name].float()) for name in before)
     for name in one:
         torch.testing.assert_close(
-            two[name], one[name], rtol=1e-6, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
+            two[name], one[name], rtol=1e-6, atol=1e-9, msg=partial("{}: {}".format, name)
         )
 
 

@@ -24,12 +24,15 @@ batches = st.lists(st.integers(1, 5), min_size=1, max_size=3).flatmap(
 )
 
 
-def states(tokens: int, device: str = "cpu", dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
+def states(
+    tokens: int, device: str = "cpu", dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
-    return tuple(
+    query, key, value = (
         torch.randn(heads, tokens, DIM, dtype=dtype, device=device, requires_grad=True)
         for heads in (HEADS, KEY_HEADS, KEY_HEADS)
     )
+    return query, key, value
 
 
 def attend_each(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

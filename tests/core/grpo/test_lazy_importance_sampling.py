@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,14 @@ def make(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
         )
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float64")
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        own = {"step_options": StepOptions(lazy_importance_sampling=lazy)} if kind is FusedGRPOTrainer else {}
+        own: dict[str, Any] = (
+            {"step_options": StepOptions(lazy_importance_sampling=lazy)} if kind is FusedGRPOTrainer else {}
+        )
 
-        def reward(completions: list[str], **_: Any) -> list[float]:
+        def reward(completions: list[str], **_: Any) -> list[float | None]:
             return [sum(map(ord, completion)) % 7 / 7 for completion in completions]
 
-        trainer = kind(model, [reward], config, rows, processing_class=tokenizer, **own)
+        trainer: Any = kind(model, [reward], config, rows, processing_class=tokenizer, **own)
         trainer.remove_callback(transformers.PrinterCallback)
         if vllm is not None:
             trainer.use_vllm, trainer.vllm_importance_sampling_mode = True, vllm
@@ -93,9 +96,7 @@ def make(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
 
 def assert_same_weights(ours: Any, theirs: Any) -> None:
     for (name, weight), other in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
-        torch.testing.assert_close(
-            weight, other, rtol=1e-5, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}"
-        )
+        torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-7, msg=partial("{}: {}".format, name))
 
 
 def train(trainer: Any, **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from guerdon.kernels import token_terms
 
 Make = Callable[..., Any]
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
+
+
+def characters(completions: list[str], **_: Any) -> list[float | None]:
+    return [float(len(completion)) for completion in completions]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def make(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
         )
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float64")
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        trainer = kind(model, [len], config, rows, processing_class=tokenizer, **own)
+        trainer: Any = kind(model, [characters], config, rows, processing_class=tokenizer, **own)
         trainer.current_gradient_accumulation_steps = 1
         trainer.model.train()
         return trainer
@@ -108,7 +113,7 @@ def assert_same(ours: Any, theirs: Any, batch: dict[str, Any], tolerance: float 
             expected_gradients[name],
             rtol=1e-5,
             atol=tolerance,
-            msg=lambda text, n=name: f"{n}: {text}",
+            msg=partial("{}: {}".format, name),
         )
 
 
@@ -211,14 +216,14 @@ def test_coefficients_are_trls_to_rounding(
             configure(trainer, **{**DEFAULTS, **named})
             trainer._entropy_bonus_enabled = trainer.entropy_coef != 0
             trainer.use_vllm = sampling
-        batch = micro_batch("beta" in options, options["old"], sampling, tools=True)
+        batch = micro_batch("beta" in options, bool(options["old"]), sampling, tools=True)
         mask = (batch["completion_mask"] * batch["tool_mask"]).bool()
         expected = theirs._compute_loss(theirs.model, batch)
         step = ours._make_step(batch)
         loss = token_terms(step.spec, logp[mask], entropy[mask], step.tokens).loss
 
         torch.testing.assert_close(
-            loss, expected, rtol=1e-12, atol=1e-12, msg=lambda text, o=options: f"{o}: {text}"
+            loss, expected, rtol=1e-12, atol=1e-12, msg=partial("{}: {}".format, options)
         )
         wanted = torch.autograd.grad(expected, (logp, entropy), allow_unused=True, materialize_grads=True)
         got = torch.autograd.grad(loss, (logp, entropy), allow_unused=True, materialize_grads=True)
@@ -240,13 +245,13 @@ def test_heads_with_a_soft_cap_a_scale_or_a_bias(
     make: Make, tiny_model: Callable[..., Path], architecture: str
 ) -> None:
     folder = tiny_model(architecture, **HEADS[architecture])
-    trainers = [make(kind, folder, temperature=0.8) for kind in (FusedGRPOTrainer, GRPOTrainer)]
-    for trainer in trainers:
+    ours, theirs = (make(kind, folder, temperature=0.8) for kind in (FusedGRPOTrainer, GRPOTrainer))
+    for trainer in (ours, theirs):
         head = trainer.model.get_output_embeddings()
         assert (head.bias is not None) == (architecture == "phi")
         if head.bias is not None:
             torch.nn.init.normal_(head.bias, generator=torch.Generator().manual_seed(2))
-    assert_same(*trainers, micro_batch(old=True), 1e-5)
+    assert_same(ours, theirs, micro_batch(old=True), 1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt2"])
@@ -323,8 +328,9 @@ def test_half_precision_errs_no_more_than_trls(
             gradient_checkpointing=False,
             use_cpu=device == "cpu",
         )
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder).to(device)
-        trainer: Any = kind(model, [len], config, rows, processing_class=tokenizer)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        model.to(device)
+        trainer: Any = kind(model, [characters], config, rows, processing_class=tokenizer)
         trainer.current_gradient_accumulation_steps = 1
         model.train()
         with trainer.accelerator.autocast():
@@ -345,10 +351,11 @@ def test_a_model_that_flat_batches_would_change_is_padded(
     make: Make, tiny_model: Callable[..., Path], caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
-    options = {"attention_dropout": {"attention_dropout": 0.3}, "rope dynamic": {"rope_parameters": rope}}[
-        name
-    ]
-    folder = tiny_model(**options)
+    options: dict[str, dict[str, Any]] = {
+        "attention_dropout": {"attention_dropout": 0.3},
+        "rope dynamic": {"rope_parameters": rope},
+    }
+    folder = tiny_model(**options[name])
     ours, theirs = make(FusedGRPOTrainer, folder), make(GRPOTrainer, folder)
     assert ours._fused
     assert not ours._flat

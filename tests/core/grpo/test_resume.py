@@ -30,9 +30,9 @@ def run(tiny_model: Callable[..., Path]) -> Iterator[Run]:
     server = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
     with server:
         assert server.stdin is not None
-        assert server.stdout is not None
 
         def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH) -> int:
+            assert server.stdout is not None
             print(model, folder, rows, kill, file=server.stdin, flush=True)
             return int(server.stdout.readline())
 

@@ -99,10 +99,8 @@ def train(model: str, folder: Path, rank: int, port: int) -> None:
     tokenizer.chat_template = qwen3_chat_template
     records: list[tuple[float | None, float]] = []
 
-    def keep(
-        step: int, rollouts: Any, judgements: Sequence[Judgement], *, group: Any, advantage: Sequence[float]
-    ) -> None:
-        records.extend(zip([judgement.reward for judgement in judgements], advantage, strict=True))
+    def keep(step: int, rollouts: Any, judgements: Sequence[Judgement], **extra: Sequence[Any]) -> None:
+        records.extend(zip([judgement.reward for judgement in judgements], extra["advantage"], strict=True))
 
     rubric: Any = Rubric(rank)
     trainer = Trainer(

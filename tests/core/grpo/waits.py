@@ -16,7 +16,7 @@ _SIZE_FROM_VALUES = ("nonzero", "masked_select", "unique_consecutive", "_unique2
 
 class _Watch(TorchDispatchMode):
     def __init__(self, waits: Counter[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._waits = waits
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

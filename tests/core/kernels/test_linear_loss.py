@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from guerdon.kernels import LossSpec, Tokens, fused_linear_grpo_loss, token_terms
 from guerdon.kernels.objective import LOSS_TYPES
 
-SCALES = {"temperature": 0.7, "logit_scale": 1.3, "softcap": 3.0}
+SCALES: dict[str, Any] = {"temperature": 0.7, "logit_scale": 1.3, "softcap": 3.0}
 ONE_ROW, EVERYTHING = 1e-4, 1000.0
 """Tile budgets in MiB."""
 
@@ -53,17 +53,18 @@ def plain(states: Any, weight: Any, bias: Any, target: Any, tokens: Tokens, spec
     return token_terms(spec, logp, -(log_probs.exp() * log_probs).sum(-1), tokens).loss
 
 
+OPTIONS: list[tuple[dict[str, Any], dict[str, bool]]] = [
+    ({}, {}),
+    ({"beta": 0.1, "delta": 1.4}, {"old_logp": True, "ref_logp": True, "is_ratio": True}),
+    ({"off_policy_mask_threshold": 0.5}, {"sampling_logp": True, "entropy_weight": True}),
+    ({"top_entropy_quantile": 0.5}, {"old_logp": True, "entropy_weight": True}),
+]
 OBJECTIVES = [
     (LossSpec(loss_type=loss_type, importance_sampling_level=level, **options, **SCALES), given)
     for loss_type, level, (options, given) in itertools.product(
         LOSS_TYPES,
         ("token", "sequence"),
-        (
-            ({}, {}),
-            ({"beta": 0.1, "delta": 1.4}, {"old_logp": True, "ref_logp": True, "is_ratio": True}),
-            ({"off_policy_mask_threshold": 0.5}, {"sampling_logp": True, "entropy_weight": True}),
-            ({"top_entropy_quantile": 0.5}, {"old_logp": True, "entropy_weight": True}),
-        ),
+        OPTIONS,
     )
 ]
 
@@ -132,7 +133,7 @@ def test_any_shape_and_tile_gives_the_same(
 
 @pytest.mark.parametrize("bonus", [False, True])
 @pytest.mark.parametrize("scales", [{}, {"softcap": 30.0, "temperature": 0.3}])
-def test_probabilities_below_the_least_number(scales: dict[str, float], bonus: bool) -> None:
+def test_probabilities_below_the_least_number(scales: dict[str, Any], bonus: bool) -> None:
     """Large logits: the exponentials of most are 0 in float32, that of a sampled token too."""
     states, weight, _, target, tokens = case(64, 8, 300, entropy_weight=bonus)
     spec = LossSpec(**scales)
@@ -161,10 +162,10 @@ def test_narrow_dtypes(dtype: Any, tolerance: float) -> None:
             for value in [getattr(tokens, field.name)]
         }
     )
-    loss = fused_linear_grpo_loss(*narrow, target, tokens32, spec, tile_budget_mb=0.05).loss
+    loss = fused_linear_grpo_loss(narrow[0], narrow[1], target, tokens32, spec, tile_budget_mb=0.05).loss
     assert loss.dtype == torch.float32
     ours = torch.autograd.grad(loss, narrow)
-    theirs = torch.autograd.grad(plain(*same, None, target, tokens, spec), same)
+    theirs = torch.autograd.grad(plain(same[0], same[1], None, target, tokens, spec), same)
     for gradient, expected in zip(ours, theirs, strict=True):
         assert gradient.dtype == dtype
         assert (gradient.double() - expected).norm() <= tolerance * expected.norm()
@@ -209,7 +210,7 @@ def test_memory_stays_flat_as_sequences_grow() -> None:
                     seen[0] = max(seen[0], result.untyped_storage().nbytes())  # noqa: B023, used in the loop
                 return result
 
-        with Spy():
+        with Spy():  # type: ignore[no-untyped-call]
             fused_linear_grpo_loss(
                 states, weight, target, tokens, LossSpec(), tile_budget_mb=1
             ).loss.backward()

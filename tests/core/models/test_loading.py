@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,8 +113,9 @@ def test_a_gguf_file_is_dequantized_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
     tokenizer = load_tokenizer(model)
     assert tokenizer.eos_token == "<|im_end|>"
     question = [{"role": "user", "content": "What is 7+5?"}]
-    ids = tokenizer.apply_chat_template(
+    ids: Any = tokenizer.apply_chat_template(
         question, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
-    answer = load_model(model).generate(**ids, max_new_tokens=12, do_sample=False)
+    loaded: Any = load_model(model)
+    answer = loaded.generate(**ids, max_new_tokens=12, do_sample=False)
     assert "12" in tokenizer.decode(answer[0])

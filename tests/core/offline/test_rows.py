@@ -23,7 +23,7 @@ from guerdon.offline.rows import count_rows, opened_input, read_rows, written_ro
 from guerdon.records import record
 from guerdon.types import Failure, Judgement, Rollout, Score, Verdict
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"prompt": "p", "completion": "a\nb", "reference": "1", "n": 1},
     {"prompt": [{"role": "user", "content": "你好"}], "completion": "", "reference": None, "n": 2},
 ]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from guerdon.errors import UsageError
-from guerdon.run import files
 from guerdon.run.files import locked, storage_problem
 
 
@@ -70,7 +69,7 @@ def test_storage_problem_of_torch_shows_where_nothing_can_be_written(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("guerdon.run.files.os.fsync", full)
     assert "No space left" in str(storage_problem(error, tmp_path))
     assert list(tmp_path.iterdir()) == []
 

@@ -160,7 +160,7 @@ def test_following_process_calls_the_preflight_of_a_distributed_stage_with_the_r
 
 def test_process_that_waits_for_one_that_failed_raises_its_error() -> None:
     store = Store()
-    first, second = Ranks(0, 2, store), Ranks(1, 2, store)  # type: ignore[arg-type]
+    first, second = Ranks(0, 2, store), Ranks(1, 2, store)
     store["guerdon: rank 0 knows that a process failed"] = ""
     second.fail(InfrastructureError("the disk of rank 1 is full"))
     with pytest.raises(InfrastructureError, match="the disk of rank 1 is full"):

@@ -14,7 +14,8 @@ from guerdon.types import Failure, Outcome, Score
 
 
 @pytest.mark.parametrize(
-    "returned", [True, 1, 1.0, np.float32(1), np.int64(1), np.bool_(True), Score(np.float32(1))]
+    "returned",
+    [True, 1, 1.0, np.float32(1), np.int64(1), np.bool_(True), Score(np.float32(1))],  # type: ignore[arg-type]
 )
 def test_numbers_become_floats(returned: Any) -> None:
     score = to_score(returned)

@@ -25,7 +25,8 @@ Server = Any
 
 def ask(server: Server, *completions: str, **columns: object) -> httpx.Response:
     rollouts = [{"id": i, "completion": text, "columns": columns} for i, text in enumerate(completions)]
-    return server.client.post("/score", json={"rollouts": rollouts})
+    response: httpx.Response = server.client.post("/score", json={"rollouts": rollouts})
+    return response
 
 
 def test_typed_outcomes_in_order(echo: Server) -> None:

@@ -14,7 +14,7 @@ from guerdon_plugins.rewards.cosine import Cosine
 from guerdon_plugins.rewards.soft_overlong_punishment import SoftOverlongPunishment
 
 RIGHT = "<think>a</think><answer>4</answer>"
-FORMAT = {"verifier": "format"}  # judges without a reference: RIGHT is right, "4" is wrong
+FORMAT: dict[str, Any] = {"verifier": "format"}  # judges without a reference: RIGHT is right, "4" is wrong
 
 
 def judge(reward: Any, completions: list[Any], lengths: list[int], **columns: Any) -> list[float | None]:

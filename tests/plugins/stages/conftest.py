@@ -17,7 +17,6 @@ import pytest
 
 from guerdon import Model, Row, StageContext
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
-from guerdon_plugins.stages.pretrain.stage import Pretrain
 
 SCRIPT = Path(__file__).with_name("resume_process.py")
 
@@ -67,6 +66,8 @@ def make_context(tmp_path: Path) -> MakeContext:
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model that has just begun to learn arithmetic."""
+    from guerdon_plugins.stages.pretrain.stage import Pretrain
+
     folder = tmp_path_factory.mktemp("small")
     (folder / "work").mkdir()
     (folder / "output").mkdir()

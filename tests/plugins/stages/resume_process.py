@@ -74,7 +74,7 @@ def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
         if killed and step == KILLED_AT:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    kind = "preferences" if isinstance(stage, RewardModel) else "solutions"
+    kind: Any = "preferences" if isinstance(stage, RewardModel) else "solutions"
     rows = list(islice(Arithmetic(kind), 40))
     context = StageContext(
         stage_id="stage",

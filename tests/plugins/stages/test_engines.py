@@ -178,7 +178,7 @@ class FakeVllm:
 
 
 class FakeVllmOfAnotherVersion(FakeVllm):
-    enqueue = property()  # type: ignore[assignment]
+    enqueue = property()
 
     def generate(self, prompts: list[Any], params: list[Any], use_tqdm: bool) -> list[Any]:
         return [self.output(str(n), prompt["prompt_token_ids"]) for n, prompt in enumerate(prompts)]

@@ -176,7 +176,7 @@ def test_self_correction_words(text: str, count: int) -> None:
 
 def test_rows_without_prompts_are_refused(make_context: Callable[..., Any], small_model: Model) -> None:
     context, _ = make_context([{"prompt": "5"}, {"question": "17"}], [small_model], Rubric())
-    with pytest.raises(DataError, match="row 1 of the evaluation data has no 'prompt', only question"):
+    with pytest.raises(DataError, match="row 1 of the data of stage 'stage' has no 'prompt', only question"):
         stage().run(context)
 
 

@@ -23,7 +23,7 @@ from guerdon_plugins.stages.trl.grpo import Grpo
 
 MakeContext = Callable[..., tuple[Any, Any]]
 ROWS = [{"prompt": [{"role": "user", "content": f"{n} + {n}"}], "reference": str(2 * n)} for n in range(8)]
-SHORT = {
+SHORT: dict[str, Any] = {
     "max_steps": 2,
     "num_generations": 4,
     "per_device_train_batch_size": 8,
@@ -157,8 +157,8 @@ def test_the_reference_is_the_revision_that_was_asked_for(
         return original(path, cache_dir=str(tmp_path / "hub"), local_files_only=True, **options)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_cache)
-    monkeypatch.setattr("guerdon_plugins.stages.trl.grpo.load_tokenizer", lambda *_, **__: tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(small_model.path, padding_side="left")
+    monkeypatch.setattr("guerdon_plugins.stages.trl.grpo.load_tokenizer", lambda *_, **__: tokenizer)
     context, log = make_context(ROWS, [Model("tiny", "org/tiny")], Digits())
     options = {"revision": "v1", "attn_implementation": "eager"}
     Grpo(**SHORT, beta=0.1, model_init_kwargs=options).run(context)
@@ -207,6 +207,10 @@ def test_a_learning_rate_that_breaks_the_weights_is_one_clear_error(
 def test_continuous_batching_samples_and_trains(make_context: MakeContext, small_model: Model) -> None:
     context, _ = make_context(ROWS, [small_model], Digits())
     options = {**SHORT, "max_steps": 1, "use_transformers_continuous_batching": True}
+    options["transformers_continuous_batching_config"] = {
+        "num_blocks": 16,
+        "max_batch_tokens": 512,
+    }  # else half the RAM
     assert Grpo(**options).run(context).metrics["steps"] == 1
 
 

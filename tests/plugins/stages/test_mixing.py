@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,10 +17,7 @@ from guerdon_plugins.stages.trl.sft import Sft
 
 
 def sources(*sizes: int) -> list[Callable[[], Iterator[Any]]]:
-    return [
-        lambda name=name, size=size: iter([(name, row) for row in range(size)])
-        for name, size in enumerate(sizes)
-    ]
+    return [partial(iter, [(name, row) for row in range(size)]) for name, size in enumerate(sizes)]
 
 
 def counted(rows: Sequence[Any]) -> Counter[int]:

@@ -165,8 +165,8 @@ def test_a_model_learns_from_scratch(make_context: Callable[..., Any]) -> None:
     assert result.metrics["loss"] == losses[-1]
     assert result.metrics["documents"] == 300
     assert result.checkpoint == context.output
-    tokenizer = AutoTokenizer.from_pretrained(context.output)
-    model = AutoModelForCausalLM.from_pretrained(context.output)
+    tokenizer: Any = AutoTokenizer.from_pretrained(context.output)
+    model: Any = AutoModelForCausalLM.from_pretrained(context.output)
     assert model.num_parameters() == result.metrics["parameters"]
     inputs = tokenizer.apply_chat_template(
         rows[0]["prompt"], add_generation_prompt=True, return_dict=True, return_tensors="pt"

@@ -20,7 +20,7 @@ from guerdon.plugins.component import Component, check_params
 from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon_plugins.stages.trl.reward_model import RewardModel
 
-SHORT = {"max_steps": 12, "per_device_train_batch_size": 16, "learning_rate": 5e-3}
+SHORT: dict[str, Any] = {"max_steps": 12, "per_device_train_batch_size": 16, "learning_rate": 5e-3}
 
 
 def said(role: str, text: str) -> list[dict[str, str]]:
@@ -77,7 +77,7 @@ def test_a_causal_model_learns_what_is_preferred(
     assert result.metrics["heldout_accuracy"] > 0.9
     assert result.metrics["heldout_margin"] > 0
     assert [step for step, _, _ in log.progress][-1] == 12
-    assert AutoConfig.from_pretrained(result.checkpoint).num_labels == 1
+    assert AutoConfig.from_pretrained(str(result.checkpoint)).num_labels == 1
     assert AutoTokenizer.from_pretrained(result.checkpoint).chat_template
     load_reward_model(Model("reward", str(result.checkpoint)))
 

@@ -527,6 +527,7 @@ class TestConformance(VerifierConformance):
     """The kit, with a judge that knows one thing."""
 
     plugin = "judge"
+    running: ExitStack
     golden = (
         Case("Paris.", 1.0, prompt=PROMPT, reference="Lyon."),
         Case("Rome.", 0.0, prompt=PROMPT, reference="Lyon."),

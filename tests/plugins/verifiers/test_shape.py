@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guerdon import Score
 from guerdon_plugins.verifiers.length import Length
 from guerdon_plugins.verifiers.readable import Readable
 from guerdon_plugins.verifiers.reasoning_steps import ReasoningSteps
@@ -65,7 +69,7 @@ def test_length_of_a_part() -> None:
 @pytest.mark.parametrize(
     "params", [{}, {"min_words": 5, "max_words": 4}, {"min_words": -1, "max_words": 3}, {"max_words": 0}]
 )
-def test_length_bounds_that_bound_nothing_are_refused(params: dict[str, int]) -> None:
+def test_length_bounds_that_bound_nothing_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="words"):
         Length(**params)
 
@@ -133,12 +137,13 @@ def test_reasoning_steps_needs_a_number_of_steps() -> None:
     )
 )
 def test_any_text_scores_in_range_and_always_the_same(completion: str) -> None:
-    for verifier, low, high in [
+    verifiers: list[tuple[Callable[[str], Score], float, float]] = [
         (TagCount(), 0, 1),
         (Length(min_words=2, max_words=5), 0, 1),
         (RepetitionPenalty(max_penalty=-2.0), -2, 0),
         (ReasoningSteps(), 0, 1),
-    ]:
+    ]
+    for verifier, low, high in verifiers:
         score = verifier(completion)
         assert score.value is not None
         assert low <= score.value <= high
@@ -169,6 +174,6 @@ def test_readable_text_may_have_the_code_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("params", [{"max_paragraph_words": 0}, {"max_code_blocks": -1}])
-def test_readable_refuses_bounds_that_bound_nothing(params: dict[str, int]) -> None:
+def test_readable_refuses_bounds_that_bound_nothing(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(params))):
         Readable(**params)

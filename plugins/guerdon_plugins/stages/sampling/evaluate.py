@@ -8,17 +8,10 @@ from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import DataError, UsageError
+from guerdon.errors import UsageError
 from guerdon.rubric import Rubric
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
-from guerdon_plugins.shared.checks import (
-    check_all,
-    check_lengths,
-    check_prompts,
-    check_template,
-    check_vllm,
-)
 from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Completion,
@@ -27,6 +20,7 @@ from guerdon_plugins.stages.sampling.generation import (
     rollout_of,
     tell_refused,
 )
+from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 
 SameAnswer = Callable[[str, str], bool]
 """Whether two answers in a verifier's scores mean the same."""
@@ -88,11 +82,12 @@ class Evaluate:
     def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
         """Check the prompts, the models and the engine, before a model is loaded."""
         longest = max(sampling.max_completion_length for sampling, _ in self._passes)
-        check_all(
-            lambda: check_vllm(self._vllm),
-            lambda: check_prompts(rows),
-            lambda: check_template(rows, models, self._chat_format.template),
-            lambda: check_lengths(rows, models, longest),
+        check_inputs(
+            rows,
+            models,
+            chat_template=self._chat_format.template,
+            vllm=self._vllm,
+            max_completion_length=longest,
         )
 
     def run(self, context: StageContext) -> StageResult:
@@ -101,13 +96,7 @@ class Evaluate:
             raise UsageError(
                 f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
             )
-        rows = list(context.rows())
-        for number, row in enumerate(rows):
-            if "prompt" not in row:
-                raise DataError(
-                    f"row {number} of the evaluation data has no 'prompt', only {', '.join(row) or 'nothing'}. "
-                    "Map the column that holds it to 'prompt' in the source's params."
-                )
+        rows = prompt_rows(context)
         table = []
         with context.open_rubric() as rubric:
             same = _same_answer(rubric)

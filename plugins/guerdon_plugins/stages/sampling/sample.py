@@ -16,13 +16,7 @@ from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
 from guerdon.rubric import Rubric
 from guerdon.sampling.sampling import Sampling
-from guerdon_plugins.shared.checks import (
-    check_all,
-    check_lengths,
-    check_prompts,
-    check_template,
-    check_vllm,
-)
+from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
@@ -32,6 +26,7 @@ from guerdon_plugins.stages.sampling.generation import (
     rollout_of,
     tell_refused,
 )
+from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.prompting import Prompting
 
 SHARD_PROMPTS = 1000
@@ -132,13 +127,15 @@ class Sample:
         Raises:
             UsageError: A filter names no reward of the stage, or a prompt does not fit.
         """
-        local = () if self._endpoint else models
         check_all(
             lambda: self._check_filters(rewards),
-            lambda: check_vllm(self._vllm),
-            lambda: check_prompts(rows),
-            lambda: check_template(rows, local, self._chat_format.template),
-            lambda: check_lengths(rows, local, self._sampling.max_completion_length),
+            lambda: check_inputs(
+                rows,
+                () if self._endpoint else models,
+                chat_template=self._chat_format.template,
+                vllm=self._vllm,
+                max_completion_length=self._sampling.max_completion_length,
+            ),
         )
 
     def _check_filters(self, rewards: Sequence[str]) -> None:
@@ -151,13 +148,7 @@ class Sample:
 
     def run(self, context: StageContext) -> StageResult:
         """Sample for ``context.rows()`` and keep the completions that pass ``context``'s rubric."""
-        rows = list(context.rows())
-        for number, row in enumerate(rows):
-            if "prompt" not in row:
-                raise DataError(
-                    f"row {number} of the prompts has no 'prompt', only {', '.join(row) or 'nothing'}. "
-                    "Map the column that holds it to 'prompt' in the source's params."
-                )
+        rows = prompt_rows(context)
         model = None if self._endpoint else context.model
         engines = lazy_engine(model, self._endpoint, self._vllm, self._chat_format)
         teller = self._endpoint.model if self._endpoint else context.model.name

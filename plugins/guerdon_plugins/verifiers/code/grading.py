@@ -10,10 +10,10 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
+from guerdon_plugins.verifiers.code.cases import FunctionCase, FunctionTests, StdioCase, StdioTests, Tests
 from guerdon_plugins.verifiers.code.compare import same_output, same_value
 from guerdon_plugins.verifiers.code.facts import Facts, read_facts
 from guerdon_plugins.verifiers.code.languages import Language
-from guerdon_plugins.verifiers.code.suites import FunctionCase, FunctionTests, StdioCase, StdioTests, Tests
 from guerdon_sandbox import (
     Call,
     Calls,

@@ -14,16 +14,19 @@ strict codec and are compared here; asserts of any other form run in a second pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from guerdon import Failure, Score, current_deadline
 from guerdon.text import CodeBlock, checked_tags, code_blocks, split_reasoning
+from guerdon_plugins.verifiers.code.cases import Suite, SuiteError
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
 from guerdon_plugins.verifiers.code.languages import LANGUAGES, Language, find_language
 from guerdon_plugins.verifiers.code.names import bound_names, parse
-from guerdon_plugins.verifiers.code.suites import Suite, SuiteError, read_suite
+from guerdon_plugins.verifiers.code.suites import read_suite
 from guerdon_sandbox import (
     PYTHON_IMAGE,
     TOOLCHAIN_IMAGE,
@@ -35,6 +38,8 @@ from guerdon_sandbox import (
     SandboxUsageError,
 )
 
+_PARSED_CHARS = 8 << 10
+"""Blocks of more characters together are not parsed, because the parser would block the event loop."""
 _MAX_SHOWN = 5
 """Failed tests that a score's metadata shows."""
 _COMPILER_MB = 2048
@@ -204,7 +209,9 @@ class CodeVerifier:
     def _score(self, program: str, evidence: Sequence[Evidence]) -> Score:
         passed = sum(one.passed for one in evidence)
         value = passed / len(evidence) if self._fraction else float(passed == len(evidence))
-        failures = [f"test {index + 1}: {one.why}" for index, one in enumerate(evidence) if not one.passed]
+        failures = [
+            f"test {index + 1}: {_printable(one.why)}" for index, one in enumerate(evidence) if not one.passed
+        ]
         return Score(
             value,
             answer=program,
@@ -214,13 +221,22 @@ class CodeVerifier:
         )
 
 
+def _printable(text: str) -> str:
+    """Return a text with escapes for what a program may have chosen: control characters, line ends, lone surrogates."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def _chosen(blocks: Sequence[CodeBlock], suite: Suite) -> str:
     """Return the last block, or an earlier one that defines the tested names if the last one only uses them."""
     names = suite.names
-    if names and len(blocks) > 1 and not _defines(blocks[-1].code, names):
-        defining = [block for block in blocks if block.closed and _defines(block.code, names)]
-        if defining:
-            return defining[-1].code
+    if names and len(blocks) > 1:
+        small = sum(len(block.code) for block in blocks) <= _PARSED_CHARS
+        defines = partial(_defines if small else _seems_to_define, names=names)
+        if not defines(blocks[-1].code):
+            return next(
+                (block.code for block in reversed(blocks) if block.closed and defines(block.code)),
+                blocks[-1].code,
+            )
     return blocks[-1].code
 
 
@@ -228,6 +244,13 @@ def _defines(code: str, names: Sequence[str]) -> bool:
     """Return whether a source binds one of the names, or cannot be parsed."""
     tree = parse(code)
     return not tree.body or bool(bound_names(code) & set(names))
+
+
+def _seems_to_define(code: str, names: Sequence[str]) -> bool:
+    """Return whether a line of a source seems to bind one of the names."""
+    one = "|".join(map(re.escape, names))
+    binding = rf"(?:async +)?(?:def|class) +(?:{one})\b|(?:{one}) *=[^=]|(?:from|import) .*\b(?:{one})\b"
+    return re.search(rf"^[ \t]*(?:{binding})", code, re.MULTILINE) is not None
 
 
 def _with_its_indentation(answer: str, completion: str) -> str:

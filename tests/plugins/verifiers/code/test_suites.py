@@ -12,7 +12,8 @@ import pytest
 
 from guerdon_plugins.verifiers.code import CodeVerifier
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
-from guerdon_plugins.verifiers.code.suites import FunctionTests, StdioCase, StdioTests, SuiteError, read_suite
+from guerdon_plugins.verifiers.code.cases import FunctionTests, StdioCase, StdioTests, SuiteError
+from guerdon_plugins.verifiers.code.suites import read_suite
 
 APPS_STDIO = {"inputs": ["1\n", ["2", "3"]], "outputs": ["1\n", ["2", "3"]]}
 APPS_CALLS = {"fn_name": "f", "inputs": [[1], [2]], "outputs": [[1], 2]}
@@ -55,7 +56,7 @@ def test_every_shape_is_read_as_a_value_and_as_json(
 ) -> None:
     tests = read_suite(json.dumps(reference) if as_text else reference).tests
     assert isinstance(tests, kind)
-    assert len(tests.sources if isinstance(tests, AssertTests) else tests.cases) == count  # type: ignore[attr-defined]
+    assert len(tests.sources if isinstance(tests, AssertTests) else tests.cases) == count
 
 
 def test_the_details_of_the_shapes() -> None:

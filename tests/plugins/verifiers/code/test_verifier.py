@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from guerdon import Failure, Outcome, Score
-from guerdon_plugins.verifiers.code import CodeVerifier
+from guerdon.text import CodeBlock
+from guerdon_plugins.verifiers.code import CodeVerifier, verifier
+from guerdon_plugins.verifiers.code.languages import LANGUAGES
+from guerdon_plugins.verifiers.code.suites import read_suite
 from guerdon_sandbox import PYTHON_IMAGE, TOOLCHAIN_IMAGE
 from guerdon_sandbox.engine import Engine
 
@@ -166,7 +169,8 @@ def test_the_program_is_the_last_block_after_the_reasoning(judge: Any) -> None:
 
 
 def test_tests_that_cannot_be_read_are_not_the_programs_fault() -> None:
-    for reference in (None, "", {}, {"test_cases": []}, {**ADD, "language": "cobol"}):
+    references: list[Any] = [None, "", {}, {"test_cases": []}, {**ADD, "language": "cobol"}]
+    for reference in references:
         score = judge_text("```python\nx\n```", reference)
         assert (score.outcome, score.failure) == (Outcome.FAILED, Failure.REFERENCE)
         assert score.explanation
@@ -269,31 +273,39 @@ def test_other_languages_where_the_image_has_them(language: str, program: str) -
     assert value("this is no program") == 0.0
 
 
+PRINTS_FOUR = {
+    "python": "print(2 + 2)",
+    "cpp": (
+        "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }"
+    ),
+    "c": '#include <stdio.h>\nint main(void) { printf("4"); }',
+    "bash": "echo $((2 + 2))",
+    "rust": 'fn main() { println!("4") }',
+    "go": 'package main\nimport "fmt"\nfunc main() { fmt.Println(4) }',
+    "java": "public class Main { public static void main(String[] a) { System.out.println(4); } }",
+    "javascript": "console.log(2 + 2)",
+    "typescript": "const x: number = 4; console.log(x)",
+}
+INCOMPLETE = 'print("4"); ((('
+
+
 @docker
-@pytest.mark.parametrize(
-    ("fence", "program"),
-    [
-        (
-            "cpp",
-            "#include <bits/stdc++.h>\nint main() { std::vector v{4}; std::ranges::sort(v); std::cout << v[0]; }",
-        ),
-        ("c", '#include <stdio.h>\nint main(void) { printf("4"); }'),
-        ("bash", "echo $((2 + 2))"),
-        ("rust", 'fn main() { println!("4") }'),
-        ("go", 'package main\nimport "fmt"\nfunc main() { fmt.Println(4) }'),
-        ("java", "public class Main { public static void main(String[] a) { System.out.println(4); } }"),
-        ("typescript", "const x: number = 4; console.log(x)"),
-    ],
-)
-def test_the_data_names_the_language_and_so_the_image(fence: str, program: str) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_data_names_the_language_and_so_the_image(language: str) -> None:
+    """A program that does not compile is wrong. Only an image that lacks the language is a failed score."""
     if not Engine().has_image(TOOLCHAIN_IMAGE):
         pytest.skip(f"no image {TOOLCHAIN_IMAGE}")
-    reference = {"inputs": [""], "outputs": ["4"], "language": fence}
-    score = judge_text(f"```{fence}\n{program}\n```", reference, boxes=1)
-    if score.failure is Failure.INFRASTRUCTURE:
-        assert f"which {fence} needs" in score.explanation
+    reference = {"inputs": [""], "outputs": ["4"], "language": language}
+    right, broken = (
+        judge_text(f"```{language}\n{program}\n```", reference, boxes=1)
+        for program in (PRINTS_FOUR[language], INCOMPLETE)
+    )
+    if right.failure is Failure.INFRASTRUCTURE:
+        assert f"which {language} needs" in right.explanation
+        assert broken.failure is Failure.INFRASTRUCTURE
     else:
-        assert score.value == 1.0, score.explanation
+        assert right.value == 1.0, right.explanation
+        assert broken.value == 0.0, broken.explanation
 
 
 @docker
@@ -315,3 +327,60 @@ def test_a_judge_that_stumbles_over_an_output_refuses_it(score: Callable[..., Sc
     assert score("print(5)", reference).value == 1.0
     assert score("print('five')", reference).value == 0.0
     assert score("print(5)", {**reference, "outputs": ["five"]}).failure is Failure.REFERENCE
+
+
+@docker
+@pytest.mark.parametrize(
+    ("program", "reference"),
+    [
+        ("def f(x): raise Exception('\\ud800 \\x1b[2J\\n\\x00')", ["assert f(4) == 8"]),
+        (
+            "def f(x): raise Exception('\\ud800 \\x1b[2J\\n\\x00')",
+            {"fn_name": "f", "inputs": [[4]], "outputs": [8]},
+        ),
+        ("raise Exception('\\ud800 \\x1b[2J\\n\\x00')", ["assert f(4) == 8"]),
+        ("import sys\nsys.stderr.write('\\x1b[2J\\x00\\r')\nsys.exit(3)", {"inputs": [""], "outputs": ["8"]}),
+        ("print('\\x1b[2J\\x00')", {"inputs": [""], "outputs": ["8"]}),
+    ],
+)
+def test_what_a_program_says_is_printable_in_the_explanation(
+    score: Callable[..., Score], program: str, reference: Any
+) -> None:
+    """A lone surrogate would break the file of rollouts, and an escape sequence the terminal that shows them."""
+    wrong = score(program, reference)
+    assert wrong.value == 0.0
+    assert "\\x1b[2J" in wrong.explanation
+    assert all(text.isprintable() for text in (wrong.explanation, *wrong.metadata["failures"]))
+
+
+LARGE_SOURCES = {
+    "calls": "x = f" + "()" * 50_000,
+    "signs": "x = 1" + "+1" * 50_000,
+    "comparisons": "x = " + "1 < " * 25_000 + "1",
+    "decorators": "@f\n" * 30_000 + "def g(): pass",
+    "items": "x = x" + "[0]" * 30_000,
+    "words": "f " * 50_000,
+    "lines": "f\n" * 50_000,
+    "imports": "import " * 15_000,
+}
+
+
+@pytest.mark.parametrize("name", LARGE_SOURCES)
+def test_large_blocks_are_chosen_without_the_parser_which_blocks_the_event_loop(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, uses = ("def f(x):\n    return 2 * x\n", LARGE_SOURCES[name])
+    monkeypatch.setattr(verifier, "parse", lambda source: pytest.fail("parsed"))
+    blocks = [CodeBlock("python", code, closed=True) for code in (right, uses)]
+    suite = read_suite(["assert f(4) == 8"])
+    assert verifier._chosen(blocks, suite) == right
+    assert verifier._chosen(blocks[::-1], suite) == right
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["def f(x):", "  async def f(x):", "class f:", "f = g", "f=g", "from m import g, f", "import f"],
+)
+def test_lines_that_bind_a_name_are_seen_in_large_blocks(line: str) -> None:
+    assert verifier._seems_to_define(f"x = 1\n{line}\n", ["f"])
+    assert not verifier._seems_to_define(f"x = 1\nprint(f(2))\nf == 2\n{line.replace('f', 'h')}\n", ["f"])

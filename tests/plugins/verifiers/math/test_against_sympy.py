@@ -68,7 +68,7 @@ def check(left: Any, right: Any) -> None:
     rational_functions,
     st.sampled_from([sympy.expand, sympy.factor, sympy.together, sympy.cancel, sympy.apart]),
 )
-def test_algebra_keeps_rational_functions_equal(expression: Any, rewrite: Any):
+def test_algebra_keeps_rational_functions_equal(expression: Any, rewrite: Any) -> None:
     try:
         rewritten = rewrite(expression)
     except (NotImplementedError, sympy.PolynomialError):  # apart knows one variable only
@@ -78,17 +78,17 @@ def test_algebra_keeps_rational_functions_equal(expression: Any, rewrite: Any):
 
 @settings(max_examples=150, deadline=None)
 @given(functions, st.sampled_from([sympy.expand, sympy.expand_trig, sympy.powsimp, sympy.together]))
-def test_identities_keep_functions_equal(expression: Any, rewrite: Any):
+def test_identities_keep_functions_equal(expression: Any, rewrite: Any) -> None:
     check(expression, rewrite(expression))
 
 
 @settings(max_examples=150, deadline=None)
 @given(closed_forms, closed_forms)
-def test_closed_forms_have_sympys_truth(left: Any, right: Any):
+def test_closed_forms_have_sympys_truth(left: Any, right: Any) -> None:
     check(left, right)
 
 
 @settings(max_examples=150, deadline=None)
 @given(functions, constants)
-def test_a_changed_term_is_seen(expression: Any, change: Any):
+def test_a_changed_term_is_seen(expression: Any, change: Any) -> None:
     check(expression, expression + change)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ from guerdon_plugins.verifiers.math import extract
         (r"no tags: \boxed{7}", "7"),
     ],
 )
-def test_the_last_box_after_the_reasoning(completion: str, answer: str):
+def test_the_last_box_after_the_reasoning(completion: str, answer: str) -> None:
     assert extract(completion).answer == answer
 
 
@@ -46,7 +48,7 @@ def test_the_last_box_after_the_reasoning(completion: str, answer: str):
         (r"<think>\boxed{7}</think> so 7", "boxed"),
     ],
 )
-def test_no_answer_says_why(completion: str, problem: str):
+def test_no_answer_says_why(completion: str, problem: str) -> None:
     found = extract(completion)
     assert found.answer is None
     assert problem in found.problem
@@ -66,18 +68,18 @@ def test_no_answer_says_why(completion: str, problem: str):
         ("auto", "#### 7", "7"),
     ],
 )
-def test_other_places(mode, completion: str, answer: str):
+def test_other_places(mode: Any, completion: str, answer: str) -> None:
     assert extract(completion, mode).answer == answer
 
 
-def test_an_unknown_mode_names_the_valid_ones():
+def test_an_unknown_mode_names_the_valid_ones() -> None:
     with pytest.raises(ValueError, match="boxed, answer, hashes, line, whole, auto: 'box'"):
         extract("7", "box")  # type: ignore[arg-type]
 
 
 # Without "<", because a tag of the reasoning ends it wherever it stands.
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\\{}<"), min_size=1))
-def test_a_box_gives_back_what_was_put_in(text: str):
+def test_a_box_gives_back_what_was_put_in(text: str) -> None:
     found = extract(f"so \\boxed{{{text}}}.")
     assert (found.answer or "").strip() == text.strip()
 
@@ -180,5 +182,5 @@ def test_sign_or_scale_beside_a_box_belongs_to_the_answer(completion: str, answe
         ("answer", "<answer>Steps.\nAnswer: 5</answer>", "5"),
     ],
 )
-def test_marks_with_markdown_around_the_answer(mode, completion: str, answer: str) -> None:
+def test_marks_with_markdown_around_the_answer(mode: Any, completion: str, answer: str) -> None:
     assert extract(completion, mode).answer == answer

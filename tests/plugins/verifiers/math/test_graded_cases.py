@@ -15,7 +15,7 @@ def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
-def test_every_graded_case_that_is_no_matter_of_convention(shared_data: Path):
+def test_every_graded_case_that_is_no_matter_of_convention(shared_data: Path) -> None:
     verifier = MathVerifier()
     wrong = [
         (row["reference"][:80], row["completion"][-80:])
@@ -39,7 +39,7 @@ def test_every_fault_that_was_found_in_the_field(shared_data: Path) -> None:
 
 @pytest.mark.parametrize("wrapper", ["{}", "${}$", "\\boxed{{{}}}"])
 @pytest.mark.parametrize("name", ["math500", "gsm8k_test", "amc23", "aime24"])
-def test_identity_on_real_golds(shared_data: Path, name: str, wrapper: str):
+def test_identity_on_real_golds(shared_data: Path, name: str, wrapper: str) -> None:
     verifier = MathVerifier()
     golds = [row["answer"].rpartition("####")[2].strip() for row in rows(shared_data / f"data/{name}.jsonl")]
     wrong = [
@@ -48,11 +48,11 @@ def test_identity_on_real_golds(shared_data: Path, name: str, wrapper: str):
     assert wrong == []
 
 
-def test_whole_gsm8k_solutions_are_references(shared_data: Path):
+def test_whole_gsm8k_solutions_are_references(shared_data: Path) -> None:
     assert check_references(row["answer"] for row in rows(shared_data / "data/gsm8k_test.jsonl")) == []
 
 
-def test_real_completions_against_the_labels_that_are_right(shared_data: Path):
+def test_real_completions_against_the_labels_that_are_right(shared_data: Path) -> None:
     verifier = MathVerifier()
     differing = set()
     for row in rows(shared_data / "data/qwen_math_completions.jsonl"):
@@ -63,7 +63,7 @@ def test_real_completions_against_the_labels_that_are_right(shared_data: Path):
     assert differing == {("10{,}000", True)}
 
 
-def test_a_garbled_gold_of_the_completions_is_reported(shared_data: Path):
+def test_a_garbled_gold_of_the_completions_is_reported(shared_data: Path) -> None:
     references = dict.fromkeys(
         row["reference"] for row in rows(shared_data / "data/qwen_math_completions.jsonl")
     )

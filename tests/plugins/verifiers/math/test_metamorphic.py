@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from math_rewrites import changing, keeping
 
 from guerdon_plugins.verifiers.math import Policy, compare
@@ -21,6 +22,7 @@ def golds(shared_data: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+@pytest.mark.slow
 def test_compare_rewrites_that_keep_the_meaning_are_equal(shared_data: Path) -> None:
     cases = [(gold, name, text) for gold in golds(shared_data) for name, text in keeping(gold)]
     refused = [case for case in cases if not compare(case[2], case[0], BY_VALUE)]
@@ -29,6 +31,7 @@ def test_compare_rewrites_that_keep_the_meaning_are_equal(shared_data: Path) -> 
     assert len(refused) <= len(cases) / 1000, refused
 
 
+@pytest.mark.slow
 def test_compare_edits_that_change_the_meaning_are_not_equal(shared_data: Path) -> None:
     cases = [(gold, name, text) for gold in golds(shared_data) for name, text in changing(gold)]
     accepted = [case for case in cases if compare(case[2], case[0], BY_VALUE)]

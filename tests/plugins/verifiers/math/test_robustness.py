@@ -7,7 +7,9 @@ import json
 import resource
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -107,7 +109,7 @@ def judge_everything() -> tuple[float, str]:
     return slowest
 
 
-def timed(judge, what: str) -> tuple[float, str]:
+def timed(judge: Callable[..., Any], what: str) -> tuple[float, str]:
     """CPU time: the machine that runs the tests may be busy with others."""
     started = time.thread_time()
     verdict = judge()
@@ -115,14 +117,16 @@ def timed(judge, what: str) -> tuple[float, str]:
     return time.thread_time() - started, what[:80]
 
 
-def test_bombs_in_the_main_thread_in_bounded_memory():
+@pytest.mark.slow
+def test_bombs_in_the_main_thread_in_bounded_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, bomb = judge_everything()
     assert seconds < SECONDS, bomb
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 200  # MiB
 
 
-def test_bombs_in_a_worker_thread():
+@pytest.mark.slow
+def test_bombs_in_a_worker_thread() -> None:
     results: list[tuple[float, str]] = []
     thread = threading.Thread(target=lambda: results.append(judge_everything()))
     thread.start()
@@ -132,7 +136,8 @@ def test_bombs_in_a_worker_thread():
     assert not Path("/tmp/owned").exists()
 
 
-def test_bombs_in_an_event_loop():
+@pytest.mark.slow
+def test_bombs_in_an_event_loop() -> None:
     async def judge() -> tuple[float, str]:
         return judge_everything()
 
@@ -141,7 +146,7 @@ def test_bombs_in_an_event_loop():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_garbage_gets_a_verdict(seed: int):
+def test_garbage_gets_a_verdict(seed: int) -> None:
     verifier = MathVerifier()
     for index, answer in enumerate(answers(seed, 1_000)):
         score = verifier(f"\\boxed{{{answer}}}", REFERENCES[index % len(REFERENCES)])
@@ -154,7 +159,7 @@ def test_garbage_gets_a_verdict(seed: int):
     st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20).map("".join),
     st.sampled_from(REFERENCES),
 )
-def test_any_text_is_judged_and_the_same_twice(answer: str, reference: str):
+def test_any_text_is_judged_and_the_same_twice(answer: str, reference: str) -> None:
     first = compare(answer, reference)
     assert first == compare(answer, reference)
     assert first.reason

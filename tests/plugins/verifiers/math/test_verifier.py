@@ -13,11 +13,11 @@ from guerdon import Failure, Outcome
 from guerdon_plugins.verifiers.math import MathOutcome, MathVerifier, Policy, check_references, compare
 
 
-def verdict(answer: str, reference, **params) -> bool:
+def verdict(answer: str, reference: Any, **params: Any) -> bool:
     return bool(MathVerifier(**params)(f"so $\\boxed{{{answer}}}$.", reference).value)
 
 
-def test_a_score_carries_its_evidence():
+def test_a_score_carries_its_evidence() -> None:
     score = MathVerifier()(r"$\boxed{x^2+1}$", "x^2+2")
     assert score.value == 0.0
     assert score.answer == "x^2+1"
@@ -31,7 +31,7 @@ def test_a_score_carries_its_evidence():
     assert pickle.loads(pickle.dumps(score)) == score
 
 
-def test_what_is_wrong_unreadable_or_absent_scores_zero():
+def test_what_is_wrong_unreadable_or_absent_scores_zero() -> None:
     verifier = MathVerifier()
     judged = {
         r"\boxed{8}": "incorrect",
@@ -49,7 +49,7 @@ def test_what_is_wrong_unreadable_or_absent_scores_zero():
     "reference",
     ["", "7?8", r"\frac{1}", "$$", None, [], {"answer": "7"}, [["7"]], float("nan"), "8" * 20_000],
 )
-def test_an_unreadable_reference_is_a_failure_and_no_zero(reference):
+def test_an_unreadable_reference_is_a_failure_and_no_zero(reference: Any) -> None:
     score = MathVerifier()(r"\boxed{7}", reference)
     assert score.value is None
     assert score.outcome is Outcome.FAILED
@@ -71,12 +71,12 @@ def test_an_unreadable_reference_is_a_failure_and_no_zero(reference):
         "4+3=<<4+3=7>>7\n#### 7",
     ],
 )
-def test_references_in_every_form_that_data_sets_have(reference):
+def test_references_in_every_form_that_data_sets_have(reference: Any) -> None:
     assert verdict("7", reference)
     assert not verdict("8", reference)
 
 
-def test_small_and_large_json_numbers_keep_their_value():
+def test_small_and_large_json_numbers_keep_their_value() -> None:
     assert verdict("0.00000012", 1.2e-07)
     assert verdict(str(10**30), 10**30)
     assert not verdict(str(10**30 + 1), 10**30)
@@ -96,7 +96,9 @@ def test_small_and_large_json_numbers_keep_their_value():
         ({"unevaluated": True}, r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", "-2"),
     ],
 )
-def test_a_policy_is_strict_until_a_param_says_otherwise(params, answer: str, reference: str):
+def test_a_policy_is_strict_until_a_param_says_otherwise(
+    params: dict[str, Any], answer: str, reference: str
+) -> None:
     assert not verdict(answer, reference)
     assert verdict(answer, reference, **params)
 
@@ -114,7 +116,9 @@ def test_a_policy_is_strict_until_a_param_says_otherwise(params, answer: str, re
         ({"unevaluated": True}, r"\sum_{k=1}^{10} k", "56"),
     ],
 )
-def test_a_lenient_policy_still_refuses_what_is_wrong(params, answer: str, reference: str):
+def test_a_lenient_policy_still_refuses_what_is_wrong(
+    params: dict[str, Any], answer: str, reference: str
+) -> None:
     assert not verdict(answer, reference, **params)
 
 
@@ -128,18 +132,18 @@ def test_a_lenient_policy_still_refuses_what_is_wrong(params, answer: str, refer
         {"units": "yes"},
     ],
 )
-def test_params_out_of_range(params):
+def test_params_out_of_range(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(params))):
         MathVerifier(**params)
 
 
-def test_the_identity_test_names_the_rows_at_fault():
+def test_the_identity_test_names_the_rows_at_fault() -> None:
     problems = check_references(["7", "7?8", r"\frac{1}{2}", None, r"\frac{1}"])  # type: ignore[list-item]
     assert [problem.index for problem in problems] == [1, 3, 4]
     assert all(problem.reason for problem in problems)
 
 
-def test_a_chain_must_be_true():
+def test_a_chain_must_be_true() -> None:
     assert compare("A = 3 \\cdot 7 = 21", "21")
     broken = compare("3 \\cdot 7 = 20 = 21", "21")
     assert broken.outcome is MathOutcome.INCORRECT
@@ -149,7 +153,7 @@ def test_a_chain_must_be_true():
 @pytest.mark.parametrize(
     "answer", ["12+30", "x = 12 + 30", "6 \\times 7", "-(2 - 44)", "(12)+(30)", "12 + 30\\text{ cm}", "2(21)"]
 )
-def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str):
+def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str) -> None:
     assert not verdict(answer, "42")
     assert verdict(answer, "42", calculations=True)
     assert not compare(answer, "42")
@@ -171,7 +175,7 @@ def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str):
         ("3 \\cdot 7", "3 \\cdot 7"),
     ],
 )
-def test_other_ways_to_write_a_number_are_answers(answer: str, reference: str):
+def test_other_ways_to_write_a_number_are_answers(answer: str, reference: str) -> None:
     assert verdict(answer, reference)
 
 
@@ -193,7 +197,7 @@ def test_other_ways_to_write_a_number_are_answers(answer: str, reference: str):
         "\\text{Option B: 12}",
     ],
 )
-def test_an_option_may_bring_what_it_says(answer: str, reference: str):
+def test_an_option_may_bring_what_it_says(answer: str, reference: str) -> None:
     assert verdict(answer, reference)
     assert not verdict(answer, "C")
     assert not verdict(answer, "12")
@@ -212,12 +216,12 @@ def test_an_option_may_bring_what_it_says(answer: str, reference: str):
         "\\text{(B) 1 (C) 2}",
     ],
 )
-def test_two_options_are_a_guess(answer: str):
+def test_two_options_are_a_guess(answer: str) -> None:
     assert not verdict(answer, "B")
     assert not verdict(answer, "C")
 
 
-def test_answers_that_say_the_same_without_a_reference():
+def test_answers_that_say_the_same_without_a_reference() -> None:
     same = MathVerifier().same_answer
     assert same("\\frac12", "0.5")
     assert same("B. 12", "B")
