@@ -192,7 +192,7 @@ def test_close_while_an_engine_works_waits_for_it_and_leaves_no_task_and_no_box(
         time.sleep(0.3)
         return slow(engine, *args)
 
-    errors: list[Exception] = []
+    errors: list[str] = []
 
     def run() -> None:
         try:
