@@ -317,6 +317,7 @@ ELSEWHERE = {
     "hub": "it reads a data set of the hub: sources/test_hub.py",
     "lean": "its kit needs a server: verifiers/test_lean.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",
+    "remote": "its kit needs a reward server: verifiers/test_remote.py",
     "preference": "it is a model, which each of the kit's processes would load: rewards/test_preference.py",
 }
 

@@ -31,7 +31,17 @@ column_option = click.option(
 cache_option = click.option(
     "--cache",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Keep scores here, and take known ones from here: the same command, run again, goes on where it was.",
+    help="Keep scores here, and take known ones from here: the same command, run again, resumes.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="How many workers share the sync verifiers; by default one for each usable CPU.",
+)
+ray_option = click.option(
+    "--ray",
+    metavar="auto|ADDRESS",
+    help="Run the workers on all nodes of a Ray cluster; by default on this machine.",
 )
 
 

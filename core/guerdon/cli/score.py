@@ -10,7 +10,15 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
+from guerdon.cli.rubrics import (
+    cache_option,
+    chosen_entries,
+    column_option,
+    opened_cache,
+    ray_option,
+    rubric_options,
+    workers_option,
+)
 from guerdon.cli.tables import print_rows
 from guerdon.offline.columns import checked_rollout, read_renames, score_columns
 from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
@@ -23,6 +31,8 @@ from guerdon.rubric import Rubric
 @rubric_options("Score with")
 @column_option
 @cache_option
+@workers_option
+@ray_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write rows with scores here."
 )
@@ -34,6 +44,8 @@ def score(
     params: tuple[str, ...],
     columns: tuple[str, ...],
     cache: Path | None,
+    workers: int | None,
+    ray: str | None,
     output: Path | None,
 ) -> None:
     """Score the completions in DATA: a JSONL, JSON, CSV, TSV or Parquet file, or JSONL on standard input (-).
@@ -48,7 +60,7 @@ def score(
     with opened_input(data) as given, ExitStack() as stack:
         total = given.count()
         scores = stack.enter_context(opened_cache(cache))
-        rubric = stack.enter_context(Rubric(entries, cache=scores))
+        rubric = stack.enter_context(Rubric(entries, cache=scores, workers=workers, ray=ray))
         write = stack.enter_context(written_rows(output, given.path, given.kind))
         progress = stack.enter_context(Progress(transient=True, console=err, disable=not err.is_terminal))
         task = progress.add_task("Scoring", total=total)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from guerdon.cli.rubrics import chosen_entries, rubric_options
+from guerdon.cli.rubrics import chosen_entries, ray_option, rubric_options, workers_option
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.rubric import Rubric
 from guerdon.rubric.shared import SharedRubric
@@ -25,7 +25,8 @@ TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"The file with the token that clients must send; by default the variable {TOKEN_VARIABLE} has it.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per usable CPU.")
+@workers_option
+@ray_option
 @click.option(
     "--max-body", default=32, show_default=True, type=click.IntRange(1), metavar="MIB", help="Of one request."
 )
@@ -62,6 +63,7 @@ def serve(
     port: int,
     token_file: Path | None,
     workers: int | None,
+    ray: str | None,
     max_body: int,
     max_batch: int,
     max_pending: int,
@@ -81,10 +83,14 @@ def serve(
         click.echo(
             f"warning: anyone who reaches {host} may ask; set {TOKEN_VARIABLE} or --token-file.", err=True
         )
-    with SharedRubric(Rubric(entries, workers=workers)) as shared:
+    with SharedRubric(Rubric(entries, workers=workers, ray=ray)) as shared:
         app = create_app(shared, Limits(max_body * 2**20, max_batch, max_pending), token, unscored)
         names = ", ".join(shared.names)
-        run_server(app, host, port, grace, lambda url: click.echo(f"Serving {names} on {url}"), access_log)
+
+        def started(url: str) -> None:
+            click.echo(f"Serving {names} on {url} (fingerprint {shared.fingerprint})")
+
+        run_server(app, host, port, grace, started, access_log)
 
 
 def _token(file: Path | None) -> str | None:

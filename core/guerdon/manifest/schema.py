@@ -68,6 +68,15 @@ class RewardRef(ComponentRef):
     """Seconds for one verdict (for a reward: one call); by default the plugin's, else 10 or 300."""
 
 
+class ScoringRef(Strict):
+    """Where the rubrics' workers run."""
+
+    ray: str | None = None
+    """`auto`, or the address of a Ray cluster: workers on all its nodes. By default, workers on this machine."""
+    workers: Annotated[int, Field(gt=0)] | None = None
+    """How many workers share the sync verifiers; by default one for each CPU."""
+
+
 class StageRef(Strict):
     """One stage."""
 
@@ -100,6 +109,8 @@ class Manifest(Strict):
     """The share of rows on the held-out side of a split."""
     failure_budget: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of a verifier's latest scores that may fail before the run stops."""
+    scoring: ScoringRef = ScoringRef()
+    """Where the rubrics' workers run."""
     hooks: list[ComponentRef] = []
     """Hook plugins in addition to the progress display and the JSONL log, which every run has."""
     stages: Annotated[list[StageRef], Field(min_length=1)]

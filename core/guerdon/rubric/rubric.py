@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,16 +11,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from guerdon.data.references import plain_columns
-from guerdon.errors import DataError, FailureBudgetError, UsageError
+from guerdon.errors import DataError, FailureBudgetError, MissingDependencyError, UsageError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.budget import FailureBudget
-from guerdon.scoring.cache import ScoreCache
+from guerdon.scoring.cache import ScoreCache, component_key
 from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
-from guerdon.scoring.pool import WorkerPool
+from guerdon.scoring.pool import Pool, WorkerPool
 from guerdon.types import Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
 
-__all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight"]
+__all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight", "fingerprint"]
 
 Weight = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
@@ -77,6 +79,11 @@ class Rubric:
         cache: Keeps known scores; the caller closes it. By default the latest ones are kept in memory.
         failure_budget: The share of failed scores (0 to 1) above which scoring raises; ``None`` for no limit.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
+        ray: ``auto`` or the address of a Ray cluster, on whose nodes the workers run; by default on this machine.
+
+    Raises:
+        MissingDependencyError: Ray is needed and not installed.
+        InfrastructureError: There is no Ray cluster at the address.
     """
 
     def __init__(
@@ -86,6 +93,7 @@ class Rubric:
         cache: ScoreCache | None = None,
         failure_budget: float | None = None,
         workers: int | None = None,
+        ray: str | None = None,
     ) -> None:
         names = [entry.name for entry in entries]
         if repeated := {name for name in names if names.count(name) > 1}:
@@ -96,7 +104,7 @@ class Rubric:
         self._cache = ScoreCache(max_scores=MAX_CACHED_SCORES) if cache is None else cache
         self._owns_cache = cache is None
         self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
-        self._pool = WorkerPool([entry.component for entry in entries], workers)
+        self._pool = _pool([entry.component for entry in entries], workers, ray)
         self._judges = [_scorer(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
 
     @property
@@ -176,6 +184,21 @@ class Rubric:
         self.close()
 
 
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """Return a digest of everything in a rubric that decides a reward, 16 hexadecimal digits long."""
+    parts = [
+        {
+            "name": entry.name,
+            "plugin": component_key(entry.component),
+            "weight": sorted(entry.weight.items()) if isinstance(entry.weight, Mapping) else entry.weight,
+            "when": dict(entry.when),
+            "on_failure": entry.on_failure.value,
+        }
+        for entry in entries
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
 def _plain(rollout: Rollout) -> Rollout:
     """Return the rollout with plain Python columns, for routing and verifiers.
 
@@ -197,7 +220,17 @@ def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:
             )
 
 
-def _scorer(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Scorer:
+def _pool(components: Sequence[Component], workers: int | None, ray: str | None) -> Pool:
+    if ray is None:
+        return WorkerPool(components, workers)
+    try:
+        from guerdon.scoring.ray_pool import RayPool
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("scoring on a Ray cluster", str(error.name), "ray") from None
+    return RayPool(components, ray, workers)
+
+
+def _scorer(index: int, entry: Entry, cache: ScoreCache, pool: Pool) -> Scorer:
     if entry.component.kind is Kind.REWARD:
         return RewardScorer(index, entry.component, entry.timeout_s)
-    return VerifierScorer(index, entry.component, entry.timeout_s, cache, pool.shared_workers)
+    return VerifierScorer(index, entry.component, entry.timeout_s, cache, pool)

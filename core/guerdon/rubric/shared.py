@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from guerdon.plugins.discovery import Kind
-from guerdon.rubric import Rubric
+from guerdon.rubric.rubric import Rubric, fingerprint
 from guerdon.types import Judgements, Rollout
 
 MAX_BATCH_ROLLOUTS = 512
@@ -42,6 +42,7 @@ class SharedRubric:
     def __init__(self, rubric: Rubric) -> None:
         self._rubric = rubric
         self._mergeable = all(entry.component.kind is not Kind.REWARD for entry in rubric.entries)
+        self._fingerprint = fingerprint(rubric.entries)
         self._calls: deque[_Call] = deque()
         self._pending = 0
         self._changed = threading.Condition()
@@ -53,6 +54,11 @@ class SharedRubric:
     def names(self) -> list[str]:
         """Return the entries' names."""
         return self._rubric.names
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the rubric's fingerprint."""
+        return self._fingerprint
 
     @property
     def pending(self) -> int:

@@ -77,7 +77,13 @@ class Contexts:
             entries = [self._entry(entry, folder / "work", results, known) for entry in stage.entries]
             with (
                 closing(self._cache()) as cache,
-                Rubric(entries, cache=cache, failure_budget=manifest.failure_budget) as rubric,
+                Rubric(
+                    entries,
+                    cache=cache,
+                    failure_budget=manifest.failure_budget,
+                    workers=manifest.scoring.workers,
+                    ray=manifest.scoring.ray,
+                ) as rubric,
             ):
                 yield rubric
 

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
-from guerdon.scoring.pool import Job, RewardJob, VerifyJob
+from guerdon.scoring.pool import Job, Pool, RewardJob, VerifyJob
 from guerdon.scoring.protocol import Item, RewardTask
 from guerdon.types import Rollout, Row, Score
 
@@ -52,7 +52,7 @@ class VerifierScorer:
     """Judges completions one by one, and equal ones once."""
 
     def __init__(
-        self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, workers: int
+        self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, pool: Pool
     ) -> None:
         loaded = component.loaded
         self._index = index
@@ -64,7 +64,7 @@ class VerifierScorer:
         self._dedicated = self._concurrent or copies is not None
         self._timeout_s = timeout_s or float(component.member("timeout_s", VERIFIER_TIMEOUT_S))
         self._cache = cache
-        self._workers = workers if copies is None else copies
+        self._pool = pool
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
@@ -82,9 +82,7 @@ class VerifierScorer:
             cases[key] = case
         known = self._cache.get([key for key in cases if isinstance(key, str)])
         unknown = [key for key in cases if key not in known]
-        size = len(unknown) or 1
-        if not self._concurrent:
-            size = max(1, min(MAX_CASES_A_JOB, math.ceil(len(unknown) / (2 * self._workers))))
+        size = self._job_size(len(unknown))
         chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
         jobs = [
             VerifyJob(
@@ -98,7 +96,15 @@ class VerifierScorer:
         ]
         return VerifierBatch(key_at, known, chunks, jobs)
 
-    def _keep(self, keys: Sequence[_Key], index: int, score: Score) -> None:
+    def _job_size(self, num_cases: int) -> int:
+        """Return how many cases make a job. A worker of an async verifier runs all its cases concurrently."""
+        workers = self._pool.lane_workers(self._index) if self._dedicated else self._pool.shared_workers
+        if self._concurrent:
+            return max(1, math.ceil(num_cases / workers))
+        return max(1, min(MAX_CASES_A_JOB, math.ceil(num_cases / (2 * workers))))
+
+    def _keep(self, keys: Sequence[_Key], index: int, score: Score, latency_ms: float) -> None:
+        del latency_ms  # of the first time; a known score has none
         key = keys[index]
         if isinstance(key, str):
             self._cache.put({key: score})

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from typing import Protocol
 
 from guerdon.errors import PluginLoadError
 from guerdon.plugins.component import Component
@@ -75,9 +76,9 @@ class VerifyJob:
     """Whether the component has its own workers. An async verifier has one, which runs all its calls concurrently. A
     verifier that limits its copies has ``max_workers``.
     """
-    arrived: Callable[[int, Score], None] | None = None
-    """Takes the index and the score of each case when it arrives, so that a kill during the batch loses no finished
-    case.
+    arrived: Callable[[int, Score, float], None] | None = None
+    """Takes the index, the score and the latency in milliseconds of each case when it arrives, so that a kill during
+    the batch loses no finished case.
     """
     results: list[tuple[Score, float] | None] = field(default_factory=list)
     """Score and latency in milliseconds."""
@@ -102,11 +103,15 @@ class VerifyJob:
         index = self._tasks[-1][message.index]
         self.results[index] = message.score, message.latency_ms
         if self.arrived is not None:
-            self.arrived(index, message.score)
+            self.arrived(index, message.score, message.latency_ms)
         if any(self.results[index] is None for index in self._tasks[-1]):
             return False
         self._tasks.pop()
         return True
+
+    def interrupt(self) -> None:
+        """Account for a machine that was lost through no fault of the cases: the unjudged ones are sent again."""
+        self._tasks[-1] = [index for index in self._tasks[-1] if self.results[index] is None]
 
     def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
         """Account for a lost worker: the case at fault gets ``score``, the others are sent again.
@@ -152,12 +157,32 @@ class RewardJob:
         self.answer = message
         return True
 
+    def interrupt(self) -> None:
+        """Account for a lost machine: the call is made again."""
+
     def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
         """Account for a lost worker."""
         self.answer = Rewarded([score] * len(self.batch.completions), latency_ms, {}, {})
 
 
 Job = VerifyJob | RewardJob
+
+
+class Pool(Protocol):
+    """Workers for the components of one rubric, on this machine or on many."""
+
+    @property
+    def shared_workers(self) -> int:
+        """How many workers share the sync verifiers."""
+
+    def lane_workers(self, component: int) -> int:
+        """How many workers a dedicated component has."""
+
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Run the jobs. Afterwards each job holds all its results."""
+
+    def close(self) -> None:
+        """Stop the workers."""
 
 
 class WorkerPool:
@@ -171,7 +196,7 @@ class WorkerPool:
     def __init__(self, components: Sequence[Component], shared_workers: int | None = None) -> None:
         self._components = list(components)
         self.shared_workers = shared_workers or min(len(os.sched_getaffinity(0)), 16)
-        self._limits = {
+        self._limits: dict[int, int] = {
             index: component.member("max_workers", 1)
             for index, component in enumerate(components)
             if component.kind is Kind.VERIFIER
@@ -179,6 +204,10 @@ class WorkerPool:
         self._idle: dict[int | None, list[_Worker]] = {}
         self._lock = threading.Lock()
         self._closed = False
+
+    def lane_workers(self, component: int) -> int:
+        """Return how many workers a dedicated component has: its own limit, else one."""
+        return self._limits.get(component, 1)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run the jobs. Afterwards each job holds all its results.
@@ -214,7 +243,7 @@ class WorkerPool:
 
     def _hand_out(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
         for lane, queue in waiting.items():
-            limit = self.shared_workers if lane is None else self._limits.get(lane, 1)
+            limit = self.shared_workers if lane is None else self.lane_workers(lane)
             while queue and sum(running.lane == lane for running in busy.values()) < limit:
                 worker = self._idle_worker(lane) or _Worker(self._components)
                 job = queue.popleft()

@@ -22,6 +22,7 @@ from guerdon.serve.guards import SizeGuard, TokenGuard
 from guerdon.serve.metrics import Metrics, MetricsGuard
 from guerdon.serve.schema import (
     ErrorOut,
+    FingerprintOut,
     HealthOut,
     Message,
     RewardRequest,
@@ -33,6 +34,8 @@ from guerdon.serve.schema import (
 from guerdon.types import Judgement, Messages, Rollout
 
 Item = TypeVar("Item")
+
+FINGERPRINT_HEADER = "x-guerdon-fingerprint"
 
 _LATER = {"Retry-After": "1"}
 """Seconds after which a refused client may retry."""
@@ -75,7 +78,15 @@ def create_app(
         unscored: For OpenRLHF, the reward of a completion that has none; without it, such a request is an error.
     """
     metrics = Metrics(lambda: rubric.pending)
-    paths = ("/score", "/get_reward", "/health/live", "/health/ready", "/metrics", "/openapi.json")
+    paths = (
+        "/score",
+        "/get_reward",
+        "/fingerprint",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/openapi.json",
+    )
     guards = [Middleware(MetricsGuard, metrics=metrics, paths=paths)]
     if token is not None:
         guards.append(Middleware(TokenGuard, token=token))
@@ -107,7 +118,8 @@ def create_app(
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
         ]
         # ASCII-escaped, because a completion may hold a lone surrogate, which UTF-8 cannot encode.
-        return Response(json.dumps({"results": results}), media_type="application/json")
+        headers = {FINGERPRINT_HEADER: rubric.fingerprint}
+        return Response(json.dumps({"results": results}), media_type="application/json", headers=headers)
 
     @app.post("/get_reward", response_model=RewardResponse, responses=_ERRORS)
     async def get_reward(request: RewardRequest) -> Response:
@@ -132,6 +144,11 @@ def create_app(
         full = rubric.pending >= limits.max_pending
         response.status_code = 503 if full else 200
         return HealthOut(status="full" if full else "ok", rubric=rubric.names, pending=rubric.pending)
+
+    @app.get("/fingerprint", response_model=FingerprintOut)
+    async def fingerprint() -> FingerprintOut:
+        """Return the digest of the rubric, so that clients of several servers can compare them."""
+        return FingerprintOut(fingerprint=rubric.fingerprint, rubric=rubric.names)
 
     @app.get("/metrics", response_class=Response)
     async def metrics_text() -> Response:

@@ -138,3 +138,13 @@ class HealthOut(Strict):
     """The entries' names."""
     pending: int
     """The number of rollouts that wait or are being judged."""
+
+
+class FingerprintOut(Strict):
+    """What the server scores with."""
+
+    fingerprint: str
+    """The digest of the rubric: its plugins, versions, params, weights and rules. Every answer has it in the header
+    `x-guerdon-fingerprint`, too."""
+    rubric: list[str]
+    """The entries' names."""

@@ -1,0 +1,130 @@
+"""Scoring on a real Ray cluster of several nodes gives the scores of the local pool, also when a node is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from guerdon import Failure, Rollout
+from guerdon.errors import PluginContractError
+from guerdon.plugins.component import load_component
+from guerdon.plugins.discovery import SCORERS, find_plugin
+from guerdon.rubric import Entry, Rubric
+from guerdon.scoring.cache import ScoreCache
+from guerdon.types import Judgements
+
+VERIFIERS = Path(__file__).parents[2] / "fixtures" / "cluster_verifiers.py"
+
+
+def entry(name: str) -> Entry:
+    return Entry(name, load_component(find_plugin(f"{VERIFIERS}:{name}", SCORERS), {}, None))
+
+
+def rollouts(completions: list[str]) -> list[Rollout]:
+    return [
+        Rollout("a question", completion, {"reference": f"right {number}"})
+        for number, completion in enumerate(completions)
+    ]
+
+
+def outcomes(judgements: Judgements) -> list[dict[str, object]]:
+    """Return the judgements without their latencies."""
+    rows = [judgement.to_dict() for judgement in judgements]
+    for row in rows:
+        for score in row["scores"].values():
+            del score["latency_ms"]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
+    for _ in range(2):
+        cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    ray.init(address=cluster.address, namespace="guerdon", log_to_driver=False)
+    cluster.wait_for_nodes()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_ray_pool_scores_every_kind_of_entry_as_the_local_pool_does(cluster: Cluster) -> None:
+    given = rollouts([f"right {n}" if n % 3 else f"wrong {n}" for n in range(120)])
+    given += rollouts(["hang", "crash", "raise", "right 3"])
+    entries = [entry("judge"), entry("wait"), entry("batch")]
+    with Rubric(entries) as local:
+        expected = outcomes(local.score(given))
+    with Rubric(entries, ray=cluster.address) as remote:
+        assert outcomes(remote.score(given)) == expected
+    failures = [row["scores"]["judge"]["failure"] for row in expected[-4:]]  # type: ignore[index]
+    assert failures == [Failure.TIMEOUT.value, Failure.VERIFIER.value, Failure.VERIFIER.value, None]
+
+
+def test_ray_pool_with_a_plugin_that_cannot_be_built_raises_its_error(cluster: Cluster) -> None:
+    with Rubric([entry("Unbuildable")], ray=cluster.address) as rubric:
+        with pytest.raises(PluginContractError, match="no such engine"):
+            rubric.score(rollouts(["a"]))
+        with pytest.raises(PluginContractError, match="no such engine"):
+            rubric.score(rollouts(["a"]))
+
+
+def test_ray_pool_keeps_scores_in_the_cache(cluster: Cluster) -> None:
+    cache = ScoreCache()
+    with Rubric([entry("judge")], ray=cluster.address, cache=cache) as rubric:
+        first = rubric.score(rollouts(["right 0", "b"]))
+        second = rubric.score(rollouts(["right 0", "b"]))
+    assert outcomes(first) == outcomes(second)
+    assert [judgement.verdicts["judge"].latency_ms for judgement in second] == [0, 0]
+    cache.close()
+
+
+def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
+    doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    given = [
+        Rollout(f"question {n}", "slow", {"reference": "slow" if n % 2 else "fast", "n": n})
+        for n in range(60)
+    ]
+    with Rubric([entry("judge")], ray=cluster.address) as rubric:
+        assert rubric.score(given[:1])[0].reward == 0
+        killer = threading.Timer(1.5, cluster.remove_node, [doomed], {"allow_graceful": False})
+        killer.start()
+        judgements = rubric.score(given)
+        killer.join()
+        assert [judgement.reward for judgement in judgements] == [float(n % 2) for n in range(60)]
+        assert [judgement.reward for judgement in rubric.score(given[:4])] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("127.0.0.1:1", "InfrastructureError", "ray start"),
+        ("auto", "InfrastructureError", "ray start"),
+        ("nowhere", "InfrastructureError", "ray start"),
+        ("ray://127.0.0.1:10001", "UsageError", "HOST:PORT"),
+    ],
+)
+def test_score_with_a_wrong_ray_address_says_how_to_start_a_cluster(
+    address: str, error: str, words: str, tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["RAY_TMPDIR"] = str(tmp_path)  # Ray finds the cluster of the other tests by its files
+    script = f"from guerdon.scoring.ray_pool import RayPool; RayPool([], {address!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert error in done.stderr.splitlines()[-1]
+    assert words in done.stderr

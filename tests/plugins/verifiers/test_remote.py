@@ -1,0 +1,176 @@
+"""``remote`` against real reward servers: their scores, a server that dies, other rubrics, tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from guerdon import Failure, Rollout
+from guerdon.manifest.rubrics import plugin_entry
+from guerdon.rubric import Rubric
+from guerdon.testing import Case, VerifierConformance
+from guerdon.types import Verdict
+
+VERIFIERS = '''
+import time
+def judge(completion, reference):
+    """Compare, or do what the completion says."""
+    if completion == "slow": time.sleep(0.05)
+    if completion == "none": return None
+    if completion == "raise": raise KeyError("lost")
+    return completion == reference
+'''
+
+MANIFEST = """
+name: two
+stages:
+  - id: judge
+    use: ./stage.py:run
+    init: none
+    data: [{{use: files, params: {{path: data.jsonl}}}}]
+    rewards: [{{use: remote, params: {{urls: {urls}}}}}]
+"""
+
+
+def guerdon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "guerdon", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+
+
+@contextmanager
+def serving(
+    folder: Path, *options: str, port: int = 0, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run a real reward server. Yield its URL and its process."""
+    command = [sys.executable, "-m", "guerdon", "serve", "--workers", "1", "--port", str(port), *options]
+    server = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+    try:
+        assert server.stdout is not None
+        found = re.search(r"on (http\S+) ", server.stdout.readline())
+        assert found is not None
+        yield found[1], server
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("servers")
+    (folder / "v.py").write_text(VERIFIERS)
+    (folder / "stage.py").write_text("def run(context): return {}\n")
+    (folder / "data.jsonl").write_text('{"prompt": "q", "reference": "right"}\n')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with serving(folder, "--use", "./v.py:judge") as (url, _):
+        yield url
+
+
+def verdicts(rollouts: list[Rollout], *urls: str, **params: object) -> list[Verdict]:
+    with Rubric([plugin_entry("remote", {"urls": list(urls), **params})]) as rubric:
+        return [judgement.verdicts["remote"] for judgement in rubric.score(rollouts)]
+
+
+def test_remote_gives_the_servers_scores_and_failures(url: str) -> None:
+    rollouts = [Rollout("q", text, {"reference": "right"}) for text in ("right", "wrong", "none", "raise")]
+    right, wrong, none, broken = (verdict.score for verdict in verdicts(rollouts, url))
+    assert (right.value, wrong.value, none.value, broken.value) == (1, 0, None, None)
+    assert right.metadata == {"scores": {"judge": 1.0}}
+    assert none.outcome == "skipped"
+    assert (broken.failure, "lost" in broken.explanation) == (Failure.VERIFIER, True)
+
+
+def test_remote_with_a_row_that_lacks_a_column_fails_as_reference(url: str) -> None:
+    (verdict,) = verdicts([Rollout("q", "right", {})], url)
+    assert verdict.score.failure is Failure.REFERENCE
+    assert "'reference'" in verdict.score.explanation
+
+
+def test_remote_while_a_server_dies_loses_and_doubles_nothing(folder: Path, url: str) -> None:
+    rollouts = [
+        Rollout(f"question {n}", "slow", {"reference": "slow" if n % 3 else "fast", "n": n})
+        for n in range(90)
+    ]
+    with serving(folder, "--use", "./v.py:judge") as (doomed, server):
+        killer = threading.Timer(1.0, server.kill)
+        killer.start()
+        values = [verdict.score.value for verdict in verdicts(rollouts, url, doomed)]
+        killer.join()
+        assert server.wait(10) == -signal.SIGKILL
+    assert values == [float(bool(n % 3)) for n in range(90)]
+
+
+def test_remote_without_a_server_is_an_infrastructure_failure() -> None:
+    started = time.monotonic()
+    (verdict,) = verdicts([Rollout("q", "a", {"reference": "a"})], "http://127.0.0.1:1", patience_s=1.0)
+    assert verdict.score.failure is Failure.INFRASTRUCTURE
+    assert "http://127.0.0.1:1 does not answer" in verdict.score.explanation
+    assert time.monotonic() - started < 60
+
+
+def test_remote_with_servers_of_two_rubrics_is_refused_by_check_and_by_scores(folder: Path, url: str) -> None:
+    with serving(folder, "--use", "length", "--param", "length.max_words=5") as (other, _):
+        manifest = folder / "two.yaml"
+        manifest.write_text(MANIFEST.format(urls=f"[{url}, {other}]"))
+        checked = guerdon(folder, "check", str(manifest))
+        assert checked.returncode == 1
+        assert "fingerprint" in checked.stdout + checked.stderr
+        rollouts = [Rollout(f"q {n}", "right", {"reference": "right"}) for n in range(8)]
+        failed = [v.score for v in verdicts(rollouts, url, other) if v.score.value is None]
+    assert len(failed) == 4
+    assert all(
+        score.failure is Failure.INFRASTRUCTURE and "same rubric" in score.explanation for score in failed
+    )
+
+
+def test_remote_with_another_fingerprint_is_refused(url: str) -> None:
+    (verdict,) = verdicts([Rollout("q", "a", {"reference": "a"})], url, fingerprint="0" * 16)
+    assert verdict.score.failure is Failure.INFRASTRUCTURE
+
+
+def test_remote_sends_the_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(folder, "--use", "./v.py:judge", GUERDON_SERVE_TOKEN="secret") as (url, _):
+        monkeypatch.setenv("SCORER_TOKEN", "secret")
+        rollouts = [Rollout("q", "a", {"reference": "a"})]
+        (with_token,) = verdicts(rollouts, url, token_variable="SCORER_TOKEN")
+        (without,) = verdicts(rollouts, url)
+    assert with_token.score.value == 1
+    assert (without.score.failure, "401" in without.score.explanation) == (Failure.INFRASTRUCTURE, True)
+
+
+@pytest.mark.parametrize("urls", ["[]", "http://localhost:1", "[localhost:1]"])
+def test_remote_with_wrong_urls_says_what_to_write(urls: str, folder: Path) -> None:
+    (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    done = guerdon(folder, "score", "rows.jsonl", "--use", "remote", "--param", f"remote.urls={urls}")
+    assert done.returncode == 2
+    assert "urls" in done.stderr
+
+
+class TestConformance(VerifierConformance):
+    """The kit, through a real server."""
+
+    plugin = "remote"
+    golden = (Case("right", 1.0, reference="right"), Case("none", None, reference="right"))
+    hacks = (Case("Right", 0.0, reference="right", why="another word"),)
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def server(cls, folder: Path) -> Iterator[None]:
+        with serving(folder, "--use", "./v.py:judge") as (url, _):
+            cls.params = {"urls": [url]}
+            yield
