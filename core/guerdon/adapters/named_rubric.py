@@ -13,6 +13,7 @@ from guerdon.data.columns import column
 from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
 from guerdon.manifest.rubrics import resolve_rubric
 from guerdon.rubric import Rubric
+from guerdon.rubric.entry import first_ofs, names_of
 from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Failure, Judgement, Judgements, Rollout
 
@@ -55,11 +56,12 @@ class NamedRubric:
     @property
     def names(self) -> list[str]:
         """Return the entries' names."""
-        return [entry.name for entry in self._entries]
+        return names_of(self._entries)
 
     def weights(self, step: int = 0) -> dict[str, float]:
         """Return the entries' weights at a training step."""
-        return {entry.name: entry.weight_at(step) for entry in self._entries}
+        parts = {entry.name: entry for entry in self._entries} | first_ofs(self._entries)
+        return {name: parts[name].weight_at(step) for name in self.names}
 
     def open(self) -> SharedRubric:
         """Return this process's rubric. Its workers start at the first call that judges."""

@@ -12,6 +12,7 @@ from guerdon.audit.forms import forms, gold_forms, tags_of
 from guerdon.audit.problems import OWN_FORM, takes_reference
 from guerdon.errors import CheckFailedError, InfrastructureError
 from guerdon.rubric import Entry, OnFailure, Rubric
+from guerdon.rubric.entry import first_ofs
 from guerdon.text import words
 from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text
 
@@ -122,7 +123,7 @@ def audit_rubric(
     unknown = "content" if form is not None else "padding"
     cases = cases_for(kinds or ["answer" if compares else unknown])
     honest = _Honest.of(kinds if form is None else [])
-    with Rubric([replace(entry, on_failure=OnFailure.SKIP) for entry in entries]) as rubric:
+    with Rubric([_without_reaction(entry) for entry in entries]) as rubric:
         form = form or _paid_form(rubric, problems[0], honest)
         trials = [
             _Trial(problem, corpus, case, _completion(case, form, problem, honest))
@@ -132,10 +133,17 @@ def audit_rubric(
         ]
         for trial, judgement in zip(trials, _judge(rubric, trials), strict=True):
             trial.judgement = judgement
+            trial.whole_of = {entry.name: entry.within.name for entry in entries if entry.within is not None}
     stakes = _Stakes.of_all(trials)
     told_apart = [name for name, stake in stakes.items() if stake.gain > _SAME]
     _refuse_unpaid(trials, stakes, told_apart, must_tell=bool(kinds) or compares or form == OWN_FORM)
     return _report(trials, stakes, told_apart, kinds, form)
+
+
+def _without_reaction(entry: Entry) -> Entry:
+    """Return the entry with ``on_failure: skip``, so that its failures are seen."""
+    within = entry.within and replace(entry.within, on_failure=OnFailure.SKIP)
+    return replace(entry, on_failure=OnFailure.SKIP, within=within)
 
 
 @dataclass(slots=True)
@@ -145,6 +153,8 @@ class _Trial:
     case: Attack
     completion: str | Messages
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
+    whole_of: Mapping[str, str] = field(default_factory=dict)
+    """The ``first_of`` of each entry that is a member of one, by the entry's name."""
 
     @property
     def reward(self) -> float | None:
@@ -152,7 +162,13 @@ class _Trial:
 
     @property
     def failed(self) -> bool:
-        return any(v.score.outcome is Outcome.FAILED for v in self.judgement.verdicts.values())
+        """Return whether a verdict failed that no later member of a ``first_of`` made good."""
+        verdicts = self.judgement.verdicts
+        return any(
+            verdict.score.outcome is Outcome.FAILED
+            for name, verdict in verdicts.items()
+            if self.whole_of.get(name) not in verdicts
+        )
 
     @property
     def shown(self) -> str:
@@ -227,7 +243,8 @@ def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
 
 
 def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
-    steps = [step for entry in rubric.entries if isinstance(entry.weight, Mapping) for step in entry.weight]
+    weights = [part.weight for part in (*rubric.entries, *first_ofs(rubric.entries).values())]
+    steps = [step for weight in weights if isinstance(weight, Mapping) for step in weight]
     judgements = rubric.score([_rollout(trial) for trial in trials], step=max(steps, default=0))
     for judgement in judgements:
         for name, verdict in judgement.verdicts.items():

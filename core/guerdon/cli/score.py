@@ -16,6 +16,7 @@ from guerdon.offline.columns import checked_rollout, read_renames, score_columns
 from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
 from guerdon.offline.summary import Summary
 from guerdon.rubric import Rubric
+from guerdon.rubric.entry import names_of
 
 
 @click.command()
@@ -44,7 +45,7 @@ def score(
     entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)
     err = Console(stderr=True)
-    summary = Summary([entry.name for entry in entries])
+    summary = Summary(names_of(entries))
     with opened_input(data) as given, ExitStack() as stack:
         total = given.count()
         scores = stack.enter_context(opened_cache(cache))

@@ -229,7 +229,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         ]
         with raised_in_all():
             judgements = self._rubric.score(rollouts, step)
-        for name, value in [*judging_metrics(judgements), *judgements.metrics.items()]:
+        retrying = {entry.name for entry in self._rubric.entries if entry.retries}
+        for name, value in [*judging_metrics(judgements, retrying), *judgements.metrics.items()]:
             log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
 from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
@@ -31,6 +33,7 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool =
         entry.name: site.part(f"reward '{entry.name}'", location)
         for entry, location in zip(stage.entries, stage.entry_locations, strict=True)
     }
+    yield from check_composition(site, sites, stage.entries, rows.sampled)
     usable = []
     for entry in stage.entries:
         problem = _route_problem(entry, rows.sampled) or _column_problem(entry, rows.read)
@@ -44,7 +47,8 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool =
         return
     checked: list[Entry] = []
     known = [entry for entry in usable if not named_stages(entry)]
-    with Rubric([entry for entry in known if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:
+    alone = [replace(entry, needs=(), within=None) for entry in known]
+    with Rubric([entry for entry in alone if entry.component.kind is Kind.VERIFIER], workers=1) as rubric:
         for entry in usable:
             yield from _check_entry(sites[entry.name], rubric, entry, rows, checked)
         yield from check_layouts(site, rubric, checked, rows.sampled)

@@ -11,6 +11,7 @@ from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.models.paths import local_folder
+from guerdon.rubric.entry import names_of
 from guerdon.run.data import open_source
 from guerdon.stage import Model
 from guerdon.types import Row
@@ -94,7 +95,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
     rows = rows or read_stage_rows(plan, stage)
     stage.component.check(
         built,
-        rewards=[entry.name for entry in stage.entries],
+        rewards=names_of(stage.entries),
         rows=rows.read,
         count=rows.count,
         models=_known_models(plan, stage) if models else [],

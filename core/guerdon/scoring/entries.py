@@ -47,6 +47,14 @@ class Scorer(Protocol):
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
 
+    def again(self, positions: Sequence[int], failed: Sequence[int]) -> Sequence[int]:
+        """Return the rollouts to ask for again, so that those that failed may get a score.
+
+        Args:
+            positions: All rollouts of the first try.
+            failed: Those whose score failed.
+        """
+
 
 class VerifierScorer:
     """Judges completions one by one, and equal ones once."""
@@ -97,6 +105,10 @@ class VerifierScorer:
             for chunk in chunks
         ]
         return VerifierBatch(key_at, known, chunks, jobs)
+
+    def again(self, positions: Sequence[int], failed: Sequence[int]) -> Sequence[int]:
+        del positions  # each completion is judged by itself
+        return failed
 
     def _keep(self, keys: Sequence[_Key], index: int, score: Score) -> None:
         key = keys[index]
@@ -151,6 +163,10 @@ class RewardScorer:
             step=step,
         )
         return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
+
+    def again(self, positions: Sequence[int], failed: Sequence[int]) -> Sequence[int]:
+        del failed  # a reward may compare completions, so it gets the whole batch
+        return positions
 
 
 @dataclass(slots=True)

@@ -62,6 +62,10 @@ class ScoreOut(Strict):
     """The reason, in words."""
     metadata: dict[str, Any] = {}
     """Other data of the verifier; absent if there is none."""
+    parts: dict[str, float] = {}
+    """The named components of the value; absent if there are none."""
+    spans: list[tuple[int, int, float]] = []
+    """The steps of the completion, each with its start, its end and its value; absent if there are none."""
     weight: float
     """The entry's weight at the step."""
     weighted: float | None
@@ -70,6 +74,8 @@ class ScoreOut(Strict):
     """The contribution to the reward; null if there is none."""
     latency_ms: float
     """The time of the check; 0 for a cached score."""
+    tries: int = 1
+    """How often the entry was asked; absent if once. 0 if other verdicts decided."""
 
 
 class ResultOut(Strict):

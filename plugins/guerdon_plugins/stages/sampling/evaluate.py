@@ -178,7 +178,11 @@ def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
         entry.name: entry.component for entry in rubric.entries if entry.component.kind == "verifier"
     }
     found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
-    return {name: same for name, same in found.items() if same is not None}
+    same = {name: own for name, own in found.items() if own is not None}
+    for entry in rubric.entries:  # the first member that can compare answers does it for its `first_of`
+        if entry.within is not None and entry.name in same:
+            same.setdefault(entry.within.name, same[entry.name])
+    return same
 
 
 def _measure(
