@@ -245,12 +245,39 @@ def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
 def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
     weights = [part.weight for part in (*rubric.entries, *first_ofs(rubric.entries).values())]
     steps = [step for weight in weights if isinstance(weight, Mapping) for step in weight]
-    judgements = rubric.score([_rollout(trial) for trial in trials], step=max(steps, default=0))
+    step = max(steps, default=0)
+    if rubric.compares_groups:
+        judgements = _beside_honest(rubric, trials, step)
+    else:
+        judgements = rubric.score([_rollout(trial) for trial in trials], step)
     for judgement in judgements:
         for name, verdict in judgement.verdicts.items():
             if verdict.score.failure is Failure.INFRASTRUCTURE:
                 raise InfrastructureError(f"'{name}' cannot judge: {verdict.score.explanation}")
     return judgements
+
+
+def _beside_honest(rubric: Rubric, trials: Sequence[_Trial], step: int) -> list[Judgement]:
+    """Judge each trial in a group of its own, beside the honest answers to its problem."""
+    honest: dict[str, list[_Trial]] = {}
+    for trial in trials:
+        if trial.case.name in (_RIGHT, _WRONG):
+            honest.setdefault(trial.problem.name, []).append(trial)
+    groups = [
+        [trial, *(one for one in honest.get(trial.problem.name, ()) if one is not trial)] for trial in trials
+    ]
+    judged = iter(
+        rubric.score(
+            [_rollout(one) for group in groups for one in group],
+            step,
+            groups=[number for number, group in enumerate(groups) for _ in group],
+        )
+    )
+    firsts = []
+    for group in groups:
+        first, *_ = (next(judged) for _ in group)
+        firsts.append(first)
+    return firsts
 
 
 def _rollout(trial: _Trial) -> Rollout:

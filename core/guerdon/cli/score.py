@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -12,8 +11,9 @@ from rich.progress import Progress
 
 from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
 from guerdon.cli.tables import print_rows
-from guerdon.offline.columns import checked_rollout, read_renames, score_columns
-from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
+from guerdon.offline.columns import read_renames, score_columns
+from guerdon.offline.groups import judged_rows
+from guerdon.offline.rows import opened_input, written_rows
 from guerdon.offline.summary import Summary
 from guerdon.rubric import Rubric
 from guerdon.rubric.entry import names_of
@@ -39,8 +39,9 @@ def score(
 ) -> None:
     """Score the completions in DATA: a JSONL, JSON, CSV, TSV or Parquet file, or JSONL on standard input (-).
 
-    Its columns are prompt, completion and those that the verifiers read. -o writes one row for each row of DATA, in
-    order: the row, its reward, and each verifier's verdict. The name's suffix chooses the format.
+    Its columns are prompt, completion and those that the verifiers read. A group reward compares the rows of one
+    prompt. -o writes one row for each row of DATA, in order: the row, its reward, and each verifier's verdict. The
+    name's suffix chooses the format.
     """
     entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)
@@ -54,11 +55,10 @@ def score(
         progress = stack.enter_context(Progress(transient=True, console=err, disable=not err.is_terminal))
         task = progress.add_task("Scoring", total=total)
         rows = given.read()
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            judgements = rubric.score([checked_rollout(where, row, renames, rubric) for where, row in chunk])
-            for (where, _), judgement in zip(chunk, judgements, strict=True):
+        for chunk in judged_rows(rows, renames, [rubric]):
+            for (where, _), _, (judgement,) in chunk:
                 summary.add(where, judgement)
-            write([{**row, **score_columns(one)} for (_, row), one in zip(chunk, judgements, strict=True)])
+            write([{**row, **score_columns(judgement)} for (_, row), _, (judgement,) in chunk])
             progress.advance(task, len(chunk))
     print_rows(f"{Path(given.name).name}: {total} rows", summary.rows(), Console())
     for remark in summary.remarks():

@@ -88,15 +88,18 @@ def objectives_advantages(values: Tensor, weights: Tensor, group_size: int) -> T
 
 
 def token_of(end: int, ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
-    """Return the index of the token that completes the text up to a place.
+    """Return the index of the token that completes the text up to a place; at the text's end, of the last token.
+
+    The last token may be one without text, such as the end of the sequence. It belongs to the last step.
 
     Args:
         end: The number of characters.
         ids: The completion's tokens.
         decode: Returns the text of tokens.
     """
-    count = bisect_left(range(len(ids) + 1), end, key=lambda count: len(decode(ids[:count])))
-    return max(0, min(count, len(ids)) - 1)
+    if end >= len(decode(ids)):
+        return len(ids) - 1
+    return max(0, bisect_left(range(len(ids)), end, key=lambda count: len(decode(ids[:count]))) - 1)
 
 
 def steps_of(judgement: Judgement, length: int, token_at: Callable[[int], int]) -> list[Step]:

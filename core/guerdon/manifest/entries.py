@@ -99,6 +99,12 @@ class EntryPlanner:
         component = self._component(ref, SCORERS, location)
         if component is None:
             return None
+        if component.requires_needs and not getattr(ref, "needs", ()):
+            self._problem(
+                (*location, "use"),
+                f"{component.plugin} counts only where other entries scored 1. Give the entry 'needs', such as "
+                "needs: [math].",
+            )
         retry = ref.on_failure if isinstance(ref.on_failure, RetryRef) else None
         entry = Entry(
             ref.name or component.plugin.name,

@@ -292,9 +292,8 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         location = tuple(part for part in detail["loc"] if part not in VARIANTS)
         spelled = ".".join(str(part) for part in location)
         last = str(location[-1])
-        if (
-            "weight" in location and detail["type"] != "extra_forbidden"
-        ):  # pydantic reports one error for each variant of the union
+        if "weight" in location and detail["type"] != "extra_forbidden":
+            # pydantic reports one error for each variant of the union
             location = location[: location.index("weight") + 1]
             message = "'weight' is neither a finite number nor a schedule {step: weight}."
             found.add((_line(lines, location), message))

@@ -13,8 +13,8 @@ from guerdon.errors import UsageError
 from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
 from guerdon.manifest.loading import Location, ManifestFile, Problem
 from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, SourceRef, StageRef
-from guerdon.plugins.component import Component, load_component
-from guerdon.plugins.discovery import Kind, did_you_mean, find_plugin
+from guerdon.plugins.component import Component, load_component, load_scorer
+from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
 
 STAGE_SOURCE = "stage"
@@ -185,10 +185,7 @@ class _Planner:
     def component(
         self, ref: ComponentRef | StageRef, kinds: Sequence[Kind], location: Location
     ) -> Component | None:
-        found = self._try((*location, "use"), lambda: find_plugin(ref.use, kinds, self._base_dir))
-        if found is None:
-            return None
-        component = self._try((*location, "use"), lambda: load_component(found, ref.params, self._base_dir))
+        component = self._try((*location, "use"), lambda: self._load(ref, kinds))
         if component is None:
             return None
         problems = self._try((*location, "use"), lambda: component.problems())
@@ -196,6 +193,11 @@ class _Planner:
             place = (*location, "params", problem.param) if problem.param else (*location, "use")
             self.problem(place, problem.message)
         return component
+
+    def _load(self, ref: ComponentRef | StageRef, kinds: Sequence[Kind]) -> Component:
+        if kinds == SCORERS:
+            return load_scorer(ref.use, ref.params, self._base_dir)
+        return load_component(find_plugin(ref.use, kinds, self._base_dir), ref.params, self._base_dir)
 
     def stage(self, ref: StageRef, location: Location) -> StagePlan | None:
         component = self.component(ref, (Kind.STAGE,), location)

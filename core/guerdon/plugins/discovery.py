@@ -34,6 +34,7 @@ class Kind(StrEnum):
 
     VERIFIER = "verifier"
     REWARD = "reward"
+    GROUP_REWARD = "group_reward"
     SOURCE = "source"
     STAGE = "stage"
     HOOKS = "hooks"
@@ -48,13 +49,13 @@ class Kind(StrEnum):
     @property
     def noun(self) -> str:
         """Return the noun for one plugin of the kind."""
-        return "hooks plugin" if self is Kind.HOOKS else self.value
+        return "hooks plugin" if self is Kind.HOOKS else self.value.replace("_", " ")
 
 
 _MAX_DEFINED = 10
 """The most names of a module that a message lists."""
 
-SCORERS: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
+SCORERS: tuple[Kind, ...] = (Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD)
 """The kinds that a rubric's entry may name."""
 
 
@@ -134,6 +135,30 @@ def _installed(places: Places) -> Sequence[Plugin]:
                 )
             )
     return sorted(found)
+
+
+def find_plugins(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> list[Plugin]:
+    """Return the plugins that a manifest's ``use`` names: one, or one of each kind of one distribution.
+
+    ``judge`` is a verifier and a group reward. ``guerdon.plugins.component.load_scorer`` picks the one that the params
+    fit.
+
+    Args:
+        spec: As for :func:`find_plugin`.
+        kinds: The kinds that fit at this place.
+        base_dir: The folder that a file's relative path starts from; the current one by default.
+
+    Raises:
+        PluginNotFoundError: Nothing has that name.
+        DuplicatePluginError: Several distributions have it.
+    """
+    if ":" not in spec:
+        named = [
+            plugin for plugin in installed_plugins(*kinds) if spec in (plugin.name, plugin.qualified_name)
+        ]
+        if len(named) > 1 and len({plugin.distribution for plugin in named}) == 1:
+            return sorted(named, key=lambda plugin: list(kinds).index(plugin.kind or Kind.VERIFIER))
+    return [find_plugin(spec, kinds, base_dir)]
 
 
 def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> Plugin:

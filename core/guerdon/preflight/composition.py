@@ -11,20 +11,19 @@ from guerdon.types import Row
 
 
 def check_composition(
-    site: Site, sites: Mapping[str, Site], entries: Sequence[Entry], rows: Sequence[Row]
+    sites: Mapping[str, Site], entries: Sequence[Entry], rows: Sequence[Row]
 ) -> Iterator[Finding]:
     """Check the entries that need others, and each ``first_of``.
 
     Args:
-        site: The stage's site.
-        sites: Each entry's site, by name.
+        sites: The site of each entry and of each ``first_of``, by name.
         entries: The stage's entries.
         rows: The sampled rows.
     """
     wholes = first_ofs(entries)
     parts: dict[str, Entry | FirstOf] = {entry.name: entry for entry in entries} | wholes
     for name, part in parts.items():
-        here = sites.get(name, site)
+        here = sites[name]
         routed = [row for row in rows if part.applies_to(row)]
         for need in part.needs:
             needed = parts.get(need)
@@ -47,6 +46,6 @@ def check_composition(
             not any(member.applies_to(row) for member in members) for row in rows if whole.applies_to(row)
         )
         if lost:
-            yield site.error(
+            yield sites[name].error(
                 f"no member of '{name}' judges {lost} of its sampled rows. Widen a member's 'when'."
             )

@@ -33,7 +33,12 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, *, score: bool =
         entry.name: site.part(f"reward '{entry.name}'", location)
         for entry, location in zip(stage.entries, stage.entry_locations, strict=True)
     }
-    yield from check_composition(site, sites, stage.entries, rows.sampled)
+    sites |= {
+        entry.within.name: site.part(f"reward '{entry.within.name}'", location[:-2])
+        for entry, location in zip(stage.entries, stage.entry_locations, strict=True)
+        if entry.within is not None
+    }
+    yield from check_composition(sites, stage.entries, rows.sampled)
     usable = []
     for entry in stage.entries:
         problem = _route_problem(entry, rows.sampled) or _column_problem(entry, rows.read)

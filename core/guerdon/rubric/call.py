@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import cycle
 
-from guerdon.errors import FailureBudgetError
+from guerdon.errors import FailureBudgetError, UsageError
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric.entry import Entry, FirstOf
 from guerdon.rubric.rule import decided, is_full, unmet
 from guerdon.scoring.budget import FailureBudget
-from guerdon.scoring.entries import Batch, Scorer
+from guerdon.scoring.entries import Asked, Batch, Scorer
 from guerdon.scoring.pool import WorkerPool
 from guerdon.types import Failure, OnFailure, Outcome, Rollout, Score, Verdict
 
@@ -23,6 +25,7 @@ class Call:
         step: The training step, for weight schedules.
         budget: Counts the failures, if there is a limit.
         members: The names of the members of each ``first_of``, in order.
+        groups: Each rollout's group, if it is known.
     """
 
     def __init__(
@@ -31,7 +34,9 @@ class Call:
         step: int,
         budget: FailureBudget | None,
         members: Mapping[str, Sequence[str]],
+        groups: Sequence[Hashable] | None,
     ) -> None:
+        self._groups = groups
         self._members = members
         self._rollouts = rollouts
         self._step = step
@@ -52,7 +57,7 @@ class Call:
         questions = [_Question(entry, scorers[entry.name], self._asked(entry)) for entry in entries]
         waiting = questions
         while waiting:
-            batches = [question.prepare(self._rollouts, self._step) for question in waiting]
+            batches = [question.prepare() for question in waiting]
             pool.run(job for batch in batches for job in batch.jobs)
             for question, batch in zip(waiting, batches, strict=True):
                 question.keep(batch)
@@ -76,18 +81,43 @@ class Call:
                 asked.append(score)
         self._spend(whole, asked)
 
-    def _asked(self, entry: Entry) -> list[int]:
-        """Return the rollouts for which the entry is asked, and record the verdicts of unmet needs."""
-        asked = []
+    def _asked(self, entry: Entry) -> Asked:
+        """Return the rollouts for which the entry is asked, and record the verdicts of unmet needs.
+
+        A group reward is asked for all completions of a group, if one of them meets its needs.
+
+        Raises:
+            UsageError: It is a group reward, and the groups are not known.
+        """
+        asked: list[tuple[int, bool | None]] = []
+        grouped = entry.component.kind is Kind.GROUP_REWARD
         for position, (rollout, verdicts) in enumerate(zip(self._rollouts, self.verdicts, strict=True)):
             if not entry.applies_to(rollout.columns) or self._is_decided(entry.within, verdicts):
                 continue
             withheld = unmet(entry.needs, verdicts)
-            if withheld is None:
-                asked.append(position)
-            else:
+            if withheld is None or grouped:
+                met = None if withheld is not None and withheld.value is None else withheld is None
+                asked.append((position, met))
+            if withheld is not None:
                 verdicts[entry.name] = self._verdict(entry, withheld, 0.0, tries=0)
-        return asked
+        positions = [position for position, _ in asked]
+        if not grouped:
+            return Asked(positions, [self._rollouts[i] for i in positions], self._step)
+        if self._groups is None:
+            raise UsageError(
+                f"{entry.component.plugin} compares the completions of one prompt, and the caller does not say which "
+                "completions belong together."
+            )
+        worth = {self._groups[position] for position, met in asked if met}
+        asked = [(position, met) for position, met in asked if self._groups[position] in worth]
+        positions = [position for position, _ in asked]
+        return Asked(
+            positions,
+            [self._rollouts[i] for i in positions],
+            self._step,
+            [self._groups[i] for i in positions],
+            [met for _, met in asked],
+        )
 
     def _is_decided(self, whole: FirstOf | None, verdicts: Mapping[str, Verdict]) -> bool:
         """Return whether an earlier member gave the full value, or the whole is not asked."""
@@ -120,7 +150,8 @@ class Call:
 class _Question:
     """One entry's question about some rollouts, with its retries."""
 
-    def __init__(self, entry: Entry, scorer: Scorer, positions: Sequence[int]) -> None:
+    def __init__(self, entry: Entry, scorer: Scorer, asked: Asked) -> None:
+        positions = [p for p, met in zip(asked.positions, asked.met or cycle([True]), strict=False) if met]
         self.entry = entry
         self.scores: dict[int, tuple[Score, float]] = {}
         """Each score with the time of all tries in milliseconds, by the rollout's position."""
@@ -128,12 +159,10 @@ class _Question:
         self.waiting = list(positions)
         """The rollouts to ask for now."""
         self._scorer = scorer
-        self._first = True
+        self._all = self._asked = asked
 
-    def prepare(self, rollouts: Sequence[Rollout], step: int) -> Batch:
-        positions = self.waiting if self._first else self._scorer.again(list(self.tries), self.waiting)
-        self._first = False
-        return self._scorer.prepare(positions, [rollouts[position] for position in positions], step)
+    def prepare(self) -> Batch:
+        return self._scorer.prepare(self._asked)
 
     def keep(self, batch: Batch) -> None:
         """Keep the answers for the rollouts that were waiting, and wait for those to ask for again."""
@@ -148,6 +177,7 @@ class _Question:
             for position in self.waiting
             if self.tries[position] <= self.entry.retries and _may_change(self.scores[position][0])
         ]
+        self._asked = self._scorer.again(self._all, set(self.waiting))
 
 
 def _may_change(score: Score) -> bool:

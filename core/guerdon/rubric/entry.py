@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import Kind
 from guerdon.types import OnFailure
 
-__all__ = ["Entry", "FirstOf", "Weight", "first_ofs", "names_of", "order_of"]
+__all__ = ["Entry", "FirstOf", "Weight", "compares_groups", "first_ofs", "names_of", "order_of"]
 
 Weight: TypeAlias = float | Mapping[int, float]
 """A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
@@ -83,6 +84,11 @@ class Entry:
 def first_ofs(entries: Iterable[Entry]) -> dict[str, FirstOf]:
     """Return the ``first_of`` wholes of entries, by name."""
     return {entry.within.name: entry.within for entry in entries if entry.within is not None}
+
+
+def compares_groups(entries: Iterable[Entry]) -> bool:
+    """Return whether one of the entries is a group reward."""
+    return any(entry.component.kind is Kind.GROUP_REWARD for entry in entries)
 
 
 def names_of(entries: Sequence[Entry]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from types import TracebackType
@@ -12,10 +12,11 @@ from guerdon.data.references import plain_columns
 from guerdon.errors import DataError, UsageError
 from guerdon.plugins.discovery import Kind
 from guerdon.rubric.call import Call
-from guerdon.rubric.entry import Entry, first_ofs, names_of, order_of
+from guerdon.rubric.entry import Entry, compares_groups, first_ofs, names_of, order_of
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
+from guerdon.scoring.groups import GroupScorer
 from guerdon.scoring.pool import WorkerPool
 from guerdon.types import Judgement, Judgements, Rollout
 
@@ -99,6 +100,7 @@ class Rubric:
         step: int = 0,
         *,
         names: Collection[str] | None = None,
+        groups: Sequence[Hashable] | None = None,
     ) -> Judgements:
         """Judge rollouts. The result has one judgement for each, in the same order.
 
@@ -106,14 +108,16 @@ class Rubric:
             rollouts: The rollouts to judge.
             step: The training step, for weight schedules.
             names: The entries that judge, with those that they need; by default all.
+            groups: Each rollout's group: rollouts of one prompt have one value. Group rewards need it.
 
         Raises:
             DataError: A rollout lacks a column that a verifier needs.
+            UsageError: A group reward is asked, and no groups are given.
             CheckFailedError: A reward is not a finite number.
             FailureBudgetError: Too many scores failed, or one with ``on_failure: abort``.
             PluginLoadError: A plugin cannot be built.
         """
-        call = Call([_plain(rollout) for rollout in rollouts], step, self._budget, self._members)
+        call = Call([_plain(rollout) for rollout in rollouts], step, self._budget, self._members, groups)
         wanted = set(self._names) if names is None else self._with_needed(names)
         for turn in self._turns:
             entries = [entry for entry in self._entries if entry.name in turn & wanted]
@@ -122,6 +126,11 @@ class Rubric:
                 if name in turn & wanted & self._wholes.keys():
                     call.decide(self._wholes[name])
         return Judgements(map(Judgement.of, call.verdicts), call.metrics)
+
+    @property
+    def compares_groups(self) -> bool:
+        """Return whether an entry is a group reward, so that ``score`` needs ``groups``."""
+        return compares_groups(self._entries)
 
     def close(self) -> None:
         """Stop the workers."""
@@ -185,4 +194,6 @@ def _plain(rollout: Rollout) -> Rollout:
 def _scorer(index: int, entry: Entry, cache: ScoreCache, pool: WorkerPool) -> Scorer:
     if entry.component.kind is Kind.REWARD:
         return RewardScorer(index, entry.component, entry.timeout_s)
+    if entry.component.kind is Kind.GROUP_REWARD:
+        return GroupScorer(index, entry.component, entry.timeout_s, cache, pool.shared_workers)
     return VerifierScorer(index, entry.component, entry.timeout_s, cache, pool.shared_workers)

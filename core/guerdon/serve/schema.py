@@ -34,6 +34,8 @@ class RolloutIn(Strict):
     """The prompt of the completion."""
     completion: str | list[Message]
     """The model's text, or turns, of which only those with the role `assistant` are judged."""
+    group: str | int | None = None
+    """The group of the rollout, for group rewards: the completions of one prompt, all in one request."""
     columns: dict[str, Any] = {}
     """The data row's columns: `reference`, and others that verifiers and routes read."""
 

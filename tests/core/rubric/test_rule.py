@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, FirstOf, OnFailure, Rubric
 from guerdon.rubric.rule import decided, is_full, unmet
+from guerdon.scoring.entries import Asked
 from guerdon.types import Judgement, Outcome, Score, Verdict
 
 PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "scores.md"
@@ -83,13 +84,13 @@ class Known:
 
     def require(self, rollout: Rollout) -> None: ...
 
-    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Known:
-        self.asked += positions
-        self._positions = positions
+    def prepare(self, asked: Asked) -> Known:
+        self.asked += asked.positions
+        self._positions = asked.positions
         return self
 
-    def again(self, positions: Sequence[int], failed: Sequence[int]) -> Sequence[int]:
-        return failed
+    def again(self, asked: Asked, failed: Collection[int]) -> Asked:
+        return asked.only(lambda index: asked.positions[index] in failed)
 
     jobs: Sequence[Any] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -119,7 +119,7 @@ class Evaluate:
                     rollout_of(rows[place % len(rows)], completion)
                     for place, completion in enumerate(completions)
                 ]
-                judgements = _judge(rubric, rollouts, completions)
+                judgements = _judge(rubric, rollouts, completions, len(rows))
                 context.log_rollouts(
                     number + 1,
                     rollouts,
@@ -162,11 +162,16 @@ class Evaluate:
         return rounds
 
 
-def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]) -> list[Judgement]:
-    """Judge the completions. A prompt that is too long for the model has none, which does not count as wrong."""
+def _judge(
+    rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion], prompts: int
+) -> list[Judgement]:
+    """Judge the completions. A prompt that is too long for the model has none, which does not count as wrong.
+
+    The greedy answer and the samples of a prompt are one group.
+    """
     there = [place for place, completion in enumerate(completions) if completion.refused is None]
     judgements = [Judgement(None, {}) for _ in rollouts]
-    scored = rubric.score([rollouts[place] for place in there])
+    scored = rubric.score([rollouts[place] for place in there], groups=[place % prompts for place in there])
     for place, judgement in zip(there, scored, strict=True):
         judgements[place] = judgement
     return judgements

@@ -226,7 +226,9 @@ class Sample:
             left = [sample for sample in samples if sample.dropped is None]
             if not names or not left:
                 continue
-            judgements = rubric.score([sample.rollout for sample in left], names=names)
+            judgements = rubric.score(
+                [sample.rollout for sample in left], names=names, groups=[sample.prompt for sample in left]
+            )
             for sample, judgement in zip(left, judgements, strict=True):
                 sample.judge(judgement, least)
         if self._max_per_prompt is not None:
