@@ -68,7 +68,7 @@ def show(name: str, as_json: bool, source: bool) -> None:
 
 
 def _print_head(plugin: Plugin, kind: Kind | None) -> None:
-    click.echo(f"{plugin.name}: {kind or 'plugin'} of {plugin.origin}")
+    click.echo(f"{plugin.name}: {kind.noun if kind else 'plugin'} of {plugin.origin}")
     click.echo(f"from {plugin.target}\n")
 
 

@@ -243,8 +243,7 @@ def load_scorer(use: str, params: Mapping[str, Any], base_dir: Path | None) -> C
         PluginContractError: The loaded object does not fit its kind.
     """
     components = [load_component(plugin, params, base_dir) for plugin in find_plugins(use, SCORERS, base_dir)]
-    fitting = [component for component in components if not component.problems()]
-    return (fitting or components)[0]
+    return min(components, key=lambda component: len(component.problems()) if len(components) > 1 else 0)
 
 
 def kind_of(loaded: Any) -> Kind | None:

@@ -152,13 +152,16 @@ def find_plugins(spec: str, kinds: Collection[Kind], base_dir: Path | None = Non
         PluginNotFoundError: Nothing has that name.
         DuplicatePluginError: Several distributions have it.
     """
-    if ":" not in spec:
-        named = [
-            plugin for plugin in installed_plugins(*kinds) if spec in (plugin.name, plugin.qualified_name)
-        ]
-        if len(named) > 1 and len({plugin.distribution for plugin in named}) == 1:
-            return sorted(named, key=lambda plugin: list(kinds).index(plugin.kind or Kind.VERIFIER))
-    return [find_plugin(spec, kinds, base_dir)]
+    first = find_plugin(spec, kinds, base_dir)
+    others = installed_plugins(Kind.GROUP_REWARD) if first.kind in SCORERS and ":" not in spec else []
+    return [
+        first,
+        *(
+            other
+            for other in others
+            if Kind.GROUP_REWARD in kinds and other != first and other.qualified_name == first.qualified_name
+        ),
+    ]
 
 
 def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> Plugin:
@@ -169,6 +172,8 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
             ``path/to/file.py:attribute``.
         kinds: The kinds that fit at this place.
         base_dir: The folder that a file's relative path starts from; the current one by default.
+
+    If a scorer and a group reward of one distribution have the name, this is the scorer; ``find_plugins`` has both.
 
     Raises:
         PluginNotFoundError: Nothing has that name.
@@ -181,6 +186,13 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
         return _module_plugin(target, attribute, kinds, base_dir)
     candidates = installed_plugins(*kinds)
     matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
+    alone = {plugin.distribution for plugin in matches if plugin.kind is not Kind.GROUP_REWARD}
+    # A group reward may share its name with another scorer of its distribution, which then comes first.
+    matches = [
+        plugin
+        for plugin in matches
+        if plugin.kind is not Kind.GROUP_REWARD or plugin.distribution not in alone
+    ]
     if len(matches) == 1:
         return matches[0]
     wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(kind.noun for kind in kinds)
