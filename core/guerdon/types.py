@@ -224,8 +224,8 @@ def _spans(spans: Any) -> tuple[Span, ...]:
             raise ValueError(f"a Score's span is (start, end, value), got {brief(span)}")
         start, end = map(to_number, span[:2])
         before = found[-1].end if found else 0
-        whole = type(start) is int and type(end) is int
-        if not whole or not before <= start < end:  # type: ignore[operator]
+        whole = isinstance(start, int) and isinstance(end, int)
+        if not whole or isinstance(start, bool) or not before <= start < end:  # type: ignore[operator]
             raise ValueError(
                 f"a Score's span is {brief(span)}; its start and end are whole numbers of characters, the end is after "
                 f"the start, and the start is not before the end of the span before it ({before})"

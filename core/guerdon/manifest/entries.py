@@ -105,15 +105,18 @@ class EntryPlanner:
                 f"{component.plugin} counts only where other entries scored 1. Give the entry 'needs', such as "
                 "needs: [math].",
             )
-        retry = ref.on_failure if isinstance(ref.on_failure, RetryRef) else None
+        reaction = ref.on_failure
+        on_failure, retries = (
+            (reaction.then, reaction.retry) if isinstance(reaction, RetryRef) else (reaction, 0)
+        )
         entry = Entry(
             ref.name or component.plugin.name,
             component,
             ref.weight if isinstance(ref, RewardRef) else 0.0,
             ref.when,
-            retry.then if retry else ref.on_failure,
+            on_failure,
             ref.timeout,
-            retry.retry if retry else 0,
+            retries,
             tuple(ref.needs) if isinstance(ref, RewardRef) else (),
         )
         known = [

@@ -71,7 +71,7 @@ def decided(asked: Mapping[str, Verdict]) -> Score:
     Args:
         asked: The verdicts of the members that were asked, in order.
     """
-    for name, verdict in reversed(asked.items()):
+    for name, verdict in reversed(list(asked.items())):
         score = verdict.score
         if score.outcome is Outcome.SKIPPED:
             continue
