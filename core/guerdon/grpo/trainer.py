@@ -36,7 +36,8 @@ from guerdon.grpo.advantages import (
 )
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
-from guerdon.rubric import Rubric
+from guerdon.rubric import Entry, Rubric
+from guerdon.rubric.entry import compares_groups
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
 from guerdon.training.checkpoints import ResumableTrainer
@@ -96,6 +97,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         self._rubric = rubric
         self._log_rollouts = log_rollouts
         self._fast_rollouts = fast_rollouts
+        # a rubric of another maker may only score
+        entries: Sequence[Entry] = getattr(rubric, "entries", ())
+        self._compares_groups = compares_groups(entries)
+        self._retrying = {entry.name for entry in entries if entry.retries}
         self._process = supervision == "process"
         self._metrics_by = metrics_by
         self._reward_rows: list[list[float]] = []
@@ -246,8 +251,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             )
         ]
         judgements = self._scored(rollouts, step)
-        retrying = {entry.name for entry in self._rubric.entries if entry.retries}
-        for name, value in [*judging_metrics(judgements, retrying), *judgements.metrics.items()]:
+        for name, value in [*judging_metrics(judgements, self._retrying), *judgements.metrics.items()]:
             log_metric(name, value)
         for name, value in by_column([rollout.columns for rollout in rollouts], judgements, self._metrics_by):
             log_metric(name, value)
@@ -264,7 +268,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
 
         A group that is spread over processes is judged by the process of its first rollout.
         """
-        if not self._rubric.compares_groups:
+        if not self._compares_groups:
             with raised_in_all():
                 return self._rubric.score(rollouts, step)
         assert self.model is not None

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from guerdon.errors import GuerdonError
-from guerdon.manifest.plan import Plan, StagePlan, named_stages
+from guerdon.manifest.entries import named_stages
+from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant

@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from guerdon.data.references import plain_columns
 from guerdon.errors import DataError, UsageError
@@ -20,7 +20,7 @@ from guerdon.scoring.groups import GroupScorer
 from guerdon.scoring.pool import WorkerPool
 from guerdon.types import Judgement, Judgements, Rollout
 
-__all__ = ["MAX_CACHED_SCORES", "Rubric"]
+__all__ = ["MAX_CACHED_SCORES", "Rubric", "groups_for"]
 
 MAX_CACHED_SCORES = 200_000
 """The most scores that a rubric keeps in memory: about 100 MB."""
@@ -154,6 +154,11 @@ class Rubric:
             wanted |= waiting
             waiting = {before for name in waiting for before in self._before[name]} - wanted
         return wanted
+
+
+def groups_for(rubric: Any, groups: Sequence[Hashable]) -> dict[str, Any]:
+    """Return the argument ``groups`` of ``score`` if the rubric compares groups; another judge of rollouts has none."""
+    return {"groups": groups} if getattr(rubric, "compares_groups", False) else {}
 
 
 def _turns(before: dict[str, set[str]]) -> list[set[str]]:

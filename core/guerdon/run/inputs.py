@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guerdon.manifest.plan import StagePlan, named_stages
+from guerdon.manifest.entries import named_stages
+from guerdon.manifest.plan import StagePlan
 from guerdon.manifest.schema import Manifest, ModelRef
 from guerdon.plugins.component import Component
 from guerdon.rubric import Entry

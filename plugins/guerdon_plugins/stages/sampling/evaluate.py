@@ -9,7 +9,7 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
-from guerdon.rubric import Rubric
+from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import (
@@ -171,7 +171,8 @@ def _judge(
     """
     there = [place for place, completion in enumerate(completions) if completion.refused is None]
     judgements = [Judgement(None, {}) for _ in rollouts]
-    scored = rubric.score([rollouts[place] for place in there], groups=[place % prompts for place in there])
+    groups = groups_for(rubric, [place % prompts for place in there])
+    scored = rubric.score([rollouts[place] for place in there], **groups)
     for place, judgement in zip(there, scored, strict=True):
         judgements[place] = judgement
     return judgements

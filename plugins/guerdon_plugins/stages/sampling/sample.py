@@ -14,7 +14,7 @@ from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, Stage
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
-from guerdon.rubric import Rubric
+from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.shared.checks import (
     check_all,
@@ -226,9 +226,8 @@ class Sample:
             left = [sample for sample in samples if sample.dropped is None]
             if not names or not left:
                 continue
-            judgements = rubric.score(
-                [sample.rollout for sample in left], names=names, groups=[sample.prompt for sample in left]
-            )
+            groups = groups_for(rubric, [sample.prompt for sample in left])
+            judgements = rubric.score([sample.rollout for sample in left], names=names, **groups)
             for sample, judgement in zip(left, judgements, strict=True):
                 sample.judge(judgement, least)
         if self._max_per_prompt is not None:
