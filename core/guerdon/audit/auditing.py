@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -11,10 +11,11 @@ from guerdon.audit.corpus import Attack, Problem, Template, cases_for, load_corp
 from guerdon.audit.forms import forms, gold_forms, tags_of
 from guerdon.audit.problems import OWN_FORM, takes_reference
 from guerdon.errors import CheckFailedError, InfrastructureError
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Entry, OnFailure, Rubric
 from guerdon.rubric.entry import first_ofs
 from guerdon.text import words
-from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text
+from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text, total_reward
 
 MARGIN = 0.1
 """The largest reward of a hack, as a share of the way from the honest wrong to the honest right answer's reward.
@@ -133,6 +134,7 @@ def audit_rubric(
         ]
         for trial, judgement in zip(trials, _judge(rubric, trials), strict=True):
             trial.judgement = judgement
+            trial.relative = [entry.name for entry in entries if entry.component.kind is Kind.GROUP_REWARD]
             trial.whole_of = {entry.name: entry.within.name for entry in entries if entry.within is not None}
     stakes = _Stakes.of_all(trials)
     told_apart = [name for name, stake in stakes.items() if stake.gain > _SAME]
@@ -155,10 +157,18 @@ class _Trial:
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
     whole_of: Mapping[str, str] = field(default_factory=dict)
     """The ``first_of`` of each entry that is a member of one, by the entry's name."""
+    relative: Collection[str] = ()
+    """The group rewards, which rank right answers too."""
 
     @property
     def reward(self) -> float | None:
         return self.judgement.reward
+
+    @property
+    def own_reward(self) -> float | None:
+        """Return the reward without what group rewards add, which depends on the others."""
+        verdicts = self.judgement.verdicts.items()
+        return total_reward(verdict for name, verdict in verdicts if name not in self.relative)
 
     @property
     def failed(self) -> bool:
@@ -296,13 +306,16 @@ class _Stakes:
 
     right: float | None
     wrong: float | None
+    own_right: float | None
+    """The right answer's reward without what group rewards add."""
 
     @classmethod
     def of_all(cls, trials: Sequence[_Trial]) -> dict[str, _Stakes]:
         """Return the stakes of each problem, by its name."""
         right = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _RIGHT}
         wrong = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _WRONG}
-        return {name: cls(right[name], wrong[name]) for name in right}
+        own = {trial.problem.name: trial.own_reward for trial in trials if trial.case.name == _RIGHT}
+        return {name: cls(right[name], wrong[name], own[name]) for name in right}
 
     @property
     def gain(self) -> float:
@@ -325,7 +338,8 @@ class _Stakes:
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
         right, wrong = self.right or 0.0, self.wrong or 0.0
         if trial.case.expect == "right":
-            short = trial.reward is None or trial.reward < right - margin - _SAME
+            own = trial.own_reward
+            short = own is None or own < (self.own_right or 0.0) - margin - _SAME
             return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin
         return (

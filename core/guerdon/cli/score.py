@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from guerdon.cli.rubrics import cache_option, chosen_entries, column_option, opened_cache, rubric_options
 from guerdon.cli.tables import print_rows
+from guerdon.offline.agreement import Agreement, read_label
 from guerdon.offline.columns import read_renames, score_columns
 from guerdon.offline.groups import judged_rows
 from guerdon.offline.rows import opened_input, written_rows
@@ -27,6 +28,7 @@ from guerdon.rubric.entry import names_of
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write rows with scores here."
 )
+@click.option("--labels", metavar="COLUMN", help="Compare each verifier with the labels in this column.")
 def score(
     data: Path,
     manifest: str | None,
@@ -36,6 +38,7 @@ def score(
     columns: tuple[str, ...],
     cache: Path | None,
     output: Path | None,
+    labels: str | None,
 ) -> None:
     """Score the completions in DATA: a JSONL, JSON, CSV, TSV or Parquet file, or JSONL on standard input (-).
 
@@ -47,6 +50,7 @@ def score(
     renames = read_renames(columns)
     err = Console(stderr=True)
     summary = Summary(names_of(entries))
+    agreement = Agreement(names_of(entries))
     with opened_input(data) as given, ExitStack() as stack:
         total = given.count()
         scores = stack.enter_context(opened_cache(cache))
@@ -56,11 +60,15 @@ def score(
         task = progress.add_task("Scoring", total=total)
         rows = given.read()
         for chunk in judged_rows(rows, renames, [rubric]):
-            for (where, _), _, (judgement,) in chunk:
+            for (where, row), _, (judgement,) in chunk:
                 summary.add(where, judgement)
+                agreement.add(read_label(where, row, labels) if labels else None, judgement)
             write([{**row, **score_columns(judgement)} for (_, row), _, (judgement,) in chunk])
             progress.advance(task, len(chunk))
     print_rows(f"{Path(given.name).name}: {total} rows", summary.rows(), Console())
+    if labels:
+        agreement.raise_if_nothing_was_labelled(labels)
+        print_rows(f"agreement with '{labels}'", agreement.rows(), Console())
     for remark in summary.remarks():
         click.echo(remark)
     summary.raise_if_nothing_was_judged()
