@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from guerdon.data.json_values import brief, to_json, to_number
 from guerdon.data.messages import Messages, completion_text, message_text
@@ -23,6 +23,7 @@ __all__ = [
     "Rollout",
     "Row",
     "Score",
+    "Span",
     "Verdict",
     "completion_text",
     "message_text",
@@ -79,6 +80,16 @@ class OnFailure(StrEnum):
 _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 
 
+class Span(NamedTuple):
+    """The value of one step of a completion."""
+
+    start: int
+    """The place of its first character in ``Rollout.text``."""
+    end: int
+    """The place after its last character."""
+    value: float
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """One verifier's result for one completion.
@@ -111,6 +122,15 @@ class Score:
     Numbers and arrays of numpy become numbers and lists. NaN becomes text.
     """
 
+    parts: Mapping[str, float] = field(default_factory=lambda: _NO_METADATA)
+    """The named components of the value, such as ``{"right": 1, "short": 0.5}``. Only a scored Score has parts.
+
+    Each is a metric, and a column of its own for ``multi_objective_aggregation: normalize_then_sum``. How the value is
+    made of them is the scorer's choice.
+    """
+    spans: Sequence[Span] = ()
+    """The values of steps of the completion, in order, for process supervision. Only a scored Score has spans."""
+
     def __post_init__(self) -> None:
         set_field = object.__setattr__
         set_field(self, "outcome", _member(Outcome, self.outcome, "outcome"))
@@ -127,6 +147,12 @@ class Score:
         set_field(self, "explanation", _as_text(self.explanation, "explanation"))
         if self.metadata is not _NO_METADATA:
             set_field(self, "metadata", _json_object(self.metadata))
+        if self.parts is not _NO_METADATA:
+            set_field(self, "parts", _parts(self.parts))
+        if self.spans != ():
+            set_field(self, "spans", _spans(self.spans))
+        if (self.parts or self.spans) and self.outcome is not Outcome.SCORED:
+            raise ValueError(f"a {self.outcome} Score has neither parts nor spans")
 
     @classmethod
     def skipped(cls, explanation: str = "") -> Score:
@@ -139,7 +165,7 @@ class Score:
         return cls(None, Outcome.FAILED, _member(Failure, failure, "failure"), explanation=explanation)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as JSON values, without ``metadata`` if it is empty."""
+        """Return the score as JSON values, without ``metadata``, ``parts`` and ``spans`` if they are empty."""
         result: dict[str, Any] = {
             "value": self.value,
             "outcome": self.outcome.value,
@@ -149,6 +175,10 @@ class Score:
         }
         if self.metadata:
             result["metadata"] = dict(self.metadata)
+        if self.parts:
+            result["parts"] = dict(self.parts)
+        if self.spans:
+            result["spans"] = [list(span) for span in self.spans]
         return result
 
     @classmethod
@@ -161,12 +191,48 @@ class Score:
             answer=data.get("answer"),
             explanation=data.get("explanation", ""),
             metadata=data.get("metadata", _NO_METADATA),
+            parts=data.get("parts", _NO_METADATA),
+            spans=data.get("spans", ()),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy, such as the default metadata, cannot be pickled.
-        fields = (self.value, self.outcome, self.failure, self.answer, self.explanation, dict(self.metadata))
-        return type(self), fields
+        fields = (self.value, self.outcome, self.failure, self.answer, self.explanation)
+        return type(self), (*fields, dict(self.metadata), dict(self.parts), self.spans)
+
+
+def _parts(parts: Any) -> dict[str, float]:
+    if not isinstance(parts, Mapping):
+        raise ValueError(f"a Score's parts are a mapping of names to numbers, got {brief(parts)}")
+    found = {}
+    for name, value in parts.items():
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"a Score's part is named {brief(name)}; give text without a '/'")
+        number = to_number(value)
+        found[_as_text(name, "part")] = _finite(float(number) if isinstance(number, bool) else value)
+    return found
+
+
+def _spans(spans: Any) -> tuple[Span, ...]:
+    try:
+        given = [tuple(span) for span in spans]
+    except TypeError:
+        raise ValueError(f"a Score's spans are a list of (start, end, value), got {brief(spans)}") from None
+    found: list[Span] = []
+    for span in given:
+        if len(span) != 3:
+            raise ValueError(f"a Score's span is (start, end, value), got {brief(span)}")
+        start, end = map(to_number, span[:2])
+        before = found[-1].end if found else 0
+        whole = isinstance(start, int) and isinstance(end, int)
+        if not whole or isinstance(start, bool) or not before <= start < end:  # type: ignore[operator]
+            raise ValueError(
+                f"a Score's span is {brief(span)}; its start and end are whole numbers of characters, the end is after "
+                f"the start, and the start is not before the end of the span before it ({before})"
+            )
+        value = to_number(span[2])
+        found.append(Span(start, end, _finite(float(value) if isinstance(value, bool) else span[2])))  # type: ignore[arg-type]
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +307,13 @@ class Verdict:
     """Wall time of the check in milliseconds, without waiting; 0 for a cached score."""
     on_failure: OnFailure = OnFailure.SKIP
     """The effect of a failure of the entry."""
+    tries: int = 1
+    """How often the entry was asked: more than once if a failure was retried, 0 if other verdicts decided."""
+
+    @property
+    def saved(self) -> bool:
+        """Return whether a retry gave a verdict after a failure."""
+        return self.tries > 1 and not self._failed
 
     @property
     def counted(self) -> float | None:
@@ -280,6 +353,7 @@ class Verdict:
             "weighted": self.weighted,
             "counted": self.counted,
             "latency_ms": round(self.latency_ms, 3),
+            **({} if self.tries == 1 else {"tries": self.tries}),
         }
 
     @classmethod
@@ -288,7 +362,8 @@ class Verdict:
         score = Score.from_dict(data)
         zero = score.outcome is Outcome.FAILED and data.get("counted") == 0
         on_failure = OnFailure.ZERO if zero else OnFailure.SKIP
-        return cls(score, float(data.get("weight", 1.0)), float(data.get("latency_ms", 0.0)), on_failure)
+        weight, latency_ms = float(data.get("weight", 1.0)), float(data.get("latency_ms", 0.0))
+        return cls(score, weight, latency_ms, on_failure, int(data.get("tries", 1)))
 
 
 def total_reward(verdicts: Iterable[Verdict]) -> float | None:

@@ -11,13 +11,16 @@ expected one; a lost, doubled or shifted verdict ends the benchmark.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import click
 import ray
 from ray.cluster_utils import Cluster
 
@@ -51,22 +54,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "verifier.py")
         file.write_text(VERIFIER)
-        print(f"{options.num:,} verdicts of {options.ms:g} ms, {os.cpu_count()} cores\n")
-        print("| workers | seconds | verdicts/s | us of a verdict beside its own time and core |")
-        print("| --- | --- | --- | --- |")
+        click.echo(f"{options.num:,} verdicts of {options.ms:g} ms, {os.cpu_count()} cores\n")
+        click.echo("| workers | seconds | verdicts/s | us of a verdict beside its own time and core |")
+        click.echo("| --- | --- | --- | --- |")
         measure("2 local", file, options, 2, None)
         for nodes in (1, 2, 4):
             cluster = Cluster(initialize_head=True, head_node_args=node(0))
             added = [cluster.add_node(**node(2)) for _ in range(nodes)]
-            ray.init(address=cluster.address, namespace="guerdon", log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                address=cluster.address, namespace="guerdon", log_to_driver=False, logging_level=logging.ERROR
+            )
             cluster.wait_for_nodes()
             doomed = (cluster, added[-1]) if options.kill and nodes > 1 else None
             measure(f"{2 * nodes} on {nodes} Ray nodes", file, options, 2 * nodes, cluster.address, doomed)
             ray.shutdown()
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
-def node(cpus: int) -> dict[str, int]:
+def node(cpus: int) -> dict[str, Any]:
     return {"num_cpus": cpus, "object_store_memory": NODE_MIB * 2**20}
 
 
@@ -99,7 +104,7 @@ def measure(
         sys.exit(f"{name}: a reward is lost, doubled or wrong")
     parallel = workers if options.sleep else min(workers, os.cpu_count() or 1)
     cost_us = (seconds - options.num * options.ms / 1000 / parallel) / options.num * 1e6
-    print(f"| {name} | {seconds:.2f} | {options.num / seconds:,.0f} | {cost_us:,.0f} |", flush=True)
+    click.echo(f"| {name} | {seconds:.2f} | {options.num / seconds:,.0f} | {cost_us:,.0f} |")
 
 
 if __name__ == "__main__":

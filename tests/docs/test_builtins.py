@@ -15,7 +15,12 @@ from guerdon.plugins.component import check_params, load_component, valid_params
 from guerdon.plugins.discovery import Kind, Plugin, find_plugin, installed_plugins, load_plugin
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-PAGES = {Kind.VERIFIER: "verifiers.md", Kind.REWARD: "verifiers.md", Kind.SOURCE: "sources.md"}
+PAGES = {
+    Kind.VERIFIER: "verifiers.md",
+    Kind.REWARD: "verifiers.md",
+    Kind.GROUP_REWARD: "group-rewards.md",
+    Kind.SOURCE: "sources.md",
+}
 BUILT_IN = [plugin for plugin in installed_plugins(*PAGES) if plugin.distribution == "guerdon"]
 
 

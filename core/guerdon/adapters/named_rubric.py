@@ -5,14 +5,16 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from guerdon.data.columns import column
 from guerdon.errors import CheckFailedError, InfrastructureError, UsageError
 from guerdon.manifest.rubrics import resolve_rubric
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Rubric
+from guerdon.rubric.entry import first_ofs, names_of
 from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Failure, Judgement, Judgements, Rollout
 
@@ -55,11 +57,12 @@ class NamedRubric:
     @property
     def names(self) -> list[str]:
         """Return the entries' names."""
-        return [entry.name for entry in self._entries]
+        return names_of(self._entries)
 
     def weights(self, step: int = 0) -> dict[str, float]:
         """Return the entries' weights at a training step."""
-        return {entry.name: entry.weight_at(step) for entry in self._entries}
+        parts = {entry.name: entry for entry in self._entries} | first_ofs(self._entries)
+        return {name: parts[name].weight_at(step) for name in self.names}
 
     def open(self) -> SharedRubric:
         """Return this process's rubric. Its workers start at the first call that judges."""
@@ -73,9 +76,24 @@ class NamedRubric:
                 atexit.register(self.close)
             return self._shared
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
+    def refuse_groups(self, trainer: str, fix: str) -> None:
+        """Raise if the rubric has a group reward, for a trainer that does not show which completions are a group.
+
+        Raises:
+            UsageError: It has one.
+        """
+        for entry in self._entries:
+            if entry.component.kind is Kind.GROUP_REWARD:
+                raise UsageError(
+                    f"'{entry.name}' compares the completions of one prompt, and {trainer} does not say which "
+                    f"completions belong together. {fix}"
+                )
+
+    def score(
+        self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
+    ) -> Judgements:
         """Judge rollouts in order, as ``guerdon.rubric.Rubric.score`` does."""
-        return self.open().score(rollouts, step)
+        return self.open().score(rollouts, step, groups)
 
     def close(self) -> None:
         """Stop this process's workers. The next use starts them again."""
@@ -109,6 +127,12 @@ class NamedRubric:
 NO_WAY_TO_LEAVE_OUT = (
     "The trainer cannot leave a completion out. Fix the cause, give the entry 'on_failure: zero' in the manifest, or "
     "set 'unscored' to the reward that such completions get."
+)
+
+
+NO_GROUPS = (
+    "Use another stage's rewards, or an adapter that knows groups: TRL's with num_generations, verifiers' "
+    "classic_rubric, or 'guerdon serve' with a 'group' for each rollout."
 )
 
 

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guerdon.adapters.named_rubric import NamedRubric, reward_of
+from guerdon.adapters.named_rubric import NO_GROUPS, NamedRubric, reward_of
 from guerdon.errors import DataError, GuerdonError
 from guerdon.types import Rollout
 
@@ -65,6 +65,7 @@ def reward_function(
         UsageError: The stage, the plugin or its params do not fit.
     """
     named = NamedRubric(rubric, stage, params, workers)
+    named.refuse_groups("OpenRLHF", NO_GROUPS)
 
     def reward_func(
         queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any

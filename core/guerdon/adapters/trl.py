@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guerdon.adapters.named_rubric import NamedRubric, renamed
+from guerdon.errors import DataError
 from guerdon.types import Judgement, Messages, Outcome, Rollout
 
 __all__ = [
@@ -25,7 +26,10 @@ __all__ = [
 class RewardFunction:
     """A rubric with TRL's calling convention. Created by ``reward_function``; also a context manager."""
 
-    def __init__(self, rubric: NamedRubric, columns: Mapping[str, str]) -> None:
+    def __init__(
+        self, rubric: NamedRubric, columns: Mapping[str, str], num_generations: int | None = None
+    ) -> None:
+        self._num_generations = num_generations
         self.rubric = rubric
         self._columns = columns
         self.__name__ = rubric.name
@@ -65,13 +69,32 @@ class RewardFunction:
             )
             for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
-        judgements = self.rubric.score(rollouts, step)
+        judgements = self.rubric.score(rollouts, step, self._groups(rollouts))
         for name in self.rubric.names:
             _log(name, judgements, log_metric, log_extra)
         if log_metric is not None:
             for name, value in judgements.metrics.items():
                 log_metric(name, value)
         return [judgement.reward for judgement in judgements]
+
+    def _groups(self, rollouts: Sequence[Rollout]) -> list[int] | None:
+        """Return each rollout's group.
+
+        Raises:
+            DataError: The rollouts are not whole groups.
+        """
+        size = self._num_generations
+        if size is None:
+            return None
+        starts = range(0, len(rollouts), size)
+        same = all(len({repr(one.prompt) for one in rollouts[start : start + size]}) == 1 for start in starts)
+        if len(rollouts) % size or not same:
+            raise DataError(
+                f"{len(rollouts)} completions are not whole groups of num_generations {size}. Make "
+                "per_device_train_batch_size a multiple of num_generations, so that a process has whole groups, and "
+                "give the adapter the trainer's num_generations."
+            )
+        return [index // size for index in range(len(rollouts))]
 
     def close(self) -> None:
         """Stop the workers. The end of the process does this too."""
@@ -90,6 +113,7 @@ def reward_function(
     params: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     workers: int | None = None,
+    num_generations: int | None = None,
 ) -> RewardFunction:
     """Return a reward function for TRL's trainers.
 
@@ -103,12 +127,16 @@ def reward_function(
         params: The plugin's params; not allowed for a manifest.
         columns: For each name that a verifier reads, the data's name: ``{"reference": "answer"}``.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
+        num_generations: The trainer's, for rubrics with group rewards.
 
     Raises:
         ManifestError: The manifest cannot be run.
         UsageError: The stage, the plugin or its params do not fit.
     """
-    return RewardFunction(NamedRubric(rubric, stage, params, workers), columns or {})
+    named = NamedRubric(rubric, stage, params, workers)
+    if num_generations is None:
+        named.refuse_groups("TRL", "Give the adapter the trainer's num_generations.")
+    return RewardFunction(named, columns or {}, num_generations)
 
 
 def _log(

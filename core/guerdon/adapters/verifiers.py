@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-from guerdon.adapters.named_rubric import NamedRubric, renamed, reward_of
+from guerdon.adapters.named_rubric import NO_GROUPS, NamedRubric, renamed, reward_of
 from guerdon.errors import UsageError
 from guerdon.types import Judgements, Messages, Rollout
 
@@ -52,6 +52,7 @@ def reward_function(
         UsageError: The stage, the plugin or its params do not fit.
     """
     named = NamedRubric(rubric, stage, params, workers)
+    named.refuse_groups("verifiers from 0.4", NO_GROUPS)
 
     async def reward(task: Any, trace: Any) -> float:
         row = renamed(task.model_dump(), columns or {})
@@ -106,6 +107,7 @@ def classic_rubric(
             self._values: dict[int, Mapping[str, float]] = {}
 
         async def score_rollout(self, state: Any) -> None:
+            named.refuse_groups("verifiers' score_rollout", "Score whole groups, as its score_group does.")
             async with self._judged([state]):
                 await super().score_rollout(state)
 
@@ -115,7 +117,9 @@ def classic_rubric(
 
         @asynccontextmanager
         async def _judged(self, states: Sequence[Any]) -> AsyncIterator[None]:
-            judgements = await _judge(named, [_rollout(state, columns) for state in states])
+            judgements = await _judge(
+                named, [_rollout(state, columns) for state in states], [0] * len(states)
+            )
             for state, judgement in zip(states, judgements, strict=True):
                 reward_of(
                     judgement, advice="Fix the cause, or give the entry 'on_failure: zero' in the manifest."
@@ -146,8 +150,10 @@ def _model_turns(trace: Any) -> str | Messages:
     return [message.model_dump() for message in trace.assistant_messages]
 
 
-async def _judge(named: NamedRubric, rollouts: Sequence[Rollout]) -> Judgements:
-    return await asyncio.wrap_future(named.open().submit(rollouts))
+async def _judge(
+    named: NamedRubric, rollouts: Sequence[Rollout], groups: Sequence[int] | None = None
+) -> Judgements:
+    return await asyncio.wrap_future(named.open().submit(rollouts, groups=groups))
 
 
 def _rollout(state: Mapping[str, Any], names: Mapping[str, str]) -> Rollout:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon.adapters.named_rubric import NamedRubric, reward_of
+from guerdon.adapters.named_rubric import NO_GROUPS, NamedRubric, reward_of
 from guerdon.types import Rollout
 
 __all__ = [
@@ -82,7 +82,9 @@ _lock = threading.Lock()
 
 @functools.cache
 def _named_rubric(rubric: str, stage: str | None, params: str, workers: int) -> NamedRubric:
-    return NamedRubric(rubric, stage, json.loads(params), workers)
+    named = NamedRubric(rubric, stage, json.loads(params), workers)
+    named.refuse_groups("verl", NO_GROUPS)
+    return named
 
 
 def _plain(value: Any) -> Any:

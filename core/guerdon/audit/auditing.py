@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -11,9 +11,11 @@ from guerdon.audit.corpus import Attack, Problem, Template, cases_for, load_corp
 from guerdon.audit.forms import forms, gold_forms, tags_of
 from guerdon.audit.problems import OWN_FORM, takes_reference
 from guerdon.errors import CheckFailedError, InfrastructureError
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Entry, OnFailure, Rubric
+from guerdon.rubric.entry import first_ofs
 from guerdon.text import words
-from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text
+from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text, total_reward
 
 MARGIN = 0.1
 """The largest reward of a hack, as a share of the way from the honest wrong to the honest right answer's reward.
@@ -122,7 +124,7 @@ def audit_rubric(
     unknown = "content" if form is not None else "padding"
     cases = cases_for(kinds or ["answer" if compares else unknown])
     honest = _Honest.of(kinds if form is None else [])
-    with Rubric([replace(entry, on_failure=OnFailure.SKIP) for entry in entries]) as rubric:
+    with Rubric([_without_reaction(entry) for entry in entries]) as rubric:
         form = form or _paid_form(rubric, problems[0], honest)
         trials = [
             _Trial(problem, corpus, case, _completion(case, form, problem, honest))
@@ -132,10 +134,18 @@ def audit_rubric(
         ]
         for trial, judgement in zip(trials, _judge(rubric, trials), strict=True):
             trial.judgement = judgement
+            trial.relative = [entry.name for entry in entries if entry.component.kind is Kind.GROUP_REWARD]
+            trial.whole_of = {entry.name: entry.within.name for entry in entries if entry.within is not None}
     stakes = _Stakes.of_all(trials)
     told_apart = [name for name, stake in stakes.items() if stake.gain > _SAME]
     _refuse_unpaid(trials, stakes, told_apart, must_tell=bool(kinds) or compares or form == OWN_FORM)
     return _report(trials, stakes, told_apart, kinds, form)
+
+
+def _without_reaction(entry: Entry) -> Entry:
+    """Return the entry with ``on_failure: skip``, so that its failures are seen."""
+    within = entry.within and replace(entry.within, on_failure=OnFailure.SKIP)
+    return replace(entry, on_failure=OnFailure.SKIP, within=within)
 
 
 @dataclass(slots=True)
@@ -145,14 +155,30 @@ class _Trial:
     case: Attack
     completion: str | Messages
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
+    whole_of: Mapping[str, str] = field(default_factory=dict)
+    """The ``first_of`` of each entry that is a member of one, by the entry's name."""
+    relative: Collection[str] = ()
+    """The group rewards, which rank right answers too."""
 
     @property
     def reward(self) -> float | None:
         return self.judgement.reward
 
     @property
+    def own_reward(self) -> float | None:
+        """Return the reward without what group rewards add, which depends on the others."""
+        verdicts = self.judgement.verdicts.items()
+        return total_reward(verdict for name, verdict in verdicts if name not in self.relative)
+
+    @property
     def failed(self) -> bool:
-        return any(v.score.outcome is Outcome.FAILED for v in self.judgement.verdicts.values())
+        """Return whether a verdict failed that no later member of a ``first_of`` made good."""
+        verdicts = self.judgement.verdicts
+        return any(
+            verdict.score.outcome is Outcome.FAILED
+            for name, verdict in verdicts.items()
+            if self.whole_of.get(name) not in verdicts
+        )
 
     @property
     def shown(self) -> str:
@@ -227,13 +253,41 @@ def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
 
 
 def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
-    steps = [step for entry in rubric.entries if isinstance(entry.weight, Mapping) for step in entry.weight]
-    judgements = rubric.score([_rollout(trial) for trial in trials], step=max(steps, default=0))
+    weights = [part.weight for part in (*rubric.entries, *first_ofs(rubric.entries).values())]
+    steps = [step for weight in weights if isinstance(weight, Mapping) for step in weight]
+    step = max(steps, default=0)
+    if rubric.compares_groups:
+        judgements = _beside_honest(rubric, trials, step)
+    else:
+        judgements = rubric.score([_rollout(trial) for trial in trials], step)
     for judgement in judgements:
         for name, verdict in judgement.verdicts.items():
             if verdict.score.failure is Failure.INFRASTRUCTURE:
                 raise InfrastructureError(f"'{name}' cannot judge: {verdict.score.explanation}")
     return judgements
+
+
+def _beside_honest(rubric: Rubric, trials: Sequence[_Trial], step: int) -> list[Judgement]:
+    """Judge each trial in a group of its own, beside the honest answers to its problem."""
+    honest: dict[str, list[_Trial]] = {}
+    for trial in trials:
+        if trial.case.name in (_RIGHT, _WRONG):
+            honest.setdefault(trial.problem.name, []).append(trial)
+    groups = [
+        [trial, *(one for one in honest.get(trial.problem.name, ()) if one is not trial)] for trial in trials
+    ]
+    judged = iter(
+        rubric.score(
+            [_rollout(one) for group in groups for one in group],
+            step,
+            groups=[number for number, group in enumerate(groups) for _ in group],
+        )
+    )
+    firsts = []
+    for group in groups:
+        first, *_ = (next(judged) for _ in group)
+        firsts.append(first)
+    return firsts
 
 
 def _rollout(trial: _Trial) -> Rollout:
@@ -252,13 +306,16 @@ class _Stakes:
 
     right: float | None
     wrong: float | None
+    own_right: float | None
+    """The right answer's reward without what group rewards add."""
 
     @classmethod
     def of_all(cls, trials: Sequence[_Trial]) -> dict[str, _Stakes]:
         """Return the stakes of each problem, by its name."""
         right = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _RIGHT}
         wrong = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _WRONG}
-        return {name: cls(right[name], wrong[name]) for name in right}
+        own = {trial.problem.name: trial.own_reward for trial in trials if trial.case.name == _RIGHT}
+        return {name: cls(right[name], wrong[name], own[name]) for name in right}
 
     @property
     def gain(self) -> float:
@@ -281,7 +338,8 @@ class _Stakes:
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
         right, wrong = self.right or 0.0, self.wrong or 0.0
         if trial.case.expect == "right":
-            short = trial.reward is None or trial.reward < right - margin - _SAME
+            own = trial.own_reward
+            short = own is None or own < (self.own_right or 0.0) - margin - _SAME
             return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin
         return (

@@ -27,7 +27,7 @@ from guerdon.cli.rubrics import params_by_target, plugin_names
 from guerdon.cli.tables import print_rows
 from guerdon.errors import CheckFailedError, UsageError
 from guerdon.manifest import load_manifest, plan_run
-from guerdon.manifest.plan import named_stages
+from guerdon.manifest.entries import named_stages
 from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entry
 from guerdon.rubric import Entry
 

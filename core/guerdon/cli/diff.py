@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from guerdon.cli.tables import cell, print_rows
 from guerdon.errors import DataError, UsageError
 from guerdon.files import Located
 from guerdon.manifest.rubrics import is_manifest, resolve_rubric
-from guerdon.offline.columns import checked_rollout, read_judgement, read_renames
+from guerdon.offline.columns import read_judgement, read_renames
 from guerdon.offline.compare import Comparison, Flip
-from guerdon.offline.rows import CHUNK_ROWS, count_rows, opened_input, read_rows
+from guerdon.offline.groups import judged_rows
+from guerdon.offline.rows import count_rows, opened_input, read_rows
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Judgement, Score, completion_text
 
@@ -107,11 +108,8 @@ def _judged(
     ):
 
         def pairs() -> Iterator[_Pair]:
-            rows = given.read()
-            while chunk := list(islice(rows, CHUNK_ROWS)):
-                rollouts = [checked_rollout(where, row, renames, rubric_a, rubric_b) for where, row in chunk]
-                judged = zip(chunk, rollouts, rubric_a.score(rollouts), rubric_b.score(rollouts), strict=True)
-                for (where, _), rollout, one, other in judged:
+            for chunk in judged_rows(given.read(), renames, [rubric_a, rubric_b]):
+                for (where, _), rollout, (one, other) in chunk:
                     yield where, rollout.text, one, other
 
         yield pairs()

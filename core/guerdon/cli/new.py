@@ -20,15 +20,15 @@ from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_KINDS = (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE, Kind.HOOKS)
+_KINDS = (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS)
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([kind.value for kind in _KINDS]))
+@click.argument("kind", type=click.Choice([kind.value.replace("_", "-") for kind in _KINDS]))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
     """Write an installable, tested plugin project to the new folder guerdon-NAME."""
-    chosen = Kind(kind)
+    chosen = Kind(kind.replace("-", "_"))
     _check_name(chosen, name)
     folder = Path(f"guerdon-{name.replace('_', '-')}")
     if folder.exists():

@@ -22,7 +22,7 @@ from guerdon.cli.targets import manifest_path
 from guerdon.errors import UsageError
 from guerdon.options.trl import OWNED
 from guerdon.plugins.component import kind_of, signature_of, valid_params
-from guerdon.plugins.discovery import Kind, Plugin, find_plugin, import_errors_of, load_plugin
+from guerdon.plugins.discovery import SCORERS, Kind, Plugin, find_plugins, import_errors_of, load_plugin
 
 _MAX_TYPE = 34
 """The longest type that is shown in full. A longer one is shown by its outer type."""
@@ -39,7 +39,7 @@ _MAX_VALUES = 12
 )
 def show(name: str, as_json: bool, source: bool) -> None:
     """Show a plugin's origin, purpose and params; for a recipe, the manifest."""
-    plugin = find_plugin(name, list(Kind))
+    plugin, *others = find_plugins(name, list(Kind))
     if plugin.kind is Kind.RECIPE:
         _show_recipe(plugin, as_json=as_json, source=source)
         return
@@ -52,6 +52,10 @@ def show(name: str, as_json: bool, source: bool) -> None:
     if as_json:
         click.echo(json.dumps({**asdict(plugin), "kind": kind, "doc": doc, "params": params}, indent=2))
         return
+    for other in others:
+        click.echo(
+            f"'{name}' is also a {other.kind and other.kind.noun}, if the params fit it: {other.target}\n"
+        )
     _print_head(plugin, kind)
     if doc:
         click.echo(doc.partition("\nArgs:")[0].strip() + "\n")
@@ -64,7 +68,7 @@ def show(name: str, as_json: bool, source: bool) -> None:
 
 
 def _print_head(plugin: Plugin, kind: Kind | None) -> None:
-    click.echo(f"{plugin.name}: {kind or 'plugin'} of {plugin.origin}")
+    click.echo(f"{plugin.name}: {kind.noun if kind else 'plugin'} of {plugin.origin}")
     click.echo(f"from {plugin.target}\n")
 
 
@@ -87,7 +91,7 @@ def _show_recipe(plugin: Plugin, *, as_json: bool, source: bool) -> None:
 def _params(
     plugin: Plugin, kind: Kind | None, loaded: Any, documented: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    if kind not in (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE, Kind.HOOKS):
+    if kind not in (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS):
         return []
     with import_errors_of(plugin):
         parameters = valid_params(kind, loaded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from rich.console import Console
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
-from guerdon.plugins.component import kind_of
-from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import kind_of, load_scorer
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugins, load_plugin
 from guerdon.testing import (
+    Case,
     CheckResult,
     Conformance,
+    GroupRewardConformance,
     HooksConformance,
     RewardConformance,
     SourceConformance,
@@ -31,6 +33,7 @@ from guerdon.testing.scorers import ScorerConformance
 _KITS: dict[Kind, type[Conformance]] = {
     Kind.VERIFIER: VerifierConformance,
     Kind.REWARD: RewardConformance,
+    Kind.GROUP_REWARD: GroupRewardConformance,
     Kind.SOURCE: SourceConformance,
     Kind.STAGE: StageConformance,
     Kind.HOOKS: HooksConformance,
@@ -46,7 +49,7 @@ _KITS: dict[Kind, type[Conformance]] = {
 @click.option(
     "--cases",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="JSONL: for a verifier or reward, cases with 'expected' or 'at_most'; for a stage, its rows.",
+    help="JSONL: for a scorer, cases with 'expected' or 'at_most'; for a stage, its rows.",
 )
 @click.option(
     "--compares-completions",
@@ -68,7 +71,7 @@ def test(
     value_range: tuple[float, float] | None,
 ) -> None:
     """Run the conformance kit on a plugin: an installed one, package.module:name, or ./file.py:name."""
-    kit = _kit(name, Kind(kind) if kind else None)
+    kit = _kit(name, Kind(kind) if kind else None, _params(params))
     attributes: dict[str, Any] = {"plugin": name, "params": _params(params), "base_dir": Path.cwd()}
     if cases is not None:
         attributes |= _from_file(kit, cases)
@@ -110,11 +113,11 @@ def _only_for(kit: type[Conformance], wanted: type[Conformance], option: str) ->
     return True
 
 
-def _kit(name: str, kind: Kind | None) -> type[Conformance]:
+def _kit(name: str, kind: Kind | None, params: Mapping[str, Any]) -> type[Conformance]:
     if kind is None:
-        plugin = find_plugin(name, list(_KITS) if ":" not in name else SCORERS)
+        plugin, *others = find_plugins(name, list(_KITS) if ":" not in name else SCORERS)
         loaded = load_plugin(plugin, Path.cwd())
-        kind = plugin.kind or kind_of(loaded)
+        kind = load_scorer(name, params, Path.cwd()).kind if others else plugin.kind or kind_of(loaded)
     if kind is None:
         raise PluginContractError(f"'{name}' does not tell by its shape what it is. Say so with --kind.")
     return _KITS[kind]
@@ -131,6 +134,12 @@ def _params(params: Iterable[str]) -> dict[str, Any]:
 
 
 def _from_file(kit: type[Conformance], path: Path) -> dict[str, Any]:
+    if issubclass(kit, GroupRewardConformance):
+        golden, hacks = read_cases(path)
+        by_prompt: dict[str, list[Case]] = {}
+        for case in golden:
+            by_prompt.setdefault(repr(case.rollout.prompt), []).append(case)
+        return {"groups": list(by_prompt.values()), "hacks": hacks}
     if issubclass(kit, VerifierConformance | RewardConformance):
         golden, hacks = read_cases(path)
         return {"golden": golden, "hacks": hacks}

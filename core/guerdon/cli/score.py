@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -20,10 +19,13 @@ from guerdon.cli.rubrics import (
     workers_option,
 )
 from guerdon.cli.tables import print_rows
-from guerdon.offline.columns import checked_rollout, read_renames, score_columns
-from guerdon.offline.rows import CHUNK_ROWS, opened_input, written_rows
+from guerdon.offline.agreement import Agreement, read_label
+from guerdon.offline.columns import read_renames, score_columns
+from guerdon.offline.groups import judged_rows
+from guerdon.offline.rows import opened_input, written_rows
 from guerdon.offline.summary import Summary
 from guerdon.rubric import Rubric
+from guerdon.rubric.entry import names_of
 
 
 @click.command()
@@ -36,6 +38,7 @@ from guerdon.rubric import Rubric
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write rows with scores here."
 )
+@click.option("--labels", metavar="COLUMN", help="Compare each verifier with the labels in this column.")
 def score(
     data: Path,
     manifest: str | None,
@@ -47,16 +50,19 @@ def score(
     workers: int | None,
     ray: str | None,
     output: Path | None,
+    labels: str | None,
 ) -> None:
     """Score the completions in DATA: a JSONL, JSON, CSV, TSV or Parquet file, or JSONL on standard input (-).
 
-    Its columns are prompt, completion and those that the verifiers read. -o writes one row for each row of DATA, in
-    order: the row, its reward, and each verifier's verdict. The name's suffix chooses the format.
+    Its columns are prompt, completion and those that the verifiers read. A group reward compares the rows of one
+    prompt. -o writes one row for each row of DATA, in order: the row, its reward, and each verifier's verdict. The
+    name's suffix chooses the format.
     """
     entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)
     err = Console(stderr=True)
-    summary = Summary([entry.name for entry in entries])
+    summary = Summary(names_of(entries))
+    agreement = Agreement(names_of(entries))
     with opened_input(data) as given, ExitStack() as stack:
         total = given.count()
         scores = stack.enter_context(opened_cache(cache))
@@ -65,13 +71,16 @@ def score(
         progress = stack.enter_context(Progress(transient=True, console=err, disable=not err.is_terminal))
         task = progress.add_task("Scoring", total=total)
         rows = given.read()
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            judgements = rubric.score([checked_rollout(where, row, renames, rubric) for where, row in chunk])
-            for (where, _), judgement in zip(chunk, judgements, strict=True):
+        for chunk in judged_rows(rows, renames, [rubric]):
+            for (where, row), _, (judgement,) in chunk:
                 summary.add(where, judgement)
-            write([{**row, **score_columns(one)} for (_, row), one in zip(chunk, judgements, strict=True)])
+                agreement.add(read_label(where, row, labels) if labels else None, judgement)
+            write([{**row, **score_columns(judgement)} for (_, row), _, (judgement,) in chunk])
             progress.advance(task, len(chunk))
     print_rows(f"{Path(given.name).name}: {total} rows", summary.rows(), Console())
+    if labels:
+        agreement.raise_if_nothing_was_labelled(labels)
+        print_rows(f"agreement with '{labels}'", agreement.rows(), Console())
     for remark in summary.remarks():
         click.echo(remark)
     summary.raise_if_nothing_was_judged()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from guerdon.types import Judgement, Outcome
 
@@ -26,14 +26,26 @@ def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
     return row
 
 
-def judging_metrics(judgements: Sequence[Judgement]) -> Iterator[tuple[str, float]]:
-    """Yield one number per rollout and metric. Their means are the shares and times to log."""
+def judging_metrics(
+    judgements: Sequence[Judgement], retrying: Collection[str] = ()
+) -> Iterator[tuple[str, float]]:
+    """Yield one number per rollout and metric. Their means are the shares and times to log.
+
+    Args:
+        judgements: The judgements.
+        retrying: The entries whose failures are retried.
+    """
     for judgement in judgements:
         yield "unscored_rate", float(judgement.reward is None)
         for name, verdict in judgement.verdicts.items():
             yield f"rewards/{name}/failure_rate", float(verdict.score.outcome is Outcome.FAILED)
             yield f"rewards/{name}/skip_rate", float(verdict.score.outcome is Outcome.SKIPPED)
             yield f"rewards/{name}/latency_ms", verdict.latency_ms
+            for part, value in verdict.score.parts.items():
+                yield f"rewards/{name}/parts/{part}", value
+            if name in retrying:
+                yield f"rewards/{name}/retry_rate", float(verdict.tries > 1)
+                yield f"rewards/{name}/saved_rate", float(verdict.saved)
 
 
 def group_metrics(rewards: Sequence[float], group_size: int) -> dict[str, float]:
@@ -54,3 +66,26 @@ def group_metrics(rewards: Sequence[float], group_size: int) -> dict[str, float]
         "groups/best_reward": math.fsum(map(max, groups)) / len(groups),
         "groups/worst_reward": math.fsum(map(min, groups)) / len(groups),
     }
+
+
+def by_column(
+    columns: Sequence[Mapping[str, object]], judgements: Sequence[Judgement], wanted: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Return numbers by the value of a column, such as ``task=code/reward``. Their means are the metrics to log.
+
+    Args:
+        columns: Each rollout's columns.
+        judgements: Each rollout's judgement.
+        wanted: The columns to break the metrics down by.
+    """
+    found = []
+    for row, judgement in zip(columns, judgements, strict=True):
+        for column in wanted:
+            group = f"{column}={row.get(column)}"
+            found.append((f"{group}/unscored_rate", float(judgement.reward is None)))
+            if judgement.reward is not None:
+                found.append((f"{group}/reward", judgement.reward))
+            for name, verdict in judgement.verdicts.items():
+                if verdict.score.value is not None:
+                    found.append((f"{group}/rewards/{name}/mean", verdict.score.value))
+    return found

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from accelerate.utils import gather, gather_object
@@ -24,17 +24,27 @@ from transformers import (
 from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon.errors import DataError, StageFailedError
+from guerdon.errors import DataError, StageFailedError, UsageError
+from guerdon.grpo.advantages import (
+    Step,
+    objectives,
+    objectives_advantages,
+    parts_of,
+    process_advantages,
+    steps_of,
+    token_of,
+)
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
-from guerdon.grpo.reward_matrix import group_metrics, judging_metrics, reward_row
-from guerdon.rubric import Rubric
+from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
+from guerdon.rubric import Entry, Rubric
+from guerdon.rubric.entry import compares_groups
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
 from guerdon.training.checkpoints import ResumableTrainer
 from guerdon.training.finite import not_finite
 from guerdon.training.together import raised_in_all
 from guerdon.training.transformers_seam import forget_cpu_number
-from guerdon.types import Judgement, Rollout
+from guerdon.types import Judgement, Judgements, Rollout
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +67,9 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         train_dataset: The data, from ``guerdon.training.data.rows_dataset``.
         processing_class: The model's tokenizer.
         log_rollouts: Takes the step and each batch of judged rollouts, on the main process.
+        supervision: ``outcome``: a completion's tokens share one advantage. ``process``: the spans of scores give each
+            token its own (DeepSeekMath, arXiv 2402.03300, section 4.1.3).
+        metrics_by: The columns to break the metrics down by.
         fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` if it supports them.
         callbacks: The run's callbacks.
         **kwargs: Other arguments of TRL's trainer, and ``step_options``.
@@ -74,6 +87,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         processing_class: PreTrainedTokenizerBase,
         log_rollouts: LogRollouts | None = None,
         fast_rollouts: bool = True,
+        supervision: Literal["outcome", "process"] = "outcome",
+        metrics_by: Sequence[str] = (),
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
@@ -82,6 +97,12 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         self._rubric = rubric
         self._log_rollouts = log_rollouts
         self._fast_rollouts = fast_rollouts
+        # a rubric of another maker may only score
+        entries: Sequence[Entry] = getattr(rubric, "entries", ())
+        self._compares_groups = compares_groups(entries)
+        self._retrying = {entry.name for entry in entries if entry.retries}
+        self._process = supervision == "process"
+        self._metrics_by = metrics_by
         self._reward_rows: list[list[float]] = []
         self._judged: list[float] = []
         self._judged_rollouts: list[tuple[Rollout, Judgement]] = []
@@ -97,6 +118,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             callbacks=list(callbacks),
             **kwargs,
         )
+        if self._process:
+            _check_process(self)
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
         # Unjudged rollouts are counted and recorded. TRL would also print each such row with all its columns.
         logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
@@ -227,9 +250,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
                 prompts, completions, row, completion_ids, strict=True
             )
         ]
-        with raised_in_all():
-            judgements = self._rubric.score(rollouts, step)
-        for name, value in [*judging_metrics(judgements), *judgements.metrics.items()]:
+        judgements = self._scored(rollouts, step)
+        for name, value in [*judging_metrics(judgements, self._retrying), *judgements.metrics.items()]:
+            log_metric(name, value)
+        for name, value in by_column([rollout.columns for rollout in rollouts], judgements, self._metrics_by):
             log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])
@@ -238,6 +262,28 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             math.nan if judgement.reward is None else judgement.reward for judgement in judgements
         ]
         return [reward_row(judgement, self._rubric.names) for judgement in judgements]
+
+    def _scored(self, rollouts: Sequence[Rollout], step: int) -> Judgements:
+        """Judge this process's rollouts. A group reward sees whole groups, which processes may share.
+
+        A group that is spread over processes is judged by the process of its first rollout.
+        """
+        if not self._compares_groups:
+            with raised_in_all():
+                return self._rubric.score(rollouts, step)
+        assert self.model is not None
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        assert size is not None
+        count = len(rollouts)
+        every: list[Rollout] = gather_object(list(rollouts))
+        own = range(self.accelerator.process_index * count, (self.accelerator.process_index + 1) * count)
+        mine = [index for index in range(len(every)) if index - index % size in own]
+        with raised_in_all():
+            judged = self._rubric.score(
+                [every[index] for index in mine], step, groups=[index // size for index in mine]
+            )
+        known = dict(gather_object(list(zip(mine, judged, strict=True))))
+        return Judgements([known[index] for index in own], judged.metrics)
 
     def _calculate_rewards(self, *args: Any) -> torch.Tensor:
         matrix = super()._calculate_rewards(*args)
@@ -252,6 +298,12 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
         assert group_size is not None
         judged: list[tuple[Rollout, Judgement]] = gather_object(self._judged_rollouts)
+        advantages = self._own_advantages([judgement for _, judgement in judged], group_size, output)
+        if advantages is not None:
+            first = self.accelerator.process_index * len(inputs)
+            output["advantages"] = advantages[first : first + len(inputs)].to(output["advantages"])
+            means = advantages if advantages.dim() == 1 else advantages.sum(1) / _lengths(judged)
+            _replace_last(self._logs["advantages"], means.tolist())
         rewards = [math.nan if judgement.reward is None else judgement.reward for _, judgement in judged]
         for name, value in group_metrics(rewards, group_size).items():
             self._metrics[mode][name].append(value)
@@ -260,6 +312,61 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
                 if self.accelerator.is_main_process:
                     self._report(judged, list(self._logs["advantages"])[-len(judged) :], group_size)
         return output
+
+    def _by_group(self) -> bool:
+        return super()._by_group() and not self._process
+
+    def _own_advantages(
+        self, judgements: Sequence[Judgement], group_size: int, output: dict[str, Any]
+    ) -> torch.Tensor | None:
+        """Return the advantages of all processes' rollouts that TRL's do not express, or ``None`` for TRL's own.
+
+        Args:
+            judgements: The judgements of all processes' rollouts.
+            group_size: Rollouts in a group.
+            output: This process's batch.
+        """
+        if self._process:
+            steps: list[list[Step]] = gather_object([self._steps(*one) for one in self._judged_rollouts])
+            args: Any = self.args
+            length = output["completion_ids"].shape[1]
+            own = self.accelerator.process_index * len(self._judged_rollouts)
+            mine = range(own, own + len(self._judged_rollouts))
+            longest = max([length, *(end + 1 for one in steps for end, _ in one)])
+            every = process_advantages(steps, group_size, longest, args.scale_rewards)
+            assert all(end < length for row in mine for end, _ in steps[row])
+            return every[:, :length]
+        parts = sorted(parts_of(judgements))
+        if not parts or self.multi_objective_aggregation == "sum_then_normalize":
+            return None
+        names = self._rubric.names
+        split = {name for name, _ in parts}
+        weight_of = self._rubric.weights(self.state.global_step)
+        weights = [weight_of[name] for name in names if name not in split]
+        weights += [weight_of[name] for name, _ in parts]
+        values = [objectives(judgement, names, parts) for judgement in judgements]
+        return objectives_advantages(torch.tensor(values), torch.tensor(weights), group_size)
+
+    def _steps(self, rollout: Rollout, judgement: Judgement) -> list[Step]:
+        """Return a rollout's steps for process supervision.
+
+        Raises:
+            DataError: A span does not belong to the tokens' text.
+        """
+        ids = rollout.completion_ids
+
+        def decode(tokens: Sequence[int]) -> str:
+            return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+        if (
+            any(verdict.score.spans for verdict in judgement.verdicts.values())
+            and decode(ids) != rollout.text
+        ):
+            raise DataError(
+                f"the tokens of a completion say {decode(ids)[:60]!r}, and its text is {rollout.text[:60]!r}, so the "
+                "places of its spans are unknown. Use supervision: outcome for conversations whose text is changed."
+            )
+        return steps_of(judgement, len(ids), lambda end: token_of(end, ids, decode))
 
     def _report(
         self, judged: Sequence[tuple[Rollout, Judgement]], advantages: Sequence[float], group_size: int
@@ -284,6 +391,33 @@ def _check_size(dataset: Dataset, args: GRPOConfig) -> None:
             f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}). "
             "Give more rows, or lower per_device_train_batch_size or steps_per_generation."
         )
+
+
+def _check_process(trainer: RubricGRPOTrainer) -> None:
+    """Raise for options that process supervision does not go with.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if trainer.tools:
+        raise UsageError(
+            "supervision: process does not go with tools, whose text is part of the completion's tokens."
+        )
+    if trainer.multi_objective_aggregation != "sum_then_normalize":
+        raise UsageError(
+            "supervision: process does not go with multi_objective_aggregation: normalize_then_sum."
+        )
+
+
+def _lengths(judged: Sequence[tuple[Rollout, Judgement]]) -> torch.Tensor:
+    return torch.tensor([max(1, len(rollout.completion_ids)) for rollout, _ in judged])
+
+
+def _replace_last(values: Any, new: Sequence[float]) -> None:
+    """Replace the last values of a list or a deque."""
+    for _ in new:
+        values.pop()
+    values.extend(new)
 
 
 def _not_of_unscored_rows(entry: logging.LogRecord) -> bool:

@@ -25,6 +25,7 @@ _PARTS: dict[str, Sequence[Kind]] = {
     "StageRef": (Kind.STAGE,),
     "SourceRef": (Kind.SOURCE,),
     "RewardRef": SCORERS,
+    "MemberRef": SCORERS,
     "ComponentRef": (Kind.HOOKS,),
 }
 """The parts of a manifest that name a plugin, with the kinds that fit."""
@@ -55,13 +56,19 @@ def manifest_schema() -> dict[str, Any]:
 
 def _conditions(plugins: Sequence[Plugin], definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a condition for each plugin: if ``use`` names it, ``params`` must fit it."""
-    shared = {plugin.name for plugin in plugins if sum(other.name == plugin.name for other in plugins) > 1}
+    owners: dict[str, set[str]] = {}
+    by_name: dict[str, list[Plugin]] = {}
     for plugin in plugins:
-        names = [plugin.qualified_name] if plugin.name in shared else [plugin.name, plugin.qualified_name]
-        try:
-            params = _params(plugin, definitions)
+        owners.setdefault(plugin.name, set()).add(plugin.distribution)
+        by_name.setdefault(plugin.qualified_name, []).append(plugin)
+    for qualified, same in by_name.items():
+        names = [qualified] if len(owners[same[0].name]) > 1 else [same[0].name, qualified]
+        try:  # where several kinds have one name, the params choose
+            every = [_params(plugin, definitions) for plugin in same]
         except GuerdonError:  # the params of a broken plugin are unknown
             continue
+        required = set.intersection(*(set(params["required"]) for params in every))
+        params = every[0] if len(every) == 1 else {"anyOf": every, "required": sorted(required)}
         named = {"properties": {"use": {"enum": names}}, "required": ["use"]}
         then: dict[str, Any] = {"properties": {"params": params}}
         if params.get("required"):

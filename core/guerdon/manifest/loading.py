@@ -13,7 +13,18 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from guerdon.errors import ManifestError, one_line
-from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
+from guerdon.manifest.schema import (
+    VARIANTS,
+    ComponentRef,
+    FirstOfRef,
+    Manifest,
+    MemberRef,
+    ModelRef,
+    RetryRef,
+    RewardRef,
+    SourceRef,
+    StageRef,
+)
 from guerdon.plugins.discovery import did_you_mean
 
 MAX_NODES = 100_000
@@ -288,12 +299,18 @@ _MODELS = {
 def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
     found: set[tuple[int, str]] = set()
     for detail in error.errors(include_url=False):
-        location = detail["loc"]
+        location = tuple(part for part in detail["loc"] if part not in VARIANTS)
         spelled = ".".join(str(part) for part in location)
         last = str(location[-1])
-        if "weight" in location:  # pydantic reports one error for each variant of the union
+        if "weight" in location and detail["type"] != "extra_forbidden":
+            # pydantic reports one error for each variant of the union
             location = location[: location.index("weight") + 1]
             message = "'weight' is neither a finite number nor a schedule {step: weight}."
+            found.add((_line(lines, location), message))
+            continue
+        if last in ("on_failure", "then"):
+            message = f"'{last}' is {detail['input']!r}: give skip, zero or abort"
+            message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
             found.add((_line(lines, location), message))
             continue
         key = next((key for key in _MODELS if key in location), None)
@@ -305,7 +322,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
                 found.add((_line(lines, location), f"'{key}' is {detail['input']!r}: give {_MODELS[key]}."))
             continue
         if detail["type"] == "extra_forbidden":
-            valid = list(_part_at(location[:-1]).model_fields)
+            valid = list(_part_at(detail["loc"][:-1]).model_fields)
             message = f"unknown key '{last}'. Valid: {', '.join(valid)}.{did_you_mean(last, valid)}"
         elif detail["type"] == "missing":
             message = f"'{spelled}' is missing."
@@ -323,6 +340,9 @@ def _part_at(location: Location) -> type[BaseModel]:
         "stages": StageRef,
         "data": SourceRef,
         "rewards": RewardRef,
+        "FirstOfRef": FirstOfRef,
+        "first_of": MemberRef,
+        "on_failure": RetryRef,
         "hooks": ComponentRef,
         "model": ModelRef,
         "init": ModelRef,

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from guerdon.errors import UsageError
+from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
 from guerdon.manifest.loading import Location, ManifestFile, Problem
-from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
-from guerdon.plugins.component import Component, ParamProblem, load_component
+from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, SourceRef, StageRef
+from guerdon.plugins.component import Component, ParamProblem, load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
 
 STAGE_SOURCE = "stage"
 """The built-in source: another stage's data set."""
-
-_STAGE_PREFIX = "stage:"
 
 T = TypeVar("T")
 
@@ -90,15 +89,6 @@ class Plan:
     def base_dir(self) -> Path:
         """Return the folder that relative paths start from: the manifest's."""
         return self.file.path.resolve().parent
-
-
-def named_stages(entry: Entry) -> dict[str, str]:
-    """Return the stages whose checkpoints an entry uses, by the param whose value is ``stage:<id>``."""
-    return {
-        name: value.removeprefix(_STAGE_PREFIX)
-        for name, value in entry.component.params.items()
-        if isinstance(value, str) and value.startswith(_STAGE_PREFIX)
-    }
 
 
 def plan_run(file: ManifestFile) -> Plan:
@@ -200,10 +190,7 @@ class _Planner:
     def component(
         self, ref: ComponentRef | StageRef, kinds: Sequence[Kind], location: Location
     ) -> Component | None:
-        found = self._try((*location, "use"), lambda: find_plugin(ref.use, kinds, self._base_dir))
-        if found is None:
-            return None
-        component = self._try((*location, "use"), lambda: load_component(found, ref.params, self._base_dir))
+        component = self._try((*location, "use"), lambda: self._load(ref, kinds))
         if component is None:
             return None
         problems = self._try((*location, "use"), lambda: component.problems())
@@ -211,6 +198,11 @@ class _Planner:
             place = (*location, "params", problem.param) if problem.param else (*location, "use")
             self.problem(place, problem.message)
         return component
+
+    def _load(self, ref: ComponentRef | StageRef, kinds: Sequence[Kind]) -> Component:
+        if kinds == SCORERS:
+            return load_scorer(ref.use, ref.params, self._base_dir)
+        return load_component(find_plugin(ref.use, kinds, self._base_dir), ref.params, self._base_dir)
 
     def stage(self, ref: StageRef, location: Location) -> StagePlan | None:
         before = len(self.problems)
@@ -252,17 +244,11 @@ class _Planner:
         )
 
     def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:
-        """Return the valid entries, by location."""
-        entries: dict[Location, Entry] = {}
-        for i, reward in enumerate(ref.rewards):
-            place = (*location, "rewards", i)
-            entry = self.sound(partial(self._entry, reward, place))
-            if entry is not None:
-                if entry.name in [other.name for other in entries.values()]:
-                    self.problem(place, f"another reward is named '{entry.name}' too. Give it a 'name'.")
-                else:
-                    entries[place] = entry
-        return entries
+        """Return the valid entries, by location. An entry that needs an invalid one is left out too."""
+        planner = EntryPlanner(self.component, self._known_stage, self.problem, self.sound)
+        return planner.plan(
+            ref.rewards, (*location, "rewards"), whole=(ref.id, "rewards") not in self._left_out
+        )
 
     def check_ids(self) -> None:
         for i, stage_id in enumerate(self._stage_ids):
@@ -302,18 +288,6 @@ class _Planner:
             else None
         )
 
-    def _entry(self, ref: RewardRef, location: Location) -> Entry | None:
-        component = self.component(ref, SCORERS, location)
-        if component is None:
-            return None
-        name = ref.name or component.plugin.name
-        entry = Entry(name, component, ref.weight, ref.when, ref.on_failure, ref.timeout)
-        known = [
-            self._known_stage(stage_id, (*location, "params", param))
-            for param, stage_id in named_stages(entry).items()
-        ]
-        return entry if all(known) else None
-
     def _init(self, init: str | ModelRef, location: Location) -> ModelRef | str | None:
         if isinstance(init, ModelRef):
             return init
@@ -328,8 +302,8 @@ class _Planner:
                 return None
             ref = base if isinstance(base, ModelRef) else ModelRef(path=base)
             return NamedModel(name="base", **ref.model_dump())
-        if init.startswith(_STAGE_PREFIX):
-            stage_id = init.removeprefix(_STAGE_PREFIX)
+        if init.startswith(STAGE_PREFIX):
+            stage_id = init.removeprefix(STAGE_PREFIX)
             return stage_id if self._known_stage(stage_id, location) else None
         if init in self._stage_ids:
             self.problem(

@@ -12,8 +12,8 @@ from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, 
 from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric
 from guerdon.manifest.schema import Manifest
-from guerdon.plugins.component import check_params, load_component
-from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
+from guerdon.plugins.component import check_params, load_scorer
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugins
 from guerdon.rubric import Entry
 
 
@@ -66,7 +66,7 @@ def is_manifest(target: str) -> bool:
     if Path(target).suffix in (".yaml", ".yml"):
         return True
     try:
-        return find_plugin(target, [*SCORERS, Kind.RECIPE], Path.cwd()).kind is Kind.RECIPE
+        return find_plugins(target, [*SCORERS, Kind.RECIPE], Path.cwd())[0].kind is Kind.RECIPE
     except PluginNotFoundError:
         if Path(target).is_file():
             return True
@@ -84,7 +84,7 @@ def manifest_path(target: str) -> Path:
     if path.suffix in (".yaml", ".yml") or path.exists():
         return path
     try:
-        recipe = find_plugin(target, [Kind.RECIPE])
+        (recipe,) = find_plugins(target, [Kind.RECIPE])
     except PluginNotFoundError as error:
         raise ManifestError(f"there is no file '{target}', and {error}") from None
     spec = importlib.util.find_spec(recipe.target)
@@ -101,6 +101,10 @@ def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
     Raises:
         UsageError: There is no such plugin, or a param does not fit.
     """
-    component = load_component(find_plugin(use, SCORERS, Path.cwd()), params, Path.cwd())
-    check_params(component, load_plugin(component.plugin, Path.cwd()))
+    component = load_scorer(use, params, Path.cwd())
+    check_params(component, component.loaded)
+    if component.requires_needs:
+        raise UsageError(
+            f"{component.plugin} counts only where other entries scored 1. Name a manifest whose entry has 'needs'."
+        )
     return Entry(component.plugin.name, component)

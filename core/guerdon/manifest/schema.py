@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from guerdon.rubric import OnFailure
 
@@ -53,19 +53,82 @@ class SourceRef(ComponentRef):
     """Columns to add to each row, such as `{task: math}` to route it to rewards."""
 
 
-class RewardRef(ComponentRef):
-    """A verifier or a reward, as an entry of a stage's rubric."""
+class RetryRef(Strict):
+    """What to do about a failed score: ask again, and then what."""
+
+    retry: Annotated[int, Field(ge=1, le=10)]
+    """How often to ask again."""
+    then: OnFailure = OnFailure.SKIP
+    """The effect of a score that still fails."""
+
+
+def _reaction(given: Any) -> str:
+    """Return which of the two shapes `on_failure` has."""
+    return "RetryRef" if isinstance(given, dict | RetryRef) else "OnFailure"
+
+
+Reaction = Annotated[
+    Annotated[OnFailure, Tag("OnFailure")] | Annotated[RetryRef, Tag("RetryRef")], Discriminator(_reaction)
+]
+"""The effect of a failed score."""
+
+Weighting = Finite | Annotated[dict[int, Finite], Field(min_length=1)]
+"""A number, or a schedule."""
+
+
+class MemberRef(ComponentRef):
+    """A scorer: a verifier or a reward, as a member of a `first_of`."""
 
     name: Name | None = None
     """The name in logs and tables; by default the plugin's name."""
-    weight: Finite | Annotated[dict[int, Finite], Field(min_length=1)] = 1.0
+    when: dict[str, Any] = {}
+    """The rows it judges, by column: each must equal the value, or be one of a list's."""
+    on_failure: Reaction = OnFailure.SKIP
+    """The effect of a failed score: `skip` leaves the completion out of training, `zero` counts 0, `abort` stops;
+    `{retry: 2, then: skip}` asks again first."""
+    timeout: Annotated[Finite, Field(gt=0)] | None = None
+    """Seconds for one verdict (for a reward: one call); by default the plugin's, else 10 or 300."""
+
+
+class RewardRef(MemberRef):
+    """A verifier or a reward, as an entry of a stage's rubric."""
+
+    weight: Weighting = 1.0
+    """A number, or a schedule `{step: weight}`, linear between its steps. 0 makes it a metric."""
+    needs: list[Name] = []
+    """The entries whose full value, 1, it needs: elsewhere it is not asked and scores 0."""
+
+
+class FirstOfRef(Strict):
+    """An entry of a stage's rubric whose members are asked in turn, until one gives the full value, 1."""
+
+    name: Name
+    """The name in logs and tables."""
+    first_of: Annotated[list[MemberRef], Field(min_length=2)]
+    """The members, the cheapest first. The last one that was asked and did not skip decides."""
+    weight: Weighting = 1.0
     """A number, or a schedule `{step: weight}`, linear between its steps. 0 makes it a metric."""
     when: dict[str, Any] = {}
     """The rows it judges, by column: each must equal the value, or be one of a list's."""
     on_failure: OnFailure = OnFailure.SKIP
-    """The effect of a failed score: `skip` leaves the completion out of training, `zero` counts 0, `abort` stops."""
-    timeout: Annotated[Finite, Field(gt=0)] | None = None
-    """Seconds for one verdict (for a reward: one call); by default the plugin's, else 10 or 300."""
+    """The effect if the member that decides failed: `skip`, `zero` or `abort`."""
+    needs: list[Name] = []
+    """The entries whose full value, 1, it needs: elsewhere its members are not asked and it scores 0."""
+
+
+def _shape(given: Any) -> str:
+    """Return which of the two shapes an entry of `rewards` has."""
+    has_members = "first_of" in given if isinstance(given, dict) else isinstance(given, FirstOfRef)
+    return "FirstOfRef" if has_members else "RewardRef"
+
+
+VARIANTS = frozenset({"RewardRef", "FirstOfRef", "OnFailure", "RetryRef"})
+"""The names of variants, which pydantic adds to the locations of errors."""
+
+EntryRef = Annotated[
+    Annotated[RewardRef, Tag("RewardRef")] | Annotated[FirstOfRef, Tag("FirstOfRef")], Discriminator(_shape)
+]
+"""One scorer, or a `first_of`."""
 
 
 class ScoringRef(Strict):
@@ -88,7 +151,7 @@ class StageRef(Strict):
     """The starting point: `base` (the manifest's model), `stage:<id>`, a hub id or folder, `none`, or a list."""
     data: list[SourceRef] = []
     """The stage's data sources, read one after another."""
-    rewards: list[RewardRef] = []
+    rewards: list[EntryRef] = []
     """The stage's rubric."""
     params: dict[str, Any] = {}
     """The stage plugin's params; `guerdon plugins show NAME` lists them."""

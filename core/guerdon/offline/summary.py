@@ -41,6 +41,8 @@ class _Entry:
     latency: Spread = field(default_factory=Spread)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     failures: Counter[Failure] = field(default_factory=Counter)
+    retried: int = 0
+    saved: int = 0
     last_failure: Score | None = None
     slowest: list[tuple[float, str]] = field(default_factory=list)
     """A heap of the slowest verdicts."""
@@ -65,6 +67,8 @@ class Summary:
             entry, score = self._entries[name], verdict.score
             entry.outcomes[score.outcome] += 1
             entry.latency.add(verdict.latency_ms)
+            entry.retried += verdict.tries > 1
+            entry.saved += verdict.saved
             if score.value is not None:
                 entry.values.add(score.value)
             if score.failure is not None:
@@ -100,6 +104,11 @@ class Summary:
                 f"slowest: '{name}', {slowest.latency.total / 1000:.1f} s, {slowest.latency.total / total:.0%} of the "
                 f"time spent judging; its slowest rows: {rows}"
             )
+        remarks += [
+            f"retried: '{name}', {entry.retried} of {entry.outcomes.total()}; {entry.saved} then had a verdict"
+            for name, entry in self._entries.items()
+            if entry.retried
+        ]
         failing = [(name, entry) for name, entry in self._entries.items() if entry.last_failure is not None]
         for name, entry in sorted(failing, key=lambda item: -item[1].failures.total()):
             assert entry.last_failure is not None

@@ -23,15 +23,32 @@ from pydantic.errors import PydanticSchemaGenerationError
 from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins.boundary import boundary, settled
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
-from guerdon.plugins.discovery import SCORERS, Kind, Plugin, did_you_mean, import_errors_of, load_plugin
+from guerdon.plugins.discovery import (
+    SCORERS,
+    Kind,
+    Plugin,
+    did_you_mean,
+    find_plugins,
+    import_errors_of,
+    load_plugin,
+)
 
 MAX_LISTED = 25
 """The most params that an error message lists."""
 
-_FIRST_ARGUMENT = {Kind.VERIFIER: "completion", Kind.REWARD: "completions", Kind.STAGE: "context"}
+_FIRST_ARGUMENT = {
+    Kind.VERIFIER: "completion",
+    Kind.REWARD: "completions",
+    Kind.GROUP_REWARD: "completions",
+    Kind.STAGE: "context",
+}
+
+GROUP_ARGUMENTS = ("completion_ids", "met")
+"""What a group reward may ask for by name beside columns: each completion's tokens, and whether its needs are met."""
 
 _ENGINE_ARGUMENTS = {
     Kind.VERIFIER: frozenset({"completion", "reference"}),
+    Kind.GROUP_REWARD: frozenset({"completions", "reference", *GROUP_ARGUMENTS}),
     # TRL's: https://huggingface.co/docs/trl/grpo_trainer, "Using a custom reward function".
     Kind.REWARD: frozenset(
         {
@@ -109,6 +126,11 @@ class Component:
             PluginLoadError: The plugin does not import.
         """
         return not _takes_params(self.kind, self.loaded)
+
+    @property
+    def requires_needs(self) -> bool:
+        """Return whether the plugin counts only where other entries scored their full value."""
+        return self.kind is Kind.GROUP_REWARD and bool(self.member("requires_needs", False))
 
     def member(self, name: str, default: Any = None, *, of: Any = None) -> Any:
         """Return an optional member of the plugin, or the default where it has none.
@@ -204,14 +226,30 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
     if plugin.kind is None and kind not in SCORERS:
         raise PluginContractError(
             f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
-            "(a parameter named 'completions', as in TRL). Rename its first parameter, or use an entry point."
+            "(a parameter named 'completions', as in TRL; a group reward has guerdon_kind = 'group_reward' too). "
+            "Rename its first parameter, or use an entry point."
         )
     assert kind is not None
     return Component(plugin, kind, params, base_dir)
 
 
+def load_scorer(use: str, params: Mapping[str, Any], base_dir: Path | None) -> Component:
+    """Find and load the scorer that ``use`` names. If several kinds have the name, the params choose.
+
+    Raises:
+        PluginNotFoundError: Nothing has that name.
+        DuplicatePluginError: Several distributions have it.
+        PluginLoadError: The plugin does not import.
+        PluginContractError: The loaded object does not fit its kind.
+    """
+    components = [load_component(plugin, params, base_dir) for plugin in find_plugins(use, SCORERS, base_dir)]
+    return min(components, key=lambda component: len(component.problems()) if len(components) > 1 else 0)
+
+
 def kind_of(loaded: Any) -> Kind | None:
     """Return the kind that a plugin's signature implies, for a plugin without an entry point."""
+    if getattr(loaded, "guerdon_kind", None) == Kind.GROUP_REWARD.value:
+        return Kind.GROUP_REWARD
     if inspect.isclass(loaded) and hasattr(loaded, "run"):
         return Kind.STAGE
     if inspect.isclass(loaded) and hasattr(loaded, "__iter__"):
@@ -383,7 +421,8 @@ class CallColumns:
     @classmethod
     def _of(cls, kind: Kind, signature: inspect.Signature, ignored: frozenset[str]) -> CallColumns:
         parameters = list(signature.parameters.values())
-        if kind is Kind.VERIFIER:  # the completion is the first parameter, under any name
+        # the completion, or the group's completions, is the first parameter, under any name
+        if kind in (Kind.VERIFIER, Kind.GROUP_REWARD):
             first = next((p.name for p in parameters if p.name not in ignored), None)
             ignored = ignored | {first} if first is not None else ignored
         ignored |= _ENGINE_ARGUMENTS[kind] - {"reference"}
@@ -403,6 +442,12 @@ class CallColumns:
         if self.takes_all:
             return {name: value for name, value in columns.items() if name not in self.reserved}
         return {name: columns[name] for name in self.names if name in columns}
+
+
+def group_arguments(built: Callable[..., Any], **known: Any) -> dict[str, Any]:
+    """Return those of a group reward's arguments beside columns that its signature names."""
+    parameters = signature_of(built).parameters
+    return {name: known[name] for name in GROUP_ARGUMENTS if name in parameters}
 
 
 def is_async(called: Any) -> bool:

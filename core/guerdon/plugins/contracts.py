@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Any, ClassVar, Protocol
 
 from guerdon.hookspecs import HOOKS, SPECS
-from guerdon.plugins.discovery import Kind, nearest
+from guerdon.plugins.discovery import SCORERS, Kind, nearest
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.types import Row, Score
 
@@ -19,6 +19,7 @@ __all__ = [
     "NEEDS",
     "OPTIONAL",
     "SETUP_TIMEOUT_S",
+    "GroupReward",
     "HasAuditKind",
     "HasClose",
     "HasDeadline",
@@ -57,6 +58,14 @@ class Reward(Protocol):
 
     def __call__(
         self, **arguments: Any
+    ) -> Sequence[float | Score | None] | Awaitable[Sequence[float | Score | None]]: ...
+
+
+class GroupReward(Protocol):
+    """Compares the completions of one prompt."""
+
+    def __call__(
+        self, completions: list[str], **columns: Any
     ) -> Sequence[float | Score | None] | Awaitable[Sequence[float | Score | None]]: ...
 
 
@@ -214,6 +223,13 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "`evaluate` needs it for majorities",
     },
     Kind.REWARD: _SCORER,
+    Kind.GROUP_REWARD: _SCORER
+    | {
+        "max_workers": "the most worker processes that hold a copy of the group reward at the same time",
+        "requires_needs": "`True` for a group reward that counts only where other entries scored 1; its entry then "
+        "must have `needs`",
+        "guerdon_kind": '`"group_reward"`, for a function or class without an entry point',
+    },
     Kind.SOURCE: _SIGNATURE
     | {
         "endless": "`True` for a source that never ends; its entry needs a `limit`",
@@ -249,6 +265,8 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "setup_timeout_s": _SECONDS,
     "max_workers": (lambda value: isinstance(value, int) and value > 0, "a whole number above 0"),
     "audit_kind": (lambda value: isinstance(value, str), "text, such as 'answer'"),
+    "guerdon_kind": (lambda value: value == "group_reward", "'group_reward'"),
+    "requires_needs": (lambda value: isinstance(value, bool), "True or False"),
     "endless": (lambda value: isinstance(value, bool), "True or False"),
     "distributed": (lambda value: isinstance(value, bool), "True or False"),
     "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),
@@ -336,7 +354,7 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
         return f"has no method 'run'.{slip} A stage does its work in run(context)."
     if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
         return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
-    if kind in (Kind.VERIFIER, Kind.REWARD) and "__call__" not in _own_names(loaded):
+    if kind in SCORERS and "__call__" not in _own_names(loaded):
         return f"cannot be called. Give the class a method __call__, which is the {kind.noun}."
     return None
 

@@ -34,6 +34,7 @@ class Kind(StrEnum):
 
     VERIFIER = "verifier"
     REWARD = "reward"
+    GROUP_REWARD = "group_reward"
     SOURCE = "source"
     STAGE = "stage"
     HOOKS = "hooks"
@@ -48,13 +49,13 @@ class Kind(StrEnum):
     @property
     def noun(self) -> str:
         """Return the noun for one plugin of the kind."""
-        return "hooks plugin" if self is Kind.HOOKS else self.value
+        return "hooks plugin" if self is Kind.HOOKS else self.value.replace("_", " ")
 
 
 _MAX_DEFINED = 10
 """The most names of a module that a message lists."""
 
-SCORERS: tuple[Kind, Kind] = (Kind.VERIFIER, Kind.REWARD)
+SCORERS: tuple[Kind, ...] = (Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD)
 """The kinds that a rubric's entry may name."""
 
 
@@ -136,6 +137,33 @@ def _installed(places: Places) -> Sequence[Plugin]:
     return sorted(found)
 
 
+def find_plugins(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> list[Plugin]:
+    """Return the plugins that a manifest's ``use`` names: one, or one of each kind of one distribution.
+
+    ``judge`` is a verifier and a group reward. ``guerdon.plugins.component.load_scorer`` picks the one that the params
+    fit.
+
+    Args:
+        spec: As for :func:`find_plugin`.
+        kinds: The kinds that fit at this place.
+        base_dir: The folder that a file's relative path starts from; the current one by default.
+
+    Raises:
+        PluginNotFoundError: Nothing has that name.
+        DuplicatePluginError: Several distributions have it.
+    """
+    first = find_plugin(spec, kinds, base_dir)
+    others = installed_plugins(Kind.GROUP_REWARD) if first.kind in SCORERS and ":" not in spec else []
+    return [
+        first,
+        *(
+            other
+            for other in others
+            if Kind.GROUP_REWARD in kinds and other != first and other.qualified_name == first.qualified_name
+        ),
+    ]
+
+
 def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> Plugin:
     """Return the plugin that a manifest's ``use`` names.
 
@@ -144,6 +172,8 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
             ``path/to/file.py:attribute``.
         kinds: The kinds that fit at this place.
         base_dir: The folder that a file's relative path starts from; the current one by default.
+
+    If a scorer and a group reward of one distribution have the name, this is the scorer; ``find_plugins`` has both.
 
     Raises:
         PluginNotFoundError: Nothing has that name.
@@ -156,6 +186,13 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
         return _module_plugin(target, attribute, kinds, base_dir)
     candidates = installed_plugins(*kinds)
     matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
+    alone = {plugin.distribution for plugin in matches if plugin.kind is not Kind.GROUP_REWARD}
+    # A group reward may share its name with another scorer of its distribution, which then comes first.
+    matches = [
+        plugin
+        for plugin in matches
+        if plugin.kind is not Kind.GROUP_REWARD or plugin.distribution not in alone
+    ]
     if len(matches) == 1:
         return matches[0]
     wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(kind.noun for kind in kinds)

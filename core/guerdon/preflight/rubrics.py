@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from guerdon.errors import GuerdonError
-from guerdon.manifest.plan import Plan, StagePlan, named_stages
+from guerdon.manifest.entries import named_stages
+from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
@@ -32,6 +34,12 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials |
         entry.name: site.part(f"reward '{entry.name}'", location)
         for entry, location in zip(stage.entries, stage.entry_locations, strict=True)
     }
+    sites |= {
+        entry.within.name: site.part(f"reward '{entry.within.name}'", location[:-2])
+        for entry, location in zip(stage.entries, stage.entry_locations, strict=True)
+        if entry.within is not None
+    }
+    yield from check_composition(sites, stage.entries, rows.sampled)
     usable = []
     for entry in stage.entries:
         problem = _route_problem(entry, rows.sampled) or _column_problem(entry, rows.read)

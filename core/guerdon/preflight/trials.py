@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from guerdon.manifest.plan import StagePlan, named_stages
+from guerdon.manifest.entries import named_stages
+from guerdon.manifest.plan import StagePlan
 from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Entry, Rubric
 from guerdon.types import Rollout, Row, Score
 
 Case = tuple[Row, str]
 """A row and a completion."""
+
+
+_ALONE: dict[str, Any] = {"when": {}, "needs": (), "within": None}
+"""What an entry lacks in a trial: what routes it, and what it has to do with others."""
 
 
 class Trials:
@@ -28,7 +33,7 @@ class Trials:
         for entry in (entry for stage in stages for entry in stage.entries):
             verifier = entry.component.kind is Kind.VERIFIER and not named_stages(entry)
             if verifier and self._known(entry) is None:
-                self._entries.append(replace(entry, name=str(len(self._entries)), when={}))
+                self._entries.append(replace(entry, name=str(len(self._entries)), **_ALONE))
         self._rubric = Rubric(self._entries, workers=1)
 
     def scores(self, entry: Entry, cases: Sequence[Case]) -> list[Score]:

@@ -1,87 +1,46 @@
-"""Rubrics: named, weighted verifiers and rewards that give each rollout one reward."""
+"""Rubrics: named, weighted scorers that give each rollout one reward."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from types import TracebackType
 from typing import Any, Self
 
 from guerdon.data.references import plain_columns
-from guerdon.errors import DataError, FailureBudgetError, MissingDependencyError, UsageError
+from guerdon.errors import DataError, MissingDependencyError, UsageError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
+from guerdon.rubric.call import Call
+from guerdon.rubric.entry import Entry, FirstOf, compares_groups, first_ofs, names_of, order_of
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache, component_key
 from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
+from guerdon.scoring.groups import GroupScorer
 from guerdon.scoring.pool import Pool, WorkerPool
-from guerdon.types import Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
+from guerdon.types import Judgement, Judgements, Rollout
 
-__all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight", "fingerprint"]
-
-Weight = float | Mapping[int, float]
-"""A number, or a schedule: weights at steps, linear in between, constant before the first and after the last."""
+__all__ = ["MAX_CACHED_SCORES", "Rubric", "fingerprint", "groups_for"]
 
 MAX_CACHED_SCORES = 200_000
 """The most scores that a rubric keeps in memory: about 100 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One verifier or reward of a rubric."""
-
-    name: str
-    component: Component
-    weight: Weight = 1.0
-    when: Mapping[str, Any] = field(default_factory=dict)
-    """The rollouts it judges, by column: each must equal the value, or be one of a list's. All, if empty."""
-    on_failure: OnFailure = OnFailure.SKIP
-    timeout_s: float | None = None
-    """The deadline of one verdict (for a reward: of one call); by default the plugin's own ``timeout_s``, else 10 s for
-    a verifier and 300 s for a reward."""
-
-    def weight_at(self, step: int) -> float:
-        """Return the weight at a training step; a schedule is linear between its steps."""
-        if not isinstance(self.weight, Mapping):
-            return self.weight
-        steps = sorted(self.weight)
-        after = bisect_right(steps, step)
-        if after == 0:
-            return self.weight[steps[0]]
-        if after == len(steps):
-            return self.weight[steps[-1]]
-        start, end = steps[after - 1], steps[after]
-        share = (step - start) / (end - start)
-        return (1 - share) * self.weight[start] + share * self.weight[end]
-
-    @property
-    def is_metric(self) -> bool:
-        """Return whether the weight is 0 at every step: the entry is logged and never counts."""
-        return not any(self.weight.values() if isinstance(self.weight, Mapping) else (self.weight,))
-
-    def applies_to(self, columns: Mapping[str, Any]) -> bool:
-        """Return whether a rollout with these columns is routed to this entry."""
-        for column, wanted in self.when.items():
-            accepted = wanted if isinstance(wanted, list) else [wanted]
-            if columns.get(column) not in accepted:
-                return False
-        return True
 
 
 class Rubric:
     """Scores rollouts. Holds worker processes: use it as a context manager, or close it.
 
     Args:
-        entries: The verifiers and rewards; names must be unique.
+        entries: The verifiers and rewards; names must be unique. An entry may come before one that it needs.
         cache: Keeps known scores; the caller closes it. By default the latest ones are kept in memory.
         failure_budget: The share of failed scores (0 to 1) above which scoring raises; ``None`` for no limit.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
         ray: ``auto`` or the address of a Ray cluster, on whose nodes the workers run; by default on this machine.
 
     Raises:
+        UsageError: Two entries have one name, or needs are unknown or circular.
         MissingDependencyError: Ray is needed and not installed.
         InfrastructureError: There is no Ray cluster at the address.
     """
@@ -95,29 +54,41 @@ class Rubric:
         workers: int | None = None,
         ray: str | None = None,
     ) -> None:
-        names = [entry.name for entry in entries]
+        names = names_of(entries)
         if repeated := {name for name in names if names.count(name) > 1}:
             raise UsageError(
                 f"several rewards are named {', '.join(sorted(repeated))}. Give each a 'name' of its own."
             )
         self._entries = list(entries)
+        self._names = names
+        self._before = order_of(entries)
+        self._turns = _turns(self._before)
+        self._wholes = first_ofs(entries)
+        self._members = {
+            name: [entry.name for entry in entries if entry.within == whole]
+            for name, whole in self._wholes.items()
+        }
         self._cache = ScoreCache(max_scores=MAX_CACHED_SCORES) if cache is None else cache
         self._owns_cache = cache is None
         self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
         self._pool = _pool([entry.component for entry in entries], workers, ray)
-        self._judges = [_scorer(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)]
+        self._scorers = {
+            entry.name: _scorer(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)
+        }
 
     @property
     def names(self) -> list[str]:
-        return [entry.name for entry in self._entries]
+        """Return the names of all verdicts: the entries', and those of ``first_of`` wholes."""
+        return list(self._names)
 
     @property
     def entries(self) -> Sequence[Entry]:
         return self._entries
 
     def weights(self, step: int) -> dict[str, float]:
-        """Return every entry's weight at a training step."""
-        return {entry.name: entry.weight_at(step) for entry in self._entries}
+        """Return the weight of every verdict at a training step, by name."""
+        parts = {entry.name: entry for entry in self._entries} | self._wholes
+        return {name: parts[name].weight_at(step) for name in self._names}
 
     def check(self, rollout: Rollout) -> None:
         """Check that a rollout has the columns that its entries need.
@@ -126,48 +97,47 @@ class Rubric:
             DataError: It lacks one.
         """
         rollout = _plain(rollout)
-        for entry, judge in zip(self._entries, self._judges, strict=True):
+        for entry in self._entries:
             if entry.applies_to(rollout.columns):
-                judge.require(rollout)
+                self._scorers[entry.name].require(rollout)
 
     def score(
-        self, rollouts: Sequence[Rollout], step: int = 0, *, names: Collection[str] | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        step: int = 0,
+        *,
+        names: Collection[str] | None = None,
+        groups: Sequence[Hashable] | None = None,
     ) -> Judgements:
         """Judge rollouts. The result has one judgement for each, in the same order.
 
         Args:
             rollouts: The rollouts to judge.
             step: The training step, for weight schedules.
-            names: The entries that judge; by default all.
+            names: The entries that judge, with those that they need; by default all.
+            groups: Each rollout's group: rollouts of one prompt have one value. Group rewards need it.
 
         Raises:
             DataError: A rollout lacks a column that a verifier needs.
+            UsageError: A group reward is asked, and no groups are given.
             CheckFailedError: A reward is not a finite number.
             FailureBudgetError: Too many scores failed, or one with ``on_failure: abort``.
             PluginLoadError: A plugin cannot be built.
         """
-        rollouts = [_plain(rollout) for rollout in rollouts]
-        batches = []
-        for entry, judge in zip(self._entries, self._judges, strict=True):
-            asked = names is None or entry.name in names
-            positions = [
-                i for i, rollout in enumerate(rollouts) if asked and entry.applies_to(rollout.columns)
-            ]
-            batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
-        self._pool.run(job for batch in batches for job in batch.jobs)
-        metrics: dict[str, float] = {}
-        verdicts: list[dict[str, Verdict]] = [{} for _ in rollouts]
-        for entry, batch in zip(self._entries, batches, strict=True):
-            scored = batch.collect()
-            metrics |= batch.metrics
-            if self._budget is not None:
-                self._budget.spend(entry.name, (score for score, _ in scored.values()))
-            if entry.on_failure is OnFailure.ABORT:
-                _abort_on_failure(entry.name, (score for score, _ in scored.values()))
-            weight = entry.weight_at(step)
-            for position, (score, latency_ms) in scored.items():
-                verdicts[position][entry.name] = Verdict(score, weight, latency_ms, entry.on_failure)
-        return Judgements(map(Judgement.of, verdicts), metrics)
+        call = Call([_plain(rollout) for rollout in rollouts], step, self._budget, self._members, groups)
+        wanted = set(self._names) if names is None else self._with_needed(names)
+        for turn in self._turns:
+            entries = [entry for entry in self._entries if entry.name in turn & wanted]
+            call.ask(entries, self._scorers, self._pool)
+            for name in self._names:
+                if name in turn & wanted & self._wholes.keys():
+                    call.decide(self._wholes[name])
+        return Judgements(map(Judgement.of, call.verdicts), call.metrics)
+
+    @property
+    def compares_groups(self) -> bool:
+        """Return whether an entry is a group reward, so that ``score`` needs ``groups``."""
+        return compares_groups(self._entries)
 
     def close(self) -> None:
         """Stop the workers."""
@@ -183,6 +153,43 @@ class Rubric:
     ) -> None:
         self.close()
 
+    def _with_needed(self, names: Collection[str]) -> set[str]:
+        """Return the names with all that must be known before them."""
+        wanted: set[str] = set()
+        waiting = set(names) & set(self._names)
+        while waiting:
+            wanted |= waiting
+            waiting = {before for name in waiting for before in self._before[name]} - wanted
+        return wanted
+
+
+def groups_for(rubric: Any, groups: Sequence[Hashable]) -> dict[str, Any]:
+    """Return the argument ``groups`` of ``score`` if the rubric compares groups; another judge of rollouts has none."""
+    return {"groups": groups} if getattr(rubric, "compares_groups", False) else {}
+
+
+def _turns(before: dict[str, set[str]]) -> list[set[str]]:
+    """Return the names in turns: each turn's entries are asked together, after those of earlier turns.
+
+    Raises:
+        UsageError: A name is unknown, or needs are circular.
+    """
+    if unknown := sorted(set().union(*before.values()) - before.keys()):
+        raise UsageError(f"an entry needs '{unknown[0]}', and the rubric has {', '.join(before)}.")
+    sorter = TopologicalSorter(before)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise UsageError(
+            f"entries need each other in a circle: {' -> '.join(error.args[1][::-1])}."
+        ) from None
+    turns = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        turns.append(set(ready))
+        sorter.done(*ready)
+    return turns
+
 
 def fingerprint(entries: Sequence[Entry]) -> str:
     """Return a digest of everything in a rubric that decides a reward, 16 hexadecimal digits long."""
@@ -190,13 +197,20 @@ def fingerprint(entries: Sequence[Entry]) -> str:
         {
             "name": entry.name,
             "plugin": component_key(entry.component),
-            "weight": sorted(entry.weight.items()) if isinstance(entry.weight, Mapping) else entry.weight,
-            "when": dict(entry.when),
-            "on_failure": entry.on_failure.value,
+            "retries": entry.retries,
+            **_rule(entry),
+            "within": entry.within
+            and {"name": entry.within.name, "needs": list(entry.within.needs)} | _rule(entry.within),
         }
         for entry in entries
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+def _rule(part: Entry | FirstOf) -> dict[str, Any]:
+    weight = sorted(part.weight.items()) if isinstance(part.weight, Mapping) else part.weight
+    rule = {"weight": weight, "when": dict(part.when), "on_failure": part.on_failure.value}
+    return rule | {"needs": list(part.needs)}
 
 
 def _plain(rollout: Rollout) -> Rollout:
@@ -209,15 +223,6 @@ def _plain(rollout: Rollout) -> Rollout:
         return replace(rollout, columns=plain_columns(rollout.columns))
     except RecursionError:
         raise DataError("the columns are nested too deeply") from None
-
-
-def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:
-    for score in scores:
-        if score.outcome is Outcome.FAILED:
-            raise FailureBudgetError(
-                f"'{name}' failed: {score.failure}: {score.explanation}. "
-                "Its 'on_failure' is abort; set it to skip to leave such completions out instead."
-            )
 
 
 def _pool(components: Sequence[Component], workers: int | None, ray: str | None) -> Pool:
@@ -233,4 +238,6 @@ def _pool(components: Sequence[Component], workers: int | None, ray: str | None)
 def _scorer(index: int, entry: Entry, cache: ScoreCache, pool: Pool) -> Scorer:
     if entry.component.kind is Kind.REWARD:
         return RewardScorer(index, entry.component, entry.timeout_s)
+    if entry.component.kind is Kind.GROUP_REWARD:
+        return GroupScorer(index, entry.component, entry.timeout_s, cache, pool)
     return VerifierScorer(index, entry.component, entry.timeout_s, cache, pool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -26,6 +26,7 @@ MAX_BATCH_ROLLOUTS = 512
 class _Call:
     rollouts: Sequence[Rollout]
     step: int
+    groups: Sequence[Hashable] | None
     judgements: Future[Judgements] = field(default_factory=Future)
 
 
@@ -61,6 +62,11 @@ class SharedRubric:
         return self._fingerprint
 
     @property
+    def compares_groups(self) -> bool:
+        """Return whether an entry is a group reward, so that callers must name groups."""
+        return self._rubric.compares_groups
+
+    @property
     def pending(self) -> int:
         """Return the number of rollouts that wait or are being judged."""
         return self._pending
@@ -69,13 +75,15 @@ class SharedRubric:
         """Check that a rollout has the columns that its entries need, as :meth:`Rubric.check` does."""
         self._rubric.check(rollout)
 
-    def submit(self, rollouts: Sequence[Rollout], step: int = 0) -> Future[Judgements]:
+    def submit(
+        self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
+    ) -> Future[Judgements]:
         """Submit rollouts. The future holds their judgements in order, or the error of :meth:`Rubric.score`.
 
         Raises:
             ValueError: This is closed.
         """
-        call = _Call(rollouts, step)
+        call = _Call(rollouts, step, groups)
         with self._changed:
             if self._closed:
                 raise ValueError("the rubric is closed")
@@ -84,9 +92,11 @@ class SharedRubric:
             self._changed.notify()
         return call.judgements
 
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
+    def score(
+        self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
+    ) -> Judgements:
         """Judge rollouts and wait for the result, as :meth:`Rubric.score` does."""
-        return self.submit(rollouts, step).result()
+        return self.submit(rollouts, step, groups).result()
 
     def close(self) -> None:
         """Judge all submitted rollouts, then stop the workers."""
@@ -136,12 +146,13 @@ class SharedRubric:
             return batch
 
     def _fits(self, call: _Call, first: _Call, size: int) -> bool:
-        return self._mergeable and call.step == first.step and size + len(call.rollouts) <= MAX_BATCH_ROLLOUTS
+        alike = call.step == first.step and (call.groups is None) == (first.groups is None)
+        return self._mergeable and alike and size + len(call.rollouts) <= MAX_BATCH_ROLLOUTS
 
     def _judge(self, calls: Sequence[_Call]) -> None:
         rollouts = [rollout for call in calls for rollout in call.rollouts]
         try:
-            judgements = self._rubric.score(rollouts, calls[0].step)
+            judgements = self._rubric.score(rollouts, calls[0].step, groups=_groups(calls))
         except Exception as error:  # any error belongs to a caller, not to this thread
             if len(calls) == 1:
                 self._count_done(calls[0])
@@ -156,3 +167,10 @@ class SharedRubric:
             self._count_done(call)
             call.judgements.set_result(Judgements(judgements[start:end], judgements.metrics))
             start = end
+
+
+def _groups(calls: Sequence[_Call]) -> list[Hashable] | None:
+    """Return the groups of all calls, which no two calls share, or ``None`` if a call does not know its groups."""
+    if any(call.groups is None for call in calls):
+        return None
+    return [(number, group) for number, call in enumerate(calls) for group in call.groups or ()]

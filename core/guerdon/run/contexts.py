@@ -16,7 +16,8 @@ from typing import Any
 
 from guerdon.errors import UsageError
 from guerdon.hookspecs import RunInfo
-from guerdon.manifest.plan import NamedModel, Plan, StagePlan, named_stages
+from guerdon.manifest.entries import named_stages
+from guerdon.manifest.plan import NamedModel, Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.rubric import MAX_CACHED_SCORES, Entry, Rubric
 from guerdon.run.content import local_modules

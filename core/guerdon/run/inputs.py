@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guerdon.manifest.plan import StagePlan, named_stages
+from guerdon.manifest.entries import named_stages
+from guerdon.manifest.plan import StagePlan
 from guerdon.manifest.schema import Manifest, ModelRef
 from guerdon.plugins.component import Component
 from guerdon.rubric import Entry
@@ -71,6 +72,7 @@ class Inputs:
                     "when": dict(entry.when),
                     "on_failure": entry.on_failure.value,
                     "timeout": entry.timeout_s,
+                    **_composition(entry),
                 }
                 for entry in stage.entries
             ],
@@ -182,6 +184,20 @@ def difference(before: Any, now: Any) -> str:
         stage_id = flat_now.get(key.removesuffix("inputs") + "stage")
         return f"{key.removesuffix('.inputs')} is stage '{stage_id}', whose own inputs changed{others}"
     return f"{key} was {flat_before.get(key)!r} and is {flat_now.get(key)!r}{others}"
+
+
+def _composition(entry: Entry) -> dict[str, Any]:
+    """Return what other entries have to do with an entry, without what is not set, so that old inputs stay equal."""
+    whole = entry.within
+    within = whole and {
+        "name": whole.name,
+        "weight": _json_weight(whole.weight),
+        "when": dict(whole.when),
+        "on_failure": whole.on_failure.value,
+        "needs": list(whole.needs),
+    }
+    parts = {"retries": entry.retries, "needs": list(entry.needs), "within": within}
+    return {name: value for name, value in parts.items() if value}
 
 
 def _json_weight(weight: Any) -> Any:

@@ -15,6 +15,7 @@ from guerdon.manifest.plan import Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.models.paths import local_folder
 from guerdon.plugins.component import valid_params
+from guerdon.rubric.entry import names_of
 from guerdon.run.data import open_source
 from guerdon.stage import Model
 from guerdon.types import Row
@@ -119,7 +120,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
     try:
         component.check(
             built,
-            rewards=[entry.name for entry in stage.entries],
+            rewards=names_of(stage.entries),
             rows=rows.read,
             count=rows.count,
             models=_known_models(plan, stage) if models else [],

@@ -30,7 +30,14 @@ def _rebuilt(score: Score) -> Score:
     """Return a plain, validated copy of a score, because a plugin may change its metadata or subclass it."""
     try:
         return Score(
-            score.value, score.outcome, score.failure, score.answer, score.explanation, dict(score.metadata)
+            score.value,
+            score.outcome,
+            score.failure,
+            score.answer,
+            score.explanation,
+            dict(score.metadata),
+            dict(score.parts),
+            tuple(score.spans),
         )
     except Exception as error:  # reading the fields may run the plugin's code
         return _broken(f"returned a Score that cannot be kept: {type(error).__name__}: {brief(error, str)}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
@@ -22,8 +22,36 @@ MAX_CASES_A_JOB = 32
 """Small enough to spread a batch over the workers, large enough to hide the round trip of about 30 us."""
 
 
+_Item = TypeVar("_Item")
+
 _Key: TypeAlias = str | int
 """A case's content key, or its position if it has none. A case without a content key is not cached or deduplicated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The rollouts for which an entry is asked."""
+
+    positions: Sequence[int]
+    """The rollouts' places in the call."""
+    rollouts: Sequence[Rollout]
+    step: int
+    """The training step."""
+    groups: Sequence[Hashable] = ()
+    """For a group reward, each rollout's group."""
+    met: Sequence[bool | None] = ()
+    """For a group reward, whether each rollout meets the entry's needs; ``None`` if that is not known."""
+
+    def only(self, keep: Callable[[int], bool]) -> Asked:
+        """Return those of the rollouts whose index in this object fits."""
+        kept = [index for index in range(len(self.positions)) if keep(index)]
+        return Asked(
+            [self.positions[index] for index in kept],
+            [self.rollouts[index] for index in kept],
+            self.step,
+            [self.groups[index] for index in kept] if self.groups else (),
+            [self.met[index] for index in kept] if self.met else (),
+        )
 
 
 class Batch(Protocol):
@@ -45,7 +73,15 @@ class Scorer(Protocol):
     def require(self, rollout: Rollout) -> None:
         """Raise a :class:`DataError` if the rollout lacks a column that the entry needs."""
 
-    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> Batch: ...
+    def prepare(self, asked: Asked) -> Batch: ...
+
+    def again(self, asked: Asked, failed: Collection[int]) -> Asked:
+        """Return the rollouts to ask for again, so that those that failed may get a score.
+
+        Args:
+            asked: All rollouts of the first try.
+            failed: The positions of those whose score failed.
+        """
 
 
 class VerifierScorer:
@@ -69,11 +105,10 @@ class VerifierScorer:
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
 
-    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
-        del step  # a verifier's score does not depend on the step
+    def prepare(self, asked: Asked) -> VerifierBatch:
         cases: dict[_Key, Item] = {}
         key_at: dict[int, _Key] = {}
-        for position, rollout in zip(positions, rollouts, strict=True):
+        for position, rollout in zip(asked.positions, asked.rollouts, strict=True):
             columns = {**rollout.columns, "prompt": rollout.prompt}
             require_columns(self._component, self._columns, columns)
             case = Item(rollout.text, self._columns.pick(columns))
@@ -82,8 +117,7 @@ class VerifierScorer:
             cases[key] = case
         known = self._cache.get([key for key in cases if isinstance(key, str)])
         unknown = [key for key in cases if key not in known]
-        size = self._job_size(len(unknown))
-        chunks = [unknown[start : start + size] for start in range(0, len(unknown), size)]
+        chunks = portions(unknown, self._num_workers, self._concurrent)
         jobs = [
             VerifyJob(
                 self._index,
@@ -96,17 +130,19 @@ class VerifierScorer:
         ]
         return VerifierBatch(key_at, known, chunks, jobs)
 
-    def _job_size(self, num_cases: int) -> int:
-        """Return how many cases make a job. A worker of an async verifier runs all its cases concurrently."""
-        workers = self._pool.lane_workers(self._index) if self._dedicated else self._pool.shared_workers
-        if self._concurrent:
-            return max(1, math.ceil(num_cases / workers))
-        return max(1, min(MAX_CASES_A_JOB, math.ceil(num_cases / (2 * workers))))
+    def again(self, asked: Asked, failed: Collection[int]) -> Asked:
+        return asked.only(lambda index: asked.positions[index] in failed)
 
-    def _keep(self, keys: Sequence[_Key], index: int, score: Score, latency_ms: float) -> None:
+    @property
+    def _num_workers(self) -> int:
+        return self._pool.lane_workers(self._index) if self._dedicated else self._pool.shared_workers
+
+    def _keep(
+        self, keys: Sequence[_Key], index: int, score: Score | Sequence[Score], latency_ms: float
+    ) -> None:
         del latency_ms  # of the first time; a known score has none
         key = keys[index]
-        if isinstance(key, str):
+        if isinstance(key, str) and isinstance(score, Score):
             self._cache.put({key: score})
 
 
@@ -125,7 +161,9 @@ class VerifierBatch:
         for chunk, job in zip(self.chunks, self.jobs, strict=True):
             for key, result in zip(chunk, job.results, strict=True):
                 assert result is not None
-                judged[key] = result
+                score, latency_ms = result
+                assert isinstance(score, Score)
+                judged[key] = score, latency_ms
         return {position: judged[key] for position, key in self.key_at.items()}
 
 
@@ -141,7 +179,8 @@ class RewardScorer:
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, rollout.columns)
 
-    def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> RewardBatch:
+    def prepare(self, asked: Asked) -> RewardBatch:
+        positions, rollouts = asked.positions, asked.rollouts
         if not rollouts:
             return RewardBatch(positions, [])
         rows = [rollout.columns for rollout in rollouts]
@@ -154,9 +193,13 @@ class RewardScorer:
             completions=[rollout.completion for rollout in rollouts],
             completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
             columns={name: [row.get(name) for row in rows] for name in names},
-            step=step,
+            step=asked.step,
         )
         return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
+
+    def again(self, asked: Asked, failed: Collection[int]) -> Asked:
+        del failed  # a reward may compare completions, so it gets the whole batch
+        return asked
 
 
 @dataclass(slots=True)
@@ -185,6 +228,13 @@ class RewardBatch:
                 score = scores[position][0]
                 scores[position] = replace(score, metadata={**score.metadata, **extra}), share_ms
         return scores
+
+
+def portions(items: Sequence[_Item], workers: int, concurrent: bool) -> list[Sequence[_Item]]:
+    """Return items in portions for workers: one for each that runs its cases concurrently, else small ones."""
+    size = math.ceil(len(items) / (workers if concurrent else 2 * workers)) or 1
+    size = size if concurrent else min(MAX_CASES_A_JOB, size)
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def require_columns(component: Component, columns: CallColumns, row: Row) -> None:

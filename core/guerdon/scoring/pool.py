@@ -29,6 +29,7 @@ from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,
     BuildFailed,
     Built,
+    GroupItem,
     Hello,
     Item,
     Rewarded,
@@ -67,21 +68,21 @@ CLOSE_TIMEOUT_S = 10.0
 
 @dataclass(slots=True)
 class VerifyJob:
-    """Cases for one verifier. ``results`` is filled in the order of the cases."""
+    """Cases for one verifier or group reward. ``results`` is filled in the order of the cases."""
 
     component: int
-    cases: Sequence[Item]
+    cases: Sequence[Item | GroupItem]
     timeout_s: float
     dedicated: bool = False
     """Whether the component has its own workers. An async verifier has one, which runs all its calls concurrently. A
     verifier that limits its copies has ``max_workers``.
     """
-    arrived: Callable[[int, Score, float], None] | None = None
+    arrived: Callable[[int, Score | Sequence[Score], float], None] | None = None
     """Takes the index, the score and the latency in milliseconds of each case when it arrives, so that a kill during
     the batch loses no finished case.
     """
-    results: list[tuple[Score, float] | None] = field(default_factory=list)
-    """Score and latency in milliseconds."""
+    results: list[tuple[Score | Sequence[Score], float] | None] = field(default_factory=list)
+    """Score and latency in milliseconds. A group has a score for each completion, or one failure for all."""
     _tasks: list[list[int]] = field(default_factory=list)
     """The unjudged cases, by index, in the portions in which they are sent. The next portion is last."""
     _losses: int = 0
@@ -199,7 +200,7 @@ class WorkerPool:
         self._limits: dict[int, int] = {
             index: component.member("max_workers", 1)
             for index, component in enumerate(components)
-            if component.kind is Kind.VERIFIER
+            if component.kind in (Kind.VERIFIER, Kind.GROUP_REWARD)
         }
         self._idle: dict[int | None, list[_Worker]] = {}
         self._lock = threading.Lock()

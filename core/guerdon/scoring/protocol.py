@@ -31,11 +31,22 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupItem:
+    """The completions of one prompt, to judge together."""
+
+    completions: Sequence[str]
+    columns: Mapping[str, Any]
+    completion_ids: Sequence[Sequence[int]]
+    met: Sequence[bool | None]
+    """Whether each completion meets the entry's needs; ``None`` if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyTask:
-    """Judge cases with a verifier, one by one; an async verifier judges them concurrently."""
+    """Judge cases with a verifier or a group reward, one by one; an async one judges them concurrently."""
 
     component: int
-    cases: Sequence[Item]
+    cases: Sequence[Item | GroupItem]
     timeout_s: float
 
 
@@ -78,7 +89,8 @@ class Scored:
     """One case of the current task is judged."""
 
     index: int
-    score: Score
+    score: Score | Sequence[Score]
+    """A completion's score, or one for each completion of a group."""
     latency_ms: float
 
 

@@ -74,7 +74,7 @@ class RayPool:
         self._limits = {
             index: component.member("max_workers")
             for index, component in enumerate(components)
-            if component.kind is Kind.VERIFIER
+            if component.kind in (Kind.VERIFIER, Kind.GROUP_REWARD)
         }
         self._wanted = workers
         self._actors: dict[int | None, list[_Actor]] = {}
@@ -89,7 +89,7 @@ class RayPool:
 
     def lane_workers(self, component: int) -> int:
         """Return how many workers a dedicated component has: its own limit, else one on each node."""
-        if self._components[component].kind is not Kind.VERIFIER:
+        if component not in self._limits:
             return 1
         limit: int | None = self._limits[component]
         return limit if limit is not None else len(_nodes())
@@ -350,7 +350,7 @@ class _RemoteWorker:
     def _verify(self, task: VerifyTask, timeout_s: float, put: Callable[[Scored], None]) -> None:
         sent: set[int] = set()
 
-        def send(index: int, score: Score, latency_ms: float) -> None:
+        def send(index: int, score: Score | Sequence[Score], latency_ms: float) -> None:
             sent.add(index)
             put(Scored(index, score, latency_ms))
 

@@ -25,14 +25,16 @@ from typing import Any
 from guerdon.data.json_values import to_json
 from guerdon.deadline import Deadline
 from guerdon.errors import GuerdonError, PluginContractError, one_line
-from guerdon.plugins.component import CallColumns, is_async
+from guerdon.plugins.component import CallColumns, group_arguments, is_async
 from guerdon.plugins.contracts import SETUP_TIMEOUT_S
 from guerdon.scoring.convert import to_failure, to_score, to_scores
 from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,
     BuildFailed,
     Built,
+    GroupItem,
     Hello,
+    Item,
     Rewarded,
     RewardTask,
     Scored,
@@ -111,7 +113,7 @@ class _Worker:
         else:
             for index, case in enumerate(task.cases):
                 started = time.perf_counter()
-                score = self._verify(partial(built, case.completion, **columns.pick(case.columns)))
+                score = self._verify(_call(built, columns, case), case)
                 self._connection.send(Scored(index, score, _ms_since(started)))
 
     def close(self) -> None:
@@ -135,9 +137,9 @@ class _Worker:
             self._built[index] = built, CallColumns.of_built(component, built)
         return self._built[index]
 
-    def _verify(self, call: Callable[[], Any]) -> Score:
+    def _verify(self, call: Callable[[], Any], case: Item | GroupItem) -> Score | list[Score]:
         try:
-            return to_score(call())
+            return _converted(call(), case)
         except BaseException as error:  # the plugin may raise SystemExit and KeyboardInterrupt
             return to_failure(error)
 
@@ -151,11 +153,12 @@ class _Worker:
             case = task.cases[index]
             async with slots:
                 started = time.perf_counter()
+                score: Score | list[Score]
                 deadline = Deadline(task.timeout_s)
                 under_way.add(deadline)
                 try:
                     async with deadline:
-                        score = to_score(await built(case.completion, **columns.pick(case.columns)))
+                        score = _converted(await _call(built, columns, case)(), case)
                 except BaseException as error:  # the plugin may raise SystemExit and CancelledError
                     score = to_failure(error)
                     if deadline.expired:  # before that, the TimeoutError is the plugin's own
@@ -201,6 +204,23 @@ class _Worker:
             scores = [to_failure(error)] * len(task.completions)
         means = {name: sum(values) / len(values) for name, values in metrics.items()}
         return Rewarded(scores, _ms_since(started), means, whole)
+
+
+def _call(built: Callable[..., Any], columns: CallColumns, case: Item | GroupItem) -> Callable[[], Any]:
+    """Return the call of a verifier or a group reward on a case."""
+    picked = columns.pick(case.columns)
+    if isinstance(case, Item):
+        return partial(built, case.completion, **picked)
+    asked = group_arguments(
+        built, completion_ids=[list(ids) for ids in case.completion_ids], met=list(case.met)
+    )
+    return partial(built, list(case.completions), **asked, **picked)
+
+
+def _converted(returned: Any, case: Item | GroupItem) -> Score | list[Score]:
+    if isinstance(case, Item):
+        return to_score(returned)
+    return to_scores(returned, len(case.completions))
 
 
 async def _await(awaitable: Any) -> Any:

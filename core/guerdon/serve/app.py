@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
 from guerdon import __version__
-from guerdon.adapters.named_rubric import reward_of
+from guerdon.adapters.named_rubric import NO_GROUPS, reward_of
 from guerdon.adapters.openrlhf import rollouts as openrlhf_rollouts
 from guerdon.errors import DataError, GuerdonError, InfrastructureError
 from guerdon.rubric.shared import SharedRubric
@@ -96,13 +96,15 @@ def create_app(
     app.add_exception_handler(GuerdonError, _explain)
     app.add_exception_handler(RequestValidationError, _explain_request)
 
-    async def judge(rollouts: Sequence[Rollout], step: int) -> list[Judgement]:
+    async def judge(
+        rollouts: Sequence[Rollout], step: int, groups: Sequence[str | int] | None = None
+    ) -> list[Judgement]:
         if len(rollouts) > limits.max_batch:
             raise DataError(f"{len(rollouts)} rollouts in one request; the limit is {limits.max_batch}")
         if rubric.pending and rubric.pending + len(rollouts) > limits.max_pending:
             raise HTTPException(503, f"{rubric.pending} rollouts are waiting; try again", _LATER)
         try:
-            judgements = await asyncio.wrap_future(rubric.submit(rollouts, step))
+            judgements = await asyncio.wrap_future(rubric.submit(rollouts, step, groups))
         except RecursionError:
             raise DataError("the columns are nested too deeply") from None
         metrics.judged(judgements)
@@ -112,7 +114,8 @@ def create_app(
     async def score(request: ScoreRequest) -> Response:
         """Judge rollouts. The answer has one result for each, in order."""
         rollouts = [_rollout(place, rollout) for place, rollout in _placed("rollouts", request.rollouts)]
-        judgements = await judge(_checked(rubric, "rollouts", rollouts), request.step)
+        groups = _groups(rubric, request.rollouts)
+        judgements = await judge(_checked(rubric, "rollouts", rollouts), request.step, groups)
         results = [
             {"id": rollout.id, **judgement.to_dict()}
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
@@ -124,6 +127,8 @@ def create_app(
     @app.post("/get_reward", response_model=RewardResponse, responses=_ERRORS)
     async def get_reward(request: RewardRequest) -> Response:
         """Judge completions in OpenRLHF's format."""
+        if rubric.compares_groups:
+            raise DataError(f"the rubric has a group reward, and OpenRLHF does not name groups. {NO_GROUPS}")
         rollouts = openrlhf_rollouts(request.query, request.prompts, request.labels)
         judgements = await judge(_checked(rubric, "query", rollouts), 0)
         rewards = [reward_of(judgement, unscored) for judgement in judgements]
@@ -194,6 +199,28 @@ def _rollout(place: str, rollout: RolloutIn) -> Rollout:
             f"{place}: the completion has no turn of the role 'assistant', and only those are the model's own words"
         )
     return Rollout(_text(rollout.prompt), completion, rollout.columns)
+
+
+def _groups(rubric: SharedRubric, rollouts: Sequence[RolloutIn]) -> list[str | int] | None:
+    """Return each rollout's group, if the rubric compares groups.
+
+    Raises:
+        DataError: A rollout names no group, or one group has several prompts.
+    """
+    if not rubric.compares_groups:
+        return None
+    groups: list[str | int] = []
+    prompts: dict[str | int, Any] = {}
+    for place, rollout in _placed("rollouts", rollouts):
+        if rollout.group is None:
+            raise DataError(
+                f"{place}: has no 'group', and the rubric has a group reward. Give the completions of one prompt one "
+                "'group', all in one request."
+            )
+        if prompts.setdefault(rollout.group, rollout.prompt) != rollout.prompt:
+            raise DataError(f"{place}: the group {rollout.group!r} has another prompt already.")
+        groups.append(rollout.group)
+    return groups
 
 
 def _checked(rubric: SharedRubric, name: str, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:

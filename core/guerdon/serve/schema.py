@@ -34,6 +34,8 @@ class RolloutIn(Strict):
     """The prompt of the completion."""
     completion: str | list[Message]
     """The model's text, or turns, of which only those with the role `assistant` are judged."""
+    group: str | int | None = None
+    """The group of the rollout, for group rewards: the completions of one prompt, all in one request."""
     columns: dict[str, Any] = {}
     """The data row's columns: `reference`, and others that verifiers and routes read."""
 
@@ -62,6 +64,10 @@ class ScoreOut(Strict):
     """The reason, in words."""
     metadata: dict[str, Any] = {}
     """Other data of the verifier; absent if there is none."""
+    parts: dict[str, float] = {}
+    """The named components of the value; absent if there are none."""
+    spans: list[tuple[int, int, float]] = []
+    """The steps of the completion, each with its start, its end and its value; absent if there are none."""
     weight: float
     """The entry's weight at the step."""
     weighted: float | None
@@ -70,6 +76,8 @@ class ScoreOut(Strict):
     """The contribution to the reward; null if there is none."""
     latency_ms: float
     """The time of the check; 0 for a cached score."""
+    tries: int = 1
+    """How often the entry was asked; absent if once. 0 if other verdicts decided."""
 
 
 class ResultOut(Strict):

@@ -17,6 +17,7 @@ The cases define which completions earn which score.
 from guerdon.files import read_rows
 from guerdon.testing.base import CheckResult, Conformance, run_checks
 from guerdon.testing.cases import Case, read_cases
+from guerdon.testing.group_rewards import GroupRewardConformance
 from guerdon.testing.hooks import HooksConformance
 from guerdon.testing.rewards import RewardConformance
 from guerdon.testing.sources import SourceConformance
@@ -27,6 +28,7 @@ __all__ = [
     "Case",
     "CheckResult",
     "Conformance",
+    "GroupRewardConformance",
     "HooksConformance",
     "RewardConformance",
     "SourceConformance",

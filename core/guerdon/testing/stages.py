@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.plugins.component import load_component
+from guerdon.plugins.component import load_scorer
 from guerdon.plugins.contracts import NEEDS
-from guerdon.plugins.discovery import SCORERS, Kind, find_plugin
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Entry, Rubric
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.testing.base import Conformance, broken
@@ -217,9 +217,8 @@ class StageConformance(Conformance):
         def open_rubric() -> Iterator[Rubric]:
             entries = []
             for reward in cls.rewards:
-                plugin = find_plugin(reward["use"], SCORERS, cls.folder())
-                component = load_component(plugin, reward.get("params", {}), cls.folder())
-                entries.append(Entry(plugin.name, component, reward.get("weight", 1.0)))
+                component = load_scorer(reward["use"], reward.get("params", {}), cls.folder())
+                entries.append(Entry(component.plugin.name, component, reward.get("weight", 1.0)))
             with Rubric(entries, workers=1) as rubric:
                 yield rubric
 

@@ -104,3 +104,39 @@ def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Pat
     assert [rollout["step"] for rollout in rollouts] == [1] * 8 + [2] * 8  # four of each process
     events = [json.loads(line)["event"] for line in (tmp_path / "out/events.jsonl").read_text().splitlines()]
     assert events.count("run_started") == events.count("run_finished") == 1
+
+
+GROUPED = """
+class Rows:
+    def __iter__(self): return ({"prompt": f"say {i}"} for i in range(16))
+def whole(completions, completion_ids):
+    assert len(completions) == len(completion_ids) == 8, len(completions)
+    ranks = sorted(set(completions))
+    return [ranks.index(one) / len(ranks) for one in completions]
+whole.guerdon_kind = "group_reward"
+"""
+
+
+@pytest.mark.slow
+def test_group_reward_sees_whole_groups_that_processes_share(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "m.py").write_text(GROUPED)
+    options = "num_generations: 8, per_device_train_batch_size: 4, max_completion_length: 6"
+    (tmp_path / "m.yaml").write_text(
+        MANIFEST.format(model=tiny_model())
+        .replace("letters", "whole")
+        .replace("num_generations: 4, per_device_train_batch_size: 4, max_completion_length: 6", options)
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "guerdon", "run", "m.yaml", "-o", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = (tmp_path / "out/stages/rl/rollouts.jsonl").read_text().splitlines()
+    rollouts = [json.loads(line) for line in lines]
+    assert len(rollouts) == 16
+    for start in (0, 8):
+        group = rollouts[start : start + 8]
+        ranks = sorted({one["completion"] for one in group})
+        for one in group:
+            assert one["reward"] == pytest.approx(ranks.index(one["completion"]) / len(ranks))

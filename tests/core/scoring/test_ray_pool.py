@@ -53,7 +53,7 @@ def cluster() -> Iterator[Cluster]:
     cluster.wait_for_nodes()
     yield cluster
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def test_ray_pool_scores_every_kind_of_entry_as_the_local_pool_does(cluster: Cluster) -> None:

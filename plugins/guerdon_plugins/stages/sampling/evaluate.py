@@ -9,7 +9,7 @@ from typing import Any
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
-from guerdon.rubric import Rubric
+from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
@@ -108,7 +108,7 @@ class Evaluate:
                     rollout_of(rows[place % len(rows)], completion)
                     for place, completion in enumerate(completions)
                 ]
-                judgements = _judge(rubric, rollouts, completions)
+                judgements = _judge(rubric, rollouts, completions, len(rows))
                 context.log_rollouts(
                     number + 1,
                     rollouts,
@@ -151,11 +151,17 @@ class Evaluate:
         return rounds
 
 
-def _judge(rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion]) -> list[Judgement]:
-    """Judge the completions. A prompt that is too long for the model has none, which does not count as wrong."""
+def _judge(
+    rubric: Rubric, rollouts: Sequence[Rollout], completions: Sequence[Completion], prompts: int
+) -> list[Judgement]:
+    """Judge the completions. A prompt that is too long for the model has none, which does not count as wrong.
+
+    The greedy answer and the samples of a prompt are one group.
+    """
     there = [place for place, completion in enumerate(completions) if completion.refused is None]
     judgements = [Judgement(None, {}) for _ in rollouts]
-    scored = rubric.score([rollouts[place] for place in there])
+    groups = groups_for(rubric, [place % prompts for place in there])
+    scored = rubric.score([rollouts[place] for place in there], **groups)
     for place, judgement in zip(there, scored, strict=True):
         judgements[place] = judgement
     return judgements
@@ -167,7 +173,11 @@ def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
         entry.name: entry.component for entry in rubric.entries if entry.component.kind == "verifier"
     }
     found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
-    return {name: same for name, same in found.items() if same is not None}
+    same = {name: own for name, own in found.items() if own is not None}
+    for entry in rubric.entries:  # the first member that can compare answers does it for its `first_of`
+        if entry.within is not None and entry.name in same:
+            same.setdefault(entry.within.name, same[entry.name])
+    return same
 
 
 def _measure(

@@ -14,7 +14,7 @@ from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, Stage
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
-from guerdon.rubric import Rubric
+from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
@@ -210,12 +210,15 @@ class Sample:
     def _judge(self, samples: Sequence[_Sampled], rubric: Rubric) -> None:
         """Give each sample its scores, and each dropped one its reason."""
         _drop_repeated([sample for sample in samples if sample.dropped is None])
-        rules = [name for name in rubric.names if name not in self._second_filter]
+        later = {*self._second_filter}
+        later |= {e.name for e in rubric.entries if e.within is not None and e.within.name in later}
+        rules = [name for name in rubric.names if name not in later]
         for names, least in ((rules, self._keep), (list(self._second_filter), self._second_filter)):
             left = [sample for sample in samples if sample.dropped is None]
             if not names or not left:
                 continue
-            judgements = rubric.score([sample.rollout for sample in left], names=names)
+            groups = groups_for(rubric, [sample.prompt for sample in left])
+            judgements = rubric.score([sample.rollout for sample in left], names=names, **groups)
             for sample, judgement in zip(left, judgements, strict=True):
                 sample.judge(judgement, least)
         if self._max_per_prompt is not None:
@@ -235,14 +238,17 @@ class _Sampled:
     tokens: int
     dropped: str | None
     """Why it is dropped, if so."""
-    reward: float = 0.0
     judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
     """The judgement of all verifiers that have judged it."""
 
+    @property
+    def reward(self) -> float:
+        """Return the rubric's reward, by which the best of a prompt are kept; 0 where nothing counts."""
+        return self.judgement.reward or 0.0
+
     def judge(self, judgement: Judgement, least: Mapping[str, float]) -> None:
         verdicts = {**self.judgement.verdicts, **judgement.verdicts}
-        self.reward += judgement.reward or 0.0
-        self.judgement = Judgement(self.reward, verdicts)
+        self.judgement = Judgement.of(verdicts)
         for name, value in least.items():
             verdict = verdicts.get(name)
             if verdict is None or verdict.score.outcome is Outcome.SKIPPED:

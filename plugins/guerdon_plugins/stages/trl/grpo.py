@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
@@ -19,6 +19,7 @@ from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,
     check_lengths,
+    check_metrics_by,
     check_prompts,
     check_template,
 )
@@ -51,6 +52,10 @@ class Grpo:
             rewards are equal, are left out.
         lazy_importance_sampling: Whether old log-probabilities come from the training forward for on-policy rollouts,
             instead of a pass over all rollouts.
+        supervision: ``process`` gives each token the advantage of the steps that end at or after it, by the spans of
+            scores (DeepSeekMath, section 4.1.3). ``outcome`` gives a completion's tokens one advantage.
+        metrics_by: A column of the data, or several: the reward and each entry's mean are also logged for each of its
+            values, as ``task=math/reward``.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
 
@@ -70,6 +75,8 @@ class Grpo:
         share_prefix: bool = True,
         skip_zero_variance: bool = True,
         lazy_importance_sampling: bool = True,
+        supervision: Literal["outcome", "process"] = "outcome",
+        metrics_by: str | Sequence[str] = (),
         **trl_options: Any,
     ) -> None:
         self._chat_template = chat_template
@@ -82,6 +89,8 @@ class Grpo:
             "skip_zero_variance": skip_zero_variance,
             "lazy_importance_sampling": lazy_importance_sampling,
         }
+        self._supervision = supervision
+        self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
         self._options = trl_options
 
     @classmethod
@@ -96,6 +105,7 @@ class Grpo:
             lambda: check_lora(self._peft or {}),
             self._check_reference,
             lambda: check_prompts(rows),
+            lambda: check_metrics_by(rows, self._metrics_by),
             lambda: check_batch(count, self._options),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
@@ -136,6 +146,8 @@ class Grpo:
                 tokenizer,
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
+                supervision=self._supervision,
+                metrics_by=self._metrics_by,
                 step_options=StepOptions(**self._step_options),
                 load_reference=load,
                 peft_config=lora_config(self._peft),

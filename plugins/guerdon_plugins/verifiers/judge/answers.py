@@ -47,24 +47,12 @@ class Form:
         return "\n".join([*keys, f'"{self.decision}": {decision}'])
 
     def read(self, text: str) -> dict[str, Any]:
-        """Return the object in a judge's answer: all text after reasoning in tags, or its one code fence.
-
-        Prose may come before the fence but not after it: a fence with text after it may quote the judged text.
+        """Return the form's object in a judge's answer, as ``json_object`` finds it.
 
         Raises:
             ValueError: The answer is something else.
         """
-        answer = split_reasoning(text).answer
-        blocks = code_blocks(answer)
-        if len(blocks) > 1:
-            raise ValueError("it has several code fences")
-        if blocks and not (blocks[0].closed and _FENCE_AT_END.search(answer)):
-            raise ValueError("its code fence does not end the answer")
-        try:
-            found = json.loads(blocks[0].code if blocks else answer, object_pairs_hook=_distinct)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"it is not a JSON object: {error}") from None
-        return self.check(found)
+        return self.check(json_object(text))
 
     def check(self, found: Any) -> dict[str, Any]:
         """Return only the form's keys of an object. 7.0 is the grade 7.
@@ -84,6 +72,26 @@ class Form:
         if type(decision) is not type(self.choices[0]) or decision not in self.choices:
             raise ValueError(f'"{self.decision}" is {json.dumps(decision)[:40]}')
         return {name: found[name] for name in self.texts} | {self.decision: decision}
+
+
+def json_object(text: str) -> Any:
+    """Return the JSON in a judge's answer: all text after reasoning in tags, or its one code fence.
+
+    Prose may come before the fence but not after it: a fence with text after it may quote the judged text.
+
+    Raises:
+        ValueError: The answer is something else, or a key is there twice.
+    """
+    answer = split_reasoning(text).answer
+    blocks = code_blocks(answer)
+    if len(blocks) > 1:
+        raise ValueError("it has several code fences")
+    if blocks and not (blocks[0].closed and _FENCE_AT_END.search(answer)):
+        raise ValueError("its code fence does not end the answer")
+    try:
+        return json.loads(blocks[0].code if blocks else answer, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not a JSON object: {error}") from None
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from guerdon import Messages
 from guerdon.types import message_text
@@ -25,6 +26,8 @@ Answer with one JSON object that has exactly these keys, in this order, and with
 
 _TASKS = {
     "pointwise": "Grade the reply to the prompt. A reference, if there is one, is what a good reply says.",
+    "rank": "Rank the replies to the prompt from best to worst. Their order and their length mean nothing. A "
+    "reference, if there is one, is what a good reply says.",
     "pairwise": "Say which of two replies to the prompt is better. Their order and their length mean nothing.",
 }
 
@@ -46,6 +49,13 @@ def grading(prompt: str | Messages, reply: str, reference: str | None) -> dict[s
 def comparison(prompt: str | Messages, first: str, second: str) -> dict[str, str]:
     """Return the question which of two replies is better."""
     return _question({"PROMPT": _text(prompt), "REPLY A": first, "REPLY B": second})
+
+
+def ranking(prompt: str | Messages, replies: Sequence[str], reference: str | None) -> dict[str, str]:
+    """Return the question for the order of several replies, which have the numbers from 1."""
+    given = {} if reference is None else {"REFERENCE": reference}
+    numbered = {f"REPLY {number}": reply for number, reply in enumerate(replies, start=1)}
+    return _question({"PROMPT": _text(prompt), **given, **numbered})
 
 
 def correction(answer: str, problem: str) -> Chat:

@@ -5,23 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from guerdon import Failure, Messages, Score, completion_text
-from guerdon.errors import one_line
 from guerdon.text import Part, checked_tags, select_part
 from guerdon.types import message_text
-from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of
 from guerdon_plugins.verifiers.judge.answers import Form
-from guerdon_plugins.verifiers.judge.questions import Chat, comparison, correction, grading, system_message
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-PATIENCE: Mapping[str, Any] = {"timeout_s": 120.0, "max_retries": 3}
-"""Defaults of the endpoint's params, so that an endpoint that hangs fails before the verdict's deadline."""
-
-_SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": 512}
+from guerdon_plugins.verifiers.judge.asking import Asker, NoVerdictError
+from guerdon_plugins.verifiers.judge.questions import Chat, comparison, grading, system_message
 
 _POINTS: Mapping[str, float] = {"A": 1.0, "tie": 0.5, "B": 0.0}
 
@@ -81,15 +72,13 @@ class Judge:
         low, high = scale
         if low >= high:
             raise ValueError(f"scale is {low} to {high}; the first must be below the second")
-        if tries < 1:
-            raise ValueError(f"tries is {tries}; it must be at least 1")
         decision, choices = (
             ("score", range(low, high + 1)) if mode == "pointwise" else ("winner", tuple(_POINTS))
         )
         texts = {"reasoning": "why, in one to three sentences"} if fields is None else fields
         if decision in texts:
             raise ValueError(f"fields has '{decision}', which is the key of the judge's decision")
-        self._endpoint = Endpoint.from_params(endpoint, **PATIENCE)
+        self._asker = Asker(endpoint, tries, sampling)
         self._pairwise = mode == "pairwise"
         self._reference = reference or ("reference" if self._pairwise else None)
         self._part = part
@@ -100,26 +89,10 @@ class Judge:
         for number, example in enumerate(examples):
             self._opening += self._example(number, example)
         self._swap = swap
-        self._tries = tries
-        self._sampling = _SAMPLING if sampling is None else sampling
-        self._slots = asyncio.Semaphore(self._endpoint.concurrency)
-        self._client: AsyncOpenAI | None = None
-        self._structured = True
 
     async def preflight(self) -> None:
         """Raise if the endpoint does not respond, or refuses the model, the key or the options."""
-        async with self._endpoint.async_client().with_options(max_retries=0) as client:
-            import openai  # the endpoint has checked that it is installed
-
-            try:
-                answer = await client.chat.completions.create(
-                    model=self._endpoint.model,
-                    messages=[{"role": "user", "content": "Say yes."}],
-                    **self._sampling,
-                )
-                choice_of(answer)
-            except (openai.OpenAIError, NoChoiceError) as error:
-                raise self._endpoint.failure(error) from error
+        await self._asker.preflight()
 
     async def __call__(self, completion: str, prompt: str | Messages, **columns: Any) -> Score:
         reply = select_part(completion, self._part, self._tags)
@@ -131,14 +104,12 @@ class Judge:
                 assert other is not None
                 return await self._compare(prompt, reply, other)
             return await self._grade(prompt, reply, other)
-        except _NoVerdictError as error:
+        except NoVerdictError as error:
             return Score.failed(Failure.VERIFIER, str(error))
 
     async def aclose(self) -> None:
         """Close the connections; another call opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._asker.close()
 
     async def _grade(self, prompt: str | Messages, reply: str, reference: str | None) -> Score:
         verdict = await self._ask(grading(prompt, reply, reference))
@@ -185,61 +156,7 @@ class Judge:
         return [question, {"role": "assistant", "content": json.dumps(verdict, ensure_ascii=False)}]
 
     async def _ask(self, question: dict[str, str]) -> dict[str, Any]:
-        """Return the judge's verdict.
-
-        Raises:
-            _NoVerdictError: It gives none.
-            InfrastructureError: It cannot be reached.
-            UsageError: It refuses the request.
-        """
-        chat = [*self._opening, question]
-        problem = ""
-        retry: Chat = []
-        for _ in range(self._tries):
-            answer, cut_off = await self._complete([*chat, *retry])
-            try:
-                return self._form.read(answer)
-            except ValueError as error:
-                problem = "it was cut off at the longest length" if cut_off else one_line(error)
-            retry = correction(answer, problem)
-        raise _NoVerdictError(
-            f"the judge gave no verdict, asked {self._tries} times; of the last answer, {problem}: {answer[:200]!r}"
-        )
-
-    async def _complete(self, chat: Chat) -> tuple[str, bool]:
-        """Return the answer, and whether it was truncated."""
-        client = self._client = self._client or self._endpoint.async_client()
-        import openai  # the endpoint has checked that it is installed
-
-        async with self._slots:
-            structured = self._structured
-            try:
-                try:
-                    return await self._request(client, chat, structured)
-                except (openai.BadRequestError, openai.UnprocessableEntityError):
-                    if not structured:
-                        raise
-                # The server may not support JSON Schema; the answer is checked in any case.
-                answer = await self._request(client, chat, structured=False)
-            except (openai.OpenAIError, NoChoiceError) as error:
-                raise self._endpoint.failure(error) from error
-            self._structured = False
-            return answer
-
-    async def _request(self, client: AsyncOpenAI, chat: Chat, structured: bool) -> tuple[str, bool]:
-        options: dict[str, Any] = {"model": self._endpoint.model, "messages": chat, **self._sampling}
-        if structured:
-            options["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "verdict", "strict": True, "schema": self._form.schema()},
-            }
-        answer: Any = await client.chat.completions.create(**options)
-        choice = choice_of(answer)
-        return choice.message.content or "", choice.finish_reason == "length"
-
-
-class _NoVerdictError(Exception):
-    """The judge's answers cannot be read."""
+        return await self._asker.ask([*self._opening, question], self._form)
 
 
 def _shown(verdict: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ def judged(cases: list[Item], timeout_s: float, **params: object) -> list[Score]
         pool.run([job])
     finally:
         pool.close()
-    return [result[0] for result in job.results if result is not None]
+    return [result[0] for result in job.results if result is not None and isinstance(result[0], Score)]
 
 
 def test_loops_before_honest_programs_starve_none_of_them() -> None:

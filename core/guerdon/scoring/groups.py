@@ -1,0 +1,139 @@
+"""Turn the groups of one group reward into jobs for the workers, and the jobs' answers into scores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from guerdon.errors import DataError
+from guerdon.plugins.component import Component, is_async
+from guerdon.scoring.cache import ScoreCache, component_key, score_key
+from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, portions, require_columns
+from guerdon.scoring.pool import Pool, VerifyJob
+from guerdon.scoring.protocol import GroupItem
+from guerdon.types import Rollout, Score
+
+__all__ = ["GroupScorer"]
+
+
+class GroupScorer:
+    """Judges the completions of one prompt together, and equal groups once."""
+
+    def __init__(
+        self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, pool: Pool
+    ) -> None:
+        loaded = component.loaded
+        self._index = index
+        self._component = component
+        self._key = component_key(component)
+        self._columns = component.columns
+        self._concurrent = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
+        copies = component.member("max_workers")
+        self._dedicated = self._concurrent or copies is not None
+        self._timeout_s = timeout_s or float(component.member("timeout_s", REWARD_TIMEOUT_S))
+        self._cache = cache
+        self._pool = pool
+
+    def require(self, rollout: Rollout) -> None:
+        require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
+
+    def prepare(self, asked: Asked) -> GroupBatch:
+        members: dict[Hashable, list[int]] = {}
+        for index, group in enumerate(asked.groups):
+            members.setdefault(group, []).append(index)
+        known: dict[int, Score] = {}
+        unknown: list[tuple[GroupItem, str | None, Sequence[int]]] = []
+        for indices in members.values():
+            item = self._item([asked.rollouts[i] for i in indices], [asked.met[i] for i in indices])
+            positions = [asked.positions[i] for i in indices]
+            key = self._key_of(item)
+            found = self._cache.get(_keys(key, len(positions))) if key else {}
+            if len(found) == len(positions) and key:
+                known |= dict(zip(positions, (found[one] for one in _keys(key, len(positions))), strict=True))
+            else:
+                unknown.append((item, key, positions))
+        workers = self._pool.lane_workers(self._index) if self._dedicated else self._pool.shared_workers
+        chunks = portions(unknown, workers, self._concurrent)
+        jobs = [
+            VerifyJob(
+                self._index,
+                [item for item, _, _ in chunk],
+                self._timeout_s,
+                self._dedicated,
+                arrived=partial(self._keep, [key for _, key, _ in chunk]),
+            )
+            for chunk in chunks
+        ]
+        return GroupBatch(known, [[positions for _, _, positions in chunk] for chunk in chunks], jobs)
+
+    def again(self, asked: Asked, failed: Collection[int]) -> Asked:
+        groups = {
+            group for position, group in zip(asked.positions, asked.groups, strict=True) if position in failed
+        }
+        return asked.only(lambda index: asked.groups[index] in groups)
+
+    def _item(self, rollouts: Sequence[Rollout], met: Sequence[bool | None]) -> GroupItem:
+        """Return a group, with the columns that all of its rows share.
+
+        Raises:
+            DataError: A column that the plugin names is missing, or differs in the group.
+        """
+        rows = [{**rollout.columns, "prompt": rollout.prompt} for rollout in rollouts]
+        for row in rows:
+            require_columns(self._component, self._columns, row)
+        first = rows[0]
+        differing = {name for row in rows for name in row if row.get(name) != first.get(name)}
+        if named := sorted(differing & self._columns.names):
+            raise DataError(
+                f"{self._component.plugin} reads the column '{named[0]}', which differs in one group: "
+                f"{', '.join(repr(row.get(named[0]))[:40] for row in rows[:3])}. A group is the completions of one "
+                "row of the data."
+            )
+        shared = {name: value for name, value in first.items() if name not in differing}
+        return GroupItem(
+            [rollout.text for rollout in rollouts],
+            self._columns.pick(shared),
+            [list(rollout.completion_ids) for rollout in rollouts],
+            met,
+        )
+
+    def _key_of(self, item: GroupItem) -> str | None:
+        whole = {"columns": item.columns, "ids": item.completion_ids, "met": item.met}
+        return score_key(self._key, "\0".join(item.completions), {**whole, "texts": item.completions})
+
+    def _keep(
+        self, keys: Sequence[str | None], index: int, scores: Score | Sequence[Score], latency_ms: float
+    ) -> None:
+        del latency_ms  # of the first time; a known score has none
+        key = keys[index]
+        if key is not None and not isinstance(scores, Score):
+            self._cache.put(dict(zip(_keys(key, len(scores)), scores, strict=True)))
+
+
+@dataclass(slots=True)
+class GroupBatch:
+    """The groups of a group reward: known ones from the cache, the others in jobs."""
+
+    known: Mapping[int, Score]
+    chunks: Sequence[Sequence[Sequence[int]]]
+    """The positions of each group of each job."""
+    jobs: Sequence[VerifyJob]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def collect(self) -> dict[int, tuple[Score, float]]:
+        judged = {position: (score, 0.0) for position, score in self.known.items()}
+        for chunk, job in zip(self.chunks, self.jobs, strict=True):
+            for positions, result in zip(chunk, job.results, strict=True):
+                assert result is not None
+                scores, latency_ms = result
+                each = [scores] * len(positions) if isinstance(scores, Score) else scores
+                share_ms = latency_ms / len(positions)
+                judged |= {
+                    position: (score, share_ms) for position, score in zip(positions, each, strict=True)
+                }
+        return judged
+
+
+def _keys(key: str, count: int) -> list[str]:
+    return [f"{key}/{number}" for number in range(count)]

@@ -1,0 +1,1 @@
+"""The built-in group rewards: each compares the completions of one prompt."""
