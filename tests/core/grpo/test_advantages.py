@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -73,7 +74,9 @@ def judgement(**scores: Score) -> Judgement:
 
 
 def test_steps_of_spans_and_of_scores_without_spans() -> None:
-    one = judgement(prm=Score(0.5, spans=[Span(0, 3, 1.0), Span(3, 7, 0.0)]), math=Score(1.0), short=Score(0.5))
+    one = judgement(
+        prm=Score(0.5, spans=[Span(0, 3, 1.0), Span(3, 7, 0.0)]), math=Score(1.0), short=Score(0.5)
+    )
     assert steps_of(one, 5, lambda end: end // 2) == [(1, 2.0), (3, 0.0), (4, 3.0)]
     failed = judgement(prm=Score(0.5, spans=[Span(0, 3, 1.0)]), math=Score.failed("timeout", "late"))
     assert steps_of(failed, 5, lambda end: end) == []
