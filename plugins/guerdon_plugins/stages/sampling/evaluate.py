@@ -175,8 +175,9 @@ def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
     found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
     same = {name: own for name, own in found.items() if own is not None}
     for entry in rubric.entries:  # the first member that can compare answers does it for its `first_of`
-        if entry.within is not None and entry.name in same:
-            same.setdefault(entry.within.name, same[entry.name])
+        within = getattr(entry, "within", None)
+        if within is not None and entry.name in same:
+            same.setdefault(within.name, same[entry.name])
     return same
 
 
