@@ -93,10 +93,11 @@ class JsonSchema:
         """Return the schema's first example as JSON, or ``None`` if it has none."""
         try:
             schema = json.loads(self._schema or _text(reference))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         examples = schema.get("examples") if isinstance(schema, Mapping) else None
-        return json.dumps(examples[0]) if examples and self._format in ("json", "yaml") else None
+        known = isinstance(examples, list) and examples and self._format in ("json", "yaml")
+        return json.dumps(examples[0]) if known else None
 
     def _document(self, completion: str) -> str:
         answer = select_part(completion, "answer", self._tags)
