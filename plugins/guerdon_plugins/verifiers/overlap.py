@@ -129,12 +129,13 @@ def _sacrebleu(metric: Metric, lowercase: bool, tokenize: str) -> Any:
         _distances()
         return None
     try:
-        from sacrebleu import metrics
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise MissingDependencyError("verifier 'overlap'", "sacrebleu", "overlap") from error
     if metric == "bleu":
-        return metrics.BLEU(lowercase=lowercase, tokenize=tokenize, effective_order=True)
-    return metrics.CHRF(lowercase=lowercase, word_order=2 if metric == "chrf++" else 0)
+        return BLEU(lowercase=lowercase, tokenize=tokenize, effective_order=True)
+    return CHRF(lowercase=lowercase, word_order=2 if metric == "chrf++" else 0)
 
 
 def _distances() -> Any:
