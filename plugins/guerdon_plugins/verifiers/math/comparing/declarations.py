@@ -72,7 +72,9 @@ def _split_listing(node: Listing, budget: Budget) -> Declared:
     if len(node.items) > _MAX_DECLARING:
         return Declared(node)
     found = {
-        index: declared for index, item in enumerate(node.items) if (declared := declaration(item, budget))
+        index: declared
+        for index, item in enumerate(node.items)
+        if (node.joiner != "or" or _is_membership(item)) and (declared := declaration(item, budget))
     }
     domains: dict[str, Domain] = {}
     dropped: set[int] = set()
