@@ -92,6 +92,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, reference  # the reference says that numbers are real here
         case (Product(), Product()):
             return _matrix_group(reference), _matrix_group(answer)
+        case (Sequence(items=(_, _, _, *_), left="[", right="]"), Listing(items=items, joiner=",")):
+            return reference, Sequence(items, "[", "]")
+        case (Listing(items=items, joiner=","), Sequence(items=(_, _, _, *_), left="[", right="]")):
+            return Sequence(items, "[", "]"), answer
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
         case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
@@ -151,7 +155,8 @@ def _with_argument(reference: Node, answer: Node) -> Node:
             Relation(operands=(Apply(name=other, arguments=(Symbol(name=given),)), body), operators=("=",)),
         ) if name == other and wanted != given and wanted.islower() and given.islower():
             if wanted not in names_in(body):
-                return substitute(answer, given, Symbol(wanted))
+                renamed: Node = substitute(answer, given, Symbol(wanted))
+                return renamed
     return answer
 
 

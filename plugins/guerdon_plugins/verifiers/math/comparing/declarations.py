@@ -8,12 +8,8 @@ from itertools import chain
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, Domain, declaration
-from guerdon_plugins.verifiers.math.comparing.numeric import (
-    Evaluator,
-    UndecidedError,
-    UndefinedError,
-    names_in,
-)
+from guerdon_plugins.verifiers.math.comparing.exact import UndefinedError
+from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
