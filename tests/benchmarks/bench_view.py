@@ -171,17 +171,19 @@ def work(folder: Path, rollouts: int) -> None:
         sys.stderr.write(f"\rindexed {share:.0%}, {peak_mib():.0f} MiB ")
 
     grow_fully(index, report)
-    print(f"| what | value |\n|---|---|\n| rollouts | {rollouts:,} |")
-    print(f"| log | {(folder / 'stages/rl/rollouts.jsonl').stat().st_size / 2**20:,.0f} MiB |")
-    print(f"| index | {index.path.stat().st_size / 2**20:,.0f} MiB |")
-    print(f"| indexing | {time.perf_counter() - clock:.1f} s, {time.process_time() - cpu:.1f} s of CPU |")
+    click.echo(f"| what | value |\n|---|---|\n| rollouts | {rollouts:,} |")
+    click.echo(f"| log | {(folder / 'stages/rl/rollouts.jsonl').stat().st_size / 2**20:,.0f} MiB |")
+    click.echo(f"| index | {index.path.stat().st_size / 2**20:,.0f} MiB |")
+    click.echo(
+        f"| indexing | {time.perf_counter() - clock:.1f} s, {time.process_time() - cpu:.1f} s of CPU |"
+    )
     opening = measure(lambda: grow_fully(RunIndex(folder, folder / "index")))
-    print(f"| opening when indexed | {opening[0]:.1f} ms |")
-    print("\n| question | fastest (ms) | slowest (ms) | CPU (ms) |\n|---|---|---|---|")
+    click.echo(f"| opening when indexed | {opening[0]:.1f} ms |")
+    click.echo("\n| question | fastest (ms) | slowest (ms) | CPU (ms) |\n|---|---|---|---|")
     last_step = overview(index).steps["rl"][1]
     for name, ask in questions(index, last_step).items():
-        print(f"| {name} | {' | '.join(f'{value:.0f}' for value in measure(ask))} |", flush=True)
-    print(f"\nPeak memory: {before:.0f} MiB before indexing, {peak_mib():.0f} MiB at the end.")
+        click.echo(f"| {name} | {' | '.join(f'{value:.0f}' for value in measure(ask))} |")
+    click.echo(f"\nPeak memory: {before:.0f} MiB before indexing, {peak_mib():.0f} MiB at the end.")
 
 
 @click.command()

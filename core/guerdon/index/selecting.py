@@ -75,9 +75,7 @@ class Page:
     """The cursor of the page after; empty if this is the last."""
 
 
-def conditions(
-    db: sqlite3.Connection, names: Names, filters: Filters, schema: str = "main"
-) -> tuple[str, list[Any]]:
+def conditions(names: Names, filters: Filters, schema: str = "main") -> tuple[str, list[Any]]:
     """Return the filters as an SQL condition with its parameters."""
     parts: list[str] = []
     given: list[Any] = []
@@ -156,7 +154,7 @@ def count(index: RunIndex, filters: Filters) -> int:
 
     def answer(db: sqlite3.Connection) -> int:
         names = Names.read(db)
-        condition, given = conditions(db, names, filters)
+        condition, given = conditions(names, filters)
         if condition == "true":
             rows = db.execute("select ifnull(sum(lines - unreadable), 0) from files where name != ''")
         else:
@@ -169,7 +167,7 @@ def count(index: RunIndex, filters: Filters) -> int:
 
 def _find(db: sqlite3.Connection, filters: Filters) -> Page:
     names = Names.read(db)
-    condition, given = conditions(db, names, filters)
+    condition, given = conditions(names, filters)
     key = _sort_key(names, filters)
     backwards = bool(filters.before) and not filters.after
     descending = filters.descending != backwards
@@ -268,7 +266,7 @@ def find_group(index: RunIndex, stage: str, step: int, group: int | None, model:
 
     def answer(db: sqlite3.Connection) -> list[Found]:
         names = Names.read(db)
-        condition, given = conditions(db, names, filters)
+        condition, given = conditions(names, filters)
         ids = db.execute(
             f"select id from rollouts where {condition} order by id limit ?", [*given, GROUP_SHOWN]
         )

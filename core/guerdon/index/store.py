@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from guerdon.errors import InfrastructureError
+from guerdon.options.libraries import cache_folder
 
 Answer = TypeVar("Answer")
 
@@ -60,11 +61,6 @@ _CACHE_KIB = 32 * 1024
 _BUSY_S = 30.0
 
 
-def cache_folder() -> Path:
-    """Return the folder of all indexes, in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guerdon" / "index"
-
-
 class RunIndex:
     """The index of the run in a folder.
 
@@ -79,7 +75,7 @@ class RunIndex:
     def __init__(self, run: Path, folder: Path | None = None) -> None:
         self.run = run.resolve()
         digest = hashlib.sha256(os.fsencode(self.run)).hexdigest()[:20]
-        self.path = (folder or cache_folder()) / f"{digest}.sqlite"
+        self.path = (folder or cache_folder() / "index") / f"{digest}.sqlite"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

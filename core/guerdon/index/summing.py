@@ -333,13 +333,13 @@ def compare(first: Side, second: Side, threshold: float = 0.5, size: int = 100) 
         pairs = [PromptPair(text, digest.hex(), (a, b), (m, n)) for text, digest, a, b, m, n in rows]
         return Comparison(*totals[:5], (totals[5], totals[6]), pairs)
 
-    second.index.read(lambda db: None)  # creates it if it was lost
+    second.index.read(Names.read)  # creates it if it was lost
     return first.index.read(answer)
 
 
 def _means(db: sqlite3.Connection, side: Side, schema: str) -> tuple[str, list[Any]]:
     names = Names.read(db, schema)
-    condition, given = conditions(db, names, side.filters, schema)
+    condition, given = conditions(names, side.filters, schema)
     number = names.entries.get(side.measure)
     column = "reward" if side.measure == "reward" else f"value_{number}" if number else "null"
     return (

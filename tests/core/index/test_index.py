@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_pages_have_every_rollout_once_in_order(
         known = [row.reward for row in found if row.reward is not None]
         assert known == sorted(known, reverse=descending)
         assert all(row.reward is None for row in found[len(known) :])
-    for earlier, later in zip(pages, pages[1:], strict=False):
+    for earlier, later in pairwise(pages):
         back = find(index, Filters(sort=sort, descending=descending, before=later.before))
         assert [row.id for row in back.rows] == [row.id for row in earlier.rows]
 
