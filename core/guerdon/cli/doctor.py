@@ -22,7 +22,8 @@ _EXTRAS = {
     "openai": ("openai",),
     "parquet": ("pyarrow",),
     "reasoning-gym": ("reasoning-gym",),
-    "report": ("jinja2", "matplotlib"),
+    "report": ("jinja2",),
+    "view": ("fastapi", "jinja2", "uvicorn"),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "tensorboard": ("tensorboard",),
 }

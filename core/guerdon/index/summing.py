@@ -348,3 +348,45 @@ def _means(db: sqlite3.Connection, side: Side, schema: str) -> tuple[str, list[A
         f"join {schema}.prompts using (prompt)",
         given,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The mean of one entry's values for one model, with its 95% interval over prompts."""
+
+    model: str
+    entry: str
+    prompts: int
+    mean: float
+    low: float
+    high: float
+
+
+_Z = 1.96
+"""Standard errors in half of a 95% interval of the normal distribution."""
+
+
+def evaluation(index: RunIndex, stage: str) -> list[Interval]:
+    """Return each entry's mean for each model of an evaluation.
+
+    The mean is over the completions of a prompt, then over prompts; its standard error is that of the prompts' means.
+    """
+
+    def answer(db: sqlite3.Connection) -> list[Interval]:
+        names = Names.read(db)
+        models = {number: name for name, number in names.models.items()}
+        condition, given = conditions(names, Filters(stage=stage))
+        found = []
+        for entry, number in names.entries.items():
+            rows = db.execute(
+                "select model, count(*), avg(mean), avg(mean * mean) from (select model, prompt, "
+                f"avg(value_{number}) as mean from rollouts where {condition} and value_{number} is not null "
+                "and model != 0 group by model, prompt) group by model",
+                given,
+            )
+            for model, prompts, mean, square in rows:
+                half = _Z * math.sqrt(max(square - mean * mean, 0.0) / max(prompts - 1, 1))
+                found.append(Interval(models[model], entry, prompts, mean, mean - half, mean + half))
+        return found
+
+    return index.read(answer)
