@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guerdon.data.json_values import parse_object
@@ -15,6 +15,9 @@ from guerdon.run.log import ROLLOUTS
 
 _LEAST, _MOST = -1e308, 1e308
 """The sort keys of a missing number: last in both directions."""
+
+Condition = tuple[str, list[Any]]
+"""A part of a query, with its parameters."""
 
 EXCERPT_BYTES = 64 * 1024
 """A table shows no excerpt of a line that is longer."""
@@ -75,7 +78,7 @@ class Page:
     """The cursor of the page after; empty if this is the last."""
 
 
-def conditions(names: Names, filters: Filters, schema: str = "main") -> tuple[str, list[Any]]:
+def conditions(names: Names, filters: Filters, schema: str = "main") -> Condition:
     """Return the filters as an SQL condition with its parameters."""
     parts: list[str] = []
     given: list[Any] = []
@@ -154,11 +157,11 @@ def count(index: RunIndex, filters: Filters) -> int:
 
     def answer(db: sqlite3.Connection) -> int:
         names = Names.read(db)
-        condition, given = conditions(names, filters)
-        if condition == "true":
-            rows = db.execute("select ifnull(sum(lines - unreadable), 0) from files where name != ''")
+        if filters.active():
+            chosen, given = _chosen(names, filters, conditions(names, replace(filters, text="")), "1")
+            rows = db.execute(f"select count(*) from ({chosen})", given)
         else:
-            rows = db.execute(f"select count(*) from rollouts where {condition}", given)
+            rows = db.execute("select ifnull(sum(lines - unreadable), 0) from files where name != ''")
         number: int = rows.fetchone()[0]
         return number
 
@@ -167,8 +170,8 @@ def count(index: RunIndex, filters: Filters) -> int:
 
 def _find(db: sqlite3.Connection, filters: Filters) -> Page:
     names = Names.read(db)
-    condition, given = conditions(names, filters)
     key = _sort_key(names, filters)
+    condition, given = conditions(names, replace(filters, text=""))
     backwards = bool(filters.before) and not filters.after
     descending = filters.descending != backwards
     if cursor := filters.after or filters.before:
@@ -180,11 +183,7 @@ def _find(db: sqlite3.Connection, filters: Filters) -> Page:
             condition += f" and ({key}, id) {sign} (?, ?)"
             given += [value, ident]
     direction = "desc" if descending else "asc"
-    order = f"{key} {direction}" + ("" if key == "id" else f", id {direction}")
-    ids = db.execute(
-        f"select id, {key} from rollouts where {condition} order by {order} limit ?",
-        [*given, filters.size + 1],
-    ).fetchall()
+    ids = _ids(db, names, filters, (condition, given), key, direction)
     more = len(ids) > filters.size
     ids = ids[: filters.size]
     if backwards:
@@ -194,6 +193,52 @@ def _find(db: sqlite3.Connection, filters: Filters) -> Page:
     has_before = bool(ids) and (more if backwards else bool(cursor))
     has_after = bool(ids) and (True if backwards else more)
     return Page(rows, ends[0] if has_before else "", ends[-1] if has_after else "")
+
+
+def _ids(
+    db: sqlite3.Connection,
+    names: Names,
+    filters: Filters,
+    condition: Condition,
+    key: str,
+    direction: str,
+) -> list[tuple[int, float]]:
+    """Return the ids of a page and one more, with their sort keys."""
+    most = filters.size + 1
+    if key == "id" and filters.text:
+        # Each stage's full-text index is walked in the order of lines, and left when the page is full: a common word
+        # is in every rollout.
+        found: list[tuple[int, float]] = []
+        for stage in sorted(_stages(names, filters), reverse=direction == "desc"):
+            chosen, given = _with_words(stage, filters, condition, "id, id")
+            order = f"texts_{stage}.rowid {direction}"
+            found += db.execute(f"{chosen} order by {order} limit ?", [*given, most - len(found)])
+        return found
+    chosen, given = _chosen(names, filters, condition, f"id, {key} as sort_key")
+    order = f"sort_key {direction}, id {direction}" if key != "id" else f"id {direction}"
+    return db.execute(f"{chosen} order by {order} limit ?", [*given, most]).fetchall()
+
+
+def _chosen(names: Names, filters: Filters, condition: Condition, columns: str) -> Condition:
+    """Return a query for columns of the rollouts under a condition that have the words of the filters."""
+    if not filters.text:
+        return f"select {columns} from rollouts where {condition[0]}", condition[1]
+    queries = [_with_words(stage, filters, condition, columns) for stage in _stages(names, filters)]
+    if not queries:
+        return f"select {columns} from rollouts where false", []
+    return " union all ".join(query for query, _ in queries), [
+        value for _, given in queries for value in given
+    ]
+
+
+def _with_words(stage: int, filters: Filters, condition: Condition, columns: str) -> Condition:
+    joined = f"texts_{stage} cross join rollouts on id = texts_{stage}.rowid"
+    query = f"select {columns} from {joined} where texts_{stage} match ? and {condition[0]}"
+    return query, [_phrase(filters.text), *condition[1]]
+
+
+def _stages(names: Names, filters: Filters) -> list[int]:
+    return [number for name, number in names.stages.items() if filters.stage in ("", name)]
 
 
 def _sort_key(names: Names, filters: Filters) -> str:

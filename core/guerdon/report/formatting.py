@@ -41,7 +41,9 @@ def milliseconds(value: float | None) -> str:
     """Return a latency."""
     if value is None:
         return "–"
-    return f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.2f} ms"
+    return (
+        f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.2f} ms"
+    )
 
 
 def size(number: int | None) -> str:
@@ -62,7 +64,7 @@ def words(name: str) -> str:
 
 
 def is_hidden(letter: str) -> bool:
-    """Return whether a character is invisible or changes the order of others, so that it could hide a part of a text."""
+    """Return whether a character is invisible, or changes the order of others: it could hide a text."""
     if letter.isascii():
         return (letter < " " and letter not in "\n\t") or letter == "\x7f"
     return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")

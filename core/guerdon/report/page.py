@@ -34,21 +34,31 @@ def render_page(run: RunRecord, steps: Sequence[int] = ()) -> str:
     for step in steps:
         if not any(step in stage.rollouts.steps for stage in run.stages):
             raise UsageError(f"{run.directory}: no stage has rollouts of step {step}. {_known_steps(run)}")
-    return environment().get_template("report.html").render(
-        run=run,
-        version=__version__,
-        draw=draw,
-        link=lambda stage: f"#{quote(stage)}",
-        reference=_reference,
-        tokens={stage.id: stage.tokens for stage in run.stages},
-        charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
-        samples={stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages},
-        groups={stage.id: _groups(stage, steps) for stage in run.stages},
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            run=run,
+            version=__version__,
+            draw=draw,
+            link=lambda stage: f"#{quote(stage)}",
+            reference=_reference,
+            tokens={stage.id: stage.tokens for stage in run.stages},
+            charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
+            samples={
+                stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages
+            },
+            groups={stage.id: _groups(stage, steps) for stage in run.stages},
+        )
     )
 
 
 def _known_steps(run: RunRecord) -> str:
-    known = [f"'{s.id}' has {min(s.rollouts.steps)} to {max(s.rollouts.steps)}" for s in run.stages if s.rollouts.steps]
+    known = [
+        f"'{s.id}' has {min(s.rollouts.steps)} to {max(s.rollouts.steps)}"
+        for s in run.stages
+        if s.rollouts.steps
+    ]
     return f"Stage {', '.join(known)}." if known else "No stage has rollouts."
 
 

@@ -77,7 +77,8 @@ def stage_charts(stage: StageRecord) -> Iterator[Chart]:
             if isinstance(value, int | float) and isfinite(value):
                 metrics.setdefault(name, []).append((step, value))
     corrections = [
-        (float(step), means.self_corrections / means.count) for step, means in sorted(stage.rollouts.steps.items())
+        (float(step), means.self_corrections / means.count)
+        for step, means in sorted(stage.rollouts.steps.items())
     ]
     return key_charts(stage.id, metrics, corrections)
 

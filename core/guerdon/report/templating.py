@@ -30,7 +30,7 @@ def environment(*packages: str) -> Environment:
         visible=visible,
         turns=formatting.turns,
     )
-    made.globals.update(cut=formatting.cut, colour=charts.colour, columns=_columns)
+    made.globals.update(cut=formatting.cut, colour=charts.colour, columns=_columns, numbers=_numbers)
     return made
 
 
@@ -46,6 +46,11 @@ def visible(text: Any) -> Markup:
             pieces += [escape(text[start:place]), f'<span class="hidden">U+{ord(letter):04X}</span>']
             start = place + 1
     return Markup("".join([*pieces, escape(text[start:])]))
+
+
+def _numbers(rows: list[dict[str, Any]], names: list[str]) -> set[str]:
+    """Return the columns that have only numbers."""
+    return {name for name in names if all(isinstance(row.get(name), int | float | None) for row in rows)}
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

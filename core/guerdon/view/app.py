@@ -128,9 +128,9 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
         raise pages.NotFoundError(f"there is no page '{place}'.")
 
     @app.get("/runs/{key}/")
-    def of_run_itself(key: str, request: Request) -> Response:
+    def of_run_itself(key: str) -> Response:
         """Show a run's overview."""
-        return page("overview", named(key), pages.show_overview(named(key), request.query_params))
+        return page("overview", named(key), pages.show_overview(named(key)))
 
     return app
 

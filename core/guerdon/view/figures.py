@@ -75,7 +75,9 @@ def curve_sections(
             charts["Metrics"].setdefault(metric, {})[run.key if several else metric] = curve
     sections = {}
     for title, named in charts.items():
-        figures = [figure(name, curves, smooth) for name, curves in named.items() if part.lower() in name.lower()]
+        figures = [
+            figure(name, curves, smooth) for name, curves in named.items() if part.lower() in name.lower()
+        ]
         if figures:
             sections[title] = figures
     return sections

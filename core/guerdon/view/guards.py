@@ -56,7 +56,9 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hosts = [value for name, value in scope.get("headers", ()) if name == b"host"]
-        if scope["type"] == "http" and not (len(hosts) == 1 and is_loopback(_name(hosts[0].decode("latin-1")))):
+        if scope["type"] == "http" and not (
+            len(hosts) == 1 and is_loopback(_name(hosts[0].decode("latin-1")))
+        ):
             refusal = PlainTextResponse("Open the viewer by the address that it printed.\n", status_code=421)
             await refusal(scope, receive, send)
             return
@@ -91,7 +93,7 @@ class TokenGuard:
         await answer(scope, receive, send)
 
     def _is_known(self, scope: Scope) -> bool:
-        headers = {name: value for name, value in scope["headers"]}
+        headers = dict(scope["headers"])
         scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer" and hmac.compare_digest(bearer.strip(), self._token):
             return True

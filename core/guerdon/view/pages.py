@@ -29,6 +29,7 @@ from guerdon.index.summing import (
     compare,
     entry_health,
     evaluation,
+    metric_names,
     overview,
     prompt_history,
     rollout_curves,
@@ -86,7 +87,7 @@ def run_status(record: RunRecord) -> Status:
     return Status.STOPPED if record.started else Status.WAITING
 
 
-def show_overview(run: ViewedRun, query: Query) -> Context:
+def show_overview(run: ViewedRun) -> Context:
     """Return what the overview shows."""
     record = run.record()
     known = overview(run.index)
@@ -136,7 +137,7 @@ def show_curves(run: ViewedRun, runs: Mapping[str, ViewedRun], query: Query) -> 
     """Return what the page of curves shows."""
     events = run.record()
     stages = [stage.id for stage in events.stages]
-    known = [stage for stage in stages if stage in overview(run.index).names.stages] or stages
+    known = [stage for stage in stages if stage in metric_names(run.index)] or stages
     stage = query.get("stage") or known[-1]
     wanted = query.get("with", "")
     others = [key for key in runs if key != run.key and wanted in (key, "*")]
@@ -168,6 +169,8 @@ def show_rollouts(run: ViewedRun, query: Query) -> Context:
     return {
         "title": "Rollouts",
         "names": names,
+        "with_models": any(row.model for row in page.rows),
+        "with_tasks": any(row.task for row in page.rows),
         "entries": list(dict.fromkeys(name for row in page.rows for name in row.verdicts)),
         "filters": asdict(filters),
         "cleared": {field.name: field.default for field in fields(Filters)},
@@ -208,7 +211,9 @@ def show_group(run: ViewedRun, query: Query) -> Context:
         raise NotFoundError("the address of a group names its stage and step.")
     step, group = filters.step_min, filters.group
     rows = find_group(run.index, filters.stage, step, group, filters.model)
-    beside = neighbours(run.index, filters.stage, step, group) if group is not None and not filters.model else None
+    beside = (
+        neighbours(run.index, filters.stage, step, group) if group is not None and not filters.model else None
+    )
 
     def link(place: tuple[int, int] | None) -> str:
         if place is None:
@@ -242,7 +247,13 @@ def show_rollout(run: ViewedRun, stage: str, line: int) -> Context:
         for name, number in lines.items()
     }
     where = f"of {row.model}" if row.model else f"of step {row.step}"
-    return {**context, **links, "title": f"{stage}:{line}", "heading": f"{stage}: rollout {line} {where}", "whole": group}
+    return {
+        **context,
+        **links,
+        "title": f"{stage}:{line}",
+        "heading": f"{stage}: rollout {line} {where}",
+        "whole": group,
+    }
 
 
 _SHOWN_KEYS = ("prompt", "completion", "scores", "reward", "advantage", "step", "group")
@@ -304,12 +315,12 @@ def show_prompt(run: ViewedRun, digest: str) -> Context:
     }
 
 
-def show_rewards(run: ViewedRun, query: Query) -> Context:
+def show_rewards(run: ViewedRun) -> Context:
     """Return what the page of rewards shows."""
     return {"title": "Rewards", "charts": histogram_figures(run)}
 
 
-def show_verifiers(run: ViewedRun, query: Query) -> Context:
+def show_verifiers(run: ViewedRun) -> Context:
     """Return what the page of verifiers shows."""
     rows = sorted(entry_health(run.index), key=lambda one: (-one.failed / one.count, -(one.p95_ms or 0)))
     return {"title": "Verifiers", "rows": rows}
@@ -342,7 +353,9 @@ def show_comparison(run: ViewedRun, runs: Mapping[str, ViewedRun], query: Query)
     return context
 
 
-def _side(runs: Mapping[str, ViewedRun], query: Query, name: str, default: str) -> tuple[Context, dict[str, str]]:
+def _side(
+    runs: Mapping[str, ViewedRun], query: Query, name: str, default: str
+) -> tuple[Context, dict[str, str]]:
     """Return one side as the form has it, and its steps as a query."""
     key = query.get(f"{name}_run", default)
     key = key if key in runs else default
@@ -377,7 +390,9 @@ def _differences(old: RunRecord, new: RunRecord) -> list[tuple[str, str]]:
     """Return the lines of two runs' manifests, versions and plugins that differ, with lines around them."""
     before, after = (
         json.dumps(
-            {"manifest": one.manifest, "versions": one.versions, "plugins": one.plugins}, indent=2, ensure_ascii=False
+            {"manifest": one.manifest, "versions": one.versions, "plugins": one.plugins},
+            indent=2,
+            ensure_ascii=False,
         ).splitlines()
         for one in (old, new)
     )
@@ -389,8 +404,8 @@ def _differences(old: RunRecord, new: RunRecord) -> list[tuple[str, str]]:
 PAGES: Mapping[str, Callable[[ViewedRun, Query], Context]] = {
     "rollouts": show_rollouts,
     "group": show_group,
-    "rewards": show_rewards,
-    "verifiers": show_verifiers,
+    "rewards": lambda run, _: show_rewards(run),
+    "verifiers": lambda run, _: show_verifiers(run),
 }
 """The pages of one run by their place, each with the template of its name."""
 

@@ -55,10 +55,16 @@ def found_runs(folders: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for folder in folders:
-        inside = [folder] if (folder / "run.json").is_file() else sorted(p.parent for p in folder.glob("*/run.json"))
+        inside = (
+            [folder]
+            if (folder / "run.json").is_file()
+            else sorted(p.parent for p in folder.glob("*/run.json"))
+        )
         if not inside:
             what = "no run: it has no run.json" if folder.is_dir() else "no such folder"
-            raise UsageError(f"{folder}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini.")
+            raise UsageError(
+                f"{folder}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
+            )
         found |= dict.fromkeys(path.resolve() for path in inside)
     return list(found)
 
