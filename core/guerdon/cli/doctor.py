@@ -25,6 +25,9 @@ _EXTRAS = {
     "report": ("jinja2",),
     "view": ("fastapi", "jinja2", "uvicorn"),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow",),
     "tensorboard": ("tensorboard",),
 }
 
