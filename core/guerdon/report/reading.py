@@ -151,6 +151,15 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
     )
 
 
+def run_status(record: RunRecord) -> Status:
+    """Return the state of a run as a whole."""
+    if record.going_on:
+        return Status.RUNNING
+    if all(stage.status is Status.FINISHED for stage in record.stages):
+        return Status.FINISHED
+    return Status.STOPPED if record.started else Status.WAITING
+
+
 def _stage(
     directory: Path, ref: Mapping[str, Any], stage_id: str, log: RunEvents, going_on: bool
 ) -> StageRecord:

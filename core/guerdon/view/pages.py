@@ -34,7 +34,7 @@ from guerdon.index.summing import (
     prompt_history,
     rollout_curves,
 )
-from guerdon.report.reading import RunRecord, Status
+from guerdon.report.reading import RunRecord, Status, run_status
 from guerdon.types import Failure, Outcome
 from guerdon.view.figures import curve_sections, figure, histogram_figures, overview_figures
 from guerdon.view.runs import ViewedRun
@@ -76,15 +76,6 @@ def _run_row(run: ViewedRun) -> Context:
         "rollouts": sum(known.rollouts.values()),
         "started": record.started.strftime("%Y-%m-%d %H:%M") if record.started else "",
     }
-
-
-def run_status(record: RunRecord) -> Status:
-    """Return the state of a run as a whole."""
-    if record.going_on:
-        return Status.RUNNING
-    if all(stage.status is Status.FINISHED for stage in record.stages):
-        return Status.FINISHED
-    return Status.STOPPED if record.started else Status.WAITING
 
 
 def show_overview(run: ViewedRun) -> Context:

@@ -43,14 +43,20 @@ class Mlflow(Tracker):
         self._id = ""
 
     def begin(self, run: RunInfo, stage_id: str) -> None:
-        uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI") or (run.directory / "mlflow").resolve().as_uri()
+        uri = (
+            self._uri
+            or os.environ.get("MLFLOW_TRACKING_URI")
+            or (run.directory / "mlflow").resolve().as_uri()
+        )
         if uri.startswith("file:"):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         self._client = self._mlflow.MlflowClient(tracking_uri=uri)
         known = self._client.get_experiment_by_name(run.name)
         experiment = known.experiment_id if known else self._client.create_experiment(run.name)
         tags = {"guerdon.stage": stage_id, "guerdon.folder": str(run.directory)}
-        self._id = self._client.create_run(experiment, run_name=f"{run.name}/{stage_id}", tags=tags).info.run_id
+        self._id = self._client.create_run(
+            experiment, run_name=f"{run.name}/{stage_id}", tags=tags
+        ).info.run_id
         self._client.log_dict(self._id, dict(run.manifest), "manifest.json")
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -65,7 +71,9 @@ class Mlflow(Tracker):
     def log_rollouts(self, step: int, rows: Sequence[TextRow]) -> None:
         self._client.log_dict(self._id, {"rows": list(rows)}, f"rollouts/{step:08}.json")
 
-    def log_result(self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def log_result(
+        self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
         self.log_metrics(0, {f"result/{name}": value for name, value in numbers.items()})
         for name, rows in tables.items():
             self._client.log_dict(self._id, {"rows": list(rows)}, f"{_NOT_OF_NAMES.sub('_', name)}.json")

@@ -48,7 +48,9 @@ class Trackio(Tracker):
     def log_rollouts(self, step: int, rows: Sequence[TextRow]) -> None:
         self._run.log({"rollouts": self._table(rows)}, step=step)
 
-    def log_result(self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def log_result(
+        self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
         found = {f"result/{name}": value for name, value in numbers.items()}
         self._run.log({**found, **{name: self._table(rows) for name, rows in tables.items()}})
 

@@ -51,7 +51,9 @@ class Wandb(Tracker):
     def log_rollouts(self, step: int, rows: Sequence[TextRow]) -> None:
         self._run.log({"rollouts": self._table(rows), "step": step})
 
-    def log_result(self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def log_result(
+        self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
         self._run.summary.update({f"result/{name}": value for name, value in numbers.items()})
         self._run.log({name: self._table(rows) for name, rows in tables.items()})
 

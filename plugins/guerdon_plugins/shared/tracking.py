@@ -49,7 +49,9 @@ class Tracker(ABC):
         """Log a table of rollouts of a step."""
 
     @abstractmethod
-    def log_result(self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def log_result(
+        self, numbers: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
         """Log a finished stage's numbers and tables."""
 
     @abstractmethod

@@ -23,7 +23,10 @@ RECORD: dict[str, Any] = {
     "completion_tokens": 3,
     "reward": 1.0,
     "advantage": 0.5,
-    "scores": {"math": {"value": 1.0, "explanation": "the same"}, "judge": {"value": None, "failure": "timeout"}},
+    "scores": {
+        "math": {"value": 1.0, "explanation": "the same"},
+        "judge": {"value": None, "failure": "timeout"},
+    },
 }
 
 TABLES = {"evaluation": [{"model": "rl", "math_pass@8": 0.75}]}
@@ -146,7 +149,9 @@ def test_wandb_has_runs_metrics_tables_and_manifest(folder: Path) -> None:
     training = next(path for path, content in written.items() if b"sums/rl" in content)
     for part in (b"rewards/math/mean", b"result/reward", b"seed"):
         assert part in written[training]
-    tables = [json.loads(path.read_text()) for path in training.parent.glob("files/media/table/rollouts*.json")]
+    tables = [
+        json.loads(path.read_text()) for path in training.parent.glob("files/media/table/rollouts*.json")
+    ]
     assert len(tables) == 2
     assert tables[0]["columns"][:2] == ["prompt", "completion"]
     assert [row[0] for row in tables[0]["data"]] == ["1 + 1?"] * 2
