@@ -11,6 +11,7 @@ from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.report.charts import draw
 from guerdon.report.reading import RunRecord, StageRecord
 from guerdon.report.stage_charts import stage_charts
+from guerdon.report.templating import environment
 
 _SAMPLED_STEPS = 3
 """The number of a training stage's steps whose extreme rollouts are shown."""
@@ -28,28 +29,22 @@ def render_page(run: RunRecord, steps: Sequence[int] = ()) -> str:
         UsageError: No stage has rollouts of such a step.
     """
     try:
-        from guerdon.report.templating import environment
+        templates = environment()
     except ModuleNotFoundError as error:
         raise MissingDependencyError("guerdon report", "jinja2", "report") from error
     for step in steps:
         if not any(step in stage.rollouts.steps for stage in run.stages):
             raise UsageError(f"{run.directory}: no stage has rollouts of step {step}. {_known_steps(run)}")
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            run=run,
-            version=__version__,
-            draw=draw,
-            link=lambda stage: f"#{quote(stage)}",
-            reference=_reference,
-            tokens={stage.id: stage.tokens for stage in run.stages},
-            charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
-            samples={
-                stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages
-            },
-            groups={stage.id: _groups(stage, steps) for stage in run.stages},
-        )
+    return templates.get_template("report.html").render(
+        run=run,
+        version=__version__,
+        draw=draw,
+        link=lambda stage: f"#{quote(stage)}",
+        reference=_reference,
+        tokens={stage.id: stage.tokens for stage in run.stages},
+        charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
+        samples={stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages},
+        groups={stage.id: _groups(stage, steps) for stage in run.stages},
     )
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from typing import TYPE_CHECKING, Any
 
 from guerdon.report import charts, formatting
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
 
 def environment(*packages: str) -> Environment:
-    """Return the environment of the shared templates and of other packages' templates."""
+    """Return the environment of the shared templates and of other packages' templates.
+
+    Raises:
+        ModuleNotFoundError: Jinja is not installed.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
     loaders = [PackageLoader(package) for package in (*packages, "guerdon.report")]
     made = Environment(
         loader=ChoiceLoader(loaders),
@@ -36,6 +43,8 @@ def environment(*packages: str) -> Environment:
 
 def visible(text: Any) -> Markup:
     """Return a text as HTML in which control, bidirectional and other invisible characters are shown by their code."""
+    from markupsafe import Markup, escape
+
     text = str(text)
     if text.isprintable():
         return escape(text)

@@ -88,6 +88,11 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
         """Return a text that changes with the runs, for pages that wait for it."""
         return JSONResponse({"version": _version(runs)})
 
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        """Return the icon, which browsers ask for beside plain text."""
+        return static("icon.svg")
+
     @app.get("/static/{name}")
     def static(name: str) -> Response:
         """Return a file that pages load."""

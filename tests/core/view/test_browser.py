@@ -154,9 +154,9 @@ def test_wrong_address_of_a_table_says_what_is_wrong(open_page: Open) -> None:
 
 
 def test_group_has_rewards_advantages_and_verdicts_side_by_side(open_page: Open) -> None:
-    page = open_page("/runs/first/rollouts?stage=rl&step_min=2&step_max=2")
-    page.get_by_role("link", name="group 1 of step 2").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 1 of step 2")
+    page = open_page("/runs/first/rollouts?stage=rl&step_min=3&step_max=3")
+    page.get_by_role("link", name="group 0 of step 3").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 0 of step 3")
     assert page.locator("article").count() == 2
     left, right = (box.bounding_box() for box in page.locator("article").all())
     assert left is not None
@@ -168,16 +168,16 @@ def test_group_has_rewards_advantages_and_verdicts_side_by_side(open_page: Open)
         "reward 1.500",
         "advantage +0.500",
         "math 1.000 × 1",
-        "answer 1",
+        "answer 0",
         "because not the reference",
         "2.00 ms",
     ):
         assert part in " ".join(shown.split())
-    expect(page.locator(".reference")).to_contain_text("gold-1")
+    expect(page.locator(".reference")).to_contain_text("gold-0")
     page.locator("article").first.get_by_text("evidence").click()
     expect(page.locator("article").first).to_contain_text('"tier": "exact"')
     page.get_by_role("link", name="group after →").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 2 of step 2")
+    expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 1 of step 3")
 
 
 def test_turns_and_tool_calls_are_a_conversation(open_page: Open) -> None:
@@ -340,7 +340,8 @@ CONTRASTS = """
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const behind = e => {
     for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] === 255) return c; }
@@ -372,7 +373,8 @@ def test_fields_links_and_images_have_names(open_page: Open, path: str) -> None:
     page = open_page(f"/runs/first/{path}")
     nameless = page.evaluate(
         "[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')].filter(e => "
-        "!(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label')).map(e => e.outerHTML)"
+        "!(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
+        ".map(e => e.outerHTML)"
     )
     assert nameless == []
     assert page.locator("h1").count() == 1

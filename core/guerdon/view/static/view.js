@@ -115,7 +115,7 @@ document.addEventListener("keydown", (event) => {
   if (turn) document.querySelector(`a[rel=${turn}]`)?.click();
   else if (event.key === "j") select(selectedRow() + 1);
   else if (event.key === "k") select(selectedRow() - 1);
-  else if (event.key === "/") document.querySelector("input[name=text], input[type=search]")?.focus();
+  else if (event.key === "/") (document.querySelector("input[name=text]") ?? document.querySelector("input[type=search]"))?.focus();
   else return;
   event.preventDefault();
 });
