@@ -114,6 +114,16 @@ def rollout_curves(index: RunIndex, stage: str, measure: str, by_task: bool = Fa
     return index.read(answer)
 
 
+def generated_tokens(index: RunIndex, stage: str) -> int:
+    """Return the number of tokens in all completions of a stage."""
+
+    def answer(db: sqlite3.Connection) -> int:
+        query = "select ifnull(sum(total), 0) from sums where stage = ? and entry = ?"
+        return int(db.execute(query, [Names.read(db).stages.get(stage, -1), LENGTH]).fetchone()[0])
+
+    return index.read(answer)
+
+
 @dataclass(frozen=True, slots=True)
 class EntryHealth:
     """How one entry did in one stage."""

@@ -119,7 +119,7 @@ def _lines(curves: Mapping[str, Curve], across: Scale, up: Scale, smooth: bool) 
     for place, curve in enumerate(curves.values()):
         is_long = smooth and len(curve) >= SMOOTHED
         if is_long:
-            raw.append(_polyline(curve, across, up, place, 1, 0.4))
+            raw.append(_polyline(curve, across, up, place, 1, 0.55))
         bold.append(_polyline(smoothed(curve) if is_long else curve, across, up, place, 2, 1))
     return raw + bold
 

@@ -29,6 +29,8 @@ from guerdon.index.summing import (
     compare,
     entry_health,
     evaluation,
+    generated_tokens,
+    metric_curve,
     metric_names,
     overview,
     prompt_history,
@@ -87,22 +89,19 @@ def show_overview(run: ViewedRun) -> Context:
         "run": record,
         "rollouts": sum(known.rollouts.values()),
         "unreadable": known.unreadable + record.unreadable_lines,
-        "tokens": {stage: _tokens(run, stage) for stage in known.names.stages},
+        "tokens": {stage.id: _tokens(run, stage.id) for stage in record.stages},
         "link": lambda stage: address(run, "rollouts", stage=stage),
         "evaluations": _evaluations(run, known.names),
         "figures": overview_figures(run),
     }
 
 
-def _tokens(run: ViewedRun, stage: str) -> int:
-    total: int = run.index.read(
-        lambda db: db.execute(
-            "select ifnull(sum(total), 0) from sums where entry = -1 and stage = "
-            "(select stage from files where name = ?)",
-            [stage],
-        ).fetchone()[0]
-    )
-    return int(total)
+def _tokens(run: ViewedRun, stage: str) -> int | None:
+    """Return the number of trained tokens if the stage counts them, else of generated tokens."""
+    counted = metric_curve(run.index, stage, "num_tokens")
+    if counted:
+        return int(counted[-1][1])
+    return generated_tokens(run.index, stage) or None
 
 
 def _evaluations(run: ViewedRun, names: Names) -> dict[str, list[Context]]:

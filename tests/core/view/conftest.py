@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from viewed_runs import Open, serving, write_run
+
+
+expect.set_options(timeout=60_000)  # CI machines are slow
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
     def opened(path: str, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         contexts.append(context)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

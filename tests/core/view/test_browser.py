@@ -285,9 +285,9 @@ def test_live_page_follows_the_run(browser: Browser, tmp_path: Path) -> None:
         overview = browser.new_page()
         overview.goto(f"{url}/runs/live/")
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
-        expect(page.locator("[data-count]")).to_have_text("32", timeout=20_000)
+        expect(page.locator("[data-count]")).to_have_text("32")
         assert cells(page, "step")[0] == "6"
-        expect(overview.locator("#facts")).to_contain_text("rollouts 44", timeout=20_000)
+        expect(overview.locator("#facts")).to_contain_text("rollouts 44")
         page.close()
         overview.close()
 
