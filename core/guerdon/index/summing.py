@@ -76,10 +76,32 @@ def metric_names(index: RunIndex) -> dict[str, list[str]]:
     return index.read(answer)
 
 
+MOST_POINTS = 400
+"""A curve has at most about this many points; each is the mean over some steps."""
+
+
 def metric_curve(index: RunIndex, stage: str, name: str) -> Curve:
-    """Return one metric of a stage over its steps."""
-    query = "select step, value from metrics where stage = ? and name = ? order by step"
-    return index.read(lambda db: db.execute(query, [stage, name]).fetchall())
+    """Return one metric of a stage over its steps, with the mean of some steps where there are many."""
+
+    def answer(db: sqlite3.Connection) -> Curve:
+        where = "from metrics where stage = ? and name = ?"
+        count, first, last = db.execute(
+            f"select count(*), min(step), max(step) {where}", [stage, name]
+        ).fetchone()
+        if not count:
+            return []
+        width = 1 if count <= MOST_POINTS else -(-(last - first + 1) // MOST_POINTS)
+        query = f"select max(step), avg(value) {where} group by (step - ?) / ? order by 1"
+        return db.execute(query, [stage, name, first, width]).fetchall()
+
+    return index.read(answer)
+
+
+def last_metric(index: RunIndex, stage: str, name: str) -> float | None:
+    """Return the value of a metric that a stage logged last."""
+    query = "select value from metrics where stage = ? and name = ? order by step desc limit 1"
+    row = index.read(lambda db: db.execute(query, [stage, name]).fetchone())
+    return None if row is None else float(row[0])
 
 
 MEASURES = {"reward": REWARD, "length": LENGTH, "self-correction": CORRECTIONS}

@@ -132,7 +132,7 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
         raise UsageError(
             f"{directory / 'run.json'} is not what 'guerdon run' writes, so there is nothing to report."
         ) from None
-    log = log or read_events(directory / EVENTS)
+    log = log if log is not None else read_events(directory / EVENTS)
     going_on = _is_locked(directory / "lock")
     stages = [_stage(directory, refs.get(stage_id, {}), stage_id, log, going_on) for stage_id in stage_ids]
     sections = list(_sections(directory / "report", log))

@@ -30,7 +30,7 @@ from guerdon.index.summing import (
     entry_health,
     evaluation,
     generated_tokens,
-    metric_curve,
+    last_metric,
     metric_names,
     overview,
     prompt_history,
@@ -45,6 +45,9 @@ Context = dict[str, Any]
 Query = Mapping[str, str]
 
 _EXCERPT = 220
+
+GROUP_BYTES = 64 * 2**20
+"""The most bytes of a group that are read at once. Rollouts with more than their share are shown alone."""
 
 
 class NotFoundError(UsageError):
@@ -98,10 +101,8 @@ def show_overview(run: ViewedRun) -> Context:
 
 def _tokens(run: ViewedRun, stage: str) -> int | None:
     """Return the number of trained tokens if the stage counts them, else of generated tokens."""
-    counted = metric_curve(run.index, stage, "num_tokens")
-    if counted:
-        return int(counted[-1][1])
-    return generated_tokens(run.index, stage) or None
+    counted = last_metric(run.index, stage, "num_tokens")
+    return int(counted) if counted else generated_tokens(run.index, stage) or None
 
 
 def _evaluations(run: ViewedRun, names: Names) -> dict[str, list[Context]]:
@@ -250,7 +251,8 @@ _SHOWN_KEYS = ("prompt", "completion", "scores", "reward", "advantage", "step", 
 
 
 def _detail(run: ViewedRun, rows: Sequence[Found]) -> Context:
-    records = read_records(run.index, rows)
+    most_bytes = GROUP_BYTES // max(1, len(rows)) if len(rows) > 1 else None
+    records = read_records(run.index, rows, most_bytes)
     rewards = [row.reward for row in rows if row.reward is not None]
 
     def rest(record: Mapping[str, Any]) -> Context:
@@ -260,6 +262,7 @@ def _detail(run: ViewedRun, rows: Sequence[Found]) -> Context:
         "rows": rows,
         "records": records,
         "rest": rest,
+        "most_bytes": most_bytes,
         "more": lambda row, part: address(run, "text", row.stage, row.line, part),
         "mean": sum(rewards) / len(rewards) if rewards else None,
         "least": min(rewards, default=None),

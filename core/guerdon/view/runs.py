@@ -12,6 +12,7 @@ from guerdon.errors import GuerdonError, UsageError
 from guerdon.index import Growth, RunIndex, grow
 from guerdon.index.summing import run_events
 from guerdon.report.reading import RunRecord, read_run
+from guerdon.run.log import RunEvents
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,8 @@ class ViewedRun:
     @property
     def version(self) -> str:
         """Return a text that changes with the run."""
-        locked = (self.folder / "lock").exists() and self._files()
-        return f"{self.changes}-{locked}"
-
-    def _files(self) -> str:
-        results = sorted(self.folder.glob("stages/*/result.json"))
-        return f"{len(results)}"
+        results = list(self.folder.glob("stages/*/result.json"))
+        return f"{self.changes}-{len(results)}"
 
 
 def found_runs(folders: Iterable[Path]) -> list[Path]:
@@ -73,7 +70,7 @@ def viewed_runs(folders: Iterable[Path], cache: Path | None = None) -> dict[str,
     """Return the runs in folders by their keys: the folders' names, with a number if two have the same."""
     runs: dict[str, ViewedRun] = {}
     for folder in folders:
-        read_run(folder)
+        read_run(folder, RunEvents())
         name = folder.name.encode("utf-8", "replace").decode("utf-8") or "run"
         key, number = name, 2
         while key in runs:
