@@ -207,7 +207,7 @@ class _StageBatch:
     def __init__(self, db: sqlite3.Connection, stage: int) -> None:
         self._db = db
         self._stage = stage
-        self._names = {
+        self._names: dict[tuple[str, str], int] = {
             (kind, text): name for name, kind, text in db.execute("select name, kind, text from names")
         }
         self._prompts: dict[bytes, int] = {}

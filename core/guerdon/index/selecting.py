@@ -273,16 +273,22 @@ def _rows(db: sqlite3.Connection, names: Names, ids: Sequence[int]) -> list[Foun
         stage, line = divmod(ident, LINES)
         found.append(
             Found(
-                *(
-                    ident,
-                    stages.get(stage, ""),
-                    line,
-                    step,
-                    group,
-                    models.get(model, ""),
-                    tasks.get(task, ""),
-                ),
-                *(prompt, digest.hex(), reward, advantage, length, latency, verdicts, place, size),
+                id=ident,
+                stage=stages.get(stage, ""),
+                line=line,
+                step=step,
+                group=group,
+                model=models.get(model, ""),
+                task=tasks.get(task, ""),
+                prompt=prompt,
+                digest=digest.hex(),
+                reward=reward,
+                advantage=advantage,
+                length=length,
+                latency_ms=latency,
+                verdicts=verdicts,
+                place=place,
+                bytes=size,
             )
         )
     return found

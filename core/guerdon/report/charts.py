@@ -129,12 +129,15 @@ def _polyline(curve: Curve, across: Scale, up: Scale, place: int, width: float, 
         ((step, value),) = curve
         return _tag("circle", cx=across(step), cy=up(value), r=3, fill=colour(place))
     points = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in curve)
-    look: dict[str, str | float] = {
-        "stroke_width": width,
-        "stroke_opacity": opacity,
-        "stroke_linejoin": "round",
-    }
-    return _tag("polyline", points=points, fill="none", stroke=colour(place), **look)
+    return _tag(
+        "polyline",
+        points=points,
+        fill="none",
+        stroke=colour(place),
+        stroke_width=width,
+        stroke_opacity=opacity,
+        stroke_linejoin="round",
+    )
 
 
 def _axes(across: Scale, up: Scale) -> Iterator[str]:

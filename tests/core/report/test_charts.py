@@ -33,7 +33,9 @@ def test_chart_of_nothing_is_empty() -> None:
 
 def test_labels_of_a_file_are_below_the_axes() -> None:
     svg = draw("two", {"first": [(1, 0.0), (2, 1.0)], "second": [(1, 1.0), (2, 0.0)]}, legend=True)
-    places = {text: float(y) for y, text in re.findall(r'<text x="[^"]*" y="([^"]*)"[^>]*>([a-z]+)</text>', svg)}
+    places = {
+        text: float(y) for y, text in re.findall(r'<text x="[^"]*" y="([^"]*)"[^>]*>([a-z]+)</text>', svg)
+    }
     assert places.keys() == {"first", "second"}
     assert all(y > 220 for y in places.values())
 
@@ -65,7 +67,8 @@ def test_ticks_are_few_and_inside(least: float, span: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.25, "0.25"), (12_500, "12.5k"), (2e7, "2e+07"), (1e-5, "1e-05"), (-3, "-3")]
+    ("value", "text"),
+    [(0, "0"), (0.25, "0.25"), (12_500, "12.5k"), (2e7, "2e+07"), (1e-5, "1e-05"), (-3, "-3")],
 )
 def test_numbers_of_axes_are_short(value: float, text: str) -> None:
     assert short(value) == text

@@ -18,7 +18,9 @@ from guerdon.report.templating import visible
 def test_visible_text_is_escaped_and_hides_nothing(text: str) -> None:
     html = str(visible(text))
     assert not any(is_hidden(letter) for letter in html)
-    plain = re.sub(r'<span class="hidden">U\+([0-9A-F]{4,6})</span>', lambda code: chr(int(code[1], 16)), html)
+    plain = re.sub(
+        r'<span class="hidden">U\+([0-9A-F]{4,6})</span>', lambda code: chr(int(code[1], 16)), html
+    )
     assert "<" not in plain
     assert unescape(plain) == text
 
@@ -26,7 +28,14 @@ def test_visible_text_is_escaped_and_hides_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        *((None, "–"), (True, "True"), (1234, "1,234"), (0.5, "0.500"), (1e-5, "1.00e-05"), (1234.5, "1,234.5")),
+        *(
+            (None, "–"),
+            (True, "True"),
+            (1234, "1,234"),
+            (0.5, "0.500"),
+            (1e-5, "1.00e-05"),
+            (1234.5, "1,234.5"),
+        ),
         ("a", "a"),
     ],
 )
@@ -34,7 +43,9 @@ def test_numbers_are_formatted(value: Any, text: str) -> None:
     assert number(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.5, "0.50 ms"), (12.4, "12 ms"), (1500.0, "1.5 s")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.5, "0.50 ms"), (12.4, "12 ms"), (1500.0, "1.5 s")]
+)
 def test_latencies_are_formatted(value: float | None, text: str) -> None:
     assert milliseconds(value) == text
 
@@ -52,7 +63,8 @@ def test_turns_have_reasoning_and_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "conversation", [5, None, {"a": 1}, [1, None, "x"], [{}], [{"role": 3, "content": 5, "tool_calls": [1, {"a": 2}]}]]
+    "conversation",
+    [5, None, {"a": 1}, [1, None, "x"], [{}], [{"role": 3, "content": 5, "tool_calls": [1, {"a": 2}]}]],
 )
 def test_turns_of_anything_do_not_raise(conversation: Any) -> None:
     for turn in turns(conversation):

@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from viewed_runs import Open, serving, write_run
 
-
 expect.set_options(timeout=60_000)  # CI machines are slow
 
 

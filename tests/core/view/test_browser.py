@@ -95,8 +95,8 @@ def test_curves_are_read_by_pointer_and_keys(open_page: Open) -> None:
         ("words of the completion", "herring", "text=herring", "1"),
         ("failure", "timeout", "failure=timeout", "1"),
         ("outcome", "failed", "outcome=failed", "1"),
-        ("reward from", "1.4", "reward_min=1.4", "124"),
-        ("length (tokens) to", "11", "length_max=11", "5"),
+        ("reward from", "1.4", "reward_min=1.4", "123"),
+        ("length (tokens) to", "11", "length_max=11", "6"),
         ("without a reward", "1", "unscored=1", "1"),
     ],
 )
@@ -105,7 +105,8 @@ def test_filter_is_in_the_address_and_can_be_removed(
 ) -> None:
     page = open_page("/runs/first/rollouts")
     assert count(page) == "372"
-    field = page.get_by_role("search").get_by_label(label, exact=True)
+    form = page.get_by_role("search")
+    field = form.get_by_role("combobox", name=label, exact=True).or_(form.get_by_label(label, exact=True))
     kind = field.evaluate("field => field.type")
     if kind == "checkbox":
         field.check()
