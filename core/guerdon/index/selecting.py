@@ -89,7 +89,9 @@ def conditions(names: Names, filters: Filters, schema: str = "main") -> Conditio
 
     if filters.stage:
         first = names.stages.get(filters.stage, -1) * LINES
-        add("id between ? and ?", first, first + LINES - 1)
+        # "+" leaves the index of steps or prompts to SQLite, which finds fewer rollouts there than in the stage
+        one = filters.prompt or (filters.step_min is not None and filters.step_min == filters.step_max)
+        add(f"{'+' if one else ''}id between ? and ?", first, first + LINES - 1)
     for column, number in (("model", filters.model), ("task", filters.task)):
         if number:
             known = names.models if column == "model" else names.tasks
@@ -101,6 +103,9 @@ def conditions(names: Names, filters: Filters, schema: str = "main") -> Conditio
         "length": (filters.length_min, filters.length_max),
     }
     for column, (least, most) in ranges.items():
+        if least is not None and least == most:
+            add(f"{column} = ?", least)
+            continue
         if least is not None:
             add(f"{column} >= ?", least)
         if most is not None:

@@ -352,7 +352,7 @@ def compare(first: Side, second: Side, threshold: float = 0.5, size: int = 100) 
             f"one.count as m, two.count as n from ({one}) as one join ({two}) as two using (digest)",
             [*one_given, *two_given],
         )
-        totals = db.execute(
+        prompts, better, worse, up, down, first_mean, second_mean = db.execute(
             "select count(*), ifnull(sum(b > a), 0), ifnull(sum(b < a), 0), ifnull(sum(a < ? and b >= ?), 0), "
             "ifnull(sum(a >= ? and b < ?), 0), avg(a), avg(b) from pairs",
             [threshold] * 4,
@@ -363,7 +363,7 @@ def compare(first: Side, second: Side, threshold: float = 0.5, size: int = 100) 
             [threshold, threshold, size],
         )
         pairs = [PromptPair(text, digest.hex(), (a, b), (m, n)) for text, digest, a, b, m, n in rows]
-        return Comparison(*totals[:5], (totals[5], totals[6]), pairs)
+        return Comparison(prompts, better, worse, up, down, (first_mean, second_mean), pairs)
 
     second.index.read(Names.read)  # creates it if it was lost
     return first.index.read(answer)

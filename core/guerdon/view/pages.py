@@ -279,7 +279,7 @@ def whole_text(run: ViewedRun, stage: str, line: int, part: str) -> str:
     """
     row = find_line(run.index, stage, line)
     record = read_records(run.index, [row])[0] if row else {}
-    value = record if part == "record" else record.get(part)
+    value: Any = record if part == "record" else record.get(part)
     if not record or value is None:
         raise NotFoundError(f"stage '{stage}' has no {part} on line {line} of its log.")
     if isinstance(value, str):
