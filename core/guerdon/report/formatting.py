@@ -37,10 +37,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
 
 
-def milliseconds(value: float | None) -> str:
+def milliseconds(value: Any) -> str:
     """Return a latency."""
-    if value is None:
-        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return number(value)
     return (
         f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.2f} ms"
     )
@@ -68,6 +68,12 @@ def is_hidden(letter: str) -> bool:
     if letter.isascii():
         return (letter < " " and letter not in "\n\t") or letter == "\x7f"
     return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def reference(record: Mapping[str, Any]) -> Any:
+    """Return the reference of a rollout's data row, or ``None``."""
+    columns = record.get("columns")
+    return columns.get("reference") if isinstance(columns, dict) else None
 
 
 def cut(text: str, most: int = SHOWN) -> tuple[str, int]:

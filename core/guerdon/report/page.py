@@ -40,7 +40,6 @@ def render_page(run: RunRecord, steps: Sequence[int] = ()) -> str:
         version=__version__,
         draw=draw,
         link=lambda stage: f"#{quote(stage)}",
-        reference=_reference,
         tokens={stage.id: stage.tokens for stage in run.stages},
         charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
         samples={stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages},
@@ -55,11 +54,6 @@ def _known_steps(run: RunRecord) -> str:
         if s.rollouts.steps
     ]
     return f"Stage {', '.join(known)}." if known else "No stage has rollouts."
-
-
-def _reference(record: Mapping[str, Any]) -> Any:
-    columns = record.get("columns")
-    return columns.get("reference") if isinstance(columns, dict) else None
 
 
 def _groups(stage: StageRecord, steps: Sequence[int]) -> list[tuple[str, list[Mapping[str, Any]]]]:

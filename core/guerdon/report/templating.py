@@ -37,7 +37,13 @@ def environment(*packages: str) -> Environment:
         visible=visible,
         turns=formatting.turns,
     )
-    made.globals.update(cut=formatting.cut, colour=charts.colour, columns=_columns, numbers=_numbers)
+    made.globals.update(
+        cut=formatting.cut,
+        reference=formatting.reference,
+        colour=charts.colour,
+        columns=_columns,
+        numbers=_numbers,
+    )
     return made
 
 

@@ -36,6 +36,7 @@ from guerdon.index.summing import (
     prompt_history,
     rollout_curves,
 )
+from guerdon.report.formatting import turns
 from guerdon.report.reading import RunRecord, Status, run_status
 from guerdon.types import Failure, Outcome
 from guerdon.view.figures import curve_sections, figure, histogram_figures, overview_figures
@@ -285,7 +286,7 @@ def whole_text(run: ViewedRun, stage: str, line: int, part: str) -> str:
     if isinstance(value, str):
         return value
     if part in ("prompt", "completion"):
-        return "\n\n".join(f"[{turn.get('role', '')}]\n{prompt_text(turn)}" for turn in value)
+        return "\n\n".join(f"[{turn['role']}]\n{turn['reasoning']}{turn['text']}" for turn in turns(value))
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
-from viewed_runs import serving, write_run
+from viewed_runs import ODD_RECORDS, serving, write_odd_run, write_run
 
 from guerdon.cli.main import main
 
@@ -123,3 +125,36 @@ def test_command_refuses_what_is_not_a_run(
     assert code == 2
     assert "Name the folder that 'guerdon run' printed" in said
     assert said.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = write_odd_run(tmp_path_factory.mktemp("odd") / "<img src=x>")
+    with serving([folder], tmp_path_factory.mktemp("cache")) as url:
+        yield f"{url}/runs/{quote(folder.name)}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "curves",
+        "rollouts",
+        "group?stage=a%20b%26c%3F%23&step=1&group=0",
+        "rewards",
+        "verifiers",
+        "manifest",
+    ],
+)
+def test_page_of_odd_names_and_records_shows_them_as_text(odd: str, path: str) -> None:
+    answer = httpx.get(f"{odd}/{path}")
+    assert answer.status_code == 200
+    assert not re.search(r"<(img|i|u|script)[ >]", answer.text.replace('<script src="/static/', ""))
+
+
+@pytest.mark.parametrize("line", range(1, len(ODD_RECORDS) + 1))
+def test_odd_record_is_a_page(odd: str, line: int) -> None:
+    stage = "a%20b%26c%3F%23"
+    assert httpx.get(f"{odd}/rollout/{stage}/{line}").status_code == 200
+    for part in ("prompt", "completion", "columns", "scores", "record"):
+        assert httpx.get(f"{odd}/text/{stage}/{line}/{part}").status_code in (200, 404)
