@@ -312,6 +312,19 @@ class TestTensorboard(HooksConformance):
     plugin = "tensorboard"
 
 
+class TestWandb(HooksConformance):
+    plugin = "wandb"
+    params = {"mode": "offline"}
+
+
+class TestTrackio(HooksConformance):
+    plugin = "trackio"
+
+
+class TestMlflow(HooksConformance):
+    plugin = "mlflow"
+
+
 ELSEWHERE = {
     "code": "its kit needs Docker: verifiers/code/test_conformance.py",
     "hub": "it reads a data set of the hub: sources/test_hub.py",
