@@ -24,9 +24,10 @@ from transformers import (
 from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon.errors import DataError, StageFailedError
+from guerdon.errors import DataError, StageFailedError, UsageError
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.reward_matrix import group_metrics, judging_metrics, reward_row
+from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
 from guerdon.rubric import Rubric
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
@@ -47,7 +48,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
+class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -59,7 +60,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         log_rollouts: Takes the step and each batch of judged rollouts, on the main process.
         fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` if it supports them.
         callbacks: The run's callbacks.
-        **kwargs: Other arguments of TRL's trainer, and ``step_options``.
+        **kwargs: Other arguments of TRL's trainer, ``step_options``, and the stage's ``toolbox``.
 
     Raises:
         DataError: The data do not fill one batch of generations.
@@ -97,6 +98,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             callbacks=list(callbacks),
             **kwargs,
         )
+        if self._toolbox is not None and (problem := self._lacking.get("tools")):
+            raise UsageError(
+                f"this version of TRL cannot train with tools: {problem}. Install a version that guerdon supports."
+            )
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
         # Unjudged rollouts are counted and recorded. TRL would also print each such row with all its columns.
         logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
@@ -227,6 +232,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
                 prompts, completions, row, completion_ids, strict=True
             )
         ]
+        if self._sessions:
+            rollouts = list(map(with_session, rollouts, self._sessions))
         with raised_in_all():
             judgements = self._rubric.score(rollouts, step)
         for name, value in [*judging_metrics(judgements), *judgements.metrics.items()]:
@@ -253,7 +260,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         assert group_size is not None
         judged: list[tuple[Rollout, Judgement]] = gather_object(self._judged_rollouts)
         rewards = [math.nan if judgement.reward is None else judgement.reward for _, judgement in judged]
-        for name, value in group_metrics(rewards, group_size).items():
+        metrics = group_metrics(rewards, group_size)
+        if self._toolbox is not None:
+            metrics |= tool_metrics(rollout for rollout, _ in judged)
+        for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         if mode == "train" and self._log_rollouts is not None:
             with raised_in_all():

@@ -11,10 +11,12 @@ from typing import TypeVar
 
 from guerdon.errors import UsageError
 from guerdon.manifest.loading import Location, ManifestFile, Problem
-from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef
+from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, RewardRef, SourceRef, StageRef, ToolRef
 from guerdon.plugins.component import Component, load_component
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
+from guerdon.tools.entries import ToolEntry
+from guerdon.tools.toolbox import check_names
 
 STAGE_SOURCE = "stage"
 """The built-in source: another stage's data set."""
@@ -58,6 +60,8 @@ class StagePlan:
     """Its place in the manifest."""
     entry_locations: Sequence[Location] = ()
     """The places of its entries."""
+    tools: Sequence[ToolEntry] = ()
+    """The tools and the environments."""
     sound: bool = True
     """Whether the stage has no mistakes. A stage with mistakes contains only its valid parts."""
 
@@ -214,6 +218,7 @@ class _Planner:
             for i, source in enumerate(ref.data)
         ]
         entries = self.rubric(ref, location)
+        tools = self._tools(ref, location)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
@@ -226,6 +231,12 @@ class _Planner:
                 self.problem(
                     location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
                 )
+        for key in ("tools", "environments"):
+            if getattr(ref, key) and not component.member("uses_tools", False):
+                self.problem(
+                    (*location, key),
+                    f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
+                )
         return StagePlan(
             ref,
             component,
@@ -234,7 +245,26 @@ class _Planner:
             list(entries.values()),
             location,
             list(entries),
+            tools,
         )
+
+    def _tools(self, ref: StageRef, location: Location) -> list[ToolEntry]:
+        """Return the valid tools, then the valid environments."""
+        found: list[ToolEntry] = []
+        for key, kind in (("tools", Kind.TOOL), ("environments", Kind.ENVIRONMENT)):
+            for i, tool in enumerate(getattr(ref, key)):
+                entry = self.sound(partial(self._tool, tool, kind, (*location, key, i)))
+                if entry is not None:
+                    found.append(entry)
+        self._try(location, lambda: check_names(found))
+        return found
+
+    def _tool(self, ref: ToolRef, kind: Kind, location: Location) -> ToolEntry | None:
+        component = self.component(ref, (kind,), location)
+        if component is None:
+            return None
+        name = ref.name or component.plugin.name
+        return ToolEntry(name, component, ref.when, ref.timeout, ref.max_output)
 
     def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:
         """Return the valid entries, by location."""

@@ -48,6 +48,10 @@ _ENGINE_ARGUMENTS = {
 }
 
 
+FROM_ROLLOUT = frozenset({"prompt", "messages", "tool_calls", "environment", "environment_reward"})
+"""What a verifier gets of the rollout, and not of the row, if a parameter has the name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """A plugin that a manifest selected, with its params. It is cheap to send to another process."""
@@ -225,6 +229,8 @@ def _takes_params(kind: Kind, loaded: Any) -> bool:
     """Return whether the plugin is a class or factory that takes the params, and does not do the work itself."""
     if inspect.isclass(loaded):
         return True
+    if kind is Kind.TOOL:  # a function is the tool, and its parameters are the model's to set
+        return False
     first = _FIRST_ARGUMENT.get(kind)
     if first is None:  # sources are always classes or factories
         return True
@@ -252,6 +258,8 @@ def signature_of(called: Any) -> inspect.Signature:
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     """Return the parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
+    if kind is Kind.TOOL and not takes_params:
+        return {}
     engine = (
         frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
     )
@@ -395,7 +403,7 @@ class CallColumns:
             required=frozenset(p.name for p in named if p.default is p.empty),
             takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
             defaults={p.name: p.default for p in named if p.default is not p.empty},
-            reserved=ignored | ({"prompt"} - names),  # a verifier gets it only by name
+            reserved=ignored | (FROM_ROLLOUT - names),  # a verifier gets these only by name
         )
 
     def pick(self, columns: Mapping[str, Any]) -> dict[str, Any]:

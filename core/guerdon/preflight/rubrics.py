@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan, named_stages
+from guerdon.plugins.component import FROM_ROLLOUT
 from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
@@ -95,7 +96,7 @@ def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
 
 
 def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
-    required = entry.component.columns.required
+    required = entry.component.columns.required - FROM_ROLLOUT
     routed = [(number, row) for number, row in enumerate(rows) if entry.applies_to(row)]
     for number, row in routed:
         missing = sorted(required - row.keys())

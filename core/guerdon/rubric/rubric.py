@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
+from guerdon.data.columns import matches
 from guerdon.data.references import plain_columns
 from guerdon.errors import DataError, FailureBudgetError, UsageError
 from guerdon.plugins.component import Component
@@ -16,7 +17,7 @@ from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
 from guerdon.scoring.pool import WorkerPool
-from guerdon.types import Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
+from guerdon.types import Failure, Judgement, Judgements, OnFailure, Outcome, Rollout, Score, Verdict
 
 __all__ = ["MAX_CACHED_SCORES", "Entry", "OnFailure", "Rubric", "Weight"]
 
@@ -62,11 +63,7 @@ class Entry:
 
     def applies_to(self, columns: Mapping[str, Any]) -> bool:
         """Return whether a rollout with these columns is routed to this entry."""
-        for column, wanted in self.when.items():
-            accepted = wanted if isinstance(wanted, list) else [wanted]
-            if columns.get(column) not in accepted:
-                return False
-        return True
+        return matches(self.when, columns)
 
 
 class Rubric:
@@ -140,17 +137,19 @@ class Rubric:
         """
         rollouts = [_plain(rollout) for rollout in rollouts]
         batches = []
+        routed: list[list[int]] = []
         for entry, judge in zip(self._entries, self._judges, strict=True):
             asked = names is None or entry.name in names
-            positions = [
-                i for i, rollout in enumerate(rollouts) if asked and entry.applies_to(rollout.columns)
-            ]
+            routed.append(
+                [i for i, rollout in enumerate(rollouts) if asked and entry.applies_to(rollout.columns)]
+            )
+            positions = [i for i in routed[-1] if rollouts[i].broken is None]
             batches.append(judge.prepare(positions, [rollouts[i] for i in positions], step))
         self._pool.run(job for batch in batches for job in batch.jobs)
         metrics: dict[str, float] = {}
         verdicts: list[dict[str, Verdict]] = [{} for _ in rollouts]
-        for entry, batch in zip(self._entries, batches, strict=True):
-            scored = batch.collect()
+        for entry, batch, reached in zip(self._entries, batches, routed, strict=True):
+            scored = batch.collect() | _of_broken(reached, rollouts)
             metrics |= batch.metrics
             if self._budget is not None:
                 self._budget.spend(entry.name, (score for score, _ in scored.values()))
@@ -186,6 +185,15 @@ def _plain(rollout: Rollout) -> Rollout:
         return replace(rollout, columns=plain_columns(rollout.columns))
     except RecursionError:
         raise DataError("the columns are nested too deeply") from None
+
+
+def _of_broken(positions: Sequence[int], rollouts: Sequence[Rollout]) -> dict[int, tuple[Score, float]]:
+    """Return the failed scores of the rollouts whose environment was lost: what the model did is unknown."""
+    return {
+        place: (Score.failed(Failure.INFRASTRUCTURE, reason), 0.0)
+        for place in positions
+        if (reason := rollouts[place].broken) is not None
+    }
 
 
 def _abort_on_failure(name: str, scores: Iterable[Score]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
@@ -67,14 +67,14 @@ class VerifierScorer:
         self._workers = workers if copies is None else copies
 
     def require(self, rollout: Rollout) -> None:
-        require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
+        require_columns(self._component, self._columns, offered_columns(rollout))
 
     def prepare(self, positions: Sequence[int], rollouts: Sequence[Rollout], step: int) -> VerifierBatch:
         del step  # a verifier's score does not depend on the step
         cases: dict[_Key, Item] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(positions, rollouts, strict=True):
-            columns = {**rollout.columns, "prompt": rollout.prompt}
+            columns = offered_columns(rollout)
             require_columns(self._component, self._columns, columns)
             case = Item(rollout.text, self._columns.pick(columns))
             key: _Key = score_key(self._key, case.completion, case.columns) or position
@@ -149,6 +149,7 @@ class RewardScorer:
             completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
             columns={name: [row.get(name) for row in rows] for name in names},
             step=step,
+            environments=_environments(rollouts),
         )
         return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
 
@@ -179,6 +180,32 @@ class RewardBatch:
                 score = scores[position][0]
                 scores[position] = replace(score, metadata={**score.metadata, **extra}), share_ms
         return scores
+
+
+def offered_columns(rollout: Rollout) -> dict[str, Any]:
+    """Return what a verifier may ask for: the row's columns, and by ``FROM_ROLLOUT`` what belongs to the rollout.
+
+    A row's own columns named ``environment`` and ``environment_reward`` are offered if the rollout has none.
+    """
+    of_environment = {
+        "environment": rollout.environment,
+        "environment_reward": rollout.environment_reward,
+    }
+    return {
+        **of_environment,
+        **rollout.columns,
+        **{name: value for name, value in of_environment.items() if value is not None},
+        "prompt": rollout.prompt,
+        "messages": list(rollout.messages),
+        "tool_calls": [call.for_scorer() for call in rollout.tool_calls],
+    }
+
+
+def _environments(rollouts: Sequence[Rollout]) -> list[Mapping[str, Any]] | None:
+    """Return the environments' final states for TRL's argument ``environments``, or ``None`` if there are none."""
+    if all(rollout.environment is None for rollout in rollouts):
+        return None
+    return [rollout.environment or {} for rollout in rollouts]
 
 
 def require_columns(component: Component, columns: CallColumns, row: Row) -> None:

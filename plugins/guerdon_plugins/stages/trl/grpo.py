@@ -56,6 +56,7 @@ class Grpo:
 
     needs = ("model", "data", "rewards")
     distributed = True
+    uses_tools = True
     operational_params = OPERATIONAL
     extendable_params = EXTENDABLE
 
@@ -127,7 +128,7 @@ class Grpo:
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
         load = partial(load_model, source, training=True, **model_options)
-        with context.open_rubric() as rubric:
+        with context.open_rubric() as rubric, context.open_tools() as toolbox:
             trainer = RubricGRPOTrainer(
                 load(),
                 rubric,
@@ -139,6 +140,7 @@ class Grpo:
                 step_options=StepOptions(**self._step_options),
                 load_reference=load,
                 peft_config=lora_config(self._peft),
+                toolbox=toolbox,
             )
             fit(trainer, context)
         save(trainer, context.output)
