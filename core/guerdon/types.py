@@ -180,8 +180,8 @@ class ToolCall:
     result: str | None = None
     """The text that the model read; ``None`` if the rollout ended before the call."""
     failure: str | None = None
-    """``error`` (the tool raised), ``timeout``, ``crash``, ``arguments`` (they do not fit), ``unknown`` (there is no such
-    tool), or ``broken`` (the environment was lost); ``None`` for a call that worked."""
+    """``error`` (the tool raised), ``timeout``, ``crash``, ``arguments`` (they do not fit), ``unknown`` (there is no
+    such tool), or ``broken`` (the environment was lost); ``None`` for a call that worked."""
     turn: int = 0
     """The assistant's turn that made the call, from 0."""
     latency_ms: float = 0.0

@@ -20,7 +20,10 @@ from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_KINDS = (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE, Kind.HOOKS)
+_KINDS = (
+    *(Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE, Kind.HOOKS),
+    *(Kind.TOOL, Kind.ENVIRONMENT),
+)
 
 
 @click.command()

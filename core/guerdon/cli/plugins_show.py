@@ -87,7 +87,7 @@ def _show_recipe(plugin: Plugin, *, as_json: bool, source: bool) -> None:
 def _params(
     plugin: Plugin, kind: Kind | None, loaded: Any, documented: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    if kind not in (Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.STAGE, Kind.HOOKS):
+    if kind in (None, Kind.COMMAND, Kind.RECIPE):
         return []
     with import_errors_of(plugin):
         parameters = valid_params(kind, loaded)

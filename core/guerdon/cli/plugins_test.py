@@ -17,10 +17,12 @@ from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
 from guerdon.testing import (
     CheckResult,
     Conformance,
+    EnvironmentConformance,
     HooksConformance,
     RewardConformance,
     SourceConformance,
     StageConformance,
+    ToolConformance,
     VerifierConformance,
     read_cases,
     read_rows,
@@ -34,6 +36,8 @@ _KITS: dict[Kind, type[Conformance]] = {
     Kind.SOURCE: SourceConformance,
     Kind.STAGE: StageConformance,
     Kind.HOOKS: HooksConformance,
+    Kind.TOOL: ToolConformance,
+    Kind.ENVIRONMENT: EnvironmentConformance,
 }
 
 
@@ -112,7 +116,7 @@ def _only_for(kit: type[Conformance], wanted: type[Conformance], option: str) ->
 
 def _kit(name: str, kind: Kind | None) -> type[Conformance]:
     if kind is None:
-        plugin = find_plugin(name, list(_KITS) if ":" not in name else SCORERS)
+        plugin = find_plugin(name, list(_KITS) if ":" not in name else SCORERS, Path.cwd())
         loaded = load_plugin(plugin, Path.cwd())
         kind = plugin.kind or kind_of(loaded)
     if kind is None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from trl.chat_template_utils import parse_response
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from guerdon.errors import DataError
 from guerdon.sampling.sampling import positions_of
-from guerdon.tools import Conversation, Limits, Session, Toolbox, take_turns
+from guerdon.tools import Conversation, Limits, Session, Toolbox, take_turns, with_observation
 from guerdon.training.together import raised_in_all
-from guerdon.types import Messages, Rollout
+from guerdon.training.tool_dialect import ToolDialect
+from guerdon.types import Rollout
 
 
 class ToolTurnsTrainer(GRPOTrainer):
@@ -58,19 +57,8 @@ class ToolTurnsTrainer(GRPOTrainer):
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         if self._toolbox is None:
             return super()._tokenize_prompts(prompts)
-        template: Any = self.processing_class.apply_chat_template
-        ids = [
-            template(
-                prompt,
-                tools=self._toolbox.stubs_of(session) or None,
-                chat_template=self.chat_template,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                **self.chat_template_kwargs,
-            )
-            for prompt, session in zip(prompts, self._sessions, strict=True)
-        ]
+        dialect = self._dialect()
+        ids = [dialect.prompt_ids(prompt, one) for prompt, one in zip(prompts, self._sessions, strict=True)]
         return ids, None, {}
 
     def _tool_call_loop(
@@ -87,18 +75,19 @@ class ToolTurnsTrainer(GRPOTrainer):
             return super()._tool_call_loop(
                 prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields
             )
+        dialect = self._dialect()
         conversations = [
             Conversation(
                 session,
                 prompt_ids[number],
                 list(completion_ids[number]),
                 [1] * len(completion_ids[number]),
-                [self.parse(completion_ids[number], prompt_ids[number], session)],
+                [dialect.parse(completion_ids[number], prompt_ids[number], session)],
                 None if logprobs is None else list(logprobs[number]),
             )
             for number, session in enumerate(self._sessions)
         ]
-        take_turns(self._toolbox, conversations, self._sampled, self, self._limits())
+        take_turns(self._toolbox, conversations, self._sampled, dialect, self._limits())
         self._toolbox.finish(self._sessions)
         calls = [call for session in self._sessions for call in session.calls]
         return (
@@ -111,17 +100,11 @@ class ToolTurnsTrainer(GRPOTrainer):
             [[] for _ in conversations],
         )
 
-    def parse(self, ids: Sequence[int], prefix: Sequence[int], session: Session) -> dict[str, Any]:
-        """Return the message in the tokens of one turn."""
+    def _dialect(self) -> ToolDialect:
         assert self._toolbox is not None
-        tools: Any = self._toolbox.stubs_of(session)
-        message: dict[str, Any] = parse_response(self._tokenizer, list(ids), prefix=list(prefix), tools=tools)
-        return message
-
-    def results(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Return the tokens of tools' results, and the start of the next turn."""
-        ids: list[int] = self._get_tool_suffix_ids(list(messages))
-        return ids
+        return ToolDialect(
+            self._tokenizer, self._toolbox.stubs_of, self.chat_template, self.chat_template_kwargs
+        )
 
     def _sampled(self, prompts: Sequence[list[int]]) -> Any:
         return self._generate_single_turn(list(prompts), None, {}, 1)
@@ -135,23 +118,6 @@ class ToolTurnsTrainer(GRPOTrainer):
             tokens=self.max_completion_length,
             positions=sys.maxsize if positions is None else positions,
         )
-
-
-def with_observation(prompt: Messages, observation: str | None) -> Messages:
-    """Return a prompt with what an environment shows at the end of its last message, as TRL puts it.
-
-    Raises:
-        DataError: The prompt is not a conversation.
-    """
-    if isinstance(prompt, str):
-        raise DataError(
-            "a prompt is a text, and tools need conversations: give it as [{role: user, content: text}]."
-        )
-    if observation is None:
-        return prompt
-    content: Any = prompt[-1].get("content") or ""
-    added: Any = [{"type": "text", "text": observation}] if isinstance(content, list) else observation
-    return [*prompt[:-1], {**prompt[-1], "content": content + added}]
 
 
 def with_session(rollout: Rollout, session: Session) -> Rollout:

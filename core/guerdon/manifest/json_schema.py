@@ -25,6 +25,7 @@ _PARTS: dict[str, Sequence[Kind]] = {
     "StageRef": (Kind.STAGE,),
     "SourceRef": (Kind.SOURCE,),
     "RewardRef": SCORERS,
+    "ToolRef": (Kind.TOOL, Kind.ENVIRONMENT),
     "ComponentRef": (Kind.HOOKS,),
 }
 """The parts of a manifest that name a plugin, with the kinds that fit."""

@@ -220,6 +220,8 @@ def kind_of(loaded: Any) -> Kind | None:
         return Kind.STAGE
     if inspect.isclass(loaded) and hasattr(loaded, "__iter__"):
         return Kind.SOURCE
+    if inspect.isclass(loaded) and hasattr(loaded, "reset"):
+        return Kind.ENVIRONMENT
     called = loaded.__call__ if inspect.isclass(loaded) else loaded
     parameters = signature_of(called).parameters if callable(called) else {}
     return next((kind for kind, argument in _FIRST_ARGUMENT.items() if argument in parameters), None)

@@ -272,7 +272,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "extendable_params": "the params that make the stage longer; a finished stage resumes when they grow",
         "distributed": "`True` for a stage that runs in all processes of an `accelerate launch` or `torchrun`; "
         "other stages run in the first process",
-        "uses_tools": "`True` for a stage that may have `tools` and `environments`, which `context.open_tools()` starts",
+        "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",
     },

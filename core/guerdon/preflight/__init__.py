@@ -12,6 +12,7 @@ from guerdon.preflight.models import check_models
 from guerdon.preflight.output import check_run_folder
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
+from guerdon.preflight.tools import check_tools
 from guerdon.run.stage_check import check_stage, read_stage_rows
 
 __all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
@@ -36,6 +37,7 @@ def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
                 check_stage(plan, stage, rows, models=sound)
             except (GuerdonError, OSError) as error:
                 yield from Site.of(plan, stage).errors(error)
+            yield from check_tools(plan, stage, rows)
         if stage.entries and rows.sampled:
             yield from check_rubric(plan, stage, rows, score=score)
         elif stage.entries:

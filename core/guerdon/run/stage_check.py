@@ -95,6 +95,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
     stage.component.check(
         built,
         rewards=[entry.name for entry in stage.entries],
+        tools=[entry.name for entry in stage.tools],
         rows=rows.read,
         count=rows.count,
         models=_known_models(plan, stage) if models else [],

@@ -1,7 +1,7 @@
 """The messages between the toolbox and its processes.
 
-The toolbox sends pickled tasks. The processes answer in JSON, because they run code on arguments that a model wrote, and
-unpickling an answer could run code in the trainer.
+The toolbox sends pickled tasks. The processes answer in JSON, because they run code on arguments that a model wrote,
+and unpickling an answer could run code in the trainer.
 """
 
 from __future__ import annotations

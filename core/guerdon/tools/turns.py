@@ -1,7 +1,7 @@
 """The loop of a rollout with many turns: the model writes, its tools answer, the model writes again.
 
-The tokens are those of TRL's own loop (``GRPOTrainer._tool_call_loop`` of 1.16): a turn is sampled after the tokens of all
-turns before it, which are never tokenized again, and the same results are left out.
+The tokens are those of TRL's own loop (``GRPOTrainer._tool_call_loop`` of 1.16): a turn is sampled after the tokens of
+all turns before it, which are never tokenized again, and the same results are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from guerdon.errors import DataError
 from guerdon.tools.toolbox import Session, Toolbox
+from guerdon.types import Messages
 
 
 @dataclass(slots=True)
@@ -117,3 +119,20 @@ def _continue(
             one.logprobs += [0.0] * len(results) + logprobs[number][: len(ids)]
         if ids:
             one.messages.append(dialect.parse(ids, prompts[number], one.session))
+
+
+def with_observation(prompt: Messages, observation: str | None) -> Messages:
+    """Return a prompt with what an environment shows at the end of its last message, as TRL puts it.
+
+    Raises:
+        DataError: The prompt is not a conversation.
+    """
+    if isinstance(prompt, str):
+        raise DataError(
+            "a prompt is a text, and tools need conversations: give it as [{role: user, content: text}]."
+        )
+    if observation is None:
+        return prompt
+    content: Any = prompt[-1].get("content") or ""
+    added: Any = [{"type": "text", "text": observation}] if isinstance(content, list) else observation
+    return [*prompt[:-1], {**prompt[-1], "content": content + added}]

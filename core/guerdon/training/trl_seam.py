@@ -54,13 +54,6 @@ METHODS = (
         ("prompts", "prompt_ids", "completion_ids", "completions", "logprobs", "images", "multimodal_fields"),
     ),
     Member("_tokenize_prompts", "tools", "renders the prompts with their tools", 1689, ("prompts",)),
-    Member(
-        "_get_tool_suffix_ids",
-        "tools",
-        "gives the tokens between a turn that called tools and the next",
-        1893,
-        ("tool_messages",),
-    ),
     Member("_get_train_sampler", "resumable_order", "gives the order of the prompts", 1280, ("dataset",)),
     Member("_log_metric", "rollout_records", "takes a reward function's own metric", 1565, ("name", "value")),
 )

@@ -39,7 +39,9 @@ def trained(
 
 
 @pytest.mark.slow
-def test_tokens_messages_and_weights_are_those_of_trls_own_loop(trained: Callable[[str], dict[str, Any]]) -> None:
+def test_tokens_messages_and_weights_are_those_of_trls_own_loop(
+    trained: Callable[[str], dict[str, Any]],
+) -> None:
     ours, theirs = trained("ours"), trained("trl")
     assert ours["seen"] == theirs["seen"]
     assert ours["weights"] == theirs["weights"]

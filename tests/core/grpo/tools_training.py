@@ -59,7 +59,8 @@ class Rubric:
 
     def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
         return Judgements(
-            Judgement.of({"paid": Verdict(Score(float(len(rollout.text) % 7)), 1.0, 0.0)}) for rollout in rollouts
+            Judgement.of({"paid": Verdict(Score(float(len(rollout.text) % 7)), 1.0, 0.0)})
+            for rollout in rollouts
         )
 
 
@@ -99,6 +100,7 @@ def train(model: str, folder: Path, mode: str) -> None:
         use_cpu=True,
         disable_tqdm=True,
         remove_unused_columns=False,
+        logging_steps=1,
         seed=5,
     )
     prompt = [{"role": "user", "content": "Double 4. "}]

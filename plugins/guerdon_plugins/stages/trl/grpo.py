@@ -21,6 +21,7 @@ from guerdon_plugins.shared.checks import (
     check_lengths,
     check_prompts,
     check_template,
+    check_tool_prompts,
 )
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -90,13 +91,16 @@ class Grpo:
         """Return the params with TRL's options."""
         return signature_with(cls, GRPO)
 
-    def preflight(self, rows: Sequence[Row], count: int | None, models: Sequence[Model]) -> None:
+    def preflight(
+        self, rows: Sequence[Row], count: int | None, models: Sequence[Model], tools: Sequence[str] = ()
+    ) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
             lambda: check_lora(self._peft or {}),
             self._check_reference,
             lambda: check_prompts(rows),
+            lambda: check_tool_prompts(rows, tools),
             lambda: check_batch(count, self._options),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
