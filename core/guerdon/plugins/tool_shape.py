@@ -10,6 +10,12 @@ from typing import Any
 
 _Parameter = inspect.Parameter
 
+EARLIER_CALLS = "earlier_calls"
+"""The parameter of a tool that gets the arguments of the rollout's earlier calls of it that worked.
+
+The model does not see it.
+"""
+
 
 def stub(name: str, function: Callable[..., Any], *, method: bool) -> Callable[..., Any]:
     """Return a function with another's name, signature and docstring, from which transformers makes a JSON schema.
@@ -26,9 +32,19 @@ def stub(name: str, function: Callable[..., Any], *, method: bool) -> Callable[.
 
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())[1 if method else 0 :]
+    parameters = [parameter for parameter in parameters if parameter.name != EARLIER_CALLS]
     described.__name__ = described.__qualname__ = name
+    described.__annotations__ = {
+        name: hint for name, hint in function.__annotations__.items() if name != EARLIER_CALLS
+    }
     described.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return described
+
+
+def remembers(loaded: Any) -> bool:
+    """Return whether a tool asks for the rollout's earlier calls of it."""
+    called = loaded if inspect.isroutine(loaded) else loaded.__call__
+    return EARLIER_CALLS in inspect.signature(called).parameters
 
 
 def tool_stub(name: str, loaded: Any) -> Callable[..., Any]:

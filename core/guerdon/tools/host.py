@@ -18,6 +18,7 @@ from guerdon.errors import GuerdonError, InfrastructureError, one_line
 from guerdon.plugins.boundary import describe
 from guerdon.plugins.component import Component
 from guerdon.plugins.contracts import SETUP_TIMEOUT_S
+from guerdon.plugins.tool_shape import EARLIER_CALLS
 from guerdon.tools.protocol import MAX_STATE, Task
 
 
@@ -85,12 +86,16 @@ class _Host:
         function = built if task.method is None else getattr(built, task.method)
         if not isinstance(task.arguments, Mapping):
             return {"error": "the arguments are not an object of names and values", "kind": "arguments"}
+        arguments = dict(task.arguments)
+        if task.earlier_calls is not None:
+            arguments.pop(EARLIER_CALLS, None)
+            arguments[EARLIER_CALLS] = task.earlier_calls
         try:
-            inspect.signature(function).bind(**task.arguments)
+            inspect.signature(function).bind(**arguments)
         except TypeError as error:
             name = task.method or self._components[task.component].plugin.name
             return {"error": cut(f"{name}() {error}", task.max_output), "kind": "arguments"}
-        return {"text": cut(_result_text(self._settle(function(**task.arguments))), task.max_output)}
+        return {"text": cut(_result_text(self._settle(function(**arguments))), task.max_output)}
 
     def _reset(self, built: Any, task: Task) -> str | None:
         observation = self._settle(_accepting(built.reset)(**task.arguments))

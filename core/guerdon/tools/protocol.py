@@ -44,3 +44,5 @@ class Task:
     seed: int
     """The seed of Python's and numpy's global random numbers during the task."""
     max_output: int
+    earlier_calls: Sequence[Any] | None = None
+    """The arguments of the rollout's earlier calls of the tool, for a tool that asks for them."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 from guerdon.data.references import plain_columns
 from guerdon.errors import DataError, PluginLoadError, UsageError
 from guerdon.plugins.discovery import Kind
+from guerdon.plugins.tool_shape import remembers
 from guerdon.tools.entries import ToolEntry
 from guerdon.tools.processes import ForkServer, Process
 from guerdon.tools.protocol import Task
@@ -69,6 +70,11 @@ class Toolbox:
             if copies is not None:
                 self._lanes[index] = ("tool", index)
                 self._limits[self._lanes[index]] = copies
+        self._remembering = {
+            index
+            for index, entry in enumerate(entries)
+            if not entry.is_environment and remembers(entry.component.loaded)
+        }
         self._scheduler = Scheduler(self._server, self._limits)
         self._numbers = itertools.count()
 
@@ -110,7 +116,12 @@ class Toolbox:
         Raises:
             PluginLoadError: A plugin cannot be built.
         """
-        planned = [(session, [self._plan(session, call) for call in calls]) for session, calls in asked]
+        planned: list[tuple[Session, list[_Planned]]] = []
+        for session, calls in asked:
+            planned.append((session, []))
+            for call in calls:
+                before = planned[-1][1]
+                planned[-1][1].append(self._plan(session, call, before))
         self._scheduler.run(one.job for _, calls in planned for one in calls if one.job is not None)
         messages = []
         for session, calls in planned:
@@ -212,7 +223,7 @@ class Toolbox:
             raise PluginLoadError(reason)
         return reason
 
-    def _plan(self, session: Session, call: Mapping[str, Any]) -> _Planned:
+    def _plan(self, session: Session, call: Mapping[str, Any], before: Sequence[_Planned]) -> _Planned:
         function = call.get("function", call)
         function = function if isinstance(function, Mapping) else {}
         name, arguments = str(function.get("name", "")), function.get("arguments")
@@ -223,7 +234,11 @@ class Toolbox:
         method = name if entry.is_environment else None
         lane = session.lane if entry.is_environment else self._lanes.get(index, SHARED)
         seed = _seed_of(session.seed, session.turn, name)
-        task = Task(index, "call", arguments, method, seed, entry.max_output)
+        earlier = None
+        if index in self._remembering:
+            worked = [one for one in session.calls if one.failure is None]
+            earlier = [one.arguments for one in (*worked, *before) if one.name == name]
+        task = Task(index, "call", arguments, method, seed, entry.max_output, earlier)
         return _Planned(name, arguments, call.get("id"), Job(lane, task, entry.deadline_s))
 
     def _settle(self, session: Session, planned: _Planned) -> dict[str, str]:

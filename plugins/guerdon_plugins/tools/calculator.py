@@ -13,7 +13,6 @@ MAX_CHARACTERS = 500
 """The most characters of an expression."""
 MAX_DIGITS = 1_000
 """The most digits of an exact number."""
-MAX_DEPTH = 100
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -60,7 +59,7 @@ def calculator(expression: str) -> str:
         tree = ast.parse(
             expression.strip().replace("^", "**").replace("×", "*").replace("÷", "/"), mode="eval"
         )
-        value = _value(tree.body, 0)
+        value = _value(tree.body)
     except (SyntaxError, RecursionError, MemoryError):
         raise ValueError(f"this is not an arithmetic expression: {expression[:80]}") from None
     except ZeroDivisionError:
@@ -70,9 +69,7 @@ def calculator(expression: str) -> str:
     return _text(value)
 
 
-def _value(node: ast.expr, depth: int) -> Fraction | float:
-    if depth > MAX_DEPTH:
-        raise ValueError("the expression is nested too deeply")
+def _value(node: ast.expr) -> Fraction | float:
     match node:
         case ast.Constant(value=bool() | complex()):
             pass
@@ -81,13 +78,13 @@ def _value(node: ast.expr, depth: int) -> Fraction | float:
         case ast.Name(id=name) if name in _CONSTANTS:
             return _CONSTANTS[name]
         case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
-            return _bounded(_UNARY[type(op)](_value(operand, depth + 1)))
+            return _bounded(_UNARY[type(op)](_value(operand)))
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            return _power(_value(left, depth + 1), _value(right, depth + 1))
+            return _power(_value(left), _value(right))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _bounded(_BINARY[type(op)](_value(left, depth + 1), _value(right, depth + 1)))
+            return _bounded(_BINARY[type(op)](_value(left), _value(right)))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            values = [_value(argument, depth + 1) for argument in arguments]
+            values = [_value(argument) for argument in arguments]
             try:
                 return _bounded(_FUNCTIONS[name](*values))
             except TypeError:
