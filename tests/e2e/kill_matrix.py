@@ -69,6 +69,7 @@ class Case:
     init: Any = "base"
     source_params: Mapping[str, Any] = field(default_factory=dict)
     processes: int = 1
+    environments: Sequence[str] = ()
 
     def manifest(self) -> dict[str, Any]:
         data = {"use": f"./kill_plugins.py:{self.source}", "params": dict(self.source_params)}
@@ -81,6 +82,9 @@ class Case:
         }
         if self.rewards:
             stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
+        if self.environments:
+            stage["environments"] = [{"use": f"./kill_plugins.py:{name}"} for name in self.environments]
+            stage["rewards"].append({"use": "environment"})
         return {"name": "killed", "model": "./tiny", "seed": 3, "stages": [stage]}
 
 
@@ -90,6 +94,10 @@ def _grpo(source_params: Mapping[str, Any] | None = None, processes: int = 1, **
 
 def _sft(processes: int = 1, **params: Any) -> Case:
     return Case("sft", "Texts", {**_TRAINED, **params}, processes=processes)
+
+
+def _agent(use: str, params: Mapping[str, Any], init: Any = "base", processes: int = 1) -> Case:
+    return Case(use, "Prompts", params, True, init, {"chat": True}, processes, ("Dice",))
 
 
 CASES: dict[str, Case] = {
@@ -123,6 +131,11 @@ CASES: dict[str, Case] = {
     "grpo_epoch_cuts_update": _grpo(
         {"count": 8}, per_device_train_batch_size=4, gradient_accumulation_steps=3, steps_per_generation=2
     ),
+    "grpo_environment": _agent("grpo", _GRPO),
+    "grpo_environment_two_processes": _agent(
+        "grpo", {**_GRPO, "per_device_train_batch_size": 4, **_REUSED}, processes=2
+    ),
+    "evaluate_environment": _agent("evaluate", _SAMPLED, ["base"]),
     "sample": Case("sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True),
     "evaluate": Case("evaluate", "Prompts", _SAMPLED, True, ["base"]),
     "sft_two_processes": _sft(processes=2, per_device_train_batch_size=4),
@@ -289,7 +302,7 @@ def matrix(names: Sequence[str], kills: int, seed: int) -> Iterator[dict[str, An
         for name in names:
             folder = Path(place, name)
             folder.mkdir()
-            save_tiny_model(folder / "tiny")
+            save_tiny_model(folder / "tiny", reads_calls=True)
             plugins = TESTS / "fixtures/kill_plugins.py"
             (folder / "kill_plugins.py").write_text(plugins.read_text())
             yield try_case(name, folder, kills, random.Random(f"{seed} {name}"))

@@ -90,11 +90,8 @@ class _Host:
         if task.earlier_calls is not None:
             arguments.pop(EARLIER_CALLS, None)
             arguments[EARLIER_CALLS] = task.earlier_calls
-        try:
-            inspect.signature(function).bind(**arguments)
-        except TypeError as error:
-            name = task.method or self._components[task.component].plugin.name
-            return {"error": cut(f"{name}() {error}", task.max_output), "kind": "arguments"}
+        if (misfit := _misfit(function, arguments)) is not None:
+            return {"error": cut(misfit, task.max_output), "kind": "arguments"}
         return {"text": cut(_result_text(self._settle(function(**arguments))), task.max_output)}
 
     def _reset(self, built: Any, task: Task) -> str | None:
@@ -121,6 +118,18 @@ class _Host:
             return await returned
 
         return self._runner.run(wait())
+
+
+def _misfit(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str | None:
+    """Return Python's own words for arguments that a function does not take, or ``None`` if it takes them."""
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError:
+        try:
+            function(**arguments)
+        except TypeError as error:
+            return str(error)
+    return None
 
 
 def cut(text: str, limit: int) -> str:

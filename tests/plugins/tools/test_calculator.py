@@ -26,7 +26,7 @@ class TestCalculator(ToolConformance):
 
 class TestOpenBox(ToolConformance):
     plugin = "open_box"
-    calls = (({"box": "47-82"}, "28"),)
+    calls = (({"box": "47-82"}, "29"),)
 
 
 @pytest.mark.parametrize(
