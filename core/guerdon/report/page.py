@@ -63,8 +63,29 @@ def _sample(record: Mapping[str, Any]) -> dict[str, Any]:
         "prompt": _prompt(record.get("prompt", "")),
         "completion": _cut(completion_text(record.get("completion", ""))),
         "tokens": record.get("completion_tokens"),
+        "calls": [_call(call) for call in record.get("tool_calls") or () if isinstance(call, Mapping)],
+        "environment": _environment(record),
         "scores": scores if isinstance(scores, dict) else {},
     }
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **call,
+        "arguments": _cut(json.dumps(call.get("arguments"), ensure_ascii=False)),
+        "result": _cut(str(call.get("result") or "")),
+    }
+
+
+def _environment(record: Mapping[str, Any]) -> str:
+    """Return what is known of a rollout's environment, as text."""
+    if record.get("broken"):
+        return f"lost: {_cut(str(record['broken']))}"
+    if "environment" not in record:
+        return ""
+    reward = record.get("environment_reward")
+    shown = "" if reward is None else f"reward {reward:g}, "
+    return f"{shown}state {_cut(json.dumps(record['environment'], ensure_ascii=False))}"
 
 
 def _prompt(prompt: Any) -> str:
