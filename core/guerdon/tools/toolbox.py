@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from guerdon.data.references import plain_columns
 from guerdon.errors import DataError, PluginLoadError, UsageError
@@ -183,7 +183,9 @@ class Toolbox:
         seed = _seed_of(self._seed, key)
         return Session(columns, seed, lane, tools, environment)
 
-    def _of_environments(self, sessions: Sequence[Session], action: Any) -> list[tuple[Session, Job]]:
+    def _of_environments(
+        self, sessions: Sequence[Session], action: Literal["reset", "finish"]
+    ) -> list[tuple[Session, Job]]:
         """Run an action in the sessions' environments. A failure breaks its session."""
         jobs = []
         for session in sessions:
@@ -196,28 +198,27 @@ class Toolbox:
             task = Task(session.environment, action, arguments, None, session.seed, entry.max_output)
             jobs.append((session, Job(session.lane, task, entry.deadline_s)))
         self._scheduler.run(job for _, job in jobs)
+        what = "reset()" if action == "reset" else "get_reward() or state()"
         for session, job in jobs:
             assert session.environment is not None
             entry = self.entries[session.environment]
-            what = "reset()" if action == "reset" else "get_reward() or state()"
-            if job.lost is not None:
+            if job.answer is None:
                 session.broken = f"environment '{entry.name}': {_why(job.lost, entry, what)}"
-            elif "build_error" in job.answer:  # type: ignore[operator]
+            elif "build_error" in job.answer:
                 session.broken = self._unbuilt(entry, job.answer)
-            elif "error" in job.answer:  # type: ignore[operator]
-                session.broken = f"environment '{entry.name}': {what} raised: {job.answer['error']}"  # type: ignore[index]
+            elif "error" in job.answer:
+                session.broken = f"environment '{entry.name}': {what} raised: {job.answer['error']}"
         return jobs
 
     def _idle(self, environment: int) -> Process | None:
         return self._scheduler.take(_idle_lane(environment))
 
-    def _unbuilt(self, entry: ToolEntry, answer: Mapping[str, Any] | None) -> str:
+    def _unbuilt(self, entry: ToolEntry, answer: Mapping[str, Any]) -> str:
         """Return the failure of a constructor that something outside stopped.
 
         Raises:
             PluginLoadError: The plugin itself is at fault.
         """
-        assert answer is not None
         reason = f"{entry.component.plugin} cannot be built: {answer['build_error']}"
         if not answer["infrastructure"]:
             raise PluginLoadError(reason)
@@ -264,18 +265,17 @@ class Toolbox:
         if job is None:
             return _error(f"Tool {planned.name} not found."), "unknown"
         entry = self.entries[job.task.component]
-        if job.lost is not None:
+        answer = job.answer
+        if answer is None:
             reason = _why(job.lost, entry, f"{planned.name}()")
             if entry.is_environment:
                 session.broken = f"environment '{entry.name}': {reason}"
             return _error(reason), job.lost
-        answer = job.answer
-        assert answer is not None
         if "build_error" in answer:
             reason = self._unbuilt(entry, answer)
             return _error(reason), "error"
         if "error" not in answer:
-            return answer["text"], None
+            return str(answer["text"]), None
         if answer["kind"] == "infrastructure" and entry.is_environment:
             session.broken = f"environment '{entry.name}': {planned.name}() raised: {answer['error']}"
         return _error(answer["error"]), "arguments" if answer["kind"] == "arguments" else "error"
@@ -304,7 +304,7 @@ def _error(text: str) -> str:
     return str({"error": text})
 
 
-def _why(lost: str, entry: ToolEntry, what: str) -> str:
+def _why(lost: str | None, entry: ToolEntry, what: str) -> str:
     if lost == "timeout":
         return f"{what} gave no answer within {entry.deadline_s:g} s"
     return f"{what} ended its process"
