@@ -111,7 +111,7 @@ BY_CALL: dict[str, dict[str, Any]] = {
     "ends its process": call("increment", step=13),
     "makes it hang": call("increment", step=14),
     "breaks its database": call("increment", step=15),
-    "makes its reward no number": call("increment", step=99),
+    "makes its reward no number": call("increment", step=49.5),
 }
 
 
