@@ -73,6 +73,9 @@ def _check_scores(site: Site, rubric: Rubric, entry: Entry, rows: Sequence[Row])
     component = entry.component
     built = component.build()
     component.check(built)
+    if component.columns.names & (FROM_ROLLOUT - {"prompt"}):
+        yield site.unchecked("it scores what a model does with tools, and no completion here does anything.")
+        return
     if component.kind is not Kind.VERIFIER:  # calls of a reward may load a model, so they are not tried
         return
     certain = component.member("gold_completion", of=built) is not None
