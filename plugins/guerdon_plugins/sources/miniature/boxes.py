@@ -19,10 +19,10 @@ _QUESTIONS = (
     "Box {box} holds a number. {Verb} {size}.",
 )
 
-# The authors of the pages: half of them guess, and few open the right box and calculate rightly.
+# The authors of the pages: half of them guess, and a third open the right box and calculate rightly.
 _SHARE_OF_GUESSES = 0.5
-_SHARE_OF_WRONG_BOXES = 0.3
-_SHARE_OF_WRONG_SUMS = 0.3
+_SHARE_OF_WRONG_BOXES = 0.1
+_SHARE_OF_WRONG_SUMS = 0.2
 _SHARE_OF_TORN_CALLS = 0.1
 
 
