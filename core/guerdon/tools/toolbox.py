@@ -124,8 +124,8 @@ class Toolbox:
                 planned[-1][1].append(self._plan(session, call, before))
         self._scheduler.run(one.job for _, calls in planned for one in calls if one.job is not None)
         messages = []
-        for session, calls in planned:
-            messages.append([self._settle(session, one) for one in calls])
+        for session, prepared in planned:
+            messages.append([self._settle(session, one) for one in prepared])
             session.turn += 1
         return messages
 
@@ -234,11 +234,11 @@ class Toolbox:
         entry = self.entries[index]
         method = name if entry.is_environment else None
         lane = session.lane if entry.is_environment else self._lanes.get(index, SHARED)
-        seed = _seed_of(session.seed, session.turn, name)
+        seed = _seed_of(session.seed, len(session.calls) + len(before))
         earlier = None
         if index in self._remembering:
-            worked = [one for one in session.calls if one.failure is None]
-            earlier = [one.arguments for one in (*worked, *before) if one.name == name]
+            earlier = [one.arguments for one in session.calls if one.name == name and one.failure is None]
+            earlier += [one.arguments for one in before if one.name == name]
         task = Task(index, "call", arguments, method, seed, entry.max_output, earlier)
         return _Planned(name, arguments, call.get("id"), Job(lane, task, entry.deadline_s))
 
