@@ -72,9 +72,8 @@ class ToolTurnsTrainer(GRPOTrainer):
         multimodal_fields: Any,
     ) -> Any:
         if self._toolbox is None:
-            return super()._tool_call_loop(
-                prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields
-            )
+            loop: Any = super()._tool_call_loop
+            return loop(prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields)
         dialect = self._dialect()
         conversations = [
             Conversation(
@@ -102,12 +101,12 @@ class ToolTurnsTrainer(GRPOTrainer):
 
     def _dialect(self) -> ToolDialect:
         assert self._toolbox is not None
-        return ToolDialect(
-            self._tokenizer, self._toolbox.stubs_of, self.chat_template, self.chat_template_kwargs
-        )
+        options: Any = self.chat_template_kwargs
+        return ToolDialect(self._tokenizer, self._toolbox.stubs_of, self.chat_template, options)
 
     def _sampled(self, prompts: Sequence[list[int]]) -> Any:
-        return self._generate_single_turn(list(prompts), None, {}, 1)
+        generate: Any = self._generate_single_turn
+        return generate(list(prompts), None, {}, 1)
 
     def _limits(self) -> Limits:
         assert self.max_completion_length is not None

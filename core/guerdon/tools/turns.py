@@ -121,7 +121,7 @@ def _continue(
             one.messages.append(dialect.parse(ids, prompts[number], one.session))
 
 
-def with_observation(prompt: Messages, observation: str | None) -> Messages:
+def with_observation(prompt: str | Messages, observation: str | None) -> Messages:
     """Return a prompt with what an environment shows at the end of its last message, as TRL puts it.
 
     Raises:

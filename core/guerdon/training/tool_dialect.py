@@ -132,7 +132,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> str | No
             ) from None
     if is_chat_template_prefix_preserving(known):
         return None
-    template: str = get_training_chat_template(known)
+    template: str | None = get_training_chat_template(known)
     return template
 
 
