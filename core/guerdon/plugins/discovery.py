@@ -40,6 +40,8 @@ class Kind(StrEnum):
     HOOKS = "hooks"
     COMMAND = "command"
     RECIPE = "recipe"
+    TOOL = "tool"
+    ENVIRONMENT = "environment"
 
     @property
     def group(self) -> str:

@@ -94,6 +94,12 @@ class Call:
         for position, (rollout, verdicts) in enumerate(zip(self._rollouts, self.verdicts, strict=True)):
             if not entry.applies_to(rollout.columns) or self._is_decided(entry.within, verdicts):
                 continue
+            if rollout.broken is not None:  # what the model did is unknown
+                lost = Score.failed(Failure.INFRASTRUCTURE, rollout.broken)
+                verdicts[entry.name] = self._verdict(entry, lost, 0.0, tries=0)
+                if entry.within is None:
+                    self._spend(entry, [lost])
+                continue
             withheld = unmet(entry.needs, verdicts)
             if withheld is None or grouped:
                 met = None if withheld is not None and withheld.value is None else withheld is None

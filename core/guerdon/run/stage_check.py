@@ -134,6 +134,7 @@ def _check_built(
     component.check(
         built,
         rewards=names_of(stage.entries),
+        tools=[entry.name for entry in stage.tools],
         rows=rows.read,
         count=rows.count,
         models=_known_models(plan, stage) if models else [],
