@@ -27,7 +27,12 @@ FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "look-at-a-run"
 SHOTS = {
     "overview": ("", "light", 1180, 860),
     "curves": ("curves?stage=zero", "dark", 1180, 860),
-    "rollouts": ("rollouts?stage=zero&prompt_text=what&sort=reward&step_min=10&step_max=20", "light", 1180, 860),
+    "rollouts": (
+        "rollouts?stage=zero&prompt_text=what&sort=reward&step_min=10&step_max=20",
+        "light",
+        1180,
+        860,
+    ),
     "group": ("group?stage=zero&step=10&group=1", "light", 1180, 860),
     "phone": ("rollouts?stage=zero&entry=math&value_max=0", "dark", 400, 860),
 }
@@ -38,7 +43,9 @@ SHOTS = {
 def viewer(run: Path, cache: Path) -> Iterator[str]:
     """Serve the run. Yields the viewer's address."""
     command = [sys.executable, "-m", "guerdon", "view", str(run), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"XDG_CACHE_HOME": str(cache)}) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={"XDG_CACHE_HOME": str(cache)}
+    ) as server:
         assert server.stdout is not None
         line = server.stdout.readline()
         if not line.startswith("Viewing on "):
