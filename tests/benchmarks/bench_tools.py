@@ -42,7 +42,7 @@ def measure(model: Path, folder: Path, rollouts: int, seconds: float, *, ours: b
     ]
     took: list[float] = []
 
-    class Trainer(TRAINING["Trainer"]):  # type: ignore[misc]
+    class Trainer(TRAINING["Trainer"]):  # type: ignore[misc, valid-type]
         def _tool_call_loop(self, *args: Any) -> Any:
             started = time.perf_counter()
             result = super()._tool_call_loop(*args)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -131,8 +132,8 @@ def questions(index: RunIndex, last_step: int) -> dict[str, Callable[[], object]
     }
     asked: dict[str, Callable[[], object]] = {}
     for name, one in filters.items():
-        asked[name] = lambda one=one: find(index, one)
-        asked[f"count: {name}"] = lambda one=one: count(index, one)
+        asked[name] = partial(find, index, one)
+        asked[f"count: {name}"] = partial(count, index, one)
     left, right = Filters(stage="rl", step_max=last_step // 2), Filters(stage="rl", step_min=last_step // 2)
     return asked | {
         "view: menus": lambda: overview(index),

@@ -272,7 +272,7 @@ class TestArithmetic(SourceConformance):
     columns = ("prompt", "reference", "language", "split_key")
 
 
-class TestBoxes(SourceConformance):
+class TestBoxesSource(SourceConformance):
     plugin = "boxes"
     columns = ("prompt", "reference", "box", "split_key")
 

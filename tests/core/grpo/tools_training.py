@@ -134,6 +134,7 @@ def train(model: str, folder: Path, mode: str) -> None:
         for rollout in records
     ]
     metrics = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert trainer.model is not None
     weights = [float(parameter.detach().double().sum()) for parameter in trainer.model.parameters()]
     seen = {"seen": trainer.seen, "rollouts": rollouts, "metrics": metrics, "weights": weights}
     (folder / f"{mode}.json").write_text(json.dumps(seen))

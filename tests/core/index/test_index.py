@@ -125,7 +125,9 @@ def test_grow_of_a_resumed_stage_forgets_dropped_lines(index: RunIndex, run: Pat
     grow_fully(index)
     assert count(index, Filters(text="another try")) == 1
     assert overview(index).rollouts == {"rl": 12}
-    assert sum(sum(column) for column in reward_histogram(index, "rl").counts) == 12  # type: ignore[union-attr]
+    histogram = reward_histogram(index, "rl")
+    assert histogram is not None
+    assert sum(sum(column) for column in histogram.counts) == 12
 
 
 def test_grow_of_a_stage_that_began_again_forgets_it(index: RunIndex, run: Path) -> None:

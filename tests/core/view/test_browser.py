@@ -15,13 +15,15 @@ EVERY = (*VIEWS, *DETAILS)
 
 
 def cells(page: Page, column: str) -> list[str]:
-    return page.locator(f"td[data-label='{column}']").all_inner_texts()
+    texts: list[str] = page.locator(f"td[data-label='{column}']").all_inner_texts()
+    return texts
 
 
 def count(page: Page) -> str:
     counted = page.locator("[data-count]")
     expect(counted).not_to_have_text("…")
-    return counted.inner_text()
+    text: str = counted.inner_text()
+    return text
 
 
 def test_start_lists_the_runs_and_leads_to_each(open_page: Open) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_content_of_the_corpus_is_part_of_the_fingerprint(tmp_path: Path) -> Non
     ],
 )
 def test_wrong_corpus_is_an_error(
-    tmp_path: Path, content: str | None, params: dict[str, str], message: str
+    tmp_path: Path, content: str | None, params: dict[str, Any], message: str
 ) -> None:
     if content is not None:
         (tmp_path / "a.jsonl").write_text(content)
