@@ -81,6 +81,21 @@ def cut(text: str, most: int = SHOWN) -> tuple[str, int]:
     return text[:most], max(0, len(text) - most)
 
 
+def made_calls(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the calls of tools in a rollout's record: turn, name, failure and time of each."""
+    calls = record.get("tool_calls")
+    return [
+        {
+            "turn": call.get("turn"),
+            "name": str(call.get("name", "")),
+            "failure": str(call.get("failure") or ""),
+            "latency_ms": call.get("latency_ms"),
+        }
+        for call in (calls if isinstance(calls, list) else [])
+        if isinstance(call, Mapping)
+    ]
+
+
 def turns(conversation: Any) -> list[dict[str, Any]]:
     """Return a prompt or a completion as turns with a role, a text, reasoning and calls of tools.
 

@@ -36,6 +36,7 @@ def environment(*packages: str) -> Environment:
         json=formatting.indented_json,
         visible=visible,
         turns=formatting.turns,
+        made_calls=formatting.made_calls,
     )
     made.globals.update(
         cut=formatting.cut,

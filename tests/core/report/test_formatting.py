@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon.report.formatting import cut, is_hidden, milliseconds, number, turns
-from guerdon.report.templating import visible
+from guerdon.report.formatting import cut, is_hidden, made_calls, milliseconds, number, turns
+from guerdon.report.templating import environment, visible
 
 
 @given(st.text(st.characters() | st.sampled_from("\u202e\u2066\x00\x1b\ud800\u200b<&\"'")))
@@ -69,3 +69,28 @@ def test_turns_have_reasoning_and_calls() -> None:
 def test_turns_of_anything_do_not_raise(conversation: Any) -> None:
     for turn in turns(conversation):
         assert isinstance(turn["text"], str)
+
+
+def test_made_calls_of_a_record_have_turn_failure_and_time() -> None:
+    record = {
+        "tool_calls": [
+            {"name": "look", "turn": 1, "failure": "timeout", "latency_ms": 2.5, "result": "late"},
+            3,
+        ]
+    }
+    assert made_calls(record) == [{"turn": 1, "name": "look", "failure": "timeout", "latency_ms": 2.5}]
+    assert made_calls({"tool_calls": "look"}) == made_calls({}) == []
+
+
+def test_rollouts_environment_and_calls_are_on_the_page_as_text() -> None:
+    record = {
+        "tool_calls": [{"name": "<b>look</b>", "turn": 0, "failure": None, "latency_ms": 3}],
+        "environment": {"at": "<i>home</i>"},
+        "environment_reward": 0.5,
+        "broken": "the process died",
+    }
+    page = environment().get_template("parts.html").module.tools(record)  # type: ignore[attr-defined]
+    assert "&lt;b&gt;look&lt;/b&gt;" in page
+    assert "&lt;i&gt;home&lt;/i&gt;" in page
+    assert "its reward 0.500" in page
+    assert "the process died" in page
