@@ -32,6 +32,7 @@ METHODS = (
         2324,
         ("inputs",),
     ),
+    Member("_generate", "dynamic_sampling", "samples the completions of a batch", 2193, ("prompts",)),
     Member(
         "_calculate_rewards",
         "skip_zero_variance",

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
@@ -34,6 +36,12 @@ from guerdon_plugins.stages.trl.training import (
     tracker_options,
 )
 
+DynamicSampling = Annotated[
+    Mapping[Literal["max_rounds"], Annotated[int, Field(ge=1)]],
+    Field(min_length=1),
+]
+"""The bound of dynamic sampling."""
+
 
 class Grpo:
     """Trains a model by group relative policy optimization (DeepSeekMath, arXiv:2402.03300), on TRL's trainer.
@@ -54,6 +62,8 @@ class Grpo:
             instead of a pass over all rollouts.
         supervision: ``process`` gives each token the advantage of the steps that end at or after it, by the spans of
             scores (DeepSeekMath, section 4.1.3). ``outcome`` gives a completion's tokens one advantage.
+        dynamic_sampling: ``{max_rounds: 4}``: groups of equal rewards are replaced by groups of fresh prompts, in at
+            most so many further rounds for each batch (DAPO, arXiv:2503.14476).
         metrics_by: A column of the data, or several: the reward and each entry's mean are also logged for each of its
             values, as ``task=math/reward``.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
@@ -76,6 +86,7 @@ class Grpo:
         skip_zero_variance: bool = True,
         lazy_importance_sampling: bool = True,
         supervision: Literal["outcome", "process"] = "outcome",
+        dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
         **trl_options: Any,
     ) -> None:
@@ -90,6 +101,7 @@ class Grpo:
             "lazy_importance_sampling": lazy_importance_sampling,
         }
         self._supervision = supervision
+        self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
         self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
         self._options = trl_options
 
@@ -106,7 +118,7 @@ class Grpo:
             self._check_reference,
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
-            lambda: check_batch(count, self._options),
+            lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
         )
@@ -147,6 +159,7 @@ class Grpo:
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
                 supervision=self._supervision,
+                max_rounds=self._max_rounds,
                 metrics_by=self._metrics_by,
                 step_options=StepOptions(**self._step_options),
                 load_reference=load,
