@@ -45,10 +45,10 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         self._order = PromptOrder(len(self.train_dataset) if max_rounds else 0, self.args.seed)
         if not max_rounds:
             return
-        if getattr(self, "environment_factories", None) is not None:
+        if self.tools or getattr(self, "environment_factories", None) is not None:
             raise UsageError(
-                "dynamic_sampling does not go with environments, which TRL resets before it samples. Leave out one of "
-                "the two."
+                "dynamic_sampling does not go with tools and environments, which begin before a batch is sampled. "
+                "Leave out one of the two."
             )
         if self._is_vlm:
             raise UsageError("dynamic_sampling does not go with images. Leave it out.")
@@ -111,20 +111,11 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         own = self._filled = list(self._share(batch))
         self._inputs[:] = [self.train_dataset[one.index] for one in own]
         prompts[:] = [row["prompt"] for row in self._inputs]
-        prompt_ids, completion_ids, tool_mask, completions, logprobs = (
+        prompt_ids, completion_ids, completions, logprobs = (
             list(column) for column in zip(*(one.generated for one in own), strict=True)
         )
-        masks = None if tool_mask[0] is None else tool_mask
-        return (
-            prompt_ids,
-            completion_ids,
-            masks,
-            completions,
-            None if logprobs[0] is None else logprobs,
-            {},
-            None,
-            [],
-        )
+        known = None if logprobs[0] is None else logprobs
+        return prompt_ids, completion_ids, None, completions, known, {}, None, []
 
     def _sample_fresh(self, rows: Sequence[int]) -> Sequence[Group]:
         """Sample and judge one group for each row, without a trace in TRL's metrics but for the number of tokens.
@@ -150,17 +141,14 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         """Sample and judge this process's rollouts, and return the groups of all processes."""
         prompts = [row["prompt"] for row in inputs]
         made: Any = super()._generate(prompts)  # type: ignore[no-untyped-call]
-        prompt_ids, completion_ids, tool_mask, completions, logprobs, _, _, tool_images = made
-        if any(tool_images):
-            raise UsageError("dynamic_sampling does not go with tools that return images. Leave it out.")
+        prompt_ids, completion_ids, _, completions, logprobs, *_ = made
         rollouts = [
             rollout_of(prompt, completion, row["row"], ids)
             for prompt, completion, row, ids in zip(prompts, completions, inputs, completion_ids, strict=True)
         ]
         judgements = self._judged_once(rollouts)
         self._round_metrics = judgements.metrics
-        none = [None] * len(inputs)
-        columns = prompt_ids, completion_ids, tool_mask or none, completions, logprobs or none
+        columns = prompt_ids, completion_ids, completions, logprobs or [None] * len(inputs)
         own = [
             Sampled(row["index"], rollout, judgement, generated)
             for row, rollout, judgement, generated in zip(
