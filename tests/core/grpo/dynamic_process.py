@@ -93,7 +93,7 @@ def train(model: str, folder: str, processes: int, rank: int, port: int) -> None
         rows_dataset({"prompt": f"say {number}", "number": number} for number in range(ROWS)),
         AutoTokenizer.from_pretrained(model),
         log_rollouts=keep,
-        max_rounds=4,
+        max_rounds=20,
     )
     assert trainer.accelerator.num_processes == processes
     trainer.train()

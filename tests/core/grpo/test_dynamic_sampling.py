@@ -263,7 +263,10 @@ def test_training_with_gdpo_keeps_groups_whose_objectives_differ(train: Train, a
     if aggregation == "sum_then_normalize":
         assert constant == [1.0] * 3  # the two always add up to 1
     else:
-        assert all(share < 0.5 for share in constant)
+        assert all(share < 1 for share in constant)
+        every = rollouts(out)
+        for start in range(0, len(every), 4):
+            assert len({one["scores"]["one"]["value"] for one in every[start : start + 4]}) == 2
 
 
 def test_training_with_process_supervision_keeps_groups_whose_steps_differ(train: Train) -> None:
