@@ -237,6 +237,11 @@ def test_dynamic_sampling_with_a_wrong_value_is_a_problem(value: Any, word: str)
     assert word in problem.message
 
 
+def test_dynamic_sampling_with_tools_is_refused_before_the_run() -> None:
+    with pytest.raises(ParamsError, match="dynamic_sampling is set, and the stage has tools"):
+        Grpo(**SHORT, dynamic_sampling={"max_rounds": 2}).preflight(ROWS, 8, [], ["python"])
+
+
 def test_dynamic_sampling_without_fresh_prompts_is_refused_before_the_run() -> None:
     stage = Grpo(**SHORT, dynamic_sampling={"max_rounds": 2})
     stage.preflight(ROWS, 8, [])

@@ -12,7 +12,7 @@ from guerdon.errors import UsageError
 from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
-from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Completion,
     check_counts,
@@ -34,7 +34,8 @@ class Evaluate:
     The table has one row per model. For each verifier of the rubric it has the value of the greedy answer (``_greedy``:
     pass@1) and the mean over the k samples (``_mean@k``: pass@1 with less noise). If the verifier implements
     ``same_answer``, it has the value of the most frequent answer of a prompt's samples (``_maj@k``). It also has the
-    samples' length in tokens, and the number of self-corrections in each.
+    samples' length in tokens, and the number of self-corrections in each; with tools, the number of calls in each, and
+    of calls that failed.
 
     Args:
         num_generations: Samples per prompt.
@@ -46,12 +47,14 @@ class Evaluate:
         chat_template: A Jinja template, instead of the tokenizers' own.
         chat_template_kwargs: Other arguments of the chat template, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
+        max_tool_calling_iterations: The most turns of a completion that call tools.
 
     Raises:
         ValueError: A param is out of range.
     """
 
     needs = ("model", "data", "rewards")
+    uses_tools = True
 
     def __init__(
         self,
@@ -64,12 +67,15 @@ class Evaluate:
         chat_template: ChatTemplate | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
+        max_tool_calling_iterations: int = 8,
     ) -> None:
         check_counts(
             num_generations=num_generations,
             max_completion_length=max_completion_length,
             per_device_eval_batch_size=per_device_eval_batch_size,
+            max_tool_calling_iterations=max_tool_calling_iterations,
         )
+        self._max_iterations = max_tool_calling_iterations
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}: samples need more than 0.")
         greedy = Sampling(max_completion_length, temperature=0)
@@ -79,7 +85,7 @@ class Evaluate:
         self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
         self._vllm = vllm
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model], tools: Sequence[str] = ()) -> None:
         """Check the prompts, the models and the engine, before a model is loaded."""
         longest = max(sampling.max_completion_length for sampling, _ in self._passes)
         check_inputs(
@@ -87,6 +93,7 @@ class Evaluate:
             models,
             chat_template=self._chat_format.template,
             vllm=self._vllm,
+            tools=tools,
             max_completion_length=longest,
         )
 
@@ -98,10 +105,11 @@ class Evaluate:
             )
         rows = prompt_rows(context)
         table = []
-        with context.open_rubric() as rubric:
+        with context.open_rubric() as rubric, context.open_tools() as toolbox:
+            tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
             same = _same_answer(rubric)
             for number, model in enumerate(context.models):
-                rounds = self._rounds(context, rows, number)
+                rounds = self._rounds(context, rows, number, tools)
                 tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
                 completions = [completion for done in rounds for completion in done]
                 rollouts = [
@@ -124,13 +132,15 @@ class Evaluate:
                 )
         return StageResult(metrics={"tables": {"evaluation": table}})
 
-    def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
+    def _rounds(
+        self, context: StageContext, rows: Sequence[Row], number: int, tools: Tools | None
+    ) -> list[list[Completion]]:
         """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
         model = context.models[number]
         prompts = [row["prompt"] for row in rows]
         total = len(rows) * len(self._passes) * len(context.models)
         rounds: list[list[Completion]] = []
-        with lazy_engine(model, None, self._vllm, self._chat_format) as engine:
+        with lazy_engine(model, None, self._vllm, self._chat_format, tools) as engine:
             for index, (sampling, count) in enumerate(self._passes):
                 before = len(rows) * (len(self._passes) * number + index)
 
@@ -146,6 +156,7 @@ class Evaluate:
                     seed=context.seed * 10_007 + index,
                     log=context.work / f"{number}-{index}.jsonl",
                     progress=report,
+                    rows=rows,
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds
@@ -175,8 +186,9 @@ def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
     found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
     same = {name: own for name, own in found.items() if own is not None}
     for entry in rubric.entries:  # the first member that can compare answers does it for its `first_of`
-        if entry.within is not None and entry.name in same:
-            same.setdefault(entry.within.name, same[entry.name])
+        within = getattr(entry, "within", None)
+        if within is not None and entry.name in same:
+            same.setdefault(within.name, same[entry.name])
     return same
 
 
@@ -200,6 +212,10 @@ def _measure(
             metrics |= _mean(f"{name}_maj@{samples}", votes)
     sampled = rollouts[prompts:]
     metrics["completion_tokens"] = fsum(len(rollout.completion_ids) for rollout in sampled) / len(sampled)
+    calls = [call for rollout in sampled for call in rollout.calls or ()]
+    if any(rollout.calls is not None for rollout in sampled):
+        metrics["tool_calls"] = len(calls) / len(sampled)
+        metrics["failed_tool_calls"] = sum(call.failure is not None for call in calls) / len(sampled)
     corrections = sum(self_corrections(rollout.text) for rollout in sampled)
     metrics["self_corrections"] = corrections / len(sampled)
     return metrics

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
 from guerdon.data.json_values import parse_object
 from guerdon.errors import UsageError, one_line
 from guerdon.files import replaced
 from guerdon.sampling.sampling import Sampling
+from guerdon.types import ToolCall
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,14 @@ class Completion:
     """Whether it ended within its length limit."""
     refused: str | None = None
     """Why there is no completion: the endpoint's message, or that the prompt is too long."""
+    messages: Messages | None = None
+    """All turns, the tools' among them, of a completion with tools."""
+    calls: Sequence[Mapping[str, Any]] = ()
+    """The calls of tools, as ``ToolCall.to_dict`` writes them."""
+    environment: Mapping[str, Any] | None = None
+    environment_reward: float | None = None
+    broken: str | None = None
+    """Why the rollout's environment was lost."""
 
 
 class Draw(NamedTuple):
@@ -41,6 +51,8 @@ class Draw(NamedTuple):
 
     prompt: Prompt
     seed: int
+    row: Row = MappingProxyType({})
+    """The data row, which decides the tools."""
 
 
 Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
@@ -90,6 +102,17 @@ class Engine(Protocol):
 def rollout_of(row: Row, completion: Completion) -> Rollout:
     """Return the rollout that a rubric judges: the completion in the form of the row's prompt."""
     columns = {name: value for name, value in row.items() if name != "prompt"}
+    if completion.messages is not None:
+        return Rollout(
+            row["prompt"],
+            completion.messages,
+            columns,
+            completion.ids,
+            calls=[ToolCall.from_dict(call) for call in completion.calls],
+            environment=completion.environment,
+            environment_reward=completion.environment_reward,
+            broken=completion.broken,
+        )
     said = completion_like(row["prompt"], completion.text)
     return Rollout(row["prompt"], said, columns, completion.ids)
 
@@ -123,6 +146,7 @@ def complete_all(
     log: Path,
     progress: Callable[[int], None],
     answered: bool = False,
+    rows: Sequence[Row] | None = None,
 ) -> list[list[Completion]]:
     """Complete every prompt ``count`` times, except for completions that the log of an earlier attempt has.
 
@@ -135,6 +159,7 @@ def complete_all(
         seed: The seed of the draws.
         log: A JSONL file, one completion a line, each written as soon as it is there.
         progress: Gets the number of finished prompts.
+        rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
 
     Returns:
@@ -156,7 +181,10 @@ def complete_all(
             for batch in batches:
                 if known.keys() >= set(batch):
                     continue
-                draws = [Draw(prompts[prompt], _seed(seed, prompt) + sample) for prompt, sample in batch]
+                draws = [
+                    Draw(prompts[prompt], _seed(seed, prompt) + sample, rows[prompt] if rows else {})
+                    for prompt, sample in batch
+                ]
                 for position, completion in engine.complete(draws, sampling):
                     yield batch[position], completion
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
-from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Completion,
     check_counts,
@@ -72,12 +73,14 @@ class Sample:
         endpoint: An OpenAI-compatible endpoint to complete with, instead of the model of ``init``: ``base_url``,
             ``model``, ``api_key_env`` (the environment variable with the key), ``concurrency``, ``max_retries``,
             ``timeout_s``.
+        max_tool_calling_iterations: The most turns of a completion that call tools.
 
     Raises:
         ValueError: A param is out of range, or two contradict each other.
     """
 
     needs = ("data", "rewards")
+    uses_tools = True
 
     def __init__(
         self,
@@ -97,13 +100,16 @@ class Sample:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
         endpoint: Mapping[str, Any] | None = None,
+        max_tool_calling_iterations: int = 8,
     ) -> None:
         check_counts(
             num_generations=num_generations,
             max_completion_length=max_completion_length,
             per_device_eval_batch_size=per_device_eval_batch_size,
             max_per_prompt=max_per_prompt,
+            max_tool_calling_iterations=max_tool_calling_iterations,
         )
+        self._max_iterations = max_tool_calling_iterations
         if temperature < 0 or (temperature == 0 and num_generations > 1):
             raise ValueError(f"temperature is {temperature}: several samples need more than 0.")
         if both := set(keep) & set(second_filter or ()):
@@ -121,7 +127,13 @@ class Sample:
         self._vllm = vllm
         self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
 
-    def preflight(self, rewards: Sequence[str], rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(
+        self,
+        rewards: Sequence[str],
+        rows: Sequence[Row],
+        models: Sequence[Model],
+        tools: Sequence[str] = (),
+    ) -> None:
         """Check the filters, the prompts, the model and the engine, before a model is loaded.
 
         Raises:
@@ -134,6 +146,8 @@ class Sample:
                 () if self._endpoint else models,
                 chat_template=self._chat_format.template,
                 vllm=self._vllm,
+                endpoint=self._endpoint,
+                tools=tools,
                 max_completion_length=self._sampling.max_completion_length,
             ),
         )
@@ -150,12 +164,17 @@ class Sample:
         """Sample for ``context.rows()`` and keep the completions that pass ``context``'s rubric."""
         rows = prompt_rows(context)
         model = None if self._endpoint else context.model
-        engines = lazy_engine(model, self._endpoint, self._vllm, self._chat_format)
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
         answered = False
-        with engines as engine, context.open_rubric() as rubric:
+        with ExitStack() as stack:
+            toolbox = stack.enter_context(context.open_tools())
+            tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
+            engine = stack.enter_context(
+                lazy_engine(model, self._endpoint, self._vllm, self._chat_format, tools)
+            )
+            rubric = stack.enter_context(context.open_rubric())
             self._check_filters(rubric.names)
             for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
                 part = rows[start : start + SHARD_PROMPTS]
@@ -173,6 +192,7 @@ class Sample:
                     log=context.work / f"completions-{shard:05d}.jsonl",
                     progress=report,
                     answered=answered,
+                    rows=part,
                 )
                 answered = answered or any(done.refused is None for group in groups for done in group)
                 tell_refused(groups, start)

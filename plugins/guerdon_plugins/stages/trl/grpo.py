@@ -24,6 +24,7 @@ from guerdon_plugins.shared.checks import (
     check_metrics_by,
     check_prompts,
     check_template,
+    check_tool_prompts,
 )
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -71,6 +72,7 @@ class Grpo:
 
     needs = ("model", "data", "rewards")
     distributed = True
+    uses_tools = True
     operational_params = OPERATIONAL
     extendable_params = EXTENDABLE
 
@@ -110,7 +112,9 @@ class Grpo:
         """Return the params with TRL's options."""
         return signature_with(cls, GRPO)
 
-    def preflight(self, rows: Sequence[Row], count: int | None, models: Sequence[Model]) -> None:
+    def preflight(
+        self, rows: Sequence[Row], count: int | None, models: Sequence[Model], tools: Sequence[str] = ()
+    ) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
@@ -118,6 +122,8 @@ class Grpo:
             self._check_reference,
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
+            lambda: check_tool_prompts(rows, tools),
+            lambda: self._check_dynamic(tools),
             lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
@@ -128,6 +134,13 @@ class Grpo:
             raise ParamsError(
                 "sync_ref_model is true, and peft is set: the reference model of adapters is the model without them, "
                 "which stays as it is. Leave out one of the two."
+            )
+
+    def _check_dynamic(self, tools: Sequence[str]) -> None:
+        if self._max_rounds and tools:
+            raise ParamsError(
+                "dynamic_sampling is set, and the stage has tools or environments, which begin before a batch is "
+                "sampled. Leave out one of the two."
             )
 
     def run(self, context: StageContext) -> StageResult:
@@ -149,7 +162,7 @@ class Grpo:
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
         load = partial(load_model, source, training=True, **model_options)
-        with context.open_rubric() as rubric:
+        with context.open_rubric() as rubric, context.open_tools() as toolbox:
             trainer = RubricGRPOTrainer(
                 load(),
                 rubric,
@@ -164,6 +177,7 @@ class Grpo:
                 step_options=StepOptions(**self._step_options),
                 load_reference=load,
                 peft_config=lora_config(self._peft),
+                toolbox=toolbox,
             )
             fit(trainer, context)
         save(trainer, context.output)
