@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from guerdon import Judgement, Rollout
 from guerdon.errors import DataError
@@ -147,6 +149,10 @@ def rare(completion, number):
     return 1.0 if number % 3 else sum(map(ord, completion)) % 7 / 7
 
 
+def differs(completion, number):
+    return sum(map(ord, completion)) % 97 / 97
+
+
 def never(completion, number):
     return 1.0
 
@@ -233,6 +239,18 @@ def test_training_sees_only_groups_whose_rewards_differ(train: Train, params: di
         assert step["dynamic_sampling/kept_share"] == pytest.approx(4 / step["dynamic_sampling/sampled"])
         assert step["frac_reward_zero_std"] == 0
         assert step["dynamic_sampling/reward_before"] != step["reward"]
+
+
+def test_training_without_constant_groups_is_the_same_as_without_dynamic_sampling(train: Train) -> None:
+    dynamic, plain = train("dynamic", "differs"), train("plain", "differs", dynamic_sampling=None)
+    assert [step["dynamic_sampling/rounds"] for step in metrics(dynamic)] == [1.0] * 3
+    ours, theirs = (load_file(run / "stages/rl/output/model.safetensors") for run in (dynamic, plain))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    seen = [
+        [(one["prompt"], one["completion"], one["reward"], one["advantage"]) for one in rollouts(run)]
+        for run in (dynamic, plain)
+    ]
+    assert seen[0] == seen[1]
 
 
 def test_training_where_all_rewards_are_equal_ends_at_the_bound(train: Train) -> None:

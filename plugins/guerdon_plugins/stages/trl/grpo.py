@@ -192,6 +192,15 @@ def _keep_completions(work: Path, logs: Path) -> None:
         written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
 
 
+_SUMMARIZED = (
+    "completions/mean_length",
+    "entropy",
+    "dynamic_sampling/kept_share",
+    "dynamic_sampling/reward_before",
+)
+"""The metrics of a stage's result, beside the means of its entries."""
+
+
 def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the mean rewards over the first and the last tenth of the logged steps."""
     steps = [entry for entry in history if entry.get("reward") is not None]
@@ -206,6 +215,6 @@ def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
     last = steps[-share:]
     for name in steps[-1]:
         values = [entry[name] for entry in last if entry.get(name) is not None]
-        if values and (name.endswith("/mean") or name in ("completions/mean_length", "entropy")):
+        if values and (name.endswith("/mean") or name in _SUMMARIZED):
             metrics[name] = mean(values)
     return metrics
