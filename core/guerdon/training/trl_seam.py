@@ -54,7 +54,7 @@ METHODS = (
         1946,
         ("prompts", "prompt_ids", "completion_ids", "completions", "logprobs", "images", "multimodal_fields"),
     ),
-    Member("_tokenize_prompts", "tools", "renders the prompts with their tools", 1689, ("prompts",)),
+    Member("_tokenize_prompts", "tools", "renders the prompts with their tools", 1684, ("prompts",)),
     Member("_get_train_sampler", "resumable_order", "gives the order of the prompts", 1280, ("dataset",)),
     Member("_log_metric", "rollout_records", "takes a reward function's own metric", 1565, ("name", "value")),
 )
