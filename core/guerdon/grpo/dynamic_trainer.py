@@ -78,7 +78,7 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         assert self.model is not None
         if not (self._max_rounds and self.model.training):
-            return super()._generate(prompts)  # type: ignore[no-untyped-call]
+            return super()._generate(prompts)
         first = self._sample_groups(self._inputs)
         self._first_metrics = self._round_metrics
         assert self.num_generations is not None
@@ -140,7 +140,7 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
     def _sample_groups(self, inputs: Sequence[dict[str, Any]]) -> Sequence[Group]:
         """Sample and judge this process's rollouts, and return the groups of all processes."""
         prompts = [row["prompt"] for row in inputs]
-        made: Any = super()._generate(prompts)  # type: ignore[no-untyped-call]
+        made: Any = super()._generate(prompts)
         prompt_ids, completion_ids, _, completions, logprobs, *_ = made
         rollouts = [
             rollout_of(prompt, completion, row["row"], ids)
