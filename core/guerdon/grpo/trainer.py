@@ -34,7 +34,8 @@ from guerdon.grpo.advantages import (
     steps_of,
     token_of,
 )
-from guerdon.grpo.fused_trainer import FusedGRPOTrainer
+from guerdon.grpo.dynamic_sampling import Group, Signal, signal_of
+from guerdon.grpo.dynamic_trainer import DynamicSamplingTrainer, rollout_of
 from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
 from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
 from guerdon.rubric import Entry, Rubric
@@ -58,7 +59,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
+class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -73,11 +74,14 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
         metrics_by: The columns to break the metrics down by.
         fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` if it supports them.
         callbacks: The run's callbacks.
+        max_rounds: The most rounds of fresh prompts that replace groups of equal rewards; 0 for none.
         **kwargs: Other arguments of TRL's trainer, ``step_options``, and the stage's ``toolbox``.
 
     Raises:
         DataError: The data do not fill one batch of generations.
     """
+
+    kept_attributes = ("fresh_prompts_passed",)
 
     def __init__(
         self,
@@ -91,9 +95,10 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
         supervision: Literal["outcome", "process"] = "outcome",
         metrics_by: Sequence[str] = (),
         callbacks: Sequence[TrainerCallback] = (),
+        max_rounds: int = 0,
         **kwargs: Any,
     ) -> None:
-        _check_size(train_dataset, args)
+        _check_size(train_dataset, args, fresh=max_rounds > 0)
         forget_cpu_number(args)
         self._rubric = rubric
         self._log_rollouts = log_rollouts
@@ -117,6 +122,7 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
             train_dataset=train_dataset,
             processing_class=processing_class,
             callbacks=list(callbacks),
+            max_rounds=max_rounds,
             **kwargs,
         )
         if self._process:
@@ -249,15 +255,15 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
     ) -> list[list[float]]:
         """Judge this process's rollouts, and weight the rewards for this step."""
         step = trainer_state.global_step
-        rollouts = [
-            Rollout(prompt, completion, {k: v for k, v in columns.items() if k != "prompt"}, ids)
-            for prompt, completion, columns, ids in zip(
-                prompts, completions, row, completion_ids, strict=True
-            )
-        ]
-        if self._sessions:
-            rollouts = list(map(with_session, rollouts, self._sessions))
-        judgements = self._scored(rollouts, step)
+        if self._filled is not None:
+            rollouts = [one.rollout for one in self._filled]
+            judgements = Judgements((one.judgement for one in self._filled), self._first_metrics)
+            self._filled = None
+        else:
+            rollouts = list(map(rollout_of, prompts, completions, row, completion_ids))
+            if self._sessions:
+                rollouts = list(map(with_session, rollouts, self._sessions))
+            judgements = self._scored(rollouts, step)
         for name, value in [*judging_metrics(judgements, self._retrying), *judgements.metrics.items()]:
             log_metric(name, value)
         for name, value in by_column([rollout.columns for rollout in rollouts], judgements, self._metrics_by):
@@ -291,6 +297,34 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
             )
         known = dict(gather_object(list(zip(mine, judged, strict=True))))
         return Judgements([known[index] for index in own], judged.metrics)
+
+    def _judged_once(self, rollouts: Sequence[Rollout]) -> Judgements:
+        return self._scored(rollouts, self.state.global_step)
+
+    def _signal(self, group: Group) -> Signal:
+        scored = [one for one in group if one.judgement.reward is not None]
+        judgements = [one.judgement for one in scored]
+        columns: Sequence[Sequence[float]]
+        if self._process:
+            steps = [step for one in scored for step in self._steps(one.rollout, one.judgement)]
+            columns = [[reward for _, reward in steps]]
+        elif self.multi_objective_aggregation == "sum_then_normalize":
+            columns = [[judgement.reward or 0.0 for judgement in judgements]]
+        else:
+            parts = sorted(parts_of(judgements))
+            weights = self._objective_weights(parts)
+            values = [objectives(judgement, self._rubric.names, parts) for judgement in judgements]
+            columns = [
+                column for column, weight in zip(zip(*values, strict=True), weights, strict=False) if weight
+            ]
+        return signal_of(len(scored), columns)
+
+    def _objective_weights(self, parts: Sequence[tuple[str, str]]) -> list[float]:
+        """Return this step's weight of each objective, in the order of ``objectives``."""
+        split = {name for name, _ in parts}
+        weight_of = self._rubric.weights(self.state.global_step)
+        weights = [weight_of[name] for name in self._rubric.names if name not in split]
+        return [*weights, *(weight_of[name] for name, _ in parts)]
 
     def _calculate_rewards(self, *args: Any) -> torch.Tensor:
         matrix = super()._calculate_rewards(*args)
@@ -349,12 +383,8 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
         parts = sorted(parts_of(judgements))
         if not parts or self.multi_objective_aggregation == "sum_then_normalize":
             return None
-        names = self._rubric.names
-        split = {name for name, _ in parts}
-        weight_of = self._rubric.weights(self.state.global_step)
-        weights = [weight_of[name] for name in names if name not in split]
-        weights += [weight_of[name] for name, _ in parts]
-        values = [objectives(judgement, names, parts) for judgement in judgements]
+        values = [objectives(judgement, self._rubric.names, parts) for judgement in judgements]
+        weights = self._objective_weights(parts)
         return objectives_advantages(torch.tensor(values), torch.tensor(weights), group_size)
 
     def _steps(self, rollout: Rollout, judgement: Judgement) -> list[Step]:
@@ -391,7 +421,7 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
         self._log_rollouts(step, rollouts, judgements, group=groups, advantage=advantages)
 
 
-def _check_size(dataset: Dataset, args: GRPOConfig) -> None:
+def _check_size(dataset: Dataset, args: GRPOConfig, *, fresh: bool) -> None:
     assert args.generation_batch_size is not None  # TRL derives it
     assert args.num_generations is not None
     needed = args.generation_batch_size // args.num_generations
@@ -400,6 +430,11 @@ def _check_size(dataset: Dataset, args: GRPOConfig) -> None:
             f"there are {len(dataset)} prompts, and one batch of generations takes {needed} "
             f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}). "
             "Give more rows, or lower per_device_train_batch_size or steps_per_generation."
+        )
+    if fresh and len(dataset) == needed:
+        raise DataError(
+            f"dynamic_sampling has no fresh prompts: there are {len(dataset)}, and one batch of generations takes all "
+            "of them. Give more rows, or leave it out."
         )
 
 

@@ -56,6 +56,9 @@ class ResumableTrainer(_Trainer):
         ParamsError: The state of the training cannot be saved.
     """
 
+    kept_attributes: tuple[str, ...] = ()
+    """The names of the class's own attributes that hold state between two steps."""
+
     _metrics: dict[str, Any]
     _logs: dict[str, Any]
 
@@ -120,7 +123,7 @@ class ResumableTrainer(_Trainer):
         return getattr(self, "ref_model", None) if getattr(self.args, "sync_ref_model", False) else None
 
     def _between_steps(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in _kept_names() if hasattr(self, name)}
+        state = {name: getattr(self, name) for name in self._kept_names() if hasattr(self, name)}
         if hasattr(self, "_metrics"):
             state["_metrics"] = {mode: dict(metrics) for mode, metrics in self._metrics.items()}
         if getattr(self, "log_completions", False):
@@ -131,6 +134,10 @@ class ResumableTrainer(_Trainer):
                 for name, kept in self._logs.items()
             }
         return state
+
+    def _kept_names(self) -> list[str]:
+        members = (*transformers_seam.KEPT, *trl_seam.KEPT)
+        return [*(member.name for member in members), *self.kept_attributes]
 
     def _restore(self) -> None:
         for problem in transformers_seam.lacking(self).values():
@@ -153,10 +160,6 @@ class ResumableTrainer(_Trainer):
         if reference is not None:
             weights = torch.load(self._resumed_from / _REFERENCE, map_location="cpu", weights_only=True)
             set_model_state_dict(reference, weights, options=_WHOLE)
-
-
-def _kept_names() -> list[str]:
-    return [member.name for member in (*transformers_seam.KEPT, *trl_seam.KEPT)]
 
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)

@@ -15,7 +15,7 @@ from guerdon.types import Row
 
 
 def rows_dataset(rows: Iterable[Row]) -> Dataset:
-    """Return a dataset with the columns ``prompt`` and ``row`` (the whole row).
+    """Return a dataset with the columns ``index``, ``prompt`` and ``row`` (the whole row).
 
     The rows stay Python objects. Arrow, the format of TRL's data sets, gives a column one type and fills a nested
     value's missing keys with nulls, which would change references and test cases.
@@ -46,7 +46,7 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
 
     def look_up(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         picked = [kept[index] for index in batch["index"]]
-        return {"prompt": [row["prompt"] for row in picked], "row": picked}
+        return {"index": batch["index"], "prompt": [row["prompt"] for row in picked], "row": picked}
 
     return Dataset.from_dict({"index": list(range(len(kept)))}).with_transform(look_up)
 

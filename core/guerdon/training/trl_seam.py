@@ -32,6 +32,7 @@ METHODS = (
         2324,
         ("inputs",),
     ),
+    Member("_generate", "dynamic_sampling", "samples the completions of a batch", 2193, ("prompts",)),
     Member(
         "_calculate_rewards",
         "skip_zero_variance",
@@ -53,7 +54,7 @@ METHODS = (
         1946,
         ("prompts", "prompt_ids", "completion_ids", "completions", "logprobs", "images", "multimodal_fields"),
     ),
-    Member("_tokenize_prompts", "tools", "renders the prompts with their tools", 1689, ("prompts",)),
+    Member("_tokenize_prompts", "tools", "renders the prompts with their tools", 1684, ("prompts",)),
     Member("_get_train_sampler", "resumable_order", "gives the order of the prompts", 1280, ("dataset",)),
     Member("_log_metric", "rollout_records", "takes a reward function's own metric", 1565, ("name", "value")),
 )

@@ -107,15 +107,16 @@ def _is_prompt(prompt: Any) -> bool:
     )
 
 
-def check_batch(count: int | None, options: Mapping[str, Any]) -> None:
+def check_batch(count: int | None, options: Mapping[str, Any], *, fresh: bool = False) -> None:
     """Check that the rows fill one batch of generations.
 
     Args:
         count: The number of rows; ``None`` if unknown.
         options: GRPO's options that the manifest sets.
+        fresh: Whether dynamic sampling needs rows beside those of a batch.
 
     Raises:
-        DataError: The rows do not fill a batch, so TRL would train for no step at all.
+        DataError: The rows do not fill a batch, so TRL would train for no step at all, or leave no fresh prompts.
     """
     values = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 8}
     values |= {**STAGE_DEFAULTS[GRPO], **options}
@@ -125,6 +126,11 @@ def check_batch(count: int | None, options: Mapping[str, Any]) -> None:
         raise DataError(
             f"there are {count} prompts, and one batch of generations takes {needed} ({completions} completions / "
             f"num_generations {group}). Give more rows, or lower per_device_train_batch_size or steps_per_generation."
+        )
+    if fresh and count == needed:
+        raise DataError(
+            f"dynamic_sampling has no fresh prompts: there are {count}, and one batch of generations takes all of "
+            "them. Give more rows, or leave it out."
         )
 
 

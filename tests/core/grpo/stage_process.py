@@ -1,7 +1,8 @@
 """Runs GRPO stages in processes of their own, which may kill themselves; what the tests of resuming start.
 
-For each line `MODEL FOLDER ROWS KILL` of its input it forks a process that runs a stage, and prints the exit code.
-KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. Forking pays for the imports once.
+For each line `MODEL FOLDER ROWS KILL ROUNDS` of its input it forks a process that runs a stage, and prints the exit
+code. KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. ROUNDS, above 0, are those of dynamic sampling. Forking pays
+for the imports once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def die() -> None:
 class Rubric:
     names = ("digits",)
 
-    def __init__(self, dies_at: int | None) -> None:
+    def __init__(self, dies_at: int | None, *, rare: bool) -> None:
         self._dies_at = dies_at
+        self._rare = rare
 
     def weights(self, step: int) -> dict[str, float]:
         return {"digits": 1.0 + 0.1 * step}
@@ -39,18 +41,23 @@ class Rubric:
         if step == self._dies_at:
             die()
         weight = self.weights(step)["digits"]
-        verdicts = [Verdict(Score(sum(map(str.isascii, r.text)) / 8), weight, 0.0) for r in rollouts]
+        verdicts = [Verdict(Score(self._value(r)), weight, 0.0) for r in rollouts]
         return Judgements(Judgement.of({"digits": v}) for v in verdicts)
 
+    def _value(self, rollout: Rollout) -> float:
+        if self._rare and int(rollout.columns["reference"]) % 3:
+            return 1.0  # so two thirds of the groups are constant
+        return sum(map(str.isascii, rollout.text)) / 8
 
-def run(model: str, folder: Path, row_count: int, kill: str) -> None:
+
+def run(model: str, folder: Path, row_count: int, kill: str, rounds: int) -> None:
     event, _, at = kill.partition(":")
     (folder / "work").mkdir(parents=True, exist_ok=True)
     (folder / "output").mkdir(exist_ok=True)
 
     @contextmanager
     def open_rubric() -> Iterator[Any]:
-        yield Rubric(int(at) if event == "rollout" else None)
+        yield Rubric(int(at) if event == "rollout" else None, rare=rounds > 0)
 
     if event == "checkpoint":
         complete = checkpoints.complete
@@ -99,6 +106,7 @@ def run(model: str, folder: Path, row_count: int, kill: str) -> None:
         max_steps=12,
         learning_rate=1e-2,
         save_steps=3,
+        dynamic_sampling={"max_rounds": rounds} if rounds else None,
     )
     result = stage.run(context)
     (folder / "metrics.json").write_text(json.dumps(dict(result.metrics)))
@@ -106,8 +114,8 @@ def run(model: str, folder: Path, row_count: int, kill: str) -> None:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        model, folder, row_count, kill = line.split()
-        arguments = (model, Path(folder), int(row_count), kill)
+        model, folder, row_count, kill, rounds = line.split()
+        arguments = (model, Path(folder), int(row_count), kill, int(rounds))
         child = multiprocessing.get_context("fork").Process(target=run, args=arguments)
         child.start()
         child.join()

@@ -140,3 +140,23 @@ def test_group_reward_sees_whole_groups_that_processes_share(
         ranks = sorted({one["completion"] for one in group})
         for one in group:
             assert one["reward"] == pytest.approx(ranks.index(one["completion"]) / len(ranks))
+
+
+@pytest.mark.slow
+def test_dynamic_sampling_in_two_processes_trains_on_the_batches_of_one(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("dynamic_process.py")
+    command = [sys.executable, str(script), str(tiny_model()), str(tmp_path), "1", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
+    assert one == two
+    assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in one["metrics"])
+    for batch in one["batches"]:
+        groups = [batch[start : start + 4] for start in range(0, len(batch), 4)]
+        assert all(len({number for number, _, _ in group}) == 1 for group in groups)
+        assert all(len({reward for _, _, reward in group}) > 1 for group in groups)
+    first, second = (load_file(tmp_path / f"{processes}.safetensors") for processes in (1, 2))
+    for name in first:
+        torch.testing.assert_close(second[name], first[name], rtol=1e-6, atol=1e-9)

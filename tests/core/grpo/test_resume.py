@@ -31,9 +31,9 @@ def run(tiny_model: Callable[..., Path]) -> Iterator[Run]:
     with server:
         assert server.stdin is not None
 
-        def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH) -> int:
+        def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH, rounds: int = 0) -> int:
             assert server.stdout is not None
-            print(model, folder, rows, kill, file=server.stdin, flush=True)
+            print(model, folder, rows, kill, rounds, file=server.stdin, flush=True)
             return int(server.stdout.readline())
 
         yield run_stage
@@ -85,6 +85,22 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     assert (tmp_path / "metrics.json").read_text() == (whole / "metrics.json").read_text()
     assert last_words(tmp_path, "rollouts") == last_words(whole, "rollouts")
     assert last_words(tmp_path, "progress") == last_words(whole, "progress")
+
+
+@pytest.mark.slow
+def test_kill_during_dynamic_sampling_ends_as_an_unbroken_run(run: Run, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert run(whole, rounds=3) == 0
+    assert run(killed, "rollout:10", rounds=3) == -signal.SIGKILL
+    assert run(killed, rounds=3) == 0
+    ours, theirs = (load_file(folder / "output" / "model.safetensors") for folder in (killed, whole))
+    assert all((ours[name] == theirs[name]).all() for name in ours)
+    assert last_words(killed, "rollouts") == last_words(whole, "rollouts")
+    assert last_words(killed, "progress") == last_words(whole, "progress")
+    steps = [entry["metrics"] for entry in last_words(whole, "progress").values()]
+    assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in steps)
 
 
 def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path) -> None:

@@ -219,3 +219,31 @@ def test_preflight_synced_reference_with_adapters_is_refused() -> None:
     Grpo(**options).preflight(ROWS, True, [])
     with pytest.raises(ParamsError, match="sync_ref_model is true, and peft is set"):
         Grpo(peft={"r": 4}, **options).preflight(ROWS, True, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ({"max_rounds": 0}, "greater than or equal to 1"),
+        ({"max_round": 3}, "max_rounds"),
+        ({}, "at least 1 item"),
+        (4, "object"),
+        ({"max_rounds": 1.5}, "integer"),
+    ],
+)
+def test_dynamic_sampling_with_a_wrong_value_is_a_problem(value: Any, word: str) -> None:
+    plugin = Plugin(Kind.STAGE, "grpo", "guerdon", "0", "guerdon_plugins.stages.trl.grpo:Grpo")
+    (problem,) = find_problems(Component(plugin, Kind.STAGE, {"dynamic_sampling": value}), Grpo)[1]
+    assert word in problem.message
+
+
+def test_dynamic_sampling_with_tools_is_refused_before_the_run() -> None:
+    with pytest.raises(ParamsError, match="dynamic_sampling is set, and the stage has tools"):
+        Grpo(**SHORT, dynamic_sampling={"max_rounds": 2}).preflight(ROWS, 8, [], ["python"])
+
+
+def test_dynamic_sampling_without_fresh_prompts_is_refused_before_the_run() -> None:
+    stage = Grpo(**SHORT, dynamic_sampling={"max_rounds": 2})
+    stage.preflight(ROWS, 8, [])
+    with pytest.raises(DataError, match="dynamic_sampling has no fresh prompts: there are 2"):
+        stage.preflight(ROWS[:2], 2, [])

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
@@ -35,6 +37,12 @@ from guerdon_plugins.stages.trl.training import (
     tracker_options,
 )
 
+DynamicSampling = Annotated[
+    Mapping[Literal["max_rounds"], Annotated[int, Field(ge=1)]],
+    Field(min_length=1),
+]
+"""The bound of dynamic sampling."""
+
 
 class Grpo:
     """Trains a model by group relative policy optimization (DeepSeekMath, arXiv:2402.03300), on TRL's trainer.
@@ -55,6 +63,8 @@ class Grpo:
             instead of a pass over all rollouts.
         supervision: ``process`` gives each token the advantage of the steps that end at or after it, by the spans of
             scores (DeepSeekMath, section 4.1.3). ``outcome`` gives a completion's tokens one advantage.
+        dynamic_sampling: ``{max_rounds: 4}``: groups of equal rewards are replaced by groups of fresh prompts, in at
+            most so many further rounds for each batch (DAPO, arXiv:2503.14476).
         metrics_by: A column of the data, or several: the reward and each entry's mean are also logged for each of its
             values, as ``task=math/reward``.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
@@ -78,6 +88,7 @@ class Grpo:
         skip_zero_variance: bool = True,
         lazy_importance_sampling: bool = True,
         supervision: Literal["outcome", "process"] = "outcome",
+        dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
         **trl_options: Any,
     ) -> None:
@@ -92,6 +103,7 @@ class Grpo:
             "lazy_importance_sampling": lazy_importance_sampling,
         }
         self._supervision = supervision
+        self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
         self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
         self._options = trl_options
 
@@ -111,7 +123,8 @@ class Grpo:
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
             lambda: check_tool_prompts(rows, tools),
-            lambda: check_batch(count, self._options),
+            lambda: self._check_dynamic(tools),
+            lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
         )
@@ -121,6 +134,13 @@ class Grpo:
             raise ParamsError(
                 "sync_ref_model is true, and peft is set: the reference model of adapters is the model without them, "
                 "which stays as it is. Leave out one of the two."
+            )
+
+    def _check_dynamic(self, tools: Sequence[str]) -> None:
+        if self._max_rounds and tools:
+            raise ParamsError(
+                "dynamic_sampling is set, and the stage has tools or environments, which begin before a batch is "
+                "sampled. Leave out one of the two."
             )
 
     def run(self, context: StageContext) -> StageResult:
@@ -152,6 +172,7 @@ class Grpo:
                 log_rollouts=context.log_rollouts,
                 fast_rollouts=self._fast_rollouts,
                 supervision=self._supervision,
+                max_rounds=self._max_rounds,
                 metrics_by=self._metrics_by,
                 step_options=StepOptions(**self._step_options),
                 load_reference=load,
@@ -171,6 +192,15 @@ def _keep_completions(work: Path, logs: Path) -> None:
         written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
 
 
+_SUMMARIZED = (
+    "completions/mean_length",
+    "entropy",
+    "dynamic_sampling/kept_share",
+    "dynamic_sampling/reward_before",
+)
+"""The metrics of a stage's result, beside the means of its entries."""
+
+
 def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the mean rewards over the first and the last tenth of the logged steps."""
     steps = [entry for entry in history if entry.get("reward") is not None]
@@ -185,6 +215,6 @@ def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
     last = steps[-share:]
     for name in steps[-1]:
         values = [entry[name] for entry in last if entry.get(name) is not None]
-        if values and (name.endswith("/mean") or name in ("completions/mean_length", "entropy")):
+        if values and (name.endswith("/mean") or name in _SUMMARIZED):
             metrics[name] = mean(values)
     return metrics
