@@ -10,6 +10,7 @@ from typing import Any
 from guerdon import __version__
 from guerdon.errors import MissingDependencyError
 from guerdon.report.charts import stage_charts
+from guerdon.report.intervals import with_intervals
 from guerdon.report.reading import RunRecord, StageRecord
 from guerdon.types import completion_text, message_text
 
@@ -42,6 +43,7 @@ def render_page(run: RunRecord) -> str:
         run=run,
         version=__version__,
         columns=_columns,
+        merged=with_intervals,
         charts={stage.id: [(c.title, Markup(c.svg)) for c in stage_charts(stage)] for stage in run.stages},
         samples={stage.id: _samples(stage) for stage in run.stages},
     )
