@@ -62,6 +62,8 @@ class Evaluate:
     """
 
     needs = ("model", "data", "rewards")
+    distributed = True
+    any_process_count = True
 
     def __init__(
         self,
@@ -136,6 +138,10 @@ class Evaluate:
                 f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
             )
         rows = prompt_rows(context)
+        if not context.launch.first:
+            for number in range(len(context.models)):
+                self._rounds(context, rows, number)
+            return StageResult()  # the first process judges
         labels = _labels(context.models)
         measured: dict[str, Measures] = {}
         refused: dict[str, int] = {}
@@ -179,6 +185,7 @@ class Evaluate:
                     seed=context.seed * 10_007 + index,
                     log=context.work / f"{number}-{index}.jsonl",
                     progress=report,
+                    launch=context.launch,
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds
