@@ -67,8 +67,11 @@ def intervals(measures: Sequence[Sequence[Part]], seed: int) -> list[tuple[float
         np.divide(above, below, out=means[:, start:end], where=below > 0)
     found: list[tuple[float, float] | None] = []
     for row, own in zip(means, counts, strict=True):
-        low, high = np.nanquantile(row, _LEVELS) if (own > 0).sum() > 1 else (None, None)
-        found.append(None if low is None else (float(low), float(high)))
+        if (own > 0).sum() < 2:
+            found.append(None)
+            continue
+        low, high = np.nanquantile(row, _LEVELS)
+        found.append((float(low), float(high)))
     return found
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from guerdon.report.intervals import with_intervals
 
 
@@ -23,5 +25,9 @@ def test_with_intervals_makes_one_text_of_a_number_its_interval_and_its_p_value(
 
 
 def test_with_intervals_leaves_rows_alone_whose_columns_only_look_like_intervals() -> None:
-    rows = [{"x_low": 1.0, "x_high": 2.0}, {"x": 1.0, "x_p": 0.5}, {"x": "text", "x_low": 1.0, "x_high": 2.0}]
+    rows: list[dict[str, Any]] = [
+        {"x_low": 1.0, "x_high": 2.0},
+        {"x": 1.0, "x_p": 0.5},
+        {"x": "text", "x_low": 1.0, "x_high": 2.0},
+    ]
     assert with_intervals(rows) == rows

@@ -165,6 +165,7 @@ def complete_all(
     known = _read(log)
     launch.exchange("")
     places = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(count)]
+    done = 0
 
     def report() -> None:
         # The others are about as fast. Their logs are not read again for this.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from math import comb, fsum
 from typing import TypeAlias
@@ -23,6 +24,9 @@ Measures: TypeAlias = dict[str, list[Part]]
 
 SameAnswer = Callable[[str, str], bool]
 """Whether two answers in a verifier's scores mean the same."""
+
+
+_NONE: Part = (0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +103,15 @@ def _parts_of(
     yield f"{name}_greedy", lambda one: _part([value_of(one.greedy, name)])
     yield f"{name}_mean@{count}", lambda one: _part([value_of(sample, name) for sample in one.samples])
     for k in ks if name in entries.verifiers else ():
-        yield f"{name}_pass@{k}", lambda one, k=k: _part([_passes(one.samples, name, k)])
+        yield f"{name}_pass@{k}", partial(_passes, name, k)
     for by in best_by:
         for k in ks if by != name else ():
-            yield f"{name}_best@{k}_by_{by}", lambda one, k=k, by=by: _part([_best(one.samples, name, by, k)])
+            yield f"{name}_best@{k}_by_{by}", partial(_best, name, by, k)
     if name in entries.same:
         same = entries.same[name]
-        yield f"{name}_maj@{count}", lambda one: _part([majority_value(one.samples, name, same)])
+        yield f"{name}_maj@{count}", partial(_majority, name, same, None)
         for by in vote_by:
-            yield (
-                f"{name}_maj@{count}_by_{by}",
-                lambda one, by=by: _part([majority_value(one.samples, name, same, by)]),
-            )
+            yield f"{name}_maj@{count}_by_{by}", partial(_majority, name, same, by)
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
@@ -194,15 +195,19 @@ def _answer(judgement: Judgement, name: str) -> str | None:
     return None if verdict is None else verdict.score.answer
 
 
-def _passes(samples: Sequence[Judgement], name: str, k: int) -> float | None:
-    judged = [sample.verdicts[name] for sample in samples if value_of(sample, name) is not None]
-    return pass_at_k(len(judged), sum(map(is_full, judged)), k) if len(judged) >= k else None
+def _passes(name: str, k: int, one: Answered) -> Part:
+    judged = [sample.verdicts[name] for sample in one.samples if value_of(sample, name) is not None]
+    return (pass_at_k(len(judged), sum(map(is_full, judged)), k), 1) if len(judged) >= k else _NONE
 
 
-def _best(samples: Sequence[Judgement], name: str, by: str, k: int) -> float | None:
-    pairs = [(value_of(sample, by), value_of(sample, name)) for sample in samples]
+def _best(name: str, by: str, k: int, one: Answered) -> Part:
+    pairs = [(value_of(sample, by), value_of(sample, name)) for sample in one.samples]
     judged = [(choosing, value) for choosing, value in pairs if choosing is not None and value is not None]
-    return best_of_k(judged, k) if len(judged) >= k else None
+    return (best_of_k(judged, k), 1) if len(judged) >= k else _NONE
+
+
+def _majority(name: str, same: SameAnswer, by: str | None, one: Answered) -> Part:
+    return _part([majority_value(one.samples, name, same, by)])
 
 
 def _part(values: Sequence[float | None]) -> Part:
