@@ -27,9 +27,24 @@ def record(rollout: Rollout, judgement: Judgement, **extra: Any) -> dict[str, An
         "completion": rollout.completion,
         "columns": to_json(dict(rollout.columns)),
         "completion_tokens": len(rollout.completion_ids),
+        **_with_tools(rollout),
         **judgement.to_dict(),
         **extra,
     }
+
+
+def _with_tools(rollout: Rollout) -> dict[str, Any]:
+    """Return the calls of tools and the environment's end, for a rollout that has them."""
+    found: dict[str, Any] = {}
+    if rollout.tool_calls:
+        found["tool_calls"] = [call.to_dict() for call in rollout.tool_calls]
+    if rollout.environment is not None:
+        found["environment"] = dict(rollout.environment)
+    if rollout.environment_reward is not None:
+        found["environment_reward"] = rollout.environment_reward
+    if rollout.broken is not None:
+        found["broken"] = rollout.broken
+    return found
 
 
 def records(

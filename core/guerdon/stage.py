@@ -7,7 +7,7 @@ manifest's ``params`` and whose ``run(context)`` does the work, or a function ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -19,6 +19,7 @@ from guerdon.types import Judgement, Rollout, Row
 
 if TYPE_CHECKING:
     from guerdon.rubric import Rubric
+    from guerdon.tools import Toolbox
 
 __all__ = [
     "Launch",
@@ -155,6 +156,10 @@ class StageContext:
     """A folder for the files of trackers, which is kept after the stage is finished. ``None`` outside a run."""
     launch: Launch = field(default_factory=Launch)
     """This process among those that run the stage."""
+    open_tools: Callable[[], AbstractContextManager[Toolbox | None]] = nullcontext
+    """Start the stage's ``tools`` and ``environments``; ``None`` if it has none. Their processes stop when the block
+    ends.
+    """
     run_name: str = ""
     """The stage's name for trackers: the manifest's name and the stage's id."""
 

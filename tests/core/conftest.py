@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -77,7 +77,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Saves a tiny model of an architecture and gives its folder."""
     from tiny_model import save_tiny_model
 
-    def save(architecture: str = "llama", **overrides: object) -> Path:
+    def save(architecture: str = "llama", **overrides: Any) -> Path:
         return save_tiny_model(tmp_path_factory.mktemp(architecture), architecture, **overrides)
 
     return save

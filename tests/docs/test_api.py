@@ -27,6 +27,7 @@ MODULES = (
     "guerdon.files",
     "guerdon.records",
     "guerdon.rubric",
+    "guerdon.tools",
     "guerdon.verifier",
     "guerdon.deadline",
     "guerdon.models",

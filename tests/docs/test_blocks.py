@@ -24,12 +24,13 @@ from ruamel.yaml import YAML
 from guerdon.cli.main import cli
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import STAGE_SOURCE
-from guerdon.manifest.schema import ComponentRef, Manifest, RewardRef, SourceRef
+from guerdon.manifest.schema import ComponentRef, Manifest, RewardRef, SourceRef, ToolRef
 from guerdon.plugins.component import check_params, load_component
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
 
 RUN_AS_A_WHOLE = (
     "docs/tutorial/first-verifier.md",
+    "docs/tutorial/first-environment.md",
     "docs/how-to/publish-a-plugin.md",
     "docs/how-to/use-the-model.md",
 )
@@ -39,6 +40,8 @@ KINDS: dict[str, tuple[type[ComponentRef], tuple[Kind, ...]]] = {
     "rewards": (RewardRef, SCORERS),
     "data": (SourceRef, (Kind.SOURCE,)),
     "hooks": (ComponentRef, (Kind.HOOKS,)),
+    "tools": (ToolRef, (Kind.TOOL,)),
+    "environments": (ToolRef, (Kind.ENVIRONMENT,)),
 }
 
 ALL = [block for page in pages() for block in blocks(page)]

@@ -42,7 +42,7 @@ def test_every_command_and_option() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [schema.Manifest, schema.ModelRef, schema.StageRef, schema.SourceRef, schema.RewardRef],
+    [schema.Manifest, schema.ModelRef, schema.StageRef, schema.SourceRef, schema.RewardRef, schema.ToolRef],
     ids=lambda p: p.__name__,
 )
 def test_every_field_of_the_manifest(part: type[schema.Strict]) -> None:
@@ -68,6 +68,8 @@ def test_every_built_in_plugin() -> None:
         Kind.STAGE: "reference/stages.md",
         Kind.RECIPE: "reference/stages.md",
         Kind.HOOKS: "reference/hooks.md",
+        Kind.TOOL: "reference/tools.md",
+        Kind.ENVIRONMENT: "reference/tools.md",
     }
     for plugin in installed_plugins(*pages):
         if plugin.distribution == "guerdon":

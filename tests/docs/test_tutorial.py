@@ -15,6 +15,7 @@ import pytest
 from pages import blocks, run_page
 
 PAGE = "docs/tutorial/first-verifier.md"
+ENVIRONMENT = "docs/tutorial/first-environment.md"
 PUBLISHING = "docs/how-to/publish-a-plugin.md"
 USING = "docs/how-to/use-the-model.md"
 
@@ -42,6 +43,22 @@ def test_every_command_of_the_tutorial(
     assert all(rollout["scores"]["Tidy"]["outcome"] == "scored" for rollout in rollouts)
     assert (tmp_path / "runs/tidy/stages/rl/output/model.safetensors").exists()
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["guerdon_tidy-0.1.0-py3-none-any.whl"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time, on a machine that may be busy
+def test_every_command_of_the_environment(tmp_path: Path) -> None:
+    variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    ran = list(run_page(ENVIRONMENT, tmp_path, variables))
+    assert "passed" in ran[0].output
+    rollouts = [json.loads(line) for line in (tmp_path / "runs/warehouse/stages/rl/rollouts.jsonl").open()]
+    assert len(rollouts) == 32
+    for rollout in rollouts:
+        opened = rollout["environment"]["opened"]
+        assert (
+            rollout["reward"] == rollout["environment_reward"] == float(opened == [rollout["columns"]["box"]])
+        )
+    assert any(rollout.get("tool_calls") for rollout in rollouts)
 
 
 @pytest.mark.slow

@@ -70,6 +70,7 @@ class Case:
     source_params: Mapping[str, Any] = field(default_factory=dict)
     processes: int = 1
     model: Any = "./tiny"
+    environments: Sequence[str] = ()
 
     def manifest(self) -> dict[str, Any]:
         data = {"use": f"./kill_plugins.py:{self.source}", "params": dict(self.source_params)}
@@ -82,6 +83,9 @@ class Case:
         }
         if self.rewards:
             stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
+        if self.environments:
+            stage["environments"] = [{"use": f"./kill_plugins.py:{name}"} for name in self.environments]
+            stage["rewards"].append({"use": "environment"})
         return {"name": "killed", "model": self.model, "seed": 3, "stages": [stage]}
 
 
@@ -91,6 +95,10 @@ def _grpo(source_params: Mapping[str, Any] | None = None, processes: int = 1, **
 
 def _sft(processes: int = 1, **params: Any) -> Case:
     return Case("sft", "Texts", {**_TRAINED, **params}, processes=processes)
+
+
+def _agent(use: str, params: Mapping[str, Any], init: Any = "base", processes: int = 1) -> Case:
+    return Case(use, "Prompts", params, True, init, {"chat": True}, processes, ("Dice",))
 
 
 CASES: dict[str, Case] = {
@@ -125,6 +133,11 @@ CASES: dict[str, Case] = {
         {"count": 8}, per_device_train_batch_size=4, gradient_accumulation_steps=3, steps_per_generation=2
     ),
     "grpo_revision": replace(_grpo(beta=0.2), model={"path": "org/tiny", "revision": "v1"}),
+    "grpo_environment": _agent("grpo", _GRPO),
+    "grpo_environment_two_processes": _agent(
+        "grpo", {**_GRPO, "per_device_train_batch_size": 4, **_REUSED}, processes=2
+    ),
+    "evaluate_environment": _agent("evaluate", _SAMPLED, ["base"]),
     "sample": Case("sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True),
     "evaluate": Case("evaluate", "Prompts", _SAMPLED, True, ["base"]),
     "sample_two_processes": Case(
@@ -294,7 +307,7 @@ def matrix(names: Sequence[str], kills: int, seed: int, place: Path) -> Iterator
     for name in names:
         folder = place / name
         folder.mkdir()
-        save_tiny_model(folder / "tiny")
+        save_tiny_model(folder / "tiny", reads_calls=True)
         plugins = TESTS / "fixtures/kill_plugins.py"
         (folder / "kill_plugins.py").write_text(plugins.read_text())
         yield try_case(name, folder, kills, random.Random(f"{seed} {name}"))

@@ -240,6 +240,15 @@ def test_check_stage_with_a_wrong_param_still_checks_the_rest_of_it(
         assert message not in ended.err
 
 
+def test_check_required_param_of_a_wrong_type_is_told_once(guerdon: Guerdon) -> None:
+    data = "[{use: files, params: {path: rows.jsonl}}]"
+    stage = f"{{id: base, use: pretrain, init: none, data: {data}, params: {{max_steps: x}}}}"
+    Path("m.yaml").write_text(f"name: sums\nstages:\n  - {stage}\n")
+    ended = guerdon("check", "m.yaml")
+    assert ended.status == 2
+    assert ended.err.count("max_steps") == 1, ended.err
+
+
 def test_check_stage_whose_rows_are_wrong_is_not_blamed_for_their_number(guerdon: Guerdon) -> None:
     ended = guerdon("check", "m.yaml", "--set", "stages.rl.data.0.use=fils")
     assert ended.status == 2

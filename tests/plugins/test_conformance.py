@@ -272,6 +272,11 @@ class TestArithmetic(SourceConformance):
     columns = ("prompt", "reference", "language", "split_key")
 
 
+class TestBoxesSource(SourceConformance):
+    plugin = "boxes"
+    columns = ("prompt", "reference", "box", "split_key")
+
+
 class TestFiles(SourceConformance):
     plugin = "files"
     params = {"path": "rows.jsonl"}
@@ -312,8 +317,23 @@ class TestTensorboard(HooksConformance):
     plugin = "tensorboard"
 
 
+class TestWandb(HooksConformance):
+    plugin = "wandb"
+    params = {"mode": "offline"}
+
+
+class TestTrackio(HooksConformance):
+    plugin = "trackio"
+
+
+class TestMlflow(HooksConformance):
+    plugin = "mlflow"
+
+
 ELSEWHERE = {
     "code": "its kit needs Docker: verifiers/code/test_conformance.py",
+    "environment": "its kit is with its other tests: verifiers/test_tool_scores.py",
+    "tool_use": "its kit is with its other tests: verifiers/test_tool_scores.py",
     "hub": "it reads a data set of the hub: sources/test_hub.py",
     "lean": "its kit needs a server: verifiers/test_lean.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",

@@ -12,7 +12,7 @@ from guerdon.audit.forms import forms, gold_forms, tags_of
 from guerdon.audit.problems import OWN_FORM, takes_reference
 from guerdon.errors import CheckFailedError, InfrastructureError
 from guerdon.plugins.discovery import Kind
-from guerdon.rubric import Entry, OnFailure, Rubric
+from guerdon.rubric import Entry, FirstOf, OnFailure, Rubric
 from guerdon.rubric.entry import first_ofs
 from guerdon.text import words
 from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text, total_reward
@@ -253,7 +253,8 @@ def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
 
 
 def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
-    weights = [part.weight for part in (*rubric.entries, *first_ofs(rubric.entries).values())]
+    parts: list[Entry | FirstOf] = [*rubric.entries, *first_ofs(rubric.entries).values()]
+    weights = [part.weight for part in parts]
     steps = [step for weight in weights if isinstance(weight, Mapping) for step in weight]
     step = max(steps, default=0)
     if rubric.compares_groups:

@@ -13,7 +13,7 @@ from guerdon.audit.forms import PLACEHOLDER, gold_form, tags_of, target_language
 from guerdon.errors import DataError, UsageError
 from guerdon.files import read_rows
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins.component import Component
+from guerdon.plugins.component import FROM_ROLLOUT, Component
 from guerdon.plugins.discovery import Kind
 from guerdon.plugins.gold import gold_completion
 from guerdon.rubric import Entry
@@ -73,7 +73,7 @@ def own_problems(entries: Sequence[Entry], kinds: Sequence[str]) -> list[Problem
     ]
     for entry in entries:
         for problem in problems:
-            missing = sorted(entry.component.columns.required - problem.columns.keys() - {"prompt"})
+            missing = sorted(entry.component.columns.required - problem.columns.keys() - FROM_ROLLOUT)
             if missing:
                 raise UsageError(
                     f"{entry.component.plugin} needs the column '{missing[0]}', which the corpus' own problems of kind "
@@ -100,7 +100,7 @@ def case_problems(path: Path, entries: Sequence[Entry]) -> list[Problem]:
         answers = {name: _completions(where, row, name) for name in ("right", "wrong")}
         columns = {name: value for name, value in row.items() if name not in (*answers, "prompt")}
         for entry in (entry for entry in entries if entry.applies_to(columns)):
-            missing = sorted(entry.component.columns.required - columns.keys() - {"prompt"})
+            missing = sorted(entry.component.columns.required - columns.keys() - FROM_ROLLOUT)
             if missing:
                 plugin = entry.component.plugin
                 raise DataError(f"{where}: {plugin} needs the column '{missing[0]}'. Add it to the row.")

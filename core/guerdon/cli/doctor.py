@@ -22,8 +22,12 @@ _EXTRAS = {
     "openai": ("openai",),
     "parquet": ("pyarrow",),
     "reasoning-gym": ("reasoning-gym",),
-    "report": ("jinja2", "matplotlib"),
+    "report": ("jinja2",),
+    "view": ("fastapi", "jinja2", "uvicorn"),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow",),
     "tensorboard": ("tensorboard",),
 }
 

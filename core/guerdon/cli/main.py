@@ -24,6 +24,8 @@ _COMMANDS = {
     "plugins": "List the installed plugins, show one, or test one.",
     "new": "Write an installable, tested plugin project.",
     "audit": "Attack a verifier or a manifest's rubrics with a corpus of exploits.",
+    "runs": "List the runs in a folder, with status and last reward.",
+    "view": "Show runs in the browser, while they train and after.",
     "report": "Write one HTML page on a run: stages, tables, curves, rollouts.",
     "card": "Write the model card of a model that a run has trained.",
     "schema": "Print the manifest's JSON Schema.",

@@ -20,7 +20,7 @@ from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_KINDS = (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS)
+_KINDS = (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS, Kind.TOOL, Kind.ENVIRONMENT)
 
 
 @click.command()

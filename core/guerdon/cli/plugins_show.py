@@ -22,7 +22,7 @@ from guerdon.cli.targets import manifest_path
 from guerdon.errors import UsageError
 from guerdon.options.trl import OWNED
 from guerdon.plugins.component import kind_of, signature_of, valid_params
-from guerdon.plugins.discovery import SCORERS, Kind, Plugin, find_plugins, import_errors_of, load_plugin
+from guerdon.plugins.discovery import Kind, Plugin, find_plugins, import_errors_of, load_plugin
 
 _MAX_TYPE = 34
 """The longest type that is shown in full. A longer one is shown by its outer type."""
@@ -91,7 +91,7 @@ def _show_recipe(plugin: Plugin, *, as_json: bool, source: bool) -> None:
 def _params(
     plugin: Plugin, kind: Kind | None, loaded: Any, documented: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    if kind not in (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS):
+    if kind in (None, Kind.COMMAND, Kind.RECIPE):
         return []
     with import_errors_of(plugin):
         parameters = valid_params(kind, loaded)

@@ -18,11 +18,13 @@ from guerdon.testing import (
     Case,
     CheckResult,
     Conformance,
+    EnvironmentConformance,
     GroupRewardConformance,
     HooksConformance,
     RewardConformance,
     SourceConformance,
     StageConformance,
+    ToolConformance,
     VerifierConformance,
     read_cases,
     read_rows,
@@ -37,6 +39,8 @@ _KITS: dict[Kind, type[Conformance]] = {
     Kind.SOURCE: SourceConformance,
     Kind.STAGE: StageConformance,
     Kind.HOOKS: HooksConformance,
+    Kind.TOOL: ToolConformance,
+    Kind.ENVIRONMENT: EnvironmentConformance,
 }
 
 
@@ -115,7 +119,7 @@ def _only_for(kit: type[Conformance], wanted: type[Conformance], option: str) ->
 
 def _kit(name: str, kind: Kind | None, params: Mapping[str, Any]) -> type[Conformance]:
     if kind is None:
-        plugin, *others = find_plugins(name, list(_KITS) if ":" not in name else SCORERS)
+        plugin, *others = find_plugins(name, list(_KITS) if ":" not in name else SCORERS, Path.cwd())
         loaded = load_plugin(plugin, Path.cwd())
         kind = load_scorer(name, params, Path.cwd()).kind if others else plugin.kind or kind_of(loaded)
     if kind is None:

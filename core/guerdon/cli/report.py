@@ -22,7 +22,14 @@ from guerdon.files import replaced
     type=click.Path(path_type=Path, file_okay=False),
     help="Write the curves as SVG files to this folder, and no page.",
 )
-def report(run: Path, output: Path | None, curves: Path | None) -> None:
+@click.option(
+    "--step",
+    "steps",
+    type=int,
+    multiple=True,
+    help="Show every group of this step; repeatable. By default, the extreme rewards of three steps.",
+)
+def report(run: Path, output: Path | None, curves: Path | None, steps: tuple[int, ...]) -> None:
     """Write one HTML page on the run in the folder RUN: stages, tables, curves, rollouts with their verdicts.
 
     The page needs no network and no script. The report of an active run shows its state so far.
@@ -34,7 +41,7 @@ def report(run: Path, output: Path | None, curves: Path | None) -> None:
         written = draw_curves(record, curves)
         click.echo(f"Curves: {curves} ({len(written)} files)")
         return
-    page = render_page(record)
+    page = render_page(record, steps)
     path = output or run / "report.html"
     with replaced(path, fix="Choose another with -o.") as partial:
         partial.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -78,7 +78,7 @@ def serve(
         from guerdon.serve.server import run_server
     except ModuleNotFoundError as error:
         raise MissingDependencyError("guerdon serve", str(error.name), "serve") from None
-    token = _token(token_file)
+    token = given_token(token_file, TOKEN_VARIABLE)
     if token is None and not _is_loopback(host):
         click.echo(
             f"warning: anyone who reaches {host} may ask; set {TOKEN_VARIABLE} or --token-file.", err=True
@@ -93,9 +93,14 @@ def serve(
         run_server(app, host, port, grace, started, access_log)
 
 
-def _token(file: Path | None) -> str | None:
+def given_token(file: Path | None, variable: str) -> str | None:
+    """Return the token in a file, or in an environment variable if no file is named.
+
+    Raises:
+        UsageError: The file cannot be read, or is empty.
+    """
     if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+        return os.environ.get(variable) or None
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ from guerdon.data.json_values import brief
 
 __all__ = [
     "column",
+    "matches",
 ]
 
 _INDEX = re.compile(r"-?[0-9]{1,9}")
@@ -63,3 +64,11 @@ def _missing(value: Any, path: str, parent: str, name: str) -> str:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def matches(when: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+    """Return whether a row is routed to what has this ``when``: each column equals the value, or one of a list's."""
+    return all(
+        columns.get(column) in (wanted if isinstance(wanted, list) else [wanted])
+        for column, wanted in when.items()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -34,6 +35,64 @@ def completion_text(completion: str | Messages) -> str:
         return completion
     turns = (_turn(message) for message in completion if message.get("role") == "assistant")
     return "\n".join(turn for turn in turns if turn)
+
+
+def tool_calls(messages: Messages) -> list[dict[str, Any]]:
+    """Return the calls of tools in a conversation, with the keys ``name``, ``arguments``, ``result`` and ``turn``.
+
+    The results of a turn are the ``tool`` messages after it: those with the call's ``tool_call_id``, otherwise those in
+    the order of the calls.
+    """
+    found: list[dict[str, Any]] = []
+    turn = -1
+    for place, message in enumerate(messages):
+        if message.get("role") != "assistant":
+            continue
+        turn += 1
+        calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+        results = _results(messages[place + 1 :])
+        for number, call in enumerate(calls):
+            function = call.get("function", call)
+            named = function if isinstance(function, Mapping) else {}
+            result = _result_of(call, number, results)
+            found.append(
+                {
+                    "name": str(named.get("name", "")),
+                    "arguments": _arguments(named.get("arguments")),
+                    "result": None if result is None else _text(result.get("content")),
+                    "turn": turn,
+                }
+            )
+    return found
+
+
+def _results(following: Messages) -> list[Mapping[str, Any]]:
+    """Return the tools' messages before the next turn of another role."""
+    results = []
+    for message in following:
+        if message.get("role") != "tool":
+            break
+        results.append(message)
+    return results
+
+
+def _result_of(
+    call: Mapping[str, Any], number: int, results: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    wanted = call.get("id")
+    if wanted is not None and any(result.get("tool_call_id") is not None for result in results):
+        return next((result for result in results if result.get("tool_call_id") == wanted), None)
+    return results[number] if number < len(results) else None
+
+
+def _arguments(arguments: Any) -> Any:
+    """Return arguments as values. OpenAI's protocol sends them as JSON text."""
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def _turn(message: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from guerdon.grpo.advantages import (
 )
 from guerdon.grpo.fused_trainer import FusedGRPOTrainer
 from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
+from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
 from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.entry import compares_groups
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
@@ -57,7 +58,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
+class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, FusedGRPOTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -72,7 +73,7 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         metrics_by: The columns to break the metrics down by.
         fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` if it supports them.
         callbacks: The run's callbacks.
-        **kwargs: Other arguments of TRL's trainer, and ``step_options``.
+        **kwargs: Other arguments of TRL's trainer, ``step_options``, and the stage's ``toolbox``.
 
     Raises:
         DataError: The data do not fill one batch of generations.
@@ -120,6 +121,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
         )
         if self._process:
             _check_process(self)
+        if self._toolbox is not None and (problem := self._lacking.get("tools")):
+            raise UsageError(
+                f"this version of TRL cannot train with tools: {problem}. Install a version that guerdon supports."
+            )
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
         # Unjudged rollouts are counted and recorded. TRL would also print each such row with all its columns.
         logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
@@ -250,6 +255,8 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
                 prompts, completions, row, completion_ids, strict=True
             )
         ]
+        if self._sessions:
+            rollouts = list(map(with_session, rollouts, self._sessions))
         judgements = self._scored(rollouts, step)
         for name, value in [*judging_metrics(judgements, self._retrying), *judgements.metrics.items()]:
             log_metric(name, value)
@@ -305,7 +312,10 @@ class RubricGRPOTrainer(ResumableTrainer, FusedGRPOTrainer):
             means = advantages if advantages.dim() == 1 else advantages.sum(1) / _lengths(judged)
             _replace_last(self._logs["advantages"], means.tolist())
         rewards = [math.nan if judgement.reward is None else judgement.reward for _, judgement in judged]
-        for name, value in group_metrics(rewards, group_size).items():
+        metrics = group_metrics(rewards, group_size)
+        if self._toolbox is not None:
+            metrics |= tool_metrics(rollout for rollout, _ in judged)
+        for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         if mode == "train" and self._log_rollouts is not None:
             with raised_in_all():

@@ -26,6 +26,7 @@ _PARTS: dict[str, Sequence[Kind]] = {
     "SourceRef": (Kind.SOURCE,),
     "RewardRef": SCORERS,
     "MemberRef": SCORERS,
+    "ToolRef": (Kind.TOOL, Kind.ENVIRONMENT),
     "ComponentRef": (Kind.HOOKS,),
 }
 """The parts of a manifest that name a plugin, with the kinds that fit."""

@@ -12,10 +12,12 @@ from typing import TypeVar
 from guerdon.errors import UsageError
 from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
 from guerdon.manifest.loading import Location, ManifestFile, Problem
-from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, SourceRef, StageRef
+from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, SourceRef, StageRef, ToolRef
 from guerdon.plugins.component import Component, ParamProblem, load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
+from guerdon.tools.entries import ToolEntry
+from guerdon.tools.toolbox import check_names
 
 STAGE_SOURCE = "stage"
 """The built-in source: another stage's data set."""
@@ -57,6 +59,8 @@ class StagePlan:
     """Its place in the manifest."""
     entry_locations: Sequence[Location] = ()
     """The places of its entries."""
+    tools: Sequence[ToolEntry] = ()
+    """The tools and the environments."""
     sound: bool = True
     """Whether the stage has no mistakes. A stage with mistakes contains only its valid parts."""
     incomplete: Collection[str] = ()
@@ -214,6 +218,7 @@ class _Planner:
         ]
         entries = self.rubric(ref, location)
         places = [(*location, "rewards", i) for i in range(len(ref.rewards))]
+        tools = self._tools(ref, location)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
@@ -225,6 +230,12 @@ class _Planner:
                 what = "an 'init' other than none" if need == "model" else f"'{need}'"
                 self.problem(
                     location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
+                )
+        for key in ("tools", "environments"):
+            if getattr(ref, key) and not component.member("uses_tools", False):
+                self.problem(
+                    (*location, key),
+                    f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
                 )
         parts: dict[str, Sequence[object]] = {
             "init": init,
@@ -239,9 +250,28 @@ class _Planner:
             list(entries.values()),
             location,
             list(entries),
+            tools=tools,
             incomplete={key for key, planned in parts.items() if None in planned},
             param_problems=wrong,
         )
+
+    def _tools(self, ref: StageRef, location: Location) -> list[ToolEntry]:
+        """Return the valid tools, then the valid environments."""
+        found: list[ToolEntry] = []
+        for key, kind in (("tools", Kind.TOOL), ("environments", Kind.ENVIRONMENT)):
+            for i, tool in enumerate(getattr(ref, key)):
+                entry = self.sound(partial(self._tool, tool, kind, (*location, key, i)))
+                if entry is not None:
+                    found.append(entry)
+        self._try(location, lambda: check_names(found))
+        return found
+
+    def _tool(self, ref: ToolRef, kind: Kind, location: Location) -> ToolEntry | None:
+        component = self.component(ref, (kind,), location)
+        if component is None:
+            return None
+        name = ref.name or component.plugin.name
+        return ToolEntry(name, component, ref.when, ref.timeout, ref.max_output)
 
     def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:
         """Return the valid entries, by location. An entry that needs an invalid one is left out too."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from guerdon.rubric import OnFailure
+from guerdon.tools.entries import MAX_OUTPUT
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is safe as a folder name and in ``stage:<id>``."""
@@ -140,6 +141,19 @@ class ScoringRef(Strict):
     """How many workers share the sync verifiers; by default one for each CPU."""
 
 
+class ToolRef(ComponentRef):
+    """A tool or an environment that a stage's model may use."""
+
+    name: Name | None = None
+    """A tool's name for the model, and an environment's in logs; by default the plugin's name."""
+    when: dict[str, Any] = {}
+    """The rows that it is offered to, by column: each must equal the value, or be one of a list's."""
+    timeout: Annotated[Finite, Field(gt=0)] | None = None
+    """Seconds for one call; by default the plugin's, else 30."""
+    max_output: Annotated[int, Field(gt=0)] = MAX_OUTPUT
+    """The most characters of a result that the model reads."""
+
+
 class StageRef(Strict):
     """One stage."""
 
@@ -153,6 +167,10 @@ class StageRef(Strict):
     """The stage's data sources, read one after another."""
     rewards: list[EntryRef] = []
     """The stage's rubric."""
+    tools: list[ToolRef] = []
+    """The tools that the model may call."""
+    environments: list[ToolRef] = []
+    """The environments, one for each rollout, whose methods the model may call."""
     params: dict[str, Any] = {}
     """The stage plugin's params; `guerdon plugins show NAME` lists them."""
 

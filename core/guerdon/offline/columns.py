@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.data.columns import column
-from guerdon.errors import DataError, UsageError
+from guerdon.errors import DataError, UsageError, one_line
 from guerdon.rubric import Rubric
-from guerdon.types import Judgement, Rollout
+from guerdon.types import Judgement, Rollout, ToolCall
 
 
 def read_renames(columns: Sequence[str]) -> dict[str, str]:
@@ -35,6 +35,7 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
     """
     recorded = row.get("columns")
     columns = {**recorded, **row} if isinstance(recorded, dict) else dict(row)
+    recorded = isinstance(recorded, dict)
     row = dict(columns)
     for name, source in renames.items():
         try:
@@ -61,7 +62,28 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
     tokens = columns.pop("completion_ids", None) or []
     if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
         raise DataError(f"{where}: completion_ids is {tokens!r:.80}; it must be a list of token ids.")
-    return Rollout(prompt, completion, columns, tokens)
+    return Rollout(prompt, completion, columns, tokens, **(_recorded(where, columns) if recorded else {}))
+
+
+def _recorded(where: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """Take what a run's record says about tools and the environment out of the columns.
+
+    Raises:
+        DataError: It is not as a run writes it.
+    """
+    calls, environment = columns.pop("tool_calls", None), columns.pop("environment", None)
+    try:
+        return {
+            "calls": None if calls is None else [ToolCall.from_dict(call) for call in calls],
+            "environment": None if environment is None else dict(environment),
+            "environment_reward": columns.pop("environment_reward", None),
+            "broken": columns.pop("broken", None),
+        }
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{where}: tool_calls or environment is not as a run records it: {one_line(error)}. "
+            "Remove these columns, or take the row from a run's rollouts.jsonl."
+        ) from None
 
 
 def checked_rollout(

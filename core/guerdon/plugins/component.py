@@ -65,6 +65,10 @@ _ENGINE_ARGUMENTS = {
 }
 
 
+FROM_ROLLOUT = frozenset({"prompt", "messages", "tool_calls", "environment", "environment_reward"})
+"""What a verifier gets of the rollout, and not of the row, if a parameter has the name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """A plugin that a manifest selected, with its params. It is cheap to send to another process."""
@@ -254,6 +258,8 @@ def kind_of(loaded: Any) -> Kind | None:
         return Kind.STAGE
     if inspect.isclass(loaded) and hasattr(loaded, "__iter__"):
         return Kind.SOURCE
+    if inspect.isclass(loaded) and hasattr(loaded, "reset"):
+        return Kind.ENVIRONMENT
     called = loaded.__call__ if inspect.isclass(loaded) else loaded
     parameters = signature_of(called).parameters if callable(called) else {}
     return next((kind for kind, argument in _FIRST_ARGUMENT.items() if argument in parameters), None)
@@ -263,6 +269,8 @@ def _takes_params(kind: Kind, loaded: Any) -> bool:
     """Return whether the plugin is a class or factory that takes the params, and does not do the work itself."""
     if inspect.isclass(loaded):
         return True
+    if kind is Kind.TOOL:  # a function is the tool, and its parameters are the model's to set
+        return False
     first = _FIRST_ARGUMENT.get(kind)
     if first is None:  # sources are always classes or factories
         return True
@@ -290,6 +298,8 @@ def signature_of(called: Any) -> inspect.Signature:
 def valid_params(kind: Kind, loaded: Any) -> dict[str, inspect.Parameter]:
     """Return the parameters that a manifest may set, by name."""
     takes_params = _takes_params(kind, loaded)
+    if kind is Kind.TOOL and not takes_params:
+        return {}
     engine = (
         frozenset({"base_dir", "state_dir"}) if takes_params else _ENGINE_ARGUMENTS.get(kind, frozenset())
     )
@@ -434,7 +444,7 @@ class CallColumns:
             required=frozenset(p.name for p in named if p.default is p.empty),
             takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
             defaults={p.name: p.default for p in named if p.default is not p.empty},
-            reserved=ignored | ({"prompt"} - names),  # a verifier gets it only by name
+            reserved=ignored | (FROM_ROLLOUT - names),  # a verifier gets these only by name
         )
 
     def pick(self, columns: Mapping[str, Any]) -> dict[str, Any]:

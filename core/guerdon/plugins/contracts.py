@@ -12,13 +12,16 @@ from typing import Any, ClassVar, Protocol
 
 from guerdon.hookspecs import HOOKS, SPECS
 from guerdon.plugins.discovery import SCORERS, Kind, nearest
+from guerdon.plugins.tool_shape import environment_stubs, tool_stub, undescribed
 from guerdon.stage import Model, StageContext, StageResult
 from guerdon.types import Row, Score
 
 __all__ = [
     "NEEDS",
+    "NOT_TOOLS",
     "OPTIONAL",
     "SETUP_TIMEOUT_S",
+    "Environment",
     "GroupReward",
     "HasAuditKind",
     "HasClose",
@@ -30,10 +33,13 @@ __all__ = [
     "HasMaxWorkers",
     "HasNeeds",
     "HasPreflight",
+    "HasReward",
     "HasSameAnswer",
     "HasSetup",
     "HasSignature",
     "HasStagePreflight",
+    "HasState",
+    "HasUsesTools",
     "Reward",
     "Source",
     "Stage",
@@ -75,6 +81,37 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows from the start."""
         ...
+
+
+class Environment(Protocol):
+    """Has a state that the model changes; TRL's environment class. Its other public methods are tools."""
+
+    def reset(self, **row: Any) -> str | None:
+        """Begin a rollout, and return text to append to its prompt, or ``None``."""
+        ...
+
+
+class HasReward(Protocol):
+    """An environment that rewards the rollout."""
+
+    def get_reward(self) -> float | Awaitable[float]:
+        """Return the reward of the finished rollout."""
+        ...
+
+
+class HasState(Protocol):
+    """An environment that decides what scorers and records see of it."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the state after the rollout, as JSON values."""
+        ...
+
+
+class HasUsesTools(Protocol):
+    """A stage that lets the model call tools."""
+
+    uses_tools: ClassVar[bool]
+    """``True`` if the manifest may give the stage ``tools`` and ``environments``."""
 
 
 class Stage(Protocol):
@@ -220,6 +257,15 @@ _SCORER = _SIGNATURE | {
     "audit_kind": "the corpus that `guerdon audit` attacks it with, such as `answer`, `format` or `code`",
 }
 
+_TOOL = _SIGNATURE | {
+    "preflight": "a method, sync or async, that raises if something that the plugin needs does not answer",
+    "setup": "a method, sync or async, that loads a model or an index; each process calls it once",
+    "setup_timeout_s": "the deadline of `setup()` in seconds; 600 by default",
+    "timeout_s": "the deadline of a call in seconds, if the manifest sets none",
+    "aclose": "an async method that closes what the plugin has opened, at the end",
+    "fingerprint": "a method that returns a digest of the content, so that a run notices when data changes",
+}
+
 OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
     Kind.VERIFIER: _SCORER
     | {
@@ -251,20 +297,42 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "other stages run in the first process",
         "any_process_count": "`True` for a distributed stage whose result does not depend on the number of processes; "
         "a killed run may resume with another number",
+        "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",
     },
     Kind.HOOKS: {},
+    Kind.TOOL: _TOOL | {"max_workers": "the most processes that hold a copy of the tool at the same time"},
+    Kind.ENVIRONMENT: _TOOL
+    | {
+        "get_reward": "a method, sync or async, that returns the reward of the finished rollout",
+        "state": "a method that returns the state after the rollout as JSON values; by default the public attributes",
+    },
 }
 """The optional members of a plugin of each kind, with a description of each."""
 
 SETUP_TIMEOUT_S = 600.0
 """The deadline of a ``setup()`` whose plugin sets none."""
 
-_REQUIRED: Mapping[Kind, tuple[str, ...]] = {Kind.STAGE: ("run",)}
+NOT_TOOLS = frozenset({"reset", *OPTIONAL[Kind.ENVIRONMENT]})
+"""The public members of an environment that the model cannot call."""
+
+_REQUIRED: Mapping[Kind, tuple[str, ...]] = {Kind.STAGE: ("run",), Kind.ENVIRONMENT: ("reset",)}
 
 _METHODS = frozenset(
-    {"signature", "preflight", "setup", "aclose", "gold_completion", "same_answer", "fingerprint", "run"}
+    {
+        *(
+            "signature",
+            "preflight",
+            "setup",
+            "aclose",
+            "gold_completion",
+            "same_answer",
+            "fingerprint",
+            "run",
+        ),
+        *("reset", "get_reward", "state"),
+    }
 )
 
 _SECONDS = (lambda value: _is_number(value) and value > 0, "a number of seconds above 0")
@@ -277,6 +345,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "guerdon_kind": (lambda value: value == "group_reward", "'group_reward'"),
     "requires_needs": (lambda value: isinstance(value, bool), "True or False"),
     "endless": (lambda value: isinstance(value, bool), "True or False"),
+    "uses_tools": (lambda value: isinstance(value, bool), "True or False"),
     "distributed": (lambda value: isinstance(value, bool), "True or False"),
     "any_process_count": (lambda value: isinstance(value, bool), "True or False"),
     "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),
@@ -326,10 +395,24 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
     """
     if kind is Kind.HOOKS:
         return _wrong_hooks(loaded) if inspect.isclass(loaded) else []
+    undescribed_tools = _undescribed(kind, loaded)
     known = _members(kind)
     values = {name: getattr(loaded, name, None) for name in _own_names(loaded) if name in known}
     wrong = [problem for name, value in values.items() for problem in _wrong_value(name, value)]
-    return [*misspelt_members(kind, loaded), *wrong]
+    return [*misspelt_members(kind, loaded), *wrong, *undescribed_tools]
+
+
+def _undescribed(kind: Kind, loaded: Any) -> list[str]:
+    if kind is Kind.TOOL:
+        return list(undescribed(tool_stub("it", loaded)))
+    if kind is not Kind.ENVIRONMENT:
+        return []
+    stubs = environment_stubs(loaded, NOT_TOOLS)
+    return [
+        f"has the method '{name}', which {problem}"
+        for name, one in stubs.items()
+        for problem in undescribed(one)
+    ]
 
 
 def misspelt_members(kind: Kind, loaded: Any) -> list[str]:
@@ -353,6 +436,8 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
     """Return why a plugin does not fit its kind at all, as a predicate, or ``None``."""
     if not callable(loaded):
         return f"is {loaded!r:.60}, and a {kind.noun} is a class or a function."
+    if kind is Kind.ENVIRONMENT:
+        return _not_environment(loaded)
     if not inspect.isclass(loaded):
         return None
     if (
@@ -364,8 +449,18 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
         return f"has no method 'run'.{slip} A stage does its work in run(context)."
     if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
         return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
-    if kind in SCORERS and "__call__" not in _own_names(loaded):
+    if kind in (*SCORERS, Kind.TOOL) and "__call__" not in _own_names(loaded):
         return f"cannot be called. Give the class a method __call__, which is the {kind.noun}."
+    return None
+
+
+def _not_environment(loaded: Any) -> str | None:
+    if not inspect.isclass(loaded):
+        return "is not a class. An environment is a class with a method 'reset'; its other public methods are tools."
+    if not callable(getattr(loaded, "reset", None)):
+        return "has no method 'reset'. An environment begins each rollout in reset(**row)."
+    if not environment_stubs(loaded, NOT_TOOLS):
+        return "has no public method besides 'reset', so the model can do nothing in it. Add a method: it is a tool."
     return None
 
 

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     HOOKS = "hooks"
     COMMAND = "command"
     RECIPE = "recipe"
+    TOOL = "tool"
+    ENVIRONMENT = "environment"
 
     @property
     def group(self) -> str:
@@ -195,7 +197,9 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
     ]
     if len(matches) == 1:
         return matches[0]
-    wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(kind.noun for kind in kinds)
+    # "reward" means both kinds of rewards
+    nouns = [kind.noun for kind in kinds if kind is not Kind.GROUP_REWARD or Kind.REWARD not in kinds]
+    wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(nouns)
     if not matches:
         names = [plugin.name for plugin in candidates] + [plugin.qualified_name for plugin in candidates]
         raise PluginNotFoundError(

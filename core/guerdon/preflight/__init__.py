@@ -13,6 +13,7 @@ from guerdon.preflight.models import check_models
 from guerdon.preflight.output import check_run_folder
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
+from guerdon.preflight.tools import check_tools
 from guerdon.preflight.trials import Trials
 from guerdon.run.stage_check import check_stage, read_stage_rows
 
@@ -42,6 +43,8 @@ def _check_stage(plan: Plan, stage: StagePlan, trials: Trials | None) -> Iterato
         check_stage(plan, stage, rows, models=sound)
     except (GuerdonError, OSError) as error:
         yield from Site.of(plan, stage).errors(error)
+    if stage.sound:
+        yield from check_tools(plan, stage, rows)
     if stage.entries and rows.sampled:
         yield from check_rubric(plan, stage, rows, trials)
     elif stage.entries:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from guerdon.errors import GuerdonError
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.plugins.component import FROM_ROLLOUT
 from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
@@ -79,6 +80,9 @@ def _check_scores(site: Site, trials: Trials, entry: Entry, rows: Sequence[Row])
     component = entry.component
     built = component.build()
     component.check(built)
+    if component.columns.names & (FROM_ROLLOUT - {"prompt"}):
+        yield site.unchecked("it scores what a model does with tools, and no completion here does anything.")
+        return
     if component.kind is not Kind.VERIFIER:  # calls of a reward may load a model, so they are not tried
         return
     certain = component.member("gold_completion", of=built) is not None
@@ -102,7 +106,7 @@ def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
 
 
 def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
-    required = entry.component.columns.required
+    required = entry.component.columns.required - FROM_ROLLOUT
     routed = [(number, row) for number, row in enumerate(rows) if entry.applies_to(row)]
     for number, row in routed:
         missing = sorted(required - row.keys())

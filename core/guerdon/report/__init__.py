@@ -1,9 +1,9 @@
 """Reports on a run: one HTML page on each stage's work and results, and the model card of the trained model."""
 
 from guerdon.report.card import card_path, model_card, trained_stage
-from guerdon.report.charts import draw_curves
 from guerdon.report.page import render_page
 from guerdon.report.reading import RunRecord, read_run
+from guerdon.report.stage_charts import draw_curves
 
 __all__ = [
     "RunRecord",

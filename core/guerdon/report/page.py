@@ -2,113 +2,65 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from guerdon import __version__
-from guerdon.errors import MissingDependencyError
-from guerdon.report.charts import stage_charts
-from guerdon.report.intervals import with_intervals
+from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.report.charts import draw
 from guerdon.report.reading import RunRecord, StageRecord
-from guerdon.types import completion_text, message_text
+from guerdon.report.stage_charts import stage_charts
+from guerdon.report.templating import environment
 
 _SAMPLED_STEPS = 3
-"""The number of a training stage's steps whose rollouts are shown."""
-
-_SHOWN = 4000
-"""The most characters of a prompt or a completion."""
+"""The number of a training stage's steps whose extreme rollouts are shown."""
 
 
-def render_page(run: RunRecord) -> str:
+def render_page(run: RunRecord, steps: Sequence[int] = ()) -> str:
     """Return the report of a run as HTML.
+
+    Args:
+        run: The run.
+        steps: Steps whose groups are all shown; without them, the highest and the lowest reward of some steps.
 
     Raises:
         MissingDependencyError: The extra ``report`` is not installed.
+        UsageError: No stage has rollouts of such a step.
     """
     try:
-        from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
+        templates = environment()
     except ModuleNotFoundError as error:
         raise MissingDependencyError("guerdon report", "jinja2", "report") from error
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        number=_number, duration=_duration, size=_size, words=_words, json=_indented_json
-    )
-    source = (resources.files("guerdon.report") / "page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    for step in steps:
+        if not any(step in stage.rollouts.steps for stage in run.stages):
+            raise UsageError(f"{run.directory}: no stage has rollouts of step {step}. {_known_steps(run)}")
+    return templates.get_template("report.html").render(
         run=run,
         version=__version__,
-        columns=_columns,
-        merged=with_intervals,
-        charts={stage.id: [(c.title, Markup(c.svg)) for c in stage_charts(stage)] for stage in run.stages},
-        samples={stage.id: _samples(stage) for stage in run.stages},
+        draw=draw,
+        link=lambda stage: f"#{quote(stage)}",
+        tokens={stage.id: stage.tokens for stage in run.stages},
+        charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
+        samples={stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages},
+        groups={stage.id: _groups(stage, steps) for stage in run.stages},
     )
 
 
-def _columns(rows: list[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
+def _known_steps(run: RunRecord) -> str:
+    known = [
+        f"'{s.id}' has {min(s.rollouts.steps)} to {max(s.rollouts.steps)}"
+        for s in run.stages
+        if s.rollouts.steps
+    ]
+    return f"Stage {', '.join(known)}." if known else "No stage has rollouts."
 
 
-def _samples(stage: StageRecord) -> list[dict[str, Any]]:
-    return [_sample(record) for record in stage.rollouts.samples(_SAMPLED_STEPS)]
-
-
-def _sample(record: Mapping[str, Any]) -> dict[str, Any]:
-    scores = record.get("scores")
-    return {
-        "where": f"of {record['model']}" if "model" in record else f"step {record['step']}",
-        "reward": record.get("reward"),
-        "prompt": _prompt(record.get("prompt", "")),
-        "completion": _cut(completion_text(record.get("completion", ""))),
-        "tokens": record.get("completion_tokens"),
-        "scores": scores if isinstance(scores, dict) else {},
-    }
-
-
-def _prompt(prompt: Any) -> str:
-    if isinstance(prompt, str):
-        return _cut(prompt)
-    return _cut("\n".join(f"{message.get('role')}: {message_text([message])}" for message in prompt))
-
-
-def _cut(text: str) -> str:
-    rest = len(text) - _SHOWN
-    return text if rest <= 0 else f"{text[:_SHOWN]}\n… {rest} more characters"
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
-
-
-def _duration(seconds: float) -> str:
-    if not seconds:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
-
-
-def _size(number: int | None) -> str:
-    if number is None:
-        return "–"
-    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
-
-
-def _indented_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _groups(stage: StageRecord, steps: Sequence[int]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Return the groups of the chosen steps, each with its place and its rollouts."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for record in stage.rollouts.of_steps(steps):
+        where = f"of {record['model']}" if "model" in record else f"of step {record['step']}"
+        name = f"Group {record['group']} {where}" if "group" in record else f"Rollouts {where}"
+        groups.setdefault(name, []).append(record)
+    return list(groups.items())

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,12 @@ class StageRecord:
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
     """The result's tables, by title."""
     progress: Sequence[Point]
-    rollouts: Rollouts
+    folder: Path
+
+    @cached_property
+    def rollouts(self) -> Rollouts:
+        """Return the rollouts, which are read at the first use."""
+        return read_rollouts(self.folder / ROLLOUTS)
 
     @property
     def tokens(self) -> int | None:
@@ -83,8 +89,13 @@ class RunRecord:
     error: str | None
     """The error that stopped the last attempt."""
     started: datetime | None
-    unreadable: int
-    """The number of lines in logs and sections that cannot be read, such as a last line truncated by a kill."""
+    unreadable_lines: int
+    """The number of lines in events and sections that cannot be read, such as a last line truncated by a kill."""
+
+    @property
+    def unreadable(self) -> int:
+        """Return the number of lines that cannot be read, those of the rollouts included."""
+        return self.unreadable_lines + sum(stage.rollouts.unreadable for stage in self.stages)
 
     @property
     def description(self) -> str:
@@ -97,8 +108,12 @@ class RunRecord:
         return int(self.manifest.get("seed", 0))
 
 
-def read_run(directory: Path) -> RunRecord:
+def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
     """Read a run's folder.
+
+    Args:
+        directory: The folder.
+        log: The run's events, if they are known; else they are read.
 
     Raises:
         UsageError: It does not hold a run, or holds files that guerdon did not write.
@@ -117,7 +132,7 @@ def read_run(directory: Path) -> RunRecord:
         raise UsageError(
             f"{directory / 'run.json'} is not what 'guerdon run' writes, so there is nothing to report."
         ) from None
-    log = read_events(directory / EVENTS)
+    log = log if log is not None else read_events(directory / EVENTS)
     going_on = _is_locked(directory / "lock")
     stages = [_stage(directory, refs.get(stage_id, {}), stage_id, log, going_on) for stage_id in stage_ids]
     sections = list(_sections(directory / "report", log))
@@ -132,8 +147,17 @@ def read_run(directory: Path) -> RunRecord:
         going_on=going_on,
         error=None if going_on else log.error,
         started=log.started,
-        unreadable=log.unreadable + sum(stage.rollouts.unreadable for stage in stages),
+        unreadable_lines=log.unreadable,
     )
+
+
+def run_status(record: RunRecord) -> Status:
+    """Return the state of a run as a whole."""
+    if record.going_on:
+        return Status.RUNNING
+    if all(stage.status is Status.FINISHED for stage in record.stages):
+        return Status.FINISHED
+    return Status.STOPPED if record.started else Status.WAITING
 
 
 def _stage(
@@ -160,7 +184,7 @@ def _stage(
         metrics={name: value for name, value in metrics.items() if isinstance(value, int | float | str)},
         tables=_tables(tables),
         progress=sorted(log.progress.get(stage_id, {}).items()),
-        rollouts=read_rollouts(folder / ROLLOUTS),
+        folder=folder,
     )
 
 

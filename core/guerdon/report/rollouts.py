@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,16 @@ class Rollouts:
             if extreme is not None
         ]
         return self._read(dict.fromkeys(places))
+
+    def of_steps(self, steps: Collection[int]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rollouts of some steps, in their order in the file."""
+        if not self.steps.keys() & set(steps):
+            return
+        with self.path.open("rb") as lines:
+            for line in lines:
+                record = parse_object(line) or {}
+                if record.get("step") in steps:
+                    yield record
 
     def _read(self, places: Iterable[int]) -> list[Mapping[str, Any]]:
         records = []

@@ -11,7 +11,7 @@ from guerdon.rubric.entry import Entry, FirstOf
 from guerdon.rubric.rule import decided, is_full, unmet
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.entries import Asked, Batch, Scorer
-from guerdon.scoring.pool import WorkerPool
+from guerdon.scoring.pool import Pool
 from guerdon.types import Failure, OnFailure, Outcome, Rollout, Score, Verdict
 
 __all__ = ["Call"]
@@ -46,7 +46,7 @@ class Call:
         self.metrics: dict[str, float] = {}
         """What reward functions passed to ``log_metric``."""
 
-    def ask(self, entries: Sequence[Entry], scorers: Mapping[str, Scorer], pool: WorkerPool) -> None:
+    def ask(self, entries: Sequence[Entry], scorers: Mapping[str, Scorer], pool: Pool) -> None:
         """Ask entries together for the rollouts that are routed to them and meet their needs.
 
         Raises:
@@ -93,6 +93,12 @@ class Call:
         grouped = entry.component.kind is Kind.GROUP_REWARD
         for position, (rollout, verdicts) in enumerate(zip(self._rollouts, self.verdicts, strict=True)):
             if not entry.applies_to(rollout.columns) or self._is_decided(entry.within, verdicts):
+                continue
+            if rollout.broken is not None:  # what the model did is unknown
+                lost = Score.failed(Failure.INFRASTRUCTURE, rollout.broken)
+                verdicts[entry.name] = self._verdict(entry, lost, 0.0, tries=0)
+                if entry.within is None:
+                    self._spend(entry, [lost])
                 continue
             withheld = unmet(entry.needs, verdicts)
             if withheld is None or grouped:

@@ -27,6 +27,7 @@ from guerdon.run.inputs import Inputs, used_stages
 from guerdon.run.ranks import Ranks
 from guerdon.scoring.cache import ScoreCache
 from guerdon.stage import Launch, Model, StageContext, StageResult, Stop
+from guerdon.tools import Toolbox
 from guerdon.types import Row
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,14 @@ class Contexts:
             ):
                 yield rubric
 
+        @contextmanager
+        def open_tools() -> Iterator[Toolbox | None]:
+            if not stage.tools:
+                yield None
+                return
+            with Toolbox(stage.tools, manifest.seed) as toolbox:
+                yield toolbox
+
         openers: list[Callable[[], Iterator[Row]]] = [
             partial(open_source, source, manifest.heldout, datasets) for source in stage.sources
         ]
@@ -96,6 +105,7 @@ class Contexts:
             models=[self._model(init, results) for init in stage.init],
             sources=openers,
             open_rubric=open_rubric,
+            open_tools=open_tools,
             work=folder / "work",
             output=folder / "output.partial",
             seed=manifest.seed,

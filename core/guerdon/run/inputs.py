@@ -18,6 +18,7 @@ from guerdon.plugins.component import Component
 from guerdon.rubric import Entry
 from guerdon.run.content import ModelDigests, is_model_folder, local_modules
 from guerdon.run.secrets import HIDDEN, Secrets
+from guerdon.tools.entries import ToolEntry
 
 _LAUNCH = "processes"
 """An input that matters to a resumed stage, and not to a finished one."""
@@ -76,6 +77,7 @@ class Inputs:
                 }
                 for entry in stage.entries
             ],
+            **({"tools": list(map(self._tool, stage.tools))} if stage.tools else {}),
             "seed": self._manifest.seed,
             "heldout": self._manifest.heldout,
         }
@@ -86,6 +88,18 @@ class Inputs:
             json.dumps(self._secrets.hide(inputs), default=str), parse_constant=str
         )
         return read
+
+    def _tool(self, entry: ToolEntry) -> dict[str, Any]:
+        component = entry.component
+        has_content = component.member("fingerprint") is not None
+        return {
+            **(self._source_parts(component) if has_content else self._parts(component)),
+            "kind": component.kind.value,
+            "name": entry.name,
+            "when": dict(entry.when),
+            "timeout": entry.timeout_s,
+            "max_output": entry.max_output,
+        }
 
     def models_of(self, component: Component) -> dict[str, dict[str, str]]:
         """Return the digests of the local models that params refer to, by param."""
@@ -115,7 +129,7 @@ class Inputs:
         }
 
     def _source_parts(self, component: Component) -> dict[str, Any]:
-        """Return the fingerprint of a source's content, such as its files' checksums, if it has one."""
+        """Return the fingerprint of a source's or a tool's content, such as its files' checksums, if it has one."""
         fingerprint = component.member("fingerprint", of=component.build())
         content = fingerprint() if fingerprint is not None else None
         return {**self._parts(component), **({"content": content} if content is not None else {})}

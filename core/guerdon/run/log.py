@@ -160,10 +160,18 @@ class RunEvents:
 
 def read_events(path: Path) -> RunEvents:
     """Read ``events.jsonl``, which may not exist yet."""
+    incomplete = [0]
+    log = fold_events(_events(path, incomplete))
+    log.unreadable += incomplete[0]
+    return log
+
+
+def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
+    """Return what the lines of ``events.jsonl`` say together."""
     log = RunEvents()
     current: tuple[str, datetime] | None = None
     last: datetime | None = None
-    for event in _events(path, log):
+    for event in events:
         try:
             kind, time = event["event"], datetime.fromisoformat(event["time"])
             stage = str(event.get("stage"))
@@ -194,13 +202,14 @@ def read_events(path: Path) -> RunEvents:
     return log
 
 
-def _events(path: Path, log: RunEvents) -> Iterator[dict[str, Any]]:
+def _events(path: Path, incomplete: list[int]) -> Iterator[dict[str, Any]]:
+    """Yield the events, and count the lines that hold none."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             event = parse_object(line)
             if event is None:
-                log.unreadable += 1
+                incomplete[0] += 1
             else:
                 yield event

@@ -14,7 +14,7 @@ from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.models.paths import local_folder
-from guerdon.plugins.component import valid_params
+from guerdon.plugins.component import Component, valid_params
 from guerdon.rubric.entry import names_of
 from guerdon.run.data import open_source
 from guerdon.stage import Model
@@ -112,19 +112,8 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
         stage.component,
         params={name: value for name, value in stage.component.params.items() if name not in wrong},
     )
-    built = component.build()
-    own = component.member("preflight", of=built)
-    if own is None or _asks_for_more(own, stage.incomplete):
-        return
-    rows = rows or read_stage_rows(plan, stage)
     try:
-        component.check(
-            built,
-            rewards=names_of(stage.entries),
-            rows=rows.read,
-            count=rows.count,
-            models=_known_models(plan, stage) if models else [],
-        )
+        _check_built(component, plan, stage, rows, models)
     except GuerdonError as error:
         if not wrong:
             raise
@@ -132,6 +121,24 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
         independent = [line for line in str(error).splitlines() if not meant & set(re.findall(r"\w+", line))]
         if independent:
             raise type(error)("\n".join(independent)) from None
+
+
+def _check_built(
+    component: Component, plan: Plan, stage: StagePlan, rows: StageRows | None, models: bool
+) -> None:
+    built = component.build()
+    own = component.member("preflight", of=built)
+    if own is None or _asks_for_more(own, stage.incomplete):
+        return
+    rows = rows or read_stage_rows(plan, stage)
+    component.check(
+        built,
+        rewards=names_of(stage.entries),
+        tools=[entry.name for entry in stage.tools],
+        rows=rows.read,
+        count=rows.count,
+        models=_known_models(plan, stage) if models else [],
+    )
 
 
 _PARTS = {"rewards": {"rewards"}, "rows": {"data"}, "count": {"data"}, "models": {"init", "model"}}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
@@ -103,13 +103,13 @@ class VerifierScorer:
         self._pool = pool
 
     def require(self, rollout: Rollout) -> None:
-        require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
+        require_columns(self._component, self._columns, offered_columns(rollout))
 
     def prepare(self, asked: Asked) -> VerifierBatch:
         cases: dict[_Key, Item] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(asked.positions, asked.rollouts, strict=True):
-            columns = {**rollout.columns, "prompt": rollout.prompt}
+            columns = offered_columns(rollout)
             require_columns(self._component, self._columns, columns)
             case = Item(rollout.text, self._columns.pick(columns))
             key: _Key = score_key(self._key, case.completion, case.columns) or position
@@ -194,6 +194,7 @@ class RewardScorer:
             completion_ids=[list(rollout.completion_ids) for rollout in rollouts],
             columns={name: [row.get(name) for row in rows] for name in names},
             step=asked.step,
+            environments=_environments(rollouts),
         )
         return RewardBatch(positions, [RewardJob(self._index, task, self._timeout_s)])
 
@@ -235,6 +236,32 @@ def portions(items: Sequence[_Item], workers: int, concurrent: bool) -> list[Seq
     size = math.ceil(len(items) / (workers if concurrent else 2 * workers)) or 1
     size = size if concurrent else min(MAX_CASES_A_JOB, size)
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def offered_columns(rollout: Rollout) -> dict[str, Any]:
+    """Return what a verifier may ask for: the row's columns, and by ``FROM_ROLLOUT`` what belongs to the rollout.
+
+    A row's own columns named ``environment`` and ``environment_reward`` are offered if the rollout has none.
+    """
+    of_environment = {
+        "environment": rollout.environment,
+        "environment_reward": rollout.environment_reward,
+    }
+    return {
+        **of_environment,
+        **rollout.columns,
+        **{name: value for name, value in of_environment.items() if value is not None},
+        "prompt": rollout.prompt,
+        "messages": list(rollout.messages),
+        "tool_calls": [call.for_scorer() for call in rollout.tool_calls],
+    }
+
+
+def _environments(rollouts: Sequence[Rollout]) -> list[Mapping[str, Any]] | None:
+    """Return the environments' final states for TRL's argument ``environments``, or ``None`` if there are none."""
+    if all(rollout.environment is None for rollout in rollouts):
+        return None
+    return [rollout.environment or {} for rollout in rollouts]
 
 
 def require_columns(component: Component, columns: CallColumns, row: Row) -> None:

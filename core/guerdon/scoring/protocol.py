@@ -60,6 +60,8 @@ class RewardTask:
     completion_ids: Sequence[Sequence[int]]
     columns: Mapping[str, Sequence[Any]]
     step: int
+    environments: Sequence[Mapping[str, Any]] | None = None
+    """The final states of the rollouts' environments, if there are any."""
 
 
 @dataclass(frozen=True, slots=True)

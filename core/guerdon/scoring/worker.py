@@ -47,8 +47,8 @@ from guerdon.types import Failure, Score
 
 def main() -> None:
     connection = Connection(int(sys.argv[1]))
-    _die_with_parent(int(sys.argv[2]))
-    _silence()
+    die_with_parent(int(sys.argv[2]))
+    silence()
     hello = connection.recv()
     assert isinstance(hello, Hello)
     sys.path[:] = hello.sys_path
@@ -67,7 +67,7 @@ def _receive(connection: Connection) -> VerifyTask | RewardTask | None:
     return task
 
 
-def _die_with_parent(lifeline: int) -> None:
+def die_with_parent(lifeline: int) -> None:
     """Make the kernel kill this process when the engine's end of the lifeline closes, even after kill -9.
 
     A waiting thread could not do this while a plugin holds the interpreter's lock.
@@ -77,7 +77,8 @@ def _die_with_parent(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _silence() -> None:
+def silence() -> None:
+    """Discard the output of plugins, and leave Ctrl-C to the engine."""
     devnull = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(devnull, stream)
@@ -191,6 +192,8 @@ class _Worker:
             "log_extra": lambda column, values: extra[column].extend(values),
             **columns.pick(task.columns),
         }
+        if task.environments is not None:  # TRL's rewards read attributes of the environments
+            arguments["environments"] = [SimpleNamespace(**state) for state in task.environments]
         if not columns.takes_all:
             accepted = inspect.signature(built).parameters
             arguments = {name: value for name, value in arguments.items() if name in accepted}

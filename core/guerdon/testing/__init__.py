@@ -22,17 +22,20 @@ from guerdon.testing.hooks import HooksConformance
 from guerdon.testing.rewards import RewardConformance
 from guerdon.testing.sources import SourceConformance
 from guerdon.testing.stages import StageConformance
+from guerdon.testing.tools import EnvironmentConformance, ToolConformance
 from guerdon.testing.verifiers import VerifierConformance
 
 __all__ = [
     "Case",
     "CheckResult",
     "Conformance",
+    "EnvironmentConformance",
     "GroupRewardConformance",
     "HooksConformance",
     "RewardConformance",
     "SourceConformance",
     "StageConformance",
+    "ToolConformance",
     "VerifierConformance",
     "read_cases",
     "read_rows",

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeVar
 from unittest import SkipTest
 
 from guerdon.errors import InfrastructureError
+from guerdon.plugins.component import FROM_ROLLOUT
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
 from guerdon.testing.base import Conformance, broken
@@ -210,7 +211,7 @@ class ScorerConformance(Conformance):
             rollout = cls.golden[0].rollout
             return {**rollout.columns, "prompt": rollout.prompt}
         component = cls.component()
-        return dict.fromkeys(component.columns.required, "42")
+        return dict.fromkeys(component.columns.required - FROM_ROLLOUT, "42")
 
     @classmethod
     def judged(cls) -> list[tuple[Case, Score]]:

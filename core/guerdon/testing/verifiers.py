@@ -13,6 +13,7 @@ from unittest import SkipTest
 from guerdon.plugins.component import CallColumns, is_async
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.convert import to_failure, to_score
+from guerdon.scoring.entries import offered_columns
 from guerdon.testing.base import broken
 from guerdon.testing.cases import UNREADABLE_REFERENCES, Case, hostile_cases, verdict_of
 from guerdon.testing.scorers import ScorerConformance, at_once
@@ -126,10 +127,7 @@ def _built(kit: VerifierConformance) -> Iterator[tuple[_Judge, _Judge]]:
     asynchronous = is_async(built)
 
     def call(case: Case) -> Any:
-        row = dict(case.rollout.columns)
-        if "prompt" in columns.names:  # as in a rubric: only for a verifier whose signature names it
-            row["prompt"] = case.rollout.prompt
-        return built(case.rollout.text, **columns.pick(row))
+        return built(case.rollout.text, **columns.pick(offered_columns(case.rollout)))
 
     def verify(case: Case) -> Score:
         try:

@@ -46,6 +46,14 @@ METHODS = (
         1763,
         ("prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"),
     ),
+    Member(
+        "_tool_call_loop",
+        "tools",
+        "calls the tools of the first turn, and samples the next ones",
+        1946,
+        ("prompts", "prompt_ids", "completion_ids", "completions", "logprobs", "images", "multimodal_fields"),
+    ),
+    Member("_tokenize_prompts", "tools", "renders the prompts with their tools", 1689, ("prompts",)),
     Member("_get_train_sampler", "resumable_order", "gives the order of the prompts", 1280, ("dataset",)),
     Member("_log_metric", "rollout_records", "takes a reward function's own metric", 1565, ("name", "value")),
 )

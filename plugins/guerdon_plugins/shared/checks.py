@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Model, Row
-from guerdon.errors import DataError, GuerdonError, InfrastructureError, MissingDependencyError, UsageError
+from guerdon.errors import (
+    DataError,
+    GuerdonError,
+    InfrastructureError,
+    MissingDependencyError,
+    ParamsError,
+    UsageError,
+)
 from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, installed
 from guerdon.types import message_text
 
@@ -219,3 +226,30 @@ def _json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def check_tool_prompts(rows: Sequence[Row], tools: Sequence[str]) -> None:
+    """Check that prompts are conversations where the model may call tools.
+
+    Raises:
+        DataError: One is a text.
+    """
+    text = next((number for number, row in enumerate(rows) if isinstance(row.get("prompt"), str)), None)
+    if tools and text is not None:
+        raise DataError(
+            f"row {text} has a text as its prompt, and a model that calls tools needs conversations. "
+            "Give prompts as [{role: user, content: text}]."
+        )
+
+
+def check_tool_engine(tools: Sequence[str], *engines: object) -> None:
+    """Check that a stage with tools completes by a model in its own process.
+
+    Raises:
+        ParamsError: Another engine is set.
+    """
+    if tools and any(engine is not None for engine in engines):
+        raise ParamsError(
+            f"the stage has the tools {', '.join(tools)}, and vllm or endpoint is set, which call no tools here. "
+            "Remove one of the two."
+        )

@@ -84,7 +84,7 @@ def _boxed(text: str) -> str | None:
             open_braces.append((mark.end(), mark[1] is not None))
         elif mark[0] == "}" and open_braces:
             start, is_box = open_braces.pop()
-            if is_box:
+            if is_box and not (boxes and boxes[-1][0] > start):  # of nested boxes, the inner one counts
                 boxes.append((start, mark.start()))
     return _on_last_line(text, boxes)
 

@@ -33,14 +33,15 @@ class Citations:
     """Scores the citations of a text, such as ``[1]``, ``[2, 3]`` or ``[doc-a]``.
 
     A text that cites a source that the row does not have scores 0, and so do a quote that is not in its source and a
-    text that repeats the prompt. Then,
-    if the reference names the right sources, the score is the F1 of the cited ones; else it is 1. It is multiplied by
-    the share of sentences with a citation if ``every_sentence`` is set.
+    text that repeats the prompt. Otherwise the score is the F1 of the cited sources against those that the reference
+    names, or 1 without ``gold``. It is multiplied by the share of sentences with a citation if ``every_sentence`` is
+    set.
 
     A row's column ``sources`` is a list of texts, numbered from 1; a list of mappings with ``id`` and ``text``; or a
     mapping of ids to texts.
 
     Args:
+        gold: Whether the reference names the right sources. A row without them then fails.
         every_sentence: Whether every sentence should cite.
         quotes: Whether a text in quotation marks before a citation must be in the source.
         min_sources: The number of different sources that a text must cite to score above 0.
@@ -56,6 +57,7 @@ class Citations:
 
     def __init__(
         self,
+        gold: bool = True,
         every_sentence: bool = False,
         quotes: bool = True,
         min_sources: int = 1,
@@ -64,6 +66,7 @@ class Citations:
     ) -> None:
         if min_sources < 1:
             raise ValueError(f"min_sources is {min_sources}; give a number of at least 1")
+        self._gold = gold
         self._every_sentence = every_sentence
         self._quotes = quotes
         self._min_sources = min_sources
@@ -75,7 +78,7 @@ class Citations:
     ) -> Score:
         try:
             texts = _sources(sources)
-            right = _right(reference, texts)
+            right = _right(reference, texts) if self._gold else None
         except ValueError as error:
             return Score.failed(Failure.REFERENCE, str(error))
         text = unicodedata.normalize("NFKC", select_part(completion, self._part, self._tags))
@@ -137,15 +140,13 @@ def _sources(value: Any) -> dict[str, str]:
     return names
 
 
-def _right(reference: Any, texts: Mapping[str, str]) -> set[str] | None:
-    """Return the ids that the reference names, or ``None`` without one.
+def _right(reference: Any, texts: Mapping[str, str]) -> set[str]:
+    """Return the ids that the reference names.
 
     Raises:
         ValueError: It names no source, or one that the row does not have.
     """
     value = plain(reference)
-    if value is None:
-        return None
     items = value if isinstance(value, list | tuple) else [value]
     names = {_folded(str(item).strip("[] ")) for item in items if isinstance(item, str | int)}
     if not names or len(names) < len(items) or names - texts.keys():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from guerdon import Failure, Score
@@ -13,7 +13,6 @@ from guerdon.errors import MissingDependencyError
 from guerdon.text import Part, checked_tags, select_part, words
 
 Metric: TypeAlias = Literal["chrf", "chrf++", "bleu", "rouge_l", "wer", "cer"]
-_Measure: TypeAlias = Callable[[str, Sequence[str]], float]
 
 MAX_CHARACTERS = 20_000
 """A longer text scores 0: the time of some metrics is quadratic."""
@@ -63,7 +62,8 @@ class Overlap:
         self._max_ratio = max_ratio
         self._part: Part = part
         self._tags = checked_tags(reasoning_tags)
-        self._measure = self._measures(tokenize)[metric]()
+        self._metric = metric
+        self._sacrebleu = _sacrebleu(metric, lowercase, tokenize)
 
     def __call__(self, completion: str, reference: Any) -> Score:
         try:
@@ -87,17 +87,14 @@ class Overlap:
         except ValueError:
             return None
 
-    def _measures(self, tokenize: str) -> Mapping[str, Callable[[], _Measure]]:
-        return {
-            "chrf": lambda: _sacrebleu("CHRF", lowercase=self._lowercase),
-            "chrf++": lambda: _sacrebleu("CHRF", lowercase=self._lowercase, word_order=2),
-            "bleu": lambda: _sacrebleu(
-                "BLEU", lowercase=self._lowercase, tokenize=tokenize, effective_order=True
-            ),
-            "rouge_l": lambda: _best(_rouge_l(), self._words),
-            "wer": lambda: _best(_accuracy(), self._words),
-            "cer": lambda: _best(_accuracy(), lambda text: list("".join(self._words(text)))),
-        }
+    def _measure(self, text: str, references: Sequence[str]) -> float:
+        if self._sacrebleu is not None:
+            return float(self._sacrebleu.sentence_score(text, references).score) / 100
+        compare = _rouge_l if self._metric == "rouge_l" else _accuracy
+        return max(compare(self._units(text), self._units(reference)) for reference in references)
+
+    def _units(self, text: str) -> list[str]:
+        return list("".join(self._words(text))) if self._metric == "cer" else self._words(text)
 
     def _words(self, text: str) -> list[str]:
         return words(self._folded(text), symbols=self._punctuation)
@@ -122,13 +119,23 @@ def _texts(reference: Any) -> list[str]:
     return texts
 
 
-def _sacrebleu(name: str, **options: Any) -> _Measure:
+def _sacrebleu(metric: Metric, lowercase: bool, tokenize: str) -> Any:
+    """Return sacrebleu's metric, or ``None`` for a metric of ours, whose library is there.
+
+    Raises:
+        MissingDependencyError: The metric's library is not installed.
+    """
+    if metric in ("rouge_l", "wer", "cer"):
+        _distances()
+        return None
     try:
-        from sacrebleu import metrics
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise MissingDependencyError("verifier 'overlap'", "sacrebleu", "overlap") from error
-    metric = getattr(metrics, name)(**options)
-    return lambda text, references: float(metric.sentence_score(text, references).score) / 100
+    if metric == "bleu":
+        return BLEU(lowercase=lowercase, tokenize=tokenize, effective_order=True)
+    return CHRF(lowercase=lowercase, word_order=2 if metric == "chrf++" else 0)
 
 
 def _distances() -> Any:
@@ -139,24 +146,10 @@ def _distances() -> Any:
     return distance
 
 
-def _best(compare: Callable[[list[str], list[str]], float], split: Callable[[str], list[str]]) -> _Measure:
-    return lambda text, references: max(compare(split(text), split(reference)) for reference in references)
+def _rouge_l(ours: list[str], theirs: list[str]) -> float:
+    shared = _distances().LCSseq.similarity(ours, theirs)
+    return 2 * shared / (len(ours) + len(theirs)) if shared else 0.0
 
 
-def _rouge_l() -> Callable[[list[str], list[str]], float]:
-    distance = _distances()
-
-    def f1(ours: list[str], theirs: list[str]) -> float:
-        shared = distance.LCSseq.similarity(ours, theirs)
-        return 2 * shared / (len(ours) + len(theirs)) if shared else 0.0
-
-    return f1
-
-
-def _accuracy() -> Callable[[list[str], list[str]], float]:
-    distance = _distances()
-
-    def accuracy(ours: list[str], theirs: list[str]) -> float:
-        return 1 - distance.Levenshtein.distance(ours, theirs) / len(theirs) if theirs else 0.0
-
-    return accuracy
+def _accuracy(ours: list[str], theirs: list[str]) -> float:
+    return 1 - _distances().Levenshtein.distance(ours, theirs) / len(theirs) if theirs else 0.0

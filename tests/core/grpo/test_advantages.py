@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -73,9 +74,11 @@ def judgement(**scores: Score) -> Judgement:
 
 
 def test_steps_of_spans_and_of_scores_without_spans() -> None:
-    one = judgement(prm=Score(0.5, spans=[(0, 3, 1.0), (3, 7, 0.0)]), math=Score(1.0), short=Score(0.5))
+    one = judgement(
+        prm=Score(0.5, spans=[Span(0, 3, 1.0), Span(3, 7, 0.0)]), math=Score(1.0), short=Score(0.5)
+    )
     assert steps_of(one, 5, lambda end: end // 2) == [(1, 2.0), (3, 0.0), (4, 3.0)]
-    failed = judgement(prm=Score(0.5, spans=[(0, 3, 1.0)]), math=Score.failed("timeout", "late"))
+    failed = judgement(prm=Score(0.5, spans=[Span(0, 3, 1.0)]), math=Score.failed("timeout", "late"))
     assert steps_of(failed, 5, lambda end: end) == []
 
 
@@ -125,7 +128,8 @@ def test_objectives_advantages_are_those_of_trl(rows: list[list[float]]) -> None
 
 
 def test_spans_of_a_score_are_checked() -> None:
-    assert Score(0.5, spans=[[0, 3, 1], [3, 5, True]]).spans == (Span(0, 3, 1.0), Span(3, 5, 1.0))
+    lists: Any = [[0, 3, 1], [3, 5, True]]  # as JSON has them
+    assert Score(0.5, spans=lists).spans == (Span(0, 3, 1.0), Span(3, 5, 1.0))
     for spans in (
         [(3, 3, 1.0)],
         [(0, 4, 1.0), (3, 5, 1.0)],

@@ -58,7 +58,7 @@ def test_options_of_other_versions_are_read_once_and_cached(
         return json.dumps(changed)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(libraries.metadata, "version", lambda library: "99.0")
+    monkeypatch.setattr("guerdon.options.libraries.metadata.version", lambda library: "99.0")
     monkeypatch.setattr(libraries, "_described", described)
     catalogue = libraries._catalogue.__wrapped__
     assert [catalogue()["llama_options"] for _ in range(2)] == [["of_another_version"]] * 2

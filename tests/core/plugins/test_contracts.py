@@ -126,6 +126,7 @@ def test_reference_page_lists_every_member_with_its_meaning() -> None:
     for kind, members in OPTIONAL.items():
         if not members:
             continue
-        section = page.partition(f"## What a {kind.noun} may offer")[2].partition("\n## ")[0]
+        article = "an" if kind.noun[0] in "aeiou" else "a"
+        section = page.partition(f"## What {article} {kind.noun} may offer")[2].partition("\n## ")[0]
         for member, meaning in members.items():
             assert f"| `{member}` | {meaning} |" in section, (kind, member)

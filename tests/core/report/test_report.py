@@ -166,9 +166,9 @@ def test_a_run_that_goes_on_says_so(folder: Path) -> None:
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shown = page(folder)
-    assert "still going on" in shown.text
+    assert "This run is active" in shown.text
     assert "table ./m.py:evaluate zero, zero running" in shown.text
-    assert "still going on" not in page(folder).text
+    assert "This run is active" not in page(folder).text
 
 
 def test_a_run_that_stopped_says_why(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_curves_are_files_of_their_own(folder: Path, tmp_path: Path) -> None:
     assert all(path.read_text().startswith("<svg") for path in paths)
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+@pytest.mark.parametrize("package", ["jinja2"])
 def test_a_missing_library_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
@@ -281,3 +281,32 @@ def test_a_browser_shows_it(folder: Path, chromium: list[str]) -> None:
     assert "model math greedy zero 0.000 zero 0.250" in shown.text
     assert shown.tags.count("svg") == 5
     assert "CONSOLE" not in done.stderr  # such as a breach of the page's own content policy
+
+
+def test_every_group_of_a_chosen_step_is_on_the_page(folder: Path) -> None:
+    shown = Page(render_page(read_run(folder), [2, 3]))
+    assert "Rollouts of step 2 2 rollouts" in shown.text
+    assert "Rollouts of step 3 2 rollouts" in shown.text
+    assert "step 4: reward" not in shown.text
+    with pytest.raises(UsageError, match=r"no stage has rollouts of step 9\. Stage 'zero' has 1 to 4"):
+        render_page(read_run(folder), [9])
+
+
+def test_groups_of_a_step_are_apart(folder: Path) -> None:
+    log = folder / "stages/zero/rollouts.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text(
+        "".join(json.dumps({**record, "group": place % 2}) + "\n" for place, record in enumerate(records))
+    )
+    shown = Page(render_page(read_run(folder), [4]))
+    assert "Group 0 of step 4 1 rollout" in shown.text
+    assert "Group 1 of step 4 1 rollout" in shown.text
+
+
+def test_page_shows_hidden_characters_by_their_codes(folder: Path) -> None:
+    log = folder / "stages/zero/rollouts.jsonl"
+    log.write_text(log.read_text().replace("<i>4</i>", "a\\u202eb\\u0000\\ud800"))
+    shown = page(folder).text
+    for code in ("U+202E", "U+0000", "U+D800"):
+        assert code in shown
+    assert "\u202e" not in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from guerdon import Failure, Outcome
+from guerdon import Failure, Outcome, Score
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon.scoring.pool import VerifyJob, WorkerPool
@@ -22,7 +22,7 @@ def test_worker_case_that_waits_is_scored_and_case_that_works_is_late() -> None:
         pool.run([job])
     finally:
         pool.close()
-    scores = [result[0] for result in job.results if result is not None]
+    scores = [result[0] for result in job.results if result is not None and isinstance(result[0], Score)]
     assert [score.outcome for score in scores] == [
         Outcome.SCORED,
         Outcome.FAILED,

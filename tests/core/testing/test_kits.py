@@ -13,10 +13,12 @@ from guerdon.errors import CheckFailedError, GuerdonError, InfrastructureError
 from guerdon.testing import (
     Case,
     Conformance,
+    EnvironmentConformance,
     HooksConformance,
     RewardConformance,
     SourceConformance,
     StageConformance,
+    ToolConformance,
     VerifierConformance,
     run_checks,
 )
@@ -84,6 +86,37 @@ class it:
         pass
 """
 
+GOOD_TOOL = """
+def it(number: int) -> int:
+    '''Double a number.
+
+    Args:
+        number: The number.
+    '''
+    if not isinstance(number, int):
+        raise ValueError("this is not a whole number")
+    return 2 * number
+"""
+
+GOOD_ENVIRONMENT = """
+class it:
+    def reset(self, **row):
+        self.count = row["start"]
+        return "Count."
+    def add(self, number: int) -> int:
+        '''Add a number.
+
+        Args:
+            number: The number.
+        '''
+        if type(number) is not int or abs(number) > 99:
+            raise ValueError("this is not a small whole number")
+        self.count += number
+        return self.count
+    def get_reward(self):
+        return float(self.count)
+"""
+
 CASES: dict[str, Any] = {
     "golden": (
         Case("4", 1.0, reference="4"),
@@ -104,6 +137,12 @@ ATTRIBUTES: dict[type[Conformance], dict[str, Any]] = {
     SourceConformance: {"columns": ("prompt", "reference")},
     StageConformance: ROWS,
     HooksConformance: {},
+    ToolConformance: {"calls": (({"number": 4}, "8"), ({"number": 5}, "10"))},
+    EnvironmentConformance: {
+        "row": {"start": 1},
+        "episode": (("add", {"number": 2}), ("add", {"number": 3})),
+        "reward": 6.0,
+    },
 }
 
 BROKEN_VERIFIERS = {
@@ -293,12 +332,49 @@ BROKEN_HOOKS = {
     "hears_a_failed_run": _HOOKS.format("run_finished(self, error): assert error is None"),
 }
 
+_BODY = "    return 2 * number\n"
+_TYPED = "        if type(number) is not int or abs(number) > 99:\n"
+
+BROKEN_TOOLS = {
+    "loads": "def it(): ...\nraise ImportError('no such thing')",
+    "shape": "def it(number): return 2 * number",
+    "calls": GOOD_TOOL.replace("2 * number", "number"),
+    "repeatable": "calls = []\n"
+    + GOOD_TOOL.replace(_BODY, "    calls.append(1)\n    return 2 * number + (len(calls) > 2)\n"),
+    "hostile_arguments": "import os\n"
+    + GOOD_TOOL.replace("    if not", "    if number is None: os._exit(1)\n    if not"),
+}
+
+BROKEN_ENVIRONMENTS = {
+    "loads": "class it:\n    def __init__(self): raise ValueError('no such thing')\n    def reset(self, **row): ...",
+    "shape": "class it:\n    def reset(self, **row): ...\n    def add(self, number): return number",
+    "episode": GOOD_ENVIRONMENT.replace("return float(self.count)", "return 'much'"),
+    "reset_clears": GOOD_ENVIRONMENT.replace(
+        'self.count = row["start"]', 'self.count = getattr(self, "count", row["start"])'
+    ),
+    "isolated": GOOD_ENVIRONMENT.replace(
+        "class it:",
+        "import pathlib, tempfile\nmark = pathlib.Path(tempfile.gettempdir(), 'guerdon-test-kit')\nclass it:",
+    )
+    .replace('self.count = row["start"]', 'self.count = row["start"]\n        mark.write_text("0")')
+    .replace(
+        "self.count += number\n",
+        "self.count += number\n        mark.write_text(str(int(mark.read_text() or 0) + 1))\n"
+        "        self.seen = mark.read_text()\n",
+    ),
+    "seeded": "import os\n" + GOOD_ENVIRONMENT.replace('return "Count."', "return str(os.getpid())"),
+    "hostile_calls": "import os\n"
+    + GOOD_ENVIRONMENT.replace(_TYPED, "        if number is None: os._exit(1)\n" + _TYPED),
+}
+
 GOOD = {
     VerifierConformance: GOOD_VERIFIER,
     RewardConformance: GOOD_REWARD,
     SourceConformance: GOOD_SOURCE,
     StageConformance: GOOD_STAGE,
     HooksConformance: GOOD_HOOKS,
+    ToolConformance: GOOD_TOOL,
+    EnvironmentConformance: GOOD_ENVIRONMENT,
 }
 BROKEN = {
     VerifierConformance: BROKEN_VERIFIERS,
@@ -306,6 +382,8 @@ BROKEN = {
     SourceConformance: BROKEN_SOURCES,
     StageConformance: BROKEN_STAGES,
     HooksConformance: BROKEN_HOOKS,
+    ToolConformance: BROKEN_TOOLS,
+    EnvironmentConformance: BROKEN_ENVIRONMENTS,
 }
 SPECIAL: dict[tuple[type[Conformance], str], dict[str, Any]] = {
     (VerifierConformance, "deadline"): {"timeout_s": 0.5},

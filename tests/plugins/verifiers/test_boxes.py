@@ -82,7 +82,7 @@ def test_boxes_gold_completion_scores_1() -> None:
 
 
 @pytest.mark.parametrize("params", [{"threshold": 0.0}, {"threshold": 1.5}, {"distance": -1.0}])
-def test_boxes_params_out_of_range_raise(params: dict[str, float]) -> None:
+def test_boxes_params_out_of_range_raise(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="threshold"):
         Boxes(**params)
 

@@ -32,6 +32,7 @@ OPTIONS = ["Lyon", "Paris", "Rome", "None"]
         "The correct answer is (B).",
         "Therefore, the answer is Paris",
         "\\boxed{\\text{B}}",
+        "\\boxed{\\boxed{B}}",
         "<answer>B</answer>",
         "#### B",
         "选B",

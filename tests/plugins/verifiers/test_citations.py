@@ -39,13 +39,14 @@ def test_citations_f1_of_the_cited_sources(text: str, value: float) -> None:
 
 
 def test_citations_without_a_reference_only_exist() -> None:
-    assert Citations()("A desert [3].", SOURCES).value == 1.0
-    assert Citations(min_sources=2)("A desert [3].", SOURCES).value == 0.0
-    assert Citations()("A desert [9].", SOURCES).value == 0.0
+    assert Citations(gold=False)("A desert [3].", SOURCES).value == 1.0
+    assert Citations(gold=False, min_sources=2)("A desert [3].", SOURCES).value == 0.0
+    assert Citations(gold=False)("A desert [9].", SOURCES, "").value == 0.0
+    assert Citations()("A desert [3].", SOURCES).failure is Failure.REFERENCE
 
 
 def test_citations_share_of_sentences() -> None:
-    verifier = Citations(every_sentence=True)
+    verifier = Citations(gold=False, every_sentence=True)
     assert verifier("Rivers flow [1]. They are wet. Really so [2].", SOURCES).value == pytest.approx(2 / 3)
     assert verifier("河流[1]。沙子很干。", SOURCES).value == 0.5
     assert verifier("Rivers flow. [1] They are wet [2].", SOURCES).value == 1.0
@@ -57,8 +58,8 @@ def test_citations_share_of_sentences() -> None:
 )
 def test_citations_ids_of_any_form(sources: Any) -> None:
     assert Citations()('It says "a b c" [Doc-1].', sources, "doc-1").value == 1.0
-    assert Citations()("It [doc-3].", sources).value == 0.0
-    assert Citations()("It [see below] [doc-2].", sources).value == 1.0
+    assert Citations(gold=False)("It [doc-3].", sources).value == 0.0
+    assert Citations(gold=False)("It [see below] [doc-2].", sources).value == 1.0
 
 
 def test_citations_copied_prompt_scores_0() -> None:

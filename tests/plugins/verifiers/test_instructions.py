@@ -255,7 +255,7 @@ NEEDS_A_MODEL = {
 }
 """Their public checkers need langdetect's random draws, or a file that nltk downloads."""
 
-OWN_ARGUMENTS = {
+OWN_ARGUMENTS: dict[str, dict[str, Any]] = {
     "keywords:existence": {"keywords": ["cat", "AI"]},
     "keywords:forbidden_words": {"forbidden_words": ["cat"]},
     "keywords:letter_frequency": {"letter": "e", "let_frequency": 3, "let_relation": "at least"},

@@ -44,7 +44,7 @@ def checked(code: str) -> dict[str, Any]:
     if stated is None or stated[1] != wanted:
         return {"messages": [message("error", len(lines) - 1, "type mismatch")]}
     axioms = "depends on axioms: [propext, hidden]" if "sneaky" in code else "does not depend on any axioms"
-    holes = [{"pos": {}}] if "hole" in code else []
+    holes: list[dict[str, Any]] = [{"pos": {}}] if "hole" in code else []
     return {
         "env": 0,
         "sorries": holes,

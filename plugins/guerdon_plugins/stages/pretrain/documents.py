@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -70,8 +71,24 @@ def plain_texts(text: Text) -> Iterator[str]:
     """Yield the strings in a document, without the markers of a conversation."""
     if isinstance(text, str):
         yield text
-    else:
-        yield from (str(message["content"]) for message in text)
+        return
+    for message in text:
+        yield str(message["content"])
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            yield json.dumps(
+                {"name": function["name"], "arguments": function["arguments"]}, ensure_ascii=False
+            )
+
+
+def calls_tools(texts: Iterable[Text]) -> bool:
+    """Return whether a conversation calls tools or shows their results."""
+    return any(
+        message.get("role") == "tool" or message.get("tool_calls")
+        for text in texts
+        if not isinstance(text, str)
+        for message in text
+    )
 
 
 def encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Document]:

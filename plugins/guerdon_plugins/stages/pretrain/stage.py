@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from guerdon import Row, StageContext, StageResult
 from guerdon.errors import DataError
 from guerdon.options.libraries import llama_options
-from guerdon_plugins.stages.pretrain.documents import Batch, batches, document_text, encode, plain_texts
+from guerdon_plugins.stages.pretrain.documents import (
+    Batch,
+    batches,
+    calls_tools,
+    document_text,
+    encode,
+    plain_texts,
+)
 from guerdon_plugins.stages.pretrain.tokenizer import check_vocabulary, train_tokenizer
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ class Pretrain:
     """Trains a model of the Llama architecture from scratch, with Muon on its matrices and AdamW on the rest.
 
     Rows are conversations (``prompt`` and ``completion``, or ``messages``), whose replies are learned, or plain
-    ``text``. The result depends only on the rows, the params and the seed, even after a kill and a resume.
+    ``text``. Conversations may call tools (``tool_calls``, and turns of the role ``tool``); the tokenizer then reads
+    them in rollouts. The result depends only on the rows, the params and the seed, even after a kill and a resume.
 
     Args:
         max_steps: Updates to make.
@@ -111,7 +119,7 @@ class Pretrain:
 
         texts = [document_text(row) for row in context.rows()]
         strings = (string for text in texts for string in plain_texts(text))
-        tokenizer = train_tokenizer(strings, self._vocab_size, self._added_tokens)
+        tokenizer = train_tokenizer(strings, self._vocab_size, self._added_tokens, tools=calls_tools(texts))
         documents = encode(texts, tokenizer, self._max_length)
         if not documents:
             raise DataError(

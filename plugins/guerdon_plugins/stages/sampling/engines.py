@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Model
 from guerdon.errors import MissingDependencyError, StageFailedError, UsageError
 from guerdon.models import load_model, load_tokenizer, local_device, resolve_folder
 from guerdon.sampling.sampling import Sampling, end_ids, left_out, plain_generation, positions_of
+from guerdon.tools import Conversation, Limits, Toolbox
+from guerdon.types import completion_text
 from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
 from guerdon_plugins.stages.sampling import vllm_seam
 from guerdon_plugins.stages.sampling.generation import Answers, Completion, Draw, Engine, Prompt
@@ -41,6 +44,7 @@ def lazy_engine(
     endpoint: Endpoint | None,
     vllm: Mapping[str, Any] | None,
     chat_format: ChatFormat = ChatFormat(),
+    tools: Tools | None = None,
 ) -> Iterator[Callable[[], Engine]]:
     """Yield the engine that a stage's params select, opened at its first use and closed at the block's end.
 
@@ -49,6 +53,7 @@ def lazy_engine(
         endpoint: If given, the endpoint to use.
         vllm: If given, the options of vLLM's engine.
         chat_format: How conversations become text.
+        tools: If given, the tools that the model may call; only a model in this process may.
     """
 
     @cache
@@ -58,6 +63,8 @@ def lazy_engine(
         assert model is not None
         if vllm is not None:
             return VllmEngine(model, vllm, chat_format)
+        if tools is not None:
+            return ToolEngine(model, tools, chat_format)
         return TransformersEngine(model, chat_format)
 
     try:
@@ -91,7 +98,7 @@ class TransformersEngine:
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
         import torch
 
-        from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle
+        from guerdon.sampling.cpu_sampler import obstacle
 
         prompt_ids = _all_prompt_ids(self._tokenizer, draws, self._chat_format)
         ends = end_ids(self._model, self._tokenizer)
@@ -100,16 +107,22 @@ class TransformersEngine:
             return
         torch.manual_seed(draws[0].seed)
         draw = self._generate if obstacle(self._model) else self._sample
+        with torch.inference_mode(), self._finite():
+            ids = draw([prompt_ids[place] for place in fitting], replace(sampling, eos_token_ids=ends))
+        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        for place, text, tokens in zip(fitting, texts, ids, strict=True):
+            yield place, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
+
+    @contextmanager
+    def _finite(self) -> Iterator[None]:
+        from guerdon.sampling.cpu_sampler import LogitsNotFiniteError
+
         try:
-            with torch.inference_mode():
-                ids = draw([prompt_ids[place] for place in fitting], replace(sampling, eos_token_ids=ends))
+            yield
         except LogitsNotFiniteError as error:
             raise StageFailedError(
                 f"the logits of {self} are NaN or infinite. Its weights are broken, or its dtype is too narrow."
             ) from error
-        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
-        for place, text, tokens in zip(fitting, texts, ids, strict=True):
-            yield place, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
 
     def close(self) -> None:
         """Release the model."""
@@ -153,6 +166,96 @@ class TransformersEngine:
             _until_end(row, sampling.eos_token_ids)[: None if positions is None else positions - len(ids)]
             for row, ids in zip(rows, prompt_ids, strict=True)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The tools of a stage."""
+
+    toolbox: Toolbox
+    max_iterations: int
+    """The most turns of a completion that call tools."""
+
+
+class ToolEngine(TransformersEngine):
+    """A model in this process that calls tools. A completion's length limit counts the tokens of all its turns."""
+
+    def __init__(self, model: Model, tools: Tools, chat_format: ChatFormat = ChatFormat()) -> None:
+        from guerdon.training.tool_dialect import ToolDialect, prepare_tokenizer
+
+        super().__init__(model, chat_format)
+        self._tools = tools
+        self._dialect = ToolDialect(
+            self._tokenizer,
+            tools.toolbox.stubs_of,
+            prepare_tokenizer(self._tokenizer, model.name),
+            chat_format.options,
+        )
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        import torch
+
+        from guerdon.tools import take_turns, with_observation
+
+        toolbox = self._tools.toolbox
+        sessions = toolbox.open([draw.row for draw in draws], [draw.seed for draw in draws])
+        prompt_ids = [
+            self._dialect.prompt_ids(with_observation(draw.prompt, session.observation), session)
+            for draw, session in zip(draws, sessions, strict=True)
+        ]
+        positions = positions_of(self._model.config)
+        fitting = yield from _refuse_too_long(prompt_ids, positions)
+        if fitting:
+            torch.manual_seed(draws[0].seed)
+            generate = partial(self._generated, sampling=sampling)
+            first, _ = generate([prompt_ids[place] for place in fitting])
+            conversations = [
+                Conversation(
+                    sessions[place],
+                    prompt_ids[place],
+                    list(ids),
+                    [1] * len(ids),
+                    [self._dialect.parse(ids, prompt_ids[place], sessions[place])],
+                )
+                for place, ids in zip(fitting, first, strict=True)
+            ]
+            limits = Limits(
+                self._tools.max_iterations,
+                sampling.max_completion_length,
+                sys.maxsize if positions is None else positions,
+            )
+            take_turns(toolbox, conversations, generate, self._dialect, limits)
+        toolbox.finish(sessions)
+        ends = end_ids(self._model, self._tokenizer)
+        for place, one in zip(fitting, conversations if fitting else (), strict=True):
+            yield place, _completion_of(one, ends)
+
+    def _generated(
+        self, prompts: Sequence[list[int]], sampling: Sampling
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        import torch
+
+        from guerdon.sampling.cpu_sampler import obstacle
+
+        draw = self._generate if obstacle(self._model) else self._sample
+        ends = end_ids(self._model, self._tokenizer)
+        with torch.inference_mode(), self._finite():
+            return draw(list(prompts), replace(sampling, eos_token_ids=ends)), None
+
+
+def _completion_of(one: Conversation, ends: Collection[int]) -> Completion:
+    session, ids = one.session, one.completion_ids
+    return Completion(
+        completion_text(one.messages),
+        ids,
+        sum(one.written),
+        finished=bool(ids) and ids[-1] in ends and not one.messages[-1].get("tool_calls"),
+        messages=one.messages,
+        calls=[call.to_dict() for call in session.calls],
+        environment=session.state,
+        environment_reward=session.reward,
+        broken=session.broken,
+    )
 
 
 class VllmEngine:

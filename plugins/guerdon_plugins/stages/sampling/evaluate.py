@@ -12,7 +12,7 @@ from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_metrics_by
-from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Completion,
     check_counts,
@@ -34,7 +34,8 @@ class Evaluate:
     (``_greedy``) and the mean over the n samples (``_mean@n``: pass@1 with less noise). For verifiers it has the
     unbiased ``_pass@k``. If a verifier implements ``same_answer``, it has the value of the most frequent answer of a
     prompt's samples (``_maj@n``). It also has the samples' length in tokens, and the number of self-corrections in
-    each. ``_low`` and ``_high`` are each number's 95% interval, by a bootstrap over prompts.
+    each; with tools, the number of calls in each, and of calls that failed. ``_low`` and ``_high`` are each number's
+    95% interval, by a bootstrap over prompts.
 
     The table ``differences`` compares each model with one of them on the same prompts: the mean difference of each
     measure, its interval, and the p-value of a sign-flip test (``_p``).
@@ -56,6 +57,7 @@ class Evaluate:
         chat_template: A Jinja template, instead of the tokenizers' own.
         chat_template_kwargs: Other arguments of the chat template, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
+        max_tool_calling_iterations: The most turns of a completion that call tools.
 
     Raises:
         ValueError: A param is out of range.
@@ -64,6 +66,7 @@ class Evaluate:
     needs = ("model", "data", "rewards")
     distributed = True
     any_process_count = True
+    uses_tools = True
 
     def __init__(
         self,
@@ -81,12 +84,15 @@ class Evaluate:
         chat_template: ChatTemplate | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
+        max_tool_calling_iterations: int = 8,
     ) -> None:
         check_counts(
             num_generations=num_generations,
             max_completion_length=max_completion_length,
             per_device_eval_batch_size=per_device_eval_batch_size,
+            max_tool_calling_iterations=max_tool_calling_iterations,
         )
+        self._max_iterations = max_tool_calling_iterations
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}: samples need more than 0.")
         greedy = Sampling(max_completion_length, temperature=0)
@@ -102,7 +108,13 @@ class Evaluate:
         self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
         self._vllm = vllm
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model], rewards: Sequence[str]) -> None:
+    def preflight(
+        self,
+        rows: Sequence[Row],
+        models: Sequence[Model],
+        rewards: Sequence[str],
+        tools: Sequence[str] = (),
+    ) -> None:
         """Check the names, the prompts, the models and the engine, before a model is loaded."""
         longest = max(sampling.max_completion_length for sampling, _ in self._passes)
         check_all(
@@ -113,6 +125,7 @@ class Evaluate:
                 models,
                 chat_template=self._chat_format.template,
                 vllm=self._vllm,
+                tools=tools,
                 max_completion_length=longest,
             ),
         )
@@ -138,17 +151,22 @@ class Evaluate:
                 f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
             )
         rows = prompt_rows(context)
-        if not context.launch.first:
+        with context.open_tools() as toolbox:
+            tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
+            if context.launch.first:
+                return self._evaluate(context, rows, tools)
             for number in range(len(context.models)):
-                self._rounds(context, rows, number)
-            return StageResult()  # the first process judges
+                self._rounds(context, rows, number, tools)
+        return StageResult()  # the first process judges
+
+    def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
         labels = _labels(context.models)
         measured: dict[str, Measures] = {}
         refused: dict[str, int] = {}
         with context.open_rubric() as rubric:
             entries = Entries(rubric)
             for number, label in enumerate(labels):
-                rounds = self._rounds(context, rows, number)
+                rounds = self._rounds(context, rows, number, tools)
                 tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
                 answers = _answers(context, rubric, rows, number, label, rounds)
                 measured[label] = measure(
@@ -163,13 +181,15 @@ class Evaluate:
             tables[f"by_{column}"] = grouped(measured, rows, column, context.seed)
         return StageResult(metrics={"prompts": len(rows), "tables": tables})
 
-    def _rounds(self, context: StageContext, rows: Sequence[Row], number: int) -> list[list[Completion]]:
+    def _rounds(
+        self, context: StageContext, rows: Sequence[Row], number: int, tools: Tools | None
+    ) -> list[list[Completion]]:
         """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
         model = context.models[number]
         prompts = [row["prompt"] for row in rows]
         total = len(rows) * len(self._passes) * len(context.models)
         rounds: list[list[Completion]] = []
-        with lazy_engine(model, None, self._vllm, self._chat_format) as engine:
+        with lazy_engine(model, None, self._vllm, self._chat_format, tools) as engine:
             for index, (sampling, count) in enumerate(self._passes):
                 before = len(rows) * (len(self._passes) * number + index)
 
@@ -185,6 +205,7 @@ class Evaluate:
                     seed=context.seed * 10_007 + index,
                     log=context.work / f"{number}-{index}.jsonl",
                     progress=report,
+                    rows=rows,
                     launch=context.launch,
                 )
                 rounds += map(list, zip(*groups, strict=True))
@@ -222,6 +243,7 @@ def _answers(
                 [judgements[place] for place in there],
                 [len(rollouts[place].completion_ids) for place in there],
                 [self_corrections(rollouts[place].text) for place in there],
+                [rollouts[place].calls for place in there],
             )
         )
     return answers

@@ -6,10 +6,11 @@ import glob
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
 from guerdon.data.json_values import parse_object
@@ -17,6 +18,7 @@ from guerdon.errors import InfrastructureError, UsageError, one_line
 from guerdon.files import replaced
 from guerdon.sampling.sampling import Sampling
 from guerdon.stage import Launch
+from guerdon.types import ToolCall
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,14 @@ class Completion:
     """Whether it ended within its length limit."""
     refused: str | None = None
     """Why there is no completion: the endpoint's message, or that the prompt is too long."""
+    messages: Messages | None = None
+    """All turns, the tools' among them, of a completion with tools."""
+    calls: Sequence[Mapping[str, Any]] = ()
+    """The calls of tools, as ``ToolCall.to_dict`` writes them."""
+    environment: Mapping[str, Any] | None = None
+    environment_reward: float | None = None
+    broken: str | None = None
+    """Why the rollout's environment was lost."""
 
 
 class Draw(NamedTuple):
@@ -45,6 +55,8 @@ class Draw(NamedTuple):
 
     prompt: Prompt
     seed: int
+    row: Row = MappingProxyType({})
+    """The data row, which decides the tools."""
 
 
 _Place: TypeAlias = tuple[int, int]
@@ -99,6 +111,17 @@ class Engine(Protocol):
 def rollout_of(row: Row, completion: Completion) -> Rollout:
     """Return the rollout that a rubric judges: the completion in the form of the row's prompt."""
     columns = {name: value for name, value in row.items() if name != "prompt"}
+    if completion.messages is not None:
+        return Rollout(
+            row["prompt"],
+            completion.messages,
+            columns,
+            completion.ids,
+            calls=[ToolCall.from_dict(call) for call in completion.calls],
+            environment=completion.environment,
+            environment_reward=completion.environment_reward,
+            broken=completion.broken,
+        )
     said = completion_like(row["prompt"], completion.text)
     return Rollout(row["prompt"], said, columns, completion.ids)
 
@@ -133,6 +156,7 @@ def complete_all(
     progress: Callable[[int], None],
     answered: bool = False,
     launch: Launch = _ALONE,
+    rows: Sequence[Row] | None = None,
 ) -> list[list[Completion]]:
     """Complete every prompt ``count`` times, except for completions that the logs of an earlier attempt have.
 
@@ -149,6 +173,7 @@ def complete_all(
         log: A JSONL file, one completion a line, each written as soon as it is there. Each process has its own, in one
             folder that all of them see; the first one's has this name.
         progress: Gets the number of finished prompts.
+        rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
         launch: The processes that complete the prompts together.
 
@@ -190,7 +215,7 @@ def complete_all(
         refusals: list[_Placed] = []
         answered = answered or any(one.refused is None for one in known.values())
         for place, completion in (
-            () if engine is None else _missing(engine, share, known, prompts, sampling, seed)
+            () if engine is None else _missing(engine, share, known, prompts, rows, sampling, seed)
         ):
             refusals.append((place, completion))
             if answered := answered or completion.refused is None:
@@ -231,6 +256,7 @@ def _missing(
     share: Sequence[Sequence[_Place]],
     known: Collection[_Place],
     prompts: Sequence[Prompt],
+    rows: Sequence[Row] | None,
     sampling: Sampling,
     seed: int,
 ) -> Iterator[_Placed]:
@@ -239,7 +265,10 @@ def _missing(
         if not (missing := [place for place in batch if place not in known]):
             continue
         batch = batch if engine.joint else missing
-        draws = [Draw(prompts[prompt], _seed(seed, prompt) + sample) for prompt, sample in batch]
+        draws = [
+            Draw(prompts[prompt], _seed(seed, prompt) + sample, rows[prompt] if rows else {})
+            for prompt, sample in batch
+        ]
         for position, completion in engine.complete(draws, sampling):
             yield batch[position], completion
 
@@ -291,7 +320,9 @@ def _lines(log: Path) -> list[str]:
 def _entry(line: str) -> _Placed | None:
     try:
         entry = parse_object(line) or {}
-        return (entry["prompt"], entry["sample"]), Completion(**entry["completion"])
+        said = entry["completion"]
+        completion = Completion(**{**said, "calls": tuple(said.get("calls", ()))})
+        return (entry["prompt"], entry["sample"]), completion
     except (TypeError, KeyError):
         return None
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from guerdon import Model, Row, StageContext
 from guerdon.errors import DataError
-from guerdon_plugins.shared.checks import check_all, check_lengths, check_prompts, check_template, check_vllm
+from guerdon_plugins.shared.checks import (
+    check_all,
+    check_lengths,
+    check_prompts,
+    check_template,
+    check_tool_engine,
+    check_tool_prompts,
+    check_vllm,
+)
 
 __all__ = ["check_inputs", "prompt_rows"]
 
@@ -18,6 +26,8 @@ def check_inputs(
     *,
     chat_template: str | None,
     vllm: Mapping[str, Any] | None,
+    endpoint: object = None,
+    tools: Sequence[str] = (),
     max_completion_length: int,
 ) -> None:
     """Check the engine, the prompts and whether these fit the models, before a model is loaded.
@@ -27,6 +37,8 @@ def check_inputs(
         models: The models that complete here; none if an endpoint does.
         chat_template: The Jinja template of the stage's params.
         vllm: The options of vLLM, if it completes.
+        endpoint: The endpoint, if one completes.
+        tools: The names of the tools and environments.
         max_completion_length: The most tokens of a completion.
 
     Raises:
@@ -35,6 +47,8 @@ def check_inputs(
     check_all(
         lambda: check_vllm(vllm),
         lambda: check_prompts(rows),
+        lambda: check_tool_prompts(rows, tools),
+        lambda: check_tool_engine(tools, vllm, endpoint),
         lambda: check_template(rows, models, chat_template),
         lambda: check_lengths(rows, models, max_completion_length),
     )

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from guerdon import Judgement
 from guerdon.rubric import Rubric
 from guerdon.rubric.rule import is_full
+from guerdon.types import ToolCall
 from guerdon_plugins.shared.intervals import Part
 
 __all__ = ["REWARD", "Answered", "Entries", "Measures", "best_of_k", "majority_value", "measure", "pass_at_k"]
@@ -39,6 +40,8 @@ class Answered:
     """Each sample's length."""
     corrections: Sequence[int]
     """The number of self-corrections in each sample."""
+    calls: Sequence[Sequence[ToolCall] | None] = ()
+    """Each sample's calls of tools; ``None`` without tools."""
 
 
 class Entries:
@@ -88,6 +91,12 @@ def measure(
         )}  # fmt: skip
     found["completion_tokens"] = [(sum(one.tokens), len(one.tokens)) for one in answers]
     found["self_corrections"] = [(sum(one.corrections), len(one.corrections)) for one in answers]
+    with_tools = [[calls for calls in one.calls if calls is not None] for one in answers]
+    found["tool_calls"] = [(sum(map(len, samples)), len(samples)) for samples in with_tools]
+    found["failed_tool_calls"] = [
+        (sum(call.failure is not None for calls in samples for call in calls), len(samples))
+        for samples in with_tools
+    ]
     return {label: parts for label, parts in found.items() if any(number for _, number in parts)}
 
 

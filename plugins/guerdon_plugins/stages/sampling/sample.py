@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from guerdon.sampling.sampling import Sampling
 from guerdon.stage import Launch
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
-from guerdon_plugins.stages.sampling.engines import ChatFormat, lazy_engine
+from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Completion,
     check_counts,
@@ -74,6 +74,7 @@ class Sample:
         endpoint: An OpenAI-compatible endpoint to complete with, instead of the model of ``init``: ``base_url``,
             ``model``, ``api_key_env`` (the environment variable with the key), ``concurrency``, ``max_retries``,
             ``timeout_s``.
+        max_tool_calling_iterations: The most turns of a completion that call tools.
 
     Raises:
         ValueError: A param is out of range, or two contradict each other.
@@ -82,6 +83,7 @@ class Sample:
     needs = ("data", "rewards")
     distributed = True
     any_process_count = True
+    uses_tools = True
 
     def __init__(
         self,
@@ -101,13 +103,16 @@ class Sample:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
         endpoint: Mapping[str, Any] | None = None,
+        max_tool_calling_iterations: int = 8,
     ) -> None:
         check_counts(
             num_generations=num_generations,
             max_completion_length=max_completion_length,
             per_device_eval_batch_size=per_device_eval_batch_size,
             max_per_prompt=max_per_prompt,
+            max_tool_calling_iterations=max_tool_calling_iterations,
         )
+        self._max_iterations = max_tool_calling_iterations
         if temperature < 0 or (temperature == 0 and num_generations > 1):
             raise ValueError(f"temperature is {temperature}: several samples need more than 0.")
         if both := set(keep) & set(second_filter or ()):
@@ -125,7 +130,13 @@ class Sample:
         self._vllm = vllm
         self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
 
-    def preflight(self, rewards: Sequence[str], rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(
+        self,
+        rewards: Sequence[str],
+        rows: Sequence[Row],
+        models: Sequence[Model],
+        tools: Sequence[str] = (),
+    ) -> None:
         """Check the filters, the prompts, the model and the engine, before a model is loaded.
 
         Raises:
@@ -138,6 +149,8 @@ class Sample:
                 () if self._endpoint else models,
                 chat_template=self._chat_format.template,
                 vllm=self._vllm,
+                endpoint=self._endpoint,
+                tools=tools,
                 max_completion_length=self._sampling.max_completion_length,
             ),
         )
@@ -203,7 +216,12 @@ class Sample:
         model = None if self._endpoint else context.model
         launch = Launch() if self._endpoint else context.launch
         answered = False
-        with lazy_engine(model, self._endpoint, self._vllm, self._chat_format) as engine:
+        with ExitStack() as stack:
+            toolbox = stack.enter_context(context.open_tools())
+            tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
+            engine = stack.enter_context(
+                lazy_engine(model, self._endpoint, self._vllm, self._chat_format, tools)
+            )
             for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
                 part = rows[start : start + SHARD_PROMPTS]
 
@@ -220,6 +238,7 @@ class Sample:
                     log=context.work / f"completions-{shard:05d}.jsonl",
                     progress=report,
                     answered=answered,
+                    rows=part,
                     launch=launch,
                 )
                 answered = answered or any(done.refused is None for group in groups for done in group)

@@ -22,6 +22,7 @@ from guerdon_plugins.shared.checks import (
     check_metrics_by,
     check_prompts,
     check_template,
+    check_tool_prompts,
 )
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -61,6 +62,7 @@ class Grpo:
 
     needs = ("model", "data", "rewards")
     distributed = True
+    uses_tools = True
     operational_params = OPERATIONAL
     extendable_params = EXTENDABLE
 
@@ -98,7 +100,9 @@ class Grpo:
         """Return the params with TRL's options."""
         return signature_with(cls, GRPO)
 
-    def preflight(self, rows: Sequence[Row], count: int | None, models: Sequence[Model]) -> None:
+    def preflight(
+        self, rows: Sequence[Row], count: int | None, models: Sequence[Model], tools: Sequence[str] = ()
+    ) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
@@ -106,6 +110,7 @@ class Grpo:
             self._check_reference,
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
+            lambda: check_tool_prompts(rows, tools),
             lambda: check_batch(count, self._options),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
@@ -137,7 +142,7 @@ class Grpo:
                 "Set the param 'chat_template' to a Jinja template or to a file that holds one."
             )
         load = partial(load_model, source, training=True, **model_options)
-        with context.open_rubric() as rubric:
+        with context.open_rubric() as rubric, context.open_tools() as toolbox:
             trainer = RubricGRPOTrainer(
                 load(),
                 rubric,
@@ -151,6 +156,7 @@ class Grpo:
                 step_options=StepOptions(**self._step_options),
                 load_reference=load,
                 peft_config=lora_config(self._peft),
+                toolbox=toolbox,
             )
             fit(trainer, context)
         save(trainer, context.output)

@@ -81,21 +81,28 @@ class Choice:
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a completion with the reference for its answer, or ``None`` if only its row's options tell it."""
-        items = _items(reference)
-        if self._gold in ("index", "number") or any(isinstance(item, int) for item in items):
-            known = Options(self._labels, None)
-            base: Literal["index", "number"] = "number" if self._gold == "number" else "index"
-            try:
-                items = [known.gold(item, base) for item in items]
-            except ValueError:
-                return None
-        elif self._gold == "auto" and any(re.fullmatch(r"\s*\d+\s*", str(item)) for item in items):
+        try:
+            items = self._gold_items(reference)
+        except ValueError:
             return None
         texts = [str(item) for item in items]
         chosen_texts = texts if self._several else texts[:1]
         if not texts or any(placeholder_reason(text) for text in chosen_texts):
             return None
         return FORMS[self._place].format((", " if max(map(len, texts)) < 3 else "; ").join(chosen_texts))
+
+    def _gold_items(self, reference: Any) -> list[Any]:
+        """Return the labels or texts of a reference; none if a number may be a label, a text or an index.
+
+        Raises:
+            ValueError: It cannot be read without the row's options.
+        """
+        items = [item for item in _items(reference) if item is not None]
+        if self._gold in ("index", "number") or any(isinstance(item, int) for item in items):
+            base: Literal["index", "number"] = "number" if self._gold == "number" else "index"
+            return [Options(self._labels, None).gold(item, base) for item in items]
+        unclear = self._gold == "auto" and any(re.fullmatch(r"\s*\d+\s*", str(item)) for item in items)
+        return [] if unclear else items
 
     def _right(self, reference: Any, known: Options) -> set[str]:
         """Return the labels that the reference names.

@@ -93,10 +93,12 @@ class JsonSchema:
         """Return the schema's first example as JSON, or ``None`` if it has none."""
         try:
             schema = json.loads(self._schema or _text(reference))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         examples = schema.get("examples") if isinstance(schema, Mapping) else None
-        return json.dumps(examples[0]) if examples and self._format in ("json", "yaml") else None
+        if isinstance(examples, list) and examples and self._format in ("json", "yaml"):
+            return json.dumps(examples[0])
+        return None
 
     def _document(self, completion: str) -> str:
         answer = select_part(completion, "answer", self._tags)
@@ -150,7 +152,8 @@ def _validator(text: str, loose: bool) -> Any:
 def _empty_value(validator: Any, schema: Mapping[str, Any]) -> str | None:
     required = schema.get("required")
     nulls = [dict.fromkeys(required)] if isinstance(required, list) else []
-    for value in ({}, [], "", None, *nulls):
+    empty: list[Any] = [{}, [], "", None, *nulls]
+    for value in empty:
         try:
             if validator.is_valid(value):
                 return json.dumps(value)

@@ -55,7 +55,11 @@ def _of_mapping(value: Mapping[str, Any], no_answer: Sequence[str]) -> Gold:
             return Gold([[text] for text in no_answer])
         return Gold([[text] for text in _texts(value["text"])])
     if "aliases" in value or "value" in value:  # TriviaQA
-        names = [value.get("value"), *(value.get("aliases") or ()), *(value.get("normalized_aliases") or ())]
+        lists = [value.get(name) or [] for name in ("aliases", "normalized_aliases")]
+        names = [
+            value.get("value"),
+            *(name for names in lists if isinstance(names, list | tuple) for name in names),
+        ]
         return Gold([[text] for text in _texts([name for name in names if name])])
     if value.get("number") not in (None, ""):  # DROP
         return Gold([_texts(value["number"])])

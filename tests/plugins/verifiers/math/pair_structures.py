@@ -257,7 +257,7 @@ def units(source: random.Random) -> Pair:
     return (
         f"{fraction(value)}\\text{{ {first}}}",
         f"{fraction(other)}\\text{{ {second}}}",
-        (equal and first == second) or (value == other == 0 and first == second),
+        (equal and first == second) or (value == other == 0 and {first, second} <= {"cm", "m", "km"}),
     )
 
 

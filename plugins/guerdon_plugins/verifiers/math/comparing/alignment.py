@@ -12,6 +12,7 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
@@ -23,6 +24,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Date,
     Listing,
     Matrix,
+    NamedSet,
     Node,
     Number,
     Power,
@@ -59,6 +61,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     if not isinstance(reference, Number) and not isinstance(answer, Number):
         reference, answer = with_names_apart(reference, answer)
         answer = with_the_same_index(reference, answer)
+    if isinstance(reference, Relation) != isinstance(answer, Relation):
+        reference, answer = _without_reals(reference), _without_reals(answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     answer = _with_argument(reference, answer)
     reference, answer = _unchained(reference, answer), _unchained(answer, reference)
@@ -88,6 +92,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, reference  # the reference says that numbers are real here
         case (Product(), Product()):
             return _matrix_group(reference), _matrix_group(answer)
+        case (Sequence(items=(_, _, _, *_), left="[", right="]"), Listing(items=items, joiner=",")):
+            return reference, Sequence(items, "[", "]")
+        case (Listing(items=items, joiner=","), Sequence(items=(_, _, _, *_), left="[", right="]")):
+            return Sequence(items, "[", "]"), answer
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
         case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
@@ -120,10 +128,23 @@ def _as_point(node: Node, other: Node) -> Node:
             for item in walk(side)
         )
         return both[0] if hats and both[0] and both[1] else node
+    other = label_and_body(other)[1]
     if not isinstance(other, Sequence | Matrix):
         return node
     size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
     return coordinates(node, size) or node
+
+
+def _without_reals(node: Node) -> Node:
+    r"""Return ``f(x) = cx`` without ``c \\in \\mathbb{R}``, "for any constant c": letters are real anyway."""
+    match node:
+        case (
+            Conditional(value=Relation() as said, condition=Relation() as member)
+            | Listing(items=(Relation() as said, Relation() as member))
+        ) if member.operators == ("∈",) and member.operands[1] == NamedSet("R"):
+            used = any(names_in(member) <= names_in(side) for side in said.operands[1:])
+            return said if "=" in said.operators and used else node
+    return node
 
 
 def _with_argument(reference: Node, answer: Node) -> Node:
@@ -134,7 +155,8 @@ def _with_argument(reference: Node, answer: Node) -> Node:
             Relation(operands=(Apply(name=other, arguments=(Symbol(name=given),)), body), operators=("=",)),
         ) if name == other and wanted != given and wanted.islower() and given.islower():
             if wanted not in names_in(body):
-                return substitute(answer, given, Symbol(wanted))
+                renamed: Node = substitute(answer, given, Symbol(wanted))
+                return renamed
     return answer
 
 
@@ -150,6 +172,10 @@ def _unchained(node: Node, other: Node) -> Node:
             return node
     match other:
         case Listing():
+            return Listing(tuple(Relation((name, value), ("=",)) for name in names), ",")
+        case Relation(operands=(*others, _), operators=signs) if set(signs) == {"="} and (
+            all(isinstance(name, Symbol) for name in others) and set(others) != set(names)
+        ):
             return Listing(tuple(Relation((name, value), ("=",)) for name in names), ",")
         case Sequence(left="(", right=")") | Relation(operands=(Sequence(), _), operators=("=",)):
             points = (Sequence(tuple(items), "(", ")") for items in (names, [value] * len(names)))

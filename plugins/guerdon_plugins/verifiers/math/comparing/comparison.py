@@ -53,6 +53,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    SetBuilder,
     Span,
     Symbol,
     Text,
@@ -316,6 +317,8 @@ class Comparer:
                     return self._lists.in_order(left, right)
                 if operators == flipped:
                     return self._lists.in_order(left, right[::-1])
+            case SetBuilder(element=left), SetBuilder(element=right) if key(left) == key(right):
+                return self.same(reference.condition, answer.condition)
             case Sequence(), Sequence():
                 return self._sequences(reference, answer)
             case Listing(items=left), Listing(items=right):

@@ -10,11 +10,12 @@ from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
-from guerdon_plugins.verifiers.math.comparing.floats import approximate
+from guerdon_plugins.verifiers.math.comparing.floats import approximation
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import rebuild
 from guerdon_plugins.verifiers.math.nodes import (
     Call,
+    Constant,
     Node,
     Number,
     Power,
@@ -132,7 +133,7 @@ def _borders_of(node: Node) -> Iterator[Border]:
         case Call(function=function, arguments=(argument, *_)) if function in _AT_BORDER:
             yield from (Border(part, _AT_BORDER[function]) for part in _parts(argument))
         case Quotient(denominator=denominator):
-            yield from (Border(part, _AT_ZERO) for part in _parts(denominator))
+            yield from (Border(part, _AT_ZERO) for part in _parts(denominator) if not _never_zero(part))
         case Power(base=base, exponent=exponent) if not _is_natural(exponent):
             yield from (Border(part, _AT_ZERO) for part in _parts(base))
 
@@ -143,6 +144,17 @@ def _without_steps(node: Node) -> Node:
         return _without_steps(node.arguments[0])
     result: Node = rebuild(node, _without_steps)
     return result
+
+
+def _never_zero(node: Node) -> bool:
+    match node:
+        case Call(function="factorial" | "gamma" | "double_factorial"):
+            return True
+        case Power(base=Constant(name="e" | "pi")):
+            return True
+        case Power(base=Number(value=value)):
+            return value > 0
+    return False
 
 
 def _is_natural(node: Node) -> bool:
@@ -199,7 +211,8 @@ def _rough_quadratic(node: Node, name: str, point: Point) -> tuple[Fraction, Fra
     """Return the same for irrational coefficients, to about fifteen digits, in machine numbers."""
     place = {letter: float(value) for letter, value in point.items()}
     try:
-        values = {x: approximate(node, {**place, name: float(x)}) for x in (0, 1, 2, 5, -7)}
+        rough = approximation(node)
+        values = {x: rough({**place, name: float(x)}) for x in (0, 1, 2, 5, -7)}
     except (ArithmeticError, ValueError, KeyError):
         return None
     if not all(map(math.isfinite, values.values())):
@@ -237,6 +250,10 @@ def _searched(node: Node, target: float, name: str, point: Point, budget: Budget
     """Return roots by changes of sign, and by minima of the distance, over a grid."""
     place = {letter: float(value) for letter, value in point.items()}
     asked = 0
+    try:
+        rough = approximation(node)
+    except (ArithmeticError, ValueError, KeyError):
+        return []
 
     def distance(value: float) -> float | None:
         nonlocal asked
@@ -244,7 +261,7 @@ def _searched(node: Node, target: float, name: str, point: Point, budget: Budget
         budget.spend(asked % 4 == 0)  # machine numbers are cheap
         place[name] = value
         try:
-            result = approximate(node, place) - target
+            result = rough(place) - target
         except (ArithmeticError, ValueError, KeyError):
             return None
         return result if math.isfinite(result) else None

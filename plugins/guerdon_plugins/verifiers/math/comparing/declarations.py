@@ -8,12 +8,8 @@ from itertools import chain
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, Domain, declaration
-from guerdon_plugins.verifiers.math.comparing.numeric import (
-    Evaluator,
-    UndecidedError,
-    UndefinedError,
-    names_in,
-)
+from guerdon_plugins.verifiers.math.comparing.exact import UndefinedError
+from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
@@ -72,7 +68,9 @@ def _split_listing(node: Listing, budget: Budget) -> Declared:
     if len(node.items) > _MAX_DECLARING:
         return Declared(node)
     found = {
-        index: declared for index, item in enumerate(node.items) if (declared := declaration(item, budget))
+        index: declared
+        for index, item in enumerate(node.items)
+        if (node.joiner != "or" or _is_membership(item)) and (declared := declaration(item, budget))
     }
     domains: dict[str, Domain] = {}
     dropped: set[int] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 
 from guerdon_plugins.verifiers.math.nodes import (
     Call,
@@ -20,31 +21,43 @@ from guerdon_plugins.verifiers.math.nodes import (
 _CONSTANTS = {"pi": math.pi, "e": math.e, "degree": math.pi / 180, "percent": 0.01}
 
 
-def approximate(node: Node, point: Mapping[str, float]) -> float:
-    """Return the value at a point.
+Approximation = Callable[[Mapping[str, float]], float]
+
+
+def approximation(node: Node) -> Approximation:
+    """Return the function of a point that an expression is, in machine numbers.
+
+    The function raises ArithmeticError or ValueError where there is no real value, KeyError without a variable's.
 
     Raises:
-        ArithmeticError: There is none, or it is too large.
-        ValueError: There is no real one.
-        KeyError: A variable has no value.
+        ValueError: The expression has no rough value anywhere.
+        ArithmeticError: A numeral in it is too large.
+        KeyError: A constant has no rough value.
     """
     match node:
         case Number(value=value):
-            return value.numerator / value.denominator
+            number = value.numerator / value.denominator
+            return lambda _: number
         case Symbol(name=name):
-            return point[name]
+            return itemgetter(name)
         case Constant(name=name):
-            return _CONSTANTS[name]
+            constant = _CONSTANTS[name]
+            return lambda _: constant
         case Sum(terms=terms):
-            return sum(approximate(term, point) for term in terms)
+            parts = [approximation(term) for term in terms]
+            return lambda point: sum([part(point) for part in parts])
         case Product(factors=factors):
-            return math.prod(approximate(factor, point) for factor in factors)
+            parts = [approximation(factor) for factor in factors]
+            return lambda point: math.prod([part(point) for part in parts])
         case Quotient(numerator=numerator, denominator=denominator):
-            return approximate(numerator, point) / approximate(denominator, point)
+            above, below = approximation(numerator), approximation(denominator)
+            return lambda point: above(point) / below(point)
         case Power(base=base, exponent=exponent):
-            return math.pow(approximate(base, point), approximate(exponent, point))
+            bottom, top = approximation(base), approximation(exponent)
+            return lambda point: math.pow(bottom(point), top(point))
         case Call(function=function, arguments=arguments) if function in _FUNCTIONS:
-            return _FUNCTIONS[function](*(approximate(argument, point) for argument in arguments))
+            apply, parts = _FUNCTIONS[function], [approximation(argument) for argument in arguments]
+            return lambda point: apply(*[part(point) for part in parts])
     raise ValueError("it has no rough value")
 
 

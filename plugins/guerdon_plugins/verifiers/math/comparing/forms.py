@@ -114,7 +114,7 @@ def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
 
 
 def _are_functions(items: Many[Node]) -> bool:
-    """Return whether items are the functions that solve a problem: ``f(x) = 0 and f(x) = x``; of numbers this is false."""
+    """Return whether items are functions, each a solution: ``f(x) = 0 and f(x) = x``; of numbers this is false."""
     return all(isinstance(label_and_body(item)[0], Apply) for item in items)
 
 

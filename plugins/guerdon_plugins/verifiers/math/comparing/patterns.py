@@ -20,7 +20,7 @@ _SAMPLES = (1009, 2003)
 def written_out(items: Many[Node], budget: Budget) -> tuple[Node, ...]:
     """Return an arithmetic pattern in one form: all of its items if both ends are numbers, else two before the dots.
 
-    Other patterns are returned as they are: nobody can tell how they go on.
+    Other patterns are returned as they are: their next items are not known.
     """
     places = [place for place, item in enumerate(items) if isinstance(item, Dots)]
     if len(places) != 1:

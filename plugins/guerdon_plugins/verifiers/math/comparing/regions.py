@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
-from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, named_domain
+from guerdon_plugins.verifiers.math.comparing.domains import named_domain
 from guerdon_plugins.verifiers.math.comparing.exact import UndefinedError
 from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
 from guerdon_plugins.verifiers.math.comparing.scalars import PRECISION, same_value
@@ -110,7 +110,7 @@ def same_region(reference: Node, answer: Node, budget: Budget, close: Close = ex
     regions = [reader.read(reference), reader.read(answer)]
     whole = [_has_integers(region) for region in regions]
     bare = answer if whole[0] else reference
-    if sum(whole) == 1 and reader.variable in INDEX_LETTERS and isinstance(bare, Relation):
+    if sum(whole) == 1 and reader.variable == "n" and isinstance(bare, Relation):  # other letters may be real
         regions = [_Combination("intersection", (region, _Integers())) for region in regions]
     line = _Line(regions, budget, close)
     if any(map(_has_integers, regions)):

@@ -53,7 +53,8 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
         ) or names_expression(first, rest[-1]):
             body = rest[0] if len(rest) == 1 else Relation(tuple(rest), tuple(operators))
             names_only = len(rest) > 1 and all(isinstance(item, Symbol) for item in (first, *rest))
-            if not names_only and not any(first == item for item in walk(body)):
+            rounds_letters = "≈" in node.operators and bool(names_in(rest[-1]))
+            if not names_only and not rounds_letters and not any(first == item for item in walk(body)):
                 return first, body
     return None, node
 
@@ -128,8 +129,8 @@ def same_label(reference: Node, answer: Node) -> bool:
         return same_words_in_labels(reference, answer)
     if isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer):
         return True
-    left, right = _length(reference), _length(answer)
-    if left is not None and left == right:
+    segment = _length(reference)
+    if segment is not None and segment == _length(answer):
         return True
     left, right = _function(reference), _function(answer)
     if left is None or right is None or left.order != right.order or (left.applied and right.applied):

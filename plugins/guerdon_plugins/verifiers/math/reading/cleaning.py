@@ -65,8 +65,10 @@ _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ]+")
 _CIRCLED = re.compile("[①-⑳]")
 _ENTITY = re.compile(r"&#?\w{2,8};")
 _SQUARED_SIGN = re.compile("[\u3371-\u33dd]")
+_ORDER_SIGN = r"(?:[<>]|\\(?:leq?|geq?|leqslant|geqslant|neq?)(?![a-z]))"
 _TRAILING_CONDITION = re.compile(
-    r"(?<=[\da-z)}\]])(?<!\\Pr)(?<!\\mathbb\{P\})(?:\s|~|\\[ ,;:]|\\q?quad(?![a-z]))*+\(([^()]*(?:[<>]|\\(?:leq?|geq?|leqslant|geqslant|neq?)(?![a-z]))[^()]*)\)$"
+    r"(?<=[\da-z)}\]])(?<!\\Pr)(?<!\\mathbb\{P\})(?:\s|~|\\[ ,;:]|\\q?quad(?![a-z]))*+"
+    rf"\(([^()]*{_ORDER_SIGN}[^()]*)\)$"
 )
 """``y = \\frac6x (x>0)``: the condition on a formula. After a capital the brackets are its argument."""
 _TILDE_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*~\s*(\d+(?:\.\d+)?)(?![\d./])([^\d~]*)")

@@ -77,8 +77,8 @@ class CommandParser(EnvironmentParser):
             return _CONSTANTS[name]
         if name == "zeta" and self._accept("("):
             return _zeta(self._items(")"))
-        if name in SYMBOLS:
-            return Symbol(name)
+        if name in SYMBOLS or (name == "times" and self._peek(-2) in ("^", "{")):
+            return Symbol(name)  # R^\\times, the units of a ring
         if rule := self._rules.get(name):
             return rule()
         if name in BIG_OPERATORS:

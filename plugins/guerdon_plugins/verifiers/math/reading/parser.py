@@ -297,7 +297,7 @@ class _Parser(QuantityParser):
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
 
     def _bound(self) -> Relation | None:
-        r"""``\\ge 5`` and "at least 5" without a subject, as they answer "which x?" """
+        r"""Read ``\\ge 5`` and "at least 5", which leave out of what they speak."""
         if self._kind() == "text":
             operator, length = comparison(self._peek(), (self._peek(1), self._peek(2))) or ("", 0)
         else:

@@ -23,6 +23,7 @@ empty set|null set|has no solution|none exist|no such number|no such numbers|no 
 no such numbers exist|no such integers|no values|no such values|inconsistent
 无解|空集|方程无解|不等式无解|方程组无解
 """
+_SUBJECT = re.compile(r"^(?:the|this) (?:equation|system|inequality) (?=has )")
 _NOTHING = re.compile(r"(?:there (?:is|are|exists?) )?no such \w+(?: exists?| \w)?(?: exists?)?")
 _NOT_REAL = """
 no real solution|no real solutions|no real roots|no real root|has no real solutions|has no real roots
@@ -118,4 +119,5 @@ _PHRASES = {
 def read_phrase(text: str) -> Node | None:
     """Return what a fixed phrase says; ``None`` for every other text."""
     plain = text.lower().strip("\"'“”`").rstrip(".。")
+    plain = _SUBJECT.sub("", plain)
     return _PHRASES.get(plain) or (SetOf(()) if _NOTHING.fullmatch(plain) else None)

@@ -10,7 +10,7 @@ _BRACKETS = re.compile(r"(?:\\left\s*|(?<![\\a-z]))\[([^\[\],;]*?)(?:\\right\s*)
 
 def has_floor(text: str) -> bool:
     """Return whether a floor has its own sign in a text."""
-    return ("floor" in text and _FLOOR.search(text) is not None) or "⌊" in text
+    return "⌊" in text or ("floor" in text and _FLOOR.search(text) is not None)
 
 
 def with_floors(text: str) -> str:

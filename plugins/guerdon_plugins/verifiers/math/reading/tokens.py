@@ -201,7 +201,11 @@ class _Tokenizer:
         elif _NOT_WORDS.search(content) or not any(map(str.isalpha, content)):
             self._position = start
         else:
-            self._grouped_words(content, name)
+            words = content.rstrip(" ~")
+            separates = words.endswith(",") and self._follows_value()  # 12\\text{ V, }3\\text{ A}
+            self._grouped_words(words[:-1] if separates else content, name)
+            if separates:
+                self._add("op", ",")
 
     def _grouped_words(self, content: str, command: str) -> None:
         words = " ".join(content.replace("~", " ").split())

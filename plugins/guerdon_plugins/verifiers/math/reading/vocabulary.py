@@ -147,7 +147,7 @@ RELATIONS = {
 ORDER = frozenset("<>≤≥≠")
 """The relations that say where a number lies."""
 SET_OPERATIONS = {"\\cup": "union", "\\cap": "intersection", "\\setminus": "difference"}
-DECORATIONS = _set("bar hat vec tilde overbrace underbrace widetilde overleftrightarrow")
+DECORATIONS = _set("dot ddot bar hat vec tilde overbrace underbrace widetilde overleftrightarrow")
 CURRENCIES = {
     "\\$": "dollar",
     "€": "euro",

@@ -1,0 +1,52 @@
+"""``guerdon view``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from guerdon.cli.serve import given_token
+from guerdon.errors import MissingDependencyError, UsageError
+
+TOKEN_VARIABLE = "GUERDON_VIEW_TOKEN"
+
+_GRACE_S = 1
+
+
+@click.command()
+@click.argument(
+    "runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False), metavar="RUN..."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8765, show_default=True, help="The port; 0 for any that is free.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The file with the token that browsers must bring; by default the variable {TOKEN_VARIABLE} has it.",
+)
+def view(runs: tuple[Path, ...], host: str, port: int, token_file: Path | None) -> None:
+    """Show runs in the browser, while they train and after: curves, rollouts, groups, verdicts, comparisons.
+
+    RUN is the folder of a run, or one with runs. The pages need no network. An index of the rollouts is kept in the
+    user's cache; the runs' folders are not changed.
+    """
+    try:
+        from guerdon.serve.server import run_server
+        from guerdon.view.app import create_app
+        from guerdon.view.guards import is_loopback
+        from guerdon.view.runs import found_runs, viewed_runs
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("guerdon view", str(error.name), "view") from None
+    token = given_token(token_file, TOKEN_VARIABLE)
+    if token is None and not is_loopback(host):
+        raise UsageError(
+            f"anyone who reaches {host} could read the runs. Set {TOKEN_VARIABLE} or --token-file to a token, "
+            "or leave --host out."
+        )
+    app = create_app(viewed_runs(found_runs(runs)), token)
+
+    def started(url: str) -> None:
+        click.echo(f"Viewing on {url}" + ("/?token=TOKEN, with the token" if token else ""))
+
+    run_server(app, host, port, _GRACE_S, started)

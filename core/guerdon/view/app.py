@@ -1,0 +1,144 @@
+"""The application: addresses, and the answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
+
+from guerdon.errors import GuerdonError, UsageError
+from guerdon.index import Filters
+from guerdon.index.selecting import count
+from guerdon.report.templating import environment
+from guerdon.view import pages
+from guerdon.view.guards import HeaderGuard, HostGuard, TokenGuard
+from guerdon.view.runs import ViewedRun, Watcher
+
+_FILES = {
+    "style.css": ("guerdon.report", "templates/style.css", "text/css"),
+    "view.js": ("guerdon.view", "static/view.js", "text/javascript"),
+    "icon.svg": ("guerdon.view", "static/icon.svg", "image/svg+xml"),
+}
+"""The files that pages load, by name: package, place and type."""
+
+
+def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastAPI:
+    """Return the viewer.
+
+    Args:
+        runs: The runs by key.
+        token: The token that a browser must bring; without it, only requests for this machine itself are answered.
+    """
+    watcher = Watcher(runs)
+    templates = environment("guerdon.view")
+    templates.filters["zip"] = lambda first, second: zip(first, second, strict=True)
+
+    @asynccontextmanager
+    async def watching(_: FastAPI) -> AsyncIterator[None]:
+        watcher.start()
+        yield
+        watcher.stop()
+
+    guards = [Middleware(HeaderGuard)]
+    guards.append(Middleware(HostGuard) if token is None else Middleware(TokenGuard, token=token))
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=guards, lifespan=watching)
+
+    def page(name: str, run: ViewedRun | None, context: Mapping[str, Any], status: int = 200) -> Response:
+        shared = {
+            "runs": list(runs.values()),
+            "viewed": run,
+            "view": "" if name == "overview" else name,
+            "version": _version(runs),
+            "growth": run.growth if run else None,
+        }
+        text = templates.get_template(f"{name}.html").render({**shared, **context})
+        # a lone surrogate, which a model's bytes can decode to, has no UTF-8
+        content = text.encode("utf-8", "backslashreplace")
+        return Response(content, status, media_type="text/html; charset=utf-8")
+
+    def named(key: str) -> ViewedRun:
+        if key not in runs:
+            raise pages.NotFoundError(f"no run '{key}' is viewed.")
+        return runs[key]
+
+    def problem(_: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 404 if isinstance(error, pages.NotFoundError) else 500)
+        status = 400 if isinstance(error, UsageError) and status == 500 else status
+        message = str(getattr(error, "detail", error))
+        return page("problem", None, {"title": f"Error {status}", "message": message}, status)
+
+    app.add_exception_handler(GuerdonError, problem)
+    app.add_exception_handler(HTTPException, problem)
+
+    @app.get("/")
+    def start() -> Response:
+        """Show the runs, or the only one."""
+        if len(runs) == 1:
+            return RedirectResponse(pages.address(next(iter(runs.values()))), 303)
+        return page("runs", None, pages.list_runs(runs))
+
+    @app.get("/state")
+    def state() -> Response:
+        """Return a text that changes with the runs, for pages that wait for it."""
+        return JSONResponse({"version": _version(runs)})
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        """Return the icon, which browsers ask for beside plain text."""
+        return static("icon.svg")
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        """Return a file that pages load."""
+        if name not in _FILES:
+            raise pages.NotFoundError(f"there is no file '{name}'.")
+        package, place, kind = _FILES[name]
+        return Response(resources.files(package).joinpath(place).read_bytes(), media_type=kind)
+
+    @app.get("/runs/{key}/count")
+    def counted(key: str, request: Request) -> Response:
+        """Return the number of rollouts that the filters let through."""
+        return PlainTextResponse(f"{count(named(key).index, Filters.of(request.query_params)):,}")
+
+    @app.get("/runs/{key}/rollout/{stage}/{line}")
+    def rollout(key: str, stage: str, line: int) -> Response:
+        """Show one rollout."""
+        return page("group", named(key), pages.show_rollout(named(key), stage, line))
+
+    @app.get("/runs/{key}/text/{stage}/{line}/{part}")
+    def text(key: str, stage: str, line: int, part: str) -> Response:
+        """Return all of a text."""
+        whole = pages.whole_text(named(key), stage, line, part)
+        return Response(whole.encode("utf-8", "backslashreplace"), media_type="text/plain; charset=utf-8")
+
+    @app.get("/runs/{key}/prompt/{digest}")
+    def prompt(key: str, digest: str) -> Response:
+        """Show one prompt over the steps."""
+        return page("prompt", named(key), pages.show_prompt(named(key), digest))
+
+    @app.get("/runs/{key}/{place}")
+    def of_run(key: str, place: str, request: Request) -> Response:
+        """Show a page of a run."""
+        run, query = named(key), request.query_params
+        if place in pages.PAGES_OF_RUNS:
+            return page(place, run, pages.PAGES_OF_RUNS[place](run, runs, query))
+        if place in pages.PAGES:
+            return page(place, run, pages.PAGES[place](run, query))
+        raise pages.NotFoundError(f"there is no page '{place}'.")
+
+    @app.get("/runs/{key}/")
+    def of_run_itself(key: str) -> Response:
+        """Show a run's overview."""
+        return page("overview", named(key), pages.show_overview(named(key)))
+
+    return app
+
+
+def _version(runs: Mapping[str, ViewedRun]) -> str:
+    return " ".join(run.version for run in runs.values())

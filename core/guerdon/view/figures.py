@@ -1,0 +1,93 @@
+"""Make the viewer's charts: drawn, with the data that a pointer reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guerdon.index.summing import (
+    MEASURES,
+    metric_curve,
+    metric_names,
+    overview,
+    reward_histogram,
+    rollout_curves,
+)
+from guerdon.report.charts import Curve, draw, draw_histogram, thinned
+from guerdon.report.stage_charts import key_charts
+from guerdon.view.runs import ViewedRun
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One chart of a page."""
+
+    title: str
+    svg: str
+    labels: Sequence[str] = ()
+    data: str = "[]"
+    """The curves as JSON, for a pointer."""
+
+
+def figure(title: str, curves: Mapping[str, Curve], smooth: bool = True) -> Figure:
+    """Return a chart of curves."""
+    data: list[Any] = [[label, thinned(curve)] for label, curve in curves.items() if curve]
+    return Figure(title, draw(title, curves, smooth=smooth), list(curves), json.dumps(data))
+
+
+def overview_figures(run: ViewedRun) -> dict[str, list[Figure]]:
+    """Return the charts that show each stage's progress."""
+    stages = metric_names(run.index)
+    found = {}
+    for stage, names in stages.items():
+        metrics = {name: metric_curve(run.index, stage, name) for name in names}
+        corrections = rollout_curves(run.index, stage, "self-correction").get("self-correction", [])
+        figures = [figure(chart.title, chart.curves) for chart in key_charts(stage, metrics, corrections)]
+        if figures:
+            found[stage] = figures
+    return found
+
+
+def curve_sections(
+    runs: Sequence[ViewedRun], stage: str, part: str, by_task: bool, smooth: bool
+) -> dict[str, list[Figure]]:
+    """Return the charts of everything that a stage has logged, with the runs laid over each other.
+
+    Args:
+        runs: The runs; a chart has a curve for each.
+        stage: The stage's id.
+        part: A part of the names to show; empty for all.
+        by_task: Whether the means over rollouts have a curve for each task.
+        smooth: Whether long curves get a moving mean.
+    """
+    several = len(runs) > 1
+    charts: dict[str, dict[str, dict[str, Curve]]] = {"Rollouts": {}, "Metrics": {}}
+    for run in runs:
+        entries = overview(run.index).names.entries
+        for measure in (*MEASURES, *entries):
+            for label, curve in rollout_curves(run.index, stage, measure, by_task).items():
+                name = f"{run.key}: {label}" if several and by_task else run.key if several else label
+                charts["Rollouts"].setdefault(f"{measure} (mean)", {})[name] = curve
+        for metric in metric_names(run.index).get(stage, ()):
+            curve = metric_curve(run.index, stage, metric)
+            charts["Metrics"].setdefault(metric, {})[run.key if several else metric] = curve
+    sections = {}
+    for title, named in charts.items():
+        figures = [
+            figure(name, curves, smooth) for name, curves in named.items() if part.lower() in name.lower()
+        ]
+        if figures:
+            sections[title] = figures
+    return sections
+
+
+def histogram_figures(run: ViewedRun) -> list[Figure]:
+    """Return the rewards of each stage over its steps."""
+    figures = []
+    for stage in overview(run.index).names.stages:
+        found = reward_histogram(run.index, stage)
+        if found is not None:
+            figures.append(Figure(stage, draw_histogram(stage, found.steps, found.edges, found.counts)))
+    return figures
