@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from guerdon.tools import Toolbox
 
 __all__ = [
+    "Launch",
     "Model",
     "StageContext",
     "StageResult",
@@ -108,6 +109,25 @@ class Stop:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The processes that run a stage together: those of the launch if the stage is ``distributed``, else only one."""
+
+    rank: int = 0
+    """The number of this process. The first one is 0; only its result and its logs count."""
+    count: int = 1
+    """The number of processes."""
+    exchange: Callable[[str], list[str]] = field(default=lambda value: [value])
+    """Send a text to all processes, and return every process's text in the order of ranks. All processes must call it.
+
+    It waits for the slowest process, however long that takes. An error in one process is raised in all that wait."""
+
+    @property
+    def first(self) -> bool:
+        """Return whether this is the first process."""
+        return self.rank == 0
+
+
 @dataclass(frozen=True)
 class StageContext:
     """Everything that a stage may use. The run makes one for each stage."""
@@ -134,6 +154,8 @@ class StageContext:
     """The request to stop the run, for a stage that can save a checkpoint."""
     logs: Path | None = None
     """A folder for the files of trackers, which is kept after the stage is finished. ``None`` outside a run."""
+    launch: Launch = field(default_factory=Launch)
+    """This process among those that run the stage."""
     open_tools: Callable[[], AbstractContextManager[Toolbox | None]] = nullcontext
     """Start the stage's ``tools`` and ``environments``; ``None`` if it has none. Their processes stop when the block
     ends.

@@ -140,6 +140,10 @@ CASES: dict[str, Case] = {
     "evaluate_environment": _agent("evaluate", _SAMPLED, ["base"]),
     "sample": Case("sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True),
     "evaluate": Case("evaluate", "Prompts", _SAMPLED, True, ["base"]),
+    "sample_two_processes": Case(
+        "sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True, processes=2
+    ),
+    "evaluate_two_processes": Case("evaluate", "Prompts", _SAMPLED, True, ["base"], processes=2),
     "sft_two_processes": _sft(processes=2, per_device_train_batch_size=4),
     "grpo_two_processes": _grpo(processes=2, per_device_train_batch_size=4, **_REUSED),
     "reward_model_two_processes": Case(

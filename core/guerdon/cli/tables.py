@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from guerdon.report.intervals import with_intervals
 from guerdon.stage import StageResult
 
 NO_EDGE = 200
@@ -36,10 +37,11 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) 
 
 
 def print_measures(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print rows of numbers as a table that fits the console.
+    """Print rows of numbers, each with its interval if there is one, as a table that fits the console.
 
     A table that is too wide is transposed: each row becomes a column. If it is still too wide, it is printed in parts.
     """
+    rows = with_intervals(rows)
     names = _names(rows)
     console.print(title, highlight=False)
     table = _table(names, rows)

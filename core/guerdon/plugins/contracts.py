@@ -219,6 +219,13 @@ class HasDistributed(Protocol):
     """``True`` if every process of a launch runs the stage."""
 
 
+class HasAnyProcessCount(Protocol):
+    """A distributed stage whose result does not depend on the number of processes."""
+
+    any_process_count: ClassVar[bool]
+    """``True`` if a killed run may resume with another number of processes."""
+
+
 class HasEndless(Protocol):
     """A source whose rows may never end; its entry then needs a ``limit``."""
 
@@ -288,6 +295,8 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "extendable_params": "the params that make the stage longer; a finished stage resumes when they grow",
         "distributed": "`True` for a stage that runs in all processes of an `accelerate launch` or `torchrun`; "
         "other stages run in the first process",
+        "any_process_count": "`True` for a distributed stage whose result does not depend on the number of processes; "
+        "a killed run may resume with another number",
         "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",
@@ -338,6 +347,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "endless": (lambda value: isinstance(value, bool), "True or False"),
     "uses_tools": (lambda value: isinstance(value, bool), "True or False"),
     "distributed": (lambda value: isinstance(value, bool), "True or False"),
+    "any_process_count": (lambda value: isinstance(value, bool), "True or False"),
     "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),
     "extendable_params": (lambda value: _are_names(value), "a tuple of names of params"),
     "needs": (

@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from guerdon.errors import UsageError
+from guerdon.report.intervals import with_intervals
 from guerdon.report.reading import RunRecord, StageRecord, Status
 from guerdon.run.results import read_result
 
@@ -129,6 +130,7 @@ def _evaluations(run: RunRecord, stage: StageRecord) -> Iterator[tuple[str, Sequ
 
 def _table(rows: Sequence[Row]) -> str:
     """Return rows as a Markdown table with a line for each metric, because a model's metrics are wider than a page."""
+    rows = with_intervals(rows)
     models = [str(row.get("model", "")) for row in rows]
     names = dict.fromkeys(name for row in rows for name in row if name != "model")
     lines = [f"| metric | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]

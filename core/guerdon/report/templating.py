@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guerdon.report import charts, formatting
+from guerdon.report.intervals import with_intervals
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,6 +44,7 @@ def environment(*packages: str) -> Environment:
         reference=formatting.reference,
         colour=charts.colour,
         columns=_columns,
+        merged=with_intervals,
         numbers=_numbers,
     )
     return made

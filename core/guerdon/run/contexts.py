@@ -26,7 +26,7 @@ from guerdon.run.events import Events
 from guerdon.run.inputs import Inputs, used_stages
 from guerdon.run.ranks import Ranks
 from guerdon.scoring.cache import ScoreCache
-from guerdon.stage import Model, StageContext, StageResult, Stop
+from guerdon.stage import Launch, Model, StageContext, StageResult, Stop
 from guerdon.tools import Toolbox
 from guerdon.types import Row
 
@@ -113,7 +113,15 @@ class Contexts:
             report_rollouts=partial(self._report_rollouts, stage_id),
             stop=self._stop,
             logs=folder / "logs",
+            launch=self._launch(stage),
             run_name=f"{manifest.name}/{stage_id}",
+        )
+
+    def _launch(self, stage: StagePlan) -> Launch:
+        if not stage.component.member("distributed", False):
+            return Launch()
+        return Launch(
+            self._ranks.rank, self._ranks.count, partial(self._ranks.exchange, f"stage {stage.ref.id}")
         )
 
     def _progress(self, stage_id: str, step: int, total: int, metrics: Mapping[str, float]) -> None:

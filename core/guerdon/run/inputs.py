@@ -81,7 +81,8 @@ class Inputs:
             "seed": self._manifest.seed,
             "heldout": self._manifest.heldout,
         }
-        if stage.component.member("distributed", False):
+        component = stage.component
+        if component.member("distributed", False) and not component.member("any_process_count", False):
             inputs[_LAUNCH] = self._processes
         read: dict[str, Any] = json.loads(
             json.dumps(self._secrets.hide(inputs), default=str), parse_constant=str

@@ -12,6 +12,7 @@ import os
 import pickle
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -53,10 +54,15 @@ class Ranks:
         self._rank = rank
         self._count = count
         self._store = store
+        self._exchanges: Counter[str] = Counter()
 
     @property
     def first(self) -> bool:
         return self._rank == 0
+
+    @property
+    def rank(self) -> int:
+        return self._rank
 
     @property
     def count(self) -> int:
@@ -81,6 +87,23 @@ class Ranks:
                 raise failure
             time.sleep(_POLL_S)
         return self._store.get(_PREFIX + key).decode()
+
+    def exchange(self, topic: str, value: str) -> list[str]:
+        """Send a value to all processes, and return every process's, in the order of ranks.
+
+        Args:
+            topic: The name of a series of exchanges. All processes make the same exchanges in the same order.
+            value: The value of this process.
+
+        Raises:
+            GuerdonError: Another process failed, or ended.
+        """
+        if self._store is None:
+            return [value]
+        self._exchanges[topic] += 1
+        key = f"{topic}, exchange {self._exchanges[topic]}, rank "
+        self.tell(f"{key}{self._rank}", value)
+        return [self.hear(f"{key}{rank}") for rank in range(self._count)]
 
     def own_name(self, name: str) -> str:
         """Return a file name that is unique to this process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,58 @@ def test_what_an_earlier_launch_finished_is_skipped_by_all(tmp_path: Path) -> No
     first, second = launch(tmp_path, bell)
     assert first == second
     assert bell.rings == ["train skipped", "judge skipped", "more"]
+
+
+def test_exchange_gives_each_process_the_texts_of_all_in_order_again_and_again() -> None:
+    store = Store()
+    found: dict[int, list[list[str]]] = {}
+
+    def run(rank: int) -> None:
+        ranks = Ranks(rank, 3, store)
+        found[rank] = [ranks.exchange("a", f"{turn} of {rank}") for turn in range(3)]
+
+    threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    expected = [[f"{turn} of {rank}" for rank in range(3)] for turn in range(3)]
+    assert found == dict.fromkeys(range(3), expected)
+    assert Ranks().exchange("a", "alone") == ["alone"]
+
+
+def test_exchange_raises_the_error_of_another_process() -> None:
+    store = Store()
+    failing = threading.Thread(
+        target=Ranks(1, 2, store).fail, args=(StageFailedError("it broke"),), daemon=True
+    )
+    failing.start()
+    with pytest.raises(StageFailedError, match="it broke"):
+        Ranks(0, 2, store).exchange("a", "")
+    failing.join(20)
+
+
+COUNTED = """
+from guerdon import StageResult
+
+class Shared:
+    distributed = True
+    any_process_count = {any_count}
+    def run(self, context):
+        seen = context.launch.exchange(str(context.launch.rank))
+        return StageResult(metrics={{"seen": seen, "count": context.launch.count}})
+
+def yes(completion):
+    return 1.0
+"""
+
+
+@pytest.mark.parametrize("any_count", [True, False])
+def test_number_of_processes_is_an_input_unless_a_stage_says_that_any_will_do(
+    tmp_path: Path, any_count: bool
+) -> None:
+    first, second = launch_of(tmp_path, COUNTED.format(any_count=any_count), "Shared")
+    assert first == second
+    assert first["a"].metrics == {"seen": ["0", "1"], "count": 2}
+    inputs = json.loads((tmp_path / "out/stages/a/inputs.json").read_text())
+    assert inputs.get("processes") == (None if any_count else 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from guerdon import Model
-from guerdon.errors import StageFailedError
+from guerdon.errors import StageFailedError, UsageError
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.stages.sampling import engines, vllm_seam
 from guerdon_plugins.stages.sampling.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
@@ -196,3 +197,31 @@ def test_the_vllm_seam_gives_each_output_its_prompt(
         assert llm.aborted == ["0-abc", "1-abc", "2-abc"]
     else:
         assert "completions one by one is off" in caplog.text
+
+
+def test_own_devices_gives_each_process_of_a_machine_its_own_and_hides_the_launch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    environment |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "CUDA_VISIBLE_DEVICES": "4,5,6,7"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with vllm_seam.own_devices({"tensor_parallel_size": 2}):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,7"
+        assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_USE_AGENT_STORE"} & os.environ.keys()
+    assert dict(os.environ) == before
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with vllm_seam.own_devices({}):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    few = pytest.raises(UsageError, match="2 processes on this machine need 2 accelerators for vLLM")
+    with few, vllm_seam.own_devices({}):
+        pass
+
+
+def test_own_devices_of_one_process_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    before = dict(os.environ)
+    with vllm_seam.own_devices({}):
+        assert dict(os.environ) == before

@@ -18,7 +18,8 @@ from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, UsageError
 from guerdon.text import self_corrections
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
-from guerdon_plugins.stages.sampling.evaluate import Evaluate, _majority_value
+from guerdon_plugins.stages.sampling.evaluate import Evaluate
+from guerdon_plugins.stages.sampling.measures import majority_value
 from guerdon_plugins.verifiers.math import MathVerifier
 
 SAMPLES = 3
@@ -40,7 +41,9 @@ class Rubric:
 
     names = ("first", "length")
     entries = tuple(
-        SimpleNamespace(name=name, component=SimpleNamespace(kind="verifier", build=build, member=_member))
+        SimpleNamespace(
+            name=name, within=None, component=SimpleNamespace(kind="verifier", build=build, member=_member)
+        )
         for name, build in (("first", First), ("length", object))
     )
 
@@ -76,7 +79,8 @@ def test_the_table_says_what_the_rollouts_say(
 ) -> None:
     other = replace(small_model, name="other")
     context, log = make_context(rows, [small_model, other], Rubric())
-    (first, second) = stage().run(context).metrics["tables"]["evaluation"]
+    metrics = stage().run(context).metrics
+    (first, second) = metrics["tables"]["evaluation"]
     assert {**second, "model": "small"} == first, "the same model, prompts and seed"
 
     step, records = log.records[0]
@@ -99,8 +103,22 @@ def test_the_table_says_what_the_rollouts_say(
             answers = ["1" if answer == "2" else answer for answer in answers]
         winner = Counter(answers).most_common(1)[0][0] if answers else None
         votes.append(float(winner == right))
-    assert first == {
+    (difference,) = metrics["tables"]["differences"]
+    assert difference.pop("pair") == "other - small"
+    assert {value for name, value in difference.items() if not name.endswith("_p")} == {0.0}
+    assert {value for name, value in difference.items() if name.endswith("_p")} == {1.0}
+    assert metrics["prompts"] == 12
+    solved = [
+        any(r["scores"]["first"]["value"] == 1 for r in sampled if r["group"] == group) for group in range(12)
+    ]
+    measured = {name: value for name, value in first.items() if not name.endswith(("_low", "_high"))}
+    assert {
+        f"{name}{end}" for name in measured for end in ("_low", "_high") if name != "model"
+    } < first.keys()
+    assert measured == {
         "model": "small",
+        "first_pass@3": mean([float(one) for one in solved]),
+        "length_pass@3": 0.0,
         "first_greedy": mean(values(greedy, "first")),
         "first_mean@3": mean(values(sampled, "first")),
         "first_maj@3": mean(votes),
@@ -131,7 +149,7 @@ def test_a_majority_is_of_answers_and_not_of_spellings(
     math = MathVerifier()
     scores = [math("?" if answer is None else f"\\boxed{{{answer}}}", reference) for answer in answers]
     group = [Judgement(score.value, {"math": Verdict(score, 1.0, 0.0)}) for score in scores]
-    assert _majority_value(group, "math", math.same_answer) == majority
+    assert majority_value(group, "math", math.same_answer) == majority
 
 
 def test_finished_batches_of_a_killed_try_are_kept(
@@ -187,7 +205,14 @@ def test_no_model_is_an_error(make_context: Callable[..., Any], rows: list[dict[
 
 
 @pytest.mark.parametrize(
-    "params", [{"temperature": 0.0}, {"num_generations": 0}, {"max_completion_length": 0}]
+    "params",
+    [
+        {"temperature": 0.0},
+        {"num_generations": 0},
+        {"max_completion_length": 0},
+        {"k": 5},
+        {"k": [0, 1]},
+    ],
 )
 def test_bad_params_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(params))):
@@ -206,3 +231,51 @@ def test_a_prompt_too_long_for_the_model_is_left_out_and_counted(
     assert "row 1 is dropped: the prompt has" in caplog.text
     judged = [r for _, records in log.records for r in records if r["scores"]]
     assert len(judged) == 2 * (SAMPLES + 1)
+
+
+def test_best_and_votes_by_an_entry_and_groups_by_a_column_are_in_the_tables(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]]
+) -> None:
+    rows = [{**row, "task": "even" if number % 2 == 0 else "odd"} for number, row in enumerate(rows)]
+    context, _ = make_context(rows, [small_model], Rubric())
+    params = {"k": [1, 3], "best_by": ["length", "reward"], "vote_by": "length", "metrics_by": "task"}
+    tables = stage(**params).run(context).metrics["tables"]
+    (row,) = tables["evaluation"]
+    assert {"first_best@1_by_length", "first_best@3_by_reward", "first_maj@3_by_length"} <= row.keys()
+    assert row["first_pass@1"] == pytest.approx(row["first_mean@3"])
+    assert row["first_best@3_by_reward"] == pytest.approx(row["first_mean@3"]), "all rewards are equal"
+    assert [(one["group"], one["prompts"]) for one in tables["by_task"]] == [
+        ("task=even", 6),
+        ("task=odd", 6),
+    ]
+    assert "differences" not in tables
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"best_by": "stile"}, "best_by names 'stile', and the stage's rewards are first, length"),
+        ({"vote_by": ["first", "x"]}, "vote_by names 'x'"),
+        ({"against": "bas"}, "against names 'bas', and the stage's models are small"),
+    ],
+)
+def test_names_that_are_not_there_are_refused_before_a_model_is_loaded(
+    small_model: Model, params: dict[str, Any], words: str
+) -> None:
+    rows = [{"prompt": "5"}]
+    with pytest.raises(UsageError, match=words):
+        stage(**params).preflight(rows, [small_model], ["first", "length"])
+
+
+def test_two_models_of_one_name_have_a_row_each(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]]
+) -> None:
+    context, _ = make_context(rows[:2], [small_model, small_model], Rubric())
+    tables = stage(against="small #2").run(context).metrics["tables"]
+    assert [row["model"] for row in tables["evaluation"]] == ["small", "small #2"]
+    assert [row["pair"] for row in tables["differences"]] == ["small - small #2"]
+
+
+def test_a_column_to_group_by_that_is_not_there_is_refused(small_model: Model) -> None:
+    with pytest.raises(DataError, match="metrics_by names the column 'tusk'"):
+        stage(metrics_by="tusk").preflight([{"prompt": "5", "task": "a"}], [small_model], ["first"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 
 from guerdon.errors import GuerdonError, InfrastructureError, UsageError
 from guerdon.sampling.sampling import Sampling
+from guerdon.stage import Launch
 from guerdon.text import split_reasoning
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.stages.sampling.engines import EndpointEngine
@@ -207,3 +209,109 @@ def test_log_with_a_torn_line_is_completed_to_what_it_was(tmp_path: Path, joint:
     log.write_text("\n".join(lines))
     assert complete(Counting(joint), ["a", "b", "c"], 2, log) == whole
     assert complete(Counting(joint), ["a", "b", "c"], 2, log) == whole
+
+
+Outcome = list[list[Completion]] | GuerdonError
+
+
+def launched(engines: Sequence[Engine], prompts: Sequence[Prompt], count: int, log: Path) -> list[Outcome]:
+    """Complete prompts in as many threads as there are engines, which exchange texts as processes of a launch do."""
+    barrier = threading.Barrier(len(engines), timeout=20)
+    sent = [""] * len(engines)
+    outcomes: list[Outcome] = [[] for _ in engines]
+
+    def run(rank: int) -> None:
+        def exchange(value: str) -> list[str]:
+            sent[rank] = value
+            barrier.wait()
+            values = list(sent)
+            barrier.wait()
+            return values
+
+        try:
+            outcomes[rank] = complete(
+                engines[rank], prompts, count, log, launch=Launch(rank, len(engines), exchange)
+            )
+        except GuerdonError as error:
+            outcomes[rank] = error
+
+    threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(len(engines))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return outcomes
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_processes_share_the_prompts_and_complete_them_as_one_does(
+    tmp_path: Path, joint: bool, processes: int
+) -> None:
+    prompts = [f"prompt {number}" for number in range(23)]
+    alone = complete(Counting(joint), prompts, 3, tmp_path / "alone")
+    engines = [Counting(joint) for _ in range(processes)]
+    assert launched(engines, prompts, 3, tmp_path / "log") == [alone] * processes
+    assert all(engine.given for engine in engines)
+    assert sum(sum(engine.given) for engine in engines) == 69
+    lines = [line for path in tmp_path.glob("log*") for line in logged(path)]
+    assert len({(line["prompt"], line["sample"]) for line in lines}) == len(lines) == 69
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 3), (1, 2), (2, 1), (2, 2)])
+def test_killed_launch_resumes_with_any_number_of_processes(
+    tmp_path: Path, joint: bool, before: int, after: int
+) -> None:
+    prompts = [f"prompt {number}" for number in range(23)]
+    (whole, *_) = launched([Counting(joint) for _ in range(before)], prompts, 3, tmp_path / "log")
+    kept = 0
+    for path in tmp_path.glob("log*"):
+        lines = path.read_text().splitlines(keepends=True)
+        half = len(lines) // 2
+        path.write_text("".join(lines[:half]) + lines[half][:20])
+        kept += half
+    engines = [Counting(joint) for _ in range(after)]
+    assert launched(engines, prompts, 3, tmp_path / "log") == [whole] * after
+    made = sum(sum(engine.given) for engine in engines)
+    assert made == 69 - kept if not joint else 69 - kept <= made < 69
+    assert complete(Counting(joint), prompts, 3, tmp_path / "log") == whole
+
+
+class Refusing(Counting):
+    """Refuses the prompts that it is given."""
+
+    def __init__(self, joint: bool, bad: Sequence[str]) -> None:
+        super().__init__(joint)
+        self.bad = bad
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        for position, draw in enumerate(draws):
+            refused = "too long" if draw.prompt in self.bad else None
+            yield position, Completion(str(draw.prompt), [], 1, finished=True, refused=refused)
+
+
+def test_process_whose_share_is_refused_trusts_the_answers_of_the_others(tmp_path: Path) -> None:
+    prompts = [f"prompt {number}" for number in range(8)]
+    odd = prompts[1::2]
+    first, second = launched([Refusing(False, odd), Refusing(False, odd)], prompts, 2, tmp_path / "log")
+    assert first == second
+    assert not isinstance(first, GuerdonError)
+    assert [group[0].refused is not None for group in first] == [False, True] * 4
+
+
+def test_launch_that_is_refused_everything_fails_in_each_process_and_logs_nothing(tmp_path: Path) -> None:
+    prompts = [f"prompt {number}" for number in range(8)]
+    outcomes = launched([Refusing(True, prompts), Refusing(True, prompts)], prompts, 2, tmp_path / "log")
+    assert [type(outcome) for outcome in outcomes] == [UsageError, UsageError]
+    assert [line for path in tmp_path.glob("log*") for line in logged(path)] == []
+
+
+def test_launch_without_shared_storage_is_an_error_that_names_it(tmp_path: Path) -> None:
+    prompts = [f"prompt {number}" for number in range(8)]
+    with pytest.raises(
+        InfrastructureError, match=r"8 of 16 completions are in no log .* storage that all machines"
+    ):
+        complete(
+            Counting(False), prompts, 2, tmp_path / "log", launch=Launch(0, 2, lambda value: [value, value])
+        )

@@ -27,6 +27,7 @@ class Rubric:
     """``even`` passes texts of even length, ``digit`` those with a digit; ``taste`` judges the length, at a cost."""
 
     names = ("even", "digit", "taste")
+    entries = ()
 
     def __init__(self) -> None:
         self.tasted: list[str] = []

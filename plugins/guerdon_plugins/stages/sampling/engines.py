@@ -281,9 +281,9 @@ class VllmEngine:
         self._name = model.name
         self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
         self._chat_format = chat_format
-        self._engine = vllm.LLM(
-            **{"model": resolve_folder(model), "revision": model.revision, "dtype": model.dtype, **options}
-        )
+        given = {"model": resolve_folder(model), "revision": model.revision, "dtype": model.dtype, **options}
+        with vllm_seam.own_devices(options):
+            self._engine = vllm.LLM(**given)
 
     def __str__(self) -> str:
         return f"model '{self._name}' in vLLM"

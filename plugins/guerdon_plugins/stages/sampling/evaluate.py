@@ -1,9 +1,8 @@
-"""Evaluation: let models answer the same prompts, judge the answers by a rubric, and report one table."""
+"""Evaluation: let models answer the same prompts, judge the answers by a rubric, and report tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import fsum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
@@ -12,6 +11,7 @@ from guerdon.errors import UsageError
 from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
+from guerdon_plugins.shared.checks import check_all, check_metrics_by
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Completion,
@@ -21,9 +21,8 @@ from guerdon_plugins.stages.sampling.generation import (
     tell_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
-
-SameAnswer = Callable[[str, str], bool]
-"""Whether two answers in a verifier's scores mean the same."""
+from guerdon_plugins.stages.sampling.measures import REWARD, Answered, Entries, Measures, measure
+from guerdon_plugins.stages.sampling.tables import differences, evaluation, grouped
 
 
 class Evaluate:
@@ -31,14 +30,25 @@ class Evaluate:
 
     A prompt that is too long for a model is left out of its numbers, and counted as ``refused_prompts``.
 
-    The table has one row per model. For each verifier of the rubric it has the value of the greedy answer (``_greedy``:
-    pass@1) and the mean over the k samples (``_mean@k``: pass@1 with less noise). If the verifier implements
-    ``same_answer``, it has the value of the most frequent answer of a prompt's samples (``_maj@k``). It also has the
-    samples' length in tokens, and the number of self-corrections in each; with tools, the number of calls in each, and
-    of calls that failed.
+    The table ``evaluation`` has one row per model. For each entry of the rubric it has the value of the greedy answer
+    (``_greedy``) and the mean over the n samples (``_mean@n``: pass@1 with less noise). For verifiers it has the
+    unbiased ``_pass@k``. If a verifier implements ``same_answer``, it has the value of the most frequent answer of a
+    prompt's samples (``_maj@n``). It also has the samples' length in tokens, and the number of self-corrections in
+    each; with tools, the number of calls in each, and of calls that failed. ``_low`` and ``_high`` are each number's
+    95% interval, by a bootstrap over prompts.
+
+    The table ``differences`` compares each model with one of them on the same prompts: the mean difference of each
+    measure, its interval, and the p-value of a sign-flip test (``_p``).
 
     Args:
         num_generations: Samples per prompt.
+        k: The numbers of samples k for which pass@k and best@k are estimated; by default ``num_generations``.
+        best_by: An entry of the rubric, or several, or ``reward``: the values of the sample that it scores highest
+            among k (``_best@k_by_<entry>``).
+        vote_by: An entry of the rubric, or several, or ``reward``: majorities with its values as the votes' weights
+            (``_maj@n_by_<entry>``).
+        against: The model that the others are compared with; by default the first of ``init``.
+        metrics_by: A column of the data, or several: a table ``by_<column>`` has the measures for each of its values.
         max_completion_length: The most tokens of a completion.
         temperature: The temperature of the samples.
         top_p: The top-p limit of the samples.
@@ -54,11 +64,18 @@ class Evaluate:
     """
 
     needs = ("model", "data", "rewards")
+    distributed = True
+    any_process_count = True
     uses_tools = True
 
     def __init__(
         self,
         num_generations: int = 4,
+        k: int | Sequence[int] | None = None,
+        best_by: str | Sequence[str] = (),
+        vote_by: str | Sequence[str] = (),
+        against: str | None = None,
+        metrics_by: str | Sequence[str] = (),
         max_completion_length: int = 256,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -81,21 +98,51 @@ class Evaluate:
         greedy = Sampling(max_completion_length, temperature=0)
         sampled = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
         self._passes = [(greedy, 1), (sampled, num_generations)]
+        self._count = num_generations
+        self._ks = _ks(k, num_generations)
+        self._best_by = _names(best_by)
+        self._vote_by = _names(vote_by)
+        self._against = against
+        self._metrics_by = _names(metrics_by)
         self._batch_size = per_device_eval_batch_size
         self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
         self._vllm = vllm
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model], tools: Sequence[str] = ()) -> None:
-        """Check the prompts, the models and the engine, before a model is loaded."""
+    def preflight(
+        self,
+        rows: Sequence[Row],
+        models: Sequence[Model],
+        rewards: Sequence[str],
+        tools: Sequence[str] = (),
+    ) -> None:
+        """Check the names, the prompts, the models and the engine, before a model is loaded."""
         longest = max(sampling.max_completion_length for sampling, _ in self._passes)
-        check_inputs(
-            rows,
-            models,
-            chat_template=self._chat_format.template,
-            vllm=self._vllm,
-            tools=tools,
-            max_completion_length=longest,
+        check_all(
+            lambda: self._check_names(rewards, models),
+            lambda: check_metrics_by(rows, self._metrics_by),
+            lambda: check_inputs(
+                rows,
+                models,
+                chat_template=self._chat_format.template,
+                vllm=self._vllm,
+                tools=tools,
+                max_completion_length=longest,
+            ),
         )
+
+    def _check_names(self, rewards: Sequence[str], models: Sequence[Model]) -> None:
+        for param, names in (("best_by", self._best_by), ("vote_by", self._vote_by)):
+            for name in names:
+                if name not in (*rewards, REWARD):
+                    raise UsageError(
+                        f"{param} names '{name}', and the stage's rewards are {', '.join(rewards)}. Add it to the "
+                        f"rewards, with weight 0 if it must not count, or give '{REWARD}' for the rubric's reward."
+                    )
+        told = _labels(models)
+        if self._against is not None and told and self._against not in told:
+            raise UsageError(
+                f"against names '{self._against}', and the stage's models are {', '.join(told)}. Give one of them."
+            )
 
     def run(self, context: StageContext) -> StageResult:
         """Evaluate ``context.models`` on ``context.rows()`` with ``context``'s rubric."""
@@ -104,33 +151,35 @@ class Evaluate:
                 f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
             )
         rows = prompt_rows(context)
-        table = []
-        with context.open_rubric() as rubric, context.open_tools() as toolbox:
+        with context.open_tools() as toolbox:
             tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
-            same = _same_answer(rubric)
-            for number, model in enumerate(context.models):
+            if context.launch.first:
+                return self._evaluate(context, rows, tools)
+            for number in range(len(context.models)):
+                self._rounds(context, rows, number, tools)
+        return StageResult()  # the first process judges
+
+    def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
+        labels = _labels(context.models)
+        measured: dict[str, Measures] = {}
+        refused: dict[str, int] = {}
+        with context.open_rubric() as rubric:
+            entries = Entries(rubric)
+            for number, label in enumerate(labels):
                 rounds = self._rounds(context, rows, number, tools)
                 tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
-                completions = [completion for done in rounds for completion in done]
-                rollouts = [
-                    rollout_of(rows[place % len(rows)], completion)
-                    for place, completion in enumerate(completions)
-                ]
-                judgements = _judge(rubric, rollouts, completions, len(rows))
-                context.log_rollouts(
-                    number + 1,
-                    rollouts,
-                    judgements,
-                    model=[model.name] * len(rollouts),
-                    group=[place % len(rows) for place in range(len(rollouts))],
-                    greedy=[place < len(rows) for place in range(len(rollouts))],
+                answers = _answers(context, rubric, rows, number, label, rounds)
+                measured[label] = measure(
+                    answers, entries, self._count, self._ks, self._best_by, self._vote_by
                 )
-                measured = _measure(rubric.names, same, rollouts, judgements, len(rows))
-                refused = sum(done.refused is not None for done in rounds[0])
-                table.append(
-                    {"model": model.name, **measured, **({"refused_prompts": refused} if refused else {})}
-                )
-        return StageResult(metrics={"tables": {"evaluation": table}})
+                refused[label] = sum(done.refused is not None for done in rounds[0])
+        tables = {"evaluation": evaluation(measured, refused, context.seed)}
+        if len(measured) > 1:
+            against = self._against or labels[0]
+            tables["differences"] = differences(measured, against, context.seed)
+        for column in self._metrics_by:
+            tables[f"by_{column}"] = grouped(measured, rows, column, context.seed)
+        return StageResult(metrics={"prompts": len(rows), "tables": tables})
 
     def _rounds(
         self, context: StageContext, rows: Sequence[Row], number: int, tools: Tools | None
@@ -157,9 +206,47 @@ class Evaluate:
                     log=context.work / f"{number}-{index}.jsonl",
                     progress=report,
                     rows=rows,
+                    launch=context.launch,
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds
+
+
+def _answers(
+    context: StageContext,
+    rubric: Rubric,
+    rows: Sequence[Row],
+    number: int,
+    label: str,
+    rounds: Sequence[Sequence[Completion]],
+) -> list[Answered]:
+    """Judge and log one model's completions, greedy ones first, and return them by prompt."""
+    prompts = len(rows)
+    completions = [completion for done in rounds for completion in done]
+    rollouts = [rollout_of(rows[place % prompts], completion) for place, completion in enumerate(completions)]
+    judgements = _judge(rubric, rollouts, completions, prompts)
+    context.log_rollouts(
+        number + 1,
+        rollouts,
+        judgements,
+        model=[label] * len(rollouts),
+        group=[place % prompts for place in range(len(rollouts))],
+        greedy=[place < prompts for place in range(len(rollouts))],
+    )
+    answers = []
+    for prompt in range(prompts):
+        places = range(prompt + prompts, len(rollouts), prompts)
+        there = [place for place in places if completions[place].refused is None]
+        answers.append(
+            Answered(
+                judgements[prompt],
+                [judgements[place] for place in there],
+                [len(rollouts[place].completion_ids) for place in there],
+                [self_corrections(rollouts[place].text) for place in there],
+                [rollouts[place].calls for place in there],
+            )
+        )
+    return answers
 
 
 def _judge(
@@ -178,81 +265,27 @@ def _judge(
     return judgements
 
 
-def _same_answer(rubric: Rubric) -> dict[str, SameAnswer]:
-    """Return the ``same_answer`` of each verifier that has one, by name."""
-    components = {
-        entry.name: entry.component for entry in rubric.entries if entry.component.kind == "verifier"
-    }
-    found = {name: one.member("same_answer", of=one.build()) for name, one in components.items()}
-    same = {name: own for name, own in found.items() if own is not None}
-    for entry in rubric.entries:  # the first member that can compare answers does it for its `first_of`
-        within = getattr(entry, "within", None)
-        if within is not None and entry.name in same:
-            same.setdefault(within.name, same[entry.name])
-    return same
+def _labels(models: Sequence[Model]) -> list[str]:
+    """Return the models' names in the tables. A second model of one name, such as in another dtype, gets a number."""
+    labels: list[str] = []
+    for number, model in enumerate(models):
+        before = sum(one.name == model.name for one in models[:number])
+        labels.append(f"{model.name} #{before + 1}" if before else model.name)
+    return labels
 
 
-def _measure(
-    names: Sequence[str],
-    same: Mapping[str, SameAnswer],
-    rollouts: Sequence[Rollout],
-    judgements: Sequence[Judgement],
-    prompts: int,
-) -> dict[str, float]:
-    """Return the table's numbers for one model, whose first ``prompts`` rollouts are the greedy ones."""
-    samples = len(rollouts) // prompts - 1
-    metrics: dict[str, float] = {}
-    for name in names:
-        values = [_value(judgement, name) for judgement in judgements]
-        groups = [judgements[prompts + i :: prompts] for i in range(prompts)]
-        metrics |= _mean(f"{name}_greedy", values[:prompts])
-        metrics |= _mean(f"{name}_mean@{samples}", values[prompts:])
-        if name in same:
-            votes = [_majority_value(group, name, same[name]) for group in groups]
-            metrics |= _mean(f"{name}_maj@{samples}", votes)
-    sampled = rollouts[prompts:]
-    metrics["completion_tokens"] = fsum(len(rollout.completion_ids) for rollout in sampled) / len(sampled)
-    calls = [call for rollout in sampled for call in rollout.calls or ()]
-    if any(rollout.calls is not None for rollout in sampled):
-        metrics["tool_calls"] = len(calls) / len(sampled)
-        metrics["failed_tool_calls"] = sum(call.failure is not None for call in calls) / len(sampled)
-    corrections = sum(self_corrections(rollout.text) for rollout in sampled)
-    metrics["self_corrections"] = corrections / len(sampled)
-    return metrics
+def _names(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(dict.fromkeys(value))
 
 
-def _value(judgement: Judgement, name: str) -> float | None:
-    verdict = judgement.verdicts.get(name)
-    return None if verdict is None else verdict.score.value
+def _ks(k: int | Sequence[int] | None, count: int) -> list[int]:
+    """Return the wanted numbers of samples, in order.
 
-
-def _answer(judgement: Judgement, name: str) -> str | None:
-    verdict = judgement.verdicts.get(name)
-    return None if verdict is None else verdict.score.answer
-
-
-def _majority_value(group: Sequence[Judgement], name: str, same: SameAnswer) -> float | None:
-    """Return the value of a group's most frequent answer, or that of a missing answer if there is none."""
-    given = [
-        (answer, _value(judgement, name))
-        for judgement in group
-        if (answer := _answer(judgement, name)) is not None
-    ]
-    camps: list[list[tuple[str, float | None]]] = []
-    for answer, value in given:
-        for camp in camps:
-            first, its_value = camp[0]
-            # Answers with different values are different, even if a verifier without the reference takes them for the
-            # same.
-            if value == its_value and (answer == first or same(first, answer)):
-                camp.append((answer, value))
-                break
-        else:
-            camps.append([(answer, value)])
-    return max(camps, key=len)[0][1] if camps else _value(group[0], name)
-
-
-def _mean(name: str, values: Sequence[float | None]) -> dict[str, float]:
-    """Return the mean of the judged values under a name, or nothing if there are none."""
-    judged = [value for value in values if value is not None]
-    return {name: fsum(judged) / len(judged)} if judged else {}
+    Raises:
+        ValueError: One is not between 1 and the number of samples.
+    """
+    ks = [count] if k is None else [k] if isinstance(k, int) else sorted(set(k))
+    for one in ks:
+        if not 1 <= one <= count:
+            raise ValueError(f"k is {one}: give 1 to num_generations, which is {count}.")
+    return ks

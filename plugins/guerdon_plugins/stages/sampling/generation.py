@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,14 +14,17 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
 from guerdon.data.json_values import parse_object
-from guerdon.errors import UsageError, one_line
+from guerdon.errors import InfrastructureError, UsageError, one_line
 from guerdon.files import replaced
 from guerdon.sampling.sampling import Sampling
+from guerdon.stage import Launch
 from guerdon.types import ToolCall
 
 logger = logging.getLogger(__name__)
 
 Prompt = str | Messages
+
+_ALONE = Launch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Draw(NamedTuple):
     row: Row = MappingProxyType({})
     """The data row, which decides the tools."""
 
+
+_Place: TypeAlias = tuple[int, int]
+"""The number of a prompt, and that of a sample of it."""
+
+_Placed: TypeAlias = tuple[_Place, Completion]
 
 Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
 """The number of a draw and its completion, in any order, each as soon as it is available."""
@@ -146,9 +155,13 @@ def complete_all(
     log: Path,
     progress: Callable[[int], None],
     answered: bool = False,
+    launch: Launch = _ALONE,
     rows: Sequence[Row] | None = None,
 ) -> list[list[Completion]]:
-    """Complete every prompt ``count`` times, except for completions that the log of an earlier attempt has.
+    """Complete every prompt ``count`` times, except for completions that the logs of an earlier attempt have.
+
+    Each process of a launch completes its share: every n-th batch of a joint engine, every n-th prompt of any other. A
+    batch and its seeds do not depend on the number of processes, so the completions do not either.
 
     Args:
         open_engine: Returns the engine; called only if completions are missing.
@@ -157,86 +170,161 @@ def complete_all(
         count: The number of completions of each prompt.
         batch_size: The number of prompts that a joint engine completes together.
         seed: The seed of the draws.
-        log: A JSONL file, one completion a line, each written as soon as it is there.
+        log: A JSONL file, one completion a line, each written as soon as it is there. Each process has its own, in one
+            folder that all of them see; the first one's has this name.
         progress: Gets the number of finished prompts.
         rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
+        launch: The processes that complete the prompts together.
 
     Returns:
-        The completions of each prompt, in the order of the prompts.
+        The completions of each prompt, in the order of the prompts, in every process.
 
     Raises:
+        InfrastructureError: The processes do not see each other's logs.
         UsageError: The engine refuses everything.
     """
+    own = _log_of(log, launch.rank)
+    _repair(own)
+    launch.exchange("")  # from here on, no process writes until each has read
     known = _read(log)
-    progress(len(known) // count)
+    launch.exchange("")
     places = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(count)]
-    if missing := [place for place in places if place not in known]:
-        engine = open_engine()
-        size = batch_size * count if engine.joint else len(missing)
-        wanted = places if engine.joint else missing
-        batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    done = 0
 
-        def completions() -> Iterator[tuple[tuple[int, int], Completion]]:
-            for batch in batches:
-                if known.keys() >= set(batch):
-                    continue
-                draws = [
-                    Draw(prompts[prompt], _seed(seed, prompt) + sample, rows[prompt] if rows else {})
-                    for prompt, sample in batch
-                ]
-                for position, completion in engine.complete(draws, sampling):
-                    yield batch[position], completion
+    def report() -> None:
+        # The others are about as fast. Their logs are not read again for this.
+        progress(min(done * launch.count // count, len(prompts)))
 
-        answered = answered or any(done.refused is None for done in known.values())
-        with log.open("a", encoding="utf-8") as file:
-            for (prompt, sample), completion in _unless_all_refused(engine, completions(), answered):
-                known[prompt, sample] = completion
-                line = {"prompt": prompt, "sample": sample, "completion": asdict(completion)}
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                progress(len(known) // count)
+    with own.open("a", encoding="utf-8") as file:
+
+        def keep(place: _Place, completion: Completion) -> None:
+            nonlocal done
+            done += place not in known
+            known[place] = completion
+            line = {"prompt": place[0], "sample": place[1], "completion": asdict(completion)}
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            report()
+
+        engine = open_engine() if any(place not in known for place in places) else None
+        size = batch_size * count if engine is not None and engine.joint else None
+        share = _share(places, size, launch)
+        done = sum(place in known for batch in share for place in batch)
+        report()
+        refusals: list[_Placed] = []
+        answered = answered or any(one.refused is None for one in known.values())
+        for place, completion in (
+            () if engine is None else _missing(engine, share, known, prompts, rows, sampling, seed)
+        ):
+            refusals.append((place, completion))
+            if answered := answered or completion.refused is None:
+                for one in refusals:
+                    keep(*one)
+                refusals.clear()
+        # Until a process has an answer, the request itself may be wrong. A refusal in a log would outlive its cause.
+        answered = "answered" in launch.exchange("answered" if answered else "")
+        if refusals and not answered:
+            raise UsageError(
+                f"{engine} refuses each of {len(refusals)} requests, the first with: {refusals[0][1].refused}. "
+                "Correct the model's name, the params (max_completion_length?) or the prompts."
+            )
+        for one in refusals:
+            keep(*one)
+    if launch.count > 1:
+        known = _gathered(log, places, launch)
+        progress(len(prompts))
     return [[known[prompt, sample] for sample in range(count)] for prompt in range(len(prompts))]
 
 
-def _unless_all_refused(
-    engine: Engine, completions: Iterator[tuple[tuple[int, int], Completion]], answered: bool
-) -> Iterator[tuple[tuple[int, int], Completion]]:
-    """Yield completions, and refusals once there is a completion.
+def _share(places: Sequence[_Place], size: int | None, launch: Launch) -> list[Sequence[_Place]]:
+    """Return the batches of completions that this process makes.
 
-    Before that, the request itself may be wrong, and a refusal in the log would outlive its cause.
+    Args:
+        places: All completions.
+        size: The size of the batches that a joint engine takes; ``None`` for one batch of this process's prompts.
+        launch: The processes that complete the prompts together.
     """
-    refusals: list[tuple[tuple[int, int], Completion]] = []
-    for place, completion in completions:
-        refusals.append((place, completion))
-        if answered := answered or completion.refused is None:
-            yield from refusals
-            refusals.clear()
-    if refusals:
-        raise UsageError(
-            f"{engine} refuses each of {len(refusals)} requests, the first with: {refusals[0][1].refused}. "
-            "Correct the model's name, the params (max_completion_length?) or the prompts."
-        )
+    if size is None:
+        return [[place for place in places if place[0] % launch.count == launch.rank]]
+    batches = [places[start : start + size] for start in range(0, len(places), size)]
+    return batches[launch.rank :: launch.count]
 
 
-def _read(log: Path) -> dict[tuple[int, int], Completion]:
-    """Return the log's completions. Incomplete lines after a kill or a power cut are removed and completed again."""
-    if not log.exists():
-        return {}
-    known: dict[tuple[int, int], Completion] = {}
-    whole: list[str] = []
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    for line in lines:
-        try:
-            entry = parse_object(line) or {}
-            known[entry["prompt"], entry["sample"]] = Completion(**entry["completion"])
-        except (TypeError, KeyError):
+def _missing(
+    engine: Engine,
+    share: Sequence[Sequence[_Place]],
+    known: Collection[_Place],
+    prompts: Sequence[Prompt],
+    rows: Sequence[Row] | None,
+    sampling: Sampling,
+    seed: int,
+) -> Iterator[_Placed]:
+    """Yield the completions of a share that are not known, as they are made. A joint engine makes whole batches."""
+    for batch in share:
+        if not (missing := [place for place in batch if place not in known]):
             continue
-        whole.append(line)
+        batch = batch if engine.joint else missing
+        draws = [
+            Draw(prompts[prompt], _seed(seed, prompt) + sample, rows[prompt] if rows else {})
+            for prompt, sample in batch
+        ]
+        for position, completion in engine.complete(draws, sampling):
+            yield batch[position], completion
+
+
+def _gathered(log: Path, places: Sequence[_Place], launch: Launch) -> dict[_Place, Completion]:
+    """Wait for all processes, and return the completions of all.
+
+    Raises:
+        InfrastructureError: Some are in no log.
+    """
+    launch.exchange("")
+    known = _read(log)
+    if lost := [place for place in places if place not in known]:
+        raise InfrastructureError(
+            f"{len(lost)} of {len(places)} completions are in no log that process {launch.rank} sees in "
+            f"{log.parent}. Put the run folder, by -o, on storage that all machines share."
+        )
+    return known
+
+
+def _log_of(log: Path, rank: int) -> Path:
+    return log if rank == 0 else log.with_name(f"{log.name}.rank{rank}")
+
+
+def _read(log: Path) -> dict[_Place, Completion]:
+    """Return the completions in the logs of all processes, also of an earlier launch with another number of them."""
+    known: dict[_Place, Completion] = {}
+    for path in (log, *sorted(log.parent.glob(f"{glob.escape(log.name)}.rank*"))):
+        if path.exists():
+            known.update(entry for line in _lines(path) if (entry := _entry(line)) is not None)
+    return known
+
+
+def _repair(log: Path) -> None:
+    """Remove incomplete lines after a kill or a power cut. Their completions are made again."""
+    if not log.exists():
+        return
+    lines = _lines(log)
+    whole = [line for line in lines if _entry(line) is not None]
     if lines != [*whole, ""]:
         with replaced(log) as partial:
             partial.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
-    return known
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").split("\n")
+
+
+def _entry(line: str) -> _Placed | None:
+    try:
+        entry = parse_object(line) or {}
+        said = entry["completion"]
+        completion = Completion(**{**said, "calls": tuple(said.get("calls", ()))})
+        return (entry["prompt"], entry["sample"]), completion
+    except (TypeError, KeyError):
+        return None
 
 
 def _seed(seed: int, prompt: int) -> int:

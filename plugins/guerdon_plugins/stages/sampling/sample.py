@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
 from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
+from guerdon.stage import Launch
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
@@ -80,6 +81,8 @@ class Sample:
     """
 
     needs = ("data", "rewards")
+    distributed = True
+    any_process_count = True
     uses_tools = True
 
     def __init__(
@@ -163,38 +166,17 @@ class Sample:
     def run(self, context: StageContext) -> StageResult:
         """Sample for ``context.rows()`` and keep the completions that pass ``context``'s rubric."""
         rows = prompt_rows(context)
-        model = None if self._endpoint else context.model
+        if not context.launch.first:
+            # The first process judges. It also asks an endpoint alone, whose `concurrency` limits the whole stage.
+            for _ in self._shards(context, rows) if self._endpoint is None else ():
+                pass
+            return StageResult()
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
-        answered = False
-        with ExitStack() as stack:
-            toolbox = stack.enter_context(context.open_tools())
-            tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
-            engine = stack.enter_context(
-                lazy_engine(model, self._endpoint, self._vllm, self._chat_format, tools)
-            )
-            rubric = stack.enter_context(context.open_rubric())
+        with context.open_rubric() as rubric, closing(self._shards(context, rows)) as shards:
             self._check_filters(rubric.names)
-            for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
-                part = rows[start : start + SHARD_PROMPTS]
-
-                def report(done: int, start: int = start) -> None:
-                    context.progress(start + done, len(rows), {})
-
-                groups = complete_all(
-                    engine,
-                    [self._prompting(row, start + number) for number, row in enumerate(part)],
-                    self._sampling,
-                    self._count,
-                    batch_size=self._batch_size,
-                    seed=context.seed * 1_000_003 + shard,
-                    log=context.work / f"completions-{shard:05d}.jsonl",
-                    progress=report,
-                    answered=answered,
-                    rows=part,
-                )
-                answered = answered or any(done.refused is None for group in groups for done in group)
+            for shard, (start, part, groups) in enumerate(shards):
                 tell_refused(groups, start)
                 samples = list(_samples(part, groups))
                 self._judge(samples, rubric)
@@ -226,6 +208,41 @@ class Sample:
                 "tables": {"samples": table},
             },
         )
+
+    def _shards(
+        self, context: StageContext, rows: Sequence[Row]
+    ) -> Generator[tuple[int, Sequence[Row], list[list[Completion]]], None, None]:
+        """Yield the rows in shards: the first one's number, the rows, and the completions of each row's prompt."""
+        model = None if self._endpoint else context.model
+        launch = Launch() if self._endpoint else context.launch
+        answered = False
+        with ExitStack() as stack:
+            toolbox = stack.enter_context(context.open_tools())
+            tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
+            engine = stack.enter_context(
+                lazy_engine(model, self._endpoint, self._vllm, self._chat_format, tools)
+            )
+            for shard, start in enumerate(range(0, len(rows), SHARD_PROMPTS)):
+                part = rows[start : start + SHARD_PROMPTS]
+
+                def report(done: int, start: int = start) -> None:
+                    context.progress(start + done, len(rows), {})
+
+                groups = complete_all(
+                    engine,
+                    [self._prompting(row, start + number) for number, row in enumerate(part)],
+                    self._sampling,
+                    self._count,
+                    batch_size=self._batch_size,
+                    seed=context.seed * 1_000_003 + shard,
+                    log=context.work / f"completions-{shard:05d}.jsonl",
+                    progress=report,
+                    answered=answered,
+                    rows=part,
+                    launch=launch,
+                )
+                answered = answered or any(done.refused is None for group in groups for done in group)
+                yield start, part, groups
 
     def _judge(self, samples: Sequence[_Sampled], rubric: Rubric) -> None:
         """Give each sample its scores, and each dropped one its reason."""

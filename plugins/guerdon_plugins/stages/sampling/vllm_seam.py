@@ -9,9 +9,12 @@ line in the log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from guerdon.errors import UsageError
 from guerdon.training.seam import Member, absences
 
 logger = logging.getLogger(__name__)
@@ -27,6 +30,44 @@ ENGINE = (
     Member("abort_request", _STREAM, "gives requests up", 0),
 )
 """Members of its ``llm_engine``. An output's ``request_id`` is the start of its request's name, up to a dash."""
+
+
+_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables of a launcher, besides torchelastic's. torch, in vLLM's processes, would join that launch."""
+
+
+@contextmanager
+def own_devices(options: Mapping[str, Any]) -> Iterator[None]:
+    """Let an engine that is made in the block use this process's accelerators, and hide the launch from it.
+
+    Args:
+        options: The options of ``vllm.LLM``.
+
+    Raises:
+        UsageError: There are too few accelerators for all processes of this machine.
+    """
+    before = dict(os.environ)
+    if int(before.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    size = options.get("tensor_parallel_size", 1) * options.get("pipeline_parallel_size", 1)
+    rank, count = (int(before.get(name, default)) for name, default in zip(_LAUNCH[2:4], (0, 1), strict=True))
+    visible = before.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible is not None else [str(number) for number in range(size * count)]
+    if len(devices) < size * count:
+        raise UsageError(
+            f"{count} processes on this machine need {size * count} accelerators for vLLM, and CUDA_VISIBLE_DEVICES "
+            f"has {len(devices)}. Start fewer processes, or lower tensor_parallel_size."
+        )
+    for name in before:
+        if name in _LAUNCH or name.startswith("TORCHELASTIC_"):
+            del os.environ[name]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices[rank * size : (rank + 1) * size])
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def longest(llm: Any) -> int | None:
