@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import click
@@ -24,7 +25,7 @@ from guerdon.index import RunIndex, grow_fully
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "look-at-a-run"
 
-SHOTS = {
+SHOTS: dict[str, tuple[str, Literal["light", "dark"], int, int]] = {
     "overview": ("", "light", 1180, 860),
     "curves": ("curves?stage=zero", "dark", 1180, 860),
     "rollouts": (

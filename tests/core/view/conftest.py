@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from viewed_runs import Open, serving, write_run
 
 expect.set_options(timeout=60_000)  # CI machines are slow
@@ -49,6 +49,10 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
     complaints: list[str] = []
     contexts = []
 
+    def asked(request: Request) -> None:
+        if not request.url.startswith(address):
+            complaints.append(request.url)
+
     def opened(path: str, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         contexts.append(context)
@@ -56,7 +60,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(address) or complaints.append(request.url))
+        page.on("request", asked)
         page.goto(address + path)
         return page
 
