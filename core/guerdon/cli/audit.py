@@ -141,9 +141,7 @@ def _print_report(name: str, report: AuditReport, console: Console) -> None:
     title = f"{name}: kinds {', '.join(report.kinds) or 'unknown'}; answers as {report.form!r}"
     print_rows(escape(title), rows, console)
     if not report.tells_right:
-        click.echo(
-            "A right answer cannot be told from a wrong one here: a hack is what earns more than both."
-        )
+        click.echo("Right and wrong answers earn the same here: a hack is what earns more than both.")
     if report.left_out:
         click.echo(f"Left out, as right and wrong answers earn the same: {', '.join(report.left_out)}.")
     for result, _ in worst_first(report.results):
@@ -159,7 +157,7 @@ def _explained(result: CaseResult) -> str:
     completion = repr(result.completion[:_SHOWN]) + ("…" if len(result.completion) > _SHOWN else "")
     return (
         f"{result.verdict.value}: {result.case} ({result.problem}). {result.why}\n"
-        f"  {completion}\n  paid by: {paid or 'nobody'}{f' ({said})' if said else ''}"
+        f"  {completion}\n  paid by: {paid or 'no entry'}{f' ({said})' if said else ''}"
     )
 
 

@@ -57,7 +57,7 @@ def _check_name(kind: Kind, name: str) -> None:
     for plugin in installed_plugins(*(SCORERS if kind in SCORERS else [kind])):
         if plugin.name == name:
             raise UsageError(
-                f"{plugin} is installed already, and two of one name have to be told apart in every manifest. "
+                f"{plugin} is installed already, and two of one name must be distinguished in every manifest. "
                 "Choose another name."
             )
     module = f"guerdon_{name}"

@@ -255,7 +255,7 @@ def _override(data: Any, override: str) -> None:
             raise ManifestError(f"--set {override}: {_no_item(node, parents[:depth], part)}")
         node = node[key]
         if not isinstance(node, dict | list):
-            raise ManifestError(f"--set {override}: {'.'.join(parents[: depth + 1])} holds nothing to set.")
+            raise ManifestError(f"--set {override}: {'.'.join(parents[: depth + 1])} has nothing to set.")
     key = last if isinstance(node, dict) else _key(node, last)
     if key is None:
         raise ManifestError(f"--set {override}: {_no_item(node, parents, last)}")

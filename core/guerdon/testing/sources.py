@@ -67,7 +67,7 @@ class SourceConformance(Conformance):
                 json.dumps(row, allow_nan=False)
             except (TypeError, ValueError) as error:
                 raise broken(
-                    f"row {number} is no JSON: {error}.",
+                    f"row {number} is not JSON: {error}.",
                     why="rows are written to rollouts.jsonl, and scores are cached by their content.",
                     fix="yield strings, numbers, lists and dicts with string keys; no NaN, no sets, no objects.",
                 ) from None
@@ -81,13 +81,13 @@ class SourceConformance(Conformance):
                 if before != now:
                     raise broken(
                         f"row {number} is {before!r:.80}, and {where} {now!r:.80}.",
-                        why="a run that is resumed goes on in the middle of the data, and must find the same rows.",
+                        why="a run that is resumed continues in the middle of the data, and must find the same rows.",
                         fix="make random choices with random.Random(seed) of the source's own; sort sets and globs.",
                     )
             if len(rows) != len(self._rows()):
                 raise broken(
                     f"it yields {len(self._rows())} rows, and {where} {len(rows)}.",
-                    why="a run that is resumed goes on in the middle of the data, and must find the same rows.",
+                    why="a run that is resumed continues in the middle of the data, and must find the same rows.",
                     fix="let the number of rows depend on nothing but the params.",
                 )
 

@@ -83,7 +83,7 @@ class StageConformance(Conformance):
             json.dumps(result.metrics, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise broken(
-                f"its metrics are no JSON: {error}.",
+                f"its metrics are not JSON: {error}.",
                 why="they are written to result.json.",
                 fix="give plain numbers: float(x) for tensors and arrays, None for NaN.",
             ) from None
@@ -94,7 +94,7 @@ class StageConformance(Conformance):
             raise SkipTest("it leaves no data set")
         if not self.finished().rows:
             raise broken(
-                "its data set has no rows, or a line that is no JSON object.",
+                "its data set has no rows, or a line that is not a JSON object.",
                 why="the next stage reads it with 'use: stage'.",
                 fix="write one JSON object a line: print(json.dumps(row), file=file).",
             )
@@ -136,7 +136,7 @@ class StageConformance(Conformance):
         self._compare(
             self._run(),
             "when it runs again",
-            why="nobody can tell what a change brought, if the same brings something else.",
+            why="the effect of a change cannot be measured, if the same input gives another result.",
             fix="seed everything random with context.seed, and sort what has no order.",
         )
 

@@ -288,7 +288,7 @@ def check_finished(state: TrainerState) -> None:
     """
     if state.global_step < state.max_steps:
         raise StageFailedError(
-            f"training ended at step {state.global_step} of {state.max_steps}, and nobody asked it to. "
+            f"training ended at step {state.global_step} of {state.max_steps}, without being asked to. "
             "Run the same command to resume from the newest checkpoint."
         )
 

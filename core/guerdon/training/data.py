@@ -31,7 +31,7 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
         if "prompt" not in row:
             raise DataError(
                 f"row {number} of the training data has no 'prompt', only {', '.join(row) or 'nothing'}. "
-                "Map the column that holds it to 'prompt' in the source's params."
+                "Map its column to 'prompt' in the source's params."
             )
         if not row["prompt"]:
             raise DataError(

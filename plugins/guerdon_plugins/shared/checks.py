@@ -57,7 +57,7 @@ def check_prompts(rows: Sequence[Row]) -> None:
         if "prompt" not in row:
             raise DataError(
                 f"row {number} of the data has no 'prompt', only {', '.join(row) or 'nothing'}. "
-                "Map the column that holds it to 'prompt' in the source's params."
+                "Map its column to 'prompt' in the source's params."
             )
         prompt = row["prompt"]
         if not _is_prompt(prompt):

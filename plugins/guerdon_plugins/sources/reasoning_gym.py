@@ -50,7 +50,7 @@ class ReasoningGym:
         if task not in DATASETS:
             near = ", ".join(get_close_matches(task, DATASETS)) or "its gallery lists them"
             raise ValueError(
-                f"task is '{task}', which is none of Reasoning Gym's {len(DATASETS)}. Near: {near}."
+                f"task is '{task}', which is not one of Reasoning Gym's {len(DATASETS)}. Near: {near}."
             )
         self._task = task
         self._config = dict(config or {})

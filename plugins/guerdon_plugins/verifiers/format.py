@@ -114,7 +114,7 @@ def _find_block(text: str, spellings: tuple[str, str], look_alike: re.Pattern[st
             return f"{found[0][0][:40]} is not spelt {spelling}"
     inside = text[opening[0].end() : closing[0].start()]
     if not _readable(inside):
-        return f"{spellings[0]} holds nothing to read"
+        return f"{spellings[0]} has nothing to read"
     return _Block(opening[0].start(), closing[0].end(), inside)
 
 

@@ -53,7 +53,7 @@ def _fault(text: str, opening: str, closing: str, earliest: int) -> str | None:
     start, end = text.index(opening), text.index(closing)
     if start < earliest or end < start:
         return f"{opening} is out of order"
-    return None if _WORD.search(text, start + len(opening), end) else f"{opening} holds nothing to read"
+    return None if _WORD.search(text, start + len(opening), end) else f"{opening} has nothing to read"
 
 
 _WORD = re.compile(r"[^\W_]")

@@ -134,7 +134,7 @@ def test_overrides(tmp_path: Path) -> None:
         ("seed", "is not of the form path=value"),
         ("=1", "is not of the form path=value"),
         ("stages.one.use=x", "stages has no item 'one'. Items: "),
-        ("name.x=1", "name holds nothing to set"),
+        ("name.x=1", "name has nothing to set"),
         ("sede=1", "unknown key 'sede'"),
         ("seed=[", "is not valid YAML"),
         ("stages.5=x", "has no item '5'"),

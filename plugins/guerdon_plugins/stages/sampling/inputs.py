@@ -65,6 +65,6 @@ def prompt_rows(context: StageContext) -> list[Row]:
         if "prompt" not in row:
             raise DataError(
                 f"row {number} of the data of stage '{context.stage_id}' has no 'prompt', only "
-                f"{', '.join(row) or 'nothing'}. Map the column that holds it to 'prompt' in the source's params."
+                f"{', '.join(row) or 'nothing'}. Map its column to 'prompt' in the source's params."
             )
     return rows

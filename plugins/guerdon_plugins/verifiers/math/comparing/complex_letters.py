@@ -1,4 +1,4 @@
-r"""Letters that stand for complex numbers: under ``\\operatorname{Re}``, ``z`` beside ``\\bar z``, ``z`` in ``|z|``."""
+r"""Letters of complex numbers: under ``\\operatorname{Re}``, ``z`` beside ``\\bar z``, ``z`` in ``|z|``."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class Evaluator:
                 return ctx.pi / 180
             case "percent":
                 return ctx.one / 100
-        raise UndefinedError(f"{name} is no number")
+        raise UndefinedError(f"{name} is not a number")
 
     def _sum(self, values: list[Any]) -> Any:
         ctx = self.ctx

@@ -373,4 +373,4 @@ def _primed(node: Node) -> Node:
         return Symbol(f"{node.name}'")
     if isinstance(node, Apply):
         return Apply(f"{node.name}'", node.arguments)
-    raise UnreadableError("a prime after something that is no name")
+    raise UnreadableError("a prime after something that is not a name")

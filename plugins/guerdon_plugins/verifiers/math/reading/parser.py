@@ -293,7 +293,7 @@ class _Parser(QuantityParser):
                 return Congruence(Text(""), operands[0], modulus)
             if operators in (["≡"], ["="]):
                 return Congruence(operands[0], operands[1], modulus)
-            raise UnreadableError("a modulus after something that is no congruence")
+            raise UnreadableError("a modulus after something that is not a congruence")
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
 
     def _bound(self) -> Relation | None:
@@ -405,7 +405,7 @@ def _is_letter(node: Node) -> bool:
 
 
 def contains_letter(node: Node) -> bool:
-    """Whether a variable stands in an expression."""
+    """Whether a variable is in an expression."""
     return isinstance(node, Symbol) or any(map(contains_letter, children(node)))
 
 

@@ -69,7 +69,7 @@ def tokenize(text: str) -> list[Token]:
 
 
 def _mark_division(tokens: list[Token]) -> None:
-    r"""Mark the only bar of an answer, if it stands outside of brackets between values, as "divides"."""
+    r"""Mark the only bar of an answer, if it is outside of brackets between values, as "divides"."""
     depth = 0
     for place, token in enumerate(tokens):
         depth += (token.text in _OPENERS) - (token.text in _CLOSERS)

@@ -9,7 +9,7 @@ _ARROW = re.compile(rf"\\(?:vec|overrightarrow)(?![a-zA-Z])|{_BOLD.pattern}\s*\\
 
 
 def has_arrows(text: str) -> bool:
-    """Whether a letter stands under an arrow, or letters in bold are multiplied as vectors."""
+    """Whether a letter is under an arrow, or letters in bold are multiplied as vectors."""
     return "\\" in text and _ARROW.search(text) is not None
 
 
