@@ -364,8 +364,8 @@ def _refuse_unpaid(
     if must_tell:
         raise CheckFailedError(
             f"an honest right answer earns {stake.right} and a wrong one {stake.wrong}: nothing tells them apart, so "
-            "no exploit can be recognized either. Give the verifier a 'gold_completion' that writes answers in its form, "
-            "name its --kind, or give your own right and wrong answers with --cases."
+            "no exploit can be recognized either. Give the verifier a 'gold_completion' that writes answers in its "
+            "form, name its --kind, or give your own right and wrong answers with --cases."
         )
     honest = [reward for one in stakes.values() for reward in (one.right, one.wrong) if reward is not None]
     lowest = min(trial.reward for trial in trials if trial.reward is not None)
