@@ -46,6 +46,8 @@ class Losses:
         self._report = report
         self.tasks: set[asyncio.Task[None]] = set()
         """For each job that lost all its boxes, the task that determines the cause."""
+        self._rerun: set[Ticket] = set()
+        """The jobs that lost a box, run again and have no result yet."""
         self._unblamed_s = -math.inf
         """When a box last died during a job that later ran well, so that the job was not the cause."""
 
@@ -69,6 +71,8 @@ class Losses:
             ticket.fail(given_up)
         elif len(ticket.losses) < ATTEMPTS:
             _log.info("running a job again: %s", error)
+            self._rerun.add(ticket)
+            ticket.answer.add_done_callback(lambda _: self._rerun.discard(ticket))
             trial = self._trial(min(lived_s, LONGEST_TRIAL_S))
             ticket.trials.append(trial)
             ticket.answer.add_done_callback(lambda _: trial.answer.cancel())
@@ -76,6 +80,7 @@ class Losses:
             await self._put_first(ticket)
             await self._put_first(trial)
         else:
+            self._rerun.discard(ticket)
             blaming = asyncio.create_task(self._blame(ticket, given_up, engine))
             self.tasks.add(blaming)
             blaming.add_done_callback(self.tasks.discard)
@@ -93,6 +98,8 @@ class Losses:
         """Settle a job that lost all its boxes. It is at fault if no other job lost a box meanwhile without fault."""
         try:
             await asyncio.gather(*(trial.answer for trial in ticket.trials))
+            if self._rerun:  # one of them may run well, and show that boxes die without a job's fault
+                await asyncio.wait([other.answer for other in self._rerun])
         except SandboxUnavailableError:
             ticket.fail(given_up)
             return

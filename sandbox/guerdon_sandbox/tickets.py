@@ -36,7 +36,7 @@ class NoClock:
         pass
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
     """A job in the queue, and what became of it so far."""
 

@@ -130,10 +130,11 @@ def test_engine_that_kills_boxes_now_and_then_is_at_fault(own_boxes: Callable[[]
             running = asyncio.ensure_future(sandbox.run(SLEEP))
             killed = 0
             while not running.done():
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.1)
                 if sandbox.boxes_started > killed:
+                    # The trial lives as long as the job's first box, which is longer than its own box.
+                    await asyncio.sleep(0.1 if killed else 3)
                     killed = sandbox.boxes_started
-                    await asyncio.sleep(0.3)
                     for box in own_boxes():
                         with contextlib.suppress(Exception):
                             await asyncio.to_thread(Engine().client.api.kill, box)
