@@ -24,9 +24,9 @@ from ruamel.yaml import YAML
 from guerdon.cli.main import cli
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import STAGE_SOURCE
-from guerdon.manifest.schema import ComponentRef, Manifest, RewardRef, SourceRef, ToolRef
-from guerdon.plugins.component import check_params, load_component
-from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, load_plugin
+from guerdon.manifest.schema import ComponentRef, FirstOfRef, Manifest, RewardRef, SourceRef, ToolRef
+from guerdon.plugins.component import check_params, load_component, load_scorer
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugin
 
 RUN_AS_A_WHOLE = (
     "docs/tutorial/first-verifier.md",
@@ -119,12 +119,19 @@ def as_list(value: Any) -> list[Any]:
 def check_components(entries: list[dict[str, Any]], part: str) -> None:
     schema, kinds = KINDS[part]
     for entry in entries:
+        if "first_of" in entry:
+            FirstOfRef(**entry)
+            check_components(entry["first_of"], part)
+            continue
         reference = schema(**entry)
-        if reference.use != STAGE_SOURCE:
+        if reference.use == STAGE_SOURCE:
+            continue
+        if part == "rewards":
+            component = load_scorer(reference.use, reference.params, Path.cwd())
+        else:
             plugin = find_plugin(reference.use, kinds, Path.cwd())
-            check_params(
-                load_component(plugin, reference.params, Path.cwd()), load_plugin(plugin, Path.cwd())
-            )
+            component = load_component(plugin, reference.params, Path.cwd())
+        check_params(component, component.loaded)
 
 
 @pytest.mark.parametrize("block", tried("sh"))

@@ -98,7 +98,7 @@ def _sft(processes: int = 1, **params: Any) -> Case:
 
 
 def _agent(use: str, params: Mapping[str, Any], init: Any = "base", processes: int = 1) -> Case:
-    return Case(use, "Prompts", params, True, init, {"chat": True}, processes, ("Dice",))
+    return Case(use, "Prompts", params, True, init, {"chat": True}, processes, environments=("Dice",))
 
 
 CASES: dict[str, Case] = {

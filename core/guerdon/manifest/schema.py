@@ -191,7 +191,7 @@ class Manifest(Strict):
     failure_budget: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of a verifier's latest scores that may fail before the run stops."""
     scoring: ScoringRef = ScoringRef()
-    """Where the rubrics' workers run."""
+    """Where the workers of all rubrics run; by default on this machine."""
     hooks: list[ComponentRef] = []
     """Hook plugins in addition to the progress display and the JSONL log, which every run has."""
     stages: Annotated[list[StageRef], Field(min_length=1)]

@@ -119,7 +119,7 @@ def test_doctor_fix_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("guerdon sc", {"score", "schema"}),
         ("guerdon run r1-m", {"r1-mini"}),
-        ("guerdon score rollouts.jsonl --use mat", {"math"}),
+        ("guerdon score rollouts.jsonl --use mat", {"match", "math"}),
         ("guerdon plugins show r1-z", {"r1-zero", "r1-zero-mini", "r1-zero-smollm2"}),
     ],
 )

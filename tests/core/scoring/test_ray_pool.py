@@ -44,6 +44,34 @@ def outcomes(judgements: Judgements) -> list[dict[str, object]]:
     return rows
 
 
+# First, because `auto` finds the cluster of the other tests once it runs.
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("127.0.0.1:1", "InfrastructureError", "ray start"),
+        ("auto", "InfrastructureError", "ray start"),
+        ("nowhere", "InfrastructureError", "ray start"),
+        ("ray://127.0.0.1:10001", "UsageError", "HOST:PORT"),
+    ],
+)
+def test_ray_pool_with_a_wrong_address_says_how_to_start_a_cluster(
+    address: str, error: str, words: str, tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["RAY_TMPDIR"] = str(tmp_path)
+    script = f"from guerdon.scoring.ray_pool import RayPool; RayPool([], {address!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert error in done.stderr.splitlines()[-1]
+    assert words in done.stderr
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
@@ -101,30 +129,3 @@ def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
         killer.join()
         assert [judgement.reward for judgement in judgements] == [float(n % 2) for n in range(60)]
         assert [judgement.reward for judgement in rubric.score(given[:4])] == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("address", "error", "words"),
-    [
-        ("127.0.0.1:1", "InfrastructureError", "ray start"),
-        ("auto", "InfrastructureError", "ray start"),
-        ("nowhere", "InfrastructureError", "ray start"),
-        ("ray://127.0.0.1:10001", "UsageError", "HOST:PORT"),
-    ],
-)
-def test_score_with_a_wrong_ray_address_says_how_to_start_a_cluster(
-    address: str, error: str, words: str, tmp_path: Path
-) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment["RAY_TMPDIR"] = str(tmp_path)  # Ray finds the cluster of the other tests by its files
-    script = f"from guerdon.scoring.ray_pool import RayPool; RayPool([], {address!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        env=environment,
-    )
-    assert error in done.stderr.splitlines()[-1]
-    assert words in done.stderr
