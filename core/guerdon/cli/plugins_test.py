@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
@@ -99,12 +100,12 @@ def test(
 def _with_progress(name: str, tested: type[Conformance]) -> Iterator[CheckResult]:
     """Run the checks. A terminal shows the current check; a file gets a line for each."""
     console = Console(stderr=True)
-    with console.status(f"Testing {name}…") as status:
+    with console.status(Text(f"Testing {name}…")) as status:
 
         def begins(check: str, number: int, total: int) -> None:
             line = f"Testing {name}: check {number} of {total}, {check}…"
             if console.is_terminal:
-                status.update(line)
+                status.update(Text(line))
             else:
                 click.echo(line, err=True)
 
