@@ -54,7 +54,7 @@ _KITS: dict[Kind, type[Conformance]] = {
 @click.option(
     "--cases",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="JSONL: for a scorer, cases with 'expected' or 'at_most'; for a stage, its rows.",
+    help="JSONL: for a scorer, cases with 'expected' or 'at_most'; for a stage, its rows; for an environment, one row.",
 )
 @click.option(
     "--compares-completions",
@@ -150,7 +150,16 @@ def _from_file(kit: type[Conformance], path: Path) -> dict[str, Any]:
         return {"golden": golden, "hacks": hacks}
     if issubclass(kit, StageConformance):
         return {"rows": [row for _, row in read_rows(path)]}
-    raise UsageError(f"--cases {path}: only a verifier, a reward and a stage are tried on cases.")
+    if issubclass(kit, EnvironmentConformance):
+        rows = [row for _, row in read_rows(path)]
+        if len(rows) != 1:
+            raise UsageError(
+                f"--cases {path}: it has {len(rows)} rows. Give one, the row of the environment."
+            )
+        return {"row": rows[0]}
+    raise UsageError(
+        f"--cases {path}: only a verifier, a reward, a stage and an environment are tried on cases."
+    )
 
 
 def _row(result: CheckResult) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def test_tables_print_emoji_codes_and_markup_as_they_are(text: str) -> None:
         console = Console(file=screen, width=columns)
         print_rows(text, [{text: text}], console)
         print_measures(text, [{text: text}], console)
-        print_measures(text, [{"x": "a", text: 1.0, text * 2: 2.0, text * 3: 3.0}], Console(file=screen, width=count))
+        print_measures(
+            text, [{"x": "a", text: 1.0, text * 2: 2.0, text * 3: 3.0}], Console(file=screen, width=count)
+        )
         print_results({text: StageResult()}, console)
         assert screen.getvalue().replace("\n", "").count(text) >= 6
 
