@@ -26,6 +26,7 @@ from guerdon.manifest.schema import (
     StageRef,
 )
 from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.wording import reason_of
 
 MAX_NODES = 100_000
 """The most keys and items that a manifest may have after alias expansion, because a few aliases can expand to
@@ -310,7 +311,10 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
             continue
         if last in ("on_failure", "then"):
             message = f"'{last}' is {detail['input']!r}: give skip, zero or abort"
-            message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
+            if detail["loc"][-2:] == ("FirstOfRef", "on_failure"):
+                message += ". For a first_of, set {retry: 2, then: skip} in its members."
+            else:
+                message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
             found.add((_line(lines, location), message))
             continue
         key = next((key for key in _MODELS if key in location), None)
@@ -329,7 +333,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         elif detail["type"] == "string_pattern_mismatch":
             message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
         else:
-            message = f"'{spelled}' is {detail['input']!r}: {detail['msg']}."
+            message = f"'{spelled}' is {detail['input']!r}: {reason_of(detail)}."
         found.add((_line(lines, location), message))
     return [Problem(line, message) for line, message in sorted(found)]
 
