@@ -70,7 +70,9 @@ class StageResult:
                     f"context.output / '{name}'"
                 )
         if not isinstance(self.metrics, Mapping):
-            raise TypeError(f"StageResult(metrics={self.metrics!r:.80}): give a mapping, such as {{'rows': 3}}")
+            raise TypeError(
+                f"StageResult(metrics={self.metrics!r:.80}): give a mapping, such as {{'rows': 3}}"
+            )
 
 
 class Stop:

@@ -297,6 +297,10 @@ _MODELS = {
 """The keys that name models, with the values that they accept."""
 
 
+_ENTRIES = frozenset({"data", "rewards", "tools", "environments", "hooks", "first_of"})
+"""The keys whose lists have entries with a ``use``."""
+
+
 def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
     found: set[tuple[int, str]] = set()
     for detail in error.errors(include_url=False):
@@ -333,7 +337,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         elif detail["type"] == "string_pattern_mismatch":
             message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
         else:
-            message = f"'{spelled}' is {detail['input']!r}: {reason_of(detail)}."
+            message = f"'{spelled}' is {detail['input']!r}: {reason_of(detail, names_plugin=not _ENTRIES.isdisjoint(location[-2:]))}."
         found.add((_line(lines, location), message))
     return [Problem(line, message) for line, message in sorted(found)]
 

@@ -415,7 +415,7 @@ def wrong_kind(loaded: Any) -> str | None:
         if name == "guerdon_kind":
             problems = _wrong_value(name, value)
             if problems:
-                return f"{problems[0]} Delete it for another kind: the first parameter's name decides."
+                return f"{problems[0]} A verifier or a reward needs none: its first parameter's name decides."
             continue
         says_group = isinstance(value, str) and _bare(re.sub("[- ]", "", value)) == "groupreward"
         near = _near_miss(name.strip("_"), value, ["guerdon_kind"]) is not None

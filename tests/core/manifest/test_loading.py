@@ -187,10 +187,15 @@ FIRST_OF = "rewards: [{{name: r, first_of: [{}, {{use: d}}], {}}}]"
             "rewards: [{use: c, needs: math}]",
             "'stages.0.rewards.0.needs' is 'math': give a list, such as [math].",
         ),
-        ("rewards: {use: c}", "is {'use': 'c'}: give a list, such as [...]."),
-        ("data: arithmetic", "'stages.0.data' is 'arithmetic': give a list, such as [arithmetic]."),
+        ("rewards: {use: c}", "is {'use': 'c'}: give a list, such as [{...}]."),
+        ("data: arithmetic", "'stages.0.data' is 'arithmetic': give a list, such as [{use: arithmetic}]."),
         ("params: [3]", "'stages.0.params' is [3]: give a mapping, such as {key: value}."),
-        ("data: [arithmetic]", "'stages.0.data.0' is 'arithmetic': give a mapping, such as {key: value}."),
+        (
+            "data: [arithmetic]",
+            "'stages.0.data.0' is 'arithmetic': give a mapping, such as {use: arithmetic}.",
+        ),
+        ("rewards: [math]", "is 'math': give a mapping, such as {use: math}."),
+        ("rewards: [{name: r, first_of: math}]", "is 'math': give a list, such as [{use: math}]."),
         ("rewards: [{name: r, first_of: [{use: c}]}]", "give at least 2 items, not 1."),
     ],
 )

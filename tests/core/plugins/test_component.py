@@ -166,7 +166,7 @@ def test_find_problems_of_a_text_where_a_list_belongs_shows_the_list() -> None:
         return bool(completion)
 
     given = {"urls": "http://a", "tags": 3, "of": "x"}
-    component = Component(Plugin("v", Kind.VERIFIER, "", "", ""), Kind.VERIFIER, given)
+    component = Component(Plugin(Kind.VERIFIER, "v", "file", "1", "v.py:v"), Kind.VERIFIER, given)
     _, problems = find_problems(component, verifier)
     messages = " ".join(problem.message for problem in problems)
     assert "is 'http://a': give a list, such as [http://a]." in messages

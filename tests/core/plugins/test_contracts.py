@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from guerdon.hookspecs import hookimpl
 from guerdon.errors import PluginContractError
+from guerdon.hookspecs import hookimpl
 from guerdon.plugins import contracts
 from guerdon.plugins.component import kind_of
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
