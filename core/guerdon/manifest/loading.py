@@ -337,7 +337,8 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         elif detail["type"] == "string_pattern_mismatch":
             message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
         else:
-            message = f"'{spelled}' is {detail['input']!r}: {reason_of(detail, names_plugin=not _ENTRIES.isdisjoint(location[-2:]))}."
+            reason = reason_of(detail, names_plugin=not _ENTRIES.isdisjoint(location[-2:]))
+            message = f"'{spelled}' is {detail['input']!r}: {reason}."
         found.add((_line(lines, location), message))
     return [Problem(line, message) for line, message in sorted(found)]
 
