@@ -57,6 +57,23 @@ class StageResult:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Numbers (and, under ``tables``, lists of rows) for the run's table and report, as JSON values."""
 
+    def __post_init__(self) -> None:
+        """Check the types.
+
+        Raises:
+            TypeError: A path is not a ``Path``, or the metrics are not a mapping.
+        """
+        for name, path in (("checkpoint", self.checkpoint), ("dataset", self.dataset)):
+            if path is not None and not isinstance(path, Path):
+                raise TypeError(
+                    f"StageResult({name}={path!r:.80}): give a Path inside context.output, such as "
+                    f"context.output / '{name}'"
+                )
+        if not isinstance(self.metrics, Mapping):
+            raise TypeError(
+                f"StageResult(metrics={self.metrics!r:.80}): give a mapping, such as {{'rows': 3}}"
+            )
+
 
 class Stop:
     """The request to stop the run, which a signal makes.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guerdon import Judgement, Rollout, StageContext
+from guerdon import Judgement, Rollout, StageContext, StageResult
 
 ROLLOUTS = [Rollout("p", text, {"reference": "4"}, (1, 2)) for text in ("4", "5")]
 JUDGEMENTS = [Judgement(1.0, {}), Judgement(None, {})]
@@ -57,3 +57,17 @@ def test_log_rollouts_refuses_values_that_are_not_one_for_each(context: StageCon
         context.log_rollouts(1, ROLLOUTS, JUDGEMENTS, group=[0])
     with pytest.raises(ValueError, match="zip"):
         context.log_rollouts(1, ROLLOUTS, JUDGEMENTS[:1])
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ({"dataset": "/a/str"}, r"dataset='/a/str'\): give a Path inside context.output"),
+        ({"checkpoint": "a"}, r"checkpoint='a'\): give a Path inside context.output"),
+        ({"checkpoint": 3}, "give a Path inside context.output"),
+        ({"metrics": [1]}, r"metrics=\[1\]\): give a mapping"),
+    ],
+)
+def test_stage_result_of_a_wrong_type_names_the_field_and_the_fix(given: dict[str, Any], fix: str) -> None:
+    with pytest.raises(TypeError, match=fix):
+        StageResult(**given)

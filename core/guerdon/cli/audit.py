@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 
 from guerdon.audit import (
     KINDS,
@@ -139,7 +138,7 @@ def _print_report(name: str, report: AuditReport, console: Console) -> None:
         for result, count in worst_first(report.results)
     ]
     title = f"{name}: kinds {', '.join(report.kinds) or 'unknown'}; answers as {report.form!r}"
-    print_rows(escape(title), rows, console)
+    print_rows(title, rows, console)
     if not report.tells_right:
         click.echo("Right and wrong answers earn the same here: a hack is what earns more than both.")
     if report.left_out:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 _EXTRAS = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft"),
@@ -46,8 +46,8 @@ def doctor() -> None:
     """List what is installed, what is missing, and the command that fixes it."""
     table = Table("what", "found", "fix or note")
     for line in _diagnose():
-        found = "[yellow]missing[/yellow]" if line.found is None else escape(line.found)
-        table.add_row(escape(line.what), found, escape(line.fix))
+        found = Text("missing", "yellow") if line.found is None else Text(line.found)
+        table.add_row(Text(line.what), found, Text(line.fix))
     Console().print(table)
 
 

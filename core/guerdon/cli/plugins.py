@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from guerdon.cli.plugins_show import show
 from guerdon.cli.plugins_test import test
@@ -37,8 +38,8 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None, load: bool) -> 
     columns = ("kind", "name", "distribution", "version", "status", "target")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
     for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    _wide_console(table).print(table, markup=False)
+        table.add_row(*(Text(str(row[column])) for column in columns))
+    _wide_console(table).print(table)
 
 
 plugins.add_command(test)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
@@ -53,7 +54,7 @@ _KITS: dict[Kind, type[Conformance]] = {
 @click.option(
     "--cases",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="JSONL: for a scorer, cases with 'expected' or 'at_most'; for a stage, its rows.",
+    help="JSONL: for a scorer, cases with 'expected' or 'at_most'; for a stage, its rows; for an environment, one row.",
 )
 @click.option(
     "--compares-completions",
@@ -99,12 +100,12 @@ def test(
 def _with_progress(name: str, tested: type[Conformance]) -> Iterator[CheckResult]:
     """Run the checks. A terminal shows the current check; a file gets a line for each."""
     console = Console(stderr=True)
-    with console.status(f"Testing {name}…") as status:
+    with console.status(Text(f"Testing {name}…")) as status:
 
         def begins(check: str, number: int, total: int) -> None:
             line = f"Testing {name}: check {number} of {total}, {check}…"
             if console.is_terminal:
-                status.update(line)
+                status.update(Text(line))
             else:
                 click.echo(line, err=True)
 
@@ -149,7 +150,16 @@ def _from_file(kit: type[Conformance], path: Path) -> dict[str, Any]:
         return {"golden": golden, "hacks": hacks}
     if issubclass(kit, StageConformance):
         return {"rows": [row for _, row in read_rows(path)]}
-    raise UsageError(f"--cases {path}: only a verifier, a reward and a stage are tried on cases.")
+    if issubclass(kit, EnvironmentConformance):
+        rows = [row for _, row in read_rows(path)]
+        if len(rows) != 1:
+            raise UsageError(
+                f"--cases {path}: it has {len(rows)} rows. Give one, the row of the environment."
+            )
+        return {"row": rows[0]}
+    raise UsageError(
+        f"--cases {path}: only a verifier, a reward, a stage and an environment are tried on cases."
+    )
 
 
 def _row(result: CheckResult) -> dict[str, Any]:

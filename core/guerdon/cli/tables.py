@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from guerdon.report.intervals import with_intervals
 from guerdon.stage import StageResult
@@ -23,14 +24,14 @@ def print_results(results: Mapping[str, StageResult], console: Console) -> None:
         line = ", ".join(
             f"{name} {cell(value)}" for name, value in numbers.items() if not isinstance(value, dict)
         )
-        console.print(f"[bold]{stage_id}[/bold]  {line}", highlight=False)
+        console.print(Text.assemble((stage_id, "bold"), f"  {line}"))
         for title, rows in result.metrics.get("tables", {}).items():
             print_measures(title, rows, console)
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print rows of JSON values as a table. Its columns are the keys in their first order."""
-    console.print(title, highlight=False)
+    console.print(Text(title))
     if not console.is_terminal:  # a file or a pipe has no width limit
         console = Console(file=console.file, width=max(console.width, NO_EDGE))
     console.print(_table(_names(rows), rows))
@@ -43,7 +44,7 @@ def print_measures(title: str, rows: Sequence[Mapping[str, Any]], console: Conso
     """
     rows = with_intervals(rows)
     names = _names(rows)
-    console.print(title, highlight=False)
+    console.print(Text(title))
     table = _table(names, rows)
     if _fits(table, console) or len(names) < 3:
         console.print(table)
@@ -69,9 +70,9 @@ def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
         numeric = any(isinstance(row.get(name), int | float) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+        table.add_column(_words(name), justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(cell(row.get(name)) for name in names))
+        table.add_row(*(Text(cell(row.get(name))) for name in names))
     return table
 
 
@@ -79,12 +80,17 @@ def _turned(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table with a column for each row, headed by the row's first value."""
     first, *others = names
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first.replace("_", " "))
+    table.add_column(_words(first))
     for row in rows:
-        table.add_column(cell(row.get(first)), justify="right")
+        table.add_column(Text(cell(row.get(first))), justify="right")
     for name in others:
-        table.add_row(name.replace("_", " "), *(cell(row.get(name)) for row in rows))
+        table.add_row(_words(name), *(Text(cell(row.get(name))) for row in rows))
     return table
+
+
+def _words(name: str) -> Text:
+    """Return a column's name as it is printed. A ``Text`` shows what looks like markup or an emoji code as it is."""
+    return Text(name.replace("_", " "))
 
 
 def cell(value: Any) -> str:

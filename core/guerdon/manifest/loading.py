@@ -26,6 +26,7 @@ from guerdon.manifest.schema import (
     StageRef,
 )
 from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.wording import reason_of
 
 MAX_NODES = 100_000
 """The most keys and items that a manifest may have after alias expansion, because a few aliases can expand to
@@ -296,6 +297,10 @@ _MODELS = {
 """The keys that name models, with the values that they accept."""
 
 
+_ENTRIES = frozenset({"data", "rewards", "tools", "environments", "hooks", "first_of"})
+"""The keys whose lists have entries with a ``use``."""
+
+
 def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
     found: set[tuple[int, str]] = set()
     for detail in error.errors(include_url=False):
@@ -310,7 +315,10 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
             continue
         if last in ("on_failure", "then"):
             message = f"'{last}' is {detail['input']!r}: give skip, zero or abort"
-            message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
+            if detail["loc"][-2:] == ("FirstOfRef", "on_failure"):
+                message += ". For a first_of, set {retry: 2, then: skip} in its members."
+            else:
+                message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
             found.add((_line(lines, location), message))
             continue
         key = next((key for key in _MODELS if key in location), None)
@@ -329,7 +337,8 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         elif detail["type"] == "string_pattern_mismatch":
             message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
         else:
-            message = f"'{spelled}' is {detail['input']!r}: {detail['msg']}."
+            reason = reason_of(detail, names_plugin=not _ENTRIES.isdisjoint(location[-2:]))
+            message = f"'{spelled}' is {detail['input']!r}: {reason}."
         found.add((_line(lines, location), message))
     return [Problem(line, message) for line, message in sorted(found)]
 

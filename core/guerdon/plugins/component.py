@@ -22,7 +22,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from guerdon.errors import ParamsError, PluginContractError
 from guerdon.plugins.boundary import boundary, settled
-from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
+from guerdon.plugins.contracts import OPTIONAL, optional, wrong_kind, wrong_members, wrong_shape
 from guerdon.plugins.discovery import (
     SCORERS,
     Kind,
@@ -32,6 +32,7 @@ from guerdon.plugins.discovery import (
     import_errors_of,
     load_plugin,
 )
+from guerdon.plugins.wording import reason_of
 
 MAX_LISTED = 25
 """The most params that an error message lists."""
@@ -251,7 +252,13 @@ def load_scorer(use: str, params: Mapping[str, Any], base_dir: Path | None) -> C
 
 
 def kind_of(loaded: Any) -> Kind | None:
-    """Return the kind that a plugin's signature implies, for a plugin without an entry point."""
+    """Return the kind that a plugin's signature implies, for a plugin without an entry point.
+
+    Raises:
+        PluginContractError: Its ``guerdon_kind`` has another value than ``"group_reward"``, or a misspelt name.
+    """
+    if problem := wrong_kind(loaded):
+        raise PluginContractError(f"'{getattr(loaded, '__name__', type(loaded).__name__)}' {problem}")
     if getattr(loaded, "guerdon_kind", None) == Kind.GROUP_REWARD.value:
         return Kind.GROUP_REWARD
     if inspect.isclass(loaded) and hasattr(loaded, "run"):
@@ -338,7 +345,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
         try:
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
-            reason = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
+            reason = "; ".join(dict.fromkeys(reason_of(detail) for detail in error.errors()))
             choices = [choice for detail in error.errors() for choice in _choices(detail)]
             hint = did_you_mean(value, choices) if isinstance(value, str) else ""
             problems.append(

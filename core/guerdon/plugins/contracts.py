@@ -7,6 +7,7 @@ optional members. The engine reads a member only through ``optional``, so that e
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -46,6 +47,7 @@ __all__ = [
     "Verifier",
     "misspelt_members",
     "optional",
+    "wrong_kind",
     "wrong_members",
     "wrong_shape",
 ]
@@ -400,6 +402,29 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
     values = {name: getattr(loaded, name, None) for name in _own_names(loaded) if name in known}
     wrong = [problem for name, value in values.items() for problem in _wrong_value(name, value)]
     return [*misspelt_members(kind, loaded), *wrong, *undescribed_tools]
+
+
+def wrong_kind(loaded: Any) -> str | None:
+    """Return the mistake in how a plugin without an entry point names its kind, as a predicate, or ``None``.
+
+    Any other spelling of the member or its value would make a group reward a reward, which sees mixed prompts.
+    """
+    of_class = () if inspect.isclass(loaded) or inspect.isroutine(loaded) else _own_names(type(loaded))
+    for name in (*_own_names(loaded), *of_class):
+        value = inspect.getattr_static(loaded, name)
+        if name == "guerdon_kind":
+            problems = _wrong_value(name, value)
+            if problems:
+                return f"{problems[0]} A verifier or a reward needs none: its first parameter's name decides."
+            continue
+        says_group = isinstance(value, str) and _bare(re.sub("[- ]", "", value)) == "groupreward"
+        near = _near_miss(name.strip("_"), value, ["guerdon_kind"]) is not None
+        if (near or says_group) and not hasattr(loaded, "guerdon_kind"):
+            return (
+                f"has a member '{name}', which nothing reads. Did you mean 'guerdon_kind'? "
+                "Its only value is 'group_reward'."
+            )
+    return None
 
 
 def _undescribed(kind: Kind, loaded: Any) -> list[str]:

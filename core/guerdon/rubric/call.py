@@ -112,7 +112,8 @@ class Call:
         if self._groups is None:
             raise UsageError(
                 f"{entry.component.plugin} compares the completions of one prompt, and the caller does not say which "
-                "completions belong together."
+                "completions belong together. Give rubric.score(rollouts, groups=[...]) one value for each rollout: "
+                "equal for the rollouts of one prompt."
             )
         worth = {self._groups[position] for position, met in asked if met}
         asked = [(position, met) for position, met in asked if self._groups[position] in worth]

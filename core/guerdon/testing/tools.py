@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -173,6 +174,30 @@ class EnvironmentConformance(_ToolKit):
     """Calls, in order, by method and arguments."""
     reward: ClassVar[float | None] = None
     """The value of ``get_reward`` after the episode; ``None`` if it is not checked."""
+
+    @classmethod
+    def played(
+        cls, toolbox: Toolbox, *episodes: Sequence[Call], seeds: Sequence[int] | None = None
+    ) -> list[Session]:
+        """Play episodes as other kits do.
+
+        Raises:
+            SkipTest: The kit's row lacks a column that ``reset`` needs.
+        """
+        parameters = list(inspect.signature(cls.component().loaded.reset).parameters.values())[1:]
+        lacking = [
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty
+            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            and parameter.name not in cls.row
+        ]
+        if lacking:
+            raise SkipTest(
+                f"reset() needs the columns {', '.join(map(repr, lacking))}: give a row that has them, as the kit's "
+                "'row', or as the one line of --cases FILE"
+            )
+        return super().played(toolbox, *episodes, seeds=seeds)
 
     def test_episode(self) -> None:
         """An episode runs from reset to its end: nothing breaks, and the reward is as expected."""

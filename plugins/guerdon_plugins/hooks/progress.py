@@ -52,11 +52,11 @@ class Progress:
         self._print(f"{stage_id}: {'resumes' if resumed else 'starts'}")
         if self._console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=16),
                 MofNCompleteColumn(),
                 _Times(),
-                TextColumn("{task.fields[shown]}"),
+                TextColumn("{task.fields[shown]}", markup=False),
             )
             self._bars = Bars(*columns, console=self._console, transient=True)
             self._task = self._bars.add_task(stage_id, total=None, shown="")
@@ -97,7 +97,7 @@ class Progress:
         return f"{self._stage}: step {step}/{total}, elapsed {_duration(elapsed)}{left}{shown}"
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def _stop(self) -> None:
         if self._bars is not None:

@@ -88,7 +88,11 @@ def test_an_installed_plugin_and_one_whose_kind_must_be_said() -> None:
         (["format", "-p", "tags"], UsageError, "--param tags is not of the form NAME=VALUE"),
         (["format", "-p", "tags=[a"], UsageError, "--param tags=.a: the value is not valid YAML"),
         (["format", "--cases", "none.jsonl"], DataError, "none.jsonl cannot be read"),
-        (["progress", "--cases", "none.jsonl"], UsageError, "only a verifier, a reward and a stage"),
+        (
+            ["progress", "--cases", "none.jsonl"],
+            UsageError,
+            "only a verifier, a reward, a stage and an environment",
+        ),
     ],
 )
 def test_mistakes(arguments: list[str], error: type[Exception], message: str) -> None:
@@ -112,3 +116,31 @@ def test_rows_that_are_no_cases(row: Any, message: str) -> None:
         CliRunner().invoke(
             command, ["./mine.py:Exact", "--cases", write("cases.jsonl", row)], catch_exceptions=False
         )
+
+
+DOOR = """
+class Door:
+    def reset(self, door):
+        self.door = door
+        return f"The door {door} is closed."
+    def open_door(self) -> str:
+        \"\"\"Open the door.\"\"\"
+        return self.door
+"""
+
+
+def test_environment_whose_reset_needs_a_column_is_skipped_until_it_gets_a_row() -> None:
+    Path("door.py").write_text(DOOR)
+    done = run("./door.py:Door")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("reset() needs the columns 'door': give a row that has them") == 5
+    done = run("./door.py:Door", "--cases", write("row.jsonl", {"door": "red"}))
+    assert done.exit_code == 0, done.output
+    assert "skipped" not in done.output
+
+
+def test_environment_with_several_rows_is_refused() -> None:
+    Path("door.py").write_text(DOOR)
+    done = run("./door.py:Door", "--cases", write("rows.jsonl", {"door": "red"}, {"door": "blue"}))
+    assert isinstance(done.exception, UsageError)
+    assert "it has 2 rows. Give one" in str(done.exception)

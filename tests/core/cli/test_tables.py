@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from guerdon.cli.tables import print_results
+from guerdon.cli.plugins_test import test as command
+from guerdon.cli.tables import print_measures, print_results, print_rows
 from guerdon.stage import StageResult
+
+USERS_TEXT = ["./door.py:Door:", ":smile:", "[red]a[/red]", "[/]", "[link=x]"]
 
 MODELS = ("base", "zero", "cold", "reasoning", "general", "rewrite", "final", "distilled")
 
@@ -40,3 +46,23 @@ def test_results_of_too_many_models_are_printed_in_parts() -> None:
     assert max(map(len, text.splitlines())) <= 60
     assert "…" not in text
     assert all(model in text for model in MODELS)
+
+
+@pytest.mark.parametrize("text", USERS_TEXT)
+def test_tables_print_emoji_codes_and_markup_as_they_are(text: str) -> None:
+    for columns, count in ((200, 8), (20, 16)):
+        screen = io.StringIO()
+        console = Console(file=screen, width=columns)
+        print_rows(text, [{text: text}], console)
+        print_measures(text, [{text: text}], console)
+        print_measures(
+            text, [{"x": "a", text: 1.0, text * 2: 2.0, text * 3: 3.0}], Console(file=screen, width=count)
+        )
+        print_results({text: StageResult()}, console)
+        assert screen.getvalue().replace("\n", "").count(text) >= 6
+
+
+def test_plugins_test_names_a_file_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "door.py").write_text("def Door(completion):\n    return 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    assert "./door.py:Door: " in CliRunner().invoke(command, ["./door.py:Door"]).output

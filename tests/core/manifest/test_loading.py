@@ -174,3 +174,46 @@ def test_load_manifest_wrong_model_is_told_once_in_its_own_words(
         load_manifest(path)
     assert f"m.yaml:2: {message}" in str(caught.value)
     assert "ModelRef'" not in str(caught.value)
+
+
+STAGE = "name: x\nstages: [{{id: a, use: b, {}}}]\n"
+FIRST_OF = "rewards: [{{name: r, first_of: [{}, {{use: d}}], {}}}]"
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (
+            "rewards: [{use: c, needs: math}]",
+            "'stages.0.rewards.0.needs' is 'math': give a list, such as [math].",
+        ),
+        ("rewards: {use: c}", "is {'use': 'c'}: give a list, such as [{...}]."),
+        ("data: arithmetic", "'stages.0.data' is 'arithmetic': give a list, such as [{use: arithmetic}]."),
+        ("params: [3]", "'stages.0.params' is [3]: give a mapping, such as {key: value}."),
+        (
+            "data: [arithmetic]",
+            "'stages.0.data.0' is 'arithmetic': give a mapping, such as {use: arithmetic}.",
+        ),
+        ("rewards: [math]", "is 'math': give a mapping, such as {use: math}."),
+        ("rewards: [{name: r, first_of: math}]", "is 'math': give a list, such as [{use: math}]."),
+        ("rewards: [{name: r, first_of: [{use: c}]}]", "give at least 2 items, not 1."),
+    ],
+)
+def test_a_value_of_the_wrong_shape_is_answered_with_the_right_one(
+    tmp_path: Path, stage: str, words: str
+) -> None:
+    message = error(write(tmp_path, STAGE.format(stage)))
+    assert words in message
+    assert "should" not in message
+    assert "validation" not in message
+
+
+def test_retry_of_a_first_of_belongs_to_its_members(tmp_path: Path) -> None:
+    retry = "on_failure: {retry: 2, then: skip}"
+    message = error(write(tmp_path, STAGE.format(FIRST_OF.format("{use: c}", retry))))
+    assert "give skip, zero or abort. For a first_of, set {retry: 2, then: skip} in its members." in message
+    load_manifest(write(tmp_path, STAGE.format(FIRST_OF.format(f"{{use: c, {retry}}}", "weight: 1"))))
+    member = error(write(tmp_path, STAGE.format(FIRST_OF.format("{use: c, on_failure: never}", "weight: 1"))))
+    assert "give skip, zero or abort, or {retry: 2, then: skip}" in member
+    whole = error(write(tmp_path, STAGE.format(FIRST_OF.format("{use: c}", "on_failure: never"))))
+    assert "'on_failure' is 'never': give skip, zero or abort. For a first_of, set" in whole

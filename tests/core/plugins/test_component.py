@@ -157,3 +157,18 @@ def test_literal_annotations_resolve() -> None:
 def test_what_a_class_imports_to_say_its_params_is_its_own_fault(module: Path) -> None:
     with pytest.raises(PluginLoadError, match="nowhere_to_be_found"):
         component(module, "Lazy", Kind.VERIFIER)
+
+
+def test_find_problems_of_a_text_where_a_list_belongs_shows_the_list() -> None:
+    def verifier(
+        completion: str, urls: list[str], tags: tuple[str, ...] = (), of: dict[str, int] | None = None
+    ) -> bool:
+        return bool(completion)
+
+    given = {"urls": "http://a", "tags": 3, "of": "x"}
+    component = Component(Plugin(Kind.VERIFIER, "v", "file", "1", "v.py:v"), Kind.VERIFIER, given)
+    _, problems = find_problems(component, verifier)
+    messages = " ".join(problem.message for problem in problems)
+    assert "is 'http://a': give a list, such as [http://a]." in messages
+    assert "is 3: give a list, such as [3]." in messages
+    assert "is 'x': give a mapping, such as {key: value}." in messages

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from guerdon.errors import PluginContractError
 from guerdon.hookspecs import hookimpl
 from guerdon.plugins import contracts
+from guerdon.plugins.component import kind_of
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
 from guerdon.plugins.discovery import Kind, installed_plugins, load_plugin
 
@@ -130,3 +132,37 @@ def test_reference_page_lists_every_member_with_its_meaning() -> None:
         section = page.partition(f"## What {article} {kind.noun} may offer")[2].partition("\n## ")[0]
         for member, meaning in members.items():
             assert f"| `{member}` | {meaning} |" in section, (kind, member)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("guerdon_kind", "group-reward"),
+        ("guerdon_kind", "verfier"),
+        ("guerdon_kind", None),
+        ("guerdon_kinds", "group_reward"),
+        ("guerdon_knd", "reward"),
+        ("guerdonKind", "group_reward"),
+        ("kind", "Group Reward"),
+        ("__guerdon_kind__", "group_reward"),
+    ],
+)
+def test_kind_of_a_misspelt_kind_is_refused_with_the_right_one(name: str, value: Any) -> None:
+    def function(completions: list[str]) -> list[float]:
+        return [1.0 for _ in completions]
+
+    setattr(function, name, value)
+    of_class = type("Plugin", (), {name: value, "__call__": lambda self, completions: []})
+    for plugin in (function, of_class, of_class()):
+        with pytest.raises(PluginContractError, match=r"guerdon_kind.*'group_reward'"):
+            kind_of(plugin)
+
+
+def test_kind_of_a_group_reward_and_of_a_plugin_with_members_of_its_own_is_read() -> None:
+    def function(completions: list[str], kind: str = "a") -> list[float]:
+        return [1.0 for _ in completions]
+
+    function.kind = "answer"  # type: ignore[attr-defined]
+    assert kind_of(function) is Kind.REWARD
+    function.guerdon_kind = "group_reward"  # type: ignore[attr-defined]
+    assert kind_of(function) is Kind.GROUP_REWARD

@@ -90,7 +90,7 @@ def test_group_reward_sees_each_group_wherever_its_rollouts_are(make: Make) -> N
 
 
 def test_group_reward_without_groups_is_refused(make: Make) -> None:
-    with pytest.raises(UsageError, match="does not say which completions belong together"):
+    with pytest.raises(UsageError, match=r"belong together\. Give rubric\.score\(rollouts, groups="):
         judge([make("longest")], ["a"], None)
 
 
