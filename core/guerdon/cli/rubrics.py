@@ -15,7 +15,7 @@ from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import yaml_value
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.manifest.rubrics import plugin_entry, resolve_rubric
-from guerdon.plugins.discovery import SCORERS, Kind
+from guerdon.plugins.discovery import SCORERS, Kind, nearest
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
 
@@ -121,13 +121,19 @@ def params_by_target(
         left, equals, text = param.partition("=")
         name, dot, key = left.rpartition(".")
         if not (equals and dot):
-            example = next(iter(targets), "format")
+            plugin = name or _short(next(iter(targets), "PLUGIN"))
             raise UsageError(
-                f"--param {param} is not of the form PLUGIN.NAME=VALUE, such as {example}.prefilled=true."
+                f"--param {param} is not of the form PLUGIN.NAME=VALUE. "
+                f"Write {plugin}.{key or 'NAME'}={text or 'VALUE'}."
             )
         fitting = [target for target, names in targets.items() if name in names]
         if not fitting:
-            raise UsageError(f"--param {param} names no plugin that is used: {', '.join(targets) or 'none'}.")
+            by_lower = {_short(target).lower(): _short(target) for target in targets}
+            close = nearest(name.lower(), by_lower) or next(iter(by_lower), None)
+            fix = f" Write {by_lower[close]}.{key}={text}." if close else ""
+            raise UsageError(
+                f"--param {param} names no plugin that is used: {', '.join(targets) or 'none'}.{fix}"
+            )
         for target in fitting:
             chosen[target][key] = yaml_value(f"--param {param}", text)
     return chosen
@@ -136,6 +142,11 @@ def params_by_target(
 def plugin_names(use: str) -> set[str]:
     """Return the names of a plugin in ``--param``: as given, and its last part."""
     return {use, use.rpartition("/")[2], use.rpartition(":")[2]}
+
+
+def _short(use: str) -> str:
+    """Return the shortest of a plugin's names in ``--param``."""
+    return min(plugin_names(use), key=len)
 
 
 @contextmanager

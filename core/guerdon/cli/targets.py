@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from guerdon.cli.completion import complete_plugins
-from guerdon.errors import UsageError, one_line
+from guerdon.errors import UsageError
+from guerdon.manifest.loading import quoting_fix
 from guerdon.manifest.rubrics import manifest_path
 from guerdon.plugins.discovery import Kind
 
@@ -35,5 +36,5 @@ def yaml_value(option: str, text: str) -> Any:
     """
     try:
         return YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise UsageError(f"{option}: the value is not valid YAML: {one_line(error)}") from None
+    except YAMLError:
+        raise UsageError(f"{option}: the value is not valid YAML. {quoting_fix(option, text)}") from None
