@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from guerdon.cli.completion import complete_plugins
-from guerdon.cli.targets import yaml_value
+from guerdon.cli.targets import check_folder, yaml_value
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.manifest.rubrics import plugin_entry, resolve_rubric
 from guerdon.plugins.discovery import SCORERS, Kind, nearest
@@ -101,7 +101,16 @@ def chosen_entries(
         return resolve_rubric(manifest, stage).entries
     if stage is not None:
         raise UsageError(f"--stage {stage} names a stage of a manifest, and there is no --manifest.")
-    return [plugin_entry(use, chosen[use]) for use in uses]
+    entries: dict[str, Entry] = {}
+    for use in uses:
+        entry = plugin_entry(use, chosen[use])
+        if entry.name in entries:
+            raise UsageError(
+                f"--use {use} adds a second '{entry.name}'. Use it once, or write a manifest, where each reward may "
+                "have a 'name'."
+            )
+        entries[entry.name] = entry
+    return list(entries.values())
 
 
 def params_by_target(
@@ -154,9 +163,11 @@ def opened_cache(path: Path | None) -> Iterator[ScoreCache]:
     """Yield a cache of scores on disk, so that files of any size can be scored. Without a path it is temporary.
 
     Raises:
-        UsageError: The file is not a cache.
+        UsageError: The file is not a cache, or its folder is missing.
         InfrastructureError: It cannot be opened.
     """
+    if path is not None:
+        check_folder("--cache", path)
     with tempfile.TemporaryDirectory(prefix="guerdon-") as folder:
         try:
             cache = ScoreCache(path or Path(folder, "scores.sqlite"))

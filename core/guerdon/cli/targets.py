@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from guerdon.manifest.loading import quoting_fix
 from guerdon.manifest.rubrics import manifest_path
 from guerdon.plugins.discovery import Kind
 
-__all__ = ["manifest_argument", "manifest_path", "set_option", "yaml_value"]
+__all__ = ["check_folder", "manifest_argument", "manifest_path", "set_option", "yaml_value"]
 
 manifest_argument = click.argument(
     "manifest", metavar="MANIFEST|RECIPE", shell_complete=complete_plugins(Kind.RECIPE)
@@ -26,6 +27,18 @@ set_option = click.option(
     metavar="PATH=VALUE",
     help="Change the manifest: seed=1, stages.zero.params.max_steps=5. Repeatable.",
 )
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Check that the folder of a file to write exists.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"{option} {path}: there is no folder '{path.parent}'. Make it, or name another file."
+        )
 
 
 def yaml_value(option: str, text: str) -> Any:
