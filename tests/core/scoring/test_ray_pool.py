@@ -128,3 +128,5 @@ def test_score_with_a_wrong_ray_address_says_how_to_start_a_cluster(
     )
     assert error in done.stderr.splitlines()[-1]
     assert words in done.stderr
+    assert "--address" not in done.stderr.splitlines()[-1]
+    assert ".. " not in done.stderr.splitlines()[-1]
