@@ -394,8 +394,7 @@ def _connect(address: str) -> None:
     """Connect to a cluster, if this process is not connected already.
 
     Raises:
-        UsageError: The address has no host or port, or is that of Ray's client server, behind which nodes cannot be
-            chosen.
+        UsageError: The address is that of Ray's client server, behind which nodes cannot be chosen.
         InfrastructureError: There is no cluster at the address.
     """
     if ray.is_initialized():
@@ -404,16 +403,12 @@ def _connect(address: str) -> None:
         raise UsageError(
             f"the Ray address '{address}' has a scheme. Write auto, or HOST:PORT as `ray start` prints it."
         )
-    host, _, port = address.rpartition(":")
-    if address != "auto" and not (host and port.isdecimal() and int(port) <= 65535):
-        raise UsageError(
-            f"the Ray address '{address}' has no host or no port. Write auto, or HOST:PORT as `ray start` prints it."
-        )
     try:
         if address != "auto":  # Ray itself waits for minutes for an address where nothing listens
+            host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
         ray.init(address=address, namespace="guerdon", log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, OverflowError) as error:
         none_found = address == "auto" and isinstance(error, ConnectionError)
         # Ray's own reason names an option that guerdon does not have.
         reason = "this machine is in none" if none_found else _reason(error).rstrip(".")

@@ -110,8 +110,7 @@ def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
         ("auto", "InfrastructureError", "ray start"),
         ("nowhere", "InfrastructureError", "ray start"),
         ("ray://127.0.0.1:10001", "UsageError", "HOST:PORT"),
-        ("127.0.0.1", "UsageError", "HOST:PORT"),
-        ("127.0.0.1:99999", "UsageError", "HOST:PORT"),
+        ("127.0.0.1:99999", "InfrastructureError", "ray start"),
     ],
 )
 def test_score_with_a_wrong_ray_address_says_how_to_start_a_cluster(

@@ -61,7 +61,7 @@ def test_messages_are_completions_too(echo: Server) -> None:
         ({"rollouts": []}, ["body", "rollouts"], "at least 1 item"),
         ({"rollouts": [{"prompt": "p"}]}, ["body", "rollouts", 0, "completion"], "Field required"),
         ({"rollouts": [{"completion": 5}]}, ["body", "rollouts", 0, "completion", "str"], "valid string"),
-        ({"rollouts": [{"completion": "1", "reference": "x"}]}, ["body", "rollouts", 0, "reference"], "under 'columns'"),
+        ({"rollouts": [{"completion": "1", "reference": "x"}]}, ["body", "rollouts", 0, "reference"], "put it under"),
         ({"rollouts": [{"completion": "1"}], "step": True}, ["body", "step"], "valid integer"),
         ({"rollouts": [{"completion": "1"}], "step": -1}, ["body", "step"], "greater than or equal to 0"),
         ({"rollouts": [{"completion": "1"}] * 1025}, ["body"], "1025 rollouts in one request; the limit is 1024"),
