@@ -356,7 +356,11 @@ def test_plugins_that_do_not_load(guerdon: Guerdon, use: str, message: str) -> N
             "there is no column 'gold'",
         ),
         ('{"completion": "a"}\n', [], "UsageError: say what to score with"),
-        ('{"completion": "a"}\n', ["--use", "format", "--use", "format"], "several rewards are named format"),
+        (
+            '{"completion": "a"}\n',
+            ["--use", "format", "--use", "format"],
+            "adds a second 'format'. Use it once",
+        ),
         ('{"completion": "a"}\n', ["--use", "format", "--param", "format.tag=1"], "Did you mean 'tags'?"),
         (
             '{"completion": "a"}\n',

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from guerdon.cli.targets import check_folder
 from guerdon.files import replaced
 
 
@@ -30,6 +31,7 @@ def card(run: Path, stage: str | None, output: Path | None) -> None:
     described = trained_stage(record, stage)
     path = output or card_path(record, described)
     text = model_card(record, described)
+    check_folder("-o", path)
     with replaced(path, fix="Choose another with -o.") as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     click.echo(f"Model card: {path}")

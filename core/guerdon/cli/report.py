@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from guerdon.cli.targets import check_folder
 from guerdon.files import replaced
 
 
@@ -43,6 +44,7 @@ def report(run: Path, output: Path | None, curves: Path | None, steps: tuple[int
         return
     page = render_page(record, steps)
     path = output or run / "report.html"
+    check_folder("-o", path)
     with replaced(path, fix="Choose another with -o.") as partial:
         partial.write_text(page, encoding="utf-8", errors="backslashreplace")
     click.echo(f"Report: {path}")

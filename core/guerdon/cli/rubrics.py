@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import click
 
 from guerdon.cli.completion import complete_plugins
-from guerdon.cli.targets import yaml_value
+from guerdon.cli.targets import check_folder, yaml_value
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.manifest.rubrics import plugin_entry, resolve_rubric
-from guerdon.plugins.discovery import SCORERS, Kind
+from guerdon.plugins.discovery import SCORERS, Kind, nearest
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
 
@@ -101,7 +101,16 @@ def chosen_entries(
         return resolve_rubric(manifest, stage).entries
     if stage is not None:
         raise UsageError(f"--stage {stage} names a stage of a manifest, and there is no --manifest.")
-    return [plugin_entry(use, chosen[use]) for use in uses]
+    entries: dict[str, Entry] = {}
+    for use in uses:
+        entry = plugin_entry(use, chosen[use])
+        if entry.name in entries:
+            raise UsageError(
+                f"--use {use} adds a second '{entry.name}'. Use it once, or write a manifest, where each reward may "
+                "have a 'name'."
+            )
+        entries[entry.name] = entry
+    return list(entries.values())
 
 
 def params_by_target(
@@ -121,13 +130,19 @@ def params_by_target(
         left, equals, text = param.partition("=")
         name, dot, key = left.rpartition(".")
         if not (equals and dot):
-            example = next(iter(targets), "format")
+            plugin = name or _short(next(iter(targets), "PLUGIN"))
             raise UsageError(
-                f"--param {param} is not of the form PLUGIN.NAME=VALUE, such as {example}.prefilled=true."
+                f"--param {param} is not of the form PLUGIN.NAME=VALUE. "
+                f"Write {plugin}.{key or 'NAME'}={text or 'VALUE'}."
             )
         fitting = [target for target, names in targets.items() if name in names]
         if not fitting:
-            raise UsageError(f"--param {param} names no plugin that is used: {', '.join(targets) or 'none'}.")
+            by_lower = {_short(target).lower(): _short(target) for target in targets}
+            close = nearest(name.lower(), by_lower) or next(iter(by_lower), None)
+            fix = f" Write {by_lower[close]}.{key}={text}." if close else ""
+            raise UsageError(
+                f"--param {param} names no plugin that is used: {', '.join(targets) or 'none'}.{fix}"
+            )
         for target in fitting:
             chosen[target][key] = yaml_value(f"--param {param}", text)
     return chosen
@@ -138,14 +153,21 @@ def plugin_names(use: str) -> set[str]:
     return {use, use.rpartition("/")[2], use.rpartition(":")[2]}
 
 
+def _short(use: str) -> str:
+    """Return the shortest of a plugin's names in ``--param``."""
+    return min(plugin_names(use), key=len)
+
+
 @contextmanager
 def opened_cache(path: Path | None) -> Iterator[ScoreCache]:
     """Yield a cache of scores on disk, so that files of any size can be scored. Without a path it is temporary.
 
     Raises:
-        UsageError: The file is not a cache.
+        UsageError: The file is not a cache, or its folder is missing.
         InfrastructureError: It cannot be opened.
     """
+    if path is not None:
+        check_folder("--cache", path)
     with tempfile.TemporaryDirectory(prefix="guerdon-") as folder:
         try:
             cache = ScoreCache(path or Path(folder, "scores.sqlite"))

@@ -19,7 +19,8 @@ from guerdon.cli.rubrics import (
     workers_option,
 )
 from guerdon.cli.tables import print_rows
-from guerdon.offline.agreement import Agreement, read_label
+from guerdon.cli.targets import check_folder
+from guerdon.offline.agreement import Agreement, check_labels, read_label
 from guerdon.offline.columns import read_renames, score_columns
 from guerdon.offline.groups import judged_rows
 from guerdon.offline.rows import opened_input, written_rows
@@ -60,11 +61,15 @@ def score(
     """
     entries = chosen_entries("score with", manifest, stage, uses, params)
     renames = read_renames(columns)
+    if output is not None:
+        check_folder("-o", output)
     err = Console(stderr=True)
     summary = Summary(names_of(entries))
     agreement = Agreement(names_of(entries))
     with opened_input(data) as given, ExitStack() as stack:
         total = given.count()
+        if labels is not None:
+            check_labels(given.read(), labels)
         scores = stack.enter_context(opened_cache(cache))
         rubric = stack.enter_context(Rubric(entries, cache=scores, workers=workers, ray=ray))
         write = stack.enter_context(written_rows(output, given.path, given.kind))
@@ -79,7 +84,6 @@ def score(
             progress.advance(task, len(chunk))
     print_rows(f"{Path(given.name).name}: {total} rows", summary.rows(), Console())
     if labels:
-        agreement.raise_if_nothing_was_labelled(labels)
         print_rows(f"agreement with '{labels}'", agreement.rows(), Console())
     for remark in summary.remarks():
         click.echo(remark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,11 +10,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from guerdon.cli.completion import complete_plugins
-from guerdon.errors import UsageError, one_line
+from guerdon.errors import UsageError
+from guerdon.manifest.loading import quoting_fix
 from guerdon.manifest.rubrics import manifest_path
 from guerdon.plugins.discovery import Kind
 
-__all__ = ["manifest_argument", "manifest_path", "set_option", "yaml_value"]
+__all__ = ["check_folder", "manifest_argument", "manifest_path", "set_option", "yaml_value"]
 
 manifest_argument = click.argument(
     "manifest", metavar="MANIFEST|RECIPE", shell_complete=complete_plugins(Kind.RECIPE)
@@ -27,6 +29,18 @@ set_option = click.option(
 )
 
 
+def check_folder(option: str, path: Path) -> None:
+    """Check that the folder of a file to write exists.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"{option} {path}: there is no folder '{path.parent}'. Make it, or name another file."
+        )
+
+
 def yaml_value(option: str, text: str) -> Any:
     """Return an option's value for a param, parsed as in a manifest.
 
@@ -35,5 +49,5 @@ def yaml_value(option: str, text: str) -> Any:
     """
     try:
         return YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise UsageError(f"{option}: the value is not valid YAML: {one_line(error)}") from None
+    except YAMLError:
+        raise UsageError(f"{option}: the value is not valid YAML. {quoting_fix(option, text)}") from None

@@ -19,7 +19,13 @@ _GRACE_S = 1
     "runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False), metavar="RUN..."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8765, show_default=True, help="The port; 0 for any that is free.")
+@click.option(
+    "--port",
+    default=8765,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port; 0 for any that is free.",
+)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),

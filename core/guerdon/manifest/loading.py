@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,14 +239,27 @@ def _plain(node: Any, location: Location, lines: dict[Location, int], path: Path
     return node
 
 
+def quoting_fix(option: str, text: str) -> str:
+    """Return how to write an option whose value is text that is not YAML.
+
+    Args:
+        option: The option as given, such as ``--param match.pattern=[A-Z]{3}``.
+        text: Its value.
+    """
+    name = option.removesuffix(text).partition(" ")[2]
+    argument = shlex.quote(name + json.dumps(text, ensure_ascii=False))
+    return f"If it is text, quote it for YAML and the shell: {argument}."
+
+
 def _override(data: Any, override: str) -> None:
     target, equals, text = override.partition("=")
     if not equals or not target:
         raise ManifestError(f"--set {override}: is not of the form path=value, such as seed=1.")
     try:
         value = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ManifestError(f"--set {override}: the value is not valid YAML: {one_line(error)}.") from None
+    except YAMLError:
+        option = f"--set {override}"
+        raise ManifestError(f"{option}: the value is not valid YAML. {quoting_fix(option, text)}") from None
     *parents, last = target.split(".")
     node: Any = data
     for depth, part in enumerate(parents):

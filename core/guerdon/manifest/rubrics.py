@@ -68,7 +68,7 @@ def is_manifest(target: str) -> bool:
     try:
         return find_plugins(target, [*SCORERS, Kind.RECIPE], Path.cwd())[0].kind is Kind.RECIPE
     except PluginNotFoundError:
-        if Path(target).is_file():
+        if Path(target).is_file() and Path(target).suffix != ".py":
             return True
         raise
 

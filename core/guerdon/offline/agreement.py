@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guerdon.data.json_values import to_number
 from guerdon.errors import DataError
+from guerdon.plugins.discovery import did_you_mean
 from guerdon.types import Judgement
 
-__all__ = ["Agreement", "kappa", "read_label"]
+__all__ = ["Agreement", "check_labels", "kappa", "read_label"]
 
 THRESHOLD = 0.5
 """A label or a value from here on says yes."""
@@ -85,14 +86,23 @@ class Agreement:
             )
         return rows
 
-    def raise_if_nothing_was_labelled(self, column: str) -> None:
-        """Raise if no row has a label.
 
-        Raises:
-            DataError: There is none.
-        """
-        if not self._labelled:
-            raise DataError(f"no row has a label in the column '{column}', which --labels names.")
+def check_labels(rows: Iterable[tuple[str, Mapping[str, Any]]], column: str) -> None:
+    """Check the labels of all rows, each given with its place.
+
+    Raises:
+        DataError: A label is invalid, or no row has one.
+    """
+    names: dict[str, None] = {}
+    labelled = False
+    for where, row in rows:
+        names |= dict.fromkeys(row)
+        labelled |= read_label(where, row, column) is not None
+    if not labelled:
+        hint = "" if column in names else did_you_mean(column, names)
+        raise DataError(
+            f"no row has a label in the column '{column}', which --labels names.{hint} Columns: {', '.join(names)}."
+        )
 
 
 def kappa(pairs: Mapping[tuple[bool, bool], int]) -> float | None:

@@ -184,6 +184,13 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
     target, colon, attribute = spec.rpartition(":")
     if colon and target.endswith(".py"):
         return _file_plugin(spec, Path(base_dir or Path.cwd(), target), attribute, kinds)
+    if spec.endswith(".py"):
+        raise PluginNotFoundError(f"'{spec}' is a file, of which one name is used. Write {spec}:NAME.")
+    if colon and not all(part.isidentifier() for part in target.split(".")):
+        raise PluginNotFoundError(
+            f"'{spec}' names no plugin: '{target}' is neither a Python file nor a module. Write ./file.py:NAME or "
+            "package.module:NAME."
+        )
     if colon:
         return _module_plugin(target, attribute, kinds, base_dir)
     candidates = installed_plugins(*kinds)

@@ -67,6 +67,11 @@ class SharedRubric:
         return self._rubric.compares_groups
 
     @property
+    def compares_completions(self) -> bool:
+        """Return whether an entry is a group reward or a reward function, which may compare completions."""
+        return self.compares_groups or not self._mergeable
+
+    @property
     def pending(self) -> int:
         """Return the number of rollouts that wait or are being judged."""
         return self._pending

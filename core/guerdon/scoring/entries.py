@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
+from guerdon.plugins.discovery import nearest
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.pool import Job, Pool, RewardJob, VerifyJob
 from guerdon.scoring.protocol import Item, RewardTask
@@ -103,14 +104,14 @@ class VerifierScorer:
         self._pool = pool
 
     def require(self, rollout: Rollout) -> None:
-        require_columns(self._component, self._columns, offered_columns(rollout))
+        require_columns(self._component, self._columns, offered_columns(rollout), own=rollout.columns)
 
     def prepare(self, asked: Asked) -> VerifierBatch:
         cases: dict[_Key, Item] = {}
         key_at: dict[int, _Key] = {}
         for position, rollout in zip(asked.positions, asked.rollouts, strict=True):
             columns = offered_columns(rollout)
-            require_columns(self._component, self._columns, columns)
+            require_columns(self._component, self._columns, columns, own=rollout.columns)
             case = Item(rollout.text, self._columns.pick(columns))
             key: _Key = score_key(self._key, case.completion, case.columns) or position
             key_at[position] = key
@@ -264,16 +265,27 @@ def _environments(rollouts: Sequence[Rollout]) -> list[Mapping[str, Any]] | None
     return [rollout.environment or {} for rollout in rollouts]
 
 
-def require_columns(component: Component, columns: CallColumns, row: Row) -> None:
+def require_columns(
+    component: Component, columns: CallColumns, offered: Row, *, own: Row | None = None
+) -> None:
     """Check that a row has the columns that a verifier or reward requires.
+
+    Args:
+        component: The verifier or reward.
+        columns: The columns that it reads.
+        offered: All that it may read.
+        own: The columns of the row itself; by default all that are offered.
 
     Raises:
         DataError: It lacks a column.
     """
-    missing = sorted(columns.required - row.keys())
+    missing = sorted(columns.required - offered.keys())
     if missing:
+        name = missing[0]
+        names = sorted((offered if own is None else own).keys() - {"prompt"})
+        source = names[0] if len(names) == 1 else nearest(name, names) or "COLUMN"
         raise DataError(
-            f"{component.plugin} needs the column '{missing[0]}', and the row has "
-            f"{', '.join(sorted(row.keys() - {'prompt'})) or 'none besides the prompt'}. "
-            "Map a column of the data to that name, or set it in the verifier's params."
+            f"{component.plugin} needs the column '{name}', and the row has "
+            f"{', '.join(names) or 'none besides the prompt'}. Map a column of the data to that name (on the command "
+            f"line: --column {name}={source}), or set it in the verifier's params."
         )

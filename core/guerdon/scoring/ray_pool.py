@@ -408,10 +408,12 @@ def _connect(address: str) -> None:
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
         ray.init(address=address, namespace="guerdon", log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, OverflowError) as error:
+        none_found = address == "auto" and isinstance(error, ConnectionError)
+        # Ray's own reason names an option that guerdon does not have.
+        reason = "this machine is in none" if none_found else _reason(error).rstrip(".")
         raise InfrastructureError(
-            f"there is no Ray cluster at '{address}': {_reason(error)}. Start one with `ray start --head`, or name "
-            "its address."
+            f"there is no Ray cluster at '{address}': {reason}. Start one with `ray start --head`, or name its address."
         ) from None
 
 

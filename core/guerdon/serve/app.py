@@ -51,6 +51,10 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+class _MissingGroupError(DataError):
+    """A rollout names no group, and the rubric compares the completions of a group."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The server's limits."""
@@ -153,7 +157,11 @@ def create_app(
     @app.get("/fingerprint", response_model=FingerprintOut)
     async def fingerprint() -> FingerprintOut:
         """Return the digest of the rubric, so that clients of several servers can compare them."""
-        return FingerprintOut(fingerprint=rubric.fingerprint, rubric=rubric.names)
+        return FingerprintOut(
+            fingerprint=rubric.fingerprint,
+            rubric=rubric.names,
+            compares_completions=rubric.compares_completions,
+        )
 
     @app.get("/metrics", response_class=Response)
     async def metrics_text() -> Response:
@@ -166,7 +174,8 @@ def create_app(
 async def _explain(_: Request, error: Exception) -> JSONResponse:
     """Attribute an error: to the request (422), to an external service (503), or to the rubric (500)."""
     if isinstance(error, DataError):
-        problem = {"loc": ["body"], "msg": str(error), "type": "value_error"}
+        kind = "missing_group" if isinstance(error, _MissingGroupError) else "value_error"
+        problem = {"loc": ["body"], "msg": str(error), "type": kind}
         return JSONResponse({"detail": [problem]}, 422)
     if isinstance(error, InfrastructureError):
         return JSONResponse({"detail": str(error)}, 503, _LATER)
@@ -178,6 +187,12 @@ async def _explain_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     keys = ("loc", "msg", "type")
     problems = [{key: problem[key] for key in keys} for problem in error.errors()]
+    for problem in problems:
+        match problem["loc"]:
+            case ("body", "rollouts", _, name) if problem["type"] == "extra_forbidden":
+                problem["msg"] = (
+                    f"a rollout has no field '{name}'. If it is a column of the data, put it under 'columns'"
+                )
     if any(problem["type"] == "json_invalid" for problem in problems):
         return JSONResponse({"detail": problems}, 400)
     kind = request.headers.get("content-type", "")
@@ -213,7 +228,7 @@ def _groups(rubric: SharedRubric, rollouts: Sequence[RolloutIn]) -> list[str | i
     prompts: dict[str | int, Any] = {}
     for place, rollout in _placed("rollouts", rollouts):
         if rollout.group is None:
-            raise DataError(
+            raise _MissingGroupError(
                 f"{place}: has no 'group', and the rubric has a group reward. Give the completions of one prompt one "
                 "'group', all in one request."
             )

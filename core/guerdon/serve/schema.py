@@ -156,3 +156,5 @@ class FingerprintOut(Strict):
     `x-guerdon-fingerprint`, too."""
     rubric: list[str]
     """The entries' names."""
+    compares_completions: bool
+    """Whether a group reward or a reward function may compare the completions of a request."""

@@ -142,15 +142,23 @@ class Endpoint:
             return f"does not answer in {self.timeout_s:g} s", fix, InfrastructureError
         return "does not answer", "Start it or correct base_url", InfrastructureError
 
-    def _options(self) -> dict[str, Any]:
+    def key(self) -> str:
+        """Return the key; ``none`` without a variable, because the client requires one.
+
+        Raises:
+            UsageError: The variable is not set.
+        """
         key = "none" if self.api_key_env is None else os.environ.get(self.api_key_env)
         if not key:
             raise UsageError(
                 f"the environment variable {self.api_key_env}, which api_key_env names, is not set. Export it."
             )
+        return key
+
+    def _options(self) -> dict[str, Any]:
         return {
             "base_url": self.base_url,
-            "api_key": key,
+            "api_key": self.key(),
             "max_retries": self.max_retries,
             "timeout": self.timeout_s,
         }

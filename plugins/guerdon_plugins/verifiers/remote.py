@@ -45,7 +45,7 @@ class Remote:
         patience_s: Seconds for all attempts of one request, less than the entry's ``timeout``.
 
     Raises:
-        ValueError: There is no URL, or one is not an HTTP URL.
+        ValueError: There is no URL, one is not an HTTP URL, or the token's variable is not set.
     """
 
     timeout_s = 300.0
@@ -65,6 +65,10 @@ class Remote:
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"'{url}' in urls is not an HTTP URL; write one like http://scorer:8000")
         self._urls = [url.rstrip("/") for url in urls]
+        if token_variable is not None and not os.environ.get(token_variable):
+            raise ValueError(
+                f"the environment variable {token_variable}, which token_variable names, is not set. Export it."
+            )
         self._next = itertools.count(random.randrange(len(urls)))
         self._fingerprint = fingerprint
         self._token_variable = token_variable
@@ -73,7 +77,7 @@ class Remote:
         self._client: httpx.AsyncClient | None = None
 
     async def preflight(self) -> None:
-        """Raise if a server does not answer, refuses the token, or has another rubric than it should."""
+        """Raise if a server does not answer, refuses the token, compares completions, or has another rubric."""
         found: dict[str, str] = {}
         async with self._new_client() as client:
             for url in self._urls:
@@ -94,7 +98,13 @@ class Remote:
                         f"the reward server {url} answers {answer.status_code} to GET /fingerprint: is it "
                         "`guerdon serve` in the same version?"
                     )
-                found[url] = answer.json()["fingerprint"]
+                served = answer.json()
+                if served.get("compares_completions"):
+                    raise UsageError(
+                        f"the rubric of the reward server {url} compares completions, and remote sends single ones. "
+                        "Score with its group rewards and reward functions on the machine of the run."
+                    )
+                found[url] = served["fingerprint"]
         expected = self._fingerprint or next(iter(found.values()))
         for url, fingerprint in found.items():
             if fingerprint != expected:
@@ -142,6 +152,12 @@ class Remote:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def _read(self, url: str, answer: httpx.Response) -> Score | None:
+        if answer.status_code == 422 and _compares(answer):
+            return Score.failed(
+                Failure.INFRASTRUCTURE,
+                f"the rubric of {url} compares completions, and remote sends single ones. Score with its group rewards "
+                "on the machine of the run.",
+            )
         if answer.status_code == 422:
             return Score.failed(Failure.REFERENCE, f"{url} cannot judge the row: {_detail(answer)}")
         if answer.status_code != 200:
@@ -159,11 +175,7 @@ class Remote:
         return _score(answer.json()["results"][0])
 
     def _new_client(self) -> httpx.AsyncClient:
-        token = None
-        if self._token_variable is not None and not (token := os.environ.get(self._token_variable)):
-            raise UsageError(
-                f"the environment variable {self._token_variable}, which token_variable names, is not set. Export it."
-            )
+        token = os.environ.get(self._token_variable) if self._token_variable else None
         client: httpx.AsyncClient = _httpx().AsyncClient(
             headers={"content-type": "application/json"}
             | ({"authorization": f"Bearer {token}"} if token else {}),
@@ -185,6 +197,14 @@ def _score(result: Mapping[str, Any]) -> Score | None:
         if score["outcome"] == Outcome.FAILED.value:
             return Score.failed(Failure(score["failure"]), f"{name}: {score['explanation']}")
     return None
+
+
+def _compares(answer: httpx.Response) -> bool:
+    """Return whether a server refuses a rollout because its rubric compares the completions of a group."""
+    try:
+        return any(problem["type"] == "missing_group" for problem in answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _detail(answer: httpx.Response) -> str:

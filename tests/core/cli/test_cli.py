@@ -237,7 +237,24 @@ def test_score_with_a_manifest(data: Path) -> None:
         (["list.jsonl", "--use", "./m.py:sometimes"], 2, "list.jsonl:1: a row is a JSON object"),
         (["data.jsonl", "--use", "./m.py:down"], 3, "'down' failed on every row"),
         (["data.jsonl", "--use", "./m.py:bug"], 1, "'bug' failed on every row"),
-        (["data.jsonl", "--use", "./m.py:sometimes", "-o", "no/folder/out.jsonl"], 3, "cannot be written"),
+        (
+            ["data.jsonl", "--use", "./m.py:sometimes", "-o", "no/folder/out.jsonl"],
+            2,
+            "there is no folder 'no/folder'",
+        ),
+        (["data.jsonl", "--use", "./m.py:sometimes", "--cache", "no/c.sqlite"], 2, "there is no folder 'no'"),
+        (["data.jsonl", "--use", "./m.py"], 2, "Write ./m.py:NAME."),
+        (
+            ["data.jsonl", "--use", "./data.jsonl:x"],
+            2,
+            "'./data.jsonl' is neither a Python file nor a module",
+        ),
+        (["data.jsonl", "--use", "math", "--use", "guerdon/math"], 2, "adds a second 'math'. Use it once"),
+        (
+            ["data.jsonl", "--use", "./m.py:sometimes", "--labels", "answr"],
+            2,
+            "Did you mean 'answer'? Columns: ",
+        ),
     ],
 )
 def test_score_with_wrong_input(data: Path, arguments: list[str], status: int, words: str) -> None:

@@ -6,11 +6,13 @@ import gzip
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from guerdon.cli.targets import yaml_value
 from guerdon.records import record
 from guerdon.types import Judgement, Rollout, Score, Verdict
 
@@ -117,3 +119,42 @@ def test_score_with_wrong_input_names_the_place(
     assert ended.err.count("\n") == 1
     assert (folder / "rows.jsonl").read_text() == before
     assert not list(folder.glob("out*"))
+
+
+def test_score_of_a_row_without_the_column_lists_the_rows_own_columns_and_the_option(
+    call: Any, folder: Path
+) -> None:
+    (folder / "rows.jsonl").write_text('{"prompt": "p", "completion": "7", "answer": "7"}\n')
+    for command in (["score", "rows.jsonl", "--use", "math"], ["diff", "math", "math", "rows.jsonl"]):
+        ended = call(*command)
+        assert ended.status == 2
+        assert "needs the column 'reference', and the row has answer. " in ended.err
+        assert "--column reference=answer" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("uses", "param", "words"),
+    [
+        (["math"], "math.extraction", "PLUGIN.NAME=VALUE. Write math.extraction=VALUE."),
+        (["math"], "extraction=boxed", "PLUGIN.NAME=VALUE. Write math.extraction=boxed."),
+        (["guerdon/math"], "=boxed", "PLUGIN.NAME=VALUE. Write math.NAME=boxed."),
+        (["math", "./p.py:Rare"], "rare.power=2", "./p.py:Rare. Write Rare.power=2."),
+        (["match"], r"match.pattern=[A-Z]{3}-\d", r"""the shell: 'match.pattern="[A-Z]{3}-\\d"'."""),
+    ],
+)
+def test_score_with_a_wrong_param_says_how_to_write_it(
+    call: Any, folder: Path, uses: list[str], param: str, words: str
+) -> None:
+    (folder / "rows.jsonl").write_text(LINES)
+    ended = call("score", "rows.jsonl", *(f"--use={use}" for use in uses), "--param", param)
+    assert ended.status == 2
+    assert words in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_value_written_as_the_message_says_is_that_text(call: Any, folder: Path) -> None:
+    text = r"""[A-Z]{3}-\d"'$x"""
+    (folder / "rows.jsonl").write_text(LINES)
+    ended = call("score", "rows.jsonl", "--use", "match", "--param", f"match.pattern={text}")
+    (argument,) = shlex.split(ended.err.rstrip(".\n").partition("the shell: ")[2])
+    assert yaml_value("", argument.partition("=")[2]) == text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from guerdon import Judgement, Score, Verdict
 from guerdon.errors import DataError
-from guerdon.offline.agreement import Agreement, kappa, read_label
+from guerdon.offline.agreement import Agreement, check_labels, kappa, read_label
 
 
 def judgement(value: float | None) -> Judgement:
@@ -64,3 +64,11 @@ def test_read_label(value: Any, label: bool | None) -> None:
 def test_read_label_of_something_else_is_an_error(value: Any) -> None:
     with pytest.raises(DataError, match="the label 'gold' is"):
         read_label("row 1", {"gold": value}, "gold")
+
+
+def test_check_labels_without_a_label_lists_the_columns() -> None:
+    with pytest.raises(DataError, match=r"'humn', .* Did you mean 'human'\? Columns: prompt, human\."):
+        check_labels([("row 1", {"prompt": "p"}), ("row 2", {"human": 1})], "humn")
+    with pytest.raises(DataError, match=r"'human', which --labels names\. Columns: human\."):
+        check_labels([("row 1", {"human": None})], "human")
+    check_labels([("row 1", {}), ("row 2", {"human": 1})], "human")

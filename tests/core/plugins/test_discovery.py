@@ -140,3 +140,19 @@ def test_a_file_may_import_its_neighbour(tmp_path: Path) -> None:
         "from neighbour_of_a_plugin import VALUE\ndef f(completion): return VALUE\n"
     )
     assert load_plugin(find_plugin("./a_plugin.py:f", SCORERS, tmp_path), tmp_path)("x") == 7
+
+
+@pytest.mark.parametrize(
+    ("spec", "fix"),
+    [
+        ("./no.py", r"Write \./no\.py:NAME\."),
+        ("m.py", r"Write m\.py:NAME\."),
+        ("./rows.jsonl:x", r"Write \./file\.py:NAME or package\.module:NAME"),
+        ("..x:f", "package.module:NAME"),
+        (":f", "package.module:NAME"),
+    ],
+)
+def test_find_plugin_of_a_spec_that_cannot_be_imported_says_what_to_write(spec: str, fix: str) -> None:
+    with pytest.raises(PluginNotFoundError, match=fix) as raised:
+        find_plugin(spec, SCORERS)
+    assert "Installed" not in str(raised.value)

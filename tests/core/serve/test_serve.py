@@ -61,7 +61,7 @@ def test_messages_are_completions_too(echo: Server) -> None:
         ({"rollouts": []}, ["body", "rollouts"], "at least 1 item"),
         ({"rollouts": [{"prompt": "p"}]}, ["body", "rollouts", 0, "completion"], "Field required"),
         ({"rollouts": [{"completion": 5}]}, ["body", "rollouts", 0, "completion", "str"], "valid string"),
-        ({"rollouts": [{"completion": "1", "reference": "x"}]}, ["body", "rollouts", 0, "reference"], "not permitted"),
+        ({"rollouts": [{"completion": "1", "reference": "x"}]}, ["body", "rollouts", 0, "reference"], "put it under"),
         ({"rollouts": [{"completion": "1"}], "step": True}, ["body", "step"], "valid integer"),
         ({"rollouts": [{"completion": "1"}], "step": -1}, ["body", "step"], "greater than or equal to 0"),
         ({"rollouts": [{"completion": "1"}] * 1025}, ["body"], "1025 rollouts in one request; the limit is 1024"),
@@ -321,6 +321,13 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], stat
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["serve", "--use", "math"], ["view", "."]])
+def test_a_port_that_no_machine_has_is_a_mistake(call: Any, command: list[str]) -> None:
+    ended = call(*command, "--port", "99999")
+    assert ended.status == 2
+    assert "99999 is not in the range 0<=x<=65535" in ended.err
 
 
 def test_a_port_in_use_and_a_server_open_to_all(serving: Any, folder: Path) -> None:

@@ -442,11 +442,11 @@ def test_the_preflight_asks_the_endpoint() -> None:
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with endpoint(in_turn(graded(1))) as server:
-        judge = Judge({**server.params, "api_key_env": "JUDGE_KEY"})
+        params = {**server.params, "api_key_env": "JUDGE_KEY"}
         with pytest.raises(UsageError, match="JUDGE_KEY, which api_key_env names, is not set"):
-            ask(judge, "Paris.")
+            Judge(params)
         monkeypatch.setenv("JUDGE_KEY", "secret")
-        ask(judge, "Paris.")
+        ask(Judge(params), "Paris.")
     assert server.keys == ["Bearer secret"]
 
 

@@ -29,6 +29,9 @@ def judge(completion, reference):
     if completion == "none": return None
     if completion == "raise": raise KeyError("lost")
     return completion == reference
+def best(completions): return [1.0 for _ in completions]
+best.guerdon_kind = "group_reward"
+def batch(completions, **columns): return [1.0 for _ in completions]
 '''
 
 MANIFEST = """
@@ -159,6 +162,41 @@ def test_remote_with_wrong_urls_says_what_to_write(urls: str, folder: Path) -> N
     done = guerdon(folder, "score", "rows.jsonl", "--use", "remote", "--param", f"remote.urls={urls}")
     assert done.returncode == 2
     assert "urls" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("use", "params"),
+    [
+        ("remote", {"urls": "[http://127.0.0.1:1]", "token_variable": "NOTSET_KEY"}),
+        ("judge", {"endpoint": "{base_url: http://127.0.0.1:1, model: m, api_key_env: NOTSET_KEY}"}),
+        ("lean", {"api_key_env": "NOTSET_KEY", "server": "http://127.0.0.1:1"}),
+    ],
+)
+def test_score_with_a_token_variable_that_is_not_set_stops_before_scoring(
+    use: str, params: dict[str, str], folder: Path
+) -> None:
+    (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a", "reference": "a"}\n')
+    options = [f"--param={use}.{name}={value}" for name, value in params.items()]
+    done = guerdon(folder, "score", "rows.jsonl", "--use", use, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the environment variable NOTSET_KEY, which" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("use", ["./v.py:best", "./v.py:batch"])
+def test_check_with_a_server_that_compares_completions_refuses_it(folder: Path, use: str) -> None:
+    with serving(folder, "--use", use) as (url, _):
+        (folder / "compares.yaml").write_text(MANIFEST.format(urls=f"[{url}]"))
+        checked = guerdon(folder, "check", "compares.yaml")
+    assert checked.returncode == 1
+    assert "compares completions, and remote sends single ones" in checked.stdout + checked.stderr
+
+
+def test_remote_of_a_group_reward_fails_as_infrastructure(folder: Path) -> None:
+    with serving(folder, "--use", "./v.py:best") as (url, _):
+        (verdict,) = verdicts([Rollout("q", "a", {"reference": "a"})], url)
+    assert verdict.score.failure is Failure.INFRASTRUCTURE
+    assert "compares completions" in verdict.score.explanation
 
 
 class TestConformance(VerifierConformance):

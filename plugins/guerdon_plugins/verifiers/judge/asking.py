@@ -51,6 +51,7 @@ class Asker:
         if tries < 1:
             raise ValueError(f"tries is {tries}; it must be at least 1")
         self._endpoint = Endpoint.from_params(endpoint, **PATIENCE)
+        self._endpoint.key()  # a variable that is not set is an error before the first completion
         self._tries = tries
         self._sampling = SAMPLING if sampling is None else sampling
         self._slots = asyncio.Semaphore(self._endpoint.concurrency)

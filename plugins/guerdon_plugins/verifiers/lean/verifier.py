@@ -13,7 +13,7 @@ from typing import Any
 
 from guerdon import Failure, Score
 from guerdon.data.references import placeholder_reason
-from guerdon.errors import InfrastructureError, UsageError
+from guerdon.errors import InfrastructureError
 from guerdon.text import checked_tags, code_blocks, select_part
 from guerdon_plugins.verifiers.lean.snippets import MAX_CHARACTERS, Snippet, forbidden, goal_of, snippet_of
 
@@ -64,6 +64,10 @@ class Lean:
         if min(limit_s, concurrency) < 1:
             raise ValueError(
                 f"limit_s is {limit_s} and concurrency {concurrency}; give numbers of at least 1"
+            )
+        if api_key_env is not None and not os.environ.get(api_key_env):
+            raise ValueError(
+                f"the environment variable {api_key_env}, which api_key_env names, is not set. Export it."
             )
         self._url = f"{server.rstrip('/')}/api/check"
         self._header = header
@@ -149,16 +153,10 @@ class Lean:
 
         Raises:
             InfrastructureError: It does not answer, or answers something else.
-            UsageError: The key's variable is not set.
         """
         headers = {"Content-Type": "application/json"}
         if self._key_env is not None:
-            key = os.environ.get(self._key_env)
-            if not key:
-                raise UsageError(
-                    f"the environment variable {self._key_env}, which api_key_env names, is not set. Export it."
-                )
-            headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {os.environ[self._key_env]}"
         body = json.dumps({"snippets": [{"id": "0", "code": code}], "timeout": self._limit_s}).encode()
         request = urllib.request.Request(self._url, body, headers)
         try:
