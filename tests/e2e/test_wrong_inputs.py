@@ -511,8 +511,8 @@ def test_a_full_disk_under_the_output_of_score(guerdon: Guerdon) -> None:
 def test_an_output_that_cannot_be_written(guerdon: Guerdon) -> None:
     write("d.jsonl", '{"completion": "a"}\n')
     ended = guerdon("score", "d.jsonl", "--use", "format", "-o", "d.jsonl/o.jsonl")
-    assert ended.status == 3
-    assert only_line(ended).startswith("InfrastructureError: d.jsonl/o.jsonl cannot be written")
+    assert ended.status == 2
+    assert only_line(ended).startswith("UsageError: -o d.jsonl/o.jsonl: there is no folder")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_first_of_becomes_members_of_one_whole(tmp_path: Path) -> None:
         ("- {use: math, needs: [math]}", 8, "'math' needs itself"),
         ("- {use: math, needs: [format]}\n- {use: format, needs: [math]}", 8, "circle: "),
         ("- {use: math, needs: [format, format]}\n- {use: format}", 8, "names 'format' twice"),
-        ("- {use: math, needs: format}", 8, "valid list"),
+        ("- {use: math, needs: format}", 8, "give a list"),
         (
             "- name: e\n  first_of: [{use: math}, {use: length}]\n- {use: format, needs: [math]}",
             10,
