@@ -21,10 +21,6 @@ WINDOW_S = 1.0
 """Seconds after which the box's CPU time is compared. Many periods of its quota, so that a quota used up at once, by
 many threads, is compared with all the time in which it was missing.
 """
-FIRST_S = 0.1
-"""Seconds of a job without a sample, which count as waited. A sample costs as much as a short job, and no wall limit is
-so short that this matters.
-"""
 PAUSE_S = 1.0
 """A sample that is late by this many seconds means that the whole box was frozen, or had no CPU."""
 
@@ -45,9 +41,8 @@ class Waiting:
         self.seconds = 0.0
         """Seconds waited. Only those of pauses if the kernel does not report the box's CPU time."""
         self._cpus = cpus
-        self._begin_window(started + FIRST_S, _used_s())
-        self._before_s = FIRST_S
-        self._begin_period(started + FIRST_S)
+        self._begin_window(started, _used_s())
+        self._begin_period(started)
 
     def _begin_window(self, now: float, used_s: float | None) -> None:
         self._window_ends = now + WINDOW_S
