@@ -227,7 +227,7 @@ def test_preflight_synced_reference_with_adapters_is_refused() -> None:
         ({"max_rounds": 0}, "greater than or equal to 1"),
         ({"max_round": 3}, "max_rounds"),
         ({}, "at least 1 item"),
-        (4, "object"),
+        (4, "give a mapping"),
         ({"max_rounds": 1.5}, "integer"),
     ],
 )
