@@ -10,10 +10,11 @@ for a job that is always runnable or always asleep. A program that notices each 
 period wins half of each period, so its limit comes after twice its time. It needs only the standard library.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
+
+from guerdon_sandbox.inside.counters import CpuTime
 
 PERIOD_S = 0.02
 """Seconds for which a sample counts."""
@@ -24,24 +25,24 @@ many threads, is compared with all the time in which it was missing.
 PAUSE_S = 1.0
 """A sample that is late by this many seconds means that the whole box was frozen, or had no CPU."""
 
-_USED = (("/sys/fs/cgroup/cpu.stat", "usage_usec ", 1e-6), ("/sys/fs/cgroup/cpuacct/cpuacct.usage", "", 1e-9))
-"""Where cgroup v2 and v1 report the box's CPU time: the file, the start of the line, the unit in seconds."""
 
 
 class Waiting:
     """One job's waiting time, up to the last sample."""
 
-    def __init__(self, started: float, cpus: float) -> None:
+    def __init__(self, started: float, cpus: float, cpu_time: CpuTime) -> None:
         """Start counting.
 
         Args:
             started: The job's start on the monotonic clock.
             cpus: CPUs that the box may use.
+            cpu_time: The box's CPU time.
         """
+        self._cpu_time = cpu_time
         self.seconds = 0.0
         """Seconds waited. Only those of pauses if the kernel does not report the box's CPU time."""
         self._cpus = cpus
-        self._begin_window(started, _used_s())
+        self._begin_window(started, cpu_time.seconds())
         self._begin_period(started)
 
     def _begin_window(self, now: float, used_s: float | None) -> None:
@@ -59,7 +60,7 @@ class Waiting:
 
     def sample(self) -> float:
         """Take the sample that is due. Return the time on the monotonic clock up to which it counts."""
-        now, used_s = time.monotonic(), _used_s()
+        now, used_s = time.monotonic(), self._cpu_time.seconds()
         ends = max(self._ends, now)
         if now - self.due > PAUSE_S:
             self._paused_s += ends - self._began
@@ -100,13 +101,3 @@ def _is_runnable(thread: str) -> bool:
             return file.read().rpartition(b") ")[2][:1] == b"R"  # its name may be any bytes
     except OSError:
         return True  # it has ended since it was listed, for which it needed a CPU
-
-
-def _used_s() -> float | None:
-    """Return the CPU seconds of the box so far, including ended processes, or None if unknown."""
-    for path, start, unit in _USED:
-        with contextlib.suppress(OSError, ValueError), open(path) as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith(start):
-                    return int(line.removeprefix(start)) * unit
-    return None
