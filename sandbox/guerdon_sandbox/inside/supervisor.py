@@ -89,6 +89,16 @@ class _Supervisor:
             Exception: Nothing is known of the job, and the box must not be used again.
         """
         self._memory_kills.begin()
+        try:
+            return self._run(request, blobs)
+        except JobFaultError as error:
+            if not self._memory_kills.end():
+                raise
+            # The job had the whole box and took its last memory, for which the kernel chose a zygote.
+            answer = Answer.killed(Limit.MEMORY, request)._replace(dirty=str(error))
+            return answer, [b""] * len(request.outputs)
+
+    def _run(self, request: Request, blobs: Blobs) -> tuple[Answer, Sequence[bytes | bytearray]]:
         limits = request.limits
         candidate, checker = next(self._uids), next(self._uids)
         job = Running(request, candidate, checker, blobs)
