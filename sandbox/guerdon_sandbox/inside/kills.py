@@ -30,7 +30,9 @@ class MemoryKills:
             HostFaultError: A process was killed since the job before ended.
         """
         if self._kills.read() != self._seen:
-            raise HostFaultError("the kernel killed a process of the box between two jobs, for lack of memory")
+            raise HostFaultError(
+                "the kernel killed a process of the box between two jobs, for lack of memory"
+            )
         self._at_limit_before = self._at_limit.read()
 
     def end(self) -> bool:
@@ -44,7 +46,9 @@ class MemoryKills:
             return False
         self._seen = kills
         if not self._was_at_limit():
-            raise HostFaultError("the host is out of memory: the kernel killed a process of a box below its limit")
+            raise HostFaultError(
+                "the host is out of memory: the kernel killed a process of a box below its limit"
+            )
         return True
 
     def _was_at_limit(self) -> bool:
