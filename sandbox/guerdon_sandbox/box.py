@@ -53,7 +53,7 @@ _SUPERVISOR_MODULES = (
 )
 _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "serve"),
-    *("blame", "remote", "candidate", "runners", "check", "roles", "zygote"),
+    *("blame", "remote", "candidate", "runners", "check", "roles", "sharing", "zygote"),
 )
 """Both in the order of their imports, because no files exist to import."""
 
