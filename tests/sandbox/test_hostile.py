@@ -40,7 +40,7 @@ FILES = (
 )
 HOSTILE = FATAL | {name: source for file in FILES for name, source in attacks(file).items()}
 COSTS_A_BOX = {"memory that no process of the job seems to hold", "page tables without an end"}
-"""The kernel may choose the supervisor or the zygote: the program seems smaller, or has ended and still holds memory."""
+"""The kernel may choose the supervisor or the zygote, as the program seems smaller or has ended and holds memory."""
 
 
 @pytest.fixture(scope="module")
