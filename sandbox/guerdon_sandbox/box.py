@@ -47,16 +47,24 @@ sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:]
 """
 
 
-_SUPERVISOR_MODULES = ("wire", "waiting", "sweeping", "stream", "running", "forking", "supervisor")
+_SUPERVISOR_MODULES = (
+    *("wire", "counters", "idling", "kills", "waiting", "sweeping"),
+    *("stream", "running", "forking", "supervisor"),
+)
 _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "serve"),
-    *("blame", "remote", "candidate", "runners", "check", "roles", "zygote"),
+    *("blame", "remote", "candidate", "runners", "check", "roles", "sharing", "zygote"),
 )
 """Both in the order of their imports, because no files exist to import."""
 
 
 class BoxLostError(Exception):
     """The box is gone or does not answer, so nothing is known of its job."""
+
+    def __init__(self, message: str, *, host_fault: bool = False) -> None:
+        """Store why, and whether no job can have caused it."""
+        super().__init__(message)
+        self.host_fault = host_fault
 
 
 class Box:
@@ -129,7 +137,7 @@ class Box:
         except OSError as error:
             raise BoxLostError(f"the connection to the box broke: {error}") from error
         if answer.error is not None:
-            raise BoxLostError(f"the supervisor failed: {answer.error[:300]}")
+            raise BoxLostError(f"the supervisor failed: {answer.error[:300]}", host_fault=answer.host_fault)
         self.jobs += 1
         return answer, output
 
