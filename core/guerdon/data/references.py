@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -30,6 +31,17 @@ _PLACEHOLDERS = frozenset(
     """.split()  # noqa: SIM905
 )
 """Texts that data sets put where an answer is missing, with spaces written as underscores."""
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox)\s*\{([^{}]*)\}")
+_NOTE = re.compile(
+    r"[\[(]*(?:(?:please )?see (?:the )?(?:attached |following |full )?(?:solutions?|proofs?|explanations?|graphs?|figures?|diagrams?|"
+    r"pictures?|images?|tables?|answers?|work|text|above|below)(?: (?:above|below|attached|for details|section))*|"
+    r"answers? (?:will |may |can )?var(?:y|ies)|(?:the )?(?:statement|claim|result|assertion|proof|theorem|inequality|identity)"
+    r" (?:is|has been) (?:proved|proven|complete|omitted|shown|established)|proof (?:omitted|complete|below|above)|"
+    r"q\.?e\.?d|\[asy\].*\[/asy\]|(?:答案|证明|解答|过程|图形?|作图)?(?:详?见|如)(?:解析|证明|详解|答案|图|下图|上图|过程|解答)|"
+    r"(?:证明|过程|解答|作图|画图|图)(?:过程)?(?:略|见上|见下)?)[\])]*",
+    re.DOTALL,
+)
+"""Sentences that point to an answer elsewhere, or say that there is none to compare with."""
 
 
 def placeholder_reason(value: Any) -> str | None:
@@ -44,10 +56,12 @@ def placeholder_reason(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {value}, which is not a number"
     if isinstance(value, str):
-        words = "_".join(value.strip().strip("$.*_ ").casefold().split()) or value.strip()
+        said = _TEXT_COMMAND.sub(r"\1", value.strip()).strip("$.*_!。 ").casefold().split()
+        words = "_".join(said) or value.strip()
         if not words:
             return "is empty"
-        return f"is {brief(value)}, which marks a missing answer" if _is_placeholder(words) else None
+        missing = _is_placeholder(words) or _NOTE.fullmatch(" ".join(said))
+        return f"is {brief(value)}, which marks a missing answer" if missing else None
     if isinstance(value, list | tuple | Mapping) and not value:
         return "is empty"
     if isinstance(value, list | tuple):

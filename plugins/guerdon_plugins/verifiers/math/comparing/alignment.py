@@ -78,6 +78,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, Ratio(parts)
         case (Quantity(), _) | (_, Quantity()):
             return _aligned_quantities(reference, answer)
+        case (Conditional(value=Relation()), Listing()) | (Listing(), Conditional(value=Relation())):
+            return _as_list(reference), _as_list(answer)
         case (Conditional(), Listing(items=(_, Relation(operators=("∈",))))) | (
             Listing(items=(_, Relation(operators=("∈",)))),
             Conditional(),
@@ -91,7 +93,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (Text() as said, SetOf(items=())) if said == NO_REAL_SOLUTION:
             return reference, reference  # the reference says that numbers are real here
         case (Product(), Product()):
-            return _matrix_group(reference), _matrix_group(answer)
+            return _matrix_group(_binomial(reference, answer)), _matrix_group(_binomial(answer, reference))
         case (Sequence(items=(_, _, _, *_), left="[", right="]"), Listing(items=items, joiner=",")):
             return reference, Sequence(items, "[", "]")
         case (Listing(items=items, joiner=","), Sequence(items=(_, _, _, *_), left="[", right="]")):
@@ -310,7 +312,21 @@ def _binomial(node: Node, other: Node) -> Node:
     match node:
         case Product(factors=(Symbol(name="C"), Sequence(items=(count, chosen), left="(", right=")"))):
             return node if isinstance(other, Product) and node == other else Call("binom", (count, chosen))
+        case Product(factors=factors):
+            return _with_binomials(factors) or node
     return node
+
+
+def _with_binomials(factors: Many[Node]) -> Node | None:
+    """Read ``C(5, 2) C(3, 1)`` as a product of binomials; ``None`` where none is in it."""
+    found: list[Node] = []
+    for factor in factors:
+        match factor:
+            case Sequence(items=(count, chosen), left="(", right=")") if found and found[-1] == Symbol("C"):
+                found[-1] = Call("binom", (count, chosen))
+            case _:
+                found.append(factor)
+    return Product(tuple(found)) if len(found) < len(factors) else None
 
 
 def _without_numbers(node: Listing) -> Listing:

@@ -36,8 +36,23 @@ _THING = re.compile(
 _NAMES = re.compile(
     r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL
 )
+_ATTRIBUTE = re.compile(
+    r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
+    r"(?:rank|dimension|order|radius|slope|index|area|perimeter|circumference|volume|length|width|height|diameter|"
+    r"max(?:imum)?|min(?:imum)?|mean|median|mode|range|probability|sum|product|difference|quotient|remainder|distance|speed|"
+    r"period|amplitude|frequency|eccentricity|[xyz]-?\s?intercept|value|ratio)"
+    r"|(?:极|最)[大小]值|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
+    re.IGNORECASE,
+)
+"""Nouns before a number that say what it is."""
+_CLAUSE_ENDS = frozenset((",", ";", "and"))
+_SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
     r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
+    re.IGNORECASE,
+)
+_EXCEPTION = re.compile(
+    r"(?:with the exception of|except(?:ing)?(?: for| when| that| where| if)?|excluding|other than|but not|除了?|除去)",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
@@ -68,8 +83,41 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
         return tokens
     if following == ":" and len(tokens) > 2:
         return [first, Token("op", "="), *tokens[2:]]
-    if _NAMES.fullmatch(words):
+    if _names(words, tokens[1]):
         return [first, Token("op", "="), *tokens[1:]]
+    return tokens
+
+
+def with_labels(tokens: list[Token]) -> list[Token]:
+    """Return the tokens with a sign after words that name a later answer: "the maximum is 5, the minimum -3"."""
+    result = tokens[:1]
+    for before, token, after in zip(tokens, tokens[1:], [*tokens[2:], Token("end", "")], strict=False):
+        result.append(token)
+        starts = before.text in _CLAUSE_ENDS and token.kind == "text" and token.text not in ("and", "or")
+        words = token.text.strip(" :：,")
+        if starts and not _DOUBT.search(words) and after.text not in RELATIONS and _names(words, after):
+            result.append(Token("op", "="))
+    return result
+
+
+def _names(words: str, following: Token) -> bool:
+    """Return whether words name the value that comes after them."""
+    if _NAMES.fullmatch(words):
+        return True
+    value = following.kind == "num" or following.text in _SIGNS
+    return value and _ATTRIBUTE.fullmatch(words) is not None
+
+
+def with_exceptions(tokens: list[Token]) -> list[Token]:
+    """Read ``n \\ge 3 except n = 5`` as ``n \\ge 3, n \\ne 5``."""
+    for place, token in enumerate(tokens[:-2], 1):
+        if token.kind != "text" or not _EXCEPTION.fullmatch(token.text.strip(" ,")) or place < 2:
+            continue
+        sign = place + 1
+        if tokens[place].kind == "let" and tokens[sign].text == "=":
+            rest = [tokens[place], Token("cmd", "\\ne"), *tokens[sign + 1 :]]
+            separator = [] if tokens[place - 2].text == "," else [Token("op", ",")]
+            return [*tokens[: place - 1], *separator, *rest]
     return tokens
 
 
