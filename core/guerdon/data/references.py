@@ -32,6 +32,7 @@ _PLACEHOLDERS = frozenset(
 )
 """Texts that data sets put where an answer is missing, with spaces written as underscores."""
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox)\s*\{([^{}]*)\}")
+_LONGEST_NOTE = 2_000
 _NOTE = re.compile(
     r"[\[(]*(?:(?:please )?see (?:the )?(?:attached |following |full )?(?:solutions?|proofs?|explanations?|graphs?|figures?|diagrams?|"
     r"pictures?|images?|tables?|answers?|work|text|above|below)(?: (?:above|below|attached|for details|section))*|"
@@ -56,11 +57,10 @@ def placeholder_reason(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {value}, which is not a number"
     if isinstance(value, str):
-        said = _TEXT_COMMAND.sub(r"\1", value.strip()).strip("$.*_!。 ").casefold().split()
-        words = "_".join(said) or value.strip()
+        words = "_".join(value.strip().strip("$.*_ ").casefold().split()) or value.strip()
         if not words:
             return "is empty"
-        missing = _is_placeholder(words) or _NOTE.fullmatch(" ".join(said))
+        missing = _is_placeholder(words) or _is_note(value)
         return f"is {brief(value)}, which marks a missing answer" if missing else None
     if isinstance(value, list | tuple | Mapping) and not value:
         return "is empty"
@@ -72,6 +72,11 @@ def placeholder_reason(value: Any) -> str | None:
 
 def _is_placeholder(words: str) -> bool:
     return words in _PLACEHOLDERS or words.strip("[](){}<>\\") in _PLACEHOLDERS
+
+
+def _is_note(text: str) -> bool:
+    words = _TEXT_COMMAND.sub(r"\1", text).strip("$.*_!。 ").casefold().split()
+    return len(text) < _LONGEST_NOTE and _NOTE.fullmatch(" ".join(words)) is not None
 
 
 def accepted_answers(reference: Any, lists: ReferenceList = "any") -> list[str]:

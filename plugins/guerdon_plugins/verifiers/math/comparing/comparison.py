@@ -361,7 +361,8 @@ class Comparer:
             (node.left.replace("langle", "("), node.right.replace("rangle", ")"))
             for node in (reference, answer)
         ]
-        if brackets[0] != brackets[1] and len(reference.items) == 2 and not _decreases(reference):
+        is_list = _decreases(reference) and all(pair in (("(", ")"), ("[", "]")) for pair in brackets)
+        if brackets[0] != brackets[1] and len(reference.items) == 2 and not is_list:
             return Finding(False, "brackets", "the brackets differ, so the endpoints do")
         return self._lists.in_order(reference.items, answer.items)
 

@@ -106,7 +106,11 @@ def as_inequality(node: Node, other: Node) -> Node:
             letter = found
         case _:
             return node
-    if len(interval.items) != 2 or not names_in(Sum(interval.items)) or letter.name in names_in(Sum(interval.items)):
+    if (
+        len(interval.items) != 2
+        or not names_in(Sum(interval.items))
+        or letter.name in names_in(Sum(interval.items))
+    ):
         return node
     low, high = interval.items
     operands: list[Node] = [letter]

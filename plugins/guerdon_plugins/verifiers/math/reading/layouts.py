@@ -8,7 +8,9 @@ __all__ = ["plain_layout"]
 
 _TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
 _ESCAPES = {"\f": "\\f", "\b": "\\b", "\v": "\\v", "\a": "\\a"}
-_LOST_ESCAPE = re.compile(r"[\f\b\v\a](?=[a-z])|\t(?=imes|ext|heta|an\b|o\b|riangle|frac)|\r(?=ight|angle|ho\b)")
+_LOST_ESCAPE = re.compile(
+    r"[\f\b\v\a](?=[a-z])|\t(?=imes|ext|heta|an\b|o\b|riangle|frac)|\r(?=ight|angle|ho\b)"
+)
 """``\\frac`` whose backslash and letter a reader of JSON or Python took for a control character."""
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
 _CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(?:\\\w+\s*\{?)?(\d{1,2})\}{0,2}")
@@ -46,7 +48,9 @@ _MEANING = re.compile(
     r"(?:[a-z]+ ){0,3}(?:constant|function|number|integral)(?: of [a-z ]+)?)\s*\}?[).\s]*$"
 )
 """What a letter of the answer stands for, at its end: ``where $G$ is Catalan's constant``."""
-_KIND_OF_VALUE = re.compile(r"(?i)\b(?:any|some|arbitrary|real|positive|negative|integer|natural|whole|complex|odd|even)\b")
+_KIND_OF_VALUE = re.compile(
+    r"(?i)\b(?:any|some|arbitrary|real|positive|negative|integer|natural|whole|complex|odd|even)\b"
+)
 _UNIT_FRACTION = re.compile(
     rf"\\[dt]?frac\s*\{{((?:\s|\\cdot|\\,|{_TEXT}\s*\{{[^{{}}]*\}}(?:\s*\^\s*(?:\d|\{{\s*\d\s*\}}))?)+)\}}\s*"
     rf"\{{((?:\s|\\cdot|\\,|{_TEXT}\s*\{{[^{{}}]*\}}(?:\s*\^\s*(?:\d|\{{\s*\d\s*\}}))?)+)\}}"
@@ -57,7 +61,9 @@ _ABOVE = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}(?:\s*\^\s*\{{?\s*(\d)\s*\}}?)?
 def plain_layout(text: str) -> str:
     """Return an answer in the plainest layout that says the same; most answers are in it."""
     if not text.isprintable():
-        text = _LOST_ESCAPE.sub(lambda match: _ESCAPES.get(match[0], f"\\{'t' if match[0] == chr(9) else 'r'}"), text)
+        text = _LOST_ESCAPE.sub(
+            lambda match: _ESCAPES.get(match[0], f"\\{'t' if match[0] == chr(9) else 'r'}"), text
+        )
     if "\\" in text:
         text = _plain_commands(text)
     if "half" in text or "quarter" in text:
@@ -103,6 +109,8 @@ def _letter(match: re.Match[str], axes: str) -> str:
     if match[1] not in axes or not axes:
         return f" {match[1]}"
     before = match.string[: match.start()].rstrip()
+    if before.endswith("hat{"):
+        return match[1]
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
     return f"{times}\\hat{{{match[1]}}}"
 
@@ -122,6 +130,7 @@ def _without_meaning(match: re.Match[str]) -> str:
 
 def _unit_fraction(match: re.Match[str]) -> str:
     above, below = (
-        [f"{unit[1].strip()}{'^' + unit[2] if unit[2] else ''}" for unit in _ABOVE.finditer(side)] for side in match.groups()
+        [f"{unit[1].strip()}{'^' + unit[2] if unit[2] else ''}" for unit in _ABOVE.finditer(side)]
+        for side in match.groups()
     )
     return f"\\text{{ {' '.join(above)}/{'/'.join(below)}}}" if above and below else match[0]

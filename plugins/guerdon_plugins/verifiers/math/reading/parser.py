@@ -103,7 +103,9 @@ def parse(text: str) -> Node:
         raise UnreadableError("it is empty")
     words = [token.text for token in tokens] if any(token.kind == "text" for token in tokens) else []
     try:
-        return _Parser(with_labels(with_exceptions(answer_tokens(tokens))) if words else answer_tokens(tokens)).document()
+        return _Parser(
+            with_labels(with_exceptions(answer_tokens(tokens))) if words else answer_tokens(tokens)
+        ).document()
     except TooLargeError:
         raise
     except UnreadableError:

@@ -125,4 +125,8 @@ _PHRASES = {
 def read_phrase(text: str) -> Node | None:
     """Return what a fixed phrase says; ``None`` for every other text."""
     plain = text.lower().strip("\"'“”`").rstrip(".。")
-    return _PHRASES.get(plain) or _PHRASES.get(plain := _SUBJECT.sub("", plain)) or (SetOf(()) if _NOTHING.fullmatch(plain) else None)
+    return (
+        _PHRASES.get(plain)
+        or _PHRASES.get(plain := _SUBJECT.sub("", plain))
+        or (SetOf(()) if _NOTHING.fullmatch(plain) else None)
+    )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from guerdon_plugins.verifiers.math.nodes import BaseNumeral, Clock, Date, Node, Number, Relation, Symbol, Text
+from guerdon_plugins.verifiers.math.nodes import (
+    BaseNumeral,
+    Clock,
+    Date,
+    Node,
+    Number,
+    Relation,
+    Symbol,
+    Text,
+)
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.options import plain_option
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
@@ -33,7 +42,9 @@ _IN_BASE = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[ -]?(\d+|[a-z]+)\s*\)
 _REMAINDER = re.compile(
     r"(\d+)\s*(?:[rR]|,?\s*(?:with )?(?:a )?remainder(?: of| is)?|余数?为?|(?:\\l?dots|\\cdots|\.\.\.|…)+|\.{6})\s*(\d+)"
 )
-_BETWEEN = re.compile(r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE)
+_BETWEEN = re.compile(
+    r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE
+)
 _CHINESE_BETWEEN = re.compile(r"在?(-?\d+(?:\.\d+)?)\s*[和与到至]\s*(-?\d+(?:\.\d+)?)\s*之间")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")

@@ -98,7 +98,14 @@ def _read_product(words: str, one: bool) -> Powers | None:
         return found
     if words and not words.isascii() and " " not in words:
         return _read_unspaced(words)
-    pieces = _JOINED.sub(_apart, words).replace("·", " ").replace("⋅", " ").replace("*", " ").replace("×", " ").split()
+    pieces = (
+        _JOINED.sub(_apart, words)
+        .replace("·", " ")
+        .replace("⋅", " ")
+        .replace("*", " ")
+        .replace("×", " ")
+        .split()
+    )
     if not 1 <= len(pieces) <= _MAX_PIECES:
         return None
     result: list[tuple[str, int]] = []
