@@ -42,7 +42,7 @@ ROUNDED = 0.01
 def label_and_body(node: Node) -> tuple[Node | None, Node]:
     r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label if the left side is not a name."""
     match node:
-        case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
+        case Relation(operands=(Symbol() | Sequence() as element, SetOf() as members), operators=("∈",)):
             return element, members
         case Relation(
             operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
@@ -143,7 +143,7 @@ def same_label(reference: Node, answer: Node) -> bool:
 
 
 def _angle(label: Node) -> str | None:
-    """Return the vertex of the angle that a label is: ``\\angle A``, or ``A`` alone."""
+    r"""Return the vertex of the angle that a label is: ``\\angle A``, or ``A`` alone."""
     if not isinstance(label, Symbol):
         return None
     name = label.name.removeprefix("angle ").strip()

@@ -19,6 +19,8 @@ _SUBJECT = re.compile(r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^
 """A subject that only points to the question."""
 _WINS = re.compile(r"(?<=player) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
+_HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrilateral)$")
+"""What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
 """The answer to a question, and a sentence that says it again."""
 _DECISIONS = {"true": "yes", "false": "no", "是": "yes", "能": "yes", "否": "no", "不能": "no"}
@@ -53,5 +55,5 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
-    words = _WINS.sub("", _SUBJECT.sub("", words))
+    words = _WINS.sub("", _HEAD.sub("", _SUBJECT.sub("", words)))
     return _BESIDE_SIGNS.sub("", words).strip()

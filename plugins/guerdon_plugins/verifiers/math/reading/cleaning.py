@@ -339,7 +339,7 @@ def _strip(text: str) -> str:
         before = text
         text = text.strip().removesuffix("\\\\").removesuffix("\\")
         text = text if text == "=" else text.removeprefix("=")
-        for sign in ("\\approx", "\\sim"):
+        for sign in ("\\approx", "\\sim", "\\therefore", "\\Rightarrow", "\\implies"):
             if text.startswith(sign) and not text[len(sign) :][:1].isalpha():
                 text = text[len(sign) :]
         text = _without_markdown(text)

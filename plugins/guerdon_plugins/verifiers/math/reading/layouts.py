@@ -34,6 +34,7 @@ _NOTED = re.compile(
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
 _SCALED_APART = re.compile(r"(?<=\d)(?:\s|\\[,; ]|~|\$)+(?=10\s*\^)")
 _SAID_TWICE = re.compile(r"([^:]*(?:[<>]|\\(?:le|ge)[a-z]*)[^:]*):\s*((?:\\left)?[(\[].*[)\]])")
+_ANSWER_IN_TEXT = re.compile(r"(?i)\\text\s*\{\s*(?:the |final )*answer\s*(?::|is:?)\s*([^{}]*)\}\s*\.?")
 _PART_OF_ONE = re.compile(
     r"(?i)(?:\\text\s*\{\s*)?(?:(?:(one |a )?half|(?:a |one )?quarter|three[- ]quarters)(?: of)?) an? ([a-z]+)\s*\}?"
 )
@@ -44,7 +45,8 @@ _IN_INTERVAL = re.compile(
 """``t(0, 4]``: the sign of membership was lost."""
 _MEANING = re.compile(
     rf"[\s,;]*(?:{_TEXT}\s*\{{)?[\s,(]*\bwhere[\s~]*\}}?\s*\$?\\?[A-Za-z]+(?:_\{{?\w\}}?)?\$?\s*(?:{_TEXT}\s*\{{)?[\s~]*"
-    r"(?:is|denotes|represents|stands for)\s+(?:the\s+|an?\s+)?([A-Z][a-z]+'?s?'?(?:[ -][A-Za-z]+'?s?){0,5}|golden ratio|"
+    r"(?:is|denotes|represents|stands for)\s+(?:the\s+|an?\s+)?([A-Z][a-z]+'?s?'?(?:[ -][A-Za-z]+'?s?){0,5}|"
+    r"golden ratio|"
     r"(?:[a-z]+ ){0,3}(?:constant|function|number|integral)(?: of [a-z ]+)?)\s*\}?[).\s]*$"
 )
 """What a letter of the answer stands for, at its end: ``where $G$ is Catalan's constant``."""
@@ -66,6 +68,8 @@ def plain_layout(text: str) -> str:
         )
     if "\\" in text:
         text = _plain_commands(text)
+    if text[:6] == "\\text{" and (match := _ANSWER_IN_TEXT.fullmatch(text)):
+        text = match[1].strip()
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
         if match := _ONE_AND_A_HALF.fullmatch(text):

@@ -10,8 +10,8 @@ from guerdon_plugins.verifiers.math.nodes import Listing, Node, Relation, Sequen
 __all__ = ["permuted", "without_permutations"]
 
 _SAID = re.compile(
-    r"(?i)[\s,;]*\(?(?:\\text\s*\{)?(?:\b(?:and|or|with|along with|together with|up to|all|any|every|its|their|the|other|of|"
-    r"these|possible|distinct)\b|[\s~,])*(\bcyclic\s+)?\bpermutations?\b(?:\s+(?:of|thereof|these|those|this|them|it|the|"
+    r"(?i)[\s,;]*\(?(?:\\text\s*\{)?(?:\b(?:and|or|with|along with|together with|up to|all|any|every|its|their|"
+    r"the|other|of|these|possible|distinct)\b|[\s~,])*(\bcyclic\s+)?\bpermutations?\b(?:\s+(?:of|thereof|these|those|this|them|it|the|"
     r"triples?|tuples?|pairs?|solutions?))*[\s~]*\}?\)?[\s.:]*|[\s,;]*(?:及其|以及|及|的)?(?:所有)?(轮换|排列|全排列)"
 )
 _MAX_ITEMS = 5

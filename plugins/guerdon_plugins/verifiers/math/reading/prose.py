@@ -29,12 +29,13 @@ _LEAD_OUT = re.compile(
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set)s?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|(?:[^\x00-\x7f]{0,8}的)?(?:解集|定义域|值域|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
 """What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
-    r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL
+    r"(?:.*\b(?:is|are|equals|equal to|converges? to|tends? to|approaches)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))",
+    re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(
     r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
@@ -55,9 +56,13 @@ _EXCEPTION = re.compile(
     r"(?:with the exception of|except(?:ing)?(?: for| when| that| where| if)?|excluding|other than|but not|除了?|除去)",
     re.IGNORECASE,
 )
+_REALS_EXCEPT = re.compile(
+    r"(?:all|any|every) real(?:s| numbers?| values?)?(?: of x)?,? (?:except(?:ing)?(?: for)?|other than|excluding|but not)",
+    re.IGNORECASE,
+)
 _TAIL = re.compile(
     r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
-    r"in simplified form|共|即可|为所求|是(?:原)?方程的[解根])[.!]*",
+    r"in simplified form|is the (?:only|unique) (?:real |positive |possible )?(?:solution|answer|value|root|one)|共|即可|为所求|是(?:原)?方程的[解根])[.!]*",
     re.IGNORECASE,
 )
 
@@ -109,7 +114,11 @@ def _names(words: str, following: Token) -> bool:
 
 
 def with_exceptions(tokens: list[Token]) -> list[Token]:
-    """Read ``n \\ge 3 except n = 5`` as ``n \\ge 3, n \\ne 5``."""
+    r"""Read ``n \\ge 3 except n = 5`` as ``n \\ge 3, n \\ne 5``."""
+    if tokens[0].kind == "text" and _REALS_EXCEPT.fullmatch(tokens[0].text.strip(" ,")):
+        named = len(tokens) > 2 and tokens[1].kind == "let" and tokens[2].text == "="
+        letter = tokens[1] if named else Token("let", "x")
+        return [letter, Token("cmd", "\\ne"), *tokens[3 if named else 1 :]]
     for place, token in enumerate(tokens[:-2], 1):
         if token.kind != "text" or not _EXCEPTION.fullmatch(token.text.strip(" ,")) or place < 2:
             continue

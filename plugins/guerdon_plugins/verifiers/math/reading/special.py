@@ -40,7 +40,8 @@ _WIDE_NUMERAL = re.compile(
 )
 _IN_BASE = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[ -]?(\d+|[a-z]+)\s*\)?")
 _REMAINDER = re.compile(
-    r"(\d+)\s*(?:[rR]|,?\s*(?:with )?(?:a )?remainder(?: of| is)?|余数?为?|(?:\\l?dots|\\cdots|\.\.\.|…)+|\.{6})\s*(\d+)"
+    r"(\d+)\s*(?:[rR]|,?\s*(?:with )?(?:a )?remainder(?: of| is)?|余数?为?|"
+    r"(?:\\[lc]dots|\\dots)\s*(?:\\[lc]dots|\\dots)|\.{6})\s*(\d+)"
 )
 _BETWEEN = re.compile(
     r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE
