@@ -35,9 +35,11 @@ _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox)\s*\{([^{}]*)\}
 _LONGEST_NOTE = 2_000
 _NOTE = re.compile(
     r"[\[(]*(?:(?:please )?see (?:the )?(?:attached |following |full )?(?:solutions?|proofs?|explanations?|"
-    r"graphs?|figures?|diagrams?|pictures?|images?|tables?|answers?|work|text|above|below)(?: (?:above|below|attached|for details|section))*|"
+    r"graphs?|figures?|diagrams?|pictures?|images?|tables?|answers?|work|text|above|below)(?: (?:above|below|"
+    r"attached|for details|section))*|"
     r"answers? (?:will |may |can )?var(?:y|ies)|(?:the )?(?:statement|claim|result|assertion|proof|theorem|"
-    r"inequality|identity) (?:is|has been) (?:proved|proven|complete|omitted|shown|established)|proof (?:omitted|complete|below|above)|(?:solution |answer )?omitted|(?:solution|answer) not (?:provided|given|available)|"
+    r"inequality|identity) (?:is|has been) (?:proved|proven|complete|omitted|shown|established)|proof (?:omitted|"
+    r"complete|below|above)|(?:solution |answer )?omitted|(?:solution|answer) not (?:provided|given|available)|"
     r"q\.?e\.?d|\[asy\].*\[/asy\]|(?:答案|证明|解答|过程|图形?|作图)?(?:详?见|如)(?:解析|证明|详解|答案|图|下图|上图|过程|解答)|"
     r"(?:证明|过程|解答|作图|画图|图)(?:过程)?(?:略|见上|见下)?)[\])]*",
     re.DOTALL,

@@ -25,11 +25,13 @@ _LEAD_IN = re.compile(
     rf"(?:{_CONNECTIVE}[\s,，]*)*(?:{_ANSWER}(?:\s+(?:option|choice))?)?[\s:：,]*", re.IGNORECASE
 )
 _LEAD_OUT = re.compile(
-    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|约为|共|共有|一共",
+    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|"
+    r"约为|共|共有|一共",
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|(?:[^\x00-\x7f]{0,8}的)?(?:解集|定义域|值域|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|"
+    r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|定义域|值域|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
 """What kind of thing the formula after it is: the formula says it as well."""
@@ -40,7 +42,8 @@ _NAMES = re.compile(
 _ATTRIBUTE = re.compile(
     r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
     r"(?:rank|dimension|order|radius|slope|index|area|perimeter|circumference|volume|length|width|height|diameter|"
-    r"max(?:imum)?|min(?:imum)?|mean|median|mode|range|probability|sum|product|difference|quotient|remainder|distance|speed|"
+    r"max(?:imum)?|min(?:imum)?|mean|median|mode|range|probability|sum|product|difference|quotient|remainder|"
+    r"distance|speed|"
     r"period|amplitude|frequency|eccentricity|[xyz]-?\s?intercept|value|ratio)"
     r"|(?:极|最)[大小]值|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
     re.IGNORECASE,
@@ -49,7 +52,8 @@ _ATTRIBUTE = re.compile(
 _CLAUSE_ENDS = frozenset((",", ";", "and"))
 _SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
-    r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
+    r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|"
+    r"triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
     re.IGNORECASE,
 )
 _EXCEPTION = re.compile(
@@ -57,12 +61,14 @@ _EXCEPTION = re.compile(
     re.IGNORECASE,
 )
 _REALS_EXCEPT = re.compile(
-    r"(?:all|any|every) real(?:s| numbers?| values?)?(?: of x)?,? (?:except(?:ing)?(?: for)?|other than|excluding|but not)",
+    r"(?:all|any|every) real(?:s| numbers?| values?)?(?: of x)?,? (?:except(?:ing)?(?: for)?|other than|excluding|"
+    r"but not)",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
     r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
-    r"in simplified form|is the (?:only|unique) (?:real |positive |possible )?(?:solution|answer|value|root|one)|共|即可|为所求|是(?:原)?方程的[解根])[.!]*",
+    r"in simplified form|is the (?:only|unique) (?:real |positive |possible )?(?:solution|answer|value|root|one)|共|"
+    r"即可|为所求|是(?:原)?方程的[解根])[.!]*",
     re.IGNORECASE,
 )
 
