@@ -45,11 +45,11 @@ _IN_INTERVAL = re.compile(
 """``t(0, 4]``: the sign of membership was lost."""
 _MEANING = re.compile(
     rf"[\s,;]*(?:{_TEXT}\s*\{{)?[\s,(]*\bwhere[\s~]*\}}?\s*\$?\\?[A-Za-z]+(?:_\{{?\w\}}?)?\$?\s*(?:{_TEXT}\s*\{{)?[\s~]*"
-    r"(?:is|denotes|represents|stands for)\s+(?:the\s+|an?\s+)?([A-Z][a-z]+'?s?'?(?:[ -][A-Za-z]+'?s?){0,5}|"
+    r"(?:is|denotes|represents)\s+(?:the\s+|an?\s+)?([A-Z][a-z]+'?s?'?(?:[ -][A-Za-z]+'?s?){0,5}|"
     r"golden ratio|"
     r"(?:[a-z]+ ){0,3}(?:constant|function|number|integral)(?: of [a-z ]+)?)\s*\}?[).\s]*$"
 )
-"""What a letter of the answer stands for, at its end: ``where $G$ is Catalan's constant``."""
+"""What a letter of the answer means, at its end: ``where $G$ is Catalan's constant``."""
 _KIND_OF_VALUE = re.compile(
     r"(?i)\b(?:any|some|arbitrary|real|positive|negative|integer|natural|whole|complex|odd|even)\b"
 )
