@@ -21,6 +21,8 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(idling, "Counter", counter)
     monkeypatch.setattr(kills, "Counter", counter)
+    # The folder shares its file system with whatever else writes on this machine.
+    monkeypatch.setattr(idling.Idle, "_free", lambda _: (1000, 100))
     (tmp_path / "memory.current").write_text(f"{20 << 20}\n")
     (tmp_path / "memory.stat").write_text("anon 5\nactive_file 0\ninactive_file 0\nslab_reclaimable 0\n")
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n")
@@ -52,6 +54,13 @@ def test_processes_that_still_count_are_excess(group: Path) -> None:
     (group / "pids.current").write_text("35\n")
     assert idle.more_processes()
     assert idle.excess() == "processes"
+
+
+def test_the_free_space_is_that_of_the_work_folder(tmp_path: Path) -> None:
+    blocks, files = idling.Idle(os.fsencode(tmp_path))._free()
+    status = os.statvfs(tmp_path)
+    assert 0 <= blocks <= status.f_blocks
+    assert 0 <= files <= status.f_files
 
 
 @pytest.mark.parametrize(("blocks", "files", "excess"), [(-1, 0, "space"), (0, -1, "files")])
