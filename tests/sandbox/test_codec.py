@@ -179,7 +179,7 @@ def test_sets_made_of_collisions_are_refused() -> None:
     assert loads(dumps(set(range(100_000)))) == set(range(100_000))
 
 
-BODIES = [
+BODIES: list[Any] = [
     None,
     True,
     0,
