@@ -212,3 +212,11 @@ def test_loads_of_any_body_of_a_tag_gives_a_value_or_a_codec_error(tag: str, ins
 def test_loads_of_a_fraction_without_its_parts_is_refused(body: list[str]) -> None:
     with pytest.raises(CodecError, match="not an encoded value"):
         loads(json.dumps({"F": body}).encode())
+
+
+def test_loads_without_memory_says_nothing_of_the_bytes() -> None:
+    def parse(data: bytes) -> Any:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        loads(b"1", parse=parse)
