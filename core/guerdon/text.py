@@ -1,6 +1,7 @@
 """Split completions into their parts, code blocks and words. For plugin authors, without heavy imports.
 
-Every function accepts any string and takes time linear in its length.
+Every function accepts any string and takes time linear in its length. `split_reasoning` and `code_blocks`, which async
+verifiers call, read a megabyte of prose in some milliseconds, and let other threads run while they read a hostile one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ __all__ = [
     "self_corrections",
     "split_reasoning",
     "tag_marks",
-    "tag_patterns",
     "without_code",
     "without_formulas",
     "words",
@@ -81,14 +81,17 @@ def split_reasoning(completion: str, tags: Sequence[str] = REASONING_TAGS) -> Pa
     Raises:
         ValueError: A tag is neither a name nor two marks.
     """
-    opening, closing, either = tag_patterns(tuple(tags))
-    answer_start = max((mark.end() for mark in closing.finditer(completion)), default=0)
-    if opening.search(completion, answer_start):  # the reasoning is still open at the end of the text
+    tags = tuple(tags)
+    bare = GPT_OSS in tags and (completion.startswith("analysis") or "assistantfinal" in completion)
+    opening, closing, either = _tag_patterns(tags, bare)
+    answer_start = max((mark.end() for mark in _matches(closing, completion)), default=0)
+    if any(_matches(opening, completion, answer_start)):  # the reasoning is still open at the end of the text
         answer_start = len(completion)
-    reasoning = either.sub("", completion[:answer_start])
-    answer = completion[answer_start:]
+    reasoning, answer = completion[:answer_start], completion[answer_start:]
+    if reasoning:
+        reasoning = _without(either, reasoning)
     if "<|channel|>" in completion:
-        reasoning, answer = (_HARMONY_MARKS.sub("", part) for part in (reasoning, answer))
+        reasoning, answer = (_without(_HARMONY_MARKS, part) for part in (reasoning, answer))
     return Parts(reasoning.strip(), answer.strip())
 
 
@@ -99,19 +102,20 @@ def checked_tags(tags: Sequence[str] | None) -> tuple[str, ...]:
         ValueError: There are none, or one is neither a name nor two marks.
     """
     chosen = REASONING_TAGS if tags is None else tuple(tags)
-    tag_patterns(chosen)
+    _tag_patterns(chosen)
     return chosen
 
 
 _TAG_NAME = re.compile(r"[A-Za-z][\w:.-]*+")
+_MOST_SPACE = 99
+"""The most characters in each gap of a mark."""
 
-_SPELLINGS = {
-    GPT_OSS: (
-        r"<\|channel\|>analysis|(?-i:\Aanalysis(?=[A-Z]))",
-        r"<\|channel\|>final[^<]*+(?:<\|constrain\|>[^<]*+)?+<\|message\|>|(?-i:assistantfinal)",
-    )
-}
-"""Tags whose patterns are more than two fixed texts."""
+_HARMONY = (
+    r"<\|channel\|>analysis",
+    rf"<\|channel\|>final[^<]{{0,{_MOST_SPACE}}}+(?:<\|constrain\|>[^<]{{0,{_MOST_SPACE}}}+)?+<\|message\|>",
+)
+_BARE_HARMONY = (r"(?-i:\Aanalysis(?=[A-Z]))", r"(?-i:assistantfinal)")
+"""The marks of ``GPT_OSS``, as written and without the special tokens."""
 
 _HARMONY_MARKS = re.compile(r"<\|start\|>assistant|<\|(?:end|return|message)\|>")
 
@@ -134,11 +138,21 @@ def tag_marks(tag: str) -> tuple[str, str]:
 
 
 @cache
-def tag_patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of the opening marks, the closing marks and both, for tags as in ``REASONING_TAGS``."""
+def _tag_patterns(
+    tags: tuple[str, ...], bare: bool = False
+) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of the opening marks, the closing marks and both, for tags as in ``REASONING_TAGS``.
+
+    Args:
+        tags: The tags.
+        bare: Whether to find the marks of ``GPT_OSS`` also without the special tokens. They are left out where the
+            text has none, because a search is ten times as fast if each mark begins with a symbol.
+    """
     if isinstance(tags, str) or not tags:
         raise ValueError(f"the tags are {tags!r}. Give a list of at least one, such as [think].")
-    pairs = [_SPELLINGS.get(tag) or _tag_pattern(tag) for tag in tags]
+    pairs = [_HARMONY if tag == GPT_OSS else _tag_pattern(tag) for tag in tags]
+    if bare:
+        pairs.append(_BARE_HARMONY)
     opening, closing = ("|".join(pair[side] for pair in pairs) for side in (0, 1))
     patterns = (opening, closing, f"{opening}|{closing}")
     return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)  # type: ignore[return-value]
@@ -147,9 +161,38 @@ def tag_patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str
 def _tag_pattern(tag: str) -> tuple[str, str]:
     opening, closing = map(re.escape, tag_marks(tag))
     if _TAG_NAME.fullmatch(tag):
-        name = re.escape(tag)
-        return rf"<\s*+{name}\s*+>", rf"<\s*+/\s*+{name}\s*+>"
+        name, space = re.escape(tag), rf"\s{{0,{_MOST_SPACE}}}+"
+        return rf"<{space}{name}{space}>", rf"<{space}/{space}{name}{space}>"
     return opening, closing
+
+
+_WINDOW = 1 << 15
+"""Characters that one call of a regular expression searches. Other threads wait for its end."""
+_OVERLAP = 1 << 10
+"""More characters than a pattern needs to see of a match."""
+
+
+def _matches(pattern: re.Pattern[str], text: str, start: int = 0) -> Iterator[re.Match[str]]:
+    """Yield the matches of a pattern of short marks, in order. Other threads can run meanwhile."""
+    while start < len(text):
+        end = start + _WINDOW
+        for match in pattern.finditer(text, start, end + _OVERLAP):
+            if match.start() >= end:
+                break
+            if match.end() > end:  # it may be longer
+                match = pattern.match(text, match.start()) or match
+            start = match.end()
+            yield match
+        start = max(start, end)
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    """Return the text without a pattern's matches."""
+    ends = [0]
+    for match in _matches(pattern, text):
+        ends += match.span()
+    ends.append(len(text))
+    return "".join(text[start:end] for start, end in zip(ends[::2], ends[1::2], strict=True))
 
 
 def last_tagged(text: str, tag: str) -> str | None:
@@ -245,8 +288,11 @@ _SELF_CORRECTION = re.compile(
     re.IGNORECASE,
 )
 
-# A backtick fence has no other backtick on its line; otherwise it is inline code.
-_FENCE = re.compile(r"([ \t]*+)(`{3,}+(?=[^`]*+$)|~{3,}+)(.*+)")
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""The line ends of `str.splitlines`."""
+_MARKED = re.compile(rf"(```++|~~~++)([^{_LINE_ENDS}]*+)(?:\r\n|[{_LINE_ENDS}]|\Z)")
+"""A run of fence characters, to the end of its line."""
+_SPACES = "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in _LINE_ENDS)
 
 # Possessive repetition scans text without a closing mark only once.
 _CODE_IN_LINE = re.compile(r"(?<!`)`++[^`\n]++`++|\[asy\](?:[^\[]|\[(?!/?asy\]))*+\[/asy\]")
@@ -284,31 +330,52 @@ def _word_pattern(symbols: bool) -> re.Pattern[str]:
 
 
 def _pieces(text: str) -> Iterator[str | CodeBlock]:
-    """Yield the lines outside fenced blocks, and the blocks."""
-    fence: re.Match[str] | None = None
-    inside: list[str] = []
-    for line in text.splitlines(keepends=True):
+    """Yield the text outside fenced blocks, and the blocks."""
+    fence: _Fence | None = None
+    outside = 0
+    for start, line in _marked_lines(text):
         if fence is None:
-            fence, inside = _FENCE.match(line), []
-            if fence is None:
-                yield line
-        elif _closes(line, fence):
-            yield _block(fence, inside, closed=True)
-            fence = None
-        else:
-            inside.append(line)
-    if fence is not None:
-        yield _block(fence, inside, closed=False)
+            fence = _opened(line, text[start : line.start()])
+            if fence is not None:
+                yield text[outside:start]
+        elif line[1][0] == fence.mark[0] and len(line[1]) >= len(fence.mark) and not line[2].strip():
+            yield _block(fence, text[fence.inside : start], closed=True)
+            fence, outside = None, line.end()
+    yield text[outside:] if fence is None else _block(fence, text[fence.inside :], closed=False)
 
 
-def _closes(line: str, fence: re.Match[str]) -> bool:
-    stripped = line.strip()
-    return len(stripped) >= len(fence[2]) and stripped == fence[2][0] * len(stripped)
+class _Fence(NamedTuple):
+    """The line that opens a block."""
+
+    mark: str
+    indentation: int
+    language: str
+    inside: int
+    """Where the next line starts."""
 
 
-def _block(fence: re.Match[str], lines: list[str], *, closed: bool) -> CodeBlock:
-    info = fence[3].split()
-    language = info[0].lower() if info else ""
-    # Lines lose their fence's indentation, which a list item adds to a whole block.
-    code = "".join(line[min(len(fence[1]), len(line) - len(line.lstrip(" \t"))) :] for line in lines)
-    return CodeBlock(language, code, closed)
+def _marked_lines(text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield the lines that begin with a run of fence characters, after space: their starts and `_MARKED` there."""
+    before = 0
+    for line in _matches(_MARKED, text):
+        gap = text[before : line.start()]
+        rest = gap.rstrip(_SPACES)
+        if not rest or rest[-1] in _LINE_ENDS:
+            yield before + len(rest), line
+        before = line.end()
+
+
+def _opened(line: re.Match[str], space: str) -> _Fence | None:
+    """Return the fence that a line opens. A backtick fence has no other backtick on its line: that is inline code."""
+    mark, rest = line.groups()
+    if space.strip(" \t") or (mark[0] == "`" and "`" in rest):
+        return None
+    info = rest.split(None, 1)
+    return _Fence(mark, len(space), info[0].lower() if info else "", line.end())
+
+
+def _block(fence: _Fence, code: str, *, closed: bool) -> CodeBlock:
+    if fence.indentation:  # which a list item adds to a whole block
+        lines = code.splitlines(keepends=True)
+        code = "".join(line[min(fence.indentation, len(line) - len(line.lstrip(" \t"))) :] for line in lines)
+    return CodeBlock(fence.language, code, closed)

@@ -23,6 +23,9 @@ MAX_COLLISIONS = 100
 MAX_FIELDS = 64
 """The most fields of a named tuple."""
 
+MAX_DIGITS = 1 << 16
+"""The most digits of a number that the host reads. To reduce a fraction takes time by the square of its digits."""
+
 _JSON_INT = 1 << 63
 _NUMPY_TYPE = re.compile(r"[<>|=]?([biu][1248]|f[248]|c8|c16)")
 """The element types of numpy arrays that can be encoded: numbers of a fixed size."""
@@ -83,8 +86,8 @@ def loads(
     Args:
         data: The result of :func:`dumps`, or any other bytes.
         handle: Turns the body of a handle into an object; without it handles become :class:`Opaque`.
-        inside: Whether to rebuild numpy's arrays and named tuples, which takes time in the box. On the host
-            they become lists and tuples.
+        inside: Whether to rebuild numpy's arrays, named tuples and numbers of any length, which takes time in the
+            box. On the host they become lists, tuples and :class:`Opaque`.
         build: Builds an object from its class's name and its attributes; without it such objects become
             :class:`Opaque`.
         parse: Reads the JSON.
@@ -219,6 +222,27 @@ class _Decoder:
         ((tag, body),) = data.items()
         return self._TAGS[tag](self, body)
 
+    def _number(self, kind: str, make: Callable[..., Any], *digits: str) -> Any:
+        if not self._inside and sum(map(len, digits)) > MAX_DIGITS:
+            return Opaque(kind)
+        return make(*digits)
+
+    def _int(self, body: Any) -> Any:
+        return self._number("int", _from_hex, body)
+
+    def _fraction(self, body: Any) -> Any:
+        numerator, denominator = body
+        return self._number(
+            "Fraction", lambda *parts: Fraction(*map(_from_hex, parts)), numerator, denominator
+        )
+
+    def _decimal(self, body: Any) -> Any:
+        return self._number("Decimal", _make_decimal, body)
+
+    def _complex(self, body: Any) -> complex:
+        real, imaginary = (float(self.decode(part)) for part in body if not isinstance(part, str))
+        return complex(real, imaginary)
+
     def _set(self, body: Any) -> set[Any]:
         return set(_spread([self.decode(item) for item in body]))
 
@@ -280,17 +304,17 @@ class _Decoder:
     _TAGS: ClassVar[dict[str, Callable[..., Any]]] = {
         "h": lambda self, body: self._handle(body),
         "o": _state,
-        "i": lambda _, body: int(body, 16),
+        "i": _int,
         "b": lambda _, body: bytes.fromhex(body),
-        "c": lambda _, body: complex(*body),
+        "c": _complex,
         "r": _range,
         "d": _dict,
         "s": _set,
         "z": lambda self, body: frozenset(self._set(body)),
         "t": _tuple,
         "N": _named,
-        "F": lambda _, body: Fraction(int(body[0], 16), int(body[1], 16)),
-        "D": lambda _, body: _decimal(body),
+        "F": _fraction,
+        "D": _decimal,
         "q": _deque,
         "k": _keys,
         "v": _views,
@@ -305,9 +329,13 @@ def _make_named(type_name: str, fields: list[str]) -> Any:
     return make(type_name, fields)
 
 
-def _decimal(text: Any) -> Decimal:
+def _from_hex(digits: str) -> int:
+    return int(digits, 16)
+
+
+def _make_decimal(text: str) -> Decimal:
     try:
-        return Decimal(str(text))
+        return Decimal(text)
     except InvalidOperation:
         raise CodecError("not a decimal number") from None
 

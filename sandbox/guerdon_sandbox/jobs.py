@@ -121,7 +121,7 @@ class Program(Job[ProgramResult]):
 
     def payloads(self) -> tuple[str, list[bytes]]:
         payload = {"source": self.source, "command": self.command, "argv": self.argv, "env": dict(self.env)}
-        return "program", [json.dumps(payload).encode(), self.stdin]
+        return "program", [_json(payload), self.stdin]
 
     def sources(self) -> list[str]:
         return [self.source]
@@ -209,7 +209,7 @@ class Check(Job[CheckResult]):
     def payloads(self) -> tuple[str, list[bytes]]:
         names = ("prelude", "setup", "names", "tests", "classes", "exceptions", "in_place", "stand_ins")
         checker = {name: getattr(self, name) for name in names}
-        return "check", [_candidate(self.source, self.prelude, self.env), json.dumps(checker).encode()]
+        return "check", [_candidate(self.source, self.prelude, self.env), _json(checker)]
 
     def sources(self) -> list[str]:
         return ["\n".join([self.prelude, self.source]), "\n".join([self.prelude, self.setup, *self.tests])]
@@ -221,4 +221,8 @@ class Check(Job[CheckResult]):
 
 def _candidate(source: str, prelude: str, env: Mapping[str, str], ambient: str = "") -> bytes:
     payload = {"source": source, "prelude": prelude, "ambient": ambient, "env": dict(env)}
-    return json.dumps(payload).encode()
+    return _json(payload)
+
+
+def _json(payload: Mapping[str, Any]) -> bytes:
+    return json.dumps(payload, ensure_ascii=False).encode(errors="surrogatepass")  # as `json.loads` decodes

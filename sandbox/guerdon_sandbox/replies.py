@@ -8,6 +8,8 @@ from guerdon_sandbox.codec import CodecError, loads
 from guerdon_sandbox.parsing import LARGE_BYTES, parse
 from guerdon_sandbox.results import Raised, Returned
 
+_PORTION_BYTES = 1 << 16
+
 
 def as_frame(data: bytes) -> bytes:
     """Return bytes with their length before them."""
@@ -35,7 +37,12 @@ class Budget:
 
     def allows(self, frame: bytes) -> bool:
         """Subtract a frame's values. The separators of values are counted, also inside texts."""
-        self._left -= 1 + sum(map(frame.count, (b",", b"[", b"{", b"\\")))
+        self._left -= 1
+        for start in range(0, len(frame), _PORTION_BYTES):
+            portion = frame[start : start + _PORTION_BYTES]
+            self._left -= sum(map(portion.count, (b",", b"[", b"{", b"\\")))
+            if self._left < 0:
+                break
         return self._left >= 0
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon.text import (
+    _HARMONY_MARKS,
     GPT_OSS,
+    REASONING_TAGS,
+    CodeBlock,
     Part,
+    _tag_patterns,
     code_blocks,
     last_code_block,
     last_tagged,
     select_part,
     split_reasoning,
+    tag_marks,
     without_code,
     without_formulas,
     words,
@@ -266,3 +273,67 @@ def test_hostile_repetition_takes_linear_time(piece: str) -> None:
     split_reasoning(text)
     code_blocks(text)
     assert time.process_time() - started < 3
+
+
+TAGS = [
+    *(mark for tag in REASONING_TAGS for mark in tag_marks(tag)),
+    *("< Think >", "</ th\u0130nk >", "analysis", "analysisA", "assistantfinal", "<|channel|>final"),
+    *("<|constrain|>json", "<|message|>", "<", ">", "think", " ", "a", "\n"),
+]
+LINES = ["```", "````", "~~~", "`", "~", "py", " ", "\t", "\u3000", "\x1f", "a"]
+ENDS = ["\n", "\r\n", "\r", "\v", "\x1c", "\x85", "\u2028"]
+
+
+def split_at_once(completion: str) -> tuple[str, str]:
+    """Split by one search of each pattern in the whole text."""
+    opening, closing, either = _tag_patterns(REASONING_TAGS, bare=True)
+    end = max((mark.end() for mark in closing.finditer(completion)), default=0)
+    if opening.search(completion, end):
+        end = len(completion)
+    reasoning, answer = either.sub("", completion[:end]), completion[end:]
+    if "<|channel|>" in completion:
+        reasoning, answer = (_HARMONY_MARKS.sub("", part) for part in (reasoning, answer))
+    return reasoning.strip(), answer.strip()
+
+
+def blocks_by_line(text: str) -> list[CodeBlock]:
+    """Read fenced blocks line by line."""
+    blocks: list[CodeBlock] = []
+    fence: re.Match[str] | None = None
+    code = ""
+
+    def end(closed: bool) -> None:
+        assert fence is not None
+        blocks.append(CodeBlock(next(iter(fence[3].split()), "").lower(), code, closed))
+
+    for line in text.splitlines(keepends=True):
+        mark = line.strip()
+        if fence is None:
+            fence, code = re.match(r"([ \t]*+)(`{3,}+(?=[^`]*$)|~{3,}+)(.*)", line), ""
+        elif len(mark) >= len(fence[2]) and mark == fence[2][0] * len(mark):
+            end(closed=True)
+            fence = None
+        else:
+            code += line[min(len(fence[1]), len(line) - len(line.lstrip(" \t"))) :]
+    if fence is not None:
+        end(closed=False)
+    return blocks
+
+
+@pytest.mark.parametrize("window", [3, 1 << 15])
+@given(st.lists(st.sampled_from(TAGS), max_size=12).map("".join))
+def test_split_reasoning_by_windows_equals_the_split_at_once(window: int, completion: str) -> None:
+    with patch("guerdon.text._WINDOW", window):
+        assert split_reasoning(completion) == split_at_once(completion)
+
+
+@pytest.mark.parametrize("window", [3, 1 << 15])
+@given(st.lists(st.sampled_from([*LINES, *ENDS]), max_size=30).map("".join))
+def test_code_blocks_equal_those_that_are_read_line_by_line(window: int, text: str) -> None:
+    with patch("guerdon.text._WINDOW", window):
+        assert code_blocks(text) == blocks_by_line(text)
+
+
+def test_code_blocks_with_a_line_longer_than_a_window_reads_all_of_it() -> None:
+    fence = "`" * 100_000
+    assert code_blocks(f"{fence}py {'a' * 100_000}\nx\n{fence}\ny") == [("py", "x\n", True)]

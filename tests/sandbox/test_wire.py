@@ -6,14 +6,16 @@ import asyncio
 import json
 import struct
 from dataclasses import asdict
+from numbers import Number
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_sandbox import Call, Calls, CallsResult, Limits, Raised
+from guerdon_sandbox import Call, Calls, CallsResult, Limits, Raised, Returned
 from guerdon_sandbox.box import Box, BoxLostError
+from guerdon_sandbox.codec import MAX_DIGITS, Opaque, loads
 from guerdon_sandbox.engine import Engine
 from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Answer, JobLimits, Limit, Request, WireError
@@ -39,6 +41,32 @@ JSON = st.recursive(
     max_leaves=20,
 )
 KINDS = ("value", "raised", "began", "ready", "broken")
+CODED = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, min_size=1, max_size=1)
+    ),
+    max_leaves=20,
+)
+TOKENS = [
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b'"',
+    b'"h"',
+    b":",
+    b",",
+    b"0",
+    b"-",
+    b"1",
+    b".5",
+    b"e3",
+    b"true",
+    b"NaN",
+    b"\\u00e9",
+    b"\\",
+]
 VALUES = st.sampled_from([*KINDS, *"htdszbcinrxoNFDqkvmTa"])
 NEARLY = st.recursive(
     JSON | VALUES,
@@ -173,21 +201,42 @@ def test_replies_that_are_nearly_right_never_raise(values: list[Any], cut: int) 
     assert len(result.replies) <= 2
 
 
-@given(JSON)
+@given(CODED)
 def test_parse_reads_as_the_standard_library(value: Any) -> None:
-    data = json.dumps(value).encode()
+    data = json.dumps(value, separators=(",", ":")).encode()
     assert repr(parse(data)) == repr(json.loads(data))
 
 
-@given(st.binary(max_size=100))
-def test_parse_refuses_as_the_standard_library(data: bytes) -> None:
-    def outcome(read: Any) -> Any:
-        try:
-            return repr(read(data.decode()))
-        except ValueError:
-            return "refused"
+@given(st.lists(st.sampled_from([*'a\n\x00é😀\ud83d\ude00"\\']), min_size=60).map("".join))
+def test_parse_joins_the_pieces_of_a_long_text(text: str) -> None:
+    data = json.dumps(text * 3).encode()
+    assert parse(data) == json.loads(data)
 
-    assert outcome(lambda text: parse(text.encode())) == outcome(json.loads)
+
+@given(st.binary(max_size=100) | st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join))
+def test_parse_of_any_bytes_gives_the_value_of_the_standard_library_or_refuses(data: bytes) -> None:
+    try:
+        value = parse(data)
+    except ValueError:
+        return
+    assert repr(value) == repr(json.loads(data))
+
+
+@pytest.mark.parametrize(
+    "data", [b"1" * 30, b"1." + b"1" * 30, b"1e" + b"1" * 9, b" 1", b'{"a":1,"b":2}', b"{}", b"[1,]"]
+)
+def test_parse_of_what_the_codec_does_not_write_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=" at "):
+        parse(data)
+
+
+@pytest.mark.parametrize("body", ['{"i":"%s"}', '{"D":"%s"}', '{"F":["%s","1"]}', '{"F":["1","%s"]}'])
+def test_number_of_too_many_digits_is_opaque_on_the_host_only(body: str) -> None:
+    data = (body % ("7" * MAX_DIGITS + "1")).encode()
+    (reply,) = read(LOADED + frame(b'["value",%s,[],{"d":[]}]' % data)).replies
+    assert isinstance(reply, Returned)
+    assert isinstance(reply.value, Opaque)
+    assert isinstance(loads(data, inside=True), Number)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from guerdon_plugins.verifiers.code.cases import FunctionCase, FunctionTests, St
 from guerdon_plugins.verifiers.code.compare import same_output, same_value
 from guerdon_plugins.verifiers.code.facts import Facts, read_facts
 from guerdon_plugins.verifiers.code.languages import Language
+from guerdon_plugins.verifiers.code.showing import shown
 from guerdon_sandbox import (
     Call,
     Calls,
@@ -36,8 +36,8 @@ _MAX_LATE = 3
 """The most runs of one program that may end at a time limit."""
 _LARGE_OUTPUT = 1 << 14
 """Longer outputs, in characters, are compared off the event loop."""
-_SHOWN = reprlib.Repr()
-_SHOWN.maxstring = _SHOWN.maxother = 100
+_MANY_VALUES = 1 << 12
+"""So many values are compared off the event loop."""
 _MAX_RESTARTS = 3
 """How often calls resume in a new process after one of them ended the process."""
 _MODULES = (
@@ -224,7 +224,7 @@ class Grader:
             case [Returned(value=bool(verdict))]:
                 return verdict
             case [Returned(value=value)]:
-                return f"it gave {_shown(value)}, which is neither True nor False"
+                return f"it gave {shown(value)}, which is neither True nor False"
             case [Raised(error=error)]:
                 return error
         return result.load_error or result.ending
@@ -266,17 +266,19 @@ class Grader:
         calls = [Call(case.function, case.args) for case in cases]
         needed = sum(_size(value) for case in cases for value in case.accepted)
         replies = await self._call(runs, program, calls, ambient=_AMBIENT, items=4 * needed)
-        evidence = []
-        for case, reply in zip(cases, replies, strict=True):
-            if isinstance(reply, Raised):
-                evidence.append(Evidence(False, reply.error[:300]))
-                continue
-            value = _in_place(reply) if reply.value is None and None not in case.accepted else reply.value
-            if any(_holds(partial(self._same, wanted), value) for wanted in case.accepted):
-                evidence.append(Evidence(True))
-            else:
-                evidence.append(Evidence(False, f"gave {_shown(value)}, not {_shown(case.accepted[-1])}"))
-        return evidence
+
+        def compare() -> list[Evidence]:
+            return [self._compared(case, reply) for case, reply in zip(cases, replies, strict=True)]
+
+        return await asyncio.to_thread(compare) if needed > _MANY_VALUES else compare()
+
+    def _compared(self, case: FunctionCase, reply: Returned | Raised) -> Evidence:
+        if isinstance(reply, Raised):
+            return Evidence(False, reply.error[:300])
+        value = _in_place(reply) if reply.value is None and None not in case.accepted else reply.value
+        if any(_holds(partial(self._same, wanted), value) for wanted in case.accepted):
+            return Evidence(True)
+        return Evidence(False, f"gave {shown(value)}, not {shown(case.accepted[-1])}")
 
     def _same(self, wanted: Any, value: Any) -> bool:
         return same_value(value, wanted, self._tolerance)
@@ -297,7 +299,7 @@ class Grader:
             elif _holds(expectation.holds, reply.value):
                 evidence.append(Evidence(True))
             else:
-                evidence.append(Evidence(False, f"gave {_shown(reply.value)} at: {expectation.text[:200]}"))
+                evidence.append(Evidence(False, f"gave {shown(reply.value)} at: {expectation.text[:200]}"))
         return evidence
 
     async def _check(self, program: str, tests: AssertTests) -> list[Evidence]:
@@ -367,13 +369,6 @@ def _facts(tests: AssertTests) -> Facts:
 def _in_place(reply: Returned) -> Any:
     """Return a call's first changed argument, by which LeetCode judges calls that return nothing."""
     return next((argument for argument in reply.arguments if argument is not None), None)
-
-
-def _shown(value: Any) -> str:
-    try:
-        return f"{_SHOWN.repr(value):.100}"  # the full text may have millions of characters
-    except ValueError:
-        return "a number with thousands of digits"  # Python refuses to convert it to text
 
 
 def _size(value: Any) -> int:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from guerdon import Failure, Score, current_deadline
 from guerdon.text import CodeBlock, checked_tags, code_blocks, split_reasoning
+from guerdon_plugins.shared.reading import read
 from guerdon_plugins.verifiers.code.cases import Suite, SuiteError
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
 from guerdon_plugins.verifiers.code.languages import LANGUAGES, Language, find_language
@@ -40,6 +41,8 @@ from guerdon_sandbox import (
 
 _PARSED_CHARS = 8 << 10
 """Blocks of more characters together are not parsed, because the parser would block the event loop."""
+_LINE_CHARS = 1000
+"""The part of a longer line in which a name is found."""
 _MAX_SHOWN = 5
 """Failed tests that a score's metadata shows."""
 _COMPILER_MB = 2048
@@ -167,7 +170,7 @@ class CodeVerifier:
             return Score.failed(
                 Failure.REFERENCE, f"the tests are for {suite.language!r}; valid: {', '.join(LANGUAGES)}"
             )
-        program = self._program(completion, language, suite)
+        program = await read(self._program, completion, language, suite)
         if program is None:
             return Score(0.0, explanation=f"no fenced block of {language.name} after the reasoning")
         try:
@@ -250,11 +253,14 @@ def _seems_to_define(code: str, names: Sequence[str]) -> bool:
     """Return whether a line of a source seems to bind one of the names."""
     one = "|".join(map(re.escape, names))
     binding = rf"(?:async +)?(?:def|class) +(?:{one})\b|(?:{one}) *=[^=]|(?:from|import) .*\b(?:{one})\b"
-    return re.search(rf"^[ \t]*(?:{binding})", code, re.MULTILINE) is not None
+    seems = re.compile(rf"[ \t]*+(?:{binding})").match
+    return any(seems(line[:_LINE_CHARS]) for line in code.split("\n"))
 
 
 def _with_its_indentation(answer: str, completion: str) -> str:
     """Return the answer as in the completion, because the indentation of a function's body matters."""
-    start = completion.rindex(answer)
+    start = completion.rfind(answer)
+    if start < 0:  # marks of channels were taken out of it
+        return answer
     before = completion[completion.rfind("\n", 0, start) + 1 : start]
     return before + answer if before.isspace() else answer

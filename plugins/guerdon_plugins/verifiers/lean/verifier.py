@@ -15,6 +15,7 @@ from guerdon import Failure, Score
 from guerdon.data.references import placeholder_reason
 from guerdon.errors import InfrastructureError
 from guerdon.text import checked_tags, code_blocks, select_part
+from guerdon_plugins.shared.reading import read
 from guerdon_plugins.verifiers.lean.snippets import MAX_CHARACTERS, Snippet, forbidden, goal_of, snippet_of
 
 AXIOMS = ("propext", "Classical.choice", "Quot.sound")
@@ -99,7 +100,7 @@ class Lean:
             goal = goal_of(reference)
         except ValueError as error:
             return Score.failed(Failure.REFERENCE, str(error))
-        proof = self._proof(completion)
+        proof = await read(self._proof, completion)
         if not proof.strip() or len(proof) > MAX_CHARACTERS:
             return Score(0.0, explanation="the answer holds no proof in a fenced block, or a very long one")
         mark = forbidden(proof)

@@ -384,3 +384,10 @@ def test_large_blocks_are_chosen_without_the_parser_which_blocks_the_event_loop(
 def test_lines_that_bind_a_name_are_seen_in_large_blocks(line: str) -> None:
     assert verifier._seems_to_define(f"x = 1\n{line}\n", ["f"])
     assert not verifier._seems_to_define(f"x = 1\nprint(f(2))\nf == 2\n{line.replace('f', 'h')}\n", ["f"])
+
+
+def test_program_of_a_bare_answer_with_marks_of_channels_inside_is_read_without_them() -> None:
+    verifier = CodeVerifier(bare=True)
+    completion = "<|channel|>final<|message|>  x = 1\n<|end|>  y = 2<|return|>"
+    program = verifier._program(completion, LANGUAGES["python"], read_suite(["assert f()"]))
+    assert program == "x = 1\n  y = 2"
