@@ -41,7 +41,11 @@ load(json.loads(sys.argv[1]))
 python = [sys.executable, "-I", "-B", "-c", *sys.argv[2:]]
 sys.modules["guerdon_sandbox.inside.supervisor"].main(python)
 """
-_ZYGOTE = f"""{_BOOTSTRAP}
+# Arenas of the interpreter's allocator without mappings of libraries between them, so that they become large pages.
+_ZYGOTE = f"""
+room = [bytes(400) for _ in range(16_000)]
+room = room[::1000]
+{_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
 sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:])
 """
@@ -154,6 +158,8 @@ class Box:
         return await _done(_in_thread(self.engine.remove, self.name))
 
     async def _send(self, parts: Sequence[bytes]) -> None:
+        if sum(map(len, parts)) <= _PORTION_BYTES:  # one write, because each costs the engine as much
+            parts = [b"".join(parts)]
         for part in parts:
             view = memoryview(part)
             for start in range(0, len(view), _PORTION_BYTES):

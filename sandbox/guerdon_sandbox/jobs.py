@@ -12,7 +12,7 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from guerdon_sandbox.codec import dumps, loads
@@ -61,7 +61,9 @@ class Job(ABC, Generic[R]):
         """Return the supervisor's header and blobs for this job."""
         kind, blobs = self.payloads()
         numpy = ["numpy" in source for source in self.sources()]
-        return Request(kind, JobLimits(**asdict(self.limits)), [], [], [], numpy), blobs
+        return Request(
+            kind, JobLimits(*map(self.limits.__getattribute__, JobLimits._fields)), [], [], [], numpy
+        ), blobs
 
     def _common(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> dict[str, Any]:
         status = answer.status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from guerdon_sandbox.errors import SandboxUsageError
 
@@ -39,7 +39,8 @@ class Limits:
     """The most concurrent processes and threads."""
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name in self.__slots__:
+            value = getattr(self, name)
             kinds = (int, float) if name == "wall_s" else (int,)
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise SandboxUsageError(f"limit {name} is {value!r}; it must be a whole number")

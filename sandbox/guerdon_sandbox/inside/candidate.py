@@ -5,7 +5,6 @@ It needs only the standard library.
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,8 @@ class Candidate:
         for entry in os.scandir(own):
             with contextlib.suppress(OSError):
                 (work / entry.name).unlink()
+        import shutil  # here, because its libraries would cost every fork
+
         shutil.rmtree(own, ignore_errors=True)
 
     def _copy_files(self) -> None:

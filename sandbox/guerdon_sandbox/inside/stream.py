@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Request
 
+_PORTION_BYTES = 1 << 16
 IDLE_S = 900.0
 """Seconds without a request after which a box ends, because the host may have vanished without closing the
 connection.
@@ -65,7 +66,10 @@ def _read_some(most: int) -> bytes:
 
 def write_answer(header: dict[str, Any], blobs: Sequence[bytes | bytearray]) -> None:
     """Write a message to stdout."""
-    for part in (wire.encode(header, blobs), *blobs):
+    parts = [wire.encode(header, blobs), *blobs]
+    if sum(map(len, parts)) <= _PORTION_BYTES:  # one write, because each costs the engine as much
+        parts = [b"".join(parts)]
+    for part in parts:
         _write_all(1, part)
 
 

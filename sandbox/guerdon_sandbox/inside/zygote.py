@@ -49,11 +49,12 @@ def main(control_fd: int, modules: Sequence[str]) -> None:
     control = socket.socket(fileno=control_fd)
     interpreter.open_streams()
     interpreter.bound_stacks()
+    sharing.share_objects()
     gc.collect()
+    gc.freeze()
     with contextlib.suppress(AttributeError):  # glibc's only
         _libc.malloc_trim(0)  # pages that imports and compilations left cost every fork and every exit
-    sharing.share_objects()
-    gc.freeze()
+    sharing.use_large_pages()
     control.send(b"ready")
     while True:
         request, fds = _receive(control)
