@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,6 +21,10 @@ LONGEST_WAIT_S = 3600.0
 
 class Clock(Protocol):
     """The operations on its deadline that a verifier may use."""
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds that are left, without pauses."""
 
     def pause(self) -> None:
         """Stop the clock. Each call needs one call of `resume`."""
@@ -47,6 +52,12 @@ class Deadline:
         self._timeout = asyncio.timeout(timeout_s)
         self._since = 0.0
         self._outer: Token[Deadline | None] | None = None
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds that are left, without pauses."""
+        lap_s = 0.0 if self.paused else asyncio.get_running_loop().time() - self._since
+        return self._left_s - lap_s
 
     @property
     def paused(self) -> bool:
@@ -101,6 +112,8 @@ class Deadline:
 
 
 class _NoDeadline:
+    left_s = math.inf
+
     def pause(self) -> None:
         pass
 

@@ -5,6 +5,7 @@ It needs only the standard library.
 
 import contextlib
 import os
+import types
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,8 @@ class Candidate:
         if type(value) in (Remote, RemoteIterator):
             target = object.__getattribute__(value, "_target")
             return [target.number if isinstance(target, Reference) else target]
+        if isinstance(value, types.CoroutineType) and value.cr_code is run_remotely.__code__:
+            raise blame(TypeError("the candidate's coroutine is passed on, and never awaited"))
         name = type(value).__name__
         if self.shared.get(name) is type(value) and hasattr(value, "__dict__"):
             return State(name, dict(vars(value)))

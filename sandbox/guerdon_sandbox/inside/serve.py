@@ -205,6 +205,7 @@ def _call(function: Callable[..., object], /, *args: object, **kwargs: object) -
 _OPERATIONS: dict[str, Callable[..., object]] = {
     "call": _call,
     "await": _await,
+    "state": lambda value: [type(value).__name__, vars(value)],
     "getattr": getattr,
     "setattr": setattr,
     "delattr": delattr,

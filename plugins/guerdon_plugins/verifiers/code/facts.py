@@ -139,12 +139,11 @@ def _is_in_place(tree: ast.Module, names: Sequence[str]) -> bool:
     """
     calls = _Calls(tree, names)
     looks = False
-    for left, right in _compared(tree):
-        for side, other in ((left, right), (right, left)):
-            if calls.reads_argument(side):
-                if calls.reads_result(other):
-                    return False
-                looks = True
+    for sides in _compared(tree):
+        if any(map(calls.reads_argument, sides)):
+            if any(map(calls.reads_result, sides)):
+                return False
+            looks = True
     return looks
 
 
@@ -155,6 +154,7 @@ class _Calls:
         self._functions = {*names, "candidate"}
         self._results: set[str] = set()
         self._arguments: set[str] = set()
+        self._add_helpers(tree)
         assigned = list(_assignments(tree))
         # Each round resolves one more level of assignments.
         for _ in range(4):
@@ -167,6 +167,17 @@ class _Calls:
             for targets, value in assigned:
                 if self.reads_argument(value) and not self.reads_result(value):
                     self._arguments |= targets
+
+    def _add_helpers(self, tree: ast.Module) -> None:
+        """Count functions of the tests that call the candidate, and return what it gives, as the candidate's."""
+        functions = [
+            node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        for _ in range(4):
+            for function in functions:
+                returned = [one for one in ast.walk(function) if isinstance(one, ast.Return | ast.Yield)]
+                if returned and any(map(self._is_call, ast.walk(function))):
+                    self._functions.add(function.name)
 
     def reads_result(self, node: ast.AST) -> bool:
         return any(
@@ -186,6 +197,8 @@ class _Calls:
         if not isinstance(node, ast.Call):
             return False
         root: ast.AST = node.func
+        if isinstance(root, ast.Attribute) and root.attr in self._functions:  # a method of a test class
+            return True
         while isinstance(root, ast.Attribute | ast.Call | ast.Subscript):
             root = root.func if isinstance(root, ast.Call) else root.value
         return isinstance(root, ast.Name) and (

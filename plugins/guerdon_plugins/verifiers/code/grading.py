@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+from guerdon import current_deadline
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
 from guerdon_plugins.verifiers.code.cases import FunctionCase, FunctionTests, StdioCase, StdioTests, Tests
 from guerdon_plugins.verifiers.code.compare import same_output, same_value
@@ -32,6 +33,8 @@ from guerdon_sandbox import (
 
 R = TypeVar("R", bound=Result)
 
+_JUDGING_S = 1.0
+"""Seconds of a verdict's time that are kept for the comparison of results."""
 _MAX_LATE = 3
 """The most runs of one program that may end at a time limit."""
 _LARGE_OUTPUT = 1 << 14
@@ -83,7 +86,8 @@ class Evidence:
 class _Runs:
     """Runs one program's jobs. After three that ran out of time, the rest is not run and counts as timed out too.
 
-    Otherwise a program that loops in a hundred tests would occupy a box for a quarter of an hour and miss its deadline.
+    Otherwise a program that loops in a hundred tests would occupy a box for a quarter of an hour. What is left of the
+    verdict's time is the limit of the next job, so that no program escapes its verdict by missing the deadline.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -91,8 +95,11 @@ class _Runs:
         self._late = 0
 
     async def run(self, job: Job[R]) -> R:
-        if self._late >= _MAX_LATE:
+        left_s = current_deadline().left_s - _JUDGING_S
+        if self._late >= _MAX_LATE or left_s <= 0:
             return job.not_run(Limit.WALL)
+        if left_s < job.limits.wall_s:
+            job = replace(job, limits=replace(job.limits, wall_s=left_s))
         result = await self._sandbox.run(job)
         self._late += result.limit in (Limit.CPU, Limit.WALL)
         return result
@@ -304,7 +311,7 @@ class Grader:
 
     async def _check(self, program: str, tests: AssertTests) -> list[Evidence]:
         facts = _facts(tests)
-        result = await self._sandbox.run(
+        result = await _Runs(self._sandbox).run(
             Check(
                 source=program,
                 tests=tests.sources,
@@ -323,6 +330,8 @@ class Grader:
             if outcome.passed is None:
                 raise UnjudgeableError(outcome.why)
             evidence.append(Evidence(outcome.passed, outcome.why[:300]))
+            if not outcome.passed and not self._every_test:
+                break  # a later test that cannot run does not change this
         return evidence + [Evidence(False, result.ending)] * (len(tests.sources) - len(evidence))
 
     async def _call(

@@ -126,6 +126,7 @@ WAYS = {
 HOSTILE = _cheats("hostile.txt")
 MERGED = _cheats("merged.txt")
 THIRD = _cheats("third.txt")
+FOURTH = _cheats("fourth.txt")
 PRINTED_RIGHT = {"text that looks right"}
 """A text in place of a number is wrong as a result, and right where it is printed."""
 
@@ -141,7 +142,9 @@ def test_the_honest_whole_program_passes(judge: Any) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "cheats", [KNOWN, OWN, HOSTILE, MERGED, THIRD], ids=["known", "own", "hostile", "merged", "third"]
+    "cheats",
+    [KNOWN, OWN, HOSTILE, MERGED, THIRD, FOURTH],
+    ids=["known", "own", "hostile", "merged", "third", "fourth"],
 )
 def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> None:
     names = list(cheats)
@@ -153,7 +156,7 @@ def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> No
 
 
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
-    cheats = KNOWN | OWN | HOSTILE | MERGED | THIRD
+    cheats = KNOWN | OWN | HOSTILE | MERGED | THIRD | FOURTH
     programs = {name: source + MAIN for name, source in cheats.items() if name not in PRINTED_RIGHT} | OUTPUTS
     scores = judge([*programs.values(), HONEST + MAIN], STDIO)
     assert scores.pop().value == 1.0
@@ -177,3 +180,4 @@ def test_there_are_as_many_cheats_as_promised() -> None:
     assert len(OWN) + len(OUTPUTS) >= 15
     assert len(HOSTILE) >= 40
     assert len(MERGED) >= 40
+    assert len(FOURTH) >= 20

@@ -1,0 +1,121 @@
+"""Programs that use a test's own form against it: written by a reader of the code, each with its test.
+
+Each earns 0. None has a right result, and none may end in a failed score, by which a wrong program would escape its 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from guerdon import Score
+from guerdon.deadline import Deadline
+from guerdon_plugins.verifiers.code import CodeVerifier
+
+pytestmark = pytest.mark.docker
+
+EMPTIES = "def f(xs):\n    xs.clear()\n    return 0"
+LIAR = """
+class Liar:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return True
+    __add__ = __sub__ = __abs__ = __neg__ = __pow__ = __round__ = lambda self, *_: Liar()
+    __lt__ = __gt__ = lambda self, *_: True
+def f(x): return Liar()
+g = f
+"""
+ATTACKS: dict[str, tuple[str, str]] = {
+    "argument emptied, difference to its sum": (
+        "def check(f):\n    xs = [1, 2]\n    assert abs(f(xs) - sum(xs)) < 1e-6",
+        EMPTIES,
+    ),
+    "argument emptied, difference is zero": (
+        "def check(f):\n    xs = [1, 2]\n    assert f(xs) - sum(xs) == 0",
+        EMPTIES,
+    ),
+    "argument emptied, through a helper": (
+        "def run(xs):\n    return f(xs)\ndef check(_):\n    xs = [1, 2]\n    assert run(xs) == sum(xs)",
+        EMPTIES,
+    ),
+    "argument emptied, through a helper of a helper": (
+        "def one(xs): return f(xs)\ndef two(xs): return one(xs)\ndef check(_):\n    xs = [3]\n    assert two(xs) == sum(xs)",
+        EMPTIES,
+    ),
+    "argument emptied, through a method": (
+        "import unittest\nclass TestAll(unittest.TestCase):\n    def run_it(self, xs): return f(xs)\n"
+        "    def test_one(self):\n        xs = [1, 2]\n        self.assertEqual(self.run_it(xs), sum(xs))",
+        EMPTIES,
+    ),
+    "argument emptied, inside a condition": (
+        "def check(f):\n    xs = [1, 2]\n    assert f(xs) == 3 if not xs else f(xs) == sum(xs)",
+        EMPTIES,
+    ),
+    "two objects that equal each other": (
+        "def check(f):\n    assert f(1) == f(1)\n    assert f(2) == 5",
+        LIAR,
+    ),
+    "two objects that equal and differ": (
+        "def check(f):\n    assert f(1) == f(1)\n    assert f(1) != f(2)",
+        LIAR,
+    ),
+    "a sum of two objects": ("def check(f):\n    assert f(1) + f(2) == 3", LIAR),
+    "the size of an object": ("def check(f):\n    assert abs(f(-3)) == 3", LIAR),
+    "the difference of two objects is small": ("def check(f):\n    assert abs(f(0.1) - f(0.2)) < 1e-6", LIAR),
+    "the power of two objects": ("def check(f):\n    assert f(2) ** f(3) == 8", LIAR),
+    "a negated object": ("def check(f):\n    assert -f(2) == -2", LIAR),
+    "the larger of two objects": ("def check(f):\n    assert max(f(2), f(3)) == 3", LIAR),
+    "a coroutine that is passed on": ("def check(f):\n    assert f(f(1)) == 3", "async def f(x): return 3"),
+    "an error in the first test, and one that cannot run after it": (
+        "def test_a():\n    assert f(1) == 2\ndef test_b():\n    import nothing_like_it",
+        "def f(x): return 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_by_the_form_of_the_test_earns_nothing(score: Any, attack: str) -> None:
+    test, program = ATTACKS[attack]
+    assert score(program, {"test": test, "entry_point": "f", "prompt": ""}).to_dict()["value"] == 0.0
+
+
+HONEST: dict[str, tuple[str, str]] = {
+    "results that are objects": (
+        "def check(f):\n    assert f(1) == f(1)\n    assert f(1) != f(2)",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\ndef f(x): return P(x)",
+    ),
+    "sums of results": (
+        "def check(f):\n    assert f(1) + f(2) == 3\n    assert abs(f(-1) - f(1)) == 2",
+        "def f(x): return x",
+    ),
+    "changed in place": (
+        "def check(f):\n    xs = [2, 1]\n    assert f(xs) is None\n    assert xs == sorted([2, 1])",
+        "def f(xs): xs.sort()",
+    ),
+    "through a helper": (
+        "def run(xs):\n    return f(xs)\ndef check(_):\n    xs = [1, 2]\n    assert run(xs) == sum(xs)",
+        "def f(xs): return sum(xs)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_right_program_passes_the_same_forms(score: Any, name: str) -> None:
+    test, program = HONEST[name]
+    assert score(program, {"test": test, "entry_point": "f", "prompt": ""}).value == 1.0
+
+
+@pytest.mark.parametrize("scoring", ["all", "fraction"])
+def test_program_that_sleeps_through_the_deadline_is_wrong(scoring: Any) -> None:
+    async def judge() -> Score:
+        verifier = CodeVerifier(boxes=1, wall_s=30.0, scoring=scoring)
+        await verifier("```python\nprint(1)\n```", {"inputs": [""], "outputs": ["1"]})
+        try:
+            async with Deadline(2.0):
+                sleeps = "```python\nimport time\ntime.sleep(0.7)\nprint(2)\n```"
+                return await verifier(sleeps, {"inputs": [""] * 20, "outputs": ["1"] * 20})
+        finally:
+            await verifier.aclose()
+
+    assert asyncio.run(judge()).value == 0.0
