@@ -37,6 +37,7 @@ FILES = (
     "ends.txt",
     "second_round.txt",
     "third_round.txt",
+    "fourth_round.txt",
 )
 HOSTILE = FATAL | {name: source for file in FILES for name, source in attacks(file).items()}
 COSTS_A_BOX = {"memory that no process of the job seems to hold", "page tables without an end"}

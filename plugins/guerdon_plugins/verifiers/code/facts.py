@@ -139,11 +139,12 @@ def _is_in_place(tree: ast.Module, names: Sequence[str]) -> bool:
     """
     calls = _Calls(tree, names)
     looks = False
-    for sides in _compared(tree):
-        if any(map(calls.reads_argument, sides)):
-            if any(map(calls.reads_result, sides)):
-                return False
-            looks = True
+    for left, right in _compared(tree):
+        for side, other in ((left, right), (right, left)):
+            if calls.reads_argument(side):
+                if calls.reads_result(other) or calls.mixes(side):
+                    return False
+                looks = True
     return looks
 
 
@@ -192,6 +193,14 @@ class _Calls:
         if isinstance(node, ast.Name):
             return node.id in self._arguments
         return any(map(self.reads_argument, ast.iter_child_nodes(node)))
+
+    def mixes(self, node: ast.AST) -> bool:
+        """Return whether an expression that reads an argument computes with a result, other than as an index."""
+        if isinstance(node, ast.Subscript):
+            return self.mixes(node.value)
+        if self._is_call(node) or isinstance(node, ast.Name):
+            return self.reads_result(node)
+        return any(map(self.mixes, ast.iter_child_nodes(node)))
 
     def _is_call(self, node: ast.AST) -> bool:
         if not isinstance(node, ast.Call):

@@ -40,7 +40,8 @@ ATTACKS: dict[str, tuple[str, str]] = {
         EMPTIES,
     ),
     "argument emptied, through a helper of a helper": (
-        "def one(xs): return f(xs)\ndef two(xs): return one(xs)\ndef check(_):\n    xs = [3]\n    assert two(xs) == sum(xs)",
+        "def one(xs): return f(xs)\ndef two(xs): return one(xs)\n"
+        "def check(_):\n    xs = [3]\n    assert two(xs) == sum(xs)",
         EMPTIES,
     ),
     "argument emptied, through a method": (
