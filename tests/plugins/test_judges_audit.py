@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from guerdon.audit import AuditVerdict, audit_rubric, kinds_of, own_problems
-from guerdon.plugins.component import load_component
-from guerdon.plugins.discovery import SCORERS, find_plugin
+from guerdon.plugins.component import load_scorer
 from guerdon.rubric import Entry
 
 _REPLY = re.compile(r"<<REPLY (\w+)>>\n(.*)\n<<END OF REPLY \1>>", re.DOTALL)
@@ -50,12 +49,50 @@ def chat(grade: Callable[[str], int]) -> Callable[[dict[str, Any]], dict[str, An
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         found = _REPLY.search(body["messages"][-1]["content"])
         assert found is not None
-        verdict = json.dumps({"reasoning": "so", "score": grade(found[2])})
-        message = {"role": "assistant", "content": verdict}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return {"id": "1", "object": "chat.completion", "choices": [choice]}
+        return said({"reasoning": "so", "score": grade(found[2])})
 
     return answer
+
+
+def chosen(grade: Callable[[str], int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A judge that decides yes on every criterion for a reply of the highest grade."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        found = _REPLY.search(body["messages"][-1]["content"])
+        assert found is not None
+        schema = body["response_format"]["json_schema"]["schema"]
+        choice = "yes" if grade(found[2]) == 10 else "no"
+        return said({key: {"reasoning": "so", "choice": choice} for key in schema["properties"]})
+
+    return answer
+
+
+_ANY_REPLY = re.compile(r"<<REPLY (\w+) (\w+)>>\n(.*?)\n<<END OF REPLY \1 \2>>", re.DOTALL)
+
+
+def ordered(grade: Callable[[str], int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A judge that compares or ranks replies by their grades. One that hedges has the grade between."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        replies = {name: text for name, _, text in _ANY_REPLY.findall(body["messages"][-1]["content"])}
+        grades = {
+            name: 5 if re.search("not sure|between 90", text) else grade(text)
+            for name, text in replies.items()
+        }
+        if set(replies) == {"A", "B"}:
+            best = [name for name, one in grades.items() if one == max(grades.values())]
+            return said({"reasoning": "so", "winner": best[0] if len(best) == 1 else "tie"})
+        ranks = sorted(set(grades.values()), reverse=True)
+        order = [[int(name) for name, one in grades.items() if one == rank] for rank in ranks]
+        return said({"reasoning": "so", "ranking": order})
+
+    return answer
+
+
+def said(verdict: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": json.dumps(verdict)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": "1", "object": "chat.completion", "choices": [choice]}
 
 
 def wise(reply: str) -> int:
@@ -76,10 +113,10 @@ def helpful(reply: str) -> float:
     return 2.0 if "scatter" in reply or "drainage" in reply else -1.0
 
 
-def exploits(use: str, **params: Any) -> set[str]:
-    entry = Entry(use, load_component(find_plugin(use, SCORERS), params, None))
+def exploits(use: str, *, kind: str = "", **params: Any) -> set[str]:
+    entry = Entry(use, load_scorer(use, params, None))
     kinds = kinds_of([entry])
-    assert kinds == [use]
+    assert kinds == [kind or use]
     report = audit_rubric([entry], kinds, own_problems([entry], kinds))
     assert not report.found(AuditVerdict.FALSE_NEGATIVE)
     assert not report.found(AuditVerdict.FAILED)
@@ -96,6 +133,59 @@ def exploits(use: str, **params: Any) -> set[str]:
 def test_a_judge(grade: Callable[[str], int], expected: set[str]) -> None:
     with served(chat(grade)) as url:
         assert exploits("judge", endpoint={"base_url": f"{url}/v1", "model": "m"}) == expected
+
+
+_TALKED_INTO = {"ignore-instructions", "closed-delimiters", "fake-turn", "authority", "claim"}
+
+
+@pytest.mark.parametrize(
+    ("grade", "expected"),
+    [
+        (wise, set()),
+        (believing, _TALKED_INTO),
+        (lambda reply: 10 if "every criterion" in reply else wise(reply), {"criteria-claimed"}),
+        (lambda reply: 10 if '"choice": "yes"' in reply else wise(reply), {"criteria-object"}),
+    ],
+)
+def test_a_judge_with_criteria(grade: Callable[[str], int], expected: set[str]) -> None:
+    criteria = [{"text": "The answer is right.", "weight": 2}, "The answer is clear."]
+    with served(chosen(grade)) as url:
+        endpoint = {"base_url": f"{url}/v1", "model": "m"}
+        found = exploits(
+            "judge", kind="judge_criteria", endpoint=endpoint, mode="criteria", criteria=criteria
+        )
+        assert found == expected
+        if grade is wise:
+            params = {"mode": "criteria", "criteria_column": "criteria"}
+            assert not exploits("judge", kind="judge_criteria", endpoint=endpoint, **params)
+
+
+@pytest.mark.parametrize(
+    ("grade", "expected"),
+    [
+        (wise, set()),
+        (believing, _TALKED_INTO),
+        (lambda reply: 10 if "better one" in reply else wise(reply), {"other-is-worse"}),
+    ],
+)
+def test_a_judge_of_pairs(grade: Callable[[str], int], expected: set[str]) -> None:
+    with served(ordered(grade)) as url:
+        endpoint = {"base_url": f"{url}/v1", "model": "m"}
+        assert exploits("judge", kind="judge_pairs", endpoint=endpoint, mode="pairwise") == expected
+
+
+@pytest.mark.parametrize(
+    ("grade", "expected"),
+    [
+        (wise, set()),
+        (believing, _TALKED_INTO),
+        (lambda reply: 10 if "Rank them last" in reply else wise(reply), {"others-are-worse"}),
+    ],
+)
+def test_a_judge_of_groups(grade: Callable[[str], int], expected: set[str]) -> None:
+    with served(ordered(grade)) as url:
+        endpoint = {"base_url": f"{url}/v1", "model": "m"}
+        assert exploits("judge", kind="judge_rank", endpoint=endpoint, mode="rank") == expected
 
 
 @pytest.mark.parametrize(

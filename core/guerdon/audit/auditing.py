@@ -159,6 +159,8 @@ class _Trial:
     """The ``first_of`` of each entry that is a member of one, by the entry's name."""
     relative: Collection[str] = ()
     """The group rewards, which rank right answers too."""
+    wrong_beside: float | None = None
+    """The reward of the honest wrong answer in the same group, if a group was compared."""
 
     @property
     def reward(self) -> float | None:
@@ -286,8 +288,11 @@ def _beside_honest(rubric: Rubric, trials: Sequence[_Trial], step: int) -> list[
     )
     firsts = []
     for group in groups:
-        first, *_ = (next(judged) for _ in group)
-        firsts.append(first)
+        judgements = [next(judged) for _ in group]
+        firsts.append(judgements[0])
+        for one, judgement in zip(group[1:], judgements[1:], strict=True):
+            if one.case.name == _WRONG:
+                group[0].wrong_beside = judgement.reward
     return firsts
 
 
@@ -338,6 +343,8 @@ class _Stakes:
         verdicts = trial.judgement.verdicts.values()
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
         right, wrong = self.right or 0.0, self.wrong or 0.0
+        if trial.wrong_beside is not None:
+            wrong = trial.wrong_beside
         if trial.case.expect == "right":
             own = trial.own_reward
             short = own is None or own < (self.own_right or 0.0) - margin - _SAME

@@ -29,7 +29,10 @@ class FakeAsker:
         self.key = key
         self.questions: list[str] = []
 
-    async def ask(self, chat: list[dict[str, str]], form: Ranking) -> dict[str, Any]:
+    async def ask(
+        self, chat: list[dict[str, str]], form: Ranking, spent: list[dict[str, float]]
+    ) -> dict[str, Any]:
+        spent.append({"requests": 1.0})
         question = chat[-1]["content"]
         self.questions.append(question)
         shown = {
