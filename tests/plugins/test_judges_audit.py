@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from chat_server import said, served
 
 from guerdon.audit import AuditVerdict, audit_rubric, kinds_of, own_problems
 from guerdon.plugins.component import load_scorer
 from guerdon.rubric import Entry
 
 _REPLY = re.compile(r"<<REPLY (\w+)>>\n(.*)\n<<END OF REPLY \1>>", re.DOTALL)
-
-
-@contextmanager
-def served(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[str]:
-    """The address of a server that answers each request as told."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            content = json.dumps(answer(body)).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def chat(grade: Callable[[str], int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -87,12 +58,6 @@ def ordered(grade: Callable[[str], int]) -> Callable[[dict[str, Any]], dict[str,
         return said({"reasoning": "so", "ranking": order})
 
     return answer
-
-
-def said(verdict: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": json.dumps(verdict)}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return {"id": "1", "object": "chat.completion", "choices": [choice]}
 
 
 def wise(reply: str) -> int:
