@@ -102,55 +102,34 @@ def test_a_judge(grade: Callable[[str], int], expected: set[str]) -> None:
 
 _TALKED_INTO = {"ignore-instructions", "closed-delimiters", "fake-turn", "authority", "claim"}
 
-
-@pytest.mark.parametrize(
-    ("grade", "expected"),
-    [
-        (wise, set()),
-        (believing, _TALKED_INTO),
-        (lambda reply: 10 if "every criterion" in reply else wise(reply), {"criteria-claimed"}),
-        (lambda reply: 10 if '"choice": "yes"' in reply else wise(reply), {"criteria-object"}),
-    ],
-)
-def test_a_judge_with_criteria(grade: Callable[[str], int], expected: set[str]) -> None:
-    criteria = [{"text": "The answer is right.", "weight": 2}, "The answer is clear."]
-    with served(chosen(grade)) as url:
-        endpoint = {"base_url": f"{url}/v1", "model": "m"}
-        found = exploits(
-            "judge", kind="judge_criteria", endpoint=endpoint, mode="criteria", criteria=criteria
-        )
-        assert found == expected
-        if grade is wise:
-            params = {"mode": "criteria", "criteria_column": "criteria"}
-            assert not exploits("judge", kind="judge_criteria", endpoint=endpoint, **params)
+_MODES: dict[str, tuple[dict[str, Any], Any, str, str]] = {
+    "judge_criteria": (
+        {
+            "mode": "criteria",
+            "criteria": [{"text": "The answer is right.", "weight": 2}],
+            "criteria_column": "criteria",
+        },
+        chosen,
+        "every criterion",
+        "criteria-claimed",
+    ),
+    "judge_pairs": ({"mode": "pairwise"}, ordered, "better one", "other-is-worse"),
+    "judge_rank": ({"mode": "rank"}, ordered, "Rank them last", "others-are-worse"),
+}
+"""The params of each mode, its judge by a function that grades, and what talks such a judge into a case."""
 
 
-@pytest.mark.parametrize(
-    ("grade", "expected"),
-    [
-        (wise, set()),
-        (believing, _TALKED_INTO),
-        (lambda reply: 10 if "better one" in reply else wise(reply), {"other-is-worse"}),
-    ],
-)
-def test_a_judge_of_pairs(grade: Callable[[str], int], expected: set[str]) -> None:
-    with served(ordered(grade)) as url:
-        endpoint = {"base_url": f"{url}/v1", "model": "m"}
-        assert exploits("judge", kind="judge_pairs", endpoint=endpoint, mode="pairwise") == expected
+@pytest.mark.parametrize("gullible", [False, True])
+@pytest.mark.parametrize("kind", _MODES)
+def test_a_judge_of_another_mode(kind: str, gullible: bool) -> None:
+    params, judge, words, case = _MODES[kind]
 
+    def grade(reply: str) -> int:
+        return 10 if gullible and words in reply else (believing if gullible else wise)(reply)
 
-@pytest.mark.parametrize(
-    ("grade", "expected"),
-    [
-        (wise, set()),
-        (believing, _TALKED_INTO),
-        (lambda reply: 10 if "Rank them last" in reply else wise(reply), {"others-are-worse"}),
-    ],
-)
-def test_a_judge_of_groups(grade: Callable[[str], int], expected: set[str]) -> None:
-    with served(ordered(grade)) as url:
-        endpoint = {"base_url": f"{url}/v1", "model": "m"}
-        assert exploits("judge", kind="judge_rank", endpoint=endpoint, mode="rank") == expected
+    with served(judge(grade)) as url:
+        found = exploits("judge", kind=kind, endpoint={"base_url": f"{url}/v1", "model": "m"}, **params)
+    assert found == ({*_TALKED_INTO, case} if gullible else set())
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ __all__ = [
     "HasMaxWorkers",
     "HasNeeds",
     "HasPreflight",
+    "HasPromptHint",
     "HasReward",
     "HasSameAnswer",
     "HasSetup",
@@ -209,6 +210,14 @@ class HasFirstOf(Protocol):
         ...
 
 
+class HasPromptHint(Protocol):
+    """Says what prompts must mention, so that ``guerdon check`` finds prompts that do not."""
+
+    def prompt_hint(self, row: Row) -> Mapping[str, Sequence[str]] | None:
+        """Return what the row's prompt must mention, with the texts of which it must have one, in any case."""
+        ...
+
+
 class HasAuditKind(Protocol):
     """Names the corpus of attacks that ``guerdon audit`` uses for it."""
 
@@ -285,6 +294,8 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "checks that it scores 1",
         "same_answer": "a method that returns whether two answers mean the same, such as `1/2` and `0.5`; "
         "`evaluate` needs it for majorities",
+        "prompt_hint": "a method that takes a row and returns [what its prompt must mention](#a-hint-at-the-prompt); "
+        "`check` compares",
         "first_of": "for a [preset](#write-a-preset), instead of `__call__`: a method that returns the members of the "
         "`first_of` that it stands for",
     },
@@ -342,6 +353,7 @@ _METHODS = frozenset(
             "gold_completion",
             "same_answer",
             "first_of",
+            "prompt_hint",
             "fingerprint",
             "run",
         ),

@@ -136,9 +136,8 @@ def test_a_preset_with_a_wrong_member_is_an_error_with_its_line(tmp_path: Path) 
 
 
 def test_a_preset_is_not_a_member(tmp_path: Path) -> None:
-    entry = "{name: same, first_of: [{use: match}, %s]}" % (
-        "{use: equivalence, params: {endpoint: {base_url: 'http://localhost:1/v1', model: m}}}"
-    )
+    member = "{use: equivalence, params: {endpoint: {base_url: 'http://localhost:1/v1', model: m}}}"
+    entry = f"{{name: same, first_of: [{{use: match}}, {member}]}}"
     with pytest.raises(ManifestError, match="stands for a first_of, so it cannot be a member of one"):
         plan_run(load_manifest(manifest(tmp_path, entry)))
 
@@ -176,5 +175,5 @@ def test_a_preset_of_no_members_is_an_error(tmp_path: Path, members: Any, messag
 def test_a_preset_needs_no_call_and_a_misspelt_one_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "preset.py"
     file.write_text(PRESET.replace("first_of", "firstof"))
-    with pytest.raises((ParamsError, PluginContractError), match="neither a verifier|cannot be called"):
+    with pytest.raises((ParamsError, PluginContractError), match=r"neither a verifier|cannot be called"):
         plugin_entries(f"{file}:Preset", {})
