@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from guerdon.errors import PluginContractError
 from guerdon.manifest import load_manifest, plan_run
-from guerdon.preflight import Finding, Level, preflight
+from guerdon.manifest.plan import Plan
+from guerdon.preflight import Level, preflight
+from guerdon.preflight.findings import Site
+from guerdon.preflight.hints import check_hints
 
 MODULE = """
 def stage(context, **params): ...
@@ -29,17 +34,23 @@ class Hints:
 """
 
 
-def check(folder: Path, rows: list[dict[str, Any]], reward: str, rest: str = "init: none") -> list[Finding]:
+def plan(folder: Path, rows: list[dict[str, Any]], reward: str, rest: str = "init: none") -> Plan:
     (folder / "m.py").write_text(MODULE)
     source = f"{{use: './m.py:Rows', params: {{rows: {json.dumps(rows)}}}}}"
     stage = f"{{id: a, use: './m.py:Stage', {rest}, data: [{source}]"
     (folder / "m.yaml").write_text(f"name: x\nstages:\n  - {stage}, rewards: [{reward}]}}\n")
-    return list(preflight(plan_run(load_manifest(folder / "m.yaml"))))
+    return plan_run(load_manifest(folder / "m.yaml"))
 
 
 def warnings(folder: Path, rows: list[dict[str, Any]], reward: str, rest: str = "init: none") -> list[str]:
-    found = check(folder, rows, reward, rest)
-    return [one.message for one in found if "do not mention" in one.message]
+    planned = plan(folder, rows, reward, rest)
+    (stage,) = planned.stages
+    found = []
+    for entry in stage.entries:
+        judged = [row for row in rows if entry.applies_to(row)]
+        found += check_hints(Site.of(planned, stage), stage, entry, judged)
+    assert all(one.level is Level.WARNING for one in found)
+    return [one.message for one in found]
 
 
 BOXED = {"prompt": "What is 2 + 3? Put the answer into \\boxed{}.", "reference": "5"}
@@ -58,7 +69,8 @@ def test_hints_warn_of_prompts_that_do_not_ask_for_the_mark(tmp_path: Path) -> N
 
 
 def test_hints_are_warnings_at_the_entry_s_line(tmp_path: Path) -> None:
-    (finding,) = [one for one in check(tmp_path, [BARE], "{use: math}") if "do not mention" in one.message]
+    found = preflight(plan(tmp_path, [BARE], "{use: math}"))
+    (finding,) = [one for one in found if "do not mention" in one.message]
     assert finding.level is Level.WARNING
     assert finding.where == "stage 'a', reward 'math'"
 
@@ -87,7 +99,7 @@ def test_hints_are_met_by_a_local_model_s_template(tmp_path: Path) -> None:
 
 def test_hints_are_for_the_rows_of_the_entry_only(tmp_path: Path) -> None:
     rows = [{**BARE, "task": "talk"}, {**BOXED, "task": "math"}]
-    assert not warnings(tmp_path, rows, "{use: math, when: {task: math}}, {use: format}")
+    assert not warnings(tmp_path, rows, "{use: math, when: {task: math}}")
 
 
 @pytest.mark.parametrize(
@@ -138,12 +150,17 @@ def test_hints_of_the_built_ins(tmp_path: Path, hint: str, row: Mapping[str, Any
 
 @pytest.mark.parametrize("hint", ["[boxed]", "{a: boxed}", "{a: []}", "{a: [1]}", "3", "raise"])
 def test_hints_of_another_shape_are_an_error_that_names_the_plugin(tmp_path: Path, hint: str) -> None:
-    found = check(tmp_path, [BARE], f"{{use: './m.py:Hints', params: {{hint: {hint}}}}}")
-    (error,) = [one for one in found if one.level is Level.ERROR]
-    assert "the prompt_hint of verifier" in error.message
+    with pytest.raises(PluginContractError, match="the prompt_hint of plugin 'Hints'"):
+        warnings(tmp_path, [BARE], f"{{use: './m.py:Hints', params: {{hint: {hint}}}}}")
 
 
 @pytest.mark.parametrize("hint", ["null", "{}", "{a: [2 + 3]}"])
 def test_hints_that_ask_for_nothing_more_are_silent(tmp_path: Path, hint: str) -> None:
-    found = check(tmp_path, [BARE], f"{{use: './m.py:Hints', params: {{hint: {hint}}}}}")
-    assert not [one for one in found if "prompt" in one.message]
+    assert not warnings(tmp_path, [BARE], f"{{use: './m.py:Hints', params: {{hint: {hint}}}}}")
+
+
+def test_hints_are_not_checked_where_another_stage_trained_the_model(tmp_path: Path) -> None:
+    planned = plan(tmp_path, [BARE], "{use: math}")
+    (stage,) = planned.stages
+    later = replace(stage, ref=stage.ref.model_copy(update={"init": "stage:cold"}))
+    assert not list(check_hints(Site.of(planned, later), later, later.entries[0], [BARE]))

@@ -45,7 +45,7 @@ def test_equivalence_asks_the_judge_only_where_the_rule_does_not_pay() -> None:
 def test_equivalence_with_an_unreadable_reference_leaves_the_verdict_to_the_judge() -> None:
     with served(verdict) as url:
         entries = plugin_entries("equivalence", {"endpoint": {"base_url": f"{url}/v1", "model": "m"}})
-        (one,) = scored(entries, "It is forty-two.", reference="the answer to everything")
+        (one,) = scored(entries, "It is forty-two.", reference={"answer": "42"})
     assert one["scores"]["equivalence_math"]["outcome"] == "failed"
     assert one["reward"] == 1.0
 

@@ -388,7 +388,7 @@ def test_a_form_of_criteria_ignores_other_keys_and_is_strict_in_its_schema() -> 
 
 
 def test_the_request_has_the_schema_the_criteria_and_their_choices() -> None:
-    (_,), client = judged(says(), "Paris.", criteria=[TRUE, TONE])
+    (_,), client = judged(says(tone="polite"), "Paris.", criteria=[TRUE, TONE])
     (request,) = client.requests
     system = request["messages"][0]["content"]
     assert '2. The tone is polite.\n   Choices: "rude", "neutral", "polite"' in system
