@@ -102,7 +102,7 @@ class EntryPlanner:
             self._add(inner, entry and replace(entry, weight=0.0, within=within), entries)
 
     def _add_preset(self, place: Location, entry: Entry, entries: dict[Location, Entry]) -> None:
-        """Add the members of the ``first_of`` that an entry stands for. Its retries and deadline are theirs."""
+        """Add the members of the ``first_of`` that an entry is short for. Its retries and deadline are theirs."""
         try:
             members = members_of(entry)
         except UsageError as error:
@@ -122,7 +122,7 @@ class EntryPlanner:
         if is_preset(component) and not isinstance(ref, RewardRef):
             self._problem(
                 (*location, "use"),
-                f"{component.plugin} stands for a first_of, so it cannot be a member of one. Make it an entry of its "
+                f"{component.plugin} is short for a first_of, so it cannot be a member of one. Make it an entry of its "
                 "own.",
             )
         if component.requires_needs and not getattr(ref, "needs", ()):

@@ -1,4 +1,4 @@
-"""Presets: a verifier whose method ``first_of`` returns the members of a ``first_of`` that it stands for."""
+"""Presets: a verifier whose method ``first_of`` returns the members of a ``first_of`` that it is short for."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["as_member", "is_preset", "members_of", "whole_of"]
 
 
 def is_preset(component: Component) -> bool:
-    """Return whether a plugin stands for a ``first_of``."""
+    """Return whether a plugin is short for a ``first_of``."""
     return component.kind is Kind.VERIFIER and component.member("first_of") is not None
 
 
 def whole_of(entry: Entry) -> FirstOf:
-    """Return the ``first_of`` that a preset's entry stands for."""
+    """Return the ``first_of`` that a preset's entry is short for."""
     return FirstOf(
         name=entry.name,
         weight=entry.weight,

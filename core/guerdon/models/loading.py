@@ -84,7 +84,7 @@ def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) ->
         kwargs["num_labels"] = 1
     loaded, missing = _load_with_head(AutoModelForSequenceClassification, model, training, kwargs)
     if not training:
-        _check_reward_head(model, loaded.config.num_labels, missing)
+        _check_reward_head(model, int(loaded.config.num_labels or 0), missing)
     return loaded
 
 
@@ -105,8 +105,9 @@ def load_process_reward_model(model: Model, *, training: bool = False, **kwargs:
     if training:
         kwargs["num_labels"] = 2
     loaded, missing = _load_with_head(AutoModelForTokenClassification, model, training, kwargs)
-    if not training and (missing or loaded.config.num_labels > 2):
-        why = f"no weights for {', '.join(missing)[:99]}" if missing else f"{loaded.config.num_labels} labels"
+    labels = int(loaded.config.num_labels or 0)
+    if not training and (missing or labels > 2):
+        why = f"no weights for {', '.join(missing)[:99]}" if missing else f"{labels} labels"
         raise UsageError(
             f"model '{model.name}' ({model.path}) is not a process reward model: it has {why}. Name a token "
             "classification model with one or two labels, or train one by a stage that uses 'process_reward_model'."

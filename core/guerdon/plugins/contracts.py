@@ -203,7 +203,7 @@ class HasSameAnswer(Protocol):
 
 
 class HasFirstOf(Protocol):
-    """Stands for a ``first_of``, so it is never called itself."""
+    """Is short for a ``first_of``, so it is never called itself."""
 
     def first_of(self) -> Sequence[Mapping[str, Any]]:
         """Return the members, each as a manifest has it: ``{"use": "math", "params": {}}``."""
@@ -297,7 +297,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "prompt_hint": "a method that takes a row and returns [what its prompt must mention](#a-hint-at-the-prompt); "
         "`check` compares",
         "first_of": "for a [preset](#write-a-preset), instead of `__call__`: a method that returns the members of the "
-        "`first_of` that it stands for",
+        "`first_of` that it is short for",
     },
     Kind.REWARD: _SCORER,
     Kind.GROUP_REWARD: _SCORER

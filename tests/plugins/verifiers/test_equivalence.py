@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from chat_server import said, served
+from click.testing import CliRunner
 
 from guerdon import Rollout
-from guerdon.errors import ManifestError, ParamsError, PluginContractError
+from guerdon.cli.plugins_test import test as plugins_test
+from guerdon.errors import ManifestError, ParamsError, PluginContractError, UsageError
 from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric, plan_run
 from guerdon.manifest.rubrics import plugin_entries, resolve_rubric
@@ -138,7 +140,7 @@ def test_a_preset_with_a_wrong_member_is_an_error_with_its_line(tmp_path: Path) 
 def test_a_preset_is_not_a_member(tmp_path: Path) -> None:
     member = "{use: equivalence, params: {endpoint: {base_url: 'http://localhost:1/v1', model: m}}}"
     entry = f"{{name: same, first_of: [{{use: match}}, {member}]}}"
-    with pytest.raises(ManifestError, match="stands for a first_of, so it cannot be a member of one"):
+    with pytest.raises(ManifestError, match="is short for a first_of, so it cannot be a member of one"):
         plan_run(load_manifest(manifest(tmp_path, entry)))
 
 
@@ -177,3 +179,10 @@ def test_a_preset_needs_no_call_and_a_misspelt_one_is_an_error(tmp_path: Path) -
     file.write_text(PRESET.replace("first_of", "firstof"))
     with pytest.raises((ParamsError, PluginContractError), match=r"neither a verifier|cannot be called"):
         plugin_entries(f"{file}:Preset", {})
+
+
+def test_a_preset_has_no_kit(tmp_path: Path) -> None:
+    (tmp_path / "preset.py").write_text(PRESET)
+    result = CliRunner().invoke(plugins_test, [f"{tmp_path}/preset.py:Preset"])
+    assert isinstance(result.exception, UsageError)
+    assert "is short for a first_of, and is never called itself" in str(result.exception)

@@ -384,7 +384,7 @@ def test_a_form_of_criteria_ignores_other_keys_and_is_strict_in_its_schema() -> 
     assert schema["required"] == ["1", "2"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["2"]["properties"]["choice"]["enum"] == ["bad", "good"]
-    assert CriteriaForm(FORM.forms * 4).max_tokens == 2048
+    assert CriteriaForm([*FORM.forms] * 4).max_tokens == 2048
 
 
 def test_the_request_has_the_schema_the_criteria_and_their_choices() -> None:
@@ -405,7 +405,7 @@ def test_the_request_has_the_schema_the_criteria_and_their_choices() -> None:
 
 
 def test_usage_counts_tokens_and_cost_and_leaves_out_what_the_server_does_not_count() -> None:
-    price = {"endpoint": {"price": {"input": 1.0, "output": 10.0}}}
+    price: dict[str, Any] = {"endpoint": {"price": {"input": 1.0, "output": 10.0}}}
     (score,), _ = judged(says(), "x", criteria=["a", "b"], criteria_per_call=1, **price)
     assert score.usage == {
         "requests": 2,
