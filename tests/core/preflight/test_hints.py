@@ -13,7 +13,7 @@ import pytest
 from guerdon.errors import PluginContractError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import Plan
-from guerdon.preflight import Level, preflight
+from guerdon.preflight import Finding, Level, preflight
 from guerdon.preflight.findings import Site
 from guerdon.preflight.hints import check_hints
 
@@ -45,7 +45,7 @@ def plan(folder: Path, rows: list[dict[str, Any]], reward: str, rest: str = "ini
 def warnings(folder: Path, rows: list[dict[str, Any]], reward: str, rest: str = "init: none") -> list[str]:
     planned = plan(folder, rows, reward, rest)
     (stage,) = planned.stages
-    found = []
+    found: list[Finding] = []
     for entry in stage.entries:
         judged = [row for row in rows if entry.applies_to(row)]
         found += check_hints(Site.of(planned, stage), stage, entry, judged)

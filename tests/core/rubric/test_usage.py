@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon import Rollout, Score
+from guerdon import Failure, Outcome, Rollout, Score
 from guerdon.grpo.reward_matrix import judging_metrics
 from guerdon.offline.summary import Summary
 from guerdon.plugins.component import load_component
@@ -31,7 +31,7 @@ def spends(completion):
     if completion == "again" and asked[completion] == 1:
         return Score(None, "failed", "infrastructure", usage=usage)
     if completion == "never":
-        return Score(None, "failed", "verifier", usage=usage)
+        return Score(None, Outcome.FAILED, Failure.VERIFIER, usage=usage)
     return Score(0.5, usage=usage)
 """
 
@@ -92,9 +92,9 @@ def test_usage_is_a_mean_in_metrics_and_a_sum_in_a_summary() -> None:
 def test_usage_survives_json_and_pickle(usage: dict[str, float]) -> None:
     for score in (
         Score(1.0, usage=usage),
-        Score(None, "failed", "verifier", usage=usage),
-        Score(None, "skipped", usage=usage),
-    ):  # type: ignore[arg-type]
+        Score(None, Outcome.FAILED, Failure.VERIFIER, usage=usage),
+        Score(None, Outcome.SKIPPED, usage=usage),
+    ):
         assert Score.from_dict(score.to_dict()) == score == pickle.loads(pickle.dumps(score))
         assert score.usage == usage
 

@@ -150,7 +150,7 @@ def test_steps_are_the_text_between_separators_in_order(text: str, separator: st
 
 def test_aggregates_of_steps() -> None:
     values = [0.9, 0.5, 0.8]
-    assert [aggregated(values, how) for how in ("min", "last", "mean", "product")] == [  # type: ignore[arg-type]
+    assert [aggregated(values, how) for how in ("min", "last", "mean", "product")] == [
         0.5,
         0.8,
         pytest.approx(2.2 / 3),
