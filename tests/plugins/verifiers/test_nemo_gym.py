@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -138,17 +138,18 @@ class TestConformance(VerifierConformance):
     """The kit, with a server that knows one answer."""
 
     plugin = "nemo_gym"
+    running: ExitStack
     golden = (Case("4", 1.0, expected_answer="4"), Case("5", 0.0, expected_answer="4"))
     hacks = (Case("4 or 5", 0.0, expected_answer="4", why="a hedge"),)
 
     @classmethod
     def setup_class(cls) -> None:
         super().setup_class()
-        cls.running = resources_server()
-        url, _ = cls.running.__enter__()
+        cls.running = ExitStack()
+        url, _ = cls.running.enter_context(resources_server())
         cls.params = {"server": url}
 
     @classmethod
     def teardown_class(cls) -> None:
         super().teardown_class()
-        cls.running.__exit__(None, None, None)
+        cls.running.close()
