@@ -31,7 +31,7 @@ def spends(completion):
     if completion == "again" and asked[completion] == 1:
         return Score(None, "failed", "infrastructure", usage=usage)
     if completion == "never":
-        return Score(None, Outcome.FAILED, Failure.VERIFIER, usage=usage)
+        return Score(None, "failed", "verifier", usage=usage)
     return Score(0.5, usage=usage)
 """
 
