@@ -507,3 +507,28 @@ def test_manifest_criteria_are_named_by_number_without_a_name() -> None:
         "true",
         "criterion_3",
     ]
+
+
+class Answers:
+    """An OpenAI client that gives answers in turn."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers = iter(answers)
+        self.chat = SimpleNamespace(completions=self)
+
+    async def create(self, **_: Any) -> Any:
+        message = SimpleNamespace(content=json.dumps({"reasoning": "so", **next(self.answers)}))
+        choice = SimpleNamespace(message=message, finish_reason="stop")
+        return SimpleNamespace(choices=[choice], usage=None)
+
+
+@pytest.mark.parametrize(("vote", "value"), [("mean", pytest.approx(2 / 3)), ("majority", 1.0)])
+def test_repeats_of_a_grade_and_of_a_pair_are_voted_on(vote: Any, value: float) -> None:
+    grades = Answers({"score": 10}, {"score": 1}, {"score": 10})
+    wins = Answers(*({"winner": winner} for winner in "ABBAAB"))  # both orders of three repeats
+    for mode, client in (("pointwise", grades), ("pairwise", wins)):
+        judge = Judge(ENDPOINT, mode=mode, repeats=3, vote=vote)  # type: ignore[arg-type]
+        judge._asker._client = client  # type: ignore[assignment]
+        score = asyncio.run(judge("Paris.", PROMPT, reference="Lyon."))
+        assert score.value == value
+        assert score.usage["requests"] == (3 if mode == "pointwise" else 6)
