@@ -119,6 +119,7 @@ CASES: dict[str, Case] = {
     "sft_lora": _sft(peft=_LORA),
     "sft_group_by_length": _sft(train_sampling_strategy="group_by_length"),
     "reward_model": Case("reward_model", "Pairs", {**_TRAINED, "heldout_pairs": 0.2}),
+    "process_reward_model": Case("process_reward_model", "Steps", {**_TRAINED, "heldout_rows": 0.2}),
     "grpo": _grpo(),
     "grpo_logging_window": _grpo(logging_steps=5),
     "grpo_sync_ref_model": _grpo(

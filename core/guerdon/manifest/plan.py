@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -168,6 +168,11 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
     return stage, entries
 
 
+def _first_within(entries: Mapping[Location, Entry], place: Location) -> Entry | None:
+    """Return the entry at a place of the manifest, or the first member of a ``first_of`` there."""
+    return next((entry for at, entry in entries.items() if at[: len(place)] == place), None)
+
+
 class _Planner:
     """Plans a manifest's parts and collects their mistakes."""
 
@@ -240,7 +245,7 @@ class _Planner:
         parts: dict[str, Sequence[object]] = {
             "init": init,
             "data": sources,
-            "rewards": [entries.get(place) for place in places],
+            "rewards": [_first_within(entries, place) for place in places],
         }
         return StagePlan(
             ref,

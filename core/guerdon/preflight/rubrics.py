@@ -13,6 +13,7 @@ from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
+from guerdon.preflight.hints import check_hints
 from guerdon.preflight.layouts import check_layouts
 from guerdon.preflight.placeholders import check_placeholders
 from guerdon.preflight.trials import Trials
@@ -54,12 +55,12 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials |
         return
     checked: list[Entry] = []
     for entry in usable:
-        yield from _check_entry(sites[entry.name], trials, entry, rows, checked)
+        yield from _check_entry(sites[entry.name], stage, trials, entry, rows, checked)
     yield from check_layouts(site, trials, checked, rows.sampled)
 
 
 def _check_entry(
-    site: Site, trials: Trials, entry: Entry, rows: StageRows, checked: list[Entry]
+    site: Site, stage: StagePlan, trials: Trials, entry: Entry, rows: StageRows, checked: list[Entry]
 ) -> Iterator[Finding]:
     """Check one entry; append it to ``checked`` if it can be called."""
     if used := named_stages(entry):
@@ -68,8 +69,10 @@ def _check_entry(
         return
     yield from _hidden_columns(site, entry, rows.sampled)
     yield from check_placeholders(site, entry, [row for row in rows.read if entry.applies_to(row)])
+    sampled = [row for row in rows.sampled if entry.applies_to(row)]
     try:
-        yield from _check_scores(site, trials, entry, [row for row in rows.sampled if entry.applies_to(row)])
+        yield from check_hints(site, stage, entry, sampled)
+        yield from _check_scores(site, trials, entry, sampled)
     except (GuerdonError, OSError) as error:
         yield from site.errors(error)
     else:
