@@ -21,10 +21,9 @@ from pathlib import Path
 import click
 
 from guerdon.index import Filters, Growth, RunIndex, grow_fully
+from guerdon.index.comparing import Side, compare
 from guerdon.index.selecting import count, find, find_group
 from guerdon.index.summing import (
-    Side,
-    compare,
     entry_health,
     overview,
     prompt_history,

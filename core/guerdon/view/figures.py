@@ -7,16 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guerdon.index.summing import (
-    MEASURES,
-    metric_curve,
-    metric_names,
-    overview,
-    reward_histogram,
-    rollout_curves,
-)
+from guerdon.index.metrics import metric_curve, metric_names
+from guerdon.index.summing import MEASURES, overview, reward_histogram, rollout_curves
 from guerdon.report.charts import Curve, draw, draw_histogram, thinned
-from guerdon.report.stage_charts import key_charts
+from guerdon.report.stage_charts import stage_charts
 from guerdon.view.runs import ViewedRun
 
 
@@ -39,15 +33,12 @@ def figure(title: str, curves: Mapping[str, Curve], smooth: bool = True) -> Figu
 
 def overview_figures(run: ViewedRun) -> dict[str, list[Figure]]:
     """Return the charts that show each stage's progress."""
-    stages = metric_names(run.index)
-    found = {}
-    for stage, names in stages.items():
-        metrics = {name: metric_curve(run.index, stage, name) for name in names}
-        corrections = rollout_curves(run.index, stage, "self-correction").get("self-correction", [])
-        figures = [figure(chart.title, chart.curves) for chart in key_charts(stage, metrics, corrections)]
-        if figures:
-            found[stage] = figures
-    return found
+    charts = {stage: stage_charts(run.index, stage) for stage in metric_names(run.index)}
+    return {
+        stage: [figure(chart.title, chart.curves) for chart in of_stage]
+        for stage, of_stage in charts.items()
+        if of_stage
+    }
 
 
 def curve_sections(
