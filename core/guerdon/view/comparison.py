@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +11,13 @@ from guerdon.index.comparing import Pair, Side, compare
 from guerdon.index.filters import Filters
 from guerdon.index.selecting import EXCERPT_BYTES, read_records
 from guerdon.index.summing import overview
+from guerdon.report.formatting import number
 from guerdon.view.addresses import Context, Query, address
 from guerdon.view.rollouts import excerpt
 from guerdon.view.runs import ViewedRun
 
 _SAID = 300
-"""The characters of a verdict's explanation in the table."""
+"""The characters of a verdict in the table."""
 
 
 def show_comparison(run: ViewedRun, runs: Mapping[str, ViewedRun], query: Query) -> Context:
@@ -66,15 +67,32 @@ def _row(pair: Pair, by: str, runs: list[ViewedRun], sides: list[Side]) -> Conte
         address(run, "rollout", found.stage, found.line) for run, found in zip(runs, pair.rows, strict=True)
     ]
     row["completion"] = excerpt(pair.rows[0], records[0])
-    row["said"] = [_said(record, side.measure) for record, side in zip(records, sides, strict=True)]
+    row["said"] = _said(records, [side.measure for side in sides])
     return row
 
 
-def _said(record: Mapping[str, Any], measure: str) -> str:
-    """Return the explanation of the compared entry's verdict."""
+def _said(records: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> list[str]:
+    """Return what the compared verdicts of each side say; of rewards, what the verdicts that differ say."""
+    scores = [_verdicts(record) for record in records]
+    differ = [
+        name
+        for name in dict.fromkeys(name for of_side in scores for name in of_side)
+        if len({str(of_side.get(name, {}).get("value")) for of_side in scores}) > 1
+    ]
+    return [
+        "; ".join(
+            f"{name} {number(verdict.get('value'))} {verdict.get('explanation') or ''}"[:_SAID].rstrip()
+            for name in (differ if measure == "reward" else [measure])
+            if (verdict := of_side.get(name)) is not None
+        )
+        for of_side, measure in zip(scores, measures, strict=True)
+    ]
+
+
+def _verdicts(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     scores = record.get("scores")
-    verdict = scores.get(measure) if isinstance(scores, dict) else None
-    return str(verdict.get("explanation") or "")[:_SAID] if isinstance(verdict, dict) else ""
+    named = scores.items() if isinstance(scores, dict) else ()
+    return {name: verdict for name, verdict in named if isinstance(verdict, dict)}
 
 
 def _side(

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 
 from guerdon.index.metrics import metric_names, stage_tokens
-from guerdon.index.selecting import Names
 from guerdon.index.summing import entry_health, evaluation, overview
 from guerdon.report.reading import RunRecord, current_stage, last_reward, run_status
 from guerdon.view.addresses import Context, Query, address
@@ -46,27 +45,29 @@ def show_overview(run: ViewedRun) -> Context:
         "rollouts": sum(known.rollouts.values()),
         "tokens": {stage.id: stage_tokens(run.index, stage.id) for stage in record.stages},
         "link": lambda stage: address(run, "rollouts", stage=stage),
-        "evaluations": _evaluations(run, known.names),
+        "evaluations": _evaluations(run, record),
         "figures": overview_figures(run),
     }
 
 
-def _evaluations(run: ViewedRun, names: Names) -> dict[str, list[Context]]:
+def _evaluations(run: ViewedRun, record: RunRecord) -> dict[str, list[Context]]:
+    """Return each evaluation's means with intervals, while its own tables do not have them."""
     found = {}
-    for stage in names.stages:
-        rows = [
-            {
-                "model": one.model,
-                "verifier": one.entry,
-                "prompts": one.prompts,
-                "mean": one.mean,
-                "from": one.low,
-                "to": one.high,
-            }
-            for one in evaluation(run.index, stage)
-        ]
+    for stage in record.stages:
+        own = [column for rows in stage.tables.values() for row in rows for column in row]
+        rows = [] if any(column.endswith("_low") for column in own) else evaluation(run.index, stage.id)
         if rows:
-            found[stage] = rows
+            found[stage.id] = [
+                {
+                    "model": one.model,
+                    "verifier": one.entry,
+                    "prompts": one.prompts,
+                    "mean": one.mean,
+                    "mean_low": one.low,
+                    "mean_high": one.high,
+                }
+                for one in rows
+            ]
     return found
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from viewed_runs import STEPS, Open, rollout, serving, write_lines, write_run
 
 VIEWS = ("", "curves?stage=rl", "rollouts", "rewards", "verifiers", "compare", "manifest")
@@ -278,15 +278,13 @@ def test_huge_text_is_cut_with_a_link_to_all(open_page: Open) -> None:
     assert len(open_page("/runs/first/rollouts?stage=rl").content()) < 500_000
 
 
-def test_live_page_follows_the_run(browser: Browser, tmp_path: Path) -> None:
+def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "live", steps=5)
     (folder / "stages/test/result.json").unlink()
     with serving([folder], tmp_path / "cache") as url:
-        page = browser.new_page()
-        page.goto(f"{url}/runs/live/rollouts?stage=rl&descending=1")
+        page = open_page("/runs/live/rollouts?stage=rl&descending=1", base=url)
         assert count(page) == "30"
-        overview = browser.new_page()
-        overview.goto(f"{url}/runs/live/")
+        overview = open_page("/runs/live/", base=url)
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
         expect(page.locator("[data-count]")).to_have_text("32")
         assert cells(page, "step")[0] == "6"
@@ -325,17 +323,6 @@ def test_every_control_is_reached_by_the_tab_key(open_page: Open) -> None:
         assert any(part in one for one in reached), part
 
 
-@pytest.mark.parametrize("path", EVERY)
-def test_page_fits_a_narrow_screen(open_page: Open, path: str) -> None:
-    page = open_page(f"/runs/first/{path}", viewport={"width": 400, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    wider = page.evaluate(
-        "[...document.querySelectorAll('main *:not(svg *)')].filter(e => e.getBoundingClientRect().right > 401 && "
-        "!e.closest('.skip, thead, pre')).map(e => e.outerHTML.slice(0, 80))"
-    )
-    assert wider == []
-
-
 CONTRASTS = """
 () => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -364,22 +351,30 @@ CONTRASTS = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+WIDER = """
+[...document.querySelectorAll('main *:not(svg *)')]
+  .filter(e => e.getBoundingClientRect().right > 401 && !e.closest('.skip, thead, pre'))
+  .map(e => e.outerHTML.slice(0, 80))
+"""
+
+NAMELESS = """
+[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')]
+  .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))
+  .map(e => e.outerHTML)
+"""
+
+
 @pytest.mark.parametrize("path", EVERY)
-def test_text_has_the_contrast_of_aa(open_page: Open, path: str, scheme: str) -> None:
-    page = open_page(f"/runs/first/{path}", color_scheme=scheme)
+def test_page_is_for_everyone(open_page: Open, path: str) -> None:
+    """It fits a narrow screen, has the contrast of AA in both schemes, and names what a screen reader reads."""
+    page = open_page(f"/runs/first/{path}", width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.evaluate(WIDER) == []
+    page.emulate_media(color_scheme="light")
     assert page.evaluate(CONTRASTS) == []
-
-
-@pytest.mark.parametrize("path", EVERY)
-def test_fields_links_and_images_have_names(open_page: Open, path: str) -> None:
-    page = open_page(f"/runs/first/{path}")
-    nameless = page.evaluate(
-        "[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')].filter(e => "
-        "!(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
-        ".map(e => e.outerHTML)"
-    )
-    assert nameless == []
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate(NAMELESS) == []
     assert page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.lang") == "en"
 
