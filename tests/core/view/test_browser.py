@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from viewed_runs import STEPS, Open, rollout, serving, write_lines, write_run
+from viewed_runs import STEPS, Open, rollout, serving, verdict, write_lines, write_run
 
 VIEWS = ("", "curves?stage=rl", "rollouts", "rewards", "verifiers", "compare", "manifest")
 DETAILS = ("group?stage=rl&step=2&group=1", "rollout/rl/5", "rollout/rl/7")
@@ -41,8 +41,23 @@ def test_overview_has_stages_results_intervals_and_curves(open_page: Open) -> No
     assert cells(page, "from")[:2] == ["base", "base, rl"]
     intervals = page.locator("table", has=page.locator("th", has_text="prompts"))
     assert intervals.locator("td[data-label=prompts]").all_inner_texts() == ["3"] * 4
+    assert re.fullmatch(r"0\.\d{3} \[-?0\.\d{3}, \d\.\d{3}\]", cells(page, "mean")[0])
+    assert " ".join(page.locator("#results .facts").inner_text().split()) == "reward first 0.500 reward 1.250"
     assert "seed 0" in page.locator("#facts").inner_text()
     assert page.locator("figcaption").all_inner_texts()[0] == "Reward"
+
+
+def test_overview_has_the_intervals_of_an_evaluation_itself(open_page: Open) -> None:
+    page = open_page("/runs/second/")
+    assert cells(page, "math greedy") == ["0.250 [0.200, 0.800]", "0.750 [0.200, 0.800]"]
+    assert page.locator("th", has_text="prompts").count() == 0
+
+
+def test_charts_of_the_overview_are_read_by_keys(open_page: Open) -> None:
+    page = open_page("/runs/first/")
+    chart = page.locator(".plot", has_text="Entropy")
+    chart.locator("svg[role=img]").focus()
+    expect(chart.locator("output")).to_have_text("step 60: 0.01667")
 
 
 def test_views_are_reached_by_the_menu(open_page: Open) -> None:
@@ -242,6 +257,32 @@ def test_comparison_of_two_verifiers_of_one_run(open_page: Open) -> None:
         "/runs/first/compare?a_run=first&a_stage=test&a_measure=math&b_run=first&b_stage=test&b_measure=format"
     )
     assert "means 0.333 → 1.000" in " ".join(page.locator("#comparison .facts").inner_text().split())
+
+
+def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp_path: Path) -> None:
+    rows = [rollout(1, group, number) for group in range(3) for number in range(2)]
+    old = [
+        {**row, "reward": 0.0, "scores": {"math": verdict(0.0, explanation="no <answer>")}} for row in rows
+    ]
+    new = [*old[:4], {**rows[4], "reward": 1.0, "scores": {"math": verdict(1.0, explanation="the last box")}}]
+    write_lines(tmp_path / "old.jsonl", old)
+    write_lines(tmp_path / "new.jsonl", new)
+    with serving([tmp_path / "old.jsonl", tmp_path / "new.jsonl"], tmp_path / "cache") as url:
+        page = open_page("/runs/old.jsonl/compare", base=url)
+        facts = " ".join(page.locator("#comparison .facts").inner_text().split())
+        assert facts.startswith("completions on both 5 means 0.000 → 0.200 better 1 worse 0 flipped up 1")
+        assert cells(page, "prompt") == ["What is 2 and 2?"]
+        assert cells(page, "flip") == ["up"]
+        said = page.locator("td[data-label=completion]").inner_text()
+        assert "first: math 0.000 no <answer>" in said
+        assert "second: math 1.000 the last box" in said
+        page.get_by_role("link", name="second (1)").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("scored: rollout 5 of step 1")
+        expect(page.locator("article")).to_contain_text("the last box")
+        for view in VIEWS:
+            page = open_page(f"/runs/new.jsonl/{view}".removesuffix("?stage=rl"), base=url)
+            assert page.locator("h1").count() == 1
+            page.close()
 
 
 def test_manifest_shows_its_changes(open_page: Open) -> None:
