@@ -255,6 +255,9 @@ def evaluation(index: RunIndex, stage: str) -> list[Interval]:
     def answer(db: sqlite3.Connection) -> list[Interval]:
         names = Names.read(db)
         models = {number: name for name, number in names.models.items()}
+        with_models = "select 1 from sums where stage = ? and model != 0 limit 1"
+        if db.execute(with_models, [names.stages.get(stage, -1)]).fetchone() is None:
+            return []  # a training stage, whose rollouts may be many
         condition, given = conditions(names, Filters(stage=stage))
         found = []
         for entry, number in names.entries.items():

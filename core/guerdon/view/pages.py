@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from guerdon.index.metrics import metric_names, stage_tokens
 from guerdon.index.summing import entry_health, evaluation, overview
 from guerdon.report.reading import RunRecord, current_stage, last_reward, run_status
-from guerdon.view.addresses import Context, Query, address
+from guerdon.view.addresses import Context, NotFoundError, Query, address
 from guerdon.view.comparison import show_comparison
 from guerdon.view.figures import curve_sections, histogram_figures, overview_figures
 from guerdon.view.rollouts import show_group, show_rollouts
@@ -63,8 +63,7 @@ def _evaluations(run: ViewedRun, record: RunRecord) -> dict[str, list[Context]]:
                     "verifier": one.entry,
                     "prompts": one.prompts,
                     "mean": one.mean,
-                    "mean_low": one.low,
-                    "mean_high": one.high,
+                    **({"mean_low": one.low, "mean_high": one.high} if one.prompts > 1 else {}),
                 }
                 for one in rows
             ]
@@ -76,7 +75,9 @@ def show_curves(run: ViewedRun, runs: Mapping[str, ViewedRun], query: Query) -> 
     events = run.record()
     stages = [stage.id for stage in events.stages]
     known = [stage for stage in stages if stage in metric_names(run.index)] or stages
-    stage = query.get("stage") or known[-1]
+    stage = query.get("stage") or (known[-1] if known else "")
+    if stage not in stages and stages:
+        raise NotFoundError(f"run '{run.key}' has no stage '{stage}'. Stages: {', '.join(stages)}.")
     wanted = query.get("with", "")
     others = [key for key in runs if key != run.key and wanted in (key, "*")]
     by_task, raw, name = query.get("task") == "1", query.get("raw") == "1", query.get("name", "").strip()

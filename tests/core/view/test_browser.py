@@ -234,6 +234,9 @@ def test_rewards_per_step_are_drawn(open_page: Open) -> None:
     page = open_page("/runs/first/rewards")
     cell = page.locator("figure", has_text="rl").locator("rect title").first
     assert re.match(r"steps 1 to 2: \d+ of 11 rewards from ", cell.text_content() or "")
+    chart = page.locator(".plot", has_text="rl")
+    chart.locator("svg[role=img]").press("Home")
+    expect(chart.locator("output")).to_have_text("step 1: 0.5 to 0.55: 8, 1.45 to 1.5: 3")
 
 
 def test_comparison_of_two_runs_shows_the_flips(open_page: Open) -> None:
