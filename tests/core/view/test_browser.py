@@ -337,22 +337,28 @@ def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
         overview.close()
 
 
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page, and wait until that page takes keys."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
 def test_keys_select_rows_turn_pages_and_search(open_page: Open) -> None:
     page = open_page("/runs/first/rollouts?stage=rl")
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page.locator("tr[aria-selected=true] td").first).to_have_text("rl:2")
     page.keyboard.press("k")
-    page.keyboard.press("]")
+    press(page, "]")
     expect(page.locator("td[data-label=rollout]").first).to_have_text("rl:51")
-    page.keyboard.press("[")
+    press(page, "[")
     expect(page.locator("td[data-label=rollout]").first).to_have_text("rl:1")
     page.keyboard.press("/")
     page.keyboard.type("herring")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("td[data-label=rollout]")).to_have_text(["rl:5"])
     page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: rollout 5 of step 1")
 
 

@@ -34,7 +34,7 @@ stages:
       per_device_train_batch_size: 8
       num_generations: 4
       max_completion_length: 8
-      save_strategy: "no"
+      save_steps: 1000
 """
 """It trains until it is stopped, so that no speed of the machine ends it before it was seen."""
 
