@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_view.py [--rollouts 1000000] [--folder FOLDER]
 
 FOLDER keeps the synthetic run and its index; by default both are removed at the end. Each question is asked three
-times, of a new connection; the table has the fastest and the slowest. Each page is asked of `guerdon view`, in a process
-of its own, three times. Memory is the peak of the process that indexes and asks, and of `guerdon view`.
+times, of a new connection; the table has the fastest and the slowest. Each page is asked of `guerdon view`, in a
+process of its own, three times. Memory is the peak of the process that indexes and asks, and of `guerdon view`.
 """
 
 from __future__ import annotations

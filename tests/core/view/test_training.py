@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,15 @@ POINTS = """
 """The number of points of the reward's curve."""
 
 
+def points_above(page: Page, least: int) -> int:
+    """Wait until the reward's curve has more points. The pages' policy forbids waiting in the browser."""
+    end = time.monotonic() + 120
+    while (drawn := int(page.evaluate(POINTS))) <= least:
+        assert time.monotonic() < end, f"the curve of the reward has {drawn} points"
+        page.wait_for_timeout(200)
+    return drawn
+
+
 @pytest.mark.slow
 def test_browser_follows_a_run_that_trains(
     training: tuple[subprocess.Popen[str], Path], open_page: Open, tmp_path: Path
@@ -81,11 +91,12 @@ def test_browser_follows_a_run_that_trains(
 
         overview = open_page("/runs/live/", base=url)
         expect(overview.locator("td[data-label=status]")).to_have_text(["finished", "running"])
-        overview.wait_for_function(f"({POINTS})() > 1")
-        drawn = overview.evaluate(POINTS)
-        overview.wait_for_function(f"({POINTS})() > {drawn}")
+        drawn = points_above(overview, 1)
+        points_above(overview, drawn)
 
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait() != 0
         expect(overview.locator("td[data-label=status]")).to_have_text(["finished", "stopped"])
         expect(overview.locator("#facts")).to_contain_text("This run stopped")
+        table.close()
+        overview.close()
