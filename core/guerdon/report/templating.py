@@ -81,7 +81,10 @@ def _shown_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len({*titles, "measure"}) <= len(titles):
         return merged
     return [
-        {"measure": formatting.words(name), **{t: row.get(name) for t, row in zip(titles, merged, strict=True)}}
+        {
+            "measure": formatting.words(name),
+            **{t: row.get(name) for t, row in zip(titles, merged, strict=True)},
+        }
         for name in measures
     ]
 
