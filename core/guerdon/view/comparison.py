@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from guerdon.errors import UsageError
-from guerdon.index.comparing import Pair, Side, compare
+from guerdon.index.comparing import By, Pair, Side, compare
 from guerdon.index.filters import Filters
 from guerdon.index.selecting import EXCERPT_BYTES, read_records
 from guerdon.index.summing import overview
@@ -27,12 +27,13 @@ def show_comparison(run: ViewedRun, runs: Mapping[str, ViewedRun], query: Query)
     chosen_runs = [runs[given["run"]] for given, _ in sides]
     # rescored files have the same completions; two runs have different ones
     rescored = all(one.folder.is_file() for one in chosen_runs)
-    by = query.get("by") or ("completion" if rescored else "prompt")
+    asked = query.get("by", "")
+    by: By = "completion" if asked == "completion" or (rescored and not asked) else "prompt"
     context: Context = {"title": "Compare", "problem": "", "found": None, "threshold": 0.5, "rows": []}
     context |= {"by": by, "sides": [given for given, _ in sides]}
     try:
-        if by not in ("prompt", "completion"):
-            raise UsageError(f"by is '{by:.40}'; give one of prompt, completion.")
+        if asked not in ("", "prompt", "completion"):
+            raise UsageError(f"by is '{asked:.40}'; give one of prompt, completion.")
         context["threshold"] = Filters.of({"value_min": query.get("threshold", "") or "0.5"}).value_min
         chosen = [
             Side(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from viewed_runs import Open, serving, write_run
 
 expect.set_options(timeout=60_000)  # CI machines are slow
@@ -57,13 +57,17 @@ def open_page(context: BrowserContext, address: str) -> Iterator[Open]:
     complaints: list[str] = []
     pages: list[Page] = []
 
+    def check(request: Request, base: str) -> None:
+        if not request.url.startswith(base):
+            complaints.append(request.url)
+
     def opened(path: str, width: int = 1200, base: str = address) -> Page:
         page = context.new_page()
         pages.append(page)
         page.set_viewport_size({"width": width, "height": 800})
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(base) or complaints.append(request.url))
+        page.on("request", lambda request: check(request, base))
         page.goto(base + path)
         return page
 

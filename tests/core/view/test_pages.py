@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -28,13 +29,16 @@ def write_own_stage(folder: Path) -> None:
     }
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(record))
-    progress = {"name": "stage_progress", "stage": "own", "total": 9}
+
+    def progress(step: int, **metrics: float) -> dict[str, Any]:
+        return event(step, "stage_progress", stage="own", total=9, step=step, metrics=metrics)
+
     lines = [
         event(0, "run_started"),
         event(0, "stage_started", stage="own", resumed=False),
-        event(1, **progress, step=1, metrics={"reward": 0.25}),
-        event(2, **progress, step=2, metrics={"reward": 0.75, "loss": 3.0}),
-        event(3, **progress, step=3, metrics={"seconds": 9.0}),
+        progress(1, reward=0.25),
+        progress(2, reward=0.75, loss=3.0),
+        progress(3, seconds=9.0),
     ]
     write_lines(folder / "events.jsonl", lines)
     (folder / "stages/own").mkdir(parents=True)
