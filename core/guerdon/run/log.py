@@ -158,16 +158,27 @@ class RunEvents:
     """The seconds of all attempts, by stage. A killed attempt ends with its last line."""
 
 
-def read_events(path: Path) -> RunEvents:
-    """Read ``events.jsonl``, which may not exist yet."""
+def read_events(path: Path, every_step: bool = True) -> RunEvents:
+    """Read ``events.jsonl``, which may not exist yet.
+
+    Args:
+        path: The file.
+        every_step: Whether the metrics of each step are kept; see :func:`fold_events`.
+    """
     incomplete = [0]
-    log = fold_events(_events(path, incomplete))
+    log = fold_events(_events(path, incomplete), every_step)
     log.unreadable += incomplete[0]
     return log
 
 
-def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
-    """Return what the lines of ``events.jsonl`` say together."""
+def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) -> RunEvents:
+    """Return what the lines of ``events.jsonl`` say together.
+
+    Args:
+        events: The lines.
+        every_step: Whether the metrics of each step are kept. Without it, a stage has its last step only, with the
+            last value of each metric, so that memory does not grow with the steps.
+    """
     log = RunEvents()
     current: tuple[str, datetime] | None = None
     last: datetime | None = None
@@ -193,7 +204,12 @@ def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
             elif kind == "stage_finished":
                 log.finished[stage] = event
             elif kind == "stage_progress":
-                log.progress.setdefault(stage, {})[event["step"]] = event["metrics"]
+                steps = log.progress.setdefault(stage, {})
+                metrics = event["metrics"]
+                if not every_step:
+                    metrics = {**next(iter(steps.values()), {}), **metrics}
+                    steps.clear()
+                steps[event["step"]] = metrics
             last = time
         except (KeyError, TypeError, ValueError):
             log.unreadable += 1
