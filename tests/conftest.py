@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.abc
 import os
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
+from warm_python import WarmPython
 
 from guerdon.cli.main import main
 from guerdon_sandbox import BoxOptions, SandboxUnavailableError
@@ -64,8 +68,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     markers = {marker.name for marker in item.iter_markers()}
-    if not markers & HEAVY_MARKERS and not HEAVY_PLACES & {item.path, *item.path.parents}:
+    trains = isinstance(item, pytest.Function) and "warm_python" in item.fixturenames
+    if not trains and not markers & HEAVY_MARKERS and not HEAVY_PLACES & {item.path, *item.path.parents}:
         item.add_marker("light")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: one that began last would run alone."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    leave_to_the_end()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        leave_to_the_end()
+
+
+def leave_to_the_end() -> None:
+    """Keep the libraries' objects out of later collections of garbage, which every stage of a run asks for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +119,13 @@ def docker_engine() -> None:
 def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker") is not None:
         request.getfixturevalue("docker_engine")
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Starts Python with the training libraries imported already; ``warm_python.py`` says when to use it."""
+    with closing(WarmPython()) as python:
+        yield python
 
 
 class Ended(NamedTuple):
