@@ -41,7 +41,7 @@ _NOTE = re.compile(
     r"inequality|identity) (?:is|has been) (?:proved|proven|complete|omitted|shown|established)|proof (?:omitted|"
     r"complete|below|above)|(?:solution |answer )?omitted|(?:solution|answer) not (?:provided|given|available)|"
     r"q\.?e\.?d|\[asy\].*\[/asy\]|(?:答案|证明|解答|过程|图形?|作图)?(?:详?见|如)(?:解析|证明|详解|答案|图|下图|上图|过程|解答)|"
-    r"(?:证明|过程|解答|作图|画图|图)(?:过程)?(?:略|见上|见下)?)[\])]*",
+    r"证明(?:过程)?|(?:证明|过程|解答|作图|画图|图)(?:过程)?(?:略|见上|见下))[\])]*",
     re.DOTALL,
 )
 """Sentences that point to an answer elsewhere, or say that there is none to compare with."""

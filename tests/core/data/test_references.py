@@ -196,7 +196,8 @@ def test_placeholder_reason_of_a_note_names_a_missing_answer(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [r"\text{undefined}", "see", "proof by induction", "answer", "the statement is true"]
+    "text",
+    [r"\text{undefined}", "see", "proof by induction", "answer", "the statement is true", "图", "过程"],
 )
 def test_placeholder_reason_of_an_answer_in_words_is_none(text: str) -> None:
     assert placeholder_reason(text) is None

@@ -23,6 +23,16 @@ _HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrila
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
 """The answer to a question, and a sentence that says it again."""
+_OTHERWISE = re.compile(
+    r"\b(?:if|unless|except|but|or|only|when|maybe|perhaps|sometimes|whether)\b|若|如果|当|除|但|或|只"
+)
+"""Words with which a sentence may say something else than the word before it."""
+_OPPOSITES = {
+    "yes": re.compile(
+        r"\b(?:no|not|never|none|neither|false|cannot|impossible|wrong)\b|\s['’]\s?t\b|n['’]t\b|不|否|没|非|错"
+    ),
+    "no": re.compile(r"\b(?:yes|true|right)\b|是的|对"),
+}
 _DECISIONS = {"true": "yes", "false": "no", "是": "yes", "能": "yes", "否": "no", "不能": "no"}
 _SPACES = re.compile(r"\s+")
 _BESIDE_SIGNS = re.compile(r"(?<=[^\w\s]) | (?=[^\w\s])")
@@ -36,6 +46,8 @@ def same_words(reference: Node, answer: Node) -> Finding:
         return Finding(False, "text", "words are not a number")
     left, right = _decision(left, right), _decision(right, left)
     left, right = _plain(left), _plain(right)
+    if not (_HEAD.search(left) and _HEAD.search(right)):  # "a series" and "a sequence" differ
+        left, right = _HEAD.sub("", left), _HEAD.sub("", right)
     return Finding(True, "text") if left == right and left else Finding(False, "text", "the words differ")
 
 
@@ -45,6 +57,9 @@ def _decision(words: str, other: str) -> str:
     if found is None or other.strip() not in ("true", "false"):
         return words
     said = _DECISIONS.get(found[1].lower(), found[1].lower())
+    sentence = found[2].casefold()
+    if _OTHERWISE.search(sentence) or _OPPOSITES[said].search(sentence):
+        return words
     return "true" if said == "yes" else "false"
 
 
@@ -55,5 +70,5 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
-    words = _WINS.sub("", _HEAD.sub("", _SUBJECT.sub("", words)))
+    words = _WINS.sub("", _SUBJECT.sub("", words))
     return _BESIDE_SIGNS.sub("", words).strip()

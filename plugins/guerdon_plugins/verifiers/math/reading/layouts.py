@@ -33,7 +33,6 @@ _NOTED = re.compile(
 """``13 (first-aid kits)``: what is counted, in brackets."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
 _SCALED_APART = re.compile(r"(?<=\d)(?:\s|\\[,; ]|~|\$)+(?=10\s*\^)")
-_SAID_TWICE = re.compile(r"([^:]*(?:[<>]|\\(?:le|ge)[a-z]*)[^:]*):\s*((?:\\left)?[(\[].*[)\]])")
 _ANSWER_IN_TEXT = re.compile(r"(?i)\\text\s*\{\s*(?:the |final )*answer\s*(?::|is:?)\s*([^{}]*)\}\s*\.?")
 _PART_OF_ONE = re.compile(
     r"(?i)(?:\\text\s*\{\s*)?(?:(?:(one |a )?half|(?:a |one )?quarter|three[- ]quarters)(?: of)?) an? ([a-z]+)\s*\}?"
@@ -84,8 +83,6 @@ def plain_layout(text: str) -> str:
         return f"{match[1]}\\text{{ {match[2]}}}"
     if text[:1].islower() and text[-1:] in ")]" and (match := _IN_INTERVAL.fullmatch(text)):
         return f"{match[1]}\\in {match[2]}"
-    if ":" in text and (match := _SAID_TWICE.fullmatch(text)):
-        return match[2]
     return text
 
 

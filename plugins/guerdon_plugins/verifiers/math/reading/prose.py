@@ -18,7 +18,7 @@ _KIND = (
     r"greatest|least|smallest|largest|value|number|sum|area|of)\s+)*"
 )
 _ANSWER = (
-    rf"{_KIND}(?:answer|result|value|solution|total|sum|area|output|ans|option|choice|"
+    rf"{_KIND}(?:answer|result|value|solution|total|output|ans|option|choice|"
     r"答案|结果|最终答案|正确答案|原式|值)s?\s*(?:(?:is|are|equals|be|must be|will be|was|comes to|为|是|等于)\b)?"
 )
 _LEAD_IN = re.compile(
