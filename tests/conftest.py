@@ -15,15 +15,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
-from warm_python import WarmPython
 
 from guerdon.cli.main import main
 from guerdon_sandbox import BoxOptions, SandboxUnavailableError
 from guerdon_sandbox.engine import Engine
+
+if TYPE_CHECKING:
+    from warm_python import WarmPython
 
 # The tests' models are tiny: threads would only wait for each other. torch reads this when it is imported, here and in
 # the processes that tests start.
@@ -138,6 +140,8 @@ def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def warm_python() -> Iterator[WarmPython]:
     """Starts Python with the training libraries imported already; ``warm_python.py`` says when to use it."""
+    from warm_python import WarmPython
+
     with closing(WarmPython()) as python:
         yield python
 
