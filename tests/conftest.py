@@ -13,16 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
-from warm_python import WarmPython
 
 from guerdon.cli.main import main
 from guerdon_sandbox import BoxOptions, SandboxUnavailableError
 from guerdon_sandbox.engine import Engine
+
+if TYPE_CHECKING:
+    from warm_python import WarmPython
 
 # The tests' models are tiny: threads would only wait for each other. torch reads this when it is imported, here and in
 # the processes that tests start.
@@ -40,12 +43,20 @@ HEAVY_PLACES = {
     Path(__file__).parent / place
     for place in (
         *("core/adapters", "core/audit", "core/cli", "core/models", "core/options", "core/preflight"),
-        *("core/report", "core/run", "core/serve", "core/testing", "docs", "e2e"),
-        *("plugins/stages", "plugins/test_built_ins_audit.py", "plugins/test_conformance.py"),
-        *("plugins/test_judges_audit.py", "plugins/verifiers/test_judge.py", "test_light.py"),
+        *("core/report", "core/rubric", "core/run", "core/scoring", "core/serve", "core/testing"),
+        *("core/tools", "core/view", "docs", "e2e"),
+        *(
+            "plugins/hooks",
+            "plugins/stages",
+            "plugins/test_built_ins_audit.py",
+            "plugins/test_conformance.py",
+        ),
+        *("plugins/test_judges_audit.py", "plugins/test_recipes.py", "plugins/tools", "test_light.py"),
+        *("plugins/verifiers/test_judge.py", "plugins/verifiers/test_remote.py"),
+        *(f"plugins/verifiers/math/test_{name}.py" for name in ("against_sympy", "pair_fuzz")),
     )
 }
-"""Their tests train, audit, or start processes that import guerdon again."""
+"""Their tests train, audit, search for minutes, or start processes that import guerdon again."""
 
 
 class TrainingLibrariesSkip(importlib.abc.MetaPathFinder):
@@ -69,8 +80,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     markers = {marker.name for marker in item.iter_markers()}
     trains = isinstance(item, pytest.Function) and "warm_python" in item.fixturenames
-    if not trains and not markers & HEAVY_MARKERS and not HEAVY_PLACES & {item.path, *item.path.parents}:
+    if not trains and not markers & HEAVY_MARKERS and not is_heavy(item.path):
         item.add_marker("light")
+
+
+@cache
+def is_heavy(path: Path) -> bool:
+    return not HEAVY_PLACES.isdisjoint({path, *path.parents})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -124,6 +140,8 @@ def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def warm_python() -> Iterator[WarmPython]:
     """Starts Python with the training libraries imported already; ``warm_python.py`` says when to use it."""
+    from warm_python import WarmPython
+
     with closing(WarmPython()) as python:
         yield python
 
