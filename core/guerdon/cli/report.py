@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from guerdon.cli.targets import check_folder
+from guerdon.errors import UsageError
 from guerdon.files import replaced
 
 
@@ -40,6 +41,11 @@ def report(run: Path, output: Path | None, curves: Path | None, steps: tuple[int
     record = read_run(run)
     if curves is not None:
         written = draw_curves(record, curves)
+        if not written:
+            raise UsageError(
+                f"--curves {curves}: {run} has no curve to draw. A curve needs a metric that a stage has logged at two "
+                "steps or more."
+            )
         click.echo(f"Curves: {curves} ({len(written)} files)")
         return
     page = render_page(record, steps)

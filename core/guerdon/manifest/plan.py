@@ -151,9 +151,13 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
     if stage is None and len(with_rewards) == 1:
         (stage,) = with_rewards
     if stage not in with_rewards:
-        asked = "Say which one is meant" if stage is None else f"There is none in '{stage}'"
+        asked = (
+            "Say which one is meant."
+            if stage is None
+            else f"There is none in '{stage}'.{did_you_mean(stage, with_rewards)}"
+        )
         raise UsageError(
-            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}."
+            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}"
         )
     planner = _Planner(file)
     ref, index = with_rewards[stage]
@@ -183,7 +187,7 @@ class _Planner:
             raise self._file.error(self.problems)
 
     def problem(self, location: Location, message: str) -> None:
-        self.problems.append(Problem(self._file.line(location), message))
+        self.problems.append(self._file.problem(location, message))
 
     def sound(self, plan: Callable[[], T | None]) -> T | None:
         """Return the result of ``plan``, or ``None`` and a recorded problem if it raises."""

@@ -90,10 +90,17 @@ class Citations:
         problem = _copied(text, message_text(prompt)) or self._problem(text, cited, texts)
         if problem is not None:
             return Score(0.0, answer=answer, explanation=problem)
-        value = 1.0 if right is None else 2 * len(cited & right) / (len(cited) + len(right))
+        value, explanation = 1.0, []
+        if right is not None:
+            value = 2 * len(cited & right) / (len(cited) + len(right))
+            if value < 1:
+                explanation.append(f"it cites {answer}; right is {', '.join(sorted(right))}")
         if self._every_sentence:
-            value *= _coverage(text)
-        return Score(value, answer=answer)
+            coverage = _coverage(text)
+            value *= coverage
+            if coverage < 1:
+                explanation.append(f"{coverage:.0%} of the sentences have a citation")
+        return Score(value, answer=answer, explanation="; ".join(explanation))
 
     def _problem(self, text: str, cited: set[str], texts: Mapping[str, str]) -> str | None:
         """Return why the text scores 0, or ``None``."""

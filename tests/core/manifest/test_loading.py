@@ -63,7 +63,7 @@ stages:
         {"beta": 0.0, "max_steps": 7},
         {"beta": 0.0, "max_steps": 5},
     ]
-    assert loaded.line(("stages", 1, "params", "max_steps")) == 8
+    assert loaded.lines["stages", 1, "params", "max_steps"] == 8
 
 
 def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_path: Path) -> None:
