@@ -86,7 +86,7 @@ def main() -> None:
     """Run the console script."""
     show_traceback = "--traceback" in sys.argv[1:2]
     try:
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="guerdon", standalone_mode=False)
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
