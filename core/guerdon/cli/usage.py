@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ class KindChoice(click.Choice[str]):
     def __init__(self, kinds: Iterable[Kind]) -> None:
         super().__init__([kind.value for kind in kinds])
 
-    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:
+    def normalize_choice(self, choice: Any, ctx: click.Context | None) -> str:
         """Return a choice as it is compared."""
         return super().normalize_choice(choice, ctx).replace("-", "_")
 
@@ -41,7 +42,7 @@ def usage_line(error: click.ClickException) -> str:
 
 
 def _nearest(error: click.ClickException) -> str:
-    """Return the nearest of the values to choose from, for a value that is none of them."""
+    """Return the nearest of the values to choose from, for a value that is not among them."""
     kind = getattr(getattr(error, "param", None), "type", None)
     given = re.match(r"'(.*?)' is not one of ", getattr(error, "message", ""))
     return did_you_mean(given[1], kind.choices) if given and isinstance(kind, click.Choice) else ""

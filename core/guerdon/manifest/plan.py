@@ -202,6 +202,8 @@ class _Planner:
         if component is None:
             return None
         problems = self._try((*location, "use"), lambda: component.problems())
+        if isinstance(ref, StageRef) and (ref.id, "params") in self._left_out:
+            return component  # the params it lacks may be those that were left out
         for problem in problems or []:
             place = (*location, "params", problem.param) if problem.param else (*location, "use")
             self.problem(place, problem.message)
@@ -224,6 +226,8 @@ class _Planner:
         places = [(*location, "rewards", i) for i in range(len(ref.rewards))]
         tools = self._tools(ref, location)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
+        if (ref.id, "init") in self._left_out:
+            inits = ["none"]  # the default is not what was meant
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None

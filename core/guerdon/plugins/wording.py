@@ -64,7 +64,7 @@ def reason_of(detail: ErrorDetails, *, names_plugin: bool = False) -> str:
     if kind == "too_long":
         return f"give at most {_items(context['max_length'])}, not {context['actual_length']}"
     if kind in _BOUNDS:
-        return f"give {_BOUNDS[kind].format(**context)}"
+        return f"give {_BOUNDS[kind].format(**{name: _plainly(value) for name, value in context.items()})}"
     plain, _, rest = kind.partition("_")
     if plain in _PLAIN and rest in _TYPE_ERRORS:
         return f"give {_PLAIN[plain]}"
@@ -83,6 +83,11 @@ def _written(value: Any, names_plugin: bool) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float) and value != "" else "..."
+
+
+def _plainly(bound: Any) -> Any:
+    """Return a bound as one writes it: 0 for 0.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _items(count: int) -> str:

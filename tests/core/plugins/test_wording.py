@@ -45,6 +45,8 @@ def reason(kind: Any, value: Any, *, strict: bool = False) -> str:
         (Sequence[str], "x", "give a list, such as [x]"),
         (dict[str, int], 3, "give a mapping, such as {key: value}"),
         (Annotated[int, Gt(0)], 0, "give a number above 0"),
+        (Annotated[float, Gt(0.0)], 0, "give a number above 0"),
+        (Annotated[float, Lt(0.5)], 1, "give a number below 0.5"),
         (Annotated[int, Ge(1)], 0, "give a number of at least 1"),
         (Annotated[int, Lt(3)], 3, "give a number below 3"),
         (Annotated[int, Le(2)], 3, "give a number of at most 2"),
