@@ -28,6 +28,7 @@ from guerdon.errors import CheckFailedError, UsageError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entries
+from guerdon.plugins.discovery import did_you_mean
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 
@@ -99,7 +100,7 @@ def _audit_stages(
     plan = plan_run(load_manifest(manifest_path(target)))
     judged = {planned.ref.id: planned for planned in plan.stages if planned.entries}
     if not judged or (stage is not None and stage not in judged):
-        asked = f" There is none in '{stage}'." if stage else ""
+        asked = f" There is none in '{stage}'.{did_you_mean(stage, judged)}" if stage else ""
         raise UsageError(f"{target} has rewards in the stages {', '.join(judged) or 'none'}.{asked}")
     reports = {}
     for name, planned in judged.items():

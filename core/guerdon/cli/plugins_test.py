@@ -12,6 +12,7 @@ from rich.text import Text
 
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
+from guerdon.cli.usage import KindChoice
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
 from guerdon.manifest.presets import is_preset
 from guerdon.plugins.component import kind_of, load_scorer
@@ -48,9 +49,7 @@ _KITS: dict[Kind, type[Conformance]] = {
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--kind", type=click.Choice([kind.value for kind in _KITS]), help="The kind, if NAME tells none."
-)
+@click.option("--kind", type=KindChoice(_KITS), help="The kind, if NAME tells none.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a param. Repeatable.")
 @click.option(
     "--cases",

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from guerdon.cli.targets import check_folder
+from guerdon.errors import UsageError
 from guerdon.files import replaced
 from guerdon.index import RunIndex, grow_fully
 from guerdon.run.log import RunEvents
@@ -45,6 +46,11 @@ def report(run: Path, output: Path | None, curves: Path | None, steps: tuple[int
     read_run(run, RunEvents())  # before an index is made: it may not be a run
     if curves is not None:
         written = draw_curves(_indexed(run), curves)
+        if not written:
+            raise UsageError(
+                f"--curves {curves}: {run} has no curve to draw. A curve needs a metric that a stage has logged at two "
+                "steps or more."
+            )
         click.echo(f"Curves: {curves} ({len(written)} files)")
         return
     require_templates()

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from guerdon.cli.tables import print_rows
-from guerdon.errors import UsageError
+from guerdon.errors import UsageError, one_line
 from guerdon.report.reading import current_stage, last_reward, read_run, run_status
 
 
@@ -19,14 +19,22 @@ from guerdon.report.reading import current_stage, last_reward, read_run, run_sta
 @click.argument("folder", default="runs", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(folder: Path, as_json: bool) -> None:
-    """List the runs in FOLDER, by default runs/: status, stage, step, last reward and time."""
+    """List the runs in FOLDER, by default runs/: status, stage, step, last reward and time.
+
+    FOLDER may be a run's own folder, too. Below the list is the error of each run that has stopped with one.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder. Name the folder that holds the folders of runs.")
-    rows = [_row(path.parent) for path in sorted(folder.glob("*/run.json"))]
+    found = [folder / "run.json"] if (folder / "run.json").is_file() else sorted(folder.glob("*/run.json"))
+    rows = [_row(path.parent) for path in found]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
-        print_rows(f"Runs in {folder}", [{name: _cell(row[name]) for name in row} for row in rows], Console())
+        shown = [{name: _cell(row[name]) for name in row if name != "error"} for row in rows]
+        print_rows(f"Runs in {folder}", shown, Console())
+        for row in rows:
+            if row["error"]:
+                click.echo(f"{row['run']}: {one_line(row['error'])}")
     else:
         click.echo(f"No run is in {folder}. 'guerdon run r1-zero-mini' makes one.")
 
@@ -45,12 +53,13 @@ def _row(folder: Path) -> Mapping[str, Any]:
         reward=last_reward(record),
         seconds=round(sum(stage.seconds for stage in record.stages), 1),
         started=record.started.isoformat(timespec="seconds") if record.started else None,
+        error=record.error,
     )
 
 
 def _values(folder: Path, **known: Any) -> Mapping[str, Any]:
-    names = ("status", "stage", "step", "reward", "seconds", "started")
-    return {"run": folder.name, **{name: known.get(name) for name in names}}
+    names = ("status", "stage", "step", "reward", "seconds", "started", "error")
+    return {"run": folder.resolve().name, **{name: known.get(name) for name in names}}
 
 
 def _cell(value: Any) -> Any:

@@ -151,9 +151,13 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
     if stage is None and len(with_rewards) == 1:
         (stage,) = with_rewards
     if stage not in with_rewards:
-        asked = "Say which one is meant" if stage is None else f"There is none in '{stage}'"
+        asked = (
+            "Say which one is meant."
+            if stage is None
+            else f"There is none in '{stage}'.{did_you_mean(stage, with_rewards)}"
+        )
         raise UsageError(
-            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}."
+            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}"
         )
     planner = _Planner(file)
     ref, index = with_rewards[stage]
@@ -188,7 +192,7 @@ class _Planner:
             raise self._file.error(self.problems)
 
     def problem(self, location: Location, message: str) -> None:
-        self.problems.append(Problem(self._file.line(location), message))
+        self.problems.append(self._file.problem(location, message))
 
     def sound(self, plan: Callable[[], T | None]) -> T | None:
         """Return the result of ``plan``, or ``None`` and a recorded problem if it raises."""
@@ -203,6 +207,8 @@ class _Planner:
         if component is None:
             return None
         problems = self._try((*location, "use"), lambda: component.problems())
+        if isinstance(ref, StageRef) and (ref.id, "params") in self._left_out:
+            return component  # the params it lacks may be those that were left out
         for problem in problems or []:
             place = (*location, "params", problem.param) if problem.param else (*location, "use")
             self.problem(place, problem.message)
@@ -225,6 +231,8 @@ class _Planner:
         places = [(*location, "rewards", i) for i in range(len(ref.rewards))]
         tools = self._tools(ref, location)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
+        if (ref.id, "init") in self._left_out:
+            inits = ["none"]  # the default is not what was meant
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None

@@ -18,6 +18,7 @@ from guerdon.errors import MissingDependencyError, ParamsError
 from guerdon.models.paths import DTYPES
 from guerdon.options.libraries import Option, options_of
 from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.wording import reasons_of
 
 __all__ = [
     "GRPO",
@@ -428,7 +429,6 @@ def check_lora(options: Mapping[str, Any]) -> None:
         try:
             TypeAdapter(fits).validate_python(value, strict=True)
         except ValidationError as error:
-            reason = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
-            problems.append(f"param 'peft' has the option {name}: {value!r}: {reason}.")
+            problems.append(f"param 'peft' has the option {name}: {value!r}: {reasons_of(error.errors())}.")
     if problems:
         raise ParamsError("\n".join(problems))

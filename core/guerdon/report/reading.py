@@ -26,6 +26,7 @@ class Status(StrEnum):
     FINISHED = "finished"
     RUNNING = "running"
     STOPPED = "stopped"
+    FAILED = "failed"
     WAITING = "waiting"
 
 
@@ -82,6 +83,11 @@ class RunRecord:
     if the record was read with the run's index."""
 
     @property
+    def status(self) -> Status:
+        """Return the state of the run as a whole."""
+        return run_status(self)
+
+    @property
     def description(self) -> str:
         """Return the manifest's description, or an empty text."""
         return str(self.manifest.get("description", ""))
@@ -105,9 +111,13 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
     record = read_json(directory / "run.json")
     if record is None:
         what = "not a run, it has no run.json" if directory.is_dir() else "no such folder"
-        raise UsageError(
-            f"{directory}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
+        inside = sorted(path.parent for path in directory.glob("*/run.json"))
+        fix = (
+            f"It holds runs: name one of them, like {inside[-1]}."
+            if inside
+            else "Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
         )
+        raise UsageError(f"{directory}: {what}. {fix}")
     try:
         name, manifest, stage_ids = record["name"], record["manifest"], record["stages"]
         refs = {stage["id"]: stage for stage in manifest["stages"]}
@@ -155,6 +165,8 @@ def run_status(record: RunRecord) -> Status:
         return Status.RUNNING
     if all(stage.status is Status.FINISHED for stage in record.stages):
         return Status.FINISHED
+    if any(stage.status is Status.FAILED for stage in record.stages):
+        return Status.FAILED
     return Status.STOPPED if record.started else Status.WAITING
 
 
@@ -180,7 +192,8 @@ def _stage(
     if result is not None:
         status = Status.FINISHED
     elif (folder / "inputs.json").exists():
-        status = Status.RUNNING if going_on else Status.STOPPED
+        status = Status.FAILED if log.failed == stage_id else Status.STOPPED
+        status = Status.RUNNING if going_on else status
     finished = log.finished.get(stage_id, {}) if result else {}
     tables = metrics.pop("tables", {})
     progress = log.progress.get(stage_id, {})

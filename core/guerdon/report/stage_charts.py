@@ -58,7 +58,9 @@ def _key_charts(stage_id: str, metrics: Mapping[str, Curve], corrections: Curve)
     for metric, curve in metrics.items():
         for title, label in _places(metric):
             charts[title][label] = curve
-    if charts["Reward"]:
+    if not any(charts.values()):  # a stage of one's own, whose metrics have names of its own
+        charts = {metric: {metric: curve} for metric, curve in metrics.items()}
+    if charts.get("Reward"):
         charts[_CORRECTIONS]["mean"] = corrections
         if len(charts["Reward"]) == 2:  # with one verifier, the sum equals its curve
             charts["Reward"].pop("weighted sum", None)

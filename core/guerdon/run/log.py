@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.data.json_values import parse_object
+from guerdon.errors import RunInterruptedError
 from guerdon.files import replaced
 from guerdon.hookspecs import RunInfo
 from guerdon.run.secrets import Secrets
@@ -141,6 +142,10 @@ def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
                 new.write(line)
 
 
+_INTERRUPTIONS = (RunInterruptedError.__name__, KeyboardInterrupt.__name__)
+"""The errors of an attempt that was stopped from outside, and did not fail."""
+
+
 @dataclass
 class RunEvents:
     """The content of a run's ``events.jsonl``."""
@@ -148,6 +153,8 @@ class RunEvents:
     started: datetime | None = None
     error: str | None = None
     """The error that stopped the last attempt."""
+    failed: str | None = None
+    """The stage that raised this error, if it was not a signal that stopped the stage."""
     unreadable: int = 0
     """The number of lines that cannot be read."""
     progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
@@ -186,6 +193,7 @@ def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) ->
         try:
             kind, time = event["event"], datetime.fromisoformat(event["time"])
             stage = str(event.get("stage"))
+            running = current[0] if current else None
             ends_try = kind in ("run_started", "stage_started", "stage_finished", "run_finished")
             if current and last and ends_try:
                 end = last if kind == "run_started" else time
@@ -194,9 +202,11 @@ def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) ->
                 )
                 current = None
             if kind == "run_started":
-                log.started, log.error = log.started or time, None
+                log.started, log.error, log.failed = log.started or time, None, None
             elif kind == "run_finished":
                 log.error = event["error"]
+                stopped = log.error is None or log.error.partition(":")[0] in _INTERRUPTIONS
+                log.failed = None if stopped else running
             elif kind == "stage_started":
                 current = (stage, time)
                 if not event["resumed"]:

@@ -57,6 +57,9 @@ def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
             counts.append(None)
             continue
         endless = source.component.member("endless", False)
+        if endless and source.ref.limit is None and "data" in stage.incomplete:
+            counts.append(None)  # its limit may be the mistake that was left out
+            continue
         most = _most(source, plan.manifest.heldout) if wanted else SAMPLE_ROWS
         try:
             read = list(islice(open_source(source, plan.manifest.heldout, {}), most + 1))

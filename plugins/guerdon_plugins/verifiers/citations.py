@@ -91,10 +91,17 @@ class Citations:
         problem = _copied(text, message_text(prompt)) or self._problem(text, cited, texts)
         if problem is not None:
             return Score(0.0, answer=answer, explanation=problem)
-        value = 1.0 if right is None else 2 * len(cited & right) / (len(cited) + len(right))
+        value, explanation = 1.0, []
+        if right is not None:
+            value = 2 * len(cited & right) / (len(cited) + len(right))
+            if value < 1:
+                explanation.append(f"it cites {answer}; right is {', '.join(sorted(right))}")
         if self._every_sentence:
-            value *= _coverage(text)
-        return Score(value, answer=answer)
+            coverage = _coverage(text)
+            value *= coverage
+            if coverage < 1:
+                explanation.append(f"{coverage:.0%} of the sentences have a citation")
+        return Score(value, answer=answer, explanation="; ".join(explanation))
 
     def prompt_hint(self, row: Row) -> Hint:
         """Return the row's sources, which the prompt must show."""

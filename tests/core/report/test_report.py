@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from viewed_runs import event, write_lines, write_run
 
 from guerdon.cli.main import cli
 from guerdon.errors import MissingDependencyError, UsageError
@@ -188,9 +189,9 @@ def test_a_run_that_goes_on_says_so(folder: Path) -> None:
 
 def test_a_run_that_stopped_says_why(tmp_path: Path) -> None:
     shown = page(run(tmp_path, STOP="1"))
-    assert "This run stopped: StageFailedError" in shown.text
+    assert "This run failed. StageFailedError" in shown.text
     assert "no luck today" in shown.text
-    assert "table ./m.py:evaluate zero, zero stopped" in shown.text
+    assert "table ./m.py:evaluate zero, zero failed" in shown.text
 
 
 def test_half_written_lines_are_left_out(folder: Path) -> None:
@@ -267,6 +268,32 @@ def test_the_command_writes_the_page_or_the_curves(folder: Path, tmp_path: Path)
     assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     done = CliRunner().invoke(cli, ["report", str(folder), "--curves", str(tmp_path / "c")])
     assert done.output == f"Curves: {tmp_path / 'c'} (5 files)\n"
+
+
+def test_the_command_without_a_curve_says_why(folder: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    (folder / "events.jsonl").unlink()
+    done = CliRunner().invoke(cli, ["report", str(folder), "--curves", str(tmp_path / "c")])
+    assert "has no curve to draw. A curve needs a metric that a stage has logged at two steps" in str(
+        done.exception
+    )
+
+
+def test_curves_of_a_stage_of_ones_own_are_its_metrics(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    run = write_run(tmp_path / "run", steps=4)
+    (run / "events.jsonl").unlink()
+    steps = [event(n, "stage_progress", stage="rl", step=n, total=3, metrics={"seen": n}) for n in (1, 2, 3)]
+    write_lines(run / "events.jsonl", steps)
+    CliRunner().invoke(cli, ["report", str(run), "--curves", str(tmp_path / "c")], catch_exceptions=False)
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["rl-seen.svg"]
+
+
+def test_a_folder_of_runs_is_not_a_run_and_names_one(folder: Path) -> None:
+    with pytest.raises(UsageError, match=rf"It holds runs: name one of them, like {folder}"):
+        read_run(folder.parent)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from guerdon import Failure, Row, Score
@@ -78,7 +78,10 @@ class Choice:
                 0.0, answer=found.text[:200], explanation="the answer does not name one option clearly"
             )
         answer = ", ".join(sorted(labels, key=known.labels.index))
-        return Score(self._value(set(labels), right), answer=answer)
+        value = self._value(set(labels), right)
+        return Score(
+            value, answer=answer, explanation="" if value == 1 else _difference(known, labels, right)
+        )
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a completion with the reference for its answer, or ``None`` if only its row's options tell it."""
@@ -143,6 +146,12 @@ class Choice:
         if labels == right:
             return 1.0
         return len(labels) / len(right) if self._partial_credit and labels < right else 0.0
+
+
+def _difference(known: Options, labels: Collection[str], right: Collection[str]) -> str:
+    """Return which options were chosen, and which are right."""
+    chose, wanted = (sorted(group, key=known.labels.index) for group in (labels, right))
+    return f"it chose {', '.join(chose)}; right is {', '.join(wanted)}"
 
 
 def _items(reference: Any) -> list[Any]:

@@ -17,6 +17,9 @@ from guerdon_plugins.verifiers.qa.references import read
 MAX_CHARACTERS = 10_000
 """A longer answer is not a short answer, so it is wrong."""
 
+_SHOWN = 200
+"""The most characters of the accepted answers in an explanation."""
+
 _MAX_SPANS = 64
 
 
@@ -70,7 +73,10 @@ class QuestionAnswer:
             return Score(0.0, explanation=f"the answer has {len(found.text)} characters")
         code = _code(self._language or language)
         value = max(self._value(found.text, spans, code) for spans in gold.alternatives)
-        return Score(value, answer=found.text[:1000])
+        if value == 1:
+            return Score(value, answer=found.text[:1000])
+        nearest = " or ".join("; ".join(spans) for spans in gold.alternatives)
+        return Score(value, answer=found.text[:1000], explanation=f"accepted is {nearest[:_SHOWN]}")
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a completion with the first accepted answer, or ``None`` for a reference that cannot be read."""
