@@ -63,8 +63,9 @@ class RunLog:
         path = run.directory / EVENTS
         if ("progress", stage_id) not in self._trimmed:
             self._trimmed.add(("progress", stage_id))
-            # Without metrics, the step is the one that a stage resumes from, and its own line stays.
-            first_repeated = step if metrics else step + 1
+            # Without metrics, the step is the one that a stage resumes from, and its own lines stay. What was logged
+            # of the start, before the first checkpoint, is logged again.
+            first_repeated = step if metrics or step == 0 else step + 1
             _keep(path, lambda line: not (_is_progress(line, stage_id) and _step(line) >= first_repeated))
         if metrics:
             self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
@@ -193,7 +194,9 @@ def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
             elif kind == "stage_finished":
                 log.finished[stage] = event
             elif kind == "stage_progress":
-                log.progress.setdefault(stage, {})[event["step"]] = event["metrics"]
+                # An evaluation has an event of its own, beside that of its step.
+                known = log.progress.setdefault(stage, {})
+                known[event["step"]] = {**known.get(event["step"], {}), **event["metrics"]}
             last = time
         except (KeyError, TypeError, ValueError):
             log.unreadable += 1
