@@ -42,9 +42,9 @@ from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.entry import compares_groups
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
+from guerdon.tools import with_observation
 from guerdon.training.evaluation import EvaluatingTrainer
 from guerdon.training.finite import not_finite
-from guerdon.tools import with_observation
 from guerdon.training.together import raised_in_all
 from guerdon.training.transformers_seam import forget_cpu_number
 from guerdon.types import Judgement, Judgements, Rollout, Row

@@ -354,7 +354,9 @@ class _Planner:
         if ref.evaluation.rewards:
             entries = self._entries(ref.evaluation.rewards, (*place, "rewards"), whole=whole)
         elif whole and not ref.rewards and (ref.id, "rewards") not in self._left_out:
-            self.problem(place, f"stage '{ref.id}' has no 'rewards' to evaluate by. Give the evaluation its own.")
+            self.problem(
+                place, f"stage '{ref.id}' has no 'rewards' to evaluate by. Give the evaluation its own."
+            )
         planned = {spot[: spot.index("rewards") + 2] for spot in entries}
         if (
             whole
@@ -372,7 +374,9 @@ class _Planner:
     def _check_best(self, ref: EvaluationRef, entries: Sequence[Entry], place: Location) -> None:
         if ref.best is None:
             if ref.patience is not None:
-                self.problem((*place, "patience"), "'patience' needs 'best', the entry whose mean is watched.")
+                self.problem(
+                    (*place, "patience"), "'patience' needs 'best', the entry whose mean is watched."
+                )
             return
         known = ["reward", *names_of(entries)]
         if ref.best not in known:
@@ -384,7 +388,7 @@ class _Planner:
         elif ref.best == "reward" and all(entry.is_metric for entry in entries):
             self.problem(
                 (*place, "best"),
-                "'best' is reward, and all entries of the evaluation have the weight 0. Name an entry, or give weights.",
+                "'best' is reward, and all entries of the evaluation have the weight 0. Name an entry.",
             )
 
     def check_ids(self) -> None:

@@ -47,7 +47,8 @@ STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 _EVALUATE = (
     "give the stage the key 'evaluation' beside its 'data', such as 'evaluation: {every: 20, data: [{use: …, "
-    "split: heldout}]}'; its 'rewards' are the stage's own unless it has others. A reward model has 'heldout_pairs' instead"
+    "split: heldout}]}'; its 'rewards' are the stage's own unless it has others. A reward model has 'heldout_pairs' "
+    "instead"
 )
 
 OWNED = {

@@ -100,11 +100,13 @@ class Contexts:
         def openers(sources: Sequence[SourcePlan]) -> list[Callable[[], Iterator[Row]]]:
             return [partial(open_source, source, manifest.heldout, datasets) for source in sources]
 
-        evaluation = stage.evaluation and Evaluation(
-            sources=openers(stage.evaluation.sources),
-            open_rubric=partial(open_rubric, stage.evaluation.entries, folder / "work" / "evaluation"),
-            **stage.evaluation.ref.model_dump(exclude={"data", "rewards"}),
-        )
+        evaluation = None
+        if stage.evaluation is not None:
+            evaluation = Evaluation(
+                sources=openers(stage.evaluation.sources),
+                open_rubric=partial(open_rubric, stage.evaluation.entries, folder / "work" / "evaluation"),
+                **stage.evaluation.ref.model_dump(exclude={"data", "rewards"}),
+            )
         return StageContext(
             stage_id=stage_id,
             models=[self._model(init, results) for init in stage.init],

@@ -150,7 +150,9 @@ class EvaluatingTrainer(ResumableTrainer):
         assert self._evaluator is not None
         if not self.is_world_process_zero():
             return
-        kept = {output / "checkpoints" / f"step-{step}": step for step, _ in evaluations(self.state.log_history)}
+        kept = {
+            output / "checkpoints" / f"step-{step}": step for step, _ in evaluations(self.state.log_history)
+        }
         if not self._evaluator.settings.keep_checkpoints:
             kept = {}
         if (best := self.best_step()) is not None:
@@ -234,12 +236,13 @@ class EvaluatingTrainer(ResumableTrainer):
 
     def _needed(self, evaluator: Evaluator) -> set[int]:
         """Return the steps of the models that a training from any kept checkpoint calls the best."""
-        found = set()
+        found: set[int] = set()
+        metric = evaluator.best_metric
         for checkpoint in checkpoints.whole_checkpoints(Path(str(self.args.output_dir))):
             upto = int(checkpoint.name.rpartition("-")[2])
             log = [entry for entry in self.state.log_history if entry["step"] <= upto]
-            if evaluator.best_metric is not None and (best := best_step(log, evaluator.best_metric)) is not None:
-                found.add(best)
+            best = best_step(log, metric) if metric is not None else None
+            found |= set() if best is None else {best}
         return found
 
 

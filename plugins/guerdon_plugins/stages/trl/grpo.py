@@ -135,7 +135,9 @@ class Grpo:
             lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
-            lambda: check_evaluation(evaluation_rows, models, self._options.get("max_completion_length", 512)),
+            lambda: check_evaluation(
+                evaluation_rows, models, self._options.get("max_completion_length", 512)
+            ),
             lambda: check_tool_prompts(evaluation_rows, tools),
             lambda: check_template(evaluation_rows, models, self._chat_template),
         )
