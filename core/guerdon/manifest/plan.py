@@ -105,7 +105,7 @@ class StagePlan:
 
     @property
     def evaluated(self) -> StagePlan | None:
-        """Return the stage with the data and the rubric of its evaluation in place of its own, for their checks."""
+        """Return the stage with the data and the rubric of its evaluation instead of its own, for their checks."""
         if self.evaluation is None:
             return None
         return replace(
