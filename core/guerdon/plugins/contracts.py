@@ -118,6 +118,13 @@ class HasUsesTools(Protocol):
     """``True`` if the manifest may give the stage ``tools`` and ``environments``."""
 
 
+class HasEvaluates(Protocol):
+    """A stage that can evaluate its model while it trains."""
+
+    evaluates: ClassVar[bool]
+    """``True`` if the manifest may give the stage an ``evaluation``."""
+
+
 class Stage(Protocol):
     """Turns a checkpoint and data into a checkpoint, a data set or metrics."""
 
@@ -322,6 +329,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "any_process_count": "`True` for a distributed stage whose result does not depend on the number of processes; "
         "a killed run may resume with another number",
         "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
+        "evaluates": "`True` for a stage that may have an `evaluation`; `context.evaluation` is what it asks for",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",
     },
@@ -372,6 +380,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "requires_needs": (lambda value: isinstance(value, bool), "True or False"),
     "endless": (lambda value: isinstance(value, bool), "True or False"),
     "uses_tools": (lambda value: isinstance(value, bool), "True or False"),
+    "evaluates": (lambda value: isinstance(value, bool), "True or False"),
     "distributed": (lambda value: isinstance(value, bool), "True or False"),
     "any_process_count": (lambda value: isinstance(value, bool), "True or False"),
     "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),

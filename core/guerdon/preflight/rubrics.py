@@ -22,7 +22,9 @@ from guerdon.run.stage_check import StageRows
 from guerdon.types import Row
 
 
-def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials | None) -> Iterator[Finding]:
+def check_rubric(
+    plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials | None, *, trains: bool = True
+) -> Iterator[Finding]:
     """Check a stage's rewards on its rows.
 
     Args:
@@ -30,6 +32,7 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials |
         stage: The stage.
         rows: The stage's rows.
         trials: Give scores of completions; without them only rows and columns are checked.
+        trains: Whether each row needs a reward, so that an entry which only measures does not suffice.
     """
     site = Site.of(plan, stage)
     sites = {
@@ -50,7 +53,7 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials |
         else:
             usable.append(entry)
     if stage.sound:  # an unsound stage may lack an entry
-        yield from _unjudged(site, stage, rows.sampled)
+        yield from _unjudged(site, stage, rows.sampled, trains)
     if trials is None:
         return
     checked: list[Entry] = []
@@ -125,13 +128,14 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
-    rewards = [entry for entry in stage.entries if not entry.is_metric]
+def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row], trains: bool) -> Iterator[Finding]:
+    rewards = [entry for entry in stage.entries if not (trains and entry.is_metric)]
     unjudged = [row for row in rows if not any(entry.applies_to(row) for entry in rewards)]
     if unjudged:
+        hint = "; an entry whose weight is 0 only measures" if trains else ""
         yield site.error(
             f"no reward judges {len(unjudged)} of {len(rows)} sampled rows, such as the one with the prompt "
-            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'; an entry whose weight is 0 only measures."
+            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'{hint}."
         )
 
 

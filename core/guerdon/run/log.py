@@ -64,8 +64,9 @@ class RunLog:
         path = run.directory / EVENTS
         if ("progress", stage_id) not in self._trimmed:
             self._trimmed.add(("progress", stage_id))
-            # Without metrics, the step is the one that a stage resumes from, and its own line stays.
-            first_repeated = step if metrics else step + 1
+            # Without metrics, the step is the one that a stage resumes from, and its own lines stay. What was logged
+            # of the start, before the first checkpoint, is logged again.
+            first_repeated = step if metrics or step == 0 else step + 1
             _keep(path, lambda line: not (_is_progress(line, stage_id) and _step(line) >= first_repeated))
         if metrics:
             self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
@@ -214,12 +215,13 @@ def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) ->
             elif kind == "stage_finished":
                 log.finished[stage] = event
             elif kind == "stage_progress":
-                steps = log.progress.setdefault(stage, {})
-                metrics = event["metrics"]
+                step, steps = event["step"], log.progress.setdefault(stage, {})
+                # An evaluation has an event of its own, beside that of its step.
+                known = steps.get(step, {}) if every_step else next(iter(steps.values()), {})
+                metrics = {**known, **event["metrics"]}
                 if not every_step:
-                    metrics = {**next(iter(steps.values()), {}), **metrics}
                     steps.clear()
-                steps[event["step"]] = metrics
+                steps[step] = metrics
             last = time
         except (KeyError, TypeError, ValueError):
             log.unreadable += 1
