@@ -62,8 +62,8 @@ class _Supervisor:
         self._bootstrap = bootstrap
         self._zygotes = {False: Zygote(bootstrap)}
         """By whether they have imported numpy. That one is started for the first job that needs it."""
-        self._uids = _fresh_uids()
-        self._oom_kills = _oom_kills()
+        self._uids = fresh_uids()
+        self._oom_kills = oom_kills()
 
     def run(self, request: Request, blobs: Blobs) -> tuple[Answer, Sequence[bytes | bytearray]]:
         """Run one job to its end and remove everything that it leaves.
@@ -97,9 +97,9 @@ class _Supervisor:
                 collected = list(_collect(request.collect))
         dirty = dirty or sweep(sorted(uids))
         reset_devices()
-        oom_kills = _oom_kills()
-        if oom_kills != self._oom_kills:
-            self._oom_kills, limit = oom_kills, limit or Limit.MEMORY
+        kills = oom_kills()
+        if kills != self._oom_kills:
+            self._oom_kills, limit = kills, limit or Limit.MEMORY
         missing = [path for path, content in zip(request.collect, collected, strict=True) if content is None]
         usage = job.exits.values()
         answer = Answer(
@@ -187,7 +187,7 @@ def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
         yield content
 
 
-def _fresh_uids() -> Iterator[int]:
+def fresh_uids() -> Iterator[int]:
     """Yield uids that no other job on the host has, because RLIMIT_NPROC counts per uid across the host."""
     mapped = int(Path("/proc/self/uid_map").read_text().split()[2])
     low, high = (100_000, 2**31) if mapped > 2**31 else (1_000, mapped - 1)
@@ -197,7 +197,8 @@ def _fresh_uids() -> Iterator[int]:
         uid = uid + 1 if uid + 1 < high else low
 
 
-def _oom_kills() -> int:
+def oom_kills() -> int:
+    """Return the number of processes that the kernel has killed here because the box's memory was used up."""
     for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
         with contextlib.suppress(OSError):
             for line in Path(path).read_text().splitlines():
