@@ -424,6 +424,8 @@ def _tree(entries: Any, contents: Sequence[bytes], left_out: int) -> Tree:
         if path.endswith("/"):
             folders.add(path.removesuffix("/"))
             continue
+        if path in files:
+            raise ValueError("two files have the same path")
         files[path] = next(left)
         if executable:
             executables.add(path)
