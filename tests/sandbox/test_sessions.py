@@ -77,7 +77,7 @@ def test_reset_leaves_nothing_and_changes_the_user(runner: asyncio.Runner, sessi
     )
     assert second.splitlines()[0] != first.strip()
     assert second.splitlines()[1:5] == ["/box:", "", "/tmp:", "X="]
-    assert "sleep" not in second
+    assert "sleep 60" not in second
 
 
 def test_command_ends_at_its_deadline_with_its_children_only(

@@ -91,7 +91,7 @@ def read_files(files: Any, where: str) -> dict[str, str]:
             path: text for path, text in files.items() if text is not None
         }  # a table's other rows' columns
         if all(isinstance(path, str) and isinstance(text, str) for path, text in files.items()):
-            return files
+            return dict(files)
     raise DataError(f"{where} is {files!r:.60}. Give an object of texts by path.")
 
 

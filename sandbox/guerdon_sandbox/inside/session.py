@@ -162,7 +162,7 @@ class _Session:
         given, left = memory_file(), memory_file()
         os.write(given, stdin)
         os.lseek(given, 0, os.SEEK_SET)
-        arguments = ["bash", "--noprofile", "--norc", "-c", _SHELL, "bash", command, state]
+        arguments: list[str | bytes] = ["bash", "--noprofile", "--norc", "-c", _SHELL, "bash", command, state]
         started = time.monotonic()
         waiting = Waiting(started, cpus)
         pid = os.fork()
@@ -201,7 +201,7 @@ class _Session:
         folder: str,
         file_bytes: int,
         processes: int,
-        arguments: Sequence[str | bytes],
+        arguments: list[str | bytes],
         env: dict[str, str],
     ) -> NoReturn:
         """Become the shell of a command."""
@@ -258,7 +258,7 @@ class _Session:
                     return None, Limit.STARVED if waiting.seconds >= patience_s else Limit.WALL
 
     def _discard(self, readable: Sequence[int]) -> None:
-        """Read what nobody wants: wake-ups, and the output of processes in the background."""
+        """Read and drop wake-ups, and the output of processes in the background."""
         for fd in readable:
             if fd == self._woken:
                 with contextlib.suppress(BlockingIOError):
