@@ -342,7 +342,11 @@ def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
         assert count(page) == "30"
         overview = open_page("/runs/live/", base=url)
         held: list[Route] = []
-        page.route("**/count?*", held.append)
+
+        def hold(counting: Route) -> None:
+            held.append(counting)
+
+        page.route("**/count?*", hold)
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
         expect(page.locator("td[data-label=step]").first).to_have_text("6")
         assert page.locator("[data-count]").inner_text() == "30"  # until the new number is known
