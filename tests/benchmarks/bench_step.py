@@ -179,7 +179,7 @@ def make_contenders(workload: Workload, folder: str) -> dict[str, Any]:
 def gradient_errors(workload: Workload, folder: str) -> dict[str, float]:
     """The relative error of each contender's gradient against TRL's in float32, on one group of short completions.
 
-    The model has four layers: through many layers of random weights, rounding grows to the size of the gradient.
+    The model has four layers, so that both precisions fit beside each other.
     """
     shallow = {**workload.model, "num_hidden_layers": 4}
     short = replace(workload, model=shallow, groups=1, groups_at_once=1, longest=min(workload.longest, 512))

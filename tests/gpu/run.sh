@@ -29,6 +29,6 @@ part() {  # NAME SECONDS COMMAND...: the output is NAME.md
   echo "$name: exit status $status after $((SECONDS - started)) s"
 }
 part tests 200 "$python" -m pytest -q -n 3 -p no:cacheprovider --timeout 190 tests/gpu
-part loss 120 "$python" tests/benchmarks/bench_loss_gpu.py --rounds 3
-part step 200 "$python" tests/benchmarks/bench_step.py --gpu --rounds 2
+part loss 100 "$python" tests/benchmarks/bench_loss_gpu.py --rounds 3
+part step 240 "$python" tests/benchmarks/bench_step.py --gpu --rounds 2
 exit $failed
