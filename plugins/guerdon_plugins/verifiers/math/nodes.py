@@ -159,7 +159,10 @@ class SetOperation(Node):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Node):
-    """Several answers side by side: ``2, 3``; ``x<1 or x>2``. ``joiner`` is ``,``, ``and`` or ``or``."""
+    """Several answers side by side: ``2, 3``; ``x<1 or x>2``. ``joiner`` is ``,``, ``;``, ``and`` or ``or``.
+
+    A semicolon joins values only: these answer several questions, so their order counts.
+    """
 
     items: tuple[Node, ...]
     joiner: str

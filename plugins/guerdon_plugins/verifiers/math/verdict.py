@@ -27,6 +27,8 @@ from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_flo
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
+_STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
+
 
 class MathOutcome(StrEnum):
     """How a comparison ended."""
@@ -178,7 +180,15 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         answer = with_floors(answer)
         if (floors := with_floors(gold.text)) != gold.text and has_floor(answer):
             return compare_reading(answer, _read_gold(floors), policy)
-    reading = _read_answer(answer, gold.node)
+    verdict = _compare_read(answer, gold, gold.node, policy)
+    if not verdict and (said := _text_of_option(answer, gold.node)) is not None:
+        return compare_reading(said, gold, policy)
+    return verdict
+
+
+def _compare_read(answer: str, gold: Reading, reference: Node, policy: Policy) -> MathVerdict:
+    """Read an answer and compare it with the reference's tree."""
+    reading = _read_answer(answer, reference)
     if reading.node is None:
         outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER
         return _verdict(outcome, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
@@ -189,7 +199,7 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
             MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold
         )
     try:
-        finding = _compare_nodes(gold.node, reading.node, policy)
+        finding = _compare_nodes(reference, reading.node, policy)
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
             MathOutcome.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
@@ -205,6 +215,16 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
         return comparer.same(reference, answer)
     given, _ = exact_and_rounded(answer) or (answer, None)
     return comparer.same(*aligned(reference, given))
+
+
+def _text_of_option(answer: str, reference: Node) -> str | None:
+    """Return the text of an answer such as "(B) 12" where the reference names no option."""
+    if answer.lstrip()[:1] not in _STARTS_OF_OPTIONS or (
+        isinstance(reference, Text) and len(reference.words) == 1
+    ):
+        return None
+    option = option_with_text(clean(answer))
+    return None if option is None else option[1]
 
 
 def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence as Many
 
 from guerdon_plugins.verifiers.math.comparing.constants import with_renamed_constants
@@ -12,6 +13,7 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.patterns import progression
 from guerdon_plugins.verifiers.math.comparing.quantity_forms import aligned_quantities, in_24_hours
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
@@ -23,6 +25,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Conditional,
     Constant,
     Date,
+    Dots,
     Listing,
     Matrix,
     NamedSet,
@@ -33,17 +36,22 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    SetBuilder,
     SetOf,
     SetOperation,
     Span,
     Sum,
     Symbol,
     Text,
+    Unit,
     integer,
 )
 from guerdon_plugins.verifiers.math.reading.phrases import NO_REAL_SOLUTION
 from guerdon_plugins.verifiers.math.reading.vocabulary import MATRIX_GROUPS, ORDER
 
+_COMMAS = re.compile(r"\s*[,、，]\s*(?:and\s+)?")
+_ROMAN = ("I", "II", "III", "IV")
+_QUADRANT = Unit((("ordinal quadrant", 1),))
 _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
 """Capitals that name a point before its coordinates; ``N(0,1)`` and ``U(0,1)`` are distributions."""
 
@@ -58,6 +66,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         reference, answer = _without_reals(reference), _without_reals(answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     answer = _with_argument(reference, answer)
+    answer = _with_imaginary_unit(reference, answer)
     reference, answer = _unchained(reference, answer), _unchained(answer, reference)
     match reference, answer:
         case Clock(), Clock():
@@ -69,6 +78,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return Ratio(parts), answer
         case (Ratio(), Span(parts=parts, or_ratio=True)):
             return reference, Ratio(parts)
+        case (Quantity(unit=unit), Symbol(name=name)) if unit == _QUADRANT and name in _ROMAN:
+            return reference, Quantity(integer(_ROMAN.index(name) + 1), unit)
         case (Quantity(), _) | (_, Quantity()):
             return aligned_quantities(reference, answer)
         case (Conditional(value=Relation()), Listing()) | (Listing(), Conditional(value=Relation())):
@@ -91,6 +102,25 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, Sequence(items, "[", "]")
         case (Listing(items=items, joiner=","), Sequence(items=(_, _, _, *_), left="[", right="]")):
             return Sequence(items, "[", "]"), answer
+        case (Sequence(items=(_, _, _, *_), left="(", right=")"), Listing(items=items, joiner="," | ";")):
+            return reference, Sequence(items, "(", ")")
+        case (Text(words="infinitely many"), Constant(name="infinity")) | (
+            Constant(name="infinity"),
+            Text(words="infinitely many"),
+        ):
+            return reference, reference
+        case (SetOf(items=(*items, Dots())), SetBuilder()):
+            return progression(items) or reference, answer
+        case (SetBuilder(), SetOf(items=(*items, Dots()))):
+            return reference, progression(items) or answer
+        case (Listing(items=items), Text(words=words)) if all(isinstance(item, Text) for item in items):
+            return reference, _listed_words(words)
+        case (Text(words=words), Listing(items=items)) if all(isinstance(item, Text) for item in items):
+            return _listed_words(words), answer
+        case (Symbol(), Symbol()):
+            return _polygon(reference, answer), _polygon(answer, reference)
+        case (Relation(operators=("⊃" | "⊇",)), Relation()) | (Relation(), Relation(operators=("⊃" | "⊇",))):
+            return _with_smaller_first(reference), _with_smaller_first(answer)
         case (SetOperation(operator="union" | "intersection"), SetOperation()):
             return _in_order(reference), _in_order(answer)
         case (Product(factors=(Symbol(name=name), Sequence() as point)), Sequence()) if name in _POINT_NAMES:
@@ -109,6 +139,39 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             ),
         )
     return reference, answer
+
+
+def _listed_words(words: str) -> Node:
+    """Return names that commas separate as a list."""
+    names = [name.strip() for name in _COMMAS.split(words)]
+    return Listing(tuple(map(Text, names)), ",") if len(names) > 1 and all(names) else Text(words)
+
+
+def _polygon(node: Symbol, other: Symbol) -> Symbol:
+    """Return a triangle with its vertices in the order of the alphabet, which a figure alone does not have."""
+    name = node.name.removeprefix("triangle ")
+    if not (node.name + other.name).count("triangle ") or not name.isupper() or len(name) != 3:
+        return node
+    return Symbol(f"triangle {''.join(sorted(name))}")
+
+
+def _with_smaller_first(node: Node) -> Node:
+    r"""Read ``B \\supset A`` as ``A \\subset B``."""
+    match node:
+        case Relation(operands=(left, right), operators=("⊃" | "⊇" as sign,)):
+            return Relation((right, left), ("⊂" if sign == "⊃" else "⊆",))
+    return node
+
+
+def _with_imaginary_unit(reference: Node, answer: Node) -> Node:
+    """Return ``2 - 3j`` as ``2 - 3i`` beside a complex number: engineers call the unit j."""
+    if not isinstance(answer, Sum | Product | Symbol) or names_in(answer) != {"j"}:
+        return answer
+    unit = Constant("i")
+    if unit in walk(answer) or unit not in walk(reference) or names_in(reference):
+        return answer
+    renamed: Node = substitute(answer, "j", unit)
+    return renamed
 
 
 def _as_point(node: Node, other: Node) -> Node:

@@ -7,7 +7,7 @@ from itertools import permutations
 
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute
-from guerdon_plugins.verifiers.math.nodes import Node, Relation, Symbol
+from guerdon_plugins.verifiers.math.nodes import Apply, Node, Relation, Symbol
 
 _INDEPENDENT = frozenset("xt")
 _OF_INTEGRATION = frozenset(("C", "c", "C_0", "C_1", "c_1"))
@@ -35,7 +35,7 @@ def with_renamed_constants(reference: Node, answer: Node) -> Node:
 def _with_renamed_constant(reference: Node, answer: Node) -> Node:
     """Return the answer to a differential equation with the reference's letter for the only constant: ``Ce^x``."""
     left, right = (
-        {name for part in _operands(node) for name in names_in(part)} for node in (reference, answer)
+        {name for part in _formulas(node) for name in names_in(part)} for node in (reference, answer)
     )
     if not (len(left - right) == len(right - left) == 1 and left & _INDEPENDENT):
         return answer
@@ -55,6 +55,12 @@ def _other_constants(reference: Node, answer: Node) -> list[str]:
     """Return the letters for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
     left, right = (set().union(*(names_in(part) for part in _operands(node))) for node in (reference, answer))
     return sorted(name for name in right - left if name in "ABCD" or name[:2] in ("C_", "c_"))
+
+
+def _formulas(node: Node) -> Many[Node]:
+    """Return the sides of an equation, without the name of a function on the left."""
+    operands = _operands(node)
+    return operands[1:] if len(operands) == 2 and isinstance(operands[0], Symbol | Apply) else operands
 
 
 def _operands(node: Node) -> Many[Node]:

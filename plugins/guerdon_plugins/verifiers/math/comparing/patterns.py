@@ -10,7 +10,20 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute
-from guerdon_plugins.verifiers.math.nodes import SCALARS, Dots, Node, Number, Sum, integer, negate
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Dots,
+    NamedSet,
+    Node,
+    Number,
+    Product,
+    Relation,
+    SetBuilder,
+    Sum,
+    Symbol,
+    integer,
+    negate,
+)
 
 _MAX_ITEMS = 500
 _SAMPLES = (1009, 2003)
@@ -38,6 +51,17 @@ def written_out(items: Many[Node], budget: Budget) -> tuple[Node, ...]:
             return tuple(Number(numbers[0] + place * step) for place in range(int(count) + 1))
         return tuple(items)
     return Number(numbers[0]), Number(numbers[0] + step), Dots(), *after
+
+
+def progression(items: Many[Node]) -> SetBuilder | None:
+    r"""Return ``2, 4, 6, \\ldots`` as the set of ``2 + 2k``, ``k`` from 0; ``None`` for fewer than three numbers."""
+    numbers = [item.value for item in items if isinstance(item, Number)]
+    step = _step(numbers) if len(numbers) == len(items) > 2 else None
+    if step is None:
+        return None
+    letter = Symbol("k")
+    element = Sum((Number(numbers[0]), Product((Number(step), letter))))
+    return SetBuilder(element, Relation((letter, NamedSet("N")), ("∈",)))
 
 
 def _step(numbers: list[Fraction]) -> Fraction | None:

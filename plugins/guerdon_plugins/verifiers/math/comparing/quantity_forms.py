@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from guerdon_plugins.verifiers.math.nodes import (
     Clock,
     Node,
@@ -22,6 +24,8 @@ _FEN = Unit((("分", 1),))
 
 
 def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
+    reference, answer = _in_meters(reference, answer), _in_meters(answer, reference)
+    reference, answer = _without_radians(reference, answer), _without_radians(answer, reference)
     match reference, answer:
         case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
             left, right
@@ -42,6 +46,31 @@ def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
             return reference, Text(f"in {unit}")
     return reference, answer
+
+
+def _in_meters(node: Node, other: Node) -> Node:
+    r"""Read ``ms^{-1}`` as meters per second beside such a unit: together they are milliseconds."""
+    if not isinstance(node, Quantity) or not isinstance(other, Quantity):
+        return node
+    powers = Counter(dict(node.unit.powers))
+    if powers["ms"] >= 0 or units.to_base(node.unit)[0] == units.to_base(other.unit)[0]:
+        return node
+    powers["second"] += powers.pop("ms")
+    powers["m"] += 1
+    unit = units.make_unit(powers)
+    return Quantity(node.value, unit) if units.to_base(unit)[0] == units.to_base(other.unit)[0] else node
+
+
+def _without_radians(node: Node, other: Node) -> Node:
+    """Read ``rad/s`` as ``1/s`` beside such a unit; beside hertz, which count turns, radians count."""
+    if not isinstance(node, Quantity) or not isinstance(other, Quantity):
+        return node
+    powers = dict(node.unit.powers)
+    others = dict(other.unit.powers)
+    if "radian" not in powers or "radian" in others or any(name.endswith("Hz") for name in others):
+        return node
+    unit = Unit(tuple((name, power) for name, power in node.unit.powers if name != "radian"))
+    return Quantity(node.value, unit) if unit.powers else node
 
 
 def _is_time(unit: Unit) -> bool:

@@ -15,6 +15,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Call,
+    Matrix,
     Node,
     Number,
     Power,
@@ -48,6 +49,14 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
         ):
             return variable, law
+        case Relation(operands=(left, Matrix() as matrix), operators=("=",)) if isinstance(left, SCALARS):
+            if not any(isinstance(item, Matrix) for item in walk(left)):
+                return left, matrix
+        case Relation(operands=(left, Product(factors=(*scalars, Matrix())) as matrix), operators=("=",)) if (
+            isinstance(left, SCALARS) and all(isinstance(item, SCALARS) for item in scalars)
+        ):
+            if not any(isinstance(item, Matrix) for item in walk(left)):
+                return left, matrix
         case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(
             first
         ) or names_expression(first, rest[-1]):
@@ -153,10 +162,9 @@ def _angle(label: Node) -> str | None:
 def _length(label: Node) -> str | None:
     """Return the segment whose length a label is: ``AB``, ``|AB|``."""
     match label:
-        case Call(function="abs", arguments=(Symbol(name=name),)) | Symbol(name=name) if (
-            len(name) == 2 and name.isupper()
-        ):
-            return name
+        case Call(function="abs", arguments=(Symbol(name=name),)) | Symbol(name=name):
+            name = name.removeprefix("bar ")
+            return name if len(name) == 2 and name.isupper() else None
     return None
 
 

@@ -12,6 +12,13 @@ _LOST_ESCAPE = re.compile(
     r"[\f\b\v\a](?=[a-z])|\t(?=imes|ext|heta|an\b|o\b|riangle|frac)|\r(?=ight|angle|ho\b)"
 )
 """``\\frac`` whose backslash and letter a reader of JSON or Python took for a control character."""
+_COLON = re.compile(r"\\text\s*\{\s*:\s*\}")
+_MEASURES = re.compile(
+    r"\\text\s*\{\s*((?:\d+(?:\.\d+)?\s+[a-z]+\.?(?:,?\s+and\s+|,?\s+|\s*(?=\}))){2,4})\s*\}"
+)
+"""``\\text{1 hour 20 minutes}``: several numbers with their units in one group."""
+_ROOT = re.compile(r"\\root\s*(\{[^{}]*\}|\w)\s*\\of")
+_CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(?:\s*\}})?$")
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
 _CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(?:\\\w+\s*\{?)?(\d{1,2})\}{0,2}")
 _ONE_LETTER = re.compile(
@@ -67,6 +74,10 @@ def plain_layout(text: str) -> str:
         )
     if "\\" in text:
         text = _plain_commands(text)
+    if "const" in text or "常数" in text:
+        text = _CONSTANT.sub("+C", text)
+    if text[:6] == "\\text{" and (match := _MEASURES.fullmatch(text)):
+        text = match[1].strip()
     if text[:6] == "\\text{" and (match := _ANSWER_IN_TEXT.fullmatch(text)):
         text = match[1].strip()
     if "half" in text or "quarter" in text:
@@ -89,6 +100,10 @@ def plain_layout(text: str) -> str:
 def _plain_commands(text: str) -> str:
     if "array" in text:
         text = _COLUMNS.sub(r"\1{c}", text)
+    if ":" in text:
+        text = _COLON.sub(":", text)
+    if "\\root" in text:
+        text = _ROOT.sub(lambda match: f"\\sqrt[{match[1].strip('{}')}]", text)
     if "\\textcircled" in text:
         text = _CIRCLED.sub(r"(\1),", text).rstrip(",")
     if "\\b" in text or "\\mathb" in text or "\\mathc" in text or "\\maths" in text or "\\mathi" in text:

@@ -20,10 +20,12 @@ from guerdon_plugins.verifiers.math.nodes import (
     NamedSet,
     Node,
     Number,
+    PlusMinus,
     Quotient,
     Relation,
     Symbol,
     Text,
+    children,
     integer,
     negate,
 )
@@ -155,7 +157,10 @@ class _Parser(RelationParser):
         groups = [with_one_sign(with_one_modulus(group)) for group in groups if group]
         if len(groups) > 1 and any(len(group) > 1 for group in groups):
             return Listing(tuple(_listed(group, ",") for group in groups), ",")
-        return self._over(_listed([item for group in groups for item in group], joiner))
+        items = [item for group in groups for item in group]
+        if len(groups) == len(items) > 1 and joiner == "," and all(map(_is_value, items)):
+            joiner = ";"
+        return self._over(_listed(items, joiner))
 
     def _over(self, above: Node) -> Node:
         r"""Read ``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
@@ -280,6 +285,12 @@ def _of_remainder(said: Node, remainder: int) -> Node:
         return Congruence(said, integer(remainder), integer(2))
     letter = next(filter(_is_letter, said.operands), said)
     return Listing((said, Congruence(letter, integer(remainder), integer(2))), ",")
+
+
+def _is_value(node: Node) -> bool:
+    return isinstance(node, SCALARS) and not any(
+        isinstance(item, PlusMinus) for item in (node, *children(node))
+    )
 
 
 def _is_letter(node: Node) -> bool:

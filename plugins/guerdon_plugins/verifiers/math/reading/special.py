@@ -47,6 +47,7 @@ _BETWEEN = re.compile(
     r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE
 )
 _CHINESE_BETWEEN = re.compile(r"在?(-?\d+(?:\.\d+)?)\s*[和与到至]\s*(-?\d+(?:\.\d+)?)\s*之间")
+_SMALL_OPTION = re.compile(r"\([a-e]\)")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
@@ -65,6 +66,8 @@ def read_special(text: str) -> Node | None:
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
+    if _SMALL_OPTION.fullmatch(text):
+        return Text(text)
     option = plain_option(text)
     return None if option is None else Text(option)
 
@@ -141,7 +144,7 @@ def _wide_numeral(text: str, plain: str) -> BaseNumeral | None:
 
 
 _PART = re.compile(
-    r"(?:^|(?<=[\s;,}]))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
+    r"(?:^|(?<=[\s;,}])|(?=\\text\{))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
 )
 _PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
 
