@@ -250,6 +250,15 @@ class BaseNumeral(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Proposition(Node):
+    r"""A formula of sets or of statements, by its value for each choice of its letters: ``A \\cap B``."""
+
+    letters: tuple[str, ...]
+    values: tuple[bool, ...]
+    """The letter of place ``k`` is true in the rows whose bit ``k`` is set."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dots(Node):
     """Dots in a list."""
 

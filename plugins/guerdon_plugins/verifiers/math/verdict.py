@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -27,6 +28,7 @@ from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_flo
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
+_SAID_AGAIN = re.compile(r"(.*?\S)\s*[(（]\s*(?:或者?|or|\\text\{\s*or\s*\})\s*(.+)[)）]", re.DOTALL)
 _STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
 
 
@@ -92,6 +94,8 @@ def reference_text(reference: Reference) -> str:
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Reading:
+    if text.endswith((")", "）")) and (said_again := _SAID_AGAIN.fullmatch(text)):
+        return _read_said_again(*said_again.groups())
     try:
         return Reading(text, parse(text))
     except TooLargeError as error:
@@ -100,6 +104,14 @@ def _read(text: str) -> Reading:
         return Reading(text, None, str(error))
     except RecursionError:
         return Reading(text, None, "it is nested too deeply", too_large=True)
+
+
+def _read_said_again(first: str, second: str) -> Reading:
+    r"""Return the reading of a value that brackets say again, ``\\frac\\pi6 (or 30°)``, and of two values as a list."""
+    said, again = _read(first.strip()), _read(second.strip())
+    if said.node is not None and again.node is not None and _compare_nodes(said.node, again.node, Policy()):
+        return said
+    return _read(f"{first} \\text{{ or }} {second}")
 
 
 def _read_answer(answer: str, gold: Node) -> Reading:

@@ -32,6 +32,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Node,
     Number,
     Product,
+    Proposition,
     Quantity,
     Ratio,
     Relation,
@@ -46,10 +47,12 @@ from guerdon_plugins.verifiers.math.nodes import (
     Unit,
     integer,
 )
-from guerdon_plugins.verifiers.math.reading.phrases import NO_REAL_SOLUTION
+from guerdon_plugins.verifiers.math.reading.phrases import NO_REAL_SOLUTION, read_phrase
+from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 from guerdon_plugins.verifiers.math.reading.vocabulary import MATRIX_GROUPS, ORDER
 
 _COMMAS = re.compile(r"\s*[,、，]\s*(?:and\s+)?")
+_COORDINATES = frozenset("xyz")
 _ROMAN = ("I", "II", "III", "IV")
 _QUADRANT = Unit((("ordinal quadrant", 1),))
 _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
@@ -66,6 +69,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         reference, answer = _without_reals(reference), _without_reals(answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
     answer = _with_argument(reference, answer)
+    answer = _in_polar_letters(reference, answer)
+    answer = _with_parameter(reference, answer)
     answer = _with_imaginary_unit(reference, answer)
     reference, answer = _unchained(reference, answer), _unchained(answer, reference)
     match reference, answer:
@@ -113,10 +118,24 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return progression(items) or reference, answer
         case (SetBuilder(), SetOf(items=(*items, Dots()))):
             return reference, progression(items) or answer
-        case (Listing(items=items), Text(words=words)) if all(isinstance(item, Text) for item in items):
+        case (Listing(items=items), Text(words=words)) if _are_words(items):
             return reference, _listed_words(words)
-        case (Text(words=words), Listing(items=items)) if all(isinstance(item, Text) for item in items):
+        case (Text(words=words), Listing(items=items)) if _are_words(items):
             return _listed_words(words), answer
+        case (
+            Product(factors=(Symbol() as name, Sequence() as point)),
+            Relation(operands=(label, Sequence())),
+        ) if name == label:
+            return point, answer
+        case (
+            Relation(operands=(label, Sequence())),
+            Product(factors=(Symbol() as name, Sequence() as point)),
+        ) if name == label:
+            return reference, point
+        case (Proposition(), Sum()):
+            return reference, _set_difference(answer)
+        case (Sum(), Proposition()):
+            return _set_difference(reference), answer
         case (Symbol(), Symbol()):
             return _polygon(reference, answer), _polygon(answer, reference)
         case (Relation(operators=("⊃" | "⊇",)), Relation()) | (Relation(), Relation(operators=("⊃" | "⊇",))):
@@ -141,10 +160,26 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     return reference, answer
 
 
+def _are_words(items: Many[Node]) -> bool:
+    return all(isinstance(label_and_body(item)[1], Text) for item in items)
+
+
 def _listed_words(words: str) -> Node:
     """Return names that commas separate as a list."""
     names = [name.strip() for name in _COMMAS.split(words)]
-    return Listing(tuple(map(Text, names)), ",") if len(names) > 1 and all(names) else Text(words)
+    if len(names) < 2 or not all(names):
+        return Text(words)
+    return Listing(tuple(read_phrase(name) or Text(name) for name in names), ",")
+
+
+def _set_difference(node: Node) -> Node:
+    r"""Read ``A - B`` beside a formula of sets as ``A \\setminus B``."""
+    match node:
+        case Sum(terms=(Symbol(name=left), Product(factors=(Number(value=sign), Symbol(name=right))))) if (
+            sign == -1
+        ):
+            return read_proposition(f"{left} \\setminus {right}") or node
+    return node
 
 
 def _polygon(node: Symbol, other: Symbol) -> Symbol:
@@ -161,6 +196,35 @@ def _with_smaller_first(node: Node) -> Node:
         case Relation(operands=(left, right), operators=("⊃" | "⊇" as sign,)):
             return Relation((right, left), ("⊂" if sign == "⊃" else "⊆",))
     return node
+
+
+def _in_polar_letters(reference: Node, answer: Node) -> Node:
+    r"""Return ``r = 2\\sin\\theta`` with the reference's letter for the distance, ``\\rho``."""
+    if not isinstance(reference, Relation) or not isinstance(answer, Relation):
+        return answer
+    left, right = names_in(Sum(reference.operands)), names_in(Sum(answer.operands))
+    if (
+        "theta" in left & right
+        and {*(left - right), *(right - left)} == {"r", "rho"}
+        and len(left) == len(right)
+    ):
+        renamed: Node = substitute(answer, *(("r", Symbol("rho")) if "r" in right else ("rho", Symbol("r"))))
+        return renamed
+    return answer
+
+
+def _with_parameter(reference: Node, answer: Node) -> Node:
+    """Return ``(x, y, z) = (t, t, t)`` with the reference's letter for the parameter: ``(k, k, k)``."""
+    match reference, answer:
+        case (
+            Relation(operands=(Sequence(), Sequence() as wanted), operators=("=",)),
+            Relation(operands=(Sequence(), Sequence() as given), operators=("=",)),
+        ):
+            left, right = (set().union(*map(names_in, point.items)) for point in (wanted, given))
+            if len(left) == len(right) == 1 and left != right and not (left | right) & _COORDINATES:
+                renamed: Node = substitute(answer, right.pop(), Symbol(left.pop()))
+                return renamed
+    return answer
 
 
 def _with_imaginary_unit(reference: Node, answer: Node) -> Node:

@@ -19,11 +19,13 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
 
+_MOLAR = Unit((("M", 1),))
 _FEN = Unit((("分", 1),))
 """Points, cents or minutes: what it is beside says which."""
 
 
 def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
+    reference, answer = _as_concentration(reference, answer), _as_concentration(answer, reference)
     reference, answer = _in_meters(reference, answer), _in_meters(answer, reference)
     reference, answer = _without_radians(reference, answer), _without_radians(answer, reference)
     match reference, answer:
@@ -46,6 +48,14 @@ def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
             return reference, Text(f"in {unit}")
     return reference, answer
+
+
+def _as_concentration(node: Node, other: Node) -> Node:
+    """Read ``0.25 M`` beside moles in a volume as moles in a liter."""
+    if not isinstance(node, Quantity) or not isinstance(other, Quantity) or node.unit != _MOLAR:
+        return node
+    molar = Unit((("liter", -1), ("mol", 1)))
+    return Quantity(node.value, molar) if units.to_base(molar)[0] == units.to_base(other.unit)[0] else node
 
 
 def _in_meters(node: Node, other: Node) -> Node:

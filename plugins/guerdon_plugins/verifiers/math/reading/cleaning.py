@@ -47,6 +47,7 @@ _COMPOSITION = re.compile(r"\(\s*([fgh])\s*\\circ\s*([fgh])\s*\)\s*\(([^()]*)\)"
 _BRACKETED_UNITS = re.compile(rf"/\s*\(((?:\s|~|\\cdot|\\,|{_WORDS}\{{[^{{}}]*\}})+)\)")
 _ANGSTROM = re.compile(r"\\(?:AA(?![a-zA-Z])|mathring\s*\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*A\s*\}\}?)")
 _HOURS_AND_MINUTES = re.compile(r"(?<![\d.])(\d+)\s*h\s*(\d+)\s*m(?:in)?(?![a-zA-Z])")
+_MINUTES_AND_SECONDS = re.compile(r"(?<![\d.])(\d+)\s*m(?:in)?\s+(\d+(?:\.\d+)?)\s*s(?:ec)?(?![a-zA-Z])")
 _BARE_BUILDER = re.compile(r"(?<![\\a-zA-Z_^}])\{\s*([a-z])\s*(?:\||\\mid)([^{}]*)\}")
 _TEXT_PERCENT = re.compile(rf"{_WORDS}\s*\{{\s*(?:\\?%)\s*\}}")
 _SQUARE_SIGN = re.compile(r"(?<=[\dπ)}])\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
@@ -100,8 +101,9 @@ _RAISED_ORDINAL = re.compile(
 """``7^{th}``; ``2^{nd}`` without words may be a power."""
 _OVERLINED_LIMIT = re.compile(r"\\(overline|underline|bar)\s*\{\s*\\lim\s*\}")
 _LIMITS = re.compile(r"\\(?:lim\s*\\(sup|inf)(?![a-z])|operatorname\*?\{\s*lim\s*(sup|inf)\s*\})")
+_MARK_OF_FEET = re.compile(r"(?<=\d)\s*\^\s*\{?\s*\\prime\s*\}?$")
 _FEET_AND_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*'(?!')\s*(?:(\d+(?:\.\d+)?)\s*(?:''|\"))?")
-_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:''|\")")
+_INCHES = re.compile(r"(-?(?:\d+(?:\.\d+)?|(?:\d+\s*)?\\[dt]?frac\{\d+\}\{\d+\}))\s*(?:''|\")")
 _NEGATIVE_WORD = re.compile(r"(?i)^(\\text\{\s*)?(?:negative|minus)\s+(?=\S)")
 _BARE_UNITS = re.compile(
     r"(?<=[\d}])(?:\\[ ,;:]|[\s~])*+((?:[A-Za-zμΩ]{1,9}\s?(?:\^\s?\{?-?\d\}?\s?)?\\cdot\s?){1,4}"
@@ -239,8 +241,12 @@ def _with_units(text: str) -> str:
         text = _UNION_LETTER.sub(r"\\cup ", text)
     if text[:1] == "<" and (match := _ANGLED.fullmatch(text)):
         text = f"\\langle {match[1]}\\rangle"
+    if "prime" in text and text.count("circ") == 0:
+        text = _MARK_OF_FEET.sub("'", text)
     if "'" in text or '"' in text:
         text = _with_feet(text)
+    if "m" in text and "s" in text:
+        text = _MINUTES_AND_SECONDS.sub(r"\1\\text{ min }\2\\text{ s}", text)
     if "h" in text:
         text = _HOURS_AND_MINUTES.sub(r"\1\\text{ h }\2\\text{ min}", text)
     if "{" in text and ("|" in text or "\\mid" in text):

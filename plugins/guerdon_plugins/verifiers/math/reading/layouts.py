@@ -39,6 +39,13 @@ _NOTED = re.compile(
 )
 """``13 (first-aid kits)``: what is counted, in brackets."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
+_BARE_UNIT = re.compile(r"(-?\d[\d.,]*) ([KAVNJWTCFHgmsL])")
+"""``273.15 K`` in plain text: a variable would be beside its number."""
+_YEAR = re.compile(
+    rf"(?:{_TEXT}\s*\{{)?\s*(?:in\s+)?(?:the\s+)?year\s*\}}?\s*(\d{{4}})|(?:{_TEXT}\s*\{{)?\s*in\s*\}}?\s*([12]\d{{3}})"
+    rf"|([12]\d{{3}})\s*(?:{_TEXT}\s*\{{)?\s*(?:AD|A\.D\.|CE)\s*\}}?",
+    re.IGNORECASE,
+)
 _SCALED_APART = re.compile(r"(?<=\d)(?:\s|\\[,; ]|~|\$)+(?=10\s*\^)")
 _ANSWER_IN_TEXT = re.compile(r"(?i)\\text\s*\{\s*(?:the |final )*answer\s*(?::|is:?)\s*([^{}]*)\}\s*\.?")
 _PART_OF_ONE = re.compile(
@@ -88,6 +95,10 @@ def plain_layout(text: str) -> str:
         text = _MEANING.sub(_without_meaning, text)
     if "10" in text and "^" in text:
         text = _SCALED_APART.sub(r"\\times ", text)
+    if text[:1] in "-0123456789" and (match := _BARE_UNIT.fullmatch(text)):
+        return f"{match[1]}\\text{{ {match[2]}}}"
+    if (text[:1] in "iIyY\\" or "A" in text or "C" in text) and (match := _YEAR.fullmatch(text)):
+        return match[1] or match[2] or match[3]
     if text.endswith(")") and (match := _NOTED.fullmatch(text)):
         return f"{match[1]}\\text{{ {match[2]}}}"
     if "-" in text and (match := _HYPHENATED.fullmatch(text)):

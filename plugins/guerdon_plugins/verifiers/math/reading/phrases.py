@@ -113,6 +113,10 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ("\\ge|\\geq|\\geqslant|大于等于|不小于", Text("≥")),
     ("conditionally convergent|converges conditionally|条件收敛", Text("converges conditionally")),
     ("absolutely convergent|converges absolutely|绝对收敛", Text("converges absolutely")),
+    (
+        "none of these|none of the above|none of them|none of the options|以上都不对|以上都不是|以上答案都不对",
+        Text("none of these"),
+    ),
     ("impossible|not possible|it is impossible|it is not possible|不可能", Text("impossible")),
     (
         "all odd integers|all odd numbers|odd integers|odd numbers|所有奇数",
