@@ -29,6 +29,7 @@ from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arro
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
 
 _SAID_AGAIN = re.compile(r"(.*?\S)\s*[(（]\s*(?:或者?|or|\\text\{\s*or\s*\})\s*(.+)[)）]", re.DOTALL)
+_LONGEST_SAID_AGAIN = 200
 _STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
 
 
@@ -94,7 +95,11 @@ def reference_text(reference: Reference) -> str:
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Reading:
-    if text.endswith((")", "）")) and (said_again := _SAID_AGAIN.fullmatch(text)):
+    if (
+        text.endswith((")", "）"))
+        and len(text) < _LONGEST_SAID_AGAIN
+        and (said_again := _SAID_AGAIN.fullmatch(text))
+    ):
         return _read_said_again(*said_again.groups())
     try:
         return Reading(text, parse(text))
@@ -193,9 +198,10 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         if (floors := with_floors(gold.text)) != gold.text and has_floor(answer):
             return compare_reading(answer, _read_gold(floors), policy)
     verdict = _compare_read(answer, gold, gold.node, policy)
-    if not verdict and (said := _text_of_option(answer, gold.node)) is not None:
-        return compare_reading(said, gold, policy)
-    return verdict
+    if verdict or verdict.outcome is MathOutcome.GUARD:
+        return verdict
+    said = _text_of_option(answer, gold.node)
+    return verdict if said is None else compare_reading(said, gold, policy)
 
 
 def _compare_read(answer: str, gold: Reading, reference: Node, policy: Policy) -> MathVerdict:
