@@ -25,6 +25,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Relation,
     Sequence,
     SetOf,
+    Standing,
     Sum,
     Symbol,
     Text,
@@ -73,6 +74,8 @@ def is_label(node: Node) -> bool:
     match node:
         case Symbol() | Apply() | Text():
             return True
+        case Power(base=Symbol(name="s" | "S" | "sigma"), exponent=Number(value=power)):
+            return power == 2  # a variance
         case Ratio(parts=parts):
             return all(is_label(part) for part in parts)
         case Sequence(items=items):
@@ -143,6 +146,9 @@ def same_label(reference: Node, answer: Node) -> bool:
     segment = _length(reference)
     if segment is not None and segment == _length(answer):
         return True
+    matrix = _matrix_of_determinant(reference)
+    if matrix is not None and matrix == _matrix_of_determinant(answer):
+        return True
     left, right = _function(reference), _function(answer)
     if left is None or right is None or left.order != right.order or (left.applied and right.applied):
         return False
@@ -157,6 +163,17 @@ def _angle(label: Node) -> str | None:
         return None
     name = label.name.removeprefix("angle ").strip()
     return name if len(name) == 1 and name.isupper() else None
+
+
+def _matrix_of_determinant(label: Node) -> str | None:
+    r"""Return the name of the matrix whose determinant a label is: ``\\det A``, ``|A|``."""
+    match label:
+        case (
+            Standing(operator="det", parts=(Symbol(name=name),))
+            | Call(function="abs", arguments=(Symbol(name=name),))
+        ):
+            return name if len(name) == 1 and name.isupper() else None
+    return None
 
 
 def _length(label: Node) -> str | None:
@@ -186,7 +203,7 @@ def _function(label: Node) -> _Function | None:
     match label:
         case Symbol(name=name) if found := _DERIVATIVE.fullmatch(name):
             return _Function(found[2], int(found[1] or 1), applied=False)
-        case Symbol(name=name) if found := _PRIMED.fullmatch(name):
+        case Symbol(name=name) if found := _PRIMED.fullmatch(name.removeprefix("hat ")):
             return _Function(found[1], len(found[2]), applied=False)
         case Apply(name=name, arguments=(Symbol(name=argument),)) if argument.islower() and (
             found := _PRIMED.fullmatch(name)

@@ -24,11 +24,12 @@ _HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrila
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
 """The answer to a question, and a sentence that says it again."""
 _PREDICATE = re.compile(
-    r"^(?:the|this|that|these|those|both|its?|all)(?: [\w'-]+){0,5}? (?:is|are|was|were|has|have|will be|must be)"
-    r" (?:an? )?(?=[^\W\d_])",
+    r"^(?:(?:the|this|that|these|those|both|its?|all)(?: [\w'-]+){0,5}?"
+    r"|(?:(?![^\W\d_]{2})\S+ ){0,12}?(?![^\W\d_]{2})\S+)"
+    r" (?:is|are|was|were|has|have|will be|must be) (?:an? )?(?=[^\W\d_])",
     re.IGNORECASE,
 )
-"""A subject that is in the question, and its verb: "the vectors are" before "independent"."""
+"""A subject that is in the question, in words or as a formula, and its verb: "the vectors are", "f is"."""
 _OTHER_SUBJECT = re.compile(
     r"\b(?:not|no|never|none|one|some|only|most|half|neither|either|nor|converse|inverse|negation|opposite|complement|"
     r"contrapositive|reciprocal|derivative|if|unless|than)\b",

@@ -8,7 +8,7 @@ import unicodedata
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
-from guerdon_plugins.verifiers.math.reading.layouts import plain_layout
+from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
 from guerdon_plugins.verifiers.math.reading.number_words import (
     chinese_in_digits,
     leading_chinese_number,
@@ -124,6 +124,8 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _as_latex(text)
     text = _strip(text)
+    if ("nswer" in text or "答案" in text) and (said := without_leading_words(text)) != text:
+        text = _strip(said)
     if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
         text = f"{match[1]}-{match[2]}{match[3]}"
     if text[:1] == "$" and text.count("$") == 1:  # money in a box

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["plain_layout"]
+__all__ = ["plain_layout", "without_leading_words"]
 
 _TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
 _ESCAPES = {"\f": "\\f", "\b": "\\b", "\v": "\\v", "\a": "\\a"}
@@ -13,10 +13,15 @@ _LOST_ESCAPE = re.compile(
 )
 """``\\frac`` whose backslash and letter a reader of JSON or Python took for a control character."""
 _COLON = re.compile(r"\\text\s*\{\s*:\s*\}")
-_MEASURES = re.compile(
-    r"\\text\s*\{\s*((?:\d+(?:\.\d+)?\s+[a-z]+\.?(?:,?\s+and\s+|,?\s+|\s*(?=\}))){2,4})\s*\}"
+_WHOLE_GROUP = re.compile(r"\\text\s*\{([^{}\\]*[\d=<>][^{}\\]*)\}")
+"""``\\text{x = 3}``, ``\\text{1 hour 20 minutes}``: mathematics in a group for words."""
+_OVER = re.compile(r"\{\s*(\d+)\s*\\over\s*(\d+)\s*\}")
+_REAL_LETTERS = re.compile(
+    rf"[\s,]*(?:{_TEXT}\s*\{{[\s,]*(?:where|for|with|for all|for any)\s*\}}|\(|,)\s*"
+    r"[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\\in\s*"
+    r"\\mathbb\s*\{?\s*R\s*\}?\s*\)?$"
 )
-"""``\\text{1 hour 20 minutes}``: several numbers with their units in one group."""
+"""``where a, b \\in \\mathbb{R}``: letters are real anyway."""
 _ROOT = re.compile(r"\\root\s*(\{[^{}]*\}|\w)\s*\\of")
 _CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(?:\s*\}})?$")
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
@@ -31,7 +36,7 @@ _UNION = re.compile(
 )
 _BRACES = re.compile(r"(?:\\left)?\\\{(.*)\\(?:right\\)?\}", re.DOTALL)
 _RESIDUES = re.compile(
-    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*|\{\s*)?(\d+|[a-z])\s*(?:\}\s*)?\\mathbb\s*(?:\{\s*Z\s*\}|Z)(?:\s*\))?"
+    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*|\{\s*)?(\d+|[a-z])(?![\d.])\s*(?:\}\s*)?(?:\\mathbb\s*(?:\{\s*Z\s*\}|Z)|(?=$))(?:\s*\))?"
 )
 _NOTED = re.compile(
     rf"(-?\\?\$?\d[\d.,]*(?:\s*/\s*\d+|\s+\d+/\d+)?)\s*(?:\\[,;: ]|~)*\s*\(\s*(?:{_TEXT}\s*\{{\s*)?"
@@ -47,7 +52,11 @@ _YEAR = re.compile(
     re.IGNORECASE,
 )
 _SCALED_APART = re.compile(r"(?<=\d)(?:\s|\\[,; ]|~|\$)+(?=10\s*\^)")
-_ANSWER_IN_TEXT = re.compile(r"(?i)\\text\s*\{\s*(?:the |final )*answer\s*(?::|is:?)\s*([^{}]*)\}\s*\.?")
+_LEADING_WORDS = re.compile(
+    r"(\\text\s*\{\s*)?(?:(?:so|thus|hence|therefore|所以|因此|故|综上)[\s,]*)*(?:the |our |my |final |correct )*"
+    r"(?:answer|最终答案|正确答案|答案)\s*(?::|is\b\s*:?|为\s*:?|是\s*:?)\s*(\S.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _PART_OF_ONE = re.compile(
     r"(?i)(?:\\text\s*\{\s*)?(?:(?:(one |a )?half|(?:a |one )?quarter|three[- ]quarters)(?: of)?) an? ([a-z]+)\s*\}?"
 )
@@ -73,6 +82,18 @@ _UNIT_FRACTION = re.compile(
 _ABOVE = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}(?:\s*\^\s*\{{?\s*(\d)\s*\}}?)?")
 
 
+def without_leading_words(text: str) -> str:
+    """Return an answer without "So the answer is" before it, in a group of its own or in that of the answer."""
+    if (text[:1].islower() or text[:1].isupper() or text[:1] == "\\" or not text.isascii()) and (
+        match := _LEADING_WORDS.fullmatch(text)
+    ):
+        group, said = match.groups()
+        if group is None:
+            return said
+        return said[1:] if said[0] == "}" else f"{group}{said}"
+    return text
+
+
 def plain_layout(text: str) -> str:
     """Return an answer in the plainest layout that says the same; most answers are in it."""
     if not text.isprintable():
@@ -83,9 +104,7 @@ def plain_layout(text: str) -> str:
         text = _plain_commands(text)
     if "const" in text or "常数" in text:
         text = _CONSTANT.sub("+C", text)
-    if text[:6] == "\\text{" and (match := _MEASURES.fullmatch(text)):
-        text = match[1].strip()
-    if text[:6] == "\\text{" and (match := _ANSWER_IN_TEXT.fullmatch(text)):
+    if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)):
         text = match[1].strip()
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
@@ -113,6 +132,10 @@ def _plain_commands(text: str) -> str:
         text = _COLUMNS.sub(r"\1{c}", text)
     if ":" in text:
         text = _COLON.sub(":", text)
+    if "\\over " in text or "\\over{" in text:
+        text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    if "=" in text and "\\in" in text:
+        text = _REAL_LETTERS.sub("", text)
     if "\\root" in text:
         text = _ROOT.sub(lambda match: f"\\sqrt[{match[1].strip('{}')}]", text)
     if "\\textcircled" in text:
