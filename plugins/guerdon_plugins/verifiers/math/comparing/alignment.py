@@ -13,16 +13,18 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.patterns import progression
+from guerdon_plugins.verifiers.math.comparing.patterns import from_first, progression
 from guerdon_plugins.verifiers.math.comparing.quantity_forms import aligned_quantities, in_24_hours
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
-from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
+from guerdon_plugins.verifiers.math.comparing.texts import ORDINALS
+from guerdon_plugins.verifiers.math.comparing.trees import contains, substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Call,
     Clock,
     Conditional,
+    Congruence,
     Constant,
     Date,
     Dots,
@@ -118,6 +120,30 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return progression(items) or reference, answer
         case (SetBuilder(), SetOf(items=(*items, Dots()))):
             return reference, progression(items) or answer
+        case (Listing(items=(_, _, *_, Dots()) as items), Relation() | Listing() as other) if not contains(
+            other, Dots
+        ):
+            return from_first(items) or reference, answer
+        case (Relation() | Listing() as other, Listing(items=(_, _, *_, Dots()) as items)) if not contains(
+            other, Dots
+        ):
+            return reference, from_first(items) or answer
+        case (Listing(items=(_, _, _, *_) as items, joiner=","), Sequence(left="(", right=")")) if len(
+            items
+        ) == len(answer.items) and not any(isinstance(item, Sequence) for item in items):
+            return Sequence(items, "(", ")"), answer
+        case (Congruence(left=Symbol(), right=Number(value=odd), modulus=two), Text(words=words)) if (
+            two == integer(2)
+        ):
+            return (answer if words.lower() == ("odd" if odd else "even") else reference), answer
+        case (Text(words=words), Congruence(left=Symbol(), right=Number(value=odd), modulus=two)) if (
+            two == integer(2)
+        ):
+            return reference, (reference if words.lower() == ("odd" if odd else "even") else answer)
+        case (Text(words=words), Number()) if words.lower() in ORDINALS:
+            return integer(ORDINALS.index(words.lower())), answer
+        case (Number(), Text(words=words)) if words.lower() in ORDINALS:
+            return reference, integer(ORDINALS.index(words.lower()))
         case (Listing(items=items), Text(words=words)) if _are_words(items):
             return reference, _listed_words(words)
         case (Text(words=words), Listing(items=items)) if _are_words(items):

@@ -44,6 +44,9 @@ class ListComparer:
         left: Many[Node] = members(reference)
         right: Many[Node] = members(answer)
         if any(isinstance(item, Dots) for item in (*left, *right)):
+            names, bodies = zip(*(split_labels(items) for items in (left, right)), strict=True)
+            if any(all(name is None for name in labels[1:]) for labels in names):  # k = 0, 1, ..., n
+                left, right = bodies
             left, right = (written_out(items, self._budget) for items in (left, right))
             return self.in_order(left, right)
         left_labels, left_bodies = split_labels(left)

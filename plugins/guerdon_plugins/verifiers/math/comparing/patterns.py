@@ -13,6 +13,7 @@ from guerdon_plugins.verifiers.math.comparing.trees import substitute
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Dots,
+    Listing,
     NamedSet,
     Node,
     Number,
@@ -62,6 +63,17 @@ def progression(items: Many[Node]) -> SetBuilder | None:
     letter = Symbol("k")
     element = Sum((Number(numbers[0]), Product((Number(step), letter))))
     return SetBuilder(element, Relation((letter, NamedSet("N")), ("∈",)))
+
+
+def from_first(items: Many[Node]) -> Listing | None:
+    r"""Return ``n = 3, 4, 5, \\ldots`` as ``n \\ge 3`` among the integers; ``None`` for other lists."""
+    match items:
+        case (Relation(operands=(Symbol() as letter, Number() as first), operators=("=",)), *rest, Dots()):
+            numbers = [item.value for item in rest if isinstance(item, Number)]
+            if numbers == [first.value + place for place in range(1, len(rest) + 1)]:
+                whole = Relation((letter, NamedSet("Z")), ("∈",))
+                return Listing((Relation((letter, first), ("≥",)), whole), ",")
+    return None
 
 
 def _step(numbers: list[Fraction]) -> Fraction | None:

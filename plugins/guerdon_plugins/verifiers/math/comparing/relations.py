@@ -50,6 +50,8 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
         ):
             return variable, law
+        case Call(function="rank" | "dim" | "deg" as function, arguments=(Number() as value,)):
+            return Symbol(function), value  # rank 2
         case Relation(operands=(left, Matrix() as matrix), operators=("=",)) if isinstance(left, SCALARS):
             if not any(isinstance(item, Matrix) for item in walk(left)):
                 return left, matrix

@@ -43,7 +43,7 @@ _NAMED = re.compile(
 """A thing that a letter names."""
 _EXTREME = re.compile(r"\b(max|min)\b")
 _NUMBERED = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
-_ORDINALS = (
+ORDINALS = (
     "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()  # noqa: SIM905
 )
 _OTHERWISE = re.compile(
@@ -128,4 +128,4 @@ def _plain(words: str) -> str:
 
 def _in_words(match: re.Match[str]) -> str:
     number = int(match[1])
-    return _ORDINALS[number] if number < len(_ORDINALS) else match[0]
+    return ORDINALS[number] if number < len(ORDINALS) else match[0]

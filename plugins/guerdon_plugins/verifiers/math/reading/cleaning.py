@@ -152,7 +152,7 @@ def _as_latex(text: str) -> str:
     text = chinese_in_digits(text)
     if "circ" in text and "{" in text:
         text = _TEXT_DEGREES.sub(_degrees, text)
-    if "象限" in text and _QUADRANTS.fullmatch(text):
+    if _QUADRANTS.fullmatch(text) and ("象限" in text or not any(map(str.isdigit, text))):
         return ",".join(
             f"{read_chinese(place)}\\text{{第象限}}" for place in re.findall("[一二三四1-4]", text)
         )

@@ -22,6 +22,7 @@ _REAL_LETTERS = re.compile(
     r"\\mathbb\s*\{?\s*R\s*\}?\s*\)?$"
 )
 """``where a, b \\in \\mathbb{R}``: letters are real anyway."""
+_DIAGONAL = re.compile(rf"{_TEXT}\s*\{{\s*diag\s*\}}\s*(?:\\left)?\(([^()]{{1,200}}?)(?:\\right)?\)")
 _ROOT = re.compile(r"\\root\s*(\{[^{}]*\}|\w)\s*\\of")
 _CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(?:\s*\}})?$")
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
@@ -132,10 +133,12 @@ def _plain_commands(text: str) -> str:
         text = _COLUMNS.sub(r"\1{c}", text)
     if ":" in text:
         text = _COLON.sub(":", text)
-    if "\\over " in text or "\\over{" in text:
+    if "\\over" in text:
         text = _OVER.sub(r"\\frac{\1}{\2}", text)
     if "=" in text and "\\in" in text:
         text = _REAL_LETTERS.sub("", text)
+    if "diag" in text:
+        text = _DIAGONAL.sub(_diagonal, text)
     if "\\root" in text:
         text = _ROOT.sub(lambda match: f"\\sqrt[{match[1].strip('{}')}]", text)
     if "\\textcircled" in text:
@@ -163,6 +166,16 @@ def _letter(match: re.Match[str], axes: str) -> str:
         return match[1]
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
     return f"{times}\\hat{{{match[1]}}}"
+
+
+def _diagonal(match: re.Match[str]) -> str:
+    entries = match[1].split(",")
+    rows = [
+        "&".join(entry if row == place else "0" for place in range(len(entries)))
+        for row, entry in enumerate(entries)
+    ]
+    body = "\\\\".join(rows)
+    return f"\\begin{{pmatrix}}{body}\\end{{pmatrix}}" if len(entries) < 9 else match[0]
 
 
 def _part_of_one(match: re.Match[str]) -> str:

@@ -7,8 +7,10 @@ from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Congruence,
+    Listing,
     NamedSet,
     Node,
+    Power,
     Ratio,
     Relation,
     SetOperation,
@@ -23,6 +25,7 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER, RELATIONS, 
 from guerdon_plugins.verifiers.math.reading.word_relations import (
     comparison,
     divisibility,
+    is_power,
     membership,
     or_more,
     parity,
@@ -98,6 +101,11 @@ class RelationParser(QuantityParser):
         if isinstance(subject, Symbol) and (system := membership(self._peek())):
             self._take_words()
             return Relation((subject, NamedSet(system)), ("∈",))
+        if isinstance(subject, Symbol) and is_power(self._peek()):
+            self._position += 1
+            exponent = Symbol("k" if subject.name != "k" else "m")
+            power = Relation((subject, Power(self._quantity(), exponent)), ("=",))
+            return Listing((power, Relation((exponent, NamedSet("N")), ("∈",))), ",")
         if (remainder := parity(self._peek())) is not None:
             self._take_words()
             return Congruence(subject, integer(remainder), integer(2))
