@@ -154,6 +154,8 @@ def same_label(reference: Node, answer: Node) -> bool:
     left, right = _function(reference), _function(answer)
     if left is None or right is None or left.order != right.order or (left.applied and right.applied):
         return False
+    if left.by and right.by and left.by != right.by:
+        return False
     return left.name == right.name or any(
         one.name == "y" and other.applied for one, other in ((left, right), (right, left))
     )
@@ -195,16 +197,18 @@ class _Function:
     order: int
     applied: bool
     """Written with its argument: ``y`` may name it as well."""
+    by: str = ""
+    """The variable of a derivative, if it is written."""
 
 
-_DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d[a-z]")
+_DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d([a-z])")
 _PRIMED = re.compile(r"([a-zA-Z])('{0,4})")
 
 
 def _function(label: Node) -> _Function | None:
     match label:
         case Symbol(name=name) if found := _DERIVATIVE.fullmatch(name):
-            return _Function(found[2], int(found[1] or 1), applied=False)
+            return _Function(found[2], int(found[1] or 1), applied=False, by=found[3])
         case Symbol(name=name) if found := _PRIMED.fullmatch(name.removeprefix("hat ")):
             return _Function(found[1], len(found[2]), applied=False)
         case Apply(name=name, arguments=(Symbol(name=argument),)) if argument.islower() and (

@@ -53,6 +53,8 @@ _BETWEEN = re.compile(
     r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE
 )
 _CHINESE_BETWEEN = re.compile(r"在?(-?\d+(?:\.\d+)?)\s*[和与到至]\s*(-?\d+(?:\.\d+)?)\s*之间")
+_CROSSED = re.compile(r"([A-Z])\s*\\times\s*([A-Z])")
+"""A product of sets, of which the order counts; so does that of vectors and matrices."""
 _SMALL_OPTION = re.compile(r"\([a-e]\)")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
@@ -74,6 +76,8 @@ def read_special(text: str) -> Node | None:
             return node
     if formula := read_proposition(text):
         return formula
+    if match := _CROSSED.fullmatch(text):
+        return Symbol(f"{match[1]}×{match[2]}")
     if _SMALL_OPTION.fullmatch(text):
         return Text(text)
     option = plain_option(text)
