@@ -13,12 +13,13 @@ _LOST_ESCAPE = re.compile(
 )
 """``\\frac`` whose backslash and letter a reader of JSON or Python took for a control character."""
 _COLON = re.compile(r"\\text\s*\{\s*:\s*\}")
-_WHOLE_GROUP = re.compile(r"\\text\s*\{([^{}\\]*[\d=<>][^{}\\]*)\}")
+_WHOLE_GROUP = re.compile(r"\\text\s*\{([^{}\\]*)\}")
 """``\\text{x = 3}``, ``\\text{1 hour 20 minutes}``: mathematics in a group for words."""
+_SIGN = re.compile(r"[\d=<>]")
 _OVER = re.compile(r"\{\s*(\d+)\s*\\over\s*(\d+)\s*\}")
 _REAL_LETTERS = re.compile(
-    rf"[\s,]*(?:{_TEXT}\s*\{{[\s,]*(?:where|for|with|for all|for any)\s*\}}|\(|,)\s*"
-    r"[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\\in\s*"
+    rf"[\s,]{{0,9}}(?:{_TEXT}\s*\{{[\s,]*(?:where|for|with|for all|for any)\s*\}}|\(|,)\s*"
+    r"[a-zA-Z](?:\s*,\s*[a-zA-Z]){1,9}\s*\\in\s*"
     r"\\mathbb\s*\{?\s*R\s*\}?\s*\)?$"
 )
 """``where a, b \\in \\mathbb{R}``: letters are real anyway."""
@@ -105,7 +106,7 @@ def plain_layout(text: str) -> str:
         text = _plain_commands(text)
     if "const" in text or "常数" in text:
         text = _CONSTANT.sub("+C", text)
-    if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)):
+    if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and _SIGN.search(text):
         text = match[1].strip()
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)

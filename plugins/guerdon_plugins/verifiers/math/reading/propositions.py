@@ -9,6 +9,7 @@ from guerdon_plugins.verifiers.math.errors import UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Proposition
 
 _MAX_LETTERS = 6
+_MAX_CHARACTERS = 400
 _TOKEN = re.compile(
     r"(?P<space>(?:\s|\\[,;: !]|~|\\left(?![a-z])|\\right(?![a-z]))+)"
     r"|(?P<and>\\(?:cap|land|wedge)(?![a-z]))|(?P<or>\\(?:cup|lor|vee)(?![a-z]))|(?P<minus>\\setminus(?![a-z]))"
@@ -23,7 +24,7 @@ _Table = Callable[[int], bool]
 
 def read_proposition(text: str) -> Proposition | None:
     """Return the truth table of a formula that is made of letters and connectives only; ``None`` for other text."""
-    if "\\" not in text or not _CONNECTIVE.search(text):
+    if "\\" not in text or len(text) > _MAX_CHARACTERS or not _CONNECTIVE.search(text):
         return None
     tokens: list[tuple[str, str]] = []
     position = 0
