@@ -15,6 +15,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Call,
+    Constant,
     Matrix,
     Node,
     Number,
@@ -74,7 +75,7 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
 def is_label(node: Node) -> bool:
     """Return whether a left side only names what the right side is, rather than being half of an equation."""
     match node:
-        case Symbol() | Apply() | Text():
+        case Symbol() | Apply() | Text() | Constant(name="e"):  # e is an eccentricity as well
             return True
         case Power(base=Symbol(name="s" | "S" | "sigma"), exponent=Number(value=power)):
             return power == 2  # a variance
@@ -162,10 +163,12 @@ def same_label(reference: Node, answer: Node) -> bool:
 
 
 def _angle(label: Node) -> str | None:
-    r"""Return the vertex of the angle that a label is: ``\\angle A``, or ``A`` alone."""
+    r"""Return the angle that a label is, by its vertex or by three points: ``\\angle A``, or ``A`` alone."""
     if not isinstance(label, Symbol):
         return None
     name = label.name.removeprefix("angle ").strip()
+    if name != label.name and len(name) == 3 and name.isupper():
+        return min(name, name[::-1])
     return name if len(name) == 1 and name.isupper() else None
 
 

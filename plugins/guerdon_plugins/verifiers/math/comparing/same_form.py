@@ -154,7 +154,10 @@ def _set_difference(node: Node) -> Node:
 
 
 def _polygon(node: Symbol, other: Symbol) -> Symbol:
-    """Return a triangle with its vertices in the order of the alphabet, which a figure alone does not have."""
+    """Return a triangle with its vertices, and an angle with its sides, in the order of the alphabet."""
+    if node.name.startswith("angle ") and len(node.name) == 9:
+        first, vertex, last = tuple(node.name[6:])
+        return Symbol(f"angle {min(first, last)}{vertex}{max(first, last)}")
     name = node.name.removeprefix("triangle ")
     if not (node.name + other.name).count("triangle ") or not name.isupper() or len(name) != 3:
         return node

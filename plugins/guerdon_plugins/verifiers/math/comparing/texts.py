@@ -17,7 +17,7 @@ _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!
 _ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})")
 _SUBJECT = re.compile(r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_]))")
 """A subject that only points to the question."""
-_WINS = re.compile(r"(?<=player) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
+_WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrilateral)$")
 """What an adjective such as "odd" or "isosceles" describes is in the question."""

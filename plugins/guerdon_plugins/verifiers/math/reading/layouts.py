@@ -23,6 +23,7 @@ _REAL_LETTERS = re.compile(
     r"\\mathbb\s*\{?\s*R\s*\}?\s*\)?$"
 )
 """``where a, b \\in \\mathbb{R}``: letters are real anyway."""
+_COMMA_BEFORE_IF = re.compile(rf",[\s~]{{0,9}}({_TEXT}\s{{0,9}}\{{[\s,~]{{0,9}}(?:if|when)\b)")
 _DIAGONAL = re.compile(rf"{_TEXT}\s*\{{\s*diag\s*\}}\s*(?:\\left)?\(([^()]{{1,200}}?)(?:\\right)?\)")
 _ROOT = re.compile(r"\\root\s*(\{[^{}]*\}|\w)\s*\\of")
 _CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(?:\s*\}})?$")
@@ -138,6 +139,8 @@ def _plain_commands(text: str) -> str:
         text = _OVER.sub(r"\\frac{\1}{\2}", text)
     if "=" in text and "\\in" in text:
         text = _REAL_LETTERS.sub("", text)
+    if "if" in text or "when" in text:
+        text = _COMMA_BEFORE_IF.sub(r" \1", text)
     if "diag" in text:
         text = _DIAGONAL.sub(_diagonal, text)
     if "\\root" in text:
