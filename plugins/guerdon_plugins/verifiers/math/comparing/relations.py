@@ -25,7 +25,9 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    SetBuilder,
     SetOf,
+    SetOperation,
     Standing,
     Sum,
     Symbol,
@@ -53,6 +55,10 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             return variable, law
         case Call(function="rank" | "dim" | "deg" as function, arguments=(Number() as value,)):
             return Symbol(function), value  # rank 2
+        case Relation(operands=(left, SetOf() | SetBuilder() | Sequence() as members), operators=("=",)) if (
+            isinstance(left, SetOperation) or _is_complement(left)
+        ):
+            return left, members  # A \cap B = \{3\}
         case Relation(operands=(left, Matrix() as matrix), operators=("=",)) if isinstance(left, SCALARS):
             if not any(isinstance(item, Matrix) for item in walk(left)):
                 return left, matrix
@@ -70,6 +76,14 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             if not names_only and not rounds_letters and not any(first == item for item in walk(body)):
                 return first, body
     return None, node
+
+
+def _is_complement(node: Node) -> bool:
+    r"""Return whether a node is ``C_U A``, the complement of a set."""
+    match node:
+        case Product(factors=(Symbol(name=name), Symbol() | Sequence() | SetOperation())):
+            return len(name) == 3 and name.startswith("C_")
+    return False
 
 
 def is_label(node: Node) -> bool:

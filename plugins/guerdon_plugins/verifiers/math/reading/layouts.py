@@ -24,6 +24,8 @@ _REAL_LETTERS = re.compile(
 )
 """``where a, b \\in \\mathbb{R}``: letters are real anyway."""
 _COMMA_BEFORE_IF = re.compile(rf",[\s~]{{0,9}}({_TEXT}\s{{0,9}}\{{[\s,~]{{0,9}}(?:if|when)\b)")
+_OVERSET = re.compile(r"\\overset\s*\{([^{}]{1,40})\}\s*\{([^{}]{1,40})\}")
+_COMPLEMENT = re.compile(r"\\complement\s*_\s*\{?\s*([A-Z]|\\mathbb\s*\{?R\}?)\s*\}?")
 _DIAGONAL = re.compile(rf"{_TEXT}\s*\{{\s*diag\s*\}}\s*(?:\\left)?\(([^()]{{1,200}}?)(?:\\right)?\)")
 _ROOT = re.compile(r"\\root\s*(\{[^{}]*\}|\w)\s*\\of")
 _CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(?:\s*\}})?$")
@@ -141,6 +143,12 @@ def _plain_commands(text: str) -> str:
         text = _REAL_LETTERS.sub("", text)
     if "if" in text or "when" in text:
         text = _COMMA_BEFORE_IF.sub(r" \1", text)
+    if "\\overset" in text:
+        text = _OVERSET.sub(
+            lambda match: f"\\widehat{{{match[2]}}}" if "frown" in match[1] else match[2], text
+        )
+    if "\\complement" in text:
+        text = _COMPLEMENT.sub(r"C_{\1}", text)
     if "diag" in text:
         text = _DIAGONAL.sub(_diagonal, text)
     if "\\root" in text:
