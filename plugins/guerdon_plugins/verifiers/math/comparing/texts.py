@@ -94,7 +94,7 @@ def _letter(match: re.Match[str] | None) -> str:
 
 
 def _without_subject(words: str, other: str) -> str:
-    """Return the predicate of a sentence beside an answer that is no sentence: "the vectors are independent"."""
+    """Return the predicate of a sentence beside an answer without a subject: "the vectors are independent"."""
     subject = _PREDICATE.match(words)
     if subject is None or _PREDICATE.match(other) or _OTHER_SUBJECT.search(subject[0]):
         return words
