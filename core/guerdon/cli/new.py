@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from guerdon import __version__
+from guerdon.cli.usage import KindChoice
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
@@ -24,11 +25,11 @@ _KINDS = (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS, Kind.TOOL, Kind.ENVIRON
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([kind.value.replace("_", "-") for kind in _KINDS]))
+@click.argument("kind", metavar="KIND", type=KindChoice(_KINDS))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
     """Write an installable, tested plugin project to the new folder guerdon-NAME."""
-    chosen = Kind(kind.replace("-", "_"))
+    chosen = Kind(kind)
     _check_name(chosen, name)
     folder = Path(f"guerdon-{name.replace('_', '-')}")
     if folder.exists():

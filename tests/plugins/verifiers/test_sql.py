@@ -74,7 +74,7 @@ def test_sql_same_rows_score_1(answer: str, gold: str) -> None:
         ("BEGIN", NAMES, "error"),
         ("EXPLAIN SELECT name FROM people", NAMES, "different"),
         ("SELECT hex(zeroblob(1000000000))", NAMES, "error"),
-        ("SELECT printf('%.*c', 2000000000, 'x') FROM people", NAMES, "different"),
+        ("SELECT printf('%.*c', 50000000, 'x') FROM people", NAMES, "different"),
         ("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n", NAMES, "error"),
         (
             "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT sum(x) FROM n",
@@ -178,3 +178,17 @@ def test_sql_order_of_insertion_does_not_count(order: list[int], ages: list[int]
     table = "CREATE TABLE t (a INTEGER);" + "".join(f"INSERT INTO t VALUES ({age});" for age in ages)
     key = " + ".join(f"(a = {place}) * {rank}" for place, rank in enumerate(order))
     assert Sql()(f"SELECT a FROM t ORDER BY {key}", "SELECT a FROM t", table).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "explanation"),
+    [
+        (f"{NAMES} LIMIT 1", NAMES, "the query gives 1 row, the gold query 4"),
+        ("SELECT name, age FROM people", NAMES, "the query gives 2 columns, the gold query 1"),
+        (f"{BY_AGE} DESC", BY_AGE, "the query gives the gold query's rows in another order"),
+        ("SELECT upper(name) FROM people", NAMES, "the gold query does not give the row ('ADA',)"),
+        ("SELECT name FROM nobody", NAMES, "the query cannot be run: no such table: nobody"),
+    ],
+)
+def test_sql_explains_the_first_difference(answer: str, gold: str, explanation: str) -> None:
+    assert Sql()(answer, gold, SETUP).explanation == explanation
