@@ -96,7 +96,9 @@ def loads(
         return _Decoder(handle or _opaque, build or _no_class, inside).decode(parse(data))
     except RecursionError:
         raise CodecError("the value is nested too deeply") from None
-    except (ValueError, TypeError, ArithmeticError, KeyError, AttributeError) as error:
+    except MemoryError:  # of this process, not of the bytes
+        raise
+    except Exception as error:  # untrusted bytes may break any step
         raise CodecError(f"not an encoded value: {error}") from None
 
 

@@ -49,7 +49,7 @@ class Losses:
         self._rerun: set[Ticket] = set()
         """The jobs that lost a box, run again and have no result yet."""
         self._unblamed_s = -math.inf
-        """When a box last died during a job that later ran well, so that the job was not the cause."""
+        """When a box last died and the job was not the cause, because it later ran well or the host was at fault."""
 
     def note_result(self, ticket: Ticket) -> None:
         """Note that a job ran well, so it was not the cause of its losses."""
@@ -66,6 +66,8 @@ class Losses:
             lived_s: Seconds from the job's start to the end of the box.
         """
         ticket.losses.append(time.monotonic())
+        if error.host_fault:
+            self._unblamed_s = ticket.losses[-1]
         given_up = SandboxUnavailableError(f"the job lost {len(ticket.losses)} boxes; the last: {error}")
         if ticket.is_trial:
             ticket.fail(given_up)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_sandbox.codec import MAX_COLLISIONS, CodecError, Opaque, dumps, loads
+from guerdon_sandbox.codec import MAX_COLLISIONS, CodecError, Opaque, _Decoder, dumps, loads
 
 P = collections.namedtuple("P", "x y")
 
@@ -177,3 +177,46 @@ def test_sets_made_of_collisions_are_refused() -> None:
         with pytest.raises(CodecError, match="collide"):
             loads(dumps(value))
     assert loads(dumps(set(range(100_000)))) == set(range(100_000))
+
+
+BODIES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    "",
+    "x",
+    "1",
+    [],
+    [[]],
+    [None],
+    ["x"],
+    ["1"],
+    [1, 2],
+    ["1", "0"],
+    ["x", []],
+    [[], []],
+    {},
+]
+
+
+@pytest.mark.parametrize("tag", sorted(_Decoder._TAGS))
+@pytest.mark.parametrize("inside", [False, True])
+def test_loads_of_any_body_of_a_tag_gives_a_value_or_a_codec_error(tag: str, inside: bool) -> None:
+    for body in BODIES:
+        with contextlib.suppress(CodecError):
+            loads(json.dumps({tag: body}).encode(), inside=inside)
+
+
+@pytest.mark.parametrize("body", [[], ["1"]])
+def test_loads_of_a_fraction_without_its_parts_is_refused(body: list[str]) -> None:
+    with pytest.raises(CodecError, match="not an encoded value"):
+        loads(json.dumps({"F": body}).encode())
+
+
+def test_loads_without_memory_says_nothing_of_the_bytes() -> None:
+    def parse(data: bytes) -> Any:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        loads(b"1", parse=parse)

@@ -39,8 +39,8 @@ FILES = (
     "third_round.txt",
 )
 HOSTILE = FATAL | {name: source for file in FILES for name, source in attacks(file).items()}
-COSTS_A_BOX = {"memory that no process of the job seems to hold"}
-"""The kernel may choose the supervisor, as the program has made itself as worthy of sparing and seems smaller."""
+COSTS_A_BOX = {"memory that no process of the job seems to hold", "page tables without an end"}
+"""The kernel may choose the supervisor or the zygote, as the program seems smaller or has ended and holds memory."""
 
 
 @pytest.fixture(scope="module")

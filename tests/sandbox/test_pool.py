@@ -293,3 +293,25 @@ def test_file_of_a_test_is_swept(one_box: SyncSandbox) -> None:
         assert [outcome.passed for outcome in result.outcomes] == [True]
         assert one_box.run(Program(source=HONEST)).stdout == HONEST_OUTPUT
     assert one_box._sandbox.boxes_started == 1
+
+
+def test_boxes_that_a_host_without_memory_takes_are_no_jobs_fault() -> None:
+    """Trials survive beside the job, so only the host's own word keeps it from the limit ``box``."""
+
+    async def work() -> None:
+        async with Sandbox(boxes=1) as sandbox:
+            run = Box.run
+
+            async def run_or_lose(
+                box: Box, request: Request, blobs: Sequence[bytes]
+            ) -> tuple[Answer, list[bytes]]:
+                if b"unlucky" in blobs[0]:
+                    raise BoxLostError("the host is out of memory", host_fault=True)
+                return await run(box, request, blobs)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Box, "run", run_or_lose)
+                with pytest.raises(SandboxUnavailableError, match="lost 3 boxes"):
+                    await sandbox.run(Program(source="print('unlucky')"))
+
+    asyncio.run(work())

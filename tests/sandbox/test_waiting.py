@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -28,10 +29,11 @@ from guerdon_sandbox import (
 from guerdon_sandbox.box import Box
 from guerdon_sandbox.engine import BoxOptions, Engine
 from guerdon_sandbox.inside import waiting
+from guerdon_sandbox.inside.counters import CpuTime
 from guerdon_sandbox.inside.wire import Answer
 
 SOME_WORK = 'import time\nwhile time.process_time() < 0.2: pass\nprint("done")'
-CHAIN = "for i in $(seq 100); do /bin/true; done; echo done"
+CHAIN = "for i in $(seq 200); do /bin/true; done; echo done"
 SOME_THREADS = """
 import threading
 def work():
@@ -134,7 +136,7 @@ def test_waiting_does_not_count_for_the_wall_limit() -> None:
         for job in (
             Program(source=SOME_WORK, limits=limits),
             Program(command=["sh", "-c", f"python3 -c '{SOME_WORK}'; true"], limits=limits),
-            Program(command=["sh", "-c", CHAIN], limits=limits),
+            Program(command=["bash", "-c", CHAIN], limits=limits),
             Program(source=SOME_THREADS, limits=limits),
         ):
             answer, blobs = await run(victim, job, patience_s=60.0)
@@ -196,29 +198,46 @@ def test_a_program_cannot_choose_a_busy_cpu(one_box: SyncSandbox) -> None:
     assert b"PermissionError" in result.stderr
 
 
-def test_both_versions_of_cgroup_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    two, one = tmp_path / "cpu.stat", tmp_path / "cpuacct.usage"
-    monkeypatch.setattr(waiting, "_USED", ((str(two), "usage_usec ", 1e-6), (str(one), "", 1e-9)))
-    assert waiting._used_s() is None
+def test_both_versions_of_cgroup_are_read(tmp_path: Path) -> None:
+    assert CpuTime(str(tmp_path)).seconds() is None
+    one = tmp_path / "cpuacct" / "cpuacct.usage"
+    one.parent.mkdir()
     one.write_text("1500000000\n")
-    assert waiting._used_s() == pytest.approx(1.5)
-    two.write_text("usage_usec 2500000\nuser_usec 5\nnr_periods 7\n")
-    assert waiting._used_s() == pytest.approx(2.5)
+    assert CpuTime(str(tmp_path)).seconds() == pytest.approx(1.5)
+    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 5\nnr_periods 7\n")
+    assert CpuTime(str(tmp_path)).seconds() == pytest.approx(2.5)
+
+
+class FakeCpuTime(CpuTime):
+    def __init__(self) -> None:
+        self.now: float | None = 100.0
+
+    def seconds(self) -> float | None:
+        return self.now
 
 
 def sampled(
-    monkeypatch: pytest.MonkeyPatch, *samples: tuple[float, float, bool], cpus: float = 1.0
+    monkeypatch: pytest.MonkeyPatch,
+    *samples: tuple[float, float, bool],
+    cpus: float = 1.0,
+    sample_s: float = 0.0,
 ) -> waiting.Waiting:
     """Samples at the end of each period: the clock, the box's CPU time so far, whether a thread is runnable."""
-    now, used, runnable = [0.0], [100.0], [False]
+    now, runnable, own = [0.0], [False], [0.0]
     monkeypatch.setattr("guerdon_sandbox.inside.waiting.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("guerdon_sandbox.inside.waiting.time.thread_time", lambda: own[0])
     monkeypatch.setattr(waiting, "_random", lambda: 1.0)
-    monkeypatch.setattr(waiting, "_used_s", lambda: used[0])
-    monkeypatch.setattr(waiting, "_threads", lambda: iter(("asleep", "observed", "asleep")))
-    monkeypatch.setattr(waiting, "_is_runnable", lambda thread: thread == "observed" and runnable[0])
-    job = waiting.Waiting(0.0, cpus)
+    monkeypatch.setattr(waiting, "_processes", lambda: ["asleep", "observed", "asleep"])
+
+    def is_runnable(process: str) -> bool:
+        own[0] += sample_s / 3
+        return process == "observed" and runnable[0]
+
+    monkeypatch.setattr(waiting, "_is_runnable", is_runnable)
+    cpu_time = FakeCpuTime()
+    job = waiting.Waiting(0.0, cpus, cpu_time)
     for at_s, used_s, ready in samples:
-        now[0], used[0], runnable[0] = at_s, 100.0 + used_s, ready
+        now[0], cpu_time.now, runnable[0] = at_s, 100.0 + used_s, ready
         assert job.sample() == at_s
     return job
 
@@ -270,25 +289,65 @@ def test_a_quota_used_up_at_once_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> 
     assert sampled(monkeypatch, *samples).seconds < 1.0
 
 
-def test_a_thread_that_ends_while_it_is_observed_was_runnable() -> None:
-    own = f"/proc/{os.getpid()}/task/{threading.get_native_id()}"
-    assert waiting._is_runnable(own)
-    assert waiting._is_runnable("/proc/0/task/0")
+def test_the_cpu_time_of_samples_is_not_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample costs a fifth of the period; two of three processes are looked at."""
+    costs = 0.3 * waiting.PERIOD_S
+    job = sampled(monkeypatch, *every_period(3.0, 0.2, runnable=True), sample_s=costs)
+    assert job.seconds == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_look_that_was_interrupted_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent is seen asleep, its child ends unseen, and the parent starts the next child."""
+    looks = [["child 1 is a zombie", "parent sleeps"], ["child 2 runs", "parent sleeps"]]
+    interruptions = iter([0, 1, 1])
+    monkeypatch.setattr(waiting, "_interruptions", lambda: next(interruptions))
+    monkeypatch.setattr(waiting, "_processes", lambda: looks.pop(0))
+    monkeypatch.setattr(waiting, "_is_runnable", lambda process: process == "child 2 runs")
+    assert waiting._is_any_runnable()
+
+
+def test_a_box_that_sleeps_is_asleep_however_often_the_look_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "_interruptions", itertools.count().__next__)
+    monkeypatch.setattr(waiting, "_processes", lambda: ["asleep"])
+    monkeypatch.setattr(waiting, "_is_runnable", lambda process: False)
+    assert not waiting._is_any_runnable()
+
+
+def test_a_process_that_ends_while_it_is_observed_was_runnable() -> None:
+    own = f"/proc/{os.getpid()}"
+    assert waiting._is_runnable("/proc/0")
     sleeper = subprocess.Popen(["sleep", "99"])
     try:
-        while (folder := f"/proc/{sleeper.pid}/task/{sleeper.pid}") and waiting._is_runnable(folder):
+        while (folder := f"/proc/{sleeper.pid}") and waiting._is_runnable(folder):
             pass
-        assert folder in set(waiting._threads())
-        assert own not in set(waiting._threads())
+        processes = waiting._processes()
+        assert folder in processes
+        assert own not in processes
     finally:
         sleeper.kill()
         sleeper.wait()
 
 
-def test_without_the_cpu_time_of_the_box_only_a_frozen_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_USED", ())
-    monkeypatch.setattr(waiting, "_is_runnable", lambda thread: True)
+def test_a_thread_is_seen_beside_a_leader_that_sleeps() -> None:
+    code = "import threading\nthreading.Thread(target=lambda: sum(iter(int, 1))).start()"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        while (
+            not waiting._is_runnable(f"/proc/{child.pid}") or waiting._stat(f"/proc/{child.pid}")[0] == b"R"
+        ):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_without_the_cpu_time_of_the_box_only_a_frozen_one_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(waiting, "_is_runnable", lambda process: True)
     for ago_s in (0.0, 5.0):
-        job = waiting.Waiting(time.monotonic() - ago_s, 1.0)
+        job = waiting.Waiting(time.monotonic() - ago_s, 1.0, CpuTime(str(tmp_path)))
         job.sample()
         assert job.seconds == pytest.approx(ago_s, abs=0.5)

@@ -14,6 +14,7 @@ from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
 from guerdon.cli.usage import KindChoice
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
+from guerdon.manifest.presets import is_preset
 from guerdon.plugins.component import kind_of, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugins, load_plugin
 from guerdon.testing import (
@@ -85,7 +86,12 @@ def test(
         _only_for(kit, ScorerConformance, "--value-range")
         attributes["value_range"] = value_range
     tested: type[Conformance] = type("Tested", (kit,), attributes)
-    tested.component()  # a wrong name or param is the user's mistake, not a failed check
+    component = tested.component()  # a wrong name or param is the user's mistake, not a failed check
+    if is_preset(component):
+        raise UsageError(
+            f"{component.plugin} is short for a first_of, and is never called itself. Test its members, or score with "
+            "it: guerdon score FILE --use."
+        )
     results = list(_with_progress(name, tested))
     print_rows(f"{name}: {len(results)} checks", list(map(_row, results)), Console())
     for result in results:

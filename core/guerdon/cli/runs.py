@@ -12,7 +12,7 @@ from rich.console import Console
 
 from guerdon.cli.tables import print_rows
 from guerdon.errors import UsageError, one_line
-from guerdon.report.reading import RunRecord, StageRecord, read_run, run_status
+from guerdon.report.reading import current_stage, last_reward, read_run, run_status
 
 
 @click.command()
@@ -44,14 +44,13 @@ def _row(folder: Path) -> Mapping[str, Any]:
         record = read_run(folder)
     except UsageError as error:
         return _values(folder, status=f"unreadable: {error}")
-    current = [stage for stage in record.stages if stage.progress or stage.seconds]
-    last = current[-1] if current else None
+    last = current_stage(record)
     return _values(
         folder,
         status=str(run_status(record)),
         stage=last.id if last else None,
-        step=last.progress[-1][0] if last and last.progress else None,
-        reward=_last_reward(record),
+        step=last.step if last else None,
+        reward=last_reward(record),
         seconds=round(sum(stage.seconds for stage in record.stages), 1),
         started=record.started.isoformat(timespec="seconds") if record.started else None,
         error=record.error,
@@ -61,16 +60,6 @@ def _row(folder: Path) -> Mapping[str, Any]:
 def _values(folder: Path, **known: Any) -> Mapping[str, Any]:
     names = ("status", "stage", "step", "reward", "seconds", "started", "error")
     return {"run": folder.resolve().name, **{name: known.get(name) for name in names}}
-
-
-def _last_reward(record: RunRecord) -> float | None:
-    """Return the reward that the run's training logged last."""
-    return next((reward for stage in reversed(record.stages) if (reward := _reward(stage)) is not None), None)
-
-
-def _reward(stage: StageRecord) -> float | None:
-    rewards = (metrics["reward"] for _, metrics in reversed(stage.progress) if "reward" in metrics)
-    return next(rewards, None)
 
 
 def _cell(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -30,6 +31,20 @@ _PLACEHOLDERS = frozenset(
     """.split()  # noqa: SIM905
 )
 """Texts that data sets put where an answer is missing, with spaces written as underscores."""
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox)\s*\{([^{}]*)\}")
+_LONGEST_NOTE = 2_000
+_NOTE = re.compile(
+    r"[\[(]*(?:(?:please )?see (?:the )?(?:attached |following |full )?(?:solutions?|proofs?|explanations?|"
+    r"graphs?|figures?|diagrams?|pictures?|images?|tables?|answers?|work|text|above|below)(?: (?:above|below|"
+    r"attached|for details|section))*|"
+    r"answers? (?:will |may |can )?var(?:y|ies)|(?:the )?(?:statement|claim|result|assertion|proof|theorem|"
+    r"inequality|identity) (?:is|has been) (?:proved|proven|complete|omitted|shown|established)|proof (?:omitted|"
+    r"complete|below|above)|(?:solution |answer )?omitted|(?:solution|answer) not (?:provided|given|available)|"
+    r"q\.?e\.?d|\[asy\].*\[/asy\]|(?:答案|证明|解答|过程|图形?|作图)?(?:详?见|如)(?:解析|证明|详解|答案|图|下图|上图|过程|解答)|"
+    r"证明(?:过程)?|(?:证明|过程|解答|作图|画图|图)(?:过程)?(?:略|见上|见下))[\])]*",
+    re.DOTALL,
+)
+"""Sentences that point to an answer elsewhere, or say that there is none to compare with."""
 
 
 def placeholder_reason(value: Any) -> str | None:
@@ -47,7 +62,8 @@ def placeholder_reason(value: Any) -> str | None:
         words = "_".join(value.strip().strip("$.*_ ").casefold().split()) or value.strip()
         if not words:
             return "is empty"
-        return f"is {brief(value)}, which marks a missing answer" if _is_placeholder(words) else None
+        missing = _is_placeholder(words) or _is_note(value)
+        return f"is {brief(value)}, which marks a missing answer" if missing else None
     if isinstance(value, list | tuple | Mapping) and not value:
         return "is empty"
     if isinstance(value, list | tuple):
@@ -58,6 +74,11 @@ def placeholder_reason(value: Any) -> str | None:
 
 def _is_placeholder(words: str) -> bool:
     return words in _PLACEHOLDERS or words.strip("[](){}<>\\") in _PLACEHOLDERS
+
+
+def _is_note(text: str) -> bool:
+    words = _TEXT_COMMAND.sub(r"\1", text).strip("$.*_!。 ").casefold().split()
+    return len(text) < _LONGEST_NOTE and _NOTE.fullmatch(" ".join(words)) is not None
 
 
 def accepted_answers(reference: Any, lists: ReferenceList = "any") -> list[str]:

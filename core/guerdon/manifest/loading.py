@@ -18,6 +18,7 @@ from guerdon.errors import ManifestError, one_line
 from guerdon.manifest.schema import (
     VARIANTS,
     ComponentRef,
+    EvaluationRef,
     FirstOfRef,
     Manifest,
     MemberRef,
@@ -394,6 +395,7 @@ def _part_at(location: Location) -> type[BaseModel]:
     """Return the schema class whose keys are at a location."""
     parts: dict[str | int, type[BaseModel]] = {
         "stages": StageRef,
+        "evaluation": EvaluationRef,
         "data": SourceRef,
         "rewards": RewardRef,
         "FirstOfRef": FirstOfRef,

@@ -267,6 +267,8 @@ def kind_of(loaded: Any) -> Kind | None:
         return Kind.SOURCE
     if inspect.isclass(loaded) and hasattr(loaded, "reset"):
         return Kind.ENVIRONMENT
+    if inspect.isclass(loaded) and hasattr(loaded, "first_of"):
+        return Kind.VERIFIER
     called = loaded.__call__ if inspect.isclass(loaded) else loaded
     parameters = signature_of(called).parameters if callable(called) else {}
     return next((kind for kind, argument in _FIRST_ARGUMENT.items() if argument in parameters), None)

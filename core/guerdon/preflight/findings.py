@@ -50,7 +50,8 @@ class Site:
     @classmethod
     def of(cls, plan: Plan, stage: StagePlan) -> Site:
         """Return the site of a stage."""
-        return cls(plan, f"stage '{stage.ref.id}'", stage.location)
+        part = ", evaluation" if stage.location[-1:] == ("evaluation",) else ""
+        return cls(plan, f"stage '{stage.ref.id}'{part}", stage.location)
 
     def part(self, where: str, location: tuple[str | int, ...]) -> Site:
         """Return the site of a part of this one, with its own location."""

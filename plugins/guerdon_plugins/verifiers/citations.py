@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon import Failure, Messages, Score, message_text
+from guerdon import Failure, Messages, Row, Score, message_text
 from guerdon.data.references import plain
 from guerdon.text import Part, checked_tags, select_part
+from guerdon_plugins.shared.hints import Hint
 
 MAX_CHARACTERS = 100_000
 """A longer text scores 0."""
@@ -101,6 +102,14 @@ class Citations:
             if coverage < 1:
                 explanation.append(f"{coverage:.0%} of the sentences have a citation")
         return Score(value, answer=answer, explanation="; ".join(explanation))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the row's sources, which the prompt must show."""
+        try:
+            sources = _sources(row.get("sources"))
+        except ValueError:
+            return {}
+        return {f"the source {name}": [text[:60]] for name, text in sources.items() if text.strip()}
 
     def _problem(self, text: str, cited: set[str], texts: Mapping[str, str]) -> str | None:
         """Return why the text scores 0, or ``None``."""

@@ -18,15 +18,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from guerdon_sandbox.inside import wire
-from guerdon_sandbox.inside.forking import Zygote
+from guerdon_sandbox.inside.counters import CpuTime
+from guerdon_sandbox.inside.forking import JobFaultError, Zygote
+from guerdon_sandbox.inside.idling import Idle
+from guerdon_sandbox.inside.kills import HostFaultError, MemoryKills
 from guerdon_sandbox.inside.running import Running
 from guerdon_sandbox.inside.stream import Blobs, read_exactly, read_request, write_answer
-from guerdon_sandbox.inside.sweeping import as_user, read_file, reset_devices, share_memory, sweep, write_file
+from guerdon_sandbox.inside.sweeping import (
+    WORK,
+    as_user,
+    read_file,
+    reset_devices,
+    share_memory,
+    sweep,
+    write_file,
+)
 from guerdon_sandbox.inside.waiting import Waiting
 from guerdon_sandbox.inside.wire import Answer, Limit, Request
 
 REAP_S = 2.0
 """Seconds for killed processes to disappear before the box counts as dirty."""
+SETTLE_S = 5.0
+"""Seconds for the kernel to free what a job has used, before the box counts as dirty."""
 
 
 def main(bootstrap: list[str]) -> None:
@@ -53,6 +66,8 @@ def _answer(
     """Run one job. An error here is reported in the answer, and affects this box only."""
     try:
         return supervisor.run(request, blobs)
+    except HostFaultError as error:
+        return Answer.killed(None, request, str(error))._replace(host_fault=True), []
     except Exception as error:
         return Answer.killed(None, request, f"{type(error).__name__}: {error}"), []
 
@@ -62,8 +77,10 @@ class _Supervisor:
         self._bootstrap = bootstrap
         self._zygotes = {False: Zygote(bootstrap)}
         """By whether they have imported numpy. That one is started for the first job that needs it."""
-        self._uids = _fresh_uids()
-        self._oom_kills = _oom_kills()
+        self._uids = fresh_uids()
+        self._memory_kills = MemoryKills()
+        self._idle = Idle(WORK)
+        self._cpu_time = CpuTime()
 
     def run(self, request: Request, blobs: Blobs) -> tuple[Answer, Sequence[bytes | bytearray]]:
         """Run one job to its end and remove everything that it leaves.
@@ -71,6 +88,17 @@ class _Supervisor:
         Raises:
             Exception: Nothing is known of the job, and the box must not be used again.
         """
+        self._memory_kills.begin()
+        try:
+            return self._run(request, blobs)
+        except JobFaultError as error:
+            if not self._memory_kills.end():
+                raise
+            # The job had the whole box and took its last memory, for which the kernel chose a zygote.
+            answer = Answer.killed(Limit.MEMORY, request)._replace(dirty=str(error))
+            return answer, [b""] * len(request.outputs)
+
+    def _run(self, request: Request, blobs: Blobs) -> tuple[Answer, Sequence[bytes | bytearray]]:
         limits = request.limits
         candidate, checker = next(self._uids), next(self._uids)
         job = Running(request, candidate, checker, blobs)
@@ -81,8 +109,9 @@ class _Supervisor:
         uids = {process.uid for process in job.processes}
         if True in request.numpy and True not in self._zygotes:
             self._zygotes[True] = Zygote(self._bootstrap, "numpy")
+            self._idle.note()
         started = time.monotonic()
-        waiting = Waiting(started, request.cpus)
+        waiting = Waiting(started, request.cpus, self._cpu_time)
         for numpy, zygote in self._zygotes.items():
             if processes := [one for one in job.processes if one.numpy == numpy]:
                 zygote.fork(processes, limits)
@@ -95,11 +124,10 @@ class _Supervisor:
         if request.collect:
             with as_user(candidate):
                 collected = list(_collect(request.collect))
-        dirty = dirty or sweep(sorted(uids))
+        dirty = dirty or sweep(sorted(uids)) or self._settle()
         reset_devices()
-        oom_kills = _oom_kills()
-        if oom_kills != self._oom_kills:
-            self._oom_kills, limit = oom_kills, limit or Limit.MEMORY
+        if self._memory_kills.end():
+            limit = limit or Limit.MEMORY
         missing = [path for path, content in zip(request.collect, collected, strict=True) if content is None]
         usage = job.exits.values()
         answer = Answer(
@@ -170,13 +198,29 @@ class _Supervisor:
         return None
 
     def _others(self) -> bool:
-        """Return whether any process lives beside the supervisor and the zygote."""
+        """Return whether any process lives beside the supervisor and the zygotes.
+
+        Raises:
+            JobFaultError: A zygote died.
+        """
+        own = {zygote.pid for zygote in self._zygotes.values()}
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0] > 0:
-                pass
-        own = {1, *(zygote.pid for zygote in self._zygotes.values())}
+            while (ended := os.waitpid(-1, os.WNOHANG)[0]) > 0:
+                if ended in own:
+                    raise JobFaultError("a zygote died")
+        if not self._idle.more_processes():
+            return False
         with os.scandir("/proc") as entries:
-            return any(entry.name.isdigit() and int(entry.name) not in own for entry in entries)
+            return any(entry.name.isdigit() and int(entry.name) not in {1, *own} for entry in entries)
+
+    def _settle(self) -> str | None:
+        """Wait until the kernel has freed what the job used. Return why the box is dirty, if it does not."""
+        deadline = time.monotonic() + SETTLE_S
+        while excess := self._idle.excess():
+            if time.monotonic() > deadline:
+                return f"a job has left {excess} in use"
+            time.sleep(0.005)
+        return None
 
 
 def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
@@ -187,7 +231,7 @@ def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
         yield content
 
 
-def _fresh_uids() -> Iterator[int]:
+def fresh_uids() -> Iterator[int]:
     """Yield uids that no other job on the host has, because RLIMIT_NPROC counts per uid across the host."""
     mapped = int(Path("/proc/self/uid_map").read_text().split()[2])
     low, high = (100_000, 2**31) if mapped > 2**31 else (1_000, mapped - 1)
@@ -195,12 +239,3 @@ def _fresh_uids() -> Iterator[int]:
     while True:
         yield uid
         uid = uid + 1 if uid + 1 < high else low
-
-
-def _oom_kills() -> int:
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
-        with contextlib.suppress(OSError):
-            for line in Path(path).read_text().splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-    return 0

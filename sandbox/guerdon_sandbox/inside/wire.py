@@ -108,6 +108,8 @@ class Answer(NamedTuple):
     """Files to collect that the job did not leave."""
     error: str | None = None
     """What went wrong in the supervisor, so that nothing is known of the job."""
+    host_fault: bool = False
+    """Whether no job can have caused that."""
 
     @classmethod
     def killed(cls, limit: Limit | None, request: Request, error: str | None = None) -> "Answer":
@@ -166,6 +168,8 @@ def _check(answer: Answer, sizes: object, request: Request) -> None:
     for text in (answer.dirty, answer.error):
         if text is not None and not isinstance(text, str):
             raise ValueError("a reason is not a text")
+    if not isinstance(answer.host_fault, bool):
+        raise ValueError("a flag is not true or false")
     if not _subset(answer.truncated, _OUTPUTS) or not _subset(answer.missing, request.collect):
         raise ValueError("a name is unknown")
     if not isinstance(sizes, list) or not all(map(_is_int, sizes)):

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from guerdon_sandbox.inside import interpreter, roles
+from guerdon_sandbox.inside import interpreter, roles, sharing
 from guerdon_sandbox.inside.wire import JobLimits
 
 WORK = "/box"
@@ -52,6 +52,7 @@ def main(control_fd: int, modules: Sequence[str]) -> None:
     gc.collect()
     with contextlib.suppress(AttributeError):  # glibc's only
         _libc.malloc_trim(0)  # pages that imports and compilations left cost every fork and every exit
+    sharing.share_objects()
     gc.freeze()
     control.send(b"ready")
     while True:

@@ -177,3 +177,27 @@ def test_column_of_any_path_returns_or_raises_lookup_error(row: dict[str, Any], 
         column(row, path)
     except LookupError:
         assert path not in row
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\text{See solution}",
+        "Answers will vary.",
+        "(See figure)",
+        "The statement is proved.",
+        "证明见解析",
+        "图略",
+        "omitted",
+    ],
+)
+def test_placeholder_reason_of_a_note_names_a_missing_answer(text: str) -> None:
+    assert "marks a missing answer" in (placeholder_reason(text) or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"\text{undefined}", "see", "proof by induction", "answer", "the statement is true", "图", "过程"],
+)
+def test_placeholder_reason_of_an_answer_in_words_is_none(text: str) -> None:
+    assert placeholder_reason(text) is None

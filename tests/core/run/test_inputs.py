@@ -70,7 +70,7 @@ def test_longer_unfinished_stage_resumes_from_its_checkpoint(run: Run) -> None:
 
 def test_longer_finished_stage_without_checkpoints_is_another_stage(run: Run, tmp_path: Path) -> None:
     run(counter(steps=4))
-    shutil.rmtree(tmp_path / "out/stages/a/work")
+    shutil.rmtree(tmp_path / "out/stages/a" / "work")
     with pytest.raises(UsageError, match="steps was 4 and is 6"):
         run(counter(steps=6))
 
@@ -92,10 +92,10 @@ def test_change_of_a_stage_that_init_names_says_which() -> None:
 def test_redo_keeps_what_was_there(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(counter(steps=4))
     assert run(counter(steps=3), redo=True)["a"].metrics == {"counted": 3, "from": 0}
-    assert (tmp_path / "out/replaced/a-1/work/step").read_text() == "4"
+    assert (tmp_path / "out/replaced/a-1" / "work" / "step").read_text() == "4"
     assert "replaced/a-1" in caplog.text
     run(counter(steps=2), redo=True)
-    assert (tmp_path / "out/replaced/a-2/work/step").read_text() == "3"
+    assert (tmp_path / "out/replaced/a-2" / "work" / "step").read_text() == "3"
 
 
 def test_module_that_a_verifier_imports_is_named(run: Run, tmp_path: Path) -> None:

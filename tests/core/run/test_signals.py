@@ -129,7 +129,7 @@ def test_command_stopped_by_a_signal_prints_one_line_and_exits_with_128_and_its_
     (tmp_path / "m.yaml").write_text(json.dumps({"name": "x", "stages": [stage]}))
     command = [sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "out/stages/a/work/step").exists():
+    while not (tmp_path / "out/stages/a" / "work" / "step").exists():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)

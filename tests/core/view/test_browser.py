@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from viewed_runs import STEPS, Open, rollout, serving, write_lines, write_run
+from playwright.sync_api import Page, expect
+from viewed_runs import STEPS, Open, rollout, serving, verdict, write_lines, write_run
 
 VIEWS = ("", "curves?stage=rl", "rollouts", "rewards", "verifiers", "compare", "manifest")
 DETAILS = ("group?stage=rl&step=2&group=1", "rollout/rl/5", "rollout/rl/7")
@@ -41,8 +41,23 @@ def test_overview_has_stages_results_intervals_and_curves(open_page: Open) -> No
     assert cells(page, "from")[:2] == ["base", "base, rl"]
     intervals = page.locator("table", has=page.locator("th", has_text="prompts"))
     assert intervals.locator("td[data-label=prompts]").all_inner_texts() == ["3"] * 4
+    assert re.fullmatch(r"0\.\d{3} \[-?0\.\d{3}, \d\.\d{3}\]", cells(page, "mean")[0])
+    assert " ".join(page.locator("#results .facts").inner_text().split()) == "reward first 0.500 reward 1.250"
     assert "seed 0" in page.locator("#facts").inner_text()
     assert page.locator("figcaption").all_inner_texts()[0] == "Reward"
+
+
+def test_overview_has_the_intervals_of_an_evaluation_itself(open_page: Open) -> None:
+    page = open_page("/runs/second/")
+    assert cells(page, "math greedy") == ["0.250 [0.200, 0.800]", "0.750 [0.200, 0.800]"]
+    assert page.locator("th", has_text="prompts").count() == 0
+
+
+def test_charts_of_the_overview_are_read_by_keys(open_page: Open) -> None:
+    page = open_page("/runs/first/")
+    chart = page.locator(".plot", has_text="Entropy")
+    chart.locator("svg[role=img]").focus()
+    expect(chart.locator("output")).to_have_text("step 60: 0.01667")
 
 
 def test_views_are_reached_by_the_menu(open_page: Open) -> None:
@@ -219,6 +234,9 @@ def test_rewards_per_step_are_drawn(open_page: Open) -> None:
     page = open_page("/runs/first/rewards")
     cell = page.locator("figure", has_text="rl").locator("rect title").first
     assert re.match(r"steps 1 to 2: \d+ of 11 rewards from ", cell.text_content() or "")
+    chart = page.locator(".plot", has_text="rl")
+    chart.locator("svg[role=img]").press("Home")
+    expect(chart.locator("output")).to_have_text("step 1: 0.5 to 0.55: 8, 1.45 to 1.5: 3")
 
 
 def test_comparison_of_two_runs_shows_the_flips(open_page: Open) -> None:
@@ -242,6 +260,32 @@ def test_comparison_of_two_verifiers_of_one_run(open_page: Open) -> None:
         "/runs/first/compare?a_run=first&a_stage=test&a_measure=math&b_run=first&b_stage=test&b_measure=format"
     )
     assert "means 0.333 → 1.000" in " ".join(page.locator("#comparison .facts").inner_text().split())
+
+
+def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp_path: Path) -> None:
+    rows = [rollout(1, group, number) for group in range(3) for number in range(2)]
+    old = [
+        {**row, "reward": 0.0, "scores": {"math": verdict(0.0, explanation="no <answer>")}} for row in rows
+    ]
+    new = [*old[:4], {**rows[4], "reward": 1.0, "scores": {"math": verdict(1.0, explanation="the last box")}}]
+    write_lines(tmp_path / "old.jsonl", old)
+    write_lines(tmp_path / "new.jsonl", new)
+    with serving([tmp_path / "old.jsonl", tmp_path / "new.jsonl"], tmp_path / "cache") as url:
+        page = open_page("/runs/old.jsonl/compare", base=url)
+        facts = " ".join(page.locator("#comparison .facts").inner_text().split())
+        assert facts.startswith("completions on both 5 means 0.000 → 0.200 better 1 worse 0 flipped up 1")
+        assert cells(page, "prompt") == ["What is 2 and 2?"]
+        assert cells(page, "flip") == ["up"]
+        said = page.locator("td[data-label=completion]").inner_text()
+        assert "first: math 0.000 no <answer>" in said
+        assert "second: math 1.000 the last box" in said
+        page.get_by_role("link", name="second (1)").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("scored: rollout 5 of step 1")
+        expect(page.locator("article")).to_contain_text("the last box")
+        for view in VIEWS:
+            page = open_page(f"/runs/new.jsonl/{view}".removesuffix("?stage=rl"), base=url)
+            assert page.locator("h1").count() == 1
+            page.close()
 
 
 def test_manifest_shows_its_changes(open_page: Open) -> None:
@@ -278,15 +322,13 @@ def test_huge_text_is_cut_with_a_link_to_all(open_page: Open) -> None:
     assert len(open_page("/runs/first/rollouts?stage=rl").content()) < 500_000
 
 
-def test_live_page_follows_the_run(browser: Browser, tmp_path: Path) -> None:
+def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "live", steps=5)
     (folder / "stages/test/result.json").unlink()
     with serving([folder], tmp_path / "cache") as url:
-        page = browser.new_page()
-        page.goto(f"{url}/runs/live/rollouts?stage=rl&descending=1")
+        page = open_page("/runs/live/rollouts?stage=rl&descending=1", base=url)
         assert count(page) == "30"
-        overview = browser.new_page()
-        overview.goto(f"{url}/runs/live/")
+        overview = open_page("/runs/live/", base=url)
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
         expect(page.locator("[data-count]")).to_have_text("32")
         assert cells(page, "step")[0] == "6"
@@ -295,22 +337,28 @@ def test_live_page_follows_the_run(browser: Browser, tmp_path: Path) -> None:
         overview.close()
 
 
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page, and wait until that page takes keys."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
 def test_keys_select_rows_turn_pages_and_search(open_page: Open) -> None:
     page = open_page("/runs/first/rollouts?stage=rl")
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page.locator("tr[aria-selected=true] td").first).to_have_text("rl:2")
     page.keyboard.press("k")
-    page.keyboard.press("]")
+    press(page, "]")
     expect(page.locator("td[data-label=rollout]").first).to_have_text("rl:51")
-    page.keyboard.press("[")
+    press(page, "[")
     expect(page.locator("td[data-label=rollout]").first).to_have_text("rl:1")
     page.keyboard.press("/")
     page.keyboard.type("herring")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("td[data-label=rollout]")).to_have_text(["rl:5"])
     page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: rollout 5 of step 1")
 
 
@@ -323,17 +371,6 @@ def test_every_control_is_reached_by_the_tab_key(open_page: Open) -> None:
     assert "Skip to the content" in reached[0]
     for part in ("Rollouts", 'name="stage"', 'name="task"', "<button", "<svg"):
         assert any(part in one for one in reached), part
-
-
-@pytest.mark.parametrize("path", EVERY)
-def test_page_fits_a_narrow_screen(open_page: Open, path: str) -> None:
-    page = open_page(f"/runs/first/{path}", viewport={"width": 400, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    wider = page.evaluate(
-        "[...document.querySelectorAll('main *:not(svg *)')].filter(e => e.getBoundingClientRect().right > 401 && "
-        "!e.closest('.skip, thead, pre')).map(e => e.outerHTML.slice(0, 80))"
-    )
-    assert wider == []
 
 
 CONTRASTS = """
@@ -364,22 +401,30 @@ CONTRASTS = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+WIDER = """
+[...document.querySelectorAll('main *:not(svg *)')]
+  .filter(e => e.getBoundingClientRect().right > 401 && !e.closest('.skip, thead, pre'))
+  .map(e => e.outerHTML.slice(0, 80))
+"""
+
+NAMELESS = """
+[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')]
+  .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))
+  .map(e => e.outerHTML)
+"""
+
+
 @pytest.mark.parametrize("path", EVERY)
-def test_text_has_the_contrast_of_aa(open_page: Open, path: str, scheme: str) -> None:
-    page = open_page(f"/runs/first/{path}", color_scheme=scheme)
+def test_page_is_for_everyone(open_page: Open, path: str) -> None:
+    """It fits a narrow screen, has the contrast of AA in both schemes, and names what a screen reader reads."""
+    page = open_page(f"/runs/first/{path}", width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.evaluate(WIDER) == []
+    page.emulate_media(color_scheme="light")
     assert page.evaluate(CONTRASTS) == []
-
-
-@pytest.mark.parametrize("path", EVERY)
-def test_fields_links_and_images_have_names(open_page: Open, path: str) -> None:
-    page = open_page(f"/runs/first/{path}")
-    nameless = page.evaluate(
-        "[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')].filter(e => "
-        "!(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
-        ".map(e => e.outerHTML)"
-    )
-    assert nameless == []
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate(NAMELESS) == []
     assert page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.lang") == "en"
 

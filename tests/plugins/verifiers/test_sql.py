@@ -94,7 +94,7 @@ def test_sql_other_rows_and_forbidden_statements_score_0(answer: str, gold: str,
 
 
 def test_sql_text_that_is_too_long_scores_0() -> None:
-    score = Sql(max_steps=1_000_000)("SELECT printf('%.*c', 2000000000, 'x') FROM people", NAMES, SETUP)
+    score = Sql(max_steps=1_000_000)("SELECT printf('%.*c', 50000000, 'x') FROM people", NAMES, SETUP)
     # SQLite cuts the text or refuses it, by its version
     assert (score.value, score.metadata["outcome"] in ("different", "error")) == (0.0, True)
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.data.references import placeholder_reason, plain
 from guerdon.text import checked_tags
 from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer
+from guerdon_plugins.shared.hints import Hint, place_hint
 from guerdon_plugins.verifiers.choice.options import LATIN, Gold, Options, label_key
 from guerdon_plugins.verifiers.choice.reading import chosen
 
@@ -93,6 +94,15 @@ class Choice:
         if not texts or any(placeholder_reason(text) for text in chosen_texts):
             return None
         return FORMS[self._place].format((", " if max(map(len, texts)) < 3 else "; ").join(chosen_texts))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the row's options, which the prompt must show, and the mark of the answer."""
+        try:
+            texts = Options.of(row.get("options"), self._labels).texts or ()
+        except ValueError:
+            return {}
+        shown = {f"the option {text[:40]!r}": [text] for text in texts if text.strip()}
+        return {**shown, **place_hint(self._place)}
 
     def _gold_items(self, reference: Any) -> list[Any]:
         """Return the labels or texts of a reference; none if a number may be a label, a text or an index.

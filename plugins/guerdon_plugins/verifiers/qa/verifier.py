@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Literal
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.text import checked_tags
 from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer
+from guerdon_plugins.shared.hints import Hint, place_hint
 from guerdon_plugins.verifiers.qa.comparing import equal, f1
 from guerdon_plugins.verifiers.qa.references import read
 
@@ -84,6 +85,10 @@ class QuestionAnswer:
         except ValueError:
             return None
         return FORMS[self._place].format("; ".join(gold.alternatives[0]))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the mark of the answer, which the prompt must ask for."""
+        return place_hint(self._place)
 
     def same_answer(self, first: str, second: str) -> bool:
         """Return whether two answers are the same number, date or text."""

@@ -52,6 +52,8 @@ _INDEPENDENT = frozenset("xt")
 _OF_INTEGRATION = frozenset(("C", "c", "C_0", "C_1", "c_1"))
 _ONE_CONSTANT = _OF_INTEGRATION | frozenset("AKk")
 _MAX_CONSTANTS = 3
+_FEN = Unit((("分", 1),))
+"""Points, cents or minutes: what it is beside says which."""
 _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
 """Capitals that name a point before its coordinates; ``N(0,1)`` and ``U(0,1)`` are distributions."""
 
@@ -61,6 +63,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     if not isinstance(reference, Number) and not isinstance(answer, Number):
         reference, answer = with_names_apart(reference, answer)
         answer = with_the_same_index(reference, answer)
+    answer = _with_arbitrary_letter(reference, answer)
     if isinstance(reference, Relation) != isinstance(answer, Relation):
         reference, answer = _without_reals(reference), _without_reals(answer)
     reference, answer = _as_point(reference, answer), _as_point(answer, reference)
@@ -78,6 +81,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return reference, Ratio(parts)
         case (Quantity(), _) | (_, Quantity()):
             return _aligned_quantities(reference, answer)
+        case (Conditional(value=Relation()), Listing()) | (Listing(), Conditional(value=Relation())):
+            return _as_list(reference), _as_list(answer)
         case (Conditional(), Listing(items=(_, Relation(operators=("∈",))))) | (
             Listing(items=(_, Relation(operators=("∈",)))),
             Conditional(),
@@ -91,7 +96,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (Text() as said, SetOf(items=())) if said == NO_REAL_SOLUTION:
             return reference, reference  # the reference says that numbers are real here
         case (Product(), Product()):
-            return _matrix_group(reference), _matrix_group(answer)
+            return _matrix_group(_binomial(reference, answer)), _matrix_group(_binomial(answer, reference))
         case (Sequence(items=(_, _, _, *_), left="[", right="]"), Listing(items=items, joiner=",")):
             return reference, Sequence(items, "[", "]")
         case (Listing(items=items, joiner=","), Sequence(items=(_, _, _, *_), left="[", right="]")):
@@ -133,6 +138,20 @@ def _as_point(node: Node, other: Node) -> Node:
         return node
     size = len(other.items) if isinstance(other, Sequence) else len(other.rows)
     return coordinates(node, size) or node
+
+
+def _with_arbitrary_letter(reference: Node, answer: Node) -> Node:
+    """Return ``f(x) = cx`` with the letter that the reference calls an arbitrary constant: ``f(x) = ax``."""
+    match reference:
+        case Conditional(
+            value=Relation(operators=("=",)) as said,
+            condition=Relation(operands=(Symbol(name=wanted), NamedSet(name="R")), operators=("∈",)),
+        ) if isinstance(answer, Relation) and answer.operators == ("=",):
+            given = names_in(answer) - names_in(said)
+            if len(given) == 1 and wanted in names_in(said) and wanted not in names_in(answer):
+                renamed: Node = substitute(answer, given.pop(), Symbol(wanted))
+                return renamed
+    return answer
 
 
 def _without_reals(node: Node) -> Node:
@@ -217,6 +236,8 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
             left, right
         ) or units.to_base(left) == units.to_base(right):
             return reference, Quantity(value, left)
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if right == _FEN and _is_time(left):
+            return reference, Quantity(value, Unit((("minute", 1),)))
         case (Quantity(), Product() | Quotient()) if (
             found := _with_bare_unit(answer, reference)
         ) is not None:
@@ -230,6 +251,10 @@ def _aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
             return reference, Text(f"in {unit}")
     return reference, answer
+
+
+def _is_time(unit: Unit) -> bool:
+    return units.to_base(unit)[0] == units.to_base(Unit((("hour", 1),)))[0]
 
 
 def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
@@ -310,7 +335,21 @@ def _binomial(node: Node, other: Node) -> Node:
     match node:
         case Product(factors=(Symbol(name="C"), Sequence(items=(count, chosen), left="(", right=")"))):
             return node if isinstance(other, Product) and node == other else Call("binom", (count, chosen))
+        case Product(factors=factors):
+            return _with_binomials(factors) or node
     return node
+
+
+def _with_binomials(factors: Many[Node]) -> Node | None:
+    """Read ``C(5, 2) C(3, 1)`` as a product of binomials; ``None`` where none is in it."""
+    found: list[Node] = []
+    for factor in factors:
+        match factor:
+            case Sequence(items=(count, chosen), left="(", right=")") if found and found[-1] == Symbol("C"):
+                found[-1] = Call("binom", (count, chosen))
+            case _:
+                found.append(factor)
+    return Product(tuple(found)) if len(found) < len(factors) else None
 
 
 def _without_numbers(node: Listing) -> Listing:
@@ -343,7 +382,7 @@ def _with_renamed_constants(reference: Node, answer: Node) -> Node:
     """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
     if isinstance(reference, Relation):
         answer = _with_renamed_constant(reference, answer)
-    constants = _constants(reference)
+    constants = _constants(reference) or _other_constants(answer, reference)
     if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
         answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
     if not 2 <= len(constants) <= _MAX_CONSTANTS or constants != _constants(answer) or reference == answer:

@@ -18,6 +18,7 @@ from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, 
 from guerdon_plugins.verifiers.math.comparing.equations import as_difference, same_equation
 from guerdon_plugins.verifiers.math.comparing.families import NotFamilyError, same_families
 from guerdon_plugins.verifiers.math.comparing.forms import (
+    as_inequality,
     as_matrix,
     has_conditions,
     is_collection,
@@ -117,6 +118,7 @@ class Comparer:
         if left.domains or right.domains:
             return self._declared(left, right)
         reference, answer = (simplify(declared.body) for declared in (left, right))
+        reference, answer = as_inequality(reference, answer), as_inequality(answer, reference)
         if isinstance(reference, Relation) and isinstance(answer, Relation):
             return self._relations(reference, answer)
         reference_label, reference = label_and_body(reference)
@@ -140,6 +142,8 @@ class Comparer:
                 sides = isinstance(left, SCALARS) and isinstance(right, SCALARS)
                 if sides and key(left) != key(right) and self._scalars.same(left, right):
                     return right
+            case Relation(operands=(_, right), operators=("∼",)) if isinstance(other, SCALARS):
+                return right  # n! \\sim \\sqrt{2\\pi n}(n/e)^n
         return node
 
     def _single(self, reference: Node, answer: Node) -> Finding:
@@ -357,7 +361,8 @@ class Comparer:
             (node.left.replace("langle", "("), node.right.replace("rangle", ")"))
             for node in (reference, answer)
         ]
-        if brackets[0] != brackets[1] and len(reference.items) == 2:
+        is_list = _decreases(reference) and all(pair in (("(", ")"), ("[", "]")) for pair in brackets)
+        if brackets[0] != brackets[1] and len(reference.items) == 2 and not is_list:
             return Finding(False, "brackets", "the brackets differ, so the endpoints do")
         return self._lists.in_order(reference.items, answer.items)
 
@@ -368,6 +373,14 @@ class Comparer:
         return self._lists.in_order(
             *([entry for row in node.rows for entry in row] for node in (reference, answer))
         )
+
+
+def _decreases(node: Sequence) -> bool:
+    """Return whether two items cannot be the ends of an interval, so that brackets say nothing of the ends."""
+    match node.items:
+        case (Number(value=first), Number(value=second)):
+            return first > second
+    return False
 
 
 def _region_finding(equal: bool) -> Finding:

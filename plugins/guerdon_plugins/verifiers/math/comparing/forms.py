@@ -7,7 +7,7 @@ from collections.abc import Sequence as Many
 from guerdon_plugins.verifiers.math.comparing.canonical import key
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
-from guerdon_plugins.verifiers.math.comparing.trees import collapse_vectors, expand_plus_minus, rebuild
+from guerdon_plugins.verifiers.math.comparing.trees import collapse_vectors, expand_plus_minus, rebuild, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
@@ -29,6 +29,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     integer,
 )
+from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
 
 _UNKNOWNS = frozenset(("x", "y", "z", "t", "lambda"))
 
@@ -89,6 +90,42 @@ def as_matrix(node: Sequence) -> Matrix:
     if len(rows) == len(node.items) and len({len(row) for row in rows}) == 1:
         return Matrix(tuple(rows))
     return Matrix(tuple((item,) for item in node.items))
+
+
+def as_inequality(node: Node, other: Node) -> Node:
+    r"""Return an interval with letters in its ends as an inequality beside one: ``(-\\infty, a)`` as ``x < a``."""
+    if not isinstance(other, Relation) or not ORDER.issuperset(other.operators):
+        return node
+    match node:
+        case Relation(operands=(Symbol() as letter, Sequence() as interval), operators=("∈",)):
+            pass
+        case Sequence() as interval:
+            found = next((item for item in other.operands if isinstance(item, Symbol)), None)
+            if found is None:
+                return node
+            letter = found
+        case _:
+            return node
+    if (
+        len(interval.items) != 2
+        or not names_in(Sum(interval.items))
+        or letter.name in names_in(Sum(interval.items))
+    ):
+        return node
+    low, high = interval.items
+    operands: list[Node] = [letter]
+    operators: list[str] = []
+    if not _is_infinite(low):
+        operands.insert(0, low)
+        operators.append("≤" if interval.left == "[" else "<")
+    if not _is_infinite(high):
+        operands.append(high)
+        operators.append("≤" if interval.right == "]" else "<")
+    return Relation(tuple(operands), tuple(operators)) if operators else node
+
+
+def _is_infinite(node: Node) -> bool:
+    return any(item == Constant("infinity") for item in walk(node))
 
 
 def is_collection(node: Node) -> bool:

@@ -23,6 +23,14 @@ from guerdon_plugins.verifiers.math.nodes import (
 _COORDINATES = frozenset("xyz")
 _NO_LABEL = frozenset(("root", "log", "factorial", "floor", "ceil"))
 _WORD = re.compile(r"\w+")
+_LONG = {
+    "max": "maximum",
+    "min": "minimum",
+    "maximal": "maximum",
+    "minimal": "minimum",
+    "prob": "probability",
+}
+_VERB = re.compile(r"[为是等于有]+$")
 _EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".split())  # noqa: SIM905
 
 
@@ -71,7 +79,11 @@ def _is_monomial(node: Node) -> bool:
 def same_words_in_labels(reference: Text, answer: Text) -> bool:
     """Return whether one label in words says no more than the other: "area" and "the area of the circle"."""
     left, right = (
-        {word for word in _WORD.findall(label.words.casefold()) if word not in _EMPTY_WORDS}
+        {
+            _LONG.get(word, word)
+            for word in _WORD.findall(_VERB.sub("", label.words.casefold()))
+            if word not in _EMPTY_WORDS
+        }
         for label in (reference, answer)
     )
     return left <= right or right <= left

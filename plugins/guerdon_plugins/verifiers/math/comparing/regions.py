@@ -110,7 +110,9 @@ def same_region(reference: Node, answer: Node, budget: Budget, close: Close = ex
     regions = [reader.read(reference), reader.read(answer)]
     whole = [_has_integers(region) for region in regions]
     bare = answer if whole[0] else reference
-    if sum(whole) == 1 and reader.variable == "n" and isinstance(bare, Relation):  # other letters may be real
+    if (
+        sum(whole) == 1 and reader.variable == "n" and isinstance(bare, Relation | Listing)
+    ):  # other letters may be real
         regions = [_Combination("intersection", (region, _Integers())) for region in regions]
     line = _Line(regions, budget, close)
     if any(map(_has_integers, regions)):

@@ -42,7 +42,7 @@ ROUNDED = 0.01
 def label_and_body(node: Node) -> tuple[Node | None, Node]:
     r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label if the left side is not a name."""
     match node:
-        case Relation(operands=(Symbol() as element, SetOf() as members), operators=("∈",)):
+        case Relation(operands=(Symbol() | Sequence() as element, SetOf() as members), operators=("∈",)):
             return element, members
         case Relation(
             operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
@@ -129,6 +129,8 @@ def same_label(reference: Node, answer: Node) -> bool:
         return same_words_in_labels(reference, answer)
     if isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer):
         return True
+    if _angle(reference) is not None and _angle(reference) == _angle(answer):
+        return True
     segment = _length(reference)
     if segment is not None and segment == _length(answer):
         return True
@@ -138,6 +140,14 @@ def same_label(reference: Node, answer: Node) -> bool:
     return left.name == right.name or any(
         one.name == "y" and other.applied for one, other in ((left, right), (right, left))
     )
+
+
+def _angle(label: Node) -> str | None:
+    r"""Return the vertex of the angle that a label is: ``\\angle A``, or ``A`` alone."""
+    if not isinstance(label, Symbol):
+        return None
+    name = label.name.removeprefix("angle ").strip()
+    return name if len(name) == 1 and name.isupper() else None
 
 
 def _length(label: Node) -> str | None:

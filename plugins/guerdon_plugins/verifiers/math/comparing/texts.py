@@ -15,6 +15,25 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_]{2})")
 _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!]+\s*$")
 """Marks after a word: they say nothing. Between digits and beside brackets they do."""
 _ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})")
+_SUBJECT = re.compile(r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_]))")
+"""A subject that only points to the question."""
+_WINS = re.compile(r"(?<=player) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
+"""A player who is named as an answer is the one who wins."""
+_HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrilateral)$")
+"""What an adjective such as "odd" or "isosceles" describes is in the question."""
+_YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
+"""The answer to a question, and a sentence that says it again."""
+_OTHERWISE = re.compile(
+    r"\b(?:if|unless|except|but|or|only|when|maybe|perhaps|sometimes|whether)\b|若|如果|当|除|但|或|只"
+)
+"""Words with which a sentence may say something else than the word before it."""
+_OPPOSITES = {
+    "yes": re.compile(
+        r"\b(?:no|not|never|none|neither|false|cannot|impossible|wrong)\b|\s['’]\s?t\b|n['’]t\b|不|否|没|非|错"
+    ),
+    "no": re.compile(r"\b(?:yes|true|right)\b|是的|对"),
+}
+_DECISIONS = {"true": "yes", "false": "no", "是": "yes", "能": "yes", "否": "no", "不能": "no"}
 _SPACES = re.compile(r"\s+")
 _BESIDE_SIGNS = re.compile(r"(?<=[^\w\s]) | (?=[^\w\s])")
 """The reader puts a space between the signs of a formula, the writer may not."""
@@ -25,8 +44,23 @@ def same_words(reference: Node, answer: Node) -> Finding:
     left, right = (node.words if isinstance(node, Text) else letters(node) for node in (reference, answer))
     if left is None or right is None:
         return Finding(False, "text", "words are not a number")
+    left, right = _decision(left, right), _decision(right, left)
     left, right = _plain(left), _plain(right)
+    if not (_HEAD.search(left) and _HEAD.search(right)):  # "a series" and "a sequence" differ
+        left, right = _HEAD.sub("", left), _HEAD.sub("", right)
     return Finding(True, "text") if left == right and left else Finding(False, "text", "the words differ")
+
+
+def _decision(words: str, other: str) -> str:
+    """Return "yes, it can be done" as "yes" beside an answer that says no more than that."""
+    found = _YES_OR_NO.fullmatch(words.strip())
+    if found is None or other.strip() not in ("true", "false"):
+        return words
+    said = _DECISIONS.get(found[1].lower(), found[1].lower())
+    sentence = found[2].casefold()
+    if _OTHERWISE.search(sentence) or _OPPOSITES[said].search(sentence):
+        return words
+    return "true" if said == "yes" else "false"
 
 
 def _plain(words: str) -> str:
@@ -34,5 +68,7 @@ def _plain(words: str) -> str:
     if option := _OPTION.fullmatch(words.strip()):
         return option[1]
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
-    words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold()))
+    words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
+    words = words.replace("if and only if", "iff")
+    words = _WINS.sub("", _SUBJECT.sub("", words))
     return _BESIDE_SIGNS.sub("", words).strip()

@@ -8,6 +8,7 @@ import unicodedata
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.layouts import plain_layout
 from guerdon_plugins.verifiers.math.reading.number_words import (
     chinese_in_digits,
     leading_chinese_number,
@@ -68,7 +69,7 @@ _SQUARED_SIGN = re.compile("[\u3371-\u33dd]")
 _ORDER_SIGN = r"(?:[<>]|\\(?:leq?|geq?|leqslant|geqslant|neq?)(?![a-z]))"
 _TRAILING_CONDITION = re.compile(
     r"(?<=[\da-z)}\]])(?<!\\Pr)(?<!\\mathbb\{P\})(?:\s|~|\\[ ,;:]|\\q?quad(?![a-z]))*+"
-    rf"\(([^()]*{_ORDER_SIGN}[^()]*)\)$"
+    rf"\(([^()]*(?:{_ORDER_SIGN}|\\in\s*(?:\\mathbb|[ZNRQ]\b))[^()]*)\)$"
 )
 """``y = \\frac6x (x>0)``: the condition on a formula. After a capital the brackets are its argument."""
 _TILDE_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*~\s*(\d+(?:\.\d+)?)(?![\d./])([^\d~]*)")
@@ -127,6 +128,7 @@ def clean(text: str) -> str:
         text = f"\\{text}"
     if text.isdecimal():
         return text
+    text = plain_layout(text)
     if text[0:1] in "nNmM\\":
         text = _NEGATIVE_WORD.sub(lambda match: f"{match[1] or ''}-", text)
     return _join_numerals(_with_units(with_digits(text)))
@@ -304,7 +306,7 @@ def _rate(match: re.Match[str]) -> str:
     """Read ``km/h`` at the end as words; of two single letters, which may be variables, ``m/s`` after a space only."""
     gap, above, below = match.groups()
     known = units.is_name(above) and units.is_name(below)
-    if known and (len(above) > 1 or (above == "m" and below == "s" and gap)):
+    if known and (len(above) > 1 or len(below) > 1 or (above == "m" and below == "s" and gap)):
         return f"\\text{{ {above}/{below}}}"
     return match[0]
 
@@ -337,8 +339,9 @@ def _strip(text: str) -> str:
         before = text
         text = text.strip().removesuffix("\\\\").removesuffix("\\")
         text = text if text == "=" else text.removeprefix("=")
-        if text.startswith("\\approx") and not text[7:8].isalpha():
-            text = text[7:]
+        for sign in ("\\approx", "\\sim", "\\therefore", "\\Rightarrow", "\\implies"):
+            if text.startswith(sign) and not text[len(sign) :][:1].isalpha():
+                text = text[len(sign) :]
         text = _without_markdown(text)
         if text.endswith((".", ",", ";", ":", "!.", "。", "，", "；")) and not text.endswith(
             ("..", "\\,", "\\;", "\\:", "\\.")

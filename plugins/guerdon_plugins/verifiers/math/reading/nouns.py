@@ -82,7 +82,7 @@ def counted_noun(words: Sequence[str], *, singular: bool = False, any_noun: bool
     """
     if len(words) == 1 and not words[0].isascii():
         return _foreign_noun(words[0])
-    lowered = [word.lower().strip(".,()") for word in words]
+    lowered = [word.lower().strip(".,()") for word in words if word != "such"] or [""]
     if lowered[-1] in _SEVERAL and len(lowered) > 1 and lowered[-2].endswith("ordered"):
         lowered = [*lowered[:-1], "tuples"]
     if any(not _leaves_the_number(word) for word in lowered):

@@ -12,6 +12,7 @@ from fractions import Fraction
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
+    Apply,
     Call,
     Cases,
     Conditional,
@@ -31,7 +32,8 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
-from guerdon_plugins.verifiers.math.reading.prose import answer_tokens
+from guerdon_plugins.verifiers.math.reading.permutations import permuted, without_permutations
+from guerdon_plugins.verifiers.math.reading.prose import answer_tokens, with_exceptions, with_labels
 from guerdon_plugins.verifiers.math.reading.quantities import QuantityParser
 from guerdon_plugins.verifiers.math.reading.special import question_parts, read_special
 from guerdon_plugins.verifiers.math.reading.tokens import Token, tokenize
@@ -92,12 +94,18 @@ def parse(text: str) -> Node:
             )
         except UnreadableError:
             pass  # the marks are not those of parts
+    if ("permutation" in cleaned or not cleaned.isascii()) and (said := without_permutations(cleaned)):
+        points = permuted(parse(said[0]), said[1])
+        if points is not None:
+            return points
     tokens = tokenize(cleaned)
     if not tokens:
         raise UnreadableError("it is empty")
     words = [token.text for token in tokens] if any(token.kind == "text" for token in tokens) else []
     try:
-        return _Parser(answer_tokens(tokens)).document()
+        return _Parser(
+            with_labels(with_exceptions(answer_tokens(tokens))) if words else answer_tokens(tokens)
+        ).document()
     except TooLargeError:
         raise
     except UnreadableError:
@@ -143,8 +151,10 @@ class _Parser(QuantityParser):
         joiner = ","
         while True:
             clause = self._clause()
-            groups[-1].append(clause)
-            alternatives[-1].append(clause)
+            # "all integers n > 2" says two things of n
+            said = clause.items if isinstance(clause, Listing) and clause.joiner == "," else (clause,)
+            groups[-1].extend(said)
+            alternatives[-1].extend(said)
             found = self._separators()
             if "or" in found:
                 alternatives.append([])
@@ -158,7 +168,7 @@ class _Parser(QuantityParser):
                 break
         if _are_solutions(alternatives):
             return Listing(tuple(_listed(group, ",") for group in alternatives), "or")
-        groups = [with_one_modulus(group) for group in groups if group]
+        groups = [with_one_sign(with_one_modulus(group)) for group in groups if group]
         if len(groups) > 1 and any(len(group) > 1 for group in groups):
             return Listing(tuple(_listed(group, ",") for group in groups), ",")
         return self._over(_listed([item for group in groups for item in group], joiner))
@@ -294,6 +304,8 @@ class _Parser(QuantityParser):
             if operators in (["≡"], ["="]):
                 return Congruence(operands[0], operands[1], modulus)
             raise UnreadableError("a modulus after something that is not a congruence")
+        if operators == ["≡"] and isinstance(operands[0], Apply):  # f(x) \\equiv 0
+            operators = ["="]
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
 
     def _bound(self) -> Relation | None:
@@ -419,6 +431,15 @@ def with_one_modulus(items: list[Node]) -> list[Node]:
         ]:
             if all(isinstance(item, SCALARS) for item in between):
                 return [Congruence(left, right, modulus) for right in (first, *between, last)]
+    return items
+
+
+def with_one_sign(items: list[Node]) -> list[Node]:
+    """Read ``x ≠ 1, 4`` as two relations: the sign is that of all."""
+    match items:
+        case [Relation(operands=(left, _), operators=("≠",)) as first, *rest] if rest:
+            if all(isinstance(item, SCALARS) and not contains_letter(item) for item in rest):
+                return [first, *(Relation((left, item), ("≠",)) for item in rest)]
     return items
 
 

@@ -23,7 +23,9 @@ empty set|null set|has no solution|none exist|no such number|no such numbers|no 
 no such numbers exist|no such integers|no values|no such values|inconsistent
 无解|空集|方程无解|不等式无解|方程组无解
 """
-_SUBJECT = re.compile(r"^(?:the|this) (?:equation|system|inequality) (?=has )")
+_SUBJECT = re.compile(
+    r"^(?:(?:the|this) (?:equation|system|inequality) (?=has )|(?:they|these|both|it|this) (?:is|are) (?=\w))"
+)
 _NOTHING = re.compile(r"(?:there (?:is|are|exists?) )?no such \w+(?: exists?| \w)?(?: exists?)?")
 _NOT_REAL = """
 no real solution|no real solutions|no real roots|no real root|has no real solutions|has no real roots
@@ -65,7 +67,11 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_NOT_REAL, NO_REAL_SOLUTION),
     (_REALS, NamedSet("R")),
     *((phrases, NamedSet(name)) for name, phrases in _NUMBER_SYSTEMS.items()),
-    ("infinity|positive infinity|plus infinity|正无穷|正无穷大|无穷大", Constant("infinity")),
+    (
+        "infinity|positive infinity|plus infinity|正无穷|正无穷大|无穷大|diverges to infinity|diverges to \\infty|"
+        "tends to infinity|tends to \\infty",
+        Constant("infinity"),
+    ),
     ("negative infinity|minus infinity|-infinity|负无穷|负无穷大", negate(Constant("infinity"))),
     (_INFINITELY_MANY, Text("infinitely many")),
     (_MISSING, Text("does not exist")),
@@ -119,5 +125,8 @@ _PHRASES = {
 def read_phrase(text: str) -> Node | None:
     """Return what a fixed phrase says; ``None`` for every other text."""
     plain = text.lower().strip("\"'“”`").rstrip(".。")
-    plain = _SUBJECT.sub("", plain)
-    return _PHRASES.get(plain) or (SetOf(()) if _NOTHING.fullmatch(plain) else None)
+    return (
+        _PHRASES.get(plain)
+        or _PHRASES.get(plain := _SUBJECT.sub("", plain))
+        or (SetOf(()) if _NOTHING.fullmatch(plain) else None)
+    )

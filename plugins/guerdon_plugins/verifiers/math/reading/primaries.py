@@ -12,12 +12,14 @@ from guerdon_plugins.verifiers.math.nodes import (
     Cases,
     Constant,
     Listing,
+    Matrix,
     Node,
     Number,
     Quotient,
     Sequence,
     SetBuilder,
     SetOf,
+    Standing,
     Sum,
     Symbol,
     Text,
@@ -285,6 +287,8 @@ class PrimaryParser(ArithmeticParser):
         inner = self._nested(self._sum)
         self._bars -= 1
         self._expect(bar)
+        if function == "abs" and isinstance(inner, Matrix) and len(inner.rows) == len(inner.rows[0]) > 1:
+            return Standing("det", None, (inner,))
         return Call(function, (inner,))
 
 

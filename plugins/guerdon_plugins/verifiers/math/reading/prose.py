@@ -18,31 +18,57 @@ _KIND = (
     r"greatest|least|smallest|largest|value|number|sum|area|of)\s+)*"
 )
 _ANSWER = (
-    rf"{_KIND}(?:answer|result|value|solution|total|sum|area|output|ans|option|choice|"
+    rf"{_KIND}(?:answer|result|value|solution|total|output|ans|option|choice|"
     r"答案|结果|最终答案|正确答案|原式|值)s?\s*(?:(?:is|are|equals|be|must be|will be|was|comes to|为|是|等于)\b)?"
 )
 _LEAD_IN = re.compile(
     rf"(?:{_CONNECTIVE}[\s,，]*)*(?:{_ANSWER}(?:\s+(?:option|choice))?)?[\s:：,]*", re.IGNORECASE
 )
 _LEAD_OUT = re.compile(
-    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|约为|共|共有|一共",
+    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|"
+    r"约为|共|共有|一共",
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set)s?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|"
+    r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|定义域|值域|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
 """What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
-    r"(?:.*\b(?:is|are|equals|equal to)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))", re.IGNORECASE | re.DOTALL
+    r"(?:.*\b(?:is|are|equals|equal to|converges? to|tends? to|approaches)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))",
+    re.IGNORECASE | re.DOTALL,
 )
+_ATTRIBUTE = re.compile(
+    r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
+    r"(?:rank|dimension|order|radius|slope|index|area|perimeter|circumference|volume|length|width|height|diameter|"
+    r"max(?:imum)?|min(?:imum)?|mean|median|mode|range|probability|sum|product|difference|quotient|remainder|"
+    r"distance|speed|"
+    r"period|amplitude|frequency|eccentricity|[xyz]-?\s?intercept|value|ratio)"
+    r"|(?:极|最)[大小]值|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
+    re.IGNORECASE,
+)
+"""Nouns before a number that say what it is."""
+_CLAUSE_ENDS = frozenset((",", ";", "and"))
+_SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
-    r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
+    r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|"
+    r"triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
+    re.IGNORECASE,
+)
+_EXCEPTION = re.compile(
+    r"(?:with the exception of|except(?:ing)?(?: for| when| that| where| if)?|excluding|other than|but not|除了?|除去)",
+    re.IGNORECASE,
+)
+_REALS_EXCEPT = re.compile(
+    r"(?:all|any|every) real(?:s| numbers?| values?)?(?: of x)?,? (?:except(?:ing)?(?: for)?|other than|excluding|"
+    r"but not)",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
     r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
-    r"in simplified form|共|即可|为所求|是(?:原)?方程的[解根])[.!]*",
+    r"in simplified form|is the (?:only|unique) (?:real |positive |possible )?(?:solution|answer|value|root|one)|共|"
+    r"即可|为所求|是(?:原)?方程的[解根])[.!]*",
     re.IGNORECASE,
 )
 
@@ -68,8 +94,45 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
         return tokens
     if following == ":" and len(tokens) > 2:
         return [first, Token("op", "="), *tokens[2:]]
-    if _NAMES.fullmatch(words):
+    if _names(words, tokens[1]):
         return [first, Token("op", "="), *tokens[1:]]
+    return tokens
+
+
+def with_labels(tokens: list[Token]) -> list[Token]:
+    """Return the tokens with a sign after words that name a later answer: "the maximum is 5, the minimum -3"."""
+    result = tokens[:1]
+    for before, token, after in zip(tokens, tokens[1:], [*tokens[2:], Token("end", "")], strict=False):
+        result.append(token)
+        starts = before.text in _CLAUSE_ENDS and token.kind == "text" and token.text not in ("and", "or")
+        words = token.text.strip(" :：,")
+        if starts and not _DOUBT.search(words) and after.text not in RELATIONS and _names(words, after):
+            result.append(Token("op", "="))
+    return result
+
+
+def _names(words: str, following: Token) -> bool:
+    """Return whether words name the value that comes after them."""
+    if _NAMES.fullmatch(words):
+        return True
+    value = following.kind == "num" or following.text in _SIGNS
+    return value and _ATTRIBUTE.fullmatch(words) is not None
+
+
+def with_exceptions(tokens: list[Token]) -> list[Token]:
+    r"""Read ``n \\ge 3 except n = 5`` as ``n \\ge 3, n \\ne 5``."""
+    if tokens[0].kind == "text" and _REALS_EXCEPT.fullmatch(tokens[0].text.strip(" ,")):
+        named = len(tokens) > 2 and tokens[1].kind == "let" and tokens[2].text == "="
+        letter = tokens[1] if named else Token("let", "x")
+        return [letter, Token("cmd", "\\ne"), *tokens[3 if named else 1 :]]
+    for place, token in enumerate(tokens[:-2], 1):
+        if token.kind != "text" or not _EXCEPTION.fullmatch(token.text.strip(" ,")) or place < 2:
+            continue
+        sign = place + 1
+        if tokens[place].kind == "let" and tokens[sign].text == "=":
+            rest = [tokens[place], Token("cmd", "\\ne"), *tokens[sign + 1 :]]
+            separator = [] if tokens[place - 2].text == "," else [Token("op", ",")]
+            return [*tokens[: place - 1], *separator, *rest]
     return tokens
 
 

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
-from guerdon_plugins.verifiers.math.nodes import BaseNumeral, Clock, Date, Node, Text
+from guerdon_plugins.verifiers.math.nodes import (
+    BaseNumeral,
+    Clock,
+    Date,
+    Node,
+    Number,
+    Relation,
+    Symbol,
+    Text,
+)
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.options import plain_option
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
@@ -29,6 +39,14 @@ _WIDE_NUMERAL = re.compile(
     r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[0-9A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
 )
 _IN_BASE = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[ -]?(\d+|[a-z]+)\s*\)?")
+_REMAINDER = re.compile(
+    r"(\d+)\s*(?:[rR]|,?\s*(?:with )?(?:a )?remainder(?: of| is)?|余数?为?|"
+    r"(?:\\[lc]dots|\\dots)\s*(?:\\[lc]dots|\\dots)|\.{6})\s*(\d+)"
+)
+_BETWEEN = re.compile(
+    r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE
+)
+_CHINESE_BETWEEN = re.compile(r"在?(-?\d+(?:\.\d+)?)\s*[和与到至]\s*(-?\d+(?:\.\d+)?)\s*之间")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
@@ -43,10 +61,27 @@ def read_special(text: str) -> Node | None:
         plain = _SPACES.sub(" ", plain).strip().removeprefix("at ")
         if node := read_phrase(plain):
             return node
+        if node := _remainder(plain) or _between(plain):
+            return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
     option = plain_option(text)
     return None if option is None else Text(option)
+
+
+def _remainder(text: str) -> Text | None:
+    """Read ``7 R 3``, "7 remainder 3" and ``7……3``: the result of a division with a remainder."""
+    match = _REMAINDER.fullmatch(text)
+    return Text(f"{match[1]} remainder {match[2]}") if match else None
+
+
+def _between(text: str) -> Relation | None:
+    """Read "between 10 and 11" as an inequality."""
+    match = _BETWEEN.fullmatch(text) or _CHINESE_BETWEEN.fullmatch(text)
+    if match is None:
+        return None
+    low, high = (Number(Fraction(end), "." in end) for end in match.groups())
+    return Relation((low, Symbol("x"), high), ("<", "<"))
 
 
 def _clock(text: str) -> Clock | None:

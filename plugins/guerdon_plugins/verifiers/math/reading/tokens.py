@@ -128,8 +128,8 @@ class _Tokenizer:
             self._add("text", JOINING_WORDS[lexeme])
         elif lexeme in CURRENCIES or lexeme == "¢":
             self._add("text" if self._follows_value() else "op", lexeme)
-        elif lexeme.isalpha():
-            self._words(lexeme)
+        elif lexeme.isalpha() or lexeme == "@":
+            self._words("at" if lexeme == "@" else lexeme)
         else:
             self._add("op", _OPERATORS.get(lexeme, lexeme))
 

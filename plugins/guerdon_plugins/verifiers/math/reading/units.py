@@ -26,6 +26,7 @@ _MEASURED = frozenset(
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6
+_JOINED = re.compile(r"([^\W\d_]+)-([^\W\d_]+)")
 
 
 def read_unit(words: str, *, one: bool = False) -> Unit | None:
@@ -97,7 +98,14 @@ def _read_product(words: str, one: bool) -> Powers | None:
         return found
     if words and not words.isascii() and " " not in words:
         return _read_unspaced(words)
-    pieces = words.replace("·", " ").replace("⋅", " ").replace("*", " ").replace("×", " ").split()
+    pieces = (
+        _JOINED.sub(_apart, words)
+        .replace("·", " ")
+        .replace("⋅", " ")
+        .replace("*", " ")
+        .replace("×", " ")
+        .split()
+    )
     if not 1 <= len(pieces) <= _MAX_PIECES:
         return None
     result: list[tuple[str, int]] = []
@@ -129,6 +137,11 @@ def _read_product(words: str, one: bool) -> Powers | None:
     elif pending != 1:
         return None
     return tuple(result)
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Read ``ft-lb`` as ``ft lb``, and no other word with a hyphen."""
+    return f"{match[1]} {match[2]}" if _known(match[1]) and _known(match[2]) else match[0]
 
 
 def _known(word: str) -> Powers | None:

@@ -1,0 +1,137 @@
+r"""Layouts of data sets in plainer notation: ``\\bigcup_k``, MathType's arrays, lost backslashes, notes in brackets."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["plain_layout"]
+
+_TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
+_ESCAPES = {"\f": "\\f", "\b": "\\b", "\v": "\\v", "\a": "\\a"}
+_LOST_ESCAPE = re.compile(
+    r"[\f\b\v\a](?=[a-z])|\t(?=imes|ext|heta|an\b|o\b|riangle|frac)|\r(?=ight|angle|ho\b)"
+)
+"""``\\frac`` whose backslash and letter a reader of JSON or Python took for a control character."""
+_COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
+_CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(?:\\\w+\s*\{?)?(\d{1,2})\}{0,2}")
+_ONE_LETTER = re.compile(
+    r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathsf|mathscr|mathfrak)\s*\{\s*([A-Za-z])\s*\}"
+)
+_UNION = re.compile(
+    r"\\(?:big|lim)cup(?:\\limits)?\s*_\s*\{\s*([a-z])\s*(?:\\in\s*(?:\\mathbb\s*\{?\s*Z\s*\}?|Z)|=\s*-\s*\\infty)\s*\}"
+    r"(?:\s*\^\s*\{?\s*\+?\s*\\infty\s*\}?)?\s*(.+)",
+    re.DOTALL,
+)
+_BRACES = re.compile(r"(?:\\left)?\\\{(.*)\\(?:right\\)?\}", re.DOTALL)
+_RESIDUES = re.compile(
+    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*|\{\s*)?(\d+|[a-z])\s*(?:\}\s*)?\\mathbb\s*(?:\{\s*Z\s*\}|Z)(?:\s*\))?"
+)
+_NOTED = re.compile(
+    rf"(-?\\?\$?\d[\d.,]*(?:\s*/\s*\d+|\s+\d+/\d+)?)\s*(?:\\[,;: ]|~)*\s*\(\s*(?:{_TEXT}\s*\{{\s*)?"
+    r"([A-Za-z][A-Za-z'-]*(?:[ /][A-Za-z'-]+){0,4})\s*\}?\s*\)"
+)
+"""``13 (first-aid kits)``: what is counted, in brackets."""
+_HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
+_SCALED_APART = re.compile(r"(?<=\d)(?:\s|\\[,; ]|~|\$)+(?=10\s*\^)")
+_ANSWER_IN_TEXT = re.compile(r"(?i)\\text\s*\{\s*(?:the |final )*answer\s*(?::|is:?)\s*([^{}]*)\}\s*\.?")
+_PART_OF_ONE = re.compile(
+    r"(?i)(?:\\text\s*\{\s*)?(?:(?:(one |a )?half|(?:a |one )?quarter|three[- ]quarters)(?: of)?) an? ([a-z]+)\s*\}?"
+)
+_ONE_AND_A_HALF = re.compile(r"(?i)(?:\\text\s*\{\s*)?an? ([a-z]+) and a half\s*\}?")
+_IN_INTERVAL = re.compile(
+    r"([a-z])\s*((?:\\left)?\([^()\[\]]*,[^()\[\]]*\]|(?:\\left)?\[[^()\[\]]*,[^()\[\]]*\))"
+)
+"""``t(0, 4]``: the sign of membership was lost."""
+_MEANING = re.compile(
+    rf"[\s,;]*(?:{_TEXT}\s*\{{)?[\s,(]*\bwhere[\s~]*\}}?\s*\$?\\?[A-Za-z]+(?:_\{{?\w\}}?)?\$?\s*(?:{_TEXT}\s*\{{)?[\s~]*"
+    r"(?:is|denotes|represents)\s+(?:the\s+|an?\s+)?([A-Z][a-z]+'?s?'?(?:[ -][A-Za-z]+'?s?){0,5}|"
+    r"golden ratio|"
+    r"(?:[a-z]+ ){0,3}(?:constant|function|number|integral)(?: of [a-z ]+)?)\s*\}?[).\s]*$"
+)
+"""What a letter of the answer means, at its end: ``where $G$ is Catalan's constant``."""
+_KIND_OF_VALUE = re.compile(
+    r"(?i)\b(?:any|some|arbitrary|real|positive|negative|integer|natural|whole|complex|odd|even)\b"
+)
+_UNIT_FRACTION = re.compile(
+    rf"\\[dt]?frac\s*\{{((?:\s|\\cdot|\\,|{_TEXT}\s*\{{[^{{}}]*\}}(?:\s*\^\s*(?:\d|\{{\s*\d\s*\}}))?)+)\}}\s*"
+    rf"\{{((?:\s|\\cdot|\\,|{_TEXT}\s*\{{[^{{}}]*\}}(?:\s*\^\s*(?:\d|\{{\s*\d\s*\}}))?)+)\}}"
+)
+_ABOVE = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}(?:\s*\^\s*\{{?\s*(\d)\s*\}}?)?")
+
+
+def plain_layout(text: str) -> str:
+    """Return an answer in the plainest layout that says the same; most answers are in it."""
+    if not text.isprintable():
+        text = _LOST_ESCAPE.sub(
+            lambda match: _ESCAPES.get(match[0], f"\\{'t' if match[0] == chr(9) else 'r'}"), text
+        )
+    if "\\" in text:
+        text = _plain_commands(text)
+    if text[:6] == "\\text{" and (match := _ANSWER_IN_TEXT.fullmatch(text)):
+        text = match[1].strip()
+    if "half" in text or "quarter" in text:
+        text = _PART_OF_ONE.sub(_part_of_one, text)
+        if match := _ONE_AND_A_HALF.fullmatch(text):
+            text = f"\\frac{{3}}{{2}}\\text{{ {match[1]}s}}"
+    if "where" in text:
+        text = _MEANING.sub(_without_meaning, text)
+    if "10" in text and "^" in text:
+        text = _SCALED_APART.sub(r"\\times ", text)
+    if text.endswith(")") and (match := _NOTED.fullmatch(text)):
+        return f"{match[1]}\\text{{ {match[2]}}}"
+    if "-" in text and (match := _HYPHENATED.fullmatch(text)):
+        return f"{match[1]}\\text{{ {match[2]}}}"
+    if text[:1].islower() and text[-1:] in ")]" and (match := _IN_INTERVAL.fullmatch(text)):
+        return f"{match[1]}\\in {match[2]}"
+    return text
+
+
+def _plain_commands(text: str) -> str:
+    if "array" in text:
+        text = _COLUMNS.sub(r"\1{c}", text)
+    if "\\textcircled" in text:
+        text = _CIRCLED.sub(r"(\1),", text).rstrip(",")
+    if "\\b" in text or "\\mathb" in text or "\\mathc" in text or "\\maths" in text or "\\mathi" in text:
+        letters = set(_ONE_LETTER.findall(text))
+        axes = "ijk" if letters & {"i", "j"} else ""
+        text = _ONE_LETTER.sub(lambda match: _letter(match, axes), text)
+    if "cup" in text and (match := _UNION.fullmatch(text)):
+        body = _BRACES.fullmatch(match[2].strip())
+        return f"{body[1] if body else match[2]}, {match[1]}\\in\\mathbb{{Z}}"
+    if "\\mathbb" in text and "/" in text:
+        text = _RESIDUES.sub(r"\\mathbb{Z}_{\1}", text)
+    if "frac" in text:
+        text = _UNIT_FRACTION.sub(_unit_fraction, text)
+    return text
+
+
+def _letter(match: re.Match[str], axes: str) -> str:
+    r"""Return a letter without its style; ``\\mathbf{i}`` as a unit vector."""
+    if match[1] not in axes or not axes:
+        return f" {match[1]}"
+    before = match.string[: match.start()].rstrip()
+    if before.endswith("hat{"):
+        return match[1]
+    times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
+    return f"{times}\\hat{{{match[1]}}}"
+
+
+def _part_of_one(match: re.Match[str]) -> str:
+    """Read "half an hour" as a fraction of the unit."""
+    if match.start() or match.end() < len(match.string):
+        return match[0]
+    said = match[0].lower()
+    value = "1}{2" if "half" in said else "3}{4" if "three" in said else "1}{4"
+    return f"\\frac{{{value}}}\\text{{ {match[2]}}}"
+
+
+def _without_meaning(match: re.Match[str]) -> str:
+    return match[0] if _KIND_OF_VALUE.search(match[1]) else ""
+
+
+def _unit_fraction(match: re.Match[str]) -> str:
+    above, below = (
+        [f"{unit[1].strip()}{'^' + unit[2] if unit[2] else ''}" for unit in _ABOVE.finditer(side)]
+        for side in match.groups()
+    )
+    return f"\\text{{ {' '.join(above)}/{'/'.join(below)}}}" if above and below else match[0]
