@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from viewed_runs import STEPS, Open, rollout, serving, verdict, write_lines, write_run
 
 VIEWS = ("", "curves?stage=rl", "rollouts", "rewards", "verifiers", "compare", "manifest")
@@ -26,11 +26,23 @@ def count(page: Page) -> str:
     return text
 
 
+def follow(page: Page, link: Locator) -> None:
+    """Click what leads to another page, and wait until that page is whole."""
+    with page.expect_navigation():
+        link.click()
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page, and wait until that page takes keys."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
 def test_start_lists_the_runs_and_leads_to_each(open_page: Open) -> None:
     page = open_page("/")
     assert cells(page, "run") == ["first", "second"]
     assert cells(page, "rollouts") == ["372", "192"]
-    page.get_by_role("link", name="second").click()
+    follow(page, page.get_by_role("link", name="second"))
     expect(page.get_by_role("heading", level=1)).to_have_text("second")
 
 
@@ -63,7 +75,7 @@ def test_charts_of_the_overview_are_read_by_keys(open_page: Open) -> None:
 def test_views_are_reached_by_the_menu(open_page: Open) -> None:
     page = open_page("/runs/first/")
     for name in ("Curves", "Rollouts", "Rewards", "Verifiers", "Compare", "Manifest", "Overview"):
-        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        follow(page, page.get_by_role("navigation").get_by_role("link", name=name))
         expect(page.locator("nav a[aria-current=page]")).to_have_text(name)
 
 
@@ -75,12 +87,12 @@ def test_curves_show_everything_logged_and_lay_runs_over_each_other(open_page: O
     assert reward.locator("polyline").count() == 2  # the points, and their moving mean
     page.get_by_label("without smoothing").check()
     page.get_by_label("runs laid over it").select_option("second")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert reward.locator("polyline").count() == 2
     assert reward.locator(".legend li").all_inner_texts() == ["first", "second"]
     page.get_by_label("by task").check()
     page.get_by_label("names with").fill("math")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert page.locator("figcaption").all_inner_texts() == ["math (mean)", "rewards/math/mean"]
     legend = page.locator("figure").first.locator(".legend li").all_inner_texts()
     assert legend == ["first: sums", "first: words", "second: sums", "second: words"]
@@ -131,10 +143,10 @@ def test_filter_is_in_the_address_and_can_be_removed(
         field.select_option(value)
     else:
         field.fill(value)
-    page.get_by_role("button", name="Filter").click()
+    follow(page, page.get_by_role("button", name="Filter"))
     assert page.url.endswith(f"?{query}")
     assert count(page) == found
-    page.get_by_title("Remove this filter").click()
+    follow(page, page.get_by_title("Remove this filter"))
     assert count(page) == "372"
 
 
@@ -150,17 +162,17 @@ def test_filters_of_one_verifier_combine(open_page: Open) -> None:
 
 def test_table_is_sorted_and_paged_by_links(open_page: Open) -> None:
     page = open_page("/runs/first/rollouts?stage=rl")
-    page.get_by_role("columnheader", name="tokens").get_by_role("link").click()
+    follow(page, page.get_by_role("columnheader", name="tokens").get_by_role("link"))
     expect(page.get_by_role("columnheader", name="tokens")).to_have_attribute("aria-sort", "descending")
     assert cells(page, "tokens")[0] == "71"
-    page.get_by_role("columnheader", name="tokens").get_by_role("link").click()
+    follow(page, page.get_by_role("columnheader", name="tokens").get_by_role("link"))
     assert cells(page, "tokens")[0] == "11"
     first = cells(page, "rollout")
-    page.get_by_role("link", name="after →").click()
+    follow(page, page.get_by_role("link", name="after →"))
     assert not set(first) & set(cells(page, "rollout"))
     shared = page.url
     second = cells(page, "rollout")
-    page.get_by_role("link", name="← before").click()
+    follow(page, page.get_by_role("link", name="← before"))
     assert cells(page, "rollout") == first
     page.goto(shared)
     assert cells(page, "rollout") == second
@@ -173,7 +185,7 @@ def test_wrong_address_of_a_table_says_what_is_wrong(open_page: Open) -> None:
 
 def test_group_has_rewards_advantages_and_verdicts_side_by_side(open_page: Open) -> None:
     page = open_page("/runs/first/rollouts?stage=rl&step_min=3&step_max=3")
-    page.get_by_role("link", name="group 0 of step 3").first.click()
+    follow(page, page.get_by_role("link", name="group 0 of step 3").first)
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 0 of step 3")
     assert page.locator("article").count() == 2
     left, right = (box.bounding_box() for box in page.locator("article").all())
@@ -194,7 +206,7 @@ def test_group_has_rewards_advantages_and_verdicts_side_by_side(open_page: Open)
     expect(page.locator(".reference")).to_contain_text("gold-0")
     page.locator("article").first.get_by_text("evidence").click()
     expect(page.locator("article").first).to_contain_text('"tier": "exact"')
-    page.get_by_role("link", name="group after →").click()
+    follow(page, page.get_by_role("link", name="group after →"))
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 1 of step 3")
 
 
@@ -214,10 +226,10 @@ def test_turns_and_tool_calls_are_a_conversation(open_page: Open) -> None:
 
 def test_prompt_over_the_steps_leads_to_its_groups(open_page: Open) -> None:
     page = open_page("/runs/first/group?stage=rl&step=2&group=1")
-    page.get_by_role("link", name="this prompt over the steps").click()
+    follow(page, page.get_by_role("link", name="this prompt over the steps"))
     assert len(cells(page, "step")) == STEPS + 2
     assert page.locator("figure").count() == 1
-    page.locator("td[data-label=step] a").nth(4).click()
+    follow(page, page.locator("td[data-label=step] a").nth(4))
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 1 of step 5")
 
 
@@ -225,7 +237,7 @@ def test_verifiers_are_listed_by_failures_with_links(open_page: Open) -> None:
     page = open_page("/runs/first/verifiers")
     assert cells(page, "verifier")[0] == "math"
     assert cells(page, "failures")[0].strip() == "timeout 1"
-    page.get_by_role("link", name="timeout 1").click()
+    follow(page, page.get_by_role("link", name="timeout 1"))
     assert cells(page, "rollout") == ["rl:9"]
     assert cells(page, "math") == ["failed: timeout"]
 
@@ -247,11 +259,11 @@ def test_comparison_of_two_runs_shows_the_flips(open_page: Open) -> None:
         side.get_by_label("what").select_option("math")
         side.get_by_label("steps from").fill("1")
         side.get_by_label("steps to").fill("1")
-    page.get_by_role("button", name="Compare").click()
+    follow(page, page.get_by_role("button", name="Compare"))
     facts = " ".join(page.locator("#comparison .facts").inner_text().split())
     assert "prompts on both 3" in facts
     assert re.search(r"flipped up 1\b", facts) or re.search(r"better 1\b", facts)
-    page.locator("#comparison td a").first.click()
+    follow(page, page.locator("#comparison td a").first)
     assert set(cells(page, "step")) == {"1"}
 
 
@@ -279,7 +291,7 @@ def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp
         said = page.locator("td[data-label=completion]").inner_text()
         assert "first: math 0.000 no <answer>" in said
         assert "second: math 1.000 the last box" in said
-        page.get_by_role("link", name="second (1)").click()
+        follow(page, page.get_by_role("link", name="second (1)"))
         expect(page.get_by_role("heading", level=1)).to_have_text("scored: rollout 5 of step 1")
         expect(page.locator("article")).to_contain_text("the last box")
         for view in VIEWS:
@@ -291,7 +303,7 @@ def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp
 def test_manifest_shows_its_changes(open_page: Open) -> None:
     page = open_page("/runs/second/manifest")
     page.get_by_label("changes against").select_option("first")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert '"seed": 0' in " ".join(page.locator(".removed").all_inner_texts())
     assert '"seed": 7' in " ".join(page.locator(".added").all_inner_texts())
     expect(page.locator("#main")).to_contain_text("A run to look at.")
@@ -329,18 +341,19 @@ def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
         page = open_page("/runs/live/rollouts?stage=rl&descending=1", base=url)
         assert count(page) == "30"
         overview = open_page("/runs/live/", base=url)
+        held: list[Route] = []
+        page.route("**/count?*", held.append)
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
+        expect(page.locator("td[data-label=step]").first).to_have_text("6")
+        assert page.locator("[data-count]").inner_text() == "30"  # until the new number is known
+        page.unroute("**/count?*")
+        for route in held:
+            route.continue_()
         expect(page.locator("[data-count]")).to_have_text("32")
         assert cells(page, "step")[0] == "6"
         expect(overview.locator("#facts")).to_contain_text("rollouts 44")
         page.close()
         overview.close()
-
-
-def press(page: Page, key: str) -> None:
-    """Press a key that leads to another page, and wait until that page takes keys."""
-    with page.expect_navigation():
-        page.keyboard.press(key)
 
 
 def test_keys_select_rows_turn_pages_and_search(open_page: Open) -> None:
