@@ -42,14 +42,18 @@ def new(kind: str, name: str) -> None:
     except OSError as error:
         raise InfrastructureError(f"{folder} cannot be written: {error.strerror}.") from None
     click.echo(
-        f"{folder}: a {chosen.noun} named '{name}', with its tests. Next:\n"
+        f"{folder}: the {chosen.noun} '{name}', with its tests. Next:\n"
         f"  pip install -e ./{folder}\n"
         f"  pytest {folder}"
     )
 
 
 def _check_name(kind: Kind, name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise UsageError(
+            f"'{name}' is a keyword of Python, and a plugin's package has its name. Choose another name."
+        )
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         usable = re.sub(r"\W+", "_", name.lower()).strip("_0123456789")
         hint = f" Did you mean '{usable}'?" if usable and not keyword.iskeyword(usable) else ""
         raise UsageError(

@@ -33,6 +33,7 @@ def usage_line(error: click.ClickException) -> str:
     message = one_line(error.format_message()).rstrip(".")
     for theirs, ours in _TYPES.items():
         message = re.sub(rf"is not {theirs}$", f"is not {ours}", message)
+    message = re.sub(r"\.?\s*\((Did you mean .*\?)\)$", r". \1", message)  # click's own, in parentheses
     message += "" if message.endswith("?") else "."
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is None:  # click does not say which command lacks an option's value

@@ -27,6 +27,11 @@ from guerdon.cli.main import main
         ("audit x --kind fromat", "Did you mean 'format'?"),
         ("audit x --rows 0", "guerdon audit: Invalid value for '--rows': 0 is not in the range x>=1."),
         ("serve --port x", "guerdon serve: Invalid value for '--port': 'x' is not a whole number."),
+        (
+            "audit --use x",
+            "No such option '--use'. Did you mean one of: '--cases', '--stage'? 'guerdon audit --help'",
+        ),
+        ("new verifier class", "'class' is a keyword of Python"),
         ("plugins shw x", "guerdon plugins: No such command 'shw'. Did you mean 'show'?"),
         ("sandbox build --with x", "guerdon sandbox build: Invalid value for '--with': 'x' is not one of"),
     ],

@@ -74,7 +74,6 @@ def test_sql_same_rows_score_1(answer: str, gold: str) -> None:
         ("BEGIN", NAMES, "error"),
         ("EXPLAIN SELECT name FROM people", NAMES, "different"),
         ("SELECT hex(zeroblob(1000000000))", NAMES, "error"),
-        ("SELECT printf('%.*c', 50000000, 'x') FROM people", NAMES, "different"),
         ("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n", NAMES, "error"),
         (
             "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT sum(x) FROM n",
@@ -92,6 +91,12 @@ def test_sql_other_rows_and_forbidden_statements_score_0(answer: str, gold: str,
     score = Sql(max_steps=1_000_000)(answer, gold, SETUP)
     assert (score.value, score.metadata["outcome"]) == (0.0, outcome)
     assert score.explanation
+
+
+def test_sql_text_that_is_too_long_scores_0() -> None:
+    score = Sql(max_steps=1_000_000)("SELECT printf('%.*c', 50000000, 'x') FROM people", NAMES, SETUP)
+    # SQLite cuts the text or refuses it, by its version
+    assert (score.value, score.metadata["outcome"] in ("different", "error")) == (0.0, True)
 
 
 def test_sql_forbidden_statement_creates_no_file(tmp_path: Path) -> None:
