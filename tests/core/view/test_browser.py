@@ -350,9 +350,9 @@ def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
         expect(page.locator("td[data-label=step]").first).to_have_text("6")
         assert page.locator("[data-count]").inner_text() == "30"  # until the new number is known
-        page.unroute("**/count?*")
         for route in held:
             route.continue_()
+        page.unroute("**/count?*")
         expect(page.locator("[data-count]")).to_have_text("32")
         assert cells(page, "step")[0] == "6"
         expect(overview.locator("#facts")).to_contain_text("rollouts 44")
