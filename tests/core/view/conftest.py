@@ -29,8 +29,9 @@ def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for one module: while Playwright runs, its event loop is the thread's, and no other test may run one."""
     program = shutil.which("chromium")
     if program is None:
         if os.environ.get("CI"):
@@ -42,7 +43,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """What all pages share: a context costs more than a page."""
     made = browser.new_context()
