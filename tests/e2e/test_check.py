@@ -91,7 +91,10 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "init dtype": ("model_init_kwargs={dtype: float23}", r"Did you mean 'float32'\?"),
     "reference": ("sync_ref_model=true", r"sync_ref_model is true, and beta is 0"),
     "halves": ("fp16=true stages.rl.params.bf16=true", r"fp16 and bf16 are both true"),
-    "plateau": ("lr_scheduler_type=reduce_lr_on_plateau", r"follows an evaluation during training"),
+    "plateau": (
+        "lr_scheduler_type=reduce_lr_on_plateau",
+        r"follows TRL's own evaluation, and a stage has none",
+    ),
     "owned": ("eval_strategy=steps", r"is not a stage's to set"),
 }
 
