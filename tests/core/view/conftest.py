@@ -31,7 +31,7 @@ def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser for one module: while Playwright runs, its event loop is the thread's, and no other test may run one."""
+    """A browser for one module. While Playwright runs, its event loop is the thread's, and no other can run there."""
     program = shutil.which("chromium")
     if program is None:
         if os.environ.get("CI"):
