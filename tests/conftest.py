@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.abc
 import os
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -19,6 +23,9 @@ from hypothesis import settings
 from guerdon.cli.main import main
 from guerdon_sandbox import BoxOptions, SandboxUnavailableError
 from guerdon_sandbox.engine import Engine
+
+if TYPE_CHECKING:
+    from warm_python import WarmPython
 
 # The tests' models are tiny: threads would only wait for each other. torch reads this when it is imported, here and in
 # the processes that tests start.
@@ -36,12 +43,20 @@ HEAVY_PLACES = {
     Path(__file__).parent / place
     for place in (
         *("core/adapters", "core/audit", "core/cli", "core/models", "core/options", "core/preflight"),
-        *("core/report", "core/run", "core/serve", "core/testing", "docs", "e2e"),
-        *("plugins/stages", "plugins/test_built_ins_audit.py", "plugins/test_conformance.py"),
-        *("plugins/test_judges_audit.py", "plugins/verifiers/test_judge.py", "test_light.py"),
+        *("core/report", "core/rubric", "core/run", "core/scoring", "core/serve", "core/testing"),
+        *("core/tools", "core/view", "docs", "e2e"),
+        *(
+            "plugins/hooks",
+            "plugins/stages",
+            "plugins/test_built_ins_audit.py",
+            "plugins/test_conformance.py",
+        ),
+        *("plugins/test_judges_audit.py", "plugins/test_recipes.py", "plugins/tools", "test_light.py"),
+        *("plugins/verifiers/test_judge.py", "plugins/verifiers/test_remote.py"),
+        *(f"plugins/verifiers/math/test_{name}.py" for name in ("against_sympy", "pair_fuzz")),
     )
 }
-"""Their tests train, audit, or start processes that import guerdon again."""
+"""Their tests train, audit, search for minutes, or start processes that import guerdon again."""
 
 
 class TrainingLibrariesSkip(importlib.abc.MetaPathFinder):
@@ -64,8 +79,36 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     markers = {marker.name for marker in item.iter_markers()}
-    if not markers & HEAVY_MARKERS and not HEAVY_PLACES & {item.path, *item.path.parents}:
+    trains = isinstance(item, pytest.Function) and "warm_python" in item.fixturenames
+    if not trains and not markers & HEAVY_MARKERS and not is_heavy(item.path):
         item.add_marker("light")
+
+
+@cache
+def is_heavy(path: Path) -> bool:
+    return not HEAVY_PLACES.isdisjoint({path, *path.parents})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: one that began last would run alone."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    leave_to_the_end()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        leave_to_the_end()
+
+
+def leave_to_the_end() -> None:
+    """Keep the libraries' objects out of later collections of garbage, which every stage of a run asks for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +135,15 @@ def docker_engine() -> None:
 def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker") is not None:
         request.getfixturevalue("docker_engine")
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Starts Python with the training libraries imported already; ``warm_python.py`` says when to use it."""
+    from warm_python import WarmPython
+
+    with closing(WarmPython()) as python:
+        yield python
 
 
 class Ended(NamedTuple):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from guerdon.tools import Toolbox
 
 __all__ = [
+    "Evaluation",
     "Launch",
     "Model",
     "StageContext",
@@ -145,6 +146,26 @@ class Launch:
         return self.rank == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The evaluation while a stage trains: held-out prompts for the policy, and a rubric for its answers."""
+
+    every: int
+    """Steps between evaluations. The model before the first step and the last one are evaluated too."""
+    sources: Sequence[Callable[[], Iterator[Row]]]
+    """The rows to answer, one opener per entry."""
+    open_rubric: Callable[[], AbstractContextManager[Rubric]]
+    """Start the evaluation's own rubric and its worker processes; they stop when the block ends."""
+    num_generations: int = 1
+    """Samples of each prompt."""
+    best: str | None = None
+    """The entry, or ``reward``, by whose mean the output is chosen among the evaluated models."""
+    patience: int | None = None
+    """The number of evaluations in a row without a higher mean of ``best`` after which training stops."""
+    keep_checkpoints: bool = False
+    """Whether each evaluated model is kept in the output."""
+
+
 @dataclass(frozen=True)
 class StageContext:
     """Everything that a stage may use. The run makes one for each stage."""
@@ -179,6 +200,8 @@ class StageContext:
     """
     run_name: str = ""
     """The stage's name for trackers: the manifest's name and the stage's id."""
+    evaluation: Evaluation | None = None
+    """The evaluation while the stage trains, if the manifest asks for one."""
 
     @property
     def model(self) -> Model:

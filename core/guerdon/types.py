@@ -29,6 +29,7 @@ __all__ = [
     "completion_text",
     "message_text",
     "total_reward",
+    "total_usage",
 ]
 
 Row: TypeAlias = Mapping[str, Any]
@@ -131,6 +132,11 @@ class Score:
     """
     spans: Sequence[Span] = ()
     """The values of steps of the completion, in order, for process supervision. Only a scored Score has spans."""
+    usage: Mapping[str, float] = field(default_factory=lambda: _NO_METADATA)
+    """What the check consumed, such as ``{"requests": 1, "input_tokens": 812, "cost": 0.0004}``; 0 or more each.
+
+    Each is a metric, and a failed score may have it too. A cached score has none, because it consumed nothing.
+    """
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -149,9 +155,11 @@ class Score:
         if self.metadata is not _NO_METADATA:
             set_field(self, "metadata", _json_object(self.metadata))
         if self.parts is not _NO_METADATA:
-            set_field(self, "parts", _parts(self.parts))
+            set_field(self, "parts", _numbers(self.parts, "part"))
         if self.spans != ():
             set_field(self, "spans", _spans(self.spans))
+        if self.usage is not _NO_METADATA:
+            set_field(self, "usage", _usage(self.usage))
         if (self.parts or self.spans) and self.outcome is not Outcome.SCORED:
             raise ValueError(f"a {self.outcome} Score has neither parts nor spans")
 
@@ -166,7 +174,7 @@ class Score:
         return cls(None, Outcome.FAILED, _member(Failure, failure, "failure"), explanation=explanation)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as JSON values, without ``metadata``, ``parts`` and ``spans`` if they are empty."""
+        """Return the score as JSON values, without ``metadata``, ``parts``, ``spans`` and ``usage`` if empty."""
         result: dict[str, Any] = {
             "value": self.value,
             "outcome": self.outcome.value,
@@ -180,6 +188,8 @@ class Score:
             result["parts"] = dict(self.parts)
         if self.spans:
             result["spans"] = [list(span) for span in self.spans]
+        if self.usage:
+            result["usage"] = dict(self.usage)
         return result
 
     @classmethod
@@ -194,23 +204,33 @@ class Score:
             metadata=data.get("metadata", _NO_METADATA),
             parts=data.get("parts", _NO_METADATA),
             spans=data.get("spans", ()),
+            usage=data.get("usage", _NO_METADATA),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy, such as the default metadata, cannot be pickled.
         fields = (self.value, self.outcome, self.failure, self.answer, self.explanation)
-        return type(self), (*fields, dict(self.metadata), dict(self.parts), self.spans)
+        mappings = dict(self.metadata), dict(self.parts), self.spans, dict(self.usage)
+        return type(self), (*fields, *mappings)
 
 
-def _parts(parts: Any) -> dict[str, float]:
-    if not isinstance(parts, Mapping):
-        raise ValueError(f"a Score's parts are a mapping of names to numbers, got {brief(parts)}")
+def _numbers(given: Any, what: str) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"a Score's {what} is a mapping of names to numbers, got {brief(given)}")
     found = {}
-    for name, value in parts.items():
+    for name, value in given.items():
         if not isinstance(name, str) or not name or "/" in name:
-            raise ValueError(f"a Score's part is named {brief(name)}; give text without a '/'")
+            raise ValueError(f"a Score's {what} is named {brief(name)}; give text without a '/'")
         number = to_number(value)
-        found[_as_text(name, "part")] = _finite(float(number) if isinstance(number, bool) else value)
+        found[_as_text(name, what)] = _finite(float(number) if isinstance(number, bool) else value)
+    return found
+
+
+def _usage(usage: Any) -> dict[str, float]:
+    found = _numbers(usage, "usage")
+    for name, amount in found.items():
+        if amount < 0:
+            raise ValueError(f"a Score's usage '{name}' is {amount:g}; it is 0 or more")
     return found
 
 
@@ -234,6 +254,15 @@ def _spans(spans: Any) -> tuple[Span, ...]:
         value = to_number(span[2])
         found.append(Span(start, end, _finite(float(value) if isinstance(value, bool) else span[2])))  # type: ignore[arg-type]
     return tuple(found)
+
+
+def total_usage(usages: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sum of what several checks consumed, by name."""
+    total: dict[str, float] = {}
+    for usage in usages:
+        for name, amount in usage.items():
+            total[name] = total.get(name, 0.0) + amount
+    return total
 
 
 @dataclass(frozen=True, slots=True)

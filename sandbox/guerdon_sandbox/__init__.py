@@ -28,9 +28,11 @@ from guerdon_sandbox.results import (
     Result,
     Returned,
 )
+from guerdon_sandbox.session import LOCKED, CommandResult, Session, SessionOptions, Sessions, Snapshot, Tree
 from guerdon_sandbox.sync import SyncSandbox
 
 __all__ = [
+    "LOCKED",
     "PYTHON_IMAGE",
     "TOOLCHAIN_IMAGE",
     "BoxOptions",
@@ -40,6 +42,7 @@ __all__ = [
     "Check",
     "CheckOutcome",
     "CheckResult",
+    "CommandResult",
     "Isolation",
     "Job",
     "Limit",
@@ -56,5 +59,10 @@ __all__ = [
     "SandboxOverloadedError",
     "SandboxUnavailableError",
     "SandboxUsageError",
+    "Session",
+    "SessionOptions",
+    "Sessions",
+    "Snapshot",
     "SyncSandbox",
+    "Tree",
 ]

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from guerdon_sandbox.engine import BoxOptions, Engine
 from guerdon_sandbox.inside import wire
@@ -48,6 +48,10 @@ room = room[::1000]
 {_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
 sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:])
+"""
+_SESSION = f"""{_BOOTSTRAP}
+load(json.loads(sys.argv[1]))
+sys.modules["guerdon_sandbox.inside.session"].main(json.loads(sys.argv[2]), float(sys.argv[3]))
 """
 
 
@@ -93,14 +97,19 @@ class Box:
         self._errors = bytearray()
 
     @classmethod
-    async def start(cls, engine: Engine, options: BoxOptions) -> Box:
+    async def start(cls, engine: Engine, options: BoxOptions, program: list[str] | None = None) -> Self:
         """Start a box and wait until it is ready.
+
+        Args:
+            engine: The engine that it runs on.
+            options: Its settings.
+            program: The command line of PID 1; by default the supervisor's.
 
         Raises:
             SandboxUnavailableError: The engine cannot create one.
             BoxLostError: It was created and did not start.
         """
-        creating = _in_thread(engine.create, options, command())
+        creating = _in_thread(engine.create, options, program or command())
         try:
             name = await _done(creating)
         except asyncio.CancelledError:
@@ -112,7 +121,7 @@ class Box:
                 reader, writer = await engine.attach(name)
                 box = cls(engine, name, options.cpus, reader, writer)
                 await _done(_in_thread(engine.start, name))
-                await box._take(wire.header_size(await box._take(4)))
+                await box.take(wire.header_size(await box.take(4)))
         except (OSError, WireError, asyncio.IncompleteReadError, BoxLostError) as error:
             await _done(_in_thread(engine.remove, name))
             raise BoxLostError(
@@ -132,7 +141,7 @@ class Box:
         request = request._replace(cpus=self._cpus)
         try:
             async with asyncio.timeout(request.limits.wall_s + request.patience_s + GRACE_S):
-                await self._send([wire.encode(request._asdict(), blobs), *blobs])
+                await self.send([wire.encode(request._asdict(), blobs), *blobs])
                 answer, output = await self._receive(request)
         except TimeoutError as error:
             raise BoxLostError("the supervisor did not answer in time") from error
@@ -157,7 +166,8 @@ class Box:
         self._writer.close()
         return await _done(_in_thread(self.engine.remove, self.name))
 
-    async def _send(self, parts: Sequence[bytes]) -> None:
+    async def send(self, parts: Sequence[bytes]) -> None:
+        """Write bytes to PID 1, as fast as it reads them."""
         if sum(map(len, parts)) <= _PORTION_BYTES:  # one write, because each costs the engine as much
             parts = [b"".join(parts)]
         for part in parts:
@@ -167,11 +177,11 @@ class Box:
                 await self._writer.drain()
 
     async def _receive(self, request: Request) -> tuple[Answer, list[bytes]]:
-        header = await self._take(wire.header_size(await self._take(4)))
+        header = await self.take(wire.header_size(await self.take(4)))
         answer, sizes = wire.decode_answer(header, request)
-        return answer, [await self._take(size) for size in sizes]
+        return answer, [await self.take(size) for size in sizes]
 
-    async def _take(self, size: int) -> bytes:
+    async def take(self, size: int) -> bytes:
         """Return the next bytes of the supervisor's stdout, from the engine's multiplexed stream."""
         while len(self._output) < size:
             try:
@@ -205,6 +215,14 @@ async def _done(future: asyncio.Future[T]) -> T:
     if cancellation is not None:
         raise cancellation
     return future.result()
+
+
+@cache
+def session_command(folders: tuple[str, ...], idle_s: float) -> list[str]:
+    """Return the command line of a session's container."""
+    names = ("guerdon_sandbox", "guerdon_sandbox.inside", *_named(*_SUPERVISOR_MODULES, "session"))
+    arguments = [json.dumps(_sources(*names)), json.dumps(folders), str(idle_s)]
+    return ["python3", "-I", "-S", "-B", "-c", _SESSION, *arguments]
 
 
 @cache

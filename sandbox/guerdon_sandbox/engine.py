@@ -80,6 +80,13 @@ class BoxOptions:
     )
     """The fixed hash seed makes a completion's score the same on every run."""
 
+    def folders(self) -> dict[str, str]:
+        """Return the folders in memory, with their mount options."""
+        return {"/box": self._writable()}
+
+    def _writable(self) -> str:
+        return f"size={self.work_bytes},nr_inodes={_WORK_FILES},mode=1777,nosuid,nodev,exec"
+
     def check(self, request: Request, blobs: Sequence[bytes]) -> None:
         """Check that a job's inputs and outputs fit into a box.
 
@@ -243,7 +250,7 @@ class Engine:
                 cap_add=["SETUID", "SETGID"],
                 security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
                 tmpfs={
-                    "/box": f"size={options.work_bytes},nr_inodes={_WORK_FILES},mode=1777,nosuid,nodev,exec",
+                    **options.folders(),
                     # The engine mounts the file system of message queues there, where all users may write files.
                     "/dev/mqueue": "ro,size=4k",
                 },

@@ -16,15 +16,18 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import islice
+from pathlib import Path
 from statistics import mean
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 
 import numpy as np
 import torch
 from bench_iteration import Rubric, judge
+from tiny_training import cpu_config
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
-from trl.trainer.grpo_config import GRPOConfig
 
 from guerdon.grpo import RubricGRPOTrainer
 from guerdon.run.data import is_heldout
@@ -83,8 +86,8 @@ def train(
     base: str, steps: int, seed: int, max_rounds: int, every: int
 ) -> tuple[Curve, list[dict[str, float]]]:
     with tempfile.TemporaryDirectory() as folder:
-        config = GRPOConfig(
-            output_dir=folder,
+        config = cpu_config(
+            folder,
             seed=seed,
             max_steps=steps,
             per_device_train_batch_size=128,
@@ -95,12 +98,6 @@ def train(
             beta=0.0,
             top_k=0,
             logging_steps=1,
-            save_strategy="no",
-            bf16=False,
-            gradient_checkpointing=False,
-            use_cpu=True,
-            disable_tqdm=True,
-            remove_unused_columns=False,
         )
         rubric: Any = Rubric()
         trainer = RubricGRPOTrainer(

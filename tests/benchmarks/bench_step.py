@@ -5,18 +5,20 @@
 
 Loss and backward pass, contenders in turn, the minimum of the rounds: process time on CPU, elapsed time on a GPU. The
 batch is what GRPO makes: groups of eight on one prompt, completions of uneven lengths, a share of the groups without
-variance. Every contender's gradient is held to TRL's.
+variance. The first table has the error of each contender's gradient against TRL's in float32, on one group of short
+completions: at most 1e-4 in float32, and at most 1.2 times TRL's own in bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -45,7 +47,6 @@ class Workload:
     cut_off: float
     """The share of completions that run to the end."""
     without_variance: float
-    tolerance: float
     options: dict[str, Any]
 
 
@@ -66,7 +67,6 @@ TINY = Workload(
     longest=128,
     cut_off=0,
     without_variance=0.25,
-    tolerance=1e-4,
     options={"bf16": False, "gradient_checkpointing": False, "use_cpu": True},
 )
 QWEN3_2B = Workload(
@@ -87,7 +87,6 @@ QWEN3_2B = Workload(
     longest=4096,
     cut_off=0.1,
     without_variance=0.3,
-    tolerance=5e-2,
     options={"bf16": True},
 )
 
@@ -152,18 +151,47 @@ def micro_batches(
     ]
 
 
-def run(
-    trainer: Any, batches: list[dict[str, torch.Tensor]], clock: Callable[[], float]
-) -> tuple[float, torch.Tensor]:
-    """Seconds of the step, and its gradient."""
+def gradient(trainer: Any, batches: list[dict[str, torch.Tensor]], *, narrow: bool = True) -> torch.Tensor:
     trainer.model.zero_grad()
-    start = clock()
     for batch in batches:
-        with trainer.accelerator.autocast():
+        with trainer.accelerator.autocast() if narrow else nullcontext():
             loss = trainer._compute_loss(trainer.model, batch)
         loss.backward()
-    seconds = clock() - start
-    return seconds, torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+    return torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+
+
+def make_contenders(workload: Workload, folder: str) -> dict[str, Any]:
+    off = {"pack_sequences": False, "share_prefix": False, "skip_zero_variance": False}
+    steps = {
+        "+ fused loss": StepOptions(**off),
+        "+ packing": StepOptions(**{**off, "pack_sequences": True}),
+        "+ shared prefix": StepOptions(skip_zero_variance=False),
+        "+ skipped groups": StepOptions(),
+    }
+    model = make_model(workload)
+    ours = {
+        name: make_trainer(FusedGRPOTrainer, model, workload, folder, step_options=options)
+        for name, options in steps.items()
+    }
+    return {"TRL": make_trainer(GRPOTrainer, model, workload, folder), **ours}
+
+
+def gradient_errors(workload: Workload, folder: str) -> dict[str, float]:
+    """The relative error of each contender's gradient against TRL's in float32, on one group of short completions.
+
+    The model has four layers, so that both precisions fit beside each other.
+    """
+    shallow = {**workload.model, "num_hidden_layers": 4}
+    short = replace(workload, model=shallow, groups=1, groups_at_once=1, longest=min(workload.longest, 512))
+    wide = replace(short, options={**workload.options, "bf16": False})
+    # First, because accelerate's precision is that of the trainer that was made last.
+    true = make_trainer(GRPOTrainer, make_model(wide), wide, folder)
+    batches = micro_batches(short, 0.0, true.model.device)
+    exact = gradient(true, batches, narrow=False)
+    return {
+        name: float((gradient(trainer, batches) - exact).norm() / exact.norm())
+        for name, trainer in make_contenders(short, folder).items()
+    }
 
 
 def elapsed_time() -> float:
@@ -177,18 +205,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
     workload, clock = (QWEN3_2B, elapsed_time) if arguments.gpu else (TINY, time.process_time)
-    off = {"pack_sequences": False, "share_prefix": False, "skip_zero_variance": False}
-    steps = {
-        "+ fused loss": StepOptions(**off),
-        "+ packing": StepOptions(**{**off, "pack_sequences": True}),
-        "+ shared prefix": StepOptions(skip_zero_variance=False),
-        "+ skipped groups": StepOptions(),
-    }
-    model = make_model(workload)
     with tempfile.TemporaryDirectory() as folder:
-        contenders = {"TRL": make_trainer(GRPOTrainer, model, workload, folder)}
-        for name, options in steps.items():
-            contenders[name] = make_trainer(FusedGRPOTrainer, model, workload, folder, step_options=options)
+        errors = gradient_errors(workload, folder)
+        gc.collect()
+        contenders = make_contenders(workload, folder)
     write = sys.stdout.write
     write(
         f"{workload.groups} groups of {SIZE}, prompts of {workload.prompt}, completions up to {workload.longest}, "
@@ -199,22 +219,30 @@ def main() -> None:
     else:
         write(f"{torch.get_num_threads()} thread, {platform.machine()}, float32, ")
     write(f"torch {version('torch')}, trl {version('trl')}, {time.strftime('%Y-%m-%d')}\n\n")
+    write("| step | error of the gradient |\n|---|---|\n")
+    for name, error in errors.items():
+        write(f"| {name} | {error:.1e} |\n")
+    write("\n")
+    sys.stdout.flush()
+    assert max(errors.values()) < (1.2 * errors["TRL"] if arguments.gpu else 1e-4)
     write("| groups that do not vary | step | time | tokens/s | faster by |")
     write(" peak memory |\n|---|---|---|---|---|---|\n" if arguments.gpu else "\n|---|---|---|---|---|\n")
     for share in (0.0, workload.without_variance):
-        batches = micro_batches(workload, share, model.device)
+        batches = micro_batches(workload, share, contenders["TRL"].model.device)
         tokens = int(batches[0]["num_items_in_batch"])
         times: dict[str, list[float]] = {name: [] for name in contenders}
         peaks: dict[str, float] = {}
+        for trainer in contenders.values():  # the first run compiles
+            gradient(trainer, batches[:1])
         for _ in range(arguments.rounds):
-            expected = run(contenders["TRL"], batches, clock)[1]
             for name, trainer in contenders.items():
                 if arguments.gpu:
                     torch.cuda.reset_peak_memory_stats()
-                seconds, gradient = run(trainer, batches, clock)
+                start = clock()
+                gradient(trainer, batches)
+                seconds = clock() - start
                 if arguments.gpu:
                     peaks[name] = torch.cuda.max_memory_allocated() / 1024**3
-                assert (gradient - expected).norm() < workload.tolerance * expected.norm(), name
                 times[name].append(seconds)
         best = {name: min(seconds) for name, seconds in times.items()}
         for name, seconds in best.items():
@@ -222,6 +250,7 @@ def main() -> None:
                 f"| {share:.0%} | {name} | {seconds:.3f} s | {tokens / seconds:.0f} | {best['TRL'] / seconds:.2f}x |"
             )
             write(f" {peaks[name]:.1f} GiB |\n" if arguments.gpu else "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

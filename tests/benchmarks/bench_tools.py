@@ -22,11 +22,11 @@ sys.path.insert(0, str(TESTS / "fixtures"))
 
 from datasets import Dataset  # noqa: E402
 from tiny_model import save_tiny_model  # noqa: E402
+from tiny_training import OneReward, cpu_config  # noqa: E402
 from tool_entries import entry_of  # noqa: E402
 from tool_plugins import wait  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from trl.chat_template_utils import qwen3_chat_template  # noqa: E402
-from trl.trainer.grpo_config import GRPOConfig  # noqa: E402
 
 from guerdon.tools import Toolbox  # noqa: E402
 
@@ -50,20 +50,13 @@ def measure(model: Path, folder: Path, rollouts: int, seconds: float, *, ours: b
             return result
 
     Trainer._sample.__globals__["TURNS"] = turns
-    config = GRPOConfig(
-        output_dir=str(folder),
+    config = cpu_config(
+        folder,
         per_device_train_batch_size=rollouts,
         num_generations=8,
         max_completion_length=900,
         max_tool_calling_iterations=3,
         max_steps=2,
-        save_strategy="no",
-        report_to=[],
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        disable_tqdm=True,
-        remove_unused_columns=False,
     )
     prompt = [{"role": "user", "content": "Wait."}]
     rows = Dataset.from_list([{"prompt": prompt, "row": {"prompt": prompt}}] * rollouts)
@@ -73,7 +66,7 @@ def measure(model: Path, folder: Path, rollouts: int, seconds: float, *, ours: b
         options: dict[str, Any] = {"toolbox": toolbox} if ours else {"tools": [wait]}
         trainer = Trainer(
             AutoModelForCausalLM.from_pretrained(model),
-            TRAINING["Rubric"](),
+            OneReward("paid", TRAINING["paid"]),
             config,
             rows,
             tokenizer,

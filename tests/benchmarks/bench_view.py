@@ -1,30 +1,35 @@
-"""How fast the index of a run answers what `guerdon view` asks, with many rollouts. Prints Markdown tables.
+"""How fast `guerdon view` opens and answers, with many rollouts. Prints Markdown tables.
 
     python tests/benchmarks/bench_view.py [--rollouts 1000000] [--folder FOLDER]
 
-FOLDER keeps the synthetic run and its index; by default both are removed at the end. Each query is asked three times,
-of a new connection; the table has the fastest and the slowest. Memory is the peak of the process that indexes and asks.
+FOLDER keeps the synthetic run and its index; by default both are removed at the end. Each question is asked three
+times, of a new connection; the table has the fastest and the slowest. Each page is asked of `guerdon view`, in a
+process of its own, three times. Memory is the peak of the process that indexes and asks, and of `guerdon view`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import click
 
 from guerdon.index import Filters, Growth, RunIndex, grow_fully
+from guerdon.index.comparing import Side, compare
 from guerdon.index.selecting import count, find, find_group
 from guerdon.index.summing import (
-    Side,
-    compare,
     entry_health,
     overview,
     prompt_history,
@@ -135,6 +140,7 @@ def questions(index: RunIndex, last_step: int) -> dict[str, Callable[[], object]
         asked[name] = partial(find, index, one)
         asked[f"count: {name}"] = partial(count, index, one)
     left, right = Filters(stage="rl", step_max=last_step // 2), Filters(stage="rl", step_min=last_step // 2)
+    everywhere = Filters(stage="rl")
     return asked | {
         "view: menus": lambda: overview(index),
         "view: a group": lambda: find_group(index, "rl", last_step // 2, 3, ""),
@@ -143,7 +149,58 @@ def questions(index: RunIndex, last_step: int) -> dict[str, Callable[[], object]
         "view: rewards per step": lambda: reward_histogram(index, "rl"),
         "view: curves by task": lambda: rollout_curves(index, "rl", "math", by_task=True),
         "view: two sides on all prompts": lambda: compare(Side(index, left), Side(index, right)),
+        "view: two verifiers on all completions": lambda: compare(
+            Side(index, everywhere, "math"), Side(index, everywhere, "judge"), by="completion"
+        ),
     }
+
+
+PAGES = (
+    *(
+        "",
+        "curves?stage=rl",
+        "curves?stage=rl&task=1",
+        "rollouts",
+        "rollouts?text=think&sort=reward",
+        "rewards",
+    ),
+    *("verifiers", "group?stage=rl&step=900&group=3", "rollout/rl/500000", "manifest"),
+    "compare?a_run=big&a_stage=rl&a_measure=math&b_run=big&b_stage=rl&b_measure=judge",
+)
+
+
+@contextmanager
+def viewer(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serve the run by its command. Yields the address of its pages."""
+    command = [sys.executable, "-m", "guerdon", "view", str(folder), "--port", "0"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        yield f"{line.removeprefix('Viewing on ').strip()}/runs/{quote(folder.resolve().name)}/", server
+        server.terminate()
+
+
+def fetch(url: str) -> int:
+    """Return the size of a page in bytes."""
+    with urlopen(url) as answer:
+        return len(answer.read())
+
+
+def measure_pages(folder: Path) -> None:
+    """Print how long the command takes to its first page, and each page."""
+    clock = time.perf_counter()
+    with viewer(folder) as (address, server):
+        fetch(address)
+        click.echo(f"\nFrom the command to its first page: {time.perf_counter() - clock:.2f} s.")
+        click.echo("\n| page | fastest (ms) | slowest (ms) | KiB |\n|---|---|---|---|")
+        for page in PAGES:
+            url = address + page.replace("run=big", f"run={quote(folder.resolve().name)}")
+            fastest, slowest, _ = measure(partial(fetch, url))
+            click.echo(f"| {page or 'overview'} | {fastest:.0f} | {slowest:.0f} | {fetch(url) / 1024:.0f} |")
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        click.echo(f"\nPeak memory of the viewer: {peak / 1024:.0f} MiB.")
 
 
 def measure(ask: Callable[[], object]) -> tuple[float, float, float]:
@@ -164,7 +221,7 @@ def peak_mib() -> float:
 def work(folder: Path, rollouts: int) -> None:
     write_run(folder, rollouts)
     before = peak_mib()
-    index = RunIndex(folder, folder / "index")
+    index = RunIndex(folder, folder / "guerdon" / "index")
     clock, cpu = time.perf_counter(), time.process_time()
 
     def report(growth: Growth) -> None:
@@ -178,13 +235,16 @@ def work(folder: Path, rollouts: int) -> None:
     click.echo(
         f"| indexing | {time.perf_counter() - clock:.1f} s, {time.process_time() - cpu:.1f} s of CPU |"
     )
-    opening = measure(lambda: grow_fully(RunIndex(folder, folder / "index")))
+    opening = measure(lambda: grow_fully(RunIndex(folder, folder / "guerdon" / "index")))
     click.echo(f"| opening when indexed | {opening[0]:.1f} ms |")
     click.echo("\n| question | fastest (ms) | slowest (ms) | CPU (ms) |\n|---|---|---|---|")
     last_step = overview(index).steps["rl"][1]
     for name, ask in questions(index, last_step).items():
         click.echo(f"| {name} | {' | '.join(f'{value:.0f}' for value in measure(ask))} |")
-    click.echo(f"\nPeak memory: {before:.0f} MiB before indexing, {peak_mib():.0f} MiB at the end.")
+    measure_pages(folder)
+    click.echo(
+        f"\nPeak memory of indexing and asking: {before:.0f} MiB before, {peak_mib():.0f} MiB at the end."
+    )
 
 
 @click.command()

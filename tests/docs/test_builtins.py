@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ def spelt(default: Any) -> str:
         return ""
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, str) and default != default.strip():
+        return json.dumps(default)
     return f"[{', '.join(map(str, default))}]" if isinstance(default, tuple) else str(default)
 
 

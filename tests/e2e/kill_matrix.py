@@ -11,6 +11,7 @@ imports once.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -71,6 +72,8 @@ class Case:
     processes: int = 1
     model: Any = "./tiny"
     environments: Sequence[str] = ()
+    evaluated: bool = False
+    """Whether the model with the most letters is chosen while the stage trains."""
 
     def manifest(self) -> dict[str, Any]:
         data = {"use": f"./kill_plugins.py:{self.source}", "params": dict(self.source_params)}
@@ -83,6 +86,13 @@ class Case:
         }
         if self.rewards:
             stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
+        if self.evaluated:
+            stage["evaluation"] = {
+                "every": 3,
+                "data": [{"use": "./kill_plugins.py:Prompts", "params": {"count": 4}}],
+                "rewards": [{"use": "./kill_plugins.py:letters"}],
+                "best": "letters",
+            }
         if self.environments:
             stage["environments"] = [{"use": f"./kill_plugins.py:{name}"} for name in self.environments]
             stage["rewards"].append({"use": "environment"})
@@ -116,9 +126,11 @@ CASES: dict[str, Case] = {
     ),
     "sft": _sft(logging_steps=4),
     "sft_packing": _sft(packing=True, max_length=32),
-    "sft_lora": _sft(peft=_LORA),
+    "sft_lora": _sft(peft=_LORA, neftune_noise_alpha=5.0),
+    "sft_evaluation": replace(_sft(max_completion_length=6), evaluated=True),
     "sft_group_by_length": _sft(train_sampling_strategy="group_by_length"),
     "reward_model": Case("reward_model", "Pairs", {**_TRAINED, "heldout_pairs": 0.2}),
+    "process_reward_model": Case("process_reward_model", "Steps", {**_TRAINED, "heldout_rows": 0.2}),
     "grpo": _grpo(),
     "grpo_logging_window": _grpo(logging_steps=5),
     "grpo_sync_ref_model": _grpo(
@@ -132,7 +144,9 @@ CASES: dict[str, Case] = {
     "grpo_epoch_cuts_update": _grpo(
         {"count": 8}, per_device_train_batch_size=4, gradient_accumulation_steps=3, steps_per_generation=2
     ),
+    "grpo_dynamic_sampling": _grpo(dynamic_sampling={"max_rounds": 3}, num_generations=2),
     "grpo_revision": replace(_grpo(beta=0.2), model={"path": "org/tiny", "revision": "v1"}),
+    "grpo_evaluation": replace(_grpo(), evaluated=True),
     "grpo_environment": _agent("grpo", _GRPO),
     "grpo_environment_two_processes": _agent(
         "grpo", {**_GRPO, "per_device_train_batch_size": 4, **_REUSED}, processes=2
@@ -144,7 +158,13 @@ CASES: dict[str, Case] = {
         "sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True, processes=2
     ),
     "evaluate_two_processes": Case("evaluate", "Prompts", _SAMPLED, True, ["base"], processes=2),
+    "grpo_evaluation_two_processes": replace(
+        _grpo(processes=2, per_device_train_batch_size=4), evaluated=True
+    ),
     "sft_two_processes": _sft(processes=2, per_device_train_batch_size=4),
+    "grpo_dynamic_sampling_two_processes": _grpo(
+        processes=2, per_device_train_batch_size=4, dynamic_sampling={"max_rounds": 3}, num_generations=2
+    ),
     "grpo_two_processes": _grpo(processes=2, per_device_train_batch_size=4, **_REUSED),
     "reward_model_two_processes": Case(
         "reward_model", "Pairs", {**_TRAINED, "per_device_train_batch_size": 4}, processes=2
@@ -344,6 +364,8 @@ def main() -> None:
         import trl.trainer.reward_trainer
         import trl.trainer.sft_trainer  # noqa: F401
 
+        gc.collect()
+        gc.freeze()  # each run collects garbage after its stages, and the libraries' objects are a third of its time
         for outcome in matrix(arguments.cases or list(CASES), arguments.kills, arguments.seed, Path(place)):
             sys.stdout.write(json.dumps(outcome) + "\n")
             sys.stdout.flush()

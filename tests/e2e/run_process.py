@@ -1,12 +1,10 @@
-"""Runs a manifest in forked processes, one after the other, which may kill themselves. Forking pays for imports once.
+"""Runs a manifest in a folder, in a process that may kill itself: ``run_process.py MANIFEST FOLDER DIES_AT``.
 
-Called as `run_process.py MANIFEST`; for each line `FOLDER DIES_AT` of its input it runs the manifest in that folder
-and prints the exit code. DIES_AT is `never` or `STAGE/STEP`.
+DIES_AT is `never` or `STAGE/STEP`.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -32,16 +30,5 @@ def run(manifest: Path, folder: Path, dies_at: str) -> None:
 
 
 if __name__ == "__main__":
-    plan_run(load_manifest(Path(sys.argv[1])))  # imports what the stages say their params by
-    import trl.trainer.grpo_trainer
-    import trl.trainer.reward_trainer  # noqa: F401
-
-    for line in sys.stdin:
-        folder, dies_at = line.split()
-        child = multiprocessing.get_context("fork").Process(
-            target=run, args=(Path(sys.argv[1]), Path(folder), dies_at)
-        )
-        child.start()
-        child.join()
-        sys.stdout.write(f"{child.exitcode}\n")
-        sys.stdout.flush()
+    manifest, folder, dies_at = sys.argv[1:]
+    run(Path(manifest), Path(folder), dies_at)

@@ -66,16 +66,16 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "scheduler": ("lr_scheduler_type=cosin", r"Did you mean 'cosine'\?"),
     "optimizer": ("optim=adamw_torh", r"Did you mean 'adamw_torch'\?"),
     "level": ("importance_sampling_level=tokens", r"Did you mean 'token'\?"),
-    "no group": ("num_generations=0", r"greater than or equal to 2"),
-    "null group": ("num_generations=null", r"valid integer"),
+    "no group": ("num_generations=0", r"a number of at least 2"),
+    "null group": ("num_generations=null", r"give a whole number"),
     "uneven groups": ("num_generations=3", r"num_generations is 3, and the 4 completions"),
-    "no batch": ("per_device_train_batch_size=0", r"greater than or equal to 1"),
+    "no batch": ("per_device_train_batch_size=0", r"a number of at least 1"),
     "large batch": ("per_device_train_batch_size=4096", r"there are 12 prompts, and one batch .* takes 1024"),
     "two batches": (
         "generation_batch_size=8 stages.rl.params.steps_per_generation=2",
         r"generation_batch_size and steps_per_generation are both given",
     ),
-    "cold": ("temperature=0", r"greater than 0"),
+    "cold": ("temperature=0", r"give a number above 0\."),
     "infinite": ("learning_rate=.inf", r"finite number"),
     "long": ("max_completion_length=400", r"model 'model' has 64 positions"),
     "tracker": ("report_to=tensorbord", r"not a tracker\. Did you mean 'tensorboard'\?"),
@@ -87,11 +87,14 @@ OPTIONS: dict[str, tuple[str, str]] = {
         r"needs the package 'flash_attn'",
     ),
     "adapter": ("peft={rr: 8}", r"LoraConfig does not have\. Did you mean 'r'\?"),
-    "adapter's value": ("peft={r: 0}", r"the option r: 0: Input should be greater than or equal to 1"),
+    "adapter's value": ("peft={r: 0}", r"the option r: 0: give a number of at least 1"),
     "init dtype": ("model_init_kwargs={dtype: float23}", r"Did you mean 'float32'\?"),
     "reference": ("sync_ref_model=true", r"sync_ref_model is true, and beta is 0"),
     "halves": ("fp16=true stages.rl.params.bf16=true", r"fp16 and bf16 are both true"),
-    "plateau": ("lr_scheduler_type=reduce_lr_on_plateau", r"follows an evaluation during training"),
+    "plateau": (
+        "lr_scheduler_type=reduce_lr_on_plateau",
+        r"follows TRL's own evaluation, and a stage has none",
+    ),
     "owned": ("eval_strategy=steps", r"is not a stage's to set"),
 }
 
@@ -106,7 +109,7 @@ def test_check_option_that_the_trainer_refuses_is_refused(
     ended = guerdon("check", "m.yaml", *(word for one in overrides for word in ("--set", one)))
     assert ended.status in (1, 2, 3)
     assert re.search(message, ended.err), ended.err
-    assert re.search(r"m\.yaml:\d+: ", ended.err), ended.err
+    assert re.search(r"m\.yaml:\d+: |--set stages\.rl\.params\.\w+=.*?: ", ended.err), ended.err
 
 
 ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
@@ -165,7 +168,7 @@ def test_check_model_that_does_not_load_is_refused(guerdon: Guerdon, model: str,
         Path(name, file).write_text(content)
     ended = guerdon("check", "m.yaml", "--set", f"model={model}")
     assert ended.status == 1
-    assert re.search(rf"error: m\.yaml:2: stage 'rl': .*{message}", ended.err), ended.err
+    assert re.search(rf"error: --set model=.*?: stage 'rl': .*{message}", ended.err), ended.err
 
 
 PLUGIN_MISTAKES: dict[str, tuple[str, str, str]] = {
@@ -206,7 +209,7 @@ def test_check_independent_mistakes_are_told_at_once(guerdon: Guerdon) -> None:
     assert ended.status == 2
     for message in (
         r"error: m\.yaml:2: stage 'rl': the model's folder './gone' does not exist",
-        r"m\.yaml:\d+: unknown key 'weigth'",
+        r"--set stages\.rl\.rewards=.*: unknown key 'weigth'",
         r"m\.yaml:11: unknown param 'max_step'",
         r"m\.yaml:15: no stage is named 'gropo'",
         r"m\.yaml:16: unknown key 'sed'",
@@ -238,6 +241,31 @@ def test_check_stage_with_a_wrong_param_still_checks_the_rest_of_it(
         assert message in ended.err, ended.err
     for message in not_told:
         assert message not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "mistake"),
+    [
+        ("data.0.limit", "0", "'stages.0.data.0.limit' is 0: give a number above 0"),
+        ("data.0.limit", "many", "'stages.0.data.0.limit' is 'many': give a whole number"),
+        ("data.0.limit", "[3]", "'stages.0.data.0.limit' is [3]: give a whole number"),
+        ("params", "4", "'stages.0.params' is 4: give a mapping, such as {key: value}"),
+        ("init", "5", "'init' is 5: give base, none, 'stage:<id>', a model's path"),
+    ],
+)
+def test_check_a_wrong_value_is_not_replaced_by_its_default(
+    guerdon: Guerdon, part: str, value: str, mistake: str
+) -> None:
+    Path("m.yaml").write_text(
+        "name: m\n"
+        "stages:\n"
+        "  - {id: s, use: pretrain, init: none, params: {max_steps: 1},"
+        " data: [{use: arithmetic, params: {kind: pages}, limit: 9}]}\n"
+    )
+    ended = guerdon("check", "m.yaml", "--set", f"stages.s.{part}={value}")
+    assert ended.status == 2
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"ManifestError: --set stages.s.{part}={value}: {mistake}")
 
 
 def test_check_required_param_of_a_wrong_type_is_told_once(guerdon: Guerdon) -> None:
@@ -272,7 +300,7 @@ def test_check_headline_counts_what_was_not_checked(guerdon: Guerdon) -> None:
     ended = guerdon("check", "m.yaml", "--set", "model=some/hub-model")
     assert ended.status == 0
     assert (
-        "note: m.yaml:2: stage 'rl': not checked: the model 'some/hub-model' would come from the hub."
+        "note: --set model=some/hub-model: stage 'rl': not checked: the model 'some/hub-model' would come from the hub."
         in ended.err
     )
     assert ended.out == "m.yaml: fit to run; 1 thing was not checked. Stages in order: rl.\n"

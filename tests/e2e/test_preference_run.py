@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from warm_python import WarmPython
 
 MANIFEST = """\
 name: liked
@@ -60,26 +58,22 @@ def pair(number: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_policy_learns_from_the_runs_own_reward_model_killed_or_not(tmp_path: Path) -> None:
+def test_a_policy_learns_from_the_runs_own_reward_model_killed_or_not(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
     (tmp_path / "liked.yaml").write_text(MANIFEST)
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair(number)) + "\n" for number in range(40)))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    command = [sys.executable, str(Path(__file__).with_name("run_process.py")), str(tmp_path / "liked.yaml")]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
 
-        def run(folder: Path, dies_at: str) -> int:
-            assert process.stdout is not None
-            print(folder, dies_at, file=process.stdin, flush=True)
-            return int(process.stdout.readline())
+    def run(folder: Path, dies_at: str) -> int:
+        script = Path(__file__).with_name("run_process.py")
+        return warm_python.run(script, tmp_path / "liked.yaml", folder, dies_at).returncode
 
-        assert run(whole, "never") == 0
-        shutil.copytree(whole, broken)
-        shutil.rmtree(broken / "stages/liked")
-        assert run(broken, "liked/5") == -signal.SIGKILL
-        assert run(broken, "never") == 0
-        process.stdin.close()
+    assert run(whole, "never") == 0
+    shutil.copytree(whole, broken)
+    shutil.rmtree(broken / "stages/liked")
+    assert run(broken, "liked/5") == -signal.SIGKILL
+    assert run(broken, "never") == 0
 
     assert json.loads((whole / "run.json").read_text())["stages"] == ["base", "judge", "liked"]
     assert json.loads((whole / "stages/liked/result.json").read_text())["metrics"]["steps"] == 6

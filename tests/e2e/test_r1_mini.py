@@ -8,10 +8,12 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import Process, WarmPython
 
 # A few steps teach a model nothing that would pass the filters.
 FEW_STEPS = {
@@ -36,7 +38,6 @@ FEW_STEPS = {
 }
 REINFORCED = ("zero", "reasoning", "r1")
 BATCH = {"max_steps": 3, "per_device_train_batch_size": 16, "save_steps": 1, "max_completion_length": 24}
-KILLS = 2
 
 
 def command(folder: Path) -> list[str]:
@@ -46,11 +47,14 @@ def command(folder: Path) -> list[str]:
     for stage in ("harvest", "general", "evaluate"):
         changes[f"stages.{stage}.params.max_completion_length"] = 64
     options = [part for place, value in changes.items() for part in ("--set", f"{place}={value}")]
-    return [sys.executable, "-m", "guerdon", "run", "r1-mini", "-o", str(folder), *options]
+    return ["-m", "guerdon", "run", "r1-mini", "-o", str(folder), *options]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(folder), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def kill_at(run: Process, events: Path, count: int) -> None:
+    """Kill a run when it has logged so many events."""
+    while run.poll() is None and (not events.exists() or events.read_bytes().count(b"\n") < count):
+        time.sleep(0.05)
+    run.kill()
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -62,10 +66,11 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # many short runs, each with its imports
-def test_the_whole_pipeline_killed_and_resumed_ends_like_an_unbroken_one(tmp_path: Path) -> None:
-    whole = start(tmp_path / "whole")
-    output, _ = whole.communicate(timeout=600)
-    assert whole.returncode == 0, output
+def test_the_whole_pipeline_killed_and_resumed_ends_like_an_unbroken_one(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
+    whole = warm_python.run(*command(tmp_path / "whole"), timeout=600)
+    assert whole.returncode == 0, whole.stderr
     expected = results(tmp_path / "whole")
     assert len(expected) == 10
     table = expected["evaluate"]["tables"]["evaluation"]
@@ -73,19 +78,16 @@ def test_the_whole_pipeline_killed_and_resumed_ends_like_an_unbroken_one(tmp_pat
 
     broken = tmp_path / "broken"
     rng = random.Random(os.urandom(8))
-    killed = 0
-    while True:
-        run = start(broken)
-        try:
-            output, _ = run.communicate(timeout=rng.uniform(8, 25) if killed < KILLS else 600)
-        except subprocess.TimeoutExpired:
-            run.send_signal(signal.SIGKILL)
-            run.communicate()
-            killed += 1
-            continue
-        break
-    assert run.returncode == 0, output
-    assert killed, "the first try ended before it could be killed"
+    events = (tmp_path / "whole/events.jsonl").read_bytes().count(b"\n")
+    for least, most in ((0.1, 0.4), (0.5, 0.8)):
+        with warm_python.start(*command(broken)) as run:
+            kill_at(run, broken / "events.jsonl", round(rng.uniform(least, most) * events))
+            assert run.wait() == -signal.SIGKILL
+    # A new interpreter, which has other hashes of strings.
+    last = subprocess.run(
+        [sys.executable, *command(broken)], text=True, capture_output=True, timeout=600, check=False
+    )
+    assert last.returncode == 0, last.stderr
     assert comparable(results(broken)) == comparable(expected)
     for stage in ("harvest", "general"):
         rows = [

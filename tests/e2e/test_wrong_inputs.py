@@ -146,7 +146,7 @@ def test_all_mistakes_of_a_manifest_are_told_at_once(guerdon: Guerdon) -> None:
         ("m.yaml", "seed", "ManifestError: --set seed: is not of the form path=value"),
         ("m.yaml", "stages.b.id=c", "ManifestError: --set stages.b.id=c: stages has no item 'b'"),
         ("m.yaml", "seed=[", "ManifestError: --set seed=[: the value is not valid YAML"),
-        ("m.yaml", "sed=1", "ManifestError: m.yaml:1: unknown key 'sed'"),
+        ("m.yaml", "sed=1", "ManifestError: --set sed=1: unknown key 'sed'"),
     ],
 )
 def test_targets_and_overrides(guerdon: Guerdon, target: str, override: str, message: str) -> None:
@@ -538,12 +538,12 @@ def test_a_missing_extra_is_named(
 
 
 def test_commands_and_plugins_that_are_not_there(guerdon: Guerdon) -> None:
-    for arguments in (
-        ["rnu"],
-        ["schema", "x"],
-        ["plugins", "show", "nope"],
-        ["plugins", "show", "./p.py:nope"],
+    for arguments, message in (
+        (["rnu"], "there is no command 'rnu'. Did you mean 'run'?"),
+        (["schema", "x"], "nexpected extra argument"),
+        (["plugins", "show", "nope"], "nope"),
+        (["plugins", "show", "./p.py:nope"], "nope"),
     ):
         ended = guerdon(*arguments)
         assert ended.status == 2
-        assert re.search(r"has no command|unexpected extra argument|nope", ended.err)
+        assert message in ended.err

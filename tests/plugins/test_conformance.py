@@ -338,6 +338,9 @@ ELSEWHERE = {
     "lean": "its kit needs a server: verifiers/test_lean.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",
     "remote": "its kit needs a reward server: verifiers/test_remote.py",
+    "nemo_gym": "its kit needs a server: verifiers/test_nemo_gym.py",
+    "equivalence": "it is a preset, which is never called: verifiers/test_equivalence.py",
+    "prm": "it is a model, which each of the kit's processes would load: stages/test_process_reward_model.py",
     "preference": "it is a model, which each of the kit's processes would load: rewards/test_preference.py",
 }
 

@@ -114,6 +114,16 @@ def test_a_kill_between_two_jobs_is_not_the_next_jobs(group: Path) -> None:
         memory.begin()
 
 
+def test_a_kill_by_the_host_after_one_at_the_limit_is_not_the_commands_of_a_session(group: Path) -> None:
+    memory = kills.MemoryKills()
+    events(group, oom=1, killed=1)
+    assert memory.end()
+    assert not memory.end()
+    events(group, oom=1, killed=2)
+    with pytest.raises(kills.HostFaultError, match="host is out of memory"):
+        memory.end()
+
+
 @pytest.mark.parametrize(("peak", "at_limit"), [(512 << 20, True), (200 << 20, False)])
 def test_the_first_version_of_cgroups_tells_by_the_peak(group: Path, peak: int, at_limit: bool) -> None:
     (group / "memory.events").unlink()

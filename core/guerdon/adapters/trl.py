@@ -15,7 +15,7 @@ from typing import Any
 
 from guerdon.adapters.named_rubric import NamedRubric, renamed
 from guerdon.errors import DataError
-from guerdon.types import Judgement, Messages, Outcome, Rollout
+from guerdon.types import Judgement, Messages, Outcome, Rollout, total_usage
 
 __all__ = [
     "RewardFunction",
@@ -155,3 +155,6 @@ def _log(
             log_metric(f"guerdon/{name}/mean", math.fsum(scored) / len(scored))
         failed = sum(v is not None and v.score.outcome is Outcome.FAILED for v in verdicts)
         log_metric(f"guerdon/{name}/failure_rate", failed / max(len(verdicts), 1))
+        usage = total_usage(verdict.score.usage for verdict in verdicts if verdict)
+        for what, amount in usage.items():
+            log_metric(f"guerdon/{name}/usage/{what}", amount / len(verdicts))

@@ -159,6 +159,8 @@ class _Trial:
     """The ``first_of`` of each entry that is a member of one, by the entry's name."""
     relative: Collection[str] = ()
     """The group rewards, which rank right answers too."""
+    beside: dict[str, float | None] = field(default_factory=dict)
+    """The rewards of the honest answers in the same group, by case, if a group was compared."""
 
     @property
     def reward(self) -> float | None:
@@ -286,8 +288,10 @@ def _beside_honest(rubric: Rubric, trials: Sequence[_Trial], step: int) -> list[
     )
     firsts = []
     for group in groups:
-        first, *_ = (next(judged) for _ in group)
-        firsts.append(first)
+        judgements = [next(judged) for _ in group]
+        firsts.append(judgements[0])
+        for one, judgement in zip(group[1:], judgements[1:], strict=True):
+            group[0].beside[one.case.name] = judgement.reward
     return firsts
 
 
@@ -337,10 +341,12 @@ class _Stakes:
             return AuditVerdict.FAILED
         verdicts = trial.judgement.verdicts.values()
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
-        right, wrong = self.right or 0.0, self.wrong or 0.0
+        right, wrong = self.right or 0.0, trial.beside.get(_WRONG, self.wrong) or 0.0
         if trial.case.expect == "right":
-            own = trial.own_reward
-            short = own is None or own < (self.own_right or 0.0) - margin - _SAME
+            own, least = trial.own_reward, self.own_right
+            if least is None:  # only group rewards pay, so the answers of one group are compared
+                own, least = trial.reward, trial.beside.get(_RIGHT, trial.reward)
+            short = own is None or own < (least or 0.0) - margin - _SAME
             return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from inspect import isclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,11 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
     """
     found = []
     for entry in entries:
-        kind = entry.component.member("audit_kind")
+        component = entry.component
+        built = component.build() if isclass(component.loaded) else None  # a kind may depend on the params
+        kind = component.member("audit_kind", of=built)
         if kind is not None and kind not in KINDS:
-            raise UsageError(
-                f"{entry.component.plugin} has the audit_kind {kind!r}. Kinds: {', '.join(KINDS)}."
-            )
+            raise UsageError(f"{component.plugin} has the audit_kind {kind!r}. Kinds: {', '.join(KINDS)}.")
         found.append(kind)
     return sorted({kind for kind in found if kind}, key=KINDS.index)
 

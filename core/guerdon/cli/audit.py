@@ -27,8 +27,10 @@ from guerdon.cli.tables import print_rows
 from guerdon.errors import CheckFailedError, UsageError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.entries import named_stages
-from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entry
+from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entries
+from guerdon.plugins.discovery import did_you_mean
 from guerdon.rubric import Entry
+from guerdon.rubric.entry import names_of
 
 _SHOWN = 120
 """The most characters of a completion in the text report."""
@@ -74,9 +76,10 @@ def audit(
         else:
             if stage is not None:
                 raise UsageError(f"--stage names a stage of a manifest, and '{target}' is a plugin.")
-            entry = plugin_entry(target, params_by_target(params, {target: plugin_names(target)})[target])
-            chosen = _in_order(kinds) or kinds_of([entry])
-            reports = {entry.name: _audited([entry], chosen, cases)}
+            chosen_params = params_by_target(params, {target: plugin_names(target)})[target]
+            entries = plugin_entries(target, chosen_params)
+            chosen = _in_order(kinds) or kinds_of(entries)
+            reports = {names_of(entries)[-1]: _audited(entries, chosen, cases)}
     if as_json:
         click.echo(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2))
     else:
@@ -97,7 +100,7 @@ def _audit_stages(
     plan = plan_run(load_manifest(manifest_path(target)))
     judged = {planned.ref.id: planned for planned in plan.stages if planned.entries}
     if not judged or (stage is not None and stage not in judged):
-        asked = f" There is none in '{stage}'." if stage else ""
+        asked = f" There is none in '{stage}'.{did_you_mean(stage, judged)}" if stage else ""
         raise UsageError(f"{target} has rewards in the stages {', '.join(judged) or 'none'}.{asked}")
     reports = {}
     for name, planned in judged.items():

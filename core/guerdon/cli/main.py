@@ -12,6 +12,7 @@ from importlib import import_module, metadata
 import click
 
 from guerdon import __version__
+from guerdon.cli.usage import usage_line
 from guerdon.errors import GuerdonError, PluginContractError
 from guerdon.plugins.discovery import Kind, did_you_mean, find_plugin, installed_plugins, load_plugin
 
@@ -57,7 +58,7 @@ class _Commands(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             hint = did_you_mean(name, self.list_commands(ctx))
-            ctx.fail(f"guerdon has no command '{name}'.{hint} 'guerdon --help' lists them.")
+            ctx.fail(f"there is no command '{name}'.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,11 +86,14 @@ def main() -> None:
     """Run the console script."""
     show_traceback = "--traceback" in sys.argv[1:2]
     try:
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="guerdon", standalone_mode=False)
     except click.exceptions.Exit as stop:
         status = stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        status = 2
+    except click.ClickException as error:
+        click.echo(usage_line(error), err=True)
         status = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)

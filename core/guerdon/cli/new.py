@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from guerdon import __version__
+from guerdon.cli.usage import KindChoice
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.plugins.discovery import SCORERS, Kind, installed_plugins
 
@@ -24,11 +25,11 @@ _KINDS = (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS, Kind.TOOL, Kind.ENVIRON
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([kind.value.replace("_", "-") for kind in _KINDS]))
+@click.argument("kind", metavar="KIND", type=KindChoice(_KINDS))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
     """Write an installable, tested plugin project to the new folder guerdon-NAME."""
-    chosen = Kind(kind.replace("-", "_"))
+    chosen = Kind(kind)
     _check_name(chosen, name)
     folder = Path(f"guerdon-{name.replace('_', '-')}")
     if folder.exists():
@@ -41,14 +42,18 @@ def new(kind: str, name: str) -> None:
     except OSError as error:
         raise InfrastructureError(f"{folder} cannot be written: {error.strerror}.") from None
     click.echo(
-        f"{folder}: a {chosen.noun} named '{name}', with its tests. Next:\n"
+        f"{folder}: the {chosen.noun} '{name}', with its tests. Next:\n"
         f"  pip install -e ./{folder}\n"
         f"  pytest {folder}"
     )
 
 
 def _check_name(kind: Kind, name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise UsageError(
+            f"'{name}' is a keyword of Python, and a plugin's package has its name. Choose another name."
+        )
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         usable = re.sub(r"\W+", "_", name.lower()).strip("_0123456789")
         hint = f" Did you mean '{usable}'?" if usable and not keyword.iskeyword(usable) else ""
         raise UsageError(

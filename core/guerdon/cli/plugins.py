@@ -16,6 +16,7 @@ from rich.text import Text
 
 from guerdon.cli.plugins_show import show
 from guerdon.cli.plugins_test import test
+from guerdon.cli.usage import KindChoice
 from guerdon.errors import GuerdonError, MissingDependencyError, one_line
 from guerdon.plugins.contracts import wrong_members, wrong_shape
 from guerdon.plugins.discovery import Kind, Plugin, installed_plugins, load_plugin
@@ -23,7 +24,7 @@ from guerdon.plugins.discovery import Kind, Plugin, installed_plugins, load_plug
 
 @click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only plugins of this kind.")
+@click.option("--kind", type=KindChoice(Kind), help="Only plugins of this kind.")
 @click.option("--load", is_flag=True, help="Import every plugin, to see which are broken.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, kind: str | None, load: bool) -> None:

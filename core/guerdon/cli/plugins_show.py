@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import textwrap
 import types
 import typing
@@ -58,7 +59,7 @@ def show(name: str, as_json: bool, source: bool) -> None:
         )
     _print_head(plugin, kind)
     if doc:
-        click.echo(doc.partition("\nArgs:")[0].strip() + "\n")
+        click.echo(_plain(doc.partition("\nArgs:")[0]).strip() + "\n")
     if params:
         _print_params(params)
     if _hides_options(plugin, kind, loaded):
@@ -124,8 +125,14 @@ def _print_params(params: list[dict[str, Any]]) -> None:
         head = f"{param['name']}: {param['type']}, {default}"
         click.echo(textwrap.fill(head, width, subsequent_indent="    ", break_on_hyphens=False))
         if param["doc"]:
-            doc = _first_sentence(param["doc"]).replace("``", "`")
+            doc = _plain(_first_sentence(param["doc"]))
             click.echo(textwrap.fill(doc, width, initial_indent="  ", subsequent_indent="  "))
+
+
+def _plain(doc: str) -> str:
+    """Return a docstring without the marks of reStructuredText: roles, and doubled backticks."""
+    doc = re.sub(r":[a-z:]+:`~(?:[\w.]*\.)?(\w+)`", r"`\1`", doc)
+    return re.sub(r":[a-z:]+:`([^`]+)`", r"`\1`", doc).replace("``", "`")
 
 
 def _first_sentence(doc: str) -> str:

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from guerdon.cli.tables import print_rows
 from guerdon.cli.targets import yaml_value
+from guerdon.cli.usage import KindChoice
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
+from guerdon.manifest.presets import is_preset
 from guerdon.plugins.component import kind_of, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugins, load_plugin
 from guerdon.testing import (
@@ -47,9 +49,7 @@ _KITS: dict[Kind, type[Conformance]] = {
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--kind", type=click.Choice([kind.value for kind in _KITS]), help="The kind, if NAME tells none."
-)
+@click.option("--kind", type=KindChoice(_KITS), help="The kind, if NAME tells none.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a param. Repeatable.")
 @click.option(
     "--cases",
@@ -86,7 +86,12 @@ def test(
         _only_for(kit, ScorerConformance, "--value-range")
         attributes["value_range"] = value_range
     tested: type[Conformance] = type("Tested", (kit,), attributes)
-    tested.component()  # a wrong name or param is the user's mistake, not a failed check
+    component = tested.component()  # a wrong name or param is the user's mistake, not a failed check
+    if is_preset(component):
+        raise UsageError(
+            f"{component.plugin} is short for a first_of, and is never called itself. Test its members, or score with "
+            "it: guerdon score FILE --use."
+        )
     results = list(_with_progress(name, tested))
     print_rows(f"{name}: {len(results)} checks", list(map(_row, results)), Console())
     for result in results:

@@ -14,7 +14,7 @@ import click
 from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import check_folder, yaml_value
 from guerdon.errors import InfrastructureError, UsageError
-from guerdon.manifest.rubrics import plugin_entry, resolve_rubric
+from guerdon.manifest.rubrics import plugin_entries, resolve_rubric
 from guerdon.plugins.discovery import SCORERS, Kind, nearest
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
@@ -103,13 +103,13 @@ def chosen_entries(
         raise UsageError(f"--stage {stage} names a stage of a manifest, and there is no --manifest.")
     entries: dict[str, Entry] = {}
     for use in uses:
-        entry = plugin_entry(use, chosen[use])
-        if entry.name in entries:
-            raise UsageError(
-                f"--use {use} adds a second '{entry.name}'. Use it once, or write a manifest, where each reward may "
-                "have a 'name'."
-            )
-        entries[entry.name] = entry
+        for entry in plugin_entries(use, chosen[use]):
+            if entry.name in entries:
+                raise UsageError(
+                    f"--use {use} adds a second '{entry.name}'. Use it once, or write a manifest, where each reward "
+                    "may have a 'name'."
+                )
+            entries[entry.name] = entry
     return list(entries.values())
 
 

@@ -11,22 +11,30 @@ import click
 from rich.console import Console
 
 from guerdon.cli.tables import print_rows
-from guerdon.errors import UsageError
-from guerdon.report.reading import RunRecord, StageRecord, read_run, run_status
+from guerdon.errors import UsageError, one_line
+from guerdon.report.reading import current_stage, last_reward, read_run, run_status
 
 
 @click.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(folder: Path, as_json: bool) -> None:
-    """List the runs in FOLDER, by default runs/: status, stage, step, last reward and time."""
+    """List the runs in FOLDER, by default runs/: status, stage, step, last reward and time.
+
+    FOLDER may be a run's own folder, too. Below the list is the error of each run that has stopped with one.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder. Name the folder that holds the folders of runs.")
-    rows = [_row(path.parent) for path in sorted(folder.glob("*/run.json"))]
+    found = [folder / "run.json"] if (folder / "run.json").is_file() else sorted(folder.glob("*/run.json"))
+    rows = [_row(path.parent) for path in found]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
-        print_rows(f"Runs in {folder}", [{name: _cell(row[name]) for name in row} for row in rows], Console())
+        shown = [{name: _cell(row[name]) for name in row if name != "error"} for row in rows]
+        print_rows(f"Runs in {folder}", shown, Console())
+        for row in rows:
+            if row["error"]:
+                click.echo(f"{row['run']}: {one_line(row['error'])}")
     else:
         click.echo(f"No run is in {folder}. 'guerdon run r1-zero-mini' makes one.")
 
@@ -36,32 +44,22 @@ def _row(folder: Path) -> Mapping[str, Any]:
         record = read_run(folder)
     except UsageError as error:
         return _values(folder, status=f"unreadable: {error}")
-    current = [stage for stage in record.stages if stage.progress or stage.seconds]
-    last = current[-1] if current else None
+    last = current_stage(record)
     return _values(
         folder,
         status=str(run_status(record)),
         stage=last.id if last else None,
-        step=last.progress[-1][0] if last and last.progress else None,
-        reward=_last_reward(record),
+        step=last.step if last else None,
+        reward=last_reward(record),
         seconds=round(sum(stage.seconds for stage in record.stages), 1),
         started=record.started.isoformat(timespec="seconds") if record.started else None,
+        error=record.error,
     )
 
 
 def _values(folder: Path, **known: Any) -> Mapping[str, Any]:
-    names = ("status", "stage", "step", "reward", "seconds", "started")
-    return {"run": folder.name, **{name: known.get(name) for name in names}}
-
-
-def _last_reward(record: RunRecord) -> float | None:
-    """Return the reward that the run's training logged last."""
-    return next((reward for stage in reversed(record.stages) if (reward := _reward(stage)) is not None), None)
-
-
-def _reward(stage: StageRecord) -> float | None:
-    rewards = (metrics["reward"] for _, metrics in reversed(stage.progress) if "reward" in metrics)
-    return next(rewards, None)
+    names = ("status", "stage", "step", "reward", "seconds", "started", "error")
+    return {"run": folder.resolve().name, **{name: known.get(name) for name in names}}
 
 
 def _cell(value: Any) -> Any:

@@ -82,7 +82,9 @@ def score(
                 agreement.add(read_label(where, row, labels) if labels else None, judgement)
             write([{**row, **score_columns(judgement)} for (_, row), _, (judgement,) in chunk])
             progress.advance(task, len(chunk))
-    print_rows(f"{Path(given.name).name}: {total} rows", summary.rows(), Console())
+    print_rows(
+        f"{Path(given.name).name}: {total} {'row' if total == 1 else 'rows'}", summary.rows(), Console()
+    )
     if labels:
         print_rows(f"agreement with '{labels}'", agreement.rows(), Console())
     for remark in summary.remarks():

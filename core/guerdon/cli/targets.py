@@ -49,5 +49,5 @@ def yaml_value(option: str, text: str) -> Any:
     """
     try:
         return YAML(typ="safe").load(text)
-    except YAMLError:
+    except (YAMLError, ValueError):  # a number of thousands of digits is a ValueError
         raise UsageError(f"{option}: the value is not valid YAML. {quoting_fix(option, text)}") from None

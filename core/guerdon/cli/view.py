@@ -15,9 +15,7 @@ _GRACE_S = 1
 
 
 @click.command()
-@click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False), metavar="RUN..."
-)
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",
@@ -34,8 +32,8 @@ _GRACE_S = 1
 def view(runs: tuple[Path, ...], host: str, port: int, token_file: Path | None) -> None:
     """Show runs in the browser, while they train and after: curves, rollouts, groups, verdicts, comparisons.
 
-    RUN is the folder of a run, or one with runs. The pages need no network. An index of the rollouts is kept in the
-    user's cache; the runs' folders are not changed.
+    RUN is the folder of a run, one with runs, or a file that 'guerdon score -o' wrote as JSONL. The pages need no
+    network. An index of the rollouts is kept in the user's cache; the runs' own files are not changed.
     """
     try:
         from guerdon.serve.server import run_server

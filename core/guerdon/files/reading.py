@@ -83,7 +83,15 @@ def _read_jsonl(source: _Source) -> Iterator[Located]:
     for number, line in source.lines():
         if line.strip():
             where = f"{source.name}:{number}"
-            yield where, _object(_parsed(line.strip(), source.name, number), where)
+            try:
+                value = _parsed(line.strip(), source.name, number)
+            except DataError as error:
+                if number > 1 or line.lstrip().startswith("{"):
+                    raise
+                raise DataError(
+                    f"{error} JSONL has an object on each line; the name of a CSV file ends in .csv."
+                ) from error
+            yield where, _object(value, where)
 
 
 def _read_json(source: _Source) -> Iterator[Located]:
@@ -178,7 +186,9 @@ def _parsed(text: str, name: str, first_line: int) -> Any:
         raise DataError(f"{name}:{line}: is not valid JSON: {error.msg} at column {error.colno}.") from error
     except DataError:
         raise
-    except (RecursionError, ValueError) as error:  # nested too deeply; a number with too many digits
+    except RecursionError:
+        raise DataError(f"{name}:{first_line}: is nested too deeply to be read as JSON.") from None
+    except ValueError as error:  # a number with too many digits
         raise DataError(f"{name}:{first_line}: is not valid JSON: {one_line(error)}.") from error
 
 

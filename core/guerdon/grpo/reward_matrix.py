@@ -29,12 +29,16 @@ def reward_row(judgement: Judgement, names: Sequence[str]) -> list[float]:
 def judging_metrics(
     judgements: Sequence[Judgement], retrying: Collection[str] = ()
 ) -> Iterator[tuple[str, float]]:
-    """Yield one number per rollout and metric. Their means are the shares and times to log.
+    """Yield one number per rollout and metric. Their means are the shares, times and amounts to log.
 
     Args:
         judgements: The judgements.
         retrying: The entries whose failures are retried.
     """
+    consuming: dict[str, dict[str, None]] = {}
+    for judgement in judgements:
+        for name, verdict in judgement.verdicts.items():
+            consuming.setdefault(name, {}).update(dict.fromkeys(verdict.score.usage))
     for judgement in judgements:
         yield "unscored_rate", float(judgement.reward is None)
         for name, verdict in judgement.verdicts.items():
@@ -43,6 +47,8 @@ def judging_metrics(
             yield f"rewards/{name}/latency_ms", verdict.latency_ms
             for part, value in verdict.score.parts.items():
                 yield f"rewards/{name}/parts/{part}", value
+            for what in consuming[name]:
+                yield f"rewards/{name}/usage/{what}", verdict.score.usage.get(what, 0.0)
             if name in retrying:
                 yield f"rewards/{name}/retry_rate", float(verdict.tries > 1)
                 yield f"rewards/{name}/saved_rate", float(verdict.saved)

@@ -42,11 +42,12 @@ from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.entry import compares_groups
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
-from guerdon.training.checkpoints import ResumableTrainer
+from guerdon.tools import with_observation
+from guerdon.training.evaluation import EvaluatingTrainer
 from guerdon.training.finite import not_finite
 from guerdon.training.together import raised_in_all
 from guerdon.training.transformers_seam import forget_cpu_number
-from guerdon.types import Judgement, Judgements, Rollout
+from guerdon.types import Judgement, Judgements, Rollout, Row
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
+class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -297,6 +298,40 @@ class RubricGRPOTrainer(ResumableTrainer, ToolTurnsTrainer, DynamicSamplingTrain
             )
         known = dict(gather_object(list(zip(mine, judged, strict=True))))
         return Judgements([known[index] for index in own], judged.metrics)
+
+    def answer(self, rows: Sequence[Row], batch: int) -> list[Rollout]:
+        """Sample one completion for each row, as in training, for an evaluation; the model is in evaluation mode.
+
+        Args:
+            rows: The rows, with their prompts.
+            batch: The number of the batch, from which environments derive their seeds.
+        """
+        prompts = [row["prompt"] for row in rows]
+        sessions = self._sessions
+        self.num_generations_eval = 1  # the prompts are repeated already
+        try:
+            if self._toolbox is not None:
+                keys = [("evaluation", batch, place) for place in range(len(rows))]
+                with raised_in_all():
+                    self._sessions = self._toolbox.open(rows, keys)
+                prompts = [
+                    with_observation(prompt, session.observation)
+                    for prompt, session in zip(prompts, self._sessions, strict=True)
+                ]
+            made: Any = self._generate(prompts)
+            _, completion_ids, _, completions, *_ = made
+            rollouts = [
+                rollout_of(prompt, completion, dict(row), ids)
+                for prompt, completion, row, ids in zip(
+                    prompts, completions, rows, completion_ids, strict=True
+                )
+            ]
+            if self._sessions and self._toolbox is not None:
+                rollouts = list(map(with_session, rollouts, self._sessions))
+        finally:
+            self._sessions = sessions
+            self._metrics["eval"].clear()  # the evaluation has metrics of its own
+        return rollouts
 
     def _judged_once(self, rollouts: Sequence[Rollout]) -> Judgements:
         return self._scored(rollouts, self.state.global_step)

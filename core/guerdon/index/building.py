@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from guerdon.data.json_values import parse_object
 from guerdon.index.records import IndexedRollout, read_line, searchable
-from guerdon.index.store import LINES, RunIndex
+from guerdon.index.store import LINES, SCORED, RunIndex
 from guerdon.run.log import EVENTS, ROLLOUTS
 
 BATCH_LINES = 4000
@@ -23,7 +23,7 @@ BATCH_BYTES = 16 * 2**20
 _EVENTS = ""
 """The name of ``events.jsonl`` among the files, where a stage's rollouts have the stage's id."""
 
-_COLUMNS = "id, step, grp, model, prompt, task, outcomes, reward, advantage, length, latency, place, bytes"
+_COLUMNS = "id, step, grp, model, prompt, task, outcomes, reward, advantage, length, latency, completion, place, bytes"
 
 PROMPT_SHOWN = 300
 """The characters of a prompt that the index keeps, for lists."""
@@ -77,6 +77,8 @@ def grow_fully(index: RunIndex, report: Callable[[Growth], None] = lambda _: Non
 
 def _files(run: Path) -> dict[str, Path]:
     """Return the logs of a run by the stage that they belong to; ``events.jsonl`` has no stage."""
+    if run.is_file():
+        return {SCORED: run}
     paths = {_EVENTS: run / EVENTS} | {
         path.parent.name: path for path in sorted((run / "stages").glob(f"*/{ROLLOUTS}"))
     }
@@ -155,7 +157,7 @@ def _forget(db: sqlite3.Connection, name: str) -> None:
 def _add_events(db: sqlite3.Connection, offset: int, batch: list[bytes]) -> int:
     """Add lines of ``events.jsonl``. Return how many cannot be read.
 
-    Of each row of progress events only the last is kept as an event, for its time; all keep their metrics.
+    A row of a stage's progress events becomes one event: the last, with the last value of each metric.
     """
     unreadable = 0
     for line in batch:
@@ -167,12 +169,22 @@ def _add_events(db: sqlite3.Connection, offset: int, batch: list[bytes]) -> int:
             if progress and not _add_metrics(db, event):
                 unreadable += 1
                 continue
-            last = db.execute("select place, progress from events order by place desc limit 1").fetchone()
-            if progress and last is not None and last[1]:
-                db.execute("delete from events where place = ?", [last[0]])
+            if progress:
+                _replace_progress(db, event)
             db.execute("insert or replace into events values(?, ?, ?)", [offset, json.dumps(event), progress])
         offset += len(line)
     return unreadable
+
+
+def _replace_progress(db: sqlite3.Connection, event: dict[str, Any]) -> None:
+    """Remove the last event if it is progress of the same stage, after adding its metrics to the new event."""
+    last = db.execute("select place, line, progress from events order by place desc limit 1").fetchone()
+    if last is None or not last[2]:
+        return
+    before = json.loads(last[1])
+    if before["stage"] == event["stage"]:
+        event["metrics"] = {**before["metrics"], **event["metrics"]}
+        db.execute("delete from events where place = ?", [last[0]])
 
 
 def _add_metrics(db: sqlite3.Connection, event: dict[str, Any]) -> bool:
@@ -237,7 +249,7 @@ class _StageBatch:
         entries = sorted(name for (kind, _), name in self._names.items() if kind == "entry")
         verdicts = ", ".join(f"value_{entry}, outcome_{entry}" for entry in entries)
         columns = f"{_COLUMNS}, {verdicts}" if entries else _COLUMNS
-        marks = ", ".join("?" * (13 + 2 * len(entries)))
+        marks = ", ".join("?" * (14 + 2 * len(entries)))
         values = []
         for ident, place, size, rollout, known in rows:
             said = {self._name("entry", name): verdict for name, verdict in rollout.verdicts.items()}
@@ -249,7 +261,7 @@ class _StageBatch:
         self._db.executemany(f"insert into rollouts({columns}) values({marks})", values)
 
     def _count(self, rollout: IndexedRollout) -> tuple[Any, ...]:
-        """Add a rollout to the sums. Return its columns from ``step`` to ``latency``."""
+        """Add a rollout to the sums. Return its columns from ``step`` to ``completion``."""
         model = self._name("model", rollout.model)
         task = self._name("task", rollout.task)
         slice_ = (rollout.step, model, task)
@@ -269,7 +281,7 @@ class _StageBatch:
             slowest = max(slowest, verdict.latency_ms)
         return (
             *(rollout.step, rollout.group, model, self._prompt(rollout), task),
-            *(outcomes, rollout.reward, rollout.advantage, rollout.length, slowest),
+            *(outcomes, rollout.reward, rollout.advantage, rollout.length, slowest, rollout.completion),
         )
 
     def _name(self, kind: str, text: str | None) -> int:

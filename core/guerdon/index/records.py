@@ -23,6 +23,9 @@ SEARCHED = 32_000
 TASK_COLUMNS = ("task", "data_source", "source", "dataset")
 """The columns of a data row that name its task; the first that is there counts."""
 
+_SCORED_STEP = 1
+"""The step of a row that was scored outside of a run."""
+
 _SPACELESS = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])"
 )
@@ -49,6 +52,8 @@ class IndexedRollout:
     task: str | None
     digest: bytes
     """Of the prompt: equal prompts of different runs have equal digests."""
+    completion: int
+    """The digest of the completion, as a signed number of 8 bytes."""
     prompt: str
     text: str
     """All turns of the completion."""
@@ -78,12 +83,6 @@ def searchable(text: str) -> str:
     return _SPACELESS.sub(r" \1 ", text).encode("utf-8", "replace").decode("utf-8")
 
 
-def prompt_digest(prompt: Any) -> bytes:
-    """Return the digest by which equal prompts are found."""
-    text = json.dumps(prompt, sort_keys=True, ensure_ascii=True)
-    return hashlib.blake2b(text.encode(), digest_size=10).digest()
-
-
 def prompt_text(prompt: Any) -> str:
     """Return a prompt as text: of a conversation, the turns with their text."""
     if isinstance(prompt, str):
@@ -93,17 +92,18 @@ def prompt_text(prompt: Any) -> str:
 
 def _rollout(record: Mapping[str, Any]) -> IndexedRollout:
     columns = record.get("columns")
-    columns = columns if isinstance(columns, dict) else {}
+    columns = columns if isinstance(columns, dict) else record
     task = next((columns[name] for name in TASK_COLUMNS if isinstance(columns.get(name), str)), None)
     completion = record.get("completion", "")
     written = completion_text(completion)
     scores = record.get("scores")
     return IndexedRollout(
-        step=_integer(record["step"]),
+        step=_integer(record["step"] if "step" in record or "scores" not in record else _SCORED_STEP),
         group=None if record.get("group") is None else _integer(record["group"]),
         model=None if record.get("model") is None else str(record["model"]),
         task=task,
-        digest=prompt_digest(record.get("prompt", "")),
+        digest=_digest(record.get("prompt", ""), 10),
+        completion=int.from_bytes(_digest(completion, 8), "big", signed=True),
         prompt=prompt_text(record.get("prompt", "")),
         text=written if isinstance(completion, str) else "\n".join(_strings(completion)),
         reward=_number(record.get("reward")),
@@ -112,6 +112,12 @@ def _rollout(record: Mapping[str, Any]) -> IndexedRollout:
         self_corrections=self_corrections(written),
         verdicts={name: _verdict(said) for name, said in (scores or {}).items()},
     )
+
+
+def _digest(value: Any, size: int) -> bytes:
+    """Return a digest by which equal prompts or completions are found."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
 
 def _strings(turns: Any) -> Iterator[str]:

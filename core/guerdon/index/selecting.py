@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ from guerdon.data.json_values import parse_object
 from guerdon.index.filters import Filters, parse_cursor
 from guerdon.index.records import OUTCOMES, searchable
 from guerdon.index.store import LINES, RunIndex
-from guerdon.run.log import ROLLOUTS
 
 _LEAST, _MOST = -1e308, 1e308
 """The sort keys of a missing number: last in both directions."""
@@ -193,7 +192,7 @@ def _find(db: sqlite3.Connection, filters: Filters) -> Page:
     ids = ids[: filters.size]
     if backwards:
         ids.reverse()
-    rows = _rows(db, names, [ident for ident, _ in ids])
+    rows = read_rows(db, names, [ident for ident, _ in ids])
     ends = [f"{float(value)!r}:{ident}" for ident, value in (ids[:1] + ids[-1:])]
     has_before = bool(ids) and (more if backwards else bool(cursor))
     has_after = bool(ids) and (True if backwards else more)
@@ -258,7 +257,8 @@ def _sort_key(names: Names, filters: Filters) -> str:
     return f"ifnull({column}, {_LEAST if filters.descending else _MOST})"
 
 
-def _rows(db: sqlite3.Connection, names: Names, ids: Sequence[int]) -> list[Found]:
+def read_rows(db: sqlite3.Connection, names: Names, ids: Sequence[int], schema: str = "main") -> list[Found]:
+    """Return the rollouts with some ids, in their order, without those that were removed since."""
     entries = "".join(f", value_{number}, outcome_{number}" for number in names.entries.values())
     stages = {number: name for name, number in names.stages.items()}
     models = {number: name for name, number in names.models.items()}
@@ -267,10 +267,10 @@ def _rows(db: sqlite3.Connection, names: Names, ids: Sequence[int]) -> list[Foun
     for ident in ids:
         row = db.execute(
             "select step, grp, model, task, text, digest, reward, advantage, length, latency, place, bytes"
-            f"{entries} from rollouts join prompts using (prompt) where id = ?",
+            f"{entries} from {schema}.rollouts join {schema}.prompts using (prompt) where id = ?",
             [ident],
         ).fetchone()
-        if row is None:  # removed since
+        if row is None:
             continue
         step, group, model, task, prompt, digest, reward, advantage, length, latency, place, size, *said = row
         pairs = zip(names.entries, said[::2], said[1::2], strict=True)
@@ -306,8 +306,30 @@ def find_line(index: RunIndex, stage: str, line: int) -> Found | None:
         names = Names.read(db)
         if stage not in names.stages or not 0 < line < LINES:
             return None
-        found = _rows(db, names, [names.stages[stage] * LINES + line])
+        found = read_rows(db, names, [names.stages[stage] * LINES + line])
         return found[0] if found else None
+
+    return index.read(answer)
+
+
+def walk(index: RunIndex, filters: Filters) -> Iterator[Found]:
+    """Yield all rollouts that the filters let through, a page at a time."""
+    page = find(index, filters)
+    yield from page.rows
+    while page.after:
+        page = find(index, replace(filters, after=page.after))
+        yield from page.rows
+
+
+def groups_of(index: RunIndex, stage: str, step: int) -> list[tuple[int | None, str]]:
+    """Return the groups of a step, each with its model; a group is ``None`` where rollouts have none."""
+
+    def answer(db: sqlite3.Connection) -> list[tuple[int | None, str]]:
+        names = Names.read(db)
+        models = {number: name for name, number in names.models.items()}
+        condition, given = conditions(names, Filters(stage=stage, step_min=step, step_max=step))
+        query = f"select grp, model from rollouts where {condition} group by grp, model order by min(id)"
+        return [(group, models.get(model, "")) for group, model in db.execute(query, given)]
 
     return index.read(answer)
 
@@ -326,7 +348,7 @@ def find_group(index: RunIndex, stage: str, step: int, group: int | None, model:
         ids = db.execute(
             f"select id from rollouts where {condition} order by id limit ?", [*given, GROUP_SHOWN]
         )
-        return _rows(db, names, [ident for (ident,) in ids])
+        return read_rows(db, names, [ident for (ident,) in ids])
 
     return index.read(answer)
 
@@ -374,7 +396,7 @@ def read_records(
             records.append({})
             continue
         try:
-            with (index.run / "stages" / row.stage / ROLLOUTS).open("rb") as file:
+            with index.rollouts(row.stage).open("rb") as file:
                 file.seek(row.place)
                 records.append(parse_object(file.read(row.bytes)) or {})
         except OSError:

@@ -12,14 +12,18 @@ from typing import TypeVar
 
 from guerdon.errors import InfrastructureError
 from guerdon.options.libraries import cache_folder
+from guerdon.run.log import ROLLOUTS
 
 Answer = TypeVar("Answer")
 
-VERSION = 1
+VERSION = 2
 """The version of the schema. An index of another version is built again."""
 
 LINES = 2**40
 """More lines than a stage's rollouts have: a rollout's id is the stage's number times this, plus its line."""
+
+SCORED = "scored"
+"""The stage that the rows of a file of scored completions belong to."""
 
 SCHEMA = f"""
 create table files(
@@ -36,7 +40,7 @@ create virtual table prompt_texts using fts5(text, content='');
 create table rollouts(
     id integer primary key, step integer, grp integer, model integer, prompt integer, task integer,
     outcomes integer not null, reward real, advantage real, length integer, latency real,
-    place integer not null, bytes integer not null
+    completion integer not null, place integer not null, bytes integer not null
 );
 create index by_step on rollouts(step, grp);
 create index by_prompt on rollouts(prompt);
@@ -62,10 +66,10 @@ _BUSY_S = 30.0
 
 
 class RunIndex:
-    """The index of the run in a folder.
+    """The index of the run in a folder, or of a file of scored completions.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, or the file.
         folder: The folder of the index's file; by default the user's cache.
 
     Raises:
@@ -80,6 +84,10 @@ class RunIndex:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def rollouts(self, stage: str) -> Path:
+        """Return the log of a stage's rollouts."""
+        return self.run if self.run.is_file() else self.run / "stages" / stage / ROLLOUTS
 
     def read(self, answer: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Return what a function answers from the index. A damaged index is discarded, and asked again empty."""

@@ -1,4 +1,4 @@
-"""Sum up a run from its index: curves, histograms, the entries' health, and two sides on the same prompts."""
+"""Sum up a run's rollouts from its index: curves, histograms, the entries' health, one prompt over the steps."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from guerdon.data.json_values import parse_object
 from guerdon.index.building import CORRECTIONS, LATENCY_BUCKETS, LENGTH, REWARD
 from guerdon.index.filters import Filters
+from guerdon.index.metrics import MOST_POINTS, Curve
 from guerdon.index.records import OUTCOMES
 from guerdon.index.selecting import Names, conditions
 from guerdon.index.store import RunIndex
-from guerdon.run.log import RunEvents, fold_events
 from guerdon.types import Outcome
-
-Curve = Sequence[tuple[float, float]]
-"""Steps and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +25,8 @@ class Overview:
     """Rollouts by stage."""
     unreadable: int
     """Lines that cannot be read."""
+    cut_off: int
+    """Logs whose last line is incomplete: a kill cut it off, or it is being written."""
     steps: Mapping[str, tuple[int, int]]
     """First and last step by stage."""
 
@@ -40,68 +37,15 @@ def overview(index: RunIndex) -> Overview:
     def answer(db: sqlite3.Connection) -> Overview:
         names = Names.read(db)
         counts = dict(db.execute("select name, lines - unreadable from files where name != ''"))
-        unreadable = db.execute("select ifnull(sum(unreadable), 0) from files").fetchone()[0]
+        unreadable, cut_off = db.execute(
+            "select ifnull(sum(unreadable), 0), ifnull(sum(seen > offset), 0) from files"
+        ).fetchone()
         numbers = {number: name for name, number in names.stages.items()}
         ends = db.execute("select stage, min(step), max(step) from sums group by stage")
         steps = {numbers[stage]: (first, last) for stage, first, last in ends if stage in numbers}
-        return Overview(names, counts, unreadable, steps)
+        return Overview(names, counts, unreadable, cut_off, steps)
 
     return index.read(answer)
-
-
-def run_events(index: RunIndex) -> RunEvents:
-    """Return the run's events, without the metrics of each step."""
-
-    def answer(db: sqlite3.Connection) -> RunEvents:
-        lines = db.execute("select line from events order by place")
-        return fold_events(event for (line,) in lines if (event := parse_object(line)) is not None)
-
-    return index.read(answer)
-
-
-def metric_names(index: RunIndex) -> dict[str, list[str]]:
-    """Return the names of the metrics of each stage."""
-
-    def answer(db: sqlite3.Connection) -> dict[str, list[str]]:
-        names: dict[str, list[str]] = {}
-        row = db.execute("select stage, name from metrics order by stage, name limit 1").fetchone()
-        while row is not None:  # skips from name to name, whatever the number of steps
-            names.setdefault(row[0], []).append(row[1])
-            row = db.execute(
-                "select stage, name from metrics where (stage, name) > (?, ?) order by stage, name limit 1",
-                row,
-            ).fetchone()
-        return names
-
-    return index.read(answer)
-
-
-MOST_POINTS = 400
-"""A curve has at most about this many points; each is the mean over some steps."""
-
-
-def metric_curve(index: RunIndex, stage: str, name: str) -> Curve:
-    """Return one metric of a stage over its steps, with the mean of some steps where there are many."""
-
-    def answer(db: sqlite3.Connection) -> Curve:
-        where = "from metrics where stage = ? and name = ?"
-        count, first, last = db.execute(
-            f"select count(*), min(step), max(step) {where}", [stage, name]
-        ).fetchone()
-        if not count:
-            return []
-        width = 1 if count <= MOST_POINTS else -(-(last - first + 1) // MOST_POINTS)
-        query = f"select max(step), avg(value) {where} group by (step - ?) / ? order by 1"
-        return db.execute(query, [stage, name, first, width]).fetchall()
-
-    return index.read(answer)
-
-
-def last_metric(index: RunIndex, stage: str, name: str) -> float | None:
-    """Return the value of a metric that a stage logged last."""
-    query = "select value from metrics where stage = ? and name = ? order by step desc limit 1"
-    row = index.read(lambda db: db.execute(query, [stage, name]).fetchone())
-    return None if row is None else float(row[0])
 
 
 MEASURES = {"reward": REWARD, "length": LENGTH, "self-correction": CORRECTIONS}
@@ -122,26 +66,20 @@ def rollout_curves(index: RunIndex, stage: str, measure: str, by_task: bool = Fa
         names = Names.read(db)
         entry = MEASURES.get(measure, names.entries.get(measure))
         tasks = {number: name for name, number in names.tasks.items()}
+        key = [names.stages.get(stage, -1), entry]
+        where = "from sums where stage = ? and entry = ?"
+        first, last = db.execute(f"select min(step), max(step) {where}", key).fetchone()
+        width = 1 if first is None else -(-(last - first + 1) // MOST_POINTS)
         curves: dict[str, list[tuple[float, float]]] = {}
         for step, task, total, scored in db.execute(
-            "select step, task, sum(total), sum(scored) from sums where stage = ? and entry = ? "
-            f"group by step{', task' if by_task else ''} order by step",
-            [names.stages.get(stage, -1), entry],
+            f"select max(step), task, sum(total), sum(scored) {where} "
+            f"group by (step - ?) / ?{', task' if by_task else ''} order by 1",
+            [*key, first, width],
         ):
             if scored:
                 label = tasks.get(task, "no task") if by_task else measure
                 curves.setdefault(label, []).append((step, total / scored))
         return dict(sorted(curves.items()))
-
-    return index.read(answer)
-
-
-def generated_tokens(index: RunIndex, stage: str) -> int:
-    """Return the number of tokens in all completions of a stage."""
-
-    def answer(db: sqlite3.Connection) -> int:
-        query = "select ifnull(sum(total), 0) from sums where stage = ? and entry = ?"
-        return int(db.execute(query, [Names.read(db).stages.get(stage, -1), LENGTH]).fetchone()[0])
 
     return index.read(answer)
 
@@ -293,96 +231,6 @@ def prompt_history(index: RunIndex, digest: str) -> tuple[str, list[Attempt]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One side of a comparison: some rollouts of a run, and what is compared."""
-
-    index: RunIndex
-    filters: Filters
-    """The stage, model and steps."""
-    measure: str = "reward"
-    """``reward``, or an entry, whose values are compared."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptPair:
-    """One prompt on both sides."""
-
-    prompt: str
-    digest: str
-    means: tuple[float, float]
-    counts: tuple[int, int]
-
-    @property
-    def change(self) -> float:
-        """Return how much larger the second side's mean is."""
-        return self.means[1] - self.means[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two sides on the prompts that both have."""
-
-    prompts: int
-    better: int
-    worse: int
-    flipped_up: int
-    """Prompts whose mean rose over the threshold."""
-    flipped_down: int
-    means: tuple[float | None, float | None]
-    pairs: Sequence[PromptPair]
-    """The prompts with the largest changes."""
-
-
-def compare(first: Side, second: Side, threshold: float = 0.5, size: int = 100) -> Comparison:
-    """Return how two sides did on the prompts that both have.
-
-    Args:
-        first: One side.
-        second: The other.
-        threshold: A prompt flips if one side's mean is at least this, and the other's is not.
-        size: The most pairs.
-    """
-
-    def answer(db: sqlite3.Connection) -> Comparison:
-        db.execute("attach ? as other", [str(second.index.path)])
-        one, one_given = _means(db, first, "main")
-        two, two_given = _means(db, second, "other")
-        db.execute(
-            f"create temp table pairs as select one.digest as digest, one.text as text, one.mean as a, two.mean as b, "
-            f"one.count as m, two.count as n from ({one}) as one join ({two}) as two using (digest)",
-            [*one_given, *two_given],
-        )
-        prompts, better, worse, up, down, first_mean, second_mean = db.execute(
-            "select count(*), ifnull(sum(b > a), 0), ifnull(sum(b < a), 0), ifnull(sum(a < ? and b >= ?), 0), "
-            "ifnull(sum(a >= ? and b < ?), 0), avg(a), avg(b) from pairs",
-            [threshold] * 4,
-        ).fetchone()
-        rows = db.execute(
-            "select text, digest, a, b, m, n from pairs where a != b order by (a < ?) != (b < ?) desc, "
-            "abs(b - a) desc, digest limit ?",
-            [threshold, threshold, size],
-        )
-        pairs = [PromptPair(text, digest.hex(), (a, b), (m, n)) for text, digest, a, b, m, n in rows]
-        return Comparison(prompts, better, worse, up, down, (first_mean, second_mean), pairs)
-
-    second.index.read(Names.read)  # creates it if it was lost
-    return first.index.read(answer)
-
-
-def _means(db: sqlite3.Connection, side: Side, schema: str) -> tuple[str, list[Any]]:
-    names = Names.read(db, schema)
-    condition, given = conditions(names, side.filters, schema)
-    number = names.entries.get(side.measure)
-    column = "reward" if side.measure == "reward" else f"value_{number}" if number else "null"
-    return (
-        f"select digest, text, mean, count from (select prompt, avg({column}) as mean, count({column}) as count "
-        f"from {schema}.rollouts where {condition} and {column} is not null group by prompt) "
-        f"join {schema}.prompts using (prompt)",
-        given,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     """The mean of one entry's values for one model, with its 95% interval over prompts."""
 
@@ -407,6 +255,9 @@ def evaluation(index: RunIndex, stage: str) -> list[Interval]:
     def answer(db: sqlite3.Connection) -> list[Interval]:
         names = Names.read(db)
         models = {number: name for name, number in names.models.items()}
+        with_models = "select 1 from sums where stage = ? and model != 0 limit 1"
+        if db.execute(with_models, [names.stages.get(stage, -1)]).fetchone() is None:
+            return []  # a training stage, whose rollouts may be many
         condition, given = conditions(names, Filters(stage=stage))
         found = []
         for entry, number in names.entries.items():

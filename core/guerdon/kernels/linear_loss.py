@@ -311,9 +311,17 @@ class _FusedLinearLoss(torch.autograd.Function):
         if gradients is None:
             raise RuntimeError("the fused GRPO loss gives its gradients once: its backward pass ran already.")
         ctx.gradients = None
-        # Multiplying on the device avoids waiting for the value of grad_loss.
         scaled = (
-            None if gradient is None else gradient.mul_(grad_loss.to(gradient.dtype)).to(dtype)
+            None if gradient is None else _scaled(gradient, grad_loss, dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
         return (*scaled, None, None)
+
+
+def _scaled(gradient: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``factor * gradient`` in a dtype, in one pass over the memory. The gradient's content is lost.
+
+    Multiplying on the device avoids waiting for the factor's value.
+    """
+    result = gradient if gradient.dtype == dtype else torch.empty_like(gradient, dtype=dtype)
+    return torch.mul(gradient, factor, out=result)

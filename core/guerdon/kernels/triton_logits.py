@@ -6,8 +6,6 @@ for tests.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -15,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812, torch's own custom
 
 from guerdon.kernels.objective import LossSpec
+
+# Triton reads the annotations of a kernel and refuses all but its own types, so the kernels have no others.
 
 _BLOCK = 4096
 _PER_THREAD = 16
@@ -27,7 +27,7 @@ _LEAST = -1e3
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _scaled(z: Any, scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.constexpr) -> Any:
+def _scaled(z, scale, cap, inverse_temperature, has_cap: tl.constexpr):  # type: ignore[no-untyped-def]
     z = z * scale
     if has_cap:
         z = cap * (2 * tl.sigmoid(2 * z / cap) - 1)  # tanh
@@ -35,11 +35,11 @@ def _scaled(z: Any, scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _stats_kernel(
-    logits_ptr: Any, target_ptr: Any, logp_ptr: Any, entropy_ptr: Any, norm_ptr: Any, columns: Any,
-    scale: Any, cap: Any, inverse_temperature: Any, has_cap: tl.constexpr,
+def _stats_kernel(  # type: ignore[no-untyped-def]
+    logits_ptr, target_ptr, logp_ptr, entropy_ptr, norm_ptr, columns,
+    scale, cap, inverse_temperature, has_cap: tl.constexpr,
     least: tl.constexpr, block: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * columns
     first = tl.load(logits_ptr).to(tl.float32)
@@ -70,11 +70,11 @@ def _stats_kernel(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _gradient_kernel(
-    logits_ptr: Any, target_ptr: Any, norm_ptr: Any, entropy_ptr: Any, by_logp_ptr: Any, by_entropy_ptr: Any,
-    columns: Any, scale: Any, cap: Any, inverse_temperature: Any,
+def _gradient_kernel(  # type: ignore[no-untyped-def]
+    logits_ptr, target_ptr, norm_ptr, entropy_ptr, by_logp_ptr, by_entropy_ptr,
+    columns, scale, cap, inverse_temperature,
     has_cap: tl.constexpr, has_entropy: tl.constexpr, least: tl.constexpr, block: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * columns
     target = tl.load(target_ptr + row)

@@ -8,7 +8,9 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
+from guerdon.errors import UsageError
 from guerdon.manifest.loading import Location
+from guerdon.manifest.presets import as_member, is_preset, members_of, whole_of
 from guerdon.manifest.schema import ComponentRef, EntryRef, FirstOfRef, MemberRef, RetryRef, RewardRef
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean
@@ -67,7 +69,11 @@ class EntryPlanner:
         entries: dict[Location, Entry] = {}
         for place, ref in places.items():
             if isinstance(ref, RewardRef):
-                self._add(place, self._sound(partial(self._entry, ref, place)), entries)
+                entry = self._sound(partial(self._entry, ref, place))
+                if entry is not None and is_preset(entry.component):
+                    self._add_preset(place, entry, entries)
+                else:
+                    self._add(place, entry, entries)
             else:
                 self._add_members(place, ref, entries)
         named = {_name(ref, entries.get(place)): place for place, ref in places.items()}
@@ -95,10 +101,30 @@ class EntryPlanner:
             entry = self._sound(partial(self._entry, member, inner))
             self._add(inner, entry and replace(entry, weight=0.0, within=within), entries)
 
+    def _add_preset(self, place: Location, entry: Entry, entries: dict[Location, Entry]) -> None:
+        """Add the members of the ``first_of`` that an entry is short for. Its retries and deadline are theirs."""
+        try:
+            members = members_of(entry)
+        except UsageError as error:
+            self._problem((*place, "use"), str(error))
+            return
+        within = whole_of(entry)
+        for i, member in enumerate(members):
+            inner = (*place, "first_of", i)
+            found = self._sound(partial(self._entry, member, inner))
+            if found is not None:
+                self._add(inner, as_member(found, entry, within), entries)
+
     def _entry(self, ref: MemberRef, location: Location) -> Entry | None:
         component = self._component(ref, SCORERS, location)
         if component is None:
             return None
+        if is_preset(component) and not isinstance(ref, RewardRef):
+            self._problem(
+                (*location, "use"),
+                f"{component.plugin} is short for a first_of, so it cannot be a member of one. Make it an entry of its "
+                "own.",
+            )
         if component.requires_needs and not getattr(ref, "needs", ()):
             self._problem(
                 (*location, "use"),

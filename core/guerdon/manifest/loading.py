@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -18,6 +18,7 @@ from guerdon.errors import ManifestError, one_line
 from guerdon.manifest.schema import (
     VARIANTS,
     ComponentRef,
+    EvaluationRef,
     FirstOfRef,
     Manifest,
     MemberRef,
@@ -34,6 +35,8 @@ MAX_NODES = 100_000
 """The most keys and items that a manifest may have after alias expansion, because a few aliases can expand to
 billions."""
 
+T = TypeVar("T")
+
 Location = tuple[str | int, ...]
 """A place in a manifest: ``("stages", 0, "params", "lr")``."""
 
@@ -44,6 +47,8 @@ class Problem:
 
     line: int
     message: str
+    option: str = ""
+    """The ``--set`` that made the mistake, if the file did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +67,28 @@ class ManifestFile:
 
     A stage that was left out as a whole has the key ``""``.
     """
+    options: Mapping[Location, str] = field(default_factory=dict, repr=False)
+    """The ``--set`` that gave each location that the file did not."""
 
-    def line(self, location: Location) -> int:
-        """Return the line of a location, or of its nearest ancestor that has a line."""
-        return _line(self.lines, location)
+    def problem(self, location: Location, message: str) -> Problem:
+        """Return a mistake at a location."""
+        return _problem(self.lines, self.options, location, message)
+
+    def place(self, location: Location) -> str:
+        """Return where a location is: the file and the line, or the ``--set`` that gave it."""
+        return self._place(self.problem(location, ""))
+
+    def _place(self, problem: Problem) -> str:
+        return problem.option or f"{self.path}:{problem.line}"
+
+    def gives(self, location: Location) -> bool:
+        """Return whether the file or a ``--set`` has a location."""
+        return location in self.lines or location in self.options
 
     def error(self, problems: Iterable[Problem]) -> ManifestError:
         """Return one error for all problems, in the order of their lines."""
         in_order = sorted(problems, key=lambda problem: problem.line)
-        return ManifestError(
-            "\n".join(f"{self.path}:{problem.line}: {problem.message}" for problem in in_order)
-        )
+        return ManifestError("\n".join(f"{self._place(problem)}: {problem.message}" for problem in in_order))
 
 
 def load_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
@@ -104,8 +120,9 @@ def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
     """
     lines: dict[Location, int] = {}
     data = _plain(_read(path), (), lines, path)
+    options: dict[Location, str] = {}
     for override in overrides:
-        _override(data, override)
+        options[_override(data, override)] = f"--set {override}"
     problems: list[Problem] = []
     indices = {"stages": list(range(len(data["stages"])))} if isinstance(data.get("stages"), list) else {}
     left_out: list[tuple[str, str]] = []
@@ -114,11 +131,12 @@ def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
             manifest = Manifest.model_validate(data)
         except ValidationError as error:
             # A key that is missing only because its invalid value was left out is not another mistake.
-            problems = problems or _explain(lines, error)
+            problems = problems or _explain(lines, options, error)
             if not _leave_out(data, error, indices, left_out):
                 raise ManifestFile(path, _EMPTY, lines).error(problems) from None
         else:
-            return ManifestFile(path, manifest, _moved(lines, indices), problems, left_out)
+            kept = _moved(lines, indices)
+            return ManifestFile(path, manifest, kept, problems, left_out, _moved(options, indices))
 
 
 _EMPTY = Manifest.model_construct()
@@ -173,8 +191,8 @@ def _place(data: Any, detail: Any) -> Location:
     return tuple(place)
 
 
-def _moved(lines: Mapping[Location, int], indices: Mapping[str, Sequence[int]]) -> dict[Location, int]:
-    """Return the lines by the new locations of stages, after other stages were left out."""
+def _moved(lines: Mapping[Location, T], indices: Mapping[str, Sequence[int]]) -> dict[Location, T]:
+    """Return what is known of locations by the new locations of stages, after other stages were left out."""
     kept = indices.get("stages", ())
     new = {old: number for number, old in enumerate(kept)}
     moved = {}
@@ -205,7 +223,7 @@ def _read(path: Path) -> CommentedMap:
         raise ManifestError(
             f"{where}: is not valid YAML: {one_line(error.problem or error.context)}."
         ) from None
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # a number of thousands of digits is a ValueError
         raise ManifestError(f"{path}: is not valid YAML: {one_line(error)}.") from None
     except RecursionError:
         raise ManifestError(f"{path}: is nested too deeply to be a manifest.") from None
@@ -251,17 +269,19 @@ def quoting_fix(option: str, text: str) -> str:
     return f"If it is text, quote it for YAML and the shell: {argument}."
 
 
-def _override(data: Any, override: str) -> None:
+def _override(data: Any, override: str) -> Location:
+    """Change the data. Return the location of the change."""
     target, equals, text = override.partition("=")
     if not equals or not target:
         raise ManifestError(f"--set {override}: is not of the form path=value, such as seed=1.")
     try:
         value = YAML(typ="safe").load(text)
-    except YAMLError:
+    except (YAMLError, ValueError):  # a number of thousands of digits is a ValueError
         option = f"--set {override}"
         raise ManifestError(f"{option}: the value is not valid YAML. {quoting_fix(option, text)}") from None
     *parents, last = target.split(".")
     node: Any = data
+    location: list[str | int] = []
     for depth, part in enumerate(parents):
         key = _key(node, part)
         if key is None and isinstance(node, dict):
@@ -270,12 +290,14 @@ def _override(data: Any, override: str) -> None:
         if key is None:
             raise ManifestError(f"--set {override}: {_no_item(node, parents[:depth], part)}")
         node = node[key]
+        location.append(key)
         if not isinstance(node, dict | list):
             raise ManifestError(f"--set {override}: {'.'.join(parents[: depth + 1])} has nothing to set.")
     key = last if isinstance(node, dict) else _key(node, last)
     if key is None:
         raise ManifestError(f"--set {override}: {_no_item(node, parents, last)}")
     node[key] = value
+    return (*location, key)
 
 
 def _key(node: Any, part: str) -> Any:
@@ -301,6 +323,7 @@ def _no_item(items: Sequence[Any], path: Sequence[str], part: str) -> str:
 
 
 def _line(lines: Mapping[Location, int], location: Location) -> int:
+    """Return the line of a location, or of its nearest ancestor that has a line."""
     around = (location[:length] for length in range(len(location), 0, -1))
     return next((lines[place] for place in around if place in lines), 1)
 
@@ -316,8 +339,17 @@ _ENTRIES = frozenset({"data", "rewards", "tools", "environments", "hooks", "firs
 """The keys whose lists have entries with a ``use``."""
 
 
-def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Problem]:
-    found: set[tuple[int, str]] = set()
+def _problem(
+    lines: Mapping[Location, int], options: Mapping[Location, str], location: Location, message: str
+) -> Problem:
+    around = (location[:length] for length in range(len(location), 0, -1))
+    return Problem(_line(lines, location), message, next((options[p] for p in around if p in options), ""))
+
+
+def _explain(
+    lines: Mapping[Location, int], options: Mapping[Location, str], error: ValidationError
+) -> list[Problem]:
+    found: set[tuple[Location, str]] = set()
     for detail in error.errors(include_url=False):
         location = tuple(part for part in detail["loc"] if part not in VARIANTS)
         spelled = ".".join(str(part) for part in location)
@@ -326,7 +358,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
             # pydantic reports one error for each variant of the union
             location = location[: location.index("weight") + 1]
             message = "'weight' is neither a finite number nor a schedule {step: weight}."
-            found.add((_line(lines, location), message))
+            found.add((location, message))
             continue
         if last in ("on_failure", "then"):
             message = f"'{last}' is {detail['input']!r}: give skip, zero or abort"
@@ -334,7 +366,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
                 message += ". For a first_of, set {retry: 2, then: skip} in its members."
             else:
                 message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
-            found.add((_line(lines, location), message))
+            found.add((location, message))
             continue
         key = next((key for key in _MODELS if key in location), None)
         if key is not None and last.startswith(("str", "ModelRef", "list[")):  # variants that failed
@@ -342,7 +374,7 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
                 key == "model" and isinstance(detail["input"], list)
             ):
                 location = location[: location.index(key) + 1]
-                found.add((_line(lines, location), f"'{key}' is {detail['input']!r}: give {_MODELS[key]}."))
+                found.add((location, f"'{key}' is {detail['input']!r}: give {_MODELS[key]}."))
             continue
         if detail["type"] == "extra_forbidden":
             valid = list(_part_at(detail["loc"][:-1]).model_fields)
@@ -354,14 +386,16 @@ def _explain(lines: Mapping[Location, int], error: ValidationError) -> list[Prob
         else:
             reason = reason_of(detail, names_plugin=not _ENTRIES.isdisjoint(location[-2:]))
             message = f"'{spelled}' is {detail['input']!r}: {reason}."
-        found.add((_line(lines, location), message))
-    return [Problem(line, message) for line, message in sorted(found)]
+        found.add((location, message))
+    problems = {_problem(lines, options, location, message) for location, message in found}
+    return sorted(problems, key=lambda problem: (problem.line, problem.message))
 
 
 def _part_at(location: Location) -> type[BaseModel]:
     """Return the schema class whose keys are at a location."""
     parts: dict[str | int, type[BaseModel]] = {
         "stages": StageRef,
+        "evaluation": EvaluationRef,
         "data": SourceRef,
         "rewards": RewardRef,
         "FirstOfRef": FirstOfRef,

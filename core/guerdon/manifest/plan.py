@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -12,10 +12,20 @@ from typing import TypeVar
 from guerdon.errors import UsageError
 from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
 from guerdon.manifest.loading import Location, ManifestFile, Problem
-from guerdon.manifest.schema import ComponentRef, Manifest, ModelRef, SourceRef, StageRef, ToolRef
+from guerdon.manifest.schema import (
+    ComponentRef,
+    EntryRef,
+    EvaluationRef,
+    Manifest,
+    ModelRef,
+    SourceRef,
+    StageRef,
+    ToolRef,
+)
 from guerdon.plugins.component import Component, ParamProblem, load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
 from guerdon.rubric import Entry
+from guerdon.rubric.entry import names_of
 from guerdon.tools.entries import ToolEntry
 from guerdon.tools.toolbox import check_names
 
@@ -46,6 +56,18 @@ class SourcePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """The evaluation while a stage trains, ready to run."""
+
+    ref: EvaluationRef
+    sources: Sequence[SourcePlan]
+    entries: Sequence[Entry]
+    """The entries of its own rubric, or of the stage's."""
+    entry_locations: Sequence[Location]
+    """The places of its entries."""
+
+
+@dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage, ready to run."""
 
@@ -61,6 +83,8 @@ class StagePlan:
     """The places of its entries."""
     tools: Sequence[ToolEntry] = ()
     """The tools and the environments."""
+    evaluation: EvaluationPlan | None = None
+    """The evaluation while it trains."""
     sound: bool = True
     """Whether the stage has no mistakes. A stage with mistakes contains only its valid parts."""
     incomplete: Collection[str] = ()
@@ -71,9 +95,27 @@ class StagePlan:
     @property
     def needs(self) -> list[str]:
         """Return the ids of the stages that must be finished first."""
+        entries, sources = list(self.entries), list(self.sources)
+        if self.evaluation is not None:
+            entries += self.evaluation.entries
+            sources += self.evaluation.sources
         checkpoints = [init for init in self.init if isinstance(init, str)]
-        checkpoints += [stage_id for entry in self.entries for stage_id in named_stages(entry).values()]
-        return checkpoints + [source.stage_id for source in self.sources if source.stage_id is not None]
+        checkpoints += [stage_id for entry in entries for stage_id in named_stages(entry).values()]
+        return checkpoints + [source.stage_id for source in sources if source.stage_id is not None]
+
+    @property
+    def evaluated(self) -> StagePlan | None:
+        """Return the stage with the data and the rubric of its evaluation instead of its own, for their checks."""
+        if self.evaluation is None:
+            return None
+        return replace(
+            self,
+            sources=self.evaluation.sources,
+            entries=self.evaluation.entries,
+            entry_locations=self.evaluation.entry_locations,
+            location=(*self.location, "evaluation"),
+            evaluation=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +193,13 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
     if stage is None and len(with_rewards) == 1:
         (stage,) = with_rewards
     if stage not in with_rewards:
-        asked = "Say which one is meant" if stage is None else f"There is none in '{stage}'"
+        asked = (
+            "Say which one is meant."
+            if stage is None
+            else f"There is none in '{stage}'.{did_you_mean(stage, with_rewards)}"
+        )
         raise UsageError(
-            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}."
+            f"{file.path} has rewards in the stages {', '.join(with_rewards) or 'none'}. {asked}"
         )
     planner = _Planner(file)
     ref, index = with_rewards[stage]
@@ -166,6 +212,11 @@ def plan_rubric(file: ManifestFile, stage: str | None = None) -> tuple[str, list
                 f"a run makes. Set its param '{param}' to a checkpoint's folder."
             )
     return stage, entries
+
+
+def _first_within(entries: Mapping[Location, Entry], place: Location) -> Entry | None:
+    """Return the entry at a place of the manifest, or the first member of a ``first_of`` there."""
+    return next((entry for at, entry in entries.items() if at[: len(place)] == place), None)
 
 
 class _Planner:
@@ -183,7 +234,7 @@ class _Planner:
             raise self._file.error(self.problems)
 
     def problem(self, location: Location, message: str) -> None:
-        self.problems.append(Problem(self._file.line(location), message))
+        self.problems.append(self._file.problem(location, message))
 
     def sound(self, plan: Callable[[], T | None]) -> T | None:
         """Return the result of ``plan``, or ``None`` and a recorded problem if it raises."""
@@ -198,6 +249,8 @@ class _Planner:
         if component is None:
             return None
         problems = self._try((*location, "use"), lambda: component.problems())
+        if isinstance(ref, StageRef) and (ref.id, "params") in self._left_out:
+            return component  # the params it lacks may be those that were left out
         for problem in problems or []:
             place = (*location, "params", problem.param) if problem.param else (*location, "use")
             self.problem(place, problem.message)
@@ -219,7 +272,10 @@ class _Planner:
         entries = self.rubric(ref, location)
         places = [(*location, "rewards", i) for i in range(len(ref.rewards))]
         tools = self._tools(ref, location)
+        evaluation = self._evaluation(ref, location, entries)
         inits = ref.init if isinstance(ref.init, list) else [ref.init]
+        if (ref.id, "init") in self._left_out:
+            inits = ["none"]  # the default is not what was meant
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None
@@ -237,10 +293,15 @@ class _Planner:
                     (*location, key),
                     f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
                 )
+        if ref.evaluation is not None and not component.member("evaluates", False):
+            self.problem(
+                (*location, "evaluation"),
+                f"stage '{ref.id}' ({component.plugin.name}) does not evaluate while it trains. Remove 'evaluation'.",
+            )
         parts: dict[str, Sequence[object]] = {
             "init": init,
             "data": sources,
-            "rewards": [entries.get(place) for place in places],
+            "rewards": [_first_within(entries, place) for place in places],
         }
         return StagePlan(
             ref,
@@ -251,6 +312,7 @@ class _Planner:
             location,
             list(entries),
             tools=tools,
+            evaluation=evaluation,
             incomplete={key for key, planned in parts.items() if None in planned},
             param_problems=wrong,
         )
@@ -275,10 +337,72 @@ class _Planner:
 
     def rubric(self, ref: StageRef, location: Location) -> dict[Location, Entry]:
         """Return the valid entries, by location. An entry that needs an invalid one is left out too."""
+        whole = (ref.id, "rewards") not in self._left_out
+        return self._entries(ref.rewards, (*location, "rewards"), whole=whole)
+
+    def _entries(self, refs: Sequence[EntryRef], location: Location, *, whole: bool) -> dict[Location, Entry]:
         planner = EntryPlanner(self.component, self._known_stage, self.problem, self.sound)
-        return planner.plan(
-            ref.rewards, (*location, "rewards"), whole=(ref.id, "rewards") not in self._left_out
+        return planner.plan(refs, location, whole=whole)
+
+    def _evaluation(
+        self, ref: StageRef, location: Location, own: dict[Location, Entry]
+    ) -> EvaluationPlan | None:
+        """Return the evaluation while a stage trains.
+
+        Args:
+            ref: The stage.
+            location: Its place.
+            own: The entries of the stage's own rubric, by location.
+        """
+        if ref.evaluation is None:
+            return None
+        place = (*location, "evaluation")
+        sources = [
+            self.sound(partial(self._source, source, (*place, "data", i)))
+            for i, source in enumerate(ref.evaluation.data)
+        ]
+        before = len(self.problems)
+        whole = (ref.id, "evaluation") not in self._left_out
+        entries = own
+        if ref.evaluation.rewards:
+            entries = self._entries(ref.evaluation.rewards, (*place, "rewards"), whole=whole)
+        elif whole and not ref.rewards and (ref.id, "rewards") not in self._left_out:
+            self.problem(
+                place, f"stage '{ref.id}' has no 'rewards' to evaluate by. Give the evaluation its own."
+            )
+        planned = {spot[: spot.index("rewards") + 2] for spot in entries}
+        if (
+            whole
+            and len(self.problems) == before
+            and len(planned) == len(ref.evaluation.rewards or ref.rewards)
+        ):
+            self._check_best(ref.evaluation, list(entries.values()), place)
+        return EvaluationPlan(
+            ref.evaluation,
+            [source for source in sources if source is not None],
+            list(entries.values()),
+            list(entries),
         )
+
+    def _check_best(self, ref: EvaluationRef, entries: Sequence[Entry], place: Location) -> None:
+        if ref.best is None:
+            if ref.patience is not None:
+                self.problem(
+                    (*place, "patience"), "'patience' needs 'best', the entry whose mean is watched."
+                )
+            return
+        known = ["reward", *names_of(entries)]
+        if ref.best not in known:
+            self.problem(
+                (*place, "best"),
+                f"'best' names '{ref.best}', and the evaluation measures {', '.join(known)}."
+                f"{did_you_mean(ref.best, known)}",
+            )
+        elif ref.best == "reward" and all(entry.is_metric for entry in entries):
+            self.problem(
+                (*place, "best"),
+                "'best' is reward, and all entries of the evaluation have the weight 0. Name an entry.",
+            )
 
     def check_ids(self) -> None:
         for i, stage_id in enumerate(self._stage_ids):

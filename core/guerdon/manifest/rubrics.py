@@ -11,10 +11,12 @@ from typing import Any
 from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError
 from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric
-from guerdon.manifest.schema import Manifest
+from guerdon.manifest.presets import as_member, is_preset, members_of, whole_of
+from guerdon.manifest.schema import Manifest, MemberRef, RetryRef
 from guerdon.plugins.component import check_params, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugins
 from guerdon.rubric import Entry
+from guerdon.rubric.entry import names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ def resolve_rubric(
             raise UsageError(
                 f"there is no stage '{stage}' in '{target}', which names a plugin. Name a manifest or a recipe."
             )
-        entry = plugin_entry(target, params or {})
-        return PlannedRubric(entry.name, [entry], Manifest.model_fields["failure_budget"].default)
+        entries = plugin_entries(target, params or {})
+        return PlannedRubric(names_of(entries)[-1], entries, Manifest.model_fields["failure_budget"].default)
     if params:
         raise UsageError(f"params are for a plugin, and {target} is a manifest, which has its own.")
     file = load_manifest(manifest_path(target))
@@ -95,8 +97,8 @@ def manifest_path(target: str) -> Path:
     raise PluginLoadError(f"{recipe}: the package '{recipe.target}' holds no file {recipe.name}.yaml.")
 
 
-def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
-    """Return a rubric's entry for a plugin, named as a manifest would name it.
+def plugin_entries(use: str, params: Mapping[str, Any]) -> list[Entry]:
+    """Return a rubric's entries for a plugin, named as a manifest would name them: one, or a preset's members.
 
     Raises:
         UsageError: There is no such plugin, or a param does not fit.
@@ -107,4 +109,17 @@ def plugin_entry(use: str, params: Mapping[str, Any]) -> Entry:
         raise UsageError(
             f"{component.plugin} counts only where other entries scored 1. Name a manifest whose entry has 'needs'."
         )
-    return Entry(component.plugin.name, component)
+    entry = Entry(component.plugin.name, component)
+    if not is_preset(component):
+        return [entry]
+    within = whole_of(entry)
+    return [as_member(_member_entry(ref), entry, within) for ref in members_of(entry)]
+
+
+def _member_entry(ref: MemberRef) -> Entry:
+    component = load_scorer(ref.use, ref.params, Path.cwd())
+    check_params(component, component.loaded)
+    assert ref.name is not None
+    reaction = ref.on_failure
+    on_failure, retries = (reaction.then, reaction.retry) if isinstance(reaction, RetryRef) else (reaction, 0)
+    return Entry(ref.name, component, 0.0, ref.when, on_failure, ref.timeout, retries)

@@ -154,6 +154,25 @@ class ToolRef(ComponentRef):
     """The most characters of a result that the model reads."""
 
 
+class EvaluationRef(Strict):
+    """An evaluation while a stage trains: the policy answers other prompts, and a rubric judges the answers."""
+
+    every: Annotated[int, Field(gt=0)]
+    """Steps between evaluations. The model before the first step and the last one are evaluated too."""
+    data: Annotated[list[SourceRef], Field(min_length=1)]
+    """The rows whose prompts are answered, such as those of `split: heldout`."""
+    rewards: list[EntryRef] = []
+    """The rubric; by default the stage's own. An entry of weight 0 only measures."""
+    num_generations: Annotated[int, Field(gt=0)] = 1
+    """Samples of each prompt."""
+    best: Name | None = None
+    """An entry of the rubric, or `reward`: the evaluated model with the highest mean is the stage's output."""
+    patience: Annotated[int, Field(gt=0)] | None = None
+    """Training stops after so many evaluations in a row without a higher mean of `best`."""
+    keep_checkpoints: bool = False
+    """Whether each evaluated model is kept in the output, under `checkpoints/step-<step>`."""
+
+
 class StageRef(Strict):
     """One stage."""
 
@@ -171,6 +190,8 @@ class StageRef(Strict):
     """The tools that the model may call."""
     environments: list[ToolRef] = []
     """The environments, one for each rollout, whose methods the model may call."""
+    evaluation: EvaluationRef | None = None
+    """The evaluation while the stage trains."""
     params: dict[str, Any] = {}
     """The stage plugin's params; `guerdon plugins show NAME` lists them."""
 

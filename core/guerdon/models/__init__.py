@@ -3,6 +3,7 @@
 from guerdon.models.loading import (
     is_narrow,
     load_model,
+    load_process_reward_model,
     load_reward_model,
     load_tokenizer,
     local_device,
@@ -13,6 +14,7 @@ from guerdon.models.loading import (
 __all__ = [
     "is_narrow",
     "load_model",
+    "load_process_reward_model",
     "load_reward_model",
     "load_tokenizer",
     "local_device",

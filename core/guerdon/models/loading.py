@@ -26,6 +26,7 @@ __all__ = [
     "NARROW",
     "is_narrow",
     "load_model",
+    "load_process_reward_model",
     "load_reward_model",
     "load_tokenizer",
     "local_device",
@@ -78,29 +79,60 @@ def load_reward_model(model: Model, *, training: bool = False, **kwargs: Any) ->
         InfrastructureError: The hub does not respond.
     """
     from transformers import AutoModelForSequenceClassification
+
+    if training:
+        kwargs["num_labels"] = 1
+    loaded, missing = _load_with_head(AutoModelForSequenceClassification, model, training, kwargs)
+    if not training:
+        _check_reward_head(model, int(loaded.config.num_labels or 0), missing)
+    return loaded
+
+
+def load_process_reward_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:
+    """Load a model that classifies tokens as the ends of good or bad steps: a token classifier with at most two labels.
+
+    Args:
+        model: The model, as for ``load_model``.
+        training: Whether it will be trained. If so, a checkpoint without such a head gets a random one with two labels.
+        **kwargs: Other arguments of ``from_pretrained``.
+
+    Raises:
+        UsageError: There is no such model, or it has no head and is not loaded for training.
+        InfrastructureError: The hub does not respond.
+    """
+    from transformers import AutoModelForTokenClassification
+
+    if training:
+        kwargs["num_labels"] = 2
+    loaded, missing = _load_with_head(AutoModelForTokenClassification, model, training, kwargs)
+    labels = int(loaded.config.num_labels or 0)
+    if not training and (missing or labels > 2):
+        why = f"no weights for {', '.join(missing)[:99]}" if missing else f"{labels} labels"
+        raise UsageError(
+            f"model '{model.name}' ({model.path}) is not a process reward model: it has {why}. Name a token "
+            "classification model with one or two labels, or train one by a stage that uses 'process_reward_model'."
+        )
+    return loaded
+
+
+def _load_with_head(
+    auto_class: Any, model: Model, training: bool, kwargs: dict[str, Any]
+) -> tuple[PreTrainedModel, list[str]]:
+    """Return a model with a head for numbers, and the names of the weights that the checkpoint lacks."""
     from transformers.utils import logging
 
     verbosity: Any = logging  # it carries no types
     before = verbosity.get_verbosity()
-    # it would warn of the missing head, which is normal in training and reported below
+    # it would warn of the missing head, which is normal in training and otherwise an error of the caller
     verbosity.set_verbosity_error()
     try:
-        if training:
-            kwargs["num_labels"] = 1
         loaded, info = _load(
-            AutoModelForSequenceClassification,
-            model,
-            dtype=_dtype(model, training),
-            output_loading_info=True,
-            **kwargs,
+            auto_class, model, dtype=_dtype(model, training), output_loading_info=True, **kwargs
         )
     finally:
         verbosity.set_verbosity(before)
     use_fitting_threads(loaded)
-    if not training:
-        _check_reward_head(model, loaded.config.num_labels, sorted(info["missing_keys"]))
-    reward_model: PreTrainedModel = loaded
-    return reward_model
+    return loaded, sorted(info["missing_keys"])
 
 
 def _check_reward_head(model: Model, labels: int, missing: list[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guerdon.errors import CheckFailedError, InfrastructureError
-from guerdon.types import Failure, Judgement, Outcome, Score
+from guerdon.types import Failure, Judgement, Outcome, Score, total_usage
 
 SLOWEST_SHOWN = 3
 
@@ -41,6 +41,7 @@ class _Entry:
     latency: Spread = field(default_factory=Spread)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     failures: Counter[Failure] = field(default_factory=Counter)
+    usage: dict[str, float] = field(default_factory=dict)
     retried: int = 0
     saved: int = 0
     last_failure: Score | None = None
@@ -67,6 +68,7 @@ class Summary:
             entry, score = self._entries[name], verdict.score
             entry.outcomes[score.outcome] += 1
             entry.latency.add(verdict.latency_ms)
+            entry.usage = total_usage([entry.usage, score.usage])
             entry.retried += verdict.tries > 1
             entry.saved += verdict.saved
             if score.value is not None:
@@ -104,6 +106,11 @@ class Summary:
                 f"slowest: '{name}', {slowest.latency.total / 1000:.1f} s, {slowest.latency.total / total:.0%} of the "
                 f"time spent judging; its slowest rows: {rows}"
             )
+        remarks += [
+            f"used: '{name}', {', '.join(f'{amount:,.6g} {what}' for what, amount in entry.usage.items())}"
+            for name, entry in self._entries.items()
+            if entry.usage
+        ]
         remarks += [
             f"retried: '{name}', {entry.retried} of {entry.outcomes.total()}; {entry.saved} then had a verdict"
             for name, entry in self._entries.items()

@@ -58,7 +58,7 @@ class Option:
     def annotation(self) -> Any:
         """Return the type, as an annotation."""
         # spell() below created the text, in a file that only this user can write.
-        return eval(self.type, {"__builtins__": {}}, dict(_NAMES))
+        return eval(self.type, dict(_NAMES))
 
 
 _NAMES: Mapping[str, Any] = {

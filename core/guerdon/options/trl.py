@@ -18,6 +18,7 @@ from guerdon.errors import MissingDependencyError, ParamsError
 from guerdon.models.paths import DTYPES
 from guerdon.options.libraries import Option, options_of
 from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.wording import reasons_of
 
 __all__ = [
     "GRPO",
@@ -46,8 +47,9 @@ STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Defaults of guerdon's stages that differ from TRL's."""
 
 _EVALUATE = (
-    "Add a stage with 'use: evaluate', 'init: [base, stage:<id>]' and data of 'split: heldout'. To evaluate on the "
-    "way, split the training into stages, each with 'init: stage:<the one before>'"
+    "give the stage the key 'evaluation' beside its 'data', such as 'evaluation: {every: 20, data: [{use: …, "
+    "split: heldout}]}'; its 'rewards' are the stage's own unless it has others. A reward model has 'heldout_pairs' "
+    "instead"
 )
 
 OWNED = {
@@ -61,11 +63,13 @@ OWNED = {
     "ignore_data_skip": "a resumed stage continues with the data that it has not seen",
     "remove_unused_columns": "verifiers choose their columns",
     "disable_tqdm": "hook plugins show the progress",
-    "load_best_model_at_end": f"the model of the last step is the result. {_EVALUATE}",
-    "eval_strategy": f"a stage does not evaluate while it trains. {_EVALUATE}",
-    "eval_on_start": f"a stage does not evaluate while it trains. {_EVALUATE}",
+    "load_best_model_at_end": f"{_EVALUATE}. Its 'best' names the entry whose best model is the output",
+    "metric_for_best_model": f"{_EVALUATE}. Its 'best' names the entry whose best model is the output",
+    "eval_strategy": _EVALUATE,
+    "eval_steps": f"{_EVALUATE}. Its 'every' is the number of steps",
+    "eval_on_start": f"{_EVALUATE}. It evaluates the model before the first step too",
     "do_train": "the stage trains",
-    "do_eval": f"a stage does not evaluate while it trains. {_EVALUATE}",
+    "do_eval": _EVALUATE,
     "do_predict": "the stage trains",
 }
 """TRL's options that a manifest may not set, and what to do instead."""
@@ -290,8 +294,8 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} is {steps}. Above 1 it is a whole number of steps."
     if str(values["lr_scheduler_type"]) in ("reduce_lr_on_plateau", "greedy"):
         yield (
-            f"lr_scheduler_type is '{values['lr_scheduler_type']}', which follows an evaluation during training, and a "
-            "stage has none. Choose another, such as 'cosine'."
+            f"lr_scheduler_type is '{values['lr_scheduler_type']}', which follows TRL's own evaluation, and "
+            "a stage has none. Choose another, such as 'cosine'."
         )
     if values["dataloader_num_workers"] == 0 and values["dataloader_prefetch_factor"] is not None:
         yield "dataloader_prefetch_factor is set, and dataloader_num_workers is 0. Set that above 0."
@@ -428,7 +432,6 @@ def check_lora(options: Mapping[str, Any]) -> None:
         try:
             TypeAdapter(fits).validate_python(value, strict=True)
         except ValidationError as error:
-            reason = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
-            problems.append(f"param 'peft' has the option {name}: {value!r}: {reason}.")
+            problems.append(f"param 'peft' has the option {name}: {value!r}: {reasons_of(error.errors())}.")
     if problems:
         raise ParamsError("\n".join(problems))

@@ -32,7 +32,7 @@ from guerdon.plugins.discovery import (
     import_errors_of,
     load_plugin,
 )
-from guerdon.plugins.wording import reason_of
+from guerdon.plugins.wording import reasons_of
 
 MAX_LISTED = 25
 """The most params that an error message lists."""
@@ -267,6 +267,8 @@ def kind_of(loaded: Any) -> Kind | None:
         return Kind.SOURCE
     if inspect.isclass(loaded) and hasattr(loaded, "reset"):
         return Kind.ENVIRONMENT
+    if inspect.isclass(loaded) and hasattr(loaded, "first_of"):
+        return Kind.VERIFIER
     called = loaded.__call__ if inspect.isclass(loaded) else loaded
     parameters = signature_of(called).parameters if callable(called) else {}
     return next((kind for kind, argument in _FIRST_ARGUMENT.items() if argument in parameters), None)
@@ -345,7 +347,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
         try:
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
-            reason = "; ".join(dict.fromkeys(reason_of(detail) for detail in error.errors()))
+            reason = reasons_of(error.errors())
             choices = [choice for detail in error.errors() for choice in _choices(detail)]
             hint = did_you_mean(value, choices) if isinstance(value, str) else ""
             problems.append(

@@ -30,10 +30,12 @@ __all__ = [
     "HasDistributed",
     "HasEndless",
     "HasFingerprint",
+    "HasFirstOf",
     "HasGoldCompletion",
     "HasMaxWorkers",
     "HasNeeds",
     "HasPreflight",
+    "HasPromptHint",
     "HasReward",
     "HasSameAnswer",
     "HasSetup",
@@ -114,6 +116,13 @@ class HasUsesTools(Protocol):
 
     uses_tools: ClassVar[bool]
     """``True`` if the manifest may give the stage ``tools`` and ``environments``."""
+
+
+class HasEvaluates(Protocol):
+    """A stage that can evaluate its model while it trains."""
+
+    evaluates: ClassVar[bool]
+    """``True`` if the manifest may give the stage an ``evaluation``."""
 
 
 class Stage(Protocol):
@@ -200,6 +209,22 @@ class HasSameAnswer(Protocol):
         ...
 
 
+class HasFirstOf(Protocol):
+    """Is short for a ``first_of``, so it is never called itself."""
+
+    def first_of(self) -> Sequence[Mapping[str, Any]]:
+        """Return the members, each as a manifest has it: ``{"use": "math", "params": {}}``."""
+        ...
+
+
+class HasPromptHint(Protocol):
+    """Says what prompts must mention, so that ``guerdon check`` finds prompts that do not."""
+
+    def prompt_hint(self, row: Row) -> Mapping[str, Sequence[str]] | None:
+        """Return what the row's prompt must mention, with the texts of which it must have one, in any case."""
+        ...
+
+
 class HasAuditKind(Protocol):
     """Names the corpus of attacks that ``guerdon audit`` uses for it."""
 
@@ -276,6 +301,10 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "checks that it scores 1",
         "same_answer": "a method that returns whether two answers mean the same, such as `1/2` and `0.5`; "
         "`evaluate` needs it for majorities",
+        "prompt_hint": "a method that takes a row and returns [what its prompt must mention](#a-hint-at-the-prompt); "
+        "`check` compares",
+        "first_of": "for a [preset](#write-a-preset), instead of `__call__`: a method that returns the members of the "
+        "`first_of` that it is short for",
     },
     Kind.REWARD: _SCORER,
     Kind.GROUP_REWARD: _SCORER
@@ -300,6 +329,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "any_process_count": "`True` for a distributed stage whose result does not depend on the number of processes; "
         "a killed run may resume with another number",
         "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
+        "evaluates": "`True` for a stage that may have an `evaluation`; `context.evaluation` is what it asks for",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",
     },
@@ -330,6 +360,8 @@ _METHODS = frozenset(
             "aclose",
             "gold_completion",
             "same_answer",
+            "first_of",
+            "prompt_hint",
             "fingerprint",
             "run",
         ),
@@ -348,6 +380,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "requires_needs": (lambda value: isinstance(value, bool), "True or False"),
     "endless": (lambda value: isinstance(value, bool), "True or False"),
     "uses_tools": (lambda value: isinstance(value, bool), "True or False"),
+    "evaluates": (lambda value: isinstance(value, bool), "True or False"),
     "distributed": (lambda value: isinstance(value, bool), "True or False"),
     "any_process_count": (lambda value: isinstance(value, bool), "True or False"),
     "operational_params": (lambda value: _are_names(value), "a tuple of names of params"),
@@ -474,6 +507,8 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
         return f"has no method 'run'.{slip} A stage does its work in run(context)."
     if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
         return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
+    if kind is Kind.VERIFIER and "first_of" in _own_names(loaded):
+        return None
     if kind in (*SCORERS, Kind.TOOL) and "__call__" not in _own_names(loaded):
         return f"cannot be called. Give the class a method __call__, which is the {kind.noun}."
     return None

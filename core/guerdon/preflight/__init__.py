@@ -15,7 +15,7 @@ from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
 from guerdon.preflight.tools import check_tools
 from guerdon.preflight.trials import Trials
-from guerdon.run.stage_check import check_stage, read_stage_rows
+from guerdon.run.stage_check import StageRows, check_stage, read_stage_rows
 
 __all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
 
@@ -28,7 +28,8 @@ def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
         score: Whether to try verifiers on the rows, which takes the longest.
     """
     yield from check_hooks(plan)
-    with Trials(plan.stages) if score else nullcontext() as trials:
+    evaluated = [part for stage in plan.stages if (part := stage.evaluated) is not None]
+    with Trials([*plan.stages, *evaluated]) if score else nullcontext() as trials:
         for stage in plan.stages:
             yield from _check_stage(plan, stage, trials)
 
@@ -38,9 +39,11 @@ def _check_stage(plan: Plan, stage: StagePlan, trials: Trials | None) -> Iterato
     yield from models
     rows = read_stage_rows(plan, stage)
     yield from check_sources(plan, stage, rows)
+    evaluation = stage.evaluated
+    evaluation_rows = StageRows() if evaluation is None else read_stage_rows(plan, evaluation)
     sound = not any(finding.level is Level.ERROR for finding in models)
     try:
-        check_stage(plan, stage, rows, models=sound)
+        check_stage(plan, stage, rows, evaluation_rows, models=sound)
     except (GuerdonError, OSError) as error:
         yield from Site.of(plan, stage).errors(error)
     if stage.sound:
@@ -53,3 +56,7 @@ def _check_stage(plan: Plan, stage: StagePlan, trials: Trials | None) -> Iterato
             .part("rewards", (*stage.location, "rewards"))
             .unchecked("there is no row to try them on.")
         )
+    if evaluation is not None:
+        yield from check_sources(plan, evaluation, evaluation_rows)
+        if evaluation.entries and evaluation_rows.sampled:
+            yield from check_rubric(plan, evaluation, evaluation_rows, trials, trains=False)

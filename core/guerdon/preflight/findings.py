@@ -32,7 +32,7 @@ class Finding:
     outside: bool = False
     """Whether an external service or file is at fault, and not the manifest."""
     place: str = ""
-    """The manifest's file and line."""
+    """The manifest's file and line, or the ``--set`` that is at fault."""
 
     def unchecked(self) -> Finding:
         """Return the finding as a note of what could not be checked."""
@@ -50,7 +50,8 @@ class Site:
     @classmethod
     def of(cls, plan: Plan, stage: StagePlan) -> Site:
         """Return the site of a stage."""
-        return cls(plan, f"stage '{stage.ref.id}'", stage.location)
+        part = ", evaluation" if stage.location[-1:] == ("evaluation",) else ""
+        return cls(plan, f"stage '{stage.ref.id}'{part}", stage.location)
 
     def part(self, where: str, location: tuple[str | int, ...]) -> Site:
         """Return the site of a part of this one, with its own location."""
@@ -58,8 +59,8 @@ class Site:
 
     def finding(self, level: Level, message: str, *, outside: bool = False) -> Finding:
         """Return a finding of this site."""
-        line = self.plan.file.line(self._blamed(message))
-        return Finding(level, self.where, message, outside, f"{self.plan.file.path}:{line}")
+        place = self.plan.file.place(self._blamed(message))
+        return Finding(level, self.where, message, outside, place)
 
     def error(self, message: str) -> Finding:
         """Return a finding that prevents the run."""
@@ -78,7 +79,7 @@ class Site:
         """Return the location of the first param that a message names, or the site's own."""
         words = [word.strip("'\"(),.:;`") for word in message.split()]
         params = [*self.location, "params"]
-        named = [word for word in words if (*params, word) in self.plan.file.lines]
+        named = [word for word in words if self.plan.file.gives((*params, word))]
         return (*params, named[0]) if named else self.location
 
 

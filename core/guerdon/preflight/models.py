@@ -52,7 +52,7 @@ def comes_from_hub(base_dir: Path, ref: ModelRef) -> bool:
 
 
 def _location(plan: Plan, stage: StagePlan) -> tuple[str | int, ...]:
-    if (*stage.location, "init") in plan.file.lines or ("model",) not in plan.file.lines:
+    if plan.file.gives((*stage.location, "init")) or not plan.file.gives(("model",)):
         return (*stage.location, "init")
     return ("model",)
 

@@ -13,6 +13,7 @@ from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
+from guerdon.preflight.hints import check_hints
 from guerdon.preflight.layouts import check_layouts
 from guerdon.preflight.placeholders import check_placeholders
 from guerdon.preflight.trials import Trials
@@ -21,7 +22,9 @@ from guerdon.run.stage_check import StageRows
 from guerdon.types import Row
 
 
-def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials | None) -> Iterator[Finding]:
+def check_rubric(
+    plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials | None, *, trains: bool = True
+) -> Iterator[Finding]:
     """Check a stage's rewards on its rows.
 
     Args:
@@ -29,6 +32,7 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials |
         stage: The stage.
         rows: The stage's rows.
         trials: Give scores of completions; without them only rows and columns are checked.
+        trains: Whether each row needs a reward, so that an entry which only measures does not suffice.
     """
     site = Site.of(plan, stage)
     sites = {
@@ -49,17 +53,17 @@ def check_rubric(plan: Plan, stage: StagePlan, rows: StageRows, trials: Trials |
         else:
             usable.append(entry)
     if stage.sound:  # an unsound stage may lack an entry
-        yield from _unjudged(site, stage, rows.sampled)
+        yield from _unjudged(site, stage, rows.sampled, trains)
     if trials is None:
         return
     checked: list[Entry] = []
     for entry in usable:
-        yield from _check_entry(sites[entry.name], trials, entry, rows, checked)
+        yield from _check_entry(sites[entry.name], stage, trials, entry, rows, checked)
     yield from check_layouts(site, trials, checked, rows.sampled)
 
 
 def _check_entry(
-    site: Site, trials: Trials, entry: Entry, rows: StageRows, checked: list[Entry]
+    site: Site, stage: StagePlan, trials: Trials, entry: Entry, rows: StageRows, checked: list[Entry]
 ) -> Iterator[Finding]:
     """Check one entry; append it to ``checked`` if it can be called."""
     if used := named_stages(entry):
@@ -68,8 +72,10 @@ def _check_entry(
         return
     yield from _hidden_columns(site, entry, rows.sampled)
     yield from check_placeholders(site, entry, [row for row in rows.read if entry.applies_to(row)])
+    sampled = [row for row in rows.sampled if entry.applies_to(row)]
     try:
-        yield from _check_scores(site, trials, entry, [row for row in rows.sampled if entry.applies_to(row)])
+        yield from check_hints(site, stage, entry, sampled)
+        yield from _check_scores(site, trials, entry, sampled)
     except (GuerdonError, OSError) as error:
         yield from site.errors(error)
     else:
@@ -122,13 +128,14 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row]) -> Iterator[Finding]:
-    rewards = [entry for entry in stage.entries if not entry.is_metric]
+def _unjudged(site: Site, stage: StagePlan, rows: Sequence[Row], trains: bool) -> Iterator[Finding]:
+    rewards = [entry for entry in stage.entries if not (trains and entry.is_metric)]
     unjudged = [row for row in rows if not any(entry.applies_to(row) for entry in rewards)]
     if unjudged:
+        hint = "; an entry whose weight is 0 only measures" if trains else ""
         yield site.error(
             f"no reward judges {len(unjudged)} of {len(rows)} sampled rows, such as the one with the prompt "
-            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'; an entry whose weight is 0 only measures."
+            f"{str(unjudged[0].get('prompt'))[:80]!r}. Widen a 'when'{hint}."
         )
 
 

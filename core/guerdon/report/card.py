@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from guerdon.errors import UsageError
+from guerdon.plugins.discovery import did_you_mean
 from guerdon.report.intervals import with_intervals
 from guerdon.report.reading import RunRecord, StageRecord, Status
 from guerdon.run.results import read_result
@@ -35,7 +36,10 @@ def trained_stage(run: RunRecord, stage_id: str | None) -> StageRecord:
     for stage in with_model:
         if stage.id == stage_id:
             return stage
-    raise UsageError(f"{run.directory}: stage '{stage_id}' has left no model. Stages with one: {names}.")
+    hint = did_you_mean(stage_id, [stage.id for stage in with_model])
+    raise UsageError(
+        f"{run.directory}: stage '{stage_id}' has left no model.{hint} Stages with one: {names}."
+    )
 
 
 def card_path(run: RunRecord, stage: StageRecord) -> Path:

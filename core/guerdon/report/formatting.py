@@ -71,8 +71,8 @@ def is_hidden(letter: str) -> bool:
 
 
 def reference(record: Mapping[str, Any]) -> Any:
-    """Return the reference of a rollout's data row, or ``None``."""
-    columns = record.get("columns")
+    """Return the reference of a rollout's data row, or ``None``. A row scored outside of a run has no ``columns``."""
+    columns = record.get("columns", record)
     return columns.get("reference") if isinstance(columns, dict) else None
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["with_intervals"]
+__all__ = ["is_interval", "with_intervals"]
 
 _ENDS = ("_low", "_high")
 """What the names of the columns end with that hold the ends of a number's interval."""
 
 _P = "_p"
 """What the name of the column ends with that holds a difference's p-value."""
+
+
+_INTERVAL = re.compile(r"-?[\d.]+ \[-?[\d.]+, -?[\d.]+\]( p[<=][\d.]+)?")
+"""A cell with a number, its interval and its p-value."""
 
 
 def with_intervals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -22,6 +27,11 @@ def with_intervals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             ``x_p`` is its p-value.
     """
     return [_merged(row) for row in rows]
+
+
+def is_interval(value: Any) -> bool:
+    """Return whether a cell is a number with its interval, as :func:`with_intervals` writes it."""
+    return isinstance(value, str) and _INTERVAL.fullmatch(value) is not None
 
 
 def _merged(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import quote
 
 from guerdon import __version__
 from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.index import RunIndex
+from guerdon.index.metrics import stage_tokens
+from guerdon.index.selecting import groups_of
+from guerdon.index.summing import overview
 from guerdon.report.charts import draw
-from guerdon.report.reading import RunRecord, StageRecord
+from guerdon.report.reading import indexed_run
+from guerdon.report.rollouts import groups, samples
 from guerdon.report.stage_charts import stage_charts
 from guerdon.report.templating import environment
 
@@ -17,50 +21,53 @@ _SAMPLED_STEPS = 3
 """The number of a training stage's steps whose extreme rollouts are shown."""
 
 
-def render_page(run: RunRecord, steps: Sequence[int] = ()) -> str:
+def require_templates() -> None:
+    """Check that pages can be rendered.
+
+    Raises:
+        MissingDependencyError: The extra ``report`` is not installed.
+    """
+    try:
+        environment()
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("guerdon report", "jinja2", "report") from error
+
+
+def render_page(index: RunIndex, steps: Sequence[int] = ()) -> str:
     """Return the report of a run as HTML.
 
     Args:
-        run: The run.
+        index: The run's index, up to date.
         steps: Steps whose groups are all shown; without them, the highest and the lowest reward of some steps.
 
     Raises:
         MissingDependencyError: The extra ``report`` is not installed.
         UsageError: No stage has rollouts of such a step.
     """
-    try:
-        templates = environment()
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("guerdon report", "jinja2", "report") from error
+    require_templates()
+    run = indexed_run(index)
+    chosen = {stage.id: [step for step in steps if groups_of(index, stage.id, step)] for stage in run.stages}
     for step in steps:
-        if not any(step in stage.rollouts.steps for stage in run.stages):
-            raise UsageError(f"{run.directory}: no stage has rollouts of step {step}. {_known_steps(run)}")
-    return templates.get_template("report.html").render(
-        run=run,
-        version=__version__,
-        draw=draw,
-        link=lambda stage: f"#{quote(stage)}",
-        tokens={stage.id: stage.tokens for stage in run.stages},
-        charts={stage.id: list(stage_charts(stage)) for stage in run.stages},
-        samples={stage.id: [] if steps else stage.rollouts.samples(_SAMPLED_STEPS) for stage in run.stages},
-        groups={stage.id: _groups(stage, steps) for stage in run.stages},
+        if not any(step in found for found in chosen.values()):
+            raise UsageError(
+                f"{run.directory}: no stage has rollouts of step {step}. {_known_steps(overview(index).steps)}"
+            )
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            run=run,
+            version=__version__,
+            draw=draw,
+            link=lambda stage: f"#{quote(stage)}",
+            tokens={stage.id: stage_tokens(index, stage.id) for stage in run.stages},
+            charts={stage.id: stage_charts(index, stage.id) for stage in run.stages},
+            samples=lambda stage: () if steps else samples(index, stage, _SAMPLED_STEPS),
+            groups=lambda stage: groups(index, stage, chosen[stage]),
+        )
     )
 
 
-def _known_steps(run: RunRecord) -> str:
-    known = [
-        f"'{s.id}' has {min(s.rollouts.steps)} to {max(s.rollouts.steps)}"
-        for s in run.stages
-        if s.rollouts.steps
-    ]
+def _known_steps(steps: Mapping[str, tuple[int, int]]) -> str:
+    known = [f"'{stage}' has {first} to {last}" for stage, (first, last) in steps.items()]
     return f"Stage {', '.join(known)}." if known else "No stage has rollouts."
-
-
-def _groups(stage: StageRecord, steps: Sequence[int]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Return the groups of the chosen steps, each with its place and its rollouts."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for record in stage.rollouts.of_steps(steps):
-        where = f"of {record['model']}" if "model" in record else f"of step {record['step']}"
-        name = f"Group {record['group']} {where}" if "group" in record else f"Rollouts {where}"
-        groups.setdefault(name, []).append(record)
-    return list(groups.items())

@@ -5,17 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from guerdon.errors import UsageError
-from guerdon.report.rollouts import Rollouts, read_rollouts
+from guerdon.index import RunIndex
+from guerdon.index.metrics import run_events
+from guerdon.index.summing import overview
 from guerdon.run.files import read_json
-from guerdon.run.log import EVENTS, ROLLOUTS, RunEvents, read_events
+from guerdon.run.log import EVENTS, RunEvents, read_events
 from guerdon.run.results import read_result
 
 
@@ -25,11 +26,8 @@ class Status(StrEnum):
     FINISHED = "finished"
     RUNNING = "running"
     STOPPED = "stopped"
+    FAILED = "failed"
     WAITING = "waiting"
-
-
-Point = tuple[int, Mapping[str, float]]
-"""A training step, counted from 1, with its metrics."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,10 @@ class StageRecord:
     """The result's numbers."""
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
     """The result's tables, by title."""
-    progress: Sequence[Point]
-    folder: Path
-
-    @cached_property
-    def rollouts(self) -> Rollouts:
-        """Return the rollouts, which are read at the first use."""
-        return read_rollouts(self.folder / ROLLOUTS)
-
-    @property
-    def tokens(self) -> int | None:
-        """Return the number of trained tokens if the stage counts them, else of generated tokens."""
-        counted = [metrics["num_tokens"] for _, metrics in self.progress if metrics.get("num_tokens")]
-        return int(counted[-1]) if counted else self.rollouts.tokens or None
+    step: int | None
+    """The last step that was logged."""
+    last: Mapping[str, Any]
+    """The last value of each logged metric."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +79,13 @@ class RunRecord:
     """The error that stopped the last attempt."""
     started: datetime | None
     unreadable_lines: int
-    """The number of lines in events and sections that cannot be read, such as a last line truncated by a kill."""
+    """The number of lines that cannot be read, such as a last line truncated by a kill. Those of rollouts count only
+    if the record was read with the run's index."""
 
     @property
-    def unreadable(self) -> int:
-        """Return the number of lines that cannot be read, those of the rollouts included."""
-        return self.unreadable_lines + sum(stage.rollouts.unreadable for stage in self.stages)
+    def status(self) -> Status:
+        """Return the state of the run as a whole."""
+        return run_status(self)
 
     @property
     def description(self) -> str:
@@ -113,7 +103,7 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
 
     Args:
         directory: The folder.
-        log: The run's events, if they are known; else they are read.
+        log: The run's events, if they are known; else they are read, in a memory that does not grow with the steps.
 
     Raises:
         UsageError: It does not hold a run, or holds files that guerdon did not write.
@@ -121,9 +111,13 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
     record = read_json(directory / "run.json")
     if record is None:
         what = "not a run, it has no run.json" if directory.is_dir() else "no such folder"
-        raise UsageError(
-            f"{directory}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
+        inside = sorted(path.parent for path in directory.glob("*/run.json"))
+        fix = (
+            f"It holds runs: name one of them, like {inside[-1]}."
+            if inside
+            else "Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
         )
+        raise UsageError(f"{directory}: {what}. {fix}")
     try:
         name, manifest, stage_ids = record["name"], record["manifest"], record["stages"]
         refs = {stage["id"]: stage for stage in manifest["stages"]}
@@ -132,7 +126,7 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
         raise UsageError(
             f"{directory / 'run.json'} is not what 'guerdon run' writes, so there is nothing to report."
         ) from None
-    log = log if log is not None else read_events(directory / EVENTS)
+    log = log if log is not None else read_events(directory / EVENTS, every_step=False)
     going_on = _is_locked(directory / "lock")
     stages = [_stage(directory, refs.get(stage_id, {}), stage_id, log, going_on) for stage_id in stage_ids]
     sections = list(_sections(directory / "report", log))
@@ -151,13 +145,41 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
     )
 
 
+def indexed_run(index: RunIndex) -> RunRecord:
+    """Read a run's folder, with its events from its index, which is up to date.
+
+    The incomplete last lines of a run's logs count as unreadable, unless the run is active.
+
+    Raises:
+        UsageError: It does not hold a run, or holds files that guerdon did not write.
+    """
+    record = read_run(index.run, run_events(index))
+    known = overview(index)
+    unreadable = known.unreadable + (0 if record.going_on else known.cut_off)
+    return replace(record, unreadable_lines=record.unreadable_lines + unreadable)
+
+
 def run_status(record: RunRecord) -> Status:
     """Return the state of a run as a whole."""
     if record.going_on:
         return Status.RUNNING
     if all(stage.status is Status.FINISHED for stage in record.stages):
         return Status.FINISHED
+    if any(stage.status is Status.FAILED for stage in record.stages):
+        return Status.FAILED
     return Status.STOPPED if record.started else Status.WAITING
+
+
+def current_stage(record: RunRecord) -> StageRecord | None:
+    """Return the stage that a run has reached, or ``None`` before the first."""
+    reached = [stage for stage in record.stages if stage.step is not None or stage.seconds]
+    return reached[-1] if reached else None
+
+
+def last_reward(record: RunRecord) -> float | None:
+    """Return the reward that a run's stages logged last."""
+    rewards = (stage.last.get("reward") for stage in reversed(record.stages))
+    return next((reward for reward in rewards if isinstance(reward, int | float)), None)
 
 
 def _stage(
@@ -170,9 +192,11 @@ def _stage(
     if result is not None:
         status = Status.FINISHED
     elif (folder / "inputs.json").exists():
-        status = Status.RUNNING if going_on else Status.STOPPED
+        status = Status.FAILED if log.failed == stage_id else Status.STOPPED
+        status = Status.RUNNING if going_on else status
     finished = log.finished.get(stage_id, {}) if result else {}
     tables = metrics.pop("tables", {})
+    progress = log.progress.get(stage_id, {})
     return StageRecord(
         id=stage_id,
         use=str(ref.get("use", "")),
@@ -183,8 +207,8 @@ def _stage(
         peak_gpu_memory_bytes=finished.get("peak_gpu_memory_bytes"),
         metrics={name: value for name, value in metrics.items() if isinstance(value, int | float | str)},
         tables=_tables(tables),
-        progress=sorted(log.progress.get(stage_id, {}).items()),
-        folder=folder,
+        step=max(progress, default=None),
+        last={name: value for _, values in sorted(progress.items()) for name, value in values.items()},
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 from guerdon.errors import InfrastructureError
+from guerdon.index import RunIndex
+from guerdon.index.metrics import metric_curve, metric_names
+from guerdon.index.summing import rollout_curves
 from guerdon.report.charts import Curve, draw
-from guerdon.report.reading import RunRecord, StageRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ _METRICS: Mapping[str, Mapping[str, str]] = {
 """Charts by title, with the metrics that each shows and their labels."""
 
 
-def key_charts(stage_id: str, metrics: Mapping[str, Curve], corrections: Curve) -> Iterator[Chart]:
+def _key_charts(stage_id: str, metrics: Mapping[str, Curve], corrections: Curve) -> Iterator[Chart]:
     """Yield the charts that show a stage's progress, for metrics logged at two or more steps.
 
     Args:
@@ -57,7 +58,9 @@ def key_charts(stage_id: str, metrics: Mapping[str, Curve], corrections: Curve) 
     for metric, curve in metrics.items():
         for title, label in _places(metric):
             charts[title][label] = curve
-    if charts["Reward"]:
+    if not any(charts.values()):  # a stage of one's own, whose metrics have names of its own
+        charts = {metric: {metric: curve} for metric, curve in metrics.items()}
+    if charts.get("Reward"):
         charts[_CORRECTIONS]["mean"] = corrections
         if len(charts["Reward"]) == 2:  # with one verifier, the sum equals its curve
             charts["Reward"].pop("weighted sum", None)
@@ -69,27 +72,25 @@ def key_charts(stage_id: str, metrics: Mapping[str, Curve], corrections: Curve) 
             yield Chart(stage_id, title, shown)
 
 
-def stage_charts(stage: StageRecord) -> Iterator[Chart]:
-    """Yield the charts that show a stage's progress, from its record."""
-    metrics: dict[str, list[tuple[float, float]]] = {}
-    for step, values in stage.progress:
-        for name, value in values.items():
-            if isinstance(value, int | float) and isfinite(value):
-                metrics.setdefault(name, []).append((step, value))
-    corrections = [
-        (float(step), means.self_corrections / means.count)
-        for step, means in sorted(stage.rollouts.steps.items())
-    ]
-    return key_charts(stage.id, metrics, corrections)
+def stage_charts(index: RunIndex, stage_id: str) -> list[Chart]:
+    """Return the charts that show a stage's progress, from the run's index."""
+    names = metric_names(index).get(stage_id, [])
+    metrics = {name: metric_curve(index, stage_id, name) for name in names}
+    corrections = rollout_curves(index, stage_id, "self-correction").get("self-correction", [])
+    return list(_key_charts(stage_id, metrics, corrections))
 
 
-def draw_curves(run: RunRecord, folder: Path) -> list[Path]:
+def draw_curves(index: RunIndex, folder: Path) -> list[Path]:
     """Write every stage's curves, one file for each chart.
+
+    Args:
+        index: The run's index, up to date.
+        folder: The folder of the files.
 
     Raises:
         InfrastructureError: The folder cannot be written to.
     """
-    charts = [chart for stage in run.stages for chart in stage_charts(stage)]
+    charts = [chart for stage in metric_names(index) for chart in stage_charts(index, stage)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for chart in charts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guerdon.report import charts, formatting
-from guerdon.report.intervals import with_intervals
+from guerdon.report.intervals import is_interval, with_intervals
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,7 +44,7 @@ def environment(*packages: str) -> Environment:
         reference=formatting.reference,
         colour=charts.colour,
         columns=_columns,
-        merged=with_intervals,
+        shown_rows=_shown_rows,
         numbers=_numbers,
     )
     return made
@@ -66,9 +66,36 @@ def visible(text: Any) -> Markup:
     return Markup("".join([*pieces, escape(text[start:])]))
 
 
+_WIDE = 7
+"""A table with more columns is turned, so that it fits a page."""
+
+
+def _shown_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a table's rows as a page shows them: with intervals; with a row for each measure if it is too wide."""
+    merged = with_intervals(rows)
+    names = _columns(merged)
+    if len(names) <= max(_WIDE, len(merged)):
+        return merged
+    first, *measures = names
+    titles = [str(row.get(first, "")) for row in merged]
+    if len({*titles, "measure"}) <= len(titles):
+        return merged
+    return [
+        {
+            "measure": formatting.words(name),
+            **{t: row.get(name) for t, row in zip(titles, merged, strict=True)},
+        }
+        for name in measures
+    ]
+
+
 def _numbers(rows: list[dict[str, Any]], names: list[str]) -> set[str]:
     """Return the columns that have only numbers."""
-    return {name for name in names if all(isinstance(row.get(name), int | float | None) for row in rows)}
+    return {name for name in names if all(_is_number(row.get(name)) for row in rows)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | None) or is_interval(value)
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 
 from guerdon.errors import FailureBudgetError, UsageError
@@ -12,7 +13,7 @@ from guerdon.rubric.rule import decided, is_full, unmet
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.entries import Asked, Batch, Scorer
 from guerdon.scoring.pool import Pool
-from guerdon.types import Failure, OnFailure, Outcome, Rollout, Score, Verdict
+from guerdon.types import Failure, OnFailure, Outcome, Rollout, Score, Verdict, total_usage
 
 __all__ = ["Call"]
 
@@ -176,8 +177,11 @@ class _Question:
         answers = batch.collect()
         for position in self.waiting:
             score, latency_ms = answers[position]
-            earlier_ms = self.scores[position][1] if position in self.scores else 0.0
-            self.scores[position] = score, earlier_ms + latency_ms
+            if position in self.scores:
+                earlier, earlier_ms = self.scores[position]
+                latency_ms += earlier_ms
+                score = replace(score, usage=total_usage([earlier.usage, score.usage]))
+            self.scores[position] = score, latency_ms
             self.tries[position] += 1
         self.waiting = [
             position

@@ -77,5 +77,6 @@ def decided(asked: Mapping[str, Verdict]) -> Score:
             continue
         if score.outcome is Outcome.FAILED and verdict.on_failure is OnFailure.ZERO:
             score = Score(0.0, explanation=f"failed and counts as 0: {score.explanation}")
-        return replace(score, metadata={**score.metadata, "decided_by": name})
+        # The members' own verdicts count what they consumed.
+        return replace(score, metadata={**score.metadata, "decided_by": name}, usage={})
     return Score.skipped("no member judged the completion")

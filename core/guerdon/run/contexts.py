@@ -17,7 +17,7 @@ from typing import Any
 from guerdon.errors import UsageError
 from guerdon.hookspecs import RunInfo
 from guerdon.manifest.entries import named_stages
-from guerdon.manifest.plan import NamedModel, Plan, StagePlan
+from guerdon.manifest.plan import NamedModel, Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.rubric import MAX_CACHED_SCORES, Entry, Rubric
 from guerdon.run.content import local_modules
@@ -26,7 +26,7 @@ from guerdon.run.events import Events
 from guerdon.run.inputs import Inputs, used_stages
 from guerdon.run.ranks import Ranks
 from guerdon.scoring.cache import ScoreCache
-from guerdon.stage import Launch, Model, StageContext, StageResult, Stop
+from guerdon.stage import Evaluation, Launch, Model, StageContext, StageResult, Stop
 from guerdon.tools import Toolbox
 from guerdon.types import Row
 
@@ -71,12 +71,12 @@ class Contexts:
         datasets = {key: result.dataset for key, result in results.items() if result.dataset is not None}
 
         @contextmanager
-        def open_rubric() -> Iterator[Rubric]:
-            if not stage.entries:
+        def open_rubric(entries: Sequence[Entry], states: Path) -> Iterator[Rubric]:
+            if not entries:
                 raise UsageError(
                     f"stage '{stage_id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
                 )
-            entries = [self._entry(entry, folder / "work", results, known) for entry in stage.entries]
+            entries = [self._entry(entry, states, results, known) for entry in entries]
             with (
                 closing(self._cache()) as cache,
                 Rubric(
@@ -97,14 +97,21 @@ class Contexts:
             with Toolbox(stage.tools, manifest.seed) as toolbox:
                 yield toolbox
 
-        openers: list[Callable[[], Iterator[Row]]] = [
-            partial(open_source, source, manifest.heldout, datasets) for source in stage.sources
-        ]
+        def openers(sources: Sequence[SourcePlan]) -> list[Callable[[], Iterator[Row]]]:
+            return [partial(open_source, source, manifest.heldout, datasets) for source in sources]
+
+        evaluation = None
+        if stage.evaluation is not None:
+            evaluation = Evaluation(
+                sources=openers(stage.evaluation.sources),
+                open_rubric=partial(open_rubric, stage.evaluation.entries, folder / "work" / "evaluation"),
+                **stage.evaluation.ref.model_dump(exclude={"data", "rewards"}),
+            )
         return StageContext(
             stage_id=stage_id,
             models=[self._model(init, results) for init in stage.init],
-            sources=openers,
-            open_rubric=open_rubric,
+            sources=openers(stage.sources),
+            open_rubric=partial(open_rubric, stage.entries, folder / "work" / "rewards"),
             open_tools=open_tools,
             work=folder / "work",
             output=folder / "output.partial",
@@ -115,6 +122,7 @@ class Contexts:
             logs=folder / "logs",
             launch=self._launch(stage),
             run_name=f"{manifest.name}/{stage_id}",
+            evaluation=evaluation,
         )
 
     def _launch(self, stage: StagePlan) -> Launch:
@@ -157,7 +165,7 @@ class Contexts:
         return Model(name, path, init.gguf_file, init.revision, init.dtype)
 
     def _entry(
-        self, entry: Entry, work: Path, results: Mapping[str, StageResult], known: Mapping[str, Any]
+        self, entry: Entry, states: Path, results: Mapping[str, StageResult], known: Mapping[str, Any]
     ) -> Entry:
         """Return the entry with stage references replaced by checkpoint folders, and the other inputs of its scores."""
         component = entry.component
@@ -173,7 +181,7 @@ class Contexts:
         component = replace(
             component,
             params={**component.params, **folders},
-            state_dir=work / "rewards" / self._ranks.own_name(entry.name),
+            state_dir=states / self._ranks.own_name(entry.name),
             content=json.dumps(content) if any(content.values()) else "",
         )
         return replace(entry, component=component)

@@ -347,7 +347,7 @@ def _stage_failed(stage: StagePlan, error: BaseException) -> StageFailedError:
     what = one_line(error).rstrip(".")
     return StageFailedError(
         f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {what}. "
-        "'guerdon --traceback run' shows where."
+        "The same command with --traceback after 'guerdon' shows where."
     )
 
 

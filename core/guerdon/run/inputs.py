@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guerdon.manifest.entries import named_stages
-from guerdon.manifest.plan import StagePlan
+from guerdon.manifest.plan import EvaluationPlan, SourcePlan, StagePlan
 from guerdon.manifest.schema import Manifest, ModelRef
 from guerdon.plugins.component import Component
 from guerdon.rubric import Entry
@@ -53,30 +53,9 @@ class Inputs:
         inputs: dict[str, Any] = {
             "stage": self._parts(stage.component, without=operational),
             "init": [self._init(stage, one, known) for one in stage.init],
-            "data": [
-                {
-                    **({"stage": s.stage_id, "inputs": _digest(known[s.stage_id])} if s.stage_id else {}),
-                    **(self._source_parts(s.component) if s.component else {}),
-                    "split": s.ref.split,
-                    "limit": s.ref.limit,
-                    "add": s.ref.add,
-                }
-                for s in stage.sources
-            ],
-            "rewards": [
-                {
-                    **self._parts(entry.component),
-                    **({"stages": used} if (used := used_stages(entry, known)) else {}),
-                    **({"models": models} if (models := self.models_of(entry.component)) else {}),
-                    "name": entry.name,
-                    "weight": _json_weight(entry.weight),
-                    "when": dict(entry.when),
-                    "on_failure": entry.on_failure.value,
-                    "timeout": entry.timeout_s,
-                    **_composition(entry),
-                }
-                for entry in stage.entries
-            ],
+            "data": [self._source(source, known) for source in stage.sources],
+            "rewards": [self._entry(entry, known) for entry in stage.entries],
+            **self._evaluation(stage.evaluation, known),
             **({"tools": list(map(self._tool, stage.tools))} if stage.tools else {}),
             "seed": self._manifest.seed,
             "heldout": self._manifest.heldout,
@@ -88,6 +67,45 @@ class Inputs:
             json.dumps(self._secrets.hide(inputs), default=str), parse_constant=str
         )
         return read
+
+    def _source(self, source: SourcePlan, known: Mapping[str, Any]) -> dict[str, Any]:
+        stage_id = source.stage_id
+        return {
+            **({"stage": stage_id, "inputs": _digest(known[stage_id])} if stage_id else {}),
+            **(self._source_parts(source.component) if source.component else {}),
+            "split": source.ref.split,
+            "limit": source.ref.limit,
+            "add": source.ref.add,
+        }
+
+    def _entry(self, entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **self._parts(entry.component),
+            **({"stages": used} if (used := used_stages(entry, known)) else {}),
+            **({"models": models} if (models := self.models_of(entry.component)) else {}),
+            "name": entry.name,
+            "weight": _json_weight(entry.weight),
+            "when": dict(entry.when),
+            "on_failure": entry.on_failure.value,
+            "timeout": entry.timeout_s,
+            **_composition(entry),
+        }
+
+    def _evaluation(self, evaluation: EvaluationPlan | None, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs of an evaluation while a stage trains; nothing without one, so that old inputs stay equal.
+
+        It is an input as a whole: it decides the output, or at least the logged metrics.
+        """
+        if evaluation is None:
+            return {}
+        settings = evaluation.ref.model_dump(exclude={"data", "rewards"})
+        return {
+            "evaluation": {
+                **settings,
+                "data": [self._source(source, known) for source in evaluation.sources],
+                "rewards": [self._entry(entry, known) for entry in evaluation.entries],
+            }
+        }
 
     def _tool(self, entry: ToolEntry) -> dict[str, Any]:
         component = entry.component

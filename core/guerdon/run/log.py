@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.data.json_values import parse_object
+from guerdon.errors import RunInterruptedError
 from guerdon.files import replaced
 from guerdon.hookspecs import RunInfo
 from guerdon.run.secrets import Secrets
@@ -63,8 +64,9 @@ class RunLog:
         path = run.directory / EVENTS
         if ("progress", stage_id) not in self._trimmed:
             self._trimmed.add(("progress", stage_id))
-            # Without metrics, the step is the one that a stage resumes from, and its own line stays.
-            first_repeated = step if metrics else step + 1
+            # Without metrics, the step is the one that a stage resumes from, and its own lines stay. What was logged
+            # of the start, before the first checkpoint, is logged again.
+            first_repeated = step if metrics or step == 0 else step + 1
             _keep(path, lambda line: not (_is_progress(line, stage_id) and _step(line) >= first_repeated))
         if metrics:
             self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
@@ -141,6 +143,10 @@ def _keep(path: Path, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
                 new.write(line)
 
 
+_INTERRUPTIONS = (RunInterruptedError.__name__, KeyboardInterrupt.__name__)
+"""The errors of an attempt that was stopped from outside, and did not fail."""
+
+
 @dataclass
 class RunEvents:
     """The content of a run's ``events.jsonl``."""
@@ -148,6 +154,8 @@ class RunEvents:
     started: datetime | None = None
     error: str | None = None
     """The error that stopped the last attempt."""
+    failed: str | None = None
+    """The stage that raised this error, if it was not a signal that stopped the stage."""
     unreadable: int = 0
     """The number of lines that cannot be read."""
     progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
@@ -158,16 +166,27 @@ class RunEvents:
     """The seconds of all attempts, by stage. A killed attempt ends with its last line."""
 
 
-def read_events(path: Path) -> RunEvents:
-    """Read ``events.jsonl``, which may not exist yet."""
+def read_events(path: Path, every_step: bool = True) -> RunEvents:
+    """Read ``events.jsonl``, which may not exist yet.
+
+    Args:
+        path: The file.
+        every_step: Whether the metrics of each step are kept; see :func:`fold_events`.
+    """
     incomplete = [0]
-    log = fold_events(_events(path, incomplete))
+    log = fold_events(_events(path, incomplete), every_step)
     log.unreadable += incomplete[0]
     return log
 
 
-def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
-    """Return what the lines of ``events.jsonl`` say together."""
+def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) -> RunEvents:
+    """Return what the lines of ``events.jsonl`` say together.
+
+    Args:
+        events: The lines.
+        every_step: Whether the metrics of each step are kept. Without it, a stage has its last step only, with the
+            last value of each metric, so that memory does not grow with the steps.
+    """
     log = RunEvents()
     current: tuple[str, datetime] | None = None
     last: datetime | None = None
@@ -175,6 +194,7 @@ def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
         try:
             kind, time = event["event"], datetime.fromisoformat(event["time"])
             stage = str(event.get("stage"))
+            running = current[0] if current else None
             ends_try = kind in ("run_started", "stage_started", "stage_finished", "run_finished")
             if current and last and ends_try:
                 end = last if kind == "run_started" else time
@@ -183,9 +203,11 @@ def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
                 )
                 current = None
             if kind == "run_started":
-                log.started, log.error = log.started or time, None
+                log.started, log.error, log.failed = log.started or time, None, None
             elif kind == "run_finished":
                 log.error = event["error"]
+                stopped = log.error is None or log.error.partition(":")[0] in _INTERRUPTIONS
+                log.failed = None if stopped else running
             elif kind == "stage_started":
                 current = (stage, time)
                 if not event["resumed"]:
@@ -193,7 +215,13 @@ def fold_events(events: Iterable[Mapping[str, Any]]) -> RunEvents:
             elif kind == "stage_finished":
                 log.finished[stage] = event
             elif kind == "stage_progress":
-                log.progress.setdefault(stage, {})[event["step"]] = event["metrics"]
+                step, steps = event["step"], log.progress.setdefault(stage, {})
+                # An evaluation has an event of its own, beside that of its step.
+                known = steps.get(step, {}) if every_step else next(iter(steps.values()), {})
+                metrics = {**known, **event["metrics"]}
+                if not every_step:
+                    steps.clear()
+                steps[step] = metrics
             last = time
         except (KeyError, TypeError, ValueError):
             log.unreadable += 1

@@ -15,8 +15,10 @@ _RECORDED = ("guerdon", "torch", "transformers", "trl", "accelerate", "datasets"
 def run_record(plan: Plan, run: RunInfo) -> dict[str, Any]:
     """Return the record of a run: its manifest, plugins and versions."""
     components = [stage.component for stage in plan.stages] + list(plan.hooks)
-    components += [source.component for stage in plan.stages for source in stage.sources if source.component]
-    components += [entry.component for stage in plan.stages for entry in stage.entries]
+    evaluated = [part for stage in plan.stages if (part := stage.evaluated) is not None]
+    for stage in (*plan.stages, *evaluated):
+        components += [source.component for source in stage.sources if source.component]
+        components += [entry.component for entry in stage.entries]
     plugins = {
         (c.kind.value, c.plugin.qualified_name): {
             "kind": c.kind.value,

@@ -57,6 +57,9 @@ def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
             counts.append(None)
             continue
         endless = source.component.member("endless", False)
+        if endless and source.ref.limit is None and "data" in stage.incomplete:
+            counts.append(None)  # its limit may be the mistake that was left out
+            continue
         most = _most(source, plan.manifest.heldout) if wanted else SAMPLE_ROWS
         try:
             read = list(islice(open_source(source, plan.manifest.heldout, {}), most + 1))
@@ -90,7 +93,14 @@ def _asks_for_rows(stage: StagePlan) -> bool:
     return own is not None and "rows" in inspect.signature(own).parameters
 
 
-def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, models: bool = True) -> None:
+def check_stage(
+    plan: Plan,
+    stage: StagePlan,
+    rows: StageRows | None = None,
+    evaluation_rows: StageRows | None = None,
+    *,
+    models: bool = True,
+) -> None:
     """Build a stage and call its own preflight.
 
     A stage with mistakes is built without its wrong params. Its preflight is called if nothing that it asks for was
@@ -100,6 +110,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
         plan: The plan.
         stage: One of its stages.
         rows: The stage's rows; read by default.
+        evaluation_rows: The rows of its evaluation; read by default.
         models: Whether the stage may read its models, because they are valid.
 
     Raises:
@@ -113,7 +124,7 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
         params={name: value for name, value in stage.component.params.items() if name not in wrong},
     )
     try:
-        _check_built(component, plan, stage, rows, models)
+        _check_built(component, plan, stage, rows, evaluation_rows, models)
     except GuerdonError as error:
         if not wrong:
             raise
@@ -124,19 +135,28 @@ def check_stage(plan: Plan, stage: StagePlan, rows: StageRows | None = None, *, 
 
 
 def _check_built(
-    component: Component, plan: Plan, stage: StagePlan, rows: StageRows | None, models: bool
+    component: Component,
+    plan: Plan,
+    stage: StagePlan,
+    rows: StageRows | None,
+    evaluation_rows: StageRows | None,
+    models: bool,
 ) -> None:
     built = component.build()
     own = component.member("preflight", of=built)
     if own is None or _asks_for_more(own, stage.incomplete):
         return
     rows = rows or read_stage_rows(plan, stage)
+    if evaluation_rows is None:
+        evaluated = stage.evaluated
+        evaluation_rows = StageRows() if evaluated is None else read_stage_rows(plan, evaluated)
     component.check(
         built,
         rewards=names_of(stage.entries),
         tools=[entry.name for entry in stage.tools],
         rows=rows.read,
         count=rows.count,
+        evaluation_rows=evaluation_rows.read,
         models=_known_models(plan, stage) if models else [],
     )
 

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class ScoreCache:
         for key, score in scores.items():
             if score.outcome is not Outcome.FAILED:
                 try:
-                    rows.append((key, json.dumps(score.to_dict())))
+                    rows.append((key, json.dumps(replace(score, usage={}).to_dict())))
                 except (TypeError, ValueError):  # not JSON: the case is judged again next time
                     continue
         with self._lock, self._surviving():

@@ -38,6 +38,7 @@ def _rebuilt(score: Score) -> Score:
             dict(score.metadata),
             dict(score.parts),
             tuple(score.spans),
+            dict(score.usage),
         )
     except Exception as error:  # reading the fields may run the plugin's code
         return _broken(f"returned a Score that cannot be kept: {type(error).__name__}: {brief(error, str)}")

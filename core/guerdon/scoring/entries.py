@@ -165,7 +165,17 @@ class VerifierBatch:
                 score, latency_ms = result
                 assert isinstance(score, Score)
                 judged[key] = score, latency_ms
-        return {position: judged[key] for position, key in self.key_at.items()}
+        return self._at_positions(judged)
+
+    def _at_positions(self, judged: Mapping[_Key, tuple[Score, float]]) -> dict[int, tuple[Score, float]]:
+        """Return the scores by position. Of equal cases, which were judged once, the first has the usage."""
+        found = {}
+        seen: set[_Key] = set()
+        for position, key in self.key_at.items():
+            score, latency_ms = judged[key]
+            found[position] = replace(score, usage={}) if key in seen and score.usage else score, latency_ms
+            seen.add(key)
+        return found
 
 
 class RewardScorer:

@@ -68,6 +68,8 @@ class ScoreOut(Strict):
     """The named components of the value; absent if there are none."""
     spans: list[tuple[int, int, float]] = []
     """The steps of the completion, each with its start, its end and its value; absent if there are none."""
+    usage: dict[str, float] = {}
+    """What the check consumed, such as tokens; absent if nothing."""
     weight: float
     """The entry's weight at the step."""
     weighted: float | None

@@ -122,7 +122,10 @@ def _continue(
 
 
 def with_observation(prompt: str | Messages, observation: str | None) -> Messages:
-    """Return a prompt with what an environment shows at the end of its last message, as TRL puts it.
+    """Return a prompt with what an environment shows at the end of its last message.
+
+    TRL joins the two texts without a space between. Here an empty line is between them, unless one of them has its own
+    white space there.
 
     Raises:
         DataError: The prompt is not a conversation.
@@ -131,8 +134,12 @@ def with_observation(prompt: str | Messages, observation: str | None) -> Message
         raise DataError(
             "a prompt is a text, and tools need conversations: give it as [{role: user, content: text}]."
         )
-    if observation is None:
+    if not observation:
         return prompt
     content: Any = prompt[-1].get("content") or ""
-    added: Any = [{"type": "text", "text": observation}] if isinstance(content, list) else observation
+    if isinstance(content, list):
+        added: Any = [{"type": "text", "text": observation}]
+    else:
+        apart = content[-1:].isspace() or observation[:1].isspace() or not content
+        added = observation if apart else f"\n\n{observation}"
     return [*prompt[:-1], {**prompt[-1], "content": content + added}]

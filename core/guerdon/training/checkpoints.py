@@ -41,7 +41,8 @@ else:
 
 logger = logging.getLogger(__name__)
 
-_MANIFEST = "complete"
+MANIFEST = "complete"
+"""The file whose presence makes a checkpoint valid."""
 _REFERENCE = "reference.pt"
 _ARGUMENTS = "training_args.bin"
 
@@ -76,14 +77,18 @@ class ResumableTrainer(_Trainer):
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
         trained = super().train(resume_from_checkpoint, *args, **kwargs)
-        finished = self.state.global_step >= self.state.max_steps
-        if finished and self.args.should_save and self._keeps == KEPT_CHECKPOINTS:
+        if self.is_finished and self.args.should_save and self._keeps == KEPT_CHECKPOINTS:
             rotate(Path(str(self.args.output_dir)), 1)  # a longer training starts from the last one
         return trained
 
+    @property
+    def is_finished(self) -> bool:
+        """Return whether there is no further step."""
+        return bool(self.state.global_step >= self.state.max_steps)
+
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # A run that was killed after its last checkpoint has nothing left to do.
-        if self.state.global_step >= self.state.max_steps:
+        if self.is_finished:
             self.control.should_training_stop = True
             return
         run_epoch: Any = super()._run_epoch
@@ -190,14 +195,14 @@ def complete(folder: Path) -> None:
     """Flush a checkpoint's files to the disk, then write the manifest that makes it valid."""
     manifest = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.name != _MANIFEST:
+        if path.name != MANIFEST:
             _sync(path)
             manifest[str(path.relative_to(folder))] = {
                 "size": path.stat().st_size,
                 "sha256": _digest(path),
             }
     _sync(folder)
-    with replaced(folder / _MANIFEST) as partial:
+    with replaced(folder / MANIFEST) as partial:
         partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     _sync(folder)
     _sync(folder.parent)
@@ -207,9 +212,9 @@ def rotate(work: Path, keeps: int | None) -> None:
     """Delete all valid checkpoints except the newest ones, by step; ``None`` keeps all."""
     if keeps is None:
         return
-    for checkpoint in _complete(work)[max(keeps, 1) :]:
+    for checkpoint in whole_checkpoints(work)[max(keeps, 1) :]:
         # first, so that a killed deletion leaves no checkpoint that looks valid
-        (checkpoint / _MANIFEST).unlink()
+        (checkpoint / MANIFEST).unlink()
         shutil.rmtree(checkpoint)
 
 
@@ -236,37 +241,37 @@ def newest_checkpoint(work: Path) -> Path | None:
 
 
 def _newest(work: Path) -> Path | None:
-    whole = _complete(work)
+    whole = whole_checkpoints(work)
     for checkpoint in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         if checkpoint not in whole:
             shutil.rmtree(checkpoint, ignore_errors=True)
     while whole:
         newest = whole.pop(0)
-        damage = _damage(newest)
-        if damage is None:
+        found = damage(newest)
+        if found is None:
             return newest
         before = (
             f"{whole[0].name} is used" if whole else "none is left, so the stage starts from the beginning"
         )
-        logger.warning("the checkpoint %s is damaged (%s) and is deleted; %s", newest, damage, before)
+        logger.warning("the checkpoint %s is damaged (%s) and is deleted; %s", newest, found, before)
         shutil.rmtree(newest)
     return None
 
 
-def _complete(work: Path) -> list[Path]:
+def whole_checkpoints(work: Path) -> list[Path]:
     """Return the checkpoints that have a manifest, the newest first."""
     steps = {}
     for checkpoint in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         step = checkpoint.name.rpartition("-")[2]
-        if step.isdecimal() and (checkpoint / _MANIFEST).exists():
+        if step.isdecimal() and (checkpoint / MANIFEST).exists():
             steps[int(step)] = checkpoint
     return [steps[step] for step in sorted(steps, reverse=True)]
 
 
-def _damage(checkpoint: Path) -> str | None:
+def damage(checkpoint: Path) -> str | None:
     """Return what is wrong with a checkpoint, or ``None``."""
     try:
-        manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest.items():
             path = checkpoint / name
             if not path.is_file():
@@ -276,19 +281,19 @@ def _damage(checkpoint: Path) -> str | None:
             if _digest(path) != expected["sha256"]:
                 return f"{name} has other content than was saved"
     except (ValueError, TypeError, KeyError, AttributeError):
-        return f"its list of files, {_MANIFEST}, cannot be read"
-    return None if manifest else f"its list of files, {_MANIFEST}, is empty"
+        return f"its list of files, {MANIFEST}, cannot be read"
+    return None if manifest else f"its list of files, {MANIFEST}, is empty"
 
 
-def check_finished(state: TrainerState) -> None:
+def check_finished(trainer: ResumableTrainer) -> None:
     """Raise if training ended before its last step.
 
     Raises:
         StageFailedError: Training ended early.
     """
-    if state.global_step < state.max_steps:
+    if not trainer.is_finished:
         raise StageFailedError(
-            f"training ended at step {state.global_step} of {state.max_steps}, without being asked to. "
+            f"training ended at step {trainer.state.global_step} of {trainer.state.max_steps}, without being asked to. "
             "Run the same command to resume from the newest checkpoint."
         )
 

@@ -16,7 +16,8 @@ from guerdon.errors import GuerdonError, UsageError
 from guerdon.index import Filters
 from guerdon.index.selecting import count
 from guerdon.report.templating import environment
-from guerdon.view import pages
+from guerdon.view import pages, rollouts
+from guerdon.view.addresses import NotFoundError, address
 from guerdon.view.guards import HeaderGuard, HostGuard, TokenGuard
 from guerdon.view.runs import ViewedRun, Watcher
 
@@ -64,11 +65,11 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
 
     def named(key: str) -> ViewedRun:
         if key not in runs:
-            raise pages.NotFoundError(f"no run '{key}' is viewed.")
+            raise NotFoundError(f"no run '{key}' is viewed.")
         return runs[key]
 
     def problem(_: Request, error: Exception) -> Response:
-        status = getattr(error, "status_code", 404 if isinstance(error, pages.NotFoundError) else 500)
+        status = getattr(error, "status_code", 404 if isinstance(error, NotFoundError) else 500)
         status = 400 if isinstance(error, UsageError) and status == 500 else status
         message = str(getattr(error, "detail", error))
         return page("problem", None, {"title": f"Error {status}", "message": message}, status)
@@ -80,7 +81,7 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
     def start() -> Response:
         """Show the runs, or the only one."""
         if len(runs) == 1:
-            return RedirectResponse(pages.address(next(iter(runs.values()))), 303)
+            return RedirectResponse(address(next(iter(runs.values()))), 303)
         return page("runs", None, pages.list_runs(runs))
 
     @app.get("/state")
@@ -97,7 +98,7 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
     def static(name: str) -> Response:
         """Return a file that pages load."""
         if name not in _FILES:
-            raise pages.NotFoundError(f"there is no file '{name}'.")
+            raise NotFoundError(f"there is no file '{name}'.")
         package, place, kind = _FILES[name]
         return Response(resources.files(package).joinpath(place).read_bytes(), media_type=kind)
 
@@ -109,18 +110,18 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
     @app.get("/runs/{key}/rollout/{stage}/{line}")
     def rollout(key: str, stage: str, line: int) -> Response:
         """Show one rollout."""
-        return page("group", named(key), pages.show_rollout(named(key), stage, line))
+        return page("group", named(key), rollouts.show_rollout(named(key), stage, line))
 
     @app.get("/runs/{key}/text/{stage}/{line}/{part}")
     def text(key: str, stage: str, line: int, part: str) -> Response:
         """Return all of a text."""
-        whole = pages.whole_text(named(key), stage, line, part)
+        whole = rollouts.whole_text(named(key), stage, line, part)
         return Response(whole.encode("utf-8", "backslashreplace"), media_type="text/plain; charset=utf-8")
 
     @app.get("/runs/{key}/prompt/{digest}")
     def prompt(key: str, digest: str) -> Response:
         """Show one prompt over the steps."""
-        return page("prompt", named(key), pages.show_prompt(named(key), digest))
+        return page("prompt", named(key), rollouts.show_prompt(named(key), digest))
 
     @app.get("/runs/{key}/{place}")
     def of_run(key: str, place: str, request: Request) -> Response:
@@ -130,7 +131,7 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
             return page(place, run, pages.PAGES_OF_RUNS[place](run, runs, query))
         if place in pages.PAGES:
             return page(place, run, pages.PAGES[place](run, query))
-        raise pages.NotFoundError(f"there is no page '{place}'.")
+        raise NotFoundError(f"there is no page '{place}'.")
 
     @app.get("/runs/{key}/")
     def of_run_itself(key: str) -> Response:

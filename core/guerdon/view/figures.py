@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from guerdon.index.summing import (
-    MEASURES,
-    metric_curve,
-    metric_names,
-    overview,
-    reward_histogram,
-    rollout_curves,
-)
-from guerdon.report.charts import Curve, draw, draw_histogram, thinned
-from guerdon.report.stage_charts import key_charts
+from guerdon.index.metrics import metric_curve, metric_names
+from guerdon.index.summing import MEASURES, overview, reward_histogram, rollout_curves
+from guerdon.report.charts import Curve, draw, draw_histogram, short, thinned
+from guerdon.report.stage_charts import stage_charts
 from guerdon.view.runs import ViewedRun
 
 
@@ -39,15 +34,12 @@ def figure(title: str, curves: Mapping[str, Curve], smooth: bool = True) -> Figu
 
 def overview_figures(run: ViewedRun) -> dict[str, list[Figure]]:
     """Return the charts that show each stage's progress."""
-    stages = metric_names(run.index)
-    found = {}
-    for stage, names in stages.items():
-        metrics = {name: metric_curve(run.index, stage, name) for name in names}
-        corrections = rollout_curves(run.index, stage, "self-correction").get("self-correction", [])
-        figures = [figure(chart.title, chart.curves) for chart in key_charts(stage, metrics, corrections)]
-        if figures:
-            found[stage] = figures
-    return found
+    charts = {stage: stage_charts(run.index, stage) for stage in metric_names(run.index)}
+    return {
+        stage: [figure(chart.title, chart.curves) for chart in of_stage]
+        for stage, of_stage in charts.items()
+        if of_stage
+    }
 
 
 def curve_sections(
@@ -84,10 +76,18 @@ def curve_sections(
 
 
 def histogram_figures(run: ViewedRun) -> list[Figure]:
-    """Return the rewards of each stage over its steps."""
+    """Return the rewards of each stage over its steps; a pointer reads each range of rewards as a curve."""
     figures = []
     for stage in overview(run.index).names.stages:
         found = reward_histogram(run.index, stage)
-        if found is not None:
-            figures.append(Figure(stage, draw_histogram(stage, found.steps, found.edges, found.counts)))
+        if found is None:
+            continue
+        curves: list[tuple[str, list[tuple[int, int]]]] = []
+        for place, (low, high) in enumerate(pairwise(found.edges)):
+            columns = zip(found.steps, found.counts, strict=True)
+            curve = [(first, column[place]) for (first, _), column in columns if column[place]]
+            if curve:
+                curves.append((f"{short(low)} to {short(high)}:", curve))
+        svg = draw_histogram(stage, found.steps, found.edges, found.counts)
+        figures.append(Figure(stage, svg, data=json.dumps(curves)))
     return figures

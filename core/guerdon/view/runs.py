@@ -10,9 +10,9 @@ from pathlib import Path
 
 from guerdon.errors import GuerdonError, UsageError
 from guerdon.index import Growth, RunIndex, grow
-from guerdon.index.summing import run_events
-from guerdon.report.reading import RunRecord, read_run
+from guerdon.report.reading import RunRecord, indexed_run, read_run
 from guerdon.run.log import RunEvents
+from guerdon.view.scored import check_scored, scored_record
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ EVERY_S = 1.0
 
 @dataclass
 class ViewedRun:
-    """One run."""
+    """One run, or a file of scored completions."""
 
     key: str
     """Its name in addresses."""
@@ -35,7 +35,7 @@ class ViewedRun:
 
     def record(self) -> RunRecord:
         """Read the run's record, up to its current state."""
-        return read_run(self.folder, run_events(self.index))
+        return scored_record(self.folder) if self.folder.is_file() else indexed_run(self.index)
 
     @property
     def version(self) -> str:
@@ -47,11 +47,17 @@ class ViewedRun:
 def found_runs(folders: Iterable[Path]) -> list[Path]:
     """Return the folders of runs: those given, and those in given folders that are not runs themselves.
 
+    Files of scored completions are returned as they are.
+
     Raises:
-        UsageError: A folder is not a run and holds none.
+        UsageError: A folder is not a run and holds none, or a file has no scores.
     """
     found: dict[Path, None] = {}
     for folder in folders:
+        if folder.is_file():
+            check_scored(folder)
+            found[folder.resolve()] = None
+            continue
         inside = (
             [folder]
             if (folder / "run.json").is_file()
@@ -67,10 +73,11 @@ def found_runs(folders: Iterable[Path]) -> list[Path]:
 
 
 def viewed_runs(folders: Iterable[Path], cache: Path | None = None) -> dict[str, ViewedRun]:
-    """Return the runs in folders by their keys: the folders' names, with a number if two have the same."""
+    """Return the runs by their keys: the names of their folders or files, with a number if two have the same."""
     runs: dict[str, ViewedRun] = {}
     for folder in folders:
-        read_run(folder, RunEvents())
+        if folder.is_dir():
+            read_run(folder, RunEvents())
         name = folder.name.encode("utf-8", "replace").decode("utf-8") or "run"
         key, number = name, 2
         while key in runs:

@@ -212,6 +212,20 @@ def _longest(rows: Sequence[Row], model: Model) -> Sequence[tuple[int, int]]:
     return sorted(lengths, key=lambda pair: -pair[1])
 
 
+def check_evaluation(rows: Sequence[Row], models: Sequence[Model], max_completion_length: int) -> None:
+    """Check the prompts of the evaluation while a stage trains.
+
+    Raises:
+        DataError: A row has no prompt, or prompts have two forms.
+        UsageError: A prompt with its completion is longer than a model's positions.
+    """
+    try:
+        check_prompts(rows)
+        check_lengths(rows, models, max_completion_length)
+    except (DataError, UsageError) as error:
+        raise type(error)(f"of the evaluation: {error}") from None
+
+
 def check_vllm(vllm: Mapping[str, Any] | None) -> None:
     """Check that vLLM is installed if a stage requires it.
 

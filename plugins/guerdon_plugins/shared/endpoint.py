@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
 
 from guerdon import completion_text
 from guerdon.data.messages import REASONING_KEYS
@@ -84,7 +84,7 @@ class Endpoint:
         return f"the endpoint {self.base_url} (model '{self.model}')"
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any], **defaults: Any) -> Endpoint:
+    def from_params(cls, params: Mapping[str, Any], **defaults: Any) -> Self:
         """Return the endpoint that a plugin's params describe, over the plugin's own defaults.
 
         Raises:
@@ -94,8 +94,8 @@ class Endpoint:
             return cls(**{**defaults, **params})
         except TypeError as error:
             raise ValueError(
-                f"endpoint has {', '.join(params) or 'nothing'}: it takes base_url, model, api_key_env, concurrency, "
-                "max_retries and timeout_s, the first two always."
+                f"endpoint has {', '.join(params) or 'nothing'}: it takes "
+                f"{', '.join(one.name for one in fields(cls))}, the first two always."
             ) from error
 
     def client(self) -> OpenAI:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from guerdon import Score
+from guerdon import Row, Score
 from guerdon.text import checked_tags, split_reasoning
 from guerdon.verifier import load_verifier
 from guerdon_plugins.shared.final_answer import final_answer
+from guerdon_plugins.shared.hints import Hint
 
 PHRASES = (
     "i do not know",
@@ -119,6 +120,12 @@ class Abstain:
         if found is not None and _bare(found) in self._phrases:
             return Score(self._abstained, answer=found, explanation="abstained")
         return Score(self._wrong, answer=score.answer, explanation="wrong")
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the confidence or a phrase that abstains, which the prompt must ask for."""
+        if self._confidence:
+            return {"a confidence": ["confiden", "置信", "信心"]}
+        return {"that the model may abstain": sorted(self._phrases)}
 
     def _stated(self, completion: str) -> tuple[float | None, str]:
         """Return the stated confidence, from 0 to 1, and the answer after the reasoning, without it."""

@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon import Failure, Messages, Score, message_text
+from guerdon import Failure, Messages, Row, Score, message_text
 from guerdon.data.references import plain
 from guerdon.text import Part, checked_tags, select_part
+from guerdon_plugins.shared.hints import Hint
 
 MAX_CHARACTERS = 100_000
 """A longer text scores 0."""
@@ -90,10 +91,25 @@ class Citations:
         problem = _copied(text, message_text(prompt)) or self._problem(text, cited, texts)
         if problem is not None:
             return Score(0.0, answer=answer, explanation=problem)
-        value = 1.0 if right is None else 2 * len(cited & right) / (len(cited) + len(right))
+        value, explanation = 1.0, []
+        if right is not None:
+            value = 2 * len(cited & right) / (len(cited) + len(right))
+            if value < 1:
+                explanation.append(f"it cites {answer}; right is {', '.join(sorted(right))}")
         if self._every_sentence:
-            value *= _coverage(text)
-        return Score(value, answer=answer)
+            coverage = _coverage(text)
+            value *= coverage
+            if coverage < 1:
+                explanation.append(f"{coverage:.0%} of the sentences have a citation")
+        return Score(value, answer=answer, explanation="; ".join(explanation))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the row's sources, which the prompt must show."""
+        try:
+            sources = _sources(row.get("sources"))
+        except ValueError:
+            return {}
+        return {f"the source {name}": [text[:60]] for name, text in sources.items() if text.strip()}
 
     def _problem(self, text: str, cited: set[str], texts: Mapping[str, str]) -> str | None:
         """Return why the text scores 0, or ``None``."""

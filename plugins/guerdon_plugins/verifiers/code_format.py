@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from guerdon import Row
 from guerdon.text import checked_tags, code_blocks, last_tagged, split_reasoning, tag_marks
+from guerdon_plugins.shared.hints import Hint
 
 
 class CodeFormat:
@@ -44,6 +46,11 @@ class CodeFormat:
             block.closed and block.language == self._language and block.code.strip()
             for block in code_blocks(text)
         )
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the tag around the program, which the prompt must ask for."""
+        opening = f"<{self._answer_tag}>"
+        return {} if self._answer_tag is None else {opening: [opening]}
 
     def gold_completion(self, reference: object) -> str | None:
         """Return a completion in the requested form, around a program."""

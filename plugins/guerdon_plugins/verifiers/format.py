@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from guerdon import Score
-from guerdon.text import tag_marks, without_code
+from guerdon import Row, Score
+from guerdon.text import REASONING_TAGS, tag_marks, without_code
+from guerdon_plugins.shared.hints import Hint
 
 
 class Format:
@@ -62,6 +63,11 @@ class Format:
             (uniform_symbols, _symbols_uniform),
         ]
         self._rules = [_in_order, *(rule for chosen, rule in optional if chosen)]
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the tags that the prompt must ask for: those that models of reasoning do not write unasked."""
+        known = {opening for opening, _ in map(tag_marks, REASONING_TAGS)}
+        return {opening: [opening] for opening, _ in self._tags if opening not in known}
 
     def __call__(self, completion: str) -> Score:
         text = f"{self._tags[0][0]}{completion}" if self._prefilled else completion

@@ -16,6 +16,9 @@ Mode: TypeAlias = Literal["equal", "includes", "starts", "ends", "pattern"]
 MAX_CHARACTERS = 200_000
 """A longer text matches no pattern."""
 
+_SHOWN = 200
+"""The most characters of a reference in an explanation."""
+
 
 class Match:
     """Scores 1 if a part of the completion matches the reference, else 0. It compares characters, not meaning.
@@ -78,7 +81,14 @@ class Match:
             found = [self._matches(text, item) for item in wanted]
         except TimeoutError:
             return Score.failed(Failure.TIMEOUT, f"the pattern did not match within {self._limit_s:g} s")
-        return Score(float(all(found) if self._all else any(found)), answer=text[:1000])
+        right = all(found) if self._all else any(found)
+        missed = next((item for item, met in zip(wanted, found, strict=True) if not met), "")
+        return Score(float(right), answer=text[:1000], explanation="" if right else self._difference(missed))
+
+    def _difference(self, missed: str) -> str:
+        """Return which reference the text does not match."""
+        shown = missed if len(missed) <= _SHOWN else f"{missed[:_SHOWN]}…"
+        return f"the text does not match '{shown}' ({self._mode})"
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a completion that is the reference, or ``None`` for a pattern."""

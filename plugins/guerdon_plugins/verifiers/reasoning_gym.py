@@ -60,7 +60,8 @@ class ReasoningGymVerifier:
             return Score(0.0, explanation="no answer in <answer> tags")
         entry = {"question": "", "answer": reference, "metadata": details}
         try:
-            return Score(float(score_answer(answer, entry)), answer=answer)
+            value = float(score_answer(answer, entry))
+            return Score(value, answer=answer, explanation="" if value == 1 else f"{task} gives it {value:g}")
         except Exception as error:  # each task parses answers in its own way
             if reference is not None:
                 score_answer(reference, entry)  # raises too if the answer is not at fault

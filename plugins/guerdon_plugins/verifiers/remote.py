@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import random
@@ -69,7 +68,7 @@ class Remote:
             raise ValueError(
                 f"the environment variable {token_variable}, which token_variable names, is not set. Export it."
             )
-        self._next = itertools.count(random.randrange(len(urls)))
+        self._next = random.randrange(len(urls))
         self._fingerprint = fingerprint
         self._token_variable = token_variable
         self._attempt_timeout_s = attempt_timeout_s
@@ -134,7 +133,8 @@ class Remote:
             self._client = self._new_client()
         wait_s, started = _FIRST_WAIT_S, time.monotonic()
         while True:
-            url = self._urls[next(self._next) % len(self._urls)]
+            url = self._urls[self._next % len(self._urls)]
+            self._next += 1
             try:
                 answer = await self._client.post(f"{url}/score", content=body)
             except _httpx().TransportError as error:

@@ -22,6 +22,7 @@ class MemoryKills:
         self._peak = Counter(("memory/memory.max_usage_in_bytes", ""))
         self._limit = Counter(("memory/memory.limit_in_bytes", ""))
         self._seen = self._kills.read()
+        self._at_limit_before = self._at_limit.read()
 
     def begin(self) -> None:
         """Start a job.
@@ -37,6 +38,8 @@ class MemoryKills:
 
     def end(self) -> bool:
         """End a job. Return whether the kernel killed one of its processes because the box is at its limit.
+
+        Without a start, the job began with the end before.
 
         Raises:
             HostFaultError: It killed one although the box is not.
@@ -56,4 +59,5 @@ class MemoryKills:
         peak, limit = self._peak.read(), self._limit.read()
         if peak is not None and limit is not None:
             return peak > limit - _NEAR_BYTES
-        return self._at_limit.read() != self._at_limit_before
+        before, self._at_limit_before = self._at_limit_before, self._at_limit.read()
+        return self._at_limit_before != before

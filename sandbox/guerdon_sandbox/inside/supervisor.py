@@ -77,7 +77,7 @@ class _Supervisor:
         self._bootstrap = bootstrap
         self._zygotes = {False: Zygote(bootstrap)}
         """By whether they have imported numpy. That one is started for the first job that needs it."""
-        self._uids = _fresh_uids()
+        self._uids = fresh_uids()
         self._memory_kills = MemoryKills()
         self._idle = Idle(WORK)
         self._cpu_time = CpuTime()
@@ -231,7 +231,7 @@ def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:
         yield content
 
 
-def _fresh_uids() -> Iterator[int]:
+def fresh_uids() -> Iterator[int]:
     """Yield uids that no other job on the host has, because RLIMIT_NPROC counts per uid across the host."""
     mapped = int(Path("/proc/self/uid_map").read_text().split()[2])
     low, high = (100_000, 2**31) if mapped > 2**31 else (1_000, mapped - 1)

@@ -38,10 +38,15 @@ def write_file(path: str, content: bytes, executable: bool) -> None:
 
 def read_file(path: str, most: int) -> bytes | None:
     """Return the content of a regular file of the job, or None. No link in the path is followed."""
+    return read_below(WORK, path, most)
+
+
+def read_below(root: bytes, path: str, most: int) -> bytes | None:
+    """Return the content of a regular file below a folder, or None. No link in the path is followed."""
     *folders, name = os.fsencode(path).split(b"/")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-        folder = os.open(WORK, flags)
+        folder = os.open(root, flags)
         stack.callback(os.close, folder)
         for part in filter(None, folders):
             folder = os.open(part, flags | os.O_DIRECTORY, dir_fd=folder)
@@ -74,28 +79,28 @@ def reset_devices() -> None:
             os.utime(f"/dev/{name}", (0, 0))
 
 
-def sweep(uids: Iterable[int]) -> str | None:
-    """Empty the work folder. Return why the box is dirty, if something cannot be removed."""
+def sweep(uids: Iterable[int], root: bytes = WORK) -> str | None:
+    """Empty a folder, by default the work folder. Return why the box is dirty, if something cannot be removed."""
     why: OSError | None = None
     for _ in range(_ROUNDS):
-        if not os.listdir(WORK):  # noqa: PTH208
+        if not os.listdir(root):  # noqa: PTH208
             return None
         for uid in uids:
             try:
                 with as_user(uid):
-                    _empty()
+                    _empty(root)
             except OSError as error:
                 why = error
-    return f"the work folder cannot be emptied: {why}" if os.listdir(WORK) else None  # noqa: PTH208
+    return f"the work folder cannot be emptied: {why}" if os.listdir(root) else None  # noqa: PTH208
 
 
-def _empty() -> None:
+def _empty(root: bytes) -> None:
     """Remove everything that the current user may remove.
 
     Nested folders are moved up beside their parent, so that no path has more than three names, at any depth.
     """
     number, unguessable = 0, os.urandom(8).hex().encode()
-    pending = [entry.path for entry in _entries(WORK)]
+    pending = [entry.path for entry in _entries(root)]
     while pending:
         path = pending.pop()
         if not _is_folder(path):
@@ -111,7 +116,7 @@ def _empty() -> None:
                         os.unlink(entry.path)  # noqa: PTH108
                     continue
                 number += 1
-                moved = b"%s/.%s.%d" % (WORK, unguessable, number)
+                moved = b"%s/.%s.%d" % (root, unguessable, number)
                 with contextlib.suppress(PermissionError):
                     os.chmod(entry.path, 0o777)  # noqa: PTH101
                     os.rename(entry.path, moved)  # noqa: PTH104

@@ -83,7 +83,7 @@ def test_plugins_show_documents_params(folder: Path) -> None:
 def test_an_unknown_command_and_plugin(folder: Path) -> None:
     command = guerdon(folder, "runn")
     assert command.returncode == 2
-    assert "guerdon has no command 'runn'. Did you mean 'run'?" in command.stderr
+    assert "there is no command 'runn'. Did you mean 'run'?" in command.stderr
     unknown = guerdon(folder, "plugins", "show", "mth")
     assert unknown.returncode == 2
     assert "Did you mean 'math'?" in unknown.stderr

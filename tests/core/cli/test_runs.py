@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from viewed_runs import write_run
+from viewed_runs import event, write_lines, write_run
 
 from guerdon.cli.main import cli
 
@@ -60,3 +60,33 @@ def test_folder_without_runs_says_how_to_make_one(tmp_path: Path) -> None:
 def test_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["runs", str(tmp_path / "none")])
     assert "no such folder" in str(done.exception)
+
+
+def failed(folder: Path, error: str) -> None:
+    """Write a run whose last stage ended with an error."""
+    run = write_run(folder / "third", steps=2)
+    (run / "stages/test/result.json").unlink()
+    (run / "stages/test/inputs.json").write_text("{}")
+    ends = [
+        event(3, "stage_finished", stage="rl"),
+        event(3, "stage_started", stage="test", resumed=False),
+        event(4, "run_finished", error=error),
+    ]
+    write_lines(run / "events.jsonl", ends)
+
+
+def test_run_whose_stage_raised_has_failed_and_shows_the_error(folder: Path) -> None:
+    failed(folder, "StageFailedError: stage 'test' raised KeyError: 'x'.")
+    third = rows(folder)[-1]
+    assert (third["status"], third["stage"]) == ("failed", "test")
+    shown = CliRunner().invoke(cli, ["runs", str(folder)]).output
+    assert "third: StageFailedError: stage 'test' raised KeyError: 'x'." in shown
+
+
+def test_run_that_a_signal_stopped_has_not_failed(folder: Path) -> None:
+    failed(folder, "RunInterruptedError: SIGTERM stopped stage 'test'.")
+    assert rows(folder)[-1]["status"] == "stopped"
+
+
+def test_folder_of_one_run_lists_this_run(folder: Path) -> None:
+    assert [row["run"] for row in rows(folder / "first")] == ["first"]

@@ -1,44 +1,31 @@
-"""Trains by dynamic sampling in one process or in several; what the test of several processes starts.
+"""Trains by dynamic sampling in one process or in each of several; what the test of several processes starts.
 
-    python dynamic_process.py MODEL FOLDER PROCESSES...
+    python dynamic_process.py MODEL FOLDER
 
-The weights go to FOLDER/PROCESSES.safetensors, and the batches to FOLDER/PROCESSES.json. Forking pays for the imports
-once.
+The weights go to FOLDER/PROCESSES.safetensors, and the batches to FOLDER/PROCESSES.json.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
+from tiny_training import PROCESSES, RANK, OneReward, cpu_config, drawn_tokens, save_weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon import Judgement, Rollout, Score, Verdict
+from guerdon import Judgement, Rollout
 from guerdon.grpo import RubricGRPOTrainer
 from guerdon.training.data import rows_dataset
-from guerdon.types import Judgements
 
-ROWS, GROUP, BATCH = 40, 4, 16
+ROWS, GROUP, BATCH, LENGTH = 40, 4, 16, 7
 
 
-class Rubric:
-    names = ("rare",)
-
-    def weights(self, step: int) -> dict[str, float]:
-        return {"rare": 1.0}
-
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
-        values = [sum(r.completion_ids) % 5 / 5 if r.columns["number"] % 3 == 0 else 1.0 for r in rollouts]
-        return Judgements(Judgement.of({"rare": Verdict(Score(value), 1.0, 0.0)}) for value in values)
+def rare(rollouts: Sequence[Rollout]) -> list[float]:
+    """Pay two thirds of the groups alike."""
+    return [sum(r.completion_ids) % 5 / 5 if r.columns["number"] % 3 == 0 else 1.0 for r in rollouts]
 
 
 class Trainer(RubricGRPOTrainer):
@@ -46,34 +33,21 @@ class Trainer(RubricGRPOTrainer):
 
     def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> Any:
         start = self.accelerator.process_index * len(prompt_ids)
-        completions = []
-        for place, ids in enumerate(prompt_ids, start=start):
-            seed = 1000 * self.state.global_step + 10 * sum(ids) + place % GROUP
-            generator = torch.Generator().manual_seed(seed)
-            length = int(torch.randint(1, 8, (1,), generator=generator))
-            completions.append(torch.randint(1, 257, (length,), generator=generator).tolist())
-        return completions, None
+        step = 1000 * self.state.global_step
+        seeds = [step + 10 * sum(ids) + place % GROUP for place, ids in enumerate(prompt_ids, start=start)]
+        return [drawn_tokens(seed, LENGTH) for seed in seeds], None
 
 
-def train(model: str, folder: str, processes: int, rank: int, port: int) -> None:
-    if processes > 1:
-        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    config = GRPOConfig(
-        output_dir=folder,
-        per_device_train_batch_size=BATCH // processes,
+def train(model: str, folder: str) -> None:
+    config = cpu_config(
+        folder,
+        per_device_train_batch_size=BATCH // PROCESSES,
         num_generations=GROUP,
-        max_completion_length=7,
+        max_completion_length=LENGTH,
         max_steps=4,
         learning_rate=0.05,
         optim="sgd",
-        save_strategy="no",
         logging_steps=1,
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        disable_tqdm=True,
-        remove_unused_columns=False,
     )
     batches: list[list[Any]] = []
 
@@ -85,7 +59,7 @@ def train(model: str, folder: str, processes: int, rank: int, port: int) -> None
             ]
         )
 
-    rubric: Any = Rubric()
+    rubric: Any = OneReward("rare", rare)
     trainer = Trainer(
         AutoModelForCausalLM.from_pretrained(model, dtype="float64"),
         rubric,
@@ -95,37 +69,16 @@ def train(model: str, folder: str, processes: int, rank: int, port: int) -> None
         log_rollouts=keep,
         max_rounds=20,
     )
-    assert trainer.accelerator.num_processes == processes
+    assert trainer.accelerator.num_processes == PROCESSES
     trainer.train()
-    if rank == 0:
-        weights: Any = trainer.accelerator.unwrap_model(trainer.model).state_dict()
-        save_file(
-            {name: weight.clone() for name, weight in weights.items()}, f"{folder}/{processes}.safetensors"
-        )
+    save_weights(trainer, f"{folder}/{PROCESSES}.safetensors")
+    if RANK == 0:
         logged = [
             {name: value for name, value in entry.items() if name.startswith("dynamic_sampling/")}
             for entry in trainer.state.log_history
         ]
-        Path(folder, f"{processes}.json").write_text(json.dumps({"batches": batches, "metrics": logged}))
-
-
-def launch(model: str, folder: str, processes: int) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    children = [
-        multiprocessing.get_context("fork").Process(target=train, args=(model, folder, processes, rank, port))
-        for rank in range(processes)
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    if any(child.exitcode for child in children):
-        sys.exit(f"{processes} processes failed")
+        Path(folder, f"{PROCESSES}.json").write_text(json.dumps({"batches": batches, "metrics": logged}))
 
 
 if __name__ == "__main__":
-    model, folder, *counts = sys.argv[1:]
-    for count in counts:
-        launch(model, folder, int(count))
+    train(*sys.argv[1:])

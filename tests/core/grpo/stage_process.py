@@ -1,14 +1,13 @@
-"""Runs GRPO stages in processes of their own, which may kill themselves; what the tests of resuming start.
+"""Runs a GRPO stage that may kill its process; what the tests of resuming start.
 
-For each line `MODEL FOLDER ROWS KILL ROUNDS` of its input it forks a process that runs a stage, and prints the exit
-code. KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. ROUNDS, above 0, are those of dynamic sampling. Forking pays
-for the imports once.
+    python stage_process.py MODEL FOLDER ROWS KILL ROUNDS
+
+KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. ROUNDS, above 0, are those of dynamic sampling.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -113,11 +112,5 @@ def run(model: str, folder: Path, row_count: int, kill: str, rounds: int) -> Non
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        model, folder, row_count, kill, rounds = line.split()
-        arguments = (model, Path(folder), int(row_count), kill, int(rounds))
-        child = multiprocessing.get_context("fork").Process(target=run, args=arguments)
-        child.start()
-        child.join()
-        sys.stdout.write(f"{child.exitcode}\n")
-        sys.stdout.flush()
+    model, folder, row_count, kill, rounds = sys.argv[1:]
+    run(model, Path(folder), int(row_count), kill, int(rounds))

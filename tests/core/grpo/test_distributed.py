@@ -12,26 +12,28 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-
-SCRIPT = Path(__file__).with_name("distributed_process.py")
-
+from warm_python import WarmPython
 
 LOSS_TYPES = ("dapo", "grpo")
 
 
+def train(python: WarmPython, processes: int, script: str, *arguments: Path | str) -> None:
+    """Run a script of this folder in each process of a launch."""
+    for done in python.launch(processes, Path(__file__).with_name(script), *arguments):
+        assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.fixture(scope="module")
-def trained(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython
+) -> Path:
     """The weights before training, and those after each loss type and number of processes."""
     folder = tmp_path_factory.mktemp("trained")
     model = tiny_model()
     (folder / "before.safetensors").symlink_to(model / "model.safetensors")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(model), str(folder), *LOSS_TYPES],
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    for loss_type in LOSS_TYPES:
+        for processes in (1, 2):
+            train(warm_python, processes, "distributed_process.py", model, folder, loss_type)
     return folder
 
 
@@ -49,12 +51,9 @@ def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None
 
 @pytest.mark.slow
 def test_rewards_of_both_processes_are_known_to_both_with_tools(
-    tiny_model: Callable[..., Path], tmp_path: Path
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
-    script = Path(__file__).with_name("tools_process.py")
-    command = [sys.executable, str(script), str(tiny_model(max_position_embeddings=4096)), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr[-3000:]
+    train(warm_python, 2, "tools_process.py", tiny_model(max_position_embeddings=4096), tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert (first["turns"], second["turns"]) == (2, 1)
     paid = [0.7] * 4 + [0.0, 0.7, 0.0, 0.7]
@@ -119,7 +118,7 @@ whole.guerdon_kind = "group_reward"
 
 @pytest.mark.slow
 def test_group_reward_sees_whole_groups_that_processes_share(
-    tiny_model: Callable[..., Path], tmp_path: Path
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
     (tmp_path / "m.py").write_text(GROUPED)
     options = "num_generations: 8, per_device_train_batch_size: 4, max_completion_length: 6"
@@ -128,10 +127,8 @@ def test_group_reward_sees_whole_groups_that_processes_share(
         .replace("letters", "whole")
         .replace("num_generations: 4, per_device_train_batch_size: 4, max_completion_length: 6", options)
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "guerdon", "run", "m.yaml", "-o", "out"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    for done in warm_python.launch(2, "-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=tmp_path):
+        assert done.returncode == 0, done.stderr[-3000:]
     lines = (tmp_path / "out/stages/rl/rollouts.jsonl").read_text().splitlines()
     rollouts = [json.loads(line) for line in lines]
     assert len(rollouts) == 16
@@ -144,12 +141,11 @@ def test_group_reward_sees_whole_groups_that_processes_share(
 
 @pytest.mark.slow
 def test_dynamic_sampling_in_two_processes_trains_on_the_batches_of_one(
-    tiny_model: Callable[..., Path], tmp_path: Path
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
-    script = Path(__file__).with_name("dynamic_process.py")
-    command = [sys.executable, str(script), str(tiny_model()), str(tmp_path), "1", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr[-3000:]
+    model = tiny_model()
+    for processes in (1, 2):
+        train(warm_python, processes, "dynamic_process.py", model, tmp_path)
     one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
     assert one == two
     assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in one["metrics"])

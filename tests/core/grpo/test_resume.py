@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from warm_python import WarmPython
 
 SCRIPT = Path(__file__).with_name("stage_process.py")
 MID_EPOCH, EPOCH_END = 28, 20
@@ -23,21 +21,14 @@ Run = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def run(tiny_model: Callable[..., Path]) -> Iterator[Run]:
+def run(tiny_model: Callable[..., Path], warm_python: WarmPython) -> Run:
     """Runs the stage in a folder, in a process of its own, and gives the exit code."""
     model = tiny_model()
-    command = [sys.executable, str(SCRIPT)]
-    server = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
-    with server:
-        assert server.stdin is not None
 
-        def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH, rounds: int = 0) -> int:
-            assert server.stdout is not None
-            print(model, folder, rows, kill, rounds, file=server.stdin, flush=True)
-            return int(server.stdout.readline())
+    def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH, rounds: int = 0) -> int:
+        return warm_python.run(SCRIPT, model, folder, str(rows), kill, str(rounds)).returncode
 
-        yield run_stage
-        server.stdin.close()
+    return run_stage
 
 
 @pytest.fixture(scope="module")

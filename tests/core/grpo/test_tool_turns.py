@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+from warm_python import WarmPython
 
 
 @pytest.fixture(scope="module")
 def trained(
-    tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+    tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython
 ) -> Callable[[str], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("turns")
     model = tiny_model(max_position_embeddings=2048)
@@ -26,12 +22,8 @@ def trained(
         file = folder / f"{mode}.json"
         if not file.exists():
             script = Path(__file__).with_name("tools_training.py")
-            subprocess.run(
-                [sys.executable, str(script), str(model), str(folder), mode],
-                check=True,
-                env={**os.environ, "PYTHONPATH": str(FIXTURES)},
-                timeout=250,
-            )
+            done = warm_python.run(script, str(model), str(folder), mode)
+            assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, Any] = json.loads(file.read_text())
         return found
 

@@ -1,4 +1,4 @@
-"""Trains a step with a tool in two processes, of which only the first calls it; what the test of rewards starts.
+"""Trains a step with a tool in each of two processes; only the first calls it. The test of rewards starts it.
 
     python tools_process.py MODEL FOLDER
 
@@ -8,18 +8,15 @@ Each process writes FOLDER/RANK.json: the rewards that the trainer knows of both
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from tiny_training import RANK, cpu_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.chat_template_utils import qwen3_chat_template
-from trl.trainer.grpo_config import GRPOConfig
 
 from guerdon import Judgement, Rollout, Score, Verdict
 from guerdon.grpo import RubricGRPOTrainer
@@ -42,9 +39,6 @@ class Rubric:
 
     names = ("paid", "metric")
 
-    def __init__(self, rank: int) -> None:
-        self._rank = rank
-
     def weights(self, step: int) -> dict[str, float]:
         return {"paid": 0.7, "metric": 0.0}
 
@@ -52,7 +46,7 @@ class Rubric:
         return Judgements(
             Judgement.of(
                 {
-                    "paid": Verdict(Score(float(number % 2) if self._rank else 1.0), 0.7, 0.0),
+                    "paid": Verdict(Score(float(number % 2) if RANK else 1.0), 0.7, 0.0),
                     "metric": Verdict(Score(float(number)), 0.0, 0.0),
                 }
             )
@@ -76,22 +70,9 @@ class Trainer(RubricGRPOTrainer):
         return self.batch
 
 
-def train(model: str, folder: Path, rank: int, port: int) -> None:
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    config = GRPOConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=4,
-        num_generations=4,
-        max_completion_length=400,
-        max_steps=1,
-        save_strategy="no",
-        report_to=[],
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        disable_tqdm=True,
-        remove_unused_columns=False,
+def train(model: str, folder: Path) -> None:
+    config = cpu_config(
+        folder, per_device_train_batch_size=4, num_generations=4, max_completion_length=400, max_steps=1
     )
     prompt = [{"role": "user", "content": "Double 4."}]
     rows = Dataset.from_list([{"prompt": prompt, "row": {"prompt": prompt}}] * 8)
@@ -102,7 +83,7 @@ def train(model: str, folder: Path, rank: int, port: int) -> None:
     def keep(step: int, rollouts: Any, judgements: Sequence[Judgement], **extra: Sequence[Any]) -> None:
         records.extend(zip([judgement.reward for judgement in judgements], extra["advantage"], strict=True))
 
-    rubric: Any = Rubric(rank)
+    rubric: Any = Rubric()
     trainer = Trainer(
         AutoModelForCausalLM.from_pretrained(model),
         rubric,
@@ -119,21 +100,8 @@ def train(model: str, folder: Path, rank: int, port: int) -> None:
         "advantages": trainer.batch["advantages"].tolist(),
         "records": records,
     }
-    (folder / f"{rank}.json").write_text(json.dumps(seen))
+    (folder / f"{RANK}.json").write_text(json.dumps(seen))
 
 
 if __name__ == "__main__":
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    children = [
-        multiprocessing.get_context("fork").Process(
-            target=train, args=(sys.argv[1], Path(sys.argv[2]), rank, port)
-        )
-        for rank in range(2)
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    sys.exit(any(child.exitcode for child in children))
+    train(sys.argv[1], Path(sys.argv[2]))

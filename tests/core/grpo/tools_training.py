@@ -18,16 +18,15 @@ from typing import Any
 import tool_plugins
 import torch
 from datasets import Dataset
+from tiny_training import OneReward, cpu_config
 from tool_entries import entry_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.chat_template_utils import qwen3_chat_template
-from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon import Judgement, Rollout, Score, Verdict
+from guerdon import Rollout
 from guerdon.grpo import RubricGRPOTrainer
 from guerdon.plugins.discovery import Kind
 from guerdon.tools import Toolbox
-from guerdon.types import Judgements
 
 
 def written(name: str, **arguments: Any) -> str:
@@ -49,19 +48,9 @@ TURNS = [
 ]
 
 
-class Rubric:
-    """Pays what is known of a rollout in a way that tells rollouts apart."""
-
-    names = ("paid",)
-
-    def weights(self, step: int) -> dict[str, float]:
-        return {"paid": 1.0}
-
-    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
-        return Judgements(
-            Judgement.of({"paid": Verdict(Score(float(len(rollout.text) % 7)), 1.0, 0.0)})
-            for rollout in rollouts
-        )
+def paid(rollouts: Sequence[Rollout]) -> list[float]:
+    """Pay in a way that tells rollouts apart."""
+    return [float(len(rollout.text) % 7) for rollout in rollouts]
 
 
 class Trainer(RubricGRPOTrainer):
@@ -86,20 +75,13 @@ class Trainer(RubricGRPOTrainer):
 
 
 def train(model: str, folder: Path, mode: str) -> None:
-    config = GRPOConfig(
-        output_dir=str(folder / mode),
+    config = cpu_config(
+        folder / mode,
         per_device_train_batch_size=8,
         num_generations=8,
         max_completion_length=700,
         max_tool_calling_iterations=5,
         max_steps=2,
-        save_strategy="no",
-        report_to=[],
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        disable_tqdm=True,
-        remove_unused_columns=False,
         logging_steps=1,
         seed=5,
     )
@@ -110,7 +92,7 @@ def train(model: str, folder: Path, mode: str) -> None:
     tokenizer.chat_template = qwen3_chat_template
     entries = [entry_of("double"), entry_of("Counter", Kind.ENVIRONMENT)]
     ours = mode == "ours"
-    rubric: Any = Rubric()
+    rubric: Any = OneReward("paid", paid)
     records: list[Any] = []
     options: dict[str, Any] = {"tools": [tool_plugins.double], "environment_factory": Uncounted}
     with Toolbox(entries) if ours else nullcontext() as toolbox:

@@ -13,18 +13,14 @@ from hypothesis import strategies as st
 
 from guerdon.errors import UsageError
 from guerdon.index import Filters, RunIndex, grow, grow_fully
+from guerdon.index.metrics import metric_curve, metric_names, run_events
 from guerdon.index.selecting import count, find, find_group, find_line, neighbours, read_records
 from guerdon.index.summing import (
-    Side,
-    compare,
     entry_health,
-    metric_curve,
-    metric_names,
     overview,
     prompt_history,
     reward_histogram,
     rollout_curves,
-    run_events,
 )
 
 FAILED = {"value": None, "outcome": "failed", "failure": "timeout", "weight": 1.0, "latency_ms": 900.0}
@@ -305,21 +301,6 @@ def test_sums_over_the_rollouts(index: RunIndex, run: Path) -> None:
     text, attempts = prompt_history(index, digest)
     assert text == "What is 2?"
     assert [(one.step, one.count, one.mean) for one in attempts] == [(1, 2, 0.0), (2, 2, 0.5), (3, 2, 1.0)]
-
-
-def test_comparison_of_two_runs_lists_the_flips(index: RunIndex, tmp_path: Path) -> None:
-    other_run = tmp_path / "other"
-    other_run.mkdir()
-    write(other_run, [rollout(1, group, reward) for group, reward in ((1, 0.0), (2, 1.0), (3, 1.0))])
-    other = RunIndex(other_run, tmp_path / "index")
-    grow_fully(other)
-    steps = Filters(stage="rl", step_max=1)
-    found = compare(Side(index, steps, "math"), Side(other, steps, "math"))
-    assert (found.prompts, found.better, found.worse) == (2, 1, 1)
-    assert (found.flipped_up, found.flipped_down) == (1, 1)
-    assert {pair.prompt: pair.change for pair in found.pairs} == {"What is 1?": -1.0, "What is 2?": 1.0}
-    narrowed = Filters(stage="rl", step_max=1, prompt_text="is 2", text="four")
-    assert compare(Side(index, narrowed), Side(other, narrowed)).prompts == 1
 
 
 def test_metrics_and_events_are_indexed(index: RunIndex, run: Path) -> None:

@@ -79,7 +79,7 @@ def test_first_of_becomes_members_of_one_whole(tmp_path: Path) -> None:
         ("- name: math\n  first_of: [{use: math}, {use: length}]", 9, "another reward is named 'math' too"),
         ("- {use: math}\n- name: e\n  first_of: [{use: math}, {use: length}]", 10, "named 'math' too"),
         ("- {use: math, on_failure: ignore}", 8, "give skip, zero or abort, or {retry: 2, then: skip}"),
-        ("- {use: math, on_failure: {retry: 0}}", 8, "greater than or equal to 1"),
+        ("- {use: math, on_failure: {retry: 0}}", 8, "give a number of at least 1"),
         ("- {use: math, on_failure: {retry: 1, then: stop}}", 8, "give skip, zero or abort"),
         ("- {use: math, on_failure: {retry: 1, them: skip}}", 8, "Did you mean 'then'?"),
         ("- {use: math, on_failure: {then: skip}}", 8, "retry' is missing"),

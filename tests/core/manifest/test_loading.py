@@ -63,7 +63,7 @@ stages:
         {"beta": 0.0, "max_steps": 7},
         {"beta": 0.0, "max_steps": 5},
     ]
-    assert loaded.line(("stages", 1, "params", "max_steps")) == 8
+    assert loaded.lines["stages", 1, "params", "max_steps"] == 8
 
 
 def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_pa
         ("name: x\nseed: soon\nstages: [{id: a, use: b}]\n", "m.yaml:2: 'seed' is 'soon'"),
         (b"name: \xff\xfe\n", "m.yaml:1: is not UTF-8"),
         ("a: &a [*a]\n", "m.yaml"),
-        ("name: " + "[" * 5000, "m.yaml"),
+        ("name: " + "[" * 1000, "m.yaml"),
         (
             "a: &a [x, x]\n"
             + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghij")),
@@ -217,3 +217,28 @@ def test_retry_of_a_first_of_belongs_to_its_members(tmp_path: Path) -> None:
     assert "give skip, zero or abort, or {retry: 2, then: skip}" in member
     whole = error(write(tmp_path, STAGE.format(FIRST_OF.format("{use: c}", "on_failure: never"))))
     assert "'on_failure' is 'never': give skip, zero or abort. For a first_of, set" in whole
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=x", "--set seed=x: 'seed' is 'x': give a whole number."),
+        ("name=3", "--set name=3: 'name' is 3: give text."),
+        ("stages.zero.foo=1", "--set stages.zero.foo=1: unknown key 'foo'."),
+        (
+            "stages.zero.data.0.limit=0",
+            "--set stages.zero.data.0.limit=0: 'stages.0.data.0.limit' is 0: give a number",
+        ),
+        ("stages.zero.rewards.math.weight=x", "--set stages.zero.rewards.math.weight=x: 'weight' is neither"),
+        (f"seed={'9' * 5000}", "the value is not valid YAML."),
+    ],
+)
+def test_mistake_of_an_override_names_the_override(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in error(write(tmp_path, GOOD), override)
+
+
+def test_mistake_of_the_file_beside_an_override_names_the_line(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD.replace("limit: 10", "limit: 0"))
+    message = error(path, "seed=x", "stages.zero.params.beta=0.1")
+    assert "m.yaml:8: 'stages.0.data.0.limit' is 0" in message
+    assert "--set seed=x: 'seed'" in message

@@ -6,13 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from viewed_runs import event, write_lines, write_run
 
 from guerdon.cli.main import cli
 from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.index import RunIndex, grow_fully
+from guerdon.index.metrics import metric_curve, stage_tokens
+from guerdon.index.summing import rollout_curves
 from guerdon.report import draw_curves, read_run, render_page
 
 MODULE = """
@@ -94,8 +100,18 @@ class Page(HTMLParser):
         self._pieces.append(data)
 
 
-def page(folder: Path) -> Page:
-    return Page(render_page(read_run(folder)))
+def indexed(folder: Path) -> RunIndex:
+    index = RunIndex(folder, folder.parent / "index")
+    grow_fully(index)
+    return index
+
+
+def rendered(folder: Path, steps: Sequence[int] = ()) -> str:
+    return render_page(indexed(folder), steps)
+
+
+def page(folder: Path, steps: Sequence[int] = ()) -> Page:
+    return Page(rendered(folder, steps))
 
 
 def test_the_page_shows_stages_tables_curves_and_verdicts(folder: Path) -> None:
@@ -144,21 +160,21 @@ def test_the_page_asks_for_nothing(folder: Path) -> None:
 
 
 def test_the_same_run_is_the_same_page(folder: Path) -> None:
-    assert render_page(read_run(folder)) == render_page(read_run(folder))
+    assert rendered(folder) == rendered(folder)
 
 
 def test_memory_time_and_tokens_are_the_stages_own(folder: Path) -> None:
-    zero, table = read_run(folder).stages
-    assert zero.tokens == 56
-    assert table.tokens is None
+    zero, _ = read_run(folder).stages
+    assert stage_tokens(indexed(folder), "zero") == 56
+    assert stage_tokens(indexed(folder), "table") is None
     assert zero.seconds > 0
     assert zero.peak_memory_bytes is not None
     assert 2**24 < zero.peak_memory_bytes < 2**34
 
 
 def test_self_corrections_are_counted_by_step(folder: Path) -> None:
-    steps = read_run(folder).stages[0].rollouts.steps
-    assert [means.self_corrections / means.count for means in steps.values()] == [0.5] * 4
+    curve = rollout_curves(indexed(folder), "zero", "self-correction")["self-correction"]
+    assert curve == [(step, 0.5) for step in (1, 2, 3, 4)]
 
 
 def test_a_run_that_goes_on_says_so(folder: Path) -> None:
@@ -173,9 +189,9 @@ def test_a_run_that_goes_on_says_so(folder: Path) -> None:
 
 def test_a_run_that_stopped_says_why(tmp_path: Path) -> None:
     shown = page(run(tmp_path, STOP="1"))
-    assert "This run stopped: StageFailedError" in shown.text
+    assert "This run failed. StageFailedError" in shown.text
     assert "no luck today" in shown.text
-    assert "table ./m.py:evaluate zero, zero stopped" in shown.text
+    assert "table ./m.py:evaluate zero, zero failed" in shown.text
 
 
 def test_half_written_lines_are_left_out(folder: Path) -> None:
@@ -183,7 +199,7 @@ def test_half_written_lines_are_left_out(folder: Path) -> None:
         with (folder / name).open("a") as log:
             log.write('{"step": 4, "time": "2026')
     assert "2 lines of the logs were cut off" in page(folder).text
-    assert [step for step, _ in read_run(folder).stages[0].progress] == [1, 2, 3, 4]
+    assert [step for step, _ in metric_curve(indexed(folder), "zero", "reward")] == [1, 2, 3, 4]
 
 
 def test_a_run_without_logs_is_a_page_too(folder: Path) -> None:
@@ -197,7 +213,7 @@ def test_a_run_without_logs_is_a_page_too(folder: Path) -> None:
 def test_logs_that_guerdon_did_not_write_are_counted(folder: Path) -> None:
     (folder / "events.jsonl").write_text('[1]\n{"event": "stage_progress"}\n\n"x"\n{"event": 1, "time": 2}\n')
     (folder / "stages/zero/rollouts.jsonl").write_text('{"step": "x"}\n[]\n{"step": 0, "completion": 5}\n')
-    assert read_run(folder).unreadable == 8
+    assert "8 lines of the logs were cut off" in page(folder).text
 
 
 def test_hook_plugins_add_sections(folder: Path) -> None:
@@ -224,7 +240,7 @@ def test_no_run_is_an_error(tmp_path: Path) -> None:
 
 
 def test_curves_are_files_of_their_own(folder: Path, tmp_path: Path) -> None:
-    paths = draw_curves(read_run(folder), tmp_path / "curves")
+    paths = draw_curves(indexed(folder), tmp_path / "curves")
     assert sorted(path.name for path in paths) == [
         "zero-entropy.svg",
         "zero-groups-without-variance-share.svg",
@@ -254,6 +270,32 @@ def test_the_command_writes_the_page_or_the_curves(folder: Path, tmp_path: Path)
     assert done.output == f"Curves: {tmp_path / 'c'} (5 files)\n"
 
 
+def test_the_command_without_a_curve_says_why(folder: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    (folder / "events.jsonl").unlink()
+    done = CliRunner().invoke(cli, ["report", str(folder), "--curves", str(tmp_path / "c")])
+    assert "has no curve to draw. A curve needs a metric that a stage has logged at two steps" in str(
+        done.exception
+    )
+
+
+def test_curves_of_a_stage_of_ones_own_are_its_metrics(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    run = write_run(tmp_path / "run", steps=4)
+    (run / "events.jsonl").unlink()
+    steps = [event(n, "stage_progress", stage="rl", step=n, total=3, metrics={"seen": n}) for n in (1, 2, 3)]
+    write_lines(run / "events.jsonl", steps)
+    CliRunner().invoke(cli, ["report", str(run), "--curves", str(tmp_path / "c")], catch_exceptions=False)
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["rl-seen.svg"]
+
+
+def test_a_folder_of_runs_is_not_a_run_and_names_one(folder: Path) -> None:
+    with pytest.raises(UsageError, match=rf"It holds runs: name one of them, like {folder}"):
+        read_run(folder.parent)
+
+
 @pytest.fixture
 def chromium(tmp_path: Path) -> list[str]:
     program = shutil.which("chromium")
@@ -269,7 +311,7 @@ def chromium(tmp_path: Path) -> list[str]:
 
 
 def test_a_browser_shows_it(folder: Path, chromium: list[str]) -> None:
-    (folder / "report.html").write_text(render_page(read_run(folder)), encoding="utf-8")
+    (folder / "report.html").write_text(rendered(folder), encoding="utf-8")
     address = (folder / "report.html").as_uri()
     done = subprocess.run(
         [*chromium, "--dump-dom", "--enable-logging=stderr", address],
@@ -284,12 +326,12 @@ def test_a_browser_shows_it(folder: Path, chromium: list[str]) -> None:
 
 
 def test_every_group_of_a_chosen_step_is_on_the_page(folder: Path) -> None:
-    shown = Page(render_page(read_run(folder), [2, 3]))
+    shown = page(folder, [2, 3])
     assert "Rollouts of step 2 2 rollouts" in shown.text
     assert "Rollouts of step 3 2 rollouts" in shown.text
     assert "step 4: reward" not in shown.text
     with pytest.raises(UsageError, match=r"no stage has rollouts of step 9\. Stage 'zero' has 1 to 4"):
-        render_page(read_run(folder), [9])
+        rendered(folder, [9])
 
 
 def test_groups_of_a_step_are_apart(folder: Path) -> None:
@@ -298,7 +340,7 @@ def test_groups_of_a_step_are_apart(folder: Path) -> None:
     log.write_text(
         "".join(json.dumps({**record, "group": place % 2}) + "\n" for place, record in enumerate(records))
     )
-    shown = Page(render_page(read_run(folder), [4]))
+    shown = page(folder, [4])
     assert "Group 0 of step 4 1 rollout" in shown.text
     assert "Group 1 of step 4 1 rollout" in shown.text
 
@@ -310,3 +352,29 @@ def test_page_shows_hidden_characters_by_their_codes(folder: Path) -> None:
     for code in ("U+202E", "U+0000", "U+D800"):
         assert code in shown
     assert "\u202e" not in shown
+
+
+def peak_of_rendering(folder: Path) -> int:
+    """Return the peak of Python's memory in bytes while a run is read and its page is made."""
+    index = indexed(folder)
+    tracemalloc.start()
+    read_run(folder)
+    render_page(index)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_of_a_report_does_not_grow_with_the_logs(folder: Path) -> None:
+    page(folder)  # the templates are compiled once
+    before = peak_of_rendering(folder)
+    event = {"time": "2026-01-01T00:00:00.000+00:00", "event": "stage_progress", "stage": "zero", "total": 9}
+    with (folder / "events.jsonl").open("a") as log:
+        for step in range(5, 1_500):
+            metrics = {"reward": 0.5, **{f"more-{place}": 1.0 for place in range(30)}}
+            log.write(json.dumps({**event, "step": step, "metrics": metrics}) + "\n")
+    record = json.loads((folder / "stages/zero/rollouts.jsonl").read_text().splitlines()[-1])
+    with (folder / "stages/zero/rollouts.jsonl").open("a") as log:
+        for step in range(5, 15):
+            log.write(json.dumps({**record, "step": step, "completion": "a b " * 25_000}) + "\n")
+    assert peak_of_rendering(folder) < before + 2**20  # the metrics alone would be 5 MiB

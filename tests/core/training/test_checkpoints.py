@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guerdon.errors import StageFailedError
-from guerdon.training.checkpoints import check_finished, complete, newest_checkpoint, rotate
+from guerdon.training.checkpoints import ResumableTrainer, check_finished, complete, newest_checkpoint, rotate
 
 Save = Callable[..., Path]
 
@@ -121,6 +121,10 @@ def test_rotate_killed_midway_leaves_none_that_seems_whole(
 def test_check_finished_of_a_training_that_ended_early_raises() -> None:
     from transformers import TrainerState
 
-    check_finished(TrainerState(global_step=4, max_steps=4))
+    class Ended(ResumableTrainer):
+        def __init__(self, step: int) -> None:
+            self.state = TrainerState(global_step=step, max_steps=4)
+
+    check_finished(Ended(4))
     with pytest.raises(StageFailedError, match="ended at step 3 of 4"):
-        check_finished(TrainerState(global_step=3, max_steps=4))
+        check_finished(Ended(3))

@@ -6,16 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from viewed_runs import Open, serving, write_run
 
 expect.set_options(timeout=60_000)  # CI machines are slow
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     write_run(folder / "first")
@@ -23,7 +22,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a viewer on two runs."""
     with serving([runs], tmp_path_factory.mktemp("cache")) as url:
@@ -32,6 +31,7 @@ def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for one module. While Playwright runs, its event loop is the thread's, and no other can run there."""
     program = shutil.which("chromium")
     if program is None:
         if os.environ.get("CI"):
@@ -43,28 +43,36 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def open_page(browser: Browser, address: str) -> Iterator[Open]:
-    """Opens a page of the viewer; the browser's console must stay empty, and nothing is asked of another host."""
-    complaints: list[str] = []
-    contexts = []
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """What all pages share: a context costs more than a page."""
+    made = browser.new_context()
+    made.set_default_timeout(60_000)
+    yield made
+    made.close()
 
-    def asked(request: Request) -> None:
-        if not request.url.startswith(address):
+
+@pytest.fixture
+def open_page(context: BrowserContext, address: str) -> Iterator[Open]:
+    """Opens an address; the browser's console must stay empty, and nothing is asked of another host."""
+    complaints: list[str] = []
+    pages: list[Page] = []
+
+    def check(request: Request, base: str) -> None:
+        if not request.url.startswith(base):
             complaints.append(request.url)
 
-    def opened(path: str, **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
-        contexts.append(context)
-        context.set_default_timeout(60_000)
+    def opened(path: str, width: int = 1200, base: str = address) -> Page:
         page = context.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": 800})
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", asked)
-        page.goto(address + path)
+        page.on("request", lambda request: check(request, base))
+        page.goto(base + path)
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert complaints == []

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from viewed_runs import STEPS, Open, rollout, serving, write_lines, write_run
+from playwright.sync_api import Locator, Page, Route, expect
+from viewed_runs import STEPS, Open, rollout, serving, verdict, write_lines, write_run
 
 VIEWS = ("", "curves?stage=rl", "rollouts", "rewards", "verifiers", "compare", "manifest")
 DETAILS = ("group?stage=rl&step=2&group=1", "rollout/rl/5", "rollout/rl/7")
@@ -26,11 +26,23 @@ def count(page: Page) -> str:
     return text
 
 
+def follow(page: Page, link: Locator) -> None:
+    """Click what leads to another page, and wait until that page is whole."""
+    with page.expect_navigation():
+        link.click()
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page, and wait until that page takes keys."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
 def test_start_lists_the_runs_and_leads_to_each(open_page: Open) -> None:
     page = open_page("/")
     assert cells(page, "run") == ["first", "second"]
     assert cells(page, "rollouts") == ["372", "192"]
-    page.get_by_role("link", name="second").click()
+    follow(page, page.get_by_role("link", name="second"))
     expect(page.get_by_role("heading", level=1)).to_have_text("second")
 
 
@@ -41,14 +53,29 @@ def test_overview_has_stages_results_intervals_and_curves(open_page: Open) -> No
     assert cells(page, "from")[:2] == ["base", "base, rl"]
     intervals = page.locator("table", has=page.locator("th", has_text="prompts"))
     assert intervals.locator("td[data-label=prompts]").all_inner_texts() == ["3"] * 4
+    assert re.fullmatch(r"0\.\d{3} \[-?0\.\d{3}, \d\.\d{3}\]", cells(page, "mean")[0])
+    assert " ".join(page.locator("#results .facts").inner_text().split()) == "reward first 0.500 reward 1.250"
     assert "seed 0" in page.locator("#facts").inner_text()
     assert page.locator("figcaption").all_inner_texts()[0] == "Reward"
+
+
+def test_overview_has_the_intervals_of_an_evaluation_itself(open_page: Open) -> None:
+    page = open_page("/runs/second/")
+    assert cells(page, "math greedy") == ["0.250 [0.200, 0.800]", "0.750 [0.200, 0.800]"]
+    assert page.locator("th", has_text="prompts").count() == 0
+
+
+def test_charts_of_the_overview_are_read_by_keys(open_page: Open) -> None:
+    page = open_page("/runs/first/")
+    chart = page.locator(".plot", has_text="Entropy")
+    chart.locator("svg[role=img]").focus()
+    expect(chart.locator("output")).to_have_text("step 60: 0.01667")
 
 
 def test_views_are_reached_by_the_menu(open_page: Open) -> None:
     page = open_page("/runs/first/")
     for name in ("Curves", "Rollouts", "Rewards", "Verifiers", "Compare", "Manifest", "Overview"):
-        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        follow(page, page.get_by_role("navigation").get_by_role("link", name=name))
         expect(page.locator("nav a[aria-current=page]")).to_have_text(name)
 
 
@@ -60,12 +87,12 @@ def test_curves_show_everything_logged_and_lay_runs_over_each_other(open_page: O
     assert reward.locator("polyline").count() == 2  # the points, and their moving mean
     page.get_by_label("without smoothing").check()
     page.get_by_label("runs laid over it").select_option("second")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert reward.locator("polyline").count() == 2
     assert reward.locator(".legend li").all_inner_texts() == ["first", "second"]
     page.get_by_label("by task").check()
     page.get_by_label("names with").fill("math")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert page.locator("figcaption").all_inner_texts() == ["math (mean)", "rewards/math/mean"]
     legend = page.locator("figure").first.locator(".legend li").all_inner_texts()
     assert legend == ["first: sums", "first: words", "second: sums", "second: words"]
@@ -116,10 +143,10 @@ def test_filter_is_in_the_address_and_can_be_removed(
         field.select_option(value)
     else:
         field.fill(value)
-    page.get_by_role("button", name="Filter").click()
+    follow(page, page.get_by_role("button", name="Filter"))
     assert page.url.endswith(f"?{query}")
     assert count(page) == found
-    page.get_by_title("Remove this filter").click()
+    follow(page, page.get_by_title("Remove this filter"))
     assert count(page) == "372"
 
 
@@ -135,17 +162,17 @@ def test_filters_of_one_verifier_combine(open_page: Open) -> None:
 
 def test_table_is_sorted_and_paged_by_links(open_page: Open) -> None:
     page = open_page("/runs/first/rollouts?stage=rl")
-    page.get_by_role("columnheader", name="tokens").get_by_role("link").click()
+    follow(page, page.get_by_role("columnheader", name="tokens").get_by_role("link"))
     expect(page.get_by_role("columnheader", name="tokens")).to_have_attribute("aria-sort", "descending")
     assert cells(page, "tokens")[0] == "71"
-    page.get_by_role("columnheader", name="tokens").get_by_role("link").click()
+    follow(page, page.get_by_role("columnheader", name="tokens").get_by_role("link"))
     assert cells(page, "tokens")[0] == "11"
     first = cells(page, "rollout")
-    page.get_by_role("link", name="after →").click()
+    follow(page, page.get_by_role("link", name="after →"))
     assert not set(first) & set(cells(page, "rollout"))
     shared = page.url
     second = cells(page, "rollout")
-    page.get_by_role("link", name="← before").click()
+    follow(page, page.get_by_role("link", name="← before"))
     assert cells(page, "rollout") == first
     page.goto(shared)
     assert cells(page, "rollout") == second
@@ -158,7 +185,7 @@ def test_wrong_address_of_a_table_says_what_is_wrong(open_page: Open) -> None:
 
 def test_group_has_rewards_advantages_and_verdicts_side_by_side(open_page: Open) -> None:
     page = open_page("/runs/first/rollouts?stage=rl&step_min=3&step_max=3")
-    page.get_by_role("link", name="group 0 of step 3").first.click()
+    follow(page, page.get_by_role("link", name="group 0 of step 3").first)
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 0 of step 3")
     assert page.locator("article").count() == 2
     left, right = (box.bounding_box() for box in page.locator("article").all())
@@ -179,7 +206,7 @@ def test_group_has_rewards_advantages_and_verdicts_side_by_side(open_page: Open)
     expect(page.locator(".reference")).to_contain_text("gold-0")
     page.locator("article").first.get_by_text("evidence").click()
     expect(page.locator("article").first).to_contain_text('"tier": "exact"')
-    page.get_by_role("link", name="group after →").click()
+    follow(page, page.get_by_role("link", name="group after →"))
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 1 of step 3")
 
 
@@ -199,10 +226,10 @@ def test_turns_and_tool_calls_are_a_conversation(open_page: Open) -> None:
 
 def test_prompt_over_the_steps_leads_to_its_groups(open_page: Open) -> None:
     page = open_page("/runs/first/group?stage=rl&step=2&group=1")
-    page.get_by_role("link", name="this prompt over the steps").click()
+    follow(page, page.get_by_role("link", name="this prompt over the steps"))
     assert len(cells(page, "step")) == STEPS + 2
     assert page.locator("figure").count() == 1
-    page.locator("td[data-label=step] a").nth(4).click()
+    follow(page, page.locator("td[data-label=step] a").nth(4))
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: group 1 of step 5")
 
 
@@ -210,7 +237,7 @@ def test_verifiers_are_listed_by_failures_with_links(open_page: Open) -> None:
     page = open_page("/runs/first/verifiers")
     assert cells(page, "verifier")[0] == "math"
     assert cells(page, "failures")[0].strip() == "timeout 1"
-    page.get_by_role("link", name="timeout 1").click()
+    follow(page, page.get_by_role("link", name="timeout 1"))
     assert cells(page, "rollout") == ["rl:9"]
     assert cells(page, "math") == ["failed: timeout"]
 
@@ -219,6 +246,9 @@ def test_rewards_per_step_are_drawn(open_page: Open) -> None:
     page = open_page("/runs/first/rewards")
     cell = page.locator("figure", has_text="rl").locator("rect title").first
     assert re.match(r"steps 1 to 2: \d+ of 11 rewards from ", cell.text_content() or "")
+    chart = page.locator(".plot", has_text="rl")
+    chart.locator("svg[role=img]").press("Home")
+    expect(chart.locator("output")).to_have_text("step 1: 0.5 to 0.55: 8, 1.45 to 1.5: 3")
 
 
 def test_comparison_of_two_runs_shows_the_flips(open_page: Open) -> None:
@@ -229,11 +259,11 @@ def test_comparison_of_two_runs_shows_the_flips(open_page: Open) -> None:
         side.get_by_label("what").select_option("math")
         side.get_by_label("steps from").fill("1")
         side.get_by_label("steps to").fill("1")
-    page.get_by_role("button", name="Compare").click()
+    follow(page, page.get_by_role("button", name="Compare"))
     facts = " ".join(page.locator("#comparison .facts").inner_text().split())
     assert "prompts on both 3" in facts
     assert re.search(r"flipped up 1\b", facts) or re.search(r"better 1\b", facts)
-    page.locator("#comparison td a").first.click()
+    follow(page, page.locator("#comparison td a").first)
     assert set(cells(page, "step")) == {"1"}
 
 
@@ -244,10 +274,36 @@ def test_comparison_of_two_verifiers_of_one_run(open_page: Open) -> None:
     assert "means 0.333 → 1.000" in " ".join(page.locator("#comparison .facts").inner_text().split())
 
 
+def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp_path: Path) -> None:
+    rows = [rollout(1, group, number) for group in range(3) for number in range(2)]
+    old = [
+        {**row, "reward": 0.0, "scores": {"math": verdict(0.0, explanation="no <answer>")}} for row in rows
+    ]
+    new = [*old[:4], {**rows[4], "reward": 1.0, "scores": {"math": verdict(1.0, explanation="the last box")}}]
+    write_lines(tmp_path / "old.jsonl", old)
+    write_lines(tmp_path / "new.jsonl", new)
+    with serving([tmp_path / "old.jsonl", tmp_path / "new.jsonl"], tmp_path / "cache") as url:
+        page = open_page("/runs/old.jsonl/compare", base=url)
+        facts = " ".join(page.locator("#comparison .facts").inner_text().split())
+        assert facts.startswith("completions on both 5 means 0.000 → 0.200 better 1 worse 0 flipped up 1")
+        assert cells(page, "prompt") == ["What is 2 and 2?"]
+        assert cells(page, "flip") == ["up"]
+        said = page.locator("td[data-label=completion]").inner_text()
+        assert "first: math 0.000 no <answer>" in said
+        assert "second: math 1.000 the last box" in said
+        follow(page, page.get_by_role("link", name="second (1)"))
+        expect(page.get_by_role("heading", level=1)).to_have_text("scored: rollout 5 of step 1")
+        expect(page.locator("article")).to_contain_text("the last box")
+        for view in VIEWS:
+            page = open_page(f"/runs/new.jsonl/{view}".removesuffix("?stage=rl"), base=url)
+            assert page.locator("h1").count() == 1
+            page.close()
+
+
 def test_manifest_shows_its_changes(open_page: Open) -> None:
     page = open_page("/runs/second/manifest")
     page.get_by_label("changes against").select_option("first")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert '"seed": 0' in " ".join(page.locator(".removed").all_inner_texts())
     assert '"seed": 7' in " ".join(page.locator(".added").all_inner_texts())
     expect(page.locator("#main")).to_contain_text("A run to look at.")
@@ -278,16 +334,25 @@ def test_huge_text_is_cut_with_a_link_to_all(open_page: Open) -> None:
     assert len(open_page("/runs/first/rollouts?stage=rl").content()) < 500_000
 
 
-def test_live_page_follows_the_run(browser: Browser, tmp_path: Path) -> None:
+def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "live", steps=5)
     (folder / "stages/test/result.json").unlink()
     with serving([folder], tmp_path / "cache") as url:
-        page = browser.new_page()
-        page.goto(f"{url}/runs/live/rollouts?stage=rl&descending=1")
+        page = open_page("/runs/live/rollouts?stage=rl&descending=1", base=url)
         assert count(page) == "30"
-        overview = browser.new_page()
-        overview.goto(f"{url}/runs/live/")
+        overview = open_page("/runs/live/", base=url)
+        held: list[Route] = []
+
+        def hold(counting: Route) -> None:
+            held.append(counting)
+
+        page.route("**/count?*", hold)
         write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
+        expect(page.locator("td[data-label=step]").first).to_have_text("6")
+        assert page.locator("[data-count]").inner_text() == "30"  # until the new number is known
+        for route in held:
+            route.continue_()
+        page.unroute("**/count?*")
         expect(page.locator("[data-count]")).to_have_text("32")
         assert cells(page, "step")[0] == "6"
         expect(overview.locator("#facts")).to_contain_text("rollouts 44")
@@ -301,16 +366,16 @@ def test_keys_select_rows_turn_pages_and_search(open_page: Open) -> None:
     page.keyboard.press("j")
     expect(page.locator("tr[aria-selected=true] td").first).to_have_text("rl:2")
     page.keyboard.press("k")
-    page.keyboard.press("]")
+    press(page, "]")
     expect(page.locator("td[data-label=rollout]").first).to_have_text("rl:51")
-    page.keyboard.press("[")
+    press(page, "[")
     expect(page.locator("td[data-label=rollout]").first).to_have_text("rl:1")
     page.keyboard.press("/")
     page.keyboard.type("herring")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("td[data-label=rollout]")).to_have_text(["rl:5"])
     page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("rl: rollout 5 of step 1")
 
 
@@ -323,17 +388,6 @@ def test_every_control_is_reached_by_the_tab_key(open_page: Open) -> None:
     assert "Skip to the content" in reached[0]
     for part in ("Rollouts", 'name="stage"', 'name="task"', "<button", "<svg"):
         assert any(part in one for one in reached), part
-
-
-@pytest.mark.parametrize("path", EVERY)
-def test_page_fits_a_narrow_screen(open_page: Open, path: str) -> None:
-    page = open_page(f"/runs/first/{path}", viewport={"width": 400, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    wider = page.evaluate(
-        "[...document.querySelectorAll('main *:not(svg *)')].filter(e => e.getBoundingClientRect().right > 401 && "
-        "!e.closest('.skip, thead, pre')).map(e => e.outerHTML.slice(0, 80))"
-    )
-    assert wider == []
 
 
 CONTRASTS = """
@@ -364,22 +418,30 @@ CONTRASTS = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+WIDER = """
+[...document.querySelectorAll('main *:not(svg *)')]
+  .filter(e => e.getBoundingClientRect().right > 401 && !e.closest('.skip, thead, pre'))
+  .map(e => e.outerHTML.slice(0, 80))
+"""
+
+NAMELESS = """
+[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')]
+  .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))
+  .map(e => e.outerHTML)
+"""
+
+
 @pytest.mark.parametrize("path", EVERY)
-def test_text_has_the_contrast_of_aa(open_page: Open, path: str, scheme: str) -> None:
-    page = open_page(f"/runs/first/{path}", color_scheme=scheme)
+def test_page_is_for_everyone(open_page: Open, path: str) -> None:
+    """It fits a narrow screen, has the contrast of AA in both schemes, and names what a screen reader reads."""
+    page = open_page(f"/runs/first/{path}", width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.evaluate(WIDER) == []
+    page.emulate_media(color_scheme="light")
     assert page.evaluate(CONTRASTS) == []
-
-
-@pytest.mark.parametrize("path", EVERY)
-def test_fields_links_and_images_have_names(open_page: Open, path: str) -> None:
-    page = open_page(f"/runs/first/{path}")
-    nameless = page.evaluate(
-        "[...document.querySelectorAll('input:not([type=hidden]), select, a, button, svg[role=img]')].filter(e => "
-        "!(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
-        ".map(e => e.outerHTML)"
-    )
-    assert nameless == []
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate(NAMELESS) == []
     assert page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.lang") == "en"
 

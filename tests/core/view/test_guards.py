@@ -79,7 +79,7 @@ def test_token_is_needed_once_and_leaves_the_address(guarded: str) -> None:
         ("/runs/first/text/rl/1/nothing", 404),
         ("/runs/first/count?reward_min=x", 400),
         ("/runs/first/compare?a_step_min=x", 200),
-        ("/runs/first/curves?stage=none", 200),
+        ("/runs/first/curves?stage=none", 404),
         ("/runs/first/manifest?against=none", 200),
         ("/static/app.py", 404),
         ("/static/..%2fapp.py", 404),

@@ -138,10 +138,12 @@ def test_trackio_has_runs_metrics_tables_and_manifest(folder: Path, monkeypatch:
 
 
 def test_wandb_has_runs_metrics_tables_and_manifest(folder: Path) -> None:
-    pytest.importorskip("wandb").teardown()  # it keeps what earlier tests of the process set
+    wandb = pytest.importorskip("wandb")
+    wandb.teardown()  # it keeps what earlier tests of the process set
     from guerdon_plugins.hooks.wandb import Wandb
 
     track(Wandb(rollouts=2), folder)
+    wandb.teardown()  # its service writes the end of a log after the run has ended
     logs = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
     assert len(logs) == 2
     written = {path: content(path) for path in logs}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from threading import Condition, Thread
 from typing import Any
 
 import pytest
+from warm_python import WarmPython
 
 from guerdon import Model, Row, StageContext
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
@@ -177,13 +177,18 @@ def teacher() -> Iterator[Teacher]:
 
 
 @pytest.fixture
-def run_killed_and_whole(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+def run_killed_and_whole(tmp_path: Path, warm_python: WarmPython) -> Callable[..., tuple[Path, Path]]:
     """Runs a stage that is killed and resumed, and one that is not, and gives their folders."""
 
     def run(stage: str, model: str = "-") -> tuple[Path, Path]:
-        command = [sys.executable, str(SCRIPT), stage, model, str(tmp_path)]
-        exit_codes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert exit_codes.split() == ["-9", "0", "0"]
-        return tmp_path / "killed", tmp_path / "whole"
+        killed, whole = tmp_path / "killed", tmp_path / "whole"
+        for folder, when, status in (
+            (killed, "killed", -signal.SIGKILL),
+            (killed, "whole", 0),
+            (whole, "whole", 0),
+        ):
+            done = warm_python.run(SCRIPT, stage, model, folder, when)
+            assert done.returncode == status, done.stderr[-3000:]
+        return killed, whole
 
     return run

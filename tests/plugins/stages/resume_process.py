@@ -1,12 +1,13 @@
-"""Runs a stage three times in forked processes: killed by SIGKILL, resumed in the same folder, and whole in another.
+"""Runs a stage, which may kill its process; what the tests of killed stages start.
 
-Called as `resume_process.py STAGE MODEL FOLDER`; prints the three exit codes. Forking pays for the imports once.
+    python resume_process.py STAGE MODEL FOLDER WHEN
+
+MODEL is `-` for a stage that needs none. WHEN is `killed` or `whole`.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -17,7 +18,9 @@ from typing import Any
 
 from guerdon import Model, StageContext
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
+from guerdon_plugins.stages.pretrain.stage import Pretrain
 from guerdon_plugins.stages.trl.reward_model import RewardModel
+from guerdon_plugins.stages.trl.sft import Sft
 
 KILLED_AT = 11
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -49,21 +52,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def load_stage(name: str) -> Any:
-    if name == "pretrain":
-        from guerdon_plugins.stages.pretrain.stage import Pretrain
-
-        return Pretrain(**OPTIONS[name])
-    # TRL is imported here so that the forked processes need not do it.
-    if name == "reward_model":
-        import trl.trainer.reward_trainer
-
-        return RewardModel(**OPTIONS[name])
-    import trl.trainer.sft_trainer  # noqa: F401
-
-    from guerdon_plugins.stages.trl.sft import Sft
-
-    return Sft(**OPTIONS[name])
+STAGES = {"pretrain": Pretrain, "sft": Sft, "reward_model": RewardModel}
 
 
 def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
@@ -92,13 +81,5 @@ def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
 
 
 if __name__ == "__main__":
-    name, model, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    stage = load_stage(name)
-    for place, killed in (("killed", True), ("killed", False), ("whole", False)):
-        process = multiprocessing.get_context("fork").Process(
-            target=run, args=(stage, model, folder / place, killed)
-        )
-        process.start()
-        process.join()
-        sys.stdout.write(f"{process.exitcode}\n")
-        sys.stdout.flush()
+    name, model, folder, when = sys.argv[1:]
+    run(STAGES[name](**OPTIONS[name]), model, Path(folder), when == "killed")

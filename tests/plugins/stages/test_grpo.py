@@ -224,11 +224,11 @@ def test_preflight_synced_reference_with_adapters_is_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "word"),
     [
-        ({"max_rounds": 0}, "greater than or equal to 1"),
+        ({"max_rounds": 0}, "a number of at least 1"),
         ({"max_round": 3}, "max_rounds"),
         ({}, "at least 1 item"),
         (4, "give a mapping"),
-        ({"max_rounds": 1.5}, "integer"),
+        ({"max_rounds": 1.5}, "give a whole number"),
     ],
 )
 def test_dynamic_sampling_with_a_wrong_value_is_a_problem(value: Any, word: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import WarmPython
 
 from guerdon import Model
 
@@ -51,27 +51,6 @@ stages:
 """
 
 
-def run(folder: Path, processes: int, output: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-    ]
-    command += ["-m", "guerdon", "run", "m.yaml", "-o", output]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-
-
 def outputs(folder: Path) -> dict[str, Any]:
     """Return all that the stages left: metrics, rollouts and rows."""
     found: dict[str, Any] = {}
@@ -95,23 +74,28 @@ def outputs(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_two_processes_leave_what_one_leaves_and_a_killed_launch_resumes_with_one(
-    small_model: Model, tmp_path: Path
+    small_model: Model, tmp_path: Path, warm_python: WarmPython
 ) -> None:
     (tmp_path / "m.py").write_text(MODULE)
     (tmp_path / "m.yaml").write_text(MANIFEST.format(model=small_model.path))
+
+    def run(processes: int, output: str, **environment: str) -> list[subprocess.CompletedProcess[str]]:
+        command = "-m", "guerdon", "run", "m.yaml", "-o", output
+        return warm_python.launch(processes, *command, cwd=tmp_path, env=environment)
+
     for processes, name in ((1, "one"), (2, "two")):
-        done = run(tmp_path, processes, name)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count(f"Run folder: {name}") == 1
+        ranks = run(processes, name)
+        assert {rank.returncode for rank in ranks} == {0}, ranks[0].stderr[-3000:]
+        assert "".join(rank.stdout for rank in ranks).count(f"Run folder: {name}") == 1
     expected = outputs(tmp_path / "one")
     assert outputs(tmp_path / "two") == expected
     assert len(expected["harvest rollouts"]) == 26
     assert len(expected["table rollouts"]) == 13 * 4
 
     for stage in ("harvest", "table"):
-        killed = run(tmp_path, 2, "killed", KILLED_IN=stage)
-        assert killed.returncode != 0
+        killed = run(2, "killed", KILLED_IN=stage)
+        assert -signal.SIGKILL in {rank.returncode for rank in killed}
         assert any((tmp_path / "killed/stages" / stage / "work").iterdir())
-    done = run(tmp_path, 1, "killed")
+    (done,) = run(1, "killed")
     assert done.returncode == 0, done.stderr[-3000:]
     assert outputs(tmp_path / "killed") == expected

@@ -53,12 +53,20 @@ def run(tmp_path: Path, small_model: Model) -> Run:
     """Runs one stage and gives the run's folder."""
     shutil.copy(FIXTURE, tmp_path / "kill_plugins.py")
 
-    def run_stage(use: str, *hooks: object, folder: str = "out", **params: Any) -> Path:
+    def run_stage(
+        use: str,
+        *hooks: object,
+        folder: str = "out",
+        evaluation: dict[str, Any] | None = None,
+        **params: Any,
+    ) -> Path:
         source = "Prompts" if use == "grpo" else "Texts"
         stage: dict[str, Any] = {"id": "st", "use": use, "data": [{"use": f"./kill_plugins.py:{source}"}]}
         stage["params"] = {**(GRPO if use == "grpo" else SFT), "max_steps": 4, **params}
         if use == "grpo":
             stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
+        if evaluation is not None:
+            stage["evaluation"] = {"data": [{"use": "./kill_plugins.py:Prompts"}], **evaluation}
         (tmp_path / "m.yaml").write_text(
             json.dumps({"name": "tracked", "model": small_model.path, "stages": [stage]})
         )
@@ -217,6 +225,70 @@ def test_hub_token_reaches_no_file(run: Run, use: str) -> None:
 @pytest.mark.parametrize("option", ["eval_strategy", "load_best_model_at_end", "eval_on_start"])
 def test_evaluation_while_training_is_refused_with_what_to_do(run: Run, option: str) -> None:
     with pytest.raises(
-        ManifestError, match=r"Add a stage with 'use: evaluate'.*split the training into stages"
+        ManifestError, match=r"give the stage the key 'evaluation' beside its 'data'.*split: heldout"
     ):
         run("sft", **{option: "steps"})
+
+
+LETTERS = {"rewards": [{"use": "./kill_plugins.py:letters"}]}
+
+
+def evaluated(run: Path) -> dict[int, float]:
+    """Return the rewards of the evaluations, by step."""
+    progress = read_events(run / "events.jsonl").progress["st"]
+    return {
+        step: metrics["evaluation/reward"]
+        for step, metrics in progress.items()
+        if "evaluation/reward" in metrics
+    }
+
+
+@pytest.mark.parametrize("use", ["grpo", "sft"])
+def test_run_with_evaluation_trains_as_one_without(run: Run, use: str) -> None:
+    options = {"max_completion_length": 4}
+    with_it = run(use, folder="with", evaluation={"every": 3, **LETTERS}, **options)
+    assert list(evaluated(with_it)) == [0, 3, 4]
+    assert same_weights(with_it, run(use, folder="without", **options))
+
+
+def test_evaluation_resumes_after_a_signal_as_if_unbroken(run: Run) -> None:
+    evaluation = {"every": 2, "best": "letters", "keep_checkpoints": True, **LETTERS}
+    whole = run("grpo", folder="whole", evaluation=evaluation)
+    for step in (1, 2):
+        with pytest.raises(RunInterruptedError):
+            run("grpo", Signal(step), folder=f"stopped-{step}", evaluation=evaluation)
+        stopped = run("grpo", folder=f"stopped-{step}", evaluation=evaluation)
+        assert evaluated(stopped) == evaluated(whole)
+        assert same_weights(stopped, whole)
+    kept = whole / "stages/st/output/checkpoints"
+    assert sorted(path.name for path in kept.iterdir()) == ["step-0", "step-2", "step-4"]
+
+
+def test_output_is_the_best_model_and_patience_ends_training(run: Run) -> None:
+    best = {"every": 1, "best": "first", "patience": 2}
+    first = [{"use": "./kill_plugins.py:letters", "name": "first", "weight": 0, "params": {}}]
+    out = run("grpo", evaluation={**best, "rewards": first}, learning_rate=0.0, save_steps=1)
+    result = json.loads((out / "stages/st/result.json").read_text())["metrics"]
+    assert (result["steps"], result["evaluation/step"]) == (2, 0)  # equal values: the first one is the best
+    assert checkpoints(out)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [
+        ({"every": 2, "best": "leters"}, r"'best' names 'leters'.*letters"),
+        ({"every": 2, "patience": 2}, r"'patience' needs 'best'"),
+        ({"every": 0}, r"'stages.0.evaluation.every' is 0"),
+        ({"evry": 2}, r"unknown key 'evry'"),
+    ],
+)
+def test_wrong_evaluation_is_a_mistake_of_the_manifest(
+    run: Run, evaluation: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ManifestError, match=said):
+        run("grpo", evaluation=evaluation)
+
+
+def test_evaluation_of_a_stage_that_has_none_is_refused(run: Run) -> None:
+    with pytest.raises(ManifestError, match="does not evaluate while it trains"):
+        run("reward_model", evaluation={"every": 2, **LETTERS})

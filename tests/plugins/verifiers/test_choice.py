@@ -212,3 +212,18 @@ def test_choice_gold_completion_of_an_unclear_number_is_none() -> None:
 def test_choice_params_that_contradict_raise(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"labels|several"):
         Choice(**params)
+
+
+@pytest.mark.parametrize(
+    ("verifier", "answer", "reference", "explanation"),
+    [
+        (Choice(), "C", "B", "it chose C; right is B"),
+        (Choice(), "The answer is A and B", "B", "it chose A, B; right is B"),
+        (Choice(several=True, partial_credit=True), "A", ["A", "B"], "it chose A; right is A, B"),
+        (Choice(), "B", "B", ""),
+    ],
+)
+def test_choice_of_a_wrong_option_says_which_is_right(
+    verifier: Choice, answer: str, reference: Any, explanation: str
+) -> None:
+    assert verifier(answer, reference, OPTIONS).explanation == explanation

@@ -96,3 +96,8 @@ def test_citations_any_text_gets_a_share(text: str) -> None:
     value = Citations(every_sentence=True)(text, SOURCES, [1]).value
     assert value is not None
     assert 0 <= value <= 1
+
+
+def test_citations_explain_a_value_below_1() -> None:
+    score = Citations(every_sentence=True)("A river [1]. It flows.", SOURCES, ["1", "2"])
+    assert score.explanation == "it cites 1; right is 1, 2; 50% of the sentences have a citation"

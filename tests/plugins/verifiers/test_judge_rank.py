@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from guerdon import Failure, Score
 from guerdon.errors import UsageError
-from guerdon.manifest.rubrics import plugin_entry
+from guerdon.manifest.rubrics import plugin_entries
 from guerdon.plugins.discovery import Kind
 from guerdon_plugins.verifiers.judge.asking import NoVerdictError
 from guerdon_plugins.verifiers.judge.ranking import Ranking, RankingJudge, shares_of_worse, shuffled
@@ -29,7 +29,10 @@ class FakeAsker:
         self.key = key
         self.questions: list[str] = []
 
-    async def ask(self, chat: list[dict[str, str]], form: Ranking) -> dict[str, Any]:
+    async def ask(
+        self, chat: list[dict[str, str]], form: Ranking, spent: list[dict[str, float]]
+    ) -> dict[str, Any]:
+        spent.append({"requests": 1.0})
         question = chat[-1]["content"]
         self.questions.append(question)
         shown = {
@@ -156,9 +159,11 @@ def test_shares_of_worse_are_in_order_and_their_mean_is_half(ranks: list[int]) -
 
 
 def test_judge_with_rank_is_the_group_reward_and_without_the_verifier() -> None:
-    assert plugin_entry("judge", {"endpoint": ENDPOINT, "mode": "rank"}).component.kind is Kind.GROUP_REWARD
-    assert plugin_entry("judge", {"endpoint": ENDPOINT}).component.kind is Kind.VERIFIER
+    assert (
+        plugin_entries("judge", {"endpoint": ENDPOINT, "mode": "rank"})[0].component.kind is Kind.GROUP_REWARD
+    )
+    assert plugin_entries("judge", {"endpoint": ENDPOINT})[0].component.kind is Kind.VERIFIER
     with pytest.raises(UsageError, match="mode"):
-        plugin_entry("judge", {"endpoint": ENDPOINT, "mode": "wrong"})
+        plugin_entries("judge", {"endpoint": ENDPOINT, "mode": "wrong"})
     with pytest.raises(UsageError, match="'needs'"):
-        plugin_entry("concise", {})
+        plugin_entries("concise", {})

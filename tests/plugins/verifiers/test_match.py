@@ -91,3 +91,8 @@ def test_match_pattern_without_regex_names_the_extra(monkeypatch: pytest.MonkeyP
 def test_match_a_text_between_spaces_is_included(before: str, wanted: str) -> None:
     score = Match("includes", part="whole")(f"{before} {wanted} .", wanted)
     assert score.failure is Failure.REFERENCE or score.value == 1.0 or not wanted.split()
+
+
+def test_match_explains_what_was_not_matched() -> None:
+    assert Match()("Rome", "Paris").explanation == "the text does not match 'Paris' (equal)"
+    assert Match()("Paris", "Paris").explanation == ""

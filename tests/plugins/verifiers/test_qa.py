@@ -158,3 +158,8 @@ def test_qa_any_text_equals_itself_and_gets_a_score(text: str, language: str) ->
     assert QuestionAnswer("f1", extraction="whole")(text, "Paris", language).value is not None
     if text.strip():
         assert QuestionAnswer(language=language).same_answer(text, text)
+
+
+def test_qa_explains_what_is_accepted() -> None:
+    assert QuestionAnswer()("Rome", ["Paris", "Lutetia"]).explanation == "accepted is Paris or Lutetia"
+    assert QuestionAnswer()("Paris", ["Paris", "Lutetia"]).explanation == ""

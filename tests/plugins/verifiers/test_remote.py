@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from guerdon import Failure, Rollout
-from guerdon.manifest.rubrics import plugin_entry
+from guerdon.manifest.rubrics import plugin_entries
 from guerdon.rubric import Rubric
 from guerdon.testing import Case, VerifierConformance
 from guerdon.types import Verdict
@@ -85,7 +85,7 @@ def url(folder: Path) -> Iterator[str]:
 
 
 def verdicts(rollouts: list[Rollout], *urls: str, **params: object) -> list[Verdict]:
-    with Rubric([plugin_entry("remote", {"urls": list(urls), **params})]) as rubric:
+    with Rubric(plugin_entries("remote", {"urls": list(urls), **params})) as rubric:
         return [judgement.verdicts["remote"] for judgement in rubric.score(rollouts)]
 
 

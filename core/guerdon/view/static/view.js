@@ -28,10 +28,19 @@ async function follow() {
 function replace(part, next) {
   const selected = selectedRow();
   const shown = next.innerHTML;
+  keepCounts(part, next);
   part.replaceChildren(...next.childNodes);
   part.dataset.shown = shown;
   prepare(part);
   if (selected >= 0) select(selected);
+}
+
+// A number that is still being counted is shown as it was.
+function keepCounts(part, next) {
+  const counted = [...part.querySelectorAll("[data-count]")];
+  next.querySelectorAll("[data-count]").forEach((number, index) => {
+    if (number.textContent === "…" && counted[index]) number.textContent = counted[index].textContent;
+  });
 }
 
 // Charts: the values at the pointer, or at the place that the arrow keys move to.

@@ -86,6 +86,8 @@ class SmallTalk:
     Args:
         kind: ``prompts``; ``pages``, with replies of all manners, a few beside the point; or ``preferences``: two
             replies to the point, of which people prefer the politer one.
+        missed: For preferences, the share of pairs whose worse reply misses the request, however polite it is: it says
+            another word or name, nothing, or everything twice. The better one fulfils it in any manner.
         languages: The languages to draw from.
         noise: For preferences, the probability that the worse reply was preferred.
         seed: Another seed gives other rows.
@@ -102,6 +104,7 @@ class SmallTalk:
         languages: Sequence[Language] = ("en", "zh"),
         noise: float = 0.0,
         seed: int = 0,
+        missed: float = 0.0,
     ) -> None:
         if not languages:
             raise ValueError("languages are empty: name at least one.")
@@ -109,11 +112,16 @@ class SmallTalk:
             raise ValueError(
                 f"noise is {noise}: preferences are wrong with a probability from 0 to below 0.5."
             )
+        if not 0 <= missed <= 1:
+            raise ValueError(f"missed is {missed}: give a share from 0 to 1.")
+        if missed and kind != "preferences":
+            raise ValueError(f"missed is {missed}, and only preferences have it; kind is '{kind}'.")
         if noise and kind != "preferences":
             raise ValueError(f"noise is {noise}, and only preferences have noise; kind is '{kind}'.")
         self._kind = kind
         self._languages = list(languages)
         self._noise = noise
+        self._missed = missed
         self._seed = f"{seed}/{kind}"
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -137,7 +145,8 @@ class SmallTalk:
             reply, _ = _reply(rng, talk, _said_word(rng, talk, word), name)
             row["completion"] = _said(reply)
         elif self._kind == "preferences":
-            better, worse = _pair(rng, talk, word, name)
+            misses = self._missed > 0 and rng.random() < self._missed
+            better, worse = (_missing if misses else _pair)(rng, talk, word, name)
             if rng.random() < self._noise:
                 better, worse = worse, better
             row |= {"chosen": _said(better), "rejected": _said(worse)}
@@ -186,6 +195,28 @@ def _reply(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, Manner]
         rng.choice(talk.closings[manner]),
     )
     return talk.space.join(part for part in parts if part), manner
+
+
+def _missing(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, str]:
+    """Return a reply that fulfils the request, and one that misses it in a manner at least as good."""
+    better, manner = _reply(rng, talk, word, name)
+    manners = list(_MANNER_SHARES)
+    worse_manner = rng.choice(manners[: manners.index(manner) + 1])
+    opening, closing = rng.choice(talk.openings[worse_manner]), rng.choice(talk.closings[worse_manner])
+    said = talk.said.format(word, name)
+    other_word = rng.choice([other for other in talk.words if other != word])
+    other_name = rng.choice([other for other in talk.names.split() if other != name])
+    middles = [
+        [talk.said.format(other_word, name)],
+        [talk.said.format(word, other_name)],
+        [talk.said.format(other_word, other_name)],
+        [],
+        [said, said],
+    ]
+    while True:
+        reply = talk.space.join(part for part in (opening, *rng.choice(middles), closing) if part)
+        if reply:
+            return better, reply
 
 
 def _pair(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, str]:

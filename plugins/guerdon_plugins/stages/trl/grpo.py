@@ -20,6 +20,7 @@ from guerdon.options.trl import GRPO, check_lora, check_options
 from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,
+    check_evaluation,
     check_lengths,
     check_metrics_by,
     check_prompts,
@@ -29,12 +30,13 @@ from guerdon_plugins.shared.checks import (
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
-    fit,
+    evaluation_batch,
+    evaluation_summary,
     lora_config,
-    save,
     signature_with,
     take_model_options,
     tracker_options,
+    train,
 )
 
 DynamicSampling = Annotated[
@@ -73,6 +75,7 @@ class Grpo:
     needs = ("model", "data", "rewards")
     distributed = True
     uses_tools = True
+    evaluates = True
     operational_params = OPERATIONAL
     extendable_params = EXTENDABLE
 
@@ -113,7 +116,12 @@ class Grpo:
         return signature_with(cls, GRPO)
 
     def preflight(
-        self, rows: Sequence[Row], count: int | None, models: Sequence[Model], tools: Sequence[str] = ()
+        self,
+        rows: Sequence[Row],
+        count: int | None,
+        models: Sequence[Model],
+        tools: Sequence[str] = (),
+        evaluation_rows: Sequence[Row] = (),
     ) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
@@ -127,6 +135,11 @@ class Grpo:
             lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
+            lambda: check_evaluation(
+                evaluation_rows, models, self._options.get("max_completion_length", 512)
+            ),
+            lambda: check_tool_prompts(evaluation_rows, tools),
+            lambda: check_template(evaluation_rows, models, self._chat_template),
         )
 
     def _check_reference(self) -> None:
@@ -149,7 +162,7 @@ class Grpo:
         from guerdon.grpo.config import grpo_config
         from guerdon.training.data import rows_dataset
 
-        options = {**tracker_options(context), **self._options}
+        options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
         if config.log_completions and context.logs is not None:
             _keep_completions(context.work, context.logs)
@@ -179,9 +192,9 @@ class Grpo:
                 peft_config=lora_config(self._peft),
                 toolbox=toolbox,
             )
-            fit(trainer, context)
-        save(trainer, context.output)
-        return StageResult(checkpoint=context.output, metrics=_summary(trainer.state.log_history))
+            train(trainer, context, answer=trainer.answer, metrics_by=self._metrics_by)
+        metrics = {**_summary(trainer.state.log_history), **evaluation_summary(trainer)}
+        return StageResult(checkpoint=context.output, metrics=metrics)
 
 
 def _keep_completions(work: Path, logs: Path) -> None:

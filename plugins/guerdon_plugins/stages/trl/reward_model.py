@@ -140,7 +140,7 @@ def _pairs(rows: Iterable[Row], heldout_share: float) -> _Pairs:
         if row["chosen"] == row["rejected"]:
             equal += 1
         else:
-            sides[_is_heldout(row, heldout_share)].append({name: row[name] for name in columns})
+            sides[is_heldout(row, heldout_share)].append({name: row[name] for name in columns})
     if not sides[False]:
         raise DataError(
             f"there is no pair to train on: {equal} have equal replies, {len(sides[True])} are held out. "
@@ -173,7 +173,8 @@ def _check_pairs(rows: Sequence[Row]) -> None:
         _columns(row, rows[0], number)
 
 
-def _is_heldout(row: Row, share: float) -> bool:
+def is_heldout(row: Row, share: float) -> bool:
+    """Return whether a row's prompt is on the held-out side."""
     key = row.get("prompt") or (row["chosen"] if isinstance(row["chosen"], str) else row["chosen"][:-1])
     text = json.dumps(["held-out pairs", key], sort_keys=True, default=str)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64

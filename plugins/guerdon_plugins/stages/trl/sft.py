@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.trl import SFT, check_lora, check_options
-from guerdon_plugins.shared.checks import check_all, check_template
+from guerdon_plugins.shared.checks import check_all, check_evaluation, check_template
+from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.mixing import mixed
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
     configure,
+    evaluation_summary,
     lora_config,
     resumable,
     signature_with,
@@ -44,6 +48,7 @@ class Sft:
         epochs: How often to train on the rows of each data entry, one number each, instead of num_train_epochs.
         weights: The shares of the data entries in an epoch, one number each: an entry that is small for its share is
             repeated.
+        max_completion_length: The most tokens of an answer in the stage's ``evaluation``.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
 
     Raises:
@@ -52,6 +57,7 @@ class Sft:
 
     needs = ("model", "data")
     distributed = True
+    evaluates = True
     operational_params = OPERATIONAL
     extendable_params = EXTENDABLE
 
@@ -61,6 +67,7 @@ class Sft:
         chat_template: ChatTemplate | None = None,
         epochs: Sequence[float] | None = None,
         weights: Sequence[float] | None = None,
+        max_completion_length: Annotated[int, Field(ge=1)] = 256,
         peft: Mapping[str, Any] | None = None,
         **trl_options: Any,
     ) -> None:
@@ -74,6 +81,7 @@ class Sft:
         self._chat_template = chat_template
         self._epochs = epochs
         self._weights = weights
+        self._max_completion_length = max_completion_length
         self._peft = peft
         self._options = {**trl_options, "num_train_epochs": 1} if epochs else trl_options
 
@@ -82,13 +90,17 @@ class Sft:
         """Return the params with TRL's options."""
         return signature_with(cls, SFT)
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(
+        self, rows: Sequence[Row], models: Sequence[Model], evaluation_rows: Sequence[Row] = ()
+    ) -> None:
         """Check the options, the form of the rows and the model, before a model is loaded."""
         check_all(
             lambda: check_options(SFT, self._options),
             lambda: check_lora(self._peft or {}),
             lambda: _columns_of(rows) if rows else None,
             lambda: check_template(rows, models, self._chat_template),
+            lambda: check_evaluation(evaluation_rows, models, self._max_completion_length),
+            lambda: check_template(evaluation_rows, models, self._chat_template),
         )
 
     def run(self, context: StageContext) -> StageResult:
@@ -109,11 +121,15 @@ class Sft:
         if "text" not in dataset.column_names and not isinstance(rows[0].get("prompt"), str):
             _check_replies_end(trainer)
         tell_too_long(trainer, "rows", "cut there")
-        train(trainer, context)
+        answer = None
+        if context.evaluation is not None:
+            answer = Answers(trainer, context.stage_id, self._max_completion_length)
+        train(trainer, context, answer=answer)
         counts: dict[str, Any] = {"rows": len(dataset)}
         if found := trainer.too_long.get("train"):
             counts |= {"cut_rows": len(found.longer), "left_out_rows": found.left_out}
         metrics = summary(trainer, "loss", "mean_token_accuracy")
+        metrics |= evaluation_summary(trainer)
         return StageResult(checkpoint=context.output, metrics={**counts, **metrics})
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from guerdon import Model, StageContext
+from guerdon import Model, Rollout, Row, StageContext
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.options.trl import trl_parameters
 
@@ -32,10 +34,10 @@ EXTENDABLE = ("max_steps", "num_train_epochs")
 
 
 def resumable(trainer_class: type[Any]) -> type[Any]:
-    """Return a TRL trainer class with the mixin for exact resumption."""
-    from guerdon.training.checkpoints import ResumableTrainer
+    """Return a TRL trainer class with the mixins for exact resumption and for evaluation."""
+    from guerdon.training.evaluation import EvaluatingTrainer
 
-    return type(f"Resumable{trainer_class.__name__}", (ResumableTrainer, trainer_class), {})
+    return type(f"Resumable{trainer_class.__name__}", (EvaluatingTrainer, trainer_class), {})
 
 
 def tracker_options(context: StageContext) -> dict[str, str]:
@@ -69,12 +71,21 @@ def configure(
 
     disable_progress_bars()  # a bar for each pass over the rows would disturb the run's progress display
     config = trl_config(
-        config_class, {**_DEFAULTS, **tracker_options(context), **options}, context.work, context.seed
+        config_class,
+        {**_DEFAULTS, **tracker_options(context), **evaluation_batch(options), **options},
+        context.work,
+        context.seed,
     )
     source, model_options = take_model_options(config, context.model)
     forget_cpu_number(config)
     config.logging_nan_inf_filter = False  # FiniteLoss must get these values
     return config, source, model_options
+
+
+def evaluation_batch(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the number of completions that an evaluation samples together: by default the batch of training."""
+    size = options.get("per_device_train_batch_size")
+    return {} if size is None else {"per_device_eval_batch_size": size}
 
 
 def take_model_options(config: Any, model: Model) -> tuple[Model, dict[str, Any]]:
@@ -95,12 +106,19 @@ def take_model_options(config: Any, model: Model) -> tuple[Model, dict[str, Any]
     return source, options
 
 
-def fit(trainer: Any, context: StageContext) -> None:
-    """Train from the newest valid checkpoint of an earlier attempt, up to the last step.
+def fit(
+    trainer: Any,
+    context: StageContext,
+    answer: Callable[[Sequence[Row], int], Sequence[Rollout | None]] | None = None,
+    metrics_by: Sequence[str] = (),
+) -> None:
+    """Train from the newest valid checkpoint of an earlier attempt, up to the last step or an early stop.
 
     Args:
-        trainer: A trainer with the mixin ``ResumableTrainer``.
+        trainer: A trainer with the mixin ``EvaluatingTrainer``.
         context: The stage's context.
+        answer: Samples the completions of an evaluation's batch; needed if the stage has an evaluation.
+        metrics_by: The columns to break the metrics of an evaluation down by.
 
     Raises:
         RunInterruptedError: A signal stopped the training, after a checkpoint.
@@ -108,6 +126,7 @@ def fit(trainer: Any, context: StageContext) -> None:
     from transformers import PrinterCallback
 
     from guerdon.training.checkpoints import check_finished, newest_checkpoint
+    from guerdon.training.evaluation import Evaluator
     from guerdon.training.finite import FiniteLoss
     from guerdon.training.progress import ReportProgress, StopAfterStep
 
@@ -117,20 +136,51 @@ def fit(trainer: Any, context: StageContext) -> None:
     trainer.add_callback(stop)
     trainer.add_callback(FiniteLoss())
     checkpoint = newest_checkpoint(context.work)
-    with context.stop.deferred():
+    with ExitStack() as opened:
+        if context.evaluation is not None:
+            assert answer is not None
+            rubric = opened.enter_context(context.evaluation.open_rubric())
+            evaluator = Evaluator(
+                settings=context.evaluation,
+                rows=[row for open_source in context.evaluation.sources for row in open_source()],
+                rubric=rubric,
+                complete=answer,
+                batch_size=trainer.args.per_device_eval_batch_size,
+                save=lambda folder: save(trainer, folder, trains_on=True),
+                seed=context.seed,
+                metrics_by=metrics_by,
+            )
+            trainer.evaluate_by(evaluator, postponed=lambda: stop.stopped)
+        opened.enter_context(context.stop.deferred())
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     state = trainer.state
     if stop.stopped:
         raise context.stop.error(
             context.stage_id, f"a checkpoint of step {state.global_step} of {state.max_steps} is saved"
         )
-    check_finished(state)
+    check_finished(trainer)
 
 
-def train(trainer: Any, context: StageContext) -> None:
-    """Train, as :func:`fit` does, and save the model and its tokenizer."""
-    fit(trainer, context)
-    save(trainer, context.output)
+def train(trainer: Any, context: StageContext, **evaluation: Any) -> None:
+    """Train, as :func:`fit` does, and save the output: the best evaluated model, or else the last one."""
+    fit(trainer, context, **evaluation)
+    if trainer.best_step() is None:
+        save(trainer, context.output)
+    if context.evaluation is not None:
+        trainer.copy_kept(context.output)
+
+
+def evaluation_summary(trainer: Any) -> dict[str, Any]:
+    """Return the metrics of the output's evaluation, and its step; nothing without an evaluation."""
+    from guerdon.training.evaluation import evaluations
+
+    known = dict(evaluations(trainer.state.log_history))
+    if not known:
+        return {}
+    step = trainer.best_step() if trainer.best_step() is not None else max(known)
+    shown = {name: value for name, value in known[step].items() if name.startswith("evaluation/")}
+    means = {name: value for name, value in shown.items() if not name.endswith("/failure_rate")}
+    return {"evaluation/step": step, **means}
 
 
 def lora_config(options: Mapping[str, Any] | None) -> Any:
@@ -149,12 +199,19 @@ def lora_config(options: Mapping[str, Any] | None) -> Any:
         raise UsageError(f"peft refuses the param 'peft': {error}") from error
 
 
-def save(trainer: Any, output: Path) -> None:
-    """Save the model, with adapters merged, and its tokenizer, as a checkpoint that any stage can start from."""
+def save(trainer: Any, output: Path, *, trains_on: bool = False) -> None:
+    """Save the model, with adapters merged, and its tokenizer, as a checkpoint that any stage can start from.
+
+    Args:
+        trainer: The trainer.
+        output: The folder.
+        trains_on: Whether training continues, so that adapters are merged in a copy of the model.
+    """
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not hasattr(model, "merge_and_unload"):
         trainer.save_model(str(output))
     elif trainer.accelerator.is_main_process:
+        model = copy.deepcopy(model) if trains_on else model
         model.merge_and_unload().save_pretrained(output)
     if trainer.accelerator.is_main_process:
         trainer.processing_class.save_pretrained(output)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.data.references import placeholder_reason, plain
 from guerdon.text import checked_tags
 from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer
+from guerdon_plugins.shared.hints import Hint, place_hint
 from guerdon_plugins.verifiers.choice.options import LATIN, Gold, Options, label_key
 from guerdon_plugins.verifiers.choice.reading import chosen
 
@@ -77,7 +78,10 @@ class Choice:
                 0.0, answer=found.text[:200], explanation="the answer does not name one option clearly"
             )
         answer = ", ".join(sorted(labels, key=known.labels.index))
-        return Score(self._value(set(labels), right), answer=answer)
+        value = self._value(set(labels), right)
+        return Score(
+            value, answer=answer, explanation="" if value == 1 else _difference(known, labels, right)
+        )
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a completion with the reference for its answer, or ``None`` if only its row's options tell it."""
@@ -90,6 +94,15 @@ class Choice:
         if not texts or any(placeholder_reason(text) for text in chosen_texts):
             return None
         return FORMS[self._place].format((", " if max(map(len, texts)) < 3 else "; ").join(chosen_texts))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the row's options, which the prompt must show, and the mark of the answer."""
+        try:
+            texts = Options.of(row.get("options"), self._labels).texts or ()
+        except ValueError:
+            return {}
+        shown = {f"the option {text[:40]!r}": [text] for text in texts if text.strip()}
+        return {**shown, **place_hint(self._place)}
 
     def _gold_items(self, reference: Any) -> list[Any]:
         """Return the labels or texts of a reference; none if a number may be a label, a text or an index.
@@ -133,6 +146,12 @@ class Choice:
         if labels == right:
             return 1.0
         return len(labels) / len(right) if self._partial_credit and labels < right else 0.0
+
+
+def _difference(known: Options, labels: Collection[str], right: Collection[str]) -> str:
+    """Return which options were chosen, and which are right."""
+    chose, wanted = (sorted(group, key=known.labels.index) for group in (labels, right))
+    return f"it chose {', '.join(chose)}; right is {', '.join(wanted)}"
 
 
 def _items(reference: Any) -> list[Any]:

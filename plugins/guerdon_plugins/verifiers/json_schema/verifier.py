@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.data.references import plain
 from guerdon.errors import MissingDependencyError
 from guerdon.text import checked_tags, code_blocks, select_part
+from guerdon_plugins.shared.hints import Hint
 from guerdon_plugins.verifiers.json_schema.documents import FENCES, Format, parse, typed
 
 MAX_SCHEMA = 200_000
@@ -99,6 +100,10 @@ class JsonSchema:
         if isinstance(examples, list) and examples and self._format in ("json", "yaml"):
             return json.dumps(examples[0])
         return None
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the format, which the prompt must name."""
+        return {self._format.upper(): [self._format]}
 
     def _document(self, completion: str) -> str:
         answer = select_part(completion, "answer", self._tags)

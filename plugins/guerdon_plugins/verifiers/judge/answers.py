@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from guerdon.text import code_blocks, split_reasoning
 
@@ -22,6 +22,8 @@ class Form:
     decision: str
     """The key of the decision."""
     choices: Sequence[int] | Sequence[str]
+
+    max_tokens: ClassVar[int] = 512
 
     def schema(self) -> dict[str, Any]:
         """Return the form as JSON Schema."""
@@ -72,6 +74,60 @@ class Form:
         if type(decision) is not type(self.choices[0]) or decision not in self.choices:
             raise ValueError(f'"{self.decision}" is {json.dumps(decision)[:40]}')
         return {name: found[name] for name in self.texts} | {self.decision: decision}
+
+
+@dataclass(frozen=True, slots=True)
+class CriteriaForm:
+    """An object with one decision for each criterion, whose keys are the criteria's numbers from 1."""
+
+    forms: Sequence[Form]
+    """The form of each criterion's decision."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Return the most tokens of an answer, by default: 256 for each criterion, and at least 512."""
+        return max(512, 256 * len(self.forms))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the form as JSON Schema."""
+        properties = {key: form.schema() for key, form in self._by_key().items()}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def in_words(self) -> str:
+        """Return the form as text for the judge."""
+        texts = [f'"{name}": a string, {what}; ' for name, what in self.forms[0].texts.items()]
+        numbers = ", ".join(f'"{key}"' for key in self._by_key())
+        decision = self.forms[0].decision
+        return (
+            f"{numbers}: for the criterion of that number, an object with the keys {''.join(texts)}"
+            f'"{decision}": one of the criterion\'s choices, exactly as it is written'
+        )
+
+    def read(self, text: str) -> dict[str, Any]:
+        """Return each criterion's object in a judge's answer, by number.
+
+        Raises:
+            ValueError: The answer is something else.
+        """
+        found = json_object(text)
+        forms = self._by_key()
+        if not isinstance(found, dict) or not set(forms) <= set(found):
+            raise ValueError(f"it is not an object with the keys {', '.join(forms)}")
+        verdicts = {}
+        for key, form in forms.items():
+            try:
+                verdicts[key] = form.check(found[key])
+            except ValueError as error:
+                raise ValueError(f"in criterion {key}, {error}") from None
+        return verdicts
+
+    def _by_key(self) -> dict[str, Form]:
+        return {str(number): form for number, form in enumerate(self.forms, start=1)}
 
 
 def json_object(text: str) -> Any:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from guerdon.errors import one_line
-from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of
+from guerdon import Failure, Score
+from guerdon.deadline import current_deadline
+from guerdon.errors import GuerdonError, InfrastructureError, one_line
+from guerdon.types import total_usage
+from guerdon_plugins.shared.endpoint import NoChoiceError, choice_of
+from guerdon_plugins.verifiers.judge.limits import Admitted, JudgeEndpoint, Limiter
 from guerdon_plugins.verifiers.judge.questions import Chat, correction
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-PATIENCE: Mapping[str, Any] = {"timeout_s": 120.0, "max_retries": 3}
-"""Defaults of the endpoint's params, so that an endpoint that hangs fails before the verdict's deadline."""
+_Result = TypeVar("_Result")
 
-SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": 512}
+Spent = list[Mapping[str, float]]
+"""What each answer consumed, in the order of arrival."""
 
 
 class AnswerForm(Protocol):
     """The form of a judge's answer."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Return the most tokens that an answer of the form may have, by default."""
+        ...
 
     def schema(self) -> dict[str, Any]:
         """Return the form as JSON Schema."""
@@ -42,19 +53,28 @@ class Asker:
         endpoint: The endpoint's params.
         tries: The most attempts to get a valid answer.
         sampling: Options of the request, by OpenAI's names.
+        temperature: The temperature without ``sampling``.
 
     Raises:
         ValueError: A param is out of range.
     """
 
-    def __init__(self, endpoint: Mapping[str, Any], tries: int, sampling: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        endpoint: Mapping[str, Any],
+        tries: int,
+        sampling: Mapping[str, Any] | None,
+        temperature: float = 0.0,
+    ) -> None:
         if tries < 1:
             raise ValueError(f"tries is {tries}; it must be at least 1")
-        self._endpoint = Endpoint.from_params(endpoint, **PATIENCE)
+        self._endpoint = JudgeEndpoint.from_params(endpoint)
         self._endpoint.key()  # a variable that is not set is an error before the first completion
         self._tries = tries
-        self._sampling = SAMPLING if sampling is None else sampling
+        self._sampling = sampling
+        self._temperature = temperature
         self._slots = asyncio.Semaphore(self._endpoint.concurrency)
+        self._limiter = Limiter(self._endpoint.requests_per_minute, self._endpoint.tokens_per_minute)
         self._client: AsyncOpenAI | None = None
         self._structured = True
 
@@ -67,7 +87,7 @@ class Asker:
                 answer = await client.chat.completions.create(
                     model=self._endpoint.model,
                     messages=[{"role": "user", "content": "Say yes."}],
-                    **self._sampling,
+                    **self._options(512),
                 )
                 choice_of(answer)
             except (openai.OpenAIError, NoChoiceError) as error:
@@ -79,8 +99,8 @@ class Asker:
         if client is not None:
             await client.close()
 
-    async def ask(self, chat: Chat, form: AnswerForm) -> dict[str, Any]:
-        """Return the judge's verdict.
+    async def ask(self, chat: Chat, form: AnswerForm, spent: Spent) -> dict[str, Any]:
+        """Return the judge's verdict, and append what each answer consumed to ``spent``.
 
         Raises:
             NoVerdictError: It gives none.
@@ -90,7 +110,7 @@ class Asker:
         problem = ""
         retry: Chat = []
         for _ in range(self._tries):
-            answer, cut_off = await self._complete([*chat, *retry], form)
+            answer, cut_off = await self._complete([*chat, *retry], form, spent)
             try:
                 return form.read(answer)
             except ValueError as error:
@@ -100,33 +120,80 @@ class Asker:
             f"the judge gave no verdict, asked {self._tries} times; of the last answer, {problem}: {answer[:200]!r}"
         )
 
-    async def _complete(self, chat: Chat, form: AnswerForm) -> tuple[str, bool]:
+    async def _complete(self, chat: Chat, form: AnswerForm, spent: Spent) -> tuple[str, bool]:
         """Return the answer, and whether it was truncated."""
         client = self._client = self._client or self._endpoint.async_client()
         import openai  # the endpoint has checked that it is installed
 
-        async with self._slots:
+        options = {"model": self._endpoint.model, "messages": chat, **self._options(form.max_tokens)}
+        async with self._admitted(options) as admitted:
             structured = self._structured
             try:
                 try:
-                    return await self._request(client, chat, form if structured else None)
+                    answer = await _request(client, options, form if structured else None)
                 except (openai.BadRequestError, openai.UnprocessableEntityError):
                     if not structured:
                         raise
-                # The server may not support JSON Schema; the answer is checked in any case.
-                answer = await self._request(client, chat, None)
+                    # The server may not support JSON Schema; the answer is checked in any case.
+                    answer = await _request(client, options, None)
+                    self._structured = False
+                usage = self._endpoint.usage(answer)
+                spent.append(usage)
+                self._limiter.correct(admitted, usage)
+                choice = choice_of(answer)
             except (openai.OpenAIError, NoChoiceError) as error:
                 raise self._endpoint.failure(error) from error
-            self._structured = False
-            return answer
-
-    async def _request(self, client: AsyncOpenAI, chat: Chat, form: AnswerForm | None) -> tuple[str, bool]:
-        options: dict[str, Any] = {"model": self._endpoint.model, "messages": chat, **self._sampling}
-        if form is not None:
-            options["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "verdict", "strict": True, "schema": form.schema()},
-            }
-        answer: Any = await client.chat.completions.create(**options)
-        choice = choice_of(answer)
         return choice.message.content or "", choice.finish_reason == "length"
+
+    def _options(self, max_tokens: int) -> dict[str, Any]:
+        if self._sampling is not None:
+            return dict(self._sampling)
+        return {"temperature": self._temperature, "max_tokens": max_tokens}
+
+    @asynccontextmanager
+    async def _admitted(self, options: Mapping[str, Any]) -> AsyncIterator[Admitted]:
+        """Hold one of the endpoint's slots. The wait for it does not count against the verdict's deadline."""
+        deadline = current_deadline()
+        deadline.pause()
+        try:
+            await self._slots.acquire()
+            try:
+                length = sum(len(message["content"]) for message in options["messages"])
+                longest = options.get("max_completion_tokens", options.get("max_tokens"))
+                admitted = await self._limiter.admit(length, longest or 0)
+            except BaseException:
+                self._slots.release()
+                raise
+        finally:
+            deadline.resume()
+        try:
+            yield admitted
+        finally:
+            self._slots.release()
+
+
+async def _request(client: AsyncOpenAI, options: Mapping[str, Any], form: AnswerForm | None) -> Any:
+    schema: dict[str, Any] = {}
+    if form is not None:
+        schema["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "verdict", "strict": True, "schema": form.schema()},
+        }
+    return await client.chat.completions.create(**options, **schema)
+
+
+def failed(error: NoVerdictError | GuerdonError, spent: Spent) -> Score:
+    """Return the failed score for an error of ``ask``, with what the answers before it consumed."""
+    said = str(error) if isinstance(error, NoVerdictError) else f"{type(error).__name__}: {error}"
+    kind = Failure.INFRASTRUCTURE if isinstance(error, InfrastructureError) else Failure.VERIFIER
+    return replace(Score.failed(kind, said), usage=total_usage(spent))
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Return the results of calls that run at once. The first error ends the others, and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -6,13 +6,16 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from guerdon import Failure, Messages, Score
+from guerdon.errors import GuerdonError
 from guerdon.text import Part, checked_tags, select_part
+from guerdon.types import total_usage
+from guerdon_plugins.shared.reading import read
 from guerdon_plugins.verifiers.judge.answers import json_object
-from guerdon_plugins.verifiers.judge.asking import Asker, NoVerdictError
+from guerdon_plugins.verifiers.judge.asking import Asker, NoVerdictError, Spent, failed
 from guerdon_plugins.verifiers.judge.questions import ranking, system_message
 
 
@@ -25,8 +28,7 @@ class RankingJudge:
     invalid; the question is asked again, and after ``tries`` all completions of the group fail.
 
     Args:
-        endpoint: The judge's endpoint: ``base_url``, ``model``, ``api_key_env``, ``concurrency``, ``max_retries``,
-            ``timeout_s``.
+        endpoint: The judge's endpoint, as of the verifier ``judge``.
         mode: ``rank``.
         criteria: What makes a reply good, in words for the judge.
         reference: The column with what a good reply says; by default not shown.
@@ -40,7 +42,8 @@ class RankingJudge:
     """
 
     timeout_s = 600.0
-    """The deadline of one ranking, including the wait for a free request."""
+    """The deadline of one ranking, without the wait for a free request."""
+    audit_kind = "judge_rank"
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class RankingJudge:
         await self._asker.close()
 
     async def __call__(self, completions: list[str], prompt: str | Messages, **columns: Any) -> list[Score]:
-        replies = [select_part(completion, self._part, self._tags) for completion in completions]
+        replies = [await read(select_part, completion, self._part, self._tags) for completion in completions]
         if len(replies) < 2:
             return [Score.skipped("there is no other completion to compare with")] * len(replies)
         reference = None if self._reference is None else columns.get(self._reference)
@@ -83,16 +86,20 @@ class RankingJudge:
         form = Ranking(len(shown))
         opening = system_message(self._criteria, self._mode, form.in_words())
         question = ranking(prompt, shown, None if reference is None else str(reference))
+        spent: Spent = []
         try:
-            verdict = await self._asker.ask([opening, question], form)
-        except NoVerdictError as error:
-            return [Score.failed(Failure.VERIFIER, str(error))] * len(replies)
+            verdict = await self._asker.ask([opening, question], form, spent)
+        except (NoVerdictError, GuerdonError) as error:
+            first = failed(error, spent)
+            return [first, *[replace(first, usage={})] * (len(replies) - 1)]
         place = {shown[number - 1]: rank for rank, tied in enumerate(verdict["ranking"]) for number in tied}
         ranks = [place[reply] for reply in replies]
-        return [
+        scores = [
             Score(value, explanation=f"rank {rank + 1} of {len(verdict['ranking'])}: {verdict['reasoning']}")
             for rank, value in zip(ranks, shares_of_worse(ranks), strict=True)
         ]
+        # The group was one question, so its first completion has the usage.
+        return [replace(scores[0], usage=total_usage(spent)), *scores[1:]]
 
 
 def shuffled(texts: list[str]) -> None:
@@ -116,6 +123,8 @@ class Ranking:
     """The form of a ranking: the reasons, and the replies' numbers from best to worst, equal ones together."""
 
     count: int
+
+    max_tokens: ClassVar[int] = 512
 
     def schema(self) -> dict[str, Any]:
         """Return the form as JSON Schema."""

@@ -11,10 +11,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.data.references import placeholder_reason
 from guerdon.errors import InfrastructureError
 from guerdon.text import checked_tags, code_blocks, select_part
+from guerdon_plugins.shared.hints import Hint
 from guerdon_plugins.shared.reading import read
 from guerdon_plugins.verifiers.lean.snippets import MAX_CHARACTERS, Snippet, forbidden, goal_of, snippet_of
 
@@ -107,6 +108,10 @@ class Lean:
         if mark is not None:
             return Score(0.0, answer=proof[:1000], explanation=f"{mark} cannot be in a proof")
         return await self._checked(snippet_of(goal, proof, self._header))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the language, which the prompt must name."""
+        return {"Lean": ["lean"]}
 
     def _proof(self, completion: str) -> str:
         answer = select_part(completion, "answer", self._tags)

@@ -159,7 +159,10 @@ class SetOperation(Node):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Node):
-    """Several answers side by side: ``2, 3``; ``x<1 or x>2``. ``joiner`` is ``,``, ``and`` or ``or``."""
+    """Several answers side by side: ``2, 3``; ``x<1 or x>2``. ``joiner`` is ``,``, ``;``, ``and`` or ``or``.
+
+    A semicolon joins values only: these answer several questions, so their order counts.
+    """
 
     items: tuple[Node, ...]
     joiner: str
@@ -244,6 +247,15 @@ class BaseNumeral(Node):
 
     digits: str
     base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposition(Node):
+    r"""A formula of sets or of statements, by its value for each choice of its letters: ``A \\cap B``."""
+
+    letters: tuple[str, ...]
+    values: tuple[bool, ...]
+    """The letter of place ``k`` is true in the rows whose bit ``k`` is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -26,6 +27,10 @@ from guerdon_plugins.verifiers.math.reading.parser import parse
 from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_floors
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
+
+_SAID_AGAIN = re.compile(r"(.*?\S)\s*[(（]\s*(?:或者?|or|\\text\{\s*or\s*\})\s*(.+)[)）]", re.DOTALL)
+_LONGEST_SAID_AGAIN = 200
+_STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
 
 
 class MathOutcome(StrEnum):
@@ -90,6 +95,12 @@ def reference_text(reference: Reference) -> str:
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Reading:
+    if (
+        text.endswith((")", "）"))
+        and len(text) < _LONGEST_SAID_AGAIN
+        and (said_again := _SAID_AGAIN.fullmatch(text))
+    ):
+        return _read_said_again(*said_again.groups())
     try:
         return Reading(text, parse(text))
     except TooLargeError as error:
@@ -98,6 +109,14 @@ def _read(text: str) -> Reading:
         return Reading(text, None, str(error))
     except RecursionError:
         return Reading(text, None, "it is nested too deeply", too_large=True)
+
+
+def _read_said_again(first: str, second: str) -> Reading:
+    r"""Return the reading of a value that brackets say again, ``\\frac\\pi6 (or 30°)``, and of two values as a list."""
+    said, again = _read(first.strip()), _read(second.strip())
+    if said.node is not None and again.node is not None and _compare_nodes(said.node, again.node, Policy()):
+        return said
+    return _read(f"{first} \\text{{ or }} {second}")
 
 
 def _read_answer(answer: str, gold: Node) -> Reading:
@@ -178,7 +197,16 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
         answer = with_floors(answer)
         if (floors := with_floors(gold.text)) != gold.text and has_floor(answer):
             return compare_reading(answer, _read_gold(floors), policy)
-    reading = _read_answer(answer, gold.node)
+    verdict = _compare_read(answer, gold, gold.node, policy)
+    if verdict or verdict.outcome is MathOutcome.GUARD:
+        return verdict
+    said = _text_of_option(answer, gold.node)
+    return verdict if said is None else compare_reading(said, gold, policy)
+
+
+def _compare_read(answer: str, gold: Reading, reference: Node, policy: Policy) -> MathVerdict:
+    """Read an answer and compare it with the reference's tree."""
+    reading = _read_answer(answer, reference)
     if reading.node is None:
         outcome = MathOutcome.GUARD if reading.too_large else MathOutcome.UNPARSEABLE_ANSWER
         return _verdict(outcome, f"the answer cannot be read: {reading.error}", "reading", answer, gold)
@@ -189,7 +217,7 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
             MathOutcome.CORRECT if options else MathOutcome.INCORRECT, reason, "options", answer, gold
         )
     try:
-        finding = _compare_nodes(gold.node, reading.node, policy)
+        finding = _compare_nodes(reference, reading.node, policy)
     except (TooLargeError, RecursionError, MemoryError, OverflowError) as error:
         return _verdict(
             MathOutcome.GUARD, f"the answer is too large to compare: {error}", "guard", answer, gold
@@ -205,6 +233,16 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
         return comparer.same(reference, answer)
     given, _ = exact_and_rounded(answer) or (answer, None)
     return comparer.same(*aligned(reference, given))
+
+
+def _text_of_option(answer: str, reference: Node) -> str | None:
+    """Return the text of an answer such as "(B) 12" where the reference names no option."""
+    if answer.lstrip()[:1] not in _STARTS_OF_OPTIONS or (
+        isinstance(reference, Text) and len(reference.words) == 1
+    ):
+        return None
+    option = option_with_text(clean(answer))
+    return None if option is None else option[1]
 
 
 def _compare_option(answer: str, gold: Reading, policy: Policy) -> MathVerdict:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.text import checked_tags
+from guerdon_plugins.shared.hints import Hint, place_hint
 from guerdon_plugins.verifiers.math.policy import Policy
 from guerdon_plugins.verifiers.math.reading.extraction import Mode, check_mode, extract
 from guerdon_plugins.verifiers.math.references import Reference, gold_text
@@ -88,6 +89,10 @@ class MathVerifier:
             "whole": text,
         }
         return forms.get(self.extraction, f"\\boxed{{{text}}}")
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the mark of the answer, which the prompt must ask for."""
+        return place_hint(self.extraction)
 
     def same_answer(self, first: str, second: str) -> bool:
         """Return whether two answers, as scores give them, say the same: ``1/2`` and ``0.5``; ``B. 12`` and ``B``."""

@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Literal
 
-from guerdon import Failure, Score
+from guerdon import Failure, Row, Score
 from guerdon.text import checked_tags
 from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer
+from guerdon_plugins.shared.hints import Hint, place_hint
 from guerdon_plugins.verifiers.qa.comparing import equal, f1
 from guerdon_plugins.verifiers.qa.references import read
 
 MAX_CHARACTERS = 10_000
 """A longer answer is not a short answer, so it is wrong."""
+
+_SHOWN = 200
+"""The most characters of the accepted answers in an explanation."""
 
 _MAX_SPANS = 64
 
@@ -69,7 +73,10 @@ class QuestionAnswer:
             return Score(0.0, explanation=f"the answer has {len(found.text)} characters")
         code = _code(self._language or language)
         value = max(self._value(found.text, spans, code) for spans in gold.alternatives)
-        return Score(value, answer=found.text[:1000])
+        if value == 1:
+            return Score(value, answer=found.text[:1000])
+        nearest = " or ".join("; ".join(spans) for spans in gold.alternatives)
+        return Score(value, answer=found.text[:1000], explanation=f"accepted is {nearest[:_SHOWN]}")
 
     def gold_completion(self, reference: Any) -> str | None:
         """Return a completion with the first accepted answer, or ``None`` for a reference that cannot be read."""
@@ -78,6 +85,10 @@ class QuestionAnswer:
         except ValueError:
             return None
         return FORMS[self._place].format("; ".join(gold.alternatives[0]))
+
+    def prompt_hint(self, row: Row) -> Hint:
+        """Return the mark of the answer, which the prompt must ask for."""
+        return place_hint(self._place)
 
     def same_answer(self, first: str, second: str) -> bool:
         """Return whether two answers are the same number, date or text."""

@@ -96,15 +96,11 @@ class Sql:
         try:
             ours = query(connection, answer, self._max_rows, self._max_steps)
         except QueryError as error:
-            return 0.0, "error", str(error)[:300]
+            return 0.0, "error", f"the query cannot be run: {str(error)[:300]}"
         if right.tables and not ours.tables:
             return 0.0, "no_table", "the query reads no table"
         if not _same(ours.values, right.values, ordered):
-            return (
-                0.0,
-                "different",
-                f"{len(ours.values)} rows, which are not the {len(right.values)} of the gold query",
-            )
+            return 0.0, "different", _difference(ours.values, right.values)
         return 1.0, "equal", ""
 
     def _places(self, setup: Any, db_id: str | None) -> list[tuple[str | None, Path | None]]:
@@ -150,6 +146,9 @@ def _query_of(completion: str, tags: Sequence[str]) -> str:
     return (blocks[-1].code if blocks and blocks[-1].closed else answer).strip()
 
 
+_SHOWN = 200
+"""The most characters of a row in an explanation."""
+
 _QUOTED = re.compile(
     r"'(?:[^']|'')*+'|\"(?:[^\"]|\"\")*+\"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+|/\*.*?\*/", re.DOTALL
 )
@@ -170,6 +169,32 @@ def _same(ours: Sequence[tuple[Any, ...]], theirs: Sequence[tuple[Any, ...]], or
         return False
     first, second = ([tuple(map(_value, row)) for row in rows] for rows in (ours, theirs))
     return first == second if ordered else Counter(first) == Counter(second)
+
+
+def _difference(ours: Sequence[tuple[Any, ...]], theirs: Sequence[tuple[Any, ...]]) -> str:
+    """Return how the rows of a query differ from those of the gold query: the first difference that tells most."""
+    if len(ours) != len(theirs):
+        return f"the query gives {_count(len(ours), 'row')}, the gold query {len(theirs)}"
+    if ours and len(ours[0]) != len(theirs[0]):
+        return f"the query gives {_count(len(ours[0]), 'column')}, the gold query {len(theirs[0])}"
+    if _same(ours, theirs, ordered=False):
+        return "the query gives the gold query's rows in another order"
+    other = Counter(tuple(map(_value, row)) for row in theirs)
+    for row in ours:
+        key = tuple(map(_value, row))
+        if not other[key]:
+            return f"the gold query does not give the row {_shown(row)}"
+        other[key] -= 1
+    raise AssertionError("rows that differ have a row that the others lack")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _shown(row: tuple[Any, ...]) -> str:
+    text = repr(row)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _value(value: Any) -> Any:

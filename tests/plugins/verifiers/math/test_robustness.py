@@ -21,6 +21,11 @@ from guerdon_plugins.verifiers.math import MathVerifier, compare
 SECONDS = 1.0
 NEST = 3_000
 BOMBS = [
+    r"\text{" + "A, " * 3_000 + "B}",
+    r"\text{" + "1" * 9_900 + "}{}",
+    r"A\cup B" + r"\cup A" * 1_500,
+    "x=(a" + ",a" * 4_800 + r"\in",
+    "a " * 4_900 + "is",
     r"9^{9^{9^{9^9}}}",
     r"9^9^9^9^9",
     r"10^{10^{10}}+1",

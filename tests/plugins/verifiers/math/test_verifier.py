@@ -200,7 +200,16 @@ def test_other_ways_to_write_a_number_are_answers(answer: str, reference: str) -
 def test_an_option_may_bring_what_it_says(answer: str, reference: str) -> None:
     assert verdict(answer, reference)
     assert not verdict(answer, "C")
-    assert not verdict(answer, "12")
+    assert not verdict(answer, "13")
+
+
+@pytest.mark.parametrize(
+    "answer", ["(B)\\ 12", "(B) 12", "B. 12", "\\text{(B) }12", "\\textbf{(B) 12}", "\\textbf{(B)}\\ 12"]
+)
+def test_the_text_of_an_option_answers_a_reference_without_options(answer: str) -> None:
+    assert verdict(answer, "12")
+    assert not verdict(answer, "13")
+    assert not verdict(f"{answer} or (C) 13", "12")
 
 
 @pytest.mark.parametrize(
@@ -244,9 +253,9 @@ def test_reference_of_an_option_with_its_text_accepts_either(reference: str) -> 
     assert [answer for answer in refused if verdict(answer, reference)] == []
 
 
-def test_answer_that_is_an_option_with_text_is_not_the_number() -> None:
-    assert not verdict("B. 12", "12")
-    assert not verdict(r"\text{B) 12}", "12")
+def test_answer_that_is_an_option_with_another_text_is_not_the_number() -> None:
+    assert not verdict("B. 13", "12")
+    assert not verdict(r"\text{(B) 13}", "12")
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ def _decreases(node: Sequence) -> bool:
     """Return whether two items cannot be the ends of an interval, so that brackets say nothing of the ends."""
     match node.items:
         case (Number(value=first), Number(value=second)):
-            return first > second
+            return first >= second
     return False
 
 

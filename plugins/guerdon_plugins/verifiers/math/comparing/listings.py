@@ -15,7 +15,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
 )
 from guerdon_plugins.verifiers.math.comparing.patterns import written_out
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
-from guerdon_plugins.verifiers.math.nodes import Dots, Node, Sequence, SetOf
+from guerdon_plugins.verifiers.math.nodes import Dots, Listing, Node, Sequence, SetOf
 
 Same = Callable[[Node, Node], Finding]
 
@@ -38,11 +38,15 @@ class ListComparer:
            number the answers.
         4. A point beside a list of another length is something else.
         5. A set: repetitions count for nothing.
-        6. Items in any order.
+        6. Values that the reference separates by semicolons answer several questions: in their order.
+        7. Items in any order.
         """
         left: Many[Node] = members(reference)
         right: Many[Node] = members(answer)
         if any(isinstance(item, Dots) for item in (*left, *right)):
+            names, bodies = zip(*(split_labels(items) for items in (left, right)), strict=True)
+            if any(all(name is None for name in labels[1:]) for labels in names):  # k = 0, 1, ..., n
+                left, right = bodies
             left, right = (written_out(items, self._budget) for items in (left, right))
             return self.in_order(left, right)
         left_labels, left_bodies = split_labels(left)
@@ -65,6 +69,8 @@ class ListComparer:
             return Finding(False, "list", "a set among the members is not its own members")
         if isinstance(reference, SetOf) or isinstance(answer, SetOf):
             left_bodies, right_bodies = map(self._without_repetitions, (left_bodies, right_bodies))
+        if isinstance(reference, Listing) and reference.joiner == ";" and len(left) == len(right):
+            return self.in_order(left_bodies, right_bodies)
         finding = self.unordered(left_bodies, right_bodies)
         if not finding and _named(left_labels) != _named(right_labels):  # y = x beside x - y = 0
             return self.unordered(left, right)

@@ -10,7 +10,21 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.exact import NotExactError, UndefinedError, rational
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute
-from guerdon_plugins.verifiers.math.nodes import SCALARS, Dots, Node, Number, Sum, integer, negate
+from guerdon_plugins.verifiers.math.nodes import (
+    SCALARS,
+    Dots,
+    Listing,
+    NamedSet,
+    Node,
+    Number,
+    Product,
+    Relation,
+    SetBuilder,
+    Sum,
+    Symbol,
+    integer,
+    negate,
+)
 
 _MAX_ITEMS = 500
 _SAMPLES = (1009, 2003)
@@ -38,6 +52,28 @@ def written_out(items: Many[Node], budget: Budget) -> tuple[Node, ...]:
             return tuple(Number(numbers[0] + place * step) for place in range(int(count) + 1))
         return tuple(items)
     return Number(numbers[0]), Number(numbers[0] + step), Dots(), *after
+
+
+def progression(items: Many[Node]) -> SetBuilder | None:
+    r"""Return ``2, 4, 6, \\ldots`` as the set of ``2 + 2k``, ``k`` from 0; ``None`` for fewer than three numbers."""
+    numbers = [item.value for item in items if isinstance(item, Number)]
+    step = _step(numbers) if len(numbers) == len(items) > 2 else None
+    if step is None:
+        return None
+    letter = Symbol("k")
+    element = Sum((Number(numbers[0]), Product((Number(step), letter))))
+    return SetBuilder(element, Relation((letter, NamedSet("N")), ("∈",)))
+
+
+def from_first(items: Many[Node]) -> Listing | None:
+    r"""Return ``n = 3, 4, 5, \\ldots`` as ``n \\ge 3`` among the integers; ``None`` for other lists."""
+    match items:
+        case (Relation(operands=(Symbol() as letter, Number() as first), operators=("=",)), *rest, Dots()):
+            numbers = [item.value for item in rest if isinstance(item, Number)]
+            if numbers == [first.value + place for place in range(1, len(rest) + 1)]:
+                whole = Relation((letter, NamedSet("Z")), ("∈",))
+                return Listing((Relation((letter, first), ("≥",)), whole), ",")
+    return None
 
 
 def _step(numbers: list[Fraction]) -> Fraction | None:

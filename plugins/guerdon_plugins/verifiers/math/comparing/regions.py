@@ -157,7 +157,7 @@ class _Reader:
 
     def _read_listing(self, items: tuple[Node, ...], joiner: str) -> _Region:
         parts = tuple(self.read(item) for item in items)
-        if joiner == "or":
+        if joiner == "or" or all(isinstance(item, Sequence) for item in items):  # intervals side by side
             return _Combination("union", parts)
         both = _Combination("intersection", parts)
         narrowing = [isinstance(item, Relation) and item.operators[0] in ("≠", "∈") for item in items]

@@ -15,6 +15,8 @@ from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Call,
+    Constant,
+    Matrix,
     Node,
     Number,
     Power,
@@ -23,7 +25,10 @@ from guerdon_plugins.verifiers.math.nodes import (
     Ratio,
     Relation,
     Sequence,
+    SetBuilder,
     SetOf,
+    SetOperation,
+    Standing,
     Sum,
     Symbol,
     Text,
@@ -48,6 +53,20 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             operands=(Symbol() as variable, Product(factors=(Symbol(), Sequence())) as law), operators=("∼",)
         ):
             return variable, law
+        case Call(function="rank" | "dim" | "deg" as function, arguments=(Number() as value,)):
+            return Symbol(function), value  # rank 2
+        case Relation(operands=(left, SetOf() | SetBuilder() | Sequence() as members), operators=("=",)) if (
+            isinstance(left, SetOperation) or _is_complement(left)
+        ):
+            return left, members  # A \cap B = \{3\}
+        case Relation(operands=(left, Matrix() as matrix), operators=("=",)) if isinstance(left, SCALARS):
+            if not any(isinstance(item, Matrix) for item in walk(left)):
+                return left, matrix
+        case Relation(operands=(left, Product(factors=(*scalars, Matrix())) as matrix), operators=("=",)) if (
+            isinstance(left, SCALARS) and all(isinstance(item, SCALARS) for item in scalars)
+        ):
+            if not any(isinstance(item, Matrix) for item in walk(left)):
+                return left, matrix
         case Relation(operands=(first, *rest), operators=("=" | "≈", *operators)) if is_label(
             first
         ) or names_expression(first, rest[-1]):
@@ -59,11 +78,21 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
     return None, node
 
 
+def _is_complement(node: Node) -> bool:
+    r"""Return whether a node is ``C_U A``, the complement of a set."""
+    match node:
+        case Product(factors=(Symbol(name=name), Symbol() | Sequence() | SetOperation())):
+            return len(name) == 3 and name.startswith("C_")
+    return False
+
+
 def is_label(node: Node) -> bool:
     """Return whether a left side only names what the right side is, rather than being half of an equation."""
     match node:
-        case Symbol() | Apply() | Text():
+        case Symbol() | Apply() | Text() | Constant(name="e"):  # e is an eccentricity as well
             return True
+        case Power(base=Symbol(name="s" | "S" | "sigma"), exponent=Number(value=power)):
+            return power == 2  # a variance
         case Ratio(parts=parts):
             return all(is_label(part) for part in parts)
         case Sequence(items=items):
@@ -134,8 +163,13 @@ def same_label(reference: Node, answer: Node) -> bool:
     segment = _length(reference)
     if segment is not None and segment == _length(answer):
         return True
+    matrix = _matrix_of_determinant(reference)
+    if matrix is not None and matrix == _matrix_of_determinant(answer):
+        return True
     left, right = _function(reference), _function(answer)
     if left is None or right is None or left.order != right.order or (left.applied and right.applied):
+        return False
+    if left.by and right.by and left.by != right.by:
         return False
     return left.name == right.name or any(
         one.name == "y" and other.applied for one, other in ((left, right), (right, left))
@@ -143,20 +177,32 @@ def same_label(reference: Node, answer: Node) -> bool:
 
 
 def _angle(label: Node) -> str | None:
-    r"""Return the vertex of the angle that a label is: ``\\angle A``, or ``A`` alone."""
+    r"""Return the angle that a label is, by its vertex or by three points: ``\\angle A``, or ``A`` alone."""
     if not isinstance(label, Symbol):
         return None
     name = label.name.removeprefix("angle ").strip()
+    if name != label.name and len(name) == 3 and name.isupper():
+        return min(name, name[::-1])
     return name if len(name) == 1 and name.isupper() else None
+
+
+def _matrix_of_determinant(label: Node) -> str | None:
+    r"""Return the name of the matrix whose determinant a label is: ``\\det A``, ``|A|``."""
+    match label:
+        case (
+            Standing(operator="det", parts=(Symbol(name=name),))
+            | Call(function="abs", arguments=(Symbol(name=name),))
+        ):
+            return name if len(name) == 1 and name.isupper() else None
+    return None
 
 
 def _length(label: Node) -> str | None:
     """Return the segment whose length a label is: ``AB``, ``|AB|``."""
     match label:
-        case Call(function="abs", arguments=(Symbol(name=name),)) | Symbol(name=name) if (
-            len(name) == 2 and name.isupper()
-        ):
-            return name
+        case Call(function="abs", arguments=(Symbol(name=name),)) | Symbol(name=name):
+            name = name.removeprefix("bar ")
+            return name if len(name) == 2 and name.isupper() else None
     return None
 
 
@@ -168,17 +214,19 @@ class _Function:
     order: int
     applied: bool
     """Written with its argument: ``y`` may name it as well."""
+    by: str = ""
+    """The variable of a derivative, if it is written."""
 
 
-_DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d[a-z]")
+_DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d([a-z])")
 _PRIMED = re.compile(r"([a-zA-Z])('{0,4})")
 
 
 def _function(label: Node) -> _Function | None:
     match label:
         case Symbol(name=name) if found := _DERIVATIVE.fullmatch(name):
-            return _Function(found[2], int(found[1] or 1), applied=False)
-        case Symbol(name=name) if found := _PRIMED.fullmatch(name):
+            return _Function(found[2], int(found[1] or 1), applied=False, by=found[3])
+        case Symbol(name=name) if found := _PRIMED.fullmatch(name.removeprefix("hat ")):
             return _Function(found[1], len(found[2]), applied=False)
         case Apply(name=name, arguments=(Symbol(name=argument),)) if argument.islower() and (
             found := _PRIMED.fullmatch(name)

@@ -17,12 +17,35 @@ _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!
 _ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})")
 _SUBJECT = re.compile(r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_]))")
 """A subject that only points to the question."""
-_WINS = re.compile(r"(?<=player) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
+_WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrilateral)$")
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
 """The answer to a question, and a sentence that says it again."""
+_PREDICATE = re.compile(
+    r"^(?:(?:the|this|that|these|those|both|its?|all)(?: [\w'-]+){0,5}?"
+    r"|(?:(?![^\W\d_]{2})\S+ ){0,12}?(?![^\W\d_]{2})\S+)"
+    r" (?:is|are|was|were|has|have|will be|must be) (?:an? )?(?=[^\W\d_])",
+    re.IGNORECASE,
+)
+"""A subject that is in the question, in words or as a formula, and its verb: "the vectors are", "f is"."""
+_OTHER_SUBJECT = re.compile(
+    r"\b(?:not|no|never|none|one|some|only|most|half|neither|either|nor|converse|inverse|negation|opposite|complement|"
+    r"contrapositive|reciprocal|derivative|if|unless|than)\b",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"(?:the )?(point|team|player|person|student|box|bag|plan|method|figure|region|statement|line|angle|option|curve|"
+    r"car|train|group|brand|store|machine|candidate|graph) ([A-Z])\.?",
+    re.IGNORECASE,
+)
+"""A thing that a letter names."""
+_EXTREME = re.compile(r"\b(max|min)\b")
+_NUMBERED = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
+ORDINALS = (
+    "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()  # noqa: SIM905
+)
 _OTHERWISE = re.compile(
     r"\b(?:if|unless|except|but|or|only|when|maybe|perhaps|sometimes|whether)\b|若|如果|当|除|但|或|只"
 )
@@ -44,11 +67,38 @@ def same_words(reference: Node, answer: Node) -> Finding:
     left, right = (node.words if isinstance(node, Text) else letters(node) for node in (reference, answer))
     if left is None or right is None:
         return Finding(False, "text", "words are not a number")
+    if (letters_match := _same_named_letter(left, right)) is not None:
+        return Finding(letters_match, "text", "" if letters_match else "the words differ")
     left, right = _decision(left, right), _decision(right, left)
+    left, right = _without_subject(left, right), _without_subject(right, left)
     left, right = _plain(left), _plain(right)
     if not (_HEAD.search(left) and _HEAD.search(right)):  # "a series" and "a sequence" differ
         left, right = _HEAD.sub("", left), _HEAD.sub("", right)
     return Finding(True, "text") if left == right and left else Finding(False, "text", "the words differ")
+
+
+def _same_named_letter(left: str, right: str) -> bool | None:
+    """Compare "team A" with "A", and the option "(a)" with "A"; ``None`` where neither side is a letter."""
+    found = [_NAMED.fullmatch(words.strip()) for words in (left, right)]
+    alone = [_OPTION.fullmatch(words.strip()) for words in (left, right)]
+    if None not in alone and any(words.lstrip().startswith("(") for words in (left, right)):
+        return _letter(alone[0]).casefold() == _letter(alone[1]).casefold()
+    for name, other in (found, alone), (found[::-1], alone[::-1]):
+        if name[0] is not None and other[1] is not None:
+            return name[0][2] == other[1][1]
+    return None
+
+
+def _letter(match: re.Match[str] | None) -> str:
+    return "" if match is None else match[1]
+
+
+def _without_subject(words: str, other: str) -> str:
+    """Return the predicate of a sentence beside an answer without a subject: "the vectors are independent"."""
+    subject = _PREDICATE.match(words)
+    if subject is None or _PREDICATE.match(other) or _OTHER_SUBJECT.search(subject[0]):
+        return words
+    return words[subject.end() :]
 
 
 def _decision(words: str, other: str) -> str:
@@ -70,5 +120,12 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
+    words = _EXTREME.sub(r"\1imum", words)
+    words = _NUMBERED.sub(_in_words, words)
     words = _WINS.sub("", _SUBJECT.sub("", words))
     return _BESIDE_SIGNS.sub("", words).strip()
+
+
+def _in_words(match: re.Match[str]) -> str:
+    number = int(match[1])
+    return ORDINALS[number] if number < len(ORDINALS) else match[0]

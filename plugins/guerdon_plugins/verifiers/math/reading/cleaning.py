@@ -8,7 +8,7 @@ import unicodedata
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
-from guerdon_plugins.verifiers.math.reading.layouts import plain_layout
+from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
 from guerdon_plugins.verifiers.math.reading.number_words import (
     chinese_in_digits,
     leading_chinese_number,
@@ -47,6 +47,7 @@ _COMPOSITION = re.compile(r"\(\s*([fgh])\s*\\circ\s*([fgh])\s*\)\s*\(([^()]*)\)"
 _BRACKETED_UNITS = re.compile(rf"/\s*\(((?:\s|~|\\cdot|\\,|{_WORDS}\{{[^{{}}]*\}})+)\)")
 _ANGSTROM = re.compile(r"\\(?:AA(?![a-zA-Z])|mathring\s*\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*A\s*\}\}?)")
 _HOURS_AND_MINUTES = re.compile(r"(?<![\d.])(\d+)\s*h\s*(\d+)\s*m(?:in)?(?![a-zA-Z])")
+_MINUTES_AND_SECONDS = re.compile(r"(?<![\d.])(\d+)\s*m(?:in)?\s+(\d+(?:\.\d+)?)\s*s(?:ec)?(?![a-zA-Z])")
 _BARE_BUILDER = re.compile(r"(?<![\\a-zA-Z_^}])\{\s*([a-z])\s*(?:\||\\mid)([^{}]*)\}")
 _TEXT_PERCENT = re.compile(rf"{_WORDS}\s*\{{\s*(?:\\?%)\s*\}}")
 _SQUARE_SIGN = re.compile(r"(?<=[\dπ)}])\s*([kcdmμ]?m|in|ft)([²³])(?![A-Za-z\d])")
@@ -100,8 +101,9 @@ _RAISED_ORDINAL = re.compile(
 """``7^{th}``; ``2^{nd}`` without words may be a power."""
 _OVERLINED_LIMIT = re.compile(r"\\(overline|underline|bar)\s*\{\s*\\lim\s*\}")
 _LIMITS = re.compile(r"\\(?:lim\s*\\(sup|inf)(?![a-z])|operatorname\*?\{\s*lim\s*(sup|inf)\s*\})")
+_MARK_OF_FEET = re.compile(r"(?<=\d)\s*\^\s*\{?\s*\\prime\s*\}?$")
 _FEET_AND_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*'(?!')\s*(?:(\d+(?:\.\d+)?)\s*(?:''|\"))?")
-_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:''|\")")
+_INCHES = re.compile(r"(-?(?:\d+(?:\.\d+)?|(?:\d+\s*)?\\[dt]?frac\{\d+\}\{\d+\}))\s*(?:''|\")")
 _NEGATIVE_WORD = re.compile(r"(?i)^(\\text\{\s*)?(?:negative|minus)\s+(?=\S)")
 _BARE_UNITS = re.compile(
     r"(?<=[\d}])(?:\\[ ,;:]|[\s~])*+((?:[A-Za-zμΩ]{1,9}\s?(?:\^\s?\{?-?\d\}?\s?)?\\cdot\s?){1,4}"
@@ -122,6 +124,8 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _as_latex(text)
     text = _strip(text)
+    if ("nswer" in text or "答案" in text) and (said := without_leading_words(text)) != text:
+        text = _strip(said)
     if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
         text = f"{match[1]}-{match[2]}{match[3]}"
     if text[:1] == "$" and text.count("$") == 1:  # money in a box
@@ -148,7 +152,7 @@ def _as_latex(text: str) -> str:
     text = chinese_in_digits(text)
     if "circ" in text and "{" in text:
         text = _TEXT_DEGREES.sub(_degrees, text)
-    if "象限" in text and _QUADRANTS.fullmatch(text):
+    if _QUADRANTS.fullmatch(text) and ("象限" in text or not any(map(str.isdigit, text))):
         return ",".join(
             f"{read_chinese(place)}\\text{{第象限}}" for place in re.findall("[一二三四1-4]", text)
         )
@@ -239,8 +243,12 @@ def _with_units(text: str) -> str:
         text = _UNION_LETTER.sub(r"\\cup ", text)
     if text[:1] == "<" and (match := _ANGLED.fullmatch(text)):
         text = f"\\langle {match[1]}\\rangle"
+    if "prime" in text and text.count("circ") == 0:
+        text = _MARK_OF_FEET.sub("'", text)
     if "'" in text or '"' in text:
         text = _with_feet(text)
+    if "m" in text and "s" in text:
+        text = _MINUTES_AND_SECONDS.sub(r"\1\\text{ min }\2\\text{ s}", text)
     if "h" in text:
         text = _HOURS_AND_MINUTES.sub(r"\1\\text{ h }\2\\text{ min}", text)
     if "{" in text and ("|" in text or "\\mid" in text):

@@ -10,8 +10,10 @@ from guerdon_plugins.verifiers.math.nodes import (
     Listing,
     Matrix,
     Node,
+    Number,
     Relation,
     Standing,
+    Symbol,
     Text,
 )
 from guerdon_plugins.verifiers.math.reading.primaries import PrimaryParser
@@ -105,6 +107,10 @@ def _value_and_condition(node: Node) -> Node:
             value, Relation
         ) and set(operators) - {"="}:
             return Conditional(value, condition)
+        case Listing(
+            items=(Number() as value, Relation(operands=(Symbol(), Number())) as condition), joiner=","
+        ):
+            return Conditional(value, condition)  # 1, n = 1
         case Listing(items=(value, Congruence() as condition), joiner=",") if not isinstance(value, Relation):
             return Conditional(value, condition)
     return node

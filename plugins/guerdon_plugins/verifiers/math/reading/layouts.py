@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["plain_layout"]
+__all__ = ["plain_layout", "without_leading_words"]
 
 _TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
 _ESCAPES = {"\f": "\\f", "\b": "\\b", "\v": "\\v", "\a": "\\a"}
@@ -12,6 +12,23 @@ _LOST_ESCAPE = re.compile(
     r"[\f\b\v\a](?=[a-z])|\t(?=imes|ext|heta|an\b|o\b|riangle|frac)|\r(?=ight|angle|ho\b)"
 )
 """``\\frac`` whose backslash and letter a reader of JSON or Python took for a control character."""
+_COLON = re.compile(r"\\text\s*\{\s*:\s*\}")
+_WHOLE_GROUP = re.compile(r"\\text\s*\{([^{}\\]*)\}")
+"""``\\text{x = 3}``, ``\\text{1 hour 20 minutes}``: mathematics in a group for words."""
+_SIGN = re.compile(r"[\d=<>]")
+_OVER = re.compile(r"\{\s*(\d+)\s*\\over\s*(\d+)\s*\}")
+_REAL_LETTERS = re.compile(
+    rf"[\s,]{{0,9}}(?:{_TEXT}\s*\{{[\s,]*(?:where|for|with|for all|for any)\s*\}}|\(|,)\s*"
+    r"[a-zA-Z](?:\s*,\s*[a-zA-Z]){1,9}\s*\\in\s*"
+    r"\\mathbb\s*\{?\s*R\s*\}?\s*\)?$"
+)
+"""``where a, b \\in \\mathbb{R}``: letters are real anyway."""
+_COMMA_BEFORE_IF = re.compile(rf",[\s~]{{0,9}}({_TEXT}\s{{0,9}}\{{[\s,~]{{0,9}}(?:if|when)\b)")
+_OVERSET = re.compile(r"\\overset\s*\{([^{}]{1,40})\}\s*\{([^{}]{1,40})\}")
+_COMPLEMENT = re.compile(r"\\complement\s*_\s*\{?\s*([A-Z]|\\mathbb\s*\{?R\}?)\s*\}?")
+_DIAGONAL = re.compile(rf"{_TEXT}\s*\{{\s*diag\s*\}}\s*(?:\\left)?\(([^()]{{1,200}}?)(?:\\right)?\)")
+_ROOT = re.compile(r"\\root\s*(\{[^{}]*\}|\w)\s*\\of")
+_CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(?:\s*\}})?$")
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
 _CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(?:\\\w+\s*\{?)?(\d{1,2})\}{0,2}")
 _ONE_LETTER = re.compile(
@@ -24,7 +41,7 @@ _UNION = re.compile(
 )
 _BRACES = re.compile(r"(?:\\left)?\\\{(.*)\\(?:right\\)?\}", re.DOTALL)
 _RESIDUES = re.compile(
-    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*|\{\s*)?(\d+|[a-z])\s*(?:\}\s*)?\\mathbb\s*(?:\{\s*Z\s*\}|Z)(?:\s*\))?"
+    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*|\{\s*)?(\d+|[a-z])(?![\d.])\s*(?:\}\s*)?(?:\\mathbb\s*(?:\{\s*Z\s*\}|Z)|(?=$))(?:\s*\))?"
 )
 _NOTED = re.compile(
     rf"(-?\\?\$?\d[\d.,]*(?:\s*/\s*\d+|\s+\d+/\d+)?)\s*(?:\\[,;: ]|~)*\s*\(\s*(?:{_TEXT}\s*\{{\s*)?"
@@ -32,8 +49,19 @@ _NOTED = re.compile(
 )
 """``13 (first-aid kits)``: what is counted, in brackets."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
+_BARE_UNIT = re.compile(r"(-?\d[\d.,]*) ([KAVNJWTCFHgmsL])")
+"""``273.15 K`` in plain text: a variable would be beside its number."""
+_YEAR = re.compile(
+    rf"(?:{_TEXT}\s*\{{)?\s*(?:in\s+)?(?:the\s+)?year\s*\}}?\s*(\d{{4}})|(?:{_TEXT}\s*\{{)?\s*in\s*\}}?\s*([12]\d{{3}})"
+    rf"|([12]\d{{3}})\s*(?:{_TEXT}\s*\{{)?\s*(?:AD|A\.D\.|CE)\s*\}}?",
+    re.IGNORECASE,
+)
 _SCALED_APART = re.compile(r"(?<=\d)(?:\s|\\[,; ]|~|\$)+(?=10\s*\^)")
-_ANSWER_IN_TEXT = re.compile(r"(?i)\\text\s*\{\s*(?:the |final )*answer\s*(?::|is:?)\s*([^{}]*)\}\s*\.?")
+_LEADING_WORDS = re.compile(
+    r"(\\text\s*\{\s*)?(?:(?:so|thus|hence|therefore|所以|因此|故|综上)[\s,]*)*(?:the |our |my |final |correct )*"
+    r"(?:answer|最终答案|正确答案|答案)\s*(?::|is\b\s*:?|为\s*:?|是\s*:?)\s*(\S.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _PART_OF_ONE = re.compile(
     r"(?i)(?:\\text\s*\{\s*)?(?:(?:(one |a )?half|(?:a |one )?quarter|three[- ]quarters)(?: of)?) an? ([a-z]+)\s*\}?"
 )
@@ -59,6 +87,18 @@ _UNIT_FRACTION = re.compile(
 _ABOVE = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}(?:\s*\^\s*\{{?\s*(\d)\s*\}}?)?")
 
 
+def without_leading_words(text: str) -> str:
+    """Return an answer without "So the answer is" before it, in a group of its own or in that of the answer."""
+    if (text[:1].islower() or text[:1].isupper() or text[:1] == "\\" or not text.isascii()) and (
+        match := _LEADING_WORDS.fullmatch(text)
+    ):
+        group, said = match.groups()
+        if group is None:
+            return said
+        return said[1:] if said[0] == "}" else f"{group}{said}"
+    return text
+
+
 def plain_layout(text: str) -> str:
     """Return an answer in the plainest layout that says the same; most answers are in it."""
     if not text.isprintable():
@@ -67,7 +107,9 @@ def plain_layout(text: str) -> str:
         )
     if "\\" in text:
         text = _plain_commands(text)
-    if text[:6] == "\\text{" and (match := _ANSWER_IN_TEXT.fullmatch(text)):
+    if "const" in text or "常数" in text:
+        text = _CONSTANT.sub("+C", text)
+    if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and _SIGN.search(text):
         text = match[1].strip()
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
@@ -77,6 +119,10 @@ def plain_layout(text: str) -> str:
         text = _MEANING.sub(_without_meaning, text)
     if "10" in text and "^" in text:
         text = _SCALED_APART.sub(r"\\times ", text)
+    if text[:1] in "-0123456789" and (match := _BARE_UNIT.fullmatch(text)):
+        return f"{match[1]}\\text{{ {match[2]}}}"
+    if (text[:1] in "iIyY\\" or "A" in text or "C" in text) and (match := _YEAR.fullmatch(text)):
+        return match[1] or match[2] or match[3]
     if text.endswith(")") and (match := _NOTED.fullmatch(text)):
         return f"{match[1]}\\text{{ {match[2]}}}"
     if "-" in text and (match := _HYPHENATED.fullmatch(text)):
@@ -89,6 +135,24 @@ def plain_layout(text: str) -> str:
 def _plain_commands(text: str) -> str:
     if "array" in text:
         text = _COLUMNS.sub(r"\1{c}", text)
+    if ":" in text:
+        text = _COLON.sub(":", text)
+    if "\\over" in text:
+        text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    if "=" in text and "\\in" in text:
+        text = _REAL_LETTERS.sub("", text)
+    if "if" in text or "when" in text:
+        text = _COMMA_BEFORE_IF.sub(r" \1", text)
+    if "\\overset" in text:
+        text = _OVERSET.sub(
+            lambda match: f"\\widehat{{{match[2]}}}" if "frown" in match[1] else match[2], text
+        )
+    if "\\complement" in text:
+        text = _COMPLEMENT.sub(r"C_{\1}", text)
+    if "diag" in text:
+        text = _DIAGONAL.sub(_diagonal, text)
+    if "\\root" in text:
+        text = _ROOT.sub(lambda match: f"\\sqrt[{match[1].strip('{}')}]", text)
     if "\\textcircled" in text:
         text = _CIRCLED.sub(r"(\1),", text).rstrip(",")
     if "\\b" in text or "\\mathb" in text or "\\mathc" in text or "\\maths" in text or "\\mathi" in text:
@@ -114,6 +178,16 @@ def _letter(match: re.Match[str], axes: str) -> str:
         return match[1]
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
     return f"{times}\\hat{{{match[1]}}}"
+
+
+def _diagonal(match: re.Match[str]) -> str:
+    entries = match[1].split(",")
+    rows = [
+        "&".join(entry if row == place else "0" for place in range(len(entries)))
+        for row, entry in enumerate(entries)
+    ]
+    body = "\\\\".join(rows)
+    return f"\\begin{{pmatrix}}{body}\\end{{pmatrix}}" if len(entries) < 9 else match[0]
 
 
 def _part_of_one(match: re.Match[str]) -> str:

@@ -17,7 +17,8 @@ _ANOTHER = re.compile(
 _WITH_TEXT = re.compile(
     r"\\(?:text|textbf|mathrm|mathbf|textrm)\s*\{\s*\(([A-J])\)\s*\}(?:\\[ ~,;:]|\\quad|\s|~)*(\S.*)"
     r"|\(([A-J])\)(?:\\[ ~,;:]|\\quad|\s|~)+(\S.*)"
-    r"|([A-J])(?:\)|[.:．：](?=\s|\\[ ~,;:]))\s*(?:\\[ ~,;:]|~)*(\S.*)",
+    r"|([A-J])(?:\)|[.:．：](?=\s|\\[ ~,;:]))\s*(?:\\[ ~,;:]|~)*(\S.*)"
+    r"|\\text(?:bf)?\{\s*\(([A-J])\)\s+([^{}]*)\}",
     re.DOTALL,
 )
 _LIST = re.compile(
@@ -51,7 +52,7 @@ def option_with_text(text: str) -> tuple[str, str] | None:
     match = _WITH_TEXT.fullmatch(text.strip())
     if match is None:
         return None
-    letter, said = match[1] or match[3] or match[5], match[2] or match[4] or match[6]
+    letter, said = match[1] or match[3] or match[5] or match[7], match[2] or match[4] or match[6] or match[8]
     if _ANOTHER.search(said) or (text.strip()[1:2] in ":：" and re.search("[:：]", said)):
         return None
     return letter, said.strip()

@@ -24,7 +24,10 @@ no such numbers exist|no such integers|no values|no such values|inconsistent
 无解|空集|方程无解|不等式无解|方程组无解
 """
 _SUBJECT = re.compile(
-    r"^(?:(?:the|this) (?:equation|system|inequality) (?=has )|(?:they|these|both|it|this) (?:is|are) (?=\w))"
+    r"^(?:(?:the|this) (?:equation|system|inequality) (?=has )|(?:they|these|both|it|this) (?:is|are) (?=\w)|"
+    r"(?:the|this) (?:statement|claim|proposition|series|sequence|limit|integral|function|system) (?:is|are) (?=\w)|"
+    r"(?:the|this) (?:series|sequence|limit|integral) (?=converges|diverges|does not exist)|"
+    r"(?:there (?:is|are|exists?)|has|have) (?:an )?(?=infinite))"
 )
 _NOTHING = re.compile(r"(?:there (?:is|are|exists?) )?no such \w+(?: exists?| \w)?(?: exists?)?")
 _NOT_REAL = """
@@ -74,8 +77,7 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ),
     ("negative infinity|minus infinity|-infinity|负无穷|负无穷大", negate(Constant("infinity"))),
     (_INFINITELY_MANY, Text("infinitely many")),
-    (_MISSING, Text("does not exist")),
-    ("undefined|not defined|is undefined|无意义|没有意义", Text("undefined")),
+    (f"{_MISSING}|undefined|not defined|is undefined|无意义|没有意义", Text("does not exist")),
     *(
         (f"{axis}-axis|the {axis}-axis|{axis} axis|the {axis} axis|{axis}轴", Text(f"{axis} axis"))
         for axis in "xyz"
@@ -92,6 +94,16 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
             (("first", "i", "1"), ("second", "ii", "2"), ("third", "iii", "3"), ("fourth", "iv", "4")), 1
         )
     ),
+    (
+        "increasing|increasing function|monotonically increasing|monotone increasing|单调递增|单调增|递增|增函数|"
+        "单调增函数|单调递增函数",
+        Text("increasing"),
+    ),
+    (
+        "decreasing|decreasing function|monotonically decreasing|monotone decreasing|单调递减|单调减|递减|减函数|"
+        "单调减函数|单调递减函数",
+        Text("decreasing"),
+    ),
     ("converges|convergent|it converges|the series converges|收敛", Text("converges")),
     ("diverges|divergent|it diverges|the series diverges|发散", Text("diverges")),
     ("=|equal|equal to|equals|is equal to|等于|相等", Text("=")),
@@ -101,6 +113,10 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ("\\ge|\\geq|\\geqslant|大于等于|不小于", Text("≥")),
     ("conditionally convergent|converges conditionally|条件收敛", Text("converges conditionally")),
     ("absolutely convergent|converges absolutely|绝对收敛", Text("converges absolutely")),
+    (
+        "none of these|none of the above|none of them|none of the options|以上都不对|以上都不是|以上答案都不对",
+        Text("none of these"),
+    ),
     ("impossible|not possible|it is impossible|it is not possible|不可能", Text("impossible")),
     (
         "all odd integers|all odd numbers|odd integers|odd numbers|所有奇数",

@@ -25,12 +25,13 @@ _LEAD_IN = re.compile(
     rf"(?:{_CONNECTIVE}[\s,，]*)*(?:{_ANSWER}(?:\s+(?:option|choice))?)?[\s:：,]*", re.IGNORECASE
 )
 _LEAD_OUT = re.compile(
+    r"(?:(?:it|the series|the integral) )?converges (?:for|when|if|iff|if and only if)|"
     r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|"
     r"约为|共|共有|一共",
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|"
+    r"(?:the\s+)?(?:domain|point|line|parabola|circle|interval|set|solution set)s?|"
     r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|定义域|值域|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
@@ -43,9 +44,10 @@ _ATTRIBUTE = re.compile(
     r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
     r"(?:rank|dimension|order|radius|slope|index|area|perimeter|circumference|volume|length|width|height|diameter|"
     r"max(?:imum)?|min(?:imum)?|mean|median|mode|range|probability|sum|product|difference|quotient|remainder|"
-    r"distance|speed|"
+    r"distance|speed|radius of convergence|vertex|cent(?:er|re)|focus|foci|variance|"
+    r"standard deviation|expect(?:ation|ed value)|"
     r"period|amplitude|frequency|eccentricity|[xyz]-?\s?intercept|value|ratio)"
-    r"|(?:极|最)[大小]值|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
+    r"|(?:极|最)[大小]值|圆心|顶点|焦点|期望|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
     re.IGNORECASE,
 )
 """Nouns before a number that say what it is."""
@@ -89,9 +91,11 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
             rest = rest[1:]
         return answer_tokens(rest)
     if _THING.fullmatch(words):
-        return answer_tokens(tokens[1:])
+        return answer_tokens(tokens[2 if following == ":" and len(tokens) > 2 else 1 :])
     if _DOUBT.search(words):
         return tokens
+    if tokens[1].kind == "let" and len(tokens) > 3 and tokens[2].text == "=" and _ATTRIBUTE.fullmatch(words):
+        return [first, *tokens[2:]]  # the slope m = 2
     if following == ":" and len(tokens) > 2:
         return [first, Token("op", "="), *tokens[2:]]
     if _names(words, tokens[1]):

@@ -37,6 +37,10 @@ _ARC_MINUTES = frozenset(("minute", "minutes", "min", "分", "arcminutes", "arcm
 _ARC_SECONDS = frozenset(("second", "seconds", "sec", "秒", "arcseconds", "arcsec"))
 _OF_A = re.compile(r"of\s+(?:an?|the)\s+")
 _ENDS_OF_VALUES = frozenset((",", ";", ")", "\\}", "&", "\\\\"))
+_CHANGES = frozenset(
+    ("increase", "decrease", "profit", "loss", "gain", "discount", "off", "markup", "reduction")
+)
+"""What a percentage after a number is: a reference may say it and an answer not."""
 _TO = frozenset(("to", "到", "至"))
 _MAX_BITS = 4_000
 _FEN = Unit((("分", 1),))
@@ -109,6 +113,9 @@ class QuantityParser(CommandParser):
             return None
         if not below and (changed := self._scaled(value, words)) is not None:
             return changed
+        if not below and words.lower() in _CHANGES and _is_percent(value):
+            self._position += 1
+            return Unit(((words.lower(), 1),))
         one = isinstance(value, Number) and abs(value.value) <= 1
         start = self._position
         self._position += 1 + below
@@ -249,6 +256,10 @@ class QuantityParser(CommandParser):
         if isinstance(high, Quantity) and not isinstance(low, Quantity):
             return Quantity(Span((low, high.value)), high.unit)
         return Span((low, high), or_ratio=word == "to")
+
+
+def _is_percent(value: Node) -> bool:
+    return isinstance(value, Product) and value.factors[-1] == Constant("percent")
 
 
 def _of_a_thing(words: str) -> bool:

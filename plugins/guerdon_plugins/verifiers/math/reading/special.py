@@ -18,10 +18,15 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.options import plain_option
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
+from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 
 _TEXT = r"(?:\\(?:text|mbox|mathrm)\{)?"
 _CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d))?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
+_NAMED_TIMES = {
+    **dict.fromkeys(("noon", "12 noon", "midday", "中午", "正午"), Clock(12, 0, "pm")),
+    **dict.fromkeys(("midnight", "12 midnight", "午夜"), Clock(0, 0, "")),
+}
 _O_CLOCK = re.compile(rf"(\d{{1,2}})\s*{_TEXT}\s*o'?clock\}}?")
 _CHINESE_CLOCK = re.compile(r"(上午|下午|晚上|早上|凌晨|中午)?(\d{1,2})[时点時:](?:(\d{1,2})分?|(半)|整)?")
 _ISO_DATE = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
@@ -38,6 +43,7 @@ _ENGLISH_DATE = re.compile(
 _WIDE_NUMERAL = re.compile(
     r"\(?((?:[0-9A-F]|\\(?:text|mathrm)\{[0-9A-F]+\})+)\)?_\{?\s*(?:\\text\{)?(\d+|[a-z]+)\}?\}?"
 )
+_HEXADECIMAL = re.compile(r"0x([0-9A-Fa-f]{1,40})")
 _IN_BASE = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[ -]?(\d+|[a-z]+)\s*\)?")
 _REMAINDER = re.compile(
     r"(\d+)\s*(?:[rR]|,?\s*(?:with )?(?:a )?remainder(?: of| is)?|余数?为?|"
@@ -47,6 +53,9 @@ _BETWEEN = re.compile(
     r"(?:is |lies )?(?:strictly )?(?:in )?between (-?\d+(?:\.\d+)?) and (-?\d+(?:\.\d+)?)", re.IGNORECASE
 )
 _CHINESE_BETWEEN = re.compile(r"在?(-?\d+(?:\.\d+)?)\s*[和与到至]\s*(-?\d+(?:\.\d+)?)\s*之间")
+_CROSSED = re.compile(r"([A-Z])\s*\\times\s*([A-Z])")
+"""A product of sets, of which the order counts; so does that of vectors and matrices."""
+_SMALL_OPTION = re.compile(r"\([a-e]\)")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
@@ -65,6 +74,12 @@ def read_special(text: str) -> Node | None:
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
+    if formula := read_proposition(text):
+        return formula
+    if match := _CROSSED.fullmatch(text):
+        return Symbol(f"{match[1]}×{match[2]}")
+    if _SMALL_OPTION.fullmatch(text):
+        return Text(text)
     option = plain_option(text)
     return None if option is None else Text(option)
 
@@ -85,6 +100,8 @@ def _between(text: str) -> Relation | None:
 
 
 def _clock(text: str) -> Clock | None:
+    if found := _NAMED_TIMES.get(text.lower().strip(". ")):
+        return found
     if match := _CLOCK.fullmatch(text):
         hour = int(match[1])
         return (
@@ -130,6 +147,8 @@ def _checked_date(year: str | None, month: str, day: str | None) -> Date | None:
 
 
 def _wide_numeral(text: str, plain: str) -> BaseNumeral | None:
+    if match := _HEXADECIMAL.fullmatch(plain):
+        return BaseNumeral(match[1].upper().lstrip("0") or "0", 16)
     match = _WIDE_NUMERAL.fullmatch(text) or _IN_BASE.fullmatch(plain)
     if match is None:
         return None
@@ -141,8 +160,13 @@ def _wide_numeral(text: str, plain: str) -> BaseNumeral | None:
 
 
 _PART = re.compile(
-    r"(?:^|(?<=[\s;,}]))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
+    r"(?:^|(?<=[\s;,}])|(?=\\text\{))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
 )
+_PROOF = re.compile(
+    r"(?:\\text\{)?(?:证明)?(?:见解析|略|证明过程略|证明见解析|见证明|proof|see (?:the )?proof|proved)\}?",
+    re.IGNORECASE,
+)
+"""A part that asks for a proof: it has no answer to compare."""
 _PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
 
 
@@ -155,5 +179,15 @@ def question_parts(text: str) -> list[tuple[str, str]] | None:
     if len(names) < 2 or not any(names == list(kind[: len(names)]) for kind in _PART_NAMES):
         return None
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    answers = [text[mark.end() : end].strip(" ,;.") for mark, end in zip(marks, ends, strict=True)]
-    return list(zip(names, answers, strict=True)) if all(answers) else None
+    answers = [_balanced(text[mark.end() : end].strip(" ,;.")) for mark, end in zip(marks, ends, strict=True)]
+    if not all(answers):
+        return None
+    said = [
+        (name, answer) for name, answer in zip(names, answers, strict=True) if not _PROOF.fullmatch(answer)
+    ]
+    return said or None
+
+
+def _balanced(text: str) -> str:
+    """Return a part without the brace of the group around all parts."""
+    return text[:-1].rstrip(" ,;.") if text.endswith("}") and text.count("}") > text.count("{") else text

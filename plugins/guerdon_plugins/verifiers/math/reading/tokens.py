@@ -47,7 +47,9 @@ _OPERATORS = {"**": "^", "==": "=", ":=": "=", "*": "\\cdot"}
 _FLAT_GROUP = re.compile(r"\s*\{([^{}]*)\}")
 _NEXT_CHARACTER = re.compile(r"\s*(\S)")
 _DELIMITER = re.compile(r"\s*(\\[{}|]|\\[a-zA-Z]+|.)")
-_NOT_WORDS = re.compile(r"[\\^_$]|(?:\d|\b[A-Z]\b).*\b(?:and|or)\b|^\s*-?[\d.]+\s*$")
+_NOT_WORDS = re.compile(r"[\\^_$]|^\s*-?[\d.]+\s*$")
+_VALUE_IN_WORDS = re.compile(r"\d|\b[A-Z]\b")
+_JOIN = re.compile(r"\b(?:and|or)\b")
 _ALIGNED_IN_COLUMNS = frozenset(("array", "alignedat", "alignat"))
 _ROUNDING = frozenset(("floor", "ceil"))
 """Functions before brackets only: a floor is a storey too."""
@@ -78,6 +80,14 @@ def _mark_division(tokens: list[Token]) -> None:
             starts = after.kind in _VALUES or after.text in _OPENERS
             if starts and (before.kind in _VALUES or before.text in _CLOSERS):
                 token.kind, token.text = "cmd", "\\mid"
+
+
+def _is_mathematics(content: str) -> bool:
+    """Return whether a group for words holds signs of mathematics, or values that a word joins."""
+    if _NOT_WORDS.search(content):
+        return True
+    value = _VALUE_IN_WORDS.search(content)
+    return value is not None and _JOIN.search(content, value.end()) is not None
 
 
 class _Tokenizer:
@@ -198,7 +208,7 @@ class _Tokenizer:
             return
         elif "^" in content and self._follows_value() and units.read_unit(content):
             self._words(content.strip())
-        elif _NOT_WORDS.search(content) or not any(map(str.isalpha, content)):
+        elif _is_mathematics(content) or not any(map(str.isalpha, content)):
             self._position = start
         else:
             words = content.rstrip(" ~")

@@ -72,7 +72,8 @@ SYNONYMS = {
         "\\$": "textdollar dollar",
         "%": "percent",
         "vec": "overrightarrow",
-        "hat": "widehat",
+        "hat": "widehat wideparen overparen overarc",
+        "int": "oint",
         "bar": "overline",
         "e": "exponentialE",
         "i": "imaginaryI imath",
@@ -96,7 +97,7 @@ IGNORED = _set(
     "scriptstyle scriptscriptstyle limits nolimits mathbf mathit mathsf mathcal mathscr mathfrak boldsymbol bm bf pmb "
     "rm it square blacksquare qed checkmark nonumber notag hfill quad qquad enspace enskip thinspace negthinspace "
     "hline mathstrut strut tiny small large Large boxed fbox underline ensuremath normalsize mathnormal "
-    "mathop mathrel mathbin mathopen mathclose mathord mathpunct mathinner medspace thickspace allowbreak noindent"
+    "Rt mathop mathrel mathbin mathopen mathclose mathord mathpunct mathinner medspace thickspace allowbreak noindent"
 )
 """Commands that only change how the answer looks."""
 IGNORED_WITH_ARGUMENT = _set("textcolor color hspace vspace label tag class cssId phantom hphantom vphantom")
@@ -277,6 +278,7 @@ UNICODE = str.maketrans(
         "∪": "\\cup ",
         "∩": "\\cap ",
         "∖": "\\setminus ",
+        "∁": "\\complement ",
         "∅": "\\emptyset ",
         "ℝ": "\\mathbb{R}",
         "ℤ": "\\mathbb{Z}",

@@ -110,6 +110,11 @@ def divisibility(words: str) -> str | None:
     return _DIVISIBLE.get(_VERB.sub("", words.lower().strip(" ,"), count=1))
 
 
+def is_power(words: str) -> bool:
+    """Whether words after a letter say that it is a power of what comes next."""
+    return _VERB.sub("", words.lower().strip(" ,"), count=1) in ("a power of", "power of")
+
+
 def quantified(words: str) -> str | None:
     """The number system that "for all" names, empty where it names none; ``None`` for other words."""
     match = _FOR_ALL.fullmatch(words.strip(" ,"))

@@ -27,7 +27,7 @@ class MyPlugin:
         self._number = int(row.get("number", 7))
         self.guesses = 0
         self.found = False
-        return f" You have {self._most} guesses."
+        return f"You have {self._most} guesses."
 
     def guess(self, number: int) -> str:
         """Guess the number.

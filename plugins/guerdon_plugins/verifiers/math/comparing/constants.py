@@ -1,0 +1,83 @@
+"""Constants of integration: any letter may name them, and their order says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+from itertools import permutations
+
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.trees import substitute
+from guerdon_plugins.verifiers.math.nodes import Apply, Node, Relation, Symbol
+
+_INDEPENDENT = frozenset("xt")
+_OF_INTEGRATION = frozenset(("C", "c", "C_0", "C_1", "c_1"))
+_ONE_CONSTANT = _OF_INTEGRATION | frozenset("AKk")
+_MAX_CONSTANTS = 3
+
+
+def with_renamed_constants(reference: Node, answer: Node) -> Node:
+    """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
+    if isinstance(reference, Relation):
+        answer = _with_renamed_constant(reference, answer)
+    constants = _constants(reference) or _other_constants(answer, reference)
+    if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
+        answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
+    if not 2 <= len(constants) <= _MAX_CONSTANTS or constants != _constants(answer) or reference == answer:
+        return answer
+    parts = _parts(reference)
+    for order in permutations(constants):
+        renamed = _renamed(answer, constants, order)
+        if _parts(renamed) == parts:
+            return renamed
+    return answer
+
+
+def _with_renamed_constant(reference: Node, answer: Node) -> Node:
+    """Return the answer to a differential equation with the reference's letter for the only constant: ``Ce^x``."""
+    left, right = (
+        {name for part in _formulas(node) for name in names_in(part)} for node in (reference, answer)
+    )
+    if not (len(left - right) == len(right - left) == 1 and left & _INDEPENDENT):
+        return answer
+    (wanted,), (given,) = left - right, right - left
+    names = {wanted, given}
+    return (
+        _renamed(answer, [given], [wanted]) if names <= _ONE_CONSTANT and names & _OF_INTEGRATION else answer
+    )
+
+
+def _constants(node: Node) -> list[str]:
+    names = set().union(*(names_in(part) for part in _operands(node)))
+    return sorted(name for name in names if name[:2] in ("C_", "c_") and name[2:].isdigit())
+
+
+def _other_constants(reference: Node, answer: Node) -> list[str]:
+    """Return the letters for the reference's constants of integration: ``A``, ``B`` or ``c_1``, ``c_2``."""
+    left, right = (set().union(*(names_in(part) for part in _operands(node))) for node in (reference, answer))
+    return sorted(name for name in right - left if name in "ABCD" or name[:2] in ("C_", "c_"))
+
+
+def _formulas(node: Node) -> Many[Node]:
+    """Return the sides of an equation, without the name of a function on the left."""
+    operands = _operands(node)
+    return operands[1:] if len(operands) == 2 and isinstance(operands[0], Symbol | Apply) else operands
+
+
+def _operands(node: Node) -> Many[Node]:
+    return node.operands if isinstance(node, Relation) else (node,)
+
+
+def _parts(node: Node) -> list[frozenset[str]]:
+    """Return the terms of a sum, each by its text: enough to find the place of each constant."""
+    return [frozenset(repr(term) for term in getattr(part, "terms", (part,))) for part in _operands(node)]
+
+
+def _renamed(node: Node, constants: Many[str], order: Many[str]) -> Node:
+    operands = []
+    for operand in _operands(node):
+        for name in constants:
+            operand = substitute(operand, name, Symbol(f"{name}'"))
+        for name, other in zip(constants, order, strict=True):
+            operand = substitute(operand, f"{name}'", Symbol(other))
+        operands.append(operand)
+    return Relation(tuple(operands), node.operators) if isinstance(node, Relation) else operands[0]

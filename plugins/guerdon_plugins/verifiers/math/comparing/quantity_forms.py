@@ -1,0 +1,153 @@
+"""Quantities and times of day in one form: units under other names, letters that are units, 24 hours."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from guerdon_plugins.verifiers.math.nodes import (
+    Clock,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quantity,
+    Quotient,
+    Symbol,
+    Text,
+    Unit,
+)
+from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
+
+_MOLAR = Unit((("M", 1),))
+_FEN = Unit((("分", 1),))
+"""Points, cents or minutes: what it is beside says which."""
+
+
+def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
+    reference, answer = _as_concentration(reference, answer), _as_concentration(answer, reference)
+    reference, answer = _in_meters(reference, answer), _in_meters(answer, reference)
+    reference, answer = _without_radians(reference, answer), _without_radians(answer, reference)
+    match reference, answer:
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
+            left, right
+        ) or units.to_base(left) == units.to_base(right):
+            return reference, Quantity(value, left)
+        case (Quantity(unit=left), Quantity(value=value, unit=right)) if right == _FEN and _is_time(left):
+            return reference, Quantity(value, Unit((("minute", 1),)))
+        case (Quantity(), Product() | Quotient()) if (
+            found := _with_bare_unit(answer, reference)
+        ) is not None:
+            return reference, found
+        case (Product() | Quotient(), Quantity()) if (
+            found := _with_bare_unit(reference, answer)
+        ) is not None:
+            return found, answer
+        case (Quantity(unit=unit), _) if _is_ambiguous(unit) and not isinstance(answer, Quantity):
+            return reference, Text(f"not in {unit}")
+        case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
+            return reference, Text(f"in {unit}")
+    return reference, answer
+
+
+def _as_concentration(node: Node, other: Node) -> Node:
+    """Read ``0.25 M`` beside moles in a volume as moles in a liter."""
+    if not isinstance(node, Quantity) or not isinstance(other, Quantity) or node.unit != _MOLAR:
+        return node
+    molar = Unit((("liter", -1), ("mol", 1)))
+    return Quantity(node.value, molar) if units.to_base(molar)[0] == units.to_base(other.unit)[0] else node
+
+
+def _in_meters(node: Node, other: Node) -> Node:
+    r"""Read ``ms^{-1}`` as meters per second beside such a unit: together they are milliseconds."""
+    if not isinstance(node, Quantity) or not isinstance(other, Quantity):
+        return node
+    powers = Counter(dict(node.unit.powers))
+    if powers["ms"] >= 0 or units.to_base(node.unit)[0] == units.to_base(other.unit)[0]:
+        return node
+    powers["second"] += powers.pop("ms")
+    powers["m"] += 1
+    unit = units.make_unit(powers)
+    return Quantity(node.value, unit) if units.to_base(unit)[0] == units.to_base(other.unit)[0] else node
+
+
+def _without_radians(node: Node, other: Node) -> Node:
+    """Read ``rad/s`` as ``1/s`` beside such a unit; beside hertz, which count turns, radians count."""
+    if not isinstance(node, Quantity) or not isinstance(other, Quantity):
+        return node
+    powers = dict(node.unit.powers)
+    others = dict(other.unit.powers)
+    if "radian" not in powers or "radian" in others or any(name.endswith("Hz") for name in others):
+        return node
+    unit = Unit(tuple((name, power) for name, power in node.unit.powers if name != "radian"))
+    return Quantity(node.value, unit) if unit.powers else node
+
+
+def _is_time(unit: Unit) -> bool:
+    return units.to_base(unit)[0] == units.to_base(Unit((("hour", 1),)))[0]
+
+
+def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
+    """Read ``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
+    rest, letters = _letters_at_the_end(node)
+    if not rest or not letters:
+        return None
+    spellings = [" ".join(f"{name}^{power}" for name, power in letters)]
+    names = "".join(name for name, _ in letters)
+    if units.is_name(names) and all(power == 1 for _, power in letters[:-1]):
+        spellings.append(f"{names}^{letters[-1][1]}")
+    for unit in map(units.read_unit, spellings):
+        if unit is not None and units.to_base(unit)[0] == units.to_base(beside.unit)[0]:
+            return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)
+    return None
+
+
+def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:
+    """Return the factors of a product or a fraction before its last letters, and these letters with their powers."""
+    match node:
+        case Quotient(numerator=above, denominator=below):
+            rest, letters = _letters_at_the_end(above)
+            divisor, others = _letters_at_the_end(below)
+            return ([], []) if divisor else (rest, letters + [(name, -power) for name, power in others])
+        case Product(factors=factors):
+            rest = list(factors)
+        case _:
+            rest = [node]
+    letters = []
+    while rest and (found := _letter_with_power(rest[-1])):
+        letters.insert(0, found)
+        rest.pop()
+    return rest, letters
+
+
+def _letter_with_power(node: Node) -> tuple[str, int] | None:
+    match node:
+        case Symbol(name=name):
+            return name, 1
+        case Power(base=Symbol(name=name), exponent=Number(value=power)) if (
+            power.denominator == 1 and abs(power) < 10
+        ):
+            return name, int(power)
+    return None
+
+
+def _is_ambiguous(unit: Unit) -> bool:
+    return any(name in AMBIGUOUS for name, _ in unit.powers)
+
+
+def in_24_hours(reference: Clock, answer: Clock) -> tuple[Node, Node]:
+    """Read ``2:30 PM`` as 14:30; a time before noon without AM or PM may be either."""
+    left, right = (_on_24_hours(clock) for clock in (reference, answer))
+    bare = next((clock for clock in (reference, answer) if not clock.half), None)
+    if bare is not None and 1 <= bare.hour <= 12 and (reference.half or answer.half):
+        return reference, answer
+    return left, right
+
+
+def _on_24_hours(clock: Clock) -> Clock:
+    hour = clock.hour
+    if clock.half == "am" and hour == 12:
+        hour = 0
+    elif clock.half == "pm" and hour < 12:
+        hour += 12
+    return Clock(hour, clock.minute, "")

@@ -1,0 +1,60 @@
+"""A wrong argument or option is told in one line, with the place where the right use is shown."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from guerdon.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("runn", "guerdon: there is no command 'runn'. Did you mean 'run'? 'guerdon --help' shows"),
+        ("check", "guerdon check: Missing argument 'MANIFEST|RECIPE'. 'guerdon check --help' shows"),
+        ("check a b", "guerdon check: Got unexpected extra argument (b). 'guerdon check --help' shows"),
+        (
+            "check --ofline a",
+            "guerdon check: No such option '--ofline'. Did you mean '--offline'? 'guerdon check",
+        ),
+        ("run a --set", "Option '--set' requires an argument. The command's --help shows"),
+        ("new", "guerdon new: Missing argument 'KIND'. Choose from: verifier, reward, group_reward, source"),
+        ("new verifir x", "'verifir' is not one of 'verifier', 'reward', 'group_reward'"),
+        ("new verifir x", "Did you mean 'verifier'? 'guerdon new --help' shows"),
+        ("audit x --kind fromat", "Did you mean 'format'?"),
+        ("audit x --rows 0", "guerdon audit: Invalid value for '--rows': 0 is not in the range x>=1."),
+        ("serve --port x", "guerdon serve: Invalid value for '--port': 'x' is not a whole number."),
+        (
+            "audit --use x",
+            "No such option '--use'. Did you mean one of: '--cases', '--stage'? 'guerdon audit --help'",
+        ),
+        ("new verifier class", "'class' is a keyword of Python"),
+        ("plugins shw x", "guerdon plugins: No such command 'shw'. Did you mean 'show'?"),
+        ("sandbox build --with x", "guerdon sandbox build: Invalid value for '--with': 'x' is not one of"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_names_the_command(
+    arguments: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["guerdon", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.startswith("UsageError: ")
+    assert expected in told.err
+
+
+@pytest.mark.parametrize("spelled", ["group_reward", "group-reward"])
+def test_new_takes_a_kind_in_both_spellings(
+    spelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["guerdon", "new", spelled, "twice"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "guerdon.group_rewards" in (tmp_path / "guerdon-twice/pyproject.toml").read_text()
