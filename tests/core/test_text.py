@@ -320,14 +320,14 @@ def blocks_by_line(text: str) -> list[CodeBlock]:
     return blocks
 
 
-@pytest.mark.parametrize("window", [3, 1 << 15])
+@pytest.mark.parametrize("window", [3, 1 << 13])
 @given(st.lists(st.sampled_from(TAGS), max_size=12).map("".join))
 def test_split_reasoning_by_windows_equals_the_split_at_once(window: int, completion: str) -> None:
     with patch("guerdon.text._WINDOW", window):
         assert split_reasoning(completion) == split_at_once(completion)
 
 
-@pytest.mark.parametrize("window", [3, 1 << 15])
+@pytest.mark.parametrize("window", [3, 1 << 13])
 @given(st.lists(st.sampled_from([*LINES, *ENDS]), max_size=30).map("".join))
 def test_code_blocks_equal_those_that_are_read_line_by_line(window: int, text: str) -> None:
     with patch("guerdon.text._WINDOW", window):

@@ -15,13 +15,14 @@ strict codec and are compared here; asserts of any other form run in a second pr
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from guerdon import Failure, Score, current_deadline
-from guerdon.text import CodeBlock, checked_tags, code_blocks, split_reasoning
+from guerdon.text import CodeBlock, checked_tags, iter_code_blocks, split_reasoning
 from guerdon_plugins.shared.reading import read
 from guerdon_plugins.verifiers.code.cases import Suite, SuiteError
 from guerdon_plugins.verifiers.code.grading import Evidence, Grader, UnjudgeableError
@@ -43,6 +44,8 @@ _PARSED_CHARS = 8 << 10
 """Blocks of more characters together are not parsed, because the parser would block the event loop."""
 _LINE_CHARS = 1000
 """The part of a longer line in which a name is found."""
+_LAST_BLOCKS = 1000
+"""The last blocks of an answer, among which the program is. To free a million at once would block the event loop."""
 _MAX_SHOWN = 5
 """Failed tests that a score's metadata shows."""
 _COMPILER_MB = 2048
@@ -199,14 +202,18 @@ class CodeVerifier:
     def _program(self, completion: str, language: Language, suite: Suite) -> str | None:
         """Return the program in a completion, or None if there is none."""
         answer = split_reasoning(completion, self._reasoning_tags).answer
-        blocks = [block for block in code_blocks(answer) if block.language in (*language.fences, "")]
-        named = [block for block in blocks if block.language]
-        if named:
-            return _chosen(named, suite) if named[-1].closed else None
-        if not self._bare:
-            return None
+        named: deque[CodeBlock] = deque(maxlen=_LAST_BLOCKS)
+        unnamed: deque[CodeBlock] = deque(maxlen=_LAST_BLOCKS)
+        for block in iter_code_blocks(answer):
+            if block.language in language.fences:
+                named.append(block)
+            elif not block.language:
+                unnamed.append(block)
+        blocks = named or (unnamed if self._bare else None)
         if blocks:
             return _chosen(blocks, suite) if blocks[-1].closed else None
+        if not self._bare:
+            return None
         return _with_its_indentation(answer, completion)
 
     def _score(self, program: str, evidence: Sequence[Evidence]) -> Score:
