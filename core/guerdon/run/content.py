@@ -7,6 +7,7 @@ import hashlib
 import site
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ _OWN = ("guerdon", "guerdon_plugins", "guerdon_sandbox")
 _MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja", ".py"}
 _NO_MODEL_FILES = {"training_args.bin"}
 
+# Before 3.11.8 and 3.12.2, CPython raises SystemError where two threads build syntax trees at once (gh-106905).
+_parsing = threading.Lock()
+
 
 def local_modules(plugin: Plugin, base_dir: Path | None) -> dict[str, str]:
     """Return the digests of the uninstalled modules that a plugin's code imports.
 
     They are found by parsing ``import`` statements, including those inside functions. Imports by a computed name are
-    not
-    found.
+    not found.
 
     Args:
         plugin: The plugin. If it is installed in editable mode, its own module counts too.
@@ -94,7 +97,8 @@ def _file_of(place: Path) -> Iterator[Path]:
 
 def _imported(path: Path, folders: Sequence[Path]) -> Iterator[Path]:
     try:
-        tree = ast.parse(path.read_bytes())
+        with _parsing:
+            tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):  # the import reports the error
         return
     for node in ast.walk(tree):
