@@ -296,6 +296,7 @@ class _StageBatch:
             if kind == "entry":
                 self._db.execute(f"alter table rollouts add column value_{added} real")
                 self._db.execute(f"alter table rollouts add column outcome_{added} integer")
+                self._db.execute(f"create index by_value_{added} on rollouts(value_{added})")
         return self._names[kind, text]
 
     def _prompt(self, rollout: IndexedRollout) -> int:

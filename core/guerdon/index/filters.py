@@ -115,7 +115,7 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
         number = kind(0)
         fits = False
     else:
-        fits = abs(number) < 2**62 and math.isfinite(number)
+        fits = math.isfinite(number) if kind is float else abs(number) < 2**62
     if not fits:
         what = "a whole number" if kind is int else "a number"
         raise UsageError(f"{name} is '{text:.40}', which is not {what}.")

@@ -10,10 +10,13 @@ from typing import Any
 from guerdon.data.json_values import parse_object
 from guerdon.index.filters import Filters, parse_cursor
 from guerdon.index.records import OUTCOMES, searchable
-from guerdon.index.store import LINES, RunIndex
+from guerdon.index.store import LINES, SORTED_COLUMNS, RunIndex
 
 _LEAST, _MOST = -1e308, 1e308
 """The sort keys of a missing number: last in both directions."""
+
+_WALKED = 5000
+"""The rollouts of an order that are tried one by one before all that the filters let through are sorted."""
 
 Condition = tuple[str, list[Any]]
 """A part of a query, with its parameters."""
@@ -174,20 +177,19 @@ def count(index: RunIndex, filters: Filters) -> int:
 
 def _find(db: sqlite3.Connection, filters: Filters) -> Page:
     names = Names.read(db)
-    key = _sort_key(names, filters)
-    condition, given = conditions(names, replace(filters, text=""))
+    column = _sort_column(names, filters)
+    plain, given = conditions(names, replace(filters, text=""))
     backwards = bool(filters.before) and not filters.after
     descending = filters.descending != backwards
-    if cursor := filters.after or filters.before:
-        value, ident = parse_cursor(cursor)
-        sign = "<" if descending else ">"
-        if key == "id":
-            condition, given = f"{condition} and id {sign} ?", [*given, ident]
-        else:
-            condition += f" and ({key}, id) {sign} (?, ?)"
-            given += [value, ident]
     direction = "desc" if descending else "asc"
-    ids = _ids(db, names, filters, (condition, given), key, direction)
+    cursor = parse_cursor(filters.after or filters.before) if filters.after or filters.before else None
+    ids = _walk(db, names, filters, (plain, given), column, direction, cursor)
+    if ids is None:
+        # in the direction of the table, also on the way back
+        missing = _LEAST if filters.descending else _MOST
+        key = column if column == "id" else f"ifnull({column}, {missing})"
+        condition, values = _after(key, direction, cursor)
+        ids = _ids(db, names, filters, (f"{plain} and {condition}", [*given, *values]), key, direction)
     more = len(ids) > filters.size
     ids = ids[: filters.size]
     if backwards:
@@ -197,6 +199,56 @@ def _find(db: sqlite3.Connection, filters: Filters) -> Page:
     has_before = bool(ids) and (more if backwards else bool(cursor))
     has_after = bool(ids) and (True if backwards else more)
     return Page(rows, ends[0] if has_before else "", ends[-1] if has_after else "")
+
+
+def _after(key: str, direction: str, cursor: tuple[float, int] | None) -> Condition:
+    """Return the condition that a rollout comes after a cursor."""
+    if cursor is None:
+        return "true", []
+    sign = "<" if direction == "desc" else ">"
+    return (f"id {sign} ?", [cursor[1]]) if key == "id" else (f"({key}, id) {sign} (?, ?)", [*cursor])
+
+
+def _walk(
+    db: sqlite3.Connection,
+    names: Names,
+    filters: Filters,
+    condition: Condition,
+    column: str,
+    direction: str,
+    cursor: tuple[float, int] | None,
+) -> list[tuple[int, float]] | None:
+    """Return the ids of a page and one more from the index of a column, or ``None`` if it is not full so.
+
+    Where many rollouts pass the filters, the first of an order are found without a look at the others.
+    """
+    if not _is_walkable(column) or (cursor is not None and cursor[0] in (_LEAST, _MOST)):
+        return None
+    passes, given = condition
+    if filters.text:
+        stages = _stages(names, filters)
+        words = " union all ".join(f"select rowid from texts_{n} where texts_{n} match ?" for n in stages)
+        # CASE, because the list of all rollouts with the words is made where it is first asked for.
+        passes = f"case when {passes} then id in ({words or 'select null'}) else false end"
+        given = [*given, *[_phrase(filters.text)] * len(stages)]
+    after, values = _after(column, direction, cursor)
+    walked = db.execute(
+        f"select id, {column}, {passes} from rollouts indexed by by_{column} "
+        f"where {column} is not null and {after} order by {column} {direction}, id {direction} limit ?",
+        [*given, *values, _WALKED],
+    )
+    found: list[tuple[int, float]] = []
+    for ident, value, passed in walked:
+        if passed:
+            found.append((ident, value))
+        if len(found) > filters.size:
+            walked.close()
+            return found
+    return None
+
+
+def _is_walkable(column: str) -> bool:
+    return column in SORTED_COLUMNS or column.startswith("value_")
 
 
 def _ids(
@@ -245,16 +297,10 @@ def _stages(names: Names, filters: Filters) -> list[int]:
     return [number for name, number in names.stages.items() if filters.stage in ("", name)]
 
 
-def _sort_key(names: Names, filters: Filters) -> str:
-    if filters.sort == "line":
-        return "id"
-    column = filters.sort
-    if column == "value":
-        if filters.entry not in names.entries:
-            return "id"
-        column = f"value_{names.entries[filters.entry]}"
-    # in the direction of the table, also on the way back
-    return f"ifnull({column}, {_LEAST if filters.descending else _MOST})"
+def _sort_column(names: Names, filters: Filters) -> str:
+    if filters.sort == "value" and filters.entry in names.entries:
+        return f"value_{names.entries[filters.entry]}"
+    return "id" if filters.sort in ("line", "value") else filters.sort
 
 
 def read_rows(db: sqlite3.Connection, names: Names, ids: Sequence[int], schema: str = "main") -> list[Found]:

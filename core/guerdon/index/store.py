@@ -16,7 +16,7 @@ from guerdon.run.log import ROLLOUTS
 
 Answer = TypeVar("Answer")
 
-VERSION = 2
+VERSION = 3
 """The version of the schema. An index of another version is built again."""
 
 LINES = 2**40
@@ -24,6 +24,11 @@ LINES = 2**40
 
 SCORED = "scored"
 """The stage that the rows of a file of scored completions belong to."""
+
+SORTED_COLUMNS = ("reward", "advantage", "length", "latency")
+"""The columns with an index by their order. Each entry's values have one too."""
+
+_ORDERS = "".join(f"create index by_{column} on rollouts({column});\n" for column in SORTED_COLUMNS)
 
 SCHEMA = f"""
 create table files(
@@ -44,7 +49,7 @@ create table rollouts(
 );
 create index by_step on rollouts(step, grp);
 create index by_prompt on rollouts(prompt);
-create table sums(
+{_ORDERS}create table sums(
     stage integer, step integer, model integer, task integer, entry integer,
     count integer, scored integer, total real,
     primary key(stage, step, model, task, entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -208,33 +209,46 @@ def test_filters_let_through(
     assert count(index, Filters(**filters)) == len(expected)
 
 
-@settings(max_examples=40, deadline=None)
+REWARDS = st.none() | st.sampled_from([0.0, 0.5, 1.0]) | st.floats(-9, 9)
+TEXTS = ("so four", "so five", "then four is the answer")
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    rewards=st.lists(
-        st.none() | st.sampled_from([0.0, 0.5, 1.0]) | st.floats(-9, 9), min_size=1, max_size=150
-    ),
-    sort=st.sampled_from(["line", "reward", "length"]),
+    drawn=st.lists(st.tuples(REWARDS, st.sampled_from(TEXTS), st.integers(0, 1)), min_size=1, max_size=120),
+    sort=st.sampled_from(["line", "reward", "length", "value"]),
     descending=st.booleans(),
+    text=st.sampled_from(["", "four", "absent"]),
+    task=st.sampled_from(["", "sums"]),
 )
-def test_pages_have_every_rollout_once_in_order(
-    tmp_path_factory: pytest.TempPathFactory, rewards: list[float | None], sort: str, descending: bool
+def test_pages_have_every_chosen_rollout_once_in_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn: list[tuple[float | None, str, int]],
+    sort: str,
+    descending: bool,
+    text: str,
+    task: str,
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
-    write(folder, [rollout(1, 0, reward) for reward in rewards])
+    write(folder, [rollout(1, group, reward, words) for reward, words, group in drawn])
     index = RunIndex(folder, folder / "index")
     grow_fully(index)
-    filters = Filters(sort=sort, descending=descending)
+    filters = Filters(text=text, task=task, sort=sort, descending=descending, entry="math", size=7)
     pages = [find(index, filters)]
     while pages[-1].after:
-        pages.append(find(index, Filters(sort=sort, descending=descending, after=pages[-1].after)))
-    found = [row for page in pages for row in page.rows]
-    assert sorted(row.line for row in found) == list(range(1, len(rewards) + 1))
-    if sort == "reward":
-        known = [row.reward for row in found if row.reward is not None]
-        assert known == sorted(known, reverse=descending)
-        assert all(row.reward is None for row in found[len(known) :])
+        pages.append(find(index, replace(filters, after=pages[-1].after)))
+
+    sign = -1 if descending else 1
+    expected: list[tuple[bool, float, int]] = []
+    for line, (reward, words, group) in enumerate(drawn, start=1):
+        if text in words and (not task or group == 0):
+            keys = {"line": line, "length": len(words)}
+            key = keys.get(sort, reward)
+            expected.append((key is None, 0.0 if key is None else sign * key, sign * line))
+    found = [row.line for page in pages for row in page.rows]
+    assert found == [sign * line for _, _, line in sorted(expected)]
     for earlier, later in pairwise(pages):
-        back = find(index, Filters(sort=sort, descending=descending, before=later.before))
+        back = find(index, replace(filters, before=later.before))
         assert [row.id for row in back.rows] == [row.id for row in earlier.rows]
 
 
