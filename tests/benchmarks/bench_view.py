@@ -28,7 +28,8 @@ import click
 
 from guerdon.index import Filters, Growth, RunIndex, grow_fully
 from guerdon.index.comparing import Side, compare
-from guerdon.index.selecting import count, find, find_group
+from guerdon.index.groups import find_group
+from guerdon.index.paging import count, find
 from guerdon.index.summing import (
     entry_health,
     overview,

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from guerdon.index.conditions import conditions
 from guerdon.index.filters import Filters
-from guerdon.index.selecting import Found, Names, conditions, read_rows
+from guerdon.index.rows import Found, Names, read_rows
 from guerdon.index.store import RunIndex
 
 By = Literal["prompt", "completion"]

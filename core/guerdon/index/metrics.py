@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from guerdon.data.json_values import parse_object
 from guerdon.index.building import LENGTH
-from guerdon.index.selecting import Names
+from guerdon.index.rows import Names
 from guerdon.index.store import RunIndex
 from guerdon.run.log import RunEvents, fold_events
 

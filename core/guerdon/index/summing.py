@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from guerdon.index.building import CORRECTIONS, LATENCY_BUCKETS, LENGTH, REWARD
+from guerdon.index.conditions import conditions
 from guerdon.index.filters import Filters
 from guerdon.index.metrics import MOST_POINTS, Curve
 from guerdon.index.records import OUTCOMES
-from guerdon.index.selecting import Names, conditions
+from guerdon.index.rows import Names
 from guerdon.index.store import RunIndex
 from guerdon.types import Outcome
 

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from guerdon import __version__
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.index import RunIndex
+from guerdon.index.groups import groups_of
 from guerdon.index.metrics import stage_tokens
-from guerdon.index.selecting import groups_of
 from guerdon.index.summing import overview
 from guerdon.report.charts import draw
 from guerdon.report.reading import indexed_run

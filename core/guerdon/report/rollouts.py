@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from guerdon.index import Filters, RunIndex
+from guerdon.index.groups import groups_of
 from guerdon.index.metrics import steps_of
-from guerdon.index.selecting import Found, count, find, groups_of, read_records, walk
+from guerdon.index.paging import count, find, walk
+from guerdon.index.rows import Found, read_records
 
 Record = Mapping[str, Any]
 

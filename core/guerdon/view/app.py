@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from guerdon.errors import GuerdonError, UsageError
 from guerdon.index import Filters
-from guerdon.index.selecting import count
+from guerdon.index.paging import count
 from guerdon.report.templating import environment
 from guerdon.view import pages, rollouts
 from guerdon.view.addresses import NotFoundError, address

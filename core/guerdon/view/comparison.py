@@ -9,7 +9,7 @@ from typing import Any
 from guerdon.errors import UsageError
 from guerdon.index.comparing import By, Pair, Side, compare
 from guerdon.index.filters import Filters
-from guerdon.index.selecting import EXCERPT_BYTES, read_records
+from guerdon.index.rows import EXCERPT_BYTES, read_records
 from guerdon.index.summing import overview
 from guerdon.report.formatting import number
 from guerdon.view.addresses import Context, Query, address

@@ -9,17 +9,10 @@ from typing import Any
 
 from guerdon.errors import UsageError
 from guerdon.index.filters import SIZES, Filters
+from guerdon.index.groups import find_group, neighbours
+from guerdon.index.paging import Page, find
 from guerdon.index.records import SEARCHED, prompt_text
-from guerdon.index.selecting import (
-    EXCERPT_BYTES,
-    Found,
-    Page,
-    find,
-    find_group,
-    find_line,
-    neighbours,
-    read_records,
-)
+from guerdon.index.rows import EXCERPT_BYTES, Found, find_line, read_records
 from guerdon.index.summing import Attempt, overview, prompt_history
 from guerdon.report.formatting import turns
 from guerdon.types import Failure, Outcome

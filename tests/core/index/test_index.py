@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from guerdon.errors import UsageError
 from guerdon.index import Filters, RunIndex, grow, grow_fully
+from guerdon.index.groups import find_group, neighbours
 from guerdon.index.metrics import metric_curve, metric_names, run_events
-from guerdon.index.selecting import count, find, find_group, find_line, neighbours, read_records
+from guerdon.index.paging import count, find
+from guerdon.index.rows import find_line, read_records
 from guerdon.index.summing import (
     entry_health,
     overview,
