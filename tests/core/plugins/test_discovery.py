@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,31 @@ def test_an_unknown_name_says_what_there_is() -> None:
         find_plugin("fromat", SCORERS)
     with pytest.raises(PluginNotFoundError, match="does not exist"):
         find_plugin("./nowhere.py:f", SCORERS)
+
+
+def test_a_name_of_another_kind_says_what_it_is() -> None:
+    with pytest.raises(PluginNotFoundError, match=r"named 'grpo', which is stage 'grpo' \(guerdon "):
+        find_plugin("grpo", SCORERS)
+    with pytest.raises(PluginNotFoundError, match=r"'guerdon plugins' lists them all\.$"):
+        find_plugin("math", [Kind.RECIPE])
+
+
+def test_installed_plugins_reads_each_distribution_once(monkeypatch: pytest.MonkeyPatch, site: Path) -> None:
+    kinds = ("verifiers", "rewards", "sources", "stages")
+    install(site, "many-plugin", {f"guerdon.{kind}": {"a": "many:a", "b": "many:b"} for kind in kinds})
+    parsed: list[str] = []
+    of = metadata.Distribution.metadata.fget
+    assert of is not None
+
+    def counted(distribution: metadata.Distribution) -> object:
+        found = of(distribution)
+        parsed.append(found["Name"])
+        return found
+
+    monkeypatch.setattr(metadata.Distribution, "metadata", property(counted))
+    assert len([plugin for plugin in installed_plugins() if plugin.distribution == "many-plugin"]) == 8
+    assert parsed.count("many-plugin") == 1
+    assert "pytest" not in parsed  # it registers no plugin
 
 
 def test_import_strings_and_files(tmp_path: Path) -> None:
