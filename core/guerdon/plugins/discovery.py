@@ -62,7 +62,7 @@ SCORERS: tuple[Kind, ...] = (Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD)
 
 
 _BY_NAME = {Kind.RECIPE, Kind.COMMAND}
-"""The kinds that have only names: an import string or a file cannot stand for them."""
+"""The kinds that have only names: they have no import strings and no files."""
 
 _OTHER_FORMS = "; an import string (package.module:name) or a file (./file.py:name) works too"
 

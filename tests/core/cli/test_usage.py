@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,17 @@ def test_new_takes_a_kind_in_both_spellings(
         main()
     assert ended.value.code == 0
     assert "guerdon.group_rewards" in (tmp_path / "guerdon-twice/pyproject.toml").read_text()
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "数").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["guerdon", "runs", "数"])
+    printed = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding="latin-1", write_through=True))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert rb"No run is in \u6570" in printed.getvalue()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from guerdon.errors import DuplicatePluginError, MissingDependencyError, PluginLoadError, PluginNotFoundError
+from guerdon.plugins import discovery
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, installed_plugins, load_plugin
 
 
@@ -124,15 +125,14 @@ def test_installed_plugins_reads_each_distribution_once(monkeypatch: pytest.Monk
     kinds = ("verifiers", "rewards", "sources", "stages")
     install(site, "many-plugin", {f"guerdon.{kind}": {"a": "many:a", "b": "many:b"} for kind in kinds})
     parsed: list[str] = []
-    of = metadata.Distribution.metadata.fget
-    assert of is not None
+    of = discovery._name_and_version
 
-    def counted(distribution: metadata.Distribution) -> object:
-        found = of(distribution)
-        parsed.append(found["Name"])
-        return found
+    def counted(distribution: metadata.Distribution | None) -> tuple[str, str]:
+        name, version = of(distribution)
+        parsed.append(name)
+        return name, version
 
-    monkeypatch.setattr(metadata.Distribution, "metadata", property(counted))
+    monkeypatch.setattr(discovery, "_name_and_version", counted)
     assert len([plugin for plugin in installed_plugins() if plugin.distribution == "many-plugin"]) == 8
     assert parsed.count("many-plugin") == 1
     assert "pytest" not in parsed  # it registers no plugin
