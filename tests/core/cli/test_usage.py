@@ -6,9 +6,10 @@ import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
+import click
 import pytest
 
-from guerdon.cli.main import main
+from guerdon.cli.main import cli, main
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,14 @@ def test_characters_that_the_terminal_lacks_are_escaped(
         main()
     assert ended.value.code == 0
     assert rb"No run is in \u6570" in printed.getvalue()
+
+
+@pytest.mark.parametrize("command", ["score", "serve", "diff", "audit", "plugins test"])
+def test_a_param_has_one_spelling_in_every_command(command: str) -> None:
+    found: click.Command = cli
+    for word in command.split():
+        assert isinstance(found, click.Group)
+        found_or_none = found.get_command(click.Context(found), word)
+        assert found_or_none is not None
+        found = found_or_none
+    assert ["-p", "--param"] in [option.opts for option in found.params]
