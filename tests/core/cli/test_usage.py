@@ -81,7 +81,7 @@ def test_a_param_has_one_spelling_in_every_command(command: str) -> None:
     found: click.Command = cli
     for word in command.split():
         assert isinstance(found, click.Group)
-        found_or_none = found.get_command(click.Context(found), word)
-        assert found_or_none is not None
-        found = found_or_none
+        inner = found.get_command(click.Context(found), word)
+        assert inner is not None
+        found = inner
     assert ["-p", "--param"] in [option.opts for option in found.params]
