@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from pages import blocks
+import click
+from pages import ROOT, blocks
+
+from guerdon.cli.main import cli
+from guerdon.plugins.discovery import Kind, installed_plugins
 
 
 def block(language: str) -> str:
@@ -50,3 +55,13 @@ def test_every_recipe_is_fit_to_run(tmp_path: Path) -> None:
     for recipe in listed:
         checked = guerdon(tmp_path, "check", "--offline", recipe["name"])
         assert checked.returncode == 0, checked.stderr
+
+
+def test_readme_box_names_what_is_registered() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What is in the box")[2]
+    rows = re.findall(r"^\| ([^|]*) \| (`[^|]*) \|$", table, flags=re.MULTILINE)
+    named = sorted(name for _, cell in rows for name in re.findall(r"`([^`]+)`", cell))
+    kinds = set(Kind) - {Kind.COMMAND}
+    built_in = [plugin.name for plugin in installed_plugins(*kinds) if plugin.distribution == "guerdon"]
+    commands = cli.list_commands(click.Context(cli))
+    assert named == sorted([*built_in, *commands])

@@ -112,6 +112,21 @@ def test_check_option_that_the_trainer_refuses_is_refused(
     assert re.search(r"m\.yaml:\d+: |--set stages\.rl\.params\.\w+=.*?: ", ended.err), ended.err
 
 
+def test_check_stage_without_an_evaluation_is_told_nothing_of_one(guerdon: Guerdon) -> None:
+    pytest.importorskip("trl")
+    ended = guerdon("check", "m.yaml", "--set", "stages.rl.params.max_completion_length=400")
+    assert ended.err.count("has 64 positions") == 1
+    assert "evaluation" not in ended.err
+    rows = [{"prompt": f"{n} =", "completion": str(n)} for n in range(12)]
+    write_rows(rows)  # SFT's answers of 256 tokens are those of an evaluation
+    Path("m.yaml").write_text(
+        "name: copy\nmodel: model\nstages:\n"
+        "  - {id: a, use: sft, data: [{use: files, params: {path: rows.jsonl}}], params: {max_steps: 1}}\n"
+    )
+    ended = guerdon("check", "m.yaml")
+    assert (ended.status, ended.err) == (0, "")
+
+
 ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "no prompt": ([{"question": "q", "reference": "1"}], r"row 0 of the data has no 'prompt', only question"),
     "a number": (sums(prompt=3), r"the prompt of row 0 of the data is 3"),
@@ -335,7 +350,7 @@ def test_check_verifier_that_pays_for_nothing_tried_is_noted(guerdon: Guerdon) -
     assert "not checked: whether it tells completions apart" in ended.err
 
 
-def test_check_imports_neither_torch_nor_trl(guerdon: Guerdon, tmp_path: Path) -> None:
+def test_check_imports_no_library_of_models_or_services(guerdon: Guerdon, tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -345,7 +360,9 @@ def test_check_imports_neither_torch_nor_trl(guerdon: Guerdon, tmp_path: Path) -
         "from guerdon.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert stop.code == 0, stop.code\n"
-        "print(sorted({'torch', 'transformers', 'trl', 'peft', 'accelerate'} & sys.modules.keys()))"
+        "heavy = {'torch', 'transformers', 'trl', 'peft', 'accelerate', 'datasets', 'numpy', 'pandas', 'pyarrow',"
+        " 'scipy', 'sympy', 'jinja2', 'httpx', 'aiohttp', 'starlette', 'uvicorn', 'langdetect', 'docker', 'ray'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -71,6 +71,8 @@ def test_every_kind_installs_passes_its_tests_and_is_listed(
         ("verifier", "cosine", r"reward 'cosine' \(guerdon .*\) is installed already"),
         ("verifier", "My-Idea", "'My-Idea' cannot be a plugin's name: .* Did you mean 'my_idea'?"),
         ("source", "../up", "'../up' cannot be a plugin's name: .* Did you mean 'up'?"),
+        ("verifier", "数据", "'数据' cannot be a plugin's name: .* a letter first\\.$"),
+        ("tool", "Größe", "'Größe' cannot be a plugin's name: .* Did you mean 'gr_e'\\?"),
         ("stage", "class", "'class' is a keyword of Python, and a plugin's package has its name"),
         ("hooks", "sandbox", "module would be 'guerdon_sandbox', which exists already"),
         ("reward", "taken", "guerdon-taken exists already"),

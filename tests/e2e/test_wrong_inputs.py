@@ -143,6 +143,8 @@ def test_all_mistakes_of_a_manifest_are_told_at_once(guerdon: Guerdon) -> None:
         ("gone.yaml", "", "ManifestError: gone.yaml: cannot be read: No such file"),
         (".", "", "ManifestError: .: cannot be read: Is a directory"),
         ("r2-zero", "", "ManifestError: there is no file 'r2-zero', and no recipe is named 'r2-zero'"),
+        ("./p.py:Stage", "", "ManifestError: './p.py:Stage' is neither a manifest nor a recipe"),
+        ("no_such_package:x", "", "ManifestError: 'no_such_package:x' is neither a manifest nor a recipe"),
         ("m.yaml", "seed", "ManifestError: --set seed: is not of the form path=value"),
         ("m.yaml", "stages.b.id=c", "ManifestError: --set stages.b.id=c: stages has no item 'b'"),
         ("m.yaml", "seed=[", "ManifestError: --set seed=[: the value is not valid YAML"),
@@ -311,6 +313,10 @@ def test_a_dead_service_behind_every_verdict_is_infrastructure(guerdon: Guerdon)
     ("use", "message"),
     [
         ("mth", "PluginNotFoundError: no verifier or reward is named 'mth'. Did you mean 'math'?"),
+        (
+            "grpo",
+            "PluginNotFoundError: no verifier or reward is named 'grpo', which is stage 'grpo' (guerdon 0.1.0)",
+        ),
         ("./q.py:f", "PluginNotFoundError: './q.py:f' names the file"),
         ("./p.py:f", "p.py defines no 'f'"),
         ("./raises.py:f", "RuntimeError: broken module"),

@@ -43,7 +43,12 @@ _SHOWN = 120
     "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="The kind of verifier. Repeatable."
 )
 @click.option(
-    "--param", "params", multiple=True, metavar="PLUGIN.NAME=VALUE", help="Set a plugin's param. Repeatable."
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="PLUGIN.NAME=VALUE",
+    help="Set a plugin's param. Repeatable.",
 )
 @click.option(
     "--rows", default=4, show_default=True, type=click.IntRange(1), help="Data rows to audit a stage on."

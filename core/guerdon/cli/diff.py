@@ -42,7 +42,12 @@ _Pair = tuple[str, str, Judgement, Judgement]
 @click.argument("rollouts", required=False, type=click.Path(path_type=Path))
 @click.option("--stage", help="The stage of the manifests; needed if several have rewards.")
 @click.option(
-    "--param", "params", multiple=True, metavar="A|B.NAME=VALUE", help="Set a param of a plugin. Repeatable."
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="A|B.NAME=VALUE",
+    help="Set a param of a plugin. Repeatable.",
 )
 @column_option
 @cache_option

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib import import_module, metadata
+from io import TextIOWrapper
 
 import click
 
@@ -82,8 +83,16 @@ def cli(ctx: click.Context, show_traceback: bool) -> None:
     ctx.obj = show_traceback
 
 
+def _print_anything() -> None:
+    """Escape the characters that the locale's encoding lacks, instead of an error in the middle of a table."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the console script."""
+    _print_anything()
     show_traceback = "--traceback" in sys.argv[1:2]
     try:
         status = cli(prog_name="guerdon", standalone_mode=False)

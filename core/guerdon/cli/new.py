@@ -54,7 +54,7 @@ def _check_name(kind: Kind, name: str) -> None:
             f"'{name}' is a keyword of Python, and a plugin's package has its name. Choose another name."
         )
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        usable = re.sub(r"\W+", "_", name.lower()).strip("_0123456789")
+        usable = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")
         hint = f" Did you mean '{usable}'?" if usable and not keyword.iskeyword(usable) else ""
         raise UsageError(
             f"'{name}' cannot be a plugin's name: use small letters, digits and underscores, a letter first.{hint}"

@@ -69,6 +69,7 @@ def rubric_options(verb: str) -> Callable[[F], F]:
             help=f"{verb} a plugin. Repeatable.",
         ),
         click.option(
+            "-p",
             "--param",
             "params",
             multiple=True,

@@ -85,6 +85,10 @@ def manifest_path(target: str) -> Path:
     path = Path(target)
     if path.suffix in (".yaml", ".yml") or path.exists():
         return path
+    if ":" in target:  # a recipe has no import string
+        raise ManifestError(
+            f"'{target}' is neither a manifest nor a recipe. Name a file that ends in .yaml, or a recipe."
+        )
     try:
         (recipe,) = find_plugins(target, [Kind.RECIPE])
     except PluginNotFoundError as error:

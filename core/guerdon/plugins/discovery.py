@@ -61,6 +61,12 @@ SCORERS: tuple[Kind, ...] = (Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD)
 """The kinds that a rubric's entry may name."""
 
 
+_BY_NAME = {Kind.RECIPE, Kind.COMMAND}
+"""The kinds that have only names: they have no import strings and no files."""
+
+_OTHER_FORMS = "; an import string (package.module:name) or a file (./file.py:name) works too"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Plugin:
     """Where a plugin comes from, as its entry point, import string or file says. Nothing is imported."""
@@ -121,22 +127,29 @@ def _places() -> Places:
 
 @lru_cache(maxsize=1)
 def _installed(places: Places) -> Sequence[Plugin]:
-    """Return all plugins, sorted. This parses the metadata of all distributions."""
+    """Return all plugins, sorted.
+
+    The scan reads each distribution's entry points once, and parses the metadata of those that register a plugin only.
+    """
     del places
+    registered = metadata.entry_points()
+    owners: dict[int, tuple[str, str]] = {}
     found = set()
     for kind in Kind:
-        for entry_point in metadata.entry_points(group=kind.group):
+        for entry_point in registered.select(group=kind.group):
             distribution = entry_point.dist
-            found.add(
-                Plugin(
-                    kind=kind,
-                    name=entry_point.name,
-                    distribution=distribution.name if distribution else "-",
-                    version=distribution.version if distribution else "-",
-                    target=entry_point.value,
-                )
-            )
+            if id(distribution) not in owners:  # each access of a name or a version parses the metadata again
+                owners[id(distribution)] = _name_and_version(distribution)
+            name, version = owners[id(distribution)]
+            found.add(Plugin(kind, entry_point.name, name, version, entry_point.value))
     return sorted(found)
+
+
+def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
+    if distribution is None:
+        return "-", "-"
+    parsed = distribution.metadata
+    return parsed["Name"], parsed["Version"]
 
 
 def find_plugins(spec: str, kinds: Collection[Kind], base_dir: Path | None = None) -> list[Plugin]:
@@ -208,12 +221,10 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
     nouns = [kind.noun for kind in kinds if kind is not Kind.GROUP_REWARD or Kind.REWARD not in kinds]
     wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(nouns)
     if not matches:
-        names = [plugin.name for plugin in candidates] + [plugin.qualified_name for plugin in candidates]
         raise PluginNotFoundError(
-            f"no {wanted} is named '{spec}'.{did_you_mean(spec, names)} Installed: "
+            f"no {wanted} is named '{spec}'{_hint(spec, candidates)} Installed: "
             f"{', '.join(sorted({plugin.name for plugin in candidates})) or 'none'}. "
-            "'guerdon plugins' lists them all; an import string (package.module:name) "
-            "or a file (./file.py:name) works too."
+            f"'guerdon plugins' lists them all{_OTHER_FORMS if set(kinds) - _BY_NAME else ''}."
         )
     owners = ", ".join(
         f"{plugin.qualified_name} ({plugin.kind}, version {plugin.version})" for plugin in matches
@@ -226,6 +237,16 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
             if len({m.qualified_name for m in matches}) > 1
             else "; where one distribution has both kinds, its import string."
         )
+    )
+
+
+def _hint(spec: str, candidates: Sequence[Plugin]) -> str:
+    """Return what else has the name, else the nearest spelling."""
+    others = [plugin for plugin in installed_plugins() if spec in (plugin.name, plugin.qualified_name)]
+    if others:
+        return f", which is {' and '.join(map(str, others))}."
+    return "." + did_you_mean(
+        spec, [name for plugin in candidates for name in (plugin.name, plugin.qualified_name)]
     )
 
 

@@ -70,7 +70,7 @@ def import_from(folder: Path) -> None:
 def import_file(path: Path) -> ModuleType:
     """Import a Python file as a separate module. Files with the same content share one module."""
     content = path.read_bytes()
-    digest = hashlib.sha256(f"{path}\0".encode() + content).hexdigest()[:12]
+    digest = hashlib.sha256(os.fsencode(path) + b"\0" + content).hexdigest()[:12]
     name = f"{_PREFIX}{digest}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]

@@ -154,6 +154,9 @@ class ToolConformance(_ToolKit):
                 )
 
 
+_GIVE_A_ROW = "give a row that has them, as the kit's 'row', or as the one line of --cases FILE"
+
+
 class EnvironmentConformance(_ToolKit):
     """Checks of the engine's requirements of an environment.
 
@@ -182,7 +185,8 @@ class EnvironmentConformance(_ToolKit):
         """Play episodes as other kits do.
 
         Raises:
-            SkipTest: The kit's row lacks a column that ``reset`` needs.
+            SkipTest: The kit's row lacks a column that ``reset`` needs, or ``reset`` takes any columns, and fails
+                without a row.
         """
         parameters = list(inspect.signature(cls.component().loaded.reset).parameters.values())[1:]
         lacking = [
@@ -193,11 +197,12 @@ class EnvironmentConformance(_ToolKit):
             and parameter.name not in cls.row
         ]
         if lacking:
-            raise SkipTest(
-                f"reset() needs the columns {', '.join(map(repr, lacking))}: give a row that has them, as the kit's "
-                "'row', or as the one line of --cases FILE"
-            )
-        return super().played(toolbox, *episodes, seeds=seeds)
+            raise SkipTest(f"reset() needs the columns {', '.join(map(repr, lacking))}: {_GIVE_A_ROW}")
+        sessions = super().played(toolbox, *episodes, seeds=seeds)
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        if takes_any and not cls.row and all(session.broken is not None for session in sessions):
+            raise SkipTest(f"without a row, {str(sessions[0].broken).rstrip('.')}: {_GIVE_A_ROW}")
+        return sessions
 
     def test_episode(self) -> None:
         """An episode runs from reset to its end: nothing breaks, and the reward is as expected."""
@@ -248,7 +253,7 @@ class EnvironmentConformance(_ToolKit):
         for call, session in zip(calls, sessions, strict=True):
             if session.broken is not None:
                 raise broken(
-                    f"after {call[0]}({call[1]!r:.80}): {session.broken}.",
+                    f"after {call[0]}({call[1]!r:.80}): {str(session.broken).rstrip('.')}.",
                     why="a model writes any arguments, and would escape a bad reward by breaking its environment.",
                     fix="check the arguments, bound the work, and raise an error with a text for the model.",
                 )

@@ -219,6 +219,8 @@ def check_evaluation(rows: Sequence[Row], models: Sequence[Model], max_completio
         DataError: A row has no prompt, or prompts have two forms.
         UsageError: A prompt with its completion is longer than a model's positions.
     """
+    if not rows:  # the stage has no evaluation, or its data is not there yet
+        return
     try:
         check_prompts(rows)
         check_lengths(rows, models, max_completion_length)

@@ -139,6 +139,23 @@ def test_environment_whose_reset_needs_a_column_is_skipped_until_it_gets_a_row()
     assert "skipped" not in done.output
 
 
+def test_environment_that_takes_any_columns_and_fails_without_a_row_is_skipped_until_it_gets_one() -> None:
+    Path("door.py").write_text(
+        DOOR.replace("self, door", "self, **row").replace(
+            "self.door = door", "door = self.door = row['door']"
+        )
+    )
+    done = run("./door.py:Door")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("'door': give a row that has them") == 5
+    done = run("./door.py:Door", "--cases", write("row.jsonl", {"door": "red"}))
+    assert done.exit_code == 0, done.output
+    assert "skipped" not in done.output
+    Path("door.py").write_text(DOOR.replace("self, door", "self").replace("self.door = door", "1 / 0"))
+    done = run("./door.py:Door")
+    assert done.exit_code == 1, done.output
+
+
 def test_environment_with_several_rows_is_refused() -> None:
     Path("door.py").write_text(DOOR)
     done = run("./door.py:Door", "--cases", write("rows.jsonl", {"door": "red"}, {"door": "blue"}))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
+import click
 import pytest
 
-from guerdon.cli.main import main
+from guerdon.cli.main import cli, main
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,28 @@ def test_new_takes_a_kind_in_both_spellings(
         main()
     assert ended.value.code == 0
     assert "guerdon.group_rewards" in (tmp_path / "guerdon-twice/pyproject.toml").read_text()
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "数").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["guerdon", "runs", "数"])
+    printed = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding="latin-1", write_through=True))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert rb"No run is in \u6570" in printed.getvalue()
+
+
+@pytest.mark.parametrize("command", ["score", "serve", "diff", "audit", "plugins test"])
+def test_a_param_has_one_spelling_in_every_command(command: str) -> None:
+    found: click.Command = cli
+    for word in command.split():
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), word)
+        assert inner is not None
+        found = inner
+    assert ["-p", "--param"] in [option.opts for option in found.params]

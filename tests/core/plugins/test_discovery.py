@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from guerdon.errors import DuplicatePluginError, MissingDependencyError, PluginLoadError, PluginNotFoundError
+from guerdon.plugins import discovery
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugin, installed_plugins, load_plugin
 
 
@@ -110,6 +112,30 @@ def test_an_unknown_name_says_what_there_is() -> None:
         find_plugin("fromat", SCORERS)
     with pytest.raises(PluginNotFoundError, match="does not exist"):
         find_plugin("./nowhere.py:f", SCORERS)
+
+
+def test_a_name_of_another_kind_says_what_it_is() -> None:
+    with pytest.raises(PluginNotFoundError, match=r"named 'grpo', which is stage 'grpo' \(guerdon "):
+        find_plugin("grpo", SCORERS)
+    with pytest.raises(PluginNotFoundError, match=r"'guerdon plugins' lists them all\.$"):
+        find_plugin("math", [Kind.RECIPE])
+
+
+def test_installed_plugins_reads_each_distribution_once(monkeypatch: pytest.MonkeyPatch, site: Path) -> None:
+    kinds = ("verifiers", "rewards", "sources", "stages")
+    install(site, "many-plugin", {f"guerdon.{kind}": {"a": "many:a", "b": "many:b"} for kind in kinds})
+    parsed: list[str] = []
+    of = discovery._name_and_version
+
+    def counted(distribution: metadata.Distribution | None) -> tuple[str, str]:
+        name, version = of(distribution)
+        parsed.append(name)
+        return name, version
+
+    monkeypatch.setattr(discovery, "_name_and_version", counted)
+    assert len([plugin for plugin in installed_plugins() if plugin.distribution == "many-plugin"]) == 8
+    assert parsed.count("many-plugin") == 1
+    assert "pytest" not in parsed  # it registers no plugin
 
 
 def test_import_strings_and_files(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from guerdon.options.trl import installed
 from guerdon.plugins.discovery import Kind, find_plugin, load_plugin
+from guerdon.plugins.local_modules import import_file
 
 
 def load(folder: Path, spec: str) -> object:
@@ -59,3 +61,9 @@ def test_load_plugin_late_import_of_a_neighbour_works(tmp_path: Path) -> None:
         "def f(completion):\n    import neighbour_of_mine\n    return neighbour_of_mine.VALUE\n"
     )
     assert load(tmp_path, "./mine.py:f")("") == 7  # type: ignore[operator]
+
+
+def test_import_file_of_a_name_that_the_file_systems_encoding_lacks(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"\xff.py")
+    file.write_text("def f(completion): return 1")
+    assert import_file(file).f("") == 1

@@ -352,15 +352,14 @@ BROKEN_ENVIRONMENTS = {
     "reset_clears": GOOD_ENVIRONMENT.replace(
         'self.count = row["start"]', 'self.count = getattr(self, "count", row["start"])'
     ),
+    # Every call of every instance leaves a byte, so that no two of them see the same, in whatever order they run.
     "isolated": GOOD_ENVIRONMENT.replace(
-        "class it:",
-        "import pathlib, tempfile\nmark = pathlib.Path(tempfile.gettempdir(), 'guerdon-test-kit')\nclass it:",
-    )
-    .replace('self.count = row["start"]', 'self.count = row["start"]\n        mark.write_text("0")')
-    .replace(
+        "class it:", "import pathlib\nmark = pathlib.Path(__file__).with_name('mark')\nclass it:"
+    ).replace(
         "self.count += number\n",
-        "self.count += number\n        mark.write_text(str(int(mark.read_text() or 0) + 1))\n"
-        "        self.seen = mark.read_text()\n",
+        "self.count += number\n"
+        "        with mark.open('a') as file: file.write('x')\n"
+        "        self.seen = mark.stat().st_size\n",
     ),
     "seeded": "import os\n" + GOOD_ENVIRONMENT.replace('return "Count."', "return str(os.getpid())"),
     "hostile_calls": "import os\n"

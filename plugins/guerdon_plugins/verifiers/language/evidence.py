@@ -40,9 +40,9 @@ def evidence(word: str, script: str) -> tuple[float, ...]:
         return _KANA if first_name(first_letter(word)) in KANA else _HAN
     parts = re.split("['’]", word[:_MAX_LETTERS])
     padded = f" {' '.join(parts)} "
-    table, common = _sequences(script), _common_words(script)
+    common = _common_words(script)
     found = [
-        table.get(padded[start : start + length])
+        _sequence(padded[start : start + length], script)
         for length in _WEIGHTS
         for start in range(len(padded) - length + 1)
     ]
@@ -51,21 +51,29 @@ def evidence(word: str, script: str) -> tuple[float, ...]:
     return tuple(map(math.fsum, zip(*known, strict=True))) if known else (0.0,) * len(LANGUAGES[script])
 
 
+@lru_cache(maxsize=2**17)
+def _sequence(sequence: str, script: str) -> tuple[float, ...] | None:
+    """Return the evidence of a sequence of letters, or ``None`` if no language has it.
+
+    A text has few of a script's sequences, so each is computed when it is first met.
+    """
+    profiles = _profiles(script)
+    counts = [counted.get(sequence, 0) for counted, _ in profiles]
+    if not any(counts):
+        return None
+    weight, index = _WEIGHTS[len(sequence)], len(sequence) - 1
+    return tuple(
+        weight * math.log(_UNSEEN + count / totals[index])
+        for count, (_, totals) in zip(counts, profiles, strict=True)
+    )
+
+
 @cache
-def _sequences(script: str) -> dict[str, tuple[float, ...]]:
-    languages = LANGUAGES[script]
-    frequencies: dict[str, list[float]] = {}
+def _profiles(script: str) -> list[tuple[dict[str, int], list[int]]]:
+    """Return how often each language has each sequence, and how many sequences of each length it has."""
     folder = resources.files("langdetect") / "profiles"
-    for index, language in enumerate(languages):
-        profile = json.loads((folder / language).read_text(encoding="utf-8"))
-        for sequence, count in profile["freq"].items():
-            if len(sequence) in _WEIGHTS:
-                row = frequencies.setdefault(sequence, [0.0] * len(languages))
-                row[index] = count / profile["n_words"][len(sequence) - 1]
-    return {
-        sequence: tuple(_WEIGHTS[len(sequence)] * math.log(_UNSEEN + frequency) for frequency in row)
-        for sequence, row in frequencies.items()
-    }
+    profiles = [json.loads((folder / name).read_text(encoding="utf-8")) for name in LANGUAGES[script]]
+    return [(profile["freq"], profile["n_words"]) for profile in profiles]
 
 
 @cache
