@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Many
 
 from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparing.canonical import key
 from guerdon_plugins.verifiers.math.comparing.forms import (
     all_distinct,
     are_numbered,
@@ -34,6 +35,7 @@ class ListComparer:
 
         1. Dots: a pattern, so the order of the items counts.
         2. Every item has a label of its own on both sides: the labelled items in any order.
+           Where some share one, as in ``x = 1, x = 2, y = 3``, too.
         3. Every item has one on one side: its values in the order of the labels; in any order if the labels only
            number the answers.
         4. A point beside a list of another length is something else.
@@ -54,6 +56,8 @@ class ListComparer:
         if all_distinct(left_labels) and all_distinct(right_labels):
             if are_numbered_roots(left_labels) and are_numbered_roots(right_labels):
                 return self.unordered(left_bodies, right_bodies)
+            return self.unordered(left, right)
+        if _several(left_labels) and _several(right_labels):
             return self.unordered(left, right)
         if all_distinct(left_labels):
             ordered = self.in_order(left_bodies, _items(answer))
@@ -108,6 +112,12 @@ class ListComparer:
                     False, finding.tier, f"entry {place} differs: {finding.reason}", finding.witness
                 )
         return Finding(True, "list")
+
+
+def _several(labels: Many[Node | None]) -> bool:
+    r"""Return whether every answer has a label, and not all the same: ``x = \\pm 1, y = \\pm 2``."""
+    names = {key(label) for label in labels if label is not None}
+    return None not in labels and len(names) > 1 and not are_numbered(labels)
 
 
 def _named(labels: Many[Node | None]) -> bool:

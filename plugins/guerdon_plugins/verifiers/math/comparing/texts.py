@@ -14,19 +14,26 @@ _QUOTES = re.compile(r"[\"'`“”‘’]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_]{2})")
 _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!]+\s*$")
 """Marks after a word: they say nothing. Between digits and beside brackets they do."""
-_ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})")
-_SUBJECT = re.compile(r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_]))")
+_ARTICLE = re.compile(
+    r"\bthe\s+(?=[^\W\d_]{2})|(?<=\bis )an?\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})"
+)
+_SUBJECT = re.compile(
+    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
+)
 """A subject that only points to the question."""
 _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
-_HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrilateral)$")
+_HEAD = re.compile(
+    r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|"
+    r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class)$"
+)
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
 """The answer to a question, and a sentence that says it again."""
 _PREDICATE = re.compile(
     r"^(?:(?:the|this|that|these|those|both|its?|all)(?: [\w'-]+){0,5}?"
     r"|(?:(?![^\W\d_]{2})\S+ ){0,12}?(?![^\W\d_]{2})\S+)"
-    r" (?:is|are|was|were|has|have|will be|must be) (?:an? )?(?=[^\W\d_])",
+    r" (?:is|are|was|were|has|have|will be|must be) (?:an? )?(?=[^\W_]|- ?\d)",
     re.IGNORECASE,
 )
 """A subject that is in the question, in words or as a formula, and its verb: "the vectors are", "f is"."""

@@ -48,6 +48,14 @@ _NOTED = re.compile(
     r"([A-Za-z][A-Za-z'-]*(?:[ /][A-Za-z'-]+){0,4})\s*\}?\s*\)"
 )
 """``13 (first-aid kits)``: what is counted, in brackets."""
+_ROUNDING_NOTE = re.compile(
+    r"(?<=[\da-z}%)])(?:\s|~|\\[ ,;]|,)*+(?:\\text\s*\{\s*)?\(?\s*(?:approx\.?|(?:when |rounded |correct |accurate )+to"
+    r" (?:the nearest \w+(?: \w+)?|(?:\d|one|two|three|four) (?:d\.?p\.?|s\.?f\.?|decimals?|decimal places?|"
+    r"significant figures?|significant digits?)))\s*\)?\s*\}?$"
+)
+"""How a number was rounded, after it: the number shows it."""
+_LETTER_WITH_NOUN = re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])\s*\\text\s*\{\s*-\s*(?=[a-z]{4})")
+"""``x\\text{-intercept}``."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
 _BARE_UNIT = re.compile(r"(-?\d[\d.,]*) ([KAVNJWTCFHgmsL])")
 """``273.15 K`` in plain text: a variable would be beside its number."""
@@ -111,6 +119,8 @@ def plain_layout(text: str) -> str:
         text = _CONSTANT.sub("+C", text)
     if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and _SIGN.search(text):
         text = match[1].strip()
+    if "to" in text or "approx" in text:
+        text = _ROUNDING_NOTE.sub("", text)
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
         if match := _ONE_AND_A_HALF.fullmatch(text):
@@ -137,6 +147,8 @@ def _plain_commands(text: str) -> str:
         text = _COLUMNS.sub(r"\1{c}", text)
     if ":" in text:
         text = _COLON.sub(":", text)
+    if "{-" in text or "{ -" in text:
+        text = _LETTER_WITH_NOUN.sub(r"\\text{\1-", text)
     if "\\over" in text:
         text = _OVER.sub(r"\\frac{\1}{\2}", text)
     if "=" in text and "\\in" in text:

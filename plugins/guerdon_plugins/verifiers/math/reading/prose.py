@@ -31,13 +31,15 @@ _LEAD_OUT = re.compile(
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:domain|point|line|parabola|circle|interval|set|solution set)s?|"
-    r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|定义域|值域|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
+    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|"
+    r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
 """What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
-    r"(?:.*\b(?:is|are|equals|equal to|converges? to|tends? to|approaches)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))",
+    r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches|takes|costs|has|have|had|contains|"
+    r"needs?|weighs|gets?|got|earns?|earned|sells?|sold|makes?|made|pays?|paid|spends?|spent|saves?|saved|receives?|"
+    r"received|travels|requires?|gives)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))",
     re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(
@@ -51,6 +53,19 @@ _ATTRIBUTE = re.compile(
     re.IGNORECASE,
 )
 """Nouns before a number that say what it is."""
+_TITLE = re.compile(
+    r"(?:the )?(?:[\w-]+ )?(?:asymptote|axis|axis of symmetry|directrix|tangent|tangent line|normal line)s?",
+    re.IGNORECASE,
+)
+"""Nouns before an equation that say what it is the equation of."""
+_OF_INTERVAL = re.compile(
+    r"(?:(?:strictly |monotonically )?(?:increasing|decreasing)|increases|decreases|concave (?:up|down)(?:ward)?|"
+    r"positive|negative|continuous|differentiable)(?: on| in| over)?(?: the intervals?)?|(?:the )?(?:domain|range)|"
+    r"[^\x00-\x7f]{0,8}(?:定义域|值域)",
+    re.IGNORECASE,
+)
+"""What a function is on the interval after it, or what the interval is of the function."""
+_PLACE = re.compile(r"(?:on|in|over|at|within)(?: the (?:open |closed )?intervals?)?", re.IGNORECASE)
 _CLAUSE_ENDS = frozenset((",", ";", "and"))
 _SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
@@ -90,6 +105,8 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
         while len(rest) > 1 and rest[0].kind == "op" and rest[0].text in (":", ","):
             rest = rest[1:]
         return answer_tokens(rest)
+    if _PLACE.fullmatch(words) and (following in ("(", "[") or tokens[1].kind == "let"):
+        return answer_tokens(tokens[1:])
     if _THING.fullmatch(words):
         return answer_tokens(tokens[2 if following == ":" and len(tokens) > 2 else 1 :])
     if _DOUBT.search(words):
@@ -98,6 +115,8 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
         return [first, *tokens[2:]]  # the slope m = 2
     if following == ":" and len(tokens) > 2:
         return [first, Token("op", "="), *tokens[2:]]
+    if first.text.rstrip().endswith((":", "：")):
+        return [first, Token("op", "="), *tokens[1:]]
     if _names(words, tokens[1]):
         return [first, Token("op", "="), *tokens[1:]]
     return tokens
@@ -110,14 +129,34 @@ def with_labels(tokens: list[Token]) -> list[Token]:
         result.append(token)
         starts = before.text in _CLAUSE_ENDS and token.kind == "text" and token.text not in ("and", "or")
         words = token.text.strip(" :：,")
-        if starts and not _DOUBT.search(words) and after.text not in RELATIONS and _names(words, after):
+        titles = token.text.rstrip().endswith(":") or _names(words, after)
+        if starts and not _DOUBT.search(words) and after.text not in RELATIONS and titles:
             result.append(Token("op", "="))
+    return result
+
+
+def with_titles(tokens: list[Token]) -> list[Token]:
+    """Read ``HA: y = 2`` as a label before a relation; ``AB : CD`` is a ratio."""
+    result: list[Token] = []
+    for place, token in enumerate(tokens):
+        before = tokens[place - 1].text if place else ","
+        following = tokens[place + 1 : place + 4]
+        if token.kind == "name" and before in _CLAUSE_ENDS and len(following) == 3:
+            colon, letter, sign = following
+            if colon.text == ":" and letter.kind == "let" and sign.text in RELATIONS:
+                token = Token("text", token.text)
+                colon.text = "="
+        result.append(token)
     return result
 
 
 def _names(words: str, following: Token) -> bool:
     """Return whether words name the value that comes after them."""
     if _NAMES.fullmatch(words):
+        return True
+    if following.kind == "let" and _TITLE.fullmatch(words):
+        return True
+    if following.text in ("(", "[") and _OF_INTERVAL.fullmatch(words):
         return True
     value = following.kind == "num" or following.text in _SIGNS
     return value and _ATTRIBUTE.fullmatch(words) is not None
