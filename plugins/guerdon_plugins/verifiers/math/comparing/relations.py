@@ -17,6 +17,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Call,
     Constant,
     Matrix,
+    NamedSet,
     Node,
     Number,
     Power,
@@ -59,6 +60,10 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             isinstance(left, SetOperation) or _is_complement(left)
         ):
             return left, members  # A \cap B = \{3\}
+        case Relation(operands=(left, NamedSet() as group), operators=("=" | "≅",)) if isinstance(
+            left, SCALARS
+        ):
+            return left, group  # \pi_1(X) = \mathbb{Z}
         case Relation(operands=(left, Matrix() as matrix), operators=("=",)) if isinstance(left, SCALARS):
             if not any(isinstance(item, Matrix) for item in walk(left)):
                 return left, matrix
@@ -131,6 +136,9 @@ def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
         return node, None
     exact = [node.operands[0]]
     for operator, operand in zip(node.operators, node.operands[1:], strict=True):
+        if isinstance(exact[-1], Standing):
+            exact = [operand]  # an integral is not carried out
+            continue
         if operator == "≈":
             if not _close(exact[-1], operand, budget):
                 return node, Finding(

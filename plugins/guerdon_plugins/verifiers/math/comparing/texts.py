@@ -21,6 +21,12 @@ _SUBJECT = re.compile(
     r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
 )
 """A subject that only points to the question."""
+_NUMBERED_HEAD = re.compile(r"^(?:statements?|options?|choices?) (?=[ivx]+\b)")
+"""What roman numerals number."""
+_NAME_AND_SENTENCE = re.compile(
+    r"([A-Z][a-z]{2,}) (?:is|was|has|had|will|won|got|did|does|should|needs|runs|ran) ([^,;\d]+)"
+)
+"""A person who is the answer, and a sentence that says why."""
 _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(
@@ -76,6 +82,7 @@ def same_words(reference: Node, answer: Node) -> Finding:
         return Finding(False, "text", "words are not a number")
     if (letters_match := _same_named_letter(left, right)) is not None:
         return Finding(letters_match, "text", "" if letters_match else "the words differ")
+    left, right = _person(left, right), _person(right, left)
     left, right = _decision(left, right), _decision(right, left)
     left, right = _without_subject(left, right), _without_subject(right, left)
     left, right = _plain(left), _plain(right)
@@ -98,6 +105,14 @@ def _same_named_letter(left: str, right: str) -> bool | None:
 
 def _letter(match: re.Match[str] | None) -> str:
     return "" if match is None else match[1]
+
+
+def _person(words: str, other: str) -> str:
+    """Return "Alice is the tallest" as "Alice" beside that name."""
+    found = _NAME_AND_SENTENCE.fullmatch(words.strip(" ."))
+    if found is None or found[1] != other.strip(" .") or _OTHER_SUBJECT.search(found[2]):
+        return words
+    return words if _OPPOSITES["yes"].search(found[2]) or _OTHERWISE.search(found[2]) else other
 
 
 def _without_subject(words: str, other: str) -> str:
@@ -127,6 +142,7 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
+    words = _NUMBERED_HEAD.sub("", words)
     words = _EXTREME.sub(r"\1imum", words)
     words = _NUMBERED.sub(_in_words, words)
     words = _WINS.sub("", _SUBJECT.sub("", words))

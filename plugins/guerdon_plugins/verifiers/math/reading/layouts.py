@@ -54,6 +54,16 @@ _ROUNDING_NOTE = re.compile(
     r"significant figures?|significant digits?)))\s*\)?\s*\}?$"
 )
 """How a number was rounded, after it: the number shows it."""
+_REMAINING = re.compile(r"(?<=s) (?:left(?: over)?|remaining)(?=\}?\.?$)")
+"""``12 marbles left``."""
+_SAID_OF_LETTER = re.compile(
+    r"(?<![a-z])[a-z]\$?[\s~]{0,3}(?:\\text\{[\s~]{0,3})?(?:with|such that)[\s~]{0,3}\}?[\s~]{0,3}\$?([a-z]\s{0,3}(?:[<>]|\\(?:leq?|geq?)(?![a-z])))"
+)
+"""``all integers n with n \\ge 2`` is ``all integers n \\ge 2``."""
+_LETTER_OF = re.compile(
+    r"(?:实数|常数|整数|参数)?\s*\$?(\\?[a-zA-Z]+)\$?\s*的(取值范围|值)\s*[为是:]?\s*(\S.*)", re.DOTALL
+)
+"""``m的值为3``: whose value or range it is."""
 _LETTER_WITH_NOUN = re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])\s*\\text\s*\{\s*-\s*(?=[a-z]{4})")
 """``x\\text{-intercept}``."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
@@ -121,6 +131,12 @@ def plain_layout(text: str) -> str:
         text = match[1].strip()
     if "to" in text or "approx" in text:
         text = _ROUNDING_NOTE.sub("", text)
+    if "with" in text or "such that" in text:
+        text = _SAID_OF_LETTER.sub(r"\1", text)
+    if "的" in text and (match := _LETTER_OF.fullmatch(text)):
+        text = _of_letter(*match.groups())
+    if "left" in text or "remaining" in text:
+        text = _REMAINING.sub("", text)
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
         if match := _ONE_AND_A_HALF.fullmatch(text):
@@ -190,6 +206,13 @@ def _letter(match: re.Match[str], axes: str) -> str:
         return match[1]
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
     return f"{times}\\hat{{{match[1]}}}"
+
+
+def _of_letter(letter: str, kind: str, said: str) -> str:
+    """Return what is said of a letter's value or range as a relation."""
+    if kind == "值":
+        return f"{letter}={said}" if "=" not in said else said
+    return f"{letter}\\in {said}" if said[:1] in "([{" or said.startswith("\\left") else said
 
 
 def _diagonal(match: re.Match[str]) -> str:

@@ -128,6 +128,7 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ),
     ("true|yes|真|真命题|是|是的|能|正确|对", Text("true")),
     ("false|no|假|假命题|否|不是|不能|错误|错|不正确", Text("false")),
+    ("equilateral|equilateral triangle|正三角形|等边三角形", Text("equilateral")),
     ("充分不必要|充分不必要条件|充分而不必要条件", Text("充分不必要条件")),
     ("必要不充分|必要不充分条件|必要而不充分条件", Text("必要不充分条件")),
     ("充要|充要条件|充分必要条件", Text("充要条件")),

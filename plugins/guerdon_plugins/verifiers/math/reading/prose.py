@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.tokens import Token
-from guerdon_plugins.verifiers.math.reading.vocabulary import RELATIONS
+from guerdon_plugins.verifiers.math.reading.vocabulary import CURRENCIES, RELATIONS
 
 _LONGEST_LEAD_IN = 200
 _CONNECTIVE = (
@@ -37,10 +38,21 @@ _THING = re.compile(
 )
 """What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
-    r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches|takes|costs|has|have|had|contains|"
-    r"needs?|weighs|gets?|got|earns?|earned|sells?|sold|makes?|made|pays?|paid|spends?|spent|saves?|saved|receives?|"
-    r"received|travels|requires?|gives)|.*(?:[^不]|^)(?:为|是|等于|有|共|共有))",
+    r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches)|"
+    r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|需要?|还剩|剩下?|用了|花了|走了|买了))",
     re.IGNORECASE | re.DOTALL,
+)
+_SENTENCE = re.compile(
+    r"(?!(?:All|Any|Every|No|Some|Only|For|If|When)\b)[A-Z][a-z]*(?: [\w'-]+){0,12}? "
+    r"(?:(?:will|can|should|must|would|could|did) \w+|\w{2,}(?:[^s\W]s|ed)|have|had|has|"
+    r"need|ran|won|lost|took|cost|ate|drank|drove|flew|grew|rose|fell|bought|brought|caught|found|held|kept|read|rode|saw|sent|"
+    r"slept|stood|swam|get|got|make|made|paid|pay|sold|sell|earn|spent|spend|gave|give|take)"
+)
+"""A sentence up to the number after its verb: "The tank holds"."""
+_NO_VERB = re.compile(
+    r"\b(?:times|minus|plus|less|squared|cubed|multiplied|divided|increased|decreased|reduced|added|thousands|hundreds|"
+    r"dozens|halves|more|fewer|than|of)$|\b(?:more|less|fewer|exceeds?|differs?|than|times|at (?:least|most))\b",
+    re.IGNORECASE,
 )
 _ATTRIBUTE = re.compile(
     r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
@@ -60,7 +72,8 @@ _TITLE = re.compile(
 """Nouns before an equation that say what it is the equation of."""
 _OF_INTERVAL = re.compile(
     r"(?:(?:strictly |monotonically )?(?:increasing|decreasing)|increases|decreases|concave (?:up|down)(?:ward)?|"
-    r"positive|negative|continuous|differentiable)(?: on| in| over)?(?: the intervals?)?|(?:the )?(?:domain|range)|"
+    r"positive|negative|continuous|differentiable|"
+    r".{0,60}\b(?:is|are|lies?|occurs?) (?:at|in|on))(?: on| in| over)?(?: the intervals?)?|(?:the )?(?:domain|range)|"
     r"[^\x00-\x7f]{0,8}(?:定义域|值域)",
     re.IGNORECASE,
 )
@@ -73,6 +86,14 @@ _DOUBT = re.compile(
     r"triple|negative|minus|reciprocal|inverse)\b|不|非|没|或|错|若|当",
     re.IGNORECASE,
 )
+_CHANGES = re.compile(
+    r"\d|\b(?:more|less|fewer|greater|times|hal(?:f|ves)|thirds?|quarters?|dozens?|hundreds?|thousands?|[mb]illions?|percent|"
+    r"pairs?|scores?|double|twice|triple|or|and|not|no|than|short|late|early|ago|below|above|under|over|plus|minus|squared|"
+    r"cubed|before|after|per|each|every|except|if|to|first|second|last|other|point|"
+    r"(?:young|old|tall|small|larg|heavi|light|long|short|high|low|fast|slow|wid|deep|cheap|warm|cold|hott|lat|earli)er)\b",
+    re.IGNORECASE,
+)
+"""Words after a number that say something else than the number does."""
 _EXCEPTION = re.compile(
     r"(?:with the exception of|except(?:ing)?(?: for| when| that| where| if)?|excluding|other than|but not|除了?|除去)",
     re.IGNORECASE,
@@ -118,7 +139,25 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
     if first.text.rstrip().endswith((":", "：")):
         return [first, Token("op", "="), *tokens[1:]]
     if _names(words, tokens[1]):
-        return [first, Token("op", "="), *tokens[1:]]
+        return [
+            first,
+            Token("op", "="),
+            *(_without_rest(tokens[1:]) if _NAMES.fullmatch(words) or _is_sentence(words) else tokens[1:]),
+        ]
+    return tokens
+
+
+def _without_rest(tokens: list[Token]) -> list[Token]:
+    """Return what a sentence says of a number without the words after its unit: "12 marbles at the end"."""
+    last = tokens[-1]
+    if last.kind != "text" or len(tokens) < 2 or tokens[-2].kind != "num" or _CHANGES.search(last.text):
+        return tokens
+    if len(tokens) > 2 and tokens[-3].text in CURRENCIES:
+        return tokens[:-1]
+    words = last.text.split()
+    for length in range(len(words) - 1, 0, -1):
+        if units.read_unit(" ".join(words[:length])) is not None:
+            return [*tokens[:-1], Token("text", " ".join(words[:length]))]
     return tokens
 
 
@@ -127,6 +166,13 @@ def with_labels(tokens: list[Token]) -> list[Token]:
     result = tokens[:1]
     for before, token, after in zip(tokens, tokens[1:], [*tokens[2:], Token("end", "")], strict=False):
         result.append(token)
+        if (
+            after.text == ":"
+            and before.text in _CLAUSE_ENDS
+            and token.kind == "text"
+            and not _DOUBT.search(token.text)
+        ):
+            after.text = "="
         starts = before.text in _CLAUSE_ENDS and token.kind == "text" and token.text not in ("and", "or")
         words = token.text.strip(" :：,")
         titles = token.text.rstrip().endswith(":") or _names(words, after)
@@ -150,9 +196,13 @@ def with_titles(tokens: list[Token]) -> list[Token]:
     return result
 
 
+def _is_sentence(words: str) -> bool:
+    return _SENTENCE.fullmatch(words) is not None and not _NO_VERB.search(words)
+
+
 def _names(words: str, following: Token) -> bool:
     """Return whether words name the value that comes after them."""
-    if _NAMES.fullmatch(words):
+    if _NAMES.fullmatch(words) or _is_sentence(words):
         return True
     if following.kind == "let" and _TITLE.fullmatch(words):
         return True
