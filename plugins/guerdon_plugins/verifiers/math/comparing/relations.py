@@ -22,6 +22,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Number,
     Power,
     Product,
+    Quantity,
     Quotient,
     Ratio,
     Relation,
@@ -130,6 +131,10 @@ def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
     r"""Return the value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
     if not isinstance(node, Relation) or not set(node.operators) <= {"=", "≈"}:
         return node, None
+    match node.operands:
+        case (*steps, Quantity(value=value, unit=unit)) if set(node.operators) == {"="}:
+            counted, broken = settle_chain(Relation((*steps, value), node.operators), budget)
+            return (node, broken) if isinstance(counted, Relation) else (Quantity(counted, unit), broken)
     if not all(isinstance(operand, SCALARS) for operand in node.operands):
         return node, None
     if names_in(Sum(node.operands)) and len(node.operands) == 2:

@@ -27,11 +27,12 @@ _NAME_AND_SENTENCE = re.compile(
     r"([A-Z][a-z]{2,}) (?:is|was|has|had|will|won|got|did|does|should|needs|runs|ran) ([^,;\d]+)"
 )
 """A person who is the answer, and a sentence that says why."""
+_LOSES = re.compile(r"\b(?:lose|loses|lost|fails?|failed|last|wrong)\b")
 _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(
     r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|"
-    r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class)$"
+    r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
 )
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
@@ -111,6 +112,8 @@ def _person(words: str, other: str) -> str:
     """Return "Alice is the tallest" as "Alice" beside that name."""
     found = _NAME_AND_SENTENCE.fullmatch(words.strip(" ."))
     if found is None or found[1] != other.strip(" .") or _OTHER_SUBJECT.search(found[2]):
+        return words
+    if _LOSES.search(words):
         return words
     return words if _OPPOSITES["yes"].search(found[2]) or _OTHERWISE.search(found[2]) else other
 

@@ -57,9 +57,14 @@ _ROUNDING_NOTE = re.compile(
 _REMAINING = re.compile(r"(?<=s) (?:left(?: over)?|remaining)(?=\}?\.?$)")
 """``12 marbles left``."""
 _SAID_OF_LETTER = re.compile(
-    r"(?<![a-z])[a-z]\$?[\s~]{0,3}(?:\\text\{[\s~]{0,3})?(?:with|such that)[\s~]{0,3}\}?[\s~]{0,3}\$?([a-z]\s{0,3}(?:[<>]|\\(?:leq?|geq?)(?![a-z])))"
+    r"(?<![a-z])[a-z]\$?[\s~]{0,3}(?:\\text\{[\s~]{0,3})?(?:with|such that)[\s~]{0,3}\}?[\s~]{0,3}"
+    r"\$?([a-z]\s{0,3}(?:[<>]|\\(?:leq?|geq?)(?![a-z])))"
 )
 """``all integers n with n \\ge 2`` is ``all integers n \\ge 2``."""
+_BARE_SET = re.compile(r"\\in\s*\{([^{}]{1,200},[^{}]{1,200})\}$")
+_GRADIENT = re.compile(rf"{_TEXT}\s*\{{\s*grad\s*\}}")
+_POWER_OF_SET = re.compile(r"(?<![\d/])(\\mathbb\s?\{?([ZRQCN])\}?)(?:\s?\\times\s?\1)+$")
+"""``\\mathbb{Z} \\times \\mathbb{Z}``."""
 _LETTER_OF = re.compile(
     r"(?:实数|常数|整数|参数)?\s*\$?(\\?[a-zA-Z]+)\$?\s*的(取值范围|值)\s*[为是:]?\s*(\S.*)", re.DOTALL
 )
@@ -128,7 +133,7 @@ def plain_layout(text: str) -> str:
     if "const" in text or "常数" in text:
         text = _CONSTANT.sub("+C", text)
     if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and _SIGN.search(text):
-        text = match[1].strip()
+        text = match[1].strip().rstrip(".")
     if "to" in text or "approx" in text:
         text = _ROUNDING_NOTE.sub("", text)
     if "with" in text or "such that" in text:
@@ -171,6 +176,12 @@ def _plain_commands(text: str) -> str:
         text = _REAL_LETTERS.sub("", text)
     if "if" in text or "when" in text:
         text = _COMMA_BEFORE_IF.sub(r" \1", text)
+    if "\\in" in text:
+        text = _BARE_SET.sub(r"\\in \\{\1\\}", text)
+    if "grad" in text:
+        text = _GRADIENT.sub(r"\\nabla ", text)
+    if "\\times" in text and "\\mathbb" in text:
+        text = _POWER_OF_SET.sub(lambda match: f"{match[1]}^{match[0].count(match[2])}", text)
     if "\\overset" in text:
         text = _OVERSET.sub(
             lambda match: f"\\widehat{{{match[2]}}}" if "frown" in match[1] else match[2], text

@@ -7,18 +7,18 @@ import re
 from guerdon_plugins.verifiers.math.nodes import Listing, Node, Relation, Symbol
 
 _PART = re.compile(
-    r"(?:^|(?<=[\s;,}])|(?=\\text\{))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
+    r"(?:^|(?<=[\s;,}])|(?=\\text\{))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v|I{1,3}|IV|V)\)|([a-f]|[1-6])\))\s*\}?\s*"
 )
 _PROOF = re.compile(
     r"(?:\\text\{)?(?:证明)?(?:见解析|略|证明过程略|证明见解析|见证明|proof|see (?:the )?proof|proved)\}?",
     re.IGNORECASE,
 )
 """A part that asks for a proof: it has no answer to compare."""
-_PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
+_PART_NAMES = ("123456", "abcdef", ("i", "ii", "iii", "iv", "v"), ("I", "II", "III", "IV", "V"))
 
 
 def question_parts(text: str) -> list[tuple[str, str]] | None:
-    """Return the names and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
+    """Return the numbers and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
     if ")" not in text or not (first := _PART.match(text)):
         return None
     marks = [first, *_PART.finditer(text, first.end())]
@@ -29,9 +29,7 @@ def question_parts(text: str) -> list[tuple[str, str]] | None:
     answers = [_balanced(text[mark.end() : end].strip(" ,;.")) for mark, end in zip(marks, ends, strict=True)]
     if not all(answers):
         return None
-    said = [
-        (name, answer) for name, answer in zip(names, answers, strict=True) if not _PROOF.fullmatch(answer)
-    ]
+    said = [(str(place), answer) for place, answer in enumerate(answers, 1) if not _PROOF.fullmatch(answer)]
     return said or None
 
 
@@ -41,7 +39,7 @@ def _balanced(text: str) -> str:
 
 
 def only_part(node: Node) -> str | None:
-    """Return the name of the only part with an answer, where the others are proofs; ``None`` for other answers."""
+    """Return the number of the only part with an answer, where the others are proofs; ``None`` for other answers."""
     match node:
         case Listing(items=(Relation(operands=(Symbol(name=name), _)),)) if name.startswith("part "):
             return name.removeprefix("part ")
@@ -49,9 +47,11 @@ def only_part(node: Node) -> str | None:
 
 
 def marked_part(text: str) -> tuple[str, str] | None:
-    """Return the name and the answer of one part: ``(2)3``, which is no product beside a part of a question."""
+    """Return the number and the answer of one part: ``(2)3``, which is no product beside a part of a question."""
     match = _PART.match(text.strip())
     if match is None or question_parts(text.strip()) is not None:
         return None
     rest = text.strip()[match.end() :]
-    return (match[1] or match[2], rest) if rest else None
+    name = match[1] or match[2]
+    number = next(names.index(name) for names in map(list, _PART_NAMES) if name in names) + 1
+    return (str(number), rest) if rest else None

@@ -44,9 +44,9 @@ _NAMES = re.compile(
 )
 _SENTENCE = re.compile(
     r"(?!(?:All|Any|Every|No|Some|Only|For|If|When)\b)[A-Z][a-z]*(?: [\w'-]+){0,12}? "
-    r"(?:(?:will|can|should|must|would|could|did) \w+|\w{2,}(?:[^s\W]s|ed)|have|had|has|"
-    r"need|ran|won|lost|took|cost|ate|drank|drove|flew|grew|rose|fell|bought|brought|caught|found|held|kept|read|rode|saw|sent|"
-    r"slept|stood|swam|get|got|make|made|paid|pay|sold|sell|earn|spent|spend|gave|give|take)"
+    r"(?:(?:will|can|should|must|would|could|did) \w+(?: (?:them|him|her|it|us|me|you))?|\w{2,}(?:[^s\W]s|ed)|have|"
+    r"had|has|need|ran|won|lost|took|cost|ate|drank|drove|flew|grew|rose|fell|bought|brought|caught|found|held|kept|read|rode|"
+    r"saw|sent|slept|stood|swam|get|got|make|made|paid|pay|sold|sell|earn|spent|spend|gave|give|take)"
 )
 """A sentence up to the number after its verb: "The tank holds"."""
 _NO_VERB = re.compile(
@@ -56,7 +56,7 @@ _NO_VERB = re.compile(
 )
 _ATTRIBUTE = re.compile(
     r"(?:the\s+)?(?:(?:minimum|maximum|least|greatest|total|absolute|local|global|common|surface|arc|side|focal)\s+)*"
-    r"(?:rank|dimension|order|radius|slope|index|area|perimeter|circumference|volume|length|width|height|diameter|"
+    r"(?:rank|dimension|degree|order|radius|slope|index|area|perimeter|circumference|volume|length|width|height|diameter|"
     r"max(?:imum)?|min(?:imum)?|mean|median|mode|range|probability|sum|product|difference|quotient|remainder|"
     r"distance|speed|radius of convergence|vertex|cent(?:er|re)|focus|foci|variance|"
     r"standard deviation|expect(?:ation|ed value)|"
@@ -71,8 +71,8 @@ _TITLE = re.compile(
 )
 """Nouns before an equation that say what it is the equation of."""
 _OF_INTERVAL = re.compile(
-    r"(?:(?:strictly |monotonically )?(?:increasing|decreasing)|increases|decreases|concave (?:up|down)(?:ward)?|"
-    r"positive|negative|continuous|differentiable|"
+    r"(?:.{0,60} is )?(?:(?:strictly |monotonically )?(?:increasing|decreasing)|increases|decreases|"
+    r"concave (?:up|down)(?:ward)?|positive|negative|continuous|differentiable|"
     r".{0,60}\b(?:is|are|lies?|occurs?) (?:at|in|on))(?: on| in| over)?(?: the intervals?)?|(?:the )?(?:domain|range)|"
     r"[^\x00-\x7f]{0,8}(?:定义域|值域)",
     re.IGNORECASE,

@@ -67,7 +67,7 @@ def read_special(text: str) -> Node | None:
         plain = (
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
-        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ")
+        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ").removeprefix("At ")
         if node := read_phrase(plain):
             return node
         if node := _remainder(plain) or _between(plain):
