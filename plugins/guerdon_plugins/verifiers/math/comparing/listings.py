@@ -51,7 +51,7 @@ class ListComparer:
                 left, right = bodies
             left, right = (written_out(items, self._budget) for items in (left, right))
             return self.in_order(left, right)
-        if len(left) == len(right) == 1:
+        if len(left) == len(right) == 1 and type(reference) is type(answer) is Listing:
             return self._same(left[0], right[0])
         left_labels, left_bodies = split_labels(left)
         right_labels, right_bodies = split_labels(right)
