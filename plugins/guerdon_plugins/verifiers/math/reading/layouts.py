@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from guerdon_plugins.verifiers.math.reading import units
+
 __all__ = ["plain_layout", "without_leading_words"]
 
 _TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
@@ -65,6 +67,11 @@ _BARE_SET = re.compile(r"\\in\s*\{([^{}]{1,200},[^{}]{1,200})\}$")
 _GRADIENT = re.compile(rf"{_TEXT}\s*\{{\s*grad\s*\}}")
 _POWER_OF_SET = re.compile(r"(?<![\d/])(\\mathbb\s?\{?([ZRQCN])\}?)(?:\s?\\times\s?\1)+$")
 """``\\mathbb{Z} \\times \\mathbb{Z}``."""
+_TWO_UNITS = re.compile(r"^(\d+(?:\.\d+)?) ?(km|kg|m|L|l|t) ?(\d+(?:\.\d+)?) ?(cm|mm|m|g|mL|ml|kg)$")
+"""``2 L 500 mL``: the letters are units, for two of them follow numbers."""
+_PER_PRODUCT = re.compile(
+    r"(?<=\d)[\s~]{0,3}([A-Za-z]{1,5})\s?/\s?\(([A-Za-z]{1,5})\s?(?:\\cdot|\*)\s?([A-Za-z]{1,5})\)$"
+)
 _LETTER_OF = re.compile(
     r"(?:实数|常数|整数|参数)?\s*\$?(\\?[a-zA-Z]+)\$?\s*的(取值范围|值)\s*[为是:]?\s*(\S.*)", re.DOTALL
 )
@@ -136,6 +143,10 @@ def plain_layout(text: str) -> str:
         text = match[1].strip().rstrip(".")
     if "to" in text or "approx" in text:
         text = _ROUNDING_NOTE.sub("", text)
+    if text[:1].isdecimal():
+        text = _TWO_UNITS.sub(r"\1\\text{ \2 }\3\\text{ \4}", text)
+        if text.endswith(")"):
+            text = _PER_PRODUCT.sub(_per_product, text)
     if "with" in text or "such that" in text:
         text = _SAID_OF_LETTER.sub(r"\1", text)
     if "的" in text and (match := _LETTER_OF.fullmatch(text)):
@@ -217,6 +228,13 @@ def _letter(match: re.Match[str], axes: str) -> str:
         return match[1]
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
     return f"{times}\\hat{{{match[1]}}}"
+
+
+def _per_product(match: re.Match[str]) -> str:
+    """Read ``J/(mol K)`` after a number as words, if all of its letters are units."""
+    above, first, second = match.groups()
+    known = all(map(units.is_name, (above, first, second)))
+    return f"\\text{{ {above}/{first}/{second}}}" if known else match[0]
 
 
 def _of_letter(letter: str, kind: str, said: str) -> str:
