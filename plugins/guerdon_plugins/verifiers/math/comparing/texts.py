@@ -83,6 +83,7 @@ def same_words(reference: Node, answer: Node) -> Finding:
         return Finding(False, "text", "words are not a number")
     if (letters_match := _same_named_letter(left, right)) is not None:
         return Finding(letters_match, "text", "" if letters_match else "the words differ")
+    left, right = _WINS.sub("", left), _WINS.sub("", right)
     left, right = _person(left, right), _person(right, left)
     left, right = _decision(left, right), _decision(right, left)
     left, right = _without_subject(left, right), _without_subject(right, left)

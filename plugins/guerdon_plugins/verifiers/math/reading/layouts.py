@@ -51,7 +51,7 @@ _NOTED = re.compile(
 )
 """``13 (first-aid kits)``: what is counted, in brackets."""
 _ROUNDING_NOTE = re.compile(
-    r"(?<=[\da-z}%)])(?:\s|~|\\[ ,;]|,)*+(?:\\text\s*\{\s*)?\(?\s*(?:approx\.?|(?:when |rounded |correct |accurate )+to"
+    r"(?<=[\da-z}%)])(?:\s|~|\\[ ,;]|,)*+(?:\\text\s*\{\s*)?\(?\s*(?:approx\.?|(?:when |rounded |correct |accurate )*to"
     r" (?:the nearest \w+(?: \w+)?|(?:\d|one|two|three|four) (?:d\.?p\.?|s\.?f\.?|decimals?|decimal places?|"
     r"significant figures?|significant digits?)))\s*\)?\s*\}?$"
 )
@@ -72,6 +72,7 @@ _TWO_UNITS = re.compile(r"^(\d+(?:\.\d+)?) ?(km|kg|m|L|l|t) ?(\d+(?:\.\d+)?) ?(c
 _PER_PRODUCT = re.compile(
     r"(?<=\d)[\s~]{0,3}([A-Za-z]{1,5})\s?/\s?\(([A-Za-z]{1,5})\s?(?:\\cdot|\*)\s?([A-Za-z]{1,5})\)$"
 )
+_NOTED_IN_CHINESE = re.compile(r"(-?\d[\d.]*)\s*\(([\u4e00-\u9fff]{1,4})\)")
 _LETTER_OF = re.compile(
     r"(?:实数|常数|整数|参数)?\s*\$?(\\?[a-zA-Z]+)\$?\s*的(取值范围|值)\s*[为是:]?\s*(\S.*)", re.DOTALL
 )
@@ -165,6 +166,8 @@ def plain_layout(text: str) -> str:
         return f"{match[1]}\\text{{ {match[2]}}}"
     if (text[:1] in "iIyY\\" or "A" in text or "C" in text) and (match := _YEAR.fullmatch(text)):
         return match[1] or match[2] or match[3]
+    if text.endswith(")") and (match := _NOTED_IN_CHINESE.fullmatch(text)):
+        return f"{match[1]}\\text{{{match[2]}}}"
     if text.endswith(")") and (match := _NOTED.fullmatch(text)):
         return f"{match[1]}\\text{{ {match[2]}}}"
     if "-" in text and (match := _HYPHENATED.fullmatch(text)):

@@ -27,8 +27,8 @@ _LEAD_IN = re.compile(
 )
 _LEAD_OUT = re.compile(
     r"(?:(?:it|the series|the integral) )?converges (?:for|when|if|iff|if and only if)|"
-    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|约|大约|"
-    r"约为|共|共有|一共",
+    r"(?:(?:it|this|that|x|which)\s+)?(?:is|equals|are)\s*:?|approx(?:imately|\.)?|about|roughly|exactly|only|"
+    r"a total of|约|大约|约为|共|共有|一共",
     re.IGNORECASE,
 )
 _THING = re.compile(
@@ -38,19 +38,20 @@ _THING = re.compile(
 )
 """What kind of thing the formula after it is: the formula says it as well."""
 _NAMES = re.compile(
-    r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches)|"
-    r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|需要?|还剩|剩下?|用了|花了|走了|买了))",
+    r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches)"
+    r"(?: (?:exactly|approximately|about|just|a total of))?|"
+    r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|需要?|还剩|剩下?|[^少多加高长低降\W\d]了))",
     re.IGNORECASE | re.DOTALL,
 )
 _SENTENCE = re.compile(
     r"(?!(?:All|Any|Every|No|Some|Only|For|If|When)\b)[A-Z][a-z]*(?: [\w'-]+){0,12}? "
     r"(?:(?:will|can|should|must|would|could|did) \w+(?: (?:them|him|her|it|us|me|you))?|\w{2,}(?:[^s\W]s|ed)|have|"
-    r"had|has|need|ran|won|lost|took|cost|ate|drank|drove|flew|grew|rose|fell|bought|brought|caught|found|held|kept|read|rode|"
+    r"had|has|need|ran|won|lost|took|cost|ate|drank|drove|flew|bought|brought|caught|found|held|kept|read|rode|"
     r"saw|sent|slept|stood|swam|get|got|make|made|paid|pay|sold|sell|earn|spent|spend|gave|give|take)"
 )
 """A sentence up to the number after its verb: "The tank holds"."""
 _NO_VERB = re.compile(
-    r"\b(?:times|minus|plus|less|squared|cubed|multiplied|divided|increased|decreased|reduced|added|thousands|hundreds|"
+    r"\b(?:times|minus|plus|less|squared|cubed|multiplied|divided|increased|decreased|reduced|added|dropped|lowered|raised|thousands|hundreds|"
     r"dozens|halves|more|fewer|than|of)$|\b(?:more|less|fewer|exceeds?|differs?|than|times|at (?:least|most))\b",
     re.IGNORECASE,
 )
@@ -79,6 +80,10 @@ _OF_INTERVAL = re.compile(
 )
 """What a function is on the interval after it, or what the interval is of the function."""
 _PLACE = re.compile(r"(?:on|in|over|at|within)(?: the (?:open |closed )?intervals?)?", re.IGNORECASE)
+_VERB = re.compile(r"(?:is|are|was|equals|is equal to|is (?:exactly|approximately|about))", re.IGNORECASE)
+_VALUE_OF = re.compile(r"(?:the )?(?:possible |required |exact )?(?:value|values) of", re.IGNORECASE)
+_LONGEST_SUBJECT = 16
+_SEPARATORS = frozenset((",", ";", ":"))
 _CLAUSE_ENDS = frozenset((",", ";", "and"))
 _SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
@@ -104,7 +109,7 @@ _REALS_EXCEPT = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
+    r"(?:only|altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
     r"in simplified form|is the (?:only|unique) (?:real |positive |possible )?(?:solution|answer|value|root|one)|共|"
     r"即可|为所求|是(?:原)?方程的[解根])[.!]*",
     re.IGNORECASE,
@@ -113,7 +118,7 @@ _TAIL = re.compile(
 
 def answer_tokens(tokens: list[Token]) -> list[Token]:
     """Return the tokens without words that lead in or trail off; words that name the answer become its label."""
-    tokens = _without_tail(tokens)
+    tokens = _with_subject(_without_tail(tokens))
     first = tokens[0]
     if first.kind != "text" or len(tokens) < 2 or len(first.text) > _LONGEST_LEAD_IN:
         return tokens
@@ -144,6 +149,24 @@ def answer_tokens(tokens: list[Token]) -> list[Token]:
             Token("op", "="),
             *(_without_rest(tokens[1:]) if _NAMES.fullmatch(words) or _is_sentence(words) else tokens[1:]),
         ]
+    return tokens
+
+
+def _with_subject(tokens: list[Token]) -> list[Token]:
+    """Read "the value of k is 7" as ``k = 7``, and "the sum of a and b is 7" with all words as its label."""
+    if tokens[0].kind != "text":
+        return tokens
+    for place, token in enumerate(tokens[1:_LONGEST_SUBJECT], 1):
+        if token.kind == "text" and _VERB.fullmatch(token.text.strip()):
+            before = tokens[:place]
+            words = " ".join(item.text for item in (*before, token))
+            if place == len(tokens) - 1 or tokens[place + 1].kind == "text" or _DOUBT.search(words):
+                return tokens
+            if place == 2 and before[1].kind == "let" and _VALUE_OF.fullmatch(before[0].text.strip()):
+                return [before[1], Token("op", "="), *tokens[3:]]
+            return [Token("text", words), *tokens[place + 1 :]]
+        if token.text in _SEPARATORS or token.text in RELATIONS:
+            return tokens
     return tokens
 
 

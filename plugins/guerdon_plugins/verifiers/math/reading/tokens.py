@@ -60,7 +60,7 @@ _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
 _CLOSERS = frozenset(")]}") | {"\\}", "\\rangle"}
 _SCRIPTS = ("^", "_")
 """Signs after a letter: ``Be^{-x}`` is a product."""
-_NAME = re.compile(r"[A-Z](?=[a-z]*[aeiouy])[a-z]{2}")
+_NAME = re.compile(r"[A-Z](?=[a-z]*[aeiouy])[a-z]{2}|He|We|My|Mr|Dr")
 """``Tom``, ``She``: a capital is the first letter of a product of variables by chance only."""
 _NOUN = re.compile(r"\s+[a-z]{3}")
 """What comes after an article."""
