@@ -109,7 +109,7 @@ _REALS_EXCEPT = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"(?:only|altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
+    r"(?:altogether|in total|in all|total|overall|approximately|respectively|as required|in simplest form|"
     r"in simplified form|is the (?:only|unique) (?:real |positive |possible )?(?:solution|answer|value|root|one)|共|"
     r"即可|为所求|是(?:原)?方程的[解根])[.!]*",
     re.IGNORECASE,
