@@ -47,7 +47,7 @@ _SENTENCE = re.compile(
     r"(?!(?:All|Any|Every|No|Some|Only|For|If|When)\b)[A-Z][a-z]*(?: [\w'-]+){0,12}? "
     r"(?:(?:will|can|should|must|would|could|did) \w+(?: (?:them|him|her|it|us|me|you))?|\w{2,}(?:[^s\W]s|ed)|have|"
     r"had|has|need|ran|won|lost|took|cost|ate|drank|drove|flew|bought|brought|caught|found|held|kept|read|rode|"
-    r"saw|sent|slept|stood|swam|get|got|make|made|paid|pay|sold|sell|earn|spent|spend|gave|give|take)"
+    r"saw|sent|slept|swam|get|got|make|made|paid|pay|sold|sell|earn|spent|spend|gave|give|take)"
 )
 """A sentence up to the number after its verb: "The tank holds"."""
 _NO_VERB = re.compile(
