@@ -24,6 +24,7 @@ from guerdon_plugins.verifiers.math.reading.options import (
     same_options,
 )
 from guerdon_plugins.verifiers.math.reading.parser import parse
+from guerdon_plugins.verifiers.math.reading.parts import marked_part, only_part
 from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_floors
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
@@ -121,6 +122,8 @@ def _read_said_again(first: str, second: str) -> Reading:
 
 def _read_answer(answer: str, gold: Node) -> Reading:
     """Return the reading of an answer; ``B. 12`` names an option only where the reference is one."""
+    if (asked := only_part(gold)) and (given := marked_part(answer)):
+        return _read(given[1]) if given[0] == asked else Reading(answer, Text(answer))
     reading = _read(answer)
     if isinstance(gold, Text) and len(gold.words) == 1 and not reading.too_large:
         option = marked_option(clean(answer))

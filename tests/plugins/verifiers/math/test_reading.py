@@ -36,6 +36,19 @@ def test_reading_of_a_near_miss_is_incorrect(reference: str, answer: str) -> Non
     assert value(answer, reference) != 1.0
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (r"25^\circ", r"25^\circ C"),
+        ("(1)见解析;(2)3", "(1)3"),
+        ("(1)略;(2)4", "(1)4"),
+        ("16/35; 12/7", "12/7, 16/35"),
+    ],
+)
+def test_reading_of_what_only_the_reference_tells_apart_is_incorrect(reference: str, answer: str) -> None:
+    assert value(reference, answer) == 0.0
+
+
 @pytest.mark.parametrize("answer", ["无解", r"\emptyset", r"\text{no solution}"])
 @pytest.mark.parametrize("reference", ["无实数解", r"\text{no real solutions}"])
 def test_no_solution_where_the_reference_counts_real_ones_is_correct(reference: str, answer: str) -> None:

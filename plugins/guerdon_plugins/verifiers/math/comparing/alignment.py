@@ -10,6 +10,7 @@ from guerdon_plugins.verifiers.math.comparing.names import (
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.quantity_forms import aligned_quantities, in_24_hours
+from guerdon_plugins.verifiers.math.comparing.relations import is_label
 from guerdon_plugins.verifiers.math.comparing.same_form import in_form_of
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
@@ -56,14 +57,38 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         case Date(), Date():
             year = answer.year if reference.year and answer.year else reference.year
             return reference, Date(year, answer.month, answer.day)
+        case (Relation(operands=(name, Quantity() as value), operators=("=",)), _) if is_label(name):
+            return _aligned_values(reference, value, answer)
+        case (Relation(operands=(name, value), operators=("=",)), Quantity()) if is_label(name):
+            return aligned_quantities(value, answer)
+        case (Quantity(), Relation(operands=(name, value), operators=("=",))) if is_label(name):
+            return aligned_quantities(reference, value)
+        case (_, Relation(operands=(name, Quantity() as value), operators=("=",))) if is_label(name):
+            return (
+                aligned_quantities(reference, value)
+                if isinstance(reference, SCALARS)
+                else (reference, answer)
+            )
         case (Quantity(), _) | (_, Quantity()):
             return aligned_quantities(reference, answer)
         case (Text() as said, SetOf(items=())) if said == NO_REAL_SOLUTION:
             return reference, reference  # the reference says that numbers are real here
-        case Relation(), Relation():
+        case (Relation(), Relation()) | (Relation(), _) | (_, Relation()):
             return reference, with_renamed_constants(reference, answer)
     if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
         return reference, with_constant_of_integration(reference, with_renamed_constants(reference, answer))
+    return reference, answer
+
+
+def _aligned_values(reference: Node, value: Quantity, answer: Node) -> tuple[Node, Node]:
+    """Align ``d = 5 m`` with a value that may have its label too."""
+    match answer:
+        case Relation(operands=(name, given), operators=("=",)) if is_label(name):
+            value_aligned, given_aligned = aligned_quantities(value, given)
+            label = reference.operands[0] if isinstance(reference, Relation) else name
+            return Relation((label, value_aligned), ("=",)), Relation((name, given_aligned), ("=",))
+        case _ if isinstance(answer, SCALARS):
+            return aligned_quantities(value, answer)
     return reference, answer
 
 

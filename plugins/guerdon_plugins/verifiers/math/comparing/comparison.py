@@ -27,6 +27,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     one_says_and_the_other_or,
     simplify,
 )
+from guerdon_plugins.verifiers.math.comparing.labels import same_titles, split_titles
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
 from guerdon_plugins.verifiers.math.comparing.measures import MeasureComparer
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
@@ -119,6 +120,9 @@ class Comparer:
             return self._declared(left, right)
         reference, answer = (simplify(declared.body) for declared in (left, right))
         reference, answer = as_inequality(reference, answer), as_inequality(answer, reference)
+        titles, (reference, answer) = split_titles(reference, answer)
+        if not same_titles(*titles):
+            return Finding(False, "label", "it is the value of something else")
         if isinstance(reference, Relation) and isinstance(answer, Relation):
             return self._relations(reference, answer)
         reference_label, reference = label_and_body(reference)

@@ -17,7 +17,7 @@ _MAX_CONSTANTS = 3
 
 def with_renamed_constants(reference: Node, answer: Node) -> Node:
     """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
-    if isinstance(reference, Relation):
+    if isinstance(reference, Relation) or isinstance(answer, Relation):
         answer = _with_renamed_constant(reference, answer)
     constants = _constants(reference) or _other_constants(answer, reference)
     if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):

@@ -15,6 +15,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Power,
     Product,
     Quotient,
+    Relation,
     Standing,
     Symbol,
     Text,
@@ -87,3 +88,23 @@ def same_words_in_labels(reference: Text, answer: Text) -> bool:
         for label in (reference, answer)
     )
     return left <= right or right <= left
+
+
+def split_titles(*nodes: Node) -> tuple[list[Text | None], list[Node]]:
+    """Split ``HA: y = 2`` into its words and the relation after them, which has a label of its own."""
+    titles: list[Text | None] = []
+    bodies: list[Node] = []
+    for node in nodes:
+        match node:
+            case Relation(operands=(Text() as title, left, right), operators=("=", sign)):
+                titles.append(title)
+                bodies.append(Relation((left, right), (sign,)))
+            case _:
+                titles.append(None)
+                bodies.append(node)
+    return titles, bodies
+
+
+def same_titles(reference: Text | None, answer: Text | None) -> bool:
+    """Return whether two titles may be those of one relation; a side may leave its title out."""
+    return reference is None or answer is None or same_words_in_labels(reference, answer)

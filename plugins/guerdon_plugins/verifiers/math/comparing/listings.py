@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Many
 
 from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparing.canonical import key
 from guerdon_plugins.verifiers.math.comparing.forms import (
     all_distinct,
     are_numbered,
@@ -34,6 +35,7 @@ class ListComparer:
 
         1. Dots: a pattern, so the order of the items counts.
         2. Every item has a label of its own on both sides: the labelled items in any order.
+           Where some share one, as in ``x = 1, x = 2, y = 3``, too.
         3. Every item has one on one side: its values in the order of the labels; in any order if the labels only
            number the answers.
         4. A point beside a list of another length is something else.
@@ -49,11 +51,15 @@ class ListComparer:
                 left, right = bodies
             left, right = (written_out(items, self._budget) for items in (left, right))
             return self.in_order(left, right)
+        if len(left) == len(right) == 1 and type(reference) is type(answer) is Listing:
+            return self._same(left[0], right[0])
         left_labels, left_bodies = split_labels(left)
         right_labels, right_bodies = split_labels(right)
         if all_distinct(left_labels) and all_distinct(right_labels):
             if are_numbered_roots(left_labels) and are_numbered_roots(right_labels):
                 return self.unordered(left_bodies, right_bodies)
+            return self.unordered(left, right)
+        if None not in (*left_labels, *right_labels) and (_several(left_labels) or _several(right_labels)):
             return self.unordered(left, right)
         if all_distinct(left_labels):
             ordered = self.in_order(left_bodies, _items(answer))
@@ -67,7 +73,7 @@ class ListComparer:
             return Finding(False, "kind", "an ordered list is not a set of answers")
         if isinstance(reference, SetOf) and isinstance(answer, SetOf) and _sets(left) != _sets(right):
             return Finding(False, "list", "a set among the members is not its own members")
-        if isinstance(reference, SetOf) or isinstance(answer, SetOf):
+        if _ignores_repetitions(reference) or _ignores_repetitions(answer):
             left_bodies, right_bodies = map(self._without_repetitions, (left_bodies, right_bodies))
         if isinstance(reference, Listing) and reference.joiner == ";" and len(left) == len(right):
             return self.in_order(left_bodies, right_bodies)
@@ -108,6 +114,17 @@ class ListComparer:
                     False, finding.tier, f"entry {place} differs: {finding.reason}", finding.witness
                 )
         return Finding(True, "list")
+
+
+def _ignores_repetitions(node: Node) -> bool:
+    """Return whether a value said twice is one: in a set, and in ``3/8 or 0.375``."""
+    return isinstance(node, SetOf) or (isinstance(node, Listing) and node.joiner == "or")
+
+
+def _several(labels: Many[Node | None]) -> bool:
+    r"""Return whether every answer has a label, and not all the same: ``x = \\pm 1, y = \\pm 2``."""
+    names = {key(label) for label in labels if label is not None}
+    return None not in labels and len(names) > 1 and not are_numbered(labels)
 
 
 def _named(labels: Many[Node | None]) -> bool:

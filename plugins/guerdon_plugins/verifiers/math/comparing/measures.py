@@ -62,6 +62,8 @@ class MeasureComparer:
     def quantities(self, reference: Node, answer: Node) -> Finding:
         """Compare values with units; a unit counts where both sides have one."""
         if self._policy.units != "ignore":
+            if without_factor(reference, DEGREE) and _is_temperature(answer):
+                return Finding(False, "units", "the reference is an angle, and the answer a temperature")
             reference, answer = (
                 _with_degrees(node, beside) for node, beside in ((reference, answer), (answer, reference))
             )
@@ -108,6 +110,10 @@ def _minutes(clock: Clock) -> int | None:
     if not clock.half:
         return 60 * clock.hour + clock.minute if clock.hour > 12 or not clock.hour else None
     return 60 * (clock.hour % 12 + 12 * (clock.half == "pm")) + clock.minute
+
+
+def _is_temperature(node: Node) -> bool:
+    return isinstance(node, Quantity) and node.unit in _TEMPERATURES
 
 
 def _with_degrees(node: Node, beside: Node) -> Node:

@@ -20,6 +20,7 @@ from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
 
 _MOLAR = Unit((("M", 1),))
+_IN_A_LITER = Unit((("liter", -1), ("mol", 1)))
 _FEN = Unit((("分", 1),))
 """Points, cents or minutes: what it is beside says which."""
 
@@ -54,8 +55,8 @@ def _as_concentration(node: Node, other: Node) -> Node:
     """Read ``0.25 M`` beside moles in a volume as moles in a liter."""
     if not isinstance(node, Quantity) or not isinstance(other, Quantity) or node.unit != _MOLAR:
         return node
-    molar = Unit((("liter", -1), ("mol", 1)))
-    return Quantity(node.value, molar) if units.to_base(molar)[0] == units.to_base(other.unit)[0] else node
+    equal = units.to_base(_IN_A_LITER)[0] == units.to_base(other.unit)[0]
+    return Quantity(node.value, _IN_A_LITER) if equal else node
 
 
 def _in_meters(node: Node, other: Node) -> Node:
@@ -92,6 +93,8 @@ def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
     rest, letters = _letters_at_the_end(node)
     if not rest or not letters:
         return None
+    if letters == [("M", 1)] and units.to_base(_IN_A_LITER)[0] == units.to_base(beside.unit)[0]:
+        return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), _IN_A_LITER)
     spellings = [" ".join(f"{name}^{power}" for name, power in letters)]
     names = "".join(name for name, _ in letters)
     if units.is_name(names) and all(power == 1 for _, power in letters[:-1]):
@@ -109,6 +112,9 @@ def _letters_at_the_end(node: Node) -> tuple[list[Node], list[tuple[str, int]]]:
             rest, letters = _letters_at_the_end(above)
             divisor, others = _letters_at_the_end(below)
             return ([], []) if divisor else (rest, letters + [(name, -power) for name, power in others])
+        case Product(factors=(*factors, Quotient() as rate)):  # 9.81 \\frac{m}{s^2}
+            rest, letters = _letters_at_the_end(rate)
+            return (factors, letters) if not rest else ([], [])
         case Product(factors=factors):
             rest = list(factors)
         case _:

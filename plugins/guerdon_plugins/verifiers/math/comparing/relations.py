@@ -17,10 +17,12 @@ from guerdon_plugins.verifiers.math.nodes import (
     Call,
     Constant,
     Matrix,
+    NamedSet,
     Node,
     Number,
     Power,
     Product,
+    Quantity,
     Quotient,
     Ratio,
     Relation,
@@ -59,6 +61,10 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             isinstance(left, SetOperation) or _is_complement(left)
         ):
             return left, members  # A \cap B = \{3\}
+        case Relation(operands=(left, NamedSet() as group), operators=("=" | "≅",)) if isinstance(
+            left, SCALARS
+        ):
+            return left, group  # \pi_1(X) = \mathbb{Z}
         case Relation(operands=(left, Matrix() as matrix), operators=("=",)) if isinstance(left, SCALARS):
             if not any(isinstance(item, Matrix) for item in walk(left)):
                 return left, matrix
@@ -125,12 +131,19 @@ def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
     r"""Return the value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
     if not isinstance(node, Relation) or not set(node.operators) <= {"=", "≈"}:
         return node, None
+    match node.operands:
+        case (*steps, Quantity(value=value, unit=unit)) if set(node.operators) == {"="}:
+            counted, broken = settle_chain(Relation((*steps, value), node.operators), budget)
+            return (node, broken) if isinstance(counted, Relation) else (Quantity(counted, unit), broken)
     if not all(isinstance(operand, SCALARS) for operand in node.operands):
         return node, None
     if names_in(Sum(node.operands)) and len(node.operands) == 2:
         return node, None
     exact = [node.operands[0]]
     for operator, operand in zip(node.operators, node.operands[1:], strict=True):
+        if isinstance(exact[-1], Standing):
+            exact = [operand]  # an integral is not carried out
+            continue
         if operator == "≈":
             if not _close(exact[-1], operand, budget):
                 return node, Finding(

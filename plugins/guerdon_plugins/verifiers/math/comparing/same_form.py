@@ -78,6 +78,8 @@ def in_form_of(node: Node, other: Node) -> Node:
 
 def _list(node: Listing, other: Node) -> Node:
     match node.items, other:
+        case (Text(), *rest), Text() if node.joiner == "," and all(isinstance(item, Text) for item in rest):
+            return Text(", ".join(item.words for item in node.items if isinstance(item, Text)))
         case (_, Relation(operators=("∈",))), Conditional():
             return node
         case (_, Relation()), Conditional(value=value) if not isinstance(value, Relation):
@@ -118,6 +120,8 @@ def _expression(node: Node, other: Node) -> Node:
     match node, other:
         case Symbol(name=name), Quantity(unit=unit) if unit == _QUADRANT and name in _ROMAN:
             return Quantity(integer(_ROMAN.index(name) + 1), unit)
+        case Product(factors=numbers), Listing(items=items) if _are_digits(numbers) and _are_digits(items):
+            return Listing(tuple(numbers), ",")  # (1)(3) beside ①③
         case Symbol(), Symbol():
             return _polygon(node, other)
         case Sum(), Proposition():
@@ -129,6 +133,10 @@ def _expression(node: Node, other: Node) -> Node:
         case Product(), _ if isinstance(other, SCALARS):
             return _matrix_group(_binomial(node, other))
     return node
+
+
+def _are_digits(items: Many[Node]) -> bool:
+    return all(isinstance(item, Number) and item.value in range(1, 10) for item in items)
 
 
 def _are_words(items: Many[Node]) -> bool:

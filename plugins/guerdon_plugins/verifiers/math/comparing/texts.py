@@ -14,19 +14,33 @@ _QUOTES = re.compile(r"[\"'`“”‘’]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_]{2})")
 _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!]+\s*$")
 """Marks after a word: they say nothing. Between digits and beside brackets they do."""
-_ARTICLE = re.compile(r"\bthe\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})")
-_SUBJECT = re.compile(r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_]))")
+_ARTICLE = re.compile(
+    r"\bthe\s+(?=[^\W\d_]{2})|(?<=\bis )an?\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})"
+)
+_SUBJECT = re.compile(
+    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
+)
 """A subject that only points to the question."""
+_NUMBERED_HEAD = re.compile(r"^(?:statements?|options?|choices?) (?=[ivx]+\b)")
+"""What roman numerals number."""
+_NAME_AND_SENTENCE = re.compile(
+    r"([A-Z][a-z]{2,}) (?:is|was|has|had|will|won|got|did|does|should|needs|runs|ran) ([^,;\d]+)"
+)
+"""A person who is the answer, and a sentence that says why."""
+_LOSES = re.compile(r"\b(?:lose|loses|lost|fails?|failed|last|wrong)\b")
 _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
-_HEAD = re.compile(r"(?<=[^\W\d_]) (?:function|triangle|series|sequence|quadrilateral)$")
+_HEAD = re.compile(
+    r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|"
+    r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
+)
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
 """The answer to a question, and a sentence that says it again."""
 _PREDICATE = re.compile(
     r"^(?:(?:the|this|that|these|those|both|its?|all)(?: [\w'-]+){0,5}?"
     r"|(?:(?![^\W\d_]{2})\S+ ){0,12}?(?![^\W\d_]{2})\S+)"
-    r" (?:is|are|was|were|has|have|will be|must be) (?:an? )?(?=[^\W\d_])",
+    r" (?:is|are|was|were|has|have|will be|must be) (?:an? )?(?=[^\W_]|- ?\d)",
     re.IGNORECASE,
 )
 """A subject that is in the question, in words or as a formula, and its verb: "the vectors are", "f is"."""
@@ -69,6 +83,8 @@ def same_words(reference: Node, answer: Node) -> Finding:
         return Finding(False, "text", "words are not a number")
     if (letters_match := _same_named_letter(left, right)) is not None:
         return Finding(letters_match, "text", "" if letters_match else "the words differ")
+    left, right = _WINS.sub("", left), _WINS.sub("", right)
+    left, right = _person(left, right), _person(right, left)
     left, right = _decision(left, right), _decision(right, left)
     left, right = _without_subject(left, right), _without_subject(right, left)
     left, right = _plain(left), _plain(right)
@@ -91,6 +107,16 @@ def _same_named_letter(left: str, right: str) -> bool | None:
 
 def _letter(match: re.Match[str] | None) -> str:
     return "" if match is None else match[1]
+
+
+def _person(words: str, other: str) -> str:
+    """Return "Alice is the tallest" as "Alice" beside that name."""
+    found = _NAME_AND_SENTENCE.fullmatch(words.strip(" ."))
+    if found is None or found[1] != other.strip(" .") or _OTHER_SUBJECT.search(found[2]):
+        return words
+    if _LOSES.search(words):
+        return words
+    return words if _OPPOSITES["yes"].search(found[2]) or _OTHERWISE.search(found[2]) else other
 
 
 def _without_subject(words: str, other: str) -> str:
@@ -120,6 +146,7 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
+    words = _NUMBERED_HEAD.sub("", words)
     words = _EXTREME.sub(r"\1imum", words)
     words = _NUMBERED.sub(_in_words, words)
     words = _WINS.sub("", _SUBJECT.sub("", words))

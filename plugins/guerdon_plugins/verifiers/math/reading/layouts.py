@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from guerdon_plugins.verifiers.math.reading import units
+
 __all__ = ["plain_layout", "without_leading_words"]
 
 _TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
@@ -48,6 +50,35 @@ _NOTED = re.compile(
     r"([A-Za-z][A-Za-z'-]*(?:[ /][A-Za-z'-]+){0,4})\s*\}?\s*\)"
 )
 """``13 (first-aid kits)``: what is counted, in brackets."""
+_ROUNDING_NOTE = re.compile(
+    r"(?<=[\da-z}%)])(?:\s|~|\\[ ,;]|,)*+(?:\\text\s*\{\s*)?\(?\s*(?:approx\.?|(?:when |rounded |correct |accurate )*to"
+    r" (?:the nearest \w+(?: \w+)?|(?:\d|one|two|three|four) (?:d\.?p\.?|s\.?f\.?|decimals?|decimal places?|"
+    r"significant figures?|significant digits?)))\s*\)?\s*\}?$"
+)
+"""How a number was rounded, after it: the number shows it."""
+_REMAINING = re.compile(r"(?<=s) (?:left(?: over)?|remaining)(?=\}?\.?$)")
+"""``12 marbles left``."""
+_SAID_OF_LETTER = re.compile(
+    r"(?<![a-z])[a-z]\$?[\s~]{0,3}(?:\\text\{[\s~]{0,3})?(?:with|such that)[\s~]{0,3}\}?[\s~]{0,3}"
+    r"\$?([a-z]\s{0,3}(?:[<>]|\\(?:leq?|geq?)(?![a-z])))"
+)
+"""``all integers n with n \\ge 2`` is ``all integers n \\ge 2``."""
+_BARE_SET = re.compile(r"\\in\s*\{([^{}]{1,200},[^{}]{1,200})\}$")
+_GRADIENT = re.compile(rf"{_TEXT}\s*\{{\s*grad\s*\}}")
+_POWER_OF_SET = re.compile(r"(?<![\d/])(\\mathbb\s?\{?([ZRQCN])\}?)(?:\s?\\times\s?\1)+$")
+"""``\\mathbb{Z} \\times \\mathbb{Z}``."""
+_TWO_UNITS = re.compile(r"^(\d+(?:\.\d+)?) ?(km|kg|m|L|l|t) ?(\d+(?:\.\d+)?) ?(cm|mm|m|g|mL|ml|kg)$")
+"""``2 L 500 mL``: the letters are units, for two of them follow numbers."""
+_PER_PRODUCT = re.compile(
+    r"(?<=\d)[\s~]{0,3}([A-Za-z]{1,5})\s?/\s?\(([A-Za-z]{1,5})\s?(?:\\cdot|\*)\s?([A-Za-z]{1,5})\)$"
+)
+_NOTED_IN_CHINESE = re.compile(r"(-?\d[\d.]*)\s*\(([\u4e00-\u9fff]{1,4})\)")
+_LETTER_OF = re.compile(
+    r"(?:实数|常数|整数|参数)?\s*\$?(\\?[a-zA-Z]+)\$?\s*的(取值范围|值)\s*[为是:]?\s*(\S.*)", re.DOTALL
+)
+"""``m的值为3``: whose value or range it is."""
+_LETTER_WITH_NOUN = re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])\s*\\text\s*\{\s*-\s*(?=[a-z]{4})")
+"""``x\\text{-intercept}``."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
 _BARE_UNIT = re.compile(r"(-?\d[\d.,]*) ([KAVNJWTCFHgmsL])")
 """``273.15 K`` in plain text: a variable would be beside its number."""
@@ -110,7 +141,19 @@ def plain_layout(text: str) -> str:
     if "const" in text or "常数" in text:
         text = _CONSTANT.sub("+C", text)
     if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and _SIGN.search(text):
-        text = match[1].strip()
+        text = match[1].strip().rstrip(".")
+    if "to" in text or "approx" in text:
+        text = _ROUNDING_NOTE.sub("", text)
+    if text[:1].isdecimal():
+        text = _TWO_UNITS.sub(r"\1\\text{ \2 }\3\\text{ \4}", text)
+        if text.endswith(")"):
+            text = _PER_PRODUCT.sub(_per_product, text)
+    if "with" in text or "such that" in text:
+        text = _SAID_OF_LETTER.sub(r"\1", text)
+    if "的" in text and (match := _LETTER_OF.fullmatch(text)):
+        text = _of_letter(*match.groups())
+    if "left" in text or "remaining" in text:
+        text = _REMAINING.sub("", text)
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
         if match := _ONE_AND_A_HALF.fullmatch(text):
@@ -123,6 +166,8 @@ def plain_layout(text: str) -> str:
         return f"{match[1]}\\text{{ {match[2]}}}"
     if (text[:1] in "iIyY\\" or "A" in text or "C" in text) and (match := _YEAR.fullmatch(text)):
         return match[1] or match[2] or match[3]
+    if text.endswith(")") and (match := _NOTED_IN_CHINESE.fullmatch(text)):
+        return f"{match[1]}\\text{{{match[2]}}}"
     if text.endswith(")") and (match := _NOTED.fullmatch(text)):
         return f"{match[1]}\\text{{ {match[2]}}}"
     if "-" in text and (match := _HYPHENATED.fullmatch(text)):
@@ -137,12 +182,20 @@ def _plain_commands(text: str) -> str:
         text = _COLUMNS.sub(r"\1{c}", text)
     if ":" in text:
         text = _COLON.sub(":", text)
+    if "{-" in text or "{ -" in text:
+        text = _LETTER_WITH_NOUN.sub(r"\\text{\1-", text)
     if "\\over" in text:
         text = _OVER.sub(r"\\frac{\1}{\2}", text)
     if "=" in text and "\\in" in text:
         text = _REAL_LETTERS.sub("", text)
     if "if" in text or "when" in text:
         text = _COMMA_BEFORE_IF.sub(r" \1", text)
+    if "\\in" in text:
+        text = _BARE_SET.sub(r"\\in \\{\1\\}", text)
+    if "grad" in text:
+        text = _GRADIENT.sub(r"\\nabla ", text)
+    if "\\times" in text and "\\mathbb" in text:
+        text = _POWER_OF_SET.sub(lambda match: f"{match[1]}^{match[0].count(match[2])}", text)
     if "\\overset" in text:
         text = _OVERSET.sub(
             lambda match: f"\\widehat{{{match[2]}}}" if "frown" in match[1] else match[2], text
@@ -178,6 +231,20 @@ def _letter(match: re.Match[str], axes: str) -> str:
         return match[1]
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
     return f"{times}\\hat{{{match[1]}}}"
+
+
+def _per_product(match: re.Match[str]) -> str:
+    """Read ``J/(mol K)`` after a number as words, if all of its letters are units."""
+    above, first, second = match.groups()
+    known = all(map(units.is_name, (above, first, second)))
+    return f"\\text{{ {above}/{first}/{second}}}" if known else match[0]
+
+
+def _of_letter(letter: str, kind: str, said: str) -> str:
+    """Return what is said of a letter's value or range as a relation."""
+    if kind == "值":
+        return f"{letter}={said}" if "=" not in said else said
+    return f"{letter}\\in {said}" if said[:1] in "([{" or said.startswith("\\left") else said
 
 
 def _diagonal(match: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ import re
 
 _WRAPPED = r"(?:\\(?:text|textbf|mathrm|mathbf|textrm)\s*\{)?\s*"
 _GAP = r"\s*\}?(?:\\[ ~,;:]|\\quad|\s|~)*"
-_NAMED = r"(?:[Oo]ption|[Cc]hoice|选项|选)?\s*"
+_NAMED = r"(?:故|所以|因此)?(?:[Oo]ption|[Cc]hoice|选项|选)?\s*"
 _ALONE = re.compile(rf"(?:\\text\{{)?{_NAMED}\(?([A-Z])\)?(?:选项)?\}}?")
 _BRACKETED = re.compile(rf"{_WRAPPED}\(([A-Z])\){_GAP}")
 _MARKED = re.compile(rf"{_WRAPPED}{_NAMED}(?:\(([A-Z])\)|([A-Z])[).:．、：]){_GAP}")

@@ -30,10 +30,16 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
+from guerdon_plugins.verifiers.math.reading.parts import question_parts
 from guerdon_plugins.verifiers.math.reading.permutations import permuted, without_permutations
-from guerdon_plugins.verifiers.math.reading.prose import answer_tokens, with_exceptions, with_labels
+from guerdon_plugins.verifiers.math.reading.prose import (
+    answer_tokens,
+    with_exceptions,
+    with_labels,
+    with_titles,
+)
 from guerdon_plugins.verifiers.math.reading.relations import RelationParser, contains_letter
-from guerdon_plugins.verifiers.math.reading.special import question_parts, read_special
+from guerdon_plugins.verifiers.math.reading.special import read_special
 from guerdon_plugins.verifiers.math.reading.tokens import tokenize
 from guerdon_plugins.verifiers.math.reading.vocabulary import (
     CONDITION_WORDS,
@@ -84,7 +90,7 @@ def parse(text: str) -> Node:
         points = permuted(parse(said[0]), said[1])
         if points is not None:
             return points
-    tokens = tokenize(cleaned)
+    tokens = with_titles(tokenize(cleaned))
     if not tokens:
         raise UnreadableError("it is empty")
     words = [token.text for token in tokens] if any(token.kind == "text" for token in tokens) else []

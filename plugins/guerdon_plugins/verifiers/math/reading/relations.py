@@ -129,8 +129,10 @@ class RelationParser(QuantityParser):
             self._tokens.insert(self._position, Token("op", token.text.rstrip()[-1]))
 
     def _modulus(self) -> Node | None:
-        if self._accept("\\pmod") or self._accept("\\mod"):
+        if self._accept("\\pmod"):
             return self._argument()
+        if self._accept("\\mod"):
+            return self._argument() if self._peek() == "{" else self._sum()
         if self._peek() == "(" and self._peek(1) in ("mod", "\\mod", "\\bmod"):
             self._position += 2
             modulus = self._sum()

@@ -67,7 +67,7 @@ def read_special(text: str) -> Node | None:
         plain = (
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
-        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ")
+        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ").removeprefix("At ")
         if node := read_phrase(plain):
             return node
         if node := _remainder(plain) or _between(plain):
@@ -157,37 +157,3 @@ def _wide_numeral(text: str, plain: str) -> BaseNumeral | None:
     if digits[0].isdigit() and 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits):
         return BaseNumeral(digits.lstrip("0") or "0", base)
     return None
-
-
-_PART = re.compile(
-    r"(?:^|(?<=[\s;,}])|(?=\\text\{))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v)\)|([a-f]|[1-6])\))\s*\}?\s*"
-)
-_PROOF = re.compile(
-    r"(?:\\text\{)?(?:证明)?(?:见解析|略|证明过程略|证明见解析|见证明|proof|see (?:the )?proof|proved)\}?",
-    re.IGNORECASE,
-)
-"""A part that asks for a proof: it has no answer to compare."""
-_PART_NAMES = ("abcdef", "123456", ("i", "ii", "iii", "iv", "v"))
-
-
-def question_parts(text: str) -> list[tuple[str, str]] | None:
-    """Return the names and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
-    if ")" not in text or not (first := _PART.match(text)):
-        return None
-    marks = [first, *_PART.finditer(text, first.end())]
-    names = [(mark[1] or mark[2]) for mark in marks]
-    if len(names) < 2 or not any(names == list(kind[: len(names)]) for kind in _PART_NAMES):
-        return None
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    answers = [_balanced(text[mark.end() : end].strip(" ,;.")) for mark, end in zip(marks, ends, strict=True)]
-    if not all(answers):
-        return None
-    said = [
-        (name, answer) for name, answer in zip(names, answers, strict=True) if not _PROOF.fullmatch(answer)
-    ]
-    return said or None
-
-
-def _balanced(text: str) -> str:
-    """Return a part without the brace of the group around all parts."""
-    return text[:-1].rstrip(" ,;.") if text.endswith("}") and text.count("}") > text.count("{") else text

@@ -58,6 +58,17 @@ _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))
 _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
 _CLOSERS = frozenset(")]}") | {"\\}", "\\rangle"}
+_SCRIPTS = ("^", "_")
+"""Signs after a letter: ``Be^{-x}`` is a product."""
+_NAME = re.compile(r"[A-Z](?=[a-z]*[aeiouy])[a-z]{2}|He|We|My|Mr|Dr")
+"""``Tom``, ``She``: a capital is the first letter of a product of variables by chance only."""
+_NOUN = re.compile(r"\s+[a-z]{3}")
+"""What comes after an article."""
+_HYPHENATED = re.compile(
+    r"(?<![\\a-zA-Z\d}])(?:[a-zA-Z]|non|pre|anti|co|semi|half|self|well|one|two)-(?!(?:sqrt|alpha|beta|gamma|theta|lambda|sigma|omega|"
+    r"delta|infinity|floor|ceil|tanh|sinh|cosh|sgn|log|max|min)\b)[a-z]{4,}(?![a-zA-Z^_({])"
+)
+"""``y-intercept``, ``non-negative``: one word."""
 _JOINING = re.compile(r"\s*\b(and|or)\b\s*")
 
 
@@ -138,6 +149,8 @@ class _Tokenizer:
             self._add("text", JOINING_WORDS[lexeme])
         elif lexeme in CURRENCIES or lexeme == "¢":
             self._add("text" if self._follows_value() else "op", lexeme)
+        elif lexeme == "...":
+            self._add("cmd", "\\ldots")
         elif lexeme.isalpha() or lexeme == "@":
             self._words("at" if lexeme == "@" else lexeme)
         else:
@@ -309,6 +322,10 @@ class _Tokenizer:
         """Tell a function's name, a word, a unit and a name like ``AB`` from a product of variables."""
         if not run:
             return
+        if hyphenated := _HYPHENATED.match(self._text, start):
+            self._position = hyphenated.end()
+            self._words(hyphenated[0])
+            return
         following = self._text[start + len(run) : start + len(run) + 1]
         ends = not following.isalnum() or not following.isascii()
         after_value = self._follows_value()
@@ -353,5 +370,11 @@ class _Tokenizer:
             return True
         if self._follows_text() and self._spaced and len(run) > 1 and not run.isupper():
             return True
+        if run == "a" and self._follows_text() and _NOUN.match(self._text, self._position):
+            return True
         free = not self._tokens or self._spaced or self._follows_text()
-        return free and ends and ((len(run) >= 4 and run[1:].islower()) or run.lower() in COMMON_WORDS)
+        if not free or not ends or self._text[self._position : self._position + 1] in _SCRIPTS:
+            return False
+        return (
+            (len(run) >= 4 and run[1:].islower()) or run.lower() in COMMON_WORDS or bool(_NAME.fullmatch(run))
+        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _PARITY = re.compile(
-    r"(?:is|are|为|是)?\s*(?:an?\s+)?(?:(even|偶数)|(?:odd|奇数))(?:\s+(?:integer|number)s?)?", re.IGNORECASE
+    r"(?:is|are|must be|has to be|should be|为|是)?\s*(?:an?\s+)?(?:(even|偶数)|(?:odd|奇数))"
+    r"(?:\s+(?:integer|number)s?)?",
+    re.IGNORECASE,
 )
 _FOR_PARITY = re.compile(
     r"(?:for|if|when|where|当)?\s*(?:(even|偶数)|(?:odd|奇数))(?:\s+integers?)?", re.IGNORECASE
