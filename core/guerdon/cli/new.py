@@ -24,11 +24,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 _KINDS = (*SCORERS, Kind.SOURCE, Kind.STAGE, Kind.HOOKS, Kind.TOOL, Kind.ENVIRONMENT)
 
 
-@click.command()
+@click.command(
+    help="Write an installable, tested plugin project to the new folder guerdon-NAME.\n\n"
+    f"KIND is one of {', '.join(kind.value for kind in _KINDS)}."
+)
 @click.argument("kind", metavar="KIND", type=KindChoice(_KINDS))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
-    """Write an installable, tested plugin project to the new folder guerdon-NAME."""
     chosen = Kind(kind)
     _check_name(chosen, name)
     folder = Path(f"guerdon-{name.replace('_', '-')}")

@@ -329,14 +329,15 @@ def _convert(file: Path, folder: Path) -> None:
 
     source, name = str(file.parent), file.name
     auto_model: Any = AutoModelForCausalLM  # its constructors carry no types
-    quantized = auto_model.from_pretrained(source, gguf_file=name)
+    # Each call without a config would parse the whole vocabulary of the file again.
     config = AutoConfig.from_pretrained(source, gguf_file=name)
+    quantized = auto_model.from_pretrained(source, gguf_file=name, config=config)
     # transformers refuses to save a model that it loaded from GGUF, although its weights are plain by then.
     plain = auto_model.from_config(config, dtype=quantized.dtype)
     plain.load_state_dict(quantized.state_dict())
     plain.generation_config = quantized.generation_config
     plain.save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name, config=config)
     # transformers 5 reads wrong names of special tokens from some GGUF files; the ids are right.
     for role in ("bos", "eos", "pad", "unk"):
         token_id = getattr(config, f"{role}_token_id", None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from guerdon.errors import GuerdonError, InfrastructureError, ParamsError, PluginContractError, one_line
@@ -17,6 +19,22 @@ def describe(error: BaseException) -> str:
     except Exception as broken:  # the error's class comes from a plugin
         text = f"<its text cannot be made: {type(broken).__name__}>"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def line_of(error: BaseException, loaded: object) -> str:
+    """Return where in a plugin's own file an error was raised, such as ``" (stage.py:12)"``, or an empty text.
+
+    Args:
+        error: What the plugin raised.
+        loaded: The function, class or object that is the plugin.
+    """
+    subject = loaded if inspect.isclass(loaded) or inspect.isroutine(loaded) else type(loaded)
+    try:
+        file = inspect.getfile(subject)
+    except (TypeError, OSError):  # a builtin, or a class that was made at run time
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}:{lines[-1]})" if lines else ""
 
 
 @contextmanager

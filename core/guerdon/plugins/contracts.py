@@ -457,6 +457,11 @@ def wrong_kind(loaded: Any) -> str | None:
                 f"has a member '{name}', which nothing reads. Did you mean 'guerdon_kind'? "
                 "Its only value is 'group_reward'."
             )
+    if hasattr(loaded, "requires_needs") and not hasattr(loaded, "guerdon_kind"):
+        return (
+            "has the member 'requires_needs', which only a group reward may have. Set guerdon_kind = 'group_reward' "
+            "on it, or remove the member."
+        )
     return None
 
 

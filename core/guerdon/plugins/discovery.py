@@ -206,6 +206,10 @@ def find_plugin(spec: str, kinds: Collection[Kind], base_dir: Path | None = None
         )
     if colon:
         return _module_plugin(target, attribute, kinds, base_dir)
+    return _installed_plugin(spec, kinds)
+
+
+def _installed_plugin(spec: str, kinds: Collection[Kind]) -> Plugin:
     candidates = installed_plugins(*kinds)
     matches = [plugin for plugin in candidates if spec in (plugin.name, plugin.qualified_name)]
     alone = {plugin.distribution for plugin in matches if plugin.kind is not Kind.GROUP_REWARD}

@@ -70,24 +70,7 @@ class Contexts:
         manifest = self._plan.manifest
         datasets = {key: result.dataset for key, result in results.items() if result.dataset is not None}
 
-        @contextmanager
-        def open_rubric(entries: Sequence[Entry], states: Path) -> Iterator[Rubric]:
-            if not entries:
-                raise UsageError(
-                    f"stage '{stage_id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
-                )
-            entries = [self._entry(entry, states, results, known) for entry in entries]
-            with (
-                closing(self._cache()) as cache,
-                Rubric(
-                    entries,
-                    cache=cache,
-                    failure_budget=manifest.failure_budget,
-                    workers=manifest.scoring.workers,
-                    ray=manifest.scoring.ray,
-                ) as rubric,
-            ):
-                yield rubric
+        open_rubric = partial(self._open_rubric, stage, results, known)
 
         @contextmanager
         def open_tools() -> Iterator[Toolbox | None]:
@@ -124,6 +107,33 @@ class Contexts:
             run_name=f"{manifest.name}/{stage_id}",
             evaluation=evaluation,
         )
+
+    @contextmanager
+    def _open_rubric(
+        self,
+        stage: StagePlan,
+        results: Mapping[str, StageResult],
+        known: Mapping[str, Any],
+        entries: Sequence[Entry],
+        states: Path,
+    ) -> Iterator[Rubric]:
+        if not entries:
+            raise UsageError(
+                f"stage '{stage.ref.id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
+            )
+        entries = [self._entry(entry, states, results, known) for entry in entries]
+        scoring = self._plan.manifest.scoring
+        with (
+            closing(self._cache()) as cache,
+            Rubric(
+                entries,
+                cache=cache,
+                failure_budget=self._plan.manifest.failure_budget,
+                workers=scoring.workers,
+                ray=scoring.ray,
+            ) as rubric,
+        ):
+            yield rubric
 
     def _launch(self, stage: StagePlan) -> Launch:
         if not stage.component.member("distributed", False):

@@ -36,6 +36,7 @@ from guerdon.errors import (
 )
 from guerdon.hookspecs import RunInfo
 from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.plugins.boundary import describe, line_of
 from guerdon.run.content import ModelDigests
 from guerdon.run.contexts import Contexts, tracker_environment
 from guerdon.run.events import Events
@@ -233,8 +234,12 @@ class _Execution:
             return Change()
         finished = (folder / "result.json").exists()
         # A finished stage can be extended only from a checkpoint.
-        kept = not finished or ((folder / "work").is_dir() and any((folder / "work").iterdir()))
-        changed = change(before, now, finished=finished, extendable=_extendable(stage) if kept else ())
+        saved = (folder / "work").is_dir() and any((folder / "work").iterdir())
+        if (
+            not finished and not saved
+        ):  # it failed before it saved anything: nothing comes from the old inputs
+            return Change()
+        changed = change(before, now, finished=finished, extendable=_extendable(stage) if saved else ())
         if finished and changed == Change():
             self._inputs[stage_id] = before
         return changed
@@ -344,9 +349,9 @@ def _stopped(stage: StagePlan, problem: str) -> InfrastructureError:
 
 
 def _stage_failed(stage: StagePlan, error: BaseException) -> StageFailedError:
-    what = one_line(error).rstrip(".")
+    what = describe(error).rstrip(".") + line_of(error, stage.component.loaded)
     return StageFailedError(
-        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {type(error).__name__}: {what}. "
+        f"stage '{stage.ref.id}' ({stage.component.plugin}) raised {what}. "
         "The same command with --traceback after 'guerdon' shows where."
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import CallColumns, Component, is_async
-from guerdon.plugins.discovery import nearest
+from guerdon.plugins.discovery import Kind, nearest
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.pool import Job, Pool, RewardJob, VerifyJob
 from guerdon.scoring.protocol import Item, RewardTask
@@ -292,6 +292,11 @@ def require_columns(
     missing = sorted(columns.required - offered.keys())
     if missing:
         name = missing[0]
+        if component.kind is Kind.REWARD and name == "met":
+            raise DataError(
+                f"{component.plugin} needs the column 'met', which only a group reward gets from guerdon. If it "
+                "is one, set guerdon_kind = 'group_reward' on it, or give it an entry point in guerdon.group_rewards."
+            )
         names = sorted((offered if own is None else own).keys() - {"prompt"})
         source = names[0] if len(names) == 1 else nearest(name, names) or "COLUMN"
         raise DataError(

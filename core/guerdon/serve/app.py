@@ -100,26 +100,45 @@ def create_app(
     app.add_exception_handler(GuerdonError, _explain)
     app.add_exception_handler(RequestValidationError, _explain_request)
 
-    async def judge(
-        rollouts: Sequence[Rollout], step: int, groups: Sequence[str | int] | None = None
+    _add_scoring(app, _Scoring(rubric, limits, metrics), unscored)
+    _add_status(app, rubric, limits, metrics)
+    return app
+
+
+class _Scoring:
+    """Scores the rollouts of requests, within the server's limits."""
+
+    def __init__(self, rubric: SharedRubric, limits: Limits, metrics: Metrics) -> None:
+        self.rubric = rubric
+        self._limits = limits
+        self._metrics = metrics
+
+    async def __call__(
+        self, rollouts: Sequence[Rollout], step: int, groups: Sequence[str | int] | None = None
     ) -> list[Judgement]:
-        if len(rollouts) > limits.max_batch:
-            raise DataError(f"{len(rollouts)} rollouts in one request; the limit is {limits.max_batch}")
-        if rubric.pending and rubric.pending + len(rollouts) > limits.max_pending:
-            raise HTTPException(503, f"{rubric.pending} rollouts are waiting; try again", _LATER)
+        pending = self.rubric.pending
+        if len(rollouts) > self._limits.max_batch:
+            raise DataError(f"{len(rollouts)} rollouts in one request; the limit is {self._limits.max_batch}")
+        if pending and pending + len(rollouts) > self._limits.max_pending:
+            raise HTTPException(503, f"{pending} rollouts are waiting; try again", _LATER)
         try:
-            judgements = await asyncio.wrap_future(rubric.submit(rollouts, step, groups))
+            judgements = await asyncio.wrap_future(self.rubric.submit(rollouts, step, groups))
         except RecursionError:
             raise DataError("the columns are nested too deeply") from None
-        metrics.judged(judgements)
+        self._metrics.judged(judgements)
         return judgements
+
+
+def _add_scoring(app: FastAPI, scoring: _Scoring, unscored: float | None) -> None:
+    """Add the addresses that score."""
+    rubric = scoring.rubric
 
     @app.post("/score", response_model=ScoreResponse, responses=_ERRORS)
     async def score(request: ScoreRequest) -> Response:
         """Judge rollouts. The answer has one result for each, in order."""
         rollouts = [_rollout(place, rollout) for place, rollout in _placed("rollouts", request.rollouts)]
         groups = _groups(rubric, request.rollouts)
-        judgements = await judge(_checked(rubric, "rollouts", rollouts), request.step, groups)
+        judgements = await scoring(_checked(rubric, "rollouts", rollouts), request.step, groups)
         results = [
             {"id": rollout.id, **judgement.to_dict()}
             for rollout, judgement in zip(request.rollouts, judgements, strict=True)
@@ -134,13 +153,17 @@ def create_app(
         if rubric.compares_groups:
             raise DataError(f"the rubric has a group reward, and OpenRLHF does not name groups. {NO_GROUPS}")
         rollouts = openrlhf_rollouts(request.query, request.prompts, request.labels)
-        judgements = await judge(_checked(rubric, "query", rollouts), 0)
+        judgements = await scoring(_checked(rubric, "query", rollouts), 0)
         rewards = [reward_of(judgement, unscored) for judgement in judgements]
         values = [judgement.values(rubric.names) for judgement in judgements]
         extra_logs = {name: [by_name[name] for by_name in values] for name in rubric.names}
         # NaN as Python writes it, because OpenRLHF reads it and requires every key every time.
         content = json.dumps({"rewards": rewards, "scores": rewards, "extra_logs": extra_logs})
         return Response(content, media_type="application/json")
+
+
+def _add_status(app: FastAPI, rubric: SharedRubric, limits: Limits, metrics: Metrics) -> None:
+    """Add the addresses that say how the server is."""
 
     @app.get("/health/live", response_model=HealthOut)
     async def live() -> HealthOut:
@@ -167,8 +190,6 @@ def create_app(
     async def metrics_text() -> Response:
         """Return the metrics in Prometheus' text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return app
 
 
 async def _explain(_: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from unittest import SkipTest
 
 from guerdon.errors import CheckFailedError, GuerdonError, one_line
+from guerdon.plugins.boundary import describe, line_of
 from guerdon.plugins.component import Component, check_params, load_component
 from guerdon.plugins.contracts import misspelt_members
 from guerdon.plugins.discovery import Kind, find_plugin
@@ -141,5 +142,5 @@ def _run(instance: Conformance, name: str) -> CheckResult:
             raise
         outcome, message = "failed", one_line(error)
     except Exception as error:  # a plugin may raise anything
-        outcome, message = "failed", f"{type(error).__name__}: {one_line(error)}"
+        outcome, message = "failed", describe(error) + line_of(error, instance.component().loaded)
     return CheckResult(_label(name), holds, outcome, message, time.perf_counter() - started)

@@ -23,6 +23,8 @@ from guerdon.stage import Model, StageContext, StageResult
 from guerdon.testing.base import Conformance, broken
 from guerdon.types import Row
 
+_ROWS_FIX = "give rows, as the kit's 'rows', or as the lines of --cases FILE"
+
 
 class StageConformance(Conformance):
     """Checks of a run's requirements of a stage, on a few rows.
@@ -92,6 +94,8 @@ class StageConformance(Conformance):
         """A data set that it writes is JSONL."""
         if self.finished().rows is None:
             raise SkipTest("it leaves no data set")
+        if not self.finished().rows and self.finished().is_jsonl and not self.rows:
+            raise SkipTest("its data set has no rows, because none were given: " + _ROWS_FIX)
         if not self.finished().rows:
             raise broken(
                 "its data set has no rows, or a line that is not a JSON object.",
@@ -146,7 +150,7 @@ class StageConformance(Conformance):
             raise SkipTest("repeatable is False")
         reports = len(self.finished().progress)
         if not reports:
-            raise SkipTest("it reports no progress to be killed at")
+            raise SkipTest("it reports no progress to be killed at" + ("" if self.rows else ": " + _ROWS_FIX))
         for report in sorted({0, reports // 2, reports - 1}):
             self._compare(
                 self._run(killed_at=report),
@@ -249,6 +253,8 @@ class StageRun:
     """Digests of the output's files."""
     rows: list[Any] | None = None
     """The data set; empty if it is not JSONL."""
+    is_jsonl: bool = True
+    """Whether each line of the data set is a JSON object."""
     stray: Path | None = None
     """A path in the result that is outside the output folder."""
     left_behind: list[str] = field(default_factory=list)
@@ -264,9 +270,9 @@ class StageRun:
             try:
                 self.rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
             except ValueError:
-                self.rows = []
+                self.rows, self.is_jsonl = [], False
             if not all(isinstance(row, dict) for row in self.rows):
-                self.rows = []
+                self.rows, self.is_jsonl = [], False
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -217,6 +217,10 @@ class EnvironmentConformance(_ToolKit):
                 why="a broken environment makes every score of its rollout fail.",
                 fix="raise only errors that the model may read, from the tools; return JSON from state().",
             )
+        if not self.episode:
+            raise SkipTest(
+                "reset() works, and no call was tried: give the kit's 'episode' and 'reward' in a test file"
+            )
         if self.reward is not None and session.reward != self.reward:
             raise broken(
                 f"its reward after the episode is {session.reward}, not {self.reward}.",

@@ -37,8 +37,6 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
         token: The token that a browser must bring; without it, only requests for this machine itself are answered.
     """
     watcher = Watcher(runs)
-    templates = environment("guerdon.view")
-    templates.filters["zip"] = lambda first, second: zip(first, second, strict=True)
 
     @asynccontextmanager
     async def watching(_: FastAPI) -> AsyncIterator[None]:
@@ -49,33 +47,60 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
     guards = [Middleware(HeaderGuard)]
     guards.append(Middleware(HostGuard) if token is None else Middleware(TokenGuard, token=token))
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=guards, lifespan=watching)
+    viewer = _Viewer(runs)
+    app.add_exception_handler(GuerdonError, viewer.problem)
+    app.add_exception_handler(HTTPException, viewer.problem)
+    _add_start(app, viewer)
+    _add_rollouts(app, viewer)
+    _add_pages(app, viewer)
+    return app
 
-    def page(name: str, run: ViewedRun | None, context: Mapping[str, Any], status: int = 200) -> Response:
+
+class _Viewer:
+    """The runs, and the pages that show them."""
+
+    def __init__(self, runs: Mapping[str, ViewedRun]) -> None:
+        self.runs = runs
+        self._templates = environment("guerdon.view")
+        self._templates.filters["zip"] = lambda first, second: zip(first, second, strict=True)
+
+    def page(
+        self, name: str, run: ViewedRun | None, context: Mapping[str, Any], status: int = 200
+    ) -> Response:
+        """Return a page."""
         shared = {
-            "runs": list(runs.values()),
+            "runs": list(self.runs.values()),
             "viewed": run,
             "view": "" if name == "overview" else name,
-            "version": _version(runs),
+            "version": _version(self.runs),
             "growth": run.growth if run else None,
         }
-        text = templates.get_template(f"{name}.html").render({**shared, **context})
+        text = self._templates.get_template(f"{name}.html").render({**shared, **context})
         # a lone surrogate, which a model's bytes can decode to, has no UTF-8
         content = text.encode("utf-8", "backslashreplace")
         return Response(content, status, media_type="text/html; charset=utf-8")
 
-    def named(key: str) -> ViewedRun:
-        if key not in runs:
-            raise NotFoundError(f"no run '{key}' is viewed.")
-        return runs[key]
+    def named(self, key: str) -> ViewedRun:
+        """Return a run by its key.
 
-    def problem(_: Request, error: Exception) -> Response:
+        Raises:
+            NotFoundError: No run has it.
+        """
+        if key not in self.runs:
+            raise NotFoundError(f"no run '{key}' is viewed.")
+        return self.runs[key]
+
+    def problem(self, _: Request, error: Exception) -> Response:
+        """Return the page of an error."""
         status = getattr(error, "status_code", 404 if isinstance(error, NotFoundError) else 500)
         status = 400 if isinstance(error, UsageError) and status == 500 else status
         message = str(getattr(error, "detail", error))
-        return page("problem", None, {"title": f"Error {status}", "message": message}, status)
+        return self.page("problem", None, {"title": f"Error {status}", "message": message}, status)
 
-    app.add_exception_handler(GuerdonError, problem)
-    app.add_exception_handler(HTTPException, problem)
+
+def _add_start(app: FastAPI, viewer: _Viewer) -> None:
+    """Add the list of runs, and the files that pages load."""
+    runs, page = viewer.runs, viewer.page
 
     @app.get("/")
     def start() -> Response:
@@ -102,6 +127,11 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
         package, place, kind = _FILES[name]
         return Response(resources.files(package).joinpath(place).read_bytes(), media_type=kind)
 
+
+def _add_rollouts(app: FastAPI, viewer: _Viewer) -> None:
+    """Add the addresses of single rollouts, texts and prompts."""
+    page, named = viewer.page, viewer.named
+
     @app.get("/runs/{key}/count")
     def counted(key: str, request: Request) -> Response:
         """Return the number of rollouts that the filters let through."""
@@ -123,6 +153,11 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
         """Show one prompt over the steps."""
         return page("prompt", named(key), rollouts.show_prompt(named(key), digest))
 
+
+def _add_pages(app: FastAPI, viewer: _Viewer) -> None:
+    """Add the pages of a run. They come after the rollouts' addresses, some of which fit the pages' pattern."""
+    runs, page, named = viewer.runs, viewer.page, viewer.named
+
     @app.get("/runs/{key}/{place}")
     def of_run(key: str, place: str, request: Request) -> Response:
         """Show a page of a run."""
@@ -137,8 +172,6 @@ def create_app(runs: Mapping[str, ViewedRun], token: str | None = None) -> FastA
     def of_run_itself(key: str) -> Response:
         """Show a run's overview."""
         return page("overview", named(key), pages.show_overview(named(key)))
-
-    return app
 
 
 def _version(runs: Mapping[str, ViewedRun]) -> str:

@@ -260,7 +260,8 @@ def check_tool_prompts(rows: Sequence[Row], tools: Sequence[str]) -> None:
     if tools and text is not None:
         raise DataError(
             f"row {text} has a text as its prompt, and a model that calls tools needs conversations. "
-            "Give prompts as [{role: user, content: text}]."
+            "Set 'chat: true' in the source's params, if it has this param, or give prompts as "
+            "[{role: user, content: text}]."
         )
 
 

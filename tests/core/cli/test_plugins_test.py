@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from guerdon.cli.plugins_test import test as command
 from guerdon.errors import CheckFailedError, DataError, ParamsError, PluginNotFoundError, UsageError
 
-EXACT = """
+EXACT = '''
 from guerdon import Failure, Score
 
 class Exact:
@@ -28,11 +28,34 @@ class Numbers:
         for number in range(40):
             yield {"prompt": str(number)}
 
+class Repeat:
+    needs = ("data",)
+    def run(self, context):
+        from guerdon import StageResult
+        path = context.output / "rows.jsonl"
+        path.write_text("".join(f'{{"prompt": "{row["prompt"]}"}}\\n' for row in context.rows()))
+        return StageResult(dataset=path)
+
+class Broken:
+    def run(self, context):
+        for row in context.rows: pass
+
+class Counter:
+    def reset(self): self.value = 0
+    def add(self, number: int) -> str:
+        """Add.
+
+        Args:
+            number: The number.
+        """
+        self.value += number
+        return str(self.value)
+
 class Copy:
     def run(self, context):
         from guerdon import StageResult
         return StageResult(metrics={"rows": len(list(context.rows()))})
-"""
+'''
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +93,28 @@ def test_a_source_and_a_stage_are_known_by_their_shape() -> None:
     done = run("./mine.py:Copy", "--cases", write("rows.jsonl", {"prompt": "a"}))
     assert done.exit_code == 0
     assert "writes nowhere else" in done.output
+
+
+def test_stage_without_rows_is_told_to_give_some() -> None:
+    done = run("./mine.py:Repeat")
+    assert done.exit_code == 0
+    assert (
+        "skipped: dataset: its data set has no rows, because none were given: give rows, as the kit's"
+        in done.output
+    )
+    assert run("./mine.py:Repeat", "--cases", write("rows.jsonl", {"prompt": "a"})).exit_code == 0
+
+
+def test_stage_that_raises_is_told_the_line() -> None:
+    line = EXACT.splitlines().index("        for row in context.rows: pass") + 1
+    done = run("./mine.py:Broken")
+    assert f"failed: result: TypeError: 'method' object is not iterable (mine.py:{line})" in done.output
+
+
+def test_environment_without_an_episode_is_not_called_tried() -> None:
+    done = run("./mine.py:Counter")
+    assert done.exit_code == 0
+    assert "skipped: episode: reset() works, and no call was tried: give the kit's 'episode'" in done.output
 
 
 def test_an_installed_plugin_and_one_whose_kind_must_be_said() -> None:
@@ -136,7 +181,9 @@ def test_environment_whose_reset_needs_a_column_is_skipped_until_it_gets_a_row()
     assert done.output.count("reset() needs the columns 'door': give a row that has them") == 5
     done = run("./door.py:Door", "--cases", write("row.jsonl", {"door": "red"}))
     assert done.exit_code == 0, done.output
-    assert "skipped" not in done.output
+    assert "reset() needs" not in done.output
+    assert done.output.count("skipped:") == 1
+    assert "skipped: episode: reset() works, and no call was tried" in done.output
 
 
 def test_environment_that_takes_any_columns_and_fails_without_a_row_is_skipped_until_it_gets_one() -> None:

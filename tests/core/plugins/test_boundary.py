@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+
 import pytest
 
 from guerdon.errors import (
@@ -12,7 +15,7 @@ from guerdon.errors import (
     PluginContractError,
     PluginLoadError,
 )
-from guerdon.plugins.boundary import boundary, describe
+from guerdon.plugins.boundary import boundary, describe, line_of
 
 
 @pytest.mark.parametrize(
@@ -63,3 +66,27 @@ def test_describe_an_error_whose_text_cannot_be_made() -> None:
             raise RuntimeError
 
     assert describe(MuteError()) == "MuteError: <its text cannot be made: RuntimeError>"
+
+
+def _division(number: int) -> float:
+    return 1 / number
+
+
+class _Divides:
+    def __call__(self) -> float:
+        return _division(0)
+
+
+def test_line_of_an_error_below_the_plugin_names_the_innermost_line_of_its_file() -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        _Divides()()
+    line = inspect.getsourcelines(_division)[1] + 1
+    expected = f" (test_boundary.py:{line})"
+    assert line_of(raised.value, _Divides) == line_of(raised.value, _Divides()) == expected
+
+
+def test_line_of_an_error_elsewhere_is_empty() -> None:
+    with pytest.raises(ValueError, match="could not") as raised:
+        float("x")
+    assert line_of(raised.value, json.JSONDecoder) == ""
+    assert line_of(raised.value, int) == ""

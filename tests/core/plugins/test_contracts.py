@@ -140,6 +140,7 @@ def test_reference_page_lists_every_member_with_its_meaning() -> None:
         ("guerdon_kind", "group-reward"),
         ("guerdon_kind", "verfier"),
         ("guerdon_kind", None),
+        ("requires_needs", True),
         ("guerdon_kinds", "group_reward"),
         ("guerdon_knd", "reward"),
         ("guerdonKind", "group_reward"),

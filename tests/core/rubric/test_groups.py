@@ -51,6 +51,10 @@ def broken(completions):
 broken.guerdon_kind = "group_reward"
 
 
+def unnamed(completions, met):
+    return [1.0 for _ in completions]
+
+
 def right(completion):
     if completion == "down":
         raise ConnectionError("down")
@@ -92,6 +96,13 @@ def test_group_reward_sees_each_group_wherever_its_rollouts_are(make: Make) -> N
 def test_group_reward_without_groups_is_refused(make: Make) -> None:
     with pytest.raises(UsageError, match=r"belong together\. Give rubric\.score\(rollouts, groups="):
         judge([make("longest")], ["a"], None)
+
+
+def test_reward_that_reads_what_a_group_gets_is_told_to_name_its_kind(make: Make) -> None:
+    with pytest.raises(
+        DataError, match=r"only a group reward gets .* set guerdon_kind = 'group_reward' on it"
+    ):
+        judge([make("unnamed")], ["a"], [0])
 
 
 def test_group_reward_is_async_and_gets_shared_columns_and_skips(make: Make) -> None:

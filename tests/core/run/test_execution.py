@@ -150,6 +150,23 @@ def test_finished_stages_are_skipped(folder: Path) -> None:
     assert recorder.events == [("skipped", "one"), ("skipped", "two"), ("skipped", "scored")]
 
 
+def test_failed_stage_that_saved_nothing_takes_other_inputs(folder: Path) -> None:
+    text = "name: broken\nstages:\n  - {id: one, use: './m.py:raises', init: none}\n"
+    with pytest.raises(StageFailedError, match=r"raised KeyError: 'oh' \(m\.py:\d+\)\."):
+        run(folder, text)
+    assert run(folder, text.replace("raises", "one_model").replace("none", "some/model"))["one"].metrics == {
+        "name": "some/model"
+    }
+
+
+def test_failed_stage_with_a_checkpoint_refuses_other_inputs(folder: Path) -> None:
+    text = "name: sloppy\nstages:\n  - {id: one, use: './m.py:Sloppy', init: none}\n"
+    with pytest.raises(InfrastructureError, match="No space left"):
+        run(folder, text)
+    with pytest.raises(UsageError, match="stage 'one' from other inputs"):
+        run(folder, text.replace("init: none", "init: none, params: {table: {a: 1}}"))
+
+
 def test_other_inputs_are_an_error_that_says_what_changed(folder: Path) -> None:
     run(folder, CHAIN)
     with pytest.raises(UsageError, match=r"stage 'two' from other inputs: stage.params.steps was 5 and is 6"):

@@ -204,39 +204,7 @@ def _with_units(text: str) -> str:
     if "{:}" in text:
         text = text.replace("{:}", ":")
     if "\\" in text:
-        text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
-        if "quad" in text:
-            text = _SPACED_RELATIONS.sub(r"\1, ", text)
-        if "\\circ" in text:
-            text = _COMPOSITION.sub(r"\1(\2(\3))", text)
-        if "\\not" in text:
-            text = _NOT.sub(lambda match: _NOT_SIGNS.get(match[1], match[0]), text)
-        if "lim" in text:
-            text = _LIMITS.sub(lambda match: f"\\lim{match[1] or match[2]} ", text)
-            text = _OVERLINED_LIMIT.sub(
-                lambda match: "\\liminf " if match[1] == "underline" else "\\limsup ", text
-            )
-        if "\\$" in text:
-            text = _TEXT_DOLLAR.sub(r"\\$", text)
-        if "\\mathbb" in text:
-            text = _WITHOUT.sub(r"\1\\setminus ", text)
-        if "\\cdot" in text:
-            text = _BARE_UNITS.sub(_bare_units, text)
-        text = _BRACKETED_UNITS.sub(
-            lambda match: "/" + "/".join(re.findall(rf"{_WORDS}\{{[^{{}}]*\}}", match[1])), text
-        )
-        text = _ANGSTROM.sub(r"\\text{ Å}", text)
-        if "%" in text:
-            text = _TEXT_PERCENT.sub(r"\\%", text)
-        text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
-        text = _SIUNITX.sub(_siunitx, text)
-        if "\\Omega" in text:
-            text = _PREFIXED_SIGN.sub(_omega, text)
-        if "\\mu" in text:
-            text = _MICRO.sub(lambda match: f"{match[1]}\\text{{μ{match[2]}}}", text)
-        text = _UNIT_GROUP.sub(_unit_group, text)
-        if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
-            text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
+        text = _with_marked_units(text)
     if "^" in text and ("th" in text or "st" in text or "d" in text):
         text = _RAISED_ORDINAL.sub("", text)
     if "U" in text:
@@ -256,6 +224,44 @@ def _with_units(text: str) -> str:
     if "/" in text:
         text = _BARE_RATE.sub(_rate, text)
     return _TIMES_TEN.sub("\\\\times ", text) if "x" in text or "X" in text else text
+
+
+def _with_marked_units(text: str) -> str:
+    r"""Return a text that has commands with the units that they mark up in flat ``\\text`` groups."""
+    text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
+    if "quad" in text:
+        text = _SPACED_RELATIONS.sub(r"\1, ", text)
+    if "\\circ" in text:
+        text = _COMPOSITION.sub(r"\1(\2(\3))", text)
+    if "\\not" in text:
+        text = _NOT.sub(lambda match: _NOT_SIGNS.get(match[1], match[0]), text)
+    if "lim" in text:
+        text = _LIMITS.sub(lambda match: f"\\lim{match[1] or match[2]} ", text)
+        text = _OVERLINED_LIMIT.sub(
+            lambda match: "\\liminf " if match[1] == "underline" else "\\limsup ", text
+        )
+    if "\\$" in text:
+        text = _TEXT_DOLLAR.sub(r"\\$", text)
+    if "\\mathbb" in text:
+        text = _WITHOUT.sub(r"\1\\setminus ", text)
+    if "\\cdot" in text:
+        text = _BARE_UNITS.sub(_bare_units, text)
+    text = _BRACKETED_UNITS.sub(
+        lambda match: "/" + "/".join(re.findall(rf"{_WORDS}\{{[^{{}}]*\}}", match[1])), text
+    )
+    text = _ANGSTROM.sub(r"\\text{ Å}", text)
+    if "%" in text:
+        text = _TEXT_PERCENT.sub(r"\\%", text)
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
+    text = _SIUNITX.sub(_siunitx, text)
+    if "\\Omega" in text:
+        text = _PREFIXED_SIGN.sub(_omega, text)
+    if "\\mu" in text:
+        text = _MICRO.sub(lambda match: f"{match[1]}\\text{{μ{match[2]}}}", text)
+    text = _UNIT_GROUP.sub(_unit_group, text)
+    if match := _COUNTED.match(text):  # the whole or the start: \text{5 hours}
+        text = f"{match[1]}\\text{{ {match[2]}}}{text[match.end() :]}"
+    return text
 
 
 def _with_feet(text: str) -> str:
