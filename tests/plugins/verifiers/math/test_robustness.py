@@ -85,6 +85,10 @@ BOMBS = [
     r"\text{exec}(\text{open}(1))",
     r"__import__('os').system('touch /tmp/owned')",
     "a_{" * 1_000 + "1" + "}" * 1_000,
+    "5" + "\t" * 9_900 + "6",
+    "5" + "\n" * 9_900 + "x",
+    "5" + " \\," * 3_000 + "x",
+    "5" + "~" * 9_900 + "x",
 ]
 COMPLETIONS = [
     "\\boxed{" * 20_000,
