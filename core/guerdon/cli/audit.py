@@ -43,8 +43,8 @@ _SHOWN = 120
     "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="The kind of verifier. Repeatable."
 )
 @click.option(
-    "-p",
     "--param",
+    "-p",
     "params",
     multiple=True,
     metavar="PLUGIN.NAME=VALUE",

@@ -42,8 +42,8 @@ _Pair = tuple[str, str, Judgement, Judgement]
 @click.argument("rollouts", required=False, type=click.Path(path_type=Path))
 @click.option("--stage", help="The stage of the manifests; needed if several have rewards.")
 @click.option(
-    "-p",
     "--param",
+    "-p",
     "params",
     multiple=True,
     metavar="A|B.NAME=VALUE",

@@ -50,7 +50,7 @@ _KITS: dict[Kind, type[Conformance]] = {
 @click.command()
 @click.argument("name")
 @click.option("--kind", type=KindChoice(_KITS), help="The kind, if NAME tells none.")
-@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a param. Repeatable.")
+@click.option("--param", "-p", "params", multiple=True, metavar="NAME=VALUE", help="Set a param. Repeatable.")
 @click.option(
     "--cases",
     type=click.Path(path_type=Path, dir_okay=False),

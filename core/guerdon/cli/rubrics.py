@@ -69,8 +69,8 @@ def rubric_options(verb: str) -> Callable[[F], F]:
             help=f"{verb} a plugin. Repeatable.",
         ),
         click.option(
-            "-p",
             "--param",
+            "-p",
             "params",
             multiple=True,
             metavar="PLUGIN.NAME=VALUE",

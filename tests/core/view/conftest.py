@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
-from viewed_runs import Open, serving, write_run
+from viewed_runs import Open, Serve, serving, write_run
 
 expect.set_options(timeout=60_000)  # CI machines are slow
 
@@ -53,7 +54,14 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, address: str) -> Iterator[Open]:
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Serves a test's own runs. Its pages are closed before the servers, which live pages keep asking."""
+    with ExitStack() as servers:
+        yield lambda *folders: servers.enter_context(serving(list(folders), tmp_path / "cache"))
+
+
+@pytest.fixture
+def open_page(context: BrowserContext, address: str, serve: Serve) -> Iterator[Open]:
     """Opens an address; the browser's console must stay empty, and nothing is asked of another host."""
     complaints: list[str] = []
     pages: list[Page] = []

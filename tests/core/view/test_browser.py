@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
-from viewed_runs import STEPS, Open, rollout, serving, verdict, write_lines, write_run
+from viewed_runs import STEPS, Open, Serve, rollout, verdict, write_lines, write_run
 
 VIEWS = ("", "curves?stage=rl", "rollouts", "rewards", "verifiers", "compare", "manifest")
 DETAILS = ("group?stage=rl&step=2&group=1", "rollout/rl/5", "rollout/rl/7")
@@ -274,7 +274,9 @@ def test_comparison_of_two_verifiers_of_one_run(open_page: Open) -> None:
     assert "means 0.333 → 1.000" in " ".join(page.locator("#comparison .facts").inner_text().split())
 
 
-def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp_path: Path) -> None:
+def test_two_rubrics_on_the_same_completions_show_the_flips(
+    open_page: Open, serve: Serve, tmp_path: Path
+) -> None:
     rows = [rollout(1, group, number) for group in range(3) for number in range(2)]
     old = [
         {**row, "reward": 0.0, "scores": {"math": verdict(0.0, explanation="no <answer>")}} for row in rows
@@ -282,22 +284,22 @@ def test_two_rubrics_on_the_same_completions_show_the_flips(open_page: Open, tmp
     new = [*old[:4], {**rows[4], "reward": 1.0, "scores": {"math": verdict(1.0, explanation="the last box")}}]
     write_lines(tmp_path / "old.jsonl", old)
     write_lines(tmp_path / "new.jsonl", new)
-    with serving([tmp_path / "old.jsonl", tmp_path / "new.jsonl"], tmp_path / "cache") as url:
-        page = open_page("/runs/old.jsonl/compare", base=url)
-        facts = " ".join(page.locator("#comparison .facts").inner_text().split())
-        assert facts.startswith("completions on both 5 means 0.000 → 0.200 better 1 worse 0 flipped up 1")
-        assert cells(page, "prompt") == ["What is 2 and 2?"]
-        assert cells(page, "flip") == ["up"]
-        said = page.locator("td[data-label=completion]").inner_text()
-        assert "first: math 0.000 no <answer>" in said
-        assert "second: math 1.000 the last box" in said
-        follow(page, page.get_by_role("link", name="second (1)"))
-        expect(page.get_by_role("heading", level=1)).to_have_text("scored: rollout 5 of step 1")
-        expect(page.locator("article")).to_contain_text("the last box")
-        for view in VIEWS:
-            page = open_page(f"/runs/new.jsonl/{view}".removesuffix("?stage=rl"), base=url)
-            assert page.locator("h1").count() == 1
-            page.close()
+    url = serve(tmp_path / "old.jsonl", tmp_path / "new.jsonl")
+    page = open_page("/runs/old.jsonl/compare", base=url)
+    facts = " ".join(page.locator("#comparison .facts").inner_text().split())
+    assert facts.startswith("completions on both 5 means 0.000 → 0.200 better 1 worse 0 flipped up 1")
+    assert cells(page, "prompt") == ["What is 2 and 2?"]
+    assert cells(page, "flip") == ["up"]
+    said = page.locator("td[data-label=completion]").inner_text()
+    assert "first: math 0.000 no <answer>" in said
+    assert "second: math 1.000 the last box" in said
+    follow(page, page.get_by_role("link", name="second (1)"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("scored: rollout 5 of step 1")
+    expect(page.locator("article")).to_contain_text("the last box")
+    for view in VIEWS:
+        page = open_page(f"/runs/new.jsonl/{view}".removesuffix("?stage=rl"), base=url)
+        assert page.locator("h1").count() == 1
+        page.close()
 
 
 def test_manifest_shows_its_changes(open_page: Open) -> None:
@@ -334,30 +336,28 @@ def test_huge_text_is_cut_with_a_link_to_all(open_page: Open) -> None:
     assert len(open_page("/runs/first/rollouts?stage=rl").content()) < 500_000
 
 
-def test_live_page_follows_the_run(open_page: Open, tmp_path: Path) -> None:
+def test_live_page_follows_the_run(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "live", steps=5)
     (folder / "stages/test/result.json").unlink()
-    with serving([folder], tmp_path / "cache") as url:
-        page = open_page("/runs/live/rollouts?stage=rl&descending=1", base=url)
-        assert count(page) == "30"
-        overview = open_page("/runs/live/", base=url)
-        held: list[Route] = []
+    url = serve(folder)
+    page = open_page("/runs/live/rollouts?stage=rl&descending=1", base=url)
+    assert count(page) == "30"
+    overview = open_page("/runs/live/", base=url)
+    held: list[Route] = []
 
-        def hold(counting: Route) -> None:
-            held.append(counting)
+    def hold(counting: Route) -> None:
+        held.append(counting)
 
-        page.route("**/count?*", hold)
-        write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
-        expect(page.locator("td[data-label=step]").first).to_have_text("6")
-        assert page.locator("[data-count]").inner_text() == "30"  # until the new number is known
-        for route in held:
-            route.continue_()
-        page.unroute("**/count?*")
-        expect(page.locator("[data-count]")).to_have_text("32")
-        assert cells(page, "step")[0] == "6"
-        expect(overview.locator("#facts")).to_contain_text("rollouts 44")
-        page.close()
-        overview.close()
+    page.route("**/count?*", hold)
+    write_lines(folder / "stages/rl/rollouts.jsonl", [rollout(6, 0, number) for number in (0, 1)])
+    expect(page.locator("td[data-label=step]").first).to_have_text("6")
+    assert page.locator("[data-count]").inner_text() == "30"  # until the new number is known
+    for route in held:
+        route.continue_()
+    page.unroute("**/count?*")
+    expect(page.locator("[data-count]")).to_have_text("32")
+    assert cells(page, "step")[0] == "6"
+    expect(overview.locator("#facts")).to_contain_text("rollouts 44")
 
 
 def test_keys_select_rows_turn_pages_and_search(open_page: Open) -> None:

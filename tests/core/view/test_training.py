@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from viewed_runs import Open, serving
+from viewed_runs import Open, Serve
 
 MANIFEST = """
 name: live
@@ -79,24 +79,22 @@ def points_above(page: Page, least: int) -> int:
 
 @pytest.mark.slow
 def test_browser_follows_a_run_that_trains(
-    training: tuple[subprocess.Popen[str], Path], open_page: Open, tmp_path: Path
+    training: tuple[subprocess.Popen[str], Path], open_page: Open, serve: Serve
 ) -> None:
     process, folder = training
-    with serving([folder], tmp_path / "cache") as url:
-        table = open_page("/runs/live/rollouts?stage=zero&descending=1", base=url)
-        expect(table.locator("[data-count]")).to_have_text(re.compile(r"^[1-9]"))
-        before = rollouts(table)
-        expect(table.locator("[data-count]")).not_to_have_text(f"{before:,}")
-        assert rollouts(table) > before
+    url = serve(folder)
+    table = open_page("/runs/live/rollouts?stage=zero&descending=1", base=url)
+    expect(table.locator("[data-count]")).to_have_text(re.compile(r"^[1-9]"))
+    before = rollouts(table)
+    expect(table.locator("[data-count]")).not_to_have_text(f"{before:,}")
+    assert rollouts(table) > before
 
-        overview = open_page("/runs/live/", base=url)
-        expect(overview.locator("td[data-label=status]")).to_have_text(["finished", "running"])
-        drawn = points_above(overview, 1)
-        points_above(overview, drawn)
+    overview = open_page("/runs/live/", base=url)
+    expect(overview.locator("td[data-label=status]")).to_have_text(["finished", "running"])
+    drawn = points_above(overview, 1)
+    points_above(overview, drawn)
 
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait() != 0
-        expect(overview.locator("td[data-label=status]")).to_have_text(["finished", "stopped"])
-        expect(overview.locator("#facts")).to_contain_text("This run stopped")
-        table.close()
-        overview.close()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait() != 0
+    expect(overview.locator("td[data-label=status]")).to_have_text(["finished", "stopped"])
+    expect(overview.locator("#facts")).to_contain_text("This run stopped")
