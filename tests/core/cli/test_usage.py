@@ -84,4 +84,4 @@ def test_a_param_has_one_spelling_in_every_command(command: str) -> None:
         inner = found.get_command(click.Context(found), word)
         assert inner is not None
         found = inner
-    assert ["-p", "--param"] in [option.opts for option in found.params]
+    assert ["--param", "-p"] in [option.opts for option in found.params]
