@@ -61,9 +61,8 @@ class Job(ABC, Generic[R]):
         """Return the supervisor's header and blobs for this job."""
         kind, blobs = self.payloads()
         numpy = ["numpy" in source for source in self.sources()]
-        return Request(
-            kind, JobLimits(*map(self.limits.__getattribute__, JobLimits._fields)), [], [], [], numpy
-        ), blobs
+        limits = JobLimits(*(getattr(self.limits, name) for name in JobLimits._fields))
+        return Request(kind, limits, [], [], [], numpy), blobs
 
     def _common(self, answer: Answer, blobs: Sequence[bytes], engine: str) -> dict[str, Any]:
         status = answer.status

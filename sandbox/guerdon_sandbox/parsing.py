@@ -25,7 +25,7 @@ _WORDS = {
     "-": ("-Infinity", float("-inf")),
 }
 _PIECE = re.compile(
-    r'(?:[^"\\]{1,1024}+|\\u[dD][89abAB][\dA-Fa-f]{2}\\u[dD][c-fC-F][\dA-Fa-f]{2}|\\u[\dA-Fa-f]{4}|\\.){0,64}+',
+    r'(?:[^"\\]{1,1024}+|\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\.){0,64}+',
     re.DOTALL,
 )
 """A piece of a text that ends between two characters. The escapes of a surrogate pair are one."""

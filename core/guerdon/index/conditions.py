@@ -56,11 +56,24 @@ def conditions(names: Names, filters: Filters, schema: str = "main") -> Conditio
         matching = f"select rowid from {schema}.prompt_texts where prompt_texts match ?"
         add(f"prompt in ({matching})", phrase(filters.prompt_text))
     if filters.text:
-        stages = [names.stages[filters.stage]] if filters.stage in names.stages else names.stages.values()
-        each = [f"select rowid from {schema}.texts_{stage} where texts_{stage} match ?" for stage in stages]
-        add(f"id in ({' union all '.join(each) or 'select null'})", *[phrase(filters.text)] * len(each))
+        words, phrases = with_words(names, filters, schema)
+        add(words, *phrases)
     _add_verdicts(names, filters, add)
     return " and ".join(parts) or ALL, given
+
+
+def with_words(names: Names, filters: Filters, schema: str = "main") -> Condition:
+    """Return the condition that a completion has the words of the filters."""
+    each = [
+        f"select rowid from {schema}.texts_{stage} where texts_{stage} match ?"
+        for stage in stages_of(names, filters)
+    ]
+    return f"id in ({' union all '.join(each) or 'select null'})", [phrase(filters.text)] * len(each)
+
+
+def stages_of(names: Names, filters: Filters) -> list[int]:
+    """Return the numbers of the stages that the filters let through."""
+    return [number for name, number in names.stages.items() if filters.stage in ("", name)]
 
 
 def _add_verdicts(names: Names, filters: Filters, add: Any) -> None:

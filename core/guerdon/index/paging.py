@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from guerdon.index.conditions import ALL, Condition, conditions, phrase
+from guerdon.index.conditions import ALL, Condition, conditions, phrase, stages_of, with_words
 from guerdon.index.filters import Filters, parse_cursor
 from guerdon.index.rows import Found, Names, read_rows
 from guerdon.index.store import SORTED_COLUMNS, RunIndex
@@ -104,11 +104,9 @@ def _from_order(
         return None
     passes, given = condition
     if filters.text:
-        stages = _stages(names, filters)
-        words = " union all ".join(f"select rowid from texts_{n} where texts_{n} match ?" for n in stages)
+        words, phrases = with_words(names, filters)
         # CASE, because the list of all rollouts with the words is made where it is first asked for.
-        passes = f"case when {passes} then id in ({words or 'select null'}) else false end"
-        given = [*given, *[phrase(filters.text)] * len(stages)]
+        passes, given = f"case when {passes} then {words} else false end", [*given, *phrases]
     after, values = _after(column, direction, cursor)
     walked = db.execute(
         f"select id, {column}, {passes} from rollouts indexed by by_{column} "
@@ -143,7 +141,7 @@ def _ids(
         # Each stage's full-text index is walked in the order of lines, and left when the page is full: a common word
         # is in every rollout.
         found: list[tuple[int, float]] = []
-        for stage in sorted(_stages(names, filters), reverse=direction == "desc"):
+        for stage in sorted(stages_of(names, filters), reverse=direction == "desc"):
             chosen, given = _with_words(stage, filters, condition, "id, id")
             order = f"texts_{stage}.rowid {direction}"
             found += db.execute(f"{chosen} order by {order} limit ?", [*given, most - len(found)])
@@ -157,7 +155,7 @@ def _chosen(names: Names, filters: Filters, condition: Condition, columns: str) 
     """Return a query for columns of the rollouts under a condition that have the words of the filters."""
     if not filters.text:
         return f"select {columns} from rollouts where {condition[0]}", condition[1]
-    queries = [_with_words(stage, filters, condition, columns) for stage in _stages(names, filters)]
+    queries = [_with_words(stage, filters, condition, columns) for stage in stages_of(names, filters)]
     if not queries:
         return f"select {columns} from rollouts where false", []
     return " union all ".join(query for query, _ in queries), [
@@ -171,10 +169,6 @@ def _with_words(stage: int, filters: Filters, condition: Condition, columns: str
         return f"select 1 from {texts} where {texts} match ?", [phrase(filters.text)]
     joined = f"{texts} cross join rollouts on id = {texts}.rowid"
     return f"select {columns} from {joined} where {texts} match ? and {also}", [phrase(filters.text), *given]
-
-
-def _stages(names: Names, filters: Filters) -> list[int]:
-    return [number for name, number in names.stages.items() if filters.stage in ("", name)]
 
 
 def _sort_column(names: Names, filters: Filters) -> str:

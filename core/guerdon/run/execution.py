@@ -235,10 +235,8 @@ class _Execution:
         finished = (folder / "result.json").exists()
         # A finished stage can be extended only from a checkpoint.
         saved = (folder / "work").is_dir() and any((folder / "work").iterdir())
-        if (
-            not finished and not saved
-        ):  # it failed before it saved anything: nothing comes from the old inputs
-            return Change()
+        if not finished and not saved:
+            return Change()  # nothing that it has comes from the old inputs
         changed = change(before, now, finished=finished, extendable=_extendable(stage) if saved else ())
         if finished and changed == Change():
             self._inputs[stage_id] = before

@@ -85,3 +85,9 @@ def test_a_param_has_one_spelling_in_every_command(command: str) -> None:
         assert inner is not None
         found = inner
     assert ["--param", "-p"] in [option.opts for option in found.params]
+
+
+def test_help_of_new_lists_the_kinds() -> None:
+    command = cli.get_command(click.Context(cli), "new")
+    assert command is not None
+    assert "verifier, reward, group_reward, source, stage, hooks, tool, environment" in str(command.help)
