@@ -97,7 +97,7 @@ def _is_comparison(value: ast.expr) -> bool:
     return False
 
 
-def _caught(tree: ast.AST) -> set[str]:
+def _caught(tree: ast.Module) -> set[str]:
     caught: set[str] = set()
     for node in ast.walk(tree):
         kinds: list[ast.expr] = []
@@ -106,7 +106,7 @@ def _caught(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Call) and _last_name(node.func) in _CATCHERS:
             kinds = node.args[:1]
         for kind in kinds:
-            caught |= {_last_name(one) for one in ast.walk(kind)}
+            caught |= {_last_name(one) for one in ast.walk(kind) if isinstance(one, ast.Name | ast.Attribute)}
     for targets, value in _assignments(tree):
         if targets & caught:
             caught.add(_last_name(value))
