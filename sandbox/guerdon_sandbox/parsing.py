@@ -14,7 +14,7 @@ from typing import Any
 LARGE_BYTES = 16 << 10
 """Up to this size, the parser in C takes at most a few milliseconds."""
 
-_NUMBER = re.compile(r"-?\d{1,20}+(\.\d{1,20}+)?+([eE][+-]?\d{1,3}+)?+")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,19}+)(\.[0-9]{1,20}+)?+([eE][+-]?[0-9]{1,3}+)?+")
 """Larger integers are texts in the codec."""
 _WORDS = {
     "t": ("true", True),

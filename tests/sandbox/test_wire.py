@@ -223,7 +223,20 @@ def test_parse_of_any_bytes_gives_the_value_of_the_standard_library_or_refuses(d
 
 
 @pytest.mark.parametrize(
-    "data", [b"1" * 30, b"1." + b"1" * 30, b"1e" + b"1" * 9, b" 1", b'{"a":1,"b":2}', b"{}", b"[1,]"]
+    "data",
+    [
+        *(
+            b"1" * 30,
+            b"1." + b"1" * 30,
+            b"1e" + b"1" * 9,
+            b"00",
+            b"-01",
+            b"[07]",
+            "٣".encode(),
+            "1.٣".encode(),
+        ),
+        *(b" 1", b'{"a":1,"b":2}', b"{}", b"[1,]"),
+    ],
 )
 def test_parse_of_what_the_codec_does_not_write_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=" at "):
