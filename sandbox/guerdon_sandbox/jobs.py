@@ -204,13 +204,15 @@ class Check(Job[CheckResult]):
     """Which of the names are exceptions that the tests catch."""
     in_place: Sequence[int] = ()
     """The tests, by index, that check what a call does to its arguments."""
+    values: Sequence[str] = ()
+    """Which of the names may be plain values, such as constants."""
     stand_ins: Sequence[str] = ()
     """Literals. A test that passes although every call returns None, a bare object or one of these tests nothing."""
 
     def payloads(self) -> tuple[str, list[bytes]]:
-        names = ("prelude", "setup", "names", "tests", "classes", "exceptions", "in_place", "stand_ins")
-        checker = {name: getattr(self, name) for name in names}
-        return "check", [_candidate(self.source, self.prelude, self.env), _json(checker)]
+        names = ("prelude", "setup", "names", "tests", "classes", "exceptions", "in_place", "values")
+        checker = {name: getattr(self, name) for name in (*names, "stand_ins")}
+        return "check", [_candidate(self.source, self.prelude, self.env, names=self.names), _json(checker)]
 
     def sources(self) -> list[str]:
         return ["\n".join([self.prelude, self.source]), "\n".join([self.prelude, self.setup, *self.tests])]
@@ -220,9 +222,12 @@ class Check(Job[CheckResult]):
         return CheckResult(**self._common(answer, blobs, engine), outcomes=outcomes)
 
 
-def _candidate(source: str, prelude: str, env: Mapping[str, str], ambient: str = "") -> bytes:
-    payload = {"source": source, "prelude": prelude, "ambient": ambient, "env": dict(env)}
-    return _json(payload)
+def _candidate(
+    source: str, prelude: str, env: Mapping[str, str], ambient: str = "", names: Sequence[str] = ()
+) -> bytes:
+    return _json(
+        {"source": source, "prelude": prelude, "ambient": ambient, "env": dict(env), "names": list(names)}
+    )
 
 
 def _json(payload: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ the standard library.
 
 import ast
 import builtins
+import contextlib
 import errno
 import linecache
 import os
@@ -21,7 +22,7 @@ from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, i
 from guerdon_sandbox.inside.candidate import Candidate
 from guerdon_sandbox.inside.frames import send_frame
 from guerdon_sandbox.inside.remote import Remote
-from guerdon_sandbox.inside.sources import compile_source, describe
+from guerdon_sandbox.inside.sources import compile_prelude, compile_source, describe
 
 _WORK = Path("/box")
 _STAND_IN_S = 2
@@ -119,21 +120,28 @@ class _Suite:
         names["__runners__"] = _Runners()
         payload = self._payload
         if payload["prelude"]:
-            self._exec(payload["prelude"], "prelude.py", names)
+            exec(compile_prelude(payload["prelude"]), names)
             self._candidate.shared = {
                 name: one
                 for name, one in names.items()
                 if isinstance(one, type) and one.__module__ == "__main__" and name not in payload["names"]
             }
         names.update({name: stand_for(name) for name in payload["names"]})
+        asked, self._candidate.asked = self._candidate.asked, 0
         if payload["setup"]:
             self._exec(payload["setup"], "setup.py", names)
+        self._candidate.asked += asked
         return names
 
     def _remote(self, name: str) -> object:
         if name in self._payload["exceptions"]:
             known = self._candidate.exceptions
             return known.setdefault(name, type(name, (Exception,), {}))
+        if name in self._payload["values"]:
+            with contextlib.suppress(NameError):
+                value = self._candidate.ask("value", name)
+                if not isinstance(value, Remote):
+                    return value
         return Remote(self._candidate, name, name, "named")
 
     def _exec(self, source: str, name: str, namespace: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 It needs only the standard library, and the modules that the tests import.
 """
 
+import contextlib
 import itertools
 import types
 from collections.abc import Callable, Iterator
@@ -25,8 +26,10 @@ def run_function(function: Callable[..., Any], *given: Any) -> None:
     sets = [list(_parameters(mark)) for mark in marks if mark.name == "parametrize"]
     for chosen in itertools.product(*sets):
         arguments = {name: value for part in chosen for name, value in part.items()}
-        _refuse_fixtures(function, given, arguments)
-        _finish(function(*given, **arguments))
+        with contextlib.ExitStack() as after:
+            fixtures = _Fixtures(function, after)
+            fixtures.run_automatic()
+            _finish(function(*given, **fixtures.complete(function, given, arguments)))
 
 
 def run_method(kind: type, name: str) -> None:
@@ -74,10 +77,69 @@ def _parameters(mark: Any) -> Iterator[dict[str, Any]]:
         yield dict(zip(names, parts, strict=True))
 
 
-def _refuse_fixtures(function: Callable[..., Any], given: tuple[Any, ...], arguments: dict[str, Any]) -> None:
-    import inspect
+class _Fixtures:
+    """The fixtures of pytest that a test's module and class define."""
 
-    parameters = list(inspect.signature(function).parameters.values())[len(given) :]
-    for parameter in parameters:
-        if parameter.name not in arguments and parameter.default is parameter.empty:
-            raise UnsupportedTestError(f"the test needs the fixture '{parameter.name}'")
+    def __init__(self, function: Callable[..., Any], after: contextlib.ExitStack) -> None:
+        self._after = after
+        self._values: dict[str, Any] = {}
+        instance = getattr(function, "__self__", None)
+        names = getattr(function, "__globals__", {})
+        self._found = {**_fixtures(names, None), **_fixtures(_members(instance), instance)}
+
+    def run_automatic(self) -> None:
+        for name, (mark, _) in self._found.items():
+            if mark.autouse:
+                self._value(name)
+
+    def complete(
+        self, function: Callable[..., Any], given: tuple[Any, ...], arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments with those that fixtures give."""
+        import inspect
+
+        parameters = list(inspect.signature(function).parameters.values())[len(given) :]
+        needed = [one.name for one in parameters if one.default is one.empty and one.name not in arguments]
+        return {**arguments, **{name: self._value(name) for name in needed}}
+
+    def _value(self, name: str) -> Any:
+        if name not in self._values:
+            mark, function = self._found.get(name, (None, None))
+            if mark is None or function is None or mark.params:
+                raise UnsupportedTestError(f"the test needs the fixture '{name}'")
+            value = function(**self.complete(function, (), {}))
+            if isinstance(value, types.GeneratorType):
+                generator, value = value, next(value)
+                self._after.callback(next, generator, None)
+            self._values[name] = value
+        return self._values[name]
+
+
+def _members(instance: object) -> dict[str, Any]:
+    return {name: one for kind in reversed(type(instance).__mro__) for name, one in vars(kind).items()}
+
+
+def _fixtures(names: dict[str, Any], instance: object) -> dict[str, tuple[Any, Callable[..., Any]]]:
+    """Return the marks and functions of the fixtures among some names."""
+    found = {}
+    for bound, one in names.items():
+        if not isinstance(one, types.FunctionType) and type(one).__name__ != "FixtureFunctionDefinition":
+            continue  # such as an object of the candidate, which would be asked
+        mark = getattr(one, "_pytestfixturefunction", None) or getattr(one, "_fixture_function_marker", None)
+        if mark is not None:
+            wrapped = getattr(one, "__pytest_wrapped__", None)
+            function = one._get_wrapped_function() if wrapped is None else wrapped.obj
+            found[mark.name or bound] = (mark, function if instance is None else function.__get__(instance))
+    return found
+
+
+def module(name: str, **members: Any) -> types.ModuleType:
+    """Return the module of the program under test as tests see it that import it."""
+    made = _Solution(name)
+    made.__dict__.update(members)
+    return made
+
+
+class _Solution(types.ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise UnsupportedTestError(f"the test replaces '{name}' of the program's module")

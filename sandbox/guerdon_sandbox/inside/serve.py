@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from guerdon_sandbox.codec import CodecError, State, dumps, loads
 from guerdon_sandbox.inside.frames import MAX_REQUEST, read_frames, send_frame
 from guerdon_sandbox.inside.interpreter import leave
-from guerdon_sandbox.inside.sources import compile_source, describe, report
+from guerdon_sandbox.inside.sources import compile_prelude, compile_source, describe, report
 
 _MAX_BASES = 20
 
@@ -38,7 +38,11 @@ def serve(payload: dict[str, Any], inbox: int, outbox: int) -> NoReturn:
     except BaseException as error:
         send_frame(replies, dumps(["broken", *describe(error)]))
         leave(1)
-    shared = {name: one for name, one in module.__dict__.items() if isinstance(one, type)}
+    shared = {
+        name: one
+        for name, one in module.__dict__.items()
+        if isinstance(one, type) and name not in payload["names"]
+    }
     send_frame(replies, dumps(["began"]))
     server = _Server(module, shared)
     try:
@@ -64,9 +68,9 @@ def _ambient(source: str) -> dict[str, Any]:
 
 
 def _run_prelude(prelude: str, module: types.ModuleType) -> None:
-    """Execute the problem's own code, unless it is only the head of a function that the candidate continues."""
+    """Execute the problem's own code, unless the candidate continues it within something else than a function."""
     try:
-        code = compile(prelude, "prelude.py", "exec", dont_inherit=True)
+        code = compile_prelude(prelude)
     except SyntaxError:
         return
     exec(code, module.__dict__)
@@ -198,6 +202,18 @@ def _await(coroutine: Any) -> object:
     return asyncio.run(coroutine)
 
 
+def _state(value: object) -> object:
+    """Return what an object consists of: the name of an enum's member, or else the attributes."""
+    import enum
+
+    if isinstance(value, enum.Enum):
+        return value.name
+    declared = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
+    slots = [name for names in declared for name in ([names] if isinstance(names, str) else names)]
+    attributes = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return {**attributes, **(vars(value) if hasattr(value, "__dict__") or not slots else {})}
+
+
 def _call(function: Callable[..., object], /, *args: object, **kwargs: object) -> object:
     return function(*args, **kwargs)
 
@@ -205,7 +221,8 @@ def _call(function: Callable[..., object], /, *args: object, **kwargs: object) -
 _OPERATIONS: dict[str, Callable[..., object]] = {
     "call": _call,
     "await": _await,
-    "state": lambda value: [type(value).__name__, vars(value)],
+    "value": lambda value: value,
+    "state": lambda value: [type(value).__name__, _state(value)],
     "getattr": getattr,
     "setattr": setattr,
     "delattr": delattr,

@@ -18,6 +18,14 @@ def compile_source(source: str, name: str) -> types.CodeType:
     return compile(source, name, "exec", dont_inherit=True)
 
 
+def compile_prelude(source: str) -> types.CodeType:
+    """Compile the problem's own code, which may end in the head of a function that the candidate continues."""
+    try:
+        return compile_source(source, "prelude.py")
+    except SyntaxError:
+        return compile_source(f"{source}\n    pass", "prelude.py")
+
+
 def report(error: BaseException) -> None:
     """Print the traceback as python does, without the frames that started the program."""
     with contextlib.suppress(BaseException):

@@ -56,6 +56,8 @@ def list_tests(sources: Sequence[str], setup: str = "", solution: str = "") -> A
     texts = [setup, *(part.module for part in parts)]
     imported = {name for part in parts for name in part.imported}
     free = free_names("\n".join(texts)) | imported
+    if imported and not any(part.star for part in parts):
+        free = frozenset(imported)  # the tests say which names are the program's
     libraries = library_imports(texts, imported | (bound_names(solution) & free))
     module, tests = _in_units(parts)
     return AssertTests(

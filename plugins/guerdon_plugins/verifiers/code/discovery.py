@@ -6,10 +6,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from guerdon_plugins.verifiers.code.imports import without_imports
 from guerdon_plugins.verifiers.code.names import parse
-
-SOLUTION_MODULES = frozenset({"solution", "candidate", "submission", "your_module", "main_solution"})
-"""Module names by which data sets import the program under test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +20,8 @@ class Discovered:
     """One statement per test that runs it; empty if the module itself is the test."""
     imported: tuple[str, ...]
     """Names that the module imports from the program under test."""
+    star: bool = False
+    """Whether it imports all of the program's names."""
 
 
 def discover(source: str, entry: str | None = None) -> Discovered:
@@ -31,10 +31,10 @@ def discover(source: str, entry: str | None = None) -> Discovered:
         source: The module.
         entry: The expression of the function under test, if the row names it.
     """
-    tree = parse(source)
-    imported = tuple(name for node in tree.body for name in _imported(node))
-    kept = [node for node in tree.body if not _is_run_of_all(node) and not list(_imported(node))]
-    module = source if len(kept) == len(tree.body) else "\n".join(map(ast.unparse, kept))
+    tree, imports = without_imports(parse(source))
+    kept = [node for node in tree.body if not isinstance(node, ast.Pass) and not _is_run_of_all(node)]
+    unchanged = len(kept) == len(tree.body) and not imports.found
+    module = source if unchanged else "\n".join(map(ast.unparse, kept))
     called = _called_at_top(kept)
     runs: list[str] = []
     classes = {node.name: node for node in kept if isinstance(node, ast.ClassDef)}
@@ -43,18 +43,13 @@ def discover(source: str, entry: str | None = None) -> Discovered:
             runs += _run_of_function(node, entry, called)
         elif isinstance(node, ast.ClassDef):
             runs += _runs_of_class(node, classes)
-    return Discovered(module, tuple(runs), imported)
-
-
-def _imported(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, ast.ImportFrom) and node.module in SOLUTION_MODULES:
-        yield from (alias.asname or alias.name for alias in node.names)
+    return Discovered(module, tuple(runs), tuple(dict.fromkeys(imports.names)), imports.star)
 
 
 def _run_of_function(
     node: ast.FunctionDef | ast.AsyncFunctionDef, entry: str | None, called: frozenset[str]
 ) -> list[str]:
-    if node.name in called:
+    if node.name in called or any("fixture" in ast.unparse(one) for one in node.decorator_list):
         return []
     positional = [*node.args.posonlyargs, *node.args.args]
     required = positional[: len(positional) - len(node.args.defaults)]

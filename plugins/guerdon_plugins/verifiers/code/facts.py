@@ -38,6 +38,8 @@ class Facts:
     """The candidate's names that the tests catch."""
     in_place: tuple[int, ...]
     """The tests that check what a call does to its arguments."""
+    values: tuple[str, ...]
+    """The candidate's names that the tests neither call nor catch, so that they may be plain values."""
     stand_ins: tuple[str, ...]
     """Literals that tests compare with by ``!=`` and similar. A program that only returns one of them may pass."""
 
@@ -47,9 +49,11 @@ def read_facts(sources: Sequence[str], setup: str, names: Sequence[str]) -> Fact
     trees = [parse(setup), *map(parse, sources)]
     everything = ast.Module(body=[node for tree in trees for node in tree.body], type_ignores=[])
     setup_body = trees[0].body
+    caught = _caught(everything) & set(names)
     return Facts(
         classes=tuple(name for name in names if name[:1].isupper() and name != "Solution"),
-        exceptions=tuple(sorted(_caught(everything) & set(names))),
+        exceptions=tuple(sorted(caught)),
+        values=tuple(sorted(set(names) - caught - _called(everything))),
         in_place=tuple(
             index
             for index, tree in enumerate(trees[1:])
@@ -93,7 +97,7 @@ def _is_comparison(value: ast.expr) -> bool:
     return False
 
 
-def _caught(tree: ast.AST) -> set[str]:
+def _caught(tree: ast.Module) -> set[str]:
     caught: set[str] = set()
     for node in ast.walk(tree):
         kinds: list[ast.expr] = []
@@ -102,8 +106,19 @@ def _caught(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Call) and _last_name(node.func) in _CATCHERS:
             kinds = node.args[:1]
         for kind in kinds:
-            caught |= {one.id for one in ast.walk(kind) if isinstance(one, ast.Name)}
+            caught |= {_last_name(one) for one in ast.walk(kind) if isinstance(one, ast.Name | ast.Attribute)}
+    for targets, value in _assignments(tree):
+        if targets & caught:
+            caught.add(_last_name(value))
     return caught
+
+
+def _called(tree: ast.AST) -> set[str]:
+    return {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
 
 
 def _excluded(tree: ast.AST) -> Iterator[str]:
@@ -157,6 +172,9 @@ class _Calls:
         self._arguments: set[str] = set()
         self._add_helpers(tree)
         assigned = list(_assignments(tree))
+        for targets, value in assigned:
+            if isinstance(value, ast.Name) and value.id in self._functions:
+                self._functions |= targets
         # Each round resolves one more level of assignments.
         for _ in range(4):
             for targets, value in assigned:

@@ -321,6 +321,7 @@ class Grader:
                 classes=facts.classes,
                 exceptions=facts.exceptions,
                 in_place=facts.in_place,
+                values=facts.values,
                 stand_ins=facts.stand_ins,
                 limits=self._limits,
             )

@@ -84,6 +84,8 @@ def _read_mapping(reference: Mapping[str, Any]) -> Suite:
         return Suite(codecontests(reference), language)
     if "official_tests" in reference:
         return Suite(codeforces(reference), language)
+    if is_texts(reference.get("test_cases")) and reference["test_cases"]:
+        return Suite(_python(list_tests(list(reference["test_cases"]))), language)
     if "test_cases" in reference:
         return Suite(typed_cases(mappings(reference, "test_cases"), reference), language)
     if "inputs" in reference or "outputs" in reference:

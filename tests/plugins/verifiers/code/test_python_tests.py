@@ -69,6 +69,51 @@ FORMS: list[tuple[str, Any]] = [
     ("own code raises", ["try:\n    f('x')\n    assert False\nexcept TypeError:\n    pass"]),
     ("raises", ["import pytest\nwith pytest.raises(TypeError):\n    f('x')"]),
     ("unequal", ["assert f(1) != 3", "assert f(2) != 4"]),
+    ("another name", "from solution import f as g\ndef test_a():\n    assert g(1) == 2"),
+    (
+        "another name than the library's",
+        "from math import isqrt as g, sqrt as f\nfrom solution import f as own\nassert own(1) == g(4)",
+    ),
+    (
+        "another name after __future__",
+        "from __future__ import annotations\nfrom solution import f as g\ndef test_a() -> None:\n    assert g(1) == 2",
+    ),
+    ("module", "import solution\ndef test_a():\n    assert solution.f(1) == 2"),
+    ("module by another name", "import os, solution as s\nassert s.f(1) == 2 and os.sep"),
+    ("import in a function", "def test_a():\n    from solution import f\n    assert f(1) == 2"),
+    (
+        "import by two names",
+        "try:\n    from solution import f\nexcept ImportError:\n    from your_module import f\nassert f(1) == 2",
+    ),
+    ("passed to a helper", ["assert list(map(f, [1])) == [2]"]),
+    (
+        "fixtures",
+        "import pytest\nfound = []\n@pytest.fixture\ndef test_data():\n    return 1\n@pytest.fixture(name='pair')\ndef made(test_data):\n"
+        "    yield test_data, 2\n    found.append(1)\n@pytest.mark.parametrize('y', [0, 1])\ndef test_a(pair, y):\n    assert f(pair[0] + y) == pair[1] + y\n"
+        "def test_b():\n    assert f(len(found)) == 3\n",
+    ),
+    (
+        "fixtures of a class, and automatic ones",
+        "import pytest\nfound = []\n@pytest.fixture(autouse=True)\ndef add():\n    found.append(1)\n    yield\n    found.clear()\n"
+        "class TestF:\n    @pytest.fixture\n    def x(self):\n        return 0\n    def test_a(self, x):\n        assert f(x + len(found)) == 2\n    def test_b(self):\n        assert f(len(found)) == 2\n",
+    ),
+    ("AceCode", {"test_cases": ["assert f(1) == 2", "assert f(2) == 3"]}),
+    (
+        "a head without a body",
+        {
+            "code_prompt": "import itertools\ndef f(x):\n",
+            "entry_point": "f",
+            "test": "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n        self.assertEqual(f(1), 2)\n",
+        },
+    ),
+    (
+        "a class of the prompt",
+        {
+            "prompt": "class Solution:\n    def f(self, x):\n        'Add 1.'\n",
+            "entry_point": "Solution().f",
+            "test": "def check(candidate):\n    for x in range(3):\n        assert candidate(x) == x + 1\n",
+        },
+    ),
 ]
 RIGHT = "def f(x): return x + 1\nclass Solution:\n    def f(self, x): return x + 1\n"
 WRONG = "def f(x): return 4 if x == 2 else 3\nclass Solution:\n    def f(self, x): return 3\n"
@@ -79,6 +124,55 @@ def test_tests_of_every_form_are_run(score: Callable[..., Score], form: str, ref
     assert score(RIGHT, reference).value == 1.0, form
     assert score(WRONG, reference).value == 0.0, form
     assert score("pass", reference).value == 0.0, form
+
+
+COLOURS = "from enum import Enum\nclass Colour(Enum):\n    RED = 1\n    BLUE = 2\n"
+POINTS = (
+    "from dataclasses import dataclass\n@dataclass(slots=True)\nclass P:\n    x: int\ndef f(x): return P(x)\n"
+)
+PAIRS: list[tuple[str, str, str]] = [
+    (
+        "from solution import PI, NAMES\nassert abs(2 * PI - 6.28) < 1e-9 and sorted(NAMES) == ['a', 'b']",
+        "PI = 3.14\nNAMES = ['b', 'a']",
+        "PI = 3.15\nNAMES = ['b', 'a']",
+    ),
+    ("import solution\nassert solution.PI == 3.14", "PI = 3.14", "def PI(): return 3.14"),
+    (
+        "assert f(1) == Colour.RED",
+        COLOURS + "def f(x): return Colour(x)",
+        COLOURS + "def f(x): return Colour.BLUE",
+    ),
+    ("assert f(1) == g(1)", POINTS + "def g(x): return P(x)", POINTS + "def g(x): return P(2)"),
+    (
+        "import pytest\nfrom solution import Full as E, f\ndef test_a():\n    with pytest.raises(E):\n        f()",
+        "class Full(Exception): pass\ndef f(): raise Full",
+        "class Full(Exception): pass\ndef f(): raise KeyError",
+    ),
+    (
+        "import pytest, solution\ndef test_a():\n    with pytest.raises(solution.Full):\n        solution.f()",
+        "class Full(Exception): pass\ndef f(): raise Full",
+        "class Full(Exception): pass\ndef f(): pass",
+    ),
+    (
+        "from solution import f as g\nxs = [2, 1]\ng(xs)\nassert xs == [1, 2]",
+        "def f(xs): xs.sort()",
+        "def f(xs): pass",
+    ),
+    (
+        "from solution import f as g\nxs = [2, 1]\nassert g(xs) == sum(xs)",
+        "def f(xs): return sum(xs)",
+        "def f(xs):\n    xs.clear()\n    return 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("test", "right", "wrong"), PAIRS)
+def test_values_members_and_other_names_of_the_candidate_are_judged(
+    score: Callable[..., Score], test: str, right: str, wrong: str
+) -> None:
+    assert score(right, test).value == 1.0
+    assert score(wrong, test).value == 0.0
+    assert score("pass", test).value == 0.0
 
 
 def test_bigcodebench_rows_count_methods(score: Callable[..., Score]) -> None:
@@ -101,7 +195,12 @@ BROKEN: list[Any] = [
     "def test_a():\n    pass\ndef test_b():\n    f(1)\n",
     "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n        f(1)\n",
     "import unittest\nclass T(unittest.TestCase):\n    @unittest.skip('x')\n    def test_a(self):\n        self.assertEqual(f(1), 2)\n",
-    "import pytest\n@pytest.fixture\ndef g():\n    return 1\ndef test_a(g):\n    assert f(g) == 2\n",
+    "import pytest\n@pytest.fixture(params=[1])\ndef g(request):\n    return request.param\ndef test_a(g):\n    assert f(g) == 2\n",
+    "def test_a(tmp_path):\n    assert f(1) == 2\n",
+    "from solution import f\nassert no_such_helper(f(1)) == 2",
+    "import solution\nsolution.one = 1\nassert solution.f(1) == 2",
+    "import solution\nassert getattr(solution, 'f')(1) == 2",
+    "def run(function):\n    function(1)\nrun(f)\nassert True",
     "def test_a(capsys):\n    f(1)\n    assert capsys.readouterr().out == ''\n",
     "class Base:\n    def check(self):\n        assert f(1) == 2\n",
     {"test": "def check(candidate):\n    pass\n", "entry_point": "f"},
