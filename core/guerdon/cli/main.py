@@ -20,6 +20,7 @@ from guerdon.plugins.discovery import Kind, did_you_mean, find_plugin, installed
 _COMMANDS = {
     "run": "Run a manifest or a recipe.",
     "check": "Validate a manifest and prove its plan before any training.",
+    "plan": "Compute the memory that a manifest's stages take on a GPU, without a GPU.",
     "score": "Score completions in a JSONL or Parquet file.",
     "serve": "Score over HTTP: a manifest's rubric or plugins as a server.",
     "diff": "List every verdict that two rubrics, or two scored files, disagree on.",

@@ -22,6 +22,7 @@ from guerdon.kernels.objective import LossSpec, Tokens, token_terms, unit_of
 Backend = Literal["auto", "torch", "triton"]
 
 _TILE_MB = {"cpu": 64, "small": 512, "large": 2560}
+_LARGE_DEVICE = 70 * 1024**3
 
 
 class LossResult(NamedTuple):
@@ -72,7 +73,9 @@ def fused_linear_grpo_loss(
         torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     )
     triton = backend == "triton" or (backend == "auto" and hidden.is_cuda)
-    plan = _Plan(spec, tokens, need, _tile_rows(hidden, weight, triton, tile_budget_mb), triton)
+    kept = hidden.dtype if triton else torch.promote_types(hidden.dtype, torch.float32)
+    memory = torch.cuda.get_device_properties(hidden.device).total_memory if hidden.is_cuda else None
+    plan = _Plan(spec, tokens, need, tile_rows(len(weight), kept, memory, tile_budget_mb), triton)
     with torch.autocast(device, enabled=False):
         outputs: Any = _FusedLinearLoss.apply(hidden, weight, bias, target, plan)  # type: ignore[no-untyped-call]
     return LossResult(*outputs)
@@ -128,15 +131,21 @@ def _ranges(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
         yield start + (end - start) * number // count, start + (end - start) * (number + 1) // count
 
 
-def _tile_rows(hidden: Tensor, weight: Tensor, triton: bool, budget_mb: float | None) -> int:
+def tile_rows(
+    vocabulary: int, dtype: torch.dtype, device_bytes: int | None, budget_mb: float | None = None
+) -> int:
+    """Return how many tokens' logits a tile holds.
+
+    Args:
+        vocabulary: The logits of a token.
+        dtype: The dtype in which the backend keeps them.
+        device_bytes: The memory of the GPU, or ``None`` on CPU.
+        budget_mb: The memory of a tile in MiB; by default it depends on the device.
+    """
     if budget_mb is None:
-        place = "cpu"
-        if hidden.is_cuda:
-            memory = torch.cuda.get_device_properties(hidden.device).total_memory
-            place = "large" if memory > 70 * 1024**3 else "small"
-        budget_mb = _TILE_MB[place]
-    held = hidden.dtype if triton else torch.promote_types(hidden.dtype, torch.float32)
-    return max(1, int(budget_mb * 1024**2) // (len(weight) * held.itemsize))
+        large = device_bytes is not None and device_bytes > _LARGE_DEVICE
+        budget_mb = _TILE_MB["cpu" if device_bytes is None else "large" if large else "small"]
+    return max(1, int(budget_mb * 1024**2) // (vocabulary * dtype.itemsize))
 
 
 class _Tile(Protocol):

@@ -2,6 +2,7 @@
 
 from guerdon.models.loading import (
     is_narrow,
+    load_config,
     load_model,
     load_process_reward_model,
     load_reward_model,
@@ -13,6 +14,7 @@ from guerdon.models.loading import (
 
 __all__ = [
     "is_narrow",
+    "load_config",
     "load_model",
     "load_process_reward_model",
     "load_reward_model",

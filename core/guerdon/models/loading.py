@@ -20,11 +20,12 @@ from guerdon.stage import Model
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
     "NARROW",
     "is_narrow",
+    "load_config",
     "load_model",
     "load_process_reward_model",
     "load_reward_model",
@@ -42,6 +43,19 @@ An operation on 1,000 tokens of a model 128 wide takes 0.01 to 0.3 ms on one cor
 another process uses a core, threads wait for it for milliseconds at every operation. From about this width on, an
 operation takes longer than such a wait.
 """
+
+
+def load_config(model: Model) -> PretrainedConfig:
+    """Load a model's configuration, without its weights.
+
+    Raises:
+        UsageError: There is no such model.
+        InfrastructureError: The hub does not respond.
+    """
+    from transformers import AutoConfig
+
+    config: PretrainedConfig = _load(AutoConfig, model)
+    return config
 
 
 def load_model(model: Model, *, training: bool = False, **kwargs: Any) -> PreTrainedModel:

@@ -260,6 +260,17 @@ def _refused(name: str) -> Any:
     return Annotated[Any, BeforeValidator(refuse)]
 
 
+def option_values(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of each option of a config: the manifest's, the stage's default or TRL's.
+
+    Args:
+        config: :data:`GRPO`, :data:`SFT` or :data:`REWARD`.
+        options: The manifest's options.
+    """
+    values = {name: option.default for name, option in options_of(config).items()}
+    return values | {**STAGE_DEFAULTS[config], **options}
+
+
 def check_options(config: str, options: Mapping[str, Any]) -> None:
     """Check options together: contradictions, and libraries that are not installed.
 
@@ -271,8 +282,7 @@ def check_options(config: str, options: Mapping[str, Any]) -> None:
         ParamsError: Some options conflict; one line each.
         MissingDependencyError: The only problem is a library that is not installed.
     """
-    values = {name: option.default for name, option in options_of(config).items()}
-    values |= {**STAGE_DEFAULTS[config], **options}
+    values = option_values(config, options)
     if values["bf16"] is None:  # TRL derives it from fp16
         values["bf16"] = False
     problems = [*_contradictions(values), *(_group_problems(values) if config == GRPO else ())]
@@ -363,9 +373,15 @@ def _group_problems(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def generation_batch(values: Mapping[str, Any]) -> int:
-    """Return how many completions are generated together, by GRPO's options."""
-    processes = int(os.environ.get("WORLD_SIZE") or 1)
+def generation_batch(values: Mapping[str, Any], processes: int | None = None) -> int:
+    """Return how many completions are generated together, by GRPO's options.
+
+    Args:
+        values: The value of each option.
+        processes: The number of processes; by default that of this launch.
+    """
+    if processes is None:
+        processes = int(os.environ.get("WORLD_SIZE") or 1)
     if values.get("generation_batch_size") is not None:
         return int(values["generation_batch_size"])
     steps = values.get("steps_per_generation")

@@ -34,6 +34,7 @@ __all__ = [
     "HasGoldCompletion",
     "HasMaxWorkers",
     "HasNeeds",
+    "HasPlanMemory",
     "HasPreflight",
     "HasPromptHint",
     "HasReward",
@@ -157,6 +158,23 @@ class HasStagePreflight(Protocol):
         self, rewards: Sequence[str], rows: Sequence[Row], count: int | None, models: Sequence[Model]
     ) -> Awaitable[None] | None:
         """Raise if the stage would fail."""
+        ...
+
+
+class HasPlanMemory(Protocol):
+    """A stage that computes the memory that it takes on each device."""
+
+    def plan_memory(
+        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return, for each moment, such as ``update``, the bytes of each part, such as ``weights``.
+
+        Args:
+            model: The model that the stage starts from.
+            prompt_tokens: The length of each prompt.
+            device_bytes: The memory of the device.
+            processes: The processes of the launch, with one device each.
+        """
         ...
 
 
@@ -330,6 +348,8 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "a killed run may resume with another number",
         "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
         "evaluates": "`True` for a stage that may have an `evaluation`; `context.evaluation` is what it asks for",
+        "plan_memory": "a method for `guerdon plan`: `plan_memory(model, *, prompt_tokens, device_bytes, processes)` "
+        "returns the bytes that the stage takes on a GPU, as `{moment: {part: bytes}}`",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",
     },
@@ -363,6 +383,7 @@ _METHODS = frozenset(
             "first_of",
             "prompt_hint",
             "fingerprint",
+            "plan_memory",
             "run",
         ),
         *("reset", "get_reward", "state"),

@@ -178,11 +178,12 @@ def _meant(stage: StagePlan) -> set[str]:
 
 
 def _known_models(plan: Plan, stage: StagePlan) -> list[Model]:
-    """Return the models of ``init`` that are not another stage's output, with their folders if they are local."""
-    models = []
-    for ref in stage.init:
-        if isinstance(ref, ModelRef):
-            folder = local_folder(plan.base_dir, ref.path)
-            path = str(folder) if folder is not None and Path(folder).exists() else ref.path
-            models.append(Model(ref.path, path, ref.gguf_file, ref.revision, ref.dtype))
-    return models
+    """Return the models of ``init`` that are not another stage's output."""
+    return [known_model(plan, ref) for ref in stage.init if isinstance(ref, ModelRef)]
+
+
+def known_model(plan: Plan, ref: ModelRef) -> Model:
+    """Return a model that the manifest names, with its folder if it is local."""
+    folder = local_folder(plan.base_dir, ref.path)
+    path = str(folder) if folder is not None and Path(folder).exists() else ref.path
+    return Model(ref.path, path, ref.gguf_file, ref.revision, ref.dtype)

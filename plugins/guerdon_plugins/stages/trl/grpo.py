@@ -156,6 +156,23 @@ class Grpo:
                 "sampled. Leave out one of the two."
             )
 
+    def plan_memory(
+        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the bytes of each part on each device: while rollouts are generated, and in an update."""
+        from guerdon.grpo import StepOptions
+        from guerdon.grpo.planning import plan_memory
+
+        return plan_memory(
+            model,
+            self._options,
+            StepOptions(**self._step_options),
+            lora_config(self._peft),
+            prompt_tokens=prompt_tokens,
+            device_bytes=device_bytes,
+            processes=processes,
+        )
+
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
         from guerdon.grpo import RubricGRPOTrainer, StepOptions

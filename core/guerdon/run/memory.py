@@ -1,0 +1,61 @@
+"""Ask a stage for the memory that it takes on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from guerdon.errors import UsageError
+from guerdon.manifest.plan import Plan, StagePlan
+from guerdon.manifest.schema import ModelRef
+from guerdon.plugins.boundary import boundary
+from guerdon.run.stage_check import known_model
+from guerdon.stage import Model
+
+__all__ = ["has_memory_plan", "stage_memory"]
+
+
+def has_memory_plan(stage: StagePlan) -> bool:
+    """Return whether the stage can compute its memory."""
+    return stage.component.member("plan_memory") is not None
+
+
+def stage_memory(
+    plan: Plan, stage: StagePlan, *, prompt_tokens: int, device_bytes: int, processes: int
+) -> Mapping[str, Mapping[str, int]]:
+    """Return the bytes of each part on each device, at each moment of the stage.
+
+    Args:
+        plan: The plan.
+        stage: One of its stages, which can compute its memory.
+        prompt_tokens: The length of each prompt.
+        device_bytes: The memory of each device.
+        processes: The processes of the launch, with one device each.
+
+    Raises:
+        GuerdonError: The memory cannot be computed.
+    """
+    model = _start(plan, stage)
+    built = stage.component.build()
+    own = stage.component.member("plan_memory", of=built)
+    with boundary(f"the memory plan of {stage.component.plugin} raised"):
+        memory: Mapping[str, Mapping[str, int]] = own(
+            model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes
+        )
+    return memory
+
+
+def _start(plan: Plan, stage: StagePlan) -> Model:
+    """Return the model that the stage, or the first of the stages before it, starts from."""
+    stages = {known.ref.id: known for known in plan.stages}
+    first = stage
+    while first.init and isinstance(first.init[0], str):
+        first = stages[first.init[0]]
+    if not first.init:
+        raise UsageError(
+            f"stage '{first.ref.id}' makes the model of stage '{stage.ref.id}', so its size is not known before the "
+            "run. Name a model: --set model=PATH --set stages."
+            f"{stage.ref.id}.init=base."
+        )
+    ref = first.init[0]
+    assert isinstance(ref, ModelRef)
+    return known_model(plan, ref)

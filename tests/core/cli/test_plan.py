@@ -1,0 +1,129 @@
+"""``guerdon plan``: the memory of a manifest's stages, and what a stranger mistypes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import Qwen3Config
+
+MANIFEST = """
+name: planned
+model: ./model
+stages:
+  - {id: cold, use: sft, data: [{use: files, params: {path: rows.jsonl}}]}
+  - id: zero
+    init: 'stage:cold'
+    use: grpo
+    data: [{use: arithmetic, limit: 64}]
+    rewards: [{use: math}]
+    params: {per_device_train_batch_size: 8, max_completion_length: 64}
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    Qwen3Config(
+        vocab_size=3000,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+    ).save_pretrained(tmp_path / "model")
+    file = tmp_path / "m.yaml"
+    file.write_text(MANIFEST)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    return file
+
+
+def planned(call: Any, *arguments: str) -> dict[str, dict[str, int]]:
+    ended = call("plan", "m.yaml", "--json", *arguments)
+    assert ended.status == 0, ended.err
+    moments: dict[str, dict[str, int]] = json.loads(ended.out)["zero"]
+    return moments
+
+
+@pytest.mark.usefixtures("manifest")
+def test_plan_prints_a_table_for_each_stage_and_names_the_others(call: Any) -> None:
+    ended = call("plan", "m.yaml", "--gpu-memory", "1")
+    assert ended.status == 0, ended.err
+    assert "Stage 'zero', GiB on each GPU" in ended.out
+    assert {"weights", "gradients", "optimizer", "micro-batch", "keys", "all"} <= set(ended.out.split())
+    assert "Not computed: cold." in ended.out
+
+
+@pytest.mark.usefixtures("manifest")
+def test_plan_of_a_stage_that_takes_too_much_ends_with_1(call: Any) -> None:
+    ended = call("plan", "m.yaml", "--gpu-memory", "0.001")
+    assert ended.status == 1
+    assert "stage 'zero' takes" in ended.err
+    assert "per_device_train_batch_size" in ended.err
+
+
+@pytest.mark.usefixtures("manifest")
+def test_plan_parts_follow_the_options(call: Any) -> None:
+    alone = planned(call)
+    update = alone["update"]
+    assert set(alone["rollouts"]) == {"weights", "optimizer", "keys and values"}
+    launched = planned(call, "--processes", "2")["update"]
+    assert launched == {**update, "gradients to exchange": update["gradients"]}
+    reference = planned(call, "--set", "stages.zero.params.beta=0.1")["update"]
+    assert reference == {**update, "reference model": update["weights"]}
+    longer = planned(call, "--prompt-tokens", "2048")
+    assert longer["update"]["micro-batch"] > update["micro-batch"]
+    assert longer["rollouts"]["keys and values"] > alone["rollouts"]["keys and values"]
+    assert planned(call, "--set", "stages.zero.params.optim=sgd")["update"]["optimizer"] == 0
+
+
+@pytest.mark.usefixtures("manifest")
+def test_plan_with_vllm_contains_its_share_of_the_device(call: Any) -> None:
+    params = "stages.zero.params."
+    colocated = ("--gpu-memory", "10", "--set", params + "use_vllm=true")
+    share = 3 * 1024**3
+    moments = planned(call, *colocated)
+    assert {moment: parts["vLLM"] for moment, parts in moments.items()} == {
+        "rollouts": pytest.approx(share),
+        "update": pytest.approx(share),
+    }
+    asleep = planned(call, *colocated, "--set", params + "vllm_enable_sleep_mode=true")
+    assert "vLLM" in asleep["rollouts"]
+    assert "vLLM" not in asleep["update"]
+    server = planned(call, *colocated, "--set", params + "vllm_mode=server")
+    assert all("vLLM" not in parts for parts in server.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "stages.zero.params.fused_loss=false"], "Set fused_loss to true"),
+        (["--set", "stages.zero.params.fsdp=full_shard"], "sharded"),
+        (["--set", "model=./none"], "none"),
+        (["--set", "stages.zero.params.optim=adamw_8bit"], "adamw_8bit"),
+        (["--set", "stages.zero.params.optim=adam"], "optim"),
+        (["--gpu-memory", "0"], "--gpu-memory"),
+        (["--prompt-tokens", "0"], "--prompt-tokens"),
+    ],
+)
+@pytest.mark.usefixtures("manifest")
+def test_plan_of_what_cannot_be_computed_is_one_line(call: Any, arguments: list[str], message: str) -> None:
+    ended = call("plan", "m.yaml", *arguments)
+    assert ended.status in (2, 3)
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_plan_of_a_model_that_the_run_makes_says_how_to_name_one(call: Any) -> None:
+    ended = call("plan", "r1-zero-mini")
+    assert ended.status == 2
+    assert "--set stages.zero.init=base" in ended.err
+
+
+def test_plan_without_a_stage_that_computes_is_a_usage_error(call: Any, manifest: Path) -> None:
+    manifest.write_text(MANIFEST.split("  - id: zero")[0])
+    ended = call("plan", "m.yaml")
+    assert ended.status == 2
+    assert "no stage computes its memory" in ended.err
