@@ -19,7 +19,7 @@ MODULES = (
     "guerdon.types",
     "guerdon.stage",
     "guerdon.hookspecs",
-    "guerdon.plugins.contracts",
+    "guerdon.plugins.protocols",
     "guerdon.errors",
     "guerdon.text",
     "guerdon.data.references",

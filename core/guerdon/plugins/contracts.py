@@ -1,289 +1,31 @@
 """The contracts of plugins: the required and optional members of each kind, and the spellings that are mistakes.
 
-A plugin need not import this module: the protocols describe what the engine calls. ``OPTIONAL`` is the only list of
-optional members. The engine reads a member only through ``optional``, so that every member is listed.
+``OPTIONAL`` is the only list of optional members. The engine reads a member only through ``optional``, so that every
+member is listed. :mod:`guerdon.plugins.protocols` has the types.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from guerdon.hookspecs import HOOKS, SPECS
 from guerdon.plugins.discovery import SCORERS, Kind, nearest
 from guerdon.plugins.tool_shape import environment_stubs, tool_stub, undescribed
-from guerdon.stage import Model, StageContext, StageResult
-from guerdon.types import Row, Score
 
 __all__ = [
     "NEEDS",
     "NOT_TOOLS",
     "OPTIONAL",
     "SETUP_TIMEOUT_S",
-    "Environment",
-    "GroupReward",
-    "HasAuditKind",
-    "HasClose",
-    "HasDeadline",
-    "HasDistributed",
-    "HasEndless",
-    "HasFingerprint",
-    "HasFirstOf",
-    "HasGoldCompletion",
-    "HasMaxWorkers",
-    "HasNeeds",
-    "HasPlanMemory",
-    "HasPreflight",
-    "HasPromptHint",
-    "HasReward",
-    "HasSameAnswer",
-    "HasSetup",
-    "HasSignature",
-    "HasStagePreflight",
-    "HasState",
-    "HasUsesTools",
-    "Reward",
-    "Source",
-    "Stage",
-    "Verifier",
     "misspelt_members",
     "optional",
     "wrong_kind",
     "wrong_members",
     "wrong_shape",
 ]
-
-
-class Verifier(Protocol):
-    """Checks one completion."""
-
-    def __call__(
-        self, completion: str, **columns: Any
-    ) -> bool | float | Score | Awaitable[bool | float | Score | None] | None: ...
-
-
-class Reward(Protocol):
-    """Rewards a batch of completions; TRL's reward function."""
-
-    def __call__(
-        self, **arguments: Any
-    ) -> Sequence[float | Score | None] | Awaitable[Sequence[float | Score | None]]: ...
-
-
-class GroupReward(Protocol):
-    """Compares the completions of one prompt."""
-
-    def __call__(
-        self, completions: list[str], **columns: Any
-    ) -> Sequence[float | Score | None] | Awaitable[Sequence[float | Score | None]]: ...
-
-
-class Source(Protocol):
-    """Yields data rows."""
-
-    def __iter__(self) -> Iterator[Row]:
-        """Yield the rows from the start."""
-        ...
-
-
-class Environment(Protocol):
-    """Has a state that the model changes; TRL's environment class. Its other public methods are tools."""
-
-    def reset(self, **row: Any) -> str | None:
-        """Begin a rollout, and return text to append to its prompt, or ``None``."""
-        ...
-
-
-class HasReward(Protocol):
-    """An environment that rewards the rollout."""
-
-    def get_reward(self) -> float | Awaitable[float]:
-        """Return the reward of the finished rollout."""
-        ...
-
-
-class HasState(Protocol):
-    """An environment that decides what scorers and records see of it."""
-
-    def state(self) -> Mapping[str, Any]:
-        """Return the state after the rollout, as JSON values."""
-        ...
-
-
-class HasUsesTools(Protocol):
-    """A stage that lets the model call tools."""
-
-    uses_tools: ClassVar[bool]
-    """``True`` if the manifest may give the stage ``tools`` and ``environments``."""
-
-
-class HasEvaluates(Protocol):
-    """A stage that can evaluate its model while it trains."""
-
-    evaluates: ClassVar[bool]
-    """``True`` if the manifest may give the stage an ``evaluation``."""
-
-
-class Stage(Protocol):
-    """Turns a checkpoint and data into a checkpoint, a data set or metrics."""
-
-    def run(self, context: StageContext) -> StageResult:
-        """Do the work and return what other stages may use."""
-        ...
-
-
-class HasSignature(Protocol):
-    """A class whose params are defined elsewhere, such as the fields of another library's config."""
-
-    @classmethod
-    def signature(cls) -> inspect.Signature:
-        """Return the params as a signature."""
-        ...
-
-
-class HasPreflight(Protocol):
-    """Checks, before a run, that the services the plugin needs respond."""
-
-    def preflight(self) -> Awaitable[None] | None:
-        """Raise if a service that the plugin needs does not respond."""
-        ...
-
-
-class HasStagePreflight(Protocol):
-    """A stage's preflight. It gets the arguments that its signature names."""
-
-    def preflight(
-        self, rewards: Sequence[str], rows: Sequence[Row], count: int | None, models: Sequence[Model]
-    ) -> Awaitable[None] | None:
-        """Raise if the stage would fail."""
-        ...
-
-
-class HasPlanMemory(Protocol):
-    """A stage that computes the memory that it takes on each device."""
-
-    def plan_memory(
-        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
-    ) -> Mapping[str, Mapping[str, int]]:
-        """Return, for each moment, such as ``update``, the bytes of each part, such as ``weights``.
-
-        Args:
-            model: The model that the stage starts from.
-            prompt_tokens: The length of each prompt.
-            device_bytes: The memory of the device.
-            processes: The processes of the launch, with one device each.
-        """
-        ...
-
-
-class HasSetup(Protocol):
-    """Loads large resources once in each worker process, before the first case and outside its deadline."""
-
-    setup_timeout_s: ClassVar[float]
-    """The deadline of ``setup()`` in seconds."""
-
-    def setup(self) -> Awaitable[None] | None:
-        """Load a model, an index or a large table."""
-        ...
-
-
-class HasClose(Protocol):
-    """Closes the resources that the plugin has opened, at the end."""
-
-    async def aclose(self) -> None:
-        """Close the resources that the plugin has opened."""
-        ...
-
-
-class HasDeadline(Protocol):
-    """Has its own deadline, for manifests that set none."""
-
-    timeout_s: ClassVar[float]
-    """The deadline of one call in seconds."""
-
-
-class HasMaxWorkers(Protocol):
-    """Limits the number of worker processes that hold a copy of it."""
-
-    max_workers: ClassVar[int]
-    """The largest number of worker processes with a copy of the plugin."""
-
-
-class HasGoldCompletion(Protocol):
-    """Can write a right completion for a reference."""
-
-    def gold_completion(self, reference: Any) -> str | None:
-        """Return a right completion for a reference, or ``None`` if there is none."""
-        ...
-
-
-class HasSameAnswer(Protocol):
-    """Decides whether two answers mean the same."""
-
-    def same_answer(self, first: str, second: str) -> bool:
-        """Return whether two answers mean the same."""
-        ...
-
-
-class HasFirstOf(Protocol):
-    """Is short for a ``first_of``, so it is never called itself."""
-
-    def first_of(self) -> Sequence[Mapping[str, Any]]:
-        """Return the members, each as a manifest has it: ``{"use": "math", "params": {}}``."""
-        ...
-
-
-class HasPromptHint(Protocol):
-    """Says what prompts must mention, so that ``guerdon check`` finds prompts that do not."""
-
-    def prompt_hint(self, row: Row) -> Mapping[str, Sequence[str]] | None:
-        """Return what the row's prompt must mention, with the texts of which it must have one, in any case."""
-        ...
-
-
-class HasAuditKind(Protocol):
-    """Names the corpus of attacks that ``guerdon audit`` uses for it."""
-
-    audit_kind: ClassVar[str]
-    """The name of a corpus of ``guerdon audit``."""
-
-
-class HasNeeds(Protocol):
-    """Names the manifest keys that the stage requires."""
-
-    needs: ClassVar[tuple[str, ...]]
-    """Some of ``"model"``, ``"data"`` and ``"rewards"``."""
-
-
-class HasDistributed(Protocol):
-    """A stage that runs in all processes of a launch."""
-
-    distributed: ClassVar[bool]
-    """``True`` if every process of a launch runs the stage."""
-
-
-class HasAnyProcessCount(Protocol):
-    """A distributed stage whose result does not depend on the number of processes."""
-
-    any_process_count: ClassVar[bool]
-    """``True`` if a killed run may resume with another number of processes."""
-
-
-class HasEndless(Protocol):
-    """A source whose rows may never end; its entry then needs a ``limit``."""
-
-    endless: ClassVar[bool]
-    """``True`` if the source never ends."""
-
-
-class HasFingerprint(Protocol):
-    """Has a fingerprint of its content, so that a run detects changed data."""
-
-    def fingerprint(self) -> Any:
-        """Return a short JSON value that changes when the content changes."""
-        ...
 
 
 NEEDS = frozenset({"model", "data", "rewards"})

@@ -9,7 +9,7 @@ import pytest
 
 from guerdon.errors import PluginContractError
 from guerdon.hookspecs import hookimpl
-from guerdon.plugins import contracts
+from guerdon.plugins import contracts, protocols
 from guerdon.plugins.component import kind_of
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_members, wrong_shape
 from guerdon.plugins.discovery import Kind, installed_plugins, load_plugin
@@ -121,6 +121,12 @@ def test_built_ins_have_no_wrong_member(plugin: Any) -> None:
 def test_optional_an_unlisted_member_is_refused() -> None:
     with pytest.raises(AssertionError, match="not an optional member"):
         optional(Kind.REWARD, object(), "gold_completion")
+
+
+def test_protocols_have_every_optional_member() -> None:
+    typed = {name for protocol in protocols.__all__ for name in dir(getattr(protocols, protocol))}
+    typed |= {name for protocol in protocols.__all__ for name in getattr(protocols, protocol).__annotations__}
+    assert {name for members in OPTIONAL.values() for name in members} - typed == set()
 
 
 def test_reference_page_lists_every_member_with_its_meaning() -> None:
