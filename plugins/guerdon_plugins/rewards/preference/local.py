@@ -107,7 +107,7 @@ class LocalRewardModel:
         else:
             raise UsageError(
                 f"the prompts are conversations, and the reward model {self._source.path} has no chat template. "
-                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+                "Set the param 'chat_template' to the text of a Jinja template."
             )
         return dict(encoded)
 

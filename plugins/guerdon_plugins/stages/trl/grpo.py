@@ -189,7 +189,7 @@ class Grpo:
         if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
             raise UsageError(
                 f"the prompts are conversations, and model '{source.name}' has no chat template. "
-                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+                "Set the param 'chat_template' to the text of a Jinja template."
             )
         load = partial(load_model, source, training=True, **model_options)
         with context.open_rubric() as rubric, context.open_tools() as toolbox:

@@ -90,7 +90,7 @@ class RewardModel:
         if pairs.conversations and tokenizer.chat_template is None:
             raise DataError(
                 f"the pairs are conversations, and model '{source.name}' has no chat template. "
-                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+                "Set the param 'chat_template' to the text of a Jinja template."
             )
         torch.manual_seed(context.seed)  # for the new head
         trainer: Any = resumable(counting_too_long(RewardTrainer, "chosen_ids", "rejected_ids"))(
