@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
 
@@ -41,6 +41,7 @@ from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
 from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.entry import compares_groups
 from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
+from guerdon.sampling.rollout_function import COLUMNS
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
 from guerdon.tools import with_observation
 from guerdon.training.evaluation import EvaluatingTrainer
@@ -252,6 +253,7 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
         row: list[dict[str, Any]],
         trainer_state: TrainerState,
         log_metric: Callable[[str, float], None],
+        rollout_columns: Sequence[Mapping[str, Any]] = (),
         **_: Any,
     ) -> list[list[float]]:
         """Judge this process's rollouts, and weight the rewards for this step."""
@@ -261,6 +263,8 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
             judgements = Judgements((one.judgement for one in self._filled), self._first_metrics)
             self._filled = None
         else:
+            if rollout_columns:
+                row = [{**one, **own} for one, own in zip(row, rollout_columns, strict=True)]
             rollouts = list(map(rollout_of, prompts, completions, row, completion_ids))
             if self._sessions:
                 rollouts = list(map(with_session, rollouts, self._sessions))
@@ -319,11 +323,12 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
                     for prompt, session in zip(prompts, self._sessions, strict=True)
                 ]
             made: Any = self._generate(prompts)
-            _, completion_ids, _, completions, *_ = made
+            _, completion_ids, _, completions, _, fields, *_ = made
+            columns = fields.get(COLUMNS) or [{}] * len(rows)
             rollouts = [
-                rollout_of(prompt, completion, dict(row), ids)
-                for prompt, completion, row, ids in zip(
-                    prompts, completions, rows, completion_ids, strict=True
+                rollout_of(prompt, completion, {**row, **own}, ids)
+                for prompt, completion, row, own, ids in zip(
+                    prompts, completions, rows, columns, completion_ids, strict=True
                 )
             ]
             if self._sessions and self._toolbox is not None:

@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field
@@ -425,6 +426,19 @@ def installed(module: str) -> bool:
 def _trackers(report_to: Any) -> list[str]:
     named = [report_to] if isinstance(report_to, str) else list(report_to or [])
     return [name for name in named if name not in ("none", "all")]
+
+
+@cache
+def tool_templates() -> frozenset[str]:
+    """Return the chat templates that TRL knows, without white space around; none if TRL is not installed.
+
+    TRL reads calls of tools by the template, which it compares as a whole.
+    """
+    found = importlib.util.find_spec("trl")
+    if found is None or found.origin is None:
+        return frozenset()
+    files = Path(found.origin).with_name("chat_templates").glob("*.jinja")
+    return frozenset(file.read_text(encoding="utf-8").strip() for file in files)
 
 
 def check_lora(options: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
+from trl import chat_template_utils
 from trl.chat_template_utils import (
     add_response_schema,
     get_training_chat_template,
@@ -114,6 +115,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> str | No
         UsageError: Its chat template has no tools, or none that TRL can read.
     """
     known: Any = tokenizer
+    known.chat_template = _as_in_trl(known.chat_template)
     if not supports_tool_calling(known):
         raise UsageError(
             f"the chat template of model '{name}' does not write calls of tools. Set 'chat_template' to one that does, "
@@ -134,6 +136,14 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> str | No
         return None
     template: str | None = get_training_chat_template(known)
     return template
+
+
+def _as_in_trl(template: str | None) -> str | None:
+    """Return TRL's own text of a template that differs only in the white space around it: TRL compares the whole."""
+    if template is None:
+        return None
+    known = [text for name, text in vars(chat_template_utils).items() if name.endswith("_chat_template")]
+    return next((text for text in known if str(text).strip() == template.strip()), template)
 
 
 def _pattern_of_calls(tokenizer: Any) -> re.Pattern[str] | None:

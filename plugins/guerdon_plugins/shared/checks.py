@@ -17,7 +17,7 @@ from guerdon.errors import (
     ParamsError,
     UsageError,
 )
-from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, installed
+from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, installed, tool_templates
 from guerdon.types import message_text
 
 _LONGEST = 64
@@ -263,6 +263,37 @@ def check_tool_prompts(rows: Sequence[Row], tools: Sequence[str]) -> None:
             "Set 'chat: true' in the source's params, if it has this param, or give prompts as "
             "[{role: user, content: text}]."
         )
+
+
+def check_tool_template(models: Sequence[Model], chat_template: str | None, tools: Sequence[str]) -> None:
+    """Check that the calls of tools in a model's text can be read, by its chat template or its tokenizer.
+
+    Raises:
+        UsageError: TRL does not know the template, and the tokenizer does not say how to read calls.
+    """
+    for model in models if tools and tool_templates() else ():
+        folder = Path(model.path)
+        if not _is_checkpoint(model):
+            continue
+        config = _json(folder / "tokenizer_config.json")
+        template = chat_template or _template(folder, config)
+        if template is None or template.strip() in tool_templates():
+            continue
+        if not {"response_template", "response_schema"} & set(config):
+            raise UsageError(
+                f"the stage has the tools {', '.join(tools)}, and TRL does not know the chat template of model "
+                f"'{model.name}', so it cannot read calls. Set 'chat_template' to a template that TRL knows, such as "
+                "Qwen3's, or give the tokenizer a 'response_template'."
+            )
+
+
+def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """Return a checkpoint's chat template, if it has just one."""
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    return template if isinstance(template, str) else None
 
 
 def check_tool_engine(tools: Sequence[str], *engines: object) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_entries import entry_of
+from trl.chat_template_utils import qwen3_chat_template
 
 from guerdon.errors import UsageError
 from guerdon.tools import Session, Toolbox
@@ -78,3 +79,11 @@ def test_results_are_followed_by_the_start_of_the_next_turn(opened: tuple[ToolDi
 def test_tokenizer_without_tools_is_refused() -> None:
     with pytest.raises(UsageError, match="does not write calls of tools"):
         prepare_tokenizer(train_tokenizer(["words"], 400), "tiny")
+
+
+def test_template_without_its_last_newline_is_known() -> None:
+    tokenizer = train_tokenizer(["words"], 400)
+    tokenizer.chat_template = qwen3_chat_template.strip()
+    prepare_tokenizer(tokenizer, "tiny")
+    assert tokenizer.chat_template == qwen3_chat_template
+    assert tokenizer.response_template is not None

@@ -14,6 +14,7 @@ from guerdon_plugins.shared.checks import (
     check_template,
     check_tool_engine,
     check_tool_prompts,
+    check_tool_template,
     check_vllm,
 )
 
@@ -49,6 +50,7 @@ def check_inputs(
         lambda: check_prompts(rows),
         lambda: check_tool_prompts(rows, tools),
         lambda: check_tool_engine(tools, vllm, endpoint),
+        lambda: check_tool_template(models, chat_template, tools),
         lambda: check_template(rows, models, chat_template),
         lambda: check_lengths(rows, models, max_completion_length),
     )

@@ -26,6 +26,7 @@ from guerdon_plugins.shared.checks import (
     check_prompts,
     check_template,
     check_tool_prompts,
+    check_tool_template,
 )
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -69,6 +70,8 @@ class Grpo:
             most so many further rounds for each batch (DAPO, arXiv:2503.14476).
         metrics_by: A column of the data, or several: the reward and each entry's mean are also logged for each of its
             values, as ``task=math/reward``.
+        rollout_func: A function that samples the completions itself, as TRL's ``rollout_func``:
+            ``package.module:function`` or ``./file.py:function``. Its other fields are columns of the rollouts.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
 
@@ -93,6 +96,8 @@ class Grpo:
         supervision: Literal["outcome", "process"] = "outcome",
         dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
+        rollout_func: str | None = None,
+        base_dir: Path | None = None,
         **trl_options: Any,
     ) -> None:
         self._chat_template = chat_template
@@ -108,6 +113,8 @@ class Grpo:
         self._supervision = supervision
         self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
         self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
+        self._rollout_func = rollout_func
+        self._base_dir = base_dir
         self._options = trl_options
 
     @classmethod
@@ -131,7 +138,9 @@ class Grpo:
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
             lambda: check_tool_prompts(rows, tools),
+            lambda: check_tool_template(models, self._chat_template, tools),
             lambda: self._check_dynamic(tools),
+            lambda: self._check_rollout_func(tools),
             lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_lengths(rows, models, self._options.get("max_completion_length", 512)),
@@ -156,6 +165,24 @@ class Grpo:
                 "sampled. Leave out one of the two."
             )
 
+    def _check_rollout_func(self, tools: Sequence[str]) -> None:
+        if self._rollout_func is None:
+            return
+        for name, given in (("dynamic_sampling", self._max_rounds), ("tools or environments", tools)):
+            if given:
+                raise ParamsError(
+                    f"rollout_func is set, and the stage has {name}: the function samples the whole rollout. "
+                    "Leave out one of the two."
+                )
+        self._load_rollout_func()
+
+    def _load_rollout_func(self) -> Any:
+        if self._rollout_func is None:
+            return None
+        from guerdon.sampling.rollout_function import RolloutFunction
+
+        return RolloutFunction(self._rollout_func, self._base_dir)
+
     def plan_memory(
         self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
     ) -> Mapping[str, Mapping[str, int]]:
@@ -178,6 +205,7 @@ class Grpo:
         from guerdon.grpo import RubricGRPOTrainer, StepOptions
         from guerdon.grpo.config import grpo_config
         from guerdon.training.data import rows_dataset
+        from guerdon.training.tool_dialect import prepare_tokenizer
 
         options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
@@ -193,6 +221,8 @@ class Grpo:
             )
         load = partial(load_model, source, training=True, **model_options)
         with context.open_rubric() as rubric, context.open_tools() as toolbox:
+            if toolbox is not None:
+                prepare_tokenizer(tokenizer, source.name)
             trainer = RubricGRPOTrainer(
                 load(),
                 rubric,
@@ -208,6 +238,7 @@ class Grpo:
                 load_reference=load,
                 peft_config=lora_config(self._peft),
                 toolbox=toolbox,
+                rollout_func=self._load_rollout_func(),
             )
             train(trainer, context, answer=trainer.answer, metrics_by=self._metrics_by)
         metrics = {**_summary(trainer.state.log_history), **evaluation_summary(trainer)}
