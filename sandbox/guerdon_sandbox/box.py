@@ -60,8 +60,8 @@ _SUPERVISOR_MODULES = (
     *("stream", "running", "forking", "supervisor"),
 )
 _ZYGOTE_MODULES = (
-    *("wire", "interpreter", "sources", "frames", "program", "serve"),
-    *("blame", "remote", "candidate", "runners", "check", "roles", "sharing", "zygote"),
+    *("wire", "interpreter", "sources", "frames", "program", "values", "serve"),
+    *("blame", "remote", "constants", "candidate", "runners", "check", "roles", "sharing", "zygote"),
 )
 """Both in the order of their imports, because no files exist to import."""
 
@@ -230,7 +230,7 @@ def command() -> list[str]:
     """Return the command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
     supervisor = _sources(*inside, *_named(*_SUPERVISOR_MODULES))
-    zygote = _sources(*inside, "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
+    zygote = _sources(*inside, "guerdon_sandbox.library", "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
     # Two arguments, because one argument may have at most 128 KiB.
     sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]
     return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, *sources]

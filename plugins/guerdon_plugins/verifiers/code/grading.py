@@ -373,7 +373,7 @@ class Grader:
 
 @lru_cache(maxsize=256)
 def _facts(tests: AssertTests) -> Facts:
-    return read_facts(tests.sources, tests.setup, tests.names)
+    return read_facts(tests.sources, tests.setup, tests.names, tests.imported)
 
 
 def _in_place(reply: Returned) -> Any:
