@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from plugins.verifiers.code.conftest import Judge
+if TYPE_CHECKING:
+    from tests.plugins.verifiers.code.conftest import Judge
 
 pytestmark = pytest.mark.docker
 
