@@ -35,7 +35,12 @@ _PYTHON_PACKAGES = (
     "python3-sympy",
 )
 _TOOLCHAIN_PACKAGES = (*_PYTHON_PACKAGES, "g++", "nodejs")
-EXTRAS = {"go": "golang-go", "java": "default-jdk-headless", "rust": "rustc"}
+EXTRAS = {
+    "go": "golang-go",
+    "java": "default-jdk-headless",
+    "rust": "rustc",
+    "typescript": "node-typescript",
+}
 """Optional languages of a toolchain image, each several hundred MB, with their packages."""
 _CHANGES = ['CMD ["python3"]', f"LABEL {IMAGE_LABEL}={IMAGE_VERSION}"]
 _DOCKERFILE = "\n".join(

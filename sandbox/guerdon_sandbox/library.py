@@ -20,6 +20,8 @@ _OF_TEXT = {
 """Classes that rebuild an object from its text, and their modules."""
 _MAX_TEXT = 4096
 _PLAIN_DTYPES = "biuf"
+_NULLABLE = frozenset(("str", "string", "boolean", "Int8", "Int16", "Int32", "Int64", "Float32", "Float64"))
+"""Types of pandas that have a mark for missing values; it crosses as None."""
 
 
 def parts(value: Any) -> tuple[str, Any] | None:
@@ -101,6 +103,9 @@ def _column(series: Any) -> list[Any] | None:
         return None if categories is None else ["category", made]
     if dtype.kind in "mM":
         return [str(dtype), series.astype("int64").tolist()]
+    if str(dtype) in _NULLABLE:
+        missing = series.isna().tolist()
+        return [str(dtype), [None if gone else one for one, gone in zip(series, missing, strict=True)]]
     is_numpy = type(dtype).__module__.startswith("numpy")
     return [str(dtype), series.tolist()] if is_numpy and dtype.kind in _PLAIN_DTYPES + "O" else None
 

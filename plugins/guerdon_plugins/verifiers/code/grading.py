@@ -189,9 +189,10 @@ class Grader:
             result = await self._sandbox.run(Program(command=["sh", "-c", f"command -v {language.tool}"]))
             self._tools[language.name] = result.ok
         if not self._tools[language.name]:
+            extra = f" --with {language.name}" if language.extra else ""
             raise SandboxImageError(
-                f"the image has no '{language.tool}', which {language.name} needs. 'guerdon sandbox build --toolchain' "
-                "makes one with compilers; name one of your own by the param 'image'"
+                f"the image has no '{language.tool}', which {language.name} needs. Build one that has it with: guerdon "
+                f"sandbox build --toolchain{extra}, or name one of your own by the param 'image'"
             )
 
     async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judging: _Judging) -> Evidence:

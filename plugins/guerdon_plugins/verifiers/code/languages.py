@@ -20,6 +20,8 @@ class Language:
     run: Sequence[str] = ()
     needs: str = ""
     """The program that the image must have, if it is not the first word of the commands."""
+    extra: bool = False
+    """Whether a toolchain image has it only if ``guerdon sandbox build --with`` names it."""
 
     @property
     def tool(self) -> str:
@@ -45,10 +47,24 @@ LANGUAGES: Mapping[str, Language] = {
             ("gcc", "-O2", "-std=gnu17", "-o", "main", "main.c", "-lm"),
             ("./main",),
         ),
-        Language("rust", ("rust", "rs"), "main.rs", ("rustc", "-O", "-o", "main", "main.rs"), ("./main",)),
-        Language("go", ("go", "golang"), "main.go", ("go", "build", "-o", "main", "main.go"), ("./main",)),
+        Language(
+            "rust",
+            ("rust", "rs"),
+            "main.rs",
+            ("rustc", "-O", "-o", "main", "main.rs"),
+            ("./main",),
+            extra=True,
+        ),
+        Language(
+            "go",
+            ("go", "golang"),
+            "main.go",
+            ("go", "build", "-o", "main", "main.go"),
+            ("./main",),
+            extra=True,
+        ),
         # The class may have any name, because java runs the first one of a source file.
-        Language("java", ("java",), "Main.java", run=("java", "-Xshare:auto", "Main.java")),
+        Language("java", ("java",), "Main.java", run=("java", "-Xshare:auto", "Main.java"), extra=True),
         Language("javascript", ("javascript", "js", "node"), "main.js", run=("node", "main.js")),
         # A type error does not fail the program, because the JavaScript is still written.
         Language(
@@ -58,6 +74,7 @@ LANGUAGES: Mapping[str, Language] = {
             ("sh", "-c", "tsc --target es2020 --module commonjs main.ts >&2; mv main.js main"),
             ("node", "main"),
             needs="tsc",
+            extra=True,
         ),
         Language("bash", ("bash", "sh", "shell"), "main.sh", run=("bash", "main.sh")),
     )
