@@ -177,8 +177,8 @@ class Grader:
             Program(command=language.compile, files=files, collect=["main"], limits=_COMPILE_LIMITS)
         )
         if not compiled.ok or "main" not in compiled.files:
-            first = compiled.stderr.decode(errors="replace").strip().splitlines()[:1]
-            return Evidence(False, " ".join(["does not compile:", compiled.ending, *first])[:300])
+            lines = [line for line in compiled.stderr.decode(errors="replace").splitlines() if line.strip()]
+            return Evidence(False, " ".join(["does not compile:", compiled.ending, *lines[:2]])[:300])
         return Program(
             command=language.run, files=compiled.files, executables=frozenset({"main"}), limits=self._limits
         )
