@@ -47,7 +47,7 @@ JUDGES = frozenset(
     for name in dir(kind)
     if name.startswith("is") or name.endswith("swith")
 ) | {"equals"}
-"""Methods of builtins and frames that judge. An object in place of a value would pass a test by them."""
+"""Methods of builtins and frames that judge. An object that a test takes for a value would pass by them."""
 OPERATORS: dict[str, Callable[..., Any]] = {
     "pow": pow,
     "divmod": divmod,
