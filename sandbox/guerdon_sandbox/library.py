@@ -161,6 +161,7 @@ def _rebuilt_series(_: str, body: Any) -> Any:
 def _rebuilt_moment(kind: str, body: Any) -> Any:
     pandas = importlib.import_module("pandas")
     value, zone = body
+    _check_zone(zone)
     return pandas.Timedelta(value) if kind == "Timedelta" else pandas.Timestamp(value, tz=zone)
 
 
@@ -183,8 +184,17 @@ def _made_column(pandas: Any, body: Any, index: Any) -> Any:
         known = pandas.Index(_made_column(pandas, categories, None))
         return pandas.Series(pandas.Categorical.from_codes(codes, known, ordered=ordered), index=index)
     if kind.startswith(("datetime64", "timedelta64")):
+        _check_zone(kind)
         return pandas.Series(values, dtype="int64", index=index).astype(kind)
-    return pandas.Series(values, dtype=kind, index=index)
+    if kind not in _NULLABLE and importlib.import_module("numpy").dtype(kind).kind not in _PLAIN_DTYPES + "O":
+        raise ValueError("a column of another type")
+    return pandas.Series(list(values), dtype=kind, index=index)
+
+
+def _check_zone(text: Any) -> None:
+    """Refuse a time zone that names a file."""
+    if text is not None and "dateutil" in text:
+        raise ValueError("a time zone in a file")
 
 
 _PARTS: dict[tuple[str, str], Callable[[Any], tuple[str, Any] | None]] = {

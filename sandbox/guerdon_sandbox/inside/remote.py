@@ -181,7 +181,7 @@ class Remote:
         if isinstance(other, Remote):
             return self._equals_object(other)
         if self._builtin and (_origin(self) == "returned" or self._builtin == "plain"):
-            return bool(self._ask("plain") == other)
+            return bool(_builtin_of(self) == other)
         if _origin(self) in ("made", "derived"):
             raise self._candidate.refuse(
                 "the test asks an object of the candidate whether it equals another value"
@@ -191,9 +191,11 @@ class Remote:
     def _equals_object(self, other: "Remote") -> bool:
         if "named" not in (_origin(self), _origin(other)):
             # The objects' own verdict would be as good as two equal results; but it could also be both yes and no.
-            operation = "plain" if self._builtin and other._builtin else "state"
-            mine, theirs = self._ask(operation), other._ask(operation)
-            is_member = operation == "state" and isinstance(mine[1], str) and isinstance(theirs[1], str)
+            if self._builtin and other._builtin:
+                mine, theirs, is_member = _builtin_of(self), _builtin_of(other), False
+            else:
+                mine, theirs = _state_of(self), _state_of(other)
+                is_member = isinstance(mine[1], str) and isinstance(theirs[1], str)
             if is_member or {_origin(self), _origin(other)} == {"returned"}:
                 return bool(mine == theirs)
         raise self._candidate.refuse(
@@ -328,7 +330,20 @@ def _is_class(value: "Remote") -> bool:
 
 
 def _builtin_of(value: object) -> object:
-    return value._ask("plain") if isinstance(value, Remote) and value._builtin else value
+    if not isinstance(value, Remote) or not value._builtin:
+        return value
+    answer = value._ask("plain")
+    if isinstance(answer, Remote | Value):
+        raise blame(TypeError(f"the candidate's '{value._type_name}' object is no builtin"))
+    return answer
+
+
+def _state_of(value: "Remote") -> list[Any]:
+    answer = value._ask("state")
+    match answer:
+        case [str(), str() | dict()] if type(answer) is list:
+            return answer
+    raise blame(CodecError("the state of a candidate's object is malformed"))
 
 
 def _origin(value: Remote) -> str:

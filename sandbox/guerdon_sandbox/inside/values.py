@@ -118,11 +118,17 @@ class Value:
 
 
 def value_of(builtin: Any, remote: object) -> Any:
-    """Return a builtin with the attributes of an object of the candidate."""
-    base = next((kind for kind in _IMMUTABLE if isinstance(builtin, kind)), None)
+    """Return a builtin or path with the attributes of an object of the candidate.
+
+    Raises:
+        StopIteration: It is a value of another kind.
+    """
     made_of: Any = type(builtin)
-    kind = _class(made_of)
-    made = kind(str(builtin)) if base is None else base.__new__(kind, builtin)
+    if isinstance(builtin, os.PathLike):
+        made = _class(made_of)(str(builtin))
+    else:
+        base = next(kind for kind in _IMMUTABLE if isinstance(builtin, kind))
+        made = base.__new__(_class(made_of), builtin)
     made.__dict__["_remote"] = remote
     return made
 

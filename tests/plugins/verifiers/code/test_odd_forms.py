@@ -27,7 +27,14 @@ class L:
     __instancecheck__ = lambda s, _: True
 """
 COLOUR = "from enum import Enum, IntEnum\nclass Colour(Enum):\n    RED = 1\n    BLUE = 2\n"
-PARTS = 4
+FORGER = """
+import json
+from guerdon_sandbox.inside import serve
+def forge(body):
+    reply = json.dumps(["value", body, [], {}]).encode()
+    serve._Server.answer = lambda self, request: reply
+"""
+PARTS = 5
 
 
 def rows() -> list[tuple[str, str, str, str]]:
@@ -40,7 +47,9 @@ def rows() -> list[tuple[str, str, str, str]]:
         name, _, test = head.partition("\n")
         for text in programs:
             score, _, program = text.partition("\n")
-            program = program.replace("# liar\n", LIAR).replace("# colour\n", COLOUR)
+            program = (
+                program.replace("# liar\n", LIAR).replace("# colour\n", COLOUR).replace("# forger\n", FORGER)
+            )
             found.append((name, test, program, score))
     return found
 
