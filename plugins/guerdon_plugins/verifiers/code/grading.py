@@ -186,13 +186,14 @@ class Grader:
     async def _require(self, language: Language) -> None:
         """Check that the image has the language. Otherwise every program in it would be wrong."""
         if language.name not in self._tools:
-            result = await self._sandbox.run(Program(command=["sh", "-c", f"command -v {language.tool}"]))
+            probe = f"command -v {language.tool}" + (f" && test -e {language.part}" if language.part else "")
+            result = await self._sandbox.run(Program(command=["sh", "-c", probe]))
             self._tools[language.name] = result.ok
         if not self._tools[language.name]:
             extra = f" --with {language.name}" if language.extra else ""
             raise SandboxImageError(
-                f"the image has no '{language.tool}', which {language.name} needs. Build one that has it with: guerdon "
-                f"sandbox build --toolchain{extra}, or name one of your own by the param 'image'"
+                f"the image lacks '{language.tool}', or a part of it, which {language.name} needs. Build one that has it "
+                f"with: guerdon sandbox build --toolchain{extra}, or name one of your own by the param 'image'"
             )
 
     async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judging: _Judging) -> Evidence:

@@ -20,6 +20,8 @@ class Language:
     run: Sequence[str] = ()
     needs: str = ""
     """The program that the image must have, if it is not the first word of the commands."""
+    part: str = ""
+    """A file of it that the image must have, too, as a pattern of the shell."""
     extra: bool = False
     """Whether a toolchain image has it only if ``guerdon sandbox build --with`` names it."""
 
@@ -63,6 +65,7 @@ LANGUAGES: Mapping[str, Language] = {
             ("sh", "-c", "CGO_ENABLED=0 GODEBUG=installgoroot=all go build -ldflags='-s -w' -o main main.go"),
             ("./main",),
             needs="go",
+            part="$(go env GOROOT)/pkg/linux_*/fmt.a",
             extra=True,
         ),
         # The class may have any name, because java runs the first one of a source file.
