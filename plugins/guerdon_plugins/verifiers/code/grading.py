@@ -186,15 +186,10 @@ class Grader:
     async def _require(self, language: Language) -> None:
         """Check that the image has the language. Otherwise every program in it would be wrong."""
         if language.name not in self._tools:
-            probe = f"command -v {language.tool}" + (f" && test -e {language.part}" if language.part else "")
-            result = await self._sandbox.run(Program(command=["sh", "-c", probe]))
+            result = await self._sandbox.run(Program(command=["sh", "-c", language.probe]))
             self._tools[language.name] = result.ok
         if not self._tools[language.name]:
-            extra = f" --with {language.name}" if language.extra else ""
-            raise SandboxImageError(
-                f"the image lacks '{language.tool}', or a part of it, which {language.name} needs. Build one that has it "
-                f"with: guerdon sandbox build --toolchain{extra}, or name one of your own by the param 'image'"
-            )
+            raise SandboxImageError(language.advice)
 
     async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judging: _Judging) -> Evidence:
         stdout_bytes = max(job.limits.stdout_bytes, 2 * len(case.expected.encode(errors="surrogatepass")))

@@ -26,8 +26,21 @@ class Language:
     """Whether a toolchain image has it only if ``guerdon sandbox build --with`` names it."""
 
     @property
-    def tool(self) -> str:
-        """Return the program that the image must have."""
+    def probe(self) -> str:
+        """Return the shell command that succeeds in an image with the language."""
+        return f"command -v {self._tool}" + (f" && test -e {self.part}" if self.part else "")
+
+    @property
+    def advice(self) -> str:
+        """Return what to do about an image without the language."""
+        extra = f" --with {self.name}" if self.extra else ""
+        return (
+            f"the image lacks '{self._tool}', or a part of it, which {self.name} needs. Build one that has it with: "
+            f"guerdon sandbox build --toolchain{extra}, or name one of your own by the param 'image'"
+        )
+
+    @property
+    def _tool(self) -> str:
         return self.needs or (*self.compile, *self.run, "python3")[0]
 
 

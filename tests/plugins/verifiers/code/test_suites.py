@@ -268,3 +268,8 @@ def test_packed_cases_are_never_unpickled(capsys: pytest.CaptureFixture[str]) ->
 
 def test_languages_that_an_image_can_add_are_those_of_the_table() -> None:
     assert {one.name for one in LANGUAGES.values() if one.extra} == EXTRAS.keys()
+
+
+def test_advice_on_a_language_names_the_command_that_adds_it() -> None:
+    assert "sandbox build --toolchain --with go, or" in LANGUAGES["go"].advice
+    assert "sandbox build --toolchain, or" in LANGUAGES["cpp"].advice
