@@ -334,7 +334,7 @@ def _builtin_of(value: object) -> object:
         return value
     answer = value._ask("plain")
     if isinstance(answer, Remote | Value):
-        raise blame(TypeError(f"the candidate's '{value._type_name}' object is no builtin"))
+        raise blame(TypeError(f"the candidate's '{value._type_name}' object is not a builtin"))
     return answer
 
 
