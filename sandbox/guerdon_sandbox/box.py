@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,8 @@ START_S = 60.0
 GRACE_S = 10.0
 """Seconds for the supervisor to answer after a job's latest end, including killing and cleaning."""
 
-_PORTION_BYTES = 1 << 20
-"""The bytes written to the connection at once, because it copies bytes that the box has not read."""
+PORTION_BYTES = 1 << 20
+"""The bytes that the event loop copies at once, to the connection or from it."""
 
 # Loads the modules that run inside from the command line, so that any image with Python works.
 _BOOTSTRAP = """
@@ -60,8 +61,8 @@ _SUPERVISOR_MODULES = (
     *("stream", "running", "forking", "supervisor"),
 )
 _ZYGOTE_MODULES = (
-    *("wire", "interpreter", "sources", "frames", "program", "serve"),
-    *("blame", "remote", "candidate", "runners", "check", "roles", "sharing", "zygote"),
+    *("wire", "interpreter", "sources", "frames", "program", "values", "serve"),
+    *("blame", "remote", "constants", "candidate", "runners", "check", "roles", "sharing", "zygote"),
 )
 """Both in the order of their imports, because no files exist to import."""
 
@@ -93,7 +94,7 @@ class Box:
         """The number of jobs that it has answered."""
         self._reader = reader
         self._writer = writer
-        self._output = bytearray()
+        self._output: deque[bytes] = deque()
         self._errors = bytearray()
 
     @classmethod
@@ -168,12 +169,12 @@ class Box:
 
     async def send(self, parts: Sequence[bytes]) -> None:
         """Write bytes to PID 1, as fast as it reads them."""
-        if sum(map(len, parts)) <= _PORTION_BYTES:  # one write, because each costs the engine as much
+        if sum(map(len, parts)) <= PORTION_BYTES:  # one write, because each costs the engine as much
             parts = [b"".join(parts)]
         for part in parts:
             view = memoryview(part)
-            for start in range(0, len(view), _PORTION_BYTES):
-                self._writer.write(view[start : start + _PORTION_BYTES])
+            for start in range(0, len(view), PORTION_BYTES):
+                self._writer.write(view[start : start + PORTION_BYTES])
                 await self._writer.drain()
 
     async def _receive(self, request: Request) -> tuple[Answer, list[bytes]]:
@@ -182,21 +183,43 @@ class Box:
         return answer, [await self.take(size) for size in sizes]
 
     async def take(self, size: int) -> bytes:
-        """Return the next bytes of the supervisor's stdout, from the engine's multiplexed stream."""
-        while len(self._output) < size:
-            try:
-                stream, length = struct.unpack(">BxxxI", await self._reader.readexactly(8))
-                data = await self._reader.readexactly(length)
-            except asyncio.IncompleteReadError as error:
-                last_words = self._errors.decode(errors="replace").strip().splitlines()
-                raise BoxLostError(f"the box died{': ' + last_words[-1] if last_words else ''}") from error
-            if stream == 1:
-                self._output += data
-            else:
-                self._errors = (self._errors + data)[-4096:]
-        taken = bytes(self._output[:size])
-        del self._output[:size]
-        return taken
+        """Return the next bytes of the supervisor's stdout, from the engine's multiplexed stream.
+
+        They stay in the pieces in which they arrive. A thread joins large ones: a copy of megabytes in one call would
+        stop the event loop for as long as the machine is slow.
+        """
+        pieces: list[bytes] = []
+        while size:
+            if not self._output:
+                await self._read_piece()
+                continue
+            piece = self._output.popleft()
+            if len(piece) > size:
+                self._output.appendleft(piece[size:])
+                piece = piece[:size]
+            pieces.append(piece)
+            size -= len(piece)
+        if sum(map(len, pieces)) <= PORTION_BYTES:
+            return joined(pieces)
+        return await asyncio.to_thread(joined, pieces)
+
+    async def _read_piece(self) -> None:
+        """Read one message of the engine's stream."""
+        try:
+            stream, length = struct.unpack(">BxxxI", await self._reader.readexactly(8))
+            data = await self._reader.readexactly(length)
+        except asyncio.IncompleteReadError as error:
+            last_words = self._errors.decode(errors="replace").strip().splitlines()
+            raise BoxLostError(f"the box died{': ' + last_words[-1] if last_words else ''}") from error
+        if stream == 1 and data:
+            self._output.append(data)
+        elif stream != 1:
+            self._errors = (self._errors + data)[-4096:]
+
+
+def joined(pieces: Sequence[bytes]) -> bytes:
+    """Return the pieces of a blob as one. For a large one, other threads run meanwhile."""
+    return b"".join(pieces)
 
 
 def _in_thread(function: Callable[..., T], *args: object) -> asyncio.Future[T]:
@@ -230,7 +253,7 @@ def command() -> list[str]:
     """Return the command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
     supervisor = _sources(*inside, *_named(*_SUPERVISOR_MODULES))
-    zygote = _sources(*inside, "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
+    zygote = _sources(*inside, "guerdon_sandbox.library", "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
     # Two arguments, because one argument may have at most 128 KiB.
     sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]
     return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, *sources]

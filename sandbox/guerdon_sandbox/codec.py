@@ -16,7 +16,11 @@ from collections import deque, namedtuple
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import lru_cache
+from os import PathLike
 from typing import Any, ClassVar, NamedTuple
+
+from guerdon_sandbox import library
 
 MAX_COLLISIONS = 100
 """The most items of one set or dict with the same hash, because colliding items make building one quadratic."""
@@ -61,8 +65,8 @@ def dumps(value: object, handle: Handle | None = None) -> bytes:
 
     Args:
         value: Any object. Subclasses of builtins are reduced to the builtin.
-        handle: Returns a JSON body for an object without an encoding, or its `State`. Without it, such an object
-            becomes its type's name.
+        handle: Returns a JSON body for an object without an encoding, or its `State`. For an object of a subclass of a
+            builtin it may return None, and the builtin is encoded. Without it, an object becomes its type's name.
 
     Raises:
         CodecError: The value is nested too deeply or contains itself.
@@ -119,6 +123,15 @@ def _no_class(type_name: str, _: dict[str, Any]) -> Opaque:
 def _encode(value: Any, handle: Handle | None) -> Any:
     if value is None or value is True or value is False:
         return value
+    if type(value) not in _EXACT:
+        body = _encode_subclass(value, handle)
+        if body is not None:
+            return body
+    return _encode_builtin(value, handle)
+
+
+def _encode_builtin(value: Any, handle: Handle | None) -> Any:
+    """Encode a value as the builtin that it is an instance of."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -137,12 +150,27 @@ def _encode(value: Any, handle: Handle | None) -> Any:
     if isinstance(value, frozenset):
         return {"z": [_encode(item, handle) for item in frozenset.__iter__(value)]}
     if isinstance(value, bytes | bytearray):
-        return {"b": bytes(value).hex()}
+        return {"b" if isinstance(value, bytes) else "B": bytes(value).hex()}
     if isinstance(value, complex):
         return {"c": [value.real, value.imag]}
     if isinstance(value, range):
         return {"r": [_encode(part, None) for part in (value.start, value.stop, value.step)]}
     return _encode_rare(value, handle)
+
+
+_BUILTINS = (str, int, float, list, tuple, dict, set, frozenset, bytes, bytearray, complex, range)
+_EXACT = frozenset(_BUILTINS)
+
+
+def _encode_subclass(value: Any, handle: Handle | None) -> Any:
+    """Encode an object of a library's class or of a subclass of a builtin, or return None."""
+    parts = library.parts(value)
+    body = None if parts is None else {"L": [parts[0], _encode(parts[1], handle)]}
+    if handle is not None and isinstance(value, _BUILTINS if parts is None else (*_BUILTINS, PathLike)):
+        shown = handle(value)
+        if shown is not None:
+            return {"e": [shown, body or _encode_builtin(value, handle)]}
+    return body
 
 
 def _encode_tuple(value: tuple[Any, ...], handle: Handle | None) -> Any:
@@ -272,7 +300,7 @@ class _Decoder:
         values = self._tuple(items)
         if not self._inside or len(fields) > MAX_FIELDS:
             return values
-        kind: Any = _make_named(str(type_name), [str(field) for field in fields])
+        kind: Any = _make_named(str(type_name), tuple(str(field) for field in fields))
         return tuple.__new__(kind, values) if len(values) == len(fields) else values
 
     def _array(self, body: Any) -> Any:
@@ -297,6 +325,21 @@ class _Decoder:
         made = {"datetime": datetime.datetime, "time": datetime.time}[kind]
         return made(*clock, tzinfo=zone)
 
+    def _library(self, body: Any) -> Any:
+        """Rebuild an object of a library. On the host, dicts are plain and other objects are not rebuilt."""
+        kind, encoded = body
+        if self._inside:
+            return library.rebuild(str(kind), self.decode(encoded))
+        if kind in ("Counter", "OrderedDict"):
+            return self.decode(encoded)
+        return self.decode(encoded[1]) if kind in ("defaultdict", "scalar") else Opaque(str(kind))
+
+    def _value(self, body: Any) -> Any:
+        """Return the builtin, or inside the object that the handle names."""
+        shown, encoded = body
+        value = self.decode(encoded)
+        return self._handle([*shown, value]) if self._inside else value
+
     def _state(self, body: Any) -> object:
         type_name, attributes = body
         return self._build(str(type_name), self.decode(attributes))
@@ -306,6 +349,9 @@ class _Decoder:
         "o": _state,
         "i": _int,
         "b": lambda _, body: bytes.fromhex(body),
+        "B": lambda _, body: bytearray.fromhex(body),
+        "L": _library,
+        "e": _value,
         "c": _complex,
         "r": _range,
         "d": _dict,
@@ -324,7 +370,8 @@ class _Decoder:
     }
 
 
-def _make_named(type_name: str, fields: list[str]) -> Any:
+@lru_cache(maxsize=64)
+def _make_named(type_name: str, fields: tuple[str, ...]) -> Any:
     make: Any = namedtuple  # type checkers require literal names, but these are data
     return make(type_name, fields)
 

@@ -56,7 +56,7 @@ def read_reply(frame: bytes, budget: Budget) -> Returned | Raised:
                 return Returned(None)
             case ["value", value, list(arguments), dict()]:
                 return Returned(value, arguments)
-            case ["broken", str(name), str(text)] | ["raised", str(name), str(text), list(), _]:
+            case ["broken", str(name), str(text)] | ["raised", str(name), str(text), list(), _, dict()]:
                 return Raised(f"{name}: {text}" if text else name)
     except CodecError as error:
         return Raised(f"the reply cannot be read: {error}")

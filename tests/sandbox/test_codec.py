@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import contextlib
 import datetime
 import enum
+import ipaddress
 import json
 import math
+import types
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +49,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from("htdszbcinrxoNFDqkvmTa"), inner, max_size=2)
+        | st.dictionaries(st.sampled_from("htdszbcinrxoNFDqkvmTaLeB"), inner, max_size=2)
     ),
     max_leaves=10,
 )
@@ -91,6 +96,52 @@ def test_named_tuples_and_arrays_are_made_again_inside_only() -> None:
     array = numpy.array([[1.5]], dtype="f4")
     assert loads(dumps(array)) == [[1.5]]
     assert loads(dumps(array), inside=True).dtype == array.dtype
+
+
+LIBRARY: list[Any] = [
+    collections.Counter("aab"),
+    collections.OrderedDict(b=1, a=2),
+    collections.defaultdict(list, {1: [2]}),
+    Path("a/b"),
+    uuid.UUID(int=7),
+    ipaddress.ip_network("10.0.0.0/8"),
+    types.SimpleNamespace(x=1),
+    array.array("i", [1, 2]),
+    slice(1, None, 2),
+    bytearray(b"x"),
+]
+
+
+@pytest.mark.parametrize("value", LIBRARY, ids=lambda value: type(value).__name__)
+def test_objects_of_the_standard_library_arrive_as_they_were_inside(value: Any) -> None:
+    arrived = loads(dumps(value), inside=True)
+    assert arrived == value
+    assert type(arrived) is type(value)
+    if isinstance(value, dict):
+        assert list(arrived) == list(value)
+        assert type(loads(dumps(value))) is dict
+
+
+def test_frames_arrive_as_they_were_inside() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "n": [1, 2],
+            "x": [0.5, math.nan],
+            "o": ["a", None],
+            "s": pandas.array([1, None], dtype="Int64"),
+            "c": pandas.Categorical(["u", "v"], ordered=True),
+            "t": pandas.to_datetime(["2020-01-01", None]),
+            "z": pandas.to_datetime(["2020-01-01", "2021-01-01"], utc=True),
+        },
+        index=pandas.MultiIndex.from_tuples([(1, "a"), (2, "b")], names=["k", None]),
+    )
+    pandas.testing.assert_frame_equal(loads(dumps(frame), inside=True), frame)
+    days = pandas.Series([1, 2], index=pandas.date_range("2020-01-01", periods=2), name="d")
+    pandas.testing.assert_series_equal(loads(dumps(days), inside=True), days)
+    moment = pandas.Timestamp("2020-01-01 10:00", tz="Europe/Paris")
+    assert loads(dumps(moment), inside=True) == moment
+    assert isinstance(loads(dumps(frame)), Opaque)
 
 
 @given(st.binary())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_sandbox import Call, Calls, CallsResult, Limits, Raised, Returned
+from guerdon_sandbox import Call, Calls, CallsResult, Limits, Raised, Returned, box
 from guerdon_sandbox.box import Box, BoxLostError
 from guerdon_sandbox.codec import MAX_DIGITS, Opaque, loads
 from guerdon_sandbox.engine import Engine
@@ -274,3 +274,7 @@ def test_replies_together_have_a_limit() -> None:
 
 def test_frames_beyond_the_calls_are_not_read() -> None:
     assert len(read(LOADED + frame(b'["value",1,[],{"d":[]}]') * 1000).replies) == 2
+
+
+def test_arguments_of_a_box_are_shorter_than_linux_allows() -> None:
+    assert max(len(argument.encode()) for argument in box.command()) < 128 << 10

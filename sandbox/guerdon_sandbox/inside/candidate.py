@@ -11,8 +11,10 @@ from typing import Any
 
 from guerdon_sandbox.codec import CodecError, State, dumps, loads
 from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, blame, remade
+from guerdon_sandbox.inside.constants import Constants, replace_content
 from guerdon_sandbox.inside.frames import MAX_REPLY, read_frames, send_frame
-from guerdon_sandbox.inside.remote import Reference, Remote, RemoteIterator, run_remotely
+from guerdon_sandbox.inside.remote import Reference, Remote, RemoteIterator, generate, run_remotely
+from guerdon_sandbox.inside.values import VALUES, Value, value_of
 
 
 class Candidate:
@@ -31,6 +33,7 @@ class Candidate:
         """Classes that the problem's own code defines, on both sides."""
         self.in_place = False
         """Whether the current test checks what a call does to its arguments."""
+        self.constants = Constants(lambda name: self.ask("value", name), self.dumps, self.refuse)
         self.asked = 0
         self.fault = ""
         """Why the candidate cannot answer any more. After that, a test cannot pass, whatever it catches."""
@@ -80,6 +83,8 @@ class Candidate:
     def ask(self, operation: str, target: object, *args: object, **kwargs: object) -> Any:
         """Let the candidate run an operation. Return its result or raise its exception."""
         self.load()
+        if operation != "value":
+            self.constants.check()
         self._copy_files()
         request = self.dumps([operation, target, list(args), kwargs, "always" if self.in_place else "never"])
         if self._folders is not None and bytes(self._folders[0]) in request:
@@ -95,6 +100,8 @@ class Candidate:
                 _take_over(mine, theirs)
             for name, mine in kwargs.items():
                 _take_over(mine, changed_kwargs.get(name))
+        if operation != "value":
+            self.constants.refresh()
         return result
 
     def dumps(self, value: object) -> bytes:
@@ -115,8 +122,11 @@ class Candidate:
                 return list(reply)
             case ["value", _, list(), dict()] as reply if kind == "value":
                 return list(reply)
-            case ["raised", str(name), str(text), list(bases), args]:
-                raise blame(remade([str(base) for base in bases] or [name], text, args, self.exceptions))
+            case ["raised", str(name), str(text), list(bases), args, dict(attributes)]:
+                error = remade([str(base) for base in bases] or [name], text, args, self.exceptions)
+                with contextlib.suppress(AttributeError, TypeError):
+                    vars(error).update({name: value for name, value in attributes.items() if name[:1] != "_"})
+                raise blame(error)
         self.fault = "the candidate's reply is malformed"
         raise blame(CandidateError(self.fault))
 
@@ -136,14 +146,24 @@ class Candidate:
         return gone
 
     def _incoming(self, body: Any) -> object:
-        number, type_name, kind = body
+        number, type_name, kind, *builtin = body
         reference = Reference(int(number))
+        if kind == "value" and builtin:
+            return value_of(builtin[0], Remote(self, reference, str(type_name)))
         if kind == "coroutine":
             return run_remotely(self, reference)
-        made = RemoteIterator if kind == "iterator" else Remote
-        return made(self, reference, str(type_name))
+        if kind in ("iterator", "generator"):
+            iterator = RemoteIterator(self, reference, str(type_name))
+            return generate(iterator) if kind == "generator" else iterator
+        return Remote(self, reference, str(type_name), builtin=kind if builtin else "")
 
-    def _outgoing(self, value: object) -> object:
+    def _outgoing(self, value: Any) -> object:
+        if isinstance(value, Value):
+            value = value._remote
+        elif isinstance(value, types.GeneratorType) and value.gi_code is generate.__code__ and value.gi_frame:
+            value = value.gi_frame.f_locals["iterator"]
+        elif isinstance(value, VALUES):
+            return None
         if isinstance(value, Reference):
             return [value.number]
         if type(value) in (Remote, RemoteIterator):
@@ -180,11 +200,8 @@ def _take_over(mine: Any, theirs: Any) -> None:
     """Give an argument the value of the candidate's copy."""
     if type(mine) is not type(theirs):
         return
-    if isinstance(mine, list | bytearray):
-        mine[:] = theirs
-    elif isinstance(mine, dict | set):
-        mine.clear()
-        mine.update(theirs)
+    if isinstance(mine, list | bytearray | dict | set):
+        replace_content(mine, theirs)
     elif hasattr(mine, "extend"):
         mine.clear()
         mine.extend(theirs)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from guerdon_sandbox.codec import CodecError, dumps
 from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, is_blamed
 from guerdon_sandbox.inside.candidate import Candidate
+from guerdon_sandbox.inside.constants import IdentityCalls, Solution, no_attribute
 from guerdon_sandbox.inside.frames import send_frame
 from guerdon_sandbox.inside.remote import Remote
 from guerdon_sandbox.inside.sources import compile_prelude, compile_source, describe
@@ -117,7 +118,7 @@ class _Suite:
         sys.modules["__main__"] = module
         names = module.__dict__
         names["__builtins__"] = builtins
-        names["__runners__"] = _Runners()
+        names["__runners__"] = _Runners(self._module(stand_for))
         payload = self._payload
         if payload["prelude"]:
             exec(compile_prelude(payload["prelude"]), names)
@@ -138,15 +139,36 @@ class _Suite:
             known = self._candidate.exceptions
             return known.setdefault(name, type(name, (Exception,), {}))
         if name in self._payload["values"]:
+            self._candidate.load()
             with contextlib.suppress(NameError):
-                value = self._candidate.ask("value", name)
-                if not isinstance(value, Remote):
+                for value in self._candidate.constants.read(name):
                     return value
         return Remote(self._candidate, name, name, "named")
 
+    def _module(self, stand_for: Any) -> Any:
+        """Return the function that makes the program's module for tests that import it whole."""
+
+        def member(name: str) -> object:
+            if stand_for != self._remote or name in self._payload["exceptions"]:
+                return stand_for(name)
+            if name not in found:
+                self._candidate.load()
+                try:
+                    constant = self._candidate.constants.read(name)
+                except NameError:
+                    raise no_attribute(name) from None
+                if constant:
+                    return constant[0]
+                found[name] = Remote(self._candidate, name, name, "named")
+            return found[name]
+
+        found: dict[str, object] = {}
+        return lambda name: Solution(name, member, self._candidate.refuse)
+
     def _exec(self, source: str, name: str, namespace: dict[str, Any]) -> None:
         if name not in self._codes:
-            self._codes[name] = compile_source(source, name)
+            change = IdentityCalls() if any(word in source for word in IdentityCalls.WORDS) else None
+            self._codes[name] = compile_source(source, name, change)
         exec(self._codes[name], namespace)
 
     def _judge(self, error: BaseException, name: str) -> _Outcome:
@@ -201,6 +223,9 @@ class _Suite:
 
 class _Runners:
     """Imports the runners of test functions and classes when a test needs them."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
 
     def __getattr__(self, name: str) -> Any:
         from guerdon_sandbox.inside import runners

@@ -8,7 +8,9 @@ What may be believed of an object of the candidate:
   are asked, also with plain operands;
 * an object that a call returned where the test expects a value is not asked to judge the expected value. It equals no
   plain value, and an operator between the two is the candidate's fault;
-* whether two objects of the candidate are equal would be the candidate's own verdict: such a test is unsupported.
+* an object of a subclass of a builtin is compared by the builtin that it is;
+* two objects that calls returned are equal if they are the same one, or if they have the same state;
+* whether other objects of the candidate are equal would be the candidate's own verdict: such a test is unsupported.
 
 It needs the standard library only.
 """
@@ -18,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from guerdon_sandbox.codec import CodecError
 from guerdon_sandbox.inside.blame import blame, is_blamed
+from guerdon_sandbox.inside.values import JUDGES, OPERATORS, Value
 
 T = TypeVar("T")
 
@@ -43,6 +46,20 @@ async def run_remotely(candidate: Candidate, reference: "Reference") -> Any:
     return candidate.ask("await", reference)
 
 
+def generate(iterator: "RemoteIterator") -> Iterator[Any]:
+    """Draw from a generator of the candidate, as a generator of the test's process.
+
+    It does not close the candidate's, because a generator may be closed at any time.
+    """
+    sent = None
+    while True:
+        try:
+            item = next(iterator) if sent is None else iterator.send(sent)
+        except StopIteration:
+            return
+        sent = yield item
+
+
 class Reference:
     """Names an object of the candidate in a request."""
 
@@ -53,10 +70,15 @@ class Reference:
 class Remote:
     """A function or object of the candidate."""
 
-    __slots__ = ("_candidate", "_origin", "_target", "_type_name")
+    __slots__ = ("_builtin", "_candidate", "_origin", "_target", "_type_name")
 
     def __init__(
-        self, candidate: Candidate, target: object, type_name: str, origin: str = "returned"
+        self,
+        candidate: Candidate,
+        target: object,
+        type_name: str,
+        origin: str = "returned",
+        builtin: str = "",
     ) -> None:
         """Store the object's identity.
 
@@ -66,7 +88,9 @@ class Remote:
             type_name: The name of its class, as the candidate reports it.
             origin: ``named`` by the test, ``made`` by the test out of a named class, ``derived`` by operators from such
                 objects, or ``returned`` by a call.
+            builtin: ``plain`` if it is of a subclass of a builtin, ``own`` if that has its own equality.
         """
+        object.__setattr__(self, "_builtin", builtin)
         object.__setattr__(self, "_candidate", candidate)
         object.__setattr__(self, "_target", target)
         object.__setattr__(self, "_type_name", type_name)
@@ -83,8 +107,10 @@ class Remote:
         return result
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and (name not in _READABLE or _origin(self) == "named"):
             raise AttributeError(name)
+        if name in JUDGES and _origin(self) != "made":
+            raise blame(AttributeError(f"'{self._type_name}' object of the candidate has no '{name}'"))
         return self._ask("getattr", name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -121,9 +147,9 @@ class Remote:
         return _of_type(str, self._ask("str"))
 
     def __repr__(self) -> str:
-        if _origin(self) in ("made", "derived"):
-            return _of_type(str, self._ask("repr"))
-        return f"<{self._type_name} of the candidate>"
+        if _origin(self) == "named":
+            return f"<{self._type_name} of the candidate>"
+        return _of_type(str, self._ask("repr"))
 
     def __format__(self, spec: str) -> str:
         return _of_type(str, self._ask("format", spec))
@@ -150,24 +176,42 @@ class Remote:
         return not self._equals(other)
 
     def _equals(self, other: object) -> bool:
-        if self is other:
+        if same(self, other):
             return True
-        if isinstance(other, Remote) and {_origin(self), _origin(other)} == {"returned"}:
-            # The objects' own verdict would be as good as two equal results; but it could also be both yes and no.
-            return bool(self._ask("state") == other._ask("state"))
-        if isinstance(other, Remote) or _origin(self) in ("made", "derived"):
+        if isinstance(other, Remote):
+            return self._equals_object(other)
+        if self._builtin and (_origin(self) == "returned" or self._builtin == "plain"):
+            return bool(_builtin_of(self) == other)
+        if _origin(self) in ("made", "derived"):
             raise self._candidate.refuse(
                 "the test asks an object of the candidate whether it equals another value"
             )
         return False
 
+    def _equals_object(self, other: "Remote") -> bool:
+        if "named" not in (_origin(self), _origin(other)):
+            # The objects' own verdict would be as good as two equal results; but it could also be both yes and no.
+            if self._builtin and other._builtin:
+                mine, theirs, is_member = _builtin_of(self), _builtin_of(other), False
+            else:
+                mine, theirs = _state_of(self), _state_of(other)
+                is_member = isinstance(mine[1], str) and isinstance(theirs[1], str)
+            if is_member or {_origin(self), _origin(other)} == {"returned"}:
+                return bool(mine == theirs)
+        raise self._candidate.refuse(
+            "the test asks an object of the candidate whether it equals another value"
+        )
+
     def __hash__(self) -> int:
         if _origin(self) in ("made", "derived"):
             raise self._candidate.refuse("the test puts an object of the candidate into a set or dict")
-        return id(self)
+        if _origin(self) == "named":
+            return id(self)
+        name = self._ask("identity")
+        return hash(object.__getattribute__(self, "_target").number if name is None else str(name))
 
     def __instancecheck__(self, value: object) -> bool:
-        return isinstance(value, Remote) and _of_type(bool, self._ask("isinstance", value))
+        return isinstance(value, Remote | Value) and _of_type(bool, self._ask("isinstance", value))
 
     def __subclasscheck__(self, kind: object) -> bool:
         return isinstance(kind, Remote) and _of_type(bool, self._ask("issubclass", kind))
@@ -209,6 +253,10 @@ class Remote:
     def _operate(self, operation: str, *operands: object, reflected: bool = False) -> Any:
         """Let the candidate run an operator, unless the result would judge one of the operands."""
         candidate = self._candidate
+        if self._builtin and _origin(self) == "returned" and operation in OPERATORS:
+            ordered = [*operands, self] if reflected else [self, *operands]
+            if all(_origin(one) == "returned" for one in ordered if isinstance(one, Remote)):
+                return OPERATORS[operation](*map(_builtin_of, ordered))
         plain = [operand for operand in operands if not isinstance(operand, Remote)]
         if plain and _origin(self) != "made":
             if _origin(self) == "derived":
@@ -251,6 +299,51 @@ class RemoteIterator(Remote):
         if self._buffer and not name.startswith("__"):
             raise self._candidate.refuse(f"the test uses '{name}' of a generator after many of its items")
         return super().__getattr__(name)
+
+
+_READABLE = frozenset({"__name__", "__qualname__", "__doc__", "__dict__"})
+
+
+def same(one: object, other: object) -> bool:
+    """Return whether two values are the same object, which the candidate's process may hold."""
+    if one is other:
+        return True
+    left, right = (value._remote if isinstance(value, Value) else value for value in (one, other))
+    if not isinstance(left, Remote) or not isinstance(right, Remote):
+        return False
+    targets = [object.__getattribute__(value, "_target") for value in (left, right)]
+    if all(isinstance(target, Reference) for target in targets):
+        return bool(targets[0].number == targets[1].number)
+    return targets[0] == targets[1] or (
+        _is_class(left) and _is_class(right) and left._ask("is", right) is True
+    )
+
+
+def kind_of(value: object) -> object:
+    """Return a value's type, which may be a class of the candidate."""
+    remote = value._remote if isinstance(value, Value) else value
+    return remote._ask("type") if isinstance(remote, Remote) and _origin(remote) != "named" else type(value)
+
+
+def _is_class(value: "Remote") -> bool:
+    return _origin(value) == "named" or value._type_name in ("type", "EnumType", "ABCMeta")
+
+
+def _builtin_of(value: object) -> object:
+    if not isinstance(value, Remote) or not value._builtin:
+        return value
+    answer = value._ask("plain")
+    if isinstance(answer, Remote | Value):
+        raise blame(TypeError(f"the candidate's '{value._type_name}' object is not a builtin"))
+    return answer
+
+
+def _state_of(value: "Remote") -> list[Any]:
+    answer = value._ask("state")
+    match answer:
+        case [str(), str() | dict()] if type(answer) is list:
+            return answer
+    raise blame(CodecError("the state of a candidate's object is malformed"))
 
 
 def _origin(value: Remote) -> str:

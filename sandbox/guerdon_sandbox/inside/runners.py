@@ -4,12 +4,15 @@ It needs only the standard library, and the modules that the tests import.
 """
 
 import contextlib
+import functools
 import itertools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from guerdon_sandbox.inside.blame import UnsupportedTestError
+from guerdon_sandbox.inside.remote import kind_of as kind_of  # of the tests
+from guerdon_sandbox.inside.remote import same as same
 
 
 def run_function(function: Callable[..., Any], *given: Any) -> None:
@@ -19,9 +22,9 @@ def run_function(function: Callable[..., Any], *given: Any) -> None:
         function: Sync or async, with or without ``pytest.mark.parametrize``.
         given: The values of its first parameters, instead of fixtures.
     """
-    marks = list(getattr(function, "pytestmark", []))
+    marks = _marks(function)
     for mark in marks:
-        if mark.name in ("skip", "skipif", "xfail"):
+        if mark.name in ("skip", "xfail") or (mark.name == "skipif" and any(mark.args)):
             raise UnsupportedTestError(f"the test is marked {mark.name}")
     sets = [list(_parameters(mark)) for mark in marks if mark.name == "parametrize"]
     for chosen in itertools.product(*sets):
@@ -30,6 +33,17 @@ def run_function(function: Callable[..., Any], *given: Any) -> None:
             fixtures = _Fixtures(function, after)
             fixtures.run_automatic()
             _finish(function(*given, **fixtures.complete(function, given, arguments)))
+
+
+def _marks(function: Callable[..., Any]) -> list[Any]:
+    """Return the marks of a test, its class and its module."""
+    instance, names = getattr(function, "__self__", None), getattr(function, "__globals__", {})
+    owners = [
+        names.get("pytestmark", []),
+        getattr(type(instance), "pytestmark", []),
+        getattr(function, "pytestmark", []),
+    ]
+    return [mark for found in owners for mark in (found if isinstance(found, list) else [found])]
 
 
 def run_method(kind: type, name: str) -> None:
@@ -56,7 +70,14 @@ def run_case(kind: Any, name: str) -> None:
         raise UnsupportedTestError("the test is expected to fail")
     import unittest
 
+    case.assertIs = functools.partial(_assert_same, case, True)
+    case.assertIsNot = functools.partial(_assert_same, case, False)
     unittest.TestSuite([case]).debug()
+
+
+def _assert_same(case: Any, wanted: bool, one: object, other: object, msg: object = None) -> None:
+    if same(one, other) is not wanted:
+        case.fail(msg or f"{one!r} is {'not ' if wanted else ''}{other!r}")
 
 
 def _finish(result: Any) -> None:
@@ -68,7 +89,10 @@ def _finish(result: Any) -> None:
 
 def _parameters(mark: Any) -> Iterator[dict[str, Any]]:
     """Yield the arguments of each run of a ``parametrize`` mark."""
-    names, values = (*mark.args, *mark.kwargs.values())[:2]
+    given = dict(zip(("argnames", "argvalues", "indirect"), mark.args, strict=False)) | mark.kwargs
+    if given.get("indirect"):
+        raise UnsupportedTestError("the test gives parameters to fixtures")
+    names, values = given["argnames"], given["argvalues"]
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     for value in values:
         parts = list(getattr(value, "values", None) or [value]) if hasattr(value, "marks") else None
@@ -131,15 +155,3 @@ def _fixtures(names: dict[str, Any], instance: object) -> dict[str, tuple[Any, C
             function = one._get_wrapped_function() if wrapped is None else wrapped.obj
             found[mark.name or bound] = (mark, function if instance is None else function.__get__(instance))
     return found
-
-
-def module(name: str, **members: Any) -> types.ModuleType:
-    """Return the module of the program under test as tests see it that import it."""
-    made = _Solution(name)
-    made.__dict__.update(members)
-    return made
-
-
-class _Solution(types.ModuleType):
-    def __setattr__(self, name: str, value: object) -> None:
-        raise UnsupportedTestError(f"the test replaces '{name}' of the program's module")

@@ -5,6 +5,7 @@ judgements. It needs only the standard library.
 """
 
 import builtins
+import contextlib
 import operator
 import os
 import sys
@@ -16,6 +17,7 @@ from guerdon_sandbox.codec import CodecError, State, dumps, loads
 from guerdon_sandbox.inside.frames import MAX_REQUEST, read_frames, send_frame
 from guerdon_sandbox.inside.interpreter import leave
 from guerdon_sandbox.inside.sources import compile_prelude, compile_source, describe, report
+from guerdon_sandbox.inside.values import BUILTIN, VALUES, plain, value_kind
 
 _MAX_BASES = 20
 
@@ -95,6 +97,7 @@ class _Server:
         self._module = module
         self._shared = shared
         self._objects: list[object] = []
+        self._numbers: dict[int, int] = {}
         self._pending: dict[int, BaseException] = {}
 
     def answer(self, request: bytes) -> bytes:
@@ -116,24 +119,30 @@ class _Server:
             return self.raised(error)
 
     def raised(self, error: BaseException) -> bytes:
-        """Return ``["raised", type name, text, names of the type and its bases, arguments]``."""
-        bases = [base.__name__ for base in type(error).__mro__[:_MAX_BASES]]
-        try:
-            return dumps(["raised", *describe(error), bases, list(error.args)], _refuse)
-        except BaseException:
-            return dumps(["raised", *describe(error), bases, None])
+        """Return ``["raised", type name, text, names of the type and its bases, arguments, attributes]``."""
+        shown = ["raised", *describe(error), [base.__name__ for base in type(error).__mro__[:_MAX_BASES]]]
+        for parts in ([list(error.args), _attributes(error)], [list(error.args), {}]):
+            with contextlib.suppress(BaseException):
+                return dumps([*shown, *parts], _refuse)
+        return dumps([*shown, None, {}])
 
-    def _handle(self, value: object) -> list[Any] | State:
+    def _handle(self, value: object) -> list[Any] | State | None:
         """Return the handle of an object that stays here: its number, its type's name, its kind.
 
         Objects of a class that the problem's own code defines are sent as their state, because both sides have the
-        class.
+        class. Return None for a value that is no more than a builtin.
         """
         name = type(value).__name__
+        own: Any = type(value)
+        kind = value_kind(own) if isinstance(value, VALUES) else _kind(value)
+        if not kind:
+            return None
         if name in self._shared and hasattr(value, "__dict__"):
             return State(name, dict(vars(value)))
-        self._objects.append(value)
-        return [len(self._objects) - 1, name, _kind(value)]
+        number = self._numbers.setdefault(id(value), len(self._objects))
+        if number == len(self._objects):
+            self._objects.append(value)
+        return [number, name, kind]
 
     def _object(self, body: list[Any]) -> object:
         return self._resolve(body[0]) if isinstance(body[0], str) else self._objects[body[0]]
@@ -147,7 +156,7 @@ class _Server:
 
     def _resolve(self, target: object) -> Any:
         """Return a function by name: a global, or else a method of the class ``Solution``, as on competition sites."""
-        if not isinstance(target, str):
+        if type(target) is not str:
             return target
         if hasattr(self._module, target):
             return getattr(self._module, target)
@@ -178,6 +187,8 @@ class _Server:
 def _kind(value: object) -> str:
     if isinstance(value, types.CoroutineType):
         return "coroutine"
+    if isinstance(value, types.GeneratorType):
+        return "generator"
     return "iterator" if isinstance(value, Iterator) else "object"
 
 
@@ -192,7 +203,17 @@ def _is_changeable(value: object) -> bool:
     return not isinstance(value, str | bytes | int | float | complex | tuple | frozenset | range | type(None))
 
 
+def _attributes(error: BaseException) -> dict[str, object]:
+    """Return an exception's own attributes, and those of the program's classes."""
+    own = [name for kind in type(error).__mro__ if kind.__module__ == "candidate" for name in vars(kind)]
+    names = [name for name in (*own, *vars(error)) if not name.startswith("_")]
+    found = {name: getattr(error, name) for name in names}
+    return {name: value for name, value in found.items() if not callable(value)}
+
+
 def _refuse(value: object) -> Any:
+    if isinstance(value, BUILTIN):
+        return None
     raise CodecError(f"a {type(value).__name__} does not cross in an exception")
 
 
@@ -218,10 +239,15 @@ def _call(function: Callable[..., object], /, *args: object, **kwargs: object) -
     return function(*args, **kwargs)
 
 
+_IDENTITY: tuple[object, ...] = (object.__hash__,)
 _OPERATIONS: dict[str, Callable[..., object]] = {
     "call": _call,
     "await": _await,
-    "value": lambda value: value,
+    "value": lambda value: [] if isinstance(value, type) or callable(value) else [value],
+    "plain": plain,
+    "type": lambda value: type(value),
+    "is": operator.is_,
+    "identity": lambda value: type(value).__name__ if type(value).__hash__ not in _IDENTITY else None,
     "state": lambda value: [type(value).__name__, _state(value)],
     "getattr": getattr,
     "setattr": setattr,

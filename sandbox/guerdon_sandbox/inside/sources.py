@@ -3,6 +3,7 @@
 It needs only the standard library.
 """
 
+import ast
 import contextlib
 import linecache
 import sys
@@ -12,10 +13,11 @@ import types
 from guerdon_sandbox.inside.interpreter import own_frames
 
 
-def compile_source(source: str, name: str) -> types.CodeType:
-    """Compile a module's source under a name that tracebacks can look up."""
+def compile_source(source: str, name: str, change: ast.NodeTransformer | None = None) -> types.CodeType:
+    """Compile a module's source, which may be changed, under a name that tracebacks can look up."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    return compile(source, name, "exec", dont_inherit=True)
+    code = source if change is None else change.visit(ast.parse(source, name))
+    return compile(code, name, "exec", dont_inherit=True)
 
 
 def compile_prelude(source: str) -> types.CodeType:

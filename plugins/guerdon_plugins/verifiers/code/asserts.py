@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from guerdon_plugins.verifiers.code.discovery import Discovered, discover
-from guerdon_plugins.verifiers.code.names import bound_names, free_names, library_imports, parse
+from guerdon_plugins.verifiers.code.names import bound_names, data_names, free_names, library_imports, parse
 from guerdon_sandbox import Call
 
 
@@ -32,6 +32,8 @@ class AssertTests:
     """Code that the tests need in their process: imports, helpers."""
     entry: str = ""
     """The function under test, if the row names it."""
+    imported: tuple[str, ...] = ()
+    """The names that are certainly the program's, so that its constants are believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,16 @@ def list_tests(sources: Sequence[str], setup: str = "", solution: str = "") -> A
     free = free_names("\n".join(texts)) | imported
     if imported and not any(part.star for part in parts):
         free = frozenset(imported)  # the tests say which names are the program's
+    star = free if any(part.star for part in parts) else frozenset()
+    known = imported | (bound_names(solution) & free) | star
     libraries = library_imports(texts, imported | (bound_names(solution) & free))
     module, tests = _in_units(parts)
+    names = free - libraries.keys()
     return AssertTests(
         tuple(tests),
-        tuple(sorted(free - libraries.keys())),
+        tuple(sorted(names - data_names("\n".join(texts), names - known))),
         setup="\n".join(filter(None, [*libraries.values(), setup, *module])),
+        imported=tuple(sorted(known)),
     )
 
 
@@ -83,9 +89,9 @@ def row_tests(test: str, entry_point: str, prelude: str) -> AssertTests:
     entry = entry_point.rpartition(".")[2]
     if len(found.runs) > 1:
         setup = "\n".join(filter(None, [imports, found.module]))
-        return AssertTests(found.runs, tuple(names), prelude, setup, entry)
+        return AssertTests(found.runs, tuple(names), prelude, setup, entry, found.imported)
     source = "\n".join([found.module, *found.runs])
-    return AssertTests((source,), tuple(names), prelude, imports, entry)
+    return AssertTests((source,), tuple(names), prelude, imports, entry, found.imported)
 
 
 def missing_names(tests: AssertTests) -> list[str]:

@@ -49,7 +49,11 @@ def discover(source: str, entry: str | None = None) -> Discovered:
 def _run_of_function(
     node: ast.FunctionDef | ast.AsyncFunctionDef, entry: str | None, called: frozenset[str]
 ) -> list[str]:
-    if node.name in called or any("fixture" in ast.unparse(one) for one in node.decorator_list):
+    if (
+        node.name in called
+        or _is_skipped(node)
+        or any("fixture" in ast.unparse(one) for one in node.decorator_list)
+    ):
         return []
     positional = [*node.args.posonlyargs, *node.args.args]
     required = positional[: len(positional) - len(node.args.defaults)]
@@ -61,7 +65,14 @@ def _run_of_function(
     return []
 
 
+def _is_skipped(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Return whether a mark skips a test, whatever the program does."""
+    return any(ast.unparse(one).partition("(")[0].rpartition(".")[2] == "skip" for one in node.decorator_list)
+
+
 def _runs_of_class(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[str]:
+    if _is_skipped(node):
+        return []
     methods = list(dict.fromkeys(_test_methods(node, classes)))
     if _is_case(node, classes):
         return [f"__runners__.run_case({node.name}, {name!r})" for name in methods]
@@ -75,7 +86,11 @@ def _test_methods(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Itera
         if base in classes and classes[base] is not node:
             yield from _test_methods(classes[base], {k: v for k, v in classes.items() if k != base})
     for member in node.body:
-        if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and member.name.startswith("test"):
+        if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) or not member.name.startswith(
+            "test"
+        ):
+            continue
+        if not _is_skipped(member):
             yield member.name
 
 

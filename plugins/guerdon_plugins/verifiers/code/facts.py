@@ -11,7 +11,7 @@ from guerdon_plugins.verifiers.code.names import parse
 _OF_ANOTHER_PROCESS = frozenset(
     (
         *("redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog", "monkeypatch", "patch"),
-        *("getsource", "signature", "getfullargspec"),
+        *("getsource", "signature", "getfullargspec", "asdict", "astuple", "is_dataclass"),
         *(
             "warns",
             "deprecated_call",
@@ -39,13 +39,15 @@ class Facts:
     in_place: tuple[int, ...]
     """The tests that check what a call does to its arguments."""
     values: tuple[str, ...]
-    """The candidate's names that the tests neither call nor catch, so that they may be plain values."""
+    """The names that the tests import and neither call nor catch, so that they may be plain values."""
     stand_ins: tuple[str, ...]
     """Literals that tests compare with by ``!=`` and similar. A program that only returns one of them may pass."""
 
 
-def read_facts(sources: Sequence[str], setup: str, names: Sequence[str]) -> Facts:
-    """Read the facts of a suite."""
+def read_facts(
+    sources: Sequence[str], setup: str, names: Sequence[str], imported: Sequence[str] = ()
+) -> Facts:
+    """Read the facts of a suite. Only imported names can be values: a test's own data is not the candidate's."""
     trees = [parse(setup), *map(parse, sources)]
     everything = ast.Module(body=[node for tree in trees for node in tree.body], type_ignores=[])
     setup_body = trees[0].body
@@ -53,7 +55,7 @@ def read_facts(sources: Sequence[str], setup: str, names: Sequence[str]) -> Fact
     return Facts(
         classes=tuple(name for name in names if name[:1].isupper() and name != "Solution"),
         exceptions=tuple(sorted(caught)),
-        values=tuple(sorted(set(names) - caught - _called(everything))),
+        values=tuple(sorted({*names} & {*imported} - caught - _called(everything))),
         in_place=tuple(
             index
             for index, tree in enumerate(trees[1:])

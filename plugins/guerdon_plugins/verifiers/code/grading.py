@@ -177,8 +177,8 @@ class Grader:
             Program(command=language.compile, files=files, collect=["main"], limits=_COMPILE_LIMITS)
         )
         if not compiled.ok or "main" not in compiled.files:
-            first = compiled.stderr.decode(errors="replace").strip().splitlines()[:1]
-            return Evidence(False, " ".join(["does not compile:", compiled.ending, *first])[:300])
+            lines = [line for line in compiled.stderr.decode(errors="replace").splitlines() if line.strip()]
+            return Evidence(False, " ".join(["does not compile:", compiled.ending, *lines[:2]])[:300])
         return Program(
             command=language.run, files=compiled.files, executables=frozenset({"main"}), limits=self._limits
         )
@@ -186,13 +186,10 @@ class Grader:
     async def _require(self, language: Language) -> None:
         """Check that the image has the language. Otherwise every program in it would be wrong."""
         if language.name not in self._tools:
-            result = await self._sandbox.run(Program(command=["sh", "-c", f"command -v {language.tool}"]))
+            result = await self._sandbox.run(Program(command=["sh", "-c", language.probe]))
             self._tools[language.name] = result.ok
         if not self._tools[language.name]:
-            raise SandboxImageError(
-                f"the image has no '{language.tool}', which {language.name} needs. 'guerdon sandbox build --toolchain' "
-                "makes one with compilers; name one of your own by the param 'image'"
-            )
+            raise SandboxImageError(language.advice)
 
     async def _run_case(self, runs: _Runs, job: Program, case: StdioCase, judging: _Judging) -> Evidence:
         stdout_bytes = max(job.limits.stdout_bytes, 2 * len(case.expected.encode(errors="surrogatepass")))
@@ -373,7 +370,7 @@ class Grader:
 
 @lru_cache(maxsize=256)
 def _facts(tests: AssertTests) -> Facts:
-    return read_facts(tests.sources, tests.setup, tests.names)
+    return read_facts(tests.sources, tests.setup, tests.names, tests.imported)
 
 
 def _in_place(reply: Returned) -> Any:

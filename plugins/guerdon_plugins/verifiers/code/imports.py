@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 
-SOLUTION_MODULES = frozenset({"solution", "candidate", "submission", "your_module", "main_solution"})
+SOLUTION_MODULES = frozenset(
+    {"solution", "candidate", "submission", "your_module", "main_solution", "main", "program", "answer"}
+)
 """Module names by which data sets import the program under test."""
 
 
@@ -44,7 +46,7 @@ class SolutionImports(ast.NodeTransformer):
         return ast.copy_location(ast.Import(rest) if rest else ast.Pass(), node)
 
     def _bind_module(self, module: str) -> None:
-        """Bind a module with the attributes that the tests read."""
+        """Bind a module, and collect the attributes that the tests read."""
         read = dict.fromkeys(
             node.attr
             for node in ast.walk(self._tree)
@@ -54,8 +56,7 @@ class SolutionImports(ast.NodeTransformer):
             and not node.attr.startswith("__")
         )
         self.names += read
-        members = "".join(f", {name}={name}" for name in read)
-        self.bindings[module] = f"__runners__.module({module!r}{members})"
+        self.bindings[module] = f"__runners__.module({module!r})"
 
 
 def without_imports(tree: ast.Module) -> tuple[ast.Module, SolutionImports]:

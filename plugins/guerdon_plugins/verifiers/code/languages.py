@@ -20,10 +20,27 @@ class Language:
     run: Sequence[str] = ()
     needs: str = ""
     """The program that the image must have, if it is not the first word of the commands."""
+    part: str = ""
+    """A file of it that the image must have, too, as a pattern of the shell."""
+    extra: bool = False
+    """Whether a toolchain image has it only if ``guerdon sandbox build --with`` names it."""
 
     @property
-    def tool(self) -> str:
-        """Return the program that the image must have."""
+    def probe(self) -> str:
+        """Return the shell command that succeeds in an image with the language."""
+        return f"command -v {self._tool}" + (f" && test -e {self.part}" if self.part else "")
+
+    @property
+    def advice(self) -> str:
+        """Return what to do about an image without the language."""
+        extra = f" --with {self.name}" if self.extra else ""
+        return (
+            f"the image lacks '{self._tool}', or a part of it, which {self.name} needs. Build one that has it with: "
+            f"guerdon sandbox build --toolchain{extra}, or name one of your own by the param 'image'"
+        )
+
+    @property
+    def _tool(self) -> str:
         return self.needs or (*self.compile, *self.run, "python3")[0]
 
 
@@ -45,10 +62,27 @@ LANGUAGES: Mapping[str, Language] = {
             ("gcc", "-O2", "-std=gnu17", "-o", "main", "main.c", "-lm"),
             ("./main",),
         ),
-        Language("rust", ("rust", "rs"), "main.rs", ("rustc", "-O", "-o", "main", "main.rs"), ("./main",)),
-        Language("go", ("go", "golang"), "main.go", ("go", "build", "-o", "main", "main.go"), ("./main",)),
+        Language(
+            "rust",
+            ("rust", "rs"),
+            "main.rs",
+            ("rustc", "-O", "-o", "main", "main.rs"),
+            ("./main",),
+            extra=True,
+        ),
+        # The image has the compiled standard library: to compile it takes 15 s, and cgo would fill the work folder.
+        Language(
+            "go",
+            ("go", "golang"),
+            "main.go",
+            ("sh", "-c", "CGO_ENABLED=0 GODEBUG=installgoroot=all go build -ldflags='-s -w' -o main main.go"),
+            ("./main",),
+            needs="go",
+            part="$(go env GOROOT)/pkg/linux_*/fmt.a",
+            extra=True,
+        ),
         # The class may have any name, because java runs the first one of a source file.
-        Language("java", ("java",), "Main.java", run=("java", "-Xshare:auto", "Main.java")),
+        Language("java", ("java",), "Main.java", run=("java", "-Xshare:auto", "Main.java"), extra=True),
         Language("javascript", ("javascript", "js", "node"), "main.js", run=("node", "main.js")),
         # A type error does not fail the program, because the JavaScript is still written.
         Language(
@@ -58,6 +92,7 @@ LANGUAGES: Mapping[str, Language] = {
             ("sh", "-c", "tsc --target es2020 --module commonjs main.ts >&2; mv main.js main"),
             ("node", "main"),
             needs="tsc",
+            extra=True,
         ),
         Language("bash", ("bash", "sh", "shell"), "main.sh", run=("bash", "main.sh")),
     )

@@ -111,6 +111,29 @@ def bound_names(source: str) -> frozenset[str]:
     return frozenset(bound)
 
 
+def data_names(source: str, names: Iterable[str]) -> frozenset[str]:
+    """Return which of some names a source uses only as data: it does not call or pass them, or read their attributes.
+
+    A program must not choose what its results are compared with.
+    """
+    tree = parse(source)
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call():
+                inner = [node.func, *node.args, *(keyword.value for keyword in node.keywords)]
+            case ast.Attribute(value=value):
+                inner = [value]
+            case ast.ClassDef(bases=bases):
+                inner = bases
+            case ast.ExceptHandler(type=ast.expr() as kind):
+                inner = [one for one in ast.walk(kind) if isinstance(one, ast.expr)]
+            case _:
+                continue
+        used |= {one.id for one in inner if isinstance(one, ast.Name)}
+    return frozenset(names) - used
+
+
 def parse(source: str) -> ast.Module:
     """Return a parsed source. A source with syntax errors counts as empty; reading the suite reports the error."""
     # the second form for a source that ends with the head of a function

@@ -28,13 +28,17 @@ class Judge:
 
     def completions(self, completions: list[str], reference: Any, **params: Any) -> list[Score]:
         """Return the completions' scores, judged at once."""
+        return self.rows([(completion, reference) for completion in completions], **params)
+
+    def rows(self, rows: list[tuple[str, Any]], **params: Any) -> list[Score]:
+        """Return the scores of completions, each with its reference, judged at once."""
         verifier = self._verifiers.setdefault(
             repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 15.0, **params})
         )
 
         async def judge() -> list[Score]:
             calls: list[Awaitable[Score]] = [
-                verifier(completion, reference=reference) for completion in completions
+                verifier(completion, reference=reference) for completion, reference in rows
             ]
             return list(await asyncio.gather(*calls))
 

@@ -13,7 +13,9 @@ import pytest
 from guerdon_plugins.verifiers.code import CodeVerifier
 from guerdon_plugins.verifiers.code.asserts import AssertTests, expectations
 from guerdon_plugins.verifiers.code.cases import FunctionTests, StdioCase, StdioTests, SuiteError
+from guerdon_plugins.verifiers.code.languages import LANGUAGES
 from guerdon_plugins.verifiers.code.suites import read_suite
+from guerdon_sandbox.image import EXTRAS
 
 APPS_STDIO = {"inputs": ["1\n", ["2", "3"]], "outputs": ["1\n", ["2", "3"]]}
 APPS_CALLS = {"fn_name": "f", "inputs": [[1], [2]], "outputs": [[1], 2]}
@@ -262,3 +264,12 @@ def test_packed_cases_are_never_unpickled(capsys: pytest.CaptureFixture[str]) ->
         with pytest.raises(SuiteError, match="cannot be unpacked"):
             read_suite({"private_test_cases": packed(value)})
     assert capsys.readouterr().out == ""
+
+
+def test_languages_that_an_image_can_add_are_those_of_the_table() -> None:
+    assert {one.name for one in LANGUAGES.values() if one.extra} == EXTRAS.keys()
+
+
+def test_advice_on_a_language_names_the_command_that_adds_it() -> None:
+    assert "sandbox build --toolchain --with go, or" in LANGUAGES["go"].advice
+    assert "sandbox build --toolchain, or" in LANGUAGES["cpp"].advice
