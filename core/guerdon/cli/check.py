@@ -41,6 +41,9 @@ def check(manifest: str, overrides: tuple[str, ...], output: Path | None, offlin
     plan, findings = checked_plan(manifest, overrides, offline=offline)
     check_run_folder(output or Path("runs", plan.manifest.name))
     raise_for(findings, f" in {plan.file.path}")
+    for finding in findings:
+        if finding.level is Level.MEASURE:
+            click.echo(f"{finding.where}: {finding.message}")
     stages = ", ".join(stage.ref.id for stage in plan.stages)
     click.echo(f"{plan.file.path}: {_verdict(findings)}. Stages in order: {stages}.")
 

@@ -11,7 +11,7 @@ from guerdon.cli.targets import manifest_path
 from guerdon.manifest import Plan, draft_run, read_manifest
 from guerdon.preflight import Finding, Level, preflight
 
-_COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
+_COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "cyan", Level.MEASURE: "green"}
 
 
 def checked_plan(
@@ -39,7 +39,8 @@ def checked_plan(
         findings = [
             f.unchecked() if offline and f.outside else f for f in preflight(plan, score=not problems)
         ]
-    print_findings(f for f in findings if f.level is not Level.NOTE or (notes and not problems))
+    hidden = {Level.MEASURE} if notes and not problems else {Level.MEASURE, Level.NOTE}
+    print_findings(finding for finding in findings if finding.level not in hidden)
     if problems:
         raise file.error(problems)
     return plan, findings

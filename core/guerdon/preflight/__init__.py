@@ -13,6 +13,7 @@ from guerdon.preflight.models import check_models
 from guerdon.preflight.output import check_run_folder
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
+from guerdon.preflight.speed import measured
 from guerdon.preflight.tools import check_tools
 from guerdon.preflight.trials import Trials
 from guerdon.run.stage_check import StageRows, check_stage, read_stage_rows
@@ -60,3 +61,5 @@ def _check_stage(plan: Plan, stage: StagePlan, trials: Trials | None) -> Iterato
         yield from check_sources(plan, evaluation, evaluation_rows)
         if evaluation.entries and evaluation_rows.sampled:
             yield from check_rubric(plan, evaluation, evaluation_rows, trials, trains=False)
+    if trials is not None:
+        yield from measured(Site.of(plan, stage), stage, trials)

@@ -19,6 +19,8 @@ class Level(StrEnum):
     """Probably a mistake, but possibly intended."""
     NOTE = "note"
     """Something could not be checked."""
+    MEASURE = "measured"
+    """What a part of the run takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Trials:
             if verifier and self._known(entry) is None:
                 self._entries.append(replace(entry, name=str(len(self._entries)), **_ALONE))
         self._rubric = Rubric(self._entries, workers=1)
+        self._latencies: dict[str, list[float]] = {entry.name: [] for entry in self._entries}
 
     def scores(self, entry: Entry, cases: Sequence[Case]) -> list[Score]:
         """Return an entry's scores of completions. Its ``when`` does not count."""
@@ -47,7 +48,14 @@ class Trials:
             for row, text in cases
         ]
         judgements = self._rubric.score(rollouts, names=[known.name])
-        return [judgement.verdicts[known.name].score for judgement in judgements]
+        verdicts = [judgement.verdicts[known.name] for judgement in judgements]
+        self._latencies[known.name] += [verdict.latency_ms for verdict in verdicts]
+        return [verdict.score for verdict in verdicts]
+
+    def latencies(self, entry: Entry) -> list[float]:
+        """Return the time of each verdict of an entry so far, in milliseconds."""
+        known = self._known(entry)
+        return [] if known is None else self._latencies[known.name]
 
     def _known(self, entry: Entry) -> Entry | None:
         same = (one for one in self._entries if _tried(one) == _tried(entry))
