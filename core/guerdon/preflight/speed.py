@@ -25,7 +25,8 @@ def measured(site: Site, stage: StagePlan, trials: Trials) -> Iterator[Finding]:
         stage: The stage.
         trials: What has tried its verifiers.
     """
-    working, waiting = {}, {}
+    working: dict[str, float] = {}
+    waiting: dict[str, float] = {}
     for entry in stage.entries:
         times = [time for time in trials.latencies(entry) if time]  # a score from the cache took none
         if times:
