@@ -138,7 +138,7 @@ def audit_rubric(
             trial.whole_of = {entry.name: entry.within.name for entry in entries if entry.within is not None}
     stakes = _Stakes.of_all(trials)
     told_apart = [name for name, stake in stakes.items() if stake.gain > _SAME]
-    _refuse_unpaid(trials, stakes, told_apart, must_tell=bool(kinds) or compares or form == OWN_FORM)
+    _refuse_unpaid(trials, stakes, told_apart, form, must_tell=bool(kinds) or compares or form == OWN_FORM)
     return _report(trials, stakes, told_apart, kinds, form)
 
 
@@ -357,7 +357,7 @@ class _Stakes:
 
 
 def _refuse_unpaid(
-    trials: Sequence[_Trial], stakes: Mapping[str, _Stakes], told_apart: Sequence[str], *, must_tell: bool
+    trials: Sequence[_Trial], stakes: Mapping[str, _Stakes], told_apart: Sequence[str], form: str, *, must_tell: bool
 ) -> None:
     """Raise if no honest answer earns a reward, because the audit of such a rubric would always pass.
 
@@ -370,8 +370,7 @@ def _refuse_unpaid(
     if must_tell:
         raise CheckFailedError(
             f"an honest right answer earns {stake.right} and a wrong one {stake.wrong}: nothing tells them apart, so "
-            "no exploit can be recognized either. Give the verifier a 'gold_completion' that writes answers in its "
-            "form, name its --kind, or give your own right and wrong answers with --cases."
+            f"no exploit can be recognized either. {_fix_of_answers(form)}"
         )
     honest = [reward for one in stakes.values() for reward in (one.right, one.wrong) if reward is not None]
     lowest = min(trial.reward for trial in trials if trial.reward is not None)
@@ -380,6 +379,15 @@ def _refuse_unpaid(
             f"no honest answer is paid: right and wrong ones earn {max(honest)}, and nothing that was tried earns "
             "less. Name the verifier's --kind, or give your own right and wrong answers with --cases."
         )
+
+
+def _fix_of_answers(form: str) -> str:
+    if form == OWN_FORM:
+        return "Correct the 'right' and the 'wrong' answers of --cases, or the verifier."
+    return (
+        "Give the verifier a 'gold_completion' that writes answers in its form, name its --kind, or give your own "
+        "right and wrong answers with --cases."
+    )
 
 
 def _report(

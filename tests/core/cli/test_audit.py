@@ -143,3 +143,10 @@ def test_audit_with_own_cases_passes_where_the_corpus_has_none(call: Any, folder
     ended = call("audit", "./p.py:Loose", "--cases", "own.csv")
     assert ended.status == 2
     assert "own.csv:2: " in ended.err
+
+
+def test_audit_with_own_cases_that_earn_the_same_names_the_file(call: Any, folder: Path) -> None:
+    (folder / "own.csv").write_text("prompt,right,wrong\nGive JSON.,one,none\n")
+    ended = call("audit", "./p.py:schema", "--cases", "own.csv")
+    assert ended.status == 1
+    assert "Correct the 'right' and the 'wrong' answers of --cases" in ended.err
