@@ -255,6 +255,7 @@ class Peer:
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peer]:
     """Installs a peer's distribution, and of what it requires only what is named: what the tested path imports."""
 
+    @cache
     def install(*requirements: str, http: bool = False) -> Peer:
         folder = tmp_path_factory.mktemp("peer")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]

@@ -334,7 +334,7 @@ def _lacks(plugin: Plugin, holder: Any, name: str) -> str:
     defined = [key for key, value in public.items() if getattr(value, "__module__", own) == own] or [*public]
     place = plugin.target.rpartition(":")[0]
     return (
-        f"{place} defines no '{name}'.{did_you_mean(name, defined or dir(holder))} "
+        f"{place} defines no '{name}'.{did_you_mean(name, defined) or did_you_mean(name, dir(holder))} "
         f"It defines: {', '.join(defined[:_MAX_DEFINED]) or 'nothing to call'}."
     )
 

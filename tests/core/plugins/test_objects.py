@@ -11,15 +11,15 @@ from guerdon.plugins.objects import load_object
 
 
 def test_load_object_reads_import_strings_and_files(tmp_path: Path) -> None:
-    (tmp_path / "peers.py").write_text("class Scorers:\n    best = 7\n")
+    (tmp_path / "own_scorers.py").write_text("class Scorers:\n    best = 7\n")
     assert load_object("json.decoder:JSONDecoder.decode").__name__ == "decode"
-    assert load_object("./peers.py:Scorers.best", tmp_path) == 7
-    assert load_object("peers:Scorers.best", tmp_path) == 7
+    assert load_object("./own_scorers.py:Scorers.best", tmp_path) == 7
+    assert load_object("own_scorers:Scorers.best", tmp_path) == 7
 
 
-@pytest.mark.parametrize("name", ["json", "", "./peers.py", "a b:c", "./nowhere.py:x"])
+@pytest.mark.parametrize("name", ["json", "", "./own_scorers.py", "a b:c", "./nowhere.py:x"])
 def test_load_object_without_an_object_says_what_to_write(name: str, tmp_path: Path) -> None:
-    with pytest.raises(PluginNotFoundError, match="Write|does not exist"):
+    with pytest.raises(PluginNotFoundError, match=r"Write|does not exist"):
         load_object(name, tmp_path)
 
 
