@@ -133,14 +133,17 @@ def makes_nothing(): return None
 SCRIPT = """
 import asyncio, json, sys
 from dataclasses import replace
+from itertools import combinations, permutations
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
-from inspect_ai.scorer import answer, exact, f1, includes, match, pattern
+from inspect_ai.model import ModelName, ModelOutput, ModelUsage, get_model
+from inspect_ai.scorer import Target, answer, exact, f1, includes, match, pattern
+from inspect_ai.solver import TaskState
 from guerdon.errors import GuerdonError
 from guerdon.manifest.rubrics import plugin_entries
 from guerdon.rubric import Rubric
 from guerdon.types import Rollout
+from guerdon.verifier import load_verifier
 sys.path.insert(0, ".")
 from scorers import graded
 
@@ -184,6 +187,18 @@ asked = [{"role": "user", "content": "2 + 2?"}]
 seen = [Rollout(asked, turns, {"reference": ["4", 5], "task": "t"})]
 odd = ["hang", "down", "bug", "list", "nan", "dict", "text", "none", "number", "raw"]
 print(json.dumps(judge_in_a_rubric([*seen, *(Rollout("p", text) for text in odd)], scorer="./scorers.py:odd")))
+words = ["Paris", "the", "St.", "1990", "it's", "a", "York"]
+pairs = [(" ".join(a), " ".join(b)) for n in (1, 2, 3) for a, b in zip(combinations(words, n), permutations(words, n))]
+pairs += [("1000.0", "1,000"), ("twelve", "12"), ("1776-07-04", "July 4, 1776"), ("wellknown", "well-known")]
+pairs = [pair for pair in pairs if pair not in {("the", "the"), ("a", "a")}] + [("the", "the")]
+judges = [load_verifier("qa", {"metric": name, "extraction": "whole"}) for name in ("exact", "f1")]
+grades = []
+for text, gold in pairs:
+    own = [ask(text, {"reference": gold}) for ask in judges]
+    state = TaskState(ModelName("a/b"), 0, 1, "?", [], output=ModelOutput.from_content("m", text))
+    peer = [asyncio.run(made(state, Target(gold))).value for made in (exact(), f1())]
+    grades.append([text, gold, [float(peer[0] == "C"), peer[1]], [one.value for one in own]])
+print(json.dumps(grades))
 for params in json.loads(sys.argv[1]):
     try:
         build(params)
@@ -191,6 +206,14 @@ for params in json.loads(sys.argv[1]):
     except GuerdonError as error:
         print(json.dumps([f"{type(error).__name__}: {error}"]))
 """
+
+DISAGREEMENTS = [
+    ("twelve", "12"),
+    ("1776-07-04", "July 4, 1776"),
+    ("wellknown", "well-known"),  # SQuAD drops hyphens, Inspect makes them spaces
+    ("the", "the"),  # Inspect drops articles, and then nothing is left
+]
+"""The pairs that ``qa`` takes as equal, and Inspect's ``exact`` and ``f1`` do not."""
 
 MISTAKES = [
     ({"scorer": "match"}, "PluginNotFoundError: 'match' names no object"),
@@ -211,7 +234,7 @@ MISTAKES = [
 def test_inspect_ai_gives_the_scores_of_the_package(peer: Any, tmp_path: Path) -> None:
     (tmp_path / "scorers.py").write_text(SCORERS)
     lines = peer(*PACKAGES).run(SCRIPT, tmp_path, json.dumps([params for params, _ in MISTAKES]))
-    compared, (turn, *odd), mistakes = lines[:14], lines[14], lines[15:]
+    compared, (turn, *odd), grades, mistakes = lines[:14], lines[14], lines[15], lines[16:]
     for own, ours in zip(compared[::2], compared[1::2], strict=True):
         expected = [to_score(given(_value(text), answer=answer, reason=why)) for text, answer, why in own]
         assert [(one["value"], one["outcome"], one["failure"]) for one in ours] == [
@@ -230,6 +253,13 @@ def test_inspect_ai_gives_the_scores_of_the_package(peer: Any, tmp_path: Path) -
     }
     kinds = [one["failure"] or one["outcome"] for one in odd]
     assert kinds == ["timeout"] + ["infrastructure"] + ["verifier"] * 5 + ["skipped"] + ["verifier"] * 2
+    different = [
+        (text, gold)
+        for text, gold, theirs, own in grades
+        if own != [theirs[0], pytest.approx(theirs[1], abs=0.01)]
+    ]
+    assert different == DISAGREEMENTS
+    assert len(grades) > 30
     for (params, message), (error,) in zip(MISTAKES, mistakes, strict=True):
         assert message in error, params
 
