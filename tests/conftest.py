@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.abc
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -220,3 +221,51 @@ def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], En
         return Environment(folder)
 
     return make
+
+
+HTTP = (
+    *("aiohttp==3.14.5", "aiohappyeyeballs==2.7.1", "aiosignal==1.4.0", "attrs==26.1.0", "frozenlist==1.8.0"),
+    *("multidict==7.2.1", "propcache==0.5.4", "yarl==1.25.1"),
+)
+"""aiohttp and what it requires, for the peers that need it."""
+
+
+class Peer:
+    """A peer's own package, in a folder of its own beside this environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self, script: str, cwd: Path, *arguments: str) -> list[Any]:
+        """The lines of JSON that a script prints; what the peer itself logs is not JSON."""
+        paths = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peer]:
+    """Installs a peer's distribution, and of what it requires only what is named: what the tested path imports."""
+
+    @cache
+    def install(*requirements: str, http: bool = False) -> Peer:
+        folder = tmp_path_factory.mktemp("peer")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        done = subprocess.run(
+            [*command, "--target", str(folder), *requirements, *(HTTP if http else ())],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return Peer(folder)
+
+    return install

@@ -12,7 +12,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from guerdon.adapters import openrlhf, trl, verifiers, verl
+from guerdon.adapters import openrlhf, skyrl, slime, trl, verifiers, verl
 from guerdon.cli.serve import serve
 from guerdon.rubric import Rubric
 from guerdon.rubric.shared import SharedRubric
@@ -30,6 +30,8 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
         openrlhf.reward_function,
         verifiers.reward_function,
         verifiers.classic_rubric,
+        slime.reward_function,
+        skyrl.environment_class,
     ],
 )
 def test_arguments_of_the_adapters(function: Callable[..., Any]) -> None:

@@ -29,6 +29,7 @@ MODULES = (
     "guerdon.rubric",
     "guerdon.tools",
     "guerdon.verifier",
+    "guerdon.plugins.objects",
     "guerdon.deadline",
     "guerdon.models",
     "guerdon.chat_template",
@@ -39,6 +40,8 @@ MODULES = (
     "guerdon.adapters.verl",
     "guerdon.adapters.openrlhf",
     "guerdon.adapters.verifiers",
+    "guerdon.adapters.slime",
+    "guerdon.adapters.skyrl",
     "guerdon_sandbox",
 )
 """The public modules, in the order of the page."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Hashable, Mapping, Sequence
@@ -17,6 +19,8 @@ from guerdon.rubric import Rubric
 from guerdon.rubric.entry import first_ofs, names_of
 from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Failure, Judgement, Judgements, Rollout
+
+logger = logging.getLogger(__name__)
 
 
 class NamedRubric:
@@ -89,11 +93,29 @@ class NamedRubric:
                     f"completions belong together. {fix}"
                 )
 
+    def warn_of_schedules(self, trainer: str) -> None:
+        """Warn if a weight has a schedule, for a trainer that does not tell the training step."""
+        parts = {entry.name: entry for entry in self._entries} | first_ofs(self._entries)
+        scheduled = [name for name, part in parts.items() if isinstance(part.weight, Mapping)]
+        if scheduled:
+            logger.warning(
+                "the weight of '%s' changes with the training step, which %s does not tell: it stays that of step 0. "
+                "Give the entry one weight, or train with 'guerdon run'.",
+                "', '".join(scheduled),
+                trainer,
+            )
+
     def score(
         self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
     ) -> Judgements:
         """Judge rollouts in order, as ``guerdon.rubric.Rubric.score`` does."""
         return self.open().score(rollouts, step, groups)
+
+    async def judge(
+        self, rollouts: Sequence[Rollout], groups: Sequence[Hashable] | None = None
+    ) -> Judgements:
+        """Judge rollouts as :meth:`score` does, without blocking the event loop."""
+        return await asyncio.wrap_future(self.open().submit(rollouts, groups=groups))
 
     def close(self) -> None:
         """Stop this process's workers. The next use starts them again."""

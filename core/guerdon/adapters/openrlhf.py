@@ -66,6 +66,7 @@ def reward_function(
     """
     named = NamedRubric(rubric, stage, params, workers)
     named.refuse_groups("OpenRLHF", NO_GROUPS)
+    named.warn_of_schedules("OpenRLHF")
 
     def reward_func(
         queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any

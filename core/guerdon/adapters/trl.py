@@ -5,6 +5,9 @@ from guerdon.adapters.trl import reward_function
 
 trainer = GRPOTrainer(model, reward_funcs=reward_function("zero.yaml", stage="zero"), ...)
 ```
+
+The asynchronous trainer, ``AsyncGRPOTrainer``, takes the same function. It gives a reward function neither the training
+step nor a way to log, so weights stay those of step 0, and there are no metrics of entries.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class RewardFunction:
         self._num_generations = num_generations
         self.rubric = rubric
         self._columns = columns
+        self._warned = False
         self.__name__ = rubric.name
         """The name in TRL's metrics."""
 
@@ -53,12 +57,15 @@ class RewardFunction:
             prompts: One for each completion.
             completions: Texts or messages.
             completion_ids: Their tokens.
-            trainer_state: Its ``global_step`` is the step for weight schedules.
+            trainer_state: Its ``global_step`` is the step for weight schedules; without it, the step is 0.
             log_metric: Gets each entry's mean value and failure rate.
             log_extra: Gets each entry's values.
             environments: TRL's environments, which verifiers do not read.
             **columns: The data's columns, one value for each completion.
         """
+        if trainer_state is None and not self._warned:  # the asynchronous trainer
+            self._warned = True
+            self.rubric.warn_of_schedules("TRL's asynchronous trainer")
         step = int(trainer_state.global_step) if trainer_state is not None else 0
         rollouts = [
             Rollout(

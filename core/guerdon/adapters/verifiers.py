@@ -10,14 +10,13 @@ zero = reward_function("zero.yaml", stage="zero", columns={"reference": "answer"
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from guerdon.adapters.named_rubric import NO_GROUPS, NamedRubric, renamed, reward_of
 from guerdon.errors import UsageError
-from guerdon.types import Judgements, Messages, Rollout
+from guerdon.types import Messages, Rollout
 
 __all__ = [
     "classic_rubric",
@@ -53,11 +52,12 @@ def reward_function(
     """
     named = NamedRubric(rubric, stage, params, workers)
     named.refuse_groups("verifiers from 0.4", NO_GROUPS)
+    named.warn_of_schedules("verifiers")
 
     async def reward(task: Any, trace: Any) -> float:
         row = renamed(task.model_dump(), columns or {})
         rollout = Rollout(row.pop("prompt", None) or "", _model_turns(trace), row)
-        (judgement,) = await _judge(named, [rollout])
+        (judgement,) = await named.judge([rollout])
         for name, verdict in judgement.verdicts.items():
             if verdict.score.value is not None:
                 trace.record_metric(f"{named.name}/{name}", verdict.score.value)
@@ -98,6 +98,7 @@ def classic_rubric(
             "Plug guerdon.adapters.verifiers.reward_function into the task instead."
         )
     named = NamedRubric(rubric, stage, params, workers)
+    named.warn_of_schedules("verifiers")
 
     class NamedClassicRubric(verifiers.Rubric):  # type: ignore[misc]  # no types, where it is not installed
         def __init__(self) -> None:
@@ -117,9 +118,7 @@ def classic_rubric(
 
         @asynccontextmanager
         async def _judged(self, states: Sequence[Any]) -> AsyncIterator[None]:
-            judgements = await _judge(
-                named, [_rollout(state, columns) for state in states], [0] * len(states)
-            )
+            judgements = await named.judge([_rollout(state, columns) for state in states], [0] * len(states))
             for state, judgement in zip(states, judgements, strict=True):
                 reward_of(
                     judgement, advice="Fix the cause, or give the entry 'on_failure: zero' in the manifest."
@@ -148,12 +147,6 @@ def _model_turns(trace: Any) -> str | Messages:
     if trace.root_reply is not None:
         return str(trace.root_reply)
     return [message.model_dump() for message in trace.assistant_messages]
-
-
-async def _judge(
-    named: NamedRubric, rollouts: Sequence[Rollout], groups: Sequence[int] | None = None
-) -> Judgements:
-    return await asyncio.wrap_future(named.open().submit(rollouts, groups=groups))
 
 
 def _rollout(state: Mapping[str, Any], names: Mapping[str, str]) -> Rollout:

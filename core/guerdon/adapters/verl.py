@@ -84,6 +84,7 @@ _lock = threading.Lock()
 def _named_rubric(rubric: str, stage: str | None, params: str, workers: int) -> NamedRubric:
     named = NamedRubric(rubric, stage, json.loads(params), workers)
     named.refuse_groups("verl", NO_GROUPS)
+    named.warn_of_schedules("verl")
     return named
 
 

@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from guerdon.errors import ParamsError, PluginContractError
+from guerdon.errors import ParamsError, PluginContractError, PluginNotFoundError
 from guerdon.plugins.boundary import boundary, settled
 from guerdon.plugins.contracts import OPTIONAL, optional, wrong_kind, wrong_members, wrong_shape
 from guerdon.plugins.discovery import (
@@ -28,6 +29,7 @@ from guerdon.plugins.discovery import (
     Kind,
     Plugin,
     did_you_mean,
+    find_plugin,
     find_plugins,
     import_errors_of,
     load_plugin,
@@ -46,6 +48,9 @@ _FIRST_ARGUMENT = {
 
 GROUP_ARGUMENTS = ("completion_ids", "met")
 """What a group reward may ask for by name beside columns: each completion's tokens, and whether its needs are met."""
+
+_OBJECT = re.compile(r"(?:[^\s:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_][\w.]*")
+"""An import string, or a file with a name in it."""
 
 _ENGINE_ARGUMENTS = {
     Kind.VERIFIER: frozenset({"completion", "reference"}),
@@ -113,6 +118,21 @@ class Component:
             PluginLoadError: The plugin does not import.
         """
         return load_plugin(self.plugin, self.base_dir)
+
+    @property
+    def named_objects(self) -> dict[str, dict[str, str]]:
+        """Return the identities of objects that params name by import string or file, by param.
+
+        The results depend on them: a bridge calls another library's code.
+        """
+        found = {}
+        for name, value in self.params.items():
+            if isinstance(value, str) and _OBJECT.fullmatch(value):
+                with suppress(PluginNotFoundError):
+                    plugin = find_plugin(value, SCORERS, self.base_dir)
+                    if plugin.version != "-":  # there is such a file or module
+                        found[name] = plugin.identity
+        return found
 
     @property
     def columns(self) -> CallColumns:

@@ -329,14 +329,12 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
 
 def _lacks(plugin: Plugin, holder: Any, name: str) -> str:
     own = getattr(holder, "__name__", None)
-    defined = [
-        key
-        for key, value in vars(holder).items()
-        if not key.startswith("_") and callable(value) and getattr(value, "__module__", own) == own
-    ]
+    public = {key: value for key, value in vars(holder).items() if key[0] != "_" and callable(value)}
+    # a package may define nothing itself, and give the names of its modules
+    defined = [key for key, value in public.items() if getattr(value, "__module__", own) == own] or [*public]
     place = plugin.target.rpartition(":")[0]
     return (
-        f"{place} defines no '{name}'.{did_you_mean(name, defined or dir(holder))} "
+        f"{place} defines no '{name}'.{did_you_mean(name, defined) or did_you_mean(name, dir(holder))} "
         f"It defines: {', '.join(defined[:_MAX_DEFINED]) or 'nothing to call'}."
     )
 

@@ -144,6 +144,7 @@ class Inputs:
             **component.plugin.identity,
             "params": params,
             **({"modules": modules} if modules else {}),
+            **({"objects": objects} if (objects := component.named_objects) else {}),
         }
 
     def _source_parts(self, component: Component) -> dict[str, Any]:

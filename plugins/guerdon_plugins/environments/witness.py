@@ -1,4 +1,4 @@
-"""A plugin of pytest that runs beside a script's tests: it notes which runs of pytest came to their end.
+"""A plugin of pytest that runs beside a script's tests: it notes which runs of pytest passed.
 
 It is written into the container of the tests and not imported here, so it needs pytest only. A module under test that
 ends the process, or pytest, with status 0 leaves a run without an end.
@@ -30,10 +30,10 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 
 def pytest_sessionfinish(session: Any, exitstatus: int) -> None:
-    """Note an end, if the status says a failure or all tests were counted."""
+    """Note an end, if all tests were counted and none failed."""
     if int(exitstatus) != 0:
         _failed.append(int(exitstatus))
-    if _failed or 0 < session.testscollected == len(_seen):
+    elif 0 < session.testscollected == len(_seen):
         _note("end")
 
 

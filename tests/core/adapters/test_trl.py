@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
 import pickle
 from collections import defaultdict
 from pathlib import Path
@@ -186,3 +189,50 @@ def test_reward_function_of_a_reward_passes_on_its_metrics(folder: Path) -> None
 def test_reward_function_by_a_recipes_name_is_its_rubric() -> None:
     with reward_function("r1-zero-mini", stage="zero", workers=1) as reward:
         assert len(reward.rubric.names) > 1
+
+
+@pytest.mark.slow
+def test_trls_asynchronous_trainer_scores_whole_groups(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker_module = pytest.importorskip("trl.experimental.async_grpo.async_rollout_worker")
+    monkeypatch.setattr(worker_module, "logger", logging.getLogger())  # its own needs accelerate's state
+    (folder / "zero.yaml").write_text(
+        "name: x\nstages:\n- id: zero\n  use: grpo\n  rewards:\n"
+        "  - {use: './v.py:equals', weight: {0: 1.0, 10: 3.0}}\n  - {use: './v.py:choosy'}\n"
+    )
+    texts = ["A", "b", "bug"]
+    group = worker_module.RolloutGroup(
+        prompts=[[{"role": "user", "content": "Say A."}]] * 3,
+        reward_kwargs={"answer": ["A"] * 3},
+        completions=[[{"role": "assistant", "content": text}] for text in texts],
+        completions_ids=[[1]] * 3,
+        completions_sequences=[[worker_module.TrainingSequence([1], [1], [0.0], None)]] * 3,
+        tool_call_counts=[0] * 3,
+        tool_failure_counts=[0] * 3,
+        model_version=4,
+        group_id=0,
+        env_rewards=[None] * 3,
+        rollout_rewards=[None] * 3,
+    )
+    loop = object.__new__(worker_module._AsyncRolloutLoop)
+    with reward_function(
+        "zero.yaml", columns={"reference": "answer"}, num_generations=3, workers=1
+    ) as reward:
+        sent = pickle.loads(pickle.dumps(reward))  # TRL sends it to the process of the rollouts
+        loop.reward_funcs, loop.reward_func_names = [sent], ["zero"]
+        loop._env_reward_types, loop._provides_rollout_reward = [], False
+        samples = [asyncio.run(loop._score_group(group)) for _ in range(2)][1]
+        sent.close()
+    right, wrong, failed = samples
+    assert (right.metrics["rewards/zero"], wrong.metrics["rewards/zero"]) == (
+        pytest.approx(1.1),
+        pytest.approx(0.1),
+    )
+    assert right.advantage == pytest.approx(-wrong.advantage)
+    assert right.advantage == pytest.approx(1.0)
+    assert (failed.metrics["rewards/zero"], failed.advantage) == (pytest.approx(math.nan, nan_ok=True), 0.0)
+    warnings = [
+        one.getMessage() for one in caplog.records if "changes with the training step" in one.getMessage()
+    ]
+    assert len(warnings) == 1

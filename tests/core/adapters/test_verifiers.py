@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers import VERIFIERS, VERIFIERS_BEFORE
 
 from guerdon.adapters.verifiers import reward_function
 from guerdon.errors import CheckFailedError
@@ -76,19 +77,7 @@ def test_a_task_of_todays_verifiers(peer: Any, folder: Path) -> None:
         "from guerdon.adapters.verifiers import reward_function\n"
         "zero = reward_function('m.yaml', stage='zero', columns={'reference': 'answer'}, workers=1)\n"
     )
-    verifiers = peer(
-        *("verifiers==0.4.0", "prime-pydantic-config==0.4.3", "renderers==0.1.12", "tenacity==9.2.1"),
-        *(
-            "anthropic==2.12.0",
-            "distro==1.9.0",
-            "docstring-parser==0.18.0",
-            "openai==2.54.0",
-            "tomli-w==1.2.0",
-        ),
-        *("opentelemetry-api==1.45.2", "aiofiles==25.1.0", "prime-sandboxes==0.5.1", "connectrpc==0.11.1"),
-        *("protobuf-py==0.1.1", "protobuf-py-ext==0.1.1", "pyqwest==0.12.0"),
-        http=True,
-    )
+    verifiers = peer(*VERIFIERS, http=True)
     ((right, wrong, broken),) = verifiers.run(TASK, folder)
     assert right == [
         pytest.approx(0.6),
@@ -102,7 +91,7 @@ def test_a_task_of_todays_verifiers(peer: Any, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_rubric_of_verifiers_before(peer: Any, folder: Path) -> None:
-    verifiers = peer("verifiers==0.1.14", "tenacity==9.2.1")
+    verifiers = peer(*VERIFIERS_BEFORE)
     kind, scored, advantages, broken = verifiers.run(RUBRIC, folder)
     assert kind == [True, [1.0, 2.0, 0.0]]
     assert [reward for reward, _ in scored] == [pytest.approx(1.2), pytest.approx(0.2), pytest.approx(0.2)]

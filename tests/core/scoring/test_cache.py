@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from guerdon.scoring.cache import ScoreCache
+from guerdon.plugins.component import Component
+from guerdon.plugins.discovery import SCORERS, Kind, find_plugin
+from guerdon.scoring.cache import ScoreCache, component_key
 from guerdon.types import Score
 
 
@@ -36,3 +38,19 @@ def test_a_disk_that_is_full_costs_the_cache_only(tmp_path: Path, caplog: pytest
     assert cache.get(["0 0"]) == {}
     assert caplog.text.count("is not used any more") == 1
     cache.close()
+
+
+def test_component_key_changes_with_the_file_that_a_param_names(tmp_path: Path) -> None:
+    file = tmp_path / "scorers.py"
+    file.write_text("async def mine(state, target): return None\n")
+    plugin = find_plugin("inspect_ai", SCORERS)
+
+    def key(scorer: str) -> str:
+        return component_key(Component(plugin, Kind.VERIFIER, {"scorer": scorer}, tmp_path))
+
+    named, absent, text = key("./scorers.py:mine"), key("./nowhere.py:mine"), key("Answer: mine")
+    assert named == key("./scorers.py:mine")
+    file.write_text("async def mine(state, target): return 1\n")
+    assert named != key("./scorers.py:mine")
+    assert (absent, text) == (key("./nowhere.py:mine"), key("Answer: mine"))
+    assert Component(plugin, Kind.VERIFIER, {"a": "stage:rl", "b": "http://x:80", "c": 4}).named_objects == {}

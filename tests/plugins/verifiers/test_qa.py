@@ -136,6 +136,14 @@ def test_qa_same_answer_is_equality_of_values(first: str, second: str) -> None:
     assert not QuestionAnswer().same_answer(first, "other")
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [("1000.0", "1,000"), ("twelve", "12"), ("2020-05-01", "May 1, 2020"), ("big city", "big-city")],
+)
+def test_qa_f1_of_an_equal_answer_is_1(answer: str, gold: str) -> None:
+    assert QuestionAnswer("f1")(answer, gold).value == 1.0
+
+
 WORDS = st.lists(
     st.sampled_from(["a", "the", "Paris", "big-city", "St.", "1990", "café", "it's"]), max_size=6
 )

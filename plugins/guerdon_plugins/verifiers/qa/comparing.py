@@ -76,7 +76,9 @@ def equal(answer: str, gold: str, language: str) -> bool:
 
 
 def f1(answer: str, gold: str, language: str) -> float:
-    """Return the F1 of the shared tokens of two answers, as SQuAD defines it."""
+    """Return the F1 of the shared tokens of two answers, as SQuAD defines it; 1 for answers that are equal."""
+    if equal(answer, gold, language):
+        return 1.0
     ours, theirs = tokens(answer, language), tokens(gold, language)
     if not ours or not theirs:
         return float(ours == theirs)
