@@ -179,7 +179,9 @@ def evaluation_summary(trainer: Any) -> dict[str, Any]:
         return {}
     step = trainer.best_step() if trainer.best_step() is not None else max(known)
     shown = {name: value for name, value in known[step].items() if name.startswith("evaluation/")}
-    means = {name: value for name, value in shown.items() if not name.endswith("/failure_rate")}
+    means = {
+        name: value for name, value in shown.items() if not name.endswith(("/failure_rate", "/std", "/count"))
+    }
     return {"evaluation/step": step, **means}
 
 
