@@ -19,6 +19,7 @@ from typing import Any
 from guerdon import Model, StageContext
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.stages.pretrain.stage import Pretrain
+from guerdon_plugins.stages.trl.dpo import Dpo
 from guerdon_plugins.stages.trl.reward_model import RewardModel
 from guerdon_plugins.stages.trl.sft import Sft
 
@@ -43,6 +44,14 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "save_steps": 4,
         "shuffle_dataset": True,
     },
+    "dpo": {
+        "max_steps": 16,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "save_steps": 4,
+        "sync_ref_model": True,
+        "ref_model_sync_steps": 3,
+    },
     "reward_model": {
         "max_steps": 16,
         "per_device_train_batch_size": 4,
@@ -52,7 +61,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-STAGES = {"pretrain": Pretrain, "sft": Sft, "reward_model": RewardModel}
+STAGES = {"pretrain": Pretrain, "sft": Sft, "dpo": Dpo, "reward_model": RewardModel}
 
 
 def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
@@ -63,7 +72,7 @@ def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
         if killed and step == KILLED_AT:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    kind: Any = "preferences" if isinstance(stage, RewardModel) else "solutions"
+    kind: Any = "preferences" if isinstance(stage, Dpo | RewardModel) else "solutions"
     rows = list(islice(Arithmetic(kind), 40))
     context = StageContext(
         stage_id="stage",

@@ -14,7 +14,7 @@ from guerdon.models import load_process_reward_model, load_tokenizer
 from guerdon.options.trl import REWARD, check_options
 from guerdon_plugins.shared.checks import check_all, check_template
 from guerdon_plugins.shared.steps import StepTokens, tokens_of_steps
-from guerdon_plugins.stages.trl.reward_model import is_heldout
+from guerdon_plugins.stages.trl.pairs import is_heldout
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
