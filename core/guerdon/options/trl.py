@@ -74,6 +74,10 @@ OWNED = {
     "eval_strategy": _EVALUATE,
     "eval_steps": f"{_EVALUATE}. Its 'every' is the number of steps",
     "eval_on_start": f"{_EVALUATE}. It evaluates the model before the first step too",
+    **dict.fromkeys(
+        ("teacher_model_name_or_path", "teacher_model_revision", "teacher_model_init_kwargs"),
+        "the teacher is the second model of 'init'",
+    ),
     "do_train": "the stage trains",
     "do_eval": _EVALUATE,
     "do_predict": "the stage trains",
@@ -289,7 +293,7 @@ def check_options(config: str, options: Mapping[str, Any]) -> None:
     values |= {**STAGE_DEFAULTS[config], **options}
     if values["bf16"] is None:  # TRL derives it from fp16
         values["bf16"] = False
-    own = {GRPO: _group_problems, DPO: _preference_problems}
+    own = {GRPO: _group_problems, DPO: _preference_problems, DISTILLATION: _distillation_problems}
     problems = [*_contradictions(values), *(own[config](values) if config in own else ())]
     missing = list(_missing_libraries(values))
     if missing and not problems and len(missing) == 1:
@@ -416,6 +420,14 @@ def _preference_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "loss_type names 'exo_pair', and label_smoothing is 0. Set that above 0, such as 1e-3."
     if values["use_weighting"] and {"aot", "aot_unpaired"} & set(losses):
         yield "use_weighting is true, and loss_type names 'aot' or 'aot_unpaired', which sort the pairs. Leave one out."
+
+
+def _distillation_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the conflicts that DistillationConfig and its trainer would refuse."""
+    if values["beta"] > 1:
+        yield f"beta is {values['beta']}. Give a share of the reverse KL, from 0 to 1."
+    if values["auto_find_batch_size"]:
+        yield "auto_find_batch_size is true, which would break batches. Lower per_device_train_batch_size."
 
 
 def generation_batch(values: Mapping[str, Any]) -> int:

@@ -13,9 +13,14 @@ from guerdon.models import load_model, load_tokenizer
 from guerdon.models.paths import DTYPES
 from guerdon.plugins.discovery import did_you_mean
 from guerdon_plugins.shared.checks import check_all
+from guerdon_plugins.shared.vocabulary import check_vocabularies
 
 if TYPE_CHECKING:
     import torch
+
+_ONE_TOKENIZER = (
+    "A row of one's embeddings would not mean what it means in the other: merge models of one tokenizer."
+)
 
 
 class Merge:
@@ -98,7 +103,7 @@ class Merge:
             for parameter in parameters.values():
                 parameter.mul_(factors[0])
             for number, (model, factor) in enumerate(zip(context.models[1:], factors[1:], strict=True), 1):
-                _check_vocabulary(tokenizer.get_vocab(), first, load_tokenizer(model).get_vocab(), model)
+                check_vocabularies(first, tokenizer, model, load_tokenizer(model), _ONE_TOKENIZER)
                 other = dict(load_model(_wide(model)).named_parameters())
                 _check_shapes(parameters, first, other, model)
                 for name, parameter in parameters.items():
@@ -131,17 +136,6 @@ class Merge:
 
 def _wide(model: Model) -> Model:
     return replace(model, dtype="float32")
-
-
-def _check_vocabulary(
-    expected: Mapping[str, int], first: Model, found: Mapping[str, int], model: Model
-) -> None:
-    if expected != found:
-        other = min(set(expected.items()) ^ set(found.items()))
-        raise UsageError(
-            f"models '{first.name}' and '{model.name}' have other vocabularies, such as at the token {other[0]!r}, so "
-            "a row of one's embeddings does not mean what it means in the other. Merge models of one tokenizer."
-        )
 
 
 def _check_shapes(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any, Literal
 
@@ -32,6 +30,7 @@ from guerdon_plugins.stages.trl.training import (
     OPERATIONAL,
     evaluation_batch,
     evaluation_summary,
+    keep_completions,
     lora_config,
     signature_with,
     take_model_options,
@@ -165,7 +164,7 @@ class Grpo:
         options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
         if config.log_completions and context.logs is not None:
-            _keep_completions(context.work, context.logs)
+            keep_completions(context.work, context.logs)
         source, model_options = take_model_options(config, context.model)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
         dataset = rows_dataset(context.rows())
@@ -195,14 +194,6 @@ class Grpo:
             train(trainer, context, answer=trainer.answer, metrics_by=self._metrics_by)
         metrics = {**_summary(trainer.state.log_history), **evaluation_summary(trainer)}
         return StageResult(checkpoint=context.output, metrics=metrics)
-
-
-def _keep_completions(work: Path, logs: Path) -> None:
-    """Keep TRL's tables of completions, which it writes inside ``work``, after ``work`` is deleted."""
-    kept, written = logs / "completions", work / "completions"
-    kept.mkdir(parents=True, exist_ok=True)
-    if not written.is_symlink():
-        written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
 
 
 _SUMMARIZED = (
