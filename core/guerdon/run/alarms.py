@@ -88,7 +88,7 @@ class Watch:
             and math.isfinite(value)
             and self._series.setdefault(name, _Series()).add(step, value)
         ]
-        alarms = []
+        alarms: list[Alarm] = []
         for name in due:
             alarms += self._gamed(name) if name in self._held_out else self._drifted(name)
         for name in metrics:

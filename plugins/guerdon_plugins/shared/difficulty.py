@@ -48,8 +48,8 @@ class Bands:
         Raises:
             ValueError: There are none, an end is outside 0 to 1, or only some have a weight.
         """
-        for band in settings:
-            if other := [key for key in band if key not in _KEYS]:
+        for setting in settings:
+            if other := [key for key in setting if key not in _KEYS]:
                 raise ValueError(
                     f"difficulty has the key '{other[0]}', and a band has only {', '.join(_KEYS)}."
                 )

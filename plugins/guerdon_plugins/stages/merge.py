@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from guerdon import Model, StageContext, StageResult
 from guerdon.errors import ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.models.paths import DTYPES
-from guerdon.plugins.discovery import did_you_mean
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.vocabulary import check_vocabularies
 
@@ -55,9 +55,9 @@ class Merge:
                 f"weights is {list(weights)}, whose sum is 0: the shares of a mean need another sum."
             )
         if dtype not in DTYPES:
-            raise ParamsError(
-                f"dtype is '{dtype}'.{did_you_mean(dtype, DTYPES)} Choose one of {', '.join(DTYPES)}."
-            )
+            near = get_close_matches(dtype, DTYPES, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise ParamsError(f"dtype is '{dtype}'.{hint} Choose one of {', '.join(DTYPES)}.")
         self._method = method
         self._weights = weights
         self._dtype = dtype
@@ -109,7 +109,7 @@ class Merge:
                 for name, parameter in parameters.items():
                     parameter.add_(other[name], alpha=factor)
                 context.progress(number, len(names) - 1, {})
-        merged.to(self._output_dtype(first)).save_pretrained(context.output)
+        merged.to(dtype=self._output_dtype(first)).save_pretrained(context.output)  # type: ignore[call-arg]
         tokenizer.save_pretrained(context.output)
         table = [{"model": name, "factor": factor} for name, factor in zip(names, factors, strict=True)]
         return StageResult(

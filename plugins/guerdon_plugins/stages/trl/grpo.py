@@ -19,6 +19,7 @@ from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,
     check_evaluation,
+    check_init,
     check_lengths,
     check_metrics_by,
     check_prompts,
@@ -121,11 +122,13 @@ class Grpo:
         models: Sequence[Model],
         tools: Sequence[str] = (),
         evaluation_rows: Sequence[Row] = (),
+        init: Sequence[str] = (),
     ) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_init(init, 1),
             self._check_reference,
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),

@@ -11,7 +11,7 @@ from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
 from guerdon.options.trl import REWARD, check_options
-from guerdon_plugins.shared.checks import check_all, check_template
+from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
@@ -62,10 +62,11 @@ class RewardModel:
         """Return the params with TRL's options."""
         return signature_with(cls, REWARD)
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model], init: Sequence[str] = ()) -> None:
         """Check the options, the form of the pairs and the model, before a model is loaded."""
         check_all(
             lambda: check_options(REWARD, self._options),
+            lambda: check_init(init, 1),
             lambda: check_pairs(rows),
             lambda: check_template(rows, models, self._chat_template, column="chosen"),
         )
