@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from guerdon.errors import DataError, UsageError
 from guerdon.files import Located
 from guerdon.plugins.discovery import did_you_mean
-from guerdon.types import Judgement, Outcome
+from guerdon.types import Judgement, Outcome, completion_text
 
 __all__ = ["PASS_RATE", "SAMPLES", "Profile"]
 
@@ -19,6 +20,8 @@ PASS_RATE, SAMPLES = "pass_rate", "samples"
 """The columns that a profile adds to each prompt's row."""
 
 REWARD = "reward"
+CUT_OFF = "cut off"
+"""Why ``sample`` drops a completion that reaches the length limit."""
 
 _OF_A_COMPLETION = ("completion", "completion_ids", "reward", "scores")
 _BANDS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -34,7 +37,9 @@ class Profile:
     """Counts, for each prompt, its scored completions and those that pass.
 
     Two rows are of one prompt if their ``prompt`` and their ``reference`` are equal. Failed and skipped scores do not
-    count. Memory grows with the number of prompts, not with their length.
+    count. The stage ``sample`` does not judge completions that are cut off, and those that repeat another one: the
+    first do not pass, the others have the score of the one that they repeat. Memory grows with the number of
+    completions, not with their length.
 
     Args:
         by: The entry that decides, or ``reward``; by default the only entry.
@@ -48,6 +53,8 @@ class Profile:
         self._model = model
         self._models: dict[str, None] = {}
         self._prompts: dict[bytes, _Prompt] = {}
+        self._known: dict[bytes, float | None] = {}
+        """The values of the completions of ``sample``, which others may repeat."""
 
     def add(self, where: str, row: Mapping[str, Any], judgement: Judgement) -> None:
         """Count a completion.
@@ -58,11 +65,25 @@ class Profile:
         """
         if not self._is_selected(where, row):
             return
-        prompt = self._prompts.setdefault(_key(where, row), _Prompt())
-        value = self._value(where, judgement)
+        key = _key(where, row)
+        prompt = self._prompts.setdefault(key, _Prompt())
+        value = (
+            self._sampled(where, row, key, judgement) if "dropped" in row else self._value(where, judgement)
+        )
         if value is not None:
             prompt.scored += 1
             prompt.passed += value >= self._least
+
+    def _sampled(self, where: str, row: Mapping[str, Any], key: bytes, judgement: Judgement) -> float | None:
+        """Return the value of a completion of the stage ``sample``, which judges only some."""
+        text = completion_text(row["completion"]).split()
+        same = hashlib.sha256(" ".join(text).encode("utf-8", "surrogatepass") + key).digest()[:16]
+        if judgement.verdicts:
+            needed = self._by in (None, REWARD) or self._by in judgement.verdicts or row["dropped"] is None
+            self._known[same] = self._value(where, judgement) if needed else None
+        elif row["dropped"] == CUT_OFF:
+            return -math.inf
+        return self._known.get(same)
 
     def _is_selected(self, where: str, row: Mapping[str, Any]) -> bool:
         name = row.get("model")

@@ -102,6 +102,33 @@ def test_profile_of_a_runs_rollouts_counts_scored_ones_of_one_model(call: Any, f
     assert "Models: small, large" in unknown.err
 
 
+def sampled(text: str, score: Score | None, dropped: str | None, prompt: str = "a") -> dict[str, Any]:
+    """A line of the stage sample, which judges neither what is cut off nor what repeats."""
+    judged = Judgement.of({} if score is None else {"math": Verdict(score, 1.0, 1.0)})
+    return record(Rollout(prompt, text, {}), judged, step=1, dropped=dropped)
+
+
+def test_profile_of_samples_counts_repeated_and_cut_off_ones(call: Any, folder: Path) -> None:
+    rows = [
+        sampled("so 7", Score(1.0), None),
+        sampled("so  7", None, "repeated"),
+        sampled("so 7 is", None, "cut off"),
+        sampled("so 8", Score(0.0), "math below 1"),
+        sampled("", None, "refused: too long"),
+        sampled("so 7", None, "cut off", prompt="b"),
+        sampled("no", Score(0.0), "math below 1", prompt="c"),
+        sampled("no", None, "repeated", prompt="c"),
+    ]
+    write(folder / "rollouts.jsonl", rows)
+    ended = call("profile", "rollouts.jsonl", "-o", "out.jsonl")
+    assert ended.status == 0, ended.err
+    assert read(folder / "out.jsonl") == [
+        {"prompt": "a", "pass_rate": 0.5, "samples": 4},
+        {"prompt": "b", "pass_rate": 0.0, "samples": 1},
+        {"prompt": "c", "pass_rate": 0.0, "samples": 2},
+    ]
+
+
 def test_profile_of_equal_prompts_with_other_references_keeps_them_apart(call: Any, folder: Path) -> None:
     write(
         folder / "rows.jsonl",
