@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
@@ -56,6 +57,8 @@ def profile(
     DATA is what 'guerdon score -o' wrote, or the rollouts.jsonl of a run's stage. With --use or --manifest its
     completions are judged again. The source 'files' draws the rows of -o by difficulty.
     """
+    if not isfinite(least):
+        raise UsageError(f"--least {least}: give a number, such as 1.")
     entries: Sequence[Entry] = ()
     if manifest is not None or uses or stage is not None or params:
         entries = chosen_entries("judge with", manifest, stage, uses, params)

@@ -135,7 +135,13 @@ class Profile:
 
         Raises:
             DataError: No completion has a score.
+            UsageError: A model is selected, and the rows name none.
         """
+        if self._model is not None and not self._models:
+            raise UsageError(
+                f"--model {self._model} selects among the models of a run's rollouts, and the rows name none. "
+                "Leave it out."
+            )
         rates = [prompt.passed / prompt.scored for prompt in self._prompts.values() if prompt.scored]
         if not rates:
             raise DataError(

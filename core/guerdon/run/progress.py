@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from guerdon.hookspecs import Alarm, RunInfo
 from guerdon.rubric import Entry
+from guerdon.rubric.entry import first_ofs
 from guerdon.run.alarms import Watch
 from guerdon.run.events import Events
 from guerdon.run.log import EVENTS, logged_steps, read_events
@@ -26,8 +27,9 @@ class StageProgress:
     def __init__(self, run: RunInfo, stage_id: str, entries: Sequence[Entry], events: Events) -> None:
         self._run = run
         self._stage_id = stage_id
-        self._trained = [entry.name for entry in entries if not entry.is_metric]
-        self._held_out = [entry.name for entry in entries if entry.is_metric]
+        known = [*entries, *first_ofs(entries).values()]
+        self._trained = [entry.name for entry in known if not entry.is_metric]
+        self._held_out = [entry.name for entry in known if entry.is_metric]
         self._events = events
         self._watch: Watch | None = None
 

@@ -146,9 +146,8 @@ def check_init(init: Sequence[str], count: int, roles: str = "the model to start
         UsageError: It names more or fewer.
     """
     if init and len(init) != count:
-        raise UsageError(
-            f"init names {len(init)} models ({', '.join(init)}), and the stage takes {count}: {roles}."
-        )
+        models = "1 model" if len(init) == 1 else f"{len(init)} models"
+        raise UsageError(f"init names {models} ({', '.join(init)}), and the stage takes {count}: {roles}.")
 
 
 def check_template(

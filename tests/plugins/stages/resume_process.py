@@ -2,7 +2,7 @@
 
     python resume_process.py STAGE MODEL FOLDER WHEN
 
-MODEL is `-` for a stage that needs none; several are separated by commas. WHEN is `killed` or `whole`.
+MODEL is `-` for a stage that needs none. WHEN is `killed` or `whole`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from typing import Any
 from guerdon import Model, StageContext
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.stages.pretrain.stage import Pretrain
-from guerdon_plugins.stages.trl.distill import Distill
-from guerdon_plugins.stages.trl.dpo import Dpo
 from guerdon_plugins.stages.trl.reward_model import RewardModel
 from guerdon_plugins.stages.trl.sft import Sft
 
@@ -45,22 +43,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "save_steps": 4,
         "shuffle_dataset": True,
     },
-    "dpo": {
-        "max_steps": 16,
-        "per_device_train_batch_size": 4,
-        "learning_rate": 1e-3,
-        "save_steps": 4,
-        "sync_ref_model": True,
-        "ref_model_sync_steps": 3,
-    },
-    "distill": {
-        "max_steps": 16,
-        "per_device_train_batch_size": 2,
-        "gradient_accumulation_steps": 2,
-        "max_completion_length": 8,
-        "learning_rate": 1e-3,
-        "save_steps": 4,
-    },
     "reward_model": {
         "max_steps": 16,
         "per_device_train_batch_size": 4,
@@ -70,7 +52,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-STAGES = {"pretrain": Pretrain, "sft": Sft, "dpo": Dpo, "distill": Distill, "reward_model": RewardModel}
+STAGES = {"pretrain": Pretrain, "sft": Sft, "reward_model": RewardModel}
 
 
 def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
@@ -81,12 +63,11 @@ def run(stage: Any, model: str, folder: Path, killed: bool) -> None:
         if killed and step == KILLED_AT:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    kind: Any = "preferences" if isinstance(stage, Dpo | RewardModel) else "solutions"
-    kind = "problems" if isinstance(stage, Distill) else kind
+    kind: Any = "preferences" if isinstance(stage, RewardModel) else "solutions"
     rows = list(islice(Arithmetic(kind), 40))
     context = StageContext(
         stage_id="stage",
-        models=[] if model == "-" else [Model("base", path) for path in model.split(",")],
+        models=[] if model == "-" else [Model("base", model)],
         sources=[lambda: iter(rows)],
         open_rubric=lambda: sys.exit("no rubric is needed"),
         work=folder / "work",

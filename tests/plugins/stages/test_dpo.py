@@ -1,8 +1,7 @@
-"""DPO by TRL's trainer: what is learned, which rows make pairs, which are refused, and a kill."""
+"""DPO by TRL's trainer: what is learned, which rows make pairs, and which are refused."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from guerdon import Model
 from guerdon.errors import DataError, GuerdonError, ParamsError
@@ -161,17 +159,6 @@ def test_prompts_longer_than_max_length_are_left_out_and_counted(
     context, _ = make_context([long], [small_model])
     with pytest.raises(DataError, match="max_length, 40, tokens or more"):
         Dpo(**SHORT, max_length=40, heldout_pairs=0).run(context)
-
-
-def test_a_killed_training_ends_as_an_unbroken_one(
-    run_killed_and_whole: Callable[..., Any], small_model: Model
-) -> None:
-    killed, whole = run_killed_and_whole("dpo", small_model.path)
-    assert json.loads((whole / "metrics.json").read_text()) == json.loads(
-        (killed / "metrics.json").read_text()
-    )
-    expected, found = (load_file(folder / "output" / "model.safetensors") for folder in (whole, killed))
-    assert all((expected[name] == found[name]).all() for name in expected)
 
 
 def test_folder_of_the_output_has_no_options(make_context: Callable[..., Any], small_model: Model) -> None:
