@@ -2,7 +2,7 @@
 
 Two kinds of findings, by the statistics of ``guerdon.run.trend``:
 
-- What is trained on rises while a held-out judge falls: an entry of weight 0, or an entry of the evaluation.
+- What is trained on rises while an entry that is not falls: one of weight 0, or one of the evaluation.
 - The length, the entropy or a failure rate drifts.
 
 Each metric of a stage raises one alarm.
