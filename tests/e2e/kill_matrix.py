@@ -166,12 +166,6 @@ CASES: dict[str, Case] = {
         processes=2, per_device_train_batch_size=4, dynamic_sampling={"max_rounds": 3}, num_generations=2
     ),
     "grpo_two_processes": _grpo(processes=2, per_device_train_batch_size=4, **_REUSED),
-    "dpo_two_processes": Case(
-        "dpo",
-        "Pairs",
-        {**_TRAINED, "per_device_train_batch_size": 4, "sync_ref_model": True, "ref_model_sync_steps": 2},
-        processes=2,
-    ),
     "distill_two_processes": Case(
         "distill",
         "Prompts",

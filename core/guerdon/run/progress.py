@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from guerdon.hookspecs import Alarm, RunInfo
 from guerdon.rubric import Entry
-from guerdon.rubric.entry import first_ofs
+from guerdon.rubric.entry import FirstOf, first_ofs
 from guerdon.run.alarms import Watch
 from guerdon.run.events import Events
 from guerdon.run.log import EVENTS, logged_steps, read_events
@@ -27,7 +27,7 @@ class StageProgress:
     def __init__(self, run: RunInfo, stage_id: str, entries: Sequence[Entry], events: Events) -> None:
         self._run = run
         self._stage_id = stage_id
-        known = [*entries, *first_ofs(entries).values()]
+        known: list[Entry | FirstOf] = [*entries, *first_ofs(entries).values()]
         self._trained = [entry.name for entry in known if not entry.is_metric]
         self._held_out = [entry.name for entry in known if entry.is_metric]
         self._events = events
