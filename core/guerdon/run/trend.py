@@ -40,17 +40,24 @@ def trend(values: Sequence[float]) -> float:
     if squares <= 1e-18 * count * mean * mean:  # equal, but for rounding
         return 0.0
     correlation = max(-1.0, min(1.0, together / math.sqrt(length) / math.sqrt(squares)))
-    independent = _independent([d - together / length * place for place, d in zip(places, rest, strict=True)])
-    return correlation * math.sqrt(max(0.0, independent - 1))
+    left = [d - together / length * place for place, d in zip(places, rest, strict=True)]
+    return correlation * math.sqrt(max(0.0, count * _independent_share(left, squares) - 1))
 
 
-def _independent(rest: Sequence[float]) -> float:
-    """Return the number of independent values, from what a fitted line leaves of them."""
-    count = len(rest)
-    squares = math.fsum(d * d for d in rest)
-    estimated = math.fsum(a * b for a, b in pairwise(rest)) / squares if squares > 0 else 0.0
+def _independent_share(left: Sequence[float], squares: float) -> float:
+    """Return the share of independent values.
+
+    Args:
+        left: What a fitted line leaves of the values.
+        squares: The sum of the squared distances from their mean.
+    """
+    count = len(left)
+    own = math.fsum(d * d for d in left)
+    if own <= 1e-18 * squares:  # they are a line, but for rounding
+        return 1.0
+    estimated = math.fsum(a * b for a, b in pairwise(left)) / own
     resemblance = max(0.0, min(1.0, estimated + (2 + 4 * estimated) / count))
-    return count * (1 - resemblance) / (1 + resemblance)
+    return (1 - resemblance) / (1 + resemblance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guerdon.hookspecs import Alarm, RunInfo, hookimpl
+from guerdon.manifest import load_manifest, plan_run
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon.rubric import Entry
 from guerdon.run.alarms import Watch
 from guerdon.run.events import Events
+from guerdon.run.execution import execute
 from guerdon.run.log import RunLog, read_events
 from guerdon.run.progress import StageProgress
 
@@ -246,3 +248,30 @@ def test_progress_after_a_kill_between_a_step_and_its_alarm_raises_the_alarm(tmp
     again = Heard()
     report_of(run, RunLog(), again)(alarm.step, 150, {})
     assert again.alarms == [("rl", alarm)]
+
+
+STAGE = """
+from guerdon import StageResult
+
+def train(context):
+    for step in range(1, 61):
+        context.progress(step, 60, {"reward": 0.5 + step / 200, "rewards/other/mean": 0.9 - step / 100})
+    return StageResult()
+
+def rows(): return [{"prompt": "p"}]
+def paid(completion): return 1.0
+"""
+
+
+@pytest.mark.parametrize(("weight", "count"), [(0.0, 1), (0.5, 0)])
+def test_run_tells_hooks_and_its_log_of_an_alarm(tmp_path: Path, weight: float, count: int) -> None:
+    (tmp_path / "m.py").write_text(STAGE)
+    (tmp_path / "m.yaml").write_text(
+        "name: x\nstages:\n- {id: rl, use: './m.py:train', init: none, data: [{use: './m.py:rows'}], "
+        f"rewards: [{{use: './m.py:paid'}}, {{use: './m.py:paid', name: other, weight: {weight}}}]}}\n"
+    )
+    heard = Heard()
+    execute(plan_run(load_manifest(tmp_path / "m.yaml")), tmp_path / "run", [heard])
+    assert len(heard.alarms) == count
+    logged = read_events(tmp_path / "run" / "events.jsonl").alarms
+    assert [("rl", alarm) for alarm in logged.get("rl", [])] == heard.alarms

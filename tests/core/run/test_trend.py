@@ -38,6 +38,12 @@ def test_trend_of_values_that_resemble_each_other_is_smaller() -> None:
     assert trend([n / 60 + value for n, value in enumerate(shuffled)]) > 2
 
 
+@pytest.mark.parametrize("slope", [0.1, -0.1, 1e-9, 1e9])
+def test_trend_of_a_line_is_as_large_as_can_be(slope: float) -> None:
+    found = trend([1.0 + slope * place for place in range(50)])
+    assert found == pytest.approx(math.copysign(7.0, slope))
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0], [0.1] * 50, [1e-300] * 9])
 def test_trend_of_too_few_or_equal_values_is_nothing(values: list[float]) -> None:
     assert trend(values) == 0.0
