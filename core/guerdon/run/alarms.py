@@ -20,10 +20,12 @@ from guerdon.run.trend import Measured, trend, trend_of_means
 
 __all__ = ["Watch"]
 
-ALONE = 4.5
+ALONE = 6.0
 """The least trend of one metric, in standard errors."""
-TOGETHER = 4.0
-"""The least trend of each of two metrics that move apart."""
+APART = 5.0
+"""The least trend of each of two metrics that move apart over the steps."""
+APART_EVALUATED = 4.0
+"""The same since an evaluation. There are fewer evaluations than steps, so it is tried less often."""
 FEWEST = 40
 """The least number of logged steps that are looked at."""
 
@@ -106,7 +108,7 @@ class Watch:
         series = self._series[name]
         for count in _lengths(len(series.steps), FEWEST):
             values, first, last = series.values[-count:], series.steps[-count], series.steps[-1]
-            if trend(values) <= -TOGETHER and (rises := self._rises(first, last)):
+            if trend(values) <= -APART and (rises := self._rises(first, last, APART)):
                 what = f"'{self._held_out[name]}', which has weight 0,"
                 before, now = _ends(values)
                 yield _moved_apart(name, last, what, (before, now), first, rises)
@@ -122,17 +124,18 @@ class Watch:
         known.append(Measured(step, mean, deviation**2, count))
         for length in _lengths(len(known), 2):
             points = known[-length:]
-            if trend_of_means(points) <= -TOGETHER and (rises := self._rises(points[0].step + 1, step)):
+            falls = trend_of_means(points) <= -APART_EVALUATED
+            if falls and (rises := self._rises(points[0].step + 1, step, APART_EVALUATED)):
                 what = f"'{entry.removeprefix(_EVALUATED + _ENTRY)}' of the evaluation"
                 ends = (points[0].mean, mean)
                 yield _moved_apart(f"{entry}{_MEAN}", step, what, ends, points[0].step, rises)
                 return
 
-    def _rises(self, first: int, last: int) -> str:
-        """Return what rises between two steps of what is trained on, or nothing."""
+    def _rises(self, first: int, last: int, least: float) -> str:
+        """Return what rises by so much between two steps, of what is trained on, or nothing."""
         for name in self._trained:
             values = self._series[name].between(first, last) if name in self._series else []
-            if trend(values) >= TOGETHER:
+            if trend(values) >= least:
                 before, now = _ends(values)
                 what = (
                     "the reward" if name == "reward" else f"'{name.removeprefix(_ENTRY).removesuffix(_MEAN)}'"

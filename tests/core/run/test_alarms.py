@@ -72,7 +72,10 @@ def stationary(draw: st.DrawFn) -> list[Metrics]:
             return mean * math.exp(noise * state[name])
         return mean if state[name] > (0.0 if shape == "two values" else 1.6) else 0.0
 
-    return [{name: value(name, mean) for name, (mean, _) in STEADY.items()} for _ in range(120)]
+    steps = [{name: value(name, mean) for name, (mean, _) in STEADY.items()} for _ in range(120)]
+    if draw(st.booleans()):  # what the policy gains at one entry by chance, it loses at the other
+        steps = [{**metrics, "rewards/judge/mean": 1 - metrics["reward"]} for metrics in steps]
+    return steps
 
 
 @settings(max_examples=30, derandomize=True)
@@ -170,6 +173,16 @@ def test_watch_of_an_evaluation_that_says_too_little_raises_no_alarm(
     means: list[float], reward: tuple[float, float], count: int
 ) -> None:
     assert with_evaluations(means, reward, count) == []
+
+
+@settings(max_examples=15, derandomize=True)
+@given(st.integers(0, 2**32), st.floats(0.05, 0.95))
+def test_watch_of_evaluations_of_one_policy_beside_a_rising_reward_raises_no_alarm(
+    seed: int, rate: float
+) -> None:
+    random = Random(seed)
+    means = [sum(random.random() < rate for _ in range(120)) / 120 for _ in range(16)]
+    assert with_evaluations(means, (0.2, 0.9)) == []
 
 
 def test_watch_of_the_miniature_whose_policy_games_its_reward_model_raises_one_alarm() -> None:
