@@ -27,6 +27,7 @@ from guerdon.stage import StageResult
 __all__ = [
     "HOOKS",
     "SPECS",
+    "Alarm",
     "RunInfo",
     "RunSpecs",
     "ScoringSpecs",
@@ -54,6 +55,24 @@ class RunInfo:
     """The manifest, without its secrets."""
     stage_ids: Sequence[str]
     """The stages' ids, in the order of execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A sign that a training goes wrong. Each metric of a stage raises each kind at most once."""
+
+    kind: str
+    """``held_out_falls``, ``length``, ``entropy`` or ``failure_rate``."""
+    metric: str
+    """The metric's name in ``stage_progress``."""
+    step: int
+    """The step at which it was found."""
+    before: float
+    """The metric's mean in the earlier steps."""
+    now: float
+    """The metric's mean in the last steps."""
+    message: str
+    """What has changed, from which steps to which, as one line."""
 
 
 class RunSpecs:
@@ -84,6 +103,10 @@ class StageSpecs:
         self, run: RunInfo, stage_id: str, step: int, total: int, metrics: Mapping[str, float]
     ) -> None:
         """Called when a stage has done ``step`` of ``total`` steps, with its metrics."""
+
+    @hookspec
+    def alarm_raised(self, run: RunInfo, stage_id: str, alarm: Alarm) -> None:
+        """Called when the metrics of a stage say that its training goes wrong."""
 
     @hookspec
     def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:

@@ -166,6 +166,13 @@ CASES: dict[str, Case] = {
         processes=2, per_device_train_batch_size=4, dynamic_sampling={"max_rounds": 3}, num_generations=2
     ),
     "grpo_two_processes": _grpo(processes=2, per_device_train_batch_size=4, **_REUSED),
+    "distill_two_processes": Case(
+        "distill",
+        "Prompts",
+        {**_TRAINED, "per_device_train_batch_size": 4, "max_completion_length": 6, "peft": _LORA},
+        init=["base", "base"],
+        processes=2,
+    ),
     "reward_model_two_processes": Case(
         "reward_model", "Pairs", {**_TRAINED, "per_device_train_batch_size": 4}, processes=2
     ),

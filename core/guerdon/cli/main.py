@@ -22,6 +22,7 @@ _COMMANDS = {
     "check": "Validate a manifest and prove its plan before any training.",
     "plan": "Compute the memory that a manifest's stages take on a GPU, without a GPU.",
     "score": "Score completions in a JSONL or Parquet file.",
+    "profile": "Measure how often a model answers each prompt right.",
     "serve": "Score over HTTP: a manifest's rubric or plugins as a server.",
     "diff": "List every verdict that two rubrics, or two scored files, disagree on.",
     "plugins": "List the installed plugins, show one, or test one.",

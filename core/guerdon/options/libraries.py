@@ -30,6 +30,8 @@ CONFIGS = (
     "trl.trainer.grpo_config:GRPOConfig",
     "trl.trainer.sft_config:SFTConfig",
     "trl.trainer.reward_config:RewardConfig",
+    "trl.trainer.dpo_config:DPOConfig",
+    "trl.trainer.distillation_config:DistillationConfig",
     "peft:LoraConfig",
 )
 """The configs that are read together, because one import provides them all."""

@@ -22,6 +22,8 @@ from guerdon.plugins.discovery import did_you_mean
 from guerdon.plugins.wording import reasons_of
 
 __all__ = [
+    "DISTILLATION",
+    "DPO",
     "GRPO",
     "LORA",
     "OWNED",
@@ -38,12 +40,16 @@ __all__ = [
 GRPO = "trl.trainer.grpo_config:GRPOConfig"
 SFT = "trl.trainer.sft_config:SFTConfig"
 REWARD = "trl.trainer.reward_config:RewardConfig"
+DPO = "trl.trainer.dpo_config:DPOConfig"
+DISTILLATION = "trl.trainer.distillation_config:DistillationConfig"
 LORA = "peft:LoraConfig"
 
 STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     GRPO: {"logging_steps": 1, "save_steps": 20},
     SFT: {"logging_steps": 1, "save_steps": 100},
     REWARD: {"logging_steps": 1, "save_steps": 100},
+    DPO: {"logging_steps": 1, "save_steps": 100},
+    DISTILLATION: {"logging_steps": 1, "save_steps": 20},
 }
 """Defaults of guerdon's stages that differ from TRL's."""
 
@@ -69,6 +75,10 @@ OWNED = {
     "eval_strategy": _EVALUATE,
     "eval_steps": f"{_EVALUATE}. Its 'every' is the number of steps",
     "eval_on_start": f"{_EVALUATE}. It evaluates the model before the first step too",
+    **dict.fromkeys(
+        ("teacher_model_name_or_path", "teacher_model_revision", "teacher_model_init_kwargs"),
+        "the teacher is the second model of 'init'",
+    ),
     "do_train": "the stage trains",
     "do_eval": _EVALUATE,
     "do_predict": "the stage trains",
@@ -100,6 +110,14 @@ CHOICES: Mapping[str, Mapping[str, tuple[str | bool, ...]]] = {
         "loss_type": ("nll", "dft", "chunked_nll"),
         "packing_strategy": ("bfd", "bfd_split", "bfd-requeue", "wrapped"),
         "truncation_mode": ("keep_start", "keep_end"),
+    },
+    DPO: {
+        "truncation_mode": ("keep_start", "keep_end"),
+        "f_divergence_type": ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"),
+    },
+    DISTILLATION: {
+        "vllm_mode": ("server", "colocate"),
+        "vllm_model_impl": ("transformers", "vllm"),
     },
 }
 """The values of options that are annotated as plain text; those under ``""`` apply to every config."""
@@ -225,7 +243,7 @@ def trl_parameters(config: str) -> Sequence[inspect.Parameter]:
     """Return the options of a config as parameters of a stage; those of :data:`OWNED` are refused with their reasons.
 
     Args:
-        config: :data:`GRPO`, :data:`SFT` or :data:`REWARD`.
+        config: :data:`GRPO`, :data:`SFT`, :data:`REWARD`, :data:`DPO` or :data:`DISTILLATION`.
 
     Raises:
         MissingDependencyError: TRL is not installed.
@@ -276,7 +294,7 @@ def check_options(config: str, options: Mapping[str, Any]) -> None:
     """Check options together: contradictions, and libraries that are not installed.
 
     Args:
-        config: :data:`GRPO`, :data:`SFT` or :data:`REWARD`.
+        config: :data:`GRPO`, :data:`SFT`, :data:`REWARD`, :data:`DPO` or :data:`DISTILLATION`.
         options: The manifest's options, over the stage's defaults.
 
     Raises:
@@ -286,7 +304,8 @@ def check_options(config: str, options: Mapping[str, Any]) -> None:
     values = option_values(config, options)
     if values["bf16"] is None:  # TRL derives it from fp16
         values["bf16"] = False
-    problems = [*_contradictions(values), *(_group_problems(values) if config == GRPO else ())]
+    own = {GRPO: _group_problems, DPO: _preference_problems, DISTILLATION: _distillation_problems}
+    problems = [*_contradictions(values), *(own[config](values) if config in own else ())]
     missing = list(_missing_libraries(values))
     if missing and not problems and len(missing) == 1:
         raise missing[0]
@@ -372,6 +391,54 @@ def _group_problems(values: Mapping[str, Any]) -> Iterator[str]:
                 f"loss_type is 'vespo', and vllm_importance_sampling_mode is '{mode}'. Choose token_truncate or "
                 "token_mask."
             )
+
+
+_PREFERENCE_LOSSES = (
+    *(
+        "sigmoid",
+        "hinge",
+        "ipo",
+        "exo_pair",
+        "nca_pair",
+        "robust",
+        "bco_pair",
+        "sppo_hard",
+        "aot",
+        "aot_unpaired",
+    ),
+    *("apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"),
+)
+_OTHER_DIVERGENCES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
+"""The losses that DPOTrainer computes, and those that it computes with other divergences than the reverse KL."""
+
+
+def _preference_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the conflicts that DPOTrainer would refuse."""
+    losses, weights = values["loss_type"], values["loss_weights"]
+    losses = [losses] if isinstance(losses, str) else list(losses)
+    for loss in losses:
+        if loss not in _PREFERENCE_LOSSES:
+            hint = did_you_mean(str(loss), _PREFERENCE_LOSSES)
+            yield f"loss_type names '{loss}'.{hint} Choose of {', '.join(_PREFERENCE_LOSSES)}."
+    if not losses:
+        yield "loss_type is empty. Name at least one loss, such as [sigmoid]."
+    if weights is not None and len(weights) != len(losses):
+        yield f"loss_weights has {len(weights)} numbers, and loss_type {len(losses)} losses. Give each loss one."
+    divergence = values["f_divergence_type"]
+    if divergence != "reverse_kl" and (other := sorted(set(losses) - set(_OTHER_DIVERGENCES))):
+        yield f"f_divergence_type is '{divergence}', which the loss {other[0]} does not have. Set it to 'reverse_kl'."
+    if "exo_pair" in losses and values["label_smoothing"] == 0:
+        yield "loss_type names 'exo_pair', and label_smoothing is 0. Set that above 0, such as 1e-3."
+    if values["use_weighting"] and {"aot", "aot_unpaired"} & set(losses):
+        yield "use_weighting is true, and loss_type names 'aot' or 'aot_unpaired', which sort the pairs. Leave one out."
+
+
+def _distillation_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the conflicts that DistillationConfig and its trainer would refuse."""
+    if values["beta"] > 1:
+        yield f"beta is {values['beta']}. Give a share of the reverse KL, from 0 to 1."
+    if values["auto_find_batch_size"]:
+        yield "auto_find_batch_size is true, which would break batches. Lower per_device_train_batch_size."
 
 
 def generation_batch(values: Mapping[str, Any], processes: int | None = None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.errors import UsageError
+from guerdon.hookspecs import Alarm
 from guerdon.index import RunIndex
 from guerdon.index.metrics import run_events
 from guerdon.index.summing import overview
@@ -73,6 +74,8 @@ class RunRecord:
     plugins: Sequence[Mapping[str, str]]
     stages: Sequence[StageRecord]
     sections: Sequence[Section]
+    alarms: Sequence[tuple[str, Alarm]]
+    """The alarms, each with the id of its stage."""
     going_on: bool
     """Whether a process is running it now."""
     error: str | None
@@ -138,6 +141,7 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
         plugins=plugins,
         stages=stages,
         sections=sections,
+        alarms=[(stage_id, alarm) for stage_id in stage_ids for alarm in log.alarms.get(stage_id, [])],
         going_on=going_on,
         error=None if going_on else log.error,
         started=log.started,

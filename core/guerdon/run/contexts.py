@@ -24,6 +24,7 @@ from guerdon.run.content import local_modules
 from guerdon.run.data import open_source
 from guerdon.run.events import Events
 from guerdon.run.inputs import Inputs, used_stages
+from guerdon.run.progress import StageProgress
 from guerdon.run.ranks import Ranks
 from guerdon.scoring.cache import ScoreCache
 from guerdon.stage import Evaluation, Launch, Model, StageContext, StageResult, Stop
@@ -99,7 +100,7 @@ class Contexts:
             work=folder / "work",
             output=folder / "output.partial",
             seed=manifest.seed,
-            progress=partial(self._progress, stage_id),
+            progress=StageProgress(self._run, stage_id, stage.entries, self._events),
             report_rollouts=partial(self._report_rollouts, stage_id),
             stop=self._stop,
             logs=folder / "logs",
@@ -140,11 +141,6 @@ class Contexts:
             return Launch()
         return Launch(
             self._ranks.rank, self._ranks.count, partial(self._ranks.exchange, f"stage {stage.ref.id}")
-        )
-
-    def _progress(self, stage_id: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        self._events.emit(
-            "stage_progress", run=self._run, stage_id=stage_id, step=step, total=total, metrics=metrics
         )
 
     def _report_rollouts(self, stage_id: str, step: int, records: Sequence[Mapping[str, Any]]) -> None:

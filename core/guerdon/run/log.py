@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from guerdon.data.json_values import parse_object
 from guerdon.errors import RunInterruptedError
 from guerdon.files import replaced
-from guerdon.hookspecs import RunInfo
+from guerdon.hookspecs import Alarm, RunInfo
 from guerdon.run.secrets import Secrets
 from guerdon.stage import StageResult
 
@@ -71,6 +71,9 @@ class RunLog:
         if metrics:
             self._event(run, "stage_progress", stage=stage_id, step=step, total=total, metrics=dict(metrics))
 
+    def alarm_raised(self, run: RunInfo, stage_id: str, alarm: Alarm) -> None:
+        self._event(run, "alarm_raised", stage=stage_id, **asdict(alarm))
+
     def stage_finished(self, run: RunInfo, stage_id: str, result: StageResult, seconds: float) -> None:
         fields = {"seconds": round(seconds, 3), **_peak_memory(), "metrics": dict(result.metrics)}
         self._event(run, "stage_finished", stage=stage_id, **fields)
@@ -91,7 +94,8 @@ class RunLog:
 
 
 def _is_progress(line: Mapping[str, Any], stage_id: str) -> bool:
-    return (line.get("event"), line.get("stage")) == ("stage_progress", stage_id)
+    """Return whether a line is of a step of a stage: its metrics, or an alarm that they raised."""
+    return line.get("event") in ("stage_progress", "alarm_raised") and line.get("stage") == stage_id
 
 
 def _step(line: Mapping[str, Any]) -> int:
@@ -160,6 +164,8 @@ class RunEvents:
     """The number of lines that cannot be read."""
     progress: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
     """The metrics, by stage and step."""
+    alarms: dict[str, list[Alarm]] = field(default_factory=dict)
+    """The alarms, by stage, in order."""
     finished: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The event of each stage's end, by stage."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -177,6 +183,21 @@ def read_events(path: Path, every_step: bool = True) -> RunEvents:
     log = fold_events(_events(path, incomplete), every_step)
     log.unreadable += incomplete[0]
     return log
+
+
+def logged_steps(path: Path, stage_id: str) -> Iterator[tuple[int, Mapping[str, float]]]:
+    """Yield the steps of a stage with their metrics, in the order of ``events.jsonl``.
+
+    Args:
+        path: The file.
+        stage_id: The stage.
+    """
+    for event in _events(path, [0]):
+        metrics = event.get("metrics")
+        if (event.get("event"), event.get("stage")) == ("stage_progress", stage_id) and isinstance(
+            metrics, dict
+        ):
+            yield _step(event), {n: v for n, v in metrics.items() if isinstance(v, int | float)}
 
 
 def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) -> RunEvents:
@@ -214,6 +235,9 @@ def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) ->
                     log.seconds.pop(stage, None)
             elif kind == "stage_finished":
                 log.finished[stage] = event
+            elif kind == "alarm_raised":
+                alarm = Alarm(**{part.name: event[part.name] for part in fields(Alarm)})
+                log.alarms.setdefault(stage, []).append(alarm)
             elif kind == "stage_progress":
                 step, steps = event["step"], log.progress.setdefault(stage, {})
                 # An evaluation has an event of its own, beside that of its step.

@@ -158,10 +158,17 @@ def _check_built(
         count=rows.count,
         evaluation_rows=evaluation_rows.read,
         models=_known_models(plan, stage) if models else [],
+        init=[ref.path if isinstance(ref, ModelRef) else ref for ref in stage.init],
     )
 
 
-_PARTS = {"rewards": {"rewards"}, "rows": {"data"}, "count": {"data"}, "models": {"init", "model"}}
+_PARTS = {
+    "rewards": {"rewards"},
+    "rows": {"data"},
+    "count": {"data"},
+    "models": {"init", "model"},
+    "init": {"init", "model"},
+}
 """The keys of a stage that decide what a preflight may ask for."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.errors import PluginContractError
-from guerdon.hookspecs import RunInfo
+from guerdon.hookspecs import Alarm, RunInfo
 from guerdon.plugins.discovery import Kind
 from guerdon.run.events import Events
 from guerdon.stage import StageResult
@@ -101,6 +101,7 @@ def _events(folder: Path, error: BaseException | None) -> list[tuple[str, Mappin
             {**stage, "step": 1, "records": [_RECORD, {**_RECORD, "reward": 0.5, "scores": {}}]},
         ),
         ("stage_progress", {**stage, "step": 2, "total": 2, "metrics": {"reward": 0.5}}),
+        ("alarm_raised", {**stage, "alarm": Alarm("entropy", "entropy", 2, 1.0, 0.1, "the entropy falls")}),
     ]
     if error is None:
         events.append(("stage_finished", {**stage, "result": StageResult(), "seconds": 0.1}))

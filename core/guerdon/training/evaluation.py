@@ -270,6 +270,8 @@ def batches_of(rows: int, most: int) -> tuple[int, int]:
 def measured(judged: Sequence[tuple[Rollout, Judgement]], metrics_by: Sequence[str] = ()) -> dict[str, float]:
     """Return the means over rollouts: the reward, each entry's value and failures, the length in tokens.
 
+    An entry also has the standard deviation and the count of its values.
+
     Args:
         judged: The rollouts with their judgements.
         metrics_by: The columns for whose values the means are also returned, as ``task=math/reward``.
@@ -287,7 +289,14 @@ def measured(judged: Sequence[tuple[Rollout, Judgement]], metrics_by: Sequence[s
         for prefix in ("", *(f"{column}={rollout.columns.get(column)}/" for column in metrics_by)):
             for name, value in own:
                 values[f"{prefix}{name}"].append(value)
-    return {name: math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
+    metrics: dict[str, float] = {}
+    for name, numbers in values.items():
+        metrics[name] = mean = math.fsum(numbers) / len(numbers)
+        if name.startswith("rewards/") and name.endswith("/mean"):
+            squares = math.fsum((number - mean) ** 2 for number in numbers)
+            metrics[f"{name.removesuffix('mean')}std"] = math.sqrt(squares / len(numbers))
+            metrics[f"{name.removesuffix('mean')}count"] = float(len(numbers))
+    return metrics
 
 
 def evaluations(log: Log) -> list[tuple[int, Mapping[str, Any]]]:

@@ -51,6 +51,7 @@ def scored_record(file: Path) -> RunRecord:
         plugins=[],
         stages=[stage],
         sections=[],
+        alarms=[],
         going_on=False,
         error=None,
         started=None,

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from guerdon.hookspecs import RunInfo, hookimpl
+from guerdon.hookspecs import Alarm, RunInfo, hookimpl
 
 LINE_EVERY_S = 30.0
 """The interval of lines in seconds if there is no terminal."""
@@ -74,6 +74,10 @@ class Progress:
         if now - self._last_line >= self._every:
             self._last_line = now
             self._print(self._line(step, total, now))
+
+    @hookimpl
+    def alarm_raised(self, stage_id: str, alarm: Alarm) -> None:
+        self._print(f"alarm: {stage_id}, step {alarm.step}: {alarm.message}")
 
     @hookimpl
     def stage_finished(self, stage_id: str, seconds: float) -> None:

@@ -134,6 +134,22 @@ def check_batch(count: int | None, options: Mapping[str, Any], *, fresh: bool = 
         )
 
 
+def check_init(init: Sequence[str], count: int, roles: str = "the model to start from") -> None:
+    """Check that ``init`` names as many models as the stage takes.
+
+    Args:
+        init: The names of the models.
+        count: The number of models.
+        roles: What the models are for, in their order.
+
+    Raises:
+        UsageError: It names more or fewer.
+    """
+    if init and len(init) != count:
+        models = "1 model" if len(init) == 1 else f"{len(init)} models"
+        raise UsageError(f"init names {models} ({', '.join(init)}), and the stage takes {count}: {roles}.")
+
+
 def check_template(
     rows: Sequence[Row], models: Sequence[Model], chat_template: str | None, *, column: str = "prompt"
 ) -> None:

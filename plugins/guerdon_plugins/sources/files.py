@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from guerdon.errors import DataError
 from guerdon.files import format_of, read_rows
+from guerdon_plugins.shared.difficulty import Bands
 from guerdon_plugins.shared.rows import RowShape
 
 
@@ -29,10 +30,14 @@ class Files:
             the last message, which must be the user's.
         system: A system message before the prompt, which makes the prompt a conversation.
         chat: Whether the prompt becomes a conversation's user message, for models with a chat template.
+        difficulty: The bands of pass rates to draw rows from, by the column ``pass_rate`` that ``guerdon profile``
+            writes: ``[{from: 0.1, to: 0.5, weight: 2}, {from: 0.5, to: 0.9, weight: 1}]``. Both ends are inside, and a
+            row belongs to the first band that it is in. Rows outside are left out. With weights, which are shares of
+            the rows, a band that is small for its share is repeated.
         base_dir: The folder that relative paths start from; given by the engine.
 
     Raises:
-        ValueError: A path's suffix is not that of a format.
+        ValueError: A path's suffix is not that of a format, or the bands contradict themselves.
     """
 
     def __init__(
@@ -42,19 +47,27 @@ class Files:
         template: str | None = None,
         system: str | None = None,
         chat: bool = False,
+        difficulty: Sequence[Mapping[Literal["from", "to", "weight"], float]] | None = None,
         base_dir: Path | None = None,
     ) -> None:
         self._patterns = [path] if isinstance(path, str) else list(path)
         for pattern in self._patterns:
             format_of(pattern)
         self._shape = RowShape(columns or {}, template, system, chat)
+        self._bands = None if difficulty is None else Bands.of(difficulty)
         self._base_dir = base_dir or Path.cwd()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._bands is None:
+            yield from (row for _, row in self._rows())
+        else:
+            yield from self._bands.drawn(self._rows)
+
+    def _rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for path in self._paths():
             count = 0
             for where, record in read_rows(path, surrogates=False):
-                yield self._shape(record, where)
+                yield where, self._shape(record, where)
                 count += 1
             if count == 0:
                 raise DataError(f"{path}: the file has no rows.")

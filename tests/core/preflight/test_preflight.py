@@ -217,6 +217,32 @@ def test_a_stage_s_preflight_may_ask_for_the_names_of_its_rewards(tmp_path: Path
     assert any("the rewards are ['same']" in finding.message for finding in findings)
 
 
+def test_a_stage_s_preflight_may_ask_for_the_names_of_all_its_models(tmp_path: Path) -> None:
+    (tmp_path / "n.py").write_text(
+        "class Picky:\n"
+        "    def preflight(self, init): raise ValueError(f'the models are {list(init)}')\n"
+        "    def run(self, context): ...\n"
+    )
+    (tmp_path / "m.yaml").write_text(
+        "name: x\nmodel: ./base\nstages:\n"
+        "  - {id: a, use: './n.py:Picky'}\n"
+        "  - {id: b, use: './n.py:Picky', init: [stage:a, {path: ./other}]}\n"
+    )
+    found = [finding.message for finding in preflight(plan_run(load_manifest(tmp_path / "m.yaml")))]
+    assert any("the models are ['./base']" in message for message in found)
+    assert any("the models are ['a', './other']" in message for message in found)
+
+
+def test_sft_from_two_models_is_refused_before_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "m.yaml").write_text(
+        f"name: x\nstages:\n  - {{id: a, use: sft, init: [{{path: a}}, {{path: b}}], "
+        f"data: [{rows('{prompt: p, completion: c}')}]}}\n"
+    )
+    found = [finding.message for finding in preflight(plan_run(load_manifest(tmp_path / "m.yaml")))]
+    assert any("init names 2 models (a, b), and the stage takes 1" in message for message in found)
+
+
 def test_a_verifier_of_several_stages_is_built_by_one_worker(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text(
         MODULE

@@ -114,6 +114,19 @@ def page(folder: Path, steps: Sequence[int] = ()) -> Page:
     return Page(rendered(folder, steps))
 
 
+def test_page_shows_the_alarms_of_a_stage_whatever_they_say(folder: Path) -> None:
+    assert "Alarm" not in page(folder).text
+    message = "the entropy falls from 0.4 to 0.1 <img src=x>."
+    alarm = {"kind": "entropy", "metric": "entropy", "step": 3, "before": 0.4, "now": 0.1, "message": message}
+    with (folder / "events.jsonl").open("a") as log:
+        log.write(json.dumps(event(0, "alarm_raised", stage="zero", **alarm)) + "\n")
+        log.write(json.dumps(event(0, "alarm_raised", stage="zero", kind="entropy")) + "\n")
+    shown = page(folder)
+    assert f"Alarm in zero , step 3: {message}" in shown.text
+    assert "1 line of the logs was cut off or not guerdon's" in shown.text
+    assert "img" not in shown.tags
+
+
 def test_the_page_shows_stages_tables_curves_and_verdicts(folder: Path) -> None:
     shown = page(folder)
     assert "zero ./m.py:train none finished" in shown.text

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from guerdon.hookspecs import RunInfo
+from guerdon.hookspecs import Alarm, RunInfo
 from guerdon_plugins.hooks import progress as module
 from guerdon_plugins.hooks.progress import Progress
 
@@ -100,3 +100,15 @@ def test_progress_on_a_terminal_labels_its_times_and_shows_no_loss(monkeypatch: 
     for part in ("3/10", "elapsed 0:00", "reward 0.5", "math 0.25", "failed 12%"):
         assert part in shown
     assert "loss" not in shown
+
+
+def test_progress_prints_an_alarm_at_once(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    progress = Progress()
+    progress.stage_started("rl", resumed=False)
+    progress.alarm_raised(
+        "rl", Alarm("entropy", "entropy", 50, 0.4, 0.1, "the entropy falls from 0.4 to 0.1.")
+    )
+    assert capsys.readouterr().err.splitlines() == [
+        "rl: starts",
+        "alarm: rl, step 50: the entropy falls from 0.4 to 0.1.",
+    ]

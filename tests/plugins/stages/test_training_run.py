@@ -60,9 +60,11 @@ def run(tmp_path: Path, small_model: Model) -> Run:
         evaluation: dict[str, Any] | None = None,
         **params: Any,
     ) -> Path:
-        source = "Prompts" if use == "grpo" else "Texts"
+        source = "Texts" if use == "sft" else "Prompts"
         stage: dict[str, Any] = {"id": "st", "use": use, "data": [{"use": f"./kill_plugins.py:{source}"}]}
         stage["params"] = {**(GRPO if use == "grpo" else SFT), "max_steps": 4, **params}
+        if use == "distill":
+            stage["init"] = [{"path": small_model.path}] * 2
         if use == "grpo":
             stage["rewards"] = [{"use": "./kill_plugins.py:letters"}]
         if evaluation is not None:
@@ -243,7 +245,7 @@ def evaluated(run: Path) -> dict[int, float]:
     }
 
 
-@pytest.mark.parametrize("use", ["grpo", "sft"])
+@pytest.mark.parametrize("use", ["grpo", "sft", "distill"])
 def test_run_with_evaluation_trains_as_one_without(run: Run, use: str) -> None:
     options = {"max_completion_length": 4}
     with_it = run(use, folder="with", evaluation={"every": 3, **LETTERS}, **options)

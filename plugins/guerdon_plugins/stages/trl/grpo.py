@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any, Literal
 
@@ -21,6 +19,7 @@ from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,
     check_evaluation,
+    check_init,
     check_lengths,
     check_metrics_by,
     check_prompts,
@@ -33,6 +32,7 @@ from guerdon_plugins.stages.trl.training import (
     OPERATIONAL,
     evaluation_batch,
     evaluation_summary,
+    keep_completions,
     lora_config,
     signature_with,
     take_model_options,
@@ -129,11 +129,13 @@ class Grpo:
         models: Sequence[Model],
         tools: Sequence[str] = (),
         evaluation_rows: Sequence[Row] = (),
+        init: Sequence[str] = (),
     ) -> None:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_init(init, 1),
             self._check_reference,
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
@@ -210,7 +212,7 @@ class Grpo:
         options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
         if config.log_completions and context.logs is not None:
-            _keep_completions(context.work, context.logs)
+            keep_completions(context.work, context.logs)
         source, model_options = take_model_options(config, context.model)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
         dataset = rows_dataset(context.rows())
@@ -243,14 +245,6 @@ class Grpo:
             train(trainer, context, answer=trainer.answer, metrics_by=self._metrics_by)
         metrics = {**_summary(trainer.state.log_history), **evaluation_summary(trainer)}
         return StageResult(checkpoint=context.output, metrics=metrics)
-
-
-def _keep_completions(work: Path, logs: Path) -> None:
-    """Keep TRL's tables of completions, which it writes inside ``work``, after ``work`` is deleted."""
-    kept, written = logs / "completions", work / "completions"
-    kept.mkdir(parents=True, exist_ok=True)
-    if not written.is_symlink():
-        written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
 
 
 _SUMMARIZED = (

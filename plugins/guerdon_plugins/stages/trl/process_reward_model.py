@@ -12,9 +12,9 @@ from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_process_reward_model, load_tokenizer
 from guerdon.options.trl import REWARD, check_options
-from guerdon_plugins.shared.checks import check_all, check_template
+from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.shared.steps import StepTokens, tokens_of_steps
-from guerdon_plugins.stages.trl.reward_model import is_heldout
+from guerdon_plugins.stages.trl.pairs import is_heldout
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -90,10 +90,11 @@ class ProcessRewardModel:
             parameters=[one for name, one in whole.parameters.items() if name not in _OF_PAIRS]
         )
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model], init: Sequence[str] = ()) -> None:
         """Check the options, the form of the rows and the model, before a model is loaded."""
         check_all(
             lambda: check_options(REWARD, self._options),
+            lambda: check_init(init, 1),
             lambda: _check_rows(rows),
             lambda: check_template(rows, models, self._chat_template),
         )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
 from guerdon.options.trl import REWARD, check_options
-from guerdon_plugins.shared.checks import check_all, check_template
+from guerdon_plugins.shared.checks import check_all, check_init, check_template
+from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -25,12 +23,6 @@ from guerdon_plugins.stages.trl.training import (
     summary,
     train,
 )
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-_FORMS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
-"""The columns of TRL's forms of a preference pair; without a prompt, each side is the whole conversation."""
 
 
 class RewardModel:
@@ -70,11 +62,12 @@ class RewardModel:
         """Return the params with TRL's options."""
         return signature_with(cls, REWARD)
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model]) -> None:
+    def preflight(self, rows: Sequence[Row], models: Sequence[Model], init: Sequence[str] = ()) -> None:
         """Check the options, the form of the pairs and the model, before a model is loaded."""
         check_all(
             lambda: check_options(REWARD, self._options),
-            lambda: _check_pairs(rows),
+            lambda: check_init(init, 1),
+            lambda: check_pairs(rows),
             lambda: check_template(rows, models, self._chat_template, column="chosen"),
         )
 
@@ -85,7 +78,7 @@ class RewardModel:
         from trl.trainer.reward_trainer import RewardTrainer
 
         config, source, model_options = configure(RewardConfig, self._options, context)
-        pairs = _pairs(context.rows(), self._heldout_share)
+        pairs = read_pairs(context.rows(), self._heldout_share)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
         if pairs.conversations and tokenizer.chat_template is None:
             raise DataError(
@@ -115,69 +108,6 @@ class RewardModel:
             **(_heldout_metrics(trainer) if pairs.heldout is not None else {}),
         }
         return StageResult(checkpoint=context.output, metrics=metrics)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    train: Dataset
-    heldout: Dataset | None
-    """``None`` if no pair is held out."""
-    equal: int
-    """The number of pairs that are left out because their replies are equal."""
-    conversations: bool
-    """Whether they are messages."""
-
-
-def _pairs(rows: Iterable[Row], heldout_share: float) -> _Pairs:
-    from datasets import Dataset
-
-    sides: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-    first: Row = {}
-    equal = 0
-    for number, row in enumerate(rows):
-        first = first or row
-        columns = _columns(row, first, number)
-        if row["chosen"] == row["rejected"]:
-            equal += 1
-        else:
-            sides[is_heldout(row, heldout_share)].append({name: row[name] for name in columns})
-    if not sides[False]:
-        raise DataError(
-            f"there is no pair to train on: {equal} have equal replies, {len(sides[True])} are held out. "
-            "Give pairs whose 'chosen' and 'rejected' differ, or lower 'heldout_pairs'."
-        )
-    heldout = Dataset.from_list(sides[True]) if sides[True] else None
-    return _Pairs(Dataset.from_list(sides[False]), heldout, equal, not isinstance(first["chosen"], str))
-
-
-def _columns(row: Row, first: Row, number: int) -> Sequence[str]:
-    """Return the columns of a row's pair, which must be those of the first row."""
-    columns = next((form for form in _FORMS if all(column in first for column in form)), _FORMS[0])
-    if missing := [column for column in columns if column not in row]:
-        raise DataError(
-            f"row {number} of the preference pairs has no '{missing[0]}', only {', '.join(row) or 'nothing'}. "
-            "Map the columns to 'prompt', 'chosen' and 'rejected' in the source's params."
-        )
-    wanted = str if isinstance(first[columns[0]], str) else list
-    for column in columns:
-        if not isinstance(row[column], wanted):
-            raise DataError(
-                f"'{column}' of row {number} of the preference pairs is a {type(row[column]).__name__}, and "
-                f"'{columns[0]}' of row 0 is a {wanted.__name__}. All of all rows are texts, or all are messages."
-            )
-    return columns
-
-
-def _check_pairs(rows: Sequence[Row]) -> None:
-    for number, row in enumerate(rows):
-        _columns(row, rows[0], number)
-
-
-def is_heldout(row: Row, share: float) -> bool:
-    """Return whether a row's prompt is on the held-out side."""
-    key = row.get("prompt") or (row["chosen"] if isinstance(row["chosen"], str) else row["chosen"][:-1])
-    text = json.dumps(["held-out pairs", key], sort_keys=True, default=str)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64
 
 
 def _heldout_metrics(trainer: Any) -> dict[str, float]:

@@ -13,7 +13,7 @@ from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.trl import SFT, check_lora, check_options
-from guerdon_plugins.shared.checks import check_all, check_evaluation, check_template
+from guerdon_plugins.shared.checks import check_all, check_evaluation, check_init, check_template
 from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.mixing import mixed
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
@@ -91,12 +91,17 @@ class Sft:
         return signature_with(cls, SFT)
 
     def preflight(
-        self, rows: Sequence[Row], models: Sequence[Model], evaluation_rows: Sequence[Row] = ()
+        self,
+        rows: Sequence[Row],
+        models: Sequence[Model],
+        evaluation_rows: Sequence[Row] = (),
+        init: Sequence[str] = (),
     ) -> None:
         """Check the options, the form of the rows and the model, before a model is loaded."""
         check_all(
             lambda: check_options(SFT, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_init(init, 1),
             lambda: _columns_of(rows) if rows else None,
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_evaluation(evaluation_rows, models, self._max_completion_length),

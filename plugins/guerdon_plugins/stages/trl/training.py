@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -179,7 +180,9 @@ def evaluation_summary(trainer: Any) -> dict[str, Any]:
         return {}
     step = trainer.best_step() if trainer.best_step() is not None else max(known)
     shown = {name: value for name, value in known[step].items() if name.startswith("evaluation/")}
-    means = {name: value for name, value in shown.items() if not name.endswith("/failure_rate")}
+    means = {
+        name: value for name, value in shown.items() if not name.endswith(("/failure_rate", "/std", "/count"))
+    }
     return {"evaluation/step": step, **means}
 
 
@@ -197,6 +200,14 @@ def lora_config(options: Mapping[str, Any] | None) -> Any:
         return LoraConfig(**{"task_type": "CAUSAL_LM", **options})
     except TypeError as error:
         raise UsageError(f"peft refuses the param 'peft': {error}") from error
+
+
+def keep_completions(work: Path, logs: Path) -> None:
+    """Keep TRL's tables of completions, which it writes inside ``work``, after ``work`` is deleted."""
+    kept, written = logs / "completions", work / "completions"
+    kept.mkdir(parents=True, exist_ok=True)
+    if not written.is_symlink():
+        written.symlink_to(os.path.relpath(kept, work), target_is_directory=True)
 
 
 def save(trainer: Any, output: Path, *, trains_on: bool = False) -> None:

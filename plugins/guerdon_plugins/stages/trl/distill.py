@@ -1,0 +1,156 @@
+"""Distillation: a student samples, and learns a teacher's distribution of each token, by TRL's trainer."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import mean
+from typing import Any
+
+from guerdon import Model, Row, StageContext, StageResult
+from guerdon.chat_template import ChatTemplate
+from guerdon.errors import DataError, UsageError
+from guerdon.models import load_model, load_tokenizer
+from guerdon.options.trl import DISTILLATION, STAGE_DEFAULTS, check_lora, check_options
+from guerdon_plugins.shared.checks import (
+    check_all,
+    check_evaluation,
+    check_init,
+    check_lengths,
+    check_prompts,
+    check_template,
+)
+from guerdon_plugins.shared.vocabulary import check_vocabularies
+from guerdon_plugins.stages.trl.answers import Answers
+from guerdon_plugins.stages.trl.training import (
+    EXTENDABLE,
+    OPERATIONAL,
+    configure,
+    evaluation_summary,
+    keep_completions,
+    lora_config,
+    resumable,
+    signature_with,
+    summary,
+    train,
+)
+
+_ROLES = "the student and its teacher, such as [stage:sft, {path: org/teacher}]"
+
+
+class Distill:
+    """Trains a student on its own completions to match a teacher (on-policy distillation, arXiv:2306.13649).
+
+    ``init`` names the student and the teacher, which have one vocabulary. The student answers each prompt once. The
+    loss is the divergence of the two distributions at each token of the answer: the reverse KL with the default
+    ``beta`` of 1, the forward KL with 0. Every option of TRL's DistillationConfig is a param under TRL's name, except
+    those that the run decides.
+
+    Args:
+        chat_template: A Jinja template, instead of the tokenizer's own.
+        peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
+    """
+
+    needs = ("model", "data")
+    distributed = True
+    evaluates = True
+    operational_params = OPERATIONAL
+    extendable_params = EXTENDABLE
+
+    def __init__(
+        self,
+        *,
+        chat_template: ChatTemplate | None = None,
+        peft: Mapping[str, Any] | None = None,
+        **trl_options: Any,
+    ) -> None:
+        self._chat_template = chat_template
+        self._peft = peft
+        self._options = trl_options
+        self._longest = trl_options.get("max_completion_length", 512)
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """Return the params with TRL's options."""
+        return signature_with(cls, DISTILLATION)
+
+    def preflight(
+        self,
+        rows: Sequence[Row],
+        count: int | None,
+        models: Sequence[Model],
+        init: Sequence[str],
+        evaluation_rows: Sequence[Row] = (),
+    ) -> None:
+        """Check the options, the prompts and the models, before a model is loaded."""
+        check_all(
+            lambda: check_options(DISTILLATION, self._options),
+            lambda: check_lora(self._peft or {}),
+            lambda: check_init(init, 2, _ROLES),
+            lambda: check_prompts(rows),
+            lambda: self._check_batch(count),
+            lambda: check_template(rows, models, self._chat_template),
+            lambda: check_lengths(rows, models, self._longest),
+            lambda: check_evaluation(evaluation_rows, models, self._longest),
+            lambda: check_template(evaluation_rows, models, self._chat_template),
+        )
+
+    def _check_batch(self, count: int | None) -> None:
+        size, steps = (
+            self._options.get(name, default)
+            for name, default in (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))
+        )
+        batch = size * steps * int(os.environ.get("WORLD_SIZE") or 1)
+        if count is not None and 0 < count < batch:
+            raise DataError(
+                f"there are {count} prompts, and one step takes {batch} (per_device_train_batch_size x processes x "
+                "gradient_accumulation_steps). Give more rows, or lower one of these."
+            )
+
+    def run(self, context: StageContext) -> StageResult:
+        """Train ``context.models``'s first on ``context.rows()`` to match the second."""
+        from trl.trainer.distillation_config import DistillationConfig
+        from trl.trainer.distillation_trainer import DistillationTrainer
+
+        from guerdon.training.data import rows_dataset
+
+        check_init([model.name for model in context.models], 2, _ROLES)
+        student, teacher = context.models
+        config, source, model_options = configure(
+            DistillationConfig,
+            {**STAGE_DEFAULTS[DISTILLATION], **self._options},
+            replace(context, models=[student]),
+        )
+        if config.log_completions and context.logs is not None:
+            keep_completions(context.work, context.logs)
+        tokenizer = load_tokenizer(source, chat_template=self._chat_template)
+        check_vocabularies(
+            student, tokenizer, teacher, load_tokenizer(teacher),
+            "The loss compares the distributions of each token: name a teacher of the student's tokenizer.",
+        )  # fmt: skip
+        dataset = rows_dataset(context.rows())
+        if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
+            raise UsageError(
+                f"the prompts are conversations, and model '{source.name}' has no chat template. "
+                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
+            )
+        self._check_batch(len(dataset))
+        trainer: Any = resumable(DistillationTrainer)(
+            model=load_model(source, training=True, **model_options),
+            teacher_model=load_model(teacher),
+            args=config,
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            peft_config=lora_config(self._peft),
+        )
+        answer = None
+        if context.evaluation is not None:
+            answer = Answers(trainer, context.stage_id, self._longest)
+        train(trainer, context, answer=answer)
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        first = {"loss_first": mean(losses[: max(1, len(losses) // 10)])} if losses else {}
+        metrics = {"prompts": len(dataset), **first}
+        metrics |= summary(trainer, "loss", "entropy", "completions/mean_length")
+        return StageResult(checkpoint=context.output, metrics={**metrics, **evaluation_summary(trainer)})
