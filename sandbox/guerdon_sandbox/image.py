@@ -43,9 +43,13 @@ EXTRAS = {
 }
 """Optional languages of a toolchain image, each several hundred MB, with their packages."""
 _AFTER = {
-    "golang-go": "CGO_ENABLED=0 GODEBUG=installgoroot=all GOCACHE=/tmp/go go install std && rm -rf /tmp/go",
+    "golang-go": "GOROOT=$(readlink -f /usr/lib/go) CGO_ENABLED=0 GODEBUG=installgoroot=all GOCACHE=/tmp/go "
+    "go install std && rm -rf /tmp/go",
 }
-"""What a package needs besides: a box has neither the time nor the space to compile Go's standard library."""
+"""What a package needs besides: a box has neither the time nor the space to compile Go's standard library.
+
+Go finds its own root by /proc, which is not mounted while the image is made.
+"""
 _CHANGES = ['CMD ["python3"]', f"LABEL {IMAGE_LABEL}={IMAGE_VERSION}"]
 _DOCKERFILE = "\n".join(
     [

@@ -357,7 +357,12 @@ class _Stakes:
 
 
 def _refuse_unpaid(
-    trials: Sequence[_Trial], stakes: Mapping[str, _Stakes], told_apart: Sequence[str], form: str, *, must_tell: bool
+    trials: Sequence[_Trial],
+    stakes: Mapping[str, _Stakes],
+    told_apart: Sequence[str],
+    form: str,
+    *,
+    must_tell: bool,
 ) -> None:
     """Raise if no honest answer earns a reward, because the audit of such a rubric would always pass.
 
