@@ -9,6 +9,7 @@ import unicodedata
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
+from guerdon_plugins.verifiers.math.reading.marked_units import with_joined_groups, with_unit_apart
 from guerdon_plugins.verifiers.math.reading.number_words import (
     chinese_in_digits,
     leading_chinese_number,
@@ -135,7 +136,7 @@ def clean(text: str) -> str:
         text = f"\\{text}"
     if text.isdecimal():
         return text
-    text = plain_layout(text)
+    text = plain_layout(with_unit_apart(text) if text[:1] in "$-+0123456789" else text)
     if text[0:1] in "nNmM\\":
         text = _NEGATIVE_WORD.sub(lambda match: f"{match[1] or ''}-", text)
     return _join_numerals(_with_units(with_digits(text)))
@@ -255,7 +256,7 @@ def _with_marked_units(text: str) -> str:
     text = _ANGSTROM.sub(r"\\text{ Å}", text)
     if "%" in text:
         text = _TEXT_PERCENT.sub(r"\\%", text)
-    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", with_joined_groups(text))
     text = _SIUNITX.sub(_siunitx, text)
     if "\\Omega" in text:
         text = _PREFIXED_SIGN.sub(_omega, text)

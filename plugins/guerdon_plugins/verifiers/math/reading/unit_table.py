@@ -89,6 +89,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "mile": ("1609344/1000", "m", "mi miles 英里"),
     "nautical mile": ("1852", "m", "海里"),
     "ångström": ("1/10000000000", "m", "Å angstrom angstroms ångströms"),
+    "astronomical unit": ("149597870700", "m", "AU"),
     "light-year": ("9460730472580800", "m", "ly lightyear lightyears 光年"),
     "里": ("500", "m", "华里"),
     "公里": ("1000", "m", ""),
@@ -147,6 +148,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "horsepower": ("horsepower", "", "hp"),
     "decibel": ("decibel", "", "dB decibels"),
     "knot": ("1852/3600", "m second-1", "knots kn"),
+    "debye": ("debye", "", "debyes"),
     "amu": ("amu", "", "u Da"),
     "M": ("M", "", ""),
     "gauss": ("1/10", "g second-2 A-1", ""),
@@ -179,6 +181,7 @@ _PHRASES = {
     "kilowatt-hours": "kWh",
     "watt hours": "Wh",
     "atomic mass units": "amu",
+    "astronomical units": "astronomical unit",
     "degrees celsius": "celsius",
 }
 _SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTHM")

@@ -26,6 +26,10 @@ _MEASURED = frozenset(
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6
+_GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
+"""``JK^{-1}``, ``Nm``: two units without a space."""
+_BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in "kPa kJ kg km kN kW kWh kV kHz Hz dB mol eV cm".split()}  # noqa: SIM905
+"""Symbols that say the same in any case: ``KJ``, ``kPA``."""
 _JOINED = re.compile(r"([^\W\d_]+)-([^\W\d_]+)")
 
 
@@ -39,7 +43,7 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
         words: The words after the number.
         one: Whether the number is 1 or smaller, so that a noun is singular.
     """
-    words = f" {words.strip(' .,')}".replace(" per ", "/").replace("每", "/").strip()
+    words = f" {words.strip(' .,;')}".replace(" per ", "/").replace("每", "/").strip()
     words = _BRACKETED_BELOW.sub(lambda match: "/" + re.sub(r"[\s·*×]+", "/", match[1].strip()), words)
     top, *below = words.split("/")
     powers: Counter[str] = Counter()
@@ -99,7 +103,7 @@ def _read_product(words: str, one: bool) -> Powers | None:
     if words and not words.isascii() and " " not in words:
         return _read_unspaced(words)
     pieces = (
-        _JOINED.sub(_apart, words)
+        _JOINED.sub(_apart, " ".join(map(_unglued, words.split(" "))))
         .replace("·", " ")
         .replace("⋅", " ")
         .replace("*", " ")
@@ -144,13 +148,23 @@ def _apart(match: re.Match[str]) -> str:
     return f"{match[1]} {match[2]}" if _known(match[1]) and _known(match[2]) else match[0]
 
 
+def _unglued(piece: str) -> str:
+    """Read ``JK^-1`` as ``J K^-1``; ``kg`` is one unit."""
+    match = _GLUED.match(piece)
+    if match is None or unit_powers(match[0]):
+        return piece
+    return f"{match[1]} {match[2]}{piece[match.end() :]}"
+
+
 def _known(word: str) -> Powers | None:
-    """Return the powers of a unit's name; long names in any case."""
+    """Return the powers of a unit's name; long names in any case, and symbols where the case tells nothing."""
     word = word.removesuffix(".")
     if found := unit_powers(word):
         return found
     lowered = word.lower()
-    return unit_powers(lowered) if len(word) > 2 or lowered in _BARE_SYMBOLS else None
+    if (len(word) > 2 or lowered in _BARE_SYMBOLS) and (found := unit_powers(lowered)):
+        return found
+    return unit_powers(_BY_SMALL_LETTERS.get(lowered, ""))
 
 
 def _read_unspaced(words: str) -> Powers | None:
