@@ -30,6 +30,9 @@ def with_names_apart(reference: Node, answer: Node) -> tuple[Node, Node]:
     left, right = names_in(reference), names_in(answer)
     if left == right:
         return reference, answer
+    if ("ell" in left) != ("ell" in right) and "l" in left ^ right:
+        reference, answer = (substitute(node, "ell", Symbol("l")) for node in (reference, answer))
+        left, right = names_in(reference), names_in(answer)
     return _apart(reference, left, right), _apart(answer, right, left)
 
 

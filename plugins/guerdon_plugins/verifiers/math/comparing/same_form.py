@@ -17,6 +17,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Conditional,
     Congruence,
     Constant,
+    Dimensions,
     Dots,
     Listing,
     Matrix,
@@ -130,6 +131,8 @@ def _expression(node: Node, other: Node) -> Node:
             return point
         case Product(factors=(Symbol() as name, Sequence() as point)), Relation(operands=(label, Sequence())):
             return point if name == label else node
+        case Product(factors=(_, _, *_) as numbers), Dimensions(parts=parts) if len(numbers) == len(parts):
+            return Dimensions(numbers) if all(isinstance(item, Number) for item in numbers) else node
         case Product(), _ if isinstance(other, SCALARS):
             return _matrix_group(_binomial(node, other))
     return node

@@ -23,6 +23,7 @@ _SUBJECT = re.compile(
 """A subject that only points to the question."""
 _NUMBERED_HEAD = re.compile(r"^(?:statements?|options?|choices?) (?=[ivx]+\b)")
 """What roman numerals number."""
+_ONLY = re.compile(r"^((?:statements? )?[ivx]{1,4}(?:(?:, ?| and )[ivx]{1,4}){0,4}) only$")
 _NAME_AND_SENTENCE = re.compile(
     r"([A-Z][a-z]{2,}) (?:is|was|has|had|will|won|got|did|does|should|needs|runs|ran) ([^,;\d]+)"
 )
@@ -70,6 +71,12 @@ _OPPOSITES = {
     ),
     "no": re.compile(r"\b(?:yes|true|right)\b|是的|对"),
 }
+_BETWEEN_CLAUSES = re.compile(r"\s*(?:[,;](?:\s*and\b)?(?![^()\[\]]*[)\]])|\band\b)\s*")
+_MOST_CLAUSES = 6
+_CLAUSE = re.compile(r"[^\W\d_]{2}")
+_SIGN = re.compile(r"[\d=<>≤≥(\\]")
+_CONNECTIVE = re.compile(r"\s*\b(?:is|are|at|on|for|when|if|where|whenever|occurs?)\b\s*|\s+")
+_POINT = re.compile(r"\bpt(s?)\b\.?")
 _DECISIONS = {"true": "yes", "false": "no", "是": "yes", "能": "yes", "否": "no", "不能": "no"}
 _SPACES = re.compile(r"\s+")
 _BESIDE_SIGNS = re.compile(r"(?<=[^\w\s]) | (?=[^\w\s])")
@@ -90,7 +97,20 @@ def same_words(reference: Node, answer: Node) -> Finding:
     left, right = _plain(left), _plain(right)
     if not (_HEAD.search(left) and _HEAD.search(right)):  # "a series" and "a sequence" differ
         left, right = _HEAD.sub("", left), _HEAD.sub("", right)
-    return Finding(True, "text") if left == right and left else Finding(False, "text", "the words differ")
+    if left and (left == right or _same_clauses(left, right)):
+        return Finding(True, "text")
+    return Finding(False, "text", "the words differ")
+
+
+def _same_clauses(left: str, right: str) -> bool:
+    """Return whether two lists of statements hold the same ones: "concave up for x>3, concave down for x<3"."""
+    sides = [_BETWEEN_CLAUSES.split(words) for words in (left, right)]
+    if not 1 < len(sides[0]) == len(sides[1]) <= _MOST_CLAUSES:
+        return False
+    if not all(_CLAUSE.search(clause) and _SIGN.search(clause) for clauses in sides for clause in clauses):
+        return False
+    plain = [sorted(_CONNECTIVE.sub(" ", clause).strip() for clause in clauses) for clauses in sides]
+    return plain[0] == plain[1]
 
 
 def _same_named_letter(left: str, right: str) -> bool | None:
@@ -146,7 +166,10 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
-    words = _NUMBERED_HEAD.sub("", words)
+    words, numbered = _ONLY.subn(r"\1", _NUMBERED_HEAD.sub("", words))
+    if numbered and len(words) == 1:
+        return words.upper()
+    words = _POINT.sub(r"point\1", words)
     words = _EXTREME.sub(r"\1imum", words)
     words = _NUMBERED.sub(_in_words, words)
     words = _WINS.sub("", _SUBJECT.sub("", words))

@@ -31,7 +31,7 @@ _COUNTED = re.compile(
 _BARE_RATE = re.compile(r"(?<=[\d}])((?:\\[ ,;:]|[\s~])*)([A-Za-z]+)/([A-Za-z]+)(?=(?:\^\{?\d\}?)?$)")
 _SIUNITX = re.compile(r"\\(?:num|SI|si|qty|unit|ang)\s*\{([^{}]*)\}(?:\s*\{([^{}]*)\})?")
 _UNIT_GROUP = re.compile(
-    r"(?<=[\d})°\]])((?:\\[,:; !]|~|\s|\\quad|\{\}|\\cdot\s)*+)"
+    r"(?:(?<=[\d})°\]])|(?<=\\pi))((?:\\[,:; !]|~|\s|\\quad|\{\}|\\cdot\s)*+)"
     rf"(?:{_WORDS}\s*\{{|\{{\s*\\(?:rm|mathrm|text)\b)((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}"
 )
 _PREFIXED_SIGN = re.compile(

@@ -18,7 +18,7 @@ _RUN = re.compile(rf"(?:(?<=[\d}})\]])|(?<=\\pi))({_GAP})({_PIECE}(?:{_SIGN}{_PI
 _NUMBER = r"[-+]?\d[\d.,]*(?:\s?(?:\\times|\\cdot|[xX*])\s?10\s?\^\s?(?:\{\s?-?\d+\s?\}|-?\d+))?"
 _APART_IN_DOLLARS = re.compile(rf"(?:({_NUMBER})|\$([^$]{{1,200}})\$)\s{{0,9}}\$([^$\d][^$]{{0,80}})\$")
 _APART_BY_SPACE = re.compile(rf"({_NUMBER})[\s~]+([A-Za-zμΩ][A-Za-zμΩ/^{{}}\d*\- ]{{1,40}}|\d{{0}}Ω)")
-_NUMBER_IN_DOLLARS = re.compile(rf"\$\s{{0,9}}(?:\\approx\s{{0,9}})?({_NUMBER})\s{{0,9}}\$(?=\s?[A-Za-z\\(])")
+_NUMBER_IN_DOLLARS = re.compile(rf"\$\s{{0,9}}(?:\\approx\s{{0,9}})?({_NUMBER})\s{{0,9}}\$(?=\s[A-Za-z(]|\s?\\)")
 _EMPTY_BASE = re.compile(r"\{\s*\}\s?(?=\^)")
 _DEGREES = re.compile(rf"\^\s?\{{?\s?\\circ\s?\}}?{_GAP}(?:{_WORDS}\s?\{{\s?~?([CF])\s?\}}|([CF]))")
 _COMMANDS = {"\\mu": "μ", "\\Omega": "Ω", "\\sec": " sec ", "\\min": " min "}

@@ -30,6 +30,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
+from guerdon_plugins.verifiers.math.reading.dimensions import read_dimensions
 from guerdon_plugins.verifiers.math.reading.parts import question_parts
 from guerdon_plugins.verifiers.math.reading.permutations import permuted, without_permutations
 from guerdon_plugins.verifiers.math.reading.prose import (
@@ -90,6 +91,8 @@ def parse(text: str) -> Node:
         points = permuted(parse(said[0]), said[1])
         if points is not None:
             return points
+    if ("by" in cleaned or "\\text" in cleaned) and (dimensions := read_dimensions(cleaned, parse)):
+        return dimensions
     tokens = with_titles(tokenize(cleaned))
     if not tokens:
         raise UnreadableError("it is empty")

@@ -252,9 +252,15 @@ def with_exceptions(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
+def _no_words(tokens: list[Token]) -> bool:
+    """Return whether nothing but "and" is in words before the last token: ``x = 3 only``, ``I, III only``."""
+    return all(token.kind != "text" or token.text == "and" for token in tokens[:-1])
+
+
 def _without_tail(tokens: list[Token]) -> list[Token]:
     last = tokens[-1]
-    if len(tokens) > 1 and last.kind == "text" and _TAIL.fullmatch(last.text.strip(" ,")):
+    said = last.text.strip(" ,")
+    if len(tokens) > 1 and last.kind == "text" and (_TAIL.fullmatch(said) or (said == "only" and _no_words(tokens))):
         tokens = tokens[:-1]
         while len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text == ",":
             tokens = tokens[:-1]

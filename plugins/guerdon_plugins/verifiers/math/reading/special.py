@@ -15,13 +15,14 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     Text,
 )
+from guerdon_plugins.verifiers.math.reading.directions import read_direction
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.options import plain_option
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
 from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 
 _TEXT = r"(?:\\(?:text|mbox|mathrm)\{)?"
-_CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d))?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
+_CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d)(?:\s*:\s*([0-5]\d))?)?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
 _NAMED_TIMES = {
     **dict.fromkeys(("noon", "12 noon", "midday", "中午", "正午"), Clock(12, 0, "pm")),
@@ -70,7 +71,7 @@ def read_special(text: str) -> Node | None:
         plain = _SPACES.sub(" ", plain).strip().removeprefix("at ").removeprefix("At ")
         if node := read_phrase(plain):
             return node
-        if node := _remainder(plain) or _between(plain):
+        if node := _remainder(plain) or _between(plain) or read_direction(plain):
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
@@ -105,7 +106,9 @@ def _clock(text: str) -> Clock | None:
     if match := _CLOCK.fullmatch(text):
         hour = int(match[1])
         return (
-            Clock(hour, int(match[2] or 0), match[3].lower() + "m") if match[2] or 1 <= hour <= 12 else None
+            Clock(hour, int(match[2] or 0), match[4].lower() + "m", int(match[3] or 0))
+            if match[2] or 1 <= hour <= 12
+            else None
         )
     if match := _SHORT_CLOCK.fullmatch(text):
         return Clock(int(match[1]), int(match[2]), match[3].lower() + "m" if match[3] else "")

@@ -186,9 +186,9 @@ _PHRASES = {
 }
 _SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTHM")
 """The letters that are a unit by themselves in ``\\text``."""
-AMBIGUOUS = frozenset(("M", "footmark", "inchmark"))
-"""Units that may be something else as well (moles in a liter or millions, feet or minutes), so that they cannot be left
-out."""
+AMBIGUOUS = frozenset(("M", "footmark", "inchmark", "azimuth"))
+"""Units that may be something else as well (moles in a liter or millions, feet or minutes), and the angle from north:
+they cannot be left out."""
 
 
 def _powers(text: str) -> Powers:

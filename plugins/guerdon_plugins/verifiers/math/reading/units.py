@@ -33,7 +33,7 @@ _BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in "kPa kJ kg km kN kW kW
 _JOINED = re.compile(r"([^\W\d_]+)-([^\W\d_]+)")
 
 
-def read_unit(words: str, *, one: bool = False) -> Unit | None:
+def read_unit(words: str, *, one: bool = False, any_noun: bool = False) -> Unit | None:
     """Return the unit that some words name, or ``None`` where they are not one.
 
     A unit is a product of units of measurement, money, and at most one counted noun ("red balls"). An unknown word,
@@ -42,6 +42,7 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
     Args:
         words: The words after the number.
         one: Whether the number is 1 or smaller, so that a noun is singular.
+        any_noun: Whether every word that leaves the number as it is says what is counted.
     """
     words = f" {words.strip(' .,;')}".replace(" per ", "/").replace("每", "/").strip()
     words = _BRACKETED_BELOW.sub(lambda match: "/" + re.sub(r"[\s·*×]+", "/", match[1].strip()), words)
@@ -50,7 +51,7 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
     for sign, part in ((1, top), *((-1, part) for part in below)):
         if sign == 1 and not part.strip() and below:
             continue
-        part_powers = _read_product(part, one or sign < 0)
+        part_powers = _read_product(part, one or sign < 0, any_noun)
         if part_powers is None:
             return None
         for name, power in part_powers:
@@ -96,7 +97,7 @@ def same_noun(reference: Unit, answer: Unit) -> bool:
     return counts and (left <= right or right <= left)
 
 
-def _read_product(words: str, one: bool) -> Powers | None:
+def _read_product(words: str, one: bool, any_noun: bool) -> Powers | None:
     words = words.strip(" .,")
     if found := _known(words):
         return found
@@ -134,7 +135,7 @@ def _read_product(words: str, one: bool) -> Powers | None:
         else:
             nouns.append(piece)
     if nouns:
-        noun = counted_noun(nouns, singular=one or bool(result))
+        noun = counted_noun(nouns, singular=one or bool(result), any_noun=any_noun)
         if noun is None:
             return None
         result.append((noun, pending))
