@@ -61,6 +61,8 @@ _GROUPING = (("(", ")"), ("[", "]"), ("\\{", "\\}"))
 _DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 _MARKDOWN = (("**", "**"), ("__", "__"), ("`", "`"))
 _EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
+_HEAD_OF_LAYOUT = re.compile(r"(?:\\(?:displaystyle|textstyle|large|Large|LARGE|huge|small|q?quad)(?![a-zA-Z])\s*)+")
+_TAIL_OF_LAYOUT = re.compile(r"(?:\s*\\q?quad)+$")
 _RAISED_SIGNS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ", "0123456789+-()nix")
 _LOWERED_SIGNS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ", "0123456789+-()nik")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ]+")
@@ -112,6 +114,8 @@ _BARE_UNITS = re.compile(
 )
 
 _GAP = re.compile(r"\s{8,}")
+_BACKSLASHES = re.compile(r"\\+")
+_DOUBLED_COMMAND = re.compile(r"(?<!\\)\\\\[a-zA-Z]{2}")
 
 
 def clean(text: str) -> str:
@@ -123,6 +127,8 @@ def clean(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise TooLargeError(f"{len(text):,} characters are more than the limit of {MAX_CHARACTERS:,}")
     text = _GAP.sub("  ", text)  # the patterns below take time by the square of a gap
+    if "\\\\" in text:
+        text = _without_doubled_backslashes(text)
     if "&" in text and ";" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     if not text.isascii():
@@ -140,6 +146,13 @@ def clean(text: str) -> str:
     if text[0:1] in "nNmM\\":
         text = _NEGATIVE_WORD.sub(lambda match: f"{match[1] or ''}-", text)
     return _join_numerals(_with_units(with_digits(text)))
+
+
+def _without_doubled_backslashes(text: str) -> str:
+    r"""Return ``\\\\frac{1}{4}``, escaped once too often, as ``\\frac{1}{4}``: every backslash in it is doubled."""
+    if _DOUBLED_COMMAND.search(text) and all(len(run) % 2 == 0 for run in _BACKSLASHES.findall(text)):
+        return _BACKSLASHES.sub(lambda match: match[0][: len(match[0]) // 2], text)
+    return text
 
 
 def _as_latex(text: str) -> str:
@@ -366,6 +379,10 @@ def _strip(text: str) -> str:
         ):
             text = text[:-1]
         text = _without_delimiters(text)
+        if text[:1] == "\\" and (match := _HEAD_OF_LAYOUT.match(text)):
+            text = text[match.end() :]
+        if text.endswith("quad"):
+            text = _TAIL_OF_LAYOUT.sub("", text)
         while text.startswith(_EDGES):
             text = text[1 + (text[0] == "\\") :]
         while text.endswith(_EDGES):

@@ -114,10 +114,16 @@ class PrimaryParser(ArithmeticParser):
         primes = 0
         while letter in _ONE_LETTER_FUNCTIONS and self._peek(primes) == "'":
             primes += 1
-        if self._peek(primes) == "(" and (letter in _ONE_LETTER_FUNCTIONS or self._defines_function()):
+        if self._peek(primes) == "(" and (
+            letter in _ONE_LETTER_FUNCTIONS or self._has_argument_zero() or self._defines_function()
+        ):
             self._position += primes + 1
             return Apply(letter + "'" * primes, self._items(")"))
         return Symbol(letter)
+
+    def _has_argument_zero(self) -> bool:
+        """Return whether ``(0)`` comes next: nobody writes a product with zero, so ``I(0)`` is a value of I."""
+        return self._peek(1) == "0" and self._peek(2) == ")"
 
     def _defines_function(self) -> bool:
         """Return whether a letter and brackets are alone on the left of an equation: ``p(x) = …``."""

@@ -54,6 +54,8 @@ _ALIGNED_IN_COLUMNS = frozenset(("array", "alignedat", "alignat"))
 _ROUNDING = frozenset(("floor", "ceil"))
 """Functions before brackets only: a floor is a storey too."""
 _VALUES = frozenset(("num", "let", "name"))
+_KNOWN = FUNCTIONS | GREEK | frozenset(("cdot", "times", "infty", "pi", "pm", "mp", *SYNONYMS))
+"""Commands after which a letter may lack its space."""
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))
 _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
@@ -177,6 +179,9 @@ class _Tokenizer:
         elif name.startswith(("quad", "qquad")):  # \quadx, a missing space
             self._spaced = True
             self._letters(name[name.index("d") + 1 :], self._position)
+        elif name not in _KNOWN and name[:-1] in _KNOWN and name[-1].isalpha():  # \cotx, a missing space
+            self._symbol(SYNONYMS.get(name[:-1], name[:-1]))
+            self._letters(name[-1], self._position)
         else:
             self._symbol(SYNONYMS.get(name, name))
 
