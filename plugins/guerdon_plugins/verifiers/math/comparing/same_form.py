@@ -10,7 +10,7 @@ from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.patterns import from_first, progression
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.texts import ORDINALS
-from guerdon_plugins.verifiers.math.comparing.trees import contains, walk
+from guerdon_plugins.verifiers.math.comparing.trees import contains, substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
@@ -68,6 +68,14 @@ def in_form_of(node: Node, other: Node) -> Node:
         case Conditional(value=value), Listing(items=items):
             member = isinstance(items[-1], Relation) and items[-1].operators == ("∈",)
             return _as_list(node) if isinstance(value, Relation) or (member and len(items) == 2) else node
+        case (
+            Conditional(
+                value=value, condition=Relation(operands=(Symbol(name=name), meant), operators=("=",))
+            ),
+            _,
+        ) if isinstance(other, SCALARS) and name not in names_in(other):
+            replaced: Node = substitute(value, name, meant)
+            return replaced
         case Constant(name="infinity"), Text(words="infinitely many"):
             return other
         case SetOf(items=(*items, Dots())), SetBuilder():

@@ -23,6 +23,8 @@ _SUBJECT = re.compile(
 """A subject that only points to the question."""
 _NUMBERED_HEAD = re.compile(r"^(?:statements?|options?|choices?) (?=[ivx]+\b)")
 """What roman numerals number."""
+_DISTRIBUTED = re.compile(r"^[A-Z] \\sim (?=[A-Z])")
+"""The name of a variable before its distribution."""
 _ONLY = re.compile(r"^((?:statements? )?[ivx]{1,4}(?:(?:, ?| and )[ivx]{1,4}){0,4}) only$")
 _NAME_AND_SENTENCE = re.compile(
     r"([A-Z][a-z]{2,}) (?:is|was|has|had|will|won|got|did|does|should|needs|runs|ran) ([^,;\d]+)"
@@ -91,6 +93,7 @@ def same_words(reference: Node, answer: Node) -> Finding:
     if (letters_match := _same_named_letter(left, right)) is not None:
         return Finding(letters_match, "text", "" if letters_match else "the words differ")
     left, right = _WINS.sub("", left), _WINS.sub("", right)
+    left, right = _DISTRIBUTED.sub("", left), _DISTRIBUTED.sub("", right)
     left, right = _person(left, right), _person(right, left)
     left, right = _decision(left, right), _decision(right, left)
     left, right = _without_subject(left, right), _without_subject(right, left)

@@ -141,6 +141,9 @@ _ANY_INTEGER = re.compile(
     rf"[\s,]*,[\s~]*(?:{_TEXT}\s?\{{)?\s?(any|every|each|all) (integer)s?\s?\}}?\s?\$?\s?([a-z])\$?$"
 )
 _BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
+_FORALL = re.compile(r"\s*,\s*\\forall\s*")
+_LETTERED = re.compile(r"[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}(?:[,;]\s?[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}){1,8}")
+"""``A: 5, B: 7``: each letter's own value."""
 _A_TOTAL = re.compile(r"(?i)(?:there (?:is|are) )?an? (total|maximum|minimum) of (?=\d|\$|\\frac)")
 
 
@@ -164,6 +167,8 @@ def plain_layout(text: str) -> str:
         _SIGN.search(text) or _NUMBERED.fullmatch(match[1])
     ):
         text = match[1].strip().rstrip(".")
+    if text[1:3].strip()[:1] == ":" and _LETTERED.fullmatch(text):
+        text = text.replace(":", "=")
     if "to" in text or "approx" in text:
         text = _ROUNDING_NOTE.sub("", text)
     if text[:1].isdecimal():
@@ -202,6 +207,8 @@ def plain_layout(text: str) -> str:
 def _plain_commands(text: str) -> str:
     if "=" in text:
         text = with_plain_labels(text)
+        if "\\forall" in text and "exists" not in text:
+            text = _FORALL.sub(r" \\text{ for all } ", text)
     if "\\bmod" in text:
         text = _BRACKETED_MODULO.sub(lambda match: f"\\pmod{{{match[1] or match[2]}}}", text)
     if "array" in text:

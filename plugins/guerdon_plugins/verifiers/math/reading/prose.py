@@ -32,7 +32,9 @@ _LEAD_OUT = re.compile(
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|"
+    r"(?:the\s+)?(?:point|line|parabola|circle|ellipse|hyperbola|plane|interval|set|solution set|function|polynomial|"
+    r"number|integer|prime|matrix|vector|(?:(?:symmetric|cyclic|alternating|dihedral|quaternion|free|abelian) )?group|"
+    r"field|ring)s?|"
     r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )

@@ -56,6 +56,8 @@ _ROUNDING = frozenset(("floor", "ceil"))
 _VALUES = frozenset(("num", "let", "name"))
 _KNOWN = FUNCTIONS | GREEK | frozenset(("cdot", "times", "infty", "pi", "pm", "mp", *SYNONYMS))
 """Commands after which a letter may lack its space."""
+_AFTER_A_MARK = re.compile(r"[\s~]*([,;])[\s~]*(?=(?:the )?(?:radius|cent(?:er|re)|range|domain|vertex|focus|foci|axis|directrix|slope|period|amplitude|m(?:ax|in)(?:imum)?|area|perimeter|volume|variance|mean|median|mode)\b)")
+"""A mark in a group for words, before what a second value is: ``\\text{, radius }5``."""
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))
 _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
@@ -229,6 +231,9 @@ class _Tokenizer:
         elif _is_mathematics(content) or not any(map(str.isalpha, content)):
             self._position = start
         else:
+            if (title := _AFTER_A_MARK.match(content)) and self._tokens:
+                self._add("op", title[1])
+                content = content[title.end() :]
             words = content.rstrip(" ~")
             separates = words.endswith(",") and self._follows_value()  # 12\\text{ V, }3\\text{ A}
             self._grouped_words(words[:-1] if separates else content, name)
