@@ -73,7 +73,12 @@ def in_form_of(node: Node, other: Node) -> Node:
                 value=value, condition=Relation(operands=(Symbol(name=name), meant), operators=("=",))
             ),
             _,
-        ) if isinstance(other, SCALARS) and name not in names_in(other):
+        ) if (
+            isinstance(value, SCALARS)
+            and isinstance(other, SCALARS)
+            and name in names_in(value)
+            and not names_in(meant) | {name} & names_in(other)
+        ):
             replaced: Node = substitute(value, name, meant)
             return replaced
         case Constant(name="infinity"), Text(words="infinitely many"):
