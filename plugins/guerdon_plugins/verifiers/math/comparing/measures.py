@@ -55,11 +55,25 @@ class MeasureComparer:
             times = {_seconds(reference), _seconds(answer)}
             equal = shown or (len(times) == 1 and None not in times)
             return Finding(equal, "clock", "" if equal else "the times differ")
+        if isinstance(reference, Quantity) or isinstance(answer, Quantity):
+            return self._durations(reference, answer)
         left, right = (
             Ratio((integer(node.hour), integer(node.minute))) if isinstance(node, Clock) and not node.second else node
             for node in (reference, answer)
         )
         return self.ratios(left, right)
+
+    def _durations(self, reference: Node, answer: Node) -> Finding:
+        """Compare ``3时20分``, which may be a time of day, with a duration."""
+        if any(isinstance(node, Clock) and node.half for node in (reference, answer)):
+            return Finding(False, "clock", "a time of day is not a duration")
+        left, right = (
+            Quantity(integer(3600 * node.hour + 60 * node.minute + node.second), Unit((("second", 1),)))
+            if isinstance(node, Clock)
+            else node
+            for node in (reference, answer)
+        )
+        return self.quantities(left, right)
 
     def quantities(self, reference: Node, answer: Node) -> Finding:
         """Compare values with units; a unit counts where both sides have one."""

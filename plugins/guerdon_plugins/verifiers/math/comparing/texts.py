@@ -18,11 +18,13 @@ _ARTICLE = re.compile(
     r"\bthe\s+(?=[^\W\d_]{2})|(?<=\bis )an?\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})"
 )
 _SUBJECT = re.compile(
-    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
+    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|(?:它|其|函数|该函数)?的?图[象像](?=关于)|"
+    r"(?:he|she|they|you|we|i) should (?:choose|pick|buy|use|take|select) (?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
 )
 """A subject that only points to the question."""
 _NUMBERED_HEAD = re.compile(r"^(?:statements?|options?|choices?) (?=[ivx]+\b)")
 """What roman numerals number."""
+_BESIDE_HAN = re.compile(r" (?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff]) ")
 _DISTRIBUTED = re.compile(r"^[A-Z] \\sim (?=[A-Z])")
 """The name of a variable before its distribution."""
 _ONLY = re.compile(r"^((?:statements? )?[ivx]{1,4}(?:(?:, ?| and )[ivx]{1,4}){0,4}) only$")
@@ -169,6 +171,8 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
+    if not words.isascii():
+        words = _BESIDE_HAN.sub("", words).replace("了", "").replace("亏损", "亏")
     words, numbered = _ONLY.subn(r"\1", _NUMBERED_HEAD.sub("", words))
     if numbered and len(words) == 1:
         return words.upper()

@@ -82,7 +82,9 @@ _QUADRANTS = re.compile(
     r"(?:\\text\{)?第?([一二三四1-4])(?:象限)?((?:[,或和与及]第?[一二三四1-4](?:象限)?)+)\}?"
 )
 _TEXT_DEGREES = re.compile(rf"{_WORDS}\s*\{{\s*\^\\circ\s*([CF]?)\s*\}}")
-_CHINESE_MINUS = re.compile(r"^负(?=[\d\\])")
+_CHINESE_MINUS = re.compile(r"^(?:负|零下)(?=[\d\\])")
+_CHINESE_RATE = re.compile(r"(?:速度[为是]?)?每(秒|小时|分钟|分|时|天|年)(\d[\d.]*)\s*([\u4e00-\u9fff]{1,4})")
+_CHINESE_DISCOUNT = re.compile(r"^打(?=[一二三四五六七八九\d.]{1,4}折)")
 _ANGLED = re.compile(r"<([^<>=|]*,[^<>=|]*)>")
 _CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _TEXT_DOLLAR = re.compile(rf"{_WORDS}\s*\{{\s*\\\$\s*\}}")
@@ -164,6 +166,9 @@ def _as_latex(text: str) -> str:
     if _CIRCLED.search(text):
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x2460 + 1}),", text).rstrip(",")
     text = _CHINESE_MINUS.sub("-", text)
+    text = _CHINESE_DISCOUNT.sub("", text)
+    if "每" in text and (match := _CHINESE_RATE.fullmatch(text)):
+        text = f"{match[2]}{match[3]}/{match[1]}"
     if "比" in text:
         text = _CHINESE_RATIO.sub(":", text)
     text = chinese_in_digits(text)

@@ -144,6 +144,7 @@ _BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
 _FORALL = re.compile(r"\s*,\s*\\forall\s*")
 _LETTERED = re.compile(r"[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}(?:[,;]\s?[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}){1,8}")
 """``A: 5, B: 7``: each letter's own value."""
+_A_DOZEN = re.compile(r"^(?i:\\text\s?\{\s*)?(?:[Aa]|[Oo]ne) dozen ([a-z]{3,20}s)\s?\}?$")
 _A_TOTAL = re.compile(r"(?i)(?:there (?:is|are) )?an? (total|maximum|minimum) of (?=\d|\$|\\frac)")
 
 
@@ -181,6 +182,8 @@ def plain_layout(text: str) -> str:
         text = _of_letter(*match.groups())
     if "left" in text or "remaining" in text:
         text = _REMAINING.sub("", text)
+    if "dozen" in text:
+        text = _A_DOZEN.sub(r"12\\text{ \1}", text)
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
         if match := _ONE_AND_A_HALF.fullmatch(text):

@@ -37,6 +37,7 @@ from guerdon_plugins.verifiers.math.reading.prose import (
     answer_tokens,
     with_exceptions,
     with_labels,
+    with_named_values,
     with_titles,
 )
 from guerdon_plugins.verifiers.math.reading.relations import RelationParser, contains_letter
@@ -93,7 +94,7 @@ def parse(text: str) -> Node:
             return points
     if ("by" in cleaned or "\\text" in cleaned) and (dimensions := read_dimensions(cleaned, parse)):
         return dimensions
-    tokens = with_titles(tokenize(cleaned))
+    tokens = with_named_values(with_titles(tokenize(cleaned)))
     if not tokens:
         raise UnreadableError("it is empty")
     words = [token.text for token in tokens] if any(token.kind == "text" for token in tokens) else []

@@ -60,6 +60,9 @@ _SMALL_OPTION = re.compile(r"\([a-e]\)")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
+_BESIDE_HAN = re.compile(r" (?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff]) ")
+_SENTENCE_WITH_TIME = re.compile(r"(?:It|[Tt]he|He|She|They|[A-Z][a-z]+)(?: [a-z]+){1,8} (?:at|is) (\d{1,2}.*[aApP]\.?[mM]\.?)")
+_OTHER_TIME = re.compile(r"\b(?:not|no|never|before|after|until|or|if|unless|than|about)\b")
 
 
 def read_special(text: str) -> Node | None:
@@ -69,8 +72,12 @@ def read_special(text: str) -> Node | None:
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
         plain = _SPACES.sub(" ", plain).strip().removeprefix("at ").removeprefix("At ")
+        if not plain.isascii():
+            plain = _BESIDE_HAN.sub("", plain)
         if node := read_phrase(plain):
             return node
+        if (match := _SENTENCE_WITH_TIME.fullmatch(plain)) and not _OTHER_TIME.search(plain):
+            plain = match[1]
         if node := _remainder(plain) or _between(plain) or read_direction(plain):
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):

@@ -126,7 +126,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "cent": ("1/100", "dollar", "cents ¢ penny pennies 美分"),
     "euro": ("euro", "", "euros EUR €"),
     "sterling": ("sterling", "", "GBP £"),
-    "yuan": ("yuan", "", "RMB CNY ¥ 元 块钱 人民币"),
+    "yuan": ("yuan", "", "RMB CNY ¥ 元 块钱 元钱 人民币"),
     "角": ("1/10", "yuan", ""),
     "fen": ("1/100", "yuan", ""),
     "yen": ("yen", "", "JPY 円 日元"),
