@@ -12,6 +12,7 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.alignment import aligned
 from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded
 from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
+from guerdon_plugins.verifiers.math.comparing.constants import with_the_same_integral
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
@@ -270,7 +271,11 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
     if is_plain(reference) and is_plain(answer):
         return comparer.same(reference, answer)
     given, _ = exact_and_rounded(answer) or (answer, None)
-    return comparer.same(*aligned(reference, given))
+    left, right = aligned(reference, given)
+    finding = comparer.same(left, right)
+    if not finding and (moved := with_the_same_integral(left, right)) is not None:
+        return Comparer(policy, Budget()).same(left, moved)
+    return finding
 
 
 def _text_of_option(answer: str, reference: Node) -> str | None:

@@ -90,7 +90,31 @@ def in_form_of(node: Node, other: Node) -> Node:
     return node
 
 
+def _named_point(item: Node, others: Many[Node]) -> Node:
+    """Read the point ``M(1, 2)`` in a list beside ``M = (1, 2)`` as an equation."""
+    match item:
+        case Product(factors=(Symbol() as name, Sequence() as point)):
+            labels = [other.operands[0] for other in others if isinstance(other, Relation)]
+            return Relation((name, point), ("=",)) if name in labels else item
+    return item
+
+
+def _without_chains(node: Listing) -> Listing:
+    """Read ``x = y = 4, z = 2`` as ``x = 4, y = 4, z = 2``."""
+    items: list[Node] = []
+    for item in node.items:
+        match item:
+            case Relation(operands=(*names, value), operators=operators) if (
+                len(names) > 1 and set(operators) == {"="} and isinstance(value, Number)
+            ) and all(isinstance(name, Symbol) for name in names):
+                items += [Relation((name, value), ("=",)) for name in names]
+            case _:
+                items.append(item)
+    return Listing(tuple(items), node.joiner)
+
+
 def _list(node: Listing, other: Node) -> Node:
+    node = _without_chains(node)
     match node.items, other:
         case (Text(), *rest), Text() if node.joiner == "," and all(isinstance(item, Text) for item in rest):
             return Text(", ".join(item.words for item in node.items if isinstance(item, Text)))
@@ -100,8 +124,8 @@ def _list(node: Listing, other: Node) -> Node:
             return _with_condition(node)
         case (_, _, *_, Dots()), Relation() | Listing() if not contains(other, Dots):
             return from_first(node.items) or node
-        case _, Listing():
-            return _without_numbers(node)
+        case _, Listing(items=others):
+            return _without_numbers(Listing(tuple(_named_point(item, others) for item in node.items), node.joiner))
         case (_, _, _, *_), Sequence(items=items, left=left, right=right) if len(items) == len(node.items):
             points = any(isinstance(item, Sequence) for item in node.items)
             values = (left, right) in (("(", ")"), ("[", "]")) and not points and node.joiner in (",", ";")

@@ -62,6 +62,10 @@ _DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 _MARKDOWN = (("**", "**"), ("__", "__"), ("`", "`"))
 _EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
 _HEAD_OF_LAYOUT = re.compile(r"(?:\\(?:displaystyle|textstyle|large|Large|LARGE|huge|small|q?quad)(?![a-zA-Z])\s*)+")
+_GROUP_HEAD = re.compile(
+    r"(?:\\(?:boxed|fbox|mathbf|boldsymbol|bm|ensuremath|displaystyle|textcolor\s?\{[a-zA-Z]{1,20}\}|color\s?\{[a-zA-Z]{1,20}\})\s?)?\{"
+)
+_OF_A_SET = re.compile(r"[,;|:]|\\mid|\\ldots|\\over|\\choose|^\s*-?[\d.]+\s*$")
 _TAIL_OF_LAYOUT = re.compile(r"(?:\s*\\q?quad)+$")
 _RAISED_SIGNS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ", "0123456789+-()nix")
 _LOWERED_SIGNS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ", "0123456789+-()nik")
@@ -383,7 +387,7 @@ def _strip(text: str) -> str:
             ("..", "\\,", "\\;", "\\:", "\\.")
         ):
             text = text[:-1]
-        text = _without_delimiters(text)
+        text = _without_group(_without_delimiters(text))
         if text[:1] == "\\" and (match := _HEAD_OF_LAYOUT.match(text)):
             text = text[match.end() :]
         if text.endswith("quad"):
@@ -394,6 +398,24 @@ def _strip(text: str) -> str:
             text = text[: -1 - (text[-2:-1] == "\\")]
         if text == before:
             return text
+
+
+def _without_group(text: str) -> str:
+    r"""Return the content of a group that holds all of the answer: ``\\boxed{…}``, ``\\mathbf{…}``, or bare braces."""
+    match = _GROUP_HEAD.match(text)
+    if match is None or not text.endswith("}"):
+        return text
+    depth = 1
+    for place, sign in enumerate(text[match.end() : -1], match.end()):
+        if text[place - 1] != "\\" or text[place - 2 : place] == "\\\\":
+            depth += (sign == "{") - (sign == "}")
+        if not depth:
+            return text
+    content = text[match.end() : -1]
+    bare = match[0].startswith("{")
+    if len(content) < 2 or (bare and _OF_A_SET.search(content)) or content.endswith("\\"):
+        return text
+    return content
 
 
 def _without_markdown(text: str) -> str:

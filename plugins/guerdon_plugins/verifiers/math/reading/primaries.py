@@ -30,6 +30,7 @@ from guerdon_plugins.verifiers.math.reading.arithmetic import ArithmeticParser, 
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.numerals import to_int
 from guerdon_plugins.verifiers.math.reading.tokens import Token
+from guerdon_plugins.verifiers.math.reading.vocabulary import GREEK
 
 _CLOSERS = {
     "(": (")", "]", "["),
@@ -130,9 +131,12 @@ class PrimaryParser(ArithmeticParser):
         if not self._starts_clause():
             return False
         ahead = 1
-        while (ahead < 6 and self._kind(ahead) in ("let", "num")) or self._peek(ahead) == ",":
+        while (ahead < 6 and self._is_argument(ahead)) or self._peek(ahead) == ",":
             ahead += 1
         return self._peek(ahead) == ")" and self._peek(ahead + 1) == "="
+
+    def _is_argument(self, ahead: int) -> bool:
+        return self._kind(ahead) in ("let", "num") or self._peek(ahead)[1:] in GREEK
 
     def _starts_clause(self) -> bool:
         """Return whether the letter just read is the first of its clause."""

@@ -42,7 +42,7 @@ _THING = re.compile(
 _NAMES = re.compile(
     r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches)"
     r"(?: (?:exactly|approximately|about|just|a total of))?|"
-    r".*\b(?:increase[sd]?|decrease[sd]?|rises?|rose|falls?|fell|grows?|grew) by|"
+    r"(?:it|this|that) (?:takes|took|will take|costs?|will cost)|.*\b(?:increase[sd]?|decrease[sd]?|rises?|rose|falls?|fell|grows?|grew) by|"
     r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|今年|现在|盈利|获利|赚|需要?|还剩|剩下?|[^少多加高长低降\W\d]了))",
     re.IGNORECASE | re.DOTALL,
 )

@@ -71,7 +71,7 @@ def read_special(text: str) -> Node | None:
         plain = (
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
-        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ").removeprefix("At ")
+        plain = _SPACES.sub(" ", plain.replace("$", "") if "$" in plain and "\\$" not in plain else plain).strip().removeprefix("at ").removeprefix("At ")
         if not plain.isascii():
             plain = _BESIDE_HAN.sub("", plain)
         if node := read_phrase(plain):
