@@ -83,6 +83,10 @@ def in_form_of(node: Node, other: Node) -> Node:
             return replaced
         case Constant(name="infinity"), Text(words="infinitely many"):
             return other
+        case SetBuilder(element=Sequence(items=names), condition=Relation() as condition), Relation() if all(
+            isinstance(name, Symbol) for name in names
+        ):
+            return condition  # \\{(x, y) : x^2 + y^2 < 1\\}
         case SetOf(items=(*items, Dots())), SetBuilder():
             return progression(items) or node
         case SetOperation(operator="union" | "intersection"), SetOperation():

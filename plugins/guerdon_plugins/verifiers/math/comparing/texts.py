@@ -36,7 +36,7 @@ _LOSES = re.compile(r"\b(?:lose|loses|lost|fails?|failed|last|wrong)\b")
 _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(
-    r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|"
+    r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|number|integer|"
     r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
 )
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
@@ -80,6 +80,7 @@ _MOST_CLAUSES = 6
 _CLAUSE = re.compile(r"[^\W\d_]{2}")
 _SIGN = re.compile(r"[\d=<>≤≥(\\]")
 _CONNECTIVE = re.compile(r"\s*\b(?:is|are|at|on|for|when|if|where|whenever|occurs?)\b\s*|\s+")
+_WARDS = re.compile(r"\b(up|down|left|right)wards?\b")
 _POINT = re.compile(r"\bpt(s?)\b\.?")
 _DECISIONS = {"true": "yes", "false": "no", "是": "yes", "能": "yes", "否": "no", "不能": "no"}
 _SPACES = re.compile(r"\s+")
@@ -176,6 +177,7 @@ def _plain(words: str) -> str:
     words, numbered = _ONLY.subn(r"\1", _NUMBERED_HEAD.sub("", words))
     if numbered and len(words) == 1:
         return words.upper()
+    words = _WARDS.sub(r"\1", words)
     words = _POINT.sub(r"point\1", words)
     words = _EXTREME.sub(r"\1imum", words)
     words = _NUMBERED.sub(_in_words, words)

@@ -150,7 +150,10 @@ def clean(text: str) -> str:
         return text
     text = plain_layout(with_unit_apart(text) if text[:1] in "$-+0123456789" else text)
     if text[0:1] in "nNmM\\":
-        text = _NEGATIVE_WORD.sub(lambda match: f"{match[1] or ''}-", text)
+        if match := _NEGATIVE_WORD.match(text):
+            rest = f"{match[1] or ''}{text[match.end() :]}"
+            digits = with_digits(rest)
+            text = f"-{digits}" if digits != rest else f"{match[1] or ''}-{text[match.end() :]}"
     return _join_numerals(_with_units(with_digits(text)))
 
 

@@ -135,6 +135,8 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ("\\le|\\leq|\\leqslant|小于等于|不大于", Text("≤")),
     ("\\ge|\\geq|\\geqslant|大于等于|不小于", Text("≥")),
     ("conditionally convergent|converges conditionally|条件收敛", Text("converges conditionally")),
+    ("uniformly convergent|converges uniformly|一致收敛", Text("converges uniformly")),
+    ("pointwise convergent|converges pointwise", Text("converges pointwise")),
     ("absolutely convergent|converges absolutely|绝对收敛", Text("converges absolutely")),
     (
         "none of these|none of the above|none of them|none of the options|以上都不对|以上都不是|以上答案都不对",

@@ -299,6 +299,9 @@ class PrimaryParser(ArithmeticParser):
         self._expect(bar)
         if function == "abs" and isinstance(inner, Matrix) and len(inner.rows) == len(inner.rows[0]) > 1:
             return Standing("det", None, (inner,))
+        if function == "norm" and self._accept("_"):
+            index = self._argument()
+            return Call("norm", (inner,)) if index == integer(2) else Apply("norm", (inner, index))
         return Call(function, (inner,))
 
 

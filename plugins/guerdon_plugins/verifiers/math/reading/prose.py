@@ -33,7 +33,7 @@ _LEAD_OUT = re.compile(
 )
 _THING = re.compile(
     r"(?:the\s+)?(?:point|line|parabola|circle|ellipse|hyperbola|plane|interval|set|solution set|function|polynomial|"
-    r"number|integer|prime|matrix|vector|(?:(?:symmetric|cyclic|alternating|dihedral|quaternion|free|abelian) )?group|"
+    r"number|integer|prime|matrix|vector|(?:(?:symmetric|cyclic|alternating|dihedral|quaternion|free|abelian|Galois) )?group|"
     r"field|ring)s?|"
     r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
