@@ -38,7 +38,9 @@ _REGION_AND_INTERVAL = re.compile(
     re.DOTALL,
 )
 """``x<-7 : (-\\infty,-7)``: a solution said in two ways."""
-_YES_AND_FORMULA = re.compile(r"(?:\\text\s*\{\s*)?[Yy]es\s*[.,:;]?\s*(?:\}\s*)?[.,:;]?\s*([^\W\d_\\$].*=.*|[$\\].*=.*)", re.DOTALL)
+_YES_AND_FORMULA = re.compile(
+    r"(?:\\text\s*\{\s*)?[Yy]es\s*[.,:;]?\s*(?:\}\s*)?[.,:;]?\s*([^\W\d_\\$].*=.*|[$\\].*=.*)", re.DOTALL
+)
 """``Yes, F = x^2y``: the formula says it as well."""
 _STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
 

@@ -76,18 +76,16 @@ def _scales_exponential(node: Node, name: str) -> bool:
 
 
 def with_the_same_integral(reference: Node, answer: Node) -> Node | None:
-    """Return the answer with its ``+ C`` moved so that both agree at one point; ``None`` without ``C`` on both sides.
+    r"""Return the answer with its ``+ C`` moved so that both agree at one point; ``None`` without ``C`` on both sides.
 
     ``\\frac12\\tan^2 x + C`` and ``\\frac12\\sec^2 x + C`` are the same antiderivatives.
     """
-    rests = [_without_constant(node) for node in (reference, answer)]
-    names = [names_in(rest) if rest is not None else set() for rest in rests]
-    if None in rests or len(names[0]) != 1 or names[0] != names[1]:
+    left, right = _without_constant(reference), _without_constant(answer)
+    if left is None or right is None or len(names_in(left)) != 1 or names_in(left) != names_in(right):
         return None
-    (letter,) = names[0]
-    here, there = (substitute(rest, letter, _PLACE) for rest in rests)
-    moved: Node = Sum((rests[1], negate(there), here, Symbol("C")))
-    return moved
+    (letter,) = names_in(left)
+    here, there = (substitute(rest, letter, _PLACE) for rest in (left, right))
+    return Sum((right, negate(there), here, Symbol("C")))
 
 
 def _without_constant(node: Node) -> Node | None:

@@ -104,7 +104,9 @@ _AT_BORDER: dict[str, tuple[Fraction, ...]] = {
 }
 
 
-_ENTIRE = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch", "exp"))
+_ENTIRE = frozenset(
+    ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch", "exp")
+)
 """Functions without a branch: of a meromorphic function they are analytic but for isolated points."""
 
 

@@ -160,8 +160,10 @@ def disagreement(reference: Declared, answer: Declared, budget: Budget) -> str:
 
 
 def _is_time(domain: Domain, letter: str) -> bool:
-    """Return whether a domain is ``t \\ge 0``: time starts at zero, so it may be left unsaid."""
-    return letter == "t" and domain.low == 0 and domain.high is None and not domain.whole and not domain.without
+    r"""Return whether a domain is ``t \\ge 0``: time starts at zero, so it may be left unsaid."""
+    return (
+        letter == "t" and domain.low == 0 and domain.high is None and not domain.whole and not domain.without
+    )
 
 
 def _is_natural(domain: Domain, letter: str, body: Node, budget: Budget) -> bool:

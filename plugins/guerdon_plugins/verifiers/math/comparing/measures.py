@@ -58,7 +58,9 @@ class MeasureComparer:
         if isinstance(reference, Quantity) or isinstance(answer, Quantity):
             return self._durations(reference, answer)
         left, right = (
-            Ratio((integer(node.hour), integer(node.minute))) if isinstance(node, Clock) and not node.second else node
+            Ratio((integer(node.hour), integer(node.minute)))
+            if isinstance(node, Clock) and not node.second
+            else node
             for node in (reference, answer)
         )
         return self.ratios(left, right)

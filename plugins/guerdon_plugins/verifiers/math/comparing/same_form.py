@@ -129,7 +129,9 @@ def _list(node: Listing, other: Node) -> Node:
         case (_, _, *_, Dots()), Relation() | Listing() if not contains(other, Dots):
             return from_first(node.items) or node
         case _, Listing(items=others):
-            return _without_numbers(Listing(tuple(_named_point(item, others) for item in node.items), node.joiner))
+            return _without_numbers(
+                Listing(tuple(_named_point(item, others) for item in node.items), node.joiner)
+            )
         case (_, _, _, *_), Sequence(items=items, left=left, right=right) if len(items) == len(node.items):
             points = any(isinstance(item, Sequence) for item in node.items)
             values = (left, right) in (("(", ")"), ("[", "]")) and not points and node.joiner in (",", ";")

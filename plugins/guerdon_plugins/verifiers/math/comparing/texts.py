@@ -18,7 +18,8 @@ _ARTICLE = re.compile(
     r"\bthe\s+(?=[^\W\d_]{2})|(?<=\bis )an?\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})"
 )
 _SUBJECT = re.compile(
-    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|(?:它|其|函数|该函数)?的?图[象像](?=关于)|"
+    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|"
+    r"(?:它|其|函数|该函数)?的?图[象像](?=关于)|"
     r"(?:he|she|they|you|we|i) should (?:choose|pick|buy|use|take|select) (?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
 )
 """A subject that only points to the question."""
@@ -36,8 +37,8 @@ _LOSES = re.compile(r"\b(?:lose|loses|lost|fails?|failed|last|wrong)\b")
 _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?winning strategy)$")
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(
-    r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|number|integer|"
-    r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
+    r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|"
+    r"number|integer|colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
 )
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)

@@ -8,6 +8,7 @@ import unicodedata
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.edges import stripped
 from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
 from guerdon_plugins.verifiers.math.reading.marked_units import with_joined_groups, with_unit_apart
 from guerdon_plugins.verifiers.math.reading.number_words import (
@@ -58,15 +59,6 @@ _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 _SPACED_NUMERAL = re.compile(r"(?:[-+]|\\\$|\$)*\s*\d{1,3}(?:(?:\\[,:; ]|~|\s)\s*\d{3})+(?:\.\d+)?(?!\d)\D*")
 _SPACE_IN_NUMERAL = re.compile(r"(?<=\d)(?:\\[,:; ]|~|\s)\s*(?=\d{3}(?!\d))")
 _GROUPING = (("(", ")"), ("[", "]"), ("\\{", "\\}"))
-_DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
-_MARKDOWN = (("**", "**"), ("__", "__"), ("`", "`"))
-_EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
-_HEAD_OF_LAYOUT = re.compile(r"(?:\\(?:displaystyle|textstyle|large|Large|LARGE|huge|small|q?quad)(?![a-zA-Z])\s*)+")
-_GROUP_HEAD = re.compile(
-    r"(?:\\(?:boxed|fbox|mathbf|boldsymbol|bm|ensuremath|displaystyle|textcolor\s?\{[a-zA-Z]{1,20}\}|color\s?\{[a-zA-Z]{1,20}\})\s?)?\{"
-)
-_OF_A_SET = re.compile(r"[,;|:]|\\mid|\\ldots|\\over|\\choose|^\s*-?[\d.]+\s*$")
-_TAIL_OF_LAYOUT = re.compile(r"(?:\s*\\q?quad)+$")
 _RAISED_SIGNS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ", "0123456789+-()nix")
 _LOWERED_SIGNS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ", "0123456789+-()nik")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ]+")
@@ -138,10 +130,10 @@ def clean(text: str) -> str:
     if "&" in text and ";" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     if not text.isascii():
-        text = _as_latex(text)
-    text = _strip(text)
+        text = _as_latex(stripped(text))
+    text = stripped(text)
     if ("nswer" in text or "答案" in text) and (said := without_leading_words(text)) != text:
-        text = _strip(said)
+        text = stripped(said)
     if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
         text = f"{match[1]}-{match[2]}{match[3]}"
     if text[:1] == "$" and text.count("$") == 1:  # money in a box
@@ -149,11 +141,10 @@ def clean(text: str) -> str:
     if text.isdecimal():
         return text
     text = plain_layout(with_unit_apart(text) if text[:1] in "$-+0123456789" else text)
-    if text[0:1] in "nNmM\\":
-        if match := _NEGATIVE_WORD.match(text):
-            rest = f"{match[1] or ''}{text[match.end() :]}"
-            digits = with_digits(rest)
-            text = f"-{digits}" if digits != rest else f"{match[1] or ''}-{text[match.end() :]}"
+    if text[0:1] in "nNmM\\" and (match := _NEGATIVE_WORD.match(text)):
+        rest = f"{match[1] or ''}{text[match.end() :]}"
+        digits = with_digits(rest)
+        text = f"-{digits}" if digits != rest else f"{match[1] or ''}-{text[match.end() :]}"
     return _join_numerals(_with_units(with_digits(text)))
 
 
@@ -374,69 +365,3 @@ def _join_thousands(text: str) -> str:
     if "," in rest and (len(numerals) == 1 or any(not after[:1].isspace() for after in rest.split(",")[1:])):
         return text
     return _COMMA_NUMERAL.sub(lambda match: match[0].replace(",", ""), text)
-
-
-def _strip(text: str) -> str:
-    r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
-    while True:
-        before = text
-        text = text.strip().removesuffix("\\\\").removesuffix("\\")
-        text = text if text == "=" else text.removeprefix("=")
-        for sign in ("\\approx", "\\sim", "\\therefore", "\\Rightarrow", "\\implies"):
-            if text.startswith(sign) and not text[len(sign) :][:1].isalpha():
-                text = text[len(sign) :]
-        text = _without_markdown(text)
-        if text.endswith((".", ",", ";", ":", "!.", "。", "，", "；")) and not text.endswith(
-            ("..", "\\,", "\\;", "\\:", "\\.")
-        ):
-            text = text[:-1]
-        text = _without_group(_without_delimiters(text))
-        if text[:1] == "\\" and (match := _HEAD_OF_LAYOUT.match(text)):
-            text = text[match.end() :]
-        if text.endswith("quad"):
-            text = _TAIL_OF_LAYOUT.sub("", text)
-        while text.startswith(_EDGES):
-            text = text[1 + (text[0] == "\\") :]
-        while text.endswith(_EDGES):
-            text = text[: -1 - (text[-2:-1] == "\\")]
-        if text == before:
-            return text
-
-
-def _without_group(text: str) -> str:
-    r"""Return the content of a group that holds all of the answer: ``\\boxed{…}``, ``\\mathbf{…}``, or bare braces."""
-    match = _GROUP_HEAD.match(text)
-    if match is None or not text.endswith("}"):
-        return text
-    depth = 1
-    for place, sign in enumerate(text[match.end() : -1], match.end()):
-        if text[place - 1] != "\\" or text[place - 2 : place] == "\\\\":
-            depth += (sign == "{") - (sign == "}")
-        if not depth:
-            return text
-    content = text[match.end() : -1]
-    bare = match[0].startswith("{")
-    if len(content) < 2 or (bare and _OF_A_SET.search(content)) or content.endswith("\\"):
-        return text
-    return content
-
-
-def _without_markdown(text: str) -> str:
-    for left, right in _MARKDOWN:
-        if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
-            return text[len(left) : -len(right)]
-    return text
-
-
-def _without_delimiters(text: str) -> str:
-    for left, right in _DELIMITERS:
-        inner = text[len(left) : -len(right)]
-        if (
-            len(text) >= len(left) + len(right)
-            and text.startswith(left)
-            and text.endswith(right)
-            and not inner.endswith("\\")
-            and (left != "$" or "$" not in inner.replace("\\$", ""))
-        ):
-            return inner
-    return text

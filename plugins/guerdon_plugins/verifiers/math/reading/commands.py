@@ -80,8 +80,10 @@ class CommandParser(EnvironmentParser):
             return _CONSTANTS[name]
         if name == "zeta" and self._accept("("):
             return _zeta(self._items(")"))
-        if name in SYMBOLS and self._peek() == "(" and (
-            self._has_argument_zero() or (name in _GREEK_FUNCTIONS and self._defines_function())
+        if (
+            name in SYMBOLS
+            and self._peek() == "("
+            and (self._has_argument_zero() or (name in _GREEK_FUNCTIONS and self._defines_function()))
         ):
             self._position += 1
             return Apply(name, self._items(")"))

@@ -10,7 +10,10 @@ from guerdon_plugins.verifiers.math.nodes import SCALARS, Dimensions, Node, Quan
 
 __all__ = ["read_dimensions"]
 
-_HEAD = re.compile(r"(?i)(?:\\text\s?\{\s*)?(?:the )?(?:dimensions|size)(?: of [a-z ]{1,40})?(?: (?:are|is)|:)[\s~]*(?:\}\s*)?(?=[\d\\])")
+_HEAD = re.compile(
+    r"(?i)(?:\\text\s?\{\s*)?(?:the )?(?:dimensions|size)(?: of [a-z ]{1,40})?(?: (?:are|is)|:)[\s~]*(?:\}\s*)?"
+    r"(?=[\d\\])"
+)
 _INNER = re.compile(r"\\text\s?\{([^{}]*?)\bby\s*\}")
 _BY = re.compile(r"\s*(?:\\text\s?\{\s*by\s*\}|(?<![a-z])by(?![a-z]))\s*")
 _TIMES = re.compile(r"\s*(?:\\times(?![a-z])|(?<=[\s}])[xX](?=\s))\s*")

@@ -31,7 +31,9 @@ _ANGLE = r"(\d{1,3}(?:\.\d{1,20})?)(?:\s*\^\s?\{?\s*\\circ\s*\}?|\s*(?:degrees?|
 _FROM_FIRST = re.compile(rf"(?:bearing |direction )?{_CARDINAL}\s*{_ANGLE}(?:towards? )?{_CARDINAL}")
 _FROM_SECOND = re.compile(rf"(?:at )?{_ANGLE}(?:to the )?{_CARDINAL} (?:of|from) (?:due )?{_CARDINAL}")
 _IN_CHINESE = re.compile(rf"([东南西北])偏([东南西北])\s*{_ANGLE}(?:方向)?")
-_DUE = re.compile(r"(?:due |to the |towards the )?(?:(north|south|east|west)|((?:north|south)[- ]?(?:east|west)))")
+_DUE = re.compile(
+    r"(?:due |to the |towards the )?(?:(north|south|east|west)|((?:north|south)[- ]?(?:east|west)))"
+)
 
 
 def read_direction(text: str) -> Quantity | None:

@@ -9,8 +9,9 @@ from guerdon_plugins.verifiers.math.nodes import Text
 __all__ = ["read_compound"]
 
 _ELEMENTS = frozenset(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo "  # noqa: SIM905
-    "Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Nd Sm Eu Gd W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Ra Th U Pu".split()
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "  # noqa: SIM905
+    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Nd Sm Eu Gd W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Ra "
+    "Th U Pu".split()
 )
 _MARKUP = re.compile(r"\\(?:text|mathrm|rm|ce|mathbf)\s?|[{}\s_~]|\\[,;! ]")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d{0,3}|[()]\d{0,3}){2,20}")

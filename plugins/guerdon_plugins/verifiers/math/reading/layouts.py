@@ -37,7 +37,8 @@ _CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
 _CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(?:\\\w+\s*\{?)?(\d{1,2})\}{0,2}")
 _ONE_LETTER = re.compile(
-    r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathsf|mathscr|mathfrak)(?:\s*\{\s*([A-Za-z])\s*\}| ([A-Za-z])(?![a-zA-Z]))"
+    r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathsf|mathscr|mathfrak)"
+    r"(?:\s*\{\s*([A-Za-z])\s*\}| ([A-Za-z])(?![a-zA-Z]))"
 )
 _UNION = re.compile(
     r"\\(?:big|lim)cup(?:\\limits)?\s*_\s*\{\s*([a-z])\s*(?:\\in\s*(?:\\mathbb\s*\{?\s*Z\s*\}?|Z)|=\s*-\s*\\infty)\s*\}"
@@ -142,7 +143,9 @@ _ANY_INTEGER = re.compile(
 )
 _BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
 _FORALL = re.compile(r"\s*,\s*\\forall\s*")
-_LETTERED = re.compile(r"[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}(?:[,;]\s?[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}){1,8}")
+_LETTERED = re.compile(
+    r"[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}(?:[,;]\s?[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}){1,8}"
+)
 """``A: 5, B: 7``: each letter's own value."""
 _A_DOZEN = re.compile(r"^(?i:\\text\s?\{\s*)?(?:[Aa]|[Oo]ne) dozen ([a-z]{3,20}s)\s?\}?$")
 _A_TOTAL = re.compile(r"(?i)(?:there (?:is|are) )?an? (total|maximum|minimum) of (?=\d|\$|\\frac)")
@@ -164,8 +167,10 @@ def plain_layout(text: str) -> str:
         text = f"\\text{{domain: }}{match[1]}, \\text{{range: }}{match[2]}"
     if "const" in text or "常数" in text:
         text = _CONSTANT.sub("+C", text)
-    if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and (
-        _SIGN.search(text) or _NUMBERED.fullmatch(match[1])
+    if (
+        text[:6] == "\\text{"
+        and (match := _WHOLE_GROUP.fullmatch(text))
+        and (_SIGN.search(text) or _NUMBERED.fullmatch(match[1]))
     ):
         text = match[1].strip().rstrip(".")
     if text[1:3].strip()[:1] == ":" and _LETTERED.fullmatch(text):

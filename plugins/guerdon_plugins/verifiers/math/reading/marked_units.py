@@ -1,4 +1,4 @@
-r"""Units in several groups after a number, ``5 \\mathrm{ft} / \\mathrm{sec}``, and units apart from it, ``9.8 $m/s^2$``."""
+r"""Units in several groups after a number, ``5 \\mathrm{ft} / \\mathrm{sec}``, or apart from it, ``9.8 $m/s^2$``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _RUN = re.compile(rf"(?:(?<=[\d}})\]])|(?<=\\pi))({_GAP})({_PIECE}(?:{_SIGN}{_PI
 _NUMBER = r"[-+]?\d[\d.,]*(?:\s?(?:\\times|\\cdot|[xX*])\s?10\s?\^\s?(?:\{\s?-?\d+\s?\}|-?\d+))?"
 _APART_IN_DOLLARS = re.compile(rf"(?:({_NUMBER})|\$([^$]{{1,200}})\$)\s{{0,9}}\$([^$\d][^$]{{0,80}})\$")
 _APART_BY_SPACE = re.compile(rf"({_NUMBER})[\s~]+([A-Za-zμΩ][A-Za-zμΩ/^{{}}\d*\- ]{{1,40}}|\d{{0}}Ω)")
-_NUMBER_IN_DOLLARS = re.compile(rf"\$\s{{0,9}}(?:\\approx\s{{0,9}})?({_NUMBER})\s{{0,9}}\$(?=\s[A-Za-z(]|\s?\\)")
+_NUMBER_IN_DOLLARS = re.compile(
+    rf"\$\s{{0,9}}(?:\\approx\s{{0,9}})?({_NUMBER})\s{{0,9}}\$(?=\s[A-Za-z(]|\s?\\)"
+)
 _EMPTY_BASE = re.compile(r"\{\s*\}\s?(?=\^)")
 _DEGREES = re.compile(rf"\^\s?\{{?\s?\\circ\s?\}}?{_GAP}(?:{_WORDS}\s?\{{\s?~?([CF])\s?\}}|([CF]))")
 _COMMANDS = {"\\mu": "μ", "\\Omega": "Ω", "\\sec": " sec ", "\\min": " min "}
@@ -35,7 +37,9 @@ _SLASH = re.compile(r"\s*/\s*")
 _NAME = re.compile(r"[^\W\d_]+")
 _ALSO_WORDS = frozenset(("am", "pm", "as", "in", "at", "a"))
 """Units that are a word or a time of day in plain text."""
-_RATES = frozenset(("m/s", "N/m", "N/C", "V/m", "J/K", "J/s", "L/s", "g/L", "g/s", "J/g", "N/A", "C/m", "N m", "J s", "V s"))
+_RATES = frozenset(
+    ("m/s", "N/m", "N/C", "V/m", "J/K", "J/s", "L/s", "g/L", "g/s", "J/g", "N/A", "C/m", "N m", "J s", "V s")
+)
 """Two letters in plain text that are units together; others may be variables."""
 
 
@@ -78,7 +82,9 @@ def _as_words(said: str) -> str:
 
 
 def _is_unit(words: str) -> bool:
-    return bool(words) and all(map(units.is_name, _NAME.findall(words))) and units.read_unit(words) is not None
+    return (
+        bool(words) and all(map(units.is_name, _NAME.findall(words))) and units.read_unit(words) is not None
+    )
 
 
 def _is_plainly_a_unit(words: str) -> bool:

@@ -1,4 +1,4 @@
-r"""Labels that name what an operator makes: ``\\mathcal{L}\\{f\\} = …``, ``\\frac{d}{dx}f(x) = …``, ``\\operatorname{Li}_2(1) = …``."""
+r"""Labels that name what an operator makes: ``\\mathcal{L}\\{f\\} = …``, ``\\frac{d}{dx}f(x) = …``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ _TRANSFORM = re.compile(
     r"(?:\\left\s?)?(?:\\\{[^=]{1,200}?\\\}|\[[^=]{1,200}?\]|\([^=]{1,200}?\))(?:\s?\([a-z]\))?\s?=\s?(?=\S)"
 )
 _TRANSFORMS = {"L": "Laplace transform", "F": "Fourier transform"}
-_OF_FUNCTION = re.compile(r"\\frac\s?\{\s?d\s?\}\s?\{\s?d\s?([a-z])\s?\}\s?([a-zA-Z])\s?(?:\(\s?\1\s?\))?\s?=\s?(?=\S)")
+_OF_FUNCTION = re.compile(
+    r"\\frac\s?\{\s?d\s?\}\s?\{\s?d\s?([a-z])\s?\}\s?([a-zA-Z])\s?(?:\(\s?\1\s?\))?\s?=\s?(?=\S)"
+)
 _OF_FORMULA = re.compile(
     r"\\frac\s?\{\s?d\s?\}\s?\{\s?d\s?[a-z]\s?\}\s?(?:\\left\s?)?[\[(][^=]{1,200}[\])]\s?=\s?(?=\S)"
 )
-_NAMED = re.compile(r"\\(?:operatorname|mathrm|text)\s?\{\s?([A-Z][a-z]{1,8})\s?\}(?:_\s?(\w|\{[^{}]{1,9}\}))?\s?(?:\\left\s?)?\(([^()=]{1,60})\)\s?=\s?(?=\S)")
+_NAMED = re.compile(
+    r"\\(?:operatorname|mathrm|text)\s?\{\s?([A-Z][a-z]{1,8})\s?\}(?:_\s?(\w|\{[^{}]{1,9}\}))?\s?"
+    r"(?:\\left\s?)?\(([^()=]{1,60})\)\s?=\s?(?=\S)"
+)
 
 
 def with_plain_labels(text: str) -> str:

@@ -66,7 +66,9 @@ _WEEKDAYS = (
     "sunday|sun|on sunday|星期日|星期天|周日|周天|礼拜日|礼拜天",
 )
 _CONDITIONS = tuple(
-    "|".join(f"{article}{kind}{noun}" for article in ("", "a ") for kind in kinds for noun in ("", " condition"))
+    "|".join(
+        f"{article}{kind}{noun}" for article in ("", "a ") for kind in kinds for noun in ("", " condition")
+    )
     for kinds in (
         ("sufficient but not necessary", "sufficient but not a necessary", "sufficient but unnecessary"),
         ("necessary but not sufficient", "necessary but not a sufficient", "necessary but insufficient"),
@@ -80,12 +82,15 @@ _CONDITIONS = tuple(
     )
 )
 _PRIMES = "|".join(
-    ("p is prime", "p is a prime", "p is a prime number", "n is prime", "n is a prime", "n is a prime number", "所有质数")
-    + tuple(
-        f"{all_}{primes}{letter}"
-        for all_ in ("", "all ", "all the ", "any ", "every ")
-        for primes in ("prime numbers", "primes", "prime number", "prime")
-        for letter in ("", " p", " n")
+    (
+        "所有质数",
+        *(f"{letter} is {prime}" for letter in "pn" for prime in ("prime", "a prime", "a prime number")),
+        *(
+            f"{all_}{primes}{letter}"
+            for all_ in ("", "all ", "all the ", "any ", "every ")
+            for primes in ("prime numbers", "primes", "prime number", "prime")
+            for letter in ("", " p", " n")
+        ),
     )
 )
 _MEANINGS: tuple[tuple[str, Node], ...] = (

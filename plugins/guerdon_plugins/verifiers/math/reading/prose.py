@@ -33,8 +33,8 @@ _LEAD_OUT = re.compile(
 )
 _THING = re.compile(
     r"(?:the\s+)?(?:point|line|parabola|circle|ellipse|hyperbola|plane|interval|set|solution set|function|polynomial|"
-    r"number|integer|prime|matrix|vector|(?:(?:symmetric|cyclic|alternating|dihedral|quaternion|free|abelian|Galois) )?group|"
-    r"field|ring)s?|"
+    r"number|integer|prime|matrix|vector|(?:(?:symmetric|cyclic|alternating|dihedral|quaternion|free|abelian|"
+    r"Galois) )?group|field|ring)s?|"
     r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
@@ -42,7 +42,8 @@ _THING = re.compile(
 _NAMES = re.compile(
     r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches)"
     r"(?: (?:exactly|approximately|about|just|a total of))?|"
-    r"(?:it|this|that) (?:takes|took|will take|costs?|will cost)|.*\b(?:increase[sd]?|decrease[sd]?|rises?|rose|falls?|fell|grows?|grew) by|"
+    r"(?:it|this|that) (?:takes|took|will take|costs?|will cost)|"
+    r".*\b(?:increase[sd]?|decrease[sd]?|rises?|rose|falls?|fell|grows?|grew) by|"
     r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|今年|现在|盈利|获利|赚|需要?|还剩|剩下?|[^少多加高长低降\W\d]了))",
     re.IGNORECASE | re.DOTALL,
 )
@@ -89,7 +90,9 @@ _VALUE_OF = re.compile(r"(?:the )?(?:possible |required |exact )?(?:value|values
 _LONGEST_SUBJECT = 16
 _SEPARATORS = frozenset((",", ";", ":"))
 _CLAUSE_ENDS = frozenset((",", ";", "and"))
-_PROPER_NAME = re.compile(r"(?!(?:About|Around|At|By|From|In|Is|Of|On|Only|Or|Over|The|To|Under|Up)\b)[A-Z][a-z]{1,15}")
+_PROPER_NAME = re.compile(
+    r"(?!(?:About|Around|At|By|From|In|Is|Of|On|Only|Or|Over|The|To|Under|Up)\b)[A-Z][a-z]{1,15}"
+)
 _SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
     r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|"
@@ -290,7 +293,11 @@ def _no_words(tokens: list[Token]) -> bool:
 def _without_tail(tokens: list[Token]) -> list[Token]:
     last = tokens[-1]
     said = last.text.strip(" ,")
-    if len(tokens) > 1 and last.kind == "text" and (_TAIL.fullmatch(said) or (said == "only" and _no_words(tokens))):
+    if (
+        len(tokens) > 1
+        and last.kind == "text"
+        and (_TAIL.fullmatch(said) or (said == "only" and _no_words(tokens)))
+    ):
         tokens = tokens[:-1]
         while len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text == ",":
             tokens = tokens[:-1]

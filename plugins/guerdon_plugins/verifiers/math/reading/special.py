@@ -15,15 +15,18 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     Text,
 )
-from guerdon_plugins.verifiers.math.reading.formulas_of_chemistry import read_compound
 from guerdon_plugins.verifiers.math.reading.directions import read_direction
+from guerdon_plugins.verifiers.math.reading.formulas_of_chemistry import read_compound
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.options import plain_option
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
 from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 
 _TEXT = r"(?:\\(?:text|mbox|mathrm)\{)?"
-_CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d)(?:\s*:\s*([0-5]\d))?)?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
+_CLOCK = re.compile(
+    rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d)(?:\s*:\s*([0-5]\d))?)?\s*{_TEXT}"
+    rf"\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*"
+)
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
 _NAMED_TIMES = {
     **dict.fromkeys(("noon", "12 noon", "midday", "中午", "正午"), Clock(12, 0, "pm")),
@@ -62,7 +65,9 @@ _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
 _BESIDE_HAN = re.compile(r" (?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff]) ")
-_SENTENCE_WITH_TIME = re.compile(r"(?:It|[Tt]he|He|She|They|[A-Z][a-z]+)(?: [a-z]+){1,8} (?:at|is) (\d{1,2}.*[aApP]\.?[mM]\.?)")
+_SENTENCE_WITH_TIME = re.compile(
+    r"(?:It|[Tt]he|He|She|They|[A-Z][a-z]+)(?: [a-z]+){1,8} (?:at|is) (\d{1,2}.*[aApP]\.?[mM]\.?)"
+)
 _OTHER_TIME = re.compile(r"\b(?:not|no|never|before|after|until|or|if|unless|than|about)\b")
 
 
@@ -72,7 +77,12 @@ def read_special(text: str) -> Node | None:
         plain = (
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
-        plain = _SPACES.sub(" ", plain.replace("$", "") if "$" in plain and "\\$" not in plain else plain).strip().removeprefix("at ").removeprefix("At ")
+        plain = (
+            _SPACES.sub(" ", plain.replace("$", "") if "$" in plain and "\\$" not in plain else plain)
+            .strip()
+            .removeprefix("at ")
+            .removeprefix("At ")
+        )
         if not plain.isascii():
             plain = _BESIDE_HAN.sub("", plain)
         if node := read_phrase(plain):

@@ -56,7 +56,10 @@ _ROUNDING = frozenset(("floor", "ceil"))
 _VALUES = frozenset(("num", "let", "name"))
 _KNOWN = FUNCTIONS | GREEK | frozenset(("cdot", "times", "infty", "pi", "pm", "mp", *SYNONYMS))
 """Commands after which a letter may lack its space."""
-_AFTER_A_MARK = re.compile(r"[\s~]*([,;])[\s~]*(?=(?:the )?(?:radius|cent(?:er|re)|range|domain|vertex|focus|foci|axis|directrix|slope|period|amplitude|m(?:ax|in)(?:imum)?|area|perimeter|volume|variance|mean|median|mode)\b)")
+_AFTER_A_MARK = re.compile(
+    r"[\s~]*([,;])[\s~]*(?=(?:the )?(?:radius|cent(?:er|re)|range|domain|vertex|focus|foci|axis|directrix|slope|period|"
+    r"amplitude|m(?:ax|in)(?:imum)?|area|perimeter|volume|variance|mean|median|mode)\b)"
+)
 """A mark in a group for words, before what a second value is: ``\\text{, radius }5``."""
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))

@@ -28,7 +28,8 @@ _MEASURED = frozenset(
 _MAX_PIECES = 6
 _GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
 """``JK^{-1}``, ``Nm``: two units without a space."""
-_BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in "kPa kJ kg km kN kW kWh kV kHz Hz dB mol eV cm".split()}  # noqa: SIM905
+_IN_ANY_CASE = ("kPa", "kJ", "kg", "km", "kN", "kW", "kWh", "kV", "kHz", "Hz", "dB", "mol", "eV", "cm")
+_BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in _IN_ANY_CASE}
 """Symbols that say the same in any case: ``KJ``, ``kPA``."""
 _JOINED = re.compile(r"([^\W\d_]+)-([^\W\d_]+)")
 
