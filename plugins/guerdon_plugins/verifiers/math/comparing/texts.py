@@ -78,6 +78,7 @@ _OPPOSITES = {
 }
 _BETWEEN_CLAUSES = re.compile(r"\s*(?:[,;](?:\s*and\b)?(?![^()\[\]]*[)\]])|\band\b)\s*")
 _MOST_CLAUSES = 6
+_LONGEST_CLAUSES = 500
 _CLAUSE = re.compile(r"[^\W\d_]{2}")
 _SIGN = re.compile(r"[\d=<>≤≥(\\]")
 _CONNECTIVE = re.compile(r"\s*\b(?:is|are|at|on|for|when|if|where|whenever|occurs?)\b\s*|\s+")
@@ -111,6 +112,8 @@ def same_words(reference: Node, answer: Node) -> Finding:
 
 def _same_clauses(left: str, right: str) -> bool:
     """Return whether two lists of statements hold the same ones: "concave up for x>3, concave down for x<3"."""
+    if max(len(left), len(right)) > _LONGEST_CLAUSES:
+        return False
     sides = [_BETWEEN_CLAUSES.split(words) for words in (left, right)]
     if not 1 < len(sides[0]) == len(sides[1]) <= _MOST_CLAUSES:
         return False

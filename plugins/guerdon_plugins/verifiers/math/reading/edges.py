@@ -16,11 +16,14 @@ _TAIL_OF_LAYOUT = re.compile(r"(?:\s*\\q?quad)+$")
 _GROUP_HEAD = re.compile(
     r"(?:\\(?:boxed|fbox|mathbf|boldsymbol|bm|ensuremath|displaystyle|textcolor\s?\{[a-zA-Z]{1,20}\}|color\s?\{[a-zA-Z]{1,20}\})\s?)?\{"
 )
+_MOST_GROUPS = 8
+"""Groups around an answer that are taken off; each takes time by the length of the answer."""
 _OF_A_SET = re.compile(r"[,;|:]|\\mid|\\ldots|\\over|\\choose|^\s*-?[\d.]+\s*$")
 
 
 def stripped(text: str) -> str:
     r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
+    groups = 0
     while True:
         before = text
         text = text.strip().removesuffix("\\\\").removesuffix("\\")
@@ -33,7 +36,10 @@ def stripped(text: str) -> str:
             ("..", "\\,", "\\;", "\\:", "\\.")
         ):
             text = text[:-1]
-        text = _without_group(_without_delimiters(text))
+        text = _without_delimiters(text)
+        if groups < _MOST_GROUPS and (inside := _without_group(text)) != text:
+            text = inside
+            groups += 1
         if text[:1] == "\\" and (match := _HEAD_OF_LAYOUT.match(text)):
             text = text[match.end() :]
         if text.endswith("quad"):

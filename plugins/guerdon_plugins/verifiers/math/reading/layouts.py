@@ -139,7 +139,7 @@ _DOMAIN_AND_RANGE = re.compile(
     r"(?:\s?\})?\s?([^;=]{1,200})"
 )
 _ANY_INTEGER = re.compile(
-    rf"[\s,]*,[\s~]*(?:{_TEXT}\s?\{{)?\s?(any|every|each|all) (integer)s?\s?\}}?\s?\$?\s?([a-z])\$?$"
+    rf"[\s,]{{0,9}},[\s~]{{0,9}}(?:{_TEXT}\s?\{{)?\s?(any|every|each|all) (integer)s?\s?\}}?\s?\$?\s?([a-z])\$?$"
 )
 _BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
 _FORALL = re.compile(r"\s*,\s*\\forall\s*")

@@ -26,8 +26,9 @@ _NAMED = re.compile(
 def with_plain_labels(text: str) -> str:
     """Return an answer whose first side only names the result of an operator with a label in words or by a name."""
     if match := _TRANSFORM.match(text):
-        kind = _TRANSFORMS[match[1] or match[2]]
-        return f"\\text{{{'inverse ' if match[3] else ''}{kind}}} = {text[match.end() :]}"
+        letter = match[1] or match[2]
+        name = f"original under {letter}" if match[3] else _TRANSFORMS[letter]
+        return f"\\text{{{name}}} = {text[match.end() :]}"
     if match := _OF_FUNCTION.match(text):
         return f"\\frac{{d{match[2]}}}{{d{match[1]}}} = {text[match.end() :]}"
     if match := _OF_FORMULA.match(text):
