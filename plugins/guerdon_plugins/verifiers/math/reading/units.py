@@ -31,7 +31,7 @@ _GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
 _IN_ANY_CASE = ("kPa", "kJ", "kg", "km", "kN", "kW", "kWh", "kV", "kHz", "Hz", "dB", "mol", "eV", "cm")
 _BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in _IN_ANY_CASE}
 """Symbols that say the same in any case: ``KJ``, ``kPA``."""
-_JOINED = re.compile(r"([^\W\d_]+)-([^\W\d_]+)")
+_JOINED = re.compile(r"(?<![^\W\d_])([^\W\d_]{1,20})-([^\W\d_]{1,20})(?![^\W\d_])")
 
 
 def read_unit(words: str, *, one: bool = False, any_noun: bool = False) -> Unit | None:
