@@ -21,6 +21,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Node,
     Number,
     PlusMinus,
+    Quantity,
     Quotient,
     Relation,
     Symbol,
@@ -298,7 +299,7 @@ def _of_remainder(said: Node, remainder: int) -> Node:
 
 
 def _is_value(node: Node) -> bool:
-    return isinstance(node, SCALARS) and not any(
+    return isinstance(node, (*SCALARS, Quantity)) and not any(
         isinstance(item, PlusMinus) for item in (node, *children(node))
     )
 
