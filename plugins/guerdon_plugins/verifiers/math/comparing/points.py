@@ -122,10 +122,11 @@ def _around(found: list[Border], names: list[str], domains: Domains, budget: Bud
         return
     near = list(real_points(names))
     far = list(_far_points(names))
-    bases = [near[0], near[3], far[2], far[3]] if len(names) > 1 else near[:1]
+    small = {name: value / 10 for name, value in near[0].items()}
+    bases = [near[0], small, near[3], far[2], far[3]] if len(names) > 1 else near[:1]
     for place, base in enumerate(bases):
-        # Where a border of one letter lies does not depend on the others.
-        moving = [border for border in found if not place or len(names_in(border.expression)) > 1]
+        # Where a border of one letter lies does not depend on the others; small values of these are mostly allowed.
+        moving = [border for border in found if place < 2 or len(names_in(border.expression)) > 1]
         whole_base = {
             name: Fraction(round(value)) if domains.get(name, REALS).whole else value
             for name, value in base.items()
