@@ -1,4 +1,4 @@
-"""What stands around an answer: delimiters of mathematics, markdown, groups, spaces, and marks at the end."""
+"""What is around an answer: delimiters of mathematics, markdown, groups, spaces, and marks at the end."""
 
 from __future__ import annotations
 

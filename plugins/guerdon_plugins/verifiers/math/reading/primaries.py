@@ -123,7 +123,7 @@ class PrimaryParser(ArithmeticParser):
         return Symbol(letter)
 
     def _has_argument_zero(self) -> bool:
-        """Return whether ``(0)`` comes next: nobody writes a product with zero, so ``I(0)`` is a value of I."""
+        """Return whether ``(0)`` comes next: a product with zero is never written, so ``I(0)`` is a value of I."""
         return self._peek(1) == "0" and self._peek(2) == ")"
 
     def _defines_function(self) -> bool:
