@@ -90,7 +90,7 @@ BOMBS = [
     "5" + " \\," * 3_000 + "x",
     "5" + "~" * 9_900 + "x",
     "5 $" + "m" * 9_000 + "$",
-    r"5\mathrm{m}" + r"/\mathrm{m}" * 900,
+    r"8\mathrm{m}" + r"/\mathrm{m}" * 900,
 ]
 COMPLETIONS = [
     "\\boxed{" * 20_000,
