@@ -215,12 +215,20 @@ class Ratio(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Dimensions(Node):
+    """``4 by 6``. Of lengths the order does not count, of plain numbers it does: a matrix has rows and columns."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Clock(Node):
     """A time of day; ``half`` is ``am``, ``pm`` or empty."""
 
     hour: int
     minute: int
     half: str
+    second: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.alignment import aligned
 from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded
 from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
+from guerdon_plugins.verifiers.math.comparing.constants import with_the_same_integral
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
@@ -31,6 +32,16 @@ from guerdon_plugins.verifiers.math.references import Reference, accepted_texts,
 
 _SAID_AGAIN = re.compile(r"(.*?\S)\s*[(（]\s*(?:或者?|or|\\text\{\s*or\s*\})\s*(.+)[)）]", re.DOTALL)
 _LONGEST_SAID_AGAIN = 200
+_REGION_AND_INTERVAL = re.compile(
+    r"(.*(?:[<>]|\\(?:le|ge|ne)|[Rr]eal|solution).*?)[.\s]*:\s*"
+    r"((?:\\left\s*)?[(\[].+|\\(?:mathbb\s?\{?\s?R\s?\}?|oslash|emptyset|varnothing))",
+    re.DOTALL,
+)
+"""``x<-7 : (-\\infty,-7)``: a solution said in two ways."""
+_YES_AND_FORMULA = re.compile(
+    r"(?:\\text\s*\{\s*)?[Yy]es\s*[.,:;]?\s*(?:\}\s*)?[.,:;]?\s*([^\W\d_\\$].*=.*|[$\\].*=.*)", re.DOTALL
+)
+"""``Yes, F = x^2y``: the formula says it as well."""
 _STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
 
 
@@ -74,6 +85,8 @@ class Reading:
     too_large: bool = False
     option: str = ""
     """The letter of an option whose text this is."""
+    affirms: bool = False
+    """Whether the text says "yes" before the formula that this is."""
     others: tuple[Reading, ...] = ()
     """Other answers that the reference accepts."""
 
@@ -102,6 +115,8 @@ def _read(text: str) -> Reading:
         and (said_again := _SAID_AGAIN.fullmatch(text))
     ):
         return _read_said_again(*said_again.groups())
+    if ":" in text and len(text) < _LONGEST_SAID_AGAIN and (both := _read_in_two_ways(text)):
+        return both
     try:
         return Reading(text, parse(text))
     except TooLargeError as error:
@@ -118,6 +133,23 @@ def _read_said_again(first: str, second: str) -> Reading:
     if said.node is not None and again.node is not None and _compare_nodes(said.node, again.node, Policy()):
         return said
     return _read(f"{first} \\text{{ or }} {second}")
+
+
+def _read_in_two_ways(text: str) -> Reading | None:
+    """Return the reading of an inequality with its interval where both say the same; ``None`` for other answers."""
+    match = _REGION_AND_INTERVAL.fullmatch(text.replace("$", ""))
+    if match is None:
+        return None
+    said, again = _read(re.sub(r"^\\?\{|\\?\}$", "", match[1].strip())), _read(match[2])
+    if said.node is None or again.node is None or not _compare_nodes(said.node, again.node, Policy()):
+        return None
+    return replace(again, text=text)
+
+
+def _without_yes(text: str) -> str:
+    """Return a formula without the "yes" before it."""
+    match = _YES_AND_FORMULA.fullmatch(text)
+    return match[1] if match else text
 
 
 def _read_answer(answer: str, gold: Node) -> Reading:
@@ -157,6 +189,10 @@ def _read_gold(text: str) -> Reading:
         return Reading(text, None, f"it {reason}")
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:
         return replace(said, option=option[0])
+    if text[:1] in "Yy\\" and (formula := _without_yes(text)) != text:
+        said = _read(formula)
+        if said.node is not None and not isinstance(said.node, Text):
+            return replace(said, affirms=True)
     reading = _read(text)
     if reading.node is not None and (values := exact_and_rounded(reading.node)):
         exact, rounded = (replace(reading, node=node) for node in values)
@@ -188,6 +224,8 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     if gold.others:
         verdicts = [compare_reading(answer, one, policy) for one in (replace(gold, others=()), *gold.others)]
         return next(filter(None, verdicts), verdicts[0])
+    if gold.affirms:
+        return compare_reading(_without_yes(answer.strip()), replace(gold, affirms=False), policy)
     if gold.option:
         return _compare_option(answer, gold, policy)
     if answer.strip() == gold.text:
@@ -235,7 +273,11 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
     if is_plain(reference) and is_plain(answer):
         return comparer.same(reference, answer)
     given, _ = exact_and_rounded(answer) or (answer, None)
-    return comparer.same(*aligned(reference, given))
+    left, right = aligned(reference, given)
+    finding = comparer.same(left, right)
+    if not finding and (moved := with_the_same_integral(left, right)) is not None:
+        return Comparer(policy, Budget()).same(left, moved)
+    return finding
 
 
 def _text_of_option(answer: str, reference: Node) -> str | None:

@@ -19,6 +19,8 @@ def exact_and_rounded(node: Node) -> tuple[Node, Node] | None:
     *before, exact, rounded = node.operands
     if (not before and is_label(exact)) or not set(node.operators[:-1]) <= {"="}:
         return None
+    if isinstance(rounded, Quantity) and isinstance(exact, SCALARS):
+        exact = Quantity(exact, rounded.unit)
     if not _close(*aligned(rounded, exact)):
         return None
     if not before:

@@ -45,6 +45,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Clock,
     Conditional,
     Congruence,
+    Dimensions,
     Listing,
     Matrix,
     NamedSet,
@@ -164,6 +165,9 @@ class Comparer:
                 return self._sequences(reference, answer)
             case Span(parts=left), Span(parts=right):
                 return self._lists.in_order(left, right)
+            case Dimensions(parts=left), Dimensions(parts=right):
+                lengths = all(isinstance(part, Quantity) for part in (*left, *right))
+                return (self._lists.unordered if lengths else self._lists.in_order)(left, right)
             case (Matrix(), Matrix()):
                 return self._matrices(reference, answer)
             case (Matrix() as matrix, Sequence() as vector) | (Sequence() as vector, Matrix() as matrix):

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Many
+from fractions import Fraction
 from itertools import permutations
 
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.trees import substitute
-from guerdon_plugins.verifiers.math.nodes import Apply, Node, Relation, Symbol
+from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
+from guerdon_plugins.verifiers.math.nodes import (
+    Apply,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Relation,
+    Sum,
+    Symbol,
+    negate,
+)
 
 _INDEPENDENT = frozenset("xt")
 _OF_INTEGRATION = frozenset(("C", "c", "C_0", "C_1", "c_1"))
 _ONE_CONSTANT = _OF_INTEGRATION | frozenset("AKk")
 _MAX_CONSTANTS = 3
+"""More are tried in their own order only."""
+_MOST_NAMES = 9
+_PLACE = Number(Fraction(9, 7))
+"""Where two antiderivatives are made to agree: most functions have a value there."""
 
 
 def with_renamed_constants(reference: Node, answer: Node) -> Node:
     """Return the answer with its constants of integration ``C_1``, ``C_2`` in the reference's order."""
-    if isinstance(reference, Relation) or isinstance(answer, Relation):
-        answer = _with_renamed_constant(reference, answer)
+    answer = _with_renamed_constant(reference, answer)
     constants = _constants(reference) or _other_constants(answer, reference)
-    if 1 < len(constants) <= _MAX_CONSTANTS and constants != (given := _other_constants(reference, answer)):
+    if 1 < len(constants) <= _MOST_NAMES and constants != (given := _other_constants(reference, answer)):
         answer = _renamed(answer, given, constants) if len(given) == len(constants) else answer
     if not 2 <= len(constants) <= _MAX_CONSTANTS or constants != _constants(answer) or reference == answer:
         return answer
@@ -41,9 +56,44 @@ def _with_renamed_constant(reference: Node, answer: Node) -> Node:
         return answer
     (wanted,), (given,) = left - right, right - left
     names = {wanted, given}
+    if not isinstance(reference, Relation) and not isinstance(answer, Relation):
+        solves = _scales_exponential(reference, wanted) and _scales_exponential(answer, given)
+        if names != {"C", "c"} or not solves:
+            return answer
     return (
         _renamed(answer, [given], [wanted]) if names <= _ONE_CONSTANT and names & _OF_INTEGRATION else answer
     )
+
+
+def _scales_exponential(node: Node, name: str) -> bool:
+    """Return whether a letter is a factor of an exponential, as in the solution of a differential equation."""
+    return any(
+        isinstance(item, Product)
+        and Symbol(name) in item.factors
+        and any(isinstance(factor, Power) and factor.base == Constant("e") for factor in item.factors)
+        for item in walk(node)
+    )
+
+
+def with_the_same_integral(reference: Node, answer: Node) -> Node | None:
+    r"""Return the answer with its ``+ C`` moved so that both agree at one point; ``None`` without ``C`` on both sides.
+
+    ``\\frac12\\tan^2 x + C`` and ``\\frac12\\sec^2 x + C`` are the same antiderivatives.
+    """
+    left, right = _without_constant(reference), _without_constant(answer)
+    if left is None or right is None or len(names_in(left)) != 1 or names_in(left) != names_in(right):
+        return None
+    (letter,) = names_in(left)
+    here, there = (substitute(rest, letter, _PLACE) for rest in (left, right))
+    return Sum((right, negate(there), here, Symbol("C")))
+
+
+def _without_constant(node: Node) -> Node | None:
+    """Return a sum without its only ``C``."""
+    if not isinstance(node, Sum) or Symbol("C") not in node.terms:
+        return None
+    rest = Sum(tuple(term for term in node.terms if term != Symbol("C")))
+    return rest if len(rest.terms) == len(node.terms) - 1 and "C" not in names_in(rest) else None
 
 
 def _constants(node: Node) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.budget import Budget
@@ -90,6 +90,8 @@ class Border:
 
     expression: Node
     targets: tuple[Fraction, ...]
+    is_pole: bool = False
+    """Whether the function is meromorphic around it, so that it has one formula on both sides."""
 
 
 _AT_ZERO = (Fraction(0),)
@@ -102,19 +104,39 @@ _AT_BORDER: dict[str, tuple[Fraction, ...]] = {
 }
 
 
+_ENTIRE = frozenset(
+    ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch", "exp")
+)
+"""Functions without a branch: of a meromorphic function they are analytic but for isolated points."""
+
+
 def borders(*nodes: Node) -> list[Border]:
     """Return the borders in expressions, each once."""
     found: dict[Border, None] = {}
-    stack = list(nodes)
+    stack = [(node, True) for node in nodes]
     while stack and len(found) < MAX_BORDERS:
-        item = stack.pop()
+        item, is_analytic = stack.pop()
         if isinstance(item, Standing):
             continue
-        stack.extend(children(item))
         for border in _borders_of(item):
             if names_in(border.expression):
-                found[border] = None
+                pole = border.is_pole and is_analytic
+                found[border if pole == border.is_pole else replace(border, is_pole=pole)] = None
+        inside = is_analytic and _keeps_analytic(item)
+        stack.extend((child, inside) for child in children(item))
     return list(found)
+
+
+def _keeps_analytic(node: Node) -> bool:
+    """Return whether a meromorphic function stays one, or gets an essential singularity at most, under an operation."""
+    match node:
+        case Call(function=function):
+            return function in _ENTIRE
+        case Power(exponent=Number(value=value)):
+            return value.denominator == 1
+        case Power(base=Number() | Constant()):
+            return True
+    return not isinstance(node, Power)
 
 
 def _borders_of(node: Node) -> Iterator[Border]:
@@ -133,9 +155,10 @@ def _borders_of(node: Node) -> Iterator[Border]:
         case Call(function=function, arguments=(argument, *_)) if function in _AT_BORDER:
             yield from (Border(part, _AT_BORDER[function]) for part in _parts(argument))
         case Quotient(denominator=denominator):
-            yield from (Border(part, _AT_ZERO) for part in _parts(denominator) if not _never_zero(part))
+            yield from (Border(part, _AT_ZERO, True) for part in _parts(denominator) if not _never_zero(part))
         case Power(base=base, exponent=exponent) if not _is_natural(exponent):
-            yield from (Border(part, _AT_ZERO) for part in _parts(base))
+            whole = isinstance(exponent, Number) and exponent.value.denominator == 1
+            yield from (Border(part, _AT_ZERO, whole) for part in _parts(base))
 
 
 def _without_steps(node: Node) -> Node:

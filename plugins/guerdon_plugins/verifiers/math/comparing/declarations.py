@@ -151,11 +151,19 @@ def disagreement(reference: Declared, answer: Declared, budget: Budget) -> str:
     for letter, domain in chain(reference.domains.items(), answer.domains.items()):
         left, right = reference.domains.get(letter), answer.domains.get(letter)
         if left is None or right is None:
-            if not domain.is_usual() and not _is_natural(domain, letter, reference.body, budget):
+            usual = domain.is_usual() or _is_time(domain, letter)
+            if not usual and not _is_natural(domain, letter, reference.body, budget):
                 return f"only one side says where {letter} lies"
         elif not left.same(right):
             return f"{letter} has another domain"
     return ""
+
+
+def _is_time(domain: Domain, letter: str) -> bool:
+    r"""Return whether a domain is ``t \\ge 0``: time starts at zero, so it may be left unsaid."""
+    return (
+        letter == "t" and domain.low == 0 and domain.high is None and not domain.whole and not domain.without
+    )
 
 
 def _is_natural(domain: Domain, letter: str, body: Node, budget: Budget) -> bool:

@@ -47,17 +47,35 @@ class MeasureComparer:
 
     def clocks(self, reference: Node, answer: Node) -> Finding:
         """Compare times of day; one beside something else may be a ratio."""
+        reference, answer = _as_clock(reference, answer), _as_clock(answer, reference)
         if isinstance(reference, Clock) and isinstance(answer, Clock):
             halves = {reference.half, answer.half} - {""}
-            shown = (reference.hour, reference.minute) == (answer.hour, answer.minute) and len(halves) < 2
-            times = {_minutes(reference), _minutes(answer)}
+            shown = len({(clock.hour, clock.minute, clock.second) for clock in (reference, answer)}) == 1
+            shown = shown and len(halves) < 2
+            times = {_seconds(reference), _seconds(answer)}
             equal = shown or (len(times) == 1 and None not in times)
             return Finding(equal, "clock", "" if equal else "the times differ")
+        if isinstance(reference, Quantity) or isinstance(answer, Quantity):
+            return self._durations(reference, answer)
         left, right = (
-            Ratio((integer(node.hour), integer(node.minute))) if isinstance(node, Clock) else node
+            Ratio((integer(node.hour), integer(node.minute)))
+            if isinstance(node, Clock) and not node.second
+            else node
             for node in (reference, answer)
         )
         return self.ratios(left, right)
+
+    def _durations(self, reference: Node, answer: Node) -> Finding:
+        """Compare ``3时20分``, which may be a time of day, with a duration."""
+        if any(isinstance(node, Clock) and node.half for node in (reference, answer)):
+            return Finding(False, "clock", "a time of day is not a duration")
+        left, right = (
+            Quantity(integer(3600 * node.hour + 60 * node.minute + node.second), Unit((("second", 1),)))
+            if isinstance(node, Clock)
+            else node
+            for node in (reference, answer)
+        )
+        return self.quantities(left, right)
 
     def quantities(self, reference: Node, answer: Node) -> Finding:
         """Compare values with units; a unit counts where both sides have one."""
@@ -70,7 +88,8 @@ class MeasureComparer:
         left, right = (node.value if isinstance(node, Quantity) else node for node in (reference, answer))
         if not isinstance(reference, Quantity) or not isinstance(answer, Quantity):
             return self._same(left, right)
-        if self._policy.units != "ignore" and reference.unit != answer.unit:
+        differs = reference.unit != answer.unit and not units.same_noun(reference.unit, answer.unit)
+        if self._policy.units != "ignore" and differs:
             bases = [units.to_base(node.unit) for node in (reference, answer)]
             if self._policy.units == "compare" or bases[0][0] != bases[1][0]:
                 return Finding(False, "units", f"the unit is {answer.unit}, not {reference.unit}")
@@ -105,11 +124,24 @@ class MeasureComparer:
         return Finding(True, "ratio")
 
 
-def _minutes(clock: Clock) -> int | None:
-    """Return minutes since midnight; ``None`` where an hour up to 12 may be before or after noon."""
-    if not clock.half:
-        return 60 * clock.hour + clock.minute if clock.hour > 12 or not clock.hour else None
-    return 60 * (clock.hour % 12 + 12 * (clock.half == "pm")) + clock.minute
+def _as_clock(node: Node, other: Node) -> Node:
+    """Read ``9:03:36`` beside a time of day with seconds as one."""
+    match node, other:
+        case (
+            Ratio(parts=(Number(value=hour), Number(value=minute), Number(value=second))),
+            Clock(second=seconds),
+        ) if seconds:
+            if hour in range(24) and minute in range(60) and second in range(60):
+                return Clock(int(hour), int(minute), "", int(second))
+    return node
+
+
+def _seconds(clock: Clock) -> int | None:
+    """Return seconds since midnight; ``None`` where an hour up to 12 may be before or after noon."""
+    if not clock.half and 1 <= clock.hour <= 12:
+        return None
+    hour = clock.hour % 12 + 12 * (clock.half == "pm") if clock.half else clock.hour
+    return 3600 * hour + 60 * clock.minute + clock.second
 
 
 def _is_temperature(node: Node) -> bool:

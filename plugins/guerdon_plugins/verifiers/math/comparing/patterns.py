@@ -48,9 +48,10 @@ def written_out(items: Many[Node], budget: Budget) -> tuple[Node, ...]:
         del after[-2]
     if len(after) == 1 and isinstance(last := after[0], Number):
         count = (last.value - numbers[0]) / step
-        if count.denominator == 1 and len(before) <= count < _MAX_ITEMS:
+        if count.denominator != 1 or len(before) > count:
+            return tuple(items)
+        if count < _MAX_ITEMS:
             return tuple(Number(numbers[0] + place * step) for place in range(int(count) + 1))
-        return tuple(items)
     return Number(numbers[0]), Number(numbers[0] + step), Dots(), *after
 
 

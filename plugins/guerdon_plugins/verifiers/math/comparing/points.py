@@ -14,6 +14,7 @@ from hashlib import blake2b
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.critical import Border, Point, borders, solutions
 from guerdon_plugins.verifiers.math.comparing.domains import REALS, Domains
+from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import walk
 from guerdon_plugins.verifiers.math.nodes import Call, Node, Number
 
@@ -25,17 +26,22 @@ _FEW = range(-1, 6)
 _LARGE = (53, 64, 97, 100, 101, 128, 360, 720, 1000, 1009)
 MAX_AROUND = 160
 """Points around the borders, over all variables."""
+_MAX_AROUND_POLES = 24
+"""A meromorphic function has one formula on all sides of its poles, so any point decides it."""
 
 
 def points(names: list[str], domains: Domains, nodes: tuple[Node, ...], budget: Budget) -> Iterator[Point]:
     """Yield the points for a pair of expressions, the cheapest and most telling first."""
     whole = [name for name in names if domains.get(name, REALS).whole]
     seen: set[tuple[Fraction, ...]] = set()
+    found = borders(*nodes)
+    kinks, poles = ([border for border in found if border.is_pole == pole] for pole in (False, True))
     candidates = itertools.chain(
         real_points(names),
         _integer_points(names, whole, nodes) if whole else (),
         _far_points(names),
-        itertools.islice(_around(borders(*nodes), names, domains, budget), MAX_AROUND),
+        itertools.islice(_around(kinks, names, domains, budget), MAX_AROUND),
+        itertools.islice(_around(poles, names, domains, budget), _MAX_AROUND_POLES),
     )
     for candidate in candidates:
         point = {name: domains.get(name, REALS).moved(candidate[name]) for name in names}
@@ -116,14 +122,17 @@ def _around(found: list[Border], names: list[str], domains: Domains, budget: Bud
         return
     near = list(real_points(names))
     far = list(_far_points(names))
-    bases = [near[0], near[3], far[2], far[3]] if len(names) > 1 else near[:1]
-    for base in bases:
+    small = {name: value / 10 for name, value in near[0].items()}
+    bases = [near[0], small, near[3], far[2], far[3]] if len(names) > 1 else near[:1]
+    for place, base in enumerate(bases):
+        # Where a border of one letter lies does not depend on the others; small values of these are mostly allowed.
+        moving = [border for border in found if place < 2 or len(names_in(border.expression)) > 1]
         whole_base = {
             name: Fraction(round(value)) if domains.get(name, REALS).whole else value
             for name, value in base.items()
         }
         for name in names:
-            values = {value for border in found for value in solutions(border, name, whole_base, budget)}
+            values = {value for border in moving for value in solutions(border, name, whole_base, budget)}
             domain = domains.get(name, REALS)
             for value in _beside(sorted(values), domain.whole):
                 yield {**whole_base, name: value}

@@ -156,4 +156,4 @@ def _on_24_hours(clock: Clock) -> Clock:
         hour = 0
     elif clock.half == "pm" and hour < 12:
         hour += 12
-    return Clock(hour, clock.minute, "")
+    return Clock(hour, clock.minute, "", clock.second)

@@ -232,6 +232,7 @@ class _Function:
 
 
 _DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d([a-z])")
+_SUBSCRIPTED = re.compile(r"([a-zA-Z])_([xyzt])")
 _PRIMED = re.compile(r"([a-zA-Z])('{0,4})")
 
 
@@ -239,6 +240,8 @@ def _function(label: Node) -> _Function | None:
     match label:
         case Symbol(name=name) if found := _DERIVATIVE.fullmatch(name):
             return _Function(found[2], int(found[1] or 1), applied=False, by=found[3])
+        case Symbol(name=name) if found := _SUBSCRIPTED.fullmatch(name):
+            return _Function(found[1], 1, applied=False, by=found[2])
         case Symbol(name=name) if found := _PRIMED.fullmatch(name.removeprefix("hat ")):
             return _Function(found[1], len(found[2]), applied=False)
         case Apply(name=name, arguments=(Symbol(name=argument),)) if argument.islower() and (

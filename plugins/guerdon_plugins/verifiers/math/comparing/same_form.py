@@ -10,13 +10,14 @@ from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.patterns import from_first, progression
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
 from guerdon_plugins.verifiers.math.comparing.texts import ORDINALS
-from guerdon_plugins.verifiers.math.comparing.trees import contains, walk
+from guerdon_plugins.verifiers.math.comparing.trees import contains, substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Call,
     Conditional,
     Congruence,
     Constant,
+    Dimensions,
     Dots,
     Listing,
     Matrix,
@@ -67,8 +68,25 @@ def in_form_of(node: Node, other: Node) -> Node:
         case Conditional(value=value), Listing(items=items):
             member = isinstance(items[-1], Relation) and items[-1].operators == ("∈",)
             return _as_list(node) if isinstance(value, Relation) or (member and len(items) == 2) else node
+        case (
+            Conditional(
+                value=value, condition=Relation(operands=(Symbol(name=name), meant), operators=("=",))
+            ),
+            _,
+        ) if (
+            isinstance(value, SCALARS)
+            and isinstance(other, SCALARS)
+            and name in names_in(value)
+            and not names_in(meant) | {name} & names_in(other)
+        ):
+            replaced: Node = substitute(value, name, meant)
+            return replaced
         case Constant(name="infinity"), Text(words="infinitely many"):
             return other
+        case SetBuilder(element=Sequence(items=names), condition=Relation() as condition), Relation() if all(
+            isinstance(name, Symbol) for name in names
+        ):
+            return condition  # \\{(x, y) : x^2 + y^2 < 1\\}
         case SetOf(items=(*items, Dots())), SetBuilder():
             return progression(items) or node
         case SetOperation(operator="union" | "intersection"), SetOperation():
@@ -76,7 +94,31 @@ def in_form_of(node: Node, other: Node) -> Node:
     return node
 
 
+def _named_point(item: Node, others: Many[Node]) -> Node:
+    """Read the point ``M(1, 2)`` in a list beside ``M = (1, 2)`` as an equation."""
+    match item:
+        case Product(factors=(Symbol() as name, Sequence() as point)):
+            labels = [other.operands[0] for other in others if isinstance(other, Relation)]
+            return Relation((name, point), ("=",)) if name in labels else item
+    return item
+
+
+def _without_chains(node: Listing) -> Listing:
+    """Read ``x = y = 4, z = 2`` as ``x = 4, y = 4, z = 2``."""
+    items: list[Node] = []
+    for item in node.items:
+        match item:
+            case Relation(operands=(*names, value), operators=operators) if (
+                len(names) > 1 and set(operators) == {"="} and isinstance(value, Number)
+            ) and all(isinstance(name, Symbol) for name in names):
+                items += [Relation((name, value), ("=",)) for name in names]
+            case _:
+                items.append(item)
+    return Listing(tuple(items), node.joiner)
+
+
 def _list(node: Listing, other: Node) -> Node:
+    node = _without_chains(node)
     match node.items, other:
         case (Text(), *rest), Text() if node.joiner == "," and all(isinstance(item, Text) for item in rest):
             return Text(", ".join(item.words for item in node.items if isinstance(item, Text)))
@@ -86,8 +128,10 @@ def _list(node: Listing, other: Node) -> Node:
             return _with_condition(node)
         case (_, _, *_, Dots()), Relation() | Listing() if not contains(other, Dots):
             return from_first(node.items) or node
-        case _, Listing():
-            return _without_numbers(node)
+        case _, Listing(items=others):
+            return _without_numbers(
+                Listing(tuple(_named_point(item, others) for item in node.items), node.joiner)
+            )
         case (_, _, _, *_), Sequence(items=items, left=left, right=right) if len(items) == len(node.items):
             points = any(isinstance(item, Sequence) for item in node.items)
             values = (left, right) in (("(", ")"), ("[", "]")) and not points and node.joiner in (",", ";")
@@ -130,6 +174,8 @@ def _expression(node: Node, other: Node) -> Node:
             return point
         case Product(factors=(Symbol() as name, Sequence() as point)), Relation(operands=(label, Sequence())):
             return point if name == label else node
+        case Product(factors=(_, _, *_) as numbers), Dimensions(parts=parts) if len(numbers) == len(parts):
+            return Dimensions(numbers) if all(isinstance(item, Number) for item in numbers) else node
         case Product(), _ if isinstance(other, SCALARS):
             return _matrix_group(_binomial(node, other))
     return node

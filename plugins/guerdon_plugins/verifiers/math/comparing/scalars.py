@@ -171,7 +171,11 @@ def shown(value: Fraction) -> str:
 
 def _compare_closed_forms(reference: Node, answer: Node, budget: Budget) -> Finding:
     complex_values = is_complex(reference) or is_complex(answer)
-    equal, left, right = _agree(reference, answer, {}, PRECISION, budget, complex_values)
+    try:
+        equal, left, right = _agree(reference, answer, {}, PRECISION, budget, complex_values)
+    except UndefinedError:  # a root of a negative number
+        complex_values = True
+        equal, left, right = _agree(reference, answer, {}, PRECISION, budget, complex_values)
     if equal and any(map(has_exponential, (reference, answer))):  # tanh(100) and tanh(101) agree to 86 digits
         equal, left, right = _agree(reference, answer, {}, 2 * MAX_POINT_PRECISION, budget, complex_values)
     if equal:

@@ -18,11 +18,17 @@ _ARTICLE = re.compile(
     r"\bthe\s+(?=[^\W\d_]{2})|(?<=\bis )an?\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})"
 )
 _SUBJECT = re.compile(
-    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
+    r"^(?:(?:they|it|these|this|that) (?:is|are|will be) (?=[^\W\d_])|选择?(?=[^\W\d_])|"
+    r"(?:它|其|函数|该函数)?的?图[象像](?=关于)|"
+    r"(?:he|she|they|you|we|i) should (?:choose|pick|buy|use|take|select) (?=[^\W\d_])|[是为](?=[\u4e00-\u9fff]{2}))"
 )
 """A subject that only points to the question."""
 _NUMBERED_HEAD = re.compile(r"^(?:statements?|options?|choices?) (?=[ivx]+\b)")
 """What roman numerals number."""
+_BESIDE_HAN = re.compile(r" (?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff]) ")
+_DISTRIBUTED = re.compile(r"^[A-Z] \\sim (?=[A-Z])")
+"""The name of a variable before its distribution."""
+_ONLY = re.compile(r"^((?:statements? )?[ivx]{1,4}(?:(?:, ?| and )[ivx]{1,4}){0,4}) only$")
 _NAME_AND_SENTENCE = re.compile(
     r"([A-Z][a-z]{2,}) (?:is|was|has|had|will|won|got|did|does|should|needs|runs|ran) ([^,;\d]+)"
 )
@@ -32,7 +38,7 @@ _WINS = re.compile(r"(?<=\w) (?:can |will |always )*(?:wins?|has (?:a |the )?win
 """A player who is named as an answer is the one who wins."""
 _HEAD = re.compile(
     r"(?<=[^\W\d_])(?<!\bno)(?<!\bany) (?:function|triangle|series|sequence|quadrilateral|ball|one|marble|card|car|"
-    r"colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
+    r"number|integer|colou?r|team|player|angle|box|bag|group|house|hat|shirt|test|method|plan|company|store|class|error)$"
 )
 """What an adjective such as "odd" or "isosceles" describes is in the question."""
 _YES_OR_NO = re.compile(r"(yes|no|是|否|能|不能)\s*[,.;:，。；：]\s*([^\d\\=<>]+)", re.IGNORECASE)
@@ -70,6 +76,14 @@ _OPPOSITES = {
     ),
     "no": re.compile(r"\b(?:yes|true|right)\b|是的|对"),
 }
+_BETWEEN_CLAUSES = re.compile(r"\s*(?:[,;](?:\s*and\b)?(?![^()\[\]]*[)\]])|\band\b)\s*")
+_MOST_CLAUSES = 6
+_LONGEST_CLAUSES = 500
+_CLAUSE = re.compile(r"[^\W\d_]{2}")
+_SIGN = re.compile(r"[\d=<>≤≥(\\]")
+_CONNECTIVE = re.compile(r"\s*\b(?:is|are|at|on|for|when|if|where|whenever|occurs?)\b\s*|\s+")
+_WARDS = re.compile(r"\b(up|down|left|right)wards?\b")
+_POINT = re.compile(r"\bpt(s?)\b\.?")
 _DECISIONS = {"true": "yes", "false": "no", "是": "yes", "能": "yes", "否": "no", "不能": "no"}
 _SPACES = re.compile(r"\s+")
 _BESIDE_SIGNS = re.compile(r"(?<=[^\w\s]) | (?=[^\w\s])")
@@ -84,13 +98,29 @@ def same_words(reference: Node, answer: Node) -> Finding:
     if (letters_match := _same_named_letter(left, right)) is not None:
         return Finding(letters_match, "text", "" if letters_match else "the words differ")
     left, right = _WINS.sub("", left), _WINS.sub("", right)
+    left, right = _DISTRIBUTED.sub("", left), _DISTRIBUTED.sub("", right)
     left, right = _person(left, right), _person(right, left)
     left, right = _decision(left, right), _decision(right, left)
     left, right = _without_subject(left, right), _without_subject(right, left)
     left, right = _plain(left), _plain(right)
     if not (_HEAD.search(left) and _HEAD.search(right)):  # "a series" and "a sequence" differ
         left, right = _HEAD.sub("", left), _HEAD.sub("", right)
-    return Finding(True, "text") if left == right and left else Finding(False, "text", "the words differ")
+    if left and (left == right or _same_clauses(left, right)):
+        return Finding(True, "text")
+    return Finding(False, "text", "the words differ")
+
+
+def _same_clauses(left: str, right: str) -> bool:
+    """Return whether two lists of statements hold the same ones: "concave up for x>3, concave down for x<3"."""
+    if max(len(left), len(right)) > _LONGEST_CLAUSES:
+        return False
+    sides = [_BETWEEN_CLAUSES.split(words) for words in (left, right)]
+    if not 1 < len(sides[0]) == len(sides[1]) <= _MOST_CLAUSES:
+        return False
+    if not all(_CLAUSE.search(clause) and _SIGN.search(clause) for clauses in sides for clause in clauses):
+        return False
+    plain = [sorted(_CONNECTIVE.sub(" ", clause).strip() for clause in clauses) for clauses in sides]
+    return plain[0] == plain[1]
 
 
 def _same_named_letter(left: str, right: str) -> bool | None:
@@ -146,7 +176,13 @@ def _plain(words: str) -> str:
     words = _STOP.sub(" ", _HYPHEN.sub(" ", _QUOTES.sub("", words)))
     words = _SPACES.sub(" ", _ARTICLE.sub("", words.casefold())).strip()
     words = words.replace("if and only if", "iff")
-    words = _NUMBERED_HEAD.sub("", words)
+    if not words.isascii():
+        words = _BESIDE_HAN.sub("", words).replace("了", "").replace("亏损", "亏")
+    words, numbered = _ONLY.subn(r"\1", _NUMBERED_HEAD.sub("", words))
+    if numbered and len(words) == 1:
+        return words.upper()
+    words = _WARDS.sub(r"\1", words)
+    words = _POINT.sub(r"point\1", words)
     words = _EXTREME.sub(r"\1imum", words)
     words = _NUMBERED.sub(_in_words, words)
     words = _WINS.sub("", _SUBJECT.sub("", words))

@@ -8,7 +8,9 @@ import unicodedata
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.edges import stripped
 from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
+from guerdon_plugins.verifiers.math.reading.marked_units import with_joined_groups, with_unit_apart
 from guerdon_plugins.verifiers.math.reading.number_words import (
     chinese_in_digits,
     leading_chinese_number,
@@ -30,7 +32,7 @@ _COUNTED = re.compile(
 _BARE_RATE = re.compile(r"(?<=[\d}])((?:\\[ ,;:]|[\s~])*)([A-Za-z]+)/([A-Za-z]+)(?=(?:\^\{?\d\}?)?$)")
 _SIUNITX = re.compile(r"\\(?:num|SI|si|qty|unit|ang)\s*\{([^{}]*)\}(?:\s*\{([^{}]*)\})?")
 _UNIT_GROUP = re.compile(
-    r"(?<=[\d})°\]])((?:\\[,:; !]|~|\s|\\quad|\{\}|\\cdot\s)*+)"
+    r"(?:(?<=[\d})°\]])|(?<=\\pi))((?:\\[,:; !]|~|\s|\\quad|\{\}|\\cdot\s)*+)"
     rf"(?:{_WORDS}\s*\{{|\{{\s*\\(?:rm|mathrm|text)\b)((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}"
 )
 _PREFIXED_SIGN = re.compile(
@@ -57,9 +59,6 @@ _COMMA_NUMERAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 _SPACED_NUMERAL = re.compile(r"(?:[-+]|\\\$|\$)*\s*\d{1,3}(?:(?:\\[,:; ]|~|\s)\s*\d{3})+(?:\.\d+)?(?!\d)\D*")
 _SPACE_IN_NUMERAL = re.compile(r"(?<=\d)(?:\\[,:; ]|~|\s)\s*(?=\d{3}(?!\d))")
 _GROUPING = (("(", ")"), ("[", "]"), ("\\{", "\\}"))
-_DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
-_MARKDOWN = (("**", "**"), ("__", "__"), ("`", "`"))
-_EDGES = ("\\,", "\\;", "\\!", "\\:", "\\ ", "~", " ")
 _RAISED_SIGNS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ", "0123456789+-()nix")
 _LOWERED_SIGNS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₖ", "0123456789+-()nik")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ]+")
@@ -79,7 +78,9 @@ _QUADRANTS = re.compile(
     r"(?:\\text\{)?第?([一二三四1-4])(?:象限)?((?:[,或和与及]第?[一二三四1-4](?:象限)?)+)\}?"
 )
 _TEXT_DEGREES = re.compile(rf"{_WORDS}\s*\{{\s*\^\\circ\s*([CF]?)\s*\}}")
-_CHINESE_MINUS = re.compile(r"^负(?=[\d\\])")
+_CHINESE_MINUS = re.compile(r"^(?:负|零下)(?=[\d\\])")
+_CHINESE_RATE = re.compile(r"(?:速度[为是]?)?每(秒|小时|分钟|分|时|天|年)(\d[\d.]*)\s*([\u4e00-\u9fff]{1,4})")
+_CHINESE_DISCOUNT = re.compile(r"^打(?=[一二三四五六七八九\d.]{1,4}折)")
 _ANGLED = re.compile(r"<([^<>=|]*,[^<>=|]*)>")
 _CHINESE_RATIO = re.compile(r"(?<=\d)\s*比\s*(?=\d)")
 _TEXT_DOLLAR = re.compile(rf"{_WORDS}\s*\{{\s*\\\$\s*\}}")
@@ -111,6 +112,8 @@ _BARE_UNITS = re.compile(
 )
 
 _GAP = re.compile(r"\s{8,}")
+_BACKSLASHES = re.compile(r"\\+")
+_DOUBLED_COMMAND = re.compile(r"(?<!\\)\\\\[a-zA-Z]{2}")
 
 
 def clean(text: str) -> str:
@@ -122,23 +125,34 @@ def clean(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise TooLargeError(f"{len(text):,} characters are more than the limit of {MAX_CHARACTERS:,}")
     text = _GAP.sub("  ", text)  # the patterns below take time by the square of a gap
+    if "\\\\" in text:
+        text = _without_doubled_backslashes(text)
     if "&" in text and ";" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     if not text.isascii():
-        text = _as_latex(text)
-    text = _strip(text)
+        text = _as_latex(stripped(text))
+    text = stripped(text)
     if ("nswer" in text or "答案" in text) and (said := without_leading_words(text)) != text:
-        text = _strip(said)
+        text = stripped(said)
     if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
         text = f"{match[1]}-{match[2]}{match[3]}"
     if text[:1] == "$" and text.count("$") == 1:  # money in a box
         text = f"\\{text}"
     if text.isdecimal():
         return text
-    text = plain_layout(text)
-    if text[0:1] in "nNmM\\":
-        text = _NEGATIVE_WORD.sub(lambda match: f"{match[1] or ''}-", text)
+    text = plain_layout(with_unit_apart(text) if text[:1] in "$-+0123456789" else text)
+    if text[0:1] in "nNmM\\" and (match := _NEGATIVE_WORD.match(text)):
+        rest = f"{match[1] or ''}{text[match.end() :]}"
+        digits = with_digits(rest)
+        text = f"-{digits}" if digits != rest else f"{match[1] or ''}-{text[match.end() :]}"
     return _join_numerals(_with_units(with_digits(text)))
+
+
+def _without_doubled_backslashes(text: str) -> str:
+    r"""Return ``\\\\frac{1}{4}``, escaped once too often, as ``\\frac{1}{4}``: every backslash in it is doubled."""
+    if _DOUBLED_COMMAND.search(text) and all(len(run) % 2 == 0 for run in _BACKSLASHES.findall(text)):
+        return _BACKSLASHES.sub(lambda match: match[0][: len(match[0]) // 2], text)
+    return text
 
 
 def _as_latex(text: str) -> str:
@@ -150,6 +164,9 @@ def _as_latex(text: str) -> str:
     if _CIRCLED.search(text):
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x2460 + 1}),", text).rstrip(",")
     text = _CHINESE_MINUS.sub("-", text)
+    text = _CHINESE_DISCOUNT.sub("", text)
+    if "每" in text and (match := _CHINESE_RATE.fullmatch(text)):
+        text = f"{match[2]}{match[3]}/{match[1]}"
     if "比" in text:
         text = _CHINESE_RATIO.sub(":", text)
     text = chinese_in_digits(text)
@@ -255,7 +272,7 @@ def _with_marked_units(text: str) -> str:
     text = _ANGSTROM.sub(r"\\text{ Å}", text)
     if "%" in text:
         text = _TEXT_PERCENT.sub(r"\\%", text)
-    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", with_joined_groups(text))
     text = _SIUNITX.sub(_siunitx, text)
     if "\\Omega" in text:
         text = _PREFIXED_SIGN.sub(_omega, text)
@@ -348,47 +365,3 @@ def _join_thousands(text: str) -> str:
     if "," in rest and (len(numerals) == 1 or any(not after[:1].isspace() for after in rest.split(",")[1:])):
         return text
     return _COMMA_NUMERAL.sub(lambda match: match[0].replace(",", ""), text)
-
-
-def _strip(text: str) -> str:
-    r"""Take off white space, ``$…$``, ``\\(…\\)``, ``\\[…\\]`` and punctuation at the end, until none is left."""
-    while True:
-        before = text
-        text = text.strip().removesuffix("\\\\").removesuffix("\\")
-        text = text if text == "=" else text.removeprefix("=")
-        for sign in ("\\approx", "\\sim", "\\therefore", "\\Rightarrow", "\\implies"):
-            if text.startswith(sign) and not text[len(sign) :][:1].isalpha():
-                text = text[len(sign) :]
-        text = _without_markdown(text)
-        if text.endswith((".", ",", ";", ":", "!.", "。", "，", "；")) and not text.endswith(
-            ("..", "\\,", "\\;", "\\:", "\\.")
-        ):
-            text = text[:-1]
-        text = _without_delimiters(text)
-        while text.startswith(_EDGES):
-            text = text[1 + (text[0] == "\\") :]
-        while text.endswith(_EDGES):
-            text = text[: -1 - (text[-2:-1] == "\\")]
-        if text == before:
-            return text
-
-
-def _without_markdown(text: str) -> str:
-    for left, right in _MARKDOWN:
-        if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right):
-            return text[len(left) : -len(right)]
-    return text
-
-
-def _without_delimiters(text: str) -> str:
-    for left, right in _DELIMITERS:
-        inner = text[len(left) : -len(right)]
-        if (
-            len(text) >= len(left) + len(right)
-            and text.startswith(left)
-            and text.endswith(right)
-            and not inner.endswith("\\")
-            and (left != "$" or "$" not in inner.replace("\\$", ""))
-        ):
-            return inner
-    return text

@@ -50,6 +50,9 @@ _CONSTANTS: dict[str, Node] = {
 }
 
 
+_GREEK_FUNCTIONS = frozenset("psi phi Phi Psi rho sigma eta chi gamma Gamma theta mu".split())  # noqa: SIM905
+
+
 class CommandParser(EnvironmentParser):
     """Reads the meaning of a command and its arguments."""
 
@@ -77,6 +80,13 @@ class CommandParser(EnvironmentParser):
             return _CONSTANTS[name]
         if name == "zeta" and self._accept("("):
             return _zeta(self._items(")"))
+        if (
+            name in SYMBOLS
+            and self._peek() == "("
+            and (self._has_argument_zero() or (name in _GREEK_FUNCTIONS and self._defines_function()))
+        ):
+            self._position += 1
+            return Apply(name, self._items(")"))
         if name in SYMBOLS or (name == "times" and self._peek(-2) in ("^", "{")):
             return Symbol(name)  # R^\\times, the units of a ring
         if rule := self._rules.get(name):

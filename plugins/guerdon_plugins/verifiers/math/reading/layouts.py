@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.operators import with_plain_labels
 
 __all__ = ["plain_layout", "without_leading_words"]
 
@@ -18,6 +19,8 @@ _COLON = re.compile(r"\\text\s*\{\s*:\s*\}")
 _WHOLE_GROUP = re.compile(r"\\text\s*\{([^{}\\]*)\}")
 """``\\text{x = 3}``, ``\\text{1 hour 20 minutes}``: mathematics in a group for words."""
 _SIGN = re.compile(r"[\d=<>]")
+_NUMBERED = re.compile(r"(?:[IVX]{1,4}(?:, ?| and |, and )){1,5}[IVX]{1,4} only")
+"""Statements by their Roman numerals."""
 _OVER = re.compile(r"\{\s*(\d+)\s*\\over\s*(\d+)\s*\}")
 _REAL_LETTERS = re.compile(
     rf"[\s,]{{0,9}}(?:{_TEXT}\s*\{{[\s,]*(?:where|for|with|for all|for any)\s*\}}|\(|,)\s*"
@@ -34,7 +37,8 @@ _CONSTANT = re.compile(rf"\+\s*(?:{_TEXT}\s*\{{\s*)?(?:const(?:ant)?\.?|常数)(
 _COLUMNS = re.compile(r"(\\begin\s*\{array\})\s*\{\s*\*\s*\{\s*\d+\s*\}\s*\{\s*[lcr]\s*\}\s*\}")
 _CIRCLED = re.compile(r"\\textcircled\s*\{?\s*(?:\\\w+\s*\{?)?(\d{1,2})\}{0,2}")
 _ONE_LETTER = re.compile(
-    r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathsf|mathscr|mathfrak)\s*\{\s*([A-Za-z])\s*\}"
+    r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathsf|mathscr|mathfrak)"
+    r"(?:\s*\{\s*([A-Za-z])\s*\}| ([A-Za-z])(?![a-zA-Z]))"
 )
 _UNION = re.compile(
     r"\\(?:big|lim)cup(?:\\limits)?\s*_\s*\{\s*([a-z])\s*(?:\\in\s*(?:\\mathbb\s*\{?\s*Z\s*\}?|Z)|=\s*-\s*\\infty)\s*\}"
@@ -130,6 +134,23 @@ def without_leading_words(text: str) -> str:
     return text
 
 
+_DOMAIN_AND_RANGE = re.compile(
+    rf"(?:{_TEXT}\s?\{{)?\s?D(?:\s?\}})?\s?[:=]\s?(?:\}})?\s?([^;=]{{1,200}}?)\s?[;,]\s?(?:{_TEXT}\s?\{{)?\s?R(?:\s?\}})?\s?[:=]"
+    r"(?:\s?\})?\s?([^;=]{1,200})"
+)
+_ANY_INTEGER = re.compile(
+    rf"[\s,]{{0,9}},[\s~]{{0,9}}(?:{_TEXT}\s?\{{)?\s?(any|every|each|all) (integer)s?\s?\}}?\s?\$?\s?([a-z])\$?$"
+)
+_BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
+_FORALL = re.compile(r"\s*,\s*\\forall\s*")
+_LETTERED = re.compile(
+    r"[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}(?:[,;]\s?[A-Z]\s?:\s?-?(?:\d|\\frac)[^:;]{0,40}){1,8}"
+)
+"""``A: 5, B: 7``: each letter's own value."""
+_A_DOZEN = re.compile(r"^(?i:\\text\s?\{\s*)?(?:[Aa]|[Oo]ne) dozen ([a-z]{3,20}s)\s?\}?$")
+_A_TOTAL = re.compile(r"(?i)(?:there (?:is|are) )?an? (total|maximum|minimum) of (?=\d|\$|\\frac)")
+
+
 def plain_layout(text: str) -> str:
     """Return an answer in the plainest layout that says the same; most answers are in it."""
     if not text.isprintable():
@@ -138,10 +159,22 @@ def plain_layout(text: str) -> str:
         )
     if "\\" in text:
         text = _plain_commands(text)
+    if "integer" in text:
+        text = _ANY_INTEGER.sub(r" \\text{ for \1 \2 } \3", text)
+    if text[:1] in "aAtT":
+        text = _A_TOTAL.sub("", text)
+    if text[:1] in "D\\" and "R" in text and (match := _DOMAIN_AND_RANGE.fullmatch(text)):
+        text = f"\\text{{domain: }}{match[1]}, \\text{{range: }}{match[2]}"
     if "const" in text or "常数" in text:
         text = _CONSTANT.sub("+C", text)
-    if text[:6] == "\\text{" and (match := _WHOLE_GROUP.fullmatch(text)) and _SIGN.search(text):
+    if (
+        text[:6] == "\\text{"
+        and (match := _WHOLE_GROUP.fullmatch(text))
+        and (_SIGN.search(text) or _NUMBERED.fullmatch(match[1]))
+    ):
         text = match[1].strip().rstrip(".")
+    if text[1:3].strip()[:1] == ":" and _LETTERED.fullmatch(text):
+        text = text.replace(":", "=")
     if "to" in text or "approx" in text:
         text = _ROUNDING_NOTE.sub("", text)
     if text[:1].isdecimal():
@@ -154,6 +187,8 @@ def plain_layout(text: str) -> str:
         text = _of_letter(*match.groups())
     if "left" in text or "remaining" in text:
         text = _REMAINING.sub("", text)
+    if "dozen" in text:
+        text = _A_DOZEN.sub(r"12\\text{ \1}", text)
     if "half" in text or "quarter" in text:
         text = _PART_OF_ONE.sub(_part_of_one, text)
         if match := _ONE_AND_A_HALF.fullmatch(text):
@@ -178,6 +213,12 @@ def plain_layout(text: str) -> str:
 
 
 def _plain_commands(text: str) -> str:
+    if "=" in text:
+        text = with_plain_labels(text)
+        if "\\forall" in text and "exists" not in text:
+            text = _FORALL.sub(r" \\text{ for all } ", text)
+    if "\\bmod" in text:
+        text = _BRACKETED_MODULO.sub(lambda match: f"\\pmod{{{match[1] or match[2]}}}", text)
     if "array" in text:
         text = _COLUMNS.sub(r"\1{c}", text)
     if ":" in text:
@@ -209,7 +250,7 @@ def _plain_commands(text: str) -> str:
     if "\\textcircled" in text:
         text = _CIRCLED.sub(r"(\1),", text).rstrip(",")
     if "\\b" in text or "\\mathb" in text or "\\mathc" in text or "\\maths" in text or "\\mathi" in text:
-        letters = set(_ONE_LETTER.findall(text))
+        letters = {first or second for first, second in _ONE_LETTER.findall(text)}
         axes = "ijk" if letters & {"i", "j"} else ""
         text = _ONE_LETTER.sub(lambda match: _letter(match, axes), text)
     if "cup" in text and (match := _UNION.fullmatch(text)):
@@ -224,13 +265,14 @@ def _plain_commands(text: str) -> str:
 
 def _letter(match: re.Match[str], axes: str) -> str:
     r"""Return a letter without its style; ``\\mathbf{i}`` as a unit vector."""
-    if match[1] not in axes or not axes:
-        return f" {match[1]}"
+    letter = match[1] or match[2]
+    if letter not in axes or not axes:
+        return f" {letter}"
     before = match.string[: match.start()].rstrip()
     if before.endswith("hat{"):
-        return match[1]
+        return letter
     times = "\\cdot " if before[-1:].isalnum() or before[-1:] in (")", "}", ",") else ""
-    return f"{times}\\hat{{{match[1]}}}"
+    return f"{times}\\hat{{{letter}}}"
 
 
 def _per_product(match: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from guerdon_plugins.verifiers.math.errors import TooLargeError
 
 MAX_EXPONENT = 10_000
 
-_NUMERAL = re.compile(r"([0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?\d{1,9})(?![\d.]))?")
+_NUMERAL = re.compile(r"([0-9]*)(?:\.([0-9]+)|(?<=[0-9])\.(?=[/*^]))?(?:[eE]([+-]?\d{1,9})(?![\d.]))?")
 _FRACTION_PART = re.compile(r"\.(?:[0-9]|\s*\\(?:overline|bar|dot)\s*\{?\s*[0-9]+\s*\}?)")
 _OVERLINED = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar)\s*(?:\{\s*(\d+)\s*\}|(\d))")
 _DOTTED = re.compile(r"(\d*)\.(\d*)\s*\\dot\s*\{?(\d)\}?(?:(\d*)\s*\\dot\s*\{?(\d)\}?)?")

@@ -21,6 +21,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Node,
     Number,
     PlusMinus,
+    Quantity,
     Quotient,
     Relation,
     Symbol,
@@ -30,12 +31,14 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
+from guerdon_plugins.verifiers.math.reading.dimensions import read_dimensions
 from guerdon_plugins.verifiers.math.reading.parts import question_parts
 from guerdon_plugins.verifiers.math.reading.permutations import permuted, without_permutations
 from guerdon_plugins.verifiers.math.reading.prose import (
     answer_tokens,
     with_exceptions,
     with_labels,
+    with_named_values,
     with_titles,
 )
 from guerdon_plugins.verifiers.math.reading.relations import RelationParser, contains_letter
@@ -90,7 +93,9 @@ def parse(text: str) -> Node:
         points = permuted(parse(said[0]), said[1])
         if points is not None:
             return points
-    tokens = with_titles(tokenize(cleaned))
+    if ("by" in cleaned or "\\text" in cleaned) and (dimensions := read_dimensions(cleaned, parse)):
+        return dimensions
+    tokens = with_named_values(with_titles(tokenize(cleaned)))
     if not tokens:
         raise UnreadableError("it is empty")
     words = [token.text for token in tokens] if any(token.kind == "text" for token in tokens) else []
@@ -294,7 +299,7 @@ def _of_remainder(said: Node, remainder: int) -> Node:
 
 
 def _is_value(node: Node) -> bool:
-    return isinstance(node, SCALARS) and not any(
+    return isinstance(node, (*SCALARS, Quantity)) and not any(
         isinstance(item, PlusMinus) for item in (node, *children(node))
     )
 

@@ -65,6 +65,34 @@ _WEEKDAYS = (
     "saturday|sat|on saturday|星期六|周六|礼拜六",
     "sunday|sun|on sunday|星期日|星期天|周日|周天|礼拜日|礼拜天",
 )
+_CONDITIONS = tuple(
+    "|".join(
+        f"{article}{kind}{noun}" for article in ("", "a ") for kind in kinds for noun in ("", " condition")
+    )
+    for kinds in (
+        ("sufficient but not necessary", "sufficient but not a necessary", "sufficient but unnecessary"),
+        ("necessary but not sufficient", "necessary but not a sufficient", "necessary but insufficient"),
+        ("necessary and sufficient", "sufficient and necessary"),
+        (
+            "neither sufficient nor necessary",
+            "neither necessary nor sufficient",
+            "neither a sufficient nor a necessary",
+            "neither a necessary nor a sufficient",
+        ),
+    )
+)
+_PRIMES = "|".join(
+    (
+        "所有质数",
+        *(f"{letter} is {prime}" for letter in "pn" for prime in ("prime", "a prime", "a prime number")),
+        *(
+            f"{all_}{primes}{letter}"
+            for all_ in ("", "all ", "all the ", "any ", "every ")
+            for primes in ("prime numbers", "primes", "prime number", "prime")
+            for letter in ("", " p", " n")
+        ),
+    )
+)
 _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_EMPTY, SetOf(())),
     (_NOT_REAL, NO_REAL_SOLUTION),
@@ -112,11 +140,14 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ("\\le|\\leq|\\leqslant|小于等于|不大于", Text("≤")),
     ("\\ge|\\geq|\\geqslant|大于等于|不小于", Text("≥")),
     ("conditionally convergent|converges conditionally|条件收敛", Text("converges conditionally")),
+    ("uniformly convergent|converges uniformly|一致收敛", Text("converges uniformly")),
+    ("pointwise convergent|converges pointwise", Text("converges pointwise")),
     ("absolutely convergent|converges absolutely|绝对收敛", Text("converges absolutely")),
     (
         "none of these|none of the above|none of them|none of the options|以上都不对|以上都不是|以上答案都不对",
         Text("none of these"),
     ),
+    (_PRIMES, Text("all primes")),
     ("impossible|not possible|it is impossible|it is not possible|不可能", Text("impossible")),
     (
         "all odd integers|all odd numbers|odd integers|odd numbers|所有奇数",
@@ -129,6 +160,10 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
     ("true|yes|\\surd|真|真命题|是|是的|能|正确|对", Text("true")),
     ("false|no|\\times|✗|假|假命题|否|不是|不能|错误|错|不正确", Text("false")),
     ("equilateral|equilateral triangle|正三角形|等边三角形", Text("equilateral")),
+    (_CONDITIONS[0], Text("充分不必要条件")),
+    (_CONDITIONS[1], Text("必要不充分条件")),
+    (_CONDITIONS[2], Text("充要条件")),
+    (_CONDITIONS[3], Text("既不充分也不必要条件")),
     ("充分不必要|充分不必要条件|充分而不必要条件", Text("充分不必要条件")),
     ("必要不充分|必要不充分条件|必要而不充分条件", Text("必要不充分条件")),
     ("充要|充要条件|充分必要条件", Text("充要条件")),

@@ -30,6 +30,7 @@ from guerdon_plugins.verifiers.math.reading.arithmetic import ArithmeticParser, 
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.numerals import to_int
 from guerdon_plugins.verifiers.math.reading.tokens import Token
+from guerdon_plugins.verifiers.math.reading.vocabulary import GREEK
 
 _CLOSERS = {
     "(": (")", "]", "["),
@@ -114,19 +115,28 @@ class PrimaryParser(ArithmeticParser):
         primes = 0
         while letter in _ONE_LETTER_FUNCTIONS and self._peek(primes) == "'":
             primes += 1
-        if self._peek(primes) == "(" and (letter in _ONE_LETTER_FUNCTIONS or self._defines_function()):
+        if self._peek(primes) == "(" and (
+            letter in _ONE_LETTER_FUNCTIONS or self._has_argument_zero() or self._defines_function()
+        ):
             self._position += primes + 1
             return Apply(letter + "'" * primes, self._items(")"))
         return Symbol(letter)
+
+    def _has_argument_zero(self) -> bool:
+        """Return whether ``(0)`` comes next: a product with zero is never written, so ``I(0)`` is a value of I."""
+        return self._peek(1) == "0" and self._peek(2) == ")"
 
     def _defines_function(self) -> bool:
         """Return whether a letter and brackets are alone on the left of an equation: ``p(x) = …``."""
         if not self._starts_clause():
             return False
         ahead = 1
-        while (ahead < 6 and self._kind(ahead) in ("let", "num")) or self._peek(ahead) == ",":
+        while (ahead < 6 and self._is_argument(ahead)) or self._peek(ahead) == ",":
             ahead += 1
         return self._peek(ahead) == ")" and self._peek(ahead + 1) == "="
+
+    def _is_argument(self, ahead: int) -> bool:
+        return self._kind(ahead) in ("let", "num") or self._peek(ahead)[1:] in GREEK
 
     def _starts_clause(self) -> bool:
         """Return whether the letter just read is the first of its clause."""
@@ -289,6 +299,9 @@ class PrimaryParser(ArithmeticParser):
         self._expect(bar)
         if function == "abs" and isinstance(inner, Matrix) and len(inner.rows) == len(inner.rows[0]) > 1:
             return Standing("det", None, (inner,))
+        if function == "norm" and self._accept("_"):
+            index = self._argument()
+            return Call("norm", (inner,)) if index == integer(2) else Apply("norm", (inner, index))
         return Call(function, (inner,))
 
 

@@ -32,7 +32,9 @@ _LEAD_OUT = re.compile(
     re.IGNORECASE,
 )
 _THING = re.compile(
-    r"(?:the\s+)?(?:point|line|parabola|circle|interval|set|solution set)s?|"
+    r"(?:the\s+)?(?:point|line|parabola|circle|ellipse|hyperbola|plane|interval|set|solution set|function|polynomial|"
+    r"number|integer|prime|matrix|vector|(?:(?:symmetric|cyclic|alternating|dihedral|quaternion|free|abelian|"
+    r"Galois) )?group|field|ring)s?|"
     r"(?:[^\x00-\x7f]{0,8}的)?(?:解集|取值范围)[为是]?|点|直线|抛物线|圆|区间|集合|函数|坐标",
     re.IGNORECASE,
 )
@@ -40,7 +42,9 @@ _THING = re.compile(
 _NAMES = re.compile(
     r"(?:.*\b(?:is|are|was|were|equals|equal to|converges? to|tends? to|approaches)"
     r"(?: (?:exactly|approximately|about|just|a total of))?|"
-    r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|需要?|还剩|剩下?|[^少多加高长低降\W\d]了))",
+    r"(?:it|this|that) (?:takes|took|will take|costs?|will cost)|"
+    r".*\b(?:increase[sd]?|decrease[sd]?|rises?|rose|falls?|fell|grows?|grew) by|"
+    r".*(?:[^不]|^)(?:为|是|等于|有|共|共有|今年|现在|盈利|获利|赚|需要?|还剩|剩下?|[^少多加高长低降\W\d]了))",
     re.IGNORECASE | re.DOTALL,
 )
 _SENTENCE = re.compile(
@@ -62,12 +66,13 @@ _ATTRIBUTE = re.compile(
     r"distance|speed|radius of convergence|vertex|cent(?:er|re)|focus|foci|variance|"
     r"standard deviation|expect(?:ation|ed value)|"
     r"period|amplitude|frequency|eccentricity|[xyz]-?\s?intercept|value|ratio)"
-    r"|(?:极|最)[大小]值|圆心|顶点|焦点|期望|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
+    r"|(?:取得|取到|取|有)?(?:极|最)[大小]值|圆心|顶点|焦点|期望|面积|周长|体积|表面积|半径|直径|概率|公差|公比|首项|离心率|斜率|倾斜角|定值|周期|振幅|中位数|众数|平均数|方差|标准差",
     re.IGNORECASE,
 )
 """Nouns before a number that say what it is."""
 _TITLE = re.compile(
-    r"(?:the )?(?:[\w-]+ )?(?:asymptote|axis|axis of symmetry|directrix|tangent|tangent line|normal line)s?",
+    r"(?:the )?(?:[\w-]+ )?(?:asymptote|axis|axis of symmetry|directrix|tangent|tangent line|normal line)s?"
+    r"|(?:对称轴|准线|渐近线|切线|法线|直线)(?:的?方程)?[为是]?(?:直线)?",
     re.IGNORECASE,
 )
 """Nouns before an equation that say what it is the equation of."""
@@ -85,6 +90,9 @@ _VALUE_OF = re.compile(r"(?:the )?(?:possible |required |exact )?(?:value|values
 _LONGEST_SUBJECT = 16
 _SEPARATORS = frozenset((",", ";", ":"))
 _CLAUSE_ENDS = frozenset((",", ";", "and"))
+_PROPER_NAME = re.compile(
+    r"(?!(?:About|Around|At|By|From|In|Is|Of|On|Only|Or|Over|The|To|Under|Up)\b)[A-Z][a-z]{1,15}"
+)
 _SIGNS = frozenset(("-", "\\frac", "\\sqrt", "(", "\\pi", "\\infty", "\\surd"))
 _DOUBT = re.compile(
     r"\b(?:not|no|never|or|either|neither|isn't|aren't|false|wrong|incorrect|if|unless|than|half|twice|double|"
@@ -204,6 +212,31 @@ def with_labels(tokens: list[Token]) -> list[Token]:
     return result
 
 
+def with_named_values(tokens: list[Token]) -> list[Token]:
+    """Read ``Tom 12, Jerry 8`` with signs after the names; one name alone may be part of a sentence."""
+    clauses: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.text in _CLAUSE_ENDS:
+            clauses.append([])
+        else:
+            clauses[-1].append(token)
+    names = [clause[0].text.strip() for clause in clauses if len(clause) in (2, 3)]
+    shaped = all(
+        [token.kind for token in clause] in (["text", "num"], ["text", "num", "text"]) for clause in clauses
+    )
+    if len(names) < 2 or len(set(names)) < len(clauses) or not shaped:
+        return tokens
+    if not all(_PROPER_NAME.fullmatch(name) for name in names):
+        return tokens
+    result: list[Token] = []
+    for place, token in enumerate(tokens):
+        result.append(token)
+        starts = not place or tokens[place - 1].text in _CLAUSE_ENDS
+        if starts and token.kind == "text" and token.text not in _CLAUSE_ENDS:
+            result.append(Token("op", "="))
+    return result
+
+
 def with_titles(tokens: list[Token]) -> list[Token]:
     """Read ``HA: y = 2`` as a label before a relation; ``AB : CD`` is a ratio."""
     result: list[Token] = []
@@ -252,9 +285,19 @@ def with_exceptions(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
+def _no_words(tokens: list[Token]) -> bool:
+    """Return whether nothing but "and" is in words before the last token: ``x = 3 only``, ``I, III only``."""
+    return all(token.kind != "text" or token.text == "and" for token in tokens[:-1])
+
+
 def _without_tail(tokens: list[Token]) -> list[Token]:
     last = tokens[-1]
-    if len(tokens) > 1 and last.kind == "text" and _TAIL.fullmatch(last.text.strip(" ,")):
+    said = last.text.strip(" ,")
+    if (
+        len(tokens) > 1
+        and last.kind == "text"
+        and (_TAIL.fullmatch(said) or (said == "only" and _no_words(tokens)))
+    ):
         tokens = tokens[:-1]
         while len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text == ",":
             tokens = tokens[:-1]

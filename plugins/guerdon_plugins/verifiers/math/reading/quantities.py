@@ -54,6 +54,7 @@ class QuantityParser(CommandParser):
         super().__init__(tokens)
         self._conditions = 0
         """Open conditions: ``时`` closes one, and is not the unit of time."""
+        self._counts_things = counts_things(tokens)
 
     def _quantity(self) -> Node:
         if (span := self._hyphenated()) is not None:
@@ -120,7 +121,9 @@ class QuantityParser(CommandParser):
         start = self._position
         self._position += 1 + below
         exponent = self._unit_exponent()
-        unit = units.read_unit(words if exponent == 1 else f"{words}^{exponent}", one=one or below)
+        unit = units.read_unit(
+            words if exponent == 1 else f"{words}^{exponent}", one=one or below, any_noun=self._counts_things
+        )
         if unit is None:
             self._position = start
             return None
@@ -256,6 +259,23 @@ class QuantityParser(CommandParser):
         if isinstance(high, Quantity) and not isinstance(low, Quantity):
             return Quantity(Span((low, high.value)), high.unit)
         return Span((low, high), or_ratio=word == "to")
+
+
+def counts_things(tokens: list[Token]) -> bool:
+    """Return whether an answer is a list of numbers with a word of its own each: ``2 red, 3 blue``."""
+    if len(tokens) < 5 or tokens[0].kind != "num" or tokens[1].kind != "text":
+        return False
+    words = []
+    for place, token in enumerate(tokens):
+        kind = place % 3
+        if kind == 2 and token.text not in (",", ";", "and"):
+            return False
+        if kind < 2 and token.kind != ("num", "text")[kind]:
+            return False
+        if kind == 1:
+            words.append(token.text.strip().casefold())
+    nouns = [counted_noun(word.split(), any_noun=True) for word in words]
+    return len(tokens) % 3 == 2 and None not in nouns and len(set(words)) == len(words)
 
 
 def _is_percent(value: Node) -> bool:

@@ -37,6 +37,10 @@ _NUMBER_SYSTEMS = frozenset("NZQRC")
 """After a sign of membership these letters are number systems in plain type too."""
 
 
+def _is_function(node: Node) -> bool:
+    return isinstance(node, Apply) or node in (Symbol("f"), Symbol("g"), Symbol("h"))
+
+
 class RelationParser(QuantityParser):
     """Reads a relation between values, in signs or in words."""
 
@@ -66,7 +70,7 @@ class RelationParser(QuantityParser):
             if operators in (["≡"], ["="]):
                 return Congruence(operands[0], operands[1], modulus)
             raise UnreadableError("a modulus after something that is not a congruence")
-        if operators == ["≡"] and isinstance(operands[0], Apply):  # f(x) \\equiv 0
+        if operators == ["≡"] and _is_function(operands[0]):  # f(x) \\equiv 0
             operators = ["="]
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
 

@@ -15,13 +15,18 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     Text,
 )
+from guerdon_plugins.verifiers.math.reading.directions import read_direction
+from guerdon_plugins.verifiers.math.reading.formulas_of_chemistry import read_compound
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.options import plain_option
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
 from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 
 _TEXT = r"(?:\\(?:text|mbox|mathrm)\{)?"
-_CLOCK = re.compile(rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d))?\s*{_TEXT}\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*")
+_CLOCK = re.compile(
+    rf"(\d{{1,2}})(?:\s*:\s*([0-5]\d)(?:\s*:\s*([0-5]\d))?)?\s*{_TEXT}"
+    rf"\s*([aApP])\.?\s*\\?,?[mM]\b\.*\}}?\.*"
+)
 _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*([ap])?\.?", re.IGNORECASE)
 _NAMED_TIMES = {
     **dict.fromkeys(("noon", "12 noon", "midday", "中午", "正午"), Clock(12, 0, "pm")),
@@ -59,6 +64,11 @@ _SMALL_OPTION = re.compile(r"\([a-e]\)")
 _TEXT_GROUP = re.compile(r"\\(?:text|mathrm)\{([0-9A-F]+)\}")
 _ANY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textrm)\s*\{([^{}]*)\}|\\[ ,;:]|~")
 _SPACES = re.compile(r"\s+")
+_BESIDE_HAN = re.compile(r" (?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff]) ")
+_SENTENCE_WITH_TIME = re.compile(
+    r"(?:It|[Tt]he|He|She|They|[A-Z][a-z]+)(?: [a-z]+){1,8} (?:at|is) (\d{1,2}.*[aApP]\.?[mM]\.?)"
+)
+_OTHER_TIME = re.compile(r"\b(?:not|no|never|before|after|until|or|if|unless|than|about)\b")
 
 
 def read_special(text: str) -> Node | None:
@@ -67,14 +77,23 @@ def read_special(text: str) -> Node | None:
         plain = (
             _ANY_TEXT.sub(lambda match: f" {match[1] or ''} ", text) if "\\" in text or "~" in text else text
         )
-        plain = _SPACES.sub(" ", plain).strip().removeprefix("at ").removeprefix("At ")
+        plain = (
+            _SPACES.sub(" ", plain.replace("$", "") if "$" in plain and "\\$" not in plain else plain)
+            .strip()
+            .removeprefix("at ")
+            .removeprefix("At ")
+        )
+        if not plain.isascii():
+            plain = _BESIDE_HAN.sub("", plain)
         if node := read_phrase(plain):
             return node
-        if node := _remainder(plain) or _between(plain):
+        if (match := _SENTENCE_WITH_TIME.fullmatch(plain)) and not _OTHER_TIME.search(plain):
+            plain = match[1]
+        if node := _remainder(plain) or _between(plain) or read_direction(plain):
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
-    if formula := read_proposition(text):
+    if (formula := read_proposition(text) or read_compound(text)) is not None:
         return formula
     if match := _CROSSED.fullmatch(text):
         return Symbol(f"{match[1]}×{match[2]}")
@@ -105,7 +124,9 @@ def _clock(text: str) -> Clock | None:
     if match := _CLOCK.fullmatch(text):
         hour = int(match[1])
         return (
-            Clock(hour, int(match[2] or 0), match[3].lower() + "m") if match[2] or 1 <= hour <= 12 else None
+            Clock(hour, int(match[2] or 0), match[4].lower() + "m", int(match[3] or 0))
+            if match[2] or 1 <= hour <= 12
+            else None
         )
     if match := _SHORT_CLOCK.fullmatch(text):
         return Clock(int(match[1]), int(match[2]), match[3].lower() + "m" if match[3] else "")

@@ -54,6 +54,13 @@ _ALIGNED_IN_COLUMNS = frozenset(("array", "alignedat", "alignat"))
 _ROUNDING = frozenset(("floor", "ceil"))
 """Functions before brackets only: a floor is a storey too."""
 _VALUES = frozenset(("num", "let", "name"))
+_KNOWN = FUNCTIONS | GREEK | frozenset(("cdot", "times", "infty", "pi", "pm", "mp", *SYNONYMS))
+"""Commands after which a letter may lack its space."""
+_AFTER_A_MARK = re.compile(
+    r"[\s~]*([,;])[\s~]*(?=(?:the )?(?:radius|cent(?:er|re)|range|domain|vertex|focus|foci|axis|directrix|slope|period|"
+    r"amplitude|m(?:ax|in)(?:imum)?|area|perimeter|volume|variance|mean|median|mode)\b)"
+)
+"""A mark in a group for words, before what a second value is: ``\\text{, radius }5``."""
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))
 _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
@@ -177,6 +184,9 @@ class _Tokenizer:
         elif name.startswith(("quad", "qquad")):  # \quadx, a missing space
             self._spaced = True
             self._letters(name[name.index("d") + 1 :], self._position)
+        elif name not in _KNOWN and name[:-1] in _KNOWN and name[-1].isalpha():  # \cotx, a missing space
+            self._symbol(SYNONYMS.get(name[:-1], name[:-1]))
+            self._letters(name[-1], self._position)
         else:
             self._symbol(SYNONYMS.get(name, name))
 
@@ -224,6 +234,9 @@ class _Tokenizer:
         elif _is_mathematics(content) or not any(map(str.isalpha, content)):
             self._position = start
         else:
+            if (title := _AFTER_A_MARK.match(content)) and self._tokens:
+                self._add("op", title[1])
+                content = content[title.end() :]
             words = content.rstrip(" ~")
             separates = words.endswith(",") and self._follows_value()  # 12\\text{ V, }3\\text{ A}
             self._grouped_words(words[:-1] if separates else content, name)

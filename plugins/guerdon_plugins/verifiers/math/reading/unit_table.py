@@ -89,6 +89,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "mile": ("1609344/1000", "m", "mi miles 英里"),
     "nautical mile": ("1852", "m", "海里"),
     "ångström": ("1/10000000000", "m", "Å angstrom angstroms ångströms"),
+    "astronomical unit": ("149597870700", "m", "AU"),
     "light-year": ("9460730472580800", "m", "ly lightyear lightyears 光年"),
     "里": ("500", "m", "华里"),
     "公里": ("1000", "m", ""),
@@ -125,7 +126,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "cent": ("1/100", "dollar", "cents ¢ penny pennies 美分"),
     "euro": ("euro", "", "euros EUR €"),
     "sterling": ("sterling", "", "GBP £"),
-    "yuan": ("yuan", "", "RMB CNY ¥ 元 块钱 人民币"),
+    "yuan": ("yuan", "", "RMB CNY ¥ 元 块钱 元钱 人民币"),
     "角": ("1/10", "yuan", ""),
     "fen": ("1/100", "yuan", ""),
     "yen": ("yen", "", "JPY 円 日元"),
@@ -147,6 +148,7 @@ _PLAIN: dict[str, tuple[str, str, str]] = {
     "horsepower": ("horsepower", "", "hp"),
     "decibel": ("decibel", "", "dB decibels"),
     "knot": ("1852/3600", "m second-1", "knots kn"),
+    "debye": ("debye", "", "debyes"),
     "amu": ("amu", "", "u Da"),
     "M": ("M", "", ""),
     "gauss": ("1/10", "g second-2 A-1", ""),
@@ -179,13 +181,14 @@ _PHRASES = {
     "kilowatt-hours": "kWh",
     "watt hours": "Wh",
     "atomic mass units": "amu",
+    "astronomical units": "astronomical unit",
     "degrees celsius": "celsius",
 }
 _SINGLE_LETTERS = frozenset("mgshlLNJWVAKCFTHM")
 """The letters that are a unit by themselves in ``\\text``."""
-AMBIGUOUS = frozenset(("M", "footmark", "inchmark"))
-"""Units that may be something else as well (moles in a liter or millions, feet or minutes), so that they cannot be left
-out."""
+AMBIGUOUS = frozenset(("M", "footmark", "inchmark", "azimuth"))
+"""Units that may be something else as well (moles in a liter or millions, feet or minutes), and the angle from north:
+they cannot be left out."""
 
 
 def _powers(text: str) -> Powers:

@@ -26,10 +26,15 @@ _MEASURED = frozenset(
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6
-_JOINED = re.compile(r"([^\W\d_]+)-([^\W\d_]+)")
+_GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
+"""``JK^{-1}``, ``Nm``: two units without a space."""
+_IN_ANY_CASE = ("kPa", "kJ", "kg", "km", "kN", "kW", "kWh", "kV", "kHz", "Hz", "dB", "mol", "eV", "cm")
+_BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in _IN_ANY_CASE}
+"""Symbols that say the same in any case: ``KJ``, ``kPA``."""
+_JOINED = re.compile(r"(?<![^\W\d_])([^\W\d_]{1,20})-([^\W\d_]{1,20})(?![^\W\d_])")
 
 
-def read_unit(words: str, *, one: bool = False) -> Unit | None:
+def read_unit(words: str, *, one: bool = False, any_noun: bool = False) -> Unit | None:
     """Return the unit that some words name, or ``None`` where they are not one.
 
     A unit is a product of units of measurement, money, and at most one counted noun ("red balls"). An unknown word,
@@ -38,15 +43,16 @@ def read_unit(words: str, *, one: bool = False) -> Unit | None:
     Args:
         words: The words after the number.
         one: Whether the number is 1 or smaller, so that a noun is singular.
+        any_noun: Whether every word that leaves the number as it is says what is counted.
     """
-    words = f" {words.strip(' .,')}".replace(" per ", "/").replace("每", "/").strip()
+    words = f" {words.strip(' .,;')}".replace(" per ", "/").replace("每", "/").strip()
     words = _BRACKETED_BELOW.sub(lambda match: "/" + re.sub(r"[\s·*×]+", "/", match[1].strip()), words)
     top, *below = words.split("/")
     powers: Counter[str] = Counter()
     for sign, part in ((1, top), *((-1, part) for part in below)):
         if sign == 1 and not part.strip() and below:
             continue
-        part_powers = _read_product(part, one or sign < 0)
+        part_powers = _read_product(part, one or sign < 0, any_noun)
         if part_powers is None:
             return None
         for name, power in part_powers:
@@ -92,14 +98,14 @@ def same_noun(reference: Unit, answer: Unit) -> bool:
     return counts and (left <= right or right <= left)
 
 
-def _read_product(words: str, one: bool) -> Powers | None:
+def _read_product(words: str, one: bool, any_noun: bool) -> Powers | None:
     words = words.strip(" .,")
     if found := _known(words):
         return found
     if words and not words.isascii() and " " not in words:
         return _read_unspaced(words)
     pieces = (
-        _JOINED.sub(_apart, words)
+        _JOINED.sub(_apart, " ".join(map(_unglued, words.split(" "))))
         .replace("·", " ")
         .replace("⋅", " ")
         .replace("*", " ")
@@ -130,7 +136,7 @@ def _read_product(words: str, one: bool) -> Powers | None:
         else:
             nouns.append(piece)
     if nouns:
-        noun = counted_noun(nouns, singular=one or bool(result))
+        noun = counted_noun(nouns, singular=one or bool(result), any_noun=any_noun)
         if noun is None:
             return None
         result.append((noun, pending))
@@ -144,13 +150,23 @@ def _apart(match: re.Match[str]) -> str:
     return f"{match[1]} {match[2]}" if _known(match[1]) and _known(match[2]) else match[0]
 
 
+def _unglued(piece: str) -> str:
+    """Read ``JK^-1`` as ``J K^-1``; ``kg`` is one unit."""
+    match = _GLUED.match(piece)
+    if match is None or unit_powers(match[0]):
+        return piece
+    return f"{match[1]} {match[2]}{piece[match.end() :]}"
+
+
 def _known(word: str) -> Powers | None:
-    """Return the powers of a unit's name; long names in any case."""
+    """Return the powers of a unit's name; long names in any case, and symbols where the case tells nothing."""
     word = word.removesuffix(".")
     if found := unit_powers(word):
         return found
     lowered = word.lower()
-    return unit_powers(lowered) if len(word) > 2 or lowered in _BARE_SYMBOLS else None
+    if (len(word) > 2 or lowered in _BARE_SYMBOLS) and (found := unit_powers(lowered)):
+        return found
+    return unit_powers(_BY_SMALL_LETTERS.get(lowered, ""))
 
 
 def _read_unspaced(words: str) -> Powers | None:

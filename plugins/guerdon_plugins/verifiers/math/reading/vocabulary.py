@@ -47,7 +47,7 @@ SYNONYMS = {
         "=": "doteq",
         "approx": "simeq",
         "ldots": "dots cdots dotsc vdots",
-        "emptyset": "varnothing",
+        "emptyset": "varnothing oslash",
         "|": "mid vert lvert rvert",
         "\\|": "Vert lVert rVert |",
         ":": "colon",
@@ -112,7 +112,7 @@ SPACES = frozenset(",;:!> ~")
 """The one-character commands that are white space."""
 COMMON_WORDS = _set(
     "the is are of if to no yes all not for but odd one two six ten per was has and or so its it be by on at as an in "
-    "we sum pct"
+    "we sum pct red men pen egg cow dog cat hat pig hen car bus box bag boy toy pie"
 )
 """Short words that are words, not products of variables, where they are separate."""
 RELATIONS = {

@@ -1,0 +1,33 @@
+r"""Formulas of chemistry: ``\\text{Fe}_2\\text{O}_3``, ``\\ce{Fe2O3}``, ``Fe2O3`` name one compound."""
+
+from __future__ import annotations
+
+import re
+
+from guerdon_plugins.verifiers.math.nodes import Text
+
+__all__ = ["read_compound"]
+
+_ELEMENTS = frozenset(
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "  # noqa: SIM905
+    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Nd Sm Eu Gd W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Ra "
+    "Th U Pu".split()
+)
+_MARKUP = re.compile(r"\\(?:text|mathrm|rm|ce|mathbf)\s?|[{}\s_~]|\\[,;! ]")
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d{0,3}|[()]\d{0,3}){2,20}")
+_PART = re.compile(r"[A-Z][a-z]?")
+_LONGEST = 120
+
+
+def read_compound(text: str) -> Text | None:
+    """Return the words of a compound of two elements at least, with a number in it; ``None`` for every other text."""
+    if len(text) > _LONGEST or not any(map(str.isdigit, text)):
+        return None
+    marked = "\\" in text
+    plain = _MARKUP.sub("", text)
+    elements = _PART.findall(plain)
+    if not _FORMULA.fullmatch(plain) or len(set(elements)) < 2 or not _ELEMENTS.issuperset(elements):
+        return None
+    if not marked and text.count("_") >= len(elements) and max(map(len, elements)) < 2:
+        return None  # P_1 V_1 is a product
+    return Text(f"compound {plain}")
