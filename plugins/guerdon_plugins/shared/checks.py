@@ -17,7 +17,8 @@ from guerdon.errors import (
     ParamsError,
     UsageError,
 )
-from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, installed, tool_templates
+from guerdon.options.conflicts import installed
+from guerdon.options.trl import GRPO, STAGE_DEFAULTS, generation_batch, tool_templates
 from guerdon.types import message_text
 
 _LONGEST = 64

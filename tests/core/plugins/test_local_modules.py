@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from guerdon.options.trl import installed
+from guerdon.options.conflicts import installed
 from guerdon.plugins.discovery import Kind, find_plugin, load_plugin
 from guerdon.plugins.local_modules import import_file
 

@@ -13,7 +13,8 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.options.trl import DISTILLATION, STAGE_DEFAULTS, check_lora, check_options
+from guerdon.options.conflicts import check_lora, check_options
+from guerdon.options.trl import DISTILLATION, STAGE_DEFAULTS
 from guerdon_plugins.shared.checks import (
     check_all,
     check_evaluation,

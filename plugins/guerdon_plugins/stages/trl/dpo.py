@@ -11,7 +11,8 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, ParamsError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.options.trl import DPO, check_lora, check_options
+from guerdon.options.conflicts import check_lora, check_options
+from guerdon.options.trl import DPO
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
 from guerdon_plugins.stages.trl.training import (

@@ -15,7 +15,8 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.options.trl import GRPO, check_lora, check_options
+from guerdon.options.conflicts import check_lora, check_options
+from guerdon.options.trl import GRPO
 from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,

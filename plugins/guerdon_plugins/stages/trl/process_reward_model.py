@@ -11,7 +11,8 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_process_reward_model, load_tokenizer
-from guerdon.options.trl import REWARD, check_options
+from guerdon.options.conflicts import check_options
+from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.shared.steps import StepTokens, tokens_of_steps
 from guerdon_plugins.stages.trl.pairs import is_heldout

@@ -10,7 +10,8 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError
 from guerdon.models import load_reward_model, load_tokenizer
-from guerdon.options.trl import REWARD, check_options
+from guerdon.options.conflicts import check_options
+from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long

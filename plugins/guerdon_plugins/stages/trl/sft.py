@@ -12,7 +12,8 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.options.trl import SFT, check_lora, check_options
+from guerdon.options.conflicts import check_lora, check_options
+from guerdon.options.trl import SFT
 from guerdon_plugins.shared.checks import check_all, check_evaluation, check_init, check_template
 from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.mixing import mixed
