@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 
 from guerdon.data.references import plain_columns
 from guerdon.errors import PluginContractError
-from guerdon.plugins.component import CallColumns, Component, is_async, load_component
+from guerdon.plugins.columns import CallColumns
+from guerdon.plugins.component import Component, load_component
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.signatures import is_async
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.types import Row, Score
 

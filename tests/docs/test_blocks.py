@@ -25,8 +25,9 @@ from guerdon.cli.main import cli
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import STAGE_SOURCE
 from guerdon.manifest.schema import ComponentRef, FirstOfRef, Manifest, RewardRef, SourceRef, ToolRef
-from guerdon.plugins.component import check_params, load_component, load_scorer
+from guerdon.plugins.component import load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugin
+from guerdon.plugins.params import check_params
 
 RUN_AS_A_WHOLE = (
     "docs/tutorial/first-verifier.md",

@@ -12,8 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from guerdon.manifest.schema import RewardRef, SourceRef
-from guerdon.plugins.component import check_params, load_component, valid_params
+from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import Kind, Plugin, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.params import check_params
+from guerdon.plugins.signatures import valid_params
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PAGES = {

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from guerdon.errors import PluginContractError
-from guerdon.plugins.component import Component, valid_params
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.plugins.gold import gold_completion
+from guerdon.plugins.signatures import valid_params
 from guerdon.rubric import Entry
 from guerdon.text import tag_marks
 

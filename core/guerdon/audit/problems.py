@@ -14,7 +14,8 @@ from guerdon.audit.forms import PLACEHOLDER, gold_form, tags_of, target_language
 from guerdon.errors import DataError, UsageError
 from guerdon.files import read_rows
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins.component import FROM_ROLLOUT, Component
+from guerdon.plugins.columns import FROM_ROLLOUT
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.plugins.gold import gold_completion
 from guerdon.rubric import Entry

@@ -22,8 +22,9 @@ from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import manifest_path
 from guerdon.errors import UsageError
 from guerdon.options.trl import OWNED
-from guerdon.plugins.component import kind_of, signature_of, valid_params
+from guerdon.plugins.component import kind_of
 from guerdon.plugins.discovery import Kind, Plugin, find_plugins, import_errors_of, load_plugin
+from guerdon.plugins.signatures import signature_of, valid_params
 
 _MAX_TYPE = 34
 """The longest type that is shown in full. A longer one is shown by its outer type."""

@@ -16,8 +16,8 @@ from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import STAGE_SOURCE
 from guerdon.manifest.schema import Manifest
 from guerdon.options.trl import OWNED
-from guerdon.plugins.component import is_open_ended, valid_params
 from guerdon.plugins.discovery import SCORERS, Kind, Plugin, installed_plugins, load_plugin
+from guerdon.plugins.signatures import is_open_ended, valid_params
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

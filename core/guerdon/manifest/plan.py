@@ -22,8 +22,9 @@ from guerdon.manifest.schema import (
     StageRef,
     ToolRef,
 )
-from guerdon.plugins.component import Component, ParamProblem, load_component, load_scorer
+from guerdon.plugins.component import Component, load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
+from guerdon.plugins.params import ParamProblem
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 from guerdon.tools.entries import ToolEntry

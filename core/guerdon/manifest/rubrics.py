@@ -13,8 +13,9 @@ from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric
 from guerdon.manifest.presets import as_member, is_preset, members_of, whole_of
 from guerdon.manifest.schema import Manifest, MemberRef, RetryRef
-from guerdon.plugins.component import check_params, load_scorer
+from guerdon.plugins.component import load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugins
+from guerdon.plugins.params import check_params
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 

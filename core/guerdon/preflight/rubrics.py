@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from guerdon.errors import GuerdonError
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins.component import FROM_ROLLOUT
+from guerdon.plugins.columns import FROM_ROLLOUT
 from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from guerdon.manifest.plan import StagePlan
-from guerdon.plugins.component import is_async
+from guerdon.plugins.signatures import is_async
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.trials import Trials
 

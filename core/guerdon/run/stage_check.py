@@ -14,7 +14,8 @@ from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.models.paths import local_folder
-from guerdon.plugins.component import Component, valid_params
+from guerdon.plugins.component import Component
+from guerdon.plugins.signatures import valid_params
 from guerdon.rubric.entry import names_of
 from guerdon.run.data import open_source
 from guerdon.stage import Model

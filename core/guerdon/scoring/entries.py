@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from guerdon.errors import DataError
-from guerdon.plugins.component import CallColumns, Component, is_async
+from guerdon.plugins.columns import CallColumns
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, nearest
+from guerdon.plugins.signatures import is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.pool import Job, Pool, RewardJob, VerifyJob
 from guerdon.scoring.protocol import Item, RewardTask

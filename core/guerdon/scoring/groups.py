@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from guerdon.errors import DataError
-from guerdon.plugins.component import Component, is_async
+from guerdon.plugins.component import Component
+from guerdon.plugins.signatures import is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, portions, require_columns
 from guerdon.scoring.pool import Pool, VerifyJob

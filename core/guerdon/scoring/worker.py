@@ -25,8 +25,9 @@ from typing import Any
 from guerdon.data.json_values import to_json
 from guerdon.deadline import Deadline
 from guerdon.errors import GuerdonError, PluginContractError, one_line
-from guerdon.plugins.component import CallColumns, group_arguments, is_async
+from guerdon.plugins.columns import CallColumns, group_arguments
 from guerdon.plugins.contracts import SETUP_TIMEOUT_S
+from guerdon.plugins.signatures import is_async
 from guerdon.scoring.convert import to_failure, to_score, to_scores
 from guerdon.scoring.protocol import (
     MAX_CONCURRENT_CALLS,

@@ -16,9 +16,10 @@ from unittest import SkipTest
 
 from guerdon.errors import CheckFailedError, GuerdonError, one_line
 from guerdon.plugins.boundary import describe, line_of
-from guerdon.plugins.component import Component, check_params, load_component
+from guerdon.plugins.component import Component, load_component
 from guerdon.plugins.contracts import misspelt_members
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.params import check_params
 
 
 def broken(what: str, *, why: str, fix: str) -> CheckFailedError:

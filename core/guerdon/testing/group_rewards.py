@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.plugins.component import CallColumns, group_arguments
+from guerdon.plugins.columns import CallColumns, group_arguments
 from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Entry, Rubric
 from guerdon.testing.base import broken

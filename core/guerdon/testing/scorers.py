@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 from unittest import SkipTest
 
 from guerdon.errors import InfrastructureError
-from guerdon.plugins.component import FROM_ROLLOUT
+from guerdon.plugins.columns import FROM_ROLLOUT
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
 from guerdon.testing.base import Conformance, broken

@@ -10,8 +10,9 @@ from operator import itemgetter
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from guerdon.plugins.component import CallColumns, is_async
+from guerdon.plugins.columns import CallColumns
 from guerdon.plugins.discovery import Kind
+from guerdon.plugins.signatures import is_async
 from guerdon.scoring.convert import to_failure, to_score
 from guerdon.scoring.entries import offered_columns
 from guerdon.testing.base import broken

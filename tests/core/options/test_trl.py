@@ -15,8 +15,9 @@ from guerdon.options import libraries
 from guerdon.options.conflicts import OPTIMIZERS, TRACKERS, check_lora, check_options
 from guerdon.options.libraries import CONFIGS, describe, options_of
 from guerdon.options.trl import CHOICES, GRPO, LORA, OWNED, RANGES, trl_parameters
-from guerdon.plugins.component import find_problems, load_component
+from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.params import find_problems
 
 pytest.importorskip("trl")
 

@@ -5,16 +5,11 @@ from typing import Any, Literal
 import pytest
 
 from guerdon.errors import ParamsError, PluginContractError, PluginLoadError
-from guerdon.plugins.component import (
-    CallColumns,
-    Component,
-    check_params,
-    find_problems,
-    is_async,
-    load_component,
-    signature_of,
-)
+from guerdon.plugins.columns import CallColumns
+from guerdon.plugins.component import Component, load_component
 from guerdon.plugins.discovery import SCORERS, Kind, Plugin, find_plugin, load_plugin
+from guerdon.plugins.params import check_params, find_problems
+from guerdon.plugins.signatures import is_async, signature_of
 
 MODULE = """
 from typing import Literal

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from guerdon import Model
 from guerdon.errors import DataError, GuerdonError, ParamsError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.plugins.component import Component, check_params
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.params import check_params
 from guerdon_plugins.stages.trl.dpo import Dpo
 from guerdon_plugins.stages.trl.pairs import read_pairs
 

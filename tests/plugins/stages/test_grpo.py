@@ -16,8 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, ParamsError, StageFailedError, UsageError
-from guerdon.plugins.component import Component, find_problems, valid_params
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, Plugin
+from guerdon.plugins.params import find_problems
+from guerdon.plugins.signatures import valid_params
 from guerdon.types import Judgements
 from guerdon_plugins.stages.trl.grpo import Grpo
 

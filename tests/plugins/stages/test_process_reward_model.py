@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from guerdon import Failure, Model
 from guerdon.errors import DataError, ParamsError, UsageError
 from guerdon.models import load_process_reward_model
-from guerdon.plugins.component import Component, check_params
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.params import check_params
 from guerdon_plugins.rewards.prm import ProcessReward
 from guerdon_plugins.rewards.prm.reward import aggregated
 from guerdon_plugins.shared.steps import steps_of, tokens_of_steps

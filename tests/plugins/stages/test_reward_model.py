@@ -16,8 +16,9 @@ from transformers import AutoConfig, AutoTokenizer
 from guerdon import Model
 from guerdon.errors import DataError, ParamsError, UsageError
 from guerdon.models import load_reward_model
-from guerdon.plugins.component import Component, check_params
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.params import check_params
 from guerdon_plugins.stages.trl.reward_model import RewardModel
 
 SHORT: dict[str, Any] = {"max_steps": 12, "per_device_train_batch_size": 16, "learning_rate": 5e-3}

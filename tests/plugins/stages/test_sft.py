@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon import Model
 from guerdon.errors import DataError, ParamsError, StageFailedError, UsageError
-from guerdon.plugins.component import Component, check_params
+from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, find_plugin
+from guerdon.plugins.params import check_params
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.stages.trl.sft import Sft
 
