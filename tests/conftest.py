@@ -39,7 +39,7 @@ settings.load_profile("guerdon")
 
 
 TRAINING_LIBRARIES = {"accelerate", "datasets", "peft", "torch", "transformers", "triton", "trl", "vllm"}
-HEAVY_MARKERS = {"docker", "gpu", "slow", "vllm"}
+HEAVY_MARKERS = {"docker", "gpu", "peer", "slow", "vllm"}
 HEAVY_PLACES = {
     Path(__file__).parent / place
     for place in (
@@ -79,6 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and "peer" in item.fixturenames:
+        item.add_marker("peer")
     markers = {marker.name for marker in item.iter_markers()}
     trains = isinstance(item, pytest.Function) and "warm_python" in item.fixturenames
     if not trains and not markers & HEAVY_MARKERS and not is_heavy(item.path):
