@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guerdon import Model, StageContext, StageResult
 from guerdon.errors import ParamsError, UsageError
-from guerdon.models import load_model, load_tokenizer
+from guerdon.models import load_config, load_model, load_tokenizer
 from guerdon.models.paths import DTYPES
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.vocabulary import check_vocabularies
@@ -121,14 +121,8 @@ class Merge:
 
         named = self._dtype
         if named == "auto":
-            from transformers import AutoConfig
-
-            own = (
-                AutoConfig.from_pretrained(first.path, revision=first.revision).dtype
-                if not first.gguf_file
-                else None
-            )
-            return own or torch.float32
+            own: Any = load_config(first).dtype
+            return own if isinstance(own, torch.dtype) else torch.float32
         found: Any = getattr(torch, named)
         assert isinstance(found, torch.dtype)
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,28 @@ class InspectAI:
             if error.name != "inspect_ai":
                 raise
             raise MissingDependencyError("verifier 'inspect_ai'", "inspect_ai", "") from error
+        self._made = partial(type(self), scorer, args, part, component, values, reasoning_tags, base_dir)
         self._score = _scorer(scorer, args or {}, base_dir)
         self._component = component
         self._values = dict(values or {})
         self._part: Part = part
         self._tags = checked_tags(reasoning_tags)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process makes it: a scorer is a local function, which does not pickle."""
+        return self._made, ()
+
     async def __call__(
         self, completion: str, prompt: str | Messages, messages: Messages, **columns: Any
     ) -> Score:
         from inspect_ai.scorer import Target
 
+        if columns.get("reference") in (None, []) or not str(columns["reference"]).strip():
+            return Score.failed(
+                Failure.REFERENCE,
+                "the row has no reference, and an empty target pays any answer; for a scorer that reads none, give "
+                "each row a text",
+            )
         target = Target(_target(columns.get("reference")))
         state = task_state(select_part(completion, self._part, self._tags), prompt, messages, columns, target)
         return to_score(await self._score(state, target), self._component, self._values)

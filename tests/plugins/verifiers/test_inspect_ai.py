@@ -186,7 +186,7 @@ turns = [
 asked = [{"role": "user", "content": "2 + 2?"}]
 seen = [Rollout(asked, turns, {"reference": ["4", 5], "task": "t"})]
 odd = ["hang", "down", "bug", "list", "nan", "dict", "text", "none", "number", "raw"]
-print(json.dumps(judge_in_a_rubric([*seen, *(Rollout("p", text) for text in odd)], scorer="./scorers.py:odd")))
+print(json.dumps(judge_in_a_rubric([*seen, *(Rollout("p", text, {"reference": "4"}) for text in odd)], scorer="./scorers.py:odd")))
 words = ["Paris", "the", "St.", "1990", "it's", "a", "York"]
 pairs = [(" ".join(a), " ".join(b)) for n in (1, 2, 3) for a, b in zip(combinations(words, n), permutations(words, n))]
 pairs += [("1000.0", "1,000"), ("twelve", "12"), ("1776-07-04", "July 4, 1776"), ("wellknown", "well-known")]
@@ -205,6 +205,20 @@ for params in json.loads(sys.argv[1]):
         print(json.dumps([""]))
     except GuerdonError as error:
         print(json.dumps([f"{type(error).__name__}: {error}"]))
+"""
+
+KIT = """
+from pathlib import Path
+from guerdon.testing import Case, VerifierConformance, run_checks
+
+class Kit(VerifierConformance):
+    plugin = "inspect_ai"
+    base_dir = Path.cwd()
+    params = {"scorer": "inspect_ai.scorer:match"}
+    golden = (Case("The answer is 4", 1.0, reference="4"), Case("The answer is 5", 0.0, reference="4"))
+    hacks = (Case("4 or 5", 0.0, reference="4", why="a hedge"),)
+
+print(json.dumps([f"{one.check}: {one.message}" for one in run_checks(Kit) if one.outcome == "failed"]))
 """
 
 DISAGREEMENTS = [
@@ -233,7 +247,10 @@ MISTAKES = [
 @pytest.mark.slow
 def test_inspect_ai_gives_the_scores_of_the_package(peer: Any, tmp_path: Path) -> None:
     (tmp_path / "scorers.py").write_text(SCORERS)
-    lines = peer(*PACKAGES).run(SCRIPT, tmp_path, json.dumps([params for params, _ in MISTAKES]))
+    *lines, failed = peer(*PACKAGES).run(
+        SCRIPT + KIT, tmp_path, json.dumps([params for params, _ in MISTAKES])
+    )
+    assert failed == []
     compared, (turn, *odd), grades, mistakes = lines[:14], lines[14], lines[15], lines[16:]
     for own, ours in zip(compared[::2], compared[1::2], strict=True):
         expected = [to_score(given(_value(text), answer=answer, reason=why)) for text, answer, why in own]

@@ -54,6 +54,8 @@ class Training:
         use_fitting_threads(self.model)
         self._tokens = tokens
         self._shards = _SHARDS if is_narrow(self.model) else 1
+        # In the child of a fork, the first threads that compute would make torch's own pool again at the same time.
+        torch.set_num_threads(torch.get_num_threads())
         self._threads = ThreadPoolExecutor(self._shards)
         self._parameters = list(model.parameters())
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class VerifiersRubric:
             if error.name != "verifiers":
                 raise
             raise MissingDependencyError("verifier 'verifiers_rubric'", "verifiers", "") from error
+        self._made = partial(type(self), rubric, args, reasoning_tags, base_dir)
         found = load_object(rubric, base_dir)
         tags = checked_tags(reasoning_tags)
         self._rewards: ClassicRubric | TaskRewards
@@ -60,12 +62,20 @@ class VerifiersRubric:
         else:
             self._rewards = ClassicRubric(_rubric(found, rubric, args or {}))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process makes it: functions of a rubric may be local, which do not pickle."""
+        return self._made, ()
+
     async def __call__(
         self, completion: str, prompt: str | Messages, messages: Messages, **columns: Any
     ) -> Score:
         row = dict(columns)
-        if "answer" not in row and row.get("reference") is not None:
+        if "answer" not in row and "reference" in row:
             row["answer"] = row["reference"]
+        if "answer" in row and not str(row["answer"] if row["answer"] is not None else "").strip():
+            return Score.failed(
+                Failure.REFERENCE, "the row's answer is empty, which functions may pay for any text"
+            )
         value, parts = await self._rewards.score(prompt, messages, row)
         try:
             return Score(value, parts=parts)
