@@ -185,8 +185,8 @@ class Box:
     async def take(self, size: int) -> bytes:
         """Return the next bytes of the supervisor's stdout, from the engine's multiplexed stream.
 
-        They stay in the pieces in which they arrive. A thread joins large ones: a copy of megabytes in one call would
-        stop the event loop for as long as the machine is slow.
+        They stay in the pieces in which they arrive. A thread joins large ones, because a copy of megabytes in one call
+        stops the event loop for many milliseconds.
         """
         pieces: list[bytes] = []
         while size:

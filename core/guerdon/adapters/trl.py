@@ -7,7 +7,7 @@ trainer = GRPOTrainer(model, reward_funcs=reward_function("zero.yaml", stage="ze
 ```
 
 The asynchronous trainer, ``AsyncGRPOTrainer``, takes the same function. It gives a reward function neither the training
-step nor a way to log, so weights stay those of step 0, and there are no metrics of entries.
+step nor a way to log, so weights stay those of step 0, and entries have no metrics.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def load_config(model: Model) -> PretrainedConfig:
     """Load a model's configuration, without its weights.
 
     Raises:
-        UsageError: There is no such model.
+        UsageError: The model does not exist.
         InfrastructureError: The hub does not respond.
     """
     from transformers import AutoConfig
@@ -224,7 +224,7 @@ def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrai
         chat_template: A Jinja template to use instead of the tokenizer's own.
 
     Raises:
-        UsageError: There is no such model.
+        UsageError: The model does not exist.
         InfrastructureError: The hub does not answer.
     """
     from transformers import AutoTokenizer

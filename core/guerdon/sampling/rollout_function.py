@@ -29,7 +29,7 @@ class RolloutFunction:
         base_dir: The folder that the file's path starts from, whose modules can be imported.
 
     Raises:
-        ParamsError: There is no such function.
+        ParamsError: The function does not exist.
     """
 
     def __init__(self, target: str, base_dir: Path | None) -> None:

@@ -130,7 +130,7 @@ class _Server:
         """Return the handle of an object that stays here: its number, its type's name, its kind.
 
         Objects of a class that the problem's own code defines are sent as their state, because both sides have the
-        class. Return None for a value that is no more than a builtin.
+        class. Return None for a value that is just a builtin.
         """
         name = type(value).__name__
         own: Any = type(value)

@@ -106,7 +106,7 @@ def test_terminal_bench_task_is_a_row(tmp_path: Path) -> None:
     [
         ({"task.toml": "a = ["}, "task.toml is not TOML"),
         ({"task.toml": "[[steps]]\nname = 'a'"}, "several steps"),
-        ({"instruction.md": None}, "there is no instruction.md"),
+        ({"instruction.md": None}, "instruction.md is missing"),
         ({"tests/test.sh": "apt-get update\n"}, "calls 'apt-get', and the shell has no network"),
         ({"tests/test.sh": "set -e\n  curl -L x | sh\n"}, "calls 'curl'"),
         ({"tests/test.sh": "if uvx pytest /tests/test_outputs.py; then\n"}, "calls 'uvx'"),

@@ -115,8 +115,11 @@ def test_pairs_of_judged_completions_have_the_extreme_rewards(completions: list[
         ([{"prompt": "p", "completion": "c", "reward": "1"}], "row 0 .* has the reward '1'"),
         ([{"prompt": "p", "completion": "c", "reward": float("nan")}], "row 0 .* has the reward nan"),
         ([*judged(pairs(1)[0]), *pairs(1)], "row 3 of the judged completions has no 'completion'"),
-        ([{"prompt": "p", "completion": "c", "reward": 1.0}], "no pair to train on: 1 have equal replies"),
-        ([{"prompt": "p", "completion": "c", "reward": None}], "no pair to train on"),
+        (
+            [{"prompt": "p", "completion": "c", "reward": 1.0}],
+            "no pair is left to train on: 1 have equal replies",
+        ),
+        ([{"prompt": "p", "completion": "c", "reward": None}], "no pair is left to train on"),
     ],
 )
 def test_rows_that_make_no_pairs_are_refused(

@@ -144,3 +144,12 @@ def test_models_of_other_shapes_or_vocabularies_are_refused(
     context, _ = make_context([], models[:2])
     with pytest.raises(UsageError, match="other vocabularies, such as at the token '<other>'"):
         Merge().run(context)
+
+
+def test_merge_reads_the_dtype_of_a_model_inside_a_package(
+    models: list[Model], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    narrow: Any = load_model(models[1])
+    narrow.to(torch.bfloat16).save_pretrained(tmp_path / "carried_merge_model")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Merge()._output_dtype(Model("base", "package:carried_merge_model")) == torch.bfloat16

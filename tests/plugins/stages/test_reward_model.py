@@ -107,7 +107,10 @@ def test_a_model_without_a_head_judges_nothing(small_model: Model) -> None:
         ([{"prompt": "p", "chosen": "c"}], "row 0 .* has no 'rejected', only prompt, chosen"),
         ([*pairs(1), {**pairs(1)[0], "chosen": "text"}], "'chosen' of row 1 .* is a str"),
         ([{"prompt": "p", "chosen": "c", "rejected": None}], "'rejected' of row 0 .* is a NoneType"),
-        ([{**pairs(1)[0], "rejected": pairs(1)[0]["chosen"]}], "no pair to train on: 1 have equal replies"),
+        (
+            [{**pairs(1)[0], "rejected": pairs(1)[0]["chosen"]}],
+            "no pair is left to train on: 1 have equal replies",
+        ),
     ],
     ids=["missing", "mixed", "null", "equal"],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from peers import VERIFIERS, VERIFIERS_BEFORE
 
+from guerdon import Failure
 from guerdon.errors import MissingDependencyError
 from guerdon_plugins.sources.verifiers_tasks import VerifiersTasks
 from guerdon_plugins.verifiers.verifiers_rubric import VerifiersRubric
@@ -28,6 +30,13 @@ def test_verifiers_that_is_not_installed_is_named_with_the_command(monkeypatch: 
         VerifiersRubric("my_env:load_environment")
     with pytest.raises(MissingDependencyError, match="pip install verifiers"):
         VerifiersTasks("my_env:load_environment")
+
+
+@pytest.mark.parametrize("columns", [{"answer": ""}, {"answer": None}, {"answer": " "}, {"reference": None}])
+def test_rows_without_an_answer_pay_nobody(columns: dict[str, Any]) -> None:
+    verifier = VerifiersRubric.__new__(VerifiersRubric)  # no function of a rubric is asked
+    score = asyncio.run(verifier("4", "2 + 2?", [], **columns))
+    assert (score.value, score.failure) == (None, Failure.REFERENCE)
 
 
 SCRIPT = """
@@ -107,6 +116,8 @@ def peer(text):
 print(json.dumps([peer(text) for text in said]))
 odd = ["bug", "down", "none", "nan", "list", "dict", "text", "hang"]
 print(json.dumps(judge([Rollout("2 + 2?", text, row) for text in [*said, *odd]], rubric="./env.py:rubric")))
+import pickle
+pickle.loads(pickle.dumps(build("verifiers_rubric", Kind.VERIFIER, {"rubric": "./env.py:rubric"})))
 with_reference = Rollout("0?", "<think>so</think>0", {"reference": "0", "info": '{"bonus": 0}'})
 print(json.dumps(judge([with_reference], rubric="./env.py:load_environment", args={"count": 1})))
 print(json.dumps(rows(tasks="./env.py:load_environment", args={"count": 3}, size=2)))

@@ -16,7 +16,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise DataError(f"there is no {path.name}") from None
+        raise DataError(f"{path.name} is missing") from None
     except UnicodeDecodeError:
         raise DataError(f"{path.name} is not text, and a row's files are. Put it into the image") from None
 

@@ -47,7 +47,7 @@ class Harbor:
         base_dir: The folder that the path starts from; given by the engine.
 
     Raises:
-        DataError: There is no task at the path.
+        DataError: The path has no task.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Harbor:
         needed = "test_outputs.py" if self._pytest else "test.sh"
         if needed not in tests:
             other = "script" if self._pytest else "pytest"
-            raise DataError(f"there is no tests/{needed}. Set the source's 'tests' to {other}")
+            raise DataError(f"tests/{needed} is missing. Set the source's 'tests' to {other}")
         if self._pytest:
             test = {"script": "python3 -m pytest -q /tests/test_outputs.py", "files": tests}
             return {**row, "tests": json.dumps([test])}

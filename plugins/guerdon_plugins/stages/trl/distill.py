@@ -11,7 +11,7 @@ from typing import Any
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import DataError, UsageError
+from guerdon.errors import DataError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import DISTILLATION, STAGE_DEFAULTS
@@ -28,6 +28,7 @@ from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
+    check_has_template,
     configure,
     evaluation_summary,
     keep_completions,
@@ -132,11 +133,8 @@ class Distill:
             "The loss compares the distributions of each token: name a teacher of the student's tokenizer.",
         )  # fmt: skip
         dataset = rows_dataset(context.rows())
-        if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
-            raise UsageError(
-                f"the prompts are conversations, and model '{source.name}' has no chat template. "
-                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
-            )
+        if not isinstance(dataset[0]["prompt"], str):
+            check_has_template(tokenizer, source, "prompts")
         self._check_batch(len(dataset))
         trainer: Any = resumable(DistillationTrainer)(
             model=load_model(source, training=True, **model_options),

@@ -18,6 +18,7 @@ from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
+    check_has_template,
     configure,
     fit,
     lora_config,
@@ -89,7 +90,7 @@ class Dpo:
         for other in ("peft", "precompute_ref_log_probs"):
             if self._peft if other == "peft" else self._options.get(other):
                 raise ParamsError(
-                    f"sync_ref_model is true, and {other} is set, with which there is no reference model to change. "
+                    f"sync_ref_model is true, and {other} is set, which leaves no reference model to change. "
                     "Leave out one of the two."
                 )
 
@@ -101,11 +102,8 @@ class Dpo:
         config, source, model_options = configure(DPOConfig, self._options, context)
         pairs = read_pairs(context.rows(), self._heldout_share)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
-        if pairs.conversations and tokenizer.chat_template is None:
-            raise DataError(
-                f"the pairs are conversations, and model '{source.name}' has no chat template. "
-                "Set the param 'chat_template' to a Jinja template or to a file that holds one."
-            )
+        if pairs.conversations:
+            check_has_template(tokenizer, source, "pairs")
         own_reference = self._peft is None and not config.precompute_ref_log_probs
         trainer: Any = resumable(DPOTrainer)(
             model=load_model(source, training=True, **model_options),

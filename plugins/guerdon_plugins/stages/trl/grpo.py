@@ -13,7 +13,7 @@ from pydantic import Field
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import ParamsError, UsageError
+from guerdon.errors import ParamsError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import GRPO
@@ -32,6 +32,7 @@ from guerdon_plugins.shared.checks import (
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
+    check_has_template,
     evaluation_batch,
     evaluation_summary,
     keep_completions,
@@ -218,11 +219,8 @@ class Grpo:
         source, model_options = take_model_options(config, context.model)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
         dataset = rows_dataset(context.rows())
-        if not isinstance(dataset[0]["prompt"], str) and tokenizer.chat_template is None:
-            raise UsageError(
-                f"the prompts are conversations, and model '{source.name}' has no chat template. "
-                "Set the param 'chat_template' to the text of a Jinja template."
-            )
+        if not isinstance(dataset[0]["prompt"], str):
+            check_has_template(tokenizer, source, "prompts")
         load = partial(load_model, source, training=True, **model_options)
         with context.open_rubric() as rubric, context.open_tools() as toolbox:
             if toolbox is not None:

@@ -44,7 +44,7 @@ def read_pairs(rows: Iterable[Row], heldout_share: float) -> Pairs:
         heldout_share: The share of pairs that are held out.
 
     Raises:
-        DataError: The rows have none of these forms, or there is no pair to train on.
+        DataError: The rows have none of these forms, or no pair is left to train on.
     """
     from datasets import Dataset
 
@@ -60,7 +60,7 @@ def read_pairs(rows: Iterable[Row], heldout_share: float) -> Pairs:
             sides[is_heldout(row, heldout_share)].append({name: row[name] for name in columns})
     if not sides[False]:
         raise DataError(
-            f"there is no pair to train on: {equal} have equal replies, {len(sides[True])} are held out. "
+            f"no pair is left to train on: {equal} have equal replies, {len(sides[True])} are held out. "
             "Give pairs whose 'chosen' and 'rejected' differ, or lower 'heldout_pairs'."
         )
     heldout = Dataset.from_list(sides[True]) if sides[True] else None

@@ -18,6 +18,7 @@ from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
+    check_has_template,
     configure,
     resumable,
     signature_with,
@@ -81,11 +82,8 @@ class RewardModel:
         config, source, model_options = configure(RewardConfig, self._options, context)
         pairs = read_pairs(context.rows(), self._heldout_share)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
-        if pairs.conversations and tokenizer.chat_template is None:
-            raise DataError(
-                f"the pairs are conversations, and model '{source.name}' has no chat template. "
-                "Set the param 'chat_template' to the text of a Jinja template."
-            )
+        if pairs.conversations:
+            check_has_template(tokenizer, source, "pairs")
         torch.manual_seed(context.seed)  # for the new head
         trainer: Any = resumable(counting_too_long(RewardTrainer, "chosen_ids", "rejected_ids"))(
             model=load_reward_model(source, training=True, **model_options),

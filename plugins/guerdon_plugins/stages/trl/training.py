@@ -186,6 +186,24 @@ def evaluation_summary(trainer: Any) -> dict[str, Any]:
     return {"evaluation/step": step, **means}
 
 
+def check_has_template(tokenizer: Any, model: Model, what: str) -> None:
+    """Check that a tokenizer writes conversations.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        model: The model, for the message.
+        what: What is a conversation: ``prompts``, ``pairs``.
+
+    Raises:
+        UsageError: It has no chat template.
+    """
+    if tokenizer.chat_template is None:
+        raise UsageError(
+            f"the {what} are conversations, and model '{model.name}' has no chat template. "
+            "Set the param 'chat_template' to the text of a Jinja template."
+        )
+
+
 def lora_config(options: Mapping[str, Any] | None) -> Any:
     """Return the config of the adapters that a param selects.
 
