@@ -48,29 +48,84 @@ WHOLE = [
 THREADS = 4
 
 
+class Total(NamedTuple):
+    """Jobs of one kind, and what they took."""
+
+    jobs: int = 0
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    """Everything counted: client, engine and containers."""
+
+    def plus(self, other: Total) -> Total:
+        return Total(self.jobs + other.jobs, self.seconds + other.seconds, self.cpu_s + other.cpu_s)
+
+    @property
+    def rate(self) -> float:
+        """Jobs a second."""
+        return self.jobs / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU milliseconds of a job."""
+        return self.cpu_s / self.jobs * 1000
+
+
 class Measured(NamedTuple):
     """What one way of running programs does."""
 
-    rate: float
-    """Trivial jobs a second."""
-    latencies: list[float]
+    latencies: list[float] = []
     """Milliseconds of trivial jobs, one at a time."""
-    cpu_ms: float
-    """CPU milliseconds of a trivial job, everything counted."""
-    humaneval: float
-    """HumanEval jobs a second; 0 where they were not run."""
-    humaneval_cpu_ms: float
+    trivial: Total = Total()
+    humaneval: Total = Total()
+
+    def plus(self, other: Measured) -> Measured:
+        return Measured(
+            self.latencies + other.latencies,
+            self.trivial.plus(other.trivial),
+            self.humaneval.plus(other.humaneval),
+        )
+
+
+ROUNDS = 3
 
 
 def beside(_: argparse.Namespace) -> None:
-    client = Engine().client
+    """Alternate between the ways, as the speed of a shared machine varies from minute to minute.
+
+    Every way runs all 164 problems: the slow ones take a third of a job's time on average.
+    """
     meter_engine()
     rows: dict[str, Measured] = {}
+    for number in range(ROUNDS):
+        for name, measured in ways(number):
+            rows[name] = rows.get(name, Measured()).plus(measured)
+    base = next(iter(rows.values()))
+    click.echo("| way | trivial jobs/s | p50 ms | p95 ms | CPU ms | HumanEval jobs/s | CPU ms |")
+    click.echo("|---|---|---|---|---|---|---|")
+    for name, row in rows.items():
+        p50, p95 = quantile(row.latencies, 50), quantile(row.latencies, 95)
+        rate, cpu = compared(row.trivial, base.trivial)
+        humaneval = " | ".join(compared(row.humaneval, base.humaneval)) if row.humaneval.jobs else "- | -"
+        click.echo(f"| {name} | {rate} | {p50:.1f} | {p95:.1f} | {cpu} | {humaneval} |")
+
+
+def compared(total: Total, base: Total) -> tuple[str, str]:
+    """Rate and CPU time, each with how many times as good as the base it is."""
+    return (
+        f"{total.rate:.1f} ({total.rate / base.rate:.1f}x)",
+        f"{total.cpu_ms:.1f} ({base.cpu_ms / total.cpu_ms:.1f}x)",
+    )
+
+
+def ways(number: int) -> Iterator[tuple[str, Measured]]:
+    """Measure each way once. The slow ways run every third problem, another third in each round."""
+    client = Engine().client
+    third = WHOLE[number::ROUNDS]
 
     def run_container(source: str) -> None:
         client.containers.run(PYTHON_IMAGE, ["python3", "-c", source], network_mode="none", remove=True)
 
-    rows["`docker run` per job"] = blocking(run_container, 30, WHOLE[:30])
+    yield "`docker run` per job", blocking(run_container, 20, third)
 
     with warm_containers() as containers:
 
@@ -78,32 +133,15 @@ def beside(_: argparse.Namespace) -> None:
             code, output = containers[hash(source) % len(containers)].exec_run(["python3", "-c", source])
             assert code == 0, output
 
-        rows["`docker exec` in a warm container"] = blocking(execute, 100, WHOLE[:100])
+        yield "`docker exec` in a warm container", blocking(execute, 60, third)
 
     try:
-        rows["llm-sandbox pool"] = llm_sandbox()
+        yield "llm-sandbox pool", llm_sandbox(third)
     except ImportError as error:
         click.echo(f"llm-sandbox is left out: {error}", err=True)
 
-    rows["guerdon, isolation `container`"] = asyncio.run(ours("container", 24, 0))
-    rows["guerdon, isolation `fork`"] = asyncio.run(ours("fork", 1500, 3))
-
-    base = next(iter(rows.values()))
-    click.echo("| way | trivial jobs/s | p50 ms | p95 ms | CPU ms | HumanEval jobs/s | CPU ms |")
-    click.echo("|---|---|---|---|---|---|---|")
-    for name, row in rows.items():
-        rate, cpu = (
-            f"{row.rate:.1f} ({row.rate / base.rate:.1f}x)",
-            f"{row.cpu_ms:.1f} ({base.cpu_ms / row.cpu_ms:.1f}x)",
-        )
-        p50, p95 = quantile(row.latencies, 50), quantile(row.latencies, 95)
-        humaneval = "- | -"
-        if row.humaneval:
-            humaneval = (
-                f"{row.humaneval:.1f} ({row.humaneval / base.humaneval:.1f}x) "
-                f"| {row.humaneval_cpu_ms:.1f} ({base.humaneval_cpu_ms / row.humaneval_cpu_ms:.1f}x)"
-            )
-        click.echo(f"| {name} | {rate} | {p50:.1f} | {p95:.1f} | {cpu} | {humaneval} |")
+    yield "guerdon, isolation `container`", asyncio.run(ours("container", 8, 0))
+    yield "guerdon, isolation `fork`", asyncio.run(ours("fork", 1000, 2))
 
 
 _CPUACCT = Path("/sys/fs/cgroup/cpuacct")
@@ -126,23 +164,18 @@ def cpu_s() -> float:
 
 def blocking(run: Callable[[str], None], trivial: int, whole: list[str]) -> Measured:
     run(TRIVIAL)
-    latencies = [timed(lambda: run(TRIVIAL)) * 1000 for _ in range(min(trivial, 30))]
-    with ThreadPoolExecutor(THREADS) as threads:
+    latencies = [timed(lambda: run(TRIVIAL)) * 1000 for _ in range(min(trivial, 20))]
+
+    def total(sources: list[str]) -> Total:
         before, started = cpu_s(), time.perf_counter()
-        list(threads.map(run, [f"{TRIVIAL}  # {n}" for n in range(trivial)]))
-        middle, half = cpu_s(), time.perf_counter()
-        list(threads.map(run, whole))
-        after, ended = cpu_s(), time.perf_counter()
-    return Measured(
-        trivial / (half - started),
-        latencies,
-        (middle - before) / trivial * 1000,
-        len(whole) / (ended - half),
-        (after - middle) / len(whole) * 1000,
-    )
+        list(threads.map(run, sources))
+        return Total(len(sources), time.perf_counter() - started, cpu_s() - before)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return Measured(latencies, total([f"{TRIVIAL}  # {n}" for n in range(trivial)]), total(whole))
 
 
-def llm_sandbox() -> Measured:
+def llm_sandbox(whole: list[str]) -> Measured:
     from llm_sandbox.const import SandboxBackend
     from llm_sandbox.pool import PoolConfig, PooledSandboxSession, create_pool_manager
 
@@ -169,7 +202,7 @@ def llm_sandbox() -> Measured:
             assert result.exit_code == 0, result.stdout
 
     try:
-        return blocking(run, 30, WHOLE[:30])
+        return blocking(run, 20, whole)
     finally:
         pool.close()
 
@@ -193,14 +226,14 @@ async def ours(isolation: str, trivial: int, rounds: int) -> Measured:
         await asyncio.gather(*(sandbox.run(Program(source="")) for _ in range(20)))
         latencies = [
             await timed_async(lambda: sandbox.run(Program(source=TRIVIAL))) * 1000
-            for _ in range(min(trivial, 300))
+            for _ in range(min(trivial, 100))
         ]
         before, started = cpu_s(), time.perf_counter()
         results = await asyncio.gather(*(sandbox.run(Program(source=TRIVIAL)) for _ in range(trivial)))
-        rate, cpu_ms = trivial / (time.perf_counter() - started), (cpu_s() - before) / trivial * 1000
+        total = Total(trivial, time.perf_counter() - started, cpu_s() - before)
         assert {result.stdout for result in results} == {b"2\n"}
     if not rounds:
-        return Measured(rate, latencies, cpu_ms, 0.0, 0.0)
+        return Measured(latencies, total)
     verifier = CodeVerifier(isolation="fork")
     completions = [f"```python\n{solution}\n```" for solution in SOLUTIONS]
 
@@ -212,10 +245,9 @@ async def ours(isolation: str, trivial: int, rounds: int) -> Measured:
     before, started = cpu_s(), time.perf_counter()
     for _ in range(rounds):
         await judge_all()
-    jobs = rounds * len(PROBLEMS)
-    humaneval, humaneval_cpu_ms = jobs / (time.perf_counter() - started), (cpu_s() - before) / jobs * 1000
+    humaneval = Total(rounds * len(PROBLEMS), time.perf_counter() - started, cpu_s() - before)
     await verifier.aclose()
-    return Measured(rate, latencies, cpu_ms, humaneval, humaneval_cpu_ms)
+    return Measured(latencies, total, humaneval)
 
 
 def grow(arguments: argparse.Namespace) -> None:

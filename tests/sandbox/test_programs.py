@@ -65,6 +65,23 @@ def test_input_through_every_door(sandbox: SyncSandbox) -> None:
         assert run(sandbox, source, stdin=b"1\n2\n3\n").stdout == b"6\n", source
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "open('/dev/stdout', 'w').write('out'); open('/dev/stderr', 'w').write('err')",
+        "import os; os.system('printf out > /dev/stdout; printf err > /dev/stderr')",
+    ],
+)
+def test_output_through_the_device_files(sandbox: SyncSandbox, source: str) -> None:
+    result = run(sandbox, source)
+    assert (result.stdout, result.stderr) == (b"out", b"err")
+
+
+def test_output_cannot_be_read_back(sandbox: SyncSandbox) -> None:
+    result = run(sandbox, "open('/dev/stdout').read()")
+    assert b"PermissionError" in result.stderr
+
+
 def test_files_go_in_and_come_back(sandbox: SyncSandbox) -> None:
     source = (
         "import helper, os, pathlib\nassert open('data/in.txt').read() == 'in'\n"

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from guerdon_sandbox.inside.stream import Blobs, memory_file
+from guerdon_sandbox.inside.stream import Blobs, memory_file, output_pipe
 from guerdon_sandbox.inside.wire import Request
 
 # Names of the descriptors that each process of a job gets, in the order in which the zygote unpacks them.
@@ -74,8 +74,7 @@ class Running:
         self.processes.append(Process(number, role, uid, names, fds, self._numpy[number]))
 
     def _output(self, name: str) -> int:
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
+        read_end, write_end = output_pipe()
         self.pipes[read_end] = name
         self.buffers[name] = bytearray()
         return write_end

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.counters import CpuTime
 from guerdon_sandbox.inside.kills import MemoryKills
-from guerdon_sandbox.inside.stream import memory_file, read_exactly, write_answer
+from guerdon_sandbox.inside.stream import memory_file, output_pipe, read_exactly, write_answer
 from guerdon_sandbox.inside.supervisor import REAP_S, fresh_uids
 from guerdon_sandbox.inside.sweeping import as_user, read_below, reset_devices, share_memory, sweep
 from guerdon_sandbox.inside.waiting import Waiting
@@ -161,8 +161,7 @@ class _Session:
         """Run a command in a shell. Its blobs: the command, the state that the last one left, and stdin."""
         command, state, stdin = blobs
         self._memory_kills.end()  # a kill in the background, before this command, is not its limit
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
+        read_end, write_end = output_pipe()
         given, left = memory_file(), memory_file()
         os.write(given, stdin)
         os.lseek(given, 0, os.SEEK_SET)

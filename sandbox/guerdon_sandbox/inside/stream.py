@@ -1,4 +1,4 @@
-"""The supervisor's stream to the host: stdin and stdout.
+"""The supervisor's stream to the host, stdin and stdout, and the files and pipes of programs.
 
 It runs in the supervisor, and needs the standard library only.
 """
@@ -47,6 +47,17 @@ def memory_file(size: int = 0) -> int:
         _write_all(fd, chunk)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def output_pipe() -> tuple[int, int]:
+    """Return both ends of a pipe for a program's output. Reading does not block.
+
+    A program under any uid may open its end again, as ``/dev/stdout`` and ``/dev/stderr``.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.fchmod(write_end, 0o622)
+    return read_end, write_end
 
 
 def read_exactly(size: int) -> bytes:
