@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# TRL imports MLflow where it is installed, which is a sixth of its own import. The hook 'mlflow' does not read this.
+os.environ["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
+
 # A first call may import a library or compile a pattern, and CI machines are slow: time is no property under test.
 # CI tries the same examples every time, so that a change is judged by what it changed; elsewhere they are new ones.
 settings.register_profile("guerdon", deadline=None, derandomize=bool(os.environ.get("CI")))
