@@ -72,8 +72,9 @@ class TrainingLibrariesSkip(importlib.abc.MetaPathFinder):
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return one worker more than cores: a third of the time, tests wait for containers and processes."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Return more workers than cores: half of the time, tests wait for containers, processes and deadlines."""
+    waiting = 1 if config.option.markexpr == "light" else 2
+    return len(os.sched_getaffinity(0)) + waiting
 
 
 def pytest_configure(config: pytest.Config) -> None:
