@@ -188,25 +188,7 @@ class _Planner:
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None
-        given = {"model": inits != ["none"], "data": bool(ref.data), "rewards": bool(ref.rewards)}
-        for need in component.member("needs", ()):
-            key = "init" if need == "model" else need
-            if need in given and not given[need] and (ref.id, key) not in self._left_out:
-                what = "an 'init' other than none" if need == "model" else f"'{need}'"
-                self.problem(
-                    location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
-                )
-        for key in ("tools", "environments"):
-            if getattr(ref, key) and not component.member("uses_tools", False):
-                self.problem(
-                    (*location, key),
-                    f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
-                )
-        if ref.evaluation is not None and not component.member("evaluates", False):
-            self.problem(
-                (*location, "evaluation"),
-                f"stage '{ref.id}' ({component.plugin.name}) does not evaluate while it trains. Remove 'evaluation'.",
-            )
+        self._check_keys(ref, component, location, starts_from_model=inits != ["none"])
         parts: dict[str, Sequence[object]] = {
             "init": init,
             "data": sources,
@@ -225,6 +207,30 @@ class _Planner:
             incomplete={key for key, planned in parts.items() if None in planned},
             param_problems=wrong,
         )
+
+    def _check_keys(
+        self, ref: StageRef, component: Component, location: Location, *, starts_from_model: bool
+    ) -> None:
+        """Check that a stage has the keys that its plugin needs, and none that it does not know."""
+        given = {"model": starts_from_model, "data": bool(ref.data), "rewards": bool(ref.rewards)}
+        for need in component.member("needs", ()):
+            key = "init" if need == "model" else need
+            if need in given and not given[need] and (ref.id, key) not in self._left_out:
+                what = "an 'init' other than none" if need == "model" else f"'{need}'"
+                self.problem(
+                    location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
+                )
+        for key in ("tools", "environments"):
+            if getattr(ref, key) and not component.member("uses_tools", False):
+                self.problem(
+                    (*location, key),
+                    f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
+                )
+        if ref.evaluation is not None and not component.member("evaluates", False):
+            self.problem(
+                (*location, "evaluation"),
+                f"stage '{ref.id}' ({component.plugin.name}) does not evaluate while it trains. Remove 'evaluation'.",
+            )
 
     def _tools(self, ref: StageRef, location: Location) -> list[ToolEntry]:
         """Return the valid tools, then the valid environments."""
