@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# TRL imports MLflow where it is installed, which is a sixth of its own import. The hook 'mlflow' does not read this.
+os.environ["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
+
 # A first call may import a library or compile a pattern, and CI machines are slow: time is no property under test.
 # CI tries the same examples every time, so that a change is judged by what it changed; elsewhere they are new ones.
 settings.register_profile("guerdon", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -69,8 +72,9 @@ class TrainingLibrariesSkip(importlib.abc.MetaPathFinder):
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return one worker more than cores: a third of the time, tests wait for containers and processes."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Return more workers than cores: half of the time, tests wait for containers, processes and deadlines."""
+    waiting = 1 if config.option.markexpr == "light" else 2
+    return len(os.sched_getaffinity(0)) + waiting
 
 
 def pytest_configure(config: pytest.Config) -> None:

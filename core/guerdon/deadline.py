@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -46,6 +45,8 @@ class Deadline:
         Args:
             timeout_s: Seconds, without pauses.
         """
+        import asyncio  # late: only async verifiers need it, and it is a fourth of the start of a process
+
         self._left_s = timeout_s
         self._wait_left_s = LONGEST_WAIT_S
         self._pauses = 0
@@ -56,7 +57,7 @@ class Deadline:
     @property
     def left_s(self) -> float:
         """Return the seconds that are left, without pauses."""
-        lap_s = 0.0 if self.paused else asyncio.get_running_loop().time() - self._since
+        lap_s = 0.0 if self.paused else _now() - self._since
         return self._left_s - lap_s
 
     @property
@@ -71,7 +72,7 @@ class Deadline:
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
-        self._since = asyncio.get_running_loop().time()
+        self._since = _now()
         self._outer = _current.set(self)
         return self
 
@@ -103,12 +104,19 @@ class Deadline:
 
     def _lap(self) -> float:
         """Return the seconds since the last call, and start the next interval."""
-        before, self._since = self._since, asyncio.get_running_loop().time()
+        before, self._since = self._since, _now()
         return self._since - before
 
     def _end_in(self, seconds: float) -> None:
         if self._timeout.when() is not None and not self.expired:
             self._timeout.reschedule(self._since + seconds)
+
+
+def _now() -> float:
+    """Return the time of the running event loop."""
+    import asyncio
+
+    return asyncio.get_running_loop().time()
 
 
 class _NoDeadline:

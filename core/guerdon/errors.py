@@ -22,6 +22,9 @@ exceptions, and the engine adds the plugin's name. All errors can be pickled, be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "CheckFailedError",
     "DataError",
@@ -38,6 +41,7 @@ __all__ = [
     "RunInterruptedError",
     "StageFailedError",
     "UsageError",
+    "library_of",
     "one_line",
 ]
 
@@ -142,3 +146,26 @@ class MissingDependencyError(InfrastructureError):
 
     def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str, str]]:
         return type(self), self._args
+
+
+@contextmanager
+def library_of(feature: str, *, extra: str = "", package: str = "") -> Iterator[None]:
+    """Name what needs the library that the block imports, and how to install it.
+
+    A library that is there and broken raises its own error.
+
+    Args:
+        feature: What needs it, as the subject of a sentence: ``"source 'hub'"``.
+        extra: guerdon's extra that brings it and what it imports itself.
+        package: Without an extra, the import that has to be installed by itself.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if not extra and missing != package:
+            raise
+        raise MissingDependencyError(feature, missing, extra) from error

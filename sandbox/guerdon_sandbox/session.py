@@ -17,13 +17,12 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
 from guerdon_sandbox.box import GRACE_S, Box, BoxLostError, session_command
-from guerdon_sandbox.engine import BoxOptions, Engine
+from guerdon_sandbox.engine import Engine
 from guerdon_sandbox.errors import (
     SandboxImageError,
     SandboxOverloadedError,
@@ -34,98 +33,28 @@ from guerdon_sandbox.given import check_path, check_text, check_tree
 from guerdon_sandbox.inside import wire
 from guerdon_sandbox.inside.wire import Limit, WireError
 from guerdon_sandbox.pool import LONGEST_PAUSE_S
+from guerdon_sandbox.session_answers import NAMES_BYTES, CommandResult, Snapshot, Tree
+from guerdon_sandbox.session_answers import read_ending as _ending
+from guerdon_sandbox.session_answers import read_header as _header
+from guerdon_sandbox.session_answers import read_tree as _tree
+from guerdon_sandbox.session_options import LOCKED, SessionOptions
 
-LOCKED = "/tests"
-"""The folder of locked files, which no command can change."""
+__all__ = [
+    "LOCKED",
+    "MOST_FILES",
+    "CommandResult",
+    "Session",
+    "SessionOptions",
+    "Sessions",
+    "Snapshot",
+    "Tree",
+]
+
 MOST_FILES = 4096
 """The most files and folders of a tree."""
 _COMMAND_BYTES = 100 << 10
-_NAMES_BYTES = 8 << 20
 _STATE_BYTES = 64 << 10
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions(BoxOptions):
-    """The settings and limits of a session's container."""
-
-    folder: str = "/box"
-    """Where commands start, and where relative paths are."""
-    writable: Sequence[str] = ("/tmp",)
-    """Further folders that commands may write, each of ``work_bytes``."""
-    idle_s: float = 3600.0
-    """Seconds without a request after which the container ends."""
-
-    def __post_init__(self) -> None:
-        """Check the folders.
-
-        Raises:
-            SandboxUsageError: A folder is not an absolute path below the root, or is the locked one.
-        """
-        for path in (self.folder, *self.writable):
-            parts = PurePosixPath(path).parts
-            if len(parts) < 2 or parts[0] != "/" or ".." in parts or path.rstrip("/") == LOCKED:
-                raise SandboxUsageError(
-                    f"folder {path!r} cannot be writable: give an absolute path other than / and {LOCKED}"
-                )
-
-    def folders(self) -> dict[str, str]:
-        """Return the folders in memory, with their mount options."""
-        return {
-            **dict.fromkeys(("/box", self.folder, *self.writable), self._writable()),
-            LOCKED: self._writable().replace("mode=1777", "mode=0755"),
-        }
-
-    @property
-    def all_writable(self) -> tuple[str, ...]:
-        """Return all folders that commands may write."""
-        return tuple(dict.fromkeys(("/box", self.folder, *self.writable)))
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """How a command ended."""
-
-    output: bytes
-    """Its output and error output, in the order in which they were written."""
-    exit_code: int | None
-    """None if a signal ended the shell."""
-    limit: Limit | None
-    """``wall`` if its deadline ended it; ``memory`` if the kernel killed a process for memory meanwhile."""
-    truncated: bool
-    """Whether output was dropped, because it was too long."""
-    wall_s: float
-    """Seconds, without the waits for a CPU."""
-
-    @property
-    def ok(self) -> bool:
-        """Return whether the command ended normally with status 0."""
-        return self.exit_code == 0 and self.limit is None
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The files of a folder."""
-
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """The regular files' contents by path. Links, pipes and devices are never part of it."""
-    executables: frozenset[str] = frozenset()
-    folders: frozenset[str] = frozenset()
-    left_out: int = 0
-    """The number of entries that were left out: links and the like, and what is too large, too deep, or unreadable."""
-
-    def without(self, paths: Sequence[str]) -> Tree:
-        """Return the tree without some files."""
-        kept = {path: content for path, content in self.files.items() if path not in paths}
-        return Tree(kept, self.executables & kept.keys(), self.folders, self.left_out)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A session's files, and what its shell exported. Processes are not part of it."""
-
-    tree: Tree
-    shell: bytes
 
 
 class Session:
@@ -278,7 +207,7 @@ class Session:
             "most": wire.COLLECT_TOTAL_BYTES,
             "files": MOST_FILES,
         }
-        caps = [_NAMES_BYTES, *[wire.COLLECT_BYTES] * MOST_FILES]
+        caps = [NAMES_BYTES, *[wire.COLLECT_BYTES] * MOST_FILES]
         answer, (names, *contents) = await self._ask(request, [], caps, 0.0)
         try:
             return _tree(json.loads(names), contents, int(answer["left_out"]))
@@ -373,64 +302,6 @@ class Session:
     def _lose(self, why: str) -> SandboxUnavailableError:
         self._lost = f"a session's container on {self._box.engine.address} is lost: {why}"
         return SandboxUnavailableError(self._lost)
-
-
-def _header(data: bytes, caps: Sequence[int]) -> tuple[dict[str, Any], list[int]]:
-    """Return an answer's header, and its blobs' sizes, each of which is at most its cap.
-
-    Raises:
-        WireError: The bytes are not an answer.
-    """
-    try:
-        answer = json.loads(data)
-        sizes = answer.pop("sizes")
-        fits = len(sizes) <= len(caps) and all(
-            type(size) is int and 0 <= size <= cap for size, cap in zip(sizes, caps, strict=False)
-        )
-        if not fits or sum(sizes) > wire.COLLECT_TOTAL_BYTES + _NAMES_BYTES:
-            raise ValueError("its parts are too many or too large")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise WireError(f"not an answer: {error}") from None
-    return answer, sizes
-
-
-def _ending(answer: Mapping[str, Any]) -> tuple[int, Limit | None, float, float]:
-    """Return the wait status, the limit, the seconds that the command waited, and those that it took.
-
-    Raises:
-        SandboxUnavailableError: The answer has other values.
-    """
-    try:
-        limit = None if answer["limit"] is None else Limit(answer["limit"])
-        status, waited_s, wall_s = int(answer["status"]), float(answer["waited_s"]), float(answer["wall_s"])
-        if not (0 <= status < 1 << 16 and 0 <= waited_s < math.inf and 0 <= wall_s < math.inf):
-            raise ValueError("a number is out of range")
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise SandboxUnavailableError(f"a session's answer cannot be read: {error}") from None
-    return status, limit, waited_s, wall_s
-
-
-def _tree(entries: Any, contents: Sequence[bytes], left_out: int) -> Tree:
-    """Return a tree whose paths have been checked.
-
-    Raises:
-        ValueError: The entries are not those of a tree.
-    """
-    files: dict[str, bytes] = {}
-    executables, folders = set(), set()
-    left = iter(contents)
-    for path, executable in entries:
-        check_path(path.removesuffix("/"))
-        if path.endswith("/"):
-            folders.add(path.removesuffix("/"))
-            continue
-        if path in files:
-            raise ValueError("two files have the same path")
-        files[path] = next(left)
-        if executable:
-            executables.add(path)
-    check_tree(files)
-    return Tree(files, frozenset(executables), frozenset(folders), left_out)
 
 
 class Sessions:

@@ -24,7 +24,7 @@ from guerdon_sandbox import (
 )
 from guerdon_sandbox.engine import Engine
 from guerdon_sandbox.inside.wire import WireError
-from guerdon_sandbox.session import _header, _tree
+from guerdon_sandbox.session_answers import read_header, read_tree
 
 T = TypeVar("T")
 Play = Callable[[Callable[[Session], Awaitable[T]]], T]
@@ -236,7 +236,7 @@ def test_killed_owner_leaves_no_container() -> None:
 )
 def test_answer_that_is_not_one_is_refused(data: bytes) -> None:
     with pytest.raises(WireError):
-        _header(data, [4])
+        read_header(data, [4])
 
 
 @pytest.mark.parametrize(
@@ -245,4 +245,4 @@ def test_answer_that_is_not_one_is_refused(data: bytes) -> None:
 )
 def test_tree_with_wrong_paths_is_refused(entries: object) -> None:
     with pytest.raises((ValueError, TypeError, AttributeError)):
-        _tree(entries, [b"", b""], 0)
+        read_tree(entries, [b"", b""], 0)

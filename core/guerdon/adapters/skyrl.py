@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.adapters.named_rubric import NO_GROUPS, NamedRubric, renamed, reward_of
-from guerdon.errors import DataError, MissingDependencyError
+from guerdon.errors import DataError, library_of
 from guerdon.types import Messages, Rollout
 
 __all__ = [
@@ -51,12 +51,8 @@ def environment_class(
         UsageError: The stage, the plugin or its params do not fit.
         MissingDependencyError: SkyRL-gym is not installed.
     """
-    try:
+    with library_of("the adapter to SkyRL", package="skyrl_gym"):
         from skyrl_gym.envs.base_text_env import BaseTextEnv
-    except ModuleNotFoundError as error:
-        if error.name != "skyrl_gym":
-            raise
-        raise MissingDependencyError("the adapter to SkyRL", "skyrl_gym", "") from error
     named = NamedRubric(rubric, stage, params, workers)
     named.refuse_groups("SkyRL", NO_GROUPS)
     named.warn_of_schedules("SkyRL")

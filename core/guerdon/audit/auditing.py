@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from guerdon.audit.corpus import Attack, Problem, Template, cases_for, load_corpus, missing_names, write
+from guerdon.audit.corpus import Problem, cases_for, missing_names
 from guerdon.audit.forms import forms, gold_forms, tags_of
 from guerdon.audit.problems import OWN_FORM, takes_reference
+from guerdon.audit.trials import RIGHT, WRONG, Honest, Trial, completion_of, own_cases
 from guerdon.errors import CheckFailedError, InfrastructureError
 from guerdon.plugins.discovery import Kind
 from guerdon.rubric import Entry, FirstOf, OnFailure, Rubric
 from guerdon.rubric.entry import first_ofs
 from guerdon.text import words
-from guerdon.types import Failure, Judgement, Messages, Outcome, Rollout, completion_text, total_reward
+from guerdon.types import Failure, Judgement, Rollout, completion_text
 
 MARGIN = 0.1
 """The largest reward of a hack, as a share of the way from the honest wrong to the honest right answer's reward.
@@ -123,13 +124,13 @@ def audit_rubric(
     compares = any(takes_reference(entry) for entry in entries)
     unknown = "content" if form is not None else "padding"
     cases = cases_for(kinds or ["answer" if compares else unknown])
-    honest = _Honest.of(kinds if form is None else [])
+    honest = Honest.of(kinds if form is None else [])
     with Rubric([_without_reaction(entry) for entry in entries]) as rubric:
         form = form or _paid_form(rubric, problems[0], honest)
         trials = [
-            _Trial(problem, corpus, case, _completion(case, form, problem, honest))
+            Trial(problem, corpus, case, completion_of(case, form, problem, honest))
             for problem in problems
-            for corpus, case in [*honest.cases(), *cases, *_own(problem)]
+            for corpus, case in [*honest.cases(), *cases, *own_cases(problem)]
             if not missing_names(case, problem.names)
         ]
         for trial, judgement in zip(trials, _judge(rubric, trials), strict=True):
@@ -148,100 +149,11 @@ def _without_reaction(entry: Entry) -> Entry:
     return replace(entry, on_failure=OnFailure.SKIP, within=within)
 
 
-@dataclass(slots=True)
-class _Trial:
-    problem: Problem
-    corpus: str
-    case: Attack
-    completion: str | Messages
-    judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
-    whole_of: Mapping[str, str] = field(default_factory=dict)
-    """The ``first_of`` of each entry that is a member of one, by the entry's name."""
-    relative: Collection[str] = ()
-    """The group rewards, which rank right answers too."""
-    beside: dict[str, float | None] = field(default_factory=dict)
-    """The rewards of the honest answers in the same group, by case, if a group was compared."""
-
-    @property
-    def reward(self) -> float | None:
-        return self.judgement.reward
-
-    @property
-    def own_reward(self) -> float | None:
-        """Return the reward without what group rewards add, which depends on the others."""
-        verdicts = self.judgement.verdicts.items()
-        return total_reward(verdict for name, verdict in verdicts if name not in self.relative)
-
-    @property
-    def failed(self) -> bool:
-        """Return whether a verdict failed that no later member of a ``first_of`` made good."""
-        verdicts = self.judgement.verdicts
-        return any(
-            verdict.score.outcome is Outcome.FAILED
-            for name, verdict in verdicts.items()
-            if self.whole_of.get(name) not in verdicts
-        )
-
-    @property
-    def shown(self) -> str:
-        if isinstance(self.completion, str):
-            return self.completion
-        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in self.completion)
-
-
-_RIGHT, _WRONG = "honest-right", "honest-wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class _Honest:
-    """The form of an honest right and an honest wrong answer."""
-
-    right: Template
-    wrong: Template
-
-    @classmethod
-    def of(cls, kinds: Sequence[str]) -> _Honest:
-        honest = load_corpus(kinds[0] if kinds else "answer").honest
-        return cls(honest.right, honest.wrong)
-
-    def cases(self) -> list[tuple[str, Attack]]:
-        right = _named(_RIGHT, self.right, "The reward to beat: a right answer, honestly reasoned.", "right")
-        wrong = _named(_WRONG, self.wrong, "The reward of trying honestly and failing.", "no gain")
-        return [("honest", right), ("honest", wrong)]
-
-
-def _named(name: str, template: Template, why: str, expect: str) -> Attack:
-    return Attack.model_validate({**template.model_dump(), "name": name, "why": why, "expect": expect})
-
-
-def _own(problem: Problem) -> list[tuple[str, Attack]]:
-    """Return the cases for a problem's other answers."""
-    rights = [
-        Attack(name=f"equivalent {number}", why=why, answer=answer, expect="right")
-        for number, (answer, why) in enumerate(problem.equivalents, start=1)
-    ]
-    wrongs = [
-        Attack(name=f"wrong {number}", why="One of your own wrong answers.", answer=answer)
-        for number, answer in enumerate(problem.wrongs, start=2)
-    ]
-    return [("equivalents", case) for case in [*rights, *wrongs]]
-
-
-def _completion(case: Attack, form: str, problem: Problem, honest: _Honest) -> str | Messages:
-    if not case.turns:
-        return write(case, form, problem.names) * case.repeat
-    templates = [getattr(honest, turn.honest) if turn.honest else turn for turn in case.turns]
-    return [
-        {"role": turn.role, "content": write(template, form, problem.names)}
-        for turn, template in zip(case.turns, templates, strict=True)
-    ]
-
-
-def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
+def _paid_form(rubric: Rubric, problem: Problem, honest: Honest) -> str:
     """Return the form in which the honest right answer earns the most."""
     candidates = list(forms(tags_of(rubric.entries), gold_forms(rubric.entries)))
     (_, right), _ = honest.cases()
-    trials = [_Trial(problem, "", right, _completion(right, form, problem, honest)) for form in candidates]
+    trials = [Trial(problem, "", right, completion_of(right, form, problem, honest)) for form in candidates]
     judgements = _judge(rubric, trials)
     rewards = [judgement.reward for judgement in judgements]
     known = [reward for reward in rewards if reward is not None]
@@ -254,7 +166,7 @@ def _paid_form(rubric: Rubric, problem: Problem, honest: _Honest) -> str:
     return candidates[rewards.index(max(known))]
 
 
-def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
+def _judge(rubric: Rubric, trials: Sequence[Trial]) -> Sequence[Judgement]:
     parts: list[Entry | FirstOf] = [*rubric.entries, *first_ofs(rubric.entries).values()]
     weights = [part.weight for part in parts]
     steps = [step for weight in weights if isinstance(weight, Mapping) for step in weight]
@@ -270,11 +182,11 @@ def _judge(rubric: Rubric, trials: Sequence[_Trial]) -> Sequence[Judgement]:
     return judgements
 
 
-def _beside_honest(rubric: Rubric, trials: Sequence[_Trial], step: int) -> list[Judgement]:
+def _beside_honest(rubric: Rubric, trials: Sequence[Trial], step: int) -> list[Judgement]:
     """Judge each trial in a group of its own, beside the honest answers to its problem."""
-    honest: dict[str, list[_Trial]] = {}
+    honest: dict[str, list[Trial]] = {}
     for trial in trials:
-        if trial.case.name in (_RIGHT, _WRONG):
+        if trial.case.name in (RIGHT, WRONG):
             honest.setdefault(trial.problem.name, []).append(trial)
     groups = [
         [trial, *(one for one in honest.get(trial.problem.name, ()) if one is not trial)] for trial in trials
@@ -295,7 +207,7 @@ def _beside_honest(rubric: Rubric, trials: Sequence[_Trial], step: int) -> list[
     return firsts
 
 
-def _rollout(trial: _Trial) -> Rollout:
+def _rollout(trial: Trial) -> Rollout:
     prompt, completion = trial.problem.prompt, trial.completion
     if isinstance(completion, str) and not isinstance(prompt, str):
         completion = [{"role": "assistant", "content": completion}]
@@ -315,11 +227,11 @@ class _Stakes:
     """The right answer's reward without what group rewards add."""
 
     @classmethod
-    def of_all(cls, trials: Sequence[_Trial]) -> dict[str, _Stakes]:
+    def of_all(cls, trials: Sequence[Trial]) -> dict[str, _Stakes]:
         """Return the stakes of each problem, by its name."""
-        right = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _RIGHT}
-        wrong = {trial.problem.name: trial.reward for trial in trials if trial.case.name == _WRONG}
-        own = {trial.problem.name: trial.own_reward for trial in trials if trial.case.name == _RIGHT}
+        right = {trial.problem.name: trial.reward for trial in trials if trial.case.name == RIGHT}
+        wrong = {trial.problem.name: trial.reward for trial in trials if trial.case.name == WRONG}
+        own = {trial.problem.name: trial.own_reward for trial in trials if trial.case.name == RIGHT}
         return {name: cls(right[name], wrong[name], own[name]) for name in right}
 
     @property
@@ -330,7 +242,7 @@ class _Stakes:
         """
         return 0.0 if self.right is None else self.right - (self.wrong or 0.0)
 
-    def verdict(self, trial: _Trial, tells: bool) -> AuditVerdict:
+    def verdict(self, trial: Trial, tells: bool) -> AuditVerdict:
         """Return the verdict on a trial, measured by these stakes.
 
         Args:
@@ -341,11 +253,11 @@ class _Stakes:
             return AuditVerdict.FAILED
         verdicts = trial.judgement.verdicts.values()
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
-        right, wrong = self.right or 0.0, trial.beside.get(_WRONG, self.wrong) or 0.0
+        right, wrong = self.right or 0.0, trial.beside.get(WRONG, self.wrong) or 0.0
         if trial.case.expect == "right":
             own, least = trial.own_reward, self.own_right
             if least is None:  # only group rewards pay, so the answers of one group are compared
-                own, least = trial.reward, trial.beside.get(_RIGHT, trial.reward)
+                own, least = trial.reward, trial.beside.get(RIGHT, trial.reward)
             short = own is None or own < (least or 0.0) - margin - _SAME
             return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin
@@ -357,7 +269,7 @@ class _Stakes:
 
 
 def _refuse_unpaid(
-    trials: Sequence[_Trial],
+    trials: Sequence[Trial],
     stakes: Mapping[str, _Stakes],
     told_apart: Sequence[str],
     form: str,
@@ -396,7 +308,7 @@ def _fix_of_answers(form: str) -> str:
 
 
 def _report(
-    trials: Sequence[_Trial],
+    trials: Sequence[Trial],
     stakes: Mapping[str, _Stakes],
     told_apart: Sequence[str],
     kinds: Sequence[str],
@@ -417,7 +329,7 @@ def _report(
     return AuditReport(kinds, form, results, left_out, bool(told_apart))
 
 
-def _result(trial: _Trial, verdict: AuditVerdict, stakes: _Stakes) -> CaseResult:
+def _result(trial: Trial, verdict: AuditVerdict, stakes: _Stakes) -> CaseResult:
     verdicts = trial.judgement.verdicts
     return CaseResult(
         trial.case.name,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from guerdon.cli.rubrics import chosen_entries, ray_option, rubric_options, workers_option
-from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.errors import UsageError, library_of
 from guerdon.rubric import Rubric
 from guerdon.rubric.shared import SharedRubric
 
@@ -79,11 +79,9 @@ def serve(
 ) -> None:
     """Score over HTTP: POST /score, OpenRLHF's POST /get_reward, GET /health/ready, GET /metrics."""
     entries = chosen_entries("serve", manifest, stage, uses, params)
-    try:
+    with library_of("guerdon serve", extra="serve"):
         from guerdon.serve.app import Limits, create_app
         from guerdon.serve.server import run_server
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("guerdon serve", str(error.name), "serve") from None
     token = given_token(token_file, TOKEN_VARIABLE)
     if token is None and not _is_loopback(host):
         click.echo(

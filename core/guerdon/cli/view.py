@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from guerdon.cli.serve import given_token
-from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.errors import UsageError, library_of
 
 TOKEN_VARIABLE = "GUERDON_VIEW_TOKEN"
 
@@ -35,13 +35,11 @@ def view(runs: tuple[Path, ...], host: str, port: int, token_file: Path | None) 
     RUN is the folder of a run, one with runs, or a file that 'guerdon score -o' wrote as JSONL. The pages need no
     network. An index of the rollouts is kept in the user's cache; the runs' own files are not changed.
     """
-    try:
+    with library_of("guerdon view", extra="view"):
         from guerdon.serve.server import run_server
         from guerdon.view.app import create_app
         from guerdon.view.guards import is_loopback
         from guerdon.view.runs import found_runs, viewed_runs
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("guerdon view", str(error.name), "view") from None
     token = given_token(token_file, TOKEN_VARIABLE)
     if token is None and not is_loopback(host):
         raise UsageError(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from guerdon.errors import DataError, MissingDependencyError, one_line
+from guerdon.errors import DataError, library_of, one_line
 from guerdon.files.formats import Format, readable_format
 from guerdon.files.streams import READ_ERRORS, open_bytes
 
@@ -139,11 +139,9 @@ def pyarrow_with_parquet() -> Any:
     Raises:
         MissingDependencyError: It is not installed.
     """
-    try:
+    with library_of("a Parquet file", extra="parquet"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError("a Parquet file", "pyarrow", "parquet") from error
     return pyarrow
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from guerdon.errors import InfrastructureError, MissingDependencyError
+from guerdon.errors import InfrastructureError, library_of
 
 READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
 """The errors of reading a file that is missing, truncated or of another format."""
@@ -39,12 +39,8 @@ def open_bytes(path: Path, mode: Literal["rb", "wb"], compression: str) -> Binar
 
 
 def _open_zstd(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
-    try:
+    with library_of(f"{path.name}, which is compressed by zstd,", extra="parquet"):
         import pyarrow
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{path.name}, which is compressed by zstd,", "pyarrow", "parquet"
-        ) from error
     opened: Any
     if mode == "rb":
         opened = io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
 
 import torch
@@ -24,7 +23,7 @@ from transformers import (
 from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
-from guerdon.errors import DataError, StageFailedError, UsageError
+from guerdon.errors import DataError, UsageError
 from guerdon.grpo.advantages import (
     Step,
     objectives,
@@ -37,15 +36,14 @@ from guerdon.grpo.advantages import (
 from guerdon.grpo.dynamic_sampling import Group, Signal, signal_of
 from guerdon.grpo.dynamic_trainer import DynamicSamplingTrainer, rollout_of
 from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
+from guerdon.grpo.sampling_trainer import SamplingTrainer
 from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
 from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.entry import compares_groups
-from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
 from guerdon.sampling.rollout_function import COLUMNS
-from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
 from guerdon.tools import with_observation
+from guerdon.training.data import check_fills_a_batch
 from guerdon.training.evaluation import EvaluatingTrainer
-from guerdon.training.finite import not_finite
 from guerdon.training.together import raised_in_all
 from guerdon.training.transformers_seam import forget_cpu_number
 from guerdon.types import Judgement, Judgements, Rollout, Row
@@ -61,7 +59,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
+class RubricGRPOTrainer(SamplingTrainer, EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -100,11 +98,10 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
         max_rounds: int = 0,
         **kwargs: Any,
     ) -> None:
-        _check_size(train_dataset, args, fresh=max_rounds > 0)
+        check_fills_a_batch(train_dataset, args, fresh=max_rounds > 0)
         forget_cpu_number(args)
         self._rubric = rubric
         self._log_rollouts = log_rollouts
-        self._fast_rollouts = fast_rollouts
         # a rubric of another maker may only score
         entries: Sequence[Entry] = getattr(rubric, "entries", ())
         self._compares_groups = compares_groups(entries)
@@ -114,7 +111,6 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
         self._reward_rows: list[list[float]] = []
         self._judged: list[float] = []
         self._judged_rollouts: list[tuple[Rollout, Judgement]] = []
-        self._told_of_positions = False
         # the step of the latest rollouts, and the number of its groups so far
         self._groups_logged = (-1, 0)
         super().__init__(
@@ -125,6 +121,7 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
             processing_class=processing_class,
             callbacks=list(callbacks),
             max_rounds=max_rounds,
+            fast_rollouts=fast_rollouts,
             **kwargs,
         )
         if self._process:
@@ -136,102 +133,6 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
         self.remove_callback(PrinterCallback)  # it prints the metrics as dicts
         # Unjudged rollouts are counted and recorded. TRL would also print each such row with all its columns.
         logging.getLogger(grpo_trainer.__name__).addFilter(_not_of_unscored_rows)
-
-    def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: dict[str, Any],
-        num_generations: int,
-        has_tool_images: bool = False,
-    ) -> tuple[list[list[int]], list[list[float]] | None]:
-        model: Any = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
-        with self._raised_in_all():
-            rooms = self._rooms(model, prompt_ids)
-        if self._fast_rollouts and self.accelerator.device.type == "cpu":
-            reason = self._rollout_obstacle(model, images)
-            if reason is None:
-                with self._raised_in_all():
-                    return self._sample(model, prompt_ids), None
-            self._fast_rollouts = False
-            logger.warning("transformers' generate samples the rollouts: %s", reason)
-        generate: Any = super()._generate_single_turn
-        try:
-            with plain_generation(model):
-                ids, logps = generate(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
-        except RuntimeError as error:
-            # torch's message for logits that are not finite
-            if "probability tensor contains" in str(error):
-                raise self._not_finite() from error
-            raise
-        cut = [row[:room] for row, room in zip(ids, rooms, strict=True)]
-        return cut, logps and [row[:room] for row, room in zip(logps, rooms, strict=True)]
-
-    def _raised_in_all(self) -> AbstractContextManager[None]:
-        """Return ``raised_in_all``. With tools, processes sample different numbers of turns and cannot synchronise."""
-        return nullcontext() if self.tools else raised_in_all()
-
-    def _rooms(self, model: Any, prompt_ids: list[list[int]]) -> list[int]:
-        """Return the largest number of tokens of each completion.
-
-        Raises:
-            DataError: A prompt has no token, or leaves no position of the model for its completion.
-        """
-        most = self.max_completion_length
-        assert most is not None
-        positions = positions_of(model.config)
-        rooms = []
-        for ids in prompt_ids:
-            room = most if positions is None else min(most, positions - len(ids))
-            if not ids or room <= 0:
-                raise DataError(
-                    f"the prompt {self._tokenizer.decode(ids)[:80]!r} has {len(ids)} tokens, and the model has "
-                    f"{positions} positions for it and its completion. Leave out empty and long prompts, or raise "
-                    "'max_position_embeddings' by 'model_init_kwargs'."
-                )
-            rooms.append(room)
-        if min(rooms) < most and not self._told_of_positions:
-            self._told_of_positions = True
-            logger.warning(
-                "completions are cut at %d tokens, not at max_completion_length %d: the model has %d positions",
-                min(rooms), most, positions,
-            )  # fmt: skip
-        return rooms
-
-    def _sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> list[list[int]]:
-        try:
-            return sample(model, prompt_ids, self._sampling())
-        except LogitsNotFiniteError as error:
-            raise self._not_finite() from error
-
-    def _not_finite(self) -> StageFailedError:
-        return not_finite(
-            self.state.global_step + 1, "the policy's logits are NaN or infinite where it samples"
-        )
-
-    def _rollout_obstacle(self, model: torch.nn.Module, images: Any) -> str | None:
-        if self.use_vllm or self.use_transformers_continuous_batching:
-            return "another engine is asked for"
-        if images is not None:
-            return "there are images"
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return "the model is sharded"
-        args: Any = self.args
-        if self.repetition_penalty != 1.0 or args.generation_kwargs or args.cache_implementation:
-            return "repetition_penalty, generation_kwargs or cache_implementation is set"
-        reason = obstacle(model)
-        return reason and f"of the model, {reason}"
-
-    def _sampling(self) -> Sampling:
-        assert self.max_completion_length is not None
-        return Sampling(
-            max_completion_length=self.max_completion_length,
-            eos_token_ids=self.eos_token_ids,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-        )
 
     def _reward_function(self, number: int) -> Callable[..., list[float]]:
         """Return an entry of the rubric as TRL's reward function. The first one judges for all."""
@@ -459,23 +360,6 @@ class RubricGRPOTrainer(EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrai
         rollouts, judgements = zip(*judged, strict=True)
         groups = [first + number // group_size for number in range(len(judged))]
         self._log_rollouts(step, rollouts, judgements, group=groups, advantage=advantages)
-
-
-def _check_size(dataset: Dataset, args: GRPOConfig, *, fresh: bool) -> None:
-    assert args.generation_batch_size is not None  # TRL derives it
-    assert args.num_generations is not None
-    needed = args.generation_batch_size // args.num_generations
-    if len(dataset) < needed:  # TRL drops a batch that is not full, and would train for no step at all
-        raise DataError(
-            f"there are {len(dataset)} prompts, and one batch of generations takes {needed} "
-            f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}). "
-            "Give more rows, or lower per_device_train_batch_size or steps_per_generation."
-        )
-    if fresh and len(dataset) == needed:
-        raise DataError(
-            f"dynamic_sampling has no fresh prompts: there are {len(dataset)}, and one batch of generations takes all "
-            "of them. Give more rows, or leave it out."
-        )
 
 
 def _check_process(trainer: RubricGRPOTrainer) -> None:

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from guerdon.errors import ManifestError, one_line
-from guerdon.manifest.schema import (
-    VARIANTS,
-    ComponentRef,
-    EvaluationRef,
-    FirstOfRef,
-    Manifest,
-    MemberRef,
-    ModelRef,
-    RetryRef,
-    RewardRef,
-    SourceRef,
-    StageRef,
-)
-from guerdon.plugins.discovery import did_you_mean
-from guerdon.plugins.wording import reason_of
+from guerdon.manifest.overrides import apply_override, quoting_fix
+from guerdon.manifest.problems import Location, Problem, explain, problem_at
+from guerdon.manifest.schema import Manifest
+
+__all__ = ["Location", "ManifestFile", "Problem", "load_manifest", "quoting_fix", "read_manifest"]
+
 
 MAX_NODES = 100_000
 """The most keys and items that a manifest may have after alias expansion, because a few aliases can expand to
 billions."""
 
 T = TypeVar("T")
-
-Location = tuple[str | int, ...]
-"""A place in a manifest: ``("stages", 0, "params", "lr")``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake in a manifest."""
-
-    line: int
-    message: str
-    option: str = ""
-    """The ``--set`` that made the mistake, if the file did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +48,7 @@ class ManifestFile:
 
     def problem(self, location: Location, message: str) -> Problem:
         """Return a mistake at a location."""
-        return _problem(self.lines, self.options, location, message)
+        return problem_at(self.lines, self.options, location, message)
 
     def place(self, location: Location) -> str:
         """Return where a location is: the file and the line, or the ``--set`` that gave it."""
@@ -122,7 +98,7 @@ def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
     data = _plain(_read(path), (), lines, path)
     options: dict[Location, str] = {}
     for override in overrides:
-        options[_override(data, override)] = f"--set {override}"
+        options[apply_override(data, override)] = f"--set {override}"
     problems: list[Problem] = []
     indices = {"stages": list(range(len(data["stages"])))} if isinstance(data.get("stages"), list) else {}
     left_out: list[tuple[str, str]] = []
@@ -131,7 +107,7 @@ def read_manifest(path: Path, overrides: Sequence[str] = ()) -> ManifestFile:
             manifest = Manifest.model_validate(data)
         except ValidationError as error:
             # A key that is missing only because its invalid value was left out is not another mistake.
-            problems = problems or _explain(lines, options, error)
+            problems = problems or explain(lines, options, error)
             if not _leave_out(data, error, indices, left_out):
                 raise ManifestFile(path, _EMPTY, lines).error(problems) from None
         else:
@@ -255,155 +231,3 @@ def _plain(node: Any, location: Location, lines: dict[Location, int], path: Path
             items.append(_plain(value, (*location, index), lines, path))
         return items
     return node
-
-
-def quoting_fix(option: str, text: str) -> str:
-    """Return how to write an option whose value is text that is not YAML.
-
-    Args:
-        option: The option as given, such as ``--param match.pattern=[A-Z]{3}``.
-        text: Its value.
-    """
-    name = option.removesuffix(text).partition(" ")[2]
-    argument = shlex.quote(name + json.dumps(text, ensure_ascii=False))
-    return f"If it is text, quote it for YAML and the shell: {argument}."
-
-
-def _override(data: Any, override: str) -> Location:
-    """Change the data. Return the location of the change."""
-    target, equals, text = override.partition("=")
-    if not equals or not target:
-        raise ManifestError(f"--set {override}: is not of the form path=value, such as seed=1.")
-    try:
-        value = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError):  # a number of thousands of digits is a ValueError
-        option = f"--set {override}"
-        raise ManifestError(f"{option}: the value is not valid YAML. {quoting_fix(option, text)}") from None
-    *parents, last = target.split(".")
-    node: Any = data
-    location: list[str | int] = []
-    for depth, part in enumerate(parents):
-        key = _key(node, part)
-        if key is None and isinstance(node, dict):
-            node[part] = {}
-            key = part
-        if key is None:
-            raise ManifestError(f"--set {override}: {_no_item(node, parents[:depth], part)}")
-        node = node[key]
-        location.append(key)
-        if not isinstance(node, dict | list):
-            raise ManifestError(f"--set {override}: {'.'.join(parents[: depth + 1])} has nothing to set.")
-    key = last if isinstance(node, dict) else _key(node, last)
-    if key is None:
-        raise ManifestError(f"--set {override}: {_no_item(node, parents, last)}")
-    node[key] = value
-    return (*location, key)
-
-
-def _key(node: Any, part: str) -> Any:
-    """Return the key or index that a path component names. List items also match by ``id``, ``name`` or ``use``."""
-    if isinstance(node, dict):
-        return part if part in node else None
-    for index, item in enumerate(node):
-        if str(index) == part or (
-            isinstance(item, dict) and part in (item.get("id"), item.get("name"), item.get("use"))
-        ):
-            return index
-    return None
-
-
-def _no_item(items: Sequence[Any], path: Sequence[str], part: str) -> str:
-    names = [
-        str(next((item[key] for key in ("id", "name", "use") if key in item), index))
-        if isinstance(item, dict)
-        else str(index)
-        for index, item in enumerate(items)
-    ]
-    return f"{'.'.join(path)} has no item '{part}'.{did_you_mean(part, names)} Items: {', '.join(names) or 'none'}."
-
-
-def _line(lines: Mapping[Location, int], location: Location) -> int:
-    """Return the line of a location, or of its nearest ancestor that has a line."""
-    around = (location[:length] for length in range(len(location), 0, -1))
-    return next((lines[place] for place in around if place in lines), 1)
-
-
-_MODELS = {
-    "init": "base, none, 'stage:<id>', a model's path, a mapping with its 'path', or a list of these",
-    "model": "a model's path, or a mapping with its 'path'",
-}
-"""The keys that name models, with the values that they accept."""
-
-
-_ENTRIES = frozenset({"data", "rewards", "tools", "environments", "hooks", "first_of"})
-"""The keys whose lists have entries with a ``use``."""
-
-
-def _problem(
-    lines: Mapping[Location, int], options: Mapping[Location, str], location: Location, message: str
-) -> Problem:
-    around = (location[:length] for length in range(len(location), 0, -1))
-    return Problem(_line(lines, location), message, next((options[p] for p in around if p in options), ""))
-
-
-def _explain(
-    lines: Mapping[Location, int], options: Mapping[Location, str], error: ValidationError
-) -> list[Problem]:
-    found: set[tuple[Location, str]] = set()
-    for detail in error.errors(include_url=False):
-        location = tuple(part for part in detail["loc"] if part not in VARIANTS)
-        spelled = ".".join(str(part) for part in location)
-        last = str(location[-1])
-        if "weight" in location and detail["type"] != "extra_forbidden":
-            # pydantic reports one error for each variant of the union
-            location = location[: location.index("weight") + 1]
-            message = "'weight' is neither a finite number nor a schedule {step: weight}."
-            found.add((location, message))
-            continue
-        if last in ("on_failure", "then"):
-            message = f"'{last}' is {detail['input']!r}: give skip, zero or abort"
-            if detail["loc"][-2:] == ("FirstOfRef", "on_failure"):
-                message += ". For a first_of, set {retry: 2, then: skip} in its members."
-            else:
-                message += ", or {retry: 2, then: skip}." if last == "on_failure" else "."
-            found.add((location, message))
-            continue
-        key = next((key for key in _MODELS if key in location), None)
-        if key is not None and last.startswith(("str", "ModelRef", "list[")):  # variants that failed
-            if not isinstance(detail["input"], dict | list) or (
-                key == "model" and isinstance(detail["input"], list)
-            ):
-                location = location[: location.index(key) + 1]
-                found.add((location, f"'{key}' is {detail['input']!r}: give {_MODELS[key]}."))
-            continue
-        if detail["type"] == "extra_forbidden":
-            valid = list(_part_at(detail["loc"][:-1]).model_fields)
-            message = f"unknown key '{last}'. Valid: {', '.join(valid)}.{did_you_mean(last, valid)}"
-        elif detail["type"] == "missing":
-            message = f"'{spelled}' is missing."
-        elif detail["type"] == "string_pattern_mismatch":
-            message = f"'{spelled}' is {detail['input']!r}: use letters, digits, '.', '_' and '-'."
-        else:
-            reason = reason_of(detail, names_plugin=not _ENTRIES.isdisjoint(location[-2:]))
-            message = f"'{spelled}' is {detail['input']!r}: {reason}."
-        found.add((location, message))
-    problems = {_problem(lines, options, location, message) for location, message in found}
-    return sorted(problems, key=lambda problem: (problem.line, problem.message))
-
-
-def _part_at(location: Location) -> type[BaseModel]:
-    """Return the schema class whose keys are at a location."""
-    parts: dict[str | int, type[BaseModel]] = {
-        "stages": StageRef,
-        "evaluation": EvaluationRef,
-        "data": SourceRef,
-        "rewards": RewardRef,
-        "FirstOfRef": FirstOfRef,
-        "first_of": MemberRef,
-        "on_failure": RetryRef,
-        "hooks": ComponentRef,
-        "model": ModelRef,
-        "init": ModelRef,
-    }
-    named = [parts[part] for part in location if part in parts]
-    return named[-1] if named else Manifest

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import TypeVar
 
 from guerdon.errors import UsageError
 from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
 from guerdon.manifest.loading import Location, ManifestFile, Problem
+from guerdon.manifest.planned import EvaluationPlan, NamedModel, Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import (
     ComponentRef,
     EntryRef,
     EvaluationRef,
-    Manifest,
     ModelRef,
     SourceRef,
     StageRef,
@@ -24,118 +23,27 @@ from guerdon.manifest.schema import (
 )
 from guerdon.plugins.component import Component, load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
-from guerdon.plugins.params import ParamProblem
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 from guerdon.tools.entries import ToolEntry
 from guerdon.tools.toolbox import check_names
 
+__all__ = [
+    "STAGE_SOURCE",
+    "EvaluationPlan",
+    "NamedModel",
+    "Plan",
+    "SourcePlan",
+    "StagePlan",
+    "draft_run",
+    "plan_rubric",
+    "plan_run",
+]
+
 STAGE_SOURCE = "stage"
 """The built-in source: another stage's data set."""
 
 T = TypeVar("T")
-
-
-class NamedModel(ModelRef):
-    """A model with the name that the manifest gives it."""
-
-    name: str
-    """What tables and logs call it: ``base``, or its path."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePlan:
-    """One entry of a stage's data."""
-
-    ref: SourceRef
-    component: Component | None
-    """The source plugin, or ``None`` for another stage's data set."""
-    stage_id: str | None = None
-    """The stage that produces the data set."""
-    location: Location = ()
-    """Its place in the manifest."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationPlan:
-    """The evaluation while a stage trains, ready to run."""
-
-    ref: EvaluationRef
-    sources: Sequence[SourcePlan]
-    entries: Sequence[Entry]
-    """The entries of its own rubric, or of the stage's."""
-    entry_locations: Sequence[Location]
-    """The places of its entries."""
-
-
-@dataclass(frozen=True, slots=True)
-class StagePlan:
-    """One stage, ready to run."""
-
-    ref: StageRef
-    component: Component
-    init: Sequence[ModelRef | str]
-    """The models, and the ids of the stages whose checkpoints the stage starts from."""
-    sources: Sequence[SourcePlan]
-    entries: Sequence[Entry]
-    location: Location = ()
-    """Its place in the manifest."""
-    entry_locations: Sequence[Location] = ()
-    """The places of its entries."""
-    tools: Sequence[ToolEntry] = ()
-    """The tools and the environments."""
-    evaluation: EvaluationPlan | None = None
-    """The evaluation while it trains."""
-    sound: bool = True
-    """Whether the stage has no mistakes. A stage with mistakes contains only its valid parts."""
-    incomplete: Collection[str] = ()
-    """The keys of the stage, such as ``data``, of which parts with mistakes were left out."""
-    param_problems: Sequence[ParamProblem] = ()
-    """The mistakes in the stage's own params."""
-
-    @property
-    def needs(self) -> list[str]:
-        """Return the ids of the stages that must be finished first."""
-        entries, sources = list(self.entries), list(self.sources)
-        if self.evaluation is not None:
-            entries += self.evaluation.entries
-            sources += self.evaluation.sources
-        checkpoints = [init for init in self.init if isinstance(init, str)]
-        checkpoints += [stage_id for entry in entries for stage_id in named_stages(entry).values()]
-        return checkpoints + [source.stage_id for source in sources if source.stage_id is not None]
-
-    @property
-    def evaluated(self) -> StagePlan | None:
-        """Return the stage with the data and the rubric of its evaluation instead of its own, for their checks."""
-        if self.evaluation is None:
-            return None
-        return replace(
-            self,
-            sources=self.evaluation.sources,
-            entries=self.evaluation.entries,
-            entry_locations=self.evaluation.entry_locations,
-            location=(*self.location, "evaluation"),
-            evaluation=None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A whole run, ready to start."""
-
-    file: ManifestFile
-    stages: Sequence[StagePlan]
-    """The stages, each after those that it needs."""
-    hooks: Sequence[Component]
-
-    @property
-    def manifest(self) -> Manifest:
-        return self.file.manifest
-
-    @property
-    def base_dir(self) -> Path:
-        """Return the folder that relative paths start from: the manifest's."""
-        return self.file.path.resolve().parent
 
 
 def plan_run(file: ManifestFile) -> Plan:
@@ -280,25 +188,7 @@ class _Planner:
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None
-        given = {"model": inits != ["none"], "data": bool(ref.data), "rewards": bool(ref.rewards)}
-        for need in component.member("needs", ()):
-            key = "init" if need == "model" else need
-            if need in given and not given[need] and (ref.id, key) not in self._left_out:
-                what = "an 'init' other than none" if need == "model" else f"'{need}'"
-                self.problem(
-                    location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
-                )
-        for key in ("tools", "environments"):
-            if getattr(ref, key) and not component.member("uses_tools", False):
-                self.problem(
-                    (*location, key),
-                    f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
-                )
-        if ref.evaluation is not None and not component.member("evaluates", False):
-            self.problem(
-                (*location, "evaluation"),
-                f"stage '{ref.id}' ({component.plugin.name}) does not evaluate while it trains. Remove 'evaluation'.",
-            )
+        self._check_keys(ref, component, location, starts_from_model=inits != ["none"])
         parts: dict[str, Sequence[object]] = {
             "init": init,
             "data": sources,
@@ -317,6 +207,30 @@ class _Planner:
             incomplete={key for key, planned in parts.items() if None in planned},
             param_problems=wrong,
         )
+
+    def _check_keys(
+        self, ref: StageRef, component: Component, location: Location, *, starts_from_model: bool
+    ) -> None:
+        """Check that a stage has the keys that its plugin needs, and none that it does not know."""
+        given = {"model": starts_from_model, "data": bool(ref.data), "rewards": bool(ref.rewards)}
+        for need in component.member("needs", ()):
+            key = "init" if need == "model" else need
+            if need in given and not given[need] and (ref.id, key) not in self._left_out:
+                what = "an 'init' other than none" if need == "model" else f"'{need}'"
+                self.problem(
+                    location, f"stage '{ref.id}' ({component.plugin.name}) needs {what}, and has none."
+                )
+        for key in ("tools", "environments"):
+            if getattr(ref, key) and not component.member("uses_tools", False):
+                self.problem(
+                    (*location, key),
+                    f"stage '{ref.id}' ({component.plugin.name}) lets the model call no tools. Remove '{key}'.",
+                )
+        if ref.evaluation is not None and not component.member("evaluates", False):
+            self.problem(
+                (*location, "evaluation"),
+                f"stage '{ref.id}' ({component.plugin.name}) does not evaluate while it trains. Remove 'evaluation'.",
+            )
 
     def _tools(self, ref: StageRef, location: Location) -> list[ToolEntry]:
         """Return the valid tools, then the valid environments."""

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache, lru_cache
-from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guerdon.errors import (
     DuplicatePluginError,
@@ -26,7 +25,11 @@ from guerdon.errors import (
     PluginNotFoundError,
 )
 from guerdon.plugins.boundary import boundary
+from guerdon.plugins.extras import extra_with
 from guerdon.plugins.local_modules import import_file, import_from
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 
 class Kind(StrEnum):
@@ -59,7 +62,6 @@ _MAX_DEFINED = 10
 
 SCORERS: tuple[Kind, ...] = (Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD)
 """The kinds that a rubric's entry may name."""
-
 
 _BY_NAME = {Kind.RECIPE, Kind.COMMAND}
 """The kinds that have only names: they have no import strings and no files."""
@@ -131,6 +133,8 @@ def _installed(places: Places) -> Sequence[Plugin]:
 
     The scan reads each distribution's entry points once, and parses the metadata of those that register a plugin only.
     """
+    from importlib import metadata  # late: a worker loads a plugin that is found, and needs none of it
+
     del places
     registered = metadata.entry_points()
     owners: dict[int, tuple[str, str]] = {}
@@ -272,6 +276,8 @@ def _owner(top_level: str, places: Places) -> tuple[str, str] | None:
 
     The standard library's function reads all modules, which takes a second where torch is installed.
     """
+    from importlib import metadata
+
     del places
     recorded = re.compile(rf"^{re.escape(top_level)}(/|\.[^/,]*\b(py|so|pyc)\b)", re.MULTILINE)
     for distribution in metadata.distributions():
@@ -361,25 +367,6 @@ def import_errors_of(plugin: Plugin) -> Iterator[None]:
             if extra is not None:
                 raise MissingDependencyError(str(plugin), cause.name, extra, plugin.distribution) from cause
         raise
-
-
-def extra_with(module: str, distribution: str) -> str | None:
-    """Return the extra of a distribution that brings a module, from the distribution's metadata.
-
-    If several extras bring it, the smallest one: an extra such as ``dev`` repeats the others.
-    """
-    try:
-        requirements = metadata.requires(distribution) or []
-    except metadata.PackageNotFoundError:
-        return None
-    extras: dict[str, set[str]] = {}
-    for requirement in requirements:
-        found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w.-]+)['\"]", requirement)
-        if found:
-            extras.setdefault(found[2], set()).add(found[1].replace("_", "-").lower())
-    wanted = module.partition(".")[0].replace("_", "-").lower()
-    bringing = [extra for extra, names in extras.items() if wanted in names]
-    return min(bringing, key=lambda extra: (extra == "dev", len(extras[extra])), default=None)
 
 
 def did_you_mean(word: str, candidates: Collection[str]) -> str:

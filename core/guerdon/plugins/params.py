@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError
-
 from guerdon.errors import ParamsError
 from guerdon.plugins.discovery import did_you_mean
 from guerdon.plugins.signatures import is_open_ended, takes_params, valid_params
@@ -53,6 +50,8 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
                 )
             )
             continue
+        from pydantic import ValidationError  # late: many workers have no params, and start faster
+
         try:
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
@@ -101,6 +100,9 @@ def check_params(component: Component, loaded: Any) -> dict[str, Any]:
 def _read(annotation: Any, value: Any) -> Any:
     if annotation is inspect.Parameter.empty or annotation is Any:
         return value
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticSchemaGenerationError
+
     try:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except (PydanticSchemaGenerationError, NameError, TypeError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from guerdon import __version__
-from guerdon.errors import MissingDependencyError, UsageError
+from guerdon.errors import UsageError, library_of
 from guerdon.index import RunIndex
 from guerdon.index.groups import groups_of
 from guerdon.index.metrics import stage_tokens
@@ -27,10 +27,8 @@ def require_templates() -> None:
     Raises:
         MissingDependencyError: The extra ``report`` is not installed.
     """
-    try:
+    with library_of("guerdon report", extra="report"):
         environment()
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("guerdon report", "jinja2", "report") from error
 
 
 def render_page(index: RunIndex, steps: Sequence[int] = ()) -> str:

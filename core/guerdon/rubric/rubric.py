@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from guerdon.data.references import plain_columns
-from guerdon.errors import DataError, MissingDependencyError, UsageError
+from guerdon.errors import DataError, UsageError, library_of
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.rubric.call import Call
@@ -228,10 +228,8 @@ def _plain(rollout: Rollout) -> Rollout:
 def _pool(components: Sequence[Component], workers: int | None, ray: str | None) -> Pool:
     if ray is None:
         return WorkerPool(components, workers)
-    try:
+    with library_of("scoring on a Ray cluster", extra="ray"):
         from guerdon.scoring.ray_pool import RayPool
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("scoring on a Ray cluster", str(error.name), "ray") from None
     return RayPool(components, ray, workers)
 
 

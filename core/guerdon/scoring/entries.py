@@ -14,7 +14,8 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, nearest
 from guerdon.plugins.signatures import is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
-from guerdon.scoring.pool import Job, Pool, RewardJob, VerifyJob
+from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
+from guerdon.scoring.pool import Pool
 from guerdon.scoring.protocol import Item, RewardTask
 from guerdon.types import Rollout, Row, Score
 

@@ -11,7 +11,8 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.signatures import is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, portions, require_columns
-from guerdon.scoring.pool import Pool, VerifyJob
+from guerdon.scoring.jobs import VerifyJob
+from guerdon.scoring.pool import Pool
 from guerdon.scoring.protocol import GroupItem
 from guerdon.types import Rollout, Score
 

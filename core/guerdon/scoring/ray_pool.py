@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import socket
 import sys
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from guerdon.errors import GuerdonError, InfrastructureError, UsageError
 from guerdon.plugins.component import Component
-from guerdon.plugins.discovery import Kind, find_plugin
-from guerdon.scoring.pool import Job, RewardJob, VerifyJob, WorkerPool
-from guerdon.scoring.protocol import Rewarded, RewardTask, Scored, VerifyTask
+from guerdon.plugins.discovery import Kind
+from guerdon.scoring.jobs import Job
+from guerdon.scoring.ray_worker import Answer, RemoteWorker
 from guerdon.types import Failure, Score
 
 __all__ = ["RayPool"]
-
-_Answer: TypeAlias = "Sequence[Scored | Rewarded] | GuerdonError"
-"""What an actor sends: verdicts of the current task, or why it cannot run it."""
 
 START_TIMEOUT_S = 120.0
 """Seconds for the first worker of the cluster to start."""
@@ -46,9 +41,6 @@ MAX_LOSSES = 3
 
 QUEUED_TASKS = 2
 """Tasks that an actor has at a time. The second one hides the time that the first one's answer travels."""
-
-ANSWER_INTERVAL_S = 0.2
-"""The interval in seconds at which an actor sends the verdicts of a long task."""
 
 
 class RayPool:
@@ -236,7 +228,7 @@ class _Actor:
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
         }
         handle = (
-            ray.remote(_RemoteWorker).options(**options).remote(str(Path.cwd()), list(sys.path), components)
+            ray.remote(RemoteWorker).options(**options).remote(str(Path.cwd()), list(sys.path), components)
         )
         return cls(node, handle)
 
@@ -265,7 +257,7 @@ class _Actor:
             self._started, self.ready = None, True
             return
         try:
-            answer: _Answer = ray.get(next(self._answers[0]))
+            answer: Answer = ray.get(next(self._answers[0]))
         except StopIteration:
             self._answers.popleft()
             self.tasks.popleft()
@@ -274,120 +266,6 @@ class _Actor:
             raise answer
         for message in answer:
             self.tasks[0].job.receive(message)
-
-
-class _RemoteWorker:
-    """The actor: a local pool with one worker process, on its node.
-
-    Args:
-        folder: The driver's folder, against which relative paths of params are read.
-        sys_path: The driver's import path.
-        components: The rubric's components.
-    """
-
-    def __init__(self, folder: str, sys_path: Sequence[str], components: Sequence[Component]) -> None:
-        self._folder = folder
-        self._sys_path = sys_path
-        self._components = components
-
-    def start(self) -> GuerdonError | None:
-        """Open the pool. Return why the node cannot run the components, if it cannot."""
-        try:
-            os.chdir(self._folder)
-        except OSError as error:
-            return InfrastructureError(
-                f"the Ray node {socket.gethostname()} has no folder {self._folder}: {error.strerror}. Start the "
-                "command in a folder that all nodes share."
-            )
-        sys.path[:] = [*self._sys_path, *(entry for entry in sys.path if entry not in self._sys_path)]
-        try:
-            for component in self._components:
-                _check_version(component)
-            self._pool = WorkerPool(self._components, 1)
-        except GuerdonError as error:
-            return error
-        return None
-
-    def run(self, task: VerifyTask | RewardTask, timeout_s: float) -> Iterator[_Answer]:
-        """Run a task. Yield its verdicts as they arrive, or the error of a component that cannot be built."""
-        answers: queue.SimpleQueue[Scored | Rewarded | GuerdonError | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, args=(task, timeout_s, answers.put), daemon=True).start()
-        batch: list[Scored | Rewarded] = []
-        sent = time.monotonic()
-        while (answer := _next(answers)) is not None:
-            if isinstance(answer, GuerdonError):
-                yield answer
-                return
-            batch += answer
-            if batch and time.monotonic() - sent >= ANSWER_INTERVAL_S:
-                yield batch
-                batch, sent = [], time.monotonic()
-        if batch:
-            yield batch
-
-    def close(self) -> None:
-        """Let the worker release its resources."""
-        self._pool.close()
-
-    def _work(
-        self,
-        task: VerifyTask | RewardTask,
-        timeout_s: float,
-        put: Callable[[Scored | Rewarded | GuerdonError | None], None],
-    ) -> None:
-        try:
-            if isinstance(task, RewardTask):
-                reward = RewardJob(task.component, task, timeout_s, dedicated=False)
-                self._pool.run([reward])
-                assert reward.answer is not None
-                put(reward.answer)
-            else:
-                self._verify(task, timeout_s, put)
-        except GuerdonError as error:
-            put(error)
-        put(None)
-
-    def _verify(self, task: VerifyTask, timeout_s: float, put: Callable[[Scored], None]) -> None:
-        sent: set[int] = set()
-
-        def send(index: int, score: Score | Sequence[Score], latency_ms: float) -> None:
-            sent.add(index)
-            put(Scored(index, score, latency_ms))
-
-        job = VerifyJob(task.component, task.cases, timeout_s, arrived=send)
-        self._pool.run([job])
-        for index, result in enumerate(job.results):  # a case that lost its worker does not arrive
-            if index not in sent:
-                assert result is not None
-                put(Scored(index, *result))
-
-
-def _next(
-    answers: queue.SimpleQueue[Scored | Rewarded | GuerdonError | None],
-) -> list[Scored | Rewarded] | GuerdonError | None:
-    """Return the next answer, an empty list if there is none for a while, or ``None`` at the end."""
-    try:
-        answer = answers.get(timeout=ANSWER_INTERVAL_S)
-    except queue.Empty:
-        return []
-    return answer if answer is None or isinstance(answer, GuerdonError) else [answer]
-
-
-def _check_version(component: Component) -> None:
-    """Check that this node has the driver's version of a plugin.
-
-    Raises:
-        UsageError: It has another one.
-        PluginNotFoundError: It has none.
-    """
-    plugin = component.plugin
-    use = plugin.qualified_name if plugin.distribution not in ("file", "-") else plugin.target
-    here = find_plugin(use, [component.kind], component.base_dir)
-    if here.version != plugin.version:
-        raise UsageError(
-            f"{plugin} has version {here.version} on the Ray node {socket.gethostname()}. Install the same version on "
-            "all nodes."
-        )
 
 
 def _connect(address: str) -> None:

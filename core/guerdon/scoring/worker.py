@@ -6,7 +6,6 @@ process at the deadline and starts another. Output that plugins print is discard
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import inspect
@@ -16,11 +15,11 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from guerdon.data.json_values import to_json
 from guerdon.deadline import Deadline
@@ -53,11 +52,10 @@ def main() -> None:
     hello = connection.recv()
     assert isinstance(hello, Hello)
     sys.path[:] = hello.sys_path
-    with asyncio.Runner() as runner:
-        worker = _Worker(hello, connection, runner)
-        while (task := _receive(connection)) is not None:
-            worker.do(task)
-        worker.close()
+    worker = _Worker(hello, connection)
+    while (task := _receive(connection)) is not None:
+        worker.do(task)
+    worker.close()
 
 
 def _receive(connection: Connection) -> VerifyTask | RewardTask | None:
@@ -91,11 +89,14 @@ _SIGN_S = 2.0
 """The interval in seconds at which the worker reports that it is alive while cases wait."""
 
 
+T = TypeVar("T")
+
+
 class _Worker:
-    def __init__(self, hello: Hello, connection: Connection, runner: asyncio.Runner) -> None:
+    def __init__(self, hello: Hello, connection: Connection) -> None:
         self._components = hello.components
         self._connection = connection
-        self._runner = runner
+        self._runner: Any = None
         self._built: dict[int, tuple[Callable[..., Any], CallColumns]] = {}
 
     def do(self, task: VerifyTask | RewardTask) -> None:
@@ -111,7 +112,7 @@ class _Worker:
         if isinstance(task, RewardTask):
             self._connection.send(self._reward(built, columns, task))
         elif concurrent:
-            self._runner.run(self._verify_concurrently(built, columns, task))
+            self._run(self._verify_concurrently(built, columns, task))
         else:
             for index, case in enumerate(task.cases):
                 started = time.perf_counter()
@@ -122,7 +123,18 @@ class _Worker:
         """Let components release resources outside this process, such as containers and clients."""
         for index, (built, _) in self._built.items():
             if (close := self._components[index].member("aclose", of=built)) is not None:
-                self._runner.run(close())
+                self._run(close())
+        if self._runner is not None:
+            self._runner.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the process's one event loop."""
+        if self._runner is None:
+            import asyncio  # late: most workers need no loop, and it is a fourth of their start
+
+            self._runner = asyncio.Runner()
+        result: T = self._runner.run(coroutine)
+        return result
 
     def _build(self, index: int) -> tuple[Callable[..., Any], CallColumns]:
         if index not in self._built:
@@ -135,7 +147,7 @@ class _Worker:
             if component.member("setup", of=built) is not None:
                 timeout_s = component.member("setup_timeout_s", SETUP_TIMEOUT_S, of=built)
                 self._connection.send(SettingUp(float(timeout_s)))
-                component.set_up(built, self._runner.run)
+                component.set_up(built, self._run)
             self._built[index] = built, CallColumns.of_built(component, built)
         return self._built[index]
 
@@ -148,6 +160,8 @@ class _Worker:
     async def _verify_concurrently(
         self, built: Callable[..., Any], columns: CallColumns, task: VerifyTask
     ) -> None:
+        import asyncio
+
         slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         under_way: set[Deadline] = set()
 
@@ -174,6 +188,8 @@ class _Worker:
 
     async def _give_signs(self, under_way: set[Deadline]) -> None:
         """Report regularly that cases wait, because the engine would take silence for a hang."""
+        import asyncio
+
         while True:
             await asyncio.sleep(_SIGN_S)
             if any(deadline.paused for deadline in under_way):
@@ -201,7 +217,7 @@ class _Worker:
         try:
             returned = built(**arguments)
             if inspect.isawaitable(returned):
-                returned = self._runner.run(_await(returned))
+                returned = self._run(_await(returned))
             scores = to_scores(returned, len(task.completions))
             whole = to_json({name: values for name, values in extra.items() if len(values) == len(scores)})
         except BaseException as error:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from guerdon.errors import DataError
@@ -81,3 +82,25 @@ class ResumableSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self._sampler)
+
+
+def check_fills_a_batch(dataset: Dataset, args: GRPOConfig, *, fresh: bool) -> None:
+    """Check that the prompts fill one batch of generations, and with ``fresh`` that there are more.
+
+    Raises:
+        DataError: They do not.
+    """
+    assert args.generation_batch_size is not None  # TRL derives it
+    assert args.num_generations is not None
+    needed = args.generation_batch_size // args.num_generations
+    if len(dataset) < needed:  # TRL drops a batch that is not full, and would train for no step at all
+        raise DataError(
+            f"there are {len(dataset)} prompts, and one batch of generations takes {needed} "
+            f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}). "
+            "Give more rows, or lower per_device_train_batch_size or steps_per_generation."
+        )
+    if fresh and len(dataset) == needed:
+        raise DataError(
+            f"dynamic_sampling has no fresh prompts: there are {len(dataset)}, and one batch of generations takes all "
+            "of them. Give more rows, or leave it out."
+        )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from guerdon.errors import InfrastructureError, MissingDependencyError
+from guerdon.errors import InfrastructureError, library_of
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -44,10 +44,8 @@ class OpenEnv:
         describe: bool = True,
         limit_s: float = 60.0,
     ) -> None:
-        try:
+        with library_of("environment 'openenv'", extra="openenv"):
             import websockets.sync.client  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError("environment 'openenv'", "websockets", "openenv") from error
         if not server.startswith(("http://", "https://")):
             raise ValueError(f"server is {server!r}; give an address such as http://localhost:8000")
         if not 0 < limit_s < math.inf:

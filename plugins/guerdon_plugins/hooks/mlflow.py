@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.hookspecs import RunInfo
 from guerdon_plugins.shared.tracking import TextRow, Tracker
 
@@ -33,10 +33,8 @@ class Mlflow(Tracker):
 
     def __init__(self, tracking_uri: str | None = None, rollouts: int = 16) -> None:
         super().__init__(rollouts)
-        try:
+        with library_of("hooks 'mlflow'", extra="mlflow"):
             import mlflow
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("hooks 'mlflow'", "mlflow", "mlflow") from error
         self._mlflow: Any = mlflow
         self._uri = tracking_uri
         self._client: Any = None

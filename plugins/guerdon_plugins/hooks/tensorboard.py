@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guerdon import StageResult
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.hookspecs import RunInfo, hookimpl
 
 
@@ -18,10 +18,8 @@ class TensorBoard:
     """
 
     def __init__(self) -> None:
-        try:
+        with library_of("hooks 'tensorboard'", extra="tensorboard"):
             from tensorboard.summary import Writer
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("hooks 'tensorboard'", "tensorboard", "tensorboard") from error
         self._writer_class = Writer
         self._writers: dict[str, Any] = {}
 

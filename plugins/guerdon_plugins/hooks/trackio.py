@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.hookspecs import RunInfo
 from guerdon_plugins.shared.tracking import TextRow, Tracker
 
@@ -24,10 +24,8 @@ class Trackio(Tracker):
 
     def __init__(self, rollouts: int = 16) -> None:
         super().__init__(rollouts)
-        try:
+        with library_of("hooks 'trackio'", extra="trackio"):
             import trackio
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("hooks 'trackio'", "trackio", "trackio") from error
         self._trackio: Any = trackio
         self._run: Any = None
 

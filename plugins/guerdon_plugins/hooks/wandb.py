@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.hookspecs import RunInfo
 from guerdon_plugins.shared.tracking import TextRow, Tracker
 
@@ -25,10 +25,8 @@ class Wandb(Tracker):
 
     def __init__(self, mode: Literal["offline", "online"] = "offline", rollouts: int = 16) -> None:
         super().__init__(rollouts)
-        try:
+        with library_of("hooks 'wandb'", extra="wandb"):
             import wandb
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("hooks 'wandb'", "wandb", "wandb") from error
         self._wandb: Any = wandb
         self._mode = mode
         self._run: Any = None

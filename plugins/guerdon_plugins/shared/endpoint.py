@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from guerdon import completion_text
 from guerdon.data.messages import REASONING_KEYS
-from guerdon.errors import GuerdonError, InfrastructureError, MissingDependencyError, UsageError, one_line
+from guerdon.errors import GuerdonError, InfrastructureError, UsageError, library_of, one_line
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -177,8 +177,6 @@ def _said(error: Exception) -> str:
 
 
 def _openai() -> Any:
-    try:
+    with library_of("an OpenAI-compatible endpoint", extra="openai"):
         import openai
-    except ImportError:
-        raise MissingDependencyError("an OpenAI-compatible endpoint", "openai", "openai") from None
     return openai

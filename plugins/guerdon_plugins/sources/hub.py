@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from guerdon.errors import DataError, GuerdonError, InfrastructureError, MissingDependencyError
+from guerdon.errors import DataError, GuerdonError, InfrastructureError, library_of
 from guerdon_plugins.shared.rows import RowShape
 
 
@@ -42,10 +42,8 @@ class Hub:
         system: str | None = None,
         chat: bool = False,
     ) -> None:
-        try:
+        with library_of("source 'hub'", extra="train"):
             import datasets  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError("source 'hub'", "datasets", "train") from error
         self._arguments = {
             "path": path,
             "name": name,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon_plugins.shared.rows import RowShape
 
 
@@ -41,12 +41,8 @@ class ReasoningGym:
         system: str | None = None,
         chat: bool = False,
     ) -> None:
-        try:
+        with library_of("source 'reasoning_gym'", extra="reasoning-gym"):
             from reasoning_gym.factory import DATASETS, create_dataset
-        except ImportError as error:
-            raise MissingDependencyError(
-                "source 'reasoning_gym'", "reasoning_gym", "reasoning-gym"
-            ) from error
         if task not in DATASETS:
             near = ", ".join(get_close_matches(task, DATASETS)) or "its gallery lists them"
             raise ValueError(

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.plugins.objects import load_object
 
 
@@ -41,12 +41,8 @@ class VerifiersTasks:
         size: int | None = None,
         base_dir: Path | None = None,
     ) -> None:
-        try:
+        with library_of("source 'verifiers_tasks'", package="verifiers"):
             import verifiers  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "verifiers":
-                raise
-            raise MissingDependencyError("source 'verifiers_tasks'", "verifiers", "") from error
         if size is not None and size < 1:
             raise ValueError(f"size is {size}; give at least 1")
         self._name = tasks

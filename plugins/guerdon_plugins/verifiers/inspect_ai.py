@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Failure, Messages, Score
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.plugins.objects import load_object
 from guerdon.text import Part, checked_tags, select_part
 from guerdon.types import message_text
@@ -64,12 +64,8 @@ class InspectAI:
         reasoning_tags: Sequence[str] | None = None,
         base_dir: Path | None = None,
     ) -> None:
-        try:
+        with library_of("verifier 'inspect_ai'", package="inspect_ai"):
             import inspect_ai.scorer  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "inspect_ai":
-                raise
-            raise MissingDependencyError("verifier 'inspect_ai'", "inspect_ai", "") from error
         self._made = partial(type(self), scorer, args, part, component, values, reasoning_tags, base_dir)
         self._score = _scorer(scorer, args or {}, base_dir)
         self._component = component

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from guerdon import Failure, Score
 from guerdon.data.references import accepted_answers, placeholder_reason
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.text import Part, checked_tags, select_part, words
 
 Mode: TypeAlias = Literal["equal", "includes", "starts", "ends", "pattern"]
@@ -117,10 +117,8 @@ class Match:
         return " ".join(normal.split())
 
     def _compile(self, expression: str) -> Any:
-        try:
+        with library_of("verifier 'match' with mode 'pattern'", extra="match"):
             import regex
-        except ImportError as error:
-            raise MissingDependencyError("verifier 'match' with mode 'pattern'", "regex", "match") from error
         flags = regex.DOTALL | (0 if self._case_sensitive else regex.IGNORECASE)
         try:
             return regex.compile(expression, flags)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from guerdon import Failure, Score
 from guerdon.data.references import accepted_answers, placeholder_reason
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.text import Part, checked_tags, select_part, words
 
 Metric: TypeAlias = Literal["chrf", "chrf++", "bleu", "rouge_l", "wer", "cer"]
@@ -128,21 +128,17 @@ def _sacrebleu(metric: Metric, lowercase: bool, tokenize: str) -> Any:
     if metric in ("rouge_l", "wer", "cer"):
         _distances()
         return None
-    try:
+    with library_of("verifier 'overlap'", extra="overlap"):
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
-    except ImportError as error:
-        raise MissingDependencyError("verifier 'overlap'", "sacrebleu", "overlap") from error
     if metric == "bleu":
         return BLEU(lowercase=lowercase, tokenize=tokenize, effective_order=True)
     return CHRF(lowercase=lowercase, word_order=2 if metric == "chrf++" else 0)
 
 
 def _distances() -> Any:
-    try:
+    with library_of("verifier 'overlap'", extra="overlap"):
         from rapidfuzz import distance
-    except ImportError as error:
-        raise MissingDependencyError("verifier 'overlap'", "rapidfuzz", "overlap") from error
     return distance
 
 

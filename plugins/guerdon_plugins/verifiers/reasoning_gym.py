@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Literal
 
 from guerdon import Failure, Score
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.text import checked_tags, last_tagged, select_part, split_reasoning
 
 
@@ -35,12 +35,8 @@ class ReasoningGymVerifier:
     def __init__(
         self, answer: Literal["tags", "final"] = "tags", reasoning_tags: Sequence[str] | None = None
     ) -> None:
-        try:
+        with library_of("verifier 'reasoning_gym'", extra="reasoning-gym"):
             import reasoning_gym  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError(
-                "verifier 'reasoning_gym'", "reasoning_gym", "reasoning-gym"
-            ) from error
         self._tags_only = answer == "tags"
         self._tags = checked_tags(reasoning_tags)
 

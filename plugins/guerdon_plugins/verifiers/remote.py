@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guerdon import Failure, Messages, Outcome, Score
-from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError, one_line
+from guerdon.errors import InfrastructureError, UsageError, library_of, one_line
 
 if TYPE_CHECKING:
     import httpx
@@ -222,8 +222,6 @@ def _text(error: Exception) -> str:
 
 
 def _httpx() -> Any:
-    try:
+    with library_of("verifier 'remote'", extra="remote"):
         import httpx
-    except ImportError:
-        raise MissingDependencyError("verifier 'remote'", "httpx", "remote") from None
     return httpx

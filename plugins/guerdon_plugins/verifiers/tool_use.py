@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon import Failure, Score
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 
 
 class ToolUse:
@@ -167,8 +167,6 @@ def _satisfies(value: Any, schema: Any) -> bool:
 
 
 def _validator() -> Any:
-    try:
+    with library_of("a JSON Schema in expected_calls", extra="tools"):
         from jsonschema import Draft202012Validator
-    except ImportError as error:
-        raise MissingDependencyError("a JSON Schema in expected_calls", "jsonschema", "tools") from error
     return Draft202012Validator

@@ -14,7 +14,7 @@ from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import DPO
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
-from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
+from guerdon_plugins.stages.trl.pairs import check_pairs, heldout_share, read_pairs
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -61,9 +61,7 @@ class Dpo:
         peft: Mapping[str, Any] | None = None,
         **trl_options: Any,
     ) -> None:
-        if not 0 <= heldout_pairs < 1:
-            raise ValueError(f"heldout_pairs is {heldout_pairs}: give a share from 0 to below 1.")
-        self._heldout_share = heldout_pairs
+        self._heldout_share = heldout_share("heldout_pairs", heldout_pairs)
         self._chat_template = chat_template
         self._peft = peft
         self._options = trl_options

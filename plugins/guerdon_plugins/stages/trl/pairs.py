@@ -15,7 +15,7 @@ from guerdon.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["Pairs", "check_pairs", "is_heldout", "read_pairs"]
+__all__ = ["Pairs", "check_pairs", "heldout_share", "is_heldout", "read_pairs"]
 
 _FORMS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
 """The columns of TRL's forms of a preference pair; without a prompt, each side is the whole conversation."""
@@ -138,6 +138,17 @@ def _reward(row: Row, number: int) -> float | None:
         f"row {number} of the judged completions {problem}. Give what 'guerdon score -o' or the stage 'sample' wrote, "
         "or pairs with 'prompt', 'chosen' and 'rejected'."
     )
+
+
+def heldout_share(param: str, share: float) -> float:
+    """Return the share of a data set that is held out, as a param gives it.
+
+    Raises:
+        ValueError: It is not a share from 0 to below 1.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"{param} is {share}: give a share from 0 to below 1.")
+    return share
 
 
 def is_heldout(row: Row, share: float) -> bool:

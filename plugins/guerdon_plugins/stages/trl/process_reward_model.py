@@ -15,7 +15,7 @@ from guerdon.options.conflicts import check_options
 from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.shared.steps import StepTokens, tokens_of_steps
-from guerdon_plugins.stages.trl.pairs import is_heldout
+from guerdon_plugins.stages.trl.pairs import heldout_share, is_heldout
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -76,10 +76,8 @@ class ProcessRewardModel:
     ) -> None:
         if not separator:
             raise ValueError("separator is empty; give the text after each step, such as a blank line.")
-        if not 0 <= heldout_rows < 1:
-            raise ValueError(f"heldout_rows is {heldout_rows}: give a share from 0 to below 1.")
         self._separator = separator
-        self._heldout_share = heldout_rows
+        self._heldout_share = heldout_share("heldout_rows", heldout_rows)
         self._chat_template = chat_template
         self._options = trl_options
 

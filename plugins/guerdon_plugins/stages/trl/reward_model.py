@@ -13,7 +13,7 @@ from guerdon.models import load_reward_model, load_tokenizer
 from guerdon.options.conflicts import check_options
 from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
-from guerdon_plugins.stages.trl.pairs import check_pairs, read_pairs
+from guerdon_plugins.stages.trl.pairs import check_pairs, heldout_share, read_pairs
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -53,9 +53,7 @@ class RewardModel:
     def __init__(
         self, *, heldout_pairs: float = 0.1, chat_template: ChatTemplate | None = None, **trl_options: Any
     ) -> None:
-        if not 0 <= heldout_pairs < 1:
-            raise ValueError(f"heldout_pairs is {heldout_pairs}: give a share from 0 to below 1.")
-        self._heldout_share = heldout_pairs
+        self._heldout_share = heldout_share("heldout_pairs", heldout_pairs)
         self._chat_template = chat_template
         self._options = trl_options
 

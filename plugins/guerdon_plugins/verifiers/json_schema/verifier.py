@@ -9,7 +9,7 @@ from typing import Any
 
 from guerdon import Failure, Row, Score
 from guerdon.data.references import plain
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.text import checked_tags, code_blocks, select_part
 from guerdon_plugins.shared.hints import Hint
 from guerdon_plugins.verifiers.json_schema.documents import FENCES, Format, parse, typed
@@ -49,10 +49,8 @@ class JsonSchema:
         loose: bool = False,
         reasoning_tags: Sequence[str] | None = None,
     ) -> None:
-        try:
+        with library_of("verifier 'json_schema'", extra="json-schema"):
             import jsonschema  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError("verifier 'json_schema'", "jsonschema", "json-schema") from error
         if format not in FENCES:
             raise ValueError(f"format is {format!r}; give one of {', '.join(FENCES)}")
         self._format: Format = format

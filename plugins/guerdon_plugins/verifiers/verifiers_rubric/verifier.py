@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon import Failure, Messages, Score
-from guerdon.errors import MissingDependencyError
+from guerdon.errors import library_of
 from guerdon.plugins.objects import load_object
 from guerdon.text import checked_tags
 from guerdon_plugins.verifiers.verifiers_rubric.classic import ClassicRubric
@@ -47,12 +47,8 @@ class VerifiersRubric:
         reasoning_tags: Sequence[str] | None = None,
         base_dir: Path | None = None,
     ) -> None:
-        try:
+        with library_of("verifier 'verifiers_rubric'", package="verifiers"):
             import verifiers  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "verifiers":
-                raise
-            raise MissingDependencyError("verifier 'verifiers_rubric'", "verifiers", "") from error
         self._made = partial(type(self), rubric, args, reasoning_tags, base_dir)
         found = load_object(rubric, base_dir)
         tags = checked_tags(reasoning_tags)

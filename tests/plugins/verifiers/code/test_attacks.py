@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from guerdon import Score
+
 pytestmark = pytest.mark.docker
 
 HOST = [
@@ -127,7 +129,19 @@ HOSTILE = _cheats("hostile.txt")
 MERGED = _cheats("merged.txt")
 THIRD = _cheats("third.txt")
 FOURTH = _cheats("fourth.txt")
-PRINTED_RIGHT = {"text that looks right"}
+CHEATS = {
+    f"{name} ({origin})": source
+    for origin, cheats in {
+        "third": THIRD,  # first, because one of them waits until the end of its time, while others run beside it
+        "known": KNOWN,
+        "own": OWN,
+        "hostile": HOSTILE,
+        "merged": MERGED,
+        "fourth": FOURTH,
+    }.items()
+    for name, source in cheats.items()
+}
+PRINTED_RIGHT = {"text that looks right (hostile)"}
 """A text in place of a number is wrong as a result, and right where it is printed."""
 
 
@@ -140,29 +154,23 @@ def test_the_honest_whole_program_passes(judge: Any) -> None:
     assert judge([HONEST + MAIN], STDIO)[0].value == 1.0
 
 
+def paid(scores: list[Score], names: list[str]) -> dict[str, Any]:
+    """Check that the last program, which is honest, is right. Return those of the others that do not get 0."""
+    assert scores.pop().value == 1.0
+    return {name: score.to_dict() for name, score in zip(names, scores, strict=True) if score.value != 0.0}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "cheats",
-    [KNOWN, OWN, HOSTILE, MERGED, THIRD, FOURTH],
-    ids=["known", "own", "hostile", "merged", "third", "fourth"],
-)
-def test_cheats_earn_nothing(judge: Any, cheats: dict[str, str], way: str) -> None:
-    names = list(cheats)
-    scores = judge([*(cheats[name] + SOLUTION for name in names), HONEST + SOLUTION], WAYS[way])
-    assert scores.pop().value == 1.0
-    assert {
-        name: score.to_dict() for name, score in zip(names, scores, strict=True) if score.value != 0.0
-    } == {}
+def test_cheats_earn_nothing(judge: Any, way: str) -> None:
+    programs = [source + SOLUTION for source in CHEATS.values()]
+    assert paid(judge([*programs, HONEST + SOLUTION], WAYS[way]), list(CHEATS)) == {}
 
 
+@pytest.mark.slow
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
-    cheats = KNOWN | OWN | HOSTILE | MERGED | THIRD | FOURTH
-    programs = {name: source + MAIN for name, source in cheats.items() if name not in PRINTED_RIGHT} | OUTPUTS
-    scores = judge([*programs.values(), HONEST + MAIN], STDIO)
-    assert scores.pop().value == 1.0
-    assert {
-        name: score.to_dict() for name, score in zip(programs, scores, strict=True) if score.value != 0.0
-    } == {}
+    programs = {name: source + MAIN for name, source in CHEATS.items() if name not in PRINTED_RIGHT} | OUTPUTS
+    assert paid(judge([*programs.values(), HONEST + MAIN], STDIO), list(programs)) == {}
 
 
 def test_partial_credit_is_only_for_right_results(judge: Any) -> None:

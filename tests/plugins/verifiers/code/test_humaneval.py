@@ -31,7 +31,8 @@ def problems() -> list[dict[str, str]]:
 
 
 def _values(judge: Any, problems: list[dict[str, str]], programs: list[str]) -> dict[str, float | None]:
-    scores = [judge([program], problem)[0] for problem, program in zip(problems, programs, strict=True)]
+    completions = [f"```python\n{program.rstrip()}\n```" for program in programs]
+    scores = judge.rows(list(zip(completions, problems, strict=True)))
     return {problem["task_id"]: score.value for problem, score in zip(problems, scores, strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""The values that plugins and the engine exchange. This module has no heavy imports."""
+"""A score: one verifier's result for one completion."""
 
 from __future__ import annotations
 
@@ -7,33 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from guerdon.data.json_values import brief, to_json, to_number
-from guerdon.data.messages import Messages, completion_text, message_text, tool_calls
-from guerdon.errors import CheckFailedError
 
-__all__ = [
-    "Failure",
-    "Judgement",
-    "Judgements",
-    "Messages",
-    "OnFailure",
-    "Outcome",
-    "Rollout",
-    "Row",
-    "Score",
-    "Span",
-    "ToolCall",
-    "Verdict",
-    "completion_text",
-    "message_text",
-    "total_reward",
-    "total_usage",
-]
-
-Row: TypeAlias = Mapping[str, Any]
-"""A data row: ``prompt`` (a string or messages) and any columns that verifiers and stages read."""
+__all__ = ["Failure", "Outcome", "Score", "Span", "total_usage"]
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
@@ -64,19 +42,6 @@ class Failure(StrEnum):
     """The verifier itself broke: it raised, crashed, or returned something that is not a score."""
     REFERENCE = "reference"
     """The reference cannot be read, so no answer can be right or wrong against it."""
-
-
-class OnFailure(StrEnum):
-    """The effect of a failed score on its rollout."""
-
-    SKIP = "skip"
-    """The rollout has no reward, and training leaves it out. The sum of the other scores would count the failure as
-    0.
-    """
-    ZERO = "zero"
-    """The score counts as 0, because the manifest says so."""
-    ABORT = "abort"
-    """The run stops."""
 
 
 _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
@@ -265,89 +230,6 @@ def total_usage(usages: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """One call of a tool that the model made, with its result."""
-
-    name: str
-    arguments: Any
-    """The arguments by name, as the model wrote them; another value if it wrote no mapping."""
-    result: str | None = None
-    """The text that the model read; ``None`` if the rollout ended before the call."""
-    failure: str | None = None
-    """``error`` (the tool raised), ``timeout``, ``crash``, ``arguments`` (they do not fit), ``unknown`` (there is no
-    such tool), or ``broken`` (the environment was lost); ``None`` for a call that worked."""
-    turn: int = 0
-    """The assistant's turn that made the call, from 0."""
-    latency_ms: float = 0.0
-    """Wall time of the call in milliseconds."""
-
-    def for_scorer(self) -> dict[str, Any]:
-        """Return the call as JSON values, without its time, which no score may depend on."""
-        return {
-            "name": self.name,
-            "arguments": to_json(self.arguments),
-            "result": self.result,
-            "failure": self.failure,
-            "turn": self.turn,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the call as JSON values, as in ``rollouts.jsonl``."""
-        return {**self.for_scorer(), "latency_ms": round(self.latency_ms, 3)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ToolCall:
-        """Return the call that ``to_dict`` converted."""
-        return cls(
-            name=str(data.get("name", "")),
-            arguments=data.get("arguments"),
-            result=data.get("result"),
-            failure=data.get("failure"),
-            turn=int(data.get("turn", 0)),
-            latency_ms=float(data.get("latency_ms", 0.0)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One prompt, one sampled completion, and the data row that they belong to."""
-
-    prompt: str | Messages
-    completion: str | Messages
-    columns: Row = field(default_factory=dict)
-    """The data row's other columns, including ``reference``."""
-    completion_ids: Sequence[int] = ()
-    """The completion's token ids; empty if only the text is known."""
-    calls: Sequence[ToolCall] | None = None
-    """The calls of tools with failures and times; ``None`` if only the messages are known."""
-    environment: Mapping[str, Any] | None = None
-    """The final state of the rollout's environment, as JSON values; ``None`` without an environment."""
-    environment_reward: float | None = None
-    """The value of the environment's ``get_reward``, if it has one."""
-    broken: str | None = None
-    """Why the rollout's environment was lost. Such a rollout cannot be scored: every score is ``infrastructure``."""
-
-    @property
-    def messages(self) -> Messages:
-        """Return all turns of the completion: the model's and the tools'. A text is one turn of the model."""
-        if isinstance(self.completion, str):
-            return [{"role": "assistant", "content": self.completion}]
-        return self.completion
-
-    @property
-    def tool_calls(self) -> Sequence[ToolCall]:
-        """Return the calls of tools: those that were recorded, otherwise those that the messages show."""
-        if self.calls is not None:
-            return self.calls
-        return [ToolCall(**call) for call in tool_calls(self.messages)]
-
-    @property
-    def text(self) -> str:
-        """Return the text that the model wrote in the completion, which a verifier gets."""
-        return completion_text(self.completion)
-
-
 def _member(enum: type[_Member], given: Any, name: str) -> _Member:
     if type(given) is enum:
         return given
@@ -390,159 +272,3 @@ def _json_object(metadata: Any) -> dict[str, Any]:
         return dict(to_json(metadata))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"a Score's metadata cannot be JSON: {brief(error, str)}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One scorer's score of one rollout, with its weight."""
-
-    score: Score
-    weight: float
-    """The entry's weight at the step."""
-    latency_ms: float
-    """Wall time of the check in milliseconds, without waiting; 0 for a cached score."""
-    on_failure: OnFailure = OnFailure.SKIP
-    """The effect of a failure of the entry."""
-    tries: int = 1
-    """How often the entry was asked: more than once if a failure was retried, 0 if other verdicts decided."""
-
-    @property
-    def saved(self) -> bool:
-        """Return whether a retry gave a verdict after a failure."""
-        return self.tries > 1 and not self._failed
-
-    @property
-    def counted(self) -> float | None:
-        """Return the verdict's contribution to the reward, or ``None`` for no contribution, which is different from 0.
-
-        A scored verdict contributes its value times its weight. A failed one contributes 0 if its entry has
-        ``on_failure: zero``. A verdict of weight 0 is a metric and contributes nothing.
-        """
-        if self.weight == 0:
-            return None
-        if self.score.value is not None:
-            return self.weight * self.score.value
-        return 0.0 if self._failed and self.on_failure is OnFailure.ZERO else None
-
-    @property
-    def hides_reward(self) -> bool:
-        """Return whether a failure makes the rollout's reward unknown.
-
-        The sum of the other scores would count the failure as 0.
-        """
-        return self._failed and self.weight != 0 and self.on_failure is not OnFailure.ZERO
-
-    @property
-    def _failed(self) -> bool:
-        return self.score.outcome is Outcome.FAILED
-
-    @property
-    def weighted(self) -> float | None:
-        """Return the score's value times the weight, also for a metric, or ``None`` if there is no value."""
-        return None if self.score.value is None else self.weight * self.score.value
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON values: the score's, and how it was weighed."""
-        return {
-            **self.score.to_dict(),
-            "weight": self.weight,
-            "weighted": self.weighted,
-            "counted": self.counted,
-            "latency_ms": round(self.latency_ms, 3),
-            **({} if self.tries == 1 else {"tries": self.tries}),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """Return the verdict that ``to_dict`` converted, with the latency rounded. A missing weight counts as 1."""
-        score = Score.from_dict(data)
-        zero = score.outcome is Outcome.FAILED and data.get("counted") == 0
-        on_failure = OnFailure.ZERO if zero else OnFailure.SKIP
-        weight, latency_ms = float(data.get("weight", 1.0)), float(data.get("latency_ms", 0.0))
-        return cls(score, weight, latency_ms, on_failure, int(data.get("tries", 1)))
-
-
-def total_reward(verdicts: Iterable[Verdict]) -> float | None:
-    """Return the reward of one rollout: the sum of its verdicts' contributions.
-
-    ``None`` means that there is no reward, which is different from 0: no verdict contributed, or a failure hides the
-    reward.
-
-    Raises:
-        CheckFailedError: The sum is not a finite number.
-    """
-    counted = []
-    for verdict in verdicts:
-        if verdict.hides_reward:
-            return None
-        if verdict.counted is not None:
-            counted.append(verdict.counted)
-    if not counted:
-        return None
-    try:
-        total = math.fsum(counted)
-    except (OverflowError, ValueError):  # the sum overflows or contains infinities
-        total = math.nan
-    if not math.isfinite(total):
-        raise CheckFailedError(
-            f"the reward of a rollout is not a finite number: it is the sum of {', '.join(map(str, counted))}. "
-            "Lower the weights or the values."
-        )
-    return total
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A rubric's result for one rollout."""
-
-    reward: float | None
-    """The weighted sum, by ``total_reward``; ``None`` if the rollout has no reward."""
-    verdicts: Mapping[str, Verdict]
-    """The verdicts by entry name. Entries that the rollout was not routed to are absent."""
-
-    @classmethod
-    def of(cls, verdicts: Mapping[str, Verdict]) -> Judgement:
-        """Return the judgement for verdicts.
-
-        Raises:
-            CheckFailedError: Their sum is not a finite number.
-        """
-        return cls(total_reward(verdicts.values()), verdicts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the judgement as JSON values with ``reward`` and ``scores``, as in logs, files and HTTP answers."""
-        scores = {name: verdict.to_dict() for name, verdict in self.verdicts.items()}
-        return {"reward": self.reward, "scores": scores}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
-        """Return the judgement that ``to_dict`` converted."""
-        return cls(data["reward"], {name: Verdict.from_dict(said) for name, said in data["scores"].items()})
-
-    def values(self, names: Sequence[str]) -> dict[str, float]:
-        """Return each entry's value before its weight, for a trainer's logs; NaN if there is none."""
-        scores = {name: verdict.score.value for name, verdict in self.verdicts.items()}
-        return {name: math.nan if (value := scores.get(name)) is None else value for name in names}
-
-    def why_unscored(self) -> str:
-        """Return why there is no reward, in one line."""
-        failed = [
-            f"'{name}' failed: {verdict.score.failure}: {verdict.score.explanation}"
-            for name, verdict in self.verdicts.items()
-            if verdict.score.outcome is Outcome.FAILED
-        ]
-        return (
-            "; ".join(failed).rstrip(".")
-            or "nothing judged it: every entry skipped it, is routed elsewhere or has a weight of 0"
-        )
-
-
-class Judgements(list[Judgement]):
-    """The judgements of one call, in the order of its rollouts."""
-
-    def __init__(
-        self, judgements: Iterable[Judgement] = (), metrics: Mapping[str, float] | None = None
-    ) -> None:
-        super().__init__(judgements)
-        self.metrics = dict(metrics or {})
-        """The values that reward functions passed to ``log_metric`` in the call."""

@@ -1,0 +1,160 @@
+"""The engines outside transformers: vLLM in this process, and an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from typing import Any
+
+from guerdon import Model
+from guerdon.errors import UsageError, library_of
+from guerdon.models import load_tokenizer, resolve_folder
+from guerdon.sampling.sampling import Sampling
+from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
+from guerdon_plugins.stages.sampling import vllm_seam
+from guerdon_plugins.stages.sampling.chat_prompts import (
+    MODELS_OWN,
+    ChatFormat,
+    all_prompt_ids,
+    refuse_too_long,
+)
+from guerdon_plugins.stages.sampling.generation import Answers, Completion, Draw
+
+__all__ = ["EndpointEngine", "VllmEngine"]
+
+
+class VllmEngine:
+    """A model in vLLM's offline engine.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+    """
+
+    joint = False
+
+    def __init__(
+        self,
+        model: Model,
+        options: Mapping[str, Any],
+        chat_format: ChatFormat = MODELS_OWN,
+    ) -> None:
+        with library_of("the param 'vllm'", extra="vllm"):
+            import vllm
+        self._vllm: Any = vllm
+        self._name = model.name
+        self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
+        self._chat_format = chat_format
+        given = {"model": resolve_folder(model), "revision": model.revision, "dtype": model.dtype, **options}
+        with vllm_seam.own_devices(options):
+            self._engine = vllm.LLM(**given)
+
+    def __str__(self) -> str:
+        return f"model '{self._name}' in vLLM"
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        prompt_ids = all_prompt_ids(self._tokenizer, draws, self._chat_format)
+        fitting = yield from refuse_too_long(prompt_ids, vllm_seam.longest(self._engine))
+        if not fitting:
+            return
+        # Each sample of a prompt is a separate request, as vLLM makes them of n too. Its prefix cache reads the prompt
+        # once.
+        outputs = vllm_seam.outputs_as_they_finish(
+            self._engine,
+            [prompt_ids[place] for place in fitting],
+            [self._params(sampling, draws[place].seed) for place in fitting],
+        )
+        with closing(outputs):
+            for number, done in outputs:
+                ids = list(done.token_ids)
+                finished = done.finish_reason == "stop"
+                yield fitting[number], Completion(done.text, ids, len(ids), finished)
+
+    def _params(self, sampling: Sampling, seed: int) -> Any:
+        return self._vllm.SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p or 0.0,
+            max_tokens=sampling.max_completion_length,
+            seed=seed,
+        )
+
+    def close(self) -> None:
+        """Stop vLLM's processes, which would keep the accelerator's memory from the next model."""
+        self._engine.llm_engine.engine_core.shutdown()
+
+
+class EndpointEngine:
+    """A model behind an OpenAI-compatible endpoint: chat completions for conversations, completions for texts."""
+
+    joint = False
+
+    def __init__(self, endpoint: Endpoint, chat_format: ChatFormat = MODELS_OWN) -> None:
+        self._endpoint = endpoint
+        # The servers of vLLM and SGLang take the template's options in the request; others report an error.
+        self._extra = {"chat_template_kwargs": dict(chat_format.options)} if chat_format.options else None
+        self._client = endpoint.client()
+
+    def __str__(self) -> str:
+        return str(self._endpoint)
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        if sampling.top_k:
+            raise UsageError("an endpoint has no top_k: OpenAI's protocol does not know it. Set top_k to 0.")
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self._endpoint.concurrency) as threads:
+            asked = {
+                threads.submit(self._complete, draw, sampling): position
+                for position, draw in enumerate(draws)
+            }
+            try:
+                for answered in as_completed(asked):
+                    if answered.cancelled():
+                        continue
+                    if (error := answered.exception()) is None:
+                        yield asked[answered], answered.result()
+                    elif failure is None:
+                        # No new requests are sent, but active ones cost money: they are awaited and their results are
+                        # used.
+                        failure = error
+                        for request in asked:
+                            request.cancel()
+            finally:
+                threads.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _complete(self, draw: Draw, sampling: Sampling) -> Completion:
+        import openai
+
+        options: dict[str, Any] = {
+            "model": self._endpoint.model,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_completion_length,
+            "seed": draw.seed,
+        }
+        try:
+            answer: Any
+            if isinstance(draw.prompt, str):
+                answer = self._client.completions.create(prompt=draw.prompt, **options)
+            else:
+                messages: Any = list(draw.prompt)
+                answer = self._client.chat.completions.create(
+                    messages=messages, extra_body=self._extra, **options
+                )
+            choice = choice_of(answer)
+        except (openai.OpenAIError, NoChoiceError) as error:
+            if (reason := refusal(error)) is None:
+                raise self._endpoint.failure(error) from error
+            return Completion("", [], 0, finished=False, refused=reason)
+        if choice.finish_reason == "content_filter":
+            return Completion("", [], 0, finished=False, refused="content_filter")
+        text = choice.text if isinstance(draw.prompt, str) else whole_text(choice.message)
+        tokens = answer.usage.completion_tokens if answer.usage else 0
+        return Completion(text, [], tokens, choice.finish_reason == "stop")
