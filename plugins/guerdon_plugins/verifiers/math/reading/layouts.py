@@ -169,6 +169,8 @@ _REASON = re.compile(
 )
 """Why an answer is right, or the answer in other words, after it: ``12, since 3 \\cdot 4 = 12``."""
 _YES_FOR = re.compile(r"^(\\text\{\s*)?([Yy]es|[Nn]o)\s*,\s*(for|when|if|only|provided)\b")
+_REAL = re.compile(rf"(?<=[\d}}])[\s,~]*{_TEXT}\s*\{{\s*real\s*\}}$")
+"""``x \\ne 0 real``: letters are real anyway."""
 _QUANTIFIED_LETTER = re.compile(r"([a-z])_(?:0|\{\s*0\s*\})")
 _SET_IN_BRACES = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*[,;](?:[^{}]|\{[^{}]*\})*)\}")
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
@@ -188,6 +190,8 @@ def plain_layout(text: str) -> str:
         text = _without_reason(text)
     if "or" in text or "and" in text:
         text = _GLUED.sub(r" \1 ", text)
+    if text.endswith("real}") and "=" not in text[-12:]:
+        text = _REAL.sub("", text)
     if ")" in text and ("al" in text or "ex" in text or "as" in text or "sim" in text or "主值" in text):
         text = _MANNER.sub("", text)
     if text[:1] == "{" and (match := _SET_IN_BRACES.fullmatch(text)) and not _THOUSANDS.fullmatch(match[1]):
