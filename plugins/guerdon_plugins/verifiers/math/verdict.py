@@ -10,7 +10,7 @@ from functools import lru_cache
 from guerdon.data.references import placeholder_reason
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.alignment import aligned
-from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded
+from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded, is_true_rounding
 from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
 from guerdon_plugins.verifiers.math.comparing.constants import with_the_same_integral
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
@@ -42,6 +42,8 @@ _YES_AND_FORMULA = re.compile(
     r"(?:\\text\s*\{\s*)?[Yy]es\s*[.,:;]?\s*(?:\}\s*)?[.,:;]?\s*([^\W\d_\\$].*=.*|[$\\].*=.*)", re.DOTALL
 )
 """``Yes, F = x^2y``: the formula says it as well."""
+_DECIMAL_COMMA = re.compile(r"\$?0,(\d{2,}|\d*\(\d+\))\$?")
+"""``0,25`` as a reference: the two numbers 0 and 25, or a decimal as in Russian; ``0,5`` is more often a list."""
 _STARTS_OF_OPTIONS = frozenset("(\\$ABCDEFGHIJ")
 
 
@@ -194,6 +196,8 @@ def _read_gold(text: str) -> Reading:
         if said.node is not None and not isinstance(said.node, Text):
             return replace(said, affirms=True)
     reading = _read(text)
+    if match := _DECIMAL_COMMA.fullmatch(text):
+        return replace(reading, others=(_read(f"0.{match[1]}"),))
     if reading.node is not None and (values := exact_and_rounded(reading.node)):
         exact, rounded = (replace(reading, node=node) for node in values)
         return replace(exact, others=(rounded,))
@@ -272,9 +276,12 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
     comparer = Comparer(policy, Budget())
     if is_plain(reference) and is_plain(answer):
         return comparer.same(reference, answer)
-    given, _ = exact_and_rounded(answer) or (answer, None)
+    given, rounded = exact_and_rounded(answer) or (answer, None)
     left, right = aligned(reference, given)
     finding = comparer.same(left, right)
+    if not finding and rounded is not None and is_true_rounding(given, rounded):
+        again = Comparer(policy, Budget()).same(*aligned(reference, rounded))
+        finding = again if again else finding
     if not finding and (moved := with_the_same_integral(left, right)) is not None:
         return Comparer(policy, Budget()).same(left, moved)
     return finding

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from guerdon_plugins.verifiers.math.comparing.constants import with_renamed_constants
+from guerdon_plugins.verifiers.math.comparing.layouts_of_lists import (
+    as_listed_values,
+    as_points,
+    with_binomial_columns,
+)
 from guerdon_plugins.verifiers.math.comparing.names import (
     with_constant_of_integration,
     with_names_apart,
@@ -50,7 +55,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     answer = _in_polar_letters(reference, answer)
     answer = _with_parameter(reference, answer)
     answer = _with_imaginary_unit(reference, answer)
-    reference, answer = in_form_of(reference, answer), in_form_of(answer, reference)
+    reference = as_listed_values(reference, answer)
+    reference, answer = with_binomial_columns(reference, answer)
+    for change in (as_points, in_form_of):
+        reference, answer = change(reference, answer), change(answer, reference)
     match reference, answer:
         case Clock(), Clock():
             return in_24_hours(reference, answer)
@@ -63,7 +71,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
             return aligned_quantities(value, answer)
         case (Quantity(), Relation(operands=(name, value), operators=("=",))) if is_label(name):
             return aligned_quantities(reference, value)
-        case (_, Relation(operands=(name, Quantity() as value), operators=("=",))) if is_label(name):
+        case (_, Relation(operands=(name, Quantity() as value), operators=("=" | "≈",))) if is_label(name):
             return (
                 aligned_quantities(reference, value)
                 if isinstance(reference, SCALARS)

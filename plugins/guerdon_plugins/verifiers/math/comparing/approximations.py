@@ -8,6 +8,7 @@ from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.alignment import aligned
 from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, names_in
 from guerdon_plugins.verifiers.math.comparing.relations import ROUNDED, is_label
+from guerdon_plugins.verifiers.math.comparing.rounding import is_rounding
 from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION
 from guerdon_plugins.verifiers.math.nodes import SCALARS, Node, Quantity, Relation
 
@@ -46,3 +47,12 @@ def _close(rounded: Node, exact: Node) -> bool:
     except (ArithmeticError, KeyError):
         return False
     return bool(abs(values[0] - values[1]) <= ROUNDED * abs(values[1]))
+
+
+def is_true_rounding(exact: Node, rounded: Node) -> bool:
+    """Return whether a value was rounded to its last digit, so that the rounded one may answer for it."""
+    if isinstance(exact, Relation) and isinstance(rounded, Relation):
+        return is_true_rounding(exact.operands[-1], rounded.operands[-1])
+    if isinstance(exact, Quantity) and isinstance(rounded, Quantity):
+        return exact.unit == rounded.unit and is_true_rounding(exact.value, rounded.value)
+    return is_rounding(rounded, exact, Budget())

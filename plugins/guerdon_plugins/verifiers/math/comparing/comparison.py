@@ -6,6 +6,7 @@ from functools import cached_property
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.curves import as_one_equation, same_family_of_curves, same_line
 from guerdon_plugins.verifiers.math.comparing.declarations import (
     Declared,
     disagreement,
@@ -27,6 +28,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     one_says_and_the_other_or,
     simplify,
 )
+from guerdon_plugins.verifiers.math.comparing.groups import elementary_divisors
 from guerdon_plugins.verifiers.math.comparing.labels import same_titles, split_titles
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
 from guerdon_plugins.verifiers.math.comparing.measures import MeasureComparer
@@ -36,6 +38,7 @@ from guerdon_plugins.verifiers.math.comparing.readings import ScalarComparer
 from guerdon_plugins.verifiers.math.comparing.regions import NotRegionError, is_definite_region, same_region
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body, same_label, settle_chain
 from guerdon_plugins.verifiers.math.comparing.residues import as_congruence
+from guerdon_plugins.verifiers.math.comparing.rows import same_matrices, same_sequences
 from guerdon_plugins.verifiers.math.comparing.scalars import EVERYWHERE, Finding
 from guerdon_plugins.verifiers.math.comparing.texts import same_words
 from guerdon_plugins.verifiers.math.comparing.tolerance import Closeness
@@ -124,6 +127,9 @@ class Comparer:
         titles, (reference, answer) = split_titles(reference, answer)
         if not same_titles(*titles):
             return Finding(False, "label", "it is the value of something else")
+        curves = as_one_equation(reference, answer), as_one_equation(answer, reference)
+        if curves != (reference, answer) and (finding := self.same(*curves)):
+            return finding
         if isinstance(reference, Relation) and isinstance(answer, Relation):
             return self._relations(reference, answer)
         reference_label, reference = label_and_body(reference)
@@ -162,22 +168,25 @@ class Comparer:
             case (Quantity(), _) | (_, Quantity()):
                 return self._measures.quantities(reference, answer)
             case Sequence(), Sequence():
-                return self._sequences(reference, answer)
+                return same_sequences(reference, answer, self._lists)
             case Span(parts=left), Span(parts=right):
                 return self._lists.in_order(left, right)
             case Dimensions(parts=left), Dimensions(parts=right):
                 lengths = all(isinstance(part, Quantity) for part in (*left, *right))
                 return (self._lists.unordered if lengths else self._lists.in_order)(left, right)
             case (Matrix(), Matrix()):
-                return self._matrices(reference, answer)
+                return same_matrices(reference, answer, self._lists)
             case (Matrix() as matrix, Sequence() as vector) | (Sequence() as vector, Matrix() as matrix):
-                return self._matrices(matrix, as_matrix(vector))
+                return same_matrices(matrix, as_matrix(vector), self._lists)
             case Congruence(), Congruence():
                 return self._measures.congruences(reference, answer)
             case (Ratio(), _) | (_, Ratio()):
                 return self._measures.ratios(reference, answer)
             case Conditional(), Conditional():
                 return self._conditionals(reference, answer)
+        groups = elementary_divisors(reference), elementary_divisors(answer)
+        if None not in groups:
+            return Finding(groups[0] == groups[1], "groups", "the groups differ")
         if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
             return self._scalars.same(reference, answer)
         return self._same_form(reference, answer)
@@ -218,11 +227,21 @@ class Comparer:
         reason = disagreement(reference, answer, self._budget)
         domains = {**self._domains, **shared_domains(reference, answer)}
         finding = Comparer(self._policy, self._budget, domains).same(reference.body, answer.body)
-        if finding and not reason:
+        if finding and (not reason or self._used_domain(reference, answer)):
             return finding
         if finding or not self._same_families(reference, answer):
             return finding if not finding else Finding(False, "domain", reason)
         return Finding(True, "family")
+
+    def _used_domain(self, reference: Declared, answer: Declared) -> bool:
+        r"""Return whether an answer holds in the reference's domain only: ``1-x`` for ``\\sqrt{(x-1)^2}, x<1``.
+
+        Such a formula says the domain as well, unlike one that is equal everywhere.
+        """
+        bodies = reference.body, answer.body
+        if answer.domains or not all(isinstance(body, SCALARS) for body in bodies):
+            return False
+        return not Comparer(self._policy, self._budget, self._domains).same(*bodies)
 
     def _same_families(self, reference: Declared, answer: Declared) -> bool:
         letters = {*reference.domains, *answer.domains}
@@ -269,10 +288,15 @@ class Comparer:
                 return finding
         if self._same_equation(reference, answer):
             return Finding(True, "equation")
+        if same_line(reference, answer, self._budget):
+            return Finding(True, "line")
         reference_label, reference_body = label_and_body(reference)
         answer_label, answer_body = label_and_body(answer)
         if reference_label and answer_label and same_label(reference_label, answer_label):
-            return self.same(reference_body, answer_body)
+            finding = self.same(reference_body, answer_body)
+            if not finding and same_family_of_curves(reference, answer):
+                return Finding(True, "family")
+            return finding
         if reference.operators == answer.operators and len(reference.operands) > 2:
             names = all(isinstance(item, Symbol) for item in (*reference.operands, *answer.operands))
             if names and set(reference.operators) == {"="}:
@@ -288,6 +312,8 @@ class Comparer:
             and len(answer.operands) > 2
         ):
             return self.same(reference_body, answer_body)
+        if same_family_of_curves(reference, answer):
+            return Finding(True, "family")
         return Finding(False, "equation", "the relations say different things")
 
     def _same_sides(self, reference: Relation, answer: Relation) -> bool:
@@ -332,7 +358,7 @@ class Comparer:
             case SetBuilder(element=left), SetBuilder(element=right) if key(left) == key(right):
                 return self.same(reference.condition, answer.condition)
             case Sequence(), Sequence():
-                return self._sequences(reference, answer)
+                return same_sequences(reference, answer, self._lists)
             case Listing(items=left), Listing(items=right):
                 return self._lists.unordered(left, right)
         return _region_finding(False)
@@ -361,34 +387,6 @@ class Comparer:
         if one_says_and_the_other_or(reference, answer):
             return Finding(False, "list", "one says and where the other says or")
         return self._lists.collections(reference, answer)
-
-    # Rows of values
-
-    def _sequences(self, reference: Sequence, answer: Sequence) -> Finding:
-        brackets = [
-            (node.left.replace("langle", "("), node.right.replace("rangle", ")"))
-            for node in (reference, answer)
-        ]
-        is_list = _decreases(reference) and all(pair in (("(", ")"), ("[", "]")) for pair in brackets)
-        if brackets[0] != brackets[1] and len(reference.items) == 2 and not is_list:
-            return Finding(False, "brackets", "the brackets differ, so the endpoints do")
-        return self._lists.in_order(reference.items, answer.items)
-
-    def _matrices(self, reference: Matrix, answer: Matrix) -> Finding:
-        shapes = [(len(node.rows), len(node.rows[0])) for node in (reference, answer)]
-        if shapes[0] != shapes[1]:
-            return Finding(False, "matrix", "the matrices have different shapes")
-        return self._lists.in_order(
-            *([entry for row in node.rows for entry in row] for node in (reference, answer))
-        )
-
-
-def _decreases(node: Sequence) -> bool:
-    """Return whether two items cannot be the ends of an interval, so that brackets say nothing of the ends."""
-    match node.items:
-        case (Number(value=first), Number(value=second)):
-            return first >= second
-    return False
 
 
 def _region_finding(equal: bool) -> Finding:

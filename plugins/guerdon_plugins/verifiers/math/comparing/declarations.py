@@ -19,6 +19,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Listing,
     Node,
     Relation,
+    Sequence,
     SetBuilder,
     Symbol,
 )
@@ -26,6 +27,8 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
 
 _OUTSIDE = (Fraction(1, 1009), Fraction(1, 7), Fraction(1), Fraction(19, 6), Fraction(40), Fraction(1001))
 """How far outside of a domain a body must have no value for its natural domain to be that one."""
+_PARAMETERS = INDEX_LETTERS | frozenset("st")
+"""Letters that may number the points of a family."""
 _MAX_DECLARING = 64
 """Items of a list in which declarations are looked for."""
 
@@ -52,9 +55,9 @@ def split_declarations(node: Node, budget: Budget) -> Declared:
                 return Declared(value, dict((found,)))
         case SetBuilder(element=element, condition=condition) if not isinstance(element, Symbol | Relation):
             found = declaration(condition, budget)
-            if found and found[1].whole and _uses(element, found[0]):
+            if found and (found[1].whole or isinstance(element, Sequence)) and _uses(element, found[0]):
                 return Declared(element, dict((found,)))
-        case SetBuilder(element=Symbol() as element, condition=Listing(items=items)):
+        case SetBuilder(element=Symbol() as element, condition=Listing(items=items, joiner="," | "and")):
             inner = _split_listing(Listing(items, ","), budget)
             match inner.body:
                 case Relation(operands=(left, right), operators=("=",)) if left == element and inner.domains:
@@ -109,7 +112,7 @@ def _is_inequality(node: Node, letter: str, alone: bool) -> bool:
     """Return whether a node is an inequality; if alone, of one letter only."""
     if not isinstance(node, Relation) or not ORDER.intersection(node.operators):
         return False
-    return not alone or names_in(node) == {letter}
+    return names_in(node) == {letter} if alone else letter in names_in(node)
 
 
 def _is_membership(node: Node | None) -> bool:
@@ -130,8 +133,9 @@ def in_one_letter(reference: Declared, answer: Declared) -> Declared:
     elif answer.domains:
         return answer
     else:
-        others = _free_letters(answer.body) - _free_letters(reference.body)
-        if len(others) != 1 or not others <= INDEX_LETTERS or _uses(answer.body, letter):
+        others = _free_letters(label_and_body(answer.body)[1]) - _free_letters(reference.body)
+        letters = _PARAMETERS if isinstance(reference.body, Sequence) else INDEX_LETTERS
+        if len(others) != 1 or not others <= letters or _uses(answer.body, letter):
             return answer
         (other,) = others
     return answer if other == letter or _uses(answer.body, letter) else answer.renamed(other, letter)

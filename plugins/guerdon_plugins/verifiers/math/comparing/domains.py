@@ -13,11 +13,13 @@ from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import walk
 from guerdon_plugins.verifiers.math.nodes import (
     Call,
+    Constant,
     NamedSet,
     Node,
     Number,
     Power,
     Relation,
+    Sequence,
     SetOf,
     SetOperation,
     Standing,
@@ -174,7 +176,24 @@ def _set_domain(where: Node, budget: Budget) -> Domain | None:
             except (NotExactError, UndefinedError):
                 return None
             return None if domain is None else domain.intersection(Domain(without=without))
+        case Sequence(items=(low, high), left="(" | "[" as left, right=")" | "]" as right):
+            ends = [_end(low, budget), _end(high, budget)]
+            if ends[0] is not None and ends[1] is not None and ends != [(), ()]:
+                domain = Domain(low=(*ends[0], None)[0], high=(*ends[1], None)[0])
+                return replace(
+                    domain, low_open=left == "(" and bool(ends[0]), high_open=right == ")" and bool(ends[1])
+                )
     return None
+
+
+def _end(node: Node, budget: Budget) -> tuple[Fraction, ...] | None:
+    """Return the end of an interval, nothing where it is infinite; ``None`` where it is not rational."""
+    if any(item == Constant("infinity") for item in walk(node)):
+        return ()
+    try:
+        return (rational(node, budget),)
+    except (NotExactError, UndefinedError):
+        return None
 
 
 def _bounds(

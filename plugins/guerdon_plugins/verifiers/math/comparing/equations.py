@@ -37,6 +37,15 @@ def same_equation(
     return proportional and (not directed or _same_sign(left[0], right[0], budget, domains))
 
 
+def is_proportional(left: Node, right: Node, budget: Budget, factor: int | None = None) -> bool:
+    """Return whether one expression is the other times a constant, or times a given one."""
+    values = [pair for pair in _values_at_points(left, right, budget, EVERYWHERE) if all(pair)]
+    if len(values) < 3:
+        return False
+    first = values[0][0] / values[0][1] if factor is None else factor
+    return all(abs(f / g - first) <= abs(first) / 2**_AGREEING_BITS for f, g in values)
+
+
 def as_difference(relation: Relation) -> tuple[Node, str] | None:
     """Read ``left < right`` as ``left - right`` and ``<``; every inequality points to the left."""
     if len(relation.operands) != 2 or not all(isinstance(operand, SCALARS) for operand in relation.operands):

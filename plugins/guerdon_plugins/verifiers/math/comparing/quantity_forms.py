@@ -25,10 +25,14 @@ _FEN = Unit((("分", 1),))
 """Points, cents or minutes: what it is beside says which."""
 
 
+_ARCS = {"footmark": "arcminute", "inchmark": "arcsecond"}
+
+
 def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
     reference, answer = _as_concentration(reference, answer), _as_concentration(answer, reference)
     reference, answer = _in_meters(reference, answer), _in_meters(answer, reference)
     reference, answer = _without_radians(reference, answer), _without_radians(answer, reference)
+    reference, answer = _as_arc(reference, answer), _as_arc(answer, reference)
     match reference, answer:
         case (Quantity(unit=left), Quantity(value=value, unit=right)) if units.same_noun(
             left, right
@@ -70,6 +74,15 @@ def _in_meters(node: Node, other: Node) -> Node:
     powers["m"] += 1
     unit = units.make_unit(powers)
     return Quantity(node.value, unit) if units.to_base(unit)[0] == units.to_base(other.unit)[0] else node
+
+
+def _as_arc(node: Node, other: Node) -> Node:
+    """Read ``48''`` beside an angle as seconds of arc; alone the marks are those of inches."""
+    match node, other:
+        case Quantity(value=value, unit=Unit(powers=((name, 1),))), Quantity(unit=unit) if name in _ARCS:
+            arc = Unit(((_ARCS[name], 1),))
+            return Quantity(value, arc) if units.to_base(arc)[0] == units.to_base(unit)[0] else node
+    return node
 
 
 def _without_radians(node: Node, other: Node) -> Node:

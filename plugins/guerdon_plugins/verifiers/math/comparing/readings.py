@@ -15,10 +15,11 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
 from guerdon_plugins.verifiers.math.comparing.measures import DEGREE
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding, same_value
+from guerdon_plugins.verifiers.math.comparing.series import same_series
 from guerdon_plugins.verifiers.math.comparing.standing import carry_out, is_calculation, summed_to
 from guerdon_plugins.verifiers.math.comparing.tolerance import Closeness
 from guerdon_plugins.verifiers.math.comparing.trees import contains, substitute, walk
-from guerdon_plugins.verifiers.math.nodes import Constant, Node, Number, Standing, Sum, Symbol, integer
+from guerdon_plugins.verifiers.math.nodes import Constant, Dots, Node, Number, Standing, Sum, Symbol, integer
 from guerdon_plugins.verifiers.math.policy import Policy
 
 _PERCENT = Constant("percent")
@@ -38,6 +39,9 @@ class ScalarComparer:
     def same(self, reference: Node, answer: Node) -> Finding:
         """Return whether the answer has the reference's value, in one of the readings that the policy allows."""
         standing = contains(answer, Standing), contains(reference, Standing)
+        if contains(reference, Dots) and contains(answer, Dots):
+            equal = self._same_series(reference, answer)
+            return Finding(equal, "series", "" if equal else "the terms differ")
         if standing == (True, False) and not self._policy.unevaluated:
             return Finding(
                 False, "unevaluated", "an operation is left standing that the reference has carried out"
@@ -52,6 +56,8 @@ class ScalarComparer:
             finding = self._same_value(reference, answer)
             if not finding and (letter := summed_to(reference, answer)):
                 finding = self._same_sums(reference, answer, letter)
+            if not finding and all(standing) and self._same_series(reference, answer):
+                finding = Finding(True, "series")
         if finding:
             return finding
         closeness = Closeness(self._policy.decimal_tolerance, self._budget)
@@ -67,6 +73,12 @@ class ScalarComparer:
 
     def _same_value(self, reference: Node, answer: Node) -> Finding:
         return same_value(reference, answer, self._budget, self._domains)
+
+    def _same_series(self, reference: Node, answer: Node) -> bool:
+        def same(left: Node, right: Node, domains: Domains) -> bool:
+            return bool(same_value(left, right, self._budget, domains))
+
+        return same_series(reference, answer, self._budget, self._domains, same)
 
     def _same_sums(self, reference: Node, answer: Node, letter: str) -> Finding:
         """Compare with sums and products up to a letter, carried out at small integers."""

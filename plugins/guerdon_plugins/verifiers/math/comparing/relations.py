@@ -108,7 +108,7 @@ def is_label(node: Node) -> bool:
         case Quotient(numerator=Symbol(name=above), denominator=Symbol(name=below)):
             return len(above) > 1 and len(below) > 1
         case Product(factors=(Symbol(name=name), argument)):
-            if name == "nabla":
+            if name in ("nabla", "Delta"):
                 return isinstance(argument, Symbol)
             if name == "m" and isinstance(argument, Symbol):
                 return argument.name.startswith("angle")

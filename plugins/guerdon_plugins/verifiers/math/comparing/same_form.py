@@ -124,8 +124,11 @@ def _list(node: Listing, other: Node) -> Node:
             return Text(", ".join(item.words for item in node.items if isinstance(item, Text)))
         case (_, Relation(operators=("∈",))), Conditional():
             return node
-        case (_, Relation()), Conditional(value=value) if not isinstance(value, Relation):
-            return _with_condition(node)
+        case (_, Relation()), Conditional(value=value, condition=condition) if not isinstance(
+            value, Relation
+        ):
+            declares = isinstance(condition, Relation) and condition.operators == ("∈",)
+            return node if declares else _with_condition(node)
         case (_, _, *_, Dots()), Relation() | Listing() if not contains(other, Dots):
             return from_first(node.items) or node
         case _, Listing(items=others):

@@ -69,6 +69,10 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
         return Finding(False, "exact", f"it has no value: {error}")
     except NotExactError:
         pass
+    if "Gamma" in names_in(reference) | names_in(answer):
+        left, right = (with_gamma(node) for node in (reference, answer))
+        if (left, right) != (reference, answer):
+            return same_value(left, right, budget, domains)
     if complex_names := complex_letters(reference, answer):
         reference, answer = (in_real_parts(node, complex_names) for node in (reference, answer))
         return _compare_at_points(
@@ -86,10 +90,6 @@ def same_value(reference: Node, answer: Node, budget: Budget, domains: Domains =
         return Finding(True, "structure")
     reference, answer = _without_shared_letters(reference, answer)
     names = sorted(names_in(reference) | names_in(answer))
-    if "Gamma" in names:
-        left, right = (with_gamma(node) for node in (reference, answer))
-        if (left, right) != (reference, answer):
-            return same_value(left, right, budget, domains)
     if names:
         return _compare_at_points(reference, answer, names, budget, domains)
     try:

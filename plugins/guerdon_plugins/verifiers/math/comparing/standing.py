@@ -16,6 +16,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Product,
     Standing,
     Sum,
+    integer,
     negate,
 )
 
@@ -37,8 +38,10 @@ def carry_out(node: Node, budget: Budget) -> Node:
             return _determinant(rows, budget)
         case Standing(operator="sum" | "prod" as operator, variable=str(name), parts=(body, lower, upper)):
             bounds = _whole(lower, budget), _whole(upper, budget)
-            if bounds[0] is None or bounds[1] is None or not 0 <= bounds[1] - bounds[0] < MAX_TERMS:
+            if bounds[0] is None or bounds[1] is None or not -1 <= bounds[1] - bounds[0] < MAX_TERMS:
                 return expanded
+            if bounds[1] < bounds[0]:
+                return integer(0 if operator == "sum" else 1)
             size = sum(1 for _ in walk(body))
             terms = []
             for value in range(bounds[0], bounds[1] + 1):

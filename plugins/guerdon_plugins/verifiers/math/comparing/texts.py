@@ -62,6 +62,8 @@ _NAMED = re.compile(
 )
 """A thing that a letter names."""
 _EXTREME = re.compile(r"\b(max|min)\b")
+_OF_EXTREME = re.compile(r"\b((?:max|min)imum)(?: value)?(?: is| of)?\b")
+_ATTAINED = re.compile(r"\s*,?\s*\b(?:which )?(?:is )?(?:attained|reached|achieved|occurs|occurring) at\b")
 _NUMBERED = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
 ORDINALS = (
     "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()  # noqa: SIM905
@@ -184,6 +186,8 @@ def _plain(words: str) -> str:
     words = _WARDS.sub(r"\1", words)
     words = _POINT.sub(r"point\1", words)
     words = _EXTREME.sub(r"\1imum", words)
+    if "imum" in words:
+        words = _OF_EXTREME.sub(r"\1", _ATTAINED.sub(" at", words))
     words = _NUMBERED.sub(_in_words, words)
     words = _WINS.sub("", _SUBJECT.sub("", words))
     return _BESIDE_SIGNS.sub("", words).strip()

@@ -22,6 +22,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     children,
     fields,
+    integer,
     negate,
 )
 from guerdon_plugins.verifiers.math.reading.tokens import TooLargeError
@@ -109,7 +110,14 @@ def collapse_vectors(node: Node) -> Node:
         case Quotient(numerator=Matrix() | Sequence() as array, denominator=denominator):
             return _map_entries(array, lambda entry: Quotient(entry, denominator))
         case Sum(terms=terms):
-            arrays = [term for term in map(collapse_vectors, terms) if isinstance(term, Matrix | Sequence)]
+            size = next(
+                (len(term.rows) for term in map(collapse_vectors, terms) if isinstance(term, Matrix)), 0
+            )
+            arrays = [
+                term
+                for term in (collapse_vectors(_with_identity(term, size)) for term in terms)
+                if isinstance(term, Matrix | Sequence)
+            ]
             return _added_points(arrays, node) or _added(
                 [one for one in arrays if isinstance(one, Matrix)], node
             )
@@ -117,6 +125,17 @@ def collapse_vectors(node: Node) -> Node:
             return Matrix(tuple(zip(*rows, strict=True)))
         case Call(function="transpose", arguments=(Sequence(items=items),)):
             return Matrix(tuple((item,) for item in items))
+    return node
+
+
+def _with_identity(node: Node, size: int) -> Node:
+    """Return ``I`` beside a matrix of a size, alone or times scalars, as the identity of that size."""
+    match node:
+        case Symbol(name="I" | "E" | "I_n" | "E_n") if size:
+            rows = (tuple(integer(int(row == place)) for place in range(size)) for row in range(size))
+            return Matrix(tuple(rows))
+        case Product(factors=factors) if size:
+            return Product(tuple(_with_identity(factor, size) for factor in factors))
     return node
 
 

@@ -9,6 +9,7 @@ import unicodedata
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.edges import stripped
+from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
 from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
 from guerdon_plugins.verifiers.math.reading.marked_units import with_joined_groups, with_unit_apart
 from guerdon_plugins.verifiers.math.reading.number_words import (
@@ -78,6 +79,7 @@ _QUADRANTS = re.compile(
     r"(?:\\text\{)?第?([一二三四1-4])(?:象限)?((?:[,或和与及]第?[一二三四1-4](?:象限)?)+)\}?"
 )
 _TEXT_DEGREES = re.compile(rf"{_WORDS}\s*\{{\s*\^\\circ\s*([CF]?)\s*\}}")
+_EXTREME_VALUE = re.compile(r"(?:取得|取到|取|有)(?=[极最][大小]值[-\d\\$])([极最][大小]值)")
 _CHINESE_MINUS = re.compile(r"^(?:负|零下)(?=[\d\\])")
 _CHINESE_RATE = re.compile(r"(?:速度[为是]?)?每(秒|小时|分钟|分|时|天|年)(\d[\d.]*)\s*([\u4e00-\u9fff]{1,4})")
 _CHINESE_DISCOUNT = re.compile(r"^打(?=[一二三四五六七八九\d.]{1,4}折)")
@@ -102,7 +104,9 @@ _RAISED_ORDINAL = re.compile(
 """``7^{th}``; ``2^{nd}`` without words may be a power."""
 _OVERLINED_LIMIT = re.compile(r"\\(overline|underline|bar)\s*\{\s*\\lim\s*\}")
 _LIMITS = re.compile(r"\\(?:lim\s*\\(sup|inf)(?![a-z])|operatorname\*?\{\s*lim\s*(sup|inf)\s*\})")
-_MARK_OF_FEET = re.compile(r"(?<=\d)\s*\^\s*\{?\s*\\prime\s*\}?$")
+_PRIMES_AFTER_DIGITS = re.compile(
+    r"(?<=\d)\s*\^\s*(?:\{\s*\\prime\s*(\\prime\s*)?\}|\\prime(?![a-z])\s*(\\prime(?![a-z]))?)"
+)
 _FEET_AND_INCHES = re.compile(r"(-?\d+(?:\.\d+)?)\s*'(?!')\s*(?:(\d+(?:\.\d+)?)\s*(?:''|\"))?")
 _INCHES = re.compile(r"(-?(?:\d+(?:\.\d+)?|(?:\d+\s*)?\\[dt]?frac\{\d+\}\{\d+\}))\s*(?:''|\")")
 _NEGATIVE_WORD = re.compile(r"(?i)^(\\text\{\s*)?(?:negative|minus)\s+(?=\S)")
@@ -125,6 +129,8 @@ def clean(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise TooLargeError(f"{len(text):,} characters are more than the limit of {MAX_CHARACTERS:,}")
     text = _GAP.sub("  ", text)  # the patterns below take time by the square of a gap
+    if "**" in text:
+        text = in_bold(text)
     if "\\\\" in text:
         text = _without_doubled_backslashes(text)
     if "&" in text and ";" in text:
@@ -164,6 +170,8 @@ def _as_latex(text: str) -> str:
     if _CIRCLED.search(text):
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x2460 + 1}),", text).rstrip(",")
     text = _CHINESE_MINUS.sub("-", text)
+    if "值" in text:
+        text = _EXTREME_VALUE.sub(r"\1为", text)
     text = _CHINESE_DISCOUNT.sub("", text)
     if "每" in text and (match := _CHINESE_RATE.fullmatch(text)):
         text = f"{match[2]}{match[3]}/{match[1]}"
@@ -232,7 +240,7 @@ def _with_units(text: str) -> str:
     if text[:1] == "<" and (match := _ANGLED.fullmatch(text)):
         text = f"\\langle {match[1]}\\rangle"
     if "prime" in text and text.count("circ") == 0:
-        text = _MARK_OF_FEET.sub("'", text)
+        text = _PRIMES_AFTER_DIGITS.sub(lambda match: "''" if match[1] or match[2] else "'", text)
     if "'" in text or '"' in text:
         text = _with_feet(text)
     if "m" in text and "s" in text:

@@ -112,6 +112,8 @@ class CommandParser(EnvironmentParser):
     def _named_set(self, name: str) -> Node:
         suffix = ""
         while self._peek() in ("^", "_"):
+            if suffix[:1].isdecimal() and self._peek() == "^":
+                break  # a power of the group \\mathbb{Z}_2
             self._position += 1
             braced = self._accept("{")
             suffix += self._next().text

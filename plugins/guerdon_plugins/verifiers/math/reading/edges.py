@@ -85,7 +85,7 @@ def _without_delimiters(text: str) -> str:
             and text.startswith(left)
             and text.endswith(right)
             and not inner.endswith("\\")
-            and (left != "$" or "$" not in inner.replace("\\$", ""))
+            and (left not in inner.replace("\\$", "") if left != "$$" else True)
         ):
             return inner
     return text

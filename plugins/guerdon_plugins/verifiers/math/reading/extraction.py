@@ -10,6 +10,7 @@ from typing import Literal
 
 from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning
 from guerdon_plugins.verifiers.math.reading.boxes import boxed_answer
+from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
 
 Mode = Literal["boxed", "answer", "hashes", "line", "whole", "auto"]
 """Where the answer is: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last line
@@ -21,7 +22,7 @@ MAX_CHARACTERS = 1_000_000
 _BETWEEN_TAGS = ("<answer>", "</answer>")
 _LINE = re.compile(
     r"^[^\S\n]*+(?:[*_`#>•-]++[^\S\n]*+)*+(?:(?:so|thus|therefore|hence|then|and|the|my|our|final|correct),?[^\S\n]++)*+"
-    r"(?:answer|最终答案|答案|答)[^\S\n]*+[*_`]*+[^\S\n]*+(?:[:：]|\bis\b[^\S\n]*+:?|=|是|为|$)[^\S\n]*+(.*+)$",
+    r"(?:answer|最终答案|答案|答|故选|选)[^\S\n]*+[*_`]*+[^\S\n]*+(?:[:：]|\bis\b[^\S\n]*+:?|=|是|为|$)[^\S\n]*+(.*+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKDOWN = "*_` \t\r"
@@ -118,7 +119,10 @@ def _line(text: str) -> str | None:
     matches = list(_LINE.finditer(text))
     if not matches:
         return None
-    found: str = matches[-1][1].strip(_MARKDOWN)
+    found: str = matches[-1][1]
+    if found.count("**") % 2:  # the bold part began before the words
+        found = f"**{found}"
+    found = in_bold(found).strip(_MARKDOWN)
     if not found:
         following = text[matches[-1].end() :].lstrip().partition("\n")[0]
         found = following.strip(_MARKDOWN)

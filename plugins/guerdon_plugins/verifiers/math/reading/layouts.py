@@ -47,7 +47,9 @@ _UNION = re.compile(
 )
 _BRACES = re.compile(r"(?:\\left)?\\\{(.*)\\(?:right\\)?\}", re.DOTALL)
 _RESIDUES = re.compile(
-    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*|\{\s*)?(\d+|[a-z])(?![\d.])\s*(?:\}\s*)?(?:\\mathbb\s*(?:\{\s*Z\s*\}|Z)|(?=$))(?:\s*\))?"
+    r"\\mathbb\s*(?:\{\s*Z\s*\}|Z)\s*/\s*(?:\(\s*(\d+|[a-z])\s*(?:\\mathbb\s*(?:\{\s*Z\s*\}|Z))?\s*\)"
+    r"|\{\s*(\d+|[a-z])\s*\}\s*\\mathbb\s*(?:\{\s*Z\s*\}|Z)"
+    r"|\{?\s*(\d+|[a-z])(?![\d.])\s*(?:\\mathbb\s*(?:\{\s*Z\s*\}|Z)(?:\s*\})?|(?=$)))"
 )
 _NOTED = re.compile(
     rf"(-?\\?\$?\d[\d.,]*(?:\s*/\s*\d+|\s+\d+/\d+)?)\s*(?:\\[,;: ]|~)*\s*\(\s*(?:{_TEXT}\s*\{{\s*)?"
@@ -151,6 +153,29 @@ _A_DOZEN = re.compile(r"^(?i:\\text\s?\{\s*)?(?:[Aa]|[Oo]ne) dozen ([a-z]{3,20}s
 _A_TOTAL = re.compile(r"(?i)(?:there (?:is|are) )?an? (total|maximum|minimum) of (?=\d|\$|\\frac)")
 
 
+_GLUED = re.compile(
+    r"(?<=[\d})])(or|and)(?=-?\d|\\[fs]|[A-Za-z](?:_\{?\d\}?)?\s*(?:[=<>]|\\(?:in|le|ge|ne)))"
+)
+"""``x=1orx=3``: words that lost their spaces."""
+_MANNER = re.compile(
+    rf"(?:\s|~|\\[ ,;])*(?:{_TEXT}\s*\{{\s*)?\((?:the )?"
+    r"(?:principal (?:value|branch|root|part)|real (?:cube )?root|real[- ]valued|"
+    r"exact(?: value)?|exactly|in simplest form|simplified|as required|主值)\)\s*\}?(?=\s*(?:,|$))"
+)
+"""How a value is meant: ``i^i (principal value)``."""
+_REASON = re.compile(
+    rf"(?:[,;]|\.?)\s*(?:{_TEXT}\s*\{{[\s,;]*)?(?:(?<=[,;{{\s])|\()(?:since|because|i\.?e\.)\s.*$|[,，。(]?因为.*$|\(since\b.*$",
+    re.DOTALL,
+)
+"""Why an answer is right, or the answer in other words, after it: ``12, since 3 \\cdot 4 = 12``."""
+_YES_FOR = re.compile(r"^(\\text\{\s*)?([Yy]es|[Nn]o)\s*,\s*(for|when|if|only|provided)\b")
+_REAL = re.compile(rf"(?<=[\d}}])[\s,~]*{_TEXT}\s*\{{\s*real\s*\}}$")
+"""``x \\ne 0 real``: letters are real anyway."""
+_QUANTIFIED_LETTER = re.compile(r"([a-z])_(?:0|\{\s*0\s*\})")
+_SET_IN_BRACES = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*[,;](?:[^{}]|\{[^{}]*\})*)\}")
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
+
+
 def plain_layout(text: str) -> str:
     """Return an answer in the plainest layout that says the same; most answers are in it."""
     if not text.isprintable():
@@ -159,6 +184,18 @@ def plain_layout(text: str) -> str:
         )
     if "\\" in text:
         text = _plain_commands(text)
+    if text[:3].lower() in ("yes", "no,") or text[:9] == "\\text{Yes" or text[:8] == "\\text{No":
+        text = _YES_FOR.sub(r"\1\2 \3", text)
+    if "since" in text or "because" in text or "i.e" in text or "因为" in text:
+        text = _without_reason(text)
+    if "or" in text or "and" in text:
+        text = _GLUED.sub(r" \1 ", text)
+    if text.endswith("real}") and "=" not in text[-12:]:
+        text = _REAL.sub("", text)
+    if ")" in text and ("al" in text or "ex" in text or "as" in text or "sim" in text or "主值" in text):
+        text = _MANNER.sub("", text)
+    if text[:1] == "{" and (match := _SET_IN_BRACES.fullmatch(text)) and not _THOUSANDS.fullmatch(match[1]):
+        text = f"\\{{{match[1]}\\}}"
     if "integer" in text:
         text = _ANY_INTEGER.sub(r" \\text{ for \1 \2 } \3", text)
     if text[:1] in "aAtT":
@@ -217,6 +254,8 @@ def _plain_commands(text: str) -> str:
         text = with_plain_labels(text)
         if "\\forall" in text and "exists" not in text:
             text = _FORALL.sub(r" \\text{ for all } ", text)
+    if "\\exists" in text or "\\forall" in text:
+        text = _QUANTIFIED_LETTER.sub(r"\1", text)
     if "\\bmod" in text:
         text = _BRACKETED_MODULO.sub(lambda match: f"\\pmod{{{match[1] or match[2]}}}", text)
     if "array" in text:
@@ -257,10 +296,17 @@ def _plain_commands(text: str) -> str:
         body = _BRACES.fullmatch(match[2].strip())
         return f"{body[1] if body else match[2]}, {match[1]}\\in\\mathbb{{Z}}"
     if "\\mathbb" in text and "/" in text:
-        text = _RESIDUES.sub(r"\\mathbb{Z}_{\1}", text)
+        text = _RESIDUES.sub(lambda match: f"\\mathbb{{Z}}_{{{match[1] or match[2] or match[3]}}}", text)
+    if "\\oplus" in text and "\\mathbb" in text:
+        text = text.replace("\\oplus", "\\times")
     if "frac" in text:
         text = _UNIT_FRACTION.sub(_unit_fraction, text)
     return text
+
+
+def _without_reason(text: str) -> str:
+    said = _REASON.sub("", text, count=1).rstrip()
+    return said + "}" * (said.count("{") - said.count("}")) if said else text
 
 
 def _letter(match: re.Match[str], axes: str) -> str:

@@ -32,6 +32,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 )
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
 from guerdon_plugins.verifiers.math.reading.dimensions import read_dimensions
+from guerdon_plugins.verifiers.math.reading.extremes import read_extremes
 from guerdon_plugins.verifiers.math.reading.parts import question_parts
 from guerdon_plugins.verifiers.math.reading.permutations import permuted, without_permutations
 from guerdon_plugins.verifiers.math.reading.prose import (
@@ -49,6 +50,7 @@ from guerdon_plugins.verifiers.math.reading.vocabulary import (
     CONSEQUENCE_WORDS,
     HYPOTHESES,
     JOINING_WORDS,
+    ORDER,
     OTHERWISE,
 )
 from guerdon_plugins.verifiers.math.reading.word_relations import (
@@ -63,6 +65,7 @@ _PLAIN_NUMERAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 """Most answers: they need no grammar."""
 _PLAIN_FRACTION = re.compile(r"(-?)(?:([0-9]{1,40}) ?)?\\[dt]?frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
 """The next most common answers: a fraction of two numerals, or a mixed number."""
+_EXTREME = re.compile(r"(?i)\b(?:max|min|saddle|inflection)")
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -80,8 +83,6 @@ def parse(text: str) -> Node:
     cleaned = clean(text)
     if not cleaned:
         raise UnreadableError("it is empty")
-    if special := read_special(cleaned):
-        return special
     if (parts := question_parts(cleaned)) is not None:
         try:
             return Listing(
@@ -89,10 +90,14 @@ def parse(text: str) -> Node:
             )
         except UnreadableError:
             pass  # the marks are not those of parts
+    if special := read_special(cleaned):
+        return special
     if ("permutation" in cleaned or not cleaned.isascii()) and (said := without_permutations(cleaned)):
         points = permuted(parse(said[0]), said[1])
         if points is not None:
             return points
+    if ("m" in cleaned and _EXTREME.search(cleaned)) and (extremes := read_extremes(cleaned, parse)):
+        return extremes
     if ("by" in cleaned or "\\text" in cleaned) and (dimensions := read_dimensions(cleaned, parse)):
         return dimensions
     tokens = with_named_values(with_titles(tokenize(cleaned)))
@@ -165,7 +170,7 @@ class _Parser(RelationParser):
                 break
         if _are_solutions(alternatives):
             return Listing(tuple(_listed(group, ",") for group in alternatives), "or")
-        groups = [with_one_sign(with_one_modulus(group)) for group in groups if group]
+        groups = [with_one_bound(with_one_sign(with_one_modulus(group))) for group in groups if group]
         if len(groups) > 1 and any(len(group) > 1 for group in groups):
             return Listing(tuple(_listed(group, ",") for group in groups), ",")
         items = [item for group in groups for item in group]
@@ -217,7 +222,22 @@ class _Parser(RelationParser):
             return Conditional(result, None)
         if self._accept_word(CONDITION_WORDS):
             return Conditional(result, self._condition())
+        if (
+            self._peek() == "on"
+            and self._kind() == "text"
+            and self._peek(1) in ("(", "[")
+            and isinstance(result, SCALARS)
+        ):
+            return self._on_interval(result)
         return result
+
+    def _on_interval(self, result: Node) -> Node:
+        r"""Read ``\\min(x, 1-x) on [0, 1]`` as a value under a condition."""
+        letters = {item.name for item in _descendants(result) if isinstance(item, Symbol)}
+        if len(letters) != 1:
+            raise UnreadableError("an interval of several letters")
+        self._position += 1
+        return Conditional(result, Relation((Symbol(letters.pop()), self._quantity()), ("∈",)))
 
     def _for_all(self, result: Node, system: str) -> Node:
         """``2n+1 for all n``, which says nothing of ``n``, and "for all integers n", which does."""
@@ -304,6 +324,10 @@ def _is_value(node: Node) -> bool:
     )
 
 
+def _descendants(node: Node) -> list[Node]:
+    return [node, *(item for child in children(node) for item in _descendants(child))]
+
+
 def _is_letter(node: Node) -> bool:
     return isinstance(node, Symbol)
 
@@ -328,6 +352,22 @@ def with_one_sign(items: list[Node]) -> list[Node]:
             if all(isinstance(item, SCALARS) and not contains_letter(item) for item in rest):
                 return [first, *(Relation((left, item), ("≠",)) for item in rest)]
     return items
+
+
+def with_one_bound(items: list[Node]) -> list[Node]:
+    """Read ``a, b > 0`` as two relations: the bound is that of all letters before it."""
+    result: list[Node] = []
+    for item in items:
+        match item:
+            case Relation(operands=(Symbol() as letter, Number() as bound), operators=(sign,)) if (
+                sign in ORDER
+            ):
+                place = len(result)
+                while place and isinstance(result[place - 1], Symbol) and result[place - 1] != letter:
+                    place -= 1
+                    result[place] = Relation((result[place], bound), (sign,))
+        result.append(item)
+    return result
 
 
 def _listed(items: list[Node], joiner: str) -> Node:

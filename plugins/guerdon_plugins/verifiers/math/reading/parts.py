@@ -7,7 +7,9 @@ import re
 from guerdon_plugins.verifiers.math.nodes import Listing, Node, Relation, Symbol
 
 _PART = re.compile(
-    r"(?:^|(?<=[\s;,}])|(?=\\text\{))(?:\\text\{\s*)?(?:\(([a-f]|[1-6]|i{1,3}|iv|v|I{1,3}|IV|V)\)|([a-f]|[1-6])\))\s*\}?\s*"
+    r"(?:^|(?<=[\s;,}])|(?<=quad)|(?=\\text\{))(?:\\text\{\s*)?"
+    r"(?:(?:[Pp]art\s*)?\(([a-f]|[1-6]|i{1,3}|iv|v|I{1,3}|IV|V)\)\s*:?|([a-f]|[1-6]|i{1,3}|iv|v)\)|[Pp]art\s+([a-fA-F]|[1-6])\s*[:.]|(?:^|(?<=\n))([1-6])\.\s)"
+    r"\s*\}?\s*"
 )
 _PROOF = re.compile(
     r"(?:\\text\{)?(?:证明)?(?:见解析|略|证明过程略|证明见解析|见证明|proof|see (?:the )?proof|proved)\}?",
@@ -19,10 +21,10 @@ _PART_NAMES = ("123456", "abcdef", ("i", "ii", "iii", "iv", "v"), ("I", "II", "I
 
 def question_parts(text: str) -> list[tuple[str, str]] | None:
     """Return the numbers and answers of the parts of a question: ``(a) 3 (b) 4``; ``None`` for other answers."""
-    if ")" not in text or not (first := _PART.match(text)):
+    if (")" not in text and "art" not in text and "\n" not in text) or not (first := _PART.match(text)):
         return None
     marks = [first, *_PART.finditer(text, first.end())]
-    names = [(mark[1] or mark[2]) for mark in marks]
+    names = [_name(mark) for mark in marks]
     if len(names) < 2 or not any(names == list(kind[: len(names)]) for kind in _PART_NAMES):
         return None
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
@@ -31,6 +33,10 @@ def question_parts(text: str) -> list[tuple[str, str]] | None:
         return None
     said = [(str(place), answer) for place, answer in enumerate(answers, 1) if not _PROOF.fullmatch(answer)]
     return said or None
+
+
+def _name(mark: re.Match[str]) -> str:
+    return mark[1] or mark[2] or (mark[3] or mark[4]).lower()
 
 
 def _balanced(text: str) -> str:
@@ -52,6 +58,6 @@ def marked_part(text: str) -> tuple[str, str] | None:
     if match is None or question_parts(text.strip()) is not None:
         return None
     rest = text.strip()[match.end() :]
-    name = match[1] or match[2]
+    name = _name(match)
     number = next(names.index(name) for names in map(list, _PART_NAMES) if name in names) + 1
     return (str(number), rest) if rest else None

@@ -93,6 +93,56 @@ _PRIMES = "|".join(
         ),
     )
 )
+_ODD_PRIMES = "|".join(
+    (
+        "所有奇质数",
+        *(f"{letter} is an odd prime" for letter in "pn"),
+        *(
+            f"{all_}{primes}{letter}"
+            for all_ in ("", "all ", "all the ", "any ", "every ")
+            for primes in ("odd primes", "odd prime", "odd prime numbers")
+            for letter in ("", " p", " n")
+        ),
+        *(
+            f"all primes{letter} {but} {two}"
+            for letter in ("", " p", " n")
+            for but in ("except", "except for", "other than", "but", "greater than")
+            for two in ("2", "p=2", "p = 2", "n=2", "n = 2")
+        ),
+    )
+)
+_TRANSLATED = (
+    "even function|an even function|偶函数",
+    "odd function|an odd function|奇函数",
+    "neither odd nor even|neither even nor odd|neither|非奇非偶函数|非奇非偶|既不是奇函数也不是偶函数",
+    "ellipse|an ellipse|椭圆",
+    "hyperbola|a hyperbola|双曲线",
+    "parabola|a parabola|抛物线",
+    "rectangle|a rectangle|矩形|长方形",
+    "rhombus|a rhombus|菱形",
+    "square|a square|正方形",
+    "parallelogram|a parallelogram|平行四边形",
+    "trapezoid|a trapezoid|trapezium|a trapezium|梯形",
+    "acute triangle|an acute triangle|acute|锐角三角形",
+    "obtuse triangle|an obtuse triangle|obtuse|钝角三角形",
+    "right triangle|a right triangle|right-angled triangle|a right-angled triangle|直角三角形",
+    "isosceles triangle|an isosceles triangle|isosceles|等腰三角形",
+    "isosceles right triangle|an isosceles right triangle|等腰直角三角形",
+    "parallel|they are parallel|平行",
+    "perpendicular|they are perpendicular|垂直",
+    "skew|skew lines|异面|异面直线",
+    "tangent|相切",
+    "externally tangent|外切",
+    "internally tangent|内切",
+    "intersecting|intersect|they intersect|相交",
+)
+
+
+def _with_verb(names: str) -> str:
+    """Return names and the Chinese ones among them after 是, "is"."""
+    return "|".join((names, *(f"是{name}" for name in names.split("|") if not name.isascii())))
+
+
 _MEANINGS: tuple[tuple[str, Node], ...] = (
     (_EMPTY, SetOf(())),
     (_NOT_REAL, NO_REAL_SOLUTION),
@@ -148,6 +198,8 @@ _MEANINGS: tuple[tuple[str, Node], ...] = (
         Text("none of these"),
     ),
     (_PRIMES, Text("all primes")),
+    (_ODD_PRIMES, Text("all odd primes")),
+    *((_with_verb(names), Text(names.partition("|")[0])) for names in _TRANSLATED),
     ("impossible|not possible|it is impossible|it is not possible|不可能", Text("impossible")),
     (
         "all odd integers|all odd numbers|odd integers|odd numbers|所有奇数",

@@ -7,6 +7,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Congruence,
+    Constant,
     Listing,
     NamedSet,
     Node,
@@ -37,6 +38,15 @@ _NUMBER_SYSTEMS = frozenset("NZQRC")
 """After a sign of membership these letters are number systems in plain type too."""
 
 
+def _with_eccentricity(operands: list[Node], operators: list[str]) -> list[Node]:
+    """Read the ``e`` of ``1 < e < 2`` as a letter: what lies between bounds is not Euler's number."""
+    inside = operators == ["∈"] or (len(operands) == 3 and ORDER.issuperset(operators))
+    place = len(operators) - 1
+    if not inside or operands[place] != Constant("e"):
+        return operands
+    return [*operands[:place], Symbol("e"), *operands[place + 1 :]]
+
+
 def _is_function(node: Node) -> bool:
     return isinstance(node, Apply) or node in (Symbol("f"), Symbol("g"), Symbol("h"))
 
@@ -58,8 +68,8 @@ class RelationParser(QuantityParser):
             self._accept("&")
             operators.append(operator)
             self._congruences += operator == "≡"
-            if operator == "∈" and self._kind() == "let" and self._peek() in _NUMBER_SYSTEMS:
-                operands.append(self._named_set(self._next().text))
+            if operator == "∈" and (system := self._number_system()) is not None:
+                operands.append(system)
                 continue
             operands.append(self._quantity() if operator in ORDER else self._operand())
         self._congruences -= operators.count("≡")
@@ -72,7 +82,17 @@ class RelationParser(QuantityParser):
             raise UnreadableError("a modulus after something that is not a congruence")
         if operators == ["≡"] and _is_function(operands[0]):  # f(x) \\equiv 0
             operators = ["="]
+        operands = _with_eccentricity(operands, operators)
         return Relation(tuple(operands), tuple(operators)) if operators else operands[0]
+
+    def _number_system(self) -> Node | None:
+        """Read the letter of a number system in plain type, which may be in braces."""
+        if self._peek() == "{" and self._peek(1) in _NUMBER_SYSTEMS and self._peek(2) == "}":
+            self._position += 3
+            return NamedSet(self._peek(-2))
+        if self._kind() == "let" and self._peek() in _NUMBER_SYSTEMS:
+            return self._named_set(self._next().text)
+        return None
 
     def _bound(self) -> Relation | None:
         r"""Read ``\\ge 5`` and "at least 5", which leave out of what they speak."""

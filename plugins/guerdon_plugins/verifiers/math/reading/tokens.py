@@ -65,6 +65,8 @@ _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _VALUE_ENDS = frozenset((")", "}", "]", "\\frac", "\\pi"))
 _OPENERS = frozenset("([{") | {"\\{", "\\langle"}
 _CLOSERS = frozenset(")]}") | {"\\}", "\\rangle"}
+_TWO_LETTERS = re.compile("(?!i[dmn])[a-z]{2}")
+_BEFORE_A_VALUE = frozenset("+-{=")
 _SCRIPTS = ("^", "_")
 """Signs after a letter: ``Be^{-x}`` is a product."""
 _NAME = re.compile(r"[A-Z](?=[a-z]*[aeiouy])[a-z]{2}|He|We|My|Mr|Dr")
@@ -184,7 +186,9 @@ class _Tokenizer:
         elif name.startswith(("quad", "qquad")):  # \quadx, a missing space
             self._spaced = True
             self._letters(name[name.index("d") + 1 :], self._position)
-        elif name not in _KNOWN and name[:-1] in _KNOWN and name[-1].isalpha():  # \cotx, a missing space
+        elif (name not in _KNOWN and name[:-1] in _KNOWN and name[-1].isalpha()) or (
+            name[:-1] in ("in", "notin") and name[-1].isupper()
+        ):  # \cotx, \inZ, a missing space
             self._symbol(SYNONYMS.get(name[:-1], name[:-1]))
             self._letters(name[-1], self._position)
         else:
@@ -259,6 +263,9 @@ class _Tokenizer:
             self._add("name", words)
         elif plain and function in FUNCTIONS:
             self._add("cmd", f"\\{function}")
+        elif command == "mathrm" and _TWO_LETTERS.fullmatch(words) and self._previous() in _BEFORE_A_VALUE:
+            for letter in words:  # \\frac{5+\\mathrm{bw}}{a}
+                self._add("let", letter)
         elif len(words) == 1 and words.isascii() and words.isalpha() and command != "text":
             is_unit = units.is_name(words) and (self._follows_value() or self._previous() == "/")
             self._add("text" if is_unit else "let", words)

@@ -39,7 +39,9 @@ _OR_MORE = {
 }
 _OR_EQUAL = {"<": "≤", ">": "≥"}
 _VERB = re.compile(r"^(?:(?:is|are|must be|can be)\s+|为|是)")
-_FOR_ALL = re.compile(r"for\s+(all|any|every|each|some)(?:\s+(.*))?", re.IGNORECASE)
+_FOR_ALL = re.compile(
+    r"for\s+(?:(all|any|every|each|some)(?:\s+(.*))?|((?:positive |non-?negative )?integers?))", re.IGNORECASE
+)
 _ALL = re.compile(
     r"(?:(?:for\s+)?(?:all|any|every|each)(?:\s+(?:the\s+)?(.+))?|(?:所有|任意|一切|全体)的?(.*))",
     re.IGNORECASE,
@@ -122,7 +124,7 @@ def quantified(words: str) -> str | None:
     match = _FOR_ALL.fullmatch(words.strip(" ,"))
     if match is None:
         return None
-    system = _system(match[2] or "")
+    system = _system(match[2] or match[3] or "")
     return system if system or match[1].lower() != "some" else None
 
 
