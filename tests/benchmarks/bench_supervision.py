@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -21,12 +21,13 @@ import click
 
 from guerdon import Score, Span
 
+STEPS = "./bench_supervision.py:checked_steps"
 ARMS = {
-    "outcome": ("math, params: {extraction: auto}", "outcome"),
-    "steps-outcome": ("./bench_supervision.py:checked_steps", "outcome"),
-    "steps-process": ("./bench_supervision.py:checked_steps", "process"),
+    "steps, process": (STEPS, "process"),
+    "steps, outcome": (STEPS, "outcome"),
+    "answer, outcome": ("math, params: {extraction: auto}", "outcome"),
 }
-"""The entry and the supervision of each stage. The second and third see the same values."""
+"""The entry and the supervision. The first two see the same values of the same steps."""
 
 BASE = """\
 name: supervision-base
@@ -50,15 +51,12 @@ stages:
       added_tokens: ["<think>", "</think>", "<answer>", "</answer>"]
 """
 
-SEED = """\
+ARM = """\
 name: supervision
 model: BASE
 seed: SEED
 stages:
-"""
-
-ARM = """\
-  - id: NAME
+  - id: rl
     use: grpo
     data: [{use: arithmetic, params: {levels: [3, 4, 5], languages: [en], seed: SEED}, split: train, limit: 4000}]
     rewards: [{use: ENTRY}]
@@ -69,11 +67,11 @@ ARM = """\
     params:
       max_steps: STEPS
       supervision: SUPERVISION
-      per_device_train_batch_size: 128
+      per_device_train_batch_size: 64
       per_device_eval_batch_size: 200
       num_generations: 8
       max_completion_length: 80
-      learning_rate: 6.0e-4
+      learning_rate: 1.0e-3
       lr_scheduler_type: cosine
       beta: 0.0
       top_k: 0
@@ -140,16 +138,22 @@ def trained_base(folder: Path) -> Path:
     return output
 
 
-def train(folder: Path, seed: int, steps: int, every: int) -> Path:
-    """Run one seed's stages."""
-    text = SEED.replace("BASE", str(trained_base(folder).resolve()))
-    for name, (entry, supervision) in ARMS.items():
-        arm = ARM.replace("NAME", name).replace("ENTRY", entry).replace("SUPERVISION", supervision)
-        text += arm.replace("STEPS", str(steps)).replace("EVERY", str(every))
-    run = folder / f"seed-{seed}"
-    _run(
-        text.replace("SEED", str(seed)).replace("./bench_supervision.py", str(Path(__file__).resolve())), run
-    )
+def train(folder: Path, arm: str, seed: int, steps: int, every: int) -> Path:
+    """Train with one arm and seed, and return the run."""
+    entry, supervision = ARMS[arm]
+    run = folder / f"{arm.replace(', ', '-')}-{seed}"
+    values = {
+        "BASE": str(trained_base(folder).resolve()),
+        "ENTRY": entry.replace("./bench_supervision.py", str(Path(__file__).resolve())),
+        "SUPERVISION": supervision,
+        "STEPS": str(steps),
+        "EVERY": str(every),
+        "SEED": str(seed),
+    }
+    text = ARM
+    for name, value in values.items():
+        text = text.replace(name, value)
+    _run(text, run)
     return run
 
 
@@ -163,46 +167,46 @@ def _run(text: str, run: Path) -> None:
     execute(plan_run(load_manifest(manifest)), run, [])
 
 
-def curve(run: Path, stage: str) -> dict[int, float]:
+def curve(run: Path) -> dict[int, float]:
     """Return the share of right answers to held-out problems by step."""
     metric = "evaluation/rewards/math/mean"
     events = map(json.loads, (run / "events.jsonl").read_text().splitlines())
     return {
-        event["step"]: event["metrics"][metric]
-        for event in events
-        if event.get("stage") == stage and metric in (event.get("metrics") or {})
+        event["step"]: event["metrics"][metric] for event in events if metric in (event.get("metrics") or {})
     }
 
 
-def write_table(runs: Sequence[Path], folder: Path) -> None:
+def write_table(runs: Mapping[str, Sequence[Path]], folder: Path) -> None:
     """Print the shares of right answers by step, and draw their means."""
     from guerdon.report.charts import draw
 
+    curves = {arm: [curve(run) for run in of_arm] for arm, of_arm in runs.items()}
+    steps = sorted(set.intersection(*(set(one) for some in curves.values() for one in some)))
+    click.echo(f"| rewards, supervision | seed | {' | '.join(f'step {step}' for step in steps)} |")
+    click.echo("|---|---|" + "---|" * len(steps))
     means = {}
-    for stage in ARMS:
-        curves = [curve(run, stage) for run in runs]
-        steps = sorted(set.intersection(*(set(one) for one in curves)))
-        if stage == next(iter(ARMS)):
-            click.echo(f"| supervision | seed | {' | '.join(f'step {step}' for step in steps)} |")
-            click.echo("|---|---|" + "---|" * len(steps))
-        rows = {str(seed): [one[step] for step in steps] for seed, one in enumerate(curves)}
-        means[stage] = [(step, mean(one[step] for one in curves)) for step in steps]
-        rows["mean"] = [value for _, value in means[stage]]
+    for arm, some in curves.items():
+        means[arm] = [(step, mean(one[step] for one in some)) for step in steps]
+        rows = {str(seed): [one[step] for step in steps] for seed, one in enumerate(some)}
+        rows["mean"] = [value for _, value in means[arm]]
         for seed, values in rows.items():
-            click.echo(f"| {stage} | {seed} | {' | '.join(f'{value:.3f}' for value in values)} |")
-    (folder / "right-answers.svg").write_text(draw("Right answers by step", means, smooth=False, legend=True))
+            click.echo(f"| {arm} | {seed} | {' | '.join(f'{value:.3f}' for value in values)} |")
+    chart = draw("Right answers by step", means, smooth=False, legend=True)
+    (folder / "right-answers.svg").write_text(chart)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     arguments = parser.parse_args()
-    runs = [
-        train(arguments.folder, seed, arguments.steps, arguments.every) for seed in range(arguments.seeds)
-    ]
+    runs: dict[str, list[Path]] = {arm: [] for arm in arguments.arms}
+    for seed in range(arguments.seeds):
+        for arm in arguments.arms:
+            runs[arm].append(train(arguments.folder, arm, seed, arguments.steps, arguments.every))
     write_table(runs, arguments.folder)
 
 

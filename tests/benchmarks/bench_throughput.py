@@ -52,13 +52,6 @@ def word_error_rate(completion: str, reference: str) -> float:
     return float(jiwer.wer(reference, completion or " "))
 
 
-def lm_eval_multiple_choice(completion: str, reference: str) -> bool:
-    from lm_eval.filters.extraction import MultiChoiceRegexFilter
-
-    found = MultiChoiceRegexFilter(ignore_case=True).apply([[completion]], [{"choices": ["Lyon", "Paris"]}])
-    return bool(found[0][0].strip("()") == reference)
-
-
 def reasoning_gym_scorer(completion: str, reference: str) -> float:
     from reasoning_gym import get_score_answer_fn
     from reasoning_gym.utils import extract_answer
@@ -82,7 +75,7 @@ PEERS: dict[str, dict[str, tuple[str, Judge]]] = {
         "TRL `accuracy_reward`": ("trl", partial(in_a_list, peers.trl_accuracy)),
     },
     "format": {"TRL `think_format_reward`": ("trl", partial(in_a_list, peers.trl_think_format))},
-    "choice": {"lm-eval's `MultiChoiceRegexFilter`": ("lm-eval", lm_eval_multiple_choice)},
+    "choice": {"lm-eval's `MultiChoiceRegexFilter`": ("lm-eval", peers.lm_eval_choice)},
     "instructions": {"lm-eval's IFEval checkers": ("lm-eval", ifeval)},
     "qa": {"SQuAD's exact match": ("transformers", peers.squad_exact)},
     "json_schema": {
@@ -124,10 +117,7 @@ def own_calls(kit: Any, reasoning: str) -> list[Callable[[], Any]]:
     component = kit.component()
     built = component.build()
     if component.plugin.kind is Kind.REWARD:
-        return [
-            partial(_reward, built, reasoning + case.rollout.text, case.rollout.columns)
-            for case in kit.cases()
-        ]
+        return [partial(_reward, built, reasoning, case) for case in kit.cases()]
     columns = CallColumns.of_built(component, built)
     runner = asyncio.Runner()
 
@@ -138,8 +128,10 @@ def own_calls(kit: Any, reasoning: str) -> list[Callable[[], Any]]:
     return [partial(call, case) for case in kit.cases()]
 
 
-def _reward(built: Any, text: str, columns: Any) -> Any:
-    return built(completions=[text], **{name: [value] for name, value in columns.items()})
+def _reward(built: Any, reasoning: str, case: Case) -> Any:
+    rollout = case.rollout
+    columns = {name: [value] for name, value in rollout.columns.items()}
+    return built(completions=[reasoning + rollout.text], completion_ids=[rollout.completion_ids], **columns)
 
 
 async def _wait(result: Any) -> Any:
@@ -151,7 +143,7 @@ def peer_calls(kit: Any, judge: Judge, reasoning: str) -> list[Callable[[], Any]
     calls = [
         partial(judge, reasoning + case.rollout.text, **case.rollout.columns)
         for case in kit.golden
-        if isinstance(case.value, float) and case.rollout.columns.get("reference") is not None
+        if isinstance(case.value, float) and case.rollout.columns.get("reference", "") is not None
     ]
     return [call for call in calls if _works(call)]
 
@@ -165,7 +157,7 @@ def _works(call: Callable[[], Any]) -> bool:
 
 
 def measure(calls: Sequence[Callable[[], Any]]) -> str:
-    """Return the cells of a table: verdicts for each CPU-second, and the CPU time that 99 % of the calls are below, in ms."""
+    """Return two cells: verdicts for each CPU-second, and the CPU time in ms that 99 % of the calls stay below."""
     for call in calls:
         call()
     latencies: list[float] = []
