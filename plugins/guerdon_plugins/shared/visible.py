@@ -1,4 +1,4 @@
-"""Tell visible text from characters that nobody sees."""
+"""Tell visible text from invisible characters."""
 
 from __future__ import annotations
 
