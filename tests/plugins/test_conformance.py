@@ -337,7 +337,7 @@ ELSEWHERE = {
     "hub": "it reads a data set of the hub: sources/test_hub.py",
     "harbor": "its kit is with its other tests: sources/test_harbor.py",
     "inspect_ai": "its kit needs Inspect: verifiers/test_inspect_ai.py",
-    "verifiers_rubric": "it needs the library verifiers: verifiers/test_verifiers_rubric.py",
+    "verifiers_rubric": "its kit needs the library verifiers: verifiers/test_verifiers_rubric.py",
     "verifiers_tasks": "it needs the library verifiers: verifiers/test_verifiers_rubric.py",
     "lean": "its kit needs a server: verifiers/test_lean.py",
     "judge": "its kit needs an endpoint: verifiers/test_judge.py",

@@ -65,6 +65,15 @@ def final_answer(completion: str, place: Place, tags: Sequence[str]) -> FinalAns
     return FinalAnswer(None, "the answer is empty" if place in ("auto", "whole") else f"no {_NAMES[place]}")
 
 
+_TEX_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boldsymbol|mathsf|mbox)\s*+\{([^{}]*+)\}")
+_TEX_FORMULA = re.compile(r"\\[(\[]\s*+([^\\]*+)\\[)\]]")
+
+
+def without_tex(answer: str) -> str:
+    r"""Return an answer without TeX around its words: ``\text{Paris}`` is ``Paris``."""
+    return _TEX_FORMULA.sub(r"\1", _TEX_WORDS.sub(r"\1", answer))
+
+
 def _joined(contents: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(content.strip() for content in contents))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from guerdon import Row, Score
 from guerdon.text import checked_tags, split_reasoning
 from guerdon.verifier import load_verifier
-from guerdon_plugins.shared.final_answer import final_answer
+from guerdon_plugins.shared.final_answer import final_answer, without_tex
 from guerdon_plugins.shared.hints import Hint
 
 PHRASES = (
@@ -19,6 +19,12 @@ PHRASES = (
     "i don't know",
     "i do not know the answer",
     "i don't know the answer",
+    "i don't know the answer to this question",
+    "i do not know the answer to this question",
+    "i am not sure",
+    "i'm not sure",
+    "i cannot answer this question",
+    "i can't answer this question",
     "don't know",
     "unknown",
     "ich weiß es nicht",
@@ -46,9 +52,10 @@ PHRASES = (
 
 _CONFIDENCE = re.compile(
     r"<confidence>\s*([^<>]{1,20}?)\s*</confidence>"
+    r"|\(\s*confidence\s*[:=]\s*([^()\n]{1,20}?)\s*\)"
     r"|^[^\S\n]*[*_#>-]*[^\S\n]*(?:(?:my|the)\s+)?"
     r"(?:confidence|konfidenz|sicherheit|confiance|confianza|confiança|confidenza|уверенность|置信度|信心|確信度|확신도|신뢰도)"
-    r"[*_]*[^\S\n]*(?:[:：=]|\bis\b)[^\S\n]*[*_]*([^\n]{1,20}?)[*_.\s]*$",
+    r"(?:\s+(?:level|score))?[*_]*[^\S\n]*(?:[:：=]|\bis\b)[^\S\n]*[*_]*([^\n]{1,20}?)[*_.\s]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -117,7 +124,7 @@ class Abstain:
         if right:
             return Score(self._right, answer=score.answer, explanation="right")
         found = final_answer(answered, "auto", self._tags).text
-        if found is not None and _bare(found) in self._phrases:
+        if found is not None and _bare(without_tex(found)) in self._phrases:
             return Score(self._abstained, answer=found, explanation="abstained")
         return Score(self._wrong, answer=score.answer, explanation="wrong")
 
@@ -130,7 +137,7 @@ class Abstain:
     def _stated(self, completion: str) -> tuple[float | None, str]:
         """Return the stated confidence, from 0 to 1, and the answer after the reasoning, without it."""
         answer = split_reasoning(completion, self._tags).answer
-        values = {_share(mark[1] or mark[2]) for mark in _CONFIDENCE.finditer(answer)}
+        values = {_share(mark[1] or mark[2] or mark[3]) for mark in _CONFIDENCE.finditer(answer)}
         return (values.pop() if len(values) == 1 else None), _CONFIDENCE.sub("", answer)
 
 
@@ -148,4 +155,5 @@ def _share(text: str) -> float | None:
 
 def _bare(text: str) -> str:
     normal = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return " ".join(normal.split()).strip(" .!。！*_`\"'")
+    text = " ".join(normal.split()).strip(" .!。！*_`\"'")
+    return re.sub(r"^(?:i'm |i am )?(?:sorry|unfortunately)[,.:]?\s+(?:but\s+)?", "", text)

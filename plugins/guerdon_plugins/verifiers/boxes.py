@@ -20,6 +20,12 @@ MAX_SHAPES = 200
 MAX_CHARACTERS = 100_000
 
 _KEYS = ("bbox_2d", "bbox", "box_2d", "box", "point_2d", "point", "coordinates")
+_NAMES = (
+    ("x1", "y1", "x2", "y2"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("left", "top", "right", "bottom"),
+    ("x", "y"),
+)
 _LIST = re.compile(r"[\[(]\s*(-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?){1,3})\s*[\])]")
 
 
@@ -43,16 +49,17 @@ class Shape:
 class Boxes:
     """Scores boxes or points against the right ones, paired one to one so that the sum is the largest.
 
-    A pair of boxes is worth its IoU, the area of the intersection over that of the union. A point is worth 1 in a right
-    box, or within ``distance`` of a right point. The score is the sum over the pairs, divided by the larger number of
-    shapes, so that a missing shape and one too many both cost. The answer is JSON (lists of numbers, or mappings with
-    ``bbox_2d``, ``bbox``, ``box``, ``point_2d`` or ``point``, and ``label``), or text with lists such as
-    ``[12, 30, 80, 95]``.
+    A pair of boxes is worth its IoU, the area of the intersection over that of the union. A point is worth 1 within
+    ``distance`` of a right point; in a right box only with ``points_in_boxes``, because a point is easier than a box.
+    The score is the sum over the pairs, divided by the larger number of shapes, so that a missing shape and one too
+    many both cost. The answer is JSON (lists of numbers, or mappings with ``bbox_2d``, ``bbox``, ``box``, ``point_2d``,
+    ``point`` or ``x1`` to ``y2``, and ``label``), or text with lists such as ``[12, 30, 80, 95]``.
 
     Args:
         threshold: The IoU from which a pair of boxes is worth 1 and below which 0; by default it is worth its IoU.
         distance: The largest distance of a point from a right point.
         labels: Whether a pair must have the same label.
+        points_in_boxes: Whether a point in a right box is worth 1, as for clicks on a screen.
         format: The numbers of a box: two corners (``xyxy``), or a corner with width and height (``xywh``).
         reasoning_tags: The tags around reasoning; by default those of all known model families. A name is a tag,
             ``think``, and two marks with a space between them are an opening and a closing one, ``[THINK] [/THINK]``.
@@ -68,6 +75,7 @@ class Boxes:
         threshold: float | None = None,
         distance: float = 10.0,
         labels: bool = False,
+        points_in_boxes: bool = False,
         format: Literal["xyxy", "xywh"] = "xyxy",
         reasoning_tags: Sequence[str] | None = None,
     ) -> None:
@@ -78,6 +86,7 @@ class Boxes:
         self._threshold = threshold
         self._distance = distance
         self._labels = labels
+        self._points_in_boxes = points_in_boxes
         self._sized = format == "xywh"
         self._tags = checked_tags(reasoning_tags)
 
@@ -116,7 +125,7 @@ class Boxes:
             return float(math.dist(shape.numbers, gold.numbers) <= self._distance)
         if shape.is_point:
             (x, y), (left, top, right, bottom) = shape.numbers, gold.numbers
-            return float(left <= x <= right and top <= y <= bottom)
+            return float(self._points_in_boxes and left <= x <= right and top <= y <= bottom)
         if gold.is_point:
             return 0.0
         overlap = iou(shape, gold)
@@ -136,15 +145,15 @@ class Boxes:
     def _shape(self, item: Any) -> Shape:
         numbers, label = item, ""
         if isinstance(item, Mapping):
-            numbers = next((item[key] for key in _KEYS if key in item), None)
+            numbers = next((item[key] for key in _KEYS if key in item), None) or _named(item)
             label = " ".join(str(item.get("label", "")).casefold().split())
         if not _is_numbers(numbers) or len(numbers) not in (2, 4):
             raise ValueError(f"{item!r:.60} is not a box of four numbers or a point of two")
+        if not all(abs(number) < 1e9 for number in numbers):
+            raise ValueError(f"{item!r:.60} has a number that is not a place")
         found = [float(number) for number in numbers]
         if len(found) == 4 and self._sized:
             found[2:] = [found[0] + found[2], found[1] + found[3]]
-        if not all(abs(number) < 1e9 for number in found):
-            raise ValueError(f"{item!r:.60} has a number that is not a place")
         if len(found) == 4 and (found[2] <= found[0] or found[3] <= found[1]):
             raise ValueError(f"{item!r:.60} has no area")
         return Shape(tuple(found), label)
@@ -161,6 +170,11 @@ def iou(first: Shape, second: Shape) -> float:
         return 0.0
     shared = sides[0] * sides[1]
     return shared / (first.area + second.area - shared)
+
+
+def _named(item: Mapping[str, Any]) -> list[Any] | None:
+    """Return the numbers of a mapping with a key for each."""
+    return next(([item[key] for key in keys] for keys in _NAMES if item.keys() >= set(keys)), None)
 
 
 def _is_numbers(value: Any) -> bool:

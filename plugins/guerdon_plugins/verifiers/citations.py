@@ -11,6 +11,7 @@ from guerdon import Failure, Messages, Row, Score, message_text
 from guerdon.data.references import plain
 from guerdon.text import Part, checked_tags, select_part
 from guerdon_plugins.shared.hints import Hint
+from guerdon_plugins.shared.visible import without_invisible
 
 MAX_CHARACTERS = 100_000
 """A longer text scores 0."""
@@ -26,7 +27,7 @@ _SENTENCE = re.compile(
     r"(?<=[.!?。！？।؟])[\"'”’»」』)]*(?:\s*[\[【][^\[\]【】\n]{1,200}[\]】])*(?:\s+|(?<=[。！？])|$)|\n+"
 )
 _QUOTE = re.compile(
-    r"[\"“”„«「『]([^\"“”„«»「」『』\n]{3,2000})[\"”“»」』]\s*(?:[.,。，]\s*)?((?:[\[【][^\[\]【】\n]{1,200}[\]】]\s*)+)"
+    r"[\"“”„«「『]([^\"“”„«»「」『』\n]{3,2000})[\"”“»」』]\s*(?:[.,。，]\s*)?((?:\\?[\[【][^\[\]【】\n]{1,200}[\]】]\s*)+)"
 )
 
 
@@ -35,8 +36,8 @@ class Citations:
 
     A text that cites a source that the row does not have scores 0, and so do a quote that is not in its source and a
     text that repeats the prompt. Otherwise the score is the F1 of the cited sources against those that the reference
-    names, or 1 without ``gold``. It is multiplied by the share of sentences with a citation if ``every_sentence`` is
-    set.
+    names, times the share of the other sources that the text does not cite; so a text that cites all sources scores 0.
+    Without ``gold``, it is 1. It is multiplied by the share of sentences with a citation if ``every_sentence`` is set.
 
     A row's column ``sources`` is a list of texts, numbered from 1; a list of mappings with ``id`` and ``text``; or a
     mapping of ids to texts.
@@ -82,7 +83,9 @@ class Citations:
             right = _right(reference, texts) if self._gold else None
         except ValueError as error:
             return Score.failed(Failure.REFERENCE, str(error))
-        text = unicodedata.normalize("NFKC", select_part(completion, self._part, self._tags))
+        text = without_invisible(
+            unicodedata.normalize("NFKC", select_part(completion, self._part, self._tags))
+        )
         if len(text) > MAX_CHARACTERS:
             return Score(0.0, explanation=f"the text has more than {MAX_CHARACTERS} characters")
         marks = [_ids(mark[1], texts) for mark in _MARK.finditer(text)]
@@ -93,7 +96,7 @@ class Citations:
             return Score(0.0, answer=answer, explanation=problem)
         value, explanation = 1.0, []
         if right is not None:
-            value = 2 * len(cited & right) / (len(cited) + len(right))
+            value = _agreement(cited, right, texts)
             if value < 1:
                 explanation.append(f"it cites {answer}; right is {', '.join(sorted(right))}")
         if self._every_sentence:
@@ -125,6 +128,13 @@ class Citations:
             if not any(_folded(quote[1]) in _folded(texts[name]) for name in names):
                 return f"the quote {quote[1][:60]!r} is not in {' or '.join(names)}"
         return None
+
+
+def _agreement(cited: set[str], right: set[str], texts: Mapping[str, str]) -> float:
+    """Return the F1 of the cited sources, times the share of the wrong ones that are not cited."""
+    f1 = 2 * len(cited & right) / (len(cited) + len(right))
+    wrong = texts.keys() - right
+    return f1 * len(wrong - cited) / len(wrong) if wrong else f1
 
 
 def _copied(text: str, prompt: str) -> str | None:
@@ -174,10 +184,10 @@ def _right(reference: Any, texts: Mapping[str, str]) -> set[str]:
 
 def _ids(mark: str, texts: Mapping[str, str]) -> list[str]:
     """Return the ids in a citation. A bracket that looks like no citation, such as ``[sic]``, has none."""
-    whole = _folded(mark)
+    whole = _folded(mark.rstrip("\\"))
     if whole in texts:
         return [whole]
-    parts = [_folded(part) for part in re.split(r"[,;，、]", mark) if part.strip()]
+    parts = [_number(_folded(part), texts) for part in re.split(r"[,;，、]", whole) if part.strip()]
     names: list[str] = []
     for part in parts:
         span = re.fullmatch(r"(\d{1,6})\s*[-–]\s*(\d{1,6})", part)
@@ -187,6 +197,15 @@ def _ids(mark: str, texts: Mapping[str, str]) -> list[str]:
             names.append(part)
     shaped = all(name in texts or _looks_like(name, texts) for name in names)
     return names if shaped else []
+
+
+_AROUND_NUMBER = re.compile(r"(?:\^|(?:source|document|doc|reference|ref)\s*[:#]?\s*)?(\d{1,6})(?:†.*)?")
+
+
+def _number(part: str, texts: Mapping[str, str]) -> str:
+    """Return the number of a part such as ``^1``, ``source 1`` or ``1†source``, if the row has it, or the part."""
+    found = _AROUND_NUMBER.fullmatch(part)
+    return found[1] if found and part not in texts and found[1] in texts else part
 
 
 def _looks_like(name: str, texts: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from guerdon import Row
 from guerdon.text import checked_tags, code_blocks, last_tagged, split_reasoning, tag_marks
 from guerdon_plugins.shared.hints import Hint
+from guerdon_plugins.shared.visible import without_invisible
 
 
 class CodeFormat:
@@ -43,7 +44,7 @@ class CodeFormat:
             return False
         text = answer if self._answer_tag is None else last_tagged(answer, self._answer_tag)
         return text is not None and any(
-            block.closed and block.language == self._language and block.code.strip()
+            block.closed and block.language == self._language and without_invisible(block.code).strip()
             for block in code_blocks(text)
         )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guerdon import Row, Score
 from guerdon.text import REASONING_TAGS, tag_marks, without_code
 from guerdon_plugins.shared.hints import Hint
+from guerdon_plugins.shared.visible import readable
 
 
 class Format:
@@ -119,7 +119,7 @@ def _find_block(text: str, spellings: tuple[str, str], look_alike: re.Pattern[st
         if found[0][0] != spelling:
             return f"{found[0][0][:40]} is not spelt {spelling}"
     inside = text[opening[0].end() : closing[0].start()]
-    if not _readable(inside):
+    if not readable(inside):
         return f"{spellings[0]} has nothing to read"
     return _Block(opening[0].start(), closing[0].end(), inside)
 
@@ -132,15 +132,6 @@ def _in_a_row(blocks: Sequence[_Block | str]) -> int:
             kept += 1
             end = block.end
     return kept
-
-
-_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols by category that are invisible."""
-
-
-def _readable(text: str) -> bool:
-    """Return whether there is a letter, a digit or a symbol: more than spaces, punctuation and invisible characters."""
-    return any(unicodedata.category(character)[0] in "LNS" and character not in _BLANKS for character in text)
 
 
 def _in_order(layout: _Layout) -> str | None:
@@ -163,7 +154,7 @@ def _no_text_outside(layout: _Layout) -> str | None:
 
 
 def _answer_after(layout: _Layout) -> str | None:
-    return None if _readable(layout.text[layout.blocks[-1].end :]) else "no answer follows the tags"
+    return None if readable(layout.text[layout.blocks[-1].end :]) else "no answer follows the tags"
 
 
 _STEP = re.compile(
@@ -182,7 +173,7 @@ def _steps_numbered(layout: _Layout) -> str | None:
         number = int(next(filter(None, step.groups())))
         if number != expected:
             return f"step {expected} of the reasoning has the number {number}"
-        if not _readable(reasoning[step.end() : end]):
+        if not readable(reasoning[step.end() : end]):
             return f"step {expected} of the reasoning is empty"
     return None
 

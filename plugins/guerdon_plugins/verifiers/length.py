@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from guerdon import Score
 from guerdon.text import Part, checked_tags, select_part, words
+from guerdon_plugins.shared.visible import without_invisible
 
 
 class Length:
@@ -45,7 +46,7 @@ class Length:
         self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> Score:
-        count = len(words(select_part(completion, self._part, self._tags)))
+        count = len(words(without_invisible(select_part(completion, self._part, self._tags))))
         if count < self._min:
             return Score(count / self._min, explanation=f"{count} words, fewer than {self._min}")
         if self._max is not None and count > self._max:

@@ -10,6 +10,7 @@ from guerdon import Failure, Score
 from guerdon.data.references import accepted_answers, placeholder_reason
 from guerdon.errors import library_of
 from guerdon.text import Part, checked_tags, select_part, words
+from guerdon_plugins.shared.visible import without_invisible
 
 Mode: TypeAlias = Literal["equal", "includes", "starts", "ends", "pattern"]
 
@@ -114,6 +115,7 @@ class Match:
 
     def _folded(self, text: str) -> str:
         normal = unicodedata.normalize("NFC", text if self._case_sensitive else text.casefold())
+        normal = without_invisible(normal)
         return " ".join(normal.split())
 
     def _compile(self, expression: str) -> Any:

@@ -11,6 +11,7 @@ from guerdon import Failure, Score
 from guerdon.data.references import accepted_answers, placeholder_reason
 from guerdon.errors import library_of
 from guerdon.text import Part, checked_tags, select_part, words
+from guerdon_plugins.shared.visible import without_invisible
 
 Metric: TypeAlias = Literal["chrf", "chrf++", "bleu", "rouge_l", "wer", "cer"]
 
@@ -70,7 +71,7 @@ class Overlap:
             references = _texts(reference)
         except ValueError as error:
             return Score.failed(Failure.REFERENCE, str(error))
-        text = select_part(completion, self._part, self._tags).strip()
+        text = without_invisible(select_part(completion, self._part, self._tags)).strip()
         longest = max(map(len, references))
         if len(text) > min(self._max_ratio * longest + 20, MAX_CHARACTERS):
             return Score(
@@ -113,7 +114,9 @@ def _texts(reference: Any) -> list[str]:
     reason = placeholder_reason(reference)
     if reason is not None:
         raise ValueError(f"the reference {reason}")
-    texts = [text.strip() for text in accepted_answers(reference)]
+    texts = [without_invisible(text).strip() for text in accepted_answers(reference)]
+    if not all(texts):
+        raise ValueError("the reference has no visible text")
     if max(map(len, texts)) > MAX_CHARACTERS:
         raise ValueError(f"the reference has more than {MAX_CHARACTERS} characters")
     return texts

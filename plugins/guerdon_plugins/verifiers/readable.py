@@ -13,6 +13,7 @@ from guerdon.text import (
     without_code,
     words,
 )
+from guerdon_plugins.shared.visible import without_invisible
 
 
 class Readable:
@@ -50,7 +51,7 @@ class Readable:
         self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> Score:
-        text = select_part(completion, self._part, self._tags)
+        text = without_invisible(select_part(completion, self._part, self._tags))
         blocks = code_blocks(text)
         if any(not block.closed for block in blocks):
             return Score(0.0, explanation="a block of code is never closed")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from guerdon import Score
 from guerdon.text import Part, checked_tags, select_part, without_code, words
+from guerdon_plugins.shared.visible import without_invisible
 
 _STEP = re.compile(
     r"""^[ \t]*+ (?: [#]{1,6}[ ] )? [*]{0,2} (?:
@@ -47,6 +48,6 @@ class ReasoningSteps:
         self._tags = checked_tags(reasoning_tags)
 
     def __call__(self, completion: str) -> Score:
-        text = without_code(select_part(completion, self._part, self._tags))
+        text = without_invisible(without_code(select_part(completion, self._part, self._tags)))
         steps = {tuple(words(step["text"].lower())) for step in _STEP.finditer(text)} - {()}
         return Score(min(1.0, len(steps) / self._min_steps), explanation=f"{len(steps)} steps")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from guerdon import Score
 from guerdon.text import tag_marks
+from guerdon_plugins.shared.visible import without_invisible
 
 
 class TagCount:
@@ -53,7 +54,8 @@ def _fault(text: str, opening: str, closing: str, earliest: int) -> str | None:
     start, end = text.index(opening), text.index(closing)
     if start < earliest or end < start:
         return f"{opening} is out of order"
-    return None if _WORD.search(text, start + len(opening), end) else f"{opening} has nothing to read"
+    inside = without_invisible(text[start + len(opening) : end])
+    return None if _WORD.search(inside) else f"{opening} has nothing to read"
 
 
 _WORD = re.compile(r"[^\W_]")

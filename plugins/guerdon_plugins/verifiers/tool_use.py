@@ -143,10 +143,19 @@ def _fits(expected: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
 
 
 def _same(wanted: Any, given: Any) -> bool:
-    if _is_schema(wanted):
-        return _satisfies(given, wanted["schema"])
+    return _satisfies(given, wanted["schema"]) if _is_schema(wanted) else _equal(wanted, given)
+
+
+def _equal(wanted: Any, given: Any) -> bool:
+    """Return whether two values of JSON are equal. Python takes ``true`` for 1, at any depth."""
     if isinstance(wanted, bool) or isinstance(given, bool):
         return wanted is given
+    if isinstance(wanted, Mapping) and isinstance(given, Mapping):
+        return wanted.keys() == given.keys() and all(
+            _equal(item, given[name]) for name, item in wanted.items()
+        )
+    if isinstance(wanted, list | tuple) and isinstance(given, list | tuple):
+        return len(wanted) == len(given) and all(map(_equal, wanted, given))
     return bool(wanted == given)
 
 
@@ -163,7 +172,10 @@ def _check_schema(schema: Any) -> None:
 
 
 def _satisfies(value: Any, schema: Any) -> bool:
-    return bool(_validator()(schema).is_valid(value))
+    try:
+        return bool(_validator()(schema).is_valid(value))
+    except (OverflowError, RecursionError):  # a huge number, or too many levels
+        return False
 
 
 def _validator() -> Any:

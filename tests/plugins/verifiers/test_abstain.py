@@ -104,3 +104,21 @@ def test_abstain_unknown_verifier_raises() -> None:
 
 def test_abstain_unreadable_reference_is_the_verifiers_failure() -> None:
     assert Abstain()("I do not know", "").failure is Failure.REFERENCE
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Sorry, I don't know.",
+        "I'm not sure.",
+        "\\boxed{\\text{I do not know}}",
+        "I do not know the answer to this question.",
+    ],
+)
+def test_abstain_phrase_in_an_unusual_layout_abstains(answer: str) -> None:
+    assert Abstain()(answer, "Paris").value == 0.25
+
+
+@pytest.mark.parametrize("stated", ["(Confidence: 90%)", "\nConfidence level: 90%", "\n**Confidence:** 9/10"])
+def test_abstain_confidence_in_an_unusual_layout_is_read(stated: str) -> None:
+    assert Abstain(mode="confidence")(f"Paris {stated}", "Paris").value == pytest.approx(0.99)

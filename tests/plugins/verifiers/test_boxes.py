@@ -68,7 +68,25 @@ def test_boxes_threshold_labels_and_format() -> None:
     ],
 )
 def test_boxes_points(answer: str, gold: Any, value: float) -> None:
-    assert Boxes()(answer, gold).value == value
+    assert Boxes(points_in_boxes=True)(answer, gold).value == value
+
+
+def test_boxes_point_in_a_right_box_scores_0_by_default() -> None:
+    assert Boxes()("[5, 5]", [0, 0, 10, 10]).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "place", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "1e308", "true", "null"]
+)
+def test_boxes_number_that_is_not_a_place_scores_0(place: str) -> None:
+    assert Boxes()(f"[[0, 0, 10, {place}]]", [[0, 0, 10, 10]]).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"x1": 0, "y1": 0, "x2": 9, "y2": 9}', '[{"left":0,"top":0,"right":9,"bottom":9}]']
+)
+def test_boxes_with_a_key_for_each_number_are_read(answer: str) -> None:
+    assert Boxes()(answer, [0, 0, 9, 9]).value == 1.0
 
 
 @pytest.mark.parametrize("reference", [None, "", [], {}, "x", [[1, 2, 3]], [[5, 5, 1, 1]], [["a"]], [1] * 7])

@@ -46,6 +46,13 @@ OPTIONS = ["Lyon", "Paris", "Rome", "None"]
         "الإجابة: B",
         "उत्तर: B है",
         "<think>A? No: Paris is B.</think>B",
+        "B (Paris)",
+        "B is the correct answer.",
+        "Thus, the correct choice is B.",
+        "I'd go with B",
+        "\\(B\\)",
+        "B. Paris. A city in France, and I like it.",
+        "B) Paris. Option C is wrong.",
     ],
 )
 def test_choice_right_option_in_any_form_scores_1(answer: str) -> None:
@@ -74,6 +81,12 @@ def test_choice_right_option_in_any_form_scores_1(answer: str) -> None:
         "Paris or Lyon",
         "It is either B or C",
         "BB",
+        "B) Paris, though C is also possible",
+        "B. Paris. Option A is also right",
+        "B, or else A",
+        "B is wrong",
+        "B) Paris is incorrect",
+        "B: not Paris",
         "E",
         "",
         "\\boxed{A} or \\boxed{B}",
@@ -83,6 +96,11 @@ def test_choice_right_option_in_any_form_scores_1(answer: str) -> None:
 )
 def test_choice_hedge_or_other_option_scores_0(answer: str) -> None:
     assert Choice()(answer, "B", OPTIONS).value == 0.0
+
+
+def test_choice_label_that_is_another_options_text_is_a_label() -> None:
+    assert Choice()("B", "B", ["B", "A"]).value == 1.0
+    assert Choice()("B", "A", ["B", "A"]).value == 0.0
 
 
 def test_choice_last_line_with_a_mark_counts() -> None:

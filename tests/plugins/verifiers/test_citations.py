@@ -24,7 +24,9 @@ SOURCES = ["The Nile is in Africa.", "The Danube is in Europe.", "Sand is dry.",
         ('As it says, "The Nile is in Africa" [1][2].', 1.0),
         ("<think>[3]</think>Rivers [1] and [2] [sic].", 1.0),
         ("A river [1].", 2 / 3),
-        ("All [1][2][3][4].", 2 / 3),
+        ("All [1][2][3][4].", 0.0),
+        ("Rivers and sand [1][2][3].", 0.8 / 2),
+        ("\u3164 [1][2]", 0.0),
         ("A desert [3].", 0.0),
         ("Rivers [1][2][7].", 0.0),
         ("Rivers [1-9].", 0.0),
@@ -60,6 +62,17 @@ def test_citations_ids_of_any_form(sources: Any) -> None:
     assert Citations()('It says "a b c" [Doc-1].', sources, "doc-1").value == 1.0
     assert Citations(gold=False)("It [doc-3].", sources).value == 0.0
     assert Citations(gold=False)("It [see below] [doc-2].", sources).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "mark", ["[1]", "\\[1\\]", "[^1]", "[Source 1]", "【1†source】", "［１］", "[ 1 ]", "[[1]](http://x)"]
+)
+def test_citations_marks_in_an_unusual_layout_are_read(mark: str) -> None:
+    assert Citations()(f"The Nile is in Africa {mark}.", SOURCES, [1]).value == 1.0
+
+
+def test_citations_invented_quote_before_an_escaped_mark_scores_0() -> None:
+    assert Citations()('It says "The Nile is in Asia" \\[1\\].', SOURCES, [1]).value == 0.0
 
 
 def test_citations_copied_prompt_scores_0() -> None:

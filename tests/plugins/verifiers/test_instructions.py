@@ -283,3 +283,29 @@ def test_instructions_followed_here_are_followed_in_the_public_checker(name: str
 def test_instructions_any_response_gets_a_score(response: str, name: str) -> None:
     arguments = {**IFEVAL, **IFBENCH}[name][0]
     assert Instructions(part="whole", loose=True)(response, [{"id": name, **arguments}]).value in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "response"),
+    [
+        ("punctuation:no_comma", "\u3164"),
+        ("punctuation:no_comma", "one‚ two"),
+        ("length_constraints:number_words", "a" + "\u200ba" * 400),
+        ("keywords:forbidden_words", "a c\u200bat"),
+        ("keywords:forbidden_words", "a ｃａｔ"),
+        ("detectable_content:number_placeholders", "Hi [] [ ] [.] [\u3164]"),
+        ("detectable_format:json_format", "NaN"),
+        ("detectable_format:json_format", "```json\n{}\n```"),
+        ("words:no_consecutive", "="),
+        ("words:repeats", "😀"),
+        ("words:vowel", "😀"),
+    ],
+)
+def test_instructions_response_without_visible_content_scores_0(name: str, response: str) -> None:
+    arguments = {
+        "keywords:forbidden_words": {"forbidden_words": ["cat"]},
+        "length_constraints:number_words": {"num_words": 300},
+        "detectable_content:number_placeholders": {"num_placeholders": 2},
+        "words:repeats": {"small_n": 2},
+    }
+    assert Instructions()(response, [{"id": name, **arguments.get(name, {})}]).value == 0.0

@@ -167,3 +167,49 @@ def test_json_schema_constant_is_fitted_by_itself_only(value: Any) -> None:
 @given(st.text(max_size=100), st.sampled_from(["json", "yaml", "toml", "xml", "csv"]))
 def test_json_schema_any_text_gets_a_score(answer: str, format: Any) -> None:
     assert JsonSchema(PERSON, format)(answer).value in (0.0, 1.0)
+
+
+BOUNDED = {
+    "type": "object",
+    "required": ["a"],
+    "properties": {"a": {"type": "number", "minimum": 0, "maximum": 10}},
+}
+
+
+@pytest.mark.parametrize(
+    ("format", "document"),
+    [
+        ("json", '{"a": 1e999}'),
+        ("yaml", "a: .nan"),
+        ("yaml", "a: .inf"),
+        ("yaml", "a: [" + "[" * 200),
+        ("yaml", "a: &x 1\nb: *x"),
+        ("yaml", "a: 1\n" * 20_000),
+        ("toml", "a = nan"),
+        ("toml", "a = -nan"),
+        ("toml", ".".join(["a"] * 20_000) + " = 1"),
+    ],
+)
+def test_json_schema_number_that_json_lacks_or_endless_document_scores_0(format: Any, document: str) -> None:
+    assert JsonSchema(format=format)(document, schema=BOUNDED).value == 0.0
+
+
+def test_json_schema_huge_number_is_the_documents_fault_and_scores_0() -> None:
+    schema = {"type": "object", "required": ["a"], "properties": {"a": {"type": "number", "multipleOf": 0.5}}}
+    assert JsonSchema()(f'{{"a": {"9" * 400}}}', schema=schema).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {
+            "type": "object",
+            "required": ["a"],
+            "properties": {"a": {"$ref": "#/$defs/x"}},
+            "$defs": {"x": {"$ref": "#/$defs/x"}},
+        },
+    ],
+)
+def test_json_schema_that_refers_to_itself_without_end_fails_as_a_reference(schema: dict[str, Any]) -> None:
+    assert JsonSchema()('{"a": 1}', schema=schema).failure is Failure.REFERENCE

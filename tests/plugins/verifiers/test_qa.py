@@ -46,6 +46,19 @@ EQUAL = [
     ("STRASSE", "Straße", "de"),
     ("the The", "The The", "en"),
     ("Ａ　B", "a b", "en"),
+    ("1,000 people", "1000 people", "en"),
+    ("1.000 Leute", "1000 Leute", "de"),
+    ("−5 °C", "-5 °C", "en"),
+    ("3 – 4", "3-4", "en"),
+    ("10:30", "10:30", "en"),
+    ("COVID19", "Covid-19", "en"),
+    ("5 percent", "5%", "en"),
+    ("1,000 dollars", "$1,000", "en"),
+    ("twenty-one", "21", "en"),
+    ("a hundred", "100", "en"),
+    ("two million", "2,000,000", "en"),
+    (".5", "0.5", "en"),
+    ("\\boxed{\\text{Paris}}", "Paris", "en"),
 ]
 
 DIFFERENT = [
@@ -61,6 +74,25 @@ DIFFERENT = [
     ("Paris, Lyon", "Paris", "en"),
     ("not Paris", "Paris", "en"),
     ("2 3", "23", "en"),
+    ("5-6", "56", "en"),
+    ("5/6", "56", "en"),
+    ("5/6", "5-6", "en"),
+    ("1,5", "15", "en"),
+    ("3.5 kg", "35 kg", "en"),
+    ("3,5 kg", "35 kg", "de"),
+    ("v1.5", "v15", "en"),
+    ("10:30", "1030", "en"),
+    ("5=2", "52", "en"),
+    ("4·5", "45", "en"),
+    ("5_6", "56", "en"),
+    ("-5 degrees", "5 degrees", "en"),
+    ("(5)", "-5", "en"),
+    (".5 l", "5 l", "en"),
+    (".5", "5", "en"),
+    ("<5", "5", "en"),
+    ("> 5 m", "5 m", "en"),
+    ("±5", "5", "en"),
+    ("5 percent", "$5", "en"),
     ("", "Paris", "en"),
     ("The", "A", "en"),
     ("<think>Paris</think>", "Paris", "en"),
@@ -142,6 +174,14 @@ def test_qa_same_answer_is_equality_of_values(first: str, second: str) -> None:
 )
 def test_qa_f1_of_an_equal_answer_is_1(answer: str, gold: str) -> None:
     assert QuestionAnswer("f1")(answer, gold).value == 1.0
+
+
+@given(
+    st.decimals(-999, 9999, places=3), st.decimals(-999, 9999, places=3), st.sampled_from(["", " kg", " °C"])
+)
+def test_qa_numbers_within_a_text_are_equal_by_value(first: Any, second: Any, unit: str) -> None:
+    score = QuestionAnswer(extraction="whole")(f"{first:,}{unit}", f"{second}{unit}")
+    assert score.value == float(first == second)
 
 
 WORDS = st.lists(

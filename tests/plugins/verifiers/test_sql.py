@@ -197,3 +197,26 @@ def test_sql_order_of_insertion_does_not_count(order: list[int], ages: list[int]
 )
 def test_sql_explains_the_first_difference(answer: str, gold: str, explanation: str) -> None:
     assert Sql()(answer, gold, SETUP).explanation == explanation
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "SELECT 1 FROM sqlite_master UNION SELECT 2",
+        "SELECT value FROM json_each('[1, 2]')",
+        "SELECT cid + 1 FROM pragma_table_info('t')",
+        "WITH c(x) AS (VALUES (1), (2)) SELECT x FROM c",
+    ],
+)
+def test_sql_constants_beside_a_table_that_is_not_of_the_database_score_0(rows: str) -> None:
+    setup = "CREATE TABLE t (a INTEGER, b); INSERT INTO t VALUES (1, 0), (2, 0); CREATE VIEW v AS SELECT a FROM t;"
+    assert Sql()(rows, "SELECT a FROM t", setup).value == 0.0
+    assert Sql()("SELECT a FROM v", "SELECT a FROM t", setup).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["SQL: SELECT a FROM t", "sql\nSELECT a FROM t;;", "`SELECT a FROM t`", "SELECT\u00a0a FROM t; -- all"],
+)
+def test_sql_query_in_an_unusual_layout_is_run(answer: str) -> None:
+    assert Sql()(answer, "SELECT a FROM t", "CREATE TABLE t (a); INSERT INTO t VALUES (1);").value == 1.0

@@ -27,6 +27,7 @@ def result(text: str) -> dict[str, Any]:
 
 
 A, B = ("a", {"x": 1}), ("b", {"y": "t"})
+NESTED = [{"name": "a", "arguments": {"x": [1]}}]
 EXPECTED = [{"name": "a", "arguments": {"x": 1}}, {"name": "b", "arguments": {"y": "t"}}]
 
 
@@ -42,6 +43,8 @@ class TestToolUse(VerifierConformance):
         Case([turn(A)], 2 / 3, expected_calls=EXPECTED, why="one is missing"),
         Case([turn(A, A, B)], 0.8, expected_calls=EXPECTED, why="one too many"),
         Case([turn(("a", {"x": 2}), B)], 0.5, expected_calls=EXPECTED, why="a wrong argument"),
+        Case([turn(("a", {"x": [True]}))], 0.0, expected_calls=NESTED, why="true is not 1, at any depth"),
+        Case([turn(("a", {"x": [1.0]}))], 1.0, expected_calls=NESTED, why="1.0 is 1"),
         Case([turn(("a", {"x": 1, "z": 1}), B)], 0.5, expected_calls=EXPECTED, why="a surplus argument"),
         Case([turn(("a", {"x": True}), B)], 0.5, expected_calls=EXPECTED, why="true is not 1"),
         Case("no calls", 1.0, expected_calls=[], why="none is expected, and none is made"),

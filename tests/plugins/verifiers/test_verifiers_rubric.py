@@ -70,6 +70,26 @@ def rows(**params):
     return list(build("verifiers_tasks", Kind.SOURCE, params))
 """
 
+KIT = """
+from guerdon import Failure
+from guerdon.testing import Case, VerifierConformance, run_checks
+
+class Kit(VerifierConformance):
+    plugin = "verifiers_rubric"
+    params = {"rubric": sys.argv[2]}
+    base_dir = Path.cwd()
+    golden = (
+        Case("<think>so</think>4", 1.0, reference="4"),
+        Case("<think>so</think>5", 0.0, reference="4"),
+        Case("<think>so</think>4", Failure.REFERENCE, reference=""),
+    )
+    hacks = (Case("", 0.0, reference="4", why="an empty answer"), Case("<think>4</think>", 0.0, reference="4"))
+
+checks = list(run_checks(Kit))
+print(json.dumps([f"{one.check}: {one.message}" for one in checks if one.outcome == "failed"]))
+print(json.dumps([one.check for one in checks if one.outcome == "passed"]))
+"""
+
 ENVIRONMENT = """
 import asyncio
 import verifiers as vf
@@ -93,6 +113,7 @@ def make(**kwargs):
     first = vf.Rubric(funcs=[right, told], weights=[1.0, 0.25], parser=vf.ThinkParser())
     return vf.RubricGroup([first, vf.Rubric(funcs=[odd, slow], weights=[0.5, 0.0])])
 rubric = make()
+right_only = vf.Rubric(funcs=[right], parser=vf.ThinkParser())
 group = vf.Rubric(funcs=[compares])
 def load_environment(count=2):
     rows = [{"question": f"{n}?", "answer": str(n), "info": {"bonus": n}} for n in range(count)]
@@ -195,6 +216,10 @@ class Adding(vf.Task[Data, vf.State, Config]):
     @vf.metric
     async def turns(self, trace): return len(trace.messages) + trace.num_turns / 10 + len(trace.tool_messages) / 100
 
+class Plain(vf.Task[Data, vf.State, Config]):
+    @vf.reward
+    async def right(self, task, trace) -> float: return float(trace.last_reply == task.answer)
+
 class Boxed(vf.Task[Data, vf.State, Config]):
     @vf.reward
     async def passes(self, runtime): return 1.0
@@ -236,6 +261,22 @@ MISTAKES: list[tuple[tuple[str, dict[str, Any]], str]] = [
     (("verifiers_tasks", {"tasks": "./tasks.py:Sums", "split": "eval"}), "has only one data set"),
     (("verifiers_tasks", {"tasks": "./tasks.py:Sums", "args": {"size": 1}}), "size"),
 ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("version", "file", "module"),
+    [(VERIFIERS_BEFORE, "env.py:right_only", ENVIRONMENT), (VERIFIERS, "tasks.py:Plain", TASKS)],
+    ids=["before-0.4", "from-0.4"],
+)
+def test_verifiers_rubric_passes_the_kit(
+    peer: Any, tmp_path: Path, version: tuple[str, ...], file: str, module: str
+) -> None:
+    (tmp_path / file.partition(":")[0]).write_text(module)
+    installed = peer(*version, http=version is VERIFIERS)
+    failed, passed = installed.run(SCRIPT + KIT, tmp_path, "[]", f"./{file}")
+    assert failed == []
+    assert len(passed) > 10
 
 
 @pytest.mark.slow

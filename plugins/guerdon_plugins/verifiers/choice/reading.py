@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import re
 
+from guerdon_plugins.shared.final_answer import without_tex
 from guerdon_plugins.verifiers.choice.options import Options, bare, normalized
 
 MAX_ANSWER = 4000
 """The most characters of an answer; a longer one is not a choice."""
 
 _LEAD = re.compile(
-    r"(?:(?:so|thus|therefore|hence|i|choose|select|pick|would|say|think|it|is|the|my|best|final|correct|right|most"
+    r"(?:(?:it['’]s|i['’]d|i['’]ll|so|thus|therefore|hence|i|choose|select|pick|would|should|must|be|say|think|it|is|go"
+    r"|with|the|my|best|final|correct|right|most"
     r"|answer|answers|option|options|choice|choices|are|to|this|question|letter"
     r"|die|der|das|richtige|antwort|lautet|ist|option|auswahl|la|le|bonne|réponse|est|respuesta|correcta|es|opción"
     r"|resposta|correta|é|alternativa|opção|risposta|corretta|è|opzione|het|juiste|antwoord|правильный|ответ|вариант"
-    r"|الإجابة|الجواب|الصحيحة|الصحيح|هي|هو|الخيار|सही|उत्तर|विकल्प|है)\b[\s:：\-]*+"
+    r"|الإجابة|الجواب|الصحيحة|الصحيح|هي|هو|الخيار|सही|उत्तर|विकल्प|है)\b[\s,:：\-]*+"
     r"|(?:因此|所以|我选择|我选|应选择|应选|故选|选择|选项|选|最终|正确|答案|应该|应|是|为|答え|正解|選択肢|回答|は|정답|답|선택지|은|는)[\s:：]*+"
     r"|[:：=]\s*+)++",
     re.IGNORECASE,
 )
 _TAIL = re.compile(r"(?:です|である|になります|입니다|이다|है|[\s.。!！।,，])++$")
-_TEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boldsymbol|mathsf|mbox)\s*+\{([^{}]*+)\}")
+_CONFIRMED = re.compile(
+    r"\s++(?:is|would be|must be|should be)\s++(?:the\s++)?(?:most\s++)?"
+    r"(?:(?:correct|right|best|true|appropriate)(?:\s++(?:answer|option|choice|one))?|answer|option|choice)$",
+    re.IGNORECASE,
+)
+"""Words behind an option that only say that it is chosen."""
+_DENIED = re.compile(
+    r"(?:n['’]t|\b(?:not|no|never|neither|nor|wrong|incorrect|false|than|instead|unlike|eliminates?d?|excludes?d?)\b)",
+    re.IGNORECASE,
+)
+_EXPLAINED = re.compile(r"(\w{1,4})\s*+[(\[（]([^()\[\]（）]*+)[)\]）]")
+_CLAUSE = re.compile(r"[.!?;。！？；\n]++")
+_ANNOUNCED = re.compile(
+    r"(?:option|options|choice|answer|or|and|with|than|possibly|perhaps|maybe)[\s(]*$", re.IGNORECASE
+)
+_VERB = re.compile(r"(?:\W*$|\s*[,.;:)?!]|\s+(?:is|was|are|or|and|could|can|may|might|would|also|too|as)\b)")
 _WRAPPERS = "*_`$\"'“”‘’ \t\n"
 _PAIRS = {"(": ")", "[": "]", "{": "}", "（": "）", "【": "】", "「": "」", "<": ">"}
 _SEPARATOR = re.compile(r"\s*+[.)\]）】:：、．\-–—]\s*+|[^\S\n]*+\n\s*+")
@@ -34,7 +51,7 @@ _LIST_WORDS = re.compile(
 
 def cleaned(answer: str) -> str:
     """Return an answer in one form of each character, without TeX, Markdown and words around the choice."""
-    text = normalized(_TEX.sub(r"\1", answer)).strip(_WRAPPERS)
+    text = normalized(without_tex(answer)).strip(_WRAPPERS)
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         text = text[lead.end() :]
@@ -50,11 +67,11 @@ def chosen(answer: str, options: Options) -> list[str]:
     """
     if len(answer) > MAX_ANSWER:
         return []
-    whole = options.by_text(answer)
+    whole = options.by_label(answer) or options.by_text(answer)
     if whole is not None:
         return [whole]
     text = cleaned(answer)
-    single = _single(text, options)
+    single = _single(text, options) or _single(_CONFIRMED.sub("", text), options)
     if single is not None:
         return [single]
     return _several(text, options)
@@ -74,6 +91,9 @@ def _single(text: str, options: Options) -> str | None:
 
 def _head(text: str) -> tuple[str, str]:
     """Split an answer such as ``(B) Paris`` into its label and the rest."""
+    explained = _EXPLAINED.fullmatch(text)
+    if explained is not None:
+        return explained[1], explained[2]
     closing = _PAIRS.get(text[:1])
     if closing is not None and 0 < (end := text.find(closing)) <= 6:
         return text[1:end], text[end + 1 :].lstrip(" .:：、-–—\n\t")
@@ -87,7 +107,7 @@ def _agrees(label: str, rest: str, options: Options) -> bool:
     """Return whether the text after a label fits the option, and names no other one."""
     known = options.text_of(label)
     if known is None:
-        return not _names_another(rest, label, options)
+        return not _hedges(rest, label, options)
     if bare(rest) == bare(known):
         return True
     if not bare(rest).startswith(bare(known)) or not bare(known):
@@ -95,7 +115,30 @@ def _agrees(label: str, rest: str, options: Options) -> bool:
     tail = bare(rest)[len(bare(known)) :]
     others = [text for text in (options.texts or ()) if bare(text) and bare(text) != bare(known)]
     named = any(re.search(rf"(?<!\w){re.escape(bare(other))}(?!\w)", tail) for other in others)
-    return not named and not tail[:1].isalnum() and not _names_another(rest[len(known) :], label, options)
+    return not named and not tail[:1].isalnum() and not _hedges(rest[len(known) :], label, options)
+
+
+def _hedges(rest: str, label: str, options: Options) -> bool:
+    """Return whether the words behind a choice name another option without a denial, or deny the choice."""
+    first, *others = _CLAUSE.split(rest)
+    if re.match(r"\W*(?:is|was|are|seems)?\s*(?:n['’]t|not|wrong|incorrect|false)\b", first, re.IGNORECASE):
+        return True
+    clauses = [clause for clause in (first, *others) if not _DENIED.search(clause)]
+    return _names_another(rest, label, options) or any(_mentions(one, label, options) for one in clauses)
+
+
+def _mentions(clause: str, label: str, options: Options) -> bool:
+    """Return whether a word of a clause is another label. The words "A" and "I" are labels where a label can be."""
+    for word in re.finditer(r"(?<!\w)[A-Z]\w{0,3}(?!\w)", clause, re.ASCII):
+        found = options.by_label(word[0])
+        if found is None or found == label or word[0] != word[0].upper():
+            continue
+        before, after = clause[: word.start()], clause[word.end() :]
+        if word[0] not in ("A", "I") or _ANNOUNCED.search(before[-12:]):
+            return True
+        if word[0] == "A" and _VERB.match(after):
+            return True
+    return False
 
 
 def _names_another(rest: str, label: str, options: Options) -> bool:

@@ -8,11 +8,11 @@ import unicodedata
 from collections import Counter
 from itertools import pairwise
 
+from guerdon_plugins.shared.visible import readable
 from guerdon_plugins.verifiers.instructions.constraints import constraint
 from guerdon_plugins.verifiers.instructions.units import (
     has_word,
     lines,
-    readable,
     sentences,
     spaced_words,
     words,
@@ -110,7 +110,8 @@ def _alphabet(response: str) -> bool:
 
 @constraint("words:vowel")
 def _vowels(response: str) -> bool:
-    return len(lines(response)) == 1 and len(set(response.lower()) & set("aeiou")) <= 3
+    folded = response.lower()
+    return len(lines(folded)) == 1 and len(set(folded) & set("aeiou")) <= 3 and bool(words(folded))
 
 
 @constraint("words:consonants")
@@ -131,17 +132,20 @@ def _palindromes(response: str) -> bool:
 @constraint("words:prime_lengths")
 def _prime_lengths(response: str) -> bool:
     lengths = {len(word) for word in spaced_words(response)}
-    return all(n > 1 and all(n % factor for factor in range(2, int(n**0.5) + 1)) for n in lengths)
+    return bool(words(response)) and all(
+        n > 1 and all(n % factor for factor in range(2, int(n**0.5) + 1)) for n in lengths
+    )
 
 
 @constraint("words:repeats")
 def _repeats(response: str, small_n: int) -> bool:
-    return max(Counter(spaced_words(response)).values(), default=0) <= small_n
+    return bool(words(response)) and max(Counter(spaced_words(response)).values()) <= small_n
 
 
 @constraint("words:no_consecutive")
 def _no_consecutive(response: str) -> bool:
-    return all(one[0] != other[0] for one, other in pairwise(spaced_words(response)))
+    found = spaced_words(response)
+    return bool(words(response)) and all(one[0] != other[0] for one, other in pairwise(found))
 
 
 @constraint("words:last_first")

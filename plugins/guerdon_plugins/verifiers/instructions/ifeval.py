@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from typing import NoReturn
 
 from langdetect import DetectorFactory, LangDetectException, detect
 
+from guerdon_plugins.shared.visible import readable
 from guerdon_plugins.verifiers.instructions.constraints import constraint, holds
-from guerdon_plugins.verifiers.instructions.units import has_word, readable, sentences, words
+from guerdon_plugins.verifiers.instructions.units import has_word, sentences, words
 
 DetectorFactory.seed = 0  # langdetect draws at random by default
 
@@ -36,7 +39,8 @@ def _frequency(response: str, keyword: str, frequency: int, relation: str = "at 
 
 @constraint("keywords:forbidden_words")
 def _forbidden(response: str, forbidden_words: list[str]) -> bool:
-    return not any(has_word(response, word) for word in forbidden_words)
+    shown = unicodedata.normalize("NFKC", response)
+    return not any(has_word(text, word) for word in forbidden_words for text in (response, shown))
 
 
 @constraint("keywords:letter_frequency")
@@ -79,7 +83,7 @@ def _nth_paragraph(response: str, num_paragraphs: int, nth_paragraph: int, first
 
 @constraint("detectable_content:number_placeholders")
 def _placeholders(response: str, num_placeholders: int) -> bool:
-    return len(re.findall(r"\[[^\[\]\n]*+\]", response)) >= num_placeholders
+    return sum(map(readable, re.findall(r"\[[^\[\]\n]*+\]", response))) >= num_placeholders
 
 
 @constraint("detectable_content:postscript")
@@ -117,14 +121,18 @@ def _sections(response: str, section_spliter: str, num_sections: int) -> bool:
     return len(numbered) >= num_sections
 
 
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
 @constraint("detectable_format:json_format")
 def _json(response: str) -> bool:
     bare = re.sub(r"\A```(?:json)?|```\Z", "", response.strip(), flags=re.IGNORECASE).strip()
     try:
-        json.loads(bare)
+        value = json.loads(bare, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
-    return True
+    return value not in ({}, [], "", None)
 
 
 @constraint("detectable_format:title")
@@ -169,7 +177,7 @@ def _lowercase(response: str) -> bool:
 @constraint("punctuation:no_comma")
 def _no_comma(response: str) -> bool:
     japanese = re.search("[\u3041-\u30fa]", response) is not None
-    return not re.search("[,，،﹐]" + ("|、" if japanese else ""), response)
+    return not re.search("[,，،﹐‚︐⸲⸴⹁]" + ("|、" if japanese else ""), response)
 
 
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "『": "』", "”": "”"}

@@ -73,11 +73,6 @@ def lines(text: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
-def readable(text: str) -> bool:
-    """Return whether the text has a letter, a digit or a symbol."""
-    return any(unicodedata.category(char)[0] in "LNS" for char in text)
-
-
 def has_word(text: str, word: str) -> bool:
     """Return whether a text has a word or phrase that is not part of a longer word, in any case."""
     folded, wanted = text.casefold(), word.casefold()

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from guerdon import Failure, Score
 from guerdon.text import Part, checked_tags, select_part
+from guerdon_plugins.shared.visible import readable, without_invisible
 from guerdon_plugins.verifiers.instructions import ifbench, ifeval  # noqa: F401 (they fill the table)
 from guerdon_plugins.verifiers.instructions.constraints import bound
 from guerdon_plugins.verifiers.instructions.references import read
-from guerdon_plugins.verifiers.instructions.units import readable
 
 MAX_CHARACTERS = 200_000
 """A longer response follows no constraint."""
@@ -21,6 +21,7 @@ class Instructions:
 
     IFEval: arXiv 2311.07911; IFBench: arXiv 2507.02833. A row has IFEval's columns ``instruction_id_list`` and
     ``kwargs``, or the constraints in its reference. A response without a letter, a digit or a symbol follows none.
+    Invisible characters, such as a zero-width space in a forbidden word, do not count.
 
     Args:
         scoring: ``all``: 1 if every constraint is followed; ``fraction``: the share that is.
@@ -55,7 +56,7 @@ class Instructions:
                 check("A probe of the arguments.")
         except ValueError as error:
             return Score.failed(Failure.REFERENCE, str(error))
-        response = select_part(completion, self._part, self._tags)
+        response = without_invisible(select_part(completion, self._part, self._tags))
         if not readable(response) or len(response) > MAX_CHARACTERS:
             return Score(0.0, explanation="the response is empty or too long")
         variants = list(dict.fromkeys(_variants(response))) if self._loose else [response]

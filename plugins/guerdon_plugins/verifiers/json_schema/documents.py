@@ -6,18 +6,22 @@ import csv
 import io
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn, TypeAlias
 from xml.etree import ElementTree
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import AliasEvent
 
 Format: TypeAlias = Literal["json", "yaml", "toml", "xml", "csv"]
 
 MAX_CHARACTERS = 100_000
+MAX_YAML = 50_000
+"""YAML is read at 30 to 100 characters a millisecond."""
 MAX_DEPTH = 100
 
 FENCES: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +45,7 @@ def parse(text: str, format: Format) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"the document has more than {MAX_CHARACTERS} characters")
     try:
-        value = _PARSERS[format](text)
+        value = _PARSERS[format](text.removeprefix("\ufeff"))
     except (ValueError, RecursionError, YAMLError, ElementTree.ParseError, csv.Error) as error:
         raise ValueError(f"it is not {format.upper()}: {str(error)[:100] or type(error).__name__}") from None
     return _plain(value, MAX_DEPTH)
@@ -55,6 +59,8 @@ def _plain(value: Any, depth: int) -> Any:
         return {str(key): _plain(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{str(value)[:40]} is not a number of JSON, or too large")
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
@@ -74,14 +80,35 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _yaml(text: str) -> Any:
-    depth = documents = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        depth += isinstance(event, CollectionStartEvent)
-        depth -= isinstance(event, CollectionEndEvent)
-        documents += type(event).__name__ == "DocumentStartEvent"
-        if isinstance(event, AliasEvent) or depth > MAX_DEPTH or documents > 1:
-            raise ValueError("it has an alias, several documents, or too many levels")
-    return YAML(typ="safe", pure=True).load(text)
+    if len(text) > MAX_YAML:
+        raise ValueError(f"it has more than {MAX_YAML} characters")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _NoAliases
+    return yaml.load(text)
+
+
+class _NoAliases(Composer):
+    """Refuses aliases, which a small document can expand to a huge one, and too many levels."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > MAX_DEPTH or self.parser.check_event(AliasEvent):
+            raise ValueError("it has an alias, or too many levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_MANY_KEYS = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){{{MAX_DEPTH}}}")
+"""A key of too many names, which tomllib reads in quadratic time."""
+
+
+def _toml(text: str) -> Any:
+    if _MANY_KEYS.search(text):
+        raise ValueError("it has too many levels")
+    return tomllib.loads(text)
 
 
 def _xml(text: str) -> Any:
@@ -122,7 +149,7 @@ def _csv(text: str) -> Any:
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "json": _json,
     "yaml": _yaml,
-    "toml": tomllib.loads,
+    "toml": _toml,
     "xml": _xml,
     "csv": _csv,
 }

@@ -17,6 +17,9 @@ from guerdon_plugins.verifiers.json_schema.documents import FENCES, Format, pars
 MAX_SCHEMA = 200_000
 """The most characters of a schema."""
 
+_SHALLOW = 20
+"""A document with at most this many levels cannot exhaust the stack, whatever the schema."""
+
 
 class JsonSchema:
     """Scores 1 for an answer that is one document of a format and fits a JSON Schema.
@@ -77,7 +80,9 @@ class JsonSchema:
         try:
             errors = sorted(validator.iter_errors(value), key=lambda error: len(error.absolute_path))
         except RecursionError:
-            return Score(0.0, explanation="the document is nested too deeply for the schema")
+            if _depth(value) > _SHALLOW:
+                return Score(0.0, explanation="the document is nested too deeply for the schema")
+            return Score.failed(Failure.REFERENCE, "the schema refers to itself without end")
         except Exception as error:  # a reference that cannot be resolved, a pattern that is not one
             return Score.failed(Failure.REFERENCE, f"the schema cannot be applied: {str(error)[:200]}")
         if not errors:
@@ -107,6 +112,12 @@ class JsonSchema:
         answer = select_part(completion, "answer", self._tags)
         blocks = [block for block in code_blocks(answer) if block.language in ("", *FENCES[self._format])]
         return blocks[-1].code if blocks and blocks[-1].closed else answer
+
+
+def _depth(value: Any) -> int:
+    """Return the number of levels of a document."""
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, items), default=0)
 
 
 def _text(schema: Any) -> str:

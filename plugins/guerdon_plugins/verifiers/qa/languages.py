@@ -46,6 +46,9 @@ NUMBER_WORDS = {
 }
 """The numbers from 0, in words."""
 
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+"""The tens of English from 20."""
+
 SCALES = {
     "hundred": 10**2,
     "thousand": 10**3,

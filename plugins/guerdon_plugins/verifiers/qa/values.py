@@ -7,7 +7,14 @@ import unicodedata
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
-from guerdon_plugins.verifiers.qa.languages import DECIMAL_COMMA, MONTHS, NUMBER_WORDS, SCALES, SHORT_MONTHS
+from guerdon_plugins.verifiers.qa.languages import (
+    DECIMAL_COMMA,
+    MONTHS,
+    NUMBER_WORDS,
+    SCALES,
+    SHORT_MONTHS,
+    TENS,
+)
 
 Date: TypeAlias = tuple[int | None, int | None, int | None]
 """Year, month and day; ``None`` for a part that is not given."""
@@ -20,13 +27,26 @@ def number(text: str, language: str) -> Decimal | None:
     """Return the number that a text is, in digits of any script or as a word, or ``None``."""
     if len(text) > MAX_CHARACTERS:
         return None
-    words = NUMBER_WORDS.get(language, "").split()
-    folded = unicodedata.normalize("NFKC", text).casefold().strip(" .")
+    folded = unicodedata.normalize("NFKC", text).casefold().strip().rstrip(" .")
     folded = re.sub(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*(?:%|[$€£¥₹₩])$", r"\1", folded)
-    if folded in words:
-        return Decimal(words.index(folded))
+    word = _in_one_word(folded, language)
+    if word is not None:
+        return Decimal(word)
     digits, scale = _scale(folded)
+    if scale > 1 and (word := 1 if digits == "a" else _in_one_word(digits, language)) is not None:
+        return Decimal(word * scale)
     return _digits(digits, language, scale)
+
+
+def _in_one_word(text: str, language: str) -> int | None:
+    """Return the number that a word is, or two of English: ``twenty-one``."""
+    words = NUMBER_WORDS.get(language, "").split()
+    if text in words:
+        return words.index(text)
+    tens, _, ones = text.replace("-", " ").partition(" ")
+    if language != "en" or tens not in TENS or (ones and ones not in words[1:10]):
+        return None
+    return 10 * (TENS.index(tens) + 2) + (words.index(ones) if ones else 0)
 
 
 def _scale(text: str) -> tuple[str, int]:

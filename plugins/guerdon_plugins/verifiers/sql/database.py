@@ -36,7 +36,7 @@ class Rows:
 
     values: list[tuple[Any, ...]]
     tables: frozenset[str]
-    """The tables that it read."""
+    """The tables and views of the database that it read: no tables of SQLite's own, and no function's rows."""
 
 
 class QueryError(Exception):
@@ -91,6 +91,11 @@ def query(connection: sqlite3.Connection, text: str, max_rows: int, max_steps: i
     """
     if len(text) > MAX_QUERY:
         raise QueryError(f"the query has more than {MAX_QUERY} characters")
+    connection.set_authorizer(None)
+    named = connection.execute(
+        "SELECT lower(name) FROM sqlite_master WHERE type IN ('table', 'view')"
+    ).fetchall()
+    known = {name for (name,) in named}
     tables: set[str] = set()
 
     def reads(action: int, first: str | None, second: str | None, *_: Any) -> int:
@@ -114,7 +119,7 @@ def query(connection: sqlite3.Connection, text: str, max_rows: int, max_steps: i
         connection.set_progress_handler(None, 0)
     if len(values) > max_rows:
         raise QueryError(f"it gives more than {max_rows} rows")
-    return Rows(values, frozenset(tables))
+    return Rows(values, frozenset(tables & known))
 
 
 def _fills(action: int, _: str | None, second: str | None, *__: Any) -> int:

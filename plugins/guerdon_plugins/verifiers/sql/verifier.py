@@ -143,8 +143,12 @@ def _gold(reference: Any) -> str:
 def _query_of(completion: str, tags: Sequence[str]) -> str:
     answer = select_part(completion, "answer", tags)
     blocks = [block for block in code_blocks(answer) if block.language in ("", "sql", "sqlite")]
-    return (blocks[-1].code if blocks and blocks[-1].closed else answer).strip()
+    text = blocks[-1].code if blocks and blocks[-1].closed else _PREFIX.sub("", _CODE.sub(r"\1", answer))
+    return text.replace("\u00a0", " ").strip().rstrip("; \n")
 
+
+_CODE = re.compile(r"\A\s*`([^`]*+)`\s*\Z")
+_PREFIX = re.compile(r"\s*(?:sql(?:ite)?(?:\s+query)?\s*[:：]|sql\s*\n)\s*", re.IGNORECASE)
 
 _SHOWN = 200
 """The most characters of a row in an explanation."""
