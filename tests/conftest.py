@@ -236,11 +236,11 @@ class Peer:
     """A peer's own package, in a folder of its own beside this environment."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def run(self, script: str, cwd: Path, *arguments: str) -> list[Any]:
         """The lines of JSON that a script prints; what the peer itself logs is not JSON."""
-        paths = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
             cwd=cwd,
@@ -258,9 +258,11 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peer]:
     """Installs a peer's distribution, and of what it requires only what is named: what the tested path imports."""
 
     @cache
-    def install(*requirements: str, http: bool = False) -> Peer:
+    def install(*requirements: str, http: bool = False, python: str | None = None) -> Peer:
         folder = tmp_path_factory.mktemp("peer")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        if python is not None:  # of a package for another version, whose files are read and not imported
+            command += ["--python-version", python, "--only-binary=:all:"]
         done = subprocess.run(
             [*command, "--target", str(folder), *requirements, *(HTTP if http else ())],
             capture_output=True,

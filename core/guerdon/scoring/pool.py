@@ -39,6 +39,7 @@ from guerdon.scoring.protocol import (
     VerifyTask,
     Waiting,
 )
+from guerdon.scoring.worker_process import kill_tree
 from guerdon.types import Failure, Score
 
 BUILD_TIMEOUT_S = 120.0
@@ -405,10 +406,7 @@ class _Worker:
 
     def kill(self) -> None:
         """Kill the process and all its children at once."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self._process.kill()
+        kill_tree(self._process.pid)
         self._reap()
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.contracts import SETUP_TIMEOUT_S
 from guerdon.plugins.tool_shape import EARLIER_CALLS
 from guerdon.tools.protocol import MAX_STATE, Task
+from guerdon.tools.state import public_attributes
 
 
 def serve(connection: Connection, components: Sequence[Component]) -> None:
@@ -103,7 +104,7 @@ class _Host:
         get_reward = component.member("get_reward", of=built)
         reward = None if get_reward is None else _finite(self._settle(get_reward()))
         state = component.member("state", of=built)
-        shown = _public(built) if state is None else to_json(self._settle(state()))
+        shown = public_attributes(built) if state is None else to_json(self._settle(state()))
         if not isinstance(shown, dict):
             raise TypeError(f"state() returned a {type(shown).__name__}; it must return a dict")
         if len(json.dumps(shown)) > MAX_STATE:
@@ -144,6 +145,8 @@ def cut(text: str, limit: int) -> str:
 
 def _result_text(result: Any) -> str:
     """Return a result as TRL shows it to the model: its text. A list of content blocks is the text in it."""
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError("the tool gives a generator, which has no text. Return the text instead of 'yield'")
     if isinstance(result, list) and result and all(isinstance(b, dict) and "type" in b for b in result):
         if any(block["type"] != "text" for block in result):
             raise ValueError("the result has content other than text, which is not supported")
@@ -167,17 +170,6 @@ def _finite(reward: Any) -> float:
     if number is None or not math.isfinite(float(number)):
         raise ValueError(f"get_reward() returned {reward!r:.80}; it must return a finite number")
     return float(number)
-
-
-def _public(environment: Any) -> dict[str, Any]:
-    """Return the public attributes that are JSON values."""
-    found = {}
-    for name, value in list(getattr(environment, "__dict__", {}).items()):
-        if not name.startswith("_"):
-            with contextlib.suppress(TypeError, ValueError, RecursionError):
-                json.dumps(value, allow_nan=False)
-                found[name] = to_json(value)
-    return found
 
 
 def _accepting(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -87,3 +87,46 @@ def test_template_without_its_last_newline_is_known() -> None:
     prepare_tokenizer(tokenizer, "tiny")
     assert tokenizer.chat_template == qwen3_chat_template
     assert tokenizer.response_template is not None
+
+
+class Custom:
+    """A class of a plugin's own."""
+
+
+HINTS: list[Any] = [
+    *(str, int, None, Any, Custom, list, list[str], list[list[int]], dict, dict[str, int], tuple, tuple[int, str]),
+    *(tuple[int, ...], tuple[int], Sequence[str], str | None, Optional[str], Literal["a", 1], Literal[b"x"]),  # noqa: UP045
+    *(set[str], Callable[[int], int], dict[str, Sequence[int]], int | list[set[str]], type[int], Iterator[str]),
+]
+
+
+@pytest.mark.parametrize("place", ["x", "return"])
+@pytest.mark.parametrize("hint", HINTS, ids=str)
+def test_tools_hint_is_refused_if_transformers_makes_no_schema_of_it(hint: Any, place: str) -> None:
+    def tool(x: Any) -> Any:
+        """Do it.
+
+        Args:
+            x: What.
+        """
+
+    tool.__annotations__ = {"x": str, place: hint}
+    readable = True
+    try:
+        get_json_schema(tool)
+    except TypeHintParsingException:
+        readable = False
+    assert (list(undescribed(tool_stub("tool", tool))) == []) == readable
+
+
+def test_tools_hint_that_only_a_type_checker_knows_is_refused() -> None:
+    def tool(x: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821
+        """Do it.
+
+        Args:
+            x: What.
+        """
+        return ""
+
+    (problem,) = undescribed(tool_stub("tool", tool))
+    assert "cannot be evaluated: name 'Nowhere' is not defined" in problem
