@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Optional
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_entries import entry_of
+from transformers.utils import get_json_schema
+from transformers.utils.chat_template_utils import TypeHintParsingException
 from trl.chat_template_utils import qwen3_chat_template
 
 from guerdon.errors import UsageError
+from guerdon.plugins.tool_shape import tool_stub, undescribed
 from guerdon.tools import Session, Toolbox
 from guerdon.training.tool_dialect import ToolDialect, prepare_tokenizer
 from guerdon_plugins.stages.pretrain.tokenizer import train_tokenizer
@@ -94,9 +98,29 @@ class Custom:
 
 
 HINTS: list[Any] = [
-    *(str, int, None, Any, Custom, list, list[str], list[list[int]], dict, dict[str, int], tuple, tuple[int, str]),
+    *(
+        str,
+        int,
+        None,
+        Any,
+        Custom,
+        list,
+        list[str],
+        list[list[int]],
+        dict,
+        dict[str, int],
+        tuple,
+        tuple[int, str],
+    ),
     *(tuple[int, ...], tuple[int], Sequence[str], str | None, Optional[str], Literal["a", 1], Literal[b"x"]),  # noqa: UP045
-    *(set[str], Callable[[int], int], dict[str, Sequence[int]], int | list[set[str]], type[int], Iterator[str]),
+    *(
+        set[str],
+        Callable[[int], int],
+        dict[str, Sequence[int]],
+        int | list[set[str]],
+        type[int],
+        Iterator[str],
+    ),
 ]
 
 
