@@ -258,11 +258,11 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peer]:
     """Installs a peer's distribution, and of what it requires only what is named: what the tested path imports."""
 
     @cache
-    def install(*requirements: str, http: bool = False, python: str | None = None) -> Peer:
+    def install(*requirements: str, http: bool = False, any_python: bool = False) -> Peer:
         folder = tmp_path_factory.mktemp("peer")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-        if python is not None:  # of a package for another version, whose files are read and not imported
-            command += ["--python-version", python, "--only-binary=:all:"]
+        if any_python:  # the package's files are read, and not imported
+            command.append("--ignore-requires-python")
         done = subprocess.run(
             [*command, "--target", str(folder), *requirements, *(HTTP if http else ())],
             capture_output=True,

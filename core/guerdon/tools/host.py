@@ -97,7 +97,7 @@ class _Host:
 
     def _reset(self, built: Any, task: Task) -> str | None:
         observation = self._settle(_accepting(built.reset)(**task.arguments))
-        return None if observation is None else _result_text(observation)
+        return None if observation is None else _tokenizable(_result_text(observation))
 
     def _finish(self, built: Any, task: Task) -> dict[str, Any]:
         component = self._components[task.component]
@@ -134,12 +134,14 @@ def _misfit(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str |
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text with at most ``limit`` characters, and a note of what is missing.
-
-    Lone surrogates, which no tokenizer reads, are replaced.
-    """
+    """Return a text with at most ``limit`` characters, and a note of what is missing."""
     if len(text) > limit:
         text = f"{text[:limit]}\n[{len(text) - limit} more characters were cut]"
+    return _tokenizable(text)
+
+
+def _tokenizable(text: str) -> str:
+    """Return a text in which lone surrogates, which no tokenizer reads, are replaced."""
     return text.encode("utf-8", "replace").decode()
 
 

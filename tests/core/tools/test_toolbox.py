@@ -220,6 +220,12 @@ def test_environment_that_breaks_is_named(
     assert again[0].reward == 3.0
 
 
+def test_observation_has_no_text_that_a_tokenizer_cannot_read(opened: Opened) -> None:
+    toolbox = opened(entry_of("Odd", Kind.ENVIRONMENT))
+    (session,) = toolbox.open([{}], [0])
+    assert session.observation == "a?b"
+
+
 def test_environments_are_bounded_and_reused(opened: Opened) -> None:
     toolbox = opened(entry_of("Stateful", Kind.ENVIRONMENT))
     seen = set()

@@ -186,7 +186,7 @@ def test_outputs():
 def test_model_trains_on_a_task_of_harbors_own_template(
     peer: Any, docker_engine: None, tmp_path: Path
 ) -> None:
-    template = peer("harbor==0.26.0", python="3.13").folder / "harbor/cli/template-task"
+    template = peer("harbor==0.26.0", any_python=True).folder / "harbor/cli/template-task"
     words = ["blue", "red"]
     for word in words:
         task = tmp_path / "tasks" / word
