@@ -240,11 +240,11 @@ class Peer:
     """A peer's own package, in a folder of its own beside this environment."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def run(self, script: str, cwd: Path, *arguments: str) -> list[Any]:
         """The lines of JSON that a script prints; what the peer itself logs is not JSON."""
-        paths = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
             cwd=cwd,
@@ -262,9 +262,11 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peer]:
     """Installs a peer's distribution, and of what it requires only what is named: what the tested path imports."""
 
     @cache
-    def install(*requirements: str, http: bool = False) -> Peer:
+    def install(*requirements: str, http: bool = False, any_python: bool = False) -> Peer:
         folder = tmp_path_factory.mktemp("peer")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        if any_python:  # the package's files are read, and not imported
+            command.append("--ignore-requires-python")
         done = subprocess.run(
             [*command, "--target", str(folder), *requirements, *(HTTP if http else ())],
             capture_output=True,

@@ -9,8 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from guerdon.manifest.rubrics import plugin_entries
+from guerdon.offline.columns import to_rollout
 from guerdon.records import record
-from guerdon.types import Failure, Judgement, Rollout, Score, Verdict
+from guerdon.rubric import Rubric
+from guerdon.types import Failure, Judgement, Rollout, Score, ToolCall, Verdict
 
 BLOCKED = """
 import sys
@@ -50,3 +53,29 @@ def test_record_holds_the_rows_columns_as_json() -> None:
     assert written["columns"] == {"reference": 7, "tests": ["x"], "set": "{1}"}
     assert (written["group"], written["completion_tokens"], written["reward"]) == (4, 3, None)
     assert written["scores"]["a"]["counted"] == 1.0
+
+
+def test_record_of_a_rollout_with_tools_is_scored_as_the_rollout() -> None:
+    turns = [
+        {"role": "assistant", "content": ""},
+        {"role": "tool", "content": "4"},
+        {"role": "assistant", "content": "4"},
+    ]
+    calls = [ToolCall("look", {"x": 1}, "4"), ToolCall("look", {}, "{'error': 'no x'}", "arguments", 1, 2.5)]
+    columns = {"expected_calls": [{"name": "look"}]}
+    whole = Rollout("p", turns, columns, calls=calls, environment={"n": [1]}, environment_reward=0.25)
+    lost = Rollout("p", turns, columns, calls=calls, broken="environment 'maze': reset() ended its process")
+    entries = [entry for name in ("tool_use", "environment") for entry in plugin_entries(name, {})]
+    with Rubric(entries) as rubric:
+        first = rubric.score([whole, lost])
+        lines = [json.dumps(record(*pair)) for pair in zip([whole, lost], first, strict=True)]
+        again = [to_rollout("row", json.loads(line), {}) for line in lines]
+        second = rubric.score(again)
+    assert [(one.calls, one.environment, one.broken) for one in again] == [
+        (one.calls, one.environment, one.broken) for one in (whole, lost)
+    ]
+    for before, now in zip(first, second, strict=True):
+        assert before.reward == now.reward
+        scores = [[verdict.score for verdict in one.verdicts.values()] for one in (before, now)]
+        assert scores[0] == scores[1]
+    assert [one.reward for one in second] == [pytest.approx(2 / 3 + 0.25), None]

@@ -108,7 +108,18 @@ def _sft(processes: int = 1, **params: Any) -> Case:
 
 
 def _agent(use: str, params: Mapping[str, Any], init: Any = "base", processes: int = 1) -> Case:
-    return Case(use, "Prompts", params, True, init, {"chat": True}, processes, environments=("Dice",))
+    turns = {**params, "max_completion_length": 24, "max_tool_calling_iterations": 2}
+    return Case(use, "Prompts", turns, True, init, {"chat": True}, processes, environments=("Dice",))
+
+
+_LETTER_CALLS = {
+    "open_pattern": "[a-z]",
+    "close_pattern": r"[\s\S]",
+    "repeats": True,
+    "content": "text",
+    "transform": {"type": "function", "function": {"name": "roll", "arguments": {"sides": 6}}},
+}
+"""Makes each letter of a random model a call of a tool, in transformers' response templates."""
 
 
 CASES: dict[str, Case] = {
@@ -152,6 +163,7 @@ CASES: dict[str, Case] = {
         "grpo", {**_GRPO, "per_device_train_batch_size": 4, **_REUSED}, processes=2
     ),
     "evaluate_environment": _agent("evaluate", _SAMPLED, ["base"]),
+    "sample_environment": _agent("sample", {**_SAMPLED, "keep": {"letters": 0.1}}),
     "sample": Case("sample", "Prompts", {**_SAMPLED, "keep": {"letters": 0.1}}, True),
     "evaluate": Case("evaluate", "Prompts", _SAMPLED, True, ["base"]),
     "sample_two_processes": Case(
@@ -276,6 +288,14 @@ def _rollouts(run: Path) -> Any:
     return [_without_times(line) for line in _lines(run / "stages/st/rollouts.jsonl")]
 
 
+def _calls(run: Path) -> int:
+    """Return the number of calls of tools that worked."""
+    stage = run / "stages/st"
+    rollouts = [line for path in stage.rglob("*.jsonl") for line in _lines(path)]
+    calls = [call for rollout in rollouts for call in rollout.get("tool_calls", ())]
+    return sum(call["failure"] is None for call in calls)
+
+
 def _data(run: Path) -> Any:
     return {path.name: path.read_text() for path in sorted((run / "stages/st/output").glob("*.jsonl"))}
 
@@ -320,6 +340,7 @@ def try_case(name: str, folder: Path, kills: int, rng: random.Random) -> dict[st
     return {
         "case": name,
         "stops": stops,
+        "calls": _calls(folder / "unbroken"),
         "differences": differences(folder / "stopped", folder / "unbroken"),
     }
 
@@ -335,6 +356,11 @@ def matrix(names: Sequence[str], kills: int, seed: int, place: Path) -> Iterator
         folder = place / name
         folder.mkdir()
         save_tiny_model(folder / "tiny", reads_calls=True)
+        if CASES[name].environments:
+            config = folder / "tiny/tokenizer_config.json"
+            tokenizer = json.loads(config.read_text())
+            tokenizer["response_template"]["fields"]["tool_calls"] = _LETTER_CALLS
+            config.write_text(json.dumps(tokenizer))
         plugins = TESTS / "fixtures/kill_plugins.py"
         (folder / "kill_plugins.py").write_text(plugins.read_text())
         yield try_case(name, folder, kills, random.Random(f"{seed} {name}"))

@@ -47,3 +47,4 @@ def test_stopped_run_ends_as_an_unbroken_one(outcome_of: Callable[[str], Outcome
     assert "error" not in outcome, outcome["error"]
     assert len(outcome["stops"]) == 2
     assert outcome["differences"] == []
+    assert (outcome["calls"] > 0) == ("environment" in case)

@@ -274,6 +274,14 @@ def test_verifiers_that_break_on_one_completion(guerdon: Guerdon) -> None:
     ]
 
 
+def test_forks_of_a_verifier_judge_no_completion(guerdon: Guerdon) -> None:
+    write("f.py", "import os\ndef fork(completion): return float(completion) if os.fork() else -1.0\n")
+    write("d.jsonl", "".join(json.dumps({"prompt": "?", "completion": str(n)}) + "\n" for n in range(20)))
+    assert guerdon("score", "d.jsonl", "--use", "./f.py:fork", "-o", "o.jsonl").status == 0
+    scored = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+    assert [row["reward"] for row in scored] == [float(n) for n in range(20)]
+
+
 def test_what_a_verifier_prints_goes_nowhere(guerdon: Guerdon) -> None:
     write("d.jsonl", '{"completion": "bad"}\n')
     ended = guerdon("score", "d.jsonl", "--use", "./p.py:prints_a_gigabyte")

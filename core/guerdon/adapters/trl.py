@@ -12,12 +12,16 @@ step nor a way to log, so weights stay those of step 0, and entries have no metr
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guerdon.adapters.named_rubric import NamedRubric, renamed
+from guerdon.data.json_values import to_json
 from guerdon.errors import DataError
+from guerdon.tools.state import public_attributes
 from guerdon.types import Judgement, Messages, Outcome, Rollout, total_usage
 
 __all__ = [
@@ -48,7 +52,7 @@ class RewardFunction:
         trainer_state: Any = None,
         log_metric: Callable[[str, float], None] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
-        environments: Any = None,
+        environments: Sequence[Any] | None = None,
         **columns: Sequence[Any],
     ) -> list[float | None]:
         """Return the reward of each completion with weights and schedules applied, or ``None`` if it has none.
@@ -60,7 +64,8 @@ class RewardFunction:
             trainer_state: Its ``global_step`` is the step for weight schedules; without it, the step is 0.
             log_metric: Gets each entry's mean value and failure rate.
             log_extra: Gets each entry's values.
-            environments: TRL's environments, which verifiers do not read.
+            environments: TRL's environments, one for each completion. Scorers read their states, as in a run. Their
+                ``get_reward`` is not called: TRL does this, and adds the value to the reward itself.
             **columns: The data's columns, one value for each completion.
         """
         if trainer_state is None and not self._warned:  # the asynchronous trainer
@@ -73,6 +78,7 @@ class RewardFunction:
                 completion,
                 renamed({name: values[i] for name, values in columns.items()}, self._columns),
                 completion_ids[i] if completion_ids is not None else (),
+                environment=_state(environments[i]) if environments else None,
             )
             for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
@@ -144,6 +150,21 @@ def reward_function(
     if num_generations is None:
         named.refuse_groups("TRL", "Give the adapter the trainer's num_generations.")
     return RewardFunction(named, columns or {}, num_generations)
+
+
+def _state(environment: Any) -> dict[str, Any]:
+    """Return the state of an environment of TRL's: what its ``state`` returns, otherwise its public attributes."""
+    state = getattr(environment, "state", None)
+    if not callable(state):
+        return public_attributes(environment)
+    returned = state()
+    if inspect.isawaitable(returned):
+
+        async def wait() -> Any:
+            return await returned
+
+        returned = asyncio.run(wait())
+    return dict(to_json(returned))
 
 
 def _log(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import types
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,8 +73,12 @@ def environment_stubs(loaded: type, hidden: frozenset[str]) -> dict[str, Callabl
 def undescribed(described: Callable[..., Any]) -> Iterator[str]:
     """Yield what a model, or the template that shows the tool to it, would lack, as predicates."""
     doc = inspect.getdoc(described) or ""
+    written = inspect.unwrap(described)
+    if inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written):
+        yield "is a generator, which has no text for the model. Return the text instead of 'yield'."
     if not doc.strip():
         yield "has no docstring. The model reads it: say what the tool does, and describe each parameter under 'Args:'."
+    yield from _unreadable_hints(described)
     for parameter in inspect.signature(described).parameters.values():
         if parameter.kind in (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD, _Parameter.POSITIONAL_ONLY):
             yield f"takes '{parameter}'. Name each parameter: the model passes its arguments by name."
@@ -81,3 +87,36 @@ def undescribed(described: Callable[..., Any]) -> Iterator[str]:
             yield f"has no type hint for '{parameter.name}'. The model's JSON schema is made from the hints."
         if doc.strip() and not re.search(rf"^\s+{parameter.name}\s*(\([^)]*\))?:\s*\S", doc, re.MULTILINE):
             yield f"does not describe '{parameter.name}' in its docstring. Add a line under 'Args:'."
+
+
+def _unreadable_hints(described: Callable[..., Any]) -> Iterator[str]:
+    """Yield the type hints of which transformers makes no JSON schema, that of the result included, as predicates."""
+    try:
+        hints = typing.get_type_hints(described)
+    except Exception as error:  # a hint is evaluated, so it may raise anything
+        yield (
+            f"has a type hint that cannot be evaluated: {error}. Import its names when the module runs, not only for a "
+            "type checker."
+        )
+        return
+    for name, hint in hints.items():
+        if not _has_schema(hint):
+            of = "its result" if name == "return" else f"'{name}'"
+            yield (
+                f"has the type hint {hint} for {of}, which has no JSON schema. Use str, int, float, bool, list, dict, "
+                "tuple, Literal, or a union of these."
+            )
+
+
+def _has_schema(hint: Any) -> bool:
+    """Return whether transformers' ``get_json_schema`` (5.17) reads a type hint."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is None:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return all(map(_has_schema, arguments))
+    if origin is typing.Literal:
+        return all(type(value) in (int, float, str, bool, type(None)) for value in arguments)
+    if origin is tuple:
+        return len(arguments) != 1 and ... not in arguments and all(map(_has_schema, arguments))
+    return origin in (list, dict) and all(map(_has_schema, arguments[-1:]))

@@ -27,6 +27,7 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
 from guerdon.scoring.protocol import BuildFailed, Built, Hello, RewardTask, SettingUp, VerifyTask, Waiting
+from guerdon.scoring.worker_process import kill_tree
 from guerdon.types import Failure, Score
 
 __all__ = ["BUILD_TIMEOUT_S", "Job", "Pool", "RewardJob", "VerifyJob", "WorkerPool"]
@@ -286,10 +287,7 @@ class _Worker:
 
     def kill(self) -> None:
         """Kill the process and all its children at once."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self._process.kill()
+        kill_tree(self._process.pid)
         self._reap()
 
     def close(self) -> None:

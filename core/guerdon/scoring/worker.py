@@ -42,11 +42,12 @@ from guerdon.scoring.protocol import (
     VerifyTask,
     Waiting,
 )
+from guerdon.scoring.worker_process import OwnConnection
 from guerdon.types import Failure, Score
 
 
 def main() -> None:
-    connection = Connection(int(sys.argv[1]))
+    connection = OwnConnection(int(sys.argv[1]))
     die_with_parent(int(sys.argv[2]))
     silence()
     hello = connection.recv()

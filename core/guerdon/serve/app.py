@@ -31,7 +31,7 @@ from guerdon.serve.schema import (
     ScoreRequest,
     ScoreResponse,
 )
-from guerdon.types import Judgement, Messages, Rollout
+from guerdon.types import Judgement, Messages, Rollout, ToolCall
 
 Item = TypeVar("Item")
 
@@ -234,7 +234,16 @@ def _rollout(place: str, rollout: RolloutIn) -> Rollout:
         raise DataError(
             f"{place}: the completion has no turn of the role 'assistant', and only those are the model's own words"
         )
-    return Rollout(_text(rollout.prompt), completion, rollout.columns)
+    calls = rollout.tool_calls
+    return Rollout(
+        _text(rollout.prompt),
+        completion,
+        rollout.columns,
+        calls=None if calls is None else [ToolCall(**call.model_dump()) for call in calls],
+        environment=rollout.environment,
+        environment_reward=rollout.environment_reward,
+        broken=rollout.broken,
+    )
 
 
 def _groups(rubric: SharedRubric, rollouts: Sequence[RolloutIn]) -> list[str | int] | None:

@@ -25,6 +25,22 @@ class Message(BaseModel):
     """Text, or typed blocks, of which only those of type `text` count."""
 
 
+class ToolCallIn(BaseModel):
+    """One call of a tool, as in a run's `rollouts.jsonl`."""
+
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
+
+    name: str
+    arguments: Any = None
+    """The arguments by name."""
+    result: str | None = None
+    """The text that the model read."""
+    failure: str | None = None
+    """Why the call failed; null for a call that worked."""
+    turn: Annotated[int, Field(ge=0)] = 0
+    """The assistant's turn that made the call, from 0."""
+
+
 class RolloutIn(Strict):
     """One completion to judge."""
 
@@ -38,6 +54,14 @@ class RolloutIn(Strict):
     """The group of the rollout, for group rewards: the completions of one prompt, all in one request."""
     columns: dict[str, Any] = {}
     """The data row's columns: `reference`, and others that verifiers and routes read."""
+    tool_calls: list[ToolCallIn] | None = None
+    """The calls of tools; by default those that the completion's messages show."""
+    environment: dict[str, Any] | None = None
+    """The final state of the rollout's environment."""
+    environment_reward: float | None = None
+    """The environment's own reward."""
+    broken: str | None = None
+    """Why the rollout's environment was lost. Every score of such a rollout is an infrastructure failure."""
 
 
 class ScoreRequest(Strict):

@@ -14,9 +14,9 @@ import pickle
 import signal
 import socket
 import sys
-from multiprocessing.connection import Connection
 
 from guerdon.scoring.worker import die_with_parent, silence
+from guerdon.scoring.worker_process import OwnConnection, kill_tree
 from guerdon.tools.host import serve
 from guerdon.tools.protocol import BURY, PID, Hello
 
@@ -38,7 +38,9 @@ def main() -> None:
         if not command:
             return
         if command == BURY:
-            _bury(*PID.unpack(_exactly(control, PID.size)))
+            (pid,) = PID.unpack(_exactly(control, PID.size))
+            _bury(pid)
+            control.sendall(PID.pack(pid))
             continue
         pid = os.fork()
         if pid == 0:
@@ -47,7 +49,7 @@ def main() -> None:
                 os.close(lifeline)
                 os.setsid()  # so that the processes that a tool starts are killed with it
                 die_with_parent(descriptors[1])
-                serve(Connection(descriptors[0]), hello.components)
+                serve(OwnConnection(descriptors[0]), hello.components)
             finally:
                 os._exit(0)
         for descriptor in descriptors:
@@ -57,8 +59,7 @@ def main() -> None:
 
 def _bury(pid: int) -> None:
     """Kill a process and its children, and release its number, which no other process can have until then."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    kill_tree(pid)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)  # it may not have its own group yet
     with contextlib.suppress(ChildProcessError):

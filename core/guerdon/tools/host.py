@@ -20,6 +20,7 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.contracts import SETUP_TIMEOUT_S
 from guerdon.plugins.tool_shape import EARLIER_CALLS
 from guerdon.tools.protocol import MAX_STATE, Task
+from guerdon.tools.state import public_attributes
 
 
 def serve(connection: Connection, components: Sequence[Component]) -> None:
@@ -96,14 +97,14 @@ class _Host:
 
     def _reset(self, built: Any, task: Task) -> str | None:
         observation = self._settle(_accepting(built.reset)(**task.arguments))
-        return None if observation is None else _result_text(observation)
+        return None if observation is None else _tokenizable(_result_text(observation))
 
     def _finish(self, built: Any, task: Task) -> dict[str, Any]:
         component = self._components[task.component]
         get_reward = component.member("get_reward", of=built)
         reward = None if get_reward is None else _finite(self._settle(get_reward()))
         state = component.member("state", of=built)
-        shown = _public(built) if state is None else to_json(self._settle(state()))
+        shown = public_attributes(built) if state is None else to_json(self._settle(state()))
         if not isinstance(shown, dict):
             raise TypeError(f"state() returned a {type(shown).__name__}; it must return a dict")
         if len(json.dumps(shown)) > MAX_STATE:
@@ -133,17 +134,21 @@ def _misfit(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str |
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text with at most ``limit`` characters, and a note of what is missing.
-
-    Lone surrogates, which no tokenizer reads, are replaced.
-    """
+    """Return a text with at most ``limit`` characters, and a note of what is missing."""
     if len(text) > limit:
         text = f"{text[:limit]}\n[{len(text) - limit} more characters were cut]"
+    return _tokenizable(text)
+
+
+def _tokenizable(text: str) -> str:
+    """Return a text in which lone surrogates, which no tokenizer reads, are replaced."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _result_text(result: Any) -> str:
     """Return a result as TRL shows it to the model: its text. A list of content blocks is the text in it."""
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError("the tool gives a generator, which has no text. Return the text instead of 'yield'")
     if isinstance(result, list) and result and all(isinstance(b, dict) and "type" in b for b in result):
         if any(block["type"] != "text" for block in result):
             raise ValueError("the result has content other than text, which is not supported")
@@ -167,17 +172,6 @@ def _finite(reward: Any) -> float:
     if number is None or not math.isfinite(float(number)):
         raise ValueError(f"get_reward() returned {reward!r:.80}; it must return a finite number")
     return float(number)
-
-
-def _public(environment: Any) -> dict[str, Any]:
-    """Return the public attributes that are JSON values."""
-    found = {}
-    for name, value in list(getattr(environment, "__dict__", {}).items()):
-        if not name.startswith("_"):
-            with contextlib.suppress(TypeError, ValueError, RecursionError):
-                json.dumps(value, allow_nan=False)
-                found[name] = to_json(value)
-    return found
 
 
 def _accepting(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 
 from guerdon.plugins.component import Component
+from guerdon.scoring.worker_process import kill_tree
 from guerdon.tools.protocol import BURY, PID, SPAWN, Hello, Task
 
 CLOSE_TIMEOUT_S = 10.0
@@ -81,9 +80,14 @@ class ForkServer:
             try:
                 assert self._control is not None
                 self._control.sendall(BURY + PID.pack(pid))
-            except (OSError, AssertionError):  # the server is dead, and its children are not ours to wait for
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
+                if not self._control.recv(PID.size, socket.MSG_WAITALL):
+                    raise EOFError
+            except (
+                OSError,
+                EOFError,
+                AssertionError,
+            ):  # the server is dead, and its children are not ours to wait for
+                kill_tree(pid)
 
     def close(self) -> None:
         """Stop the server."""
@@ -121,9 +125,9 @@ class Process:
 
     def kill(self) -> None:
         """Kill the process and its children at once."""
+        self._server.bury(self._pid)  # first: the end of the lifeline kills it without its children
         self.connection.close()
         self._lifeline.close()
-        self._server.bury(self._pid)
 
     @staticmethod
     def close_all(processes: Sequence[Process]) -> None:
@@ -138,5 +142,5 @@ class Process:
                 assert isinstance(end, socket.socket)
                 waiting.remove(end)
         for process in processes:
-            process._lifeline.close()
             process._server.bury(process._pid)
+            process._lifeline.close()

@@ -6,6 +6,7 @@ ends the process, or pytest, with status 0 leaves a run without an end.
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 _LOG = os.environ.get("GUERDON_TESTS_LOG", os.devnull)
@@ -16,6 +17,12 @@ _failed: list[int] = []
 def _note(word: str) -> None:
     with open(_LOG, "a") as file:  # noqa: PTH123
         file.write(f"{word} {os.getpid()}\n")
+
+
+def pytest_addoption(parser: Any) -> None:
+    """Accept the option of pytest-json-ctrf, which Harbor's test scripts set. Its report is not read here."""
+    if find_spec("ctrf") is None:
+        parser.addoption("--ctrf", help="ignored: pytest-json-ctrf is not installed")
 
 
 def pytest_configure() -> None:

@@ -113,8 +113,24 @@ class Remote:
                     "'fingerprint'."
                 )
 
-    async def __call__(self, completion: str, prompt: str | Messages, **columns: Any) -> Score | None:
-        rollout = {"prompt": prompt, "completion": completion, "columns": columns}
+    async def __call__(
+        self,
+        completion: str,
+        prompt: str | Messages,
+        messages: Messages,
+        tool_calls: Sequence[Mapping[str, Any]],
+        environment: Mapping[str, Any] | None = None,
+        environment_reward: float | None = None,
+        **columns: Any,
+    ) -> Score | None:
+        one_turn = messages == [{"role": "assistant", "content": completion}]
+        rollout = {"prompt": prompt, "completion": completion if one_turn else messages, "columns": columns}
+        of_tools = {
+            "tool_calls": tool_calls or None,
+            "environment": environment,
+            "environment_reward": environment_reward,
+        }
+        rollout |= {name: value for name, value in of_tools.items() if value is not None}
         try:
             body = json.dumps({"rollouts": [rollout]}).encode()
         except (TypeError, ValueError) as error:

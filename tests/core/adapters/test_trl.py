@@ -174,6 +174,34 @@ def test_reward_function_of_a_conversation_judges_the_models_own_words(folder: P
     assert rewards == [0.0, 0.0, 1.0]
 
 
+def test_reward_function_of_turns_with_tools_knows_the_calls_and_the_environments_states(
+    folder: Path,
+) -> None:
+    (folder / "t.py").write_text(
+        "def score(completion, tool_calls, environment, environment_reward):\n"
+        "    assert environment_reward is None  # TRL adds it itself\n"
+        "    return environment['count'] + 10 * sum(call['name'] == 'add' for call in tool_calls)\n"
+    )
+
+    class Counter:
+        def __init__(self, count: int) -> None:
+            self.count, self._secret, self.lock = count, 5, object()
+
+    class Shown(Counter):
+        async def state(self) -> dict[str, int]:
+            return {"count": self.count + self._secret}
+
+    call = {"type": "function", "function": {"name": "add", "arguments": {"n": 1}}}
+    called = [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "1"}]
+    with reward_function("./t.py:score", workers=1) as reward:
+        rewards = reward(
+            prompts=["p"] * 2,
+            completions=[called, [{"role": "assistant", "content": "A"}]],
+            environments=[Counter(1), Shown(2)],
+        )
+    assert rewards == [11.0, 7.0]
+
+
 def test_reward_function_of_a_reward_passes_on_its_metrics(folder: Path) -> None:
     (folder / "w.py").write_text(
         "def noted(completions, log_metric, **kwargs):\n"

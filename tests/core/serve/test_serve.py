@@ -55,6 +55,12 @@ def test_messages_are_completions_too(echo: Server) -> None:
     assert echo.client.post("/score", json=body).json()["results"][0]["reward"] == 0.5
 
 
+def test_score_of_a_rollout_whose_environment_was_lost_is_an_infrastructure_failure(echo: Server) -> None:
+    body = {"rollouts": [{"completion": "is 1", "broken": "environment 'maze': reset() ended its process"}]}
+    (result,) = echo.client.post("/score", json=body).json()["results"]
+    assert (result["reward"], result["scores"]["echo"]["failure"]) == (None, "infrastructure")
+
+
 @pytest.mark.parametrize(
     ("body", "where", "why"),
     [

@@ -55,6 +55,12 @@ def test_tool_class_takes_params_and_the_manifests_name(opened: Opened) -> None:
         ("blocks", "ab", None),
         ("image", "{'error': 'the result has content other than text, which is not supported'}", "error"),
         ("none", "None", None),
+        ("fork", "fork", None),
+        (
+            "generator",
+            "{'error': \"the tool gives a generator, which has no text. Return the text instead of 'yield'\"}",
+            "error",
+        ),
     ],
 )
 def test_misbehaving_tool_becomes_text(opened: Opened, how: str, text: str, failure: str | None) -> None:
@@ -69,6 +75,12 @@ def test_long_result_is_cut(opened: Opened) -> None:
     assert read(toolbox, call("misbehave", how="long")) == [
         ("x" * 10 + "\n[9999990 more characters were cut]", None)
     ]
+
+
+def test_forks_of_a_tool_answer_no_other_call(opened: Opened) -> None:
+    toolbox = opened(entry_of("misbehave"), entry_of("double"), workers=1)
+    asked = [call("misbehave", how="fork"), call("double", number=1)] * 5
+    assert read(toolbox, *asked) == [("fork", None), ("2", None)] * 5
 
 
 def test_tool_that_kills_its_parent_harms_no_other_call(opened: Opened) -> None:
@@ -206,6 +218,12 @@ def test_environment_that_breaks_is_named(
     again = toolbox.open([{"start": 3}], [0])
     toolbox.finish(again)
     assert again[0].reward == 3.0
+
+
+def test_observation_has_no_text_that_a_tokenizer_cannot_read(opened: Opened) -> None:
+    toolbox = opened(entry_of("Odd", Kind.ENVIRONMENT))
+    (session,) = toolbox.open([{}], [0])
+    assert session.observation == "a?b"
 
 
 def test_environments_are_bounded_and_reused(opened: Opened) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Optional
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_entries import entry_of
+from transformers.utils import get_json_schema
+from transformers.utils.chat_template_utils import TypeHintParsingException
 from trl.chat_template_utils import qwen3_chat_template
 
 from guerdon.errors import UsageError
+from guerdon.plugins.tool_shape import tool_stub, undescribed
 from guerdon.tools import Session, Toolbox
 from guerdon.training.tool_dialect import ToolDialect, prepare_tokenizer
 from guerdon_plugins.stages.pretrain.tokenizer import train_tokenizer
@@ -87,3 +91,66 @@ def test_template_without_its_last_newline_is_known() -> None:
     prepare_tokenizer(tokenizer, "tiny")
     assert tokenizer.chat_template == qwen3_chat_template
     assert tokenizer.response_template is not None
+
+
+class Custom:
+    """A class of a plugin's own."""
+
+
+HINTS: list[Any] = [
+    *(
+        str,
+        int,
+        None,
+        Any,
+        Custom,
+        list,
+        list[str],
+        list[list[int]],
+        dict,
+        dict[str, int],
+        tuple,
+        tuple[int, str],
+    ),
+    *(tuple[int, ...], tuple[int], Sequence[str], str | None, Optional[str], Literal["a", 1], Literal[b"x"]),  # noqa: UP045
+    *(
+        set[str],
+        Callable[[int], int],
+        dict[str, Sequence[int]],
+        int | list[set[str]],
+        type[int],
+        Iterator[str],
+    ),
+]
+
+
+@pytest.mark.parametrize("place", ["x", "return"])
+@pytest.mark.parametrize("hint", HINTS, ids=str)
+def test_tools_hint_is_refused_if_transformers_makes_no_schema_of_it(hint: Any, place: str) -> None:
+    def tool(x: Any) -> Any:
+        """Do it.
+
+        Args:
+            x: What.
+        """
+
+    tool.__annotations__ = {"x": str, place: hint}
+    readable = True
+    try:
+        get_json_schema(tool)
+    except TypeHintParsingException:
+        readable = False
+    assert (list(undescribed(tool_stub("tool", tool))) == []) == readable
+
+
+def test_tools_hint_that_only_a_type_checker_knows_is_refused() -> None:
+    def tool(x: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821
+        """Do it.
+
+        Args:
+            x: What.
+        """
+        return ""
+
+    (problem,) = undescribed(tool_stub("tool", tool))
+    assert "cannot be evaluated: name 'Nowhere' is not defined" in problem

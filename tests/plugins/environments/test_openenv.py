@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from openenv_packages import PACKAGES
 from websockets.sync.server import ServerConnection, serve
 
 from guerdon.errors import InfrastructureError, MissingDependencyError
@@ -129,13 +130,6 @@ def test_openenv_without_websockets_names_the_extra(monkeypatch: pytest.MonkeyPa
     with pytest.raises(MissingDependencyError, match=r"guerdon\[openenv\]"):
         OpenEnv("http://x")
 
-
-PACKAGES = (
-    *("openenv==0.10.0", "fastmcp==3.4.11", "fastmcp-slim==3.4.11", "mcp==1.30.0", "beartype==0.23.1"),
-    *("dnspython==2.9.2", "email-validator==2.4.0", "exceptiongroup==1.3.2", "griffelib==2.4.1"),
-    *("httpx-sse==0.4.3", "py-key-value-aio==0.4.6", "pydantic-settings==2.16.3", "sse-starlette==3.7.0"),
-    "uncalled-for==0.6.2",
-)
 
 SCRIPT = """
 import json, socket, threading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def rows(path: Path, **params: Any) -> list[dict[str, Any]]:
 def test_harbor_row_has_the_instruction_the_copied_files_and_the_tests(tmp_path: Path) -> None:
     make_task(tmp_path / "adding")
     (row,) = rows(tmp_path)
-    assert (row["prompt"], row["task"]) == ("Write add.py.\n", "adding")
+    assert (row["prompt"], row["task"]) == ([{"role": "user", "content": "Write add.py.\n"}], "adding")
     assert json.loads(row["files"]) == {"data/n/one.txt": "1", "b.txt": "A"}
     (test,) = json.loads(row["tests"])
     assert test["files"] == {"test.sh": PASSES, "test_outputs.py": TEST}
@@ -90,7 +91,7 @@ def test_terminal_bench_task_is_a_row(tmp_path: Path) -> None:
         },
     )
     (row,) = rows(tmp_path, tests="pytest")
-    assert row["prompt"] == "Write add.py."
+    assert row["prompt"] == [{"role": "user", "content": "Write add.py."}]
     found = json.loads(row["files"])
     assert found.keys() == {
         "data.csv",
@@ -119,6 +120,14 @@ def test_terminal_bench_task_is_a_row(tmp_path: Path) -> None:
         ({"environment/Dockerfile": "FROM x\nCOPY --from=y /a /app/a\n"}, "does not copy into /app"),
         ({"environment/Dockerfile": "FROM x\nCOPY nothing.txt .\n"}, "which is not in environment"),
         ({"environment/docker-compose.yaml": "services: {a: {}, b: {}}"}, "2 services"),
+        ({"task.toml": '[environment]\ndocker_image = "org/x:1"'}, "Set 'image: org/x:1'"),
+        ({"task.toml": '[environment]\nos = "windows"'}, "system is windows"),
+        ({"task.toml": '[environment.env]\nA = "1"'}, r"sets environment\.env"),
+        ({"task.toml": '[verifier.env]\nKEY = "${KEY}"'}, r"sets verifier\.env"),
+        ({"task.toml": '[[verifier.collect]]\ncommand = "x"'}, r"sets verifier\.collect"),
+        ({"trajectory.json": "{}"}, "continues a conversation"),
+        ({"tests/Dockerfile": "FROM x\nRUN pip install numpy\n"}, "set 'built: true' of the source"),
+        ({"tests/test.sh": "python3 /tests/test_outputs.py\n"}, "writes no reward"),
     ],
 )
 def test_harbor_task_that_needs_more_is_an_error_that_says_how(
@@ -137,6 +146,44 @@ def test_harbor_image_that_was_built_has_what_the_dockerfile_runs(tmp_path: Path
     make_task(tmp_path, **{"environment/Dockerfile": dockerfile})
     (row,) = rows(tmp_path, built=True)
     assert json.loads(row["files"]) == {"a.txt": "A"}
+
+
+def test_harbor_reads_the_one_reward_file_that_the_tests_name(tmp_path: Path) -> None:
+    for number, (script, read) in enumerate(
+        [
+            ("echo 1 > /logs/verifier/reward.txt", "reward.txt"),
+            ("python3 /tests/score.py > /logs/verifier/reward.json", "reward.json"),
+            ("cp a /logs/verifier/reward.json; echo 1 > /logs/verifier/reward.txt", "reward.txt"),
+        ]
+    ):
+        (row,) = rows(make_task(tmp_path / str(number), **{"tests/test.sh": script}))
+        (test,) = json.loads(row["tests"])
+        assert f'open("/logs/verifier/{read}")' in test["script"]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "passes"),
+    [
+        ("1", True),
+        ("1.0\n", True),
+        ("0.99", False),
+        ("NaN", False),
+        ("", False),
+        ("[1]", False),
+        ('{"reward": 1, "speed": 0.2}', True),
+        ('{"reward": 0, "speed": 1}', False),
+        ('{"a": 1, "b": 1}', True),
+        ('{"a": 1, "b": 0.5}', False),
+        ("{}", False),
+    ],
+)
+def test_harbor_reward_passes_from_1(tmp_path: Path, rewards: str, passes: bool) -> None:
+    (row,) = rows(make_task(tmp_path / "t"))
+    (test,) = json.loads(row["tests"])
+    (tmp_path / "reward.txt").write_text(rewards)
+    reading = test["script"].partition("bash /tests/test.sh\n")[2].replace("/logs/verifier", str(tmp_path))
+    done = subprocess.run(["bash", "-c", reading], capture_output=True, check=False)
+    assert (done.returncode == 0) == passes
 
 
 def test_harbor_binary_file_is_an_error(tmp_path: Path) -> None:

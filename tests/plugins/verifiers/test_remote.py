@@ -19,12 +19,13 @@ from guerdon import Failure, Rollout
 from guerdon.manifest.rubrics import plugin_entries
 from guerdon.rubric import Rubric
 from guerdon.testing import Case, VerifierConformance
-from guerdon.types import Verdict
+from guerdon.types import ToolCall, Verdict
 
 VERIFIERS = '''
 import time
-def judge(completion, reference):
+def judge(completion, reference, tool_calls, environment=None, environment_reward=None):
     """Compare, or do what the completion says."""
+    if tool_calls: return environment["n"] + environment_reward + sum(call["failure"] is None for call in tool_calls)
     if completion == "slow": time.sleep(0.05)
     if completion == "none": return None
     if completion == "raise": raise KeyError("lost")
@@ -96,6 +97,18 @@ def test_remote_gives_the_servers_scores_and_failures(url: str) -> None:
     assert right.metadata == {"scores": {"judge": 1.0}}
     assert none.outcome == "skipped"
     assert (broken.failure, "lost" in broken.explanation) == (Failure.VERIFIER, True)
+
+
+def test_remote_sends_the_calls_of_tools_and_the_environment(url: str) -> None:
+    turns = [{"role": "assistant", "content": "I look."}, {"role": "tool", "content": "right"}]
+    calls = [ToolCall("look", {"x": 1}, "right"), ToolCall("look", {}, "{'error': 'no x'}", "arguments")]
+    rollout = Rollout(
+        "q", turns, {"reference": "right"}, calls=calls, environment={"n": 4}, environment_reward=0.5
+    )
+    (verdict,) = verdicts([rollout], url)
+    assert verdict.score.value == 5.5
+    (alone,) = verdicts([Rollout("q", turns, {"reference": "right"})], url)
+    assert alone.score.value == 0.0  # what a tool said is not the model's
 
 
 def test_remote_with_a_row_that_lacks_a_column_fails_as_reference(url: str) -> None:

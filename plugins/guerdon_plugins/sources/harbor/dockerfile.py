@@ -50,6 +50,26 @@ def copied_files(context: Path, folder: PurePosixPath, built: bool) -> dict[str,
     return files
 
 
+def check_tests_image(dockerfile: str, built: bool) -> None:
+    """Check that the environment's image has what a Dockerfile of the tests runs.
+
+    Harbor builds a container of its own from it; a shell runs the tests in one of the environment's image.
+
+    Args:
+        dockerfile: The text of ``tests/Dockerfile``, or no text.
+        built: Whether the image has what it runs.
+
+    Raises:
+        DataError: The image may not have it.
+    """
+    for word, rest in _instructions(dockerfile):
+        if word == "RUN" and not built:
+            raise DataError(
+                f"tests/Dockerfile runs '{rest[:60]}', and the image of the environment must have the result. If it "
+                "has, set 'built: true' of the source; otherwise build such an image, and set it as 'image' too"
+            )
+
+
 def _instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
     """Yield a Dockerfile's instructions, each with its arguments on one line."""
     lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from guerdon.errors import DataError
-from guerdon_plugins.sources.harbor.dockerfile import copied_files
+from guerdon_plugins.sources.harbor.dockerfile import check_tests_image, copied_files
 from guerdon_plugins.sources.harbor.files import text_of, texts_of
 
 _NETWORK = re.compile(
@@ -22,9 +22,23 @@ _NETWORK = re.compile(
 
 _SCRIPT = """mkdir -p /logs/verifier
 bash /tests/test.sh
-python3 -I -c "import sys; sys.exit(not float(open('/logs/verifier/reward.txt').read()) >= 1)"
+python3 -I - <<'END'
+import json, sys
+rewards = json.load(open("/logs/verifier/{file}"))
+if isinstance(rewards, dict):
+    rewards = {{"reward": rewards["reward"]}} if "reward" in rewards else rewards
+else:
+    rewards = {{"reward": rewards}}
+sys.exit(not rewards or not all(float(reward) >= 1 for reward in rewards.values()))
+END
 """
-"""Runs a test of Harbor, which writes the reward into a file."""
+"""Runs a test of Harbor, which writes the reward, or several by name, into a file."""
+
+_UNSUPPORTED = {
+    "environment": ("env", "mcp_servers", "skills_dir", "gpus", "tpu"),
+    "verifier": ("env", "environment", "collect"),
+}
+"""The settings of a task that a shell would ignore, so that a right rollout could fail its tests."""
 
 _SETUP = "test -w /logs || { echo 'set writable: [/tmp, /logs] of the environment'; exit 1; }"
 """A shell that cannot write there would give 0 to a right rollout."""
@@ -34,16 +48,16 @@ class Harbor:
     """Yields a row for each task folder of Harbor or terminal-bench.
 
     A task of Harbor has ``task.toml`` and ``instruction.md``, one of terminal-bench has ``task.yaml``. A row has
-    ``prompt`` (the instruction), ``task`` (the folder's name), ``files`` (what the Dockerfile copies into the working
-    folder) and ``tests``. Its environment is a ``shell`` with the same ``folder``. A task that needs what a shell lacks
-    is an error that says how to provide it.
+    ``prompt`` (the instruction, as a conversation), ``task`` (the folder's name), ``files`` (what the Dockerfile copies
+    into the working folder) and ``tests``. Its environment is a ``shell`` with the same ``folder``. A task that needs
+    what a shell lacks is an error that says how to provide it.
 
     Args:
         path: A task's folder, or a folder of such folders, relative to the manifest's folder.
         tests: ``script`` runs ``tests/test.sh``, which passes if it writes a reward of at least 1; ``pytest`` runs
             ``tests/test_outputs.py`` directly.
         folder: The working folder of the tasks' Dockerfiles.
-        built: Whether the environment's image was built from the tasks' Dockerfile, so that it has what that runs.
+        built: Whether the environment's image has what the tasks' Dockerfiles run, that of the tests included.
         base_dir: The folder that the path starts from; given by the engine.
 
     Raises:
@@ -76,12 +90,13 @@ class Harbor:
                 raise DataError(f"task '{task.name}': {error}.") from None
 
     def _row(self, task: Path) -> dict[str, Any]:
-        prompt = _instruction(task)
+        prompt = [{"role": "user", "content": self._instruction(task)}]  # tools need a conversation
         context = task / "environment" if (task / "environment").is_dir() else task
         _check_services(context)
         files = copied_files(context, self._folder, self._built)
         row = {"prompt": prompt, "task": task.name, "files": json.dumps(files)}
         tests = texts_of(task / "tests")
+        check_tests_image(tests.get("Dockerfile", ""), self._built)
         needed = "test_outputs.py" if self._pytest else "test.sh"
         if needed not in tests:
             other = "script" if self._pytest else "pytest"
@@ -94,26 +109,64 @@ class Harbor:
                 f"tests/test.sh calls '{found[1]}', and the shell has no network. Set the source's 'tests' to pytest, "
                 "with an image that has what the tests import; or install it in the image, and remove the call"
             )
-        return {**row, "tests": json.dumps([{"script": _SCRIPT, "files": tests}]), "setup": _SETUP}
+        script = _SCRIPT.format(file=_reward_file(tests))
+        return {**row, "tests": json.dumps([{"script": script, "files": tests}]), "setup": _SETUP}
+
+    def _instruction(self, task: Path) -> str:
+        if not (task / "task.toml").is_file():
+            instruction = _yaml(task / "task.yaml").get("instruction")
+            if not isinstance(instruction, str):
+                raise DataError("task.yaml has no text 'instruction'")
+            return instruction
+        try:
+            settings = tomllib.loads(text_of(task / "task.toml"))
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"task.toml is not TOML: {error}") from None
+        if settings.get("steps"):
+            raise DataError("it has several steps, and a rollout has one prompt")
+        if (task / "trajectory.json").is_file():
+            raise DataError("it continues a conversation (trajectory.json), which is not supported")
+        self._check_settings(settings)
+        return text_of(task / "instruction.md")
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Check that a shell has what a task asks for.
+
+        Raises:
+            DataError: It has not.
+        """
+        for table, keys in _UNSUPPORTED.items():
+            given = settings.get(table)
+            for key in keys if isinstance(given, Mapping) else ():
+                if given.get(key):
+                    raise DataError(f"task.toml sets {table}.{key}, which the shell does not have")
+        environment = settings.get("environment")
+        if not isinstance(environment, Mapping):
+            return
+        if str(environment.get("os", "linux")).lower() != "linux":
+            raise DataError(f"its container's system is {environment['os']}, and the shell's is Linux")
+        if (image := environment.get("docker_image")) and not self._built:
+            raise DataError(
+                f"its image is {image}. Set 'image: {image}' of the environment, and 'built: true' of the source"
+            )
 
 
 def _is_task(folder: Path) -> bool:
     return (folder / "task.toml").is_file() or (folder / "task.yaml").is_file()
 
 
-def _instruction(task: Path) -> str:
-    if not (task / "task.toml").is_file():
-        instruction = _yaml(task / "task.yaml").get("instruction")
-        if not isinstance(instruction, str):
-            raise DataError("task.yaml has no text 'instruction'")
-        return instruction
-    try:
-        settings = tomllib.loads(text_of(task / "task.toml"))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"task.toml is not TOML: {error}") from None
-    if settings.get("steps"):
-        raise DataError("it has several steps, and a rollout has one prompt")
-    return text_of(task / "instruction.md")
+def _reward_file(tests: Mapping[str, str]) -> str:
+    """Return the name of the file into which a task's tests write the reward.
+
+    Only one is read: code of the model that a test runs could write the other.
+
+    Raises:
+        DataError: They name none, so that every rollout would get 0.
+    """
+    for name in ("reward.txt", "reward.json"):
+        if any(name in text for text in tests.values()):
+            return name
+    raise DataError("tests/test.sh writes no reward: nothing in tests names reward.txt or reward.json")
 
 
 def _check_services(context: Path) -> None:
