@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
-from guerdon.index.conditions import conditions
+import numpy as np
+
 from guerdon.index.filters import Filters
 from guerdon.index.rows import Found, Names, read_rows
+from guerdon.index.selecting import Numbers, select
 from guerdon.index.store import RunIndex
 
 By = Literal["prompt", "completion"]
@@ -76,53 +79,97 @@ def compare(
         by: What the sides are paired by.
     """
 
-    def answer(db: sqlite3.Connection) -> Comparison:
-        db.execute("attach ? as other", [str(second.index.path)])
-        one, one_given = _means(db, first, "main", by)
-        two, two_given = _means(db, second, "other", by)
-        completion = ", completion" if by == "completion" else ""
-        db.execute(
-            "create temp table pairs as select digest, one.mean as a, two.mean as b, one.count as m, two.count as n, "
-            f"one.id as first_id, two.id as second_id from ({one}) as one join ({two}) as two "
-            f"using (digest{completion})",
-            [*one_given, *two_given],
-        )
-        return _summary(db, threshold, size)
-
-    second.index.read(Names.read)  # creates it if it was lost
-    return first.index.read(answer)
-
-
-def _summary(db: sqlite3.Connection, threshold: float, size: int) -> Comparison:
-    count, better, worse, up, down, first_mean, second_mean = db.execute(
-        "select count(*), ifnull(sum(b > a), 0), ifnull(sum(b < a), 0), ifnull(sum(a < ? and b >= ?), 0), "
-        "ifnull(sum(a >= ? and b < ?), 0), avg(a), avg(b) from pairs",
-        [threshold] * 4,
-    ).fetchone()
-    chosen = db.execute(
-        "select digest, a, b, m, n, first_id, second_id, (b >= ?) - (a >= ?) as flip from pairs where a != b "
-        "order by flip = 0, abs(b - a) desc, digest, first_id limit ?",
-        [threshold, threshold, size],
-    ).fetchall()
-    left = read_rows(db, Names.read(db), [row[5] for row in chosen])
-    right = read_rows(db, Names.read(db, "other"), [row[6] for row in chosen], "other")
-    pairs = [
-        Pair(one.prompt, digest.hex(), (a, b), (m, n), (one, two), flip)
-        for (digest, a, b, m, n, _, _, flip), one, two in zip(chosen, left, right, strict=True)
+    values = [side.index.read(partial(_values, side=side, by=by)) for side in (first, second)]
+    keys = [of_side[0] for of_side in values]
+    order = np.argsort(keys[0])
+    orders = [order, order if np.array_equal(*keys) else np.argsort(keys[1])]
+    one, two = (_means(*of_side, of_order) for of_side, of_order in zip(values, orders, strict=True))
+    one, two = one.shared_with(two), two.shared_with(one)
+    change = two.means - one.means
+    flips = (two.means >= threshold).astype(int) - (one.means >= threshold)
+    listed = _largest(np.flatnonzero(flips), change, size)
+    others = _largest(np.flatnonzero((flips == 0) & (change != 0)), change, size - len(listed))
+    chosen = np.concatenate([listed, others])
+    rows = [
+        side.index.read(partial(_rows, ids=means.ids[chosen].tolist()))
+        for side, means in ((first, one), (second, two))
     ]
-    return Comparison(count, better, worse, up, down, (first_mean, second_mean), pairs)
-
-
-def _means(db: sqlite3.Connection, side: Side, schema: str, by: By) -> tuple[str, list[Any]]:
-    """Return a query for the mean of each prompt or completion of a side, with its parameters."""
-    names = Names.read(db, schema)
-    condition, given = conditions(names, side.filters, schema)
-    number = names.entries.get(side.measure)
-    column = "reward" if side.measure == "reward" else f"value_{number}" if number else "null"
-    keys = "prompt, completion" if by == "completion" else "prompt"
-    return (
-        f"select digest, g.* from (select {keys}, avg({column}) as mean, count({column}) as count, min(id) as id "
-        f"from {schema}.rollouts where {condition} and {column} is not null group by {keys}) as g "
-        f"join {schema}.prompts using (prompt)",
-        given,
+    pairs = [
+        Pair(
+            *(left.prompt, left.digest),
+            means=(float(one.means[at]), float(two.means[at])),
+            counts=(int(one.counts[at]), int(two.counts[at])),
+            rows=(left, right),
+            flip=int(flips[at]),
+        )
+        for at, left, right in zip(chosen, *rows, strict=True)
+    ]
+    return Comparison(
+        *(len(change), int((change > 0).sum()), int((change < 0).sum())),
+        *(int((flips > 0).sum()), int((flips < 0).sum())),
+        means=(float(one.means.mean()), float(two.means.mean())) if len(change) else (None, None),
+        pairs=pairs,
     )
+
+
+def _largest(places: Numbers, change: Numbers, most: int) -> Numbers:
+    """Return the places with the largest changes, the largest first."""
+    sizes = -np.abs(change[places])
+    if len(places) > most:
+        last = np.partition(sizes, most)[most]
+        places = np.concatenate([places[sizes < last], places[sizes == last][:most]])[:most]
+        sizes = -np.abs(change[places])
+    return places[np.argsort(sizes, kind="stable")]
+
+
+def _rows(db: sqlite3.Connection, ids: Sequence[int]) -> list[Found]:
+    return read_rows(db, Names.read(db), ids)
+
+
+def _values(db: sqlite3.Connection, side: Side, by: By) -> tuple[Numbers, Numbers, Numbers]:
+    """Return the key, the value and the id of each rollout of a side. Equal keys are one prompt, or one completion."""
+    names = Names.read(db)
+    entry = names.entries.get(side.measure)
+    column = "reward" if side.measure == "reward" else f"value_{entry}" if entry else None
+    keys, values, ids = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
+    for chunk, places in select(db, names, side.filters) if column else ():
+        key = chunk["prompt_digest"][places]
+        keys.append(key * _MIXER + chunk["completion"][places] if by == "completion" else key)
+        values.append(chunk[column][places])
+        ids.append(chunk.ids[places])
+    return np.concatenate(keys), np.concatenate(values), np.concatenate(ids)
+
+
+_MIXER = np.int64(-7046029254386353131)
+"""An odd number with as many ones as zeros, so that the digests of a prompt and of its completion make one key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """The mean of each key's values, in the order of keys."""
+
+    keys: Numbers
+    means: Numbers
+    counts: Numbers
+    ids: Numbers
+    """Each key's first rollout with a value."""
+
+    def shared_with(self, other: _Means) -> _Means:
+        """Return the part with the keys that the other has too."""
+        places = np.searchsorted(other.keys, self.keys)
+        shared = np.append(other.keys, 0)[places] == self.keys
+        shared &= places < len(other.keys)
+        return _Means(self.keys[shared], self.means[shared], self.counts[shared], self.ids[shared])
+
+
+def _means(keys: Numbers, values: Numbers, ids: Numbers, order: Numbers) -> _Means:
+    keys, values = keys[order], values[order]
+    known = ~np.isnan(values)
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    if not len(keys):
+        return _Means(keys, values, keys, keys)
+    counts = np.add.reduceat(known.astype(np.int64), starts)
+    totals = np.add.reduceat(np.where(known, values, 0.0), starts)
+    firsts = np.minimum.reduceat(np.where(known, ids[order], np.iinfo(np.int64).max), starts)
+    some = counts > 0
+    return _Means(keys[starts][some], totals[some] / counts[some], counts[some], firsts[some])

@@ -29,7 +29,7 @@ GROUP_BYTES = 64 * 2**20
 def show_rollouts(run: ViewedRun, query: Query) -> Context:
     """Return what the table of rollouts shows."""
     names = overview(run.index).names
-    filters, page, problem = Filters(), Page([], "", ""), ""
+    filters, page, problem = Filters(), Page([], "", "", 0), ""
     try:
         filters = Filters.of(query)
         page = find(run.index, filters)
@@ -47,7 +47,6 @@ def show_rollouts(run: ViewedRun, query: Query) -> Context:
         "active": filters.active(),
         "query": filters.query,
         "page": page,
-        "total": None,
         "problem": problem,
         "excerpts": [excerpt(row, record) for row, record in zip(page.rows, records, strict=True)],
         "group_link": lambda row: _group_address(run, row),
