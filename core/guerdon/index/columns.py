@@ -43,7 +43,11 @@ def column_kind(name: str) -> tuple[str, Any]:
 
 
 def append(
-    db: sqlite3.Connection, stage: int, lines: Sequence[int], names: Sequence[str], rows: Sequence[Sequence[Any]]
+    db: sqlite3.Connection,
+    stage: int,
+    lines: Sequence[int],
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
 ) -> None:
     """Add rollouts to the columns of a stage.
 

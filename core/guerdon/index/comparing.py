@@ -78,27 +78,28 @@ def compare(
         size: The most pairs that are listed.
         by: What the sides are paired by.
     """
-
-    values = [side.index.read(partial(_values, side=side, by=by)) for side in (first, second)]
-    keys = [of_side[0] for of_side in values]
-    order = np.argsort(keys[0])
-    orders = [order, order if np.array_equal(*keys) else np.argsort(keys[1])]
-    one, two = (_means(*of_side, of_order) for of_side, of_order in zip(values, orders, strict=True))
-    one, two = one.shared_with(two), two.shared_with(one)
-    change = two.means - one.means
-    flips = (two.means >= threshold).astype(int) - (one.means >= threshold)
-    listed = _largest(np.flatnonzero(flips), change, size)
-    others = _largest(np.flatnonzero((flips == 0) & (change != 0)), change, size - len(listed))
-    chosen = np.concatenate([listed, others])
+    sides = [side.index.read(partial(_values, side=side, by=by)) for side in (first, second)]
+    order = np.argsort(sides[0].keys)
+    same = np.array_equal(sides[0].keys, sides[1].keys)  # two verifiers of the same rollouts
+    orders = [order, order if same else np.argsort(sides[1].keys)]
+    one, two = (_grouped(side, order) for side, order in zip(sides, orders, strict=True))
+    places = _shared(one, two)
+    one_means, two_means = one.means[places[0]], two.means[places[1]]
+    change = two_means - one_means
+    flips = (two_means >= threshold).astype(np.int8) - (one_means >= threshold)
+    flipped = _largest(np.flatnonzero(flips), change, size)
+    others = _largest(np.flatnonzero((flips == 0) & (change != 0)), change, size - len(flipped))
+    chosen = np.concatenate([flipped, others])
+    chosen_groups = [of_side[chosen].tolist() for of_side in places]
     rows = [
-        side.index.read(partial(_rows, ids=means.ids[chosen].tolist()))
-        for side, means in ((first, one), (second, two))
+        side.index.read(partial(_rows, ids=[known.first(place) for place in of_side]))
+        for side, known, of_side in ((first, one, chosen_groups[0]), (second, two, chosen_groups[1]))
     ]
     pairs = [
         Pair(
             *(left.prompt, left.digest),
-            means=(float(one.means[at]), float(two.means[at])),
-            counts=(int(one.counts[at]), int(two.counts[at])),
+            means=(float(one_means[at]), float(two_means[at])),
+            counts=(int(one.counts[places[0][at]]), int(two.counts[places[1][at]])),
             rows=(left, right),
             flip=int(flips[at]),
         )
@@ -107,7 +108,7 @@ def compare(
     return Comparison(
         *(len(change), int((change > 0).sum()), int((change < 0).sum())),
         *(int((flips > 0).sum()), int((flips < 0).sum())),
-        means=(float(one.means.mean()), float(two.means.mean())) if len(change) else (None, None),
+        means=(float(one_means.mean()), float(two_means.mean())) if len(change) else (None, None),
         pairs=pairs,
     )
 
@@ -126,8 +127,61 @@ def _rows(db: sqlite3.Connection, ids: Sequence[int]) -> list[Found]:
     return read_rows(db, Names.read(db), ids)
 
 
-def _values(db: sqlite3.Connection, side: Side, by: By) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the key, the value and the id of each rollout of a side. Equal keys are one prompt, or one completion."""
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The rollouts of a side. Equal keys are one prompt, or one completion of a prompt."""
+
+    keys: Numbers
+    values: Numbers
+    """Not a number where a rollout has none."""
+    ids: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The rollouts with equal keys, in the order of keys."""
+
+    side: _Values
+    order: Numbers
+    """The places of the rollouts."""
+    starts: Numbers
+    """Where each group begins in that order."""
+    keys: Numbers
+    means: Numbers
+    counts: Numbers
+    """How many of the rollouts have a value."""
+
+    def first(self, group: int) -> int:
+        """Return the id of the first rollout of a group that has a value."""
+        end = self.starts[group + 1] if group + 1 < len(self.starts) else len(self.order)
+        members = self.order[self.starts[group] : end]
+        return int(self.side.ids[members[~np.isnan(self.side.values[members])]].min())
+
+
+def _grouped(side: _Values, order: Numbers) -> _Groups:
+    keys, values = side.keys[order], side.values[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    known = ~np.isnan(values)
+    counts = np.add.reduceat(known.astype(np.int64), starts)
+    totals = np.add.reduceat(np.where(known, values, 0.0), starts)
+    return _Groups(side, order, starts, keys[starts], totals / np.maximum(counts, 1), counts)
+
+
+def _shared(one: _Groups, two: _Groups) -> tuple[Numbers, Numbers]:
+    """Return the places, on both sides, of the groups that have values on both."""
+    if np.array_equal(one.keys, two.keys):
+        places = np.flatnonzero((one.counts > 0) & (two.counts > 0))
+        return places, places
+    others = np.searchsorted(two.keys, one.keys)
+    places = np.flatnonzero(np.append(two.keys, 0)[others] == one.keys)
+    places = places[others[places] < len(two.keys)]
+    others = others[places]
+    both = (one.counts[places] > 0) & (two.counts[others] > 0)
+    return places[both], others[both]
+
+
+def _values(db: sqlite3.Connection, side: Side, by: By) -> _Values:
+    """Return the rollouts of a side."""
     names = Names.read(db)
     entry = names.entries.get(side.measure)
     column = "reward" if side.measure == "reward" else f"value_{entry}" if entry else None
@@ -137,39 +191,8 @@ def _values(db: sqlite3.Connection, side: Side, by: By) -> tuple[Numbers, Number
         keys.append(key * _MIXER + chunk["completion"][places] if by == "completion" else key)
         values.append(chunk[column][places])
         ids.append(chunk.ids[places])
-    return np.concatenate(keys), np.concatenate(values), np.concatenate(ids)
+    return _Values(*map(np.concatenate, (keys, values, ids)))
 
 
 _MIXER = np.int64(-7046029254386353131)
-"""An odd number with as many ones as zeros, so that the digests of a prompt and of its completion make one key."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Means:
-    """The mean of each key's values, in the order of keys."""
-
-    keys: Numbers
-    means: Numbers
-    counts: Numbers
-    ids: Numbers
-    """Each key's first rollout with a value."""
-
-    def shared_with(self, other: _Means) -> _Means:
-        """Return the part with the keys that the other has too."""
-        places = np.searchsorted(other.keys, self.keys)
-        shared = np.append(other.keys, 0)[places] == self.keys
-        shared &= places < len(other.keys)
-        return _Means(self.keys[shared], self.means[shared], self.counts[shared], self.ids[shared])
-
-
-def _means(keys: Numbers, values: Numbers, ids: Numbers, order: Numbers) -> _Means:
-    keys, values = keys[order], values[order]
-    known = ~np.isnan(values)
-    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-    if not len(keys):
-        return _Means(keys, values, keys, keys)
-    counts = np.add.reduceat(known.astype(np.int64), starts)
-    totals = np.add.reduceat(np.where(known, values, 0.0), starts)
-    firsts = np.minimum.reduceat(np.where(known, ids[order], np.iinfo(np.int64).max), starts)
-    some = counts > 0
-    return _Means(keys[starts][some], totals[some] / counts[some], counts[some], firsts[some])
+"""An odd number without a pattern, so that the digests of a prompt and of its completion make one key."""

@@ -97,7 +97,8 @@ class _First:
 
     def ends(self) -> list[tuple[float, int]]:
         """Return the keys and ids, in their order."""
-        return [(self._sign * key, self._sign * ident) for key, ident in zip(self._keys.tolist(), self._ids.tolist(), strict=True)]
+        keys, ids = (self._sign * self._keys).tolist(), (self._sign * self._ids).tolist()
+        return list(zip(keys, ids, strict=True))
 
 
 def _sort_column(names: Names, filters: Filters) -> str:

@@ -49,7 +49,9 @@ class Chunk:
                 "select data from columns where stage = ? and chunk = ? and name = ?",
                 [self.stage, self._number, name],
             ).fetchone()
-            self._read[name] = np.frombuffer(row[0], kind) if row else np.full(len(self["prompt"]), missing, kind)
+            self._read[name] = (
+                np.frombuffer(row[0], kind) if row else np.full(len(self["prompt"]), missing, kind)
+            )
         return self._read[name]
 
 
@@ -63,7 +65,9 @@ def select(
     """Yield the chunks that have rollouts which the filters let through, with the places of these in the chunk."""
     tests = [*_tests(db, names, filters)]
     for stage in stages_of(names, filters):
-        chunks = db.execute("select distinct chunk from columns where stage = ? order by chunk", [stage]).fetchall()
+        chunks = db.execute(
+            "select distinct chunk from columns where stage = ? order by chunk", [stage]
+        ).fetchall()
         for (number,) in chunks:
             chunk = Chunk(db, stage, number)
             passed = chunk["prompt"] != 0
@@ -144,11 +148,13 @@ def _prompt(db: sqlite3.Connection, digest: str) -> int | None:
 
 
 def _prompt_words(db: sqlite3.Connection, text: str) -> Test:
+    (most,) = db.execute("select ifnull(max(prompt), 0) from prompts").fetchone()
     (joined,) = db.execute(
         "select group_concat(rowid) from prompt_texts where prompt_texts match ?", [phrase(text)]
     ).fetchone()
-    prompts = _integers(joined)
-    return lambda chunk: np.isin(chunk["prompt"], prompts)
+    found = np.zeros(most + 1, bool)
+    found[_integers(joined)] = True
+    return lambda chunk: found[chunk["prompt"]]
 
 
 def _words(db: sqlite3.Connection, text: str) -> Test:
