@@ -26,6 +26,30 @@ GROUP_BYTES = 64 * 2**20
 """The most bytes of a group that are read at once. Rollouts with more than their share are shown alone."""
 
 
+_LABELS = {
+    "stage": "stage",
+    "step_min": "step from",
+    "step_max": "step to",
+    "group": "group",
+    "model": "model",
+    "task": "task",
+    "prompt": "prompt",
+    "prompt_text": "words of the prompt",
+    "text": "words of the completion",
+    "entry": "verifier",
+    "outcome": "outcome",
+    "failure": "failure",
+    "value_min": "verifier's value from",
+    "value_max": "verifier's value to",
+    "reward_min": "reward from",
+    "reward_max": "reward to",
+    "unscored": "without a reward",
+    "length_min": "length from",
+    "length_max": "length to",
+}
+"""What pages call the filters."""
+
+
 def show_rollouts(run: ViewedRun, query: Query) -> Context:
     """Return what the table of rollouts shows."""
     names = overview(run.index).names
@@ -45,6 +69,7 @@ def show_rollouts(run: ViewedRun, query: Query) -> Context:
         "filters": asdict(filters),
         "cleared": {field.name: field.default for field in fields(Filters)},
         "active": filters.active(),
+        "labels": _LABELS,
         "query": filters.query,
         "page": page,
         "problem": problem,

@@ -167,7 +167,9 @@ def test_filters_can_be_removed(open_page: Open) -> None:
     follow(page, page.get_by_role("button", name="Filter"))
     assert page.url.endswith("?task=words&text=herring")
     assert count(page) == "0"
-    follow(page, page.get_by_title("Remove this filter").last)
+    chips = page.get_by_title("Remove this filter")
+    assert chips.all_inner_texts() == ["task: words ✕", "words of the completion: herring ✕"]
+    follow(page, chips.last)
     assert page.url.endswith("?task=words")
     assert count(page) == "124"
     follow(page, page.get_by_role("link", name="remove all"))
@@ -261,6 +263,8 @@ def test_verifiers_are_listed_by_failures_with_links(open_page: Open) -> None:
     page = open_page("/runs/first/verifiers")
     assert cells(page, "verifier")[0] == "math"
     assert cells(page, "failures")[0].strip() == "timeout 1"
+    slowest = page.locator("td[data-label=slowest] a").first.get_attribute("href")
+    assert slowest == "/runs/first/rollouts?stage=rl&sort=latency&descending=1"
     follow(page, page.get_by_role("link", name="timeout 1"))
     assert cells(page, "rollout") == ["rl:9"]
     assert cells(page, "math") == ["failed: timeout"]
