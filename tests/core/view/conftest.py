@@ -50,10 +50,27 @@ class Watched:
     """The page that the tests of a module share, because a page of one's own costs more than what a test does on it."""
 
     page: Page
-    base: str = ""
-    """The address of the viewer that is looked at."""
+    others: list[Page] = field(default_factory=list)
+    """Pages beside it."""
+    bases: set[str] = field(default_factory=set)
+    """The addresses of the viewers that were looked at."""
     complaints: list[str] = field(default_factory=list)
     """What the browser's console said, and requests of another host."""
+
+    def beside(self) -> Page:
+        """Open another page."""
+        self.others.append(self.page.context.new_page())
+        self.watch(self.others[-1])
+        return self.others[-1]
+
+    def close_others(self) -> None:
+        while self.others:
+            self.others.pop().close()
+
+    def leave(self) -> None:
+        """Leave the viewer, which live pages keep asking."""
+        self.close_others()
+        self.page.goto("about:blank")
 
     def watch(self, page: Page) -> None:
         page.set_default_timeout(60_000)
@@ -62,7 +79,7 @@ class Watched:
         page.on("request", self._check)
 
     def _check(self, request: Request) -> None:
-        if not request.url.startswith(self.base):
+        if not request.url.startswith((*self.bases, "about:blank")):
             self.complaints.append(request.url)
 
 
@@ -77,12 +94,12 @@ def watched(browser: Browser) -> Iterator[Watched]:
 
 @pytest.fixture
 def serve(tmp_path: Path, watched: Watched) -> Iterator[Serve]:
-    """Serves a test's own runs. The page leaves the servers before they end, because live pages keep asking."""
+    """Serves a test's own runs."""
     with ExitStack() as servers:
 
         def served(*folders: Path) -> str:
             address = servers.enter_context(serving(list(folders), tmp_path / "cache"))
-            servers.callback(watched.page.goto, "about:blank")
+            servers.callback(watched.leave)
             return address
 
         yield served
@@ -92,21 +109,15 @@ def serve(tmp_path: Path, watched: Watched) -> Iterator[Serve]:
 def open_page(watched: Watched, address: str) -> Iterator[Open]:
     """Opens an address; the browser's console must stay empty, and nothing is asked of another host."""
     watched.complaints.clear()
-    others: list[Page] = []
 
     def opened(path: str, width: int = 1200, base: str = address, beside: bool = False) -> Page:
         """Open an address in the shared page, or in a page beside it."""
-        page = watched.page
-        if beside:
-            page = page.context.new_page()
-            others.append(page)
-            watched.watch(page)
-        watched.base = base
+        page = watched.beside() if beside else watched.page
+        watched.bases.add(base)
         page.set_viewport_size({"width": width, "height": 800})
         page.goto(base + path)
         return page
 
     yield opened
-    for page in others:
-        page.close()
+    watched.close_others()
     assert watched.complaints == []

@@ -162,7 +162,10 @@ def test_tensorboard_has_runs_metrics_tables_and_manifest(folder: Path) -> None:
     assert json.loads(code) == MANIFEST
     rollouts = tensors("rl", "rollouts")
     assert [step for step, _ in rollouts] == [1, 2]
-    assert [row[:2] for row in rollouts[0][1]] == [[b"prompt", b"completion"], *[[b"1 + 1?", b"two \\ud800"]] * 2]
+    assert [row[:2] for row in rollouts[0][1]] == [
+        [b"prompt", b"completion"],
+        *[[b"1 + 1?", b"two \\ud800"]] * 2,
+    ]
     assert tensors("test", "evaluation") == [(0, [[b"model", b"math_pass@8"], [b"rl", b"0.75"]])]
 
 
