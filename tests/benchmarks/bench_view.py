@@ -136,7 +136,11 @@ def asked_filters(
         kinds["several together"] = {name: value for one in several for name, value in one.items()}
         for kind, chosen in kinds.items():
             sort = draw.choice(SORTS)
-            page = {"sort": sort, "descending": draw.random() < 0.5, "size": draw.choice(SIZES)}
+            page: dict[str, Any] = {
+                "sort": sort,
+                "descending": draw.random() < 0.5,
+                "size": draw.choice(SIZES),
+            }
             if draw.random() < 0.5:
                 key = draw.randint(1, rollouts) if sort in ("line", "step") else draw.random()
                 page[draw.choice(("after", "before"))] = f"{key}:{draw.randint(1, rollouts)}"
@@ -146,19 +150,22 @@ def asked_filters(
 def measure_filters(index: RunIndex, rounds: int, last_step: int, rollouts: int) -> None:
     """Print how long random filters take, by kind, and the slowest."""
     digests = [row.digest for row in find(index, Filters(size=200)).rows]
-    times: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
+    times: defaultdict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for kind, filters in asked_filters(rounds, digests, last_step, rollouts):
-        clock = time.perf_counter()
+        clock, cpu = time.perf_counter(), time.process_time()
         find(index, filters)
-        times[kind].append((1000 * (time.perf_counter() - clock), filters.query()))
-    click.echo("\n| filters | median (ms) | 95% (ms) | slowest (ms) |\n|---|---|---|---|")
+        wall, cpu = 1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - cpu)
+        times[kind].append((wall, cpu, filters.query()))
+    click.echo("\n| filters | median (ms) | 95% (ms) | slowest (ms) | CPU: 95% (ms) | CPU: most (ms) |")
+    click.echo("|---|---|---|---|---|---|")
     every = [one for of_kind in times.values() for one in of_kind]
     for kind, asked in (*times.items(), ("all", every)):
-        walls = sorted(wall for wall, _ in asked)
-        median, most = walls[len(walls) // 2], walls[int(0.95 * len(walls))]
-        click.echo(f"| {kind} | {median:.0f} | {most:.0f} | {walls[-1]:.0f} |")
+        walls, busy = (sorted(one[part] for one in asked) for part in (0, 1))
+        late = int(0.95 * len(walls))
+        row = (walls[len(walls) // 2], walls[late], walls[-1], busy[late], busy[-1])
+        click.echo(f"| {kind} | {' | '.join(f'{value:.0f}' for value in row)} |")
     slowest = sorted(every, reverse=True)[:3]
-    click.echo("\nThe slowest: " + "; ".join(f"{wall:.0f} ms {query}" for wall, query in slowest) + ".")
+    click.echo("\nThe slowest: " + "; ".join(f"{wall:.0f} ms {query}" for wall, _, query in slowest) + ".")
 
 
 def questions(index: RunIndex, last_step: int) -> dict[str, Callable[[], object]]:
@@ -230,14 +237,14 @@ def measure_pages(folder: Path) -> None:
         click.echo(f"\nPeak memory of the viewer: {peak / 1024:.0f} MiB.")
 
 
-def measure(ask: Callable[[], object]) -> list[float]:
-    """Return the wall time of each of five answers in milliseconds, the fastest first."""
-    walls = []
+def measure(ask: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """Return how long each of five answers took in milliseconds, the fastest first."""
+    times = []
     for _ in range(5):
-        clock = time.perf_counter()
+        start = clock()
         ask()
-        walls.append(1000 * (time.perf_counter() - clock))
-    return sorted(walls)
+        times.append(1000 * (clock() - start))
+    return sorted(times)
 
 
 def peak_mib() -> float:
@@ -265,10 +272,11 @@ def work(folder: Path, rollouts: int, rounds: int) -> None:
     click.echo(f"| opening when indexed | {opening[2]:.1f} ms |")
     last_step = overview(index).steps["rl"][1]
     measure_filters(index, rounds, last_step, rollouts)
-    click.echo("\n| question | median (ms) | slowest (ms) |\n|---|---|---|")
+    click.echo("\n| question | median (ms) | slowest (ms) | CPU: median (ms) |\n|---|---|---|---|")
     for name, ask in questions(index, last_step).items():
         walls = measure(ask)
-        click.echo(f"| {name} | {walls[2]:.0f} | {walls[-1]:.0f} |")
+        busy = measure(ask, time.process_time)
+        click.echo(f"| {name} | {walls[2]:.0f} | {walls[-1]:.0f} | {busy[2]:.0f} |")
     measure_pages(folder)
     click.echo(
         f"\nPeak memory of indexing and asking: {before:.0f} MiB before, {peak_mib():.0f} MiB at the end."

@@ -183,15 +183,19 @@ def _shared(one: _Groups, two: _Groups) -> tuple[Numbers, Numbers]:
 def _values(db: sqlite3.Connection, side: Side, by: By) -> _Values:
     """Return the rollouts of a side."""
     names = Names.read(db)
-    entry = names.entries.get(side.measure)
-    column = "reward" if side.measure == "reward" else f"value_{entry}" if entry else None
     keys, values, ids = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
-    for chunk, places in select(db, names, side.filters) if column else ():
+    if side.measure == "reward":
+        column = "reward"
+    elif side.measure in names.entries:
+        column = f"value_{names.entries[side.measure]}"
+    else:
+        return _Values(keys[0], values[0], ids[0])
+    for chunk, places in select(db, names, side.filters):
         key = chunk["prompt_digest"][places]
         keys.append(key * _MIXER + chunk["completion"][places] if by == "completion" else key)
         values.append(chunk[column][places])
         ids.append(chunk.ids[places])
-    return _Values(*map(np.concatenate, (keys, values, ids)))
+    return _Values(np.concatenate(keys), np.concatenate(values), np.concatenate(ids))
 
 
 _MIXER = np.int64(-7046029254386353131)

@@ -45,14 +45,18 @@ def reward_histogram(index: RunIndex, stage: str) -> Histogram | None:
         first, last, least = int(min(firsts)), int(max(lasts)), float(min(leasts))
         width = -(-(last - first + 1) // MOST_COLUMNS)
         columns = -(-(last - first + 1) // width)
-        span = float(max(mosts)) - least or 1.0
+        most = float(max(mosts))
+        half = most / 2 - least / 2 or 0.5  # the whole span may be no number
         counts = np.zeros(columns * BINS, np.int64)
         for chunk, places in select(db, names, scored):
             column = (chunk["step"][places] - first) // width
-            place = np.minimum(((chunk["reward"][places] - least) / span * BINS).astype(np.int64), BINS - 1)
+            place = np.minimum(
+                ((chunk["reward"][places] / 2 - least / 2) / half * BINS).astype(np.int64), BINS - 1
+            )
             counts += np.bincount(column * BINS + place, minlength=len(counts))
         steps = [(first + n * width, min(last, first + (n + 1) * width - 1)) for n in range(columns)]
-        edges = [least + span * n / BINS for n in range(BINS + 1)]
+        top = most if most > least else least + 1
+        edges = [least * (1 - n / BINS) + top * (n / BINS) for n in range(BINS + 1)]
         return Histogram(steps, edges, counts.reshape(columns, BINS).tolist())
 
     return index.read(answer)

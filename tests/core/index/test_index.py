@@ -320,6 +320,19 @@ def test_sums_over_the_rollouts(index: RunIndex, run: Path) -> None:
     assert [(one.step, one.count, one.mean) for one in attempts] == [(1, 2, 0.0), (2, 2, 0.5), (3, 2, 1.0)]
 
 
+@pytest.mark.parametrize("rewards", [(-1.7e308, 0.0, 1.7e308), (1e308, 1e308, 1e308), (0.0, 0.5, 1.0)])
+def test_histogram_has_every_reward_between_its_edges(tmp_path: Path, rewards: tuple[float, ...]) -> None:
+    write(tmp_path, [rollout(1, 0, reward) for reward in rewards])
+    index = RunIndex(tmp_path, tmp_path / "index")
+    grow_fully(index)
+    histogram = reward_histogram(index, "rl")
+    assert histogram is not None
+    (column,) = histogram.counts
+    assert sum(column) == 3
+    assert histogram.edges[0] == min(rewards)
+    assert column[0] == rewards.count(min(rewards))
+
+
 def test_metrics_and_events_are_indexed(index: RunIndex, run: Path) -> None:
     start = {
         "time": "2026-01-01T00:00:00.000+00:00",
