@@ -1,10 +1,11 @@
 """How fast `guerdon view` opens and answers, with many rollouts. Prints Markdown tables.
 
-    python tests/benchmarks/bench_view.py [--rollouts 1000000] [--folder FOLDER]
+    python tests/benchmarks/bench_view.py [--rollouts 1000000] [--rounds 10] [--folder FOLDER]
 
-FOLDER keeps the synthetic run and its index; by default both are removed at the end. Each question is asked three
-times, of a new connection; the table has the fastest and the slowest. Each page is asked of `guerdon view`, in a
-process of its own, three times. Memory is the peak of the process that indexes and asks, and of `guerdon view`.
+FOLDER keeps the synthetic run and its index; by default both are removed at the end. Each question is asked of a new
+connection, with other values each time: random filters, orders and pages, one kind of filter each and up to eight
+together. Each page is asked of `guerdon view`, in a process of its own, five times. Memory is the peak of the process
+that indexes and asks, and of `guerdon view`. The index's pages are in the system's cache, unless it has no room.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -28,15 +31,11 @@ import click
 
 from guerdon.index import Filters, Growth, RunIndex, grow_fully
 from guerdon.index.comparing import Side, compare
+from guerdon.index.filters import SIZES, SORTS
 from guerdon.index.groups import find_group
-from guerdon.index.paging import count, find
-from guerdon.index.summing import (
-    entry_health,
-    overview,
-    prompt_history,
-    reward_histogram,
-    rollout_curves,
-)
+from guerdon.index.histograms import reward_histogram
+from guerdon.index.paging import find
+from guerdon.index.summing import entry_health, overview, prompt_history, rollout_curves
 
 WORDS = [
     f"{a}{b}{c}"
@@ -100,57 +99,89 @@ def write_run(folder: Path, rollouts: int) -> None:
         file.writelines(lines(rollouts))
 
 
-def questions(index: RunIndex, last_step: int) -> dict[str, Callable[[], object]]:
-    """What the pages ask, by name."""
-    page = find(index, Filters(sort="reward", descending=True))
-    deep = find(index, Filters(sort="reward", descending=True, after=page.after))
-    filters = {
-        "no filter": Filters(),
-        "newest first": Filters(descending=True),
-        "sorted by reward": Filters(sort="reward", descending=True),
-        "sorted by reward, second page": Filters(sort="reward", descending=True, after=deep.after),
-        "one step": Filters(stage="rl", step_min=last_step, step_max=last_step),
-        "a range of steps, by length": Filters(step_min=10, step_max=last_step - 10, sort="length"),
-        "a prompt": Filters(prompt=page.rows[0].digest),
-        "words of the prompt": Filters(prompt_text="question 777"),
-        "a common word of the prompt, by reward": Filters(prompt_text="plus", sort="reward"),
-        "a verifier failed": Filters(entry="judge", outcome="failed"),
-        "any verifier timed out": Filters(failure="timeout", sort="latency", descending=True),
-        "a verifier's values": Filters(entry="judge", value_min=0.9, sort="value", descending=True),
-        "a task": Filters(task="task-3", sort="reward"),
-        "rewards": Filters(reward_min=1.0, reward_max=1.4, sort="advantage"),
-        "lengths": Filters(length_min=1990),
-        "a rare phrase": Filters(text="answer 185 answer"),
-        "a common word": Filters(text="think"),
-        "a word of some, by reward": Filters(text=WORDS[7], sort="reward", descending=True),
-        "a common word, by reward": Filters(text="think", sort="reward"),
-        "everything": Filters(
-            *("rl", 10, last_step),
-            text=WORDS[3],
-            entry="math",
-            outcome="scored",
-            reward_min=0.1,
-            length_max=1500,
-            task="task-1",
-            sort="length",
-        ),
-        "nothing matches": Filters(text="zzzz", reward_min=5.0),
+def some_filters(draw: random.Random, digests: Sequence[str], last_step: int) -> dict[str, dict[str, Any]]:
+    """Return one filter of each kind, with random values."""
+    step, word = draw.randint(1, last_step), draw.choice(WORDS)
+    common = draw.choice(("think", "answer"))
+    return {
+        "no filter": {},
+        "stage and step": {"stage": "rl", "step_min": step, "step_max": step},
+        "steps": {"step_min": step // 2, "step_max": step},
+        "group": {"group": draw.randrange(GROUPS)},
+        "task": {"task": f"task-{draw.randrange(5)}"},
+        "prompt": {"prompt": draw.choice(digests)},
+        "words of the prompt": {"prompt_text": draw.choice(("plus", "what is", f"question {step}"))},
+        "a word of all completions": {"text": common},
+        "a word of a third of the completions": {"text": word},
+        "a phrase": {"text": f"{word} {draw.choice(WORDS)}"},
+        "a common phrase": {"text": f"think answer {draw.randrange(186)}"},
+        "a word of none": {"text": "zzzz"},
+        "verdicts by outcome": {"entry": "judge", "outcome": draw.choice(("scored", "failed"))},
+        "failures of any verifier": {"failure": draw.choice(("timeout", "verifier"))},
+        "a verifier's values": {"entry": draw.choice(("math", "judge")), "value_min": draw.random()},
+        "rewards": {"reward_min": draw.random(), "reward_max": 1 + draw.random()},
+        "lengths": {"length_min": draw.randint(20, 1000), "length_max": draw.randint(1000, 2000)},
+        "without a reward": {"unscored": True},
     }
-    asked: dict[str, Callable[[], object]] = {}
-    for name, one in filters.items():
-        asked[name] = partial(find, index, one)
-        asked[f"count: {name}"] = partial(count, index, one)
+
+
+def asked_filters(
+    rounds: int, digests: Sequence[str], last_step: int, rollouts: int
+) -> Iterator[tuple[str, Filters]]:
+    """Yield random filters of each kind and of several together, with any order, from the first page and deep ones."""
+    draw = random.Random(1)
+    for _ in range(rounds):
+        kinds = some_filters(draw, digests, last_step)
+        several = draw.sample(list(kinds.values()), draw.randint(2, 8))
+        kinds["several together"] = {name: value for one in several for name, value in one.items()}
+        for kind, chosen in kinds.items():
+            sort = draw.choice(SORTS)
+            page: dict[str, Any] = {
+                "sort": sort,
+                "descending": draw.random() < 0.5,
+                "size": draw.choice(SIZES),
+            }
+            if draw.random() < 0.5:
+                key = draw.randint(1, rollouts) if sort in ("line", "step") else draw.random()
+                page[draw.choice(("after", "before"))] = f"{key}:{draw.randint(1, rollouts)}"
+            yield kind, Filters(**chosen, **page)
+
+
+def measure_filters(index: RunIndex, rounds: int, last_step: int, rollouts: int) -> None:
+    """Print how long random filters take, by kind, and the slowest."""
+    digests = [row.digest for row in find(index, Filters(size=200)).rows]
+    times: defaultdict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    for kind, filters in asked_filters(rounds, digests, last_step, rollouts):
+        clock, cpu = time.perf_counter(), time.process_time()
+        find(index, filters)
+        wall, cpu = 1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - cpu)
+        times[kind].append((wall, cpu, filters.query()))
+    click.echo("\n| filters | median (ms) | 95% (ms) | slowest (ms) | CPU: 95% (ms) | CPU: most (ms) |")
+    click.echo("|---|---|---|---|---|---|")
+    every = [one for of_kind in times.values() for one in of_kind]
+    for kind, asked in (*times.items(), ("all", every)):
+        walls, busy = (sorted(one[part] for one in asked) for part in (0, 1))
+        late = int(0.95 * len(walls))
+        row = (walls[len(walls) // 2], walls[late], walls[-1], busy[late], busy[-1])
+        click.echo(f"| {kind} | {' | '.join(f'{value:.0f}' for value in row)} |")
+    slowest = sorted(every, reverse=True)[:3]
+    click.echo("\nThe slowest: " + "; ".join(f"{wall:.0f} ms {query}" for wall, _, query in slowest) + ".")
+
+
+def questions(index: RunIndex, last_step: int) -> dict[str, Callable[[], object]]:
+    """What the pages ask beside filters, by name."""
+    row = find(index, Filters()).rows[0]
     left, right = Filters(stage="rl", step_max=last_step // 2), Filters(stage="rl", step_min=last_step // 2)
     everywhere = Filters(stage="rl")
-    return asked | {
-        "view: menus": lambda: overview(index),
-        "view: a group": lambda: find_group(index, "rl", last_step // 2, 3, ""),
-        "view: a prompt over the steps": lambda: prompt_history(index, page.rows[0].digest),
-        "view: verifiers": lambda: entry_health(index),
-        "view: rewards per step": lambda: reward_histogram(index, "rl"),
-        "view: curves by task": lambda: rollout_curves(index, "rl", "math", by_task=True),
-        "view: two sides on all prompts": lambda: compare(Side(index, left), Side(index, right)),
-        "view: two verifiers on all completions": lambda: compare(
+    return {
+        "menus": lambda: overview(index),
+        "a group": lambda: find_group(index, "rl", last_step // 2, 3, ""),
+        "a prompt over the steps": lambda: prompt_history(index, row.digest),
+        "verifiers": lambda: entry_health(index),
+        "rewards per step": lambda: reward_histogram(index, "rl"),
+        "curves by task": lambda: rollout_curves(index, "rl", "math", by_task=True),
+        "two sides on all prompts": lambda: compare(Side(index, left), Side(index, right)),
+        "two verifiers on all completions": lambda: compare(
             Side(index, everywhere, "math"), Side(index, everywhere, "judge"), by="completion"
         ),
     }
@@ -194,32 +225,33 @@ def measure_pages(folder: Path) -> None:
     with viewer(folder) as (address, server):
         fetch(address)
         click.echo(f"\nFrom the command to its first page: {time.perf_counter() - clock:.2f} s.")
-        click.echo("\n| page | fastest (ms) | slowest (ms) | KiB |\n|---|---|---|---|")
+        click.echo("\n| page | median (ms) | slowest (ms) | KiB |\n|---|---|---|---|")
         for page in PAGES:
             url = address + page.replace("run=big", f"run={quote(folder.resolve().name)}")
-            fastest, slowest, _ = measure(partial(fetch, url))
-            click.echo(f"| {page or 'overview'} | {fastest:.0f} | {slowest:.0f} | {fetch(url) / 1024:.0f} |")
+            walls = measure(partial(fetch, url))
+            click.echo(
+                f"| {page or 'overview'} | {walls[2]:.0f} | {walls[-1]:.0f} | {fetch(url) / 1024:.0f} |"
+            )
         status = Path(f"/proc/{server.pid}/status").read_text()
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
         click.echo(f"\nPeak memory of the viewer: {peak / 1024:.0f} MiB.")
 
 
-def measure(ask: Callable[[], object]) -> tuple[float, float, float]:
-    """The fastest and the slowest of three, and the CPU time of the fastest, in milliseconds."""
-    walls, busy = [], []
-    for _ in range(3):
-        clock, cpu = time.perf_counter(), time.process_time()
+def measure(ask: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """Return how long each of five answers took in milliseconds, the fastest first."""
+    times = []
+    for _ in range(5):
+        start = clock()
         ask()
-        walls.append(time.perf_counter() - clock)
-        busy.append(time.process_time() - cpu)
-    return 1000 * min(walls), 1000 * max(walls), 1000 * min(busy)
+        times.append(1000 * (clock() - start))
+    return sorted(times)
 
 
 def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def work(folder: Path, rollouts: int) -> None:
+def work(folder: Path, rollouts: int, rounds: int) -> None:
     write_run(folder, rollouts)
     before = peak_mib()
     index = RunIndex(folder, folder / "guerdon" / "index")
@@ -237,11 +269,14 @@ def work(folder: Path, rollouts: int) -> None:
         f"| indexing | {time.perf_counter() - clock:.1f} s, {time.process_time() - cpu:.1f} s of CPU |"
     )
     opening = measure(lambda: grow_fully(RunIndex(folder, folder / "guerdon" / "index")))
-    click.echo(f"| opening when indexed | {opening[0]:.1f} ms |")
-    click.echo("\n| question | fastest (ms) | slowest (ms) | CPU (ms) |\n|---|---|---|---|")
+    click.echo(f"| opening when indexed | {opening[2]:.1f} ms |")
     last_step = overview(index).steps["rl"][1]
+    measure_filters(index, rounds, last_step, rollouts)
+    click.echo("\n| question | median (ms) | slowest (ms) | CPU: median (ms) |\n|---|---|---|---|")
     for name, ask in questions(index, last_step).items():
-        click.echo(f"| {name} | {' | '.join(f'{value:.0f}' for value in measure(ask))} |")
+        walls = measure(ask)
+        busy = measure(ask, time.process_time)
+        click.echo(f"| {name} | {walls[2]:.0f} | {walls[-1]:.0f} | {busy[2]:.0f} |")
     measure_pages(folder)
     click.echo(
         f"\nPeak memory of indexing and asking: {before:.0f} MiB before, {peak_mib():.0f} MiB at the end."
@@ -250,14 +285,15 @@ def work(folder: Path, rollouts: int) -> None:
 
 @click.command()
 @click.option("--rollouts", default=1_000_000, show_default=True)
+@click.option("--rounds", default=10, show_default=True, help="Random filters of each kind.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False))
-def main(rollouts: int, folder: Path | None) -> None:
+def main(rollouts: int, rounds: int, folder: Path | None) -> None:
     """Measure the index of a synthetic run."""
     if folder is not None:
-        work(folder, rollouts)
+        work(folder, rollouts, rounds)
         return
     with tempfile.TemporaryDirectory() as made:
-        work(Path(made), rollouts)
+        work(Path(made), rollouts, rounds)
 
 
 if __name__ == "__main__":

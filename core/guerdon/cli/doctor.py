@@ -23,7 +23,7 @@ _EXTRAS = {
     "parquet": ("pyarrow",),
     "reasoning-gym": ("reasoning-gym",),
     "report": ("jinja2",),
-    "view": ("fastapi", "jinja2", "uvicorn"),
+    "view": ("fastapi", "jinja2", "numpy", "uvicorn"),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "wandb": ("wandb",),
     "trackio": ("trackio",),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from guerdon.data.json_values import parse_object
+from guerdon.index.columns import COLUMNS, append
 from guerdon.index.records import IndexedRollout, read_line, searchable
 from guerdon.index.store import LINES, SCORED, RunIndex
 from guerdon.run.log import EVENTS, ROLLOUTS
@@ -23,7 +24,8 @@ BATCH_BYTES = 16 * 2**20
 _EVENTS = ""
 """The name of ``events.jsonl`` among the files, where a stage's rollouts have the stage's id."""
 
-_COLUMNS = "id, step, grp, model, prompt, task, outcomes, reward, advantage, length, latency, completion, place, bytes"
+_SHOWN = 9
+"""How many of ``COLUMNS`` a rollout's row has too: those that pages show."""
 
 PROMPT_SHOWN = 300
 """The characters of a prompt that the index keeps, for lists."""
@@ -148,7 +150,7 @@ def _forget(db: sqlite3.Connection, name: str) -> None:
         db.execute("delete from events")
         db.execute("delete from metrics")
     db.execute("delete from rollouts where id between ? and ?", [stage * LINES, stage * LINES + LINES - 1])
-    for table in ("sums", "rewards", "outcomes", "latencies"):
+    for table in ("columns", "sums", "outcomes", "latencies"):
         db.execute(f"delete from {table} where stage = ?", [stage])
     db.execute(f"drop table if exists texts_{stage}")
     db.execute("delete from files where name = ?", [name])
@@ -224,7 +226,6 @@ class _StageBatch:
         }
         self._prompts: dict[bytes, int] = {}
         self._sums: defaultdict[tuple[int, int, int, int], _Sum] = defaultdict(_Sum)
-        self._rewards: Counter[tuple[int, float]] = Counter()
         self._outcomes: Counter[tuple[int, int]] = Counter()
         self._latencies: Counter[tuple[int, int]] = Counter()
 
@@ -247,29 +248,31 @@ class _StageBatch:
 
     def _insert(self, rows: list[tuple[int, int, int, IndexedRollout, tuple[Any, ...]]]) -> None:
         entries = sorted(name for (kind, _), name in self._names.items() if kind == "entry")
-        verdicts = ", ".join(f"value_{entry}, outcome_{entry}" for entry in entries)
-        columns = f"{_COLUMNS}, {verdicts}" if entries else _COLUMNS
-        marks = ", ".join("?" * (14 + 2 * len(entries)))
-        values = []
+        verdicts = [f"{part}_{entry}" for entry in entries for part in ("value", "outcome")]
+        shown, kept = [], []
         for ident, place, size, rollout, known in rows:
             said = {self._name("entry", name): verdict for name, verdict in rollout.verdicts.items()}
             pairs = (
                 (said[entry].value, said[entry].outcome) if entry in said else (None, None)
                 for entry in entries
             )
-            values.append((ident, *known, place, size, *(part for pair in pairs for part in pair)))
-        self._db.executemany(f"insert into rollouts({columns}) values({marks})", values)
+            numbers = [part for pair in pairs for part in pair]
+            shown.append((ident, *known[:_SHOWN], place, size, *numbers))
+            kept.append((*known, *numbers))
+        columns = ["id", *list(COLUMNS)[:_SHOWN], "place", "bytes", *verdicts]
+        marks = ", ".join("?" * len(columns))
+        self._db.executemany(f"insert into rollouts({', '.join(columns)}) values({marks})", shown)
+        lines = [ident - self._stage * LINES for ident, *_ in rows]
+        append(self._db, self._stage, lines, [*COLUMNS, *verdicts], kept)
 
     def _count(self, rollout: IndexedRollout) -> tuple[Any, ...]:
-        """Add a rollout to the sums. Return its columns from ``step`` to ``completion``."""
+        """Add a rollout to the sums. Return its numbers in the order of ``COLUMNS``."""
         model = self._name("model", rollout.model)
         task = self._name("task", rollout.task)
         slice_ = (rollout.step, model, task)
         self._sums[*slice_, REWARD].add(rollout.reward)
         self._sums[*slice_, LENGTH].add(rollout.length)
         self._sums[*slice_, CORRECTIONS].add(rollout.self_corrections)
-        if rollout.reward is not None:
-            self._rewards[rollout.step, float(f"{rollout.reward:.3g}")] += 1
         outcomes, slowest = 0, 0.0
         for name, verdict in rollout.verdicts.items():
             entry = self._name("entry", name)
@@ -281,7 +284,8 @@ class _StageBatch:
             slowest = max(slowest, verdict.latency_ms)
         return (
             *(rollout.step, rollout.group, model, self._prompt(rollout), task),
-            *(outcomes, rollout.reward, rollout.advantage, rollout.length, slowest, rollout.completion),
+            *(rollout.reward, rollout.advantage, rollout.length, slowest, outcomes, rollout.completion),
+            int.from_bytes(rollout.digest[:8], "big", signed=True),
         )
 
     def _name(self, kind: str, text: str | None) -> int:
@@ -296,7 +300,6 @@ class _StageBatch:
             if kind == "entry":
                 self._db.execute(f"alter table rollouts add column value_{added} real")
                 self._db.execute(f"alter table rollouts add column outcome_{added} integer")
-                self._db.execute(f"create index by_value_{added} on rollouts(value_{added})")
         return self._names[kind, text]
 
     def _prompt(self, rollout: IndexedRollout) -> int:
@@ -324,7 +327,6 @@ class _StageBatch:
             [(self._stage, *key, one.count, one.scored, one.total) for key, one in self._sums.items()],
         )
         for table, counts in (
-            ("rewards", self._rewards),
             ("outcomes", self._outcomes),
             ("latencies", self._latencies),
         ):

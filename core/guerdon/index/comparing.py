@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
-from guerdon.index.conditions import conditions
+import numpy as np
+
 from guerdon.index.filters import Filters
 from guerdon.index.rows import Found, Names, read_rows
+from guerdon.index.selecting import Numbers, select
 from guerdon.index.store import RunIndex
 
 By = Literal["prompt", "completion"]
@@ -75,54 +78,125 @@ def compare(
         size: The most pairs that are listed.
         by: What the sides are paired by.
     """
-
-    def answer(db: sqlite3.Connection) -> Comparison:
-        db.execute("attach ? as other", [str(second.index.path)])
-        one, one_given = _means(db, first, "main", by)
-        two, two_given = _means(db, second, "other", by)
-        completion = ", completion" if by == "completion" else ""
-        db.execute(
-            "create temp table pairs as select digest, one.mean as a, two.mean as b, one.count as m, two.count as n, "
-            f"one.id as first_id, two.id as second_id from ({one}) as one join ({two}) as two "
-            f"using (digest{completion})",
-            [*one_given, *two_given],
-        )
-        return _summary(db, threshold, size)
-
-    second.index.read(Names.read)  # creates it if it was lost
-    return first.index.read(answer)
-
-
-def _summary(db: sqlite3.Connection, threshold: float, size: int) -> Comparison:
-    count, better, worse, up, down, first_mean, second_mean = db.execute(
-        "select count(*), ifnull(sum(b > a), 0), ifnull(sum(b < a), 0), ifnull(sum(a < ? and b >= ?), 0), "
-        "ifnull(sum(a >= ? and b < ?), 0), avg(a), avg(b) from pairs",
-        [threshold] * 4,
-    ).fetchone()
-    chosen = db.execute(
-        "select digest, a, b, m, n, first_id, second_id, (b >= ?) - (a >= ?) as flip from pairs where a != b "
-        "order by flip = 0, abs(b - a) desc, digest, first_id limit ?",
-        [threshold, threshold, size],
-    ).fetchall()
-    left = read_rows(db, Names.read(db), [row[5] for row in chosen])
-    right = read_rows(db, Names.read(db, "other"), [row[6] for row in chosen], "other")
-    pairs = [
-        Pair(one.prompt, digest.hex(), (a, b), (m, n), (one, two), flip)
-        for (digest, a, b, m, n, _, _, flip), one, two in zip(chosen, left, right, strict=True)
+    sides = [side.index.read(partial(_values, side=side, by=by)) for side in (first, second)]
+    order = np.argsort(sides[0].keys)
+    same = np.array_equal(sides[0].keys, sides[1].keys)  # two verifiers of the same rollouts
+    orders = [order, order if same else np.argsort(sides[1].keys)]
+    one, two = (_grouped(side, order) for side, order in zip(sides, orders, strict=True))
+    places = _shared(one, two)
+    one_means, two_means = one.means[places[0]], two.means[places[1]]
+    change = two_means - one_means
+    flips = (two_means >= threshold).astype(np.int8) - (one_means >= threshold)
+    flipped = _largest(np.flatnonzero(flips), change, size)
+    others = _largest(np.flatnonzero((flips == 0) & (change != 0)), change, size - len(flipped))
+    chosen = np.concatenate([flipped, others])
+    chosen_groups = [of_side[chosen].tolist() for of_side in places]
+    rows = [
+        side.index.read(partial(_rows, ids=[known.first(place) for place in of_side]))
+        for side, known, of_side in ((first, one, chosen_groups[0]), (second, two, chosen_groups[1]))
     ]
-    return Comparison(count, better, worse, up, down, (first_mean, second_mean), pairs)
-
-
-def _means(db: sqlite3.Connection, side: Side, schema: str, by: By) -> tuple[str, list[Any]]:
-    """Return a query for the mean of each prompt or completion of a side, with its parameters."""
-    names = Names.read(db, schema)
-    condition, given = conditions(names, side.filters, schema)
-    number = names.entries.get(side.measure)
-    column = "reward" if side.measure == "reward" else f"value_{number}" if number else "null"
-    keys = "prompt, completion" if by == "completion" else "prompt"
-    return (
-        f"select digest, g.* from (select {keys}, avg({column}) as mean, count({column}) as count, min(id) as id "
-        f"from {schema}.rollouts where {condition} and {column} is not null group by {keys}) as g "
-        f"join {schema}.prompts using (prompt)",
-        given,
+    pairs = [
+        Pair(
+            *(left.prompt, left.digest),
+            means=(float(one_means[at]), float(two_means[at])),
+            counts=(int(one.counts[places[0][at]]), int(two.counts[places[1][at]])),
+            rows=(left, right),
+            flip=int(flips[at]),
+        )
+        for at, left, right in zip(chosen, *rows, strict=True)
+    ]
+    return Comparison(
+        *(len(change), int((change > 0).sum()), int((change < 0).sum())),
+        *(int((flips > 0).sum()), int((flips < 0).sum())),
+        means=(float(one_means.mean()), float(two_means.mean())) if len(change) else (None, None),
+        pairs=pairs,
     )
+
+
+def _largest(places: Numbers, change: Numbers, most: int) -> Numbers:
+    """Return the places with the largest changes, the largest first."""
+    sizes = -np.abs(change[places])
+    if len(places) > most:
+        last = np.partition(sizes, most)[most]
+        places = np.concatenate([places[sizes < last], places[sizes == last][:most]])[:most]
+        sizes = -np.abs(change[places])
+    return places[np.argsort(sizes, kind="stable")]
+
+
+def _rows(db: sqlite3.Connection, ids: Sequence[int]) -> list[Found]:
+    return read_rows(db, Names.read(db), ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The rollouts of a side. Equal keys are one prompt, or one completion of a prompt."""
+
+    keys: Numbers
+    values: Numbers
+    """Not a number where a rollout has none."""
+    ids: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The rollouts with equal keys, in the order of keys."""
+
+    side: _Values
+    order: Numbers
+    """The places of the rollouts."""
+    starts: Numbers
+    """Where each group begins in that order."""
+    keys: Numbers
+    means: Numbers
+    counts: Numbers
+    """How many of the rollouts have a value."""
+
+    def first(self, group: int) -> int:
+        """Return the id of the first rollout of a group that has a value."""
+        end = self.starts[group + 1] if group + 1 < len(self.starts) else len(self.order)
+        members = self.order[self.starts[group] : end]
+        return int(self.side.ids[members[~np.isnan(self.side.values[members])]].min())
+
+
+def _grouped(side: _Values, order: Numbers) -> _Groups:
+    keys, values = side.keys[order], side.values[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    known = ~np.isnan(values)
+    counts = np.add.reduceat(known.astype(np.int64), starts)
+    totals = np.add.reduceat(np.where(known, values, 0.0), starts)
+    return _Groups(side, order, starts, keys[starts], totals / np.maximum(counts, 1), counts)
+
+
+def _shared(one: _Groups, two: _Groups) -> tuple[Numbers, Numbers]:
+    """Return the places, on both sides, of the groups that have values on both."""
+    if np.array_equal(one.keys, two.keys):
+        places = np.flatnonzero((one.counts > 0) & (two.counts > 0))
+        return places, places
+    others = np.searchsorted(two.keys, one.keys)
+    places = np.flatnonzero(np.append(two.keys, 0)[others] == one.keys)
+    places = places[others[places] < len(two.keys)]
+    others = others[places]
+    both = (one.counts[places] > 0) & (two.counts[others] > 0)
+    return places[both], others[both]
+
+
+def _values(db: sqlite3.Connection, side: Side, by: By) -> _Values:
+    """Return the rollouts of a side."""
+    names = Names.read(db)
+    keys, values, ids = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
+    if side.measure == "reward":
+        column = "reward"
+    elif side.measure in names.entries:
+        column = f"value_{names.entries[side.measure]}"
+    else:
+        return _Values(keys[0], values[0], ids[0])
+    for chunk, places in select(db, names, side.filters):
+        key = chunk["prompt_digest"][places]
+        keys.append(key * _MIXER + chunk["completion"][places] if by == "completion" else key)
+        values.append(chunk[column][places])
+        ids.append(chunk.ids[places])
+    return _Values(np.concatenate(keys), np.concatenate(values), np.concatenate(ids))
+
+
+_MIXER = np.int64(-7046029254386353131)
+"""An odd number without a pattern, so that the digests of a prompt and of its completion make one key."""

@@ -1,4 +1,4 @@
-"""The filters of the table of rollouts: from and to a query string, and to SQL."""
+"""The filters of the table of rollouts: from and to a query string."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Filters:
     prompt: str = ""
     """The digest of a prompt, in hexadecimal."""
     prompt_text: str = ""
-    """Words of the prompt, in order; the last may be the beginning of a word."""
+    """Words of the prompt, whole and in order."""
     text: str = ""
     """Words of the completion, in the same way."""
     entry: str = ""

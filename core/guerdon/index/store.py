@@ -16,7 +16,7 @@ from guerdon.run.log import ROLLOUTS
 
 Answer = TypeVar("Answer")
 
-VERSION = 3
+VERSION = 4
 """The version of the schema. An index of another version is built again."""
 
 LINES = 2**40
@@ -24,11 +24,6 @@ LINES = 2**40
 
 SCORED = "scored"
 """The stage that the rows of a file of scored completions belong to."""
-
-SORTED_COLUMNS = ("reward", "advantage", "length", "latency")
-"""The columns with an index by their order. Each entry's values have one too."""
-
-_ORDERS = "".join(f"create index by_{column} on rollouts({column});\n" for column in SORTED_COLUMNS)
 
 SCHEMA = f"""
 create table files(
@@ -44,18 +39,15 @@ create table prompts(prompt integer primary key, digest blob unique, text text);
 create virtual table prompt_texts using fts5(text, content='');
 create table rollouts(
     id integer primary key, step integer, grp integer, model integer, prompt integer, task integer,
-    outcomes integer not null, reward real, advantage real, length integer, latency real,
-    completion integer not null, place integer not null, bytes integer not null
+    reward real, advantage real, length integer, latency real, place integer not null, bytes integer not null
 );
 create index by_step on rollouts(step, grp);
 create index by_prompt on rollouts(prompt);
-{_ORDERS}create table sums(
+create table columns(stage integer, chunk integer, name text, data blob, primary key(stage, chunk, name));
+create table sums(
     stage integer, step integer, model integer, task integer, entry integer,
     count integer, scored integer, total real,
     primary key(stage, step, model, task, entry)
-) without rowid;
-create table rewards(
-    stage integer, step integer, reward real, count integer, primary key(stage, step, reward)
 ) without rowid;
 create table outcomes(
     stage integer, entry integer, outcome integer, count integer, primary key(stage, entry, outcome)
@@ -95,8 +87,16 @@ class RunIndex:
         return self.run if self.run.is_file() else self.run / "stages" / stage / ROLLOUTS
 
     def read(self, answer: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """Return what a function answers from the index. A damaged index is discarded, and asked again empty."""
-        return self._with(answer)
+        """Return what a function answers from one state of the index.
+
+        A damaged index is discarded, and asked again empty.
+        """
+
+        def ask(db: sqlite3.Connection) -> Answer:
+            db.execute("begin")
+            return answer(db)
+
+        return self._with(ask)
 
     def write(self, change: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Apply a change in one transaction, alone among all processes."""

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from guerdon.index.building import CORRECTIONS, LATENCY_BUCKETS, LENGTH, REWARD
-from guerdon.index.conditions import conditions
-from guerdon.index.filters import Filters
 from guerdon.index.metrics import MOST_POINTS, Curve
 from guerdon.index.records import OUTCOMES
 from guerdon.index.rows import Names
@@ -148,47 +146,6 @@ def _quantile(buckets: Sequence[tuple[int, int]], share: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
-    """The rewards of a stage over its steps."""
-
-    steps: Sequence[tuple[int, int]]
-    """First and last step of each column."""
-    edges: Sequence[float]
-    """The bins' limits, one more than there are bins."""
-    counts: Sequence[Sequence[int]]
-    """Rollouts by column and bin."""
-
-
-COLUMNS, BINS = 40, 20
-
-
-def reward_histogram(index: RunIndex, stage: str) -> Histogram | None:
-    """Return how many rollouts of each step had which reward, or ``None`` if none had one."""
-
-    def answer(db: sqlite3.Connection) -> Histogram | None:
-        number = Names.read(db).stages.get(stage, -1)
-        first, last, least, most = db.execute(
-            "select min(step), max(step), min(reward), max(reward) from rewards where stage = ?", [number]
-        ).fetchone()
-        if first is None:
-            return None
-        width = -(-(last - first + 1) // COLUMNS)
-        span = (most - least) or 1.0
-        columns = -(-(last - first + 1) // width)
-        counts = [[0] * BINS for _ in range(columns)]
-        for column, place, found in db.execute(
-            "select (step - ?) / ?, min(cast((reward - ?) / ? * ? as integer), ?), sum(count) from rewards "
-            "where stage = ? group by 1, 2",
-            [first, width, least, span, BINS, BINS - 1, number],
-        ):
-            counts[column][place] += found
-        steps = [(first + n * width, min(last, first + (n + 1) * width - 1)) for n in range(columns)]
-        return Histogram(steps, [least + span * n / BINS for n in range(BINS + 1)], counts)
-
-    return index.read(answer)
-
-
-@dataclass(frozen=True, slots=True)
 class Attempt:
     """The rollouts of one prompt in one step."""
 
@@ -227,50 +184,5 @@ def prompt_history(index: RunIndex, digest: str) -> tuple[str, list[Attempt]]:
             Attempt(stages.get(s, ""), step, g, models.get(m, ""), *rest) for s, step, g, m, *rest in groups
         ]
         return row[1], attempts
-
-    return index.read(answer)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """The mean of one entry's values for one model, with its 95% interval over prompts."""
-
-    model: str
-    entry: str
-    prompts: int
-    mean: float
-    low: float
-    high: float
-
-
-_Z = 1.96
-"""Standard errors in half of a 95% interval of the normal distribution."""
-
-
-def evaluation(index: RunIndex, stage: str) -> list[Interval]:
-    """Return each entry's mean for each model of an evaluation.
-
-    The mean is over the completions of a prompt, then over prompts; its standard error is that of the prompts' means.
-    """
-
-    def answer(db: sqlite3.Connection) -> list[Interval]:
-        names = Names.read(db)
-        models = {number: name for name, number in names.models.items()}
-        with_models = "select 1 from sums where stage = ? and model != 0 limit 1"
-        if db.execute(with_models, [names.stages.get(stage, -1)]).fetchone() is None:
-            return []  # a training stage, whose rollouts may be many
-        condition, given = conditions(names, Filters(stage=stage))
-        found = []
-        for entry, number in names.entries.items():
-            rows = db.execute(
-                "select model, count(*), avg(mean), avg(mean * mean) from (select model, prompt, "
-                f"avg(value_{number}) as mean from rollouts where {condition} and value_{number} is not null "
-                "and model != 0 group by model, prompt) group by model",
-                given,
-            )
-            for model, prompts, mean, square in rows:
-                half = _Z * math.sqrt(max(square - mean * mean, 0.0) / max(prompts - 1, 1))
-                found.append(Interval(models[model], entry, prompts, mean, mean - half, mean + half))
-        return found
 
     return index.read(answer)

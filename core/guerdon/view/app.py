@@ -10,11 +10,9 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from guerdon.errors import GuerdonError, UsageError
-from guerdon.index import Filters
-from guerdon.index.paging import count
 from guerdon.report.templating import environment
 from guerdon.view import pages, rollouts
 from guerdon.view.addresses import NotFoundError, address
@@ -131,11 +129,6 @@ def _add_start(app: FastAPI, viewer: _Viewer) -> None:
 def _add_rollouts(app: FastAPI, viewer: _Viewer) -> None:
     """Add the addresses of single rollouts, texts and prompts."""
     page, named = viewer.page, viewer.named
-
-    @app.get("/runs/{key}/count")
-    def counted(key: str, request: Request) -> Response:
-        """Return the number of rollouts that the filters let through."""
-        return PlainTextResponse(f"{count(named(key).index, Filters.of(request.query_params)):,}")
 
     @app.get("/runs/{key}/rollout/{stage}/{line}")
     def rollout(key: str, stage: str, line: int) -> Response:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from guerdon.index.histograms import reward_histogram
 from guerdon.index.metrics import metric_curve, metric_names
-from guerdon.index.summing import MEASURES, overview, reward_histogram, rollout_curves
+from guerdon.index.summing import MEASURES, overview, rollout_curves
 from guerdon.report.charts import Curve, draw, draw_histogram, short, thinned
 from guerdon.report.stage_charts import stage_charts
 from guerdon.view.runs import ViewedRun

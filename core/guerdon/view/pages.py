@@ -6,8 +6,9 @@ import difflib
 import json
 from collections.abc import Callable, Mapping
 
+from guerdon.index.evaluating import evaluation
 from guerdon.index.metrics import metric_names, stage_tokens
-from guerdon.index.summing import entry_health, evaluation, overview
+from guerdon.index.summing import entry_health, overview
 from guerdon.report.reading import RunRecord, current_stage, last_reward, run_status
 from guerdon.view.addresses import Context, NotFoundError, Query, address
 from guerdon.view.comparison import show_comparison

@@ -26,10 +26,34 @@ GROUP_BYTES = 64 * 2**20
 """The most bytes of a group that are read at once. Rollouts with more than their share are shown alone."""
 
 
+_LABELS = {
+    "stage": "stage",
+    "step_min": "step from",
+    "step_max": "step to",
+    "group": "group",
+    "model": "model",
+    "task": "task",
+    "prompt": "prompt",
+    "prompt_text": "words of the prompt",
+    "text": "words of the completion",
+    "entry": "verifier",
+    "outcome": "outcome",
+    "failure": "failure",
+    "value_min": "verifier's value from",
+    "value_max": "verifier's value to",
+    "reward_min": "reward from",
+    "reward_max": "reward to",
+    "unscored": "without a reward",
+    "length_min": "length from",
+    "length_max": "length to",
+}
+"""What pages call the filters."""
+
+
 def show_rollouts(run: ViewedRun, query: Query) -> Context:
     """Return what the table of rollouts shows."""
     names = overview(run.index).names
-    filters, page, problem = Filters(), Page([], "", ""), ""
+    filters, page, problem = Filters(), Page([], "", "", 0), ""
     try:
         filters = Filters.of(query)
         page = find(run.index, filters)
@@ -45,9 +69,9 @@ def show_rollouts(run: ViewedRun, query: Query) -> Context:
         "filters": asdict(filters),
         "cleared": {field.name: field.default for field in fields(Filters)},
         "active": filters.active(),
+        "labels": _LABELS,
         "query": filters.query,
         "page": page,
-        "total": None,
         "problem": problem,
         "excerpts": [excerpt(row, record) for row, record in zip(page.rows, records, strict=True)],
         "group_link": lambda row: _group_address(run, row),

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from guerdon.errors import UsageError
 from guerdon.index import Filters, RunIndex, grow, grow_fully
 from guerdon.index.groups import find_group, neighbours
+from guerdon.index.histograms import reward_histogram
 from guerdon.index.metrics import metric_curve, metric_names, run_events
-from guerdon.index.paging import count, find
+from guerdon.index.paging import find
 from guerdon.index.rows import find_line, read_records
 from guerdon.index.summing import (
     entry_health,
     overview,
     prompt_history,
-    reward_histogram,
     rollout_curves,
 )
 
@@ -122,7 +122,7 @@ def test_grow_reads_only_complete_new_lines(index: RunIndex, run: Path) -> None:
 def test_grow_of_a_resumed_stage_forgets_dropped_lines(index: RunIndex, run: Path) -> None:
     write(run, [*STEPS[:8], rollout(3, 0, 0.25, "another try"), *STEPS[9:]], mode="w")
     grow_fully(index)
-    assert count(index, Filters(text="another try")) == 1
+    assert find(index, Filters(text="another try")).total == 1
     assert overview(index).rollouts == {"rl": 12}
     histogram = reward_histogram(index, "rl")
     assert histogram is not None
@@ -160,7 +160,7 @@ def test_index_with_damaged_pages_is_built_again(index: RunIndex) -> None:
 
 
 def test_index_of_another_version_is_built_again(index: RunIndex) -> None:
-    index.read(lambda db: db.execute("pragma user_version = 999"))
+    index.write(lambda db: db.execute("pragma user_version = 999"))
     grow_fully(index)
     assert len(find(index, Filters()).rows) == 12
 
@@ -208,7 +208,7 @@ def test_filters_let_through(
     write(run, [rollout(4, 4, None, completion=turns, completion_tokens=30)])
     grow_fully(index)
     assert lines(index, **filters) == expected
-    assert count(index, Filters(**filters)) == len(expected)
+    assert find(index, Filters(**filters)).total == len(expected)
 
 
 REWARDS = st.none() | st.sampled_from([0.0, 0.5, 1.0]) | st.floats(-9, 9)
@@ -248,6 +248,7 @@ def test_pages_have_every_chosen_rollout_once_in_order(
             key = keys.get(sort, reward)
             expected.append((key is None, 0.0 if key is None else sign * key, sign * line))
     found = [row.line for page in pages for row in page.rows]
+    assert {page.total for page in pages} == {len(found)}
     assert found == [sign * line for _, _, line in sorted(expected)]
     for earlier, later in pairwise(pages):
         back = find(index, replace(filters, before=later.before))
@@ -317,6 +318,19 @@ def test_sums_over_the_rollouts(index: RunIndex, run: Path) -> None:
     text, attempts = prompt_history(index, digest)
     assert text == "What is 2?"
     assert [(one.step, one.count, one.mean) for one in attempts] == [(1, 2, 0.0), (2, 2, 0.5), (3, 2, 1.0)]
+
+
+@pytest.mark.parametrize("rewards", [(-1.7e308, 0.0, 1.7e308), (1e308, 1e308, 1e308), (0.0, 0.5, 1.0)])
+def test_histogram_has_every_reward_between_its_edges(tmp_path: Path, rewards: tuple[float, ...]) -> None:
+    write(tmp_path, [rollout(1, 0, reward) for reward in rewards])
+    index = RunIndex(tmp_path, tmp_path / "index")
+    grow_fully(index)
+    histogram = reward_histogram(index, "rl")
+    assert histogram is not None
+    (column,) = histogram.counts
+    assert sum(column) == 3
+    assert histogram.edges[0] == min(rewards)
+    assert column[0] == rewards.count(min(rewards))
 
 
 def test_metrics_and_events_are_indexed(index: RunIndex, run: Path) -> None:

@@ -6,10 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from viewed_runs import Open, Serve, serving, write_run
 
 expect.set_options(timeout=60_000)  # CI machines are slow
@@ -44,43 +45,79 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@dataclass
+class Watched:
+    """The page that the tests of a module share, because a page of one's own costs more than what a test does on it."""
+
+    page: Page
+    others: list[Page] = field(default_factory=list)
+    """Pages beside it."""
+    bases: set[str] = field(default_factory=set)
+    """The addresses of the viewers that were looked at."""
+    complaints: list[str] = field(default_factory=list)
+    """What the browser's console said, and requests of another host."""
+
+    def beside(self) -> Page:
+        """Open another page."""
+        self.others.append(self.page.context.new_page())
+        self.watch(self.others[-1])
+        return self.others[-1]
+
+    def close_others(self) -> None:
+        while self.others:
+            self.others.pop().close()
+
+    def leave(self) -> None:
+        """Leave the viewer, which live pages keep asking."""
+        self.close_others()
+        self.page.goto("about:blank")
+
+    def watch(self, page: Page) -> None:
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._check)
+
+    def _check(self, request: Request) -> None:
+        if not request.url.startswith((*self.bases, "about:blank")):
+            self.complaints.append(request.url)
+
+
 @pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """What all pages share: a context costs more than a page."""
-    made = browser.new_context()
-    made.set_default_timeout(60_000)
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context()
+    made = Watched(context.new_page())
+    made.watch(made.page)
     yield made
-    made.close()
+    context.close()
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Serves a test's own runs. Its pages are closed before the servers, which live pages keep asking."""
+def serve(tmp_path: Path, watched: Watched) -> Iterator[Serve]:
+    """Serves a test's own runs."""
     with ExitStack() as servers:
-        yield lambda *folders: servers.enter_context(serving(list(folders), tmp_path / "cache"))
+
+        def served(*folders: Path) -> str:
+            address = servers.enter_context(serving(list(folders), tmp_path / "cache"))
+            servers.callback(watched.leave)
+            return address
+
+        yield served
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, address: str, serve: Serve) -> Iterator[Open]:
+def open_page(watched: Watched, address: str) -> Iterator[Open]:
     """Opens an address; the browser's console must stay empty, and nothing is asked of another host."""
-    complaints: list[str] = []
-    pages: list[Page] = []
+    watched.complaints.clear()
 
-    def check(request: Request, base: str) -> None:
-        if not request.url.startswith(base):
-            complaints.append(request.url)
-
-    def opened(path: str, width: int = 1200, base: str = address) -> Page:
-        page = context.new_page()
-        pages.append(page)
+    def opened(path: str, width: int = 1200, base: str = address, beside: bool = False) -> Page:
+        """Open an address in the shared page, or in a page beside it."""
+        page = watched.beside() if beside else watched.page
+        watched.bases.add(base)
         page.set_viewport_size({"width": width, "height": 800})
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: check(request, base))
         page.goto(base + path)
         return page
 
     yield opened
-    for page in pages:
-        page.close()
-    assert complaints == []
+    watched.close_others()
+    assert watched.complaints == []

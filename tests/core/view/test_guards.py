@@ -77,7 +77,6 @@ def test_token_is_needed_once_and_leaves_the_address(guarded: str) -> None:
         ("/runs/first/group?stage=rl&step=x", 400),
         ("/runs/first/prompt/zz", 400),
         ("/runs/first/text/rl/1/nothing", 404),
-        ("/runs/first/count?reward_min=x", 400),
         ("/runs/first/compare?a_step_min=x", 200),
         ("/runs/first/curves?stage=none", 404),
         ("/runs/first/manifest?against=none", 200),

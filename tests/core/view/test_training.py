@@ -57,7 +57,7 @@ def training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 
 def rollouts(page: Page) -> int:
-    return int(page.locator("[data-count]").inner_text().replace(",", ""))
+    return int(page.locator("#total").inner_text().replace(",", ""))
 
 
 POINTS = """
@@ -84,9 +84,9 @@ def test_browser_follows_a_run_that_trains(
     process, folder = training
     url = serve(folder)
     table = open_page("/runs/live/rollouts?stage=zero&descending=1", base=url)
-    expect(table.locator("[data-count]")).to_have_text(re.compile(r"^[1-9]"))
+    expect(table.locator("#total")).to_have_text(re.compile(r"^[1-9]"))
     before = rollouts(table)
-    expect(table.locator("[data-count]")).not_to_have_text(f"{before:,}")
+    expect(table.locator("#total")).not_to_have_text(f"{before:,}")
     assert rollouts(table) > before
 
     overview = open_page("/runs/live/", base=url)

@@ -65,14 +65,17 @@ def test_rollout_rows_have_the_same_columns_and_clean_texts() -> None:
     assert second["math"] is None
 
 
-@pytest.mark.parametrize("name", ["wandb", "trackio", "mlflow"])
+@pytest.mark.parametrize("name", ["TensorBoard", "Wandb", "Trackio", "Mlflow"])
 def test_missing_library_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib import import_module
 
-    module = import_module(f"guerdon_plugins.hooks.{name}")
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingDependencyError, match=rf"'{name}'.*guerdon\[{name}\]"):
-        getattr(module, name.capitalize())()
+    library = name.lower()
+    module = import_module(f"guerdon_plugins.hooks.{library}")
+    for loaded in [one for one in sys.modules if one.partition(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, loaded, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=rf"'{library}'.*guerdon\[{library}\]"):
+        getattr(module, name)()
 
 
 def test_negative_number_of_rollouts_is_refused() -> None:
@@ -135,6 +138,35 @@ def test_trackio_has_runs_metrics_tables_and_manifest(folder: Path, monkeypatch:
     tables = [row["rollouts"] for row in logs if "rollouts" in row]
     assert "1 + 1?" in json.dumps(tables, default=str)
     assert storage.get_run_config("sums", "sums/rl")["manifest"] == MANIFEST
+
+
+def test_tensorboard_has_runs_metrics_tables_and_manifest(folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    from guerdon_plugins.hooks.tensorboard import TensorBoard
+
+    track(TensorBoard(rollouts=2), folder)
+
+    def tensors(run: str, tag: str) -> list[tuple[int, Any]]:
+        stored = EventAccumulator(str(folder / "tensorboard" / run)).Reload()
+        return [(one.step, make_ndarray(one.tensor_proto).tolist()) for one in stored.Tensors(tag)]
+
+    assert tensors("rl", "reward") == [(1, 0.5), (2, 1.0)]
+    assert tensors("rl", "result/reward") == [(0, 1.0)]
+    assert tensors("test", "pass@8") == [(1, 0.5)]
+    (_, manifest), *_ = tensors("rl", "manifest")
+    name, _, code = manifest.decode().partition("\n\n")
+    assert name == "sums/rl"
+    assert json.loads(code) == MANIFEST
+    rollouts = tensors("rl", "rollouts")
+    assert [step for step, _ in rollouts] == [1, 2]
+    assert [row[:2] for row in rollouts[0][1]] == [
+        [b"prompt", b"completion"],
+        *[[b"1 + 1?", b"two \\ud800"]] * 2,
+    ]
+    assert tensors("test", "evaluation") == [(0, [[b"model", b"math_pass@8"], [b"rl", b"0.75"]])]
 
 
 def test_wandb_has_runs_metrics_tables_and_manifest(folder: Path) -> None:

@@ -28,19 +28,10 @@ async function follow() {
 function replace(part, next) {
   const selected = selectedRow();
   const shown = next.innerHTML;
-  keepCounts(part, next);
   part.replaceChildren(...next.childNodes);
   part.dataset.shown = shown;
   prepare(part);
   if (selected >= 0) select(selected);
-}
-
-// A number that is still being counted is shown as it was.
-function keepCounts(part, next) {
-  const counted = [...part.querySelectorAll("[data-count]")];
-  next.querySelectorAll("[data-count]").forEach((number, index) => {
-    if (number.textContent === "…" && counted[index]) number.textContent = counted[index].textContent;
-  });
 }
 
 // Charts: the values at the pointer, or at the place that the arrow keys move to.
@@ -95,11 +86,6 @@ function prepare(root) {
       if (by === undefined) return;
       event.preventDefault();
       show(place + by);
-    });
-  }
-  for (const number of root.querySelectorAll("[data-count]")) {
-    fetch(number.dataset.count).then(async (answer) => {
-      if (answer.ok) number.textContent = await answer.text();
     });
   }
 }
