@@ -4,8 +4,9 @@
 
 Two paths score the same rows: workers on a real Ray cluster of two nodes, and two `guerdon serve` behind `remote`.
 The right score of each row is known in advance and differs from row to row, so that a lost, doubled, shifted or falsely
-zero verdict is found. Expected failures (a crash, a hang, an exception) must have their kind. A verdict that chaos makes
-fail is counted; a wrong one ends the benchmark with exit status 1. The table has a row for each twelfth of the time.
+zero verdict is found. Expected failures (a crash, a hang, an exception) must have their kind. A verdict that a fault
+makes fail is counted; a wrong one ends the benchmark with exit status 1. The table has a row for each twelfth of the
+time.
 """
 
 from __future__ import annotations
