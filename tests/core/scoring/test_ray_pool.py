@@ -13,12 +13,15 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from guerdon import Failure, Rollout
+from guerdon import Failure, Rollout, Score
 from guerdon.errors import PluginContractError
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
 from guerdon.scoring.cache import ScoreCache
+from guerdon.scoring.pool import VerifyJob
+from guerdon.scoring.protocol import Item, Scored
+from guerdon.scoring.ray_pool import MAX_LOSSES, _Task
 from guerdon.types import Judgements
 
 VERIFIERS = Path(__file__).parents[2] / "fixtures" / "cluster_verifiers.py"
@@ -116,6 +119,19 @@ def test_ray_pool_keeps_scores_in_the_cache(cluster: Cluster) -> None:
     assert outcomes(first) == outcomes(second)
     assert [judgement.verdicts["judge"].latency_ms for judgement in second] == [0, 0]
     cache.close()
+
+
+def test_task_whose_verdicts_arrived_loses_nothing_with_its_actor() -> None:
+    """The actor may be lost between its last verdict and the end of its answers."""
+    job = VerifyJob(0, [Item("a", {}), Item("b", {})], 1.0)
+    task = _Task(job)
+    job.receive(Scored(0, Score(1.0), 2.0))
+    task.lose("socket closed")
+    assert job.task().cases == [Item("b", {})]
+    job.receive(Scored(0, Score(0.5), 2.0))
+    for _ in range(MAX_LOSSES):
+        task.lose("socket closed")
+    assert job.results == [(Score(1.0), 2.0), (Score(0.5), 2.0)]
 
 
 def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
