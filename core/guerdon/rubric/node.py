@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 
 from guerdon.errors import GuerdonError, InfrastructureError, one_line
@@ -42,13 +43,13 @@ class MemberRubric(Rubric):
     """
 
     def __init__(self, entries: Sequence[Entry], address: Address) -> None:
-        super().__init__(entries)  # its pool starts no worker before it is used
         path, key = address
         self._turn = threading.Lock()
         try:
             self._host = Client(path, "AF_UNIX", authkey=bytes.fromhex(key))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, AuthenticationError) as error:
             raise _gone(error) from None
+        super().__init__(entries)  # its pool starts no worker before it is used
 
     def score(
         self,
@@ -80,20 +81,26 @@ class MemberRubric(Rubric):
 def hosted(rubric: SharedRubric) -> Iterator[Address]:
     """Judge for the other processes of this machine, in threads. Yield what they need to connect."""
     key = secrets.token_bytes(32)
+    ended = threading.Event()
     with Listener(family="AF_UNIX", backlog=_WAITING_MEMBERS, authkey=key) as listener:
-        threading.Thread(target=_accept, args=(listener, rubric), name="guerdon-node", daemon=True).start()
-        yield str(listener.address), key.hex()
+        path = str(listener.address)
+        doorman = threading.Thread(target=_accept, args=(listener, rubric, ended), name="guerdon-node")
+        doorman.daemon = True
+        doorman.start()
+        try:
+            yield path, key.hex()
+        finally:
+            ended.set()
+            with suppress(OSError):
+                Client(path, "AF_UNIX").close()  # wakes the thread
+            doorman.join()
 
 
-def _accept(listener: Listener, rubric: SharedRubric) -> None:
-    while True:
+def _accept(listener: Listener, rubric: SharedRubric, ended: threading.Event) -> None:
+    while not ended.is_set():
         try:
             member = listener.accept()
-        except EOFError:  # a process that ended, or has no key
-            continue
-        except OSError:
-            return  # the listener is closed
-        except Exception as error:  # AuthenticationError; another program of this user knocked
+        except (OSError, EOFError, AuthenticationError) as error:
             logger.debug("a connection to the rubric was refused: %s", error)
             continue
         threading.Thread(target=_serve, args=(member, rubric), name="guerdon-member", daemon=True).start()

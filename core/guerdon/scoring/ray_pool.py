@@ -140,7 +140,8 @@ class RayPool:
         nodes = _nodes()
         alive = {node["NodeID"] for node in nodes}
         for lane in lanes:
-            actors = [actor for actor in self._actors.get(lane, []) if actor.node in alive]
+            # A lost actor with tasks is kept until its error arrives, which puts the tasks back.
+            actors = [actor for actor in self._actors.get(lane, []) if actor.node in alive or actor.tasks]
             self._actors[lane] = actors
             places = (
                 [node["NodeID"] for node in nodes for _ in range(_shared_of(node))]
