@@ -245,7 +245,7 @@ def _backpropagate_rows(model: Any, rows: int, tokens: int, settings: StepSettin
 
 
 def _in_place(*_: Any, **__: Any) -> None:
-    """Stand for a kernel that writes to memory that exists."""
+    """Do nothing: the kernel allocates nothing."""
 
 
 def _autocast(settings: StepSettings) -> torch.autocast:
