@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -27,6 +27,7 @@ class _Call:
     rollouts: Sequence[Rollout]
     step: int
     groups: Sequence[Hashable] | None
+    names: frozenset[str] | None
     judgements: Future[Judgements] = field(default_factory=Future)
 
 
@@ -81,14 +82,18 @@ class SharedRubric:
         self._rubric.check(rollout)
 
     def submit(
-        self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        step: int = 0,
+        groups: Sequence[Hashable] | None = None,
+        names: Collection[str] | None = None,
     ) -> Future[Judgements]:
         """Submit rollouts. The future holds their judgements in order, or the error of :meth:`Rubric.score`.
 
         Raises:
             ValueError: This is closed.
         """
-        call = _Call(rollouts, step, groups)
+        call = _Call(rollouts, step, groups, None if names is None else frozenset(names))
         with self._changed:
             if self._closed:
                 raise ValueError("the rubric is closed")
@@ -98,10 +103,14 @@ class SharedRubric:
         return call.judgements
 
     def score(
-        self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        step: int = 0,
+        groups: Sequence[Hashable] | None = None,
+        names: Collection[str] | None = None,
     ) -> Judgements:
         """Judge rollouts and wait for the result, as :meth:`Rubric.score` does."""
-        return self.submit(rollouts, step, groups).result()
+        return self.submit(rollouts, step, groups, names).result()
 
     def close(self) -> None:
         """Judge all submitted rollouts, then stop the workers."""
@@ -151,13 +160,16 @@ class SharedRubric:
             return batch
 
     def _fits(self, call: _Call, first: _Call, size: int) -> bool:
-        alike = call.step == first.step and (call.groups is None) == (first.groups is None)
+        alike = (call.step, call.names) == (first.step, first.names)
+        alike &= (call.groups is None) == (first.groups is None)
         return self._mergeable and alike and size + len(call.rollouts) <= MAX_BATCH_ROLLOUTS
 
     def _judge(self, calls: Sequence[_Call]) -> None:
         rollouts = [rollout for call in calls for rollout in call.rollouts]
         try:
-            judgements = self._rubric.score(rollouts, calls[0].step, groups=_groups(calls))
+            judgements = self._rubric.score(
+                rollouts, calls[0].step, names=calls[0].names, groups=_groups(calls)
+            )
         except Exception as error:  # any error belongs to a caller, not to this thread
             if len(calls) == 1:
                 self._count_done(calls[0])

@@ -19,7 +19,10 @@ from guerdon.hookspecs import RunInfo
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.plan import NamedModel, Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
+from guerdon.plugins.discovery import Kind
 from guerdon.rubric import MAX_CACHED_SCORES, Entry, Rubric
+from guerdon.rubric.node import MemberRubric, hosted
+from guerdon.rubric.shared import SharedRubric
 from guerdon.run.content import local_modules
 from guerdon.run.data import open_source
 from guerdon.run.events import Events
@@ -123,6 +126,38 @@ class Contexts:
                 f"stage '{stage.ref.id}' ({stage.component.plugin.name}) needs 'rewards', and has none."
             )
         entries = [self._entry(entry, states, results, known) for entry in entries]
+        topic = f"the rubric of {stage.ref.id}, {states.name}"
+        if not self._shares_workers(stage, entries):
+            with self._own_rubric(entries) as rubric:
+                yield rubric
+        elif self._ranks.local_rank:
+            with MemberRubric(entries, json.loads(self._ranks.hear_host(topic))) as rubric:
+                yield rubric
+        else:
+            with (
+                self._own_rubric(entries) as own,
+                SharedRubric(own) as shared,
+                hosted(shared) as address,
+                MemberRubric(entries, address) as rubric,
+            ):
+                self._ranks.tell_members(topic, json.dumps(address))
+                yield rubric
+
+    def _shares_workers(self, stage: StagePlan, entries: Sequence[Entry]) -> bool:
+        """Return whether the launch's processes on one machine share the rubric's workers and cache.
+
+        A reward function sees the batch of its process and may use its device, so each process calls its own. On a Ray
+        cluster, each process has its share of the workers.
+        """
+        return (
+            self._ranks.local_rank is not None
+            and bool(stage.component.member("distributed", False))
+            and self._plan.manifest.scoring.ray is None
+            and all(entry.component.kind is not Kind.REWARD for entry in entries)
+        )
+
+    @contextmanager
+    def _own_rubric(self, entries: Sequence[Entry]) -> Iterator[Rubric]:
         scoring = self._plan.manifest.scoring
         with (
             closing(self._cache()) as cache,

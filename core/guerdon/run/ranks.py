@@ -48,10 +48,14 @@ class Ranks:
         rank: Its number; the first is 0.
         count: The number of processes.
         store: The store that they share; a single process needs none.
+        local_rank: Its number among the processes on its machine; ``None`` if the launcher does not tell it.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, store: Store | None = None) -> None:
+    def __init__(
+        self, rank: int = 0, count: int = 1, store: Store | None = None, local_rank: int | None = None
+    ) -> None:
         self._rank = rank
+        self.local_rank = local_rank
         self._count = count
         self._store = store
         self._exchanges: Counter[str] = Counter()
@@ -104,6 +108,22 @@ class Ranks:
         key = f"{topic}, exchange {self._exchanges[topic]}, rank "
         self.tell(f"{key}{self._rank}", value)
         return [self.hear(f"{key}{rank}") for rank in range(self._count)]
+
+    def tell_members(self, topic: str, value: str) -> None:
+        """Send a value to the other processes of this machine. The n-th value of a topic is the n-th that they hear."""
+        self.tell(self._machine_key(topic), value)
+
+    def hear_host(self, topic: str) -> str:
+        """Wait for a value from the first process of this machine.
+
+        Raises:
+            GuerdonError: Another process failed, or ended.
+        """
+        return self.hear(self._machine_key(topic))
+
+    def _machine_key(self, topic: str) -> str:
+        self._exchanges[topic] += 1
+        return f"{topic} {self._exchanges[topic]}, machine of rank {self._rank - (self.local_rank or 0)}"
 
     def own_name(self, name: str) -> str:
         """Return a file name that is unique to this process."""
@@ -208,4 +228,5 @@ def launch_ranks() -> Ranks:
     from torch.distributed.rendezvous import rendezvous  # a launcher of several processes has installed torch
 
     store, _, _ = next(rendezvous("env://", rank, count))
-    return Ranks(rank, count, store)
+    local_rank = os.environ.get("LOCAL_RANK")
+    return Ranks(rank, count, store, None if local_rank is None else int(local_rank))

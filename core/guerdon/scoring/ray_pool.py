@@ -132,7 +132,8 @@ class RayPool:
         nodes = _nodes()
         alive = {node["NodeID"] for node in nodes}
         for lane in lanes:
-            actors = [actor for actor in self._actors.get(lane, []) if actor.node in alive]
+            # A lost actor with tasks is kept until its error arrives, which puts the tasks back.
+            actors = [actor for actor in self._actors.get(lane, []) if actor.node in alive or actor.tasks]
             self._actors[lane] = actors
             places = (
                 [node["NodeID"] for node in nodes for _ in range(_shared_of(node))]
@@ -183,6 +184,7 @@ class RayPool:
     ) -> None:
         """Put the tasks of a lost actor back, and start another one."""
         self._actors[lane].remove(actor)
+        ray.kill(actor.handle)  # it may live, and be out of reach for a moment
         self._failed_starts = 0 if actor.ready else self._failed_starts + 1
         if self._failed_starts > MAX_LOSSES:
             raise InfrastructureError(f"workers on the Ray cluster do not start: {_reason(error)}") from None
@@ -201,6 +203,8 @@ class _Task:
     losses: int = 0
 
     def lose(self, reason: str) -> None:
+        if self.job.done:  # all its verdicts arrived before the actor said that it has no more
+            return
         self.losses += 1
         self.job.interrupt()
         if self.losses >= MAX_LOSSES:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate.utils import parse_flag_from_env
 from transformers import TrainingArguments
 
-from guerdon.errors import ParamsError
+from guerdon.errors import ParamsError, UsageError
 
 KEPT_CHECKPOINTS = 2
 """The newest, and the one before in case the newest is damaged."""
@@ -34,9 +35,11 @@ def trl_config(
 
     Raises:
         ParamsError: TRL refuses the options, or they allow no checkpoint to resume from.
+        UsageError: The model shall be sharded, and the training runs on CPUs.
     """
     merged: dict[str, Any] = {"save_total_limit": KEPT_CHECKPOINTS, **options}
     if not torch.accelerator.is_available() or merged.get("use_cpu"):
+        _refuse_sharding(merged)
         without = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
         # Without ``use_cpu``, Accelerate would not connect the processes of a launch on CPUs.
         merged = {"use_cpu": True, **without, **merged}
@@ -51,3 +54,22 @@ def trl_config(
         return config_class(output_dir=str(work), seed=seed, disable_tqdm=True, **decided, **merged)
     except (TypeError, ValueError) as error:
         raise ParamsError(f"TRL refuses the options of {config_class.__name__}: {error}") from error
+
+
+def _refuse_sharding(options: Mapping[str, Any]) -> None:
+    """Raise if sharding is asked for, which Accelerate ignores on CPUs without a word.
+
+    Under ``accelerate launch --use_fsdp``, transformers would also load the weights in one process only, and count on
+    the sharding to spread them. A reference model would then be random in the other processes.
+    """
+    ways = {
+        "fsdp": ("ACCELERATE_USE_FSDP", "accelerate launch --use_fsdp"),
+        "deepspeed": ("ACCELERATE_USE_DEEPSPEED", "accelerate launch --use_deepspeed"),
+    }
+    for param, (variable, command) in ways.items():
+        if options.get(param) or parse_flag_from_env(variable):
+            asked = f"the param '{param}'" if options.get(param) else f"`{command}`"
+            raise UsageError(
+                f"{asked} shards the model, which Accelerate does on accelerators only, and this training runs on the "
+                "CPU. Leave it out here."
+            )

@@ -8,7 +8,10 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
 
 from guerdon import Failure, Messages, Outcome, Score
 from guerdon.errors import InfrastructureError, UsageError, library_of, one_line
@@ -22,6 +25,12 @@ FINGERPRINT_HEADER = "x-guerdon-fingerprint"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 """Seconds before the second attempt, and the most before a later one. Each wait is about twice the last."""
 
+_LONGEST_REST_S = 60.0
+"""The longest time in seconds for which a server that failed is not asked. Each failure doubles it, from a second."""
+
+_NOT_SERVED = frozenset({404, 405, 501})
+"""Statuses of a server that has no POST /score."""
+
 _RETRIED = frozenset({502, 503, 504})
 """Statuses of a server, or of a balancer in front of it, that is full, restarting or gone."""
 
@@ -30,9 +39,9 @@ class Remote:
     """The reward of a rubric behind one or more reward servers.
 
     The value is the rubric's weighted sum. The scores of its entries are in ``metadata["scores"]``. A completion that
-    the server cannot judge has the failure that the server reports. If a server is full, restarting or gone, the next
-    one is asked. If none answers in time, the score is an infrastructure failure. Servers judge the same rollout alike,
-    so a request that is sent again changes no score.
+    the server cannot judge has the failure that the server reports. If a server is full, restarting or gone, hangs, or
+    answers something else, another one is asked, and this one rests. If none answers in time, the score is an
+    infrastructure failure. Servers judge the same rollout alike, so a request that is sent again changes no score.
 
     Args:
         urls: The servers, such as ``http://scorer:8000``. Requests are spread over them. One URL may be that of a load
@@ -55,20 +64,20 @@ class Remote:
         urls: Sequence[str],
         fingerprint: str | None = None,
         token_variable: str | None = None,
-        attempt_timeout_s: float = 120.0,
-        patience_s: float = 240.0,
+        attempt_timeout_s: Annotated[float, Field(gt=0)] = 120.0,
+        patience_s: Annotated[float, Field(gt=0)] = 240.0,
     ) -> None:
         if isinstance(urls, str) or not urls:
             raise ValueError(f"urls is {urls!r}; it must be a list of one URL or more")
         for url in urls:
-            if not url.startswith(("http://", "https://")):
+            if not _is_http(url):
                 raise ValueError(f"'{url}' in urls is not an HTTP URL; write one like http://scorer:8000")
         self._urls = [url.rstrip("/") for url in urls]
         if token_variable is not None and not os.environ.get(token_variable):
             raise ValueError(
                 f"the environment variable {token_variable}, which token_variable names, is not set. Export it."
             )
-        self._next = random.randrange(len(urls))
+        self._servers = [_Server(url) for url in random.sample(self._urls, len(urls))]
         self._fingerprint = fingerprint
         self._token_variable = token_variable
         self._attempt_timeout_s = attempt_timeout_s
@@ -97,7 +106,7 @@ class Remote:
                         f"the reward server {url} answers {answer.status_code} to GET /fingerprint: is it "
                         "`guerdon serve` in the same version?"
                     )
-                served = answer.json()
+                served = _fingerprint(url, answer)
                 if served.get("compares_completions"):
                     raise UsageError(
                         f"the rubric of the reward server {url} compares completions, and remote sends single ones. "
@@ -149,25 +158,32 @@ class Remote:
             self._client = self._new_client()
         wait_s, started = _FIRST_WAIT_S, time.monotonic()
         while True:
-            url = self._urls[self._next % len(self._urls)]
-            self._next += 1
+            server = min(self._servers, key=_Server.turn)
+            self._servers.remove(server)  # of servers that are alike, the one that was asked last comes last
+            self._servers.append(server)
             try:
-                answer = await self._client.post(f"{url}/score", content=body)
-            except _httpx().TransportError as error:
-                trouble = f"does not answer: {_text(error)}"
+                answer = await server.post(self._client, body, self._attempt_timeout_s)
+                score = self._read(server.url, answer)
+            except _TroubleError as error:
+                server.rest()
+                trouble = f"{server.url} {error}"
             else:
-                if answer.status_code not in _RETRIED:
-                    return self._read(url, answer)
-                trouble = f"answers {answer.status_code}: {_detail(answer)}"
+                server.work()
+                return score
             if time.monotonic() - started + wait_s > self._patience_s:
                 return Score.failed(
                     Failure.INFRASTRUCTURE,
-                    f"no reward server scores within {self._patience_s:g} s; {url} {trouble}",
+                    f"no reward server scores within {self._patience_s:g} s; {trouble}",
                 )
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def _read(self, url: str, answer: httpx.Response) -> Score | None:
+        """Return the score in an answer.
+
+        Raises:
+            _TroubleError: It is not the answer of a reward server.
+        """
         if answer.status_code == 422 and _compares(answer):
             return Score.failed(
                 Failure.INFRASTRUCTURE,
@@ -177,18 +193,27 @@ class Remote:
         if answer.status_code == 422:
             return Score.failed(Failure.REFERENCE, f"{url} cannot judge the row: {_detail(answer)}")
         if answer.status_code != 200:
+            hint = ". Is it `guerdon serve`?" if answer.status_code in _NOT_SERVED else ""
             return Score.failed(
-                Failure.INFRASTRUCTURE, f"{url} answers {answer.status_code}: {_detail(answer)}"
+                Failure.INFRASTRUCTURE, f"{url} answers {answer.status_code}: {_detail(answer)}{hint}"
             )
         fingerprint = answer.headers.get(FINGERPRINT_HEADER)
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint
-        if fingerprint != self._fingerprint:
+        if self._fingerprint not in (None, fingerprint) and fingerprint is not None:
             return Score.failed(
                 Failure.INFRASTRUCTURE,
                 f"{url} scores with the rubric {fingerprint}, not {self._fingerprint}. Start it with the same rubric.",
             )
-        return _score(answer.json()["results"][0])
+        try:
+            if fingerprint is None:
+                raise KeyError(FINGERPRINT_HEADER)
+            (result,) = answer.json()["results"]
+            score = _score(result)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _TroubleError(
+                f"answers what `guerdon serve` does not: {one_line(answer.text)[:100]}"
+            ) from None
+        self._fingerprint = fingerprint
+        return score
 
     def _new_client(self) -> httpx.AsyncClient:
         token = os.environ.get(self._token_variable) if self._token_variable else None
@@ -198,6 +223,88 @@ class Remote:
             timeout=self._attempt_timeout_s,
         )
         return client
+
+
+class _TroubleError(Exception):
+    """A server gives no answer that can be read; another one may."""
+
+
+class _Server:
+    """One server, with what is known of its state."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._under_way = 0
+        self._rest_s = 0.0
+        """How long its last rest was; 0 after an answer."""
+        self._rests_until = 0.0
+
+    def turn(self) -> tuple[float, int]:
+        """Return what the next server has the least of: time to rest, then requests under way.
+
+        A server that hangs thus gets no more than its share of the requests, and one at a time after it has failed.
+        """
+        rest_s = max(0.0, self._rests_until - time.monotonic())
+        if self._rest_s and self._under_way:
+            rest_s = max(rest_s, self._rest_s)
+        return rest_s, self._under_way
+
+    def rest(self) -> None:
+        """Account for a failure."""
+        self._rest_s = min(2 * self._rest_s or 1.0, _LONGEST_REST_S)
+        self._rests_until = time.monotonic() + self._rest_s
+
+    def work(self) -> None:
+        """Account for an answer."""
+        self._rest_s = self._rests_until = 0.0
+
+    async def post(self, client: httpx.AsyncClient, body: bytes, timeout_s: float) -> httpx.Response:
+        """Return the server's answer.
+
+        Raises:
+            _TroubleError: There is none in time, or the server is full, restarting or gone.
+        """
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(timeout_s):  # the client's own timeout begins again with each byte
+                answer = await client.post(f"{self.url}/score", content=body)
+        except TimeoutError:
+            raise _TroubleError(f"does not answer within {timeout_s:g} s") from None
+        except _httpx().HTTPError as error:
+            raise _TroubleError(f"does not answer: {_text(error)}") from None
+        finally:
+            self._under_way -= 1
+        if answer.status_code in _RETRIED:
+            raise _TroubleError(f"answers {answer.status_code}: {_detail(answer)}")
+        return answer
+
+
+def _is_http(url: str) -> bool:
+    """Return whether a text is an HTTP URL with a host, and with a port if it has one."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number up to 65535, or half an IPv6 address
+        return False
+
+
+def _fingerprint(url: str, answer: httpx.Response) -> Mapping[str, Any]:
+    """Return what a server says of its rubric.
+
+    Raises:
+        InfrastructureError: It is not a reward server.
+    """
+    try:
+        served = answer.json()
+        if isinstance(served["fingerprint"], str):
+            known: Mapping[str, Any] = served
+            return known
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise InfrastructureError(
+        f"the server {url} is not a reward server: it answers GET /fingerprint with '{one_line(answer.text)[:100]}'. "
+        "Start `guerdon serve` there, or correct urls."
+    )
 
 
 def _score(result: Mapping[str, Any]) -> Score | None:

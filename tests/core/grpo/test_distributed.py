@@ -64,13 +64,19 @@ def test_rewards_of_both_processes_are_known_to_both_with_tools(
 
 
 MODULE = """
+import os
+from pathlib import Path
 class Rows:
     def __iter__(self): return ({"prompt": f"say {i}"} for i in range(16))
-def letters(completion): return sum(map(str.isascii, completion)) / 10
+def letters(completion):
+    Path("workers").mkdir(exist_ok=True)
+    Path("workers", f"{os.getpid()} of {os.getppid()}").touch()
+    return sum(map(str.isascii, completion)) / 10
 """
 
 MANIFEST = """\
 name: x
+scoring: {{workers: 1}}
 model: {model}
 stages:
   - id: rl
@@ -102,6 +108,7 @@ def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Pat
     rollouts = [json.loads(line) for line in (stage / "rollouts.jsonl").read_text().splitlines()]
     assert [rollout["step"] for rollout in rollouts] == [1] * 8 + [2] * 8  # four of each process
     events = [json.loads(line)["event"] for line in (tmp_path / "out/events.jsonl").read_text().splitlines()]
+    assert len(list((tmp_path / "workers").iterdir())) == 1  # both processes score with one worker
     assert events.count("run_started") == events.count("run_finished") == 1
 
 

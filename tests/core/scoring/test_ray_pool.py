@@ -13,12 +13,16 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from guerdon import Failure, Rollout
+from guerdon import Failure, Rollout, Score
 from guerdon.errors import PluginContractError
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
+from guerdon.scoring import ray_pool
 from guerdon.scoring.cache import ScoreCache
+from guerdon.scoring.pool import VerifyJob
+from guerdon.scoring.protocol import Item, Scored
+from guerdon.scoring.ray_pool import MAX_LOSSES, RayPool, _Task
 from guerdon.types import Judgements
 
 VERIFIERS = Path(__file__).parents[2] / "fixtures" / "cluster_verifiers.py"
@@ -116,6 +120,40 @@ def test_ray_pool_keeps_scores_in_the_cache(cluster: Cluster) -> None:
     assert outcomes(first) == outcomes(second)
     assert [judgement.verdicts["judge"].latency_ms for judgement in second] == [0, 0]
     cache.close()
+
+
+def test_task_whose_verdicts_arrived_loses_nothing_with_its_actor() -> None:
+    """The actor may be lost between its last verdict and the end of its answers."""
+    job = VerifyJob(0, [Item("a", {}), Item("b", {})], 1.0)
+    task = _Task(job)
+    job.receive(Scored(0, Score(1.0), 2.0))
+    task.lose("socket closed")
+    assert job.task().cases == [Item("b", {})]
+    job.receive(Scored(0, Score(0.5), 2.0))
+    for _ in range(MAX_LOSSES):
+        task.lose("socket closed")
+    assert job.results == [(Score(1.0), 2.0), (Score(0.5), 2.0)]
+
+
+def test_ray_pool_keeps_the_tasks_of_all_actors_of_a_lost_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node has actors of several lanes, and their errors arrive one after the other."""
+
+    class Started:
+        def __init__(self, node: str) -> None:
+            self.node = node
+            self.tasks: list[str] = []
+
+    monkeypatch.setattr(ray_pool, "_nodes", lambda: [{"NodeID": "alive", "Resources": {"CPU": 1.0}}])
+    monkeypatch.setattr(ray_pool._Actor, "start", lambda node, components: Started(node))
+    pool = RayPool.__new__(RayPool)
+    pool._components, pool._limits, pool._wanted = [], {1: None}, None
+    busy, idle = Started("lost"), Started("lost")
+    busy.tasks.append("a task")
+    pool._actors = {None: [], 1: [busy, idle]}  # type: ignore[list-item, dict-item]
+    pool._start_actors([None, 1])
+    assert [actor.node for actor in pool._actors[None]] == ["alive"]
+    assert [actor.node for actor in pool._actors[1]] == ["lost", "alive"]
+    assert pool._actors[1][0] is busy
 
 
 def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from guerdon.manifest.rubrics import plugin_entries
 from guerdon.rubric import Rubric
 from guerdon.testing import Case, VerifierConformance
 from guerdon.types import ToolCall, Verdict
+from guerdon_plugins.verifiers.remote import _Server
 
 VERIFIERS = '''
 import time
@@ -169,7 +171,13 @@ def test_remote_sends_the_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (without.score.failure, "401" in without.score.explanation) == (Failure.INFRASTRUCTURE, True)
 
 
-@pytest.mark.parametrize("urls", ["[]", "http://localhost:1", "[localhost:1]"])
+@pytest.mark.parametrize(
+    "urls",
+    [
+        *("[]", "http://localhost:1", "[localhost:1]", "['http://']", "['http://h:99999']", "['http://h:0']"),
+        *("['http://h:port']", "['http://[::1']", "[1]", "['ftp://h']", "['']"),
+    ],
+)
 def test_remote_with_wrong_urls_says_what_to_write(urls: str, folder: Path) -> None:
     (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
     done = guerdon(folder, "score", "rows.jsonl", "--use", "remote", "--param", f"remote.urls={urls}")
@@ -210,6 +218,117 @@ def test_remote_of_a_group_reward_fails_as_infrastructure(folder: Path) -> None:
         (verdict,) = verdicts([Rollout("q", "a", {"reference": "a"})], url)
     assert verdict.score.failure is Failure.INFRASTRUCTURE
     assert "compares completions" in verdict.score.explanation
+
+
+@contextmanager
+def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
+    """Run a server that is not a reward server. With status 0 it never answers."""
+    closing = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"] or 0))
+            if not status:
+                closing.wait()
+                return
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST  # noqa: N815 -- the base class looks for this name
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+RESULT = (
+    '{"reward": %s, "scores": {"judge": {"value": 1, "outcome": "%s", "failure": %s, "explanation": ""}}}'
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "<html>Welcome to nginx</html>",
+        "null",
+        "[]",
+        '{"results": []}',
+        '{"results": {"0": 1}}',
+        '{"results": [0]}',
+        '{"results": [{"reward": 1}]}',
+        f'{{"results": [{RESULT % ("1", "scored", "null")}, {RESULT % ("1", "scored", "null")}]}}',
+        *(
+            f'{{"results": [{RESULT % values}]}}'
+            for values in (
+                ('"1"', "scored", "null"),
+                ("NaN", "scored", "null"),
+                ("true", "scored", "null"),
+                ("[1]", "scored", "null"),
+                ("null", "failed", "null"),
+                ("null", "failed", '"no such failure"'),
+            )
+        ),
+    ],
+)
+def test_remote_with_a_server_that_answers_something_else_fails_as_infrastructure(body: str) -> None:
+    rollouts = [Rollout("q", "a", {"reference": "a"})]
+    with answering(200, body.encode(), x_guerdon_fingerprint="0" * 16) as url:
+        (verdict,) = verdicts(rollouts, url, patience_s=0.1)
+    assert verdict.score.failure is Failure.INFRASTRUCTURE
+    assert "answers what `guerdon serve` does not" in verdict.score.explanation
+
+
+def test_remote_without_a_fingerprint_in_the_answer_pays_nothing() -> None:
+    body = f'{{"results": [{RESULT % ("1", "scored", "null")}]}}'
+    with answering(200, body.encode()) as url:
+        (verdict,) = verdicts([Rollout("q", "a", {"reference": "a"})], url, patience_s=0.1)
+    assert verdict.score.failure is Failure.INFRASTRUCTURE
+
+
+@pytest.mark.parametrize(("status", "body"), [(0, b""), (200, b"garbage"), (503, b"full")])
+def test_remote_beside_a_broken_server_asks_the_other(url: str, status: int, body: bytes) -> None:
+    rollouts = [Rollout(f"q {n}", "right", {"reference": "right" if n % 3 else "other"}) for n in range(150)]
+    with answering(status, body) as broken:
+        judged = verdicts(rollouts, broken, url, attempt_timeout_s=1.0)
+    assert [verdict.score.value for verdict in judged] == [float(bool(n % 3)) for n in range(150)]
+
+
+def test_server_with_the_fewest_requests_and_without_a_failure_has_its_turn() -> None:
+    hung, working = _Server("http://a"), _Server("http://b")
+    hung._under_way, working._under_way = 3, 2
+    assert min(hung, working, key=_Server.turn) is working
+    working._under_way = 4
+    assert min(hung, working, key=_Server.turn) is hung
+    hung.rest()
+    assert min(hung, working, key=_Server.turn) is working
+    hung._rests_until = 0.0  # its rest is over, and no more than one request tries it
+    assert min(hung, working, key=_Server.turn) is working
+    hung._under_way = 0
+    assert min(hung, working, key=_Server.turn) is hung
+    hung._under_way = 3
+    hung.work()
+    assert min(hung, working, key=_Server.turn) is hung
+
+
+def test_check_with_a_server_that_is_not_guerdon_serve_says_so(folder: Path) -> None:
+    with answering(200, b"<html>Welcome</html>") as url:
+        (folder / "html.yaml").write_text(MANIFEST.format(urls=f"[{url}]"))
+        checked = guerdon(folder, "check", "html.yaml")
+    assert checked.returncode == 3
+    assert "is not a reward server" in checked.stdout + checked.stderr
+    assert "Traceback" not in checked.stdout + checked.stderr
 
 
 class TestConformance(VerifierConformance):
