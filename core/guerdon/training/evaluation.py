@@ -196,9 +196,10 @@ class EvaluatingTrainer(ResumableTrainer):
         if (best := self.best_step()) is not None:
             kept[output] = best
         if best == 0:
-            logger.warning(
-                "no evaluated model is better than the one before the first step, which is the output"
-            )
+            logger.warning("the output is the model before the first step: no evaluated one is better")
+        if best is None and (choice := self._evaluator.choice) is not None:
+            needed = ", ".join(sorted({choice.metric, *choice.max_drops}))
+            logger.warning("the output is the last model: no evaluation has scores of all of %s", needed)
         for target, step in kept.items():
             folder = self._kept(step)
             if (damage := checkpoints.damage(folder)) is not None:

@@ -306,7 +306,7 @@ def test_dpo_whose_output_is_an_earlier_model_has_no_metrics_of_the_last(
         ),
         (
             {"every": 2, "best": "reward", "max_drops": {"letters": -1}},
-            r"max_drops.*greater than or equal to 0",
+            r"max_drops.letters' is -1: give a number of at least 0",
         ),
         ({"every": 0}, r"'stages.0.evaluation.every' is 0"),
         ({"evry": 2}, r"unknown key 'evry'"),
