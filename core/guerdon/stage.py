@@ -160,8 +160,10 @@ class Evaluation:
     """Samples of each prompt."""
     best: str | None = None
     """The entry, or ``reward``, by whose mean the output is chosen among the evaluated models."""
+    max_drops: Mapping[str, float] = field(default_factory=dict)
+    """By entry, how far its mean may fall below that of the first model; a model below is not the best."""
     patience: int | None = None
-    """The number of evaluations in a row without a higher mean of ``best`` after which training stops."""
+    """The number of evaluations in a row without a better model after which training stops."""
     keep_checkpoints: bool = False
     """Whether each evaluated model is kept in the output."""
 

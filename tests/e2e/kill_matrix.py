@@ -140,6 +140,7 @@ CASES: dict[str, Case] = {
     "sft_lora": _sft(peft=_LORA, neftune_noise_alpha=5.0),
     "sft_evaluation": replace(_sft(max_completion_length=6), evaluated=True),
     "sft_group_by_length": _sft(train_sampling_strategy="group_by_length"),
+    "dpo_evaluation": Case("dpo", "Pairs", {**_TRAINED, "max_completion_length": 6}, evaluated=True),
     "reward_model": Case("reward_model", "Pairs", {**_TRAINED, "heldout_pairs": 0.2}),
     "process_reward_model": Case("process_reward_model", "Steps", {**_TRAINED, "heldout_rows": 0.2}),
     "grpo": _grpo(),

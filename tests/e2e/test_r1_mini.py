@@ -33,6 +33,8 @@ FEW_STEPS = {
     "stages.general.data.0.limit": 20,
     "stages.general.params.keep": "{}",
     "stages.general.params.second_filter": "{preference: -100}",
+    "stages.r1.evaluation.data.0.limit": 20,
+    "stages.r1.evaluation.data.1.limit": 10,
     "stages.evaluate.data.0.limit": 20,
     "stages.evaluate.data.1.limit": 10,
 }

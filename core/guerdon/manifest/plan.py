@@ -301,12 +301,18 @@ class _Planner:
 
     def _check_best(self, ref: EvaluationRef, entries: Sequence[Entry], place: Location) -> None:
         if ref.best is None:
-            if ref.patience is not None:
-                self.problem(
-                    (*place, "patience"), "'patience' needs 'best', the entry whose mean is watched."
-                )
+            for key in ("patience", "max_drops"):
+                if getattr(ref, key):
+                    self.problem((*place, key), f"'{key}' needs 'best', the entry whose mean is watched.")
             return
         known = ["reward", *names_of(entries)]
+        for name in ref.max_drops:
+            if name not in known:
+                self.problem(
+                    (*place, "max_drops", name),
+                    f"'max_drops' names '{name}', and the evaluation measures {', '.join(known)}."
+                    f"{did_you_mean(name, known)}",
+                )
         if ref.best not in known:
             self.problem(
                 (*place, "best"),

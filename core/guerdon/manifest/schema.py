@@ -167,8 +167,10 @@ class EvaluationRef(Strict):
     """Samples of each prompt."""
     best: Name | None = None
     """An entry of the rubric, or `reward`: the evaluated model with the highest mean is the stage's output."""
+    max_drops: dict[Name, Annotated[Finite, Field(ge=0)]] = {}
+    """By entry, how far its mean may fall below that of the first model; a model below is not the `best`."""
     patience: Annotated[int, Field(gt=0)] | None = None
-    """Training stops after so many evaluations in a row without a higher mean of `best`."""
+    """Training stops after so many evaluations in a row without a better model."""
     keep_checkpoints: bool = False
     """Whether each evaluated model is kept in the output, under `checkpoints/step-<step>`."""
 

@@ -34,6 +34,11 @@ def stage_memory(
     Raises:
         GuerdonError: The memory cannot be computed.
     """
+    if len(stage.init) > 1:
+        raise UsageError(
+            f"stage '{stage.ref.id}' starts from {len(stage.init)} models, and only the memory of one is computed. "
+            "Name one in its init."
+        )
     model = _start(plan, stage)
     built = stage.component.build()
     own = stage.component.member("plan_memory", of=built)

@@ -10,8 +10,8 @@ import logging
 import math
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,11 @@ from guerdon.types import Judgement, Outcome, Rollout, Row
 
 __all__ = [
     "PREFIX",
+    "Choice",
     "EvaluatingTrainer",
     "Evaluator",
     "batches_of",
-    "best_step",
     "evaluations",
-    "is_over",
     "measured",
 ]
 
@@ -44,8 +43,44 @@ logger = logging.getLogger(__name__)
 PREFIX = "evaluation/"
 """The start of the names of an evaluation's metrics."""
 
-Log = Iterable[Mapping[str, Any]]
+Log = Sequence[Mapping[str, Any]]
 """What a trainer logged, in order: metrics with their ``step``."""
+
+_ROUNDING = 1e-9
+"""Differences of means up to this are errors of rounding."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the best model is chosen among the evaluated ones."""
+
+    metric: str
+    """The metric with the highest value. An evaluation without it, because every score failed, does not count."""
+    max_drops: Mapping[str, float] = field(default_factory=dict)
+    """By metric, how far it may fall below its first value. An evaluation that lacks one of them does not qualify."""
+
+    def best_step(self, log: Log) -> int | None:
+        """Return the step of the best model, the first of equal ones; ``None`` if no evaluation qualifies."""
+        known = evaluations(log)
+        floors = {
+            name: next(metrics[name] for _, metrics in known if name in metrics) - drop - _ROUNDING
+            for name, drop in self.max_drops.items()
+            if any(name in metrics for _, metrics in known)
+        }
+        qualified = [
+            (metrics[self.metric], -step)
+            for step, metrics in known
+            if self.metric in metrics
+            and all(name in metrics and metrics[name] >= floors[name] for name in self.max_drops)
+        ]
+        return -max(qualified)[1] if qualified else None
+
+    def is_over(self, log: Log, patience: int) -> bool:
+        """Return whether the best model is followed by ``patience`` evaluations."""
+        best = self.best_step(log)
+        if best is None:
+            return False
+        return sum(step > best and self.metric in metrics for step, metrics in evaluations(log)) >= patience
 
 
 @dataclass(frozen=True)
@@ -69,13 +104,16 @@ class Evaluator:
     """The columns to break the metrics down by."""
 
     @property
-    def best_metric(self) -> str | None:
-        """Return the name of the metric that chooses the output."""
+    def choice(self) -> Choice | None:
+        """Return the rule that chooses the output; ``None`` for the last model."""
         best = self.settings.best
         if best is None:
             return None
-        is_entry = best in self.rubric.names
-        return f"{PREFIX}rewards/{best}/mean" if is_entry else f"{PREFIX}{best}"
+        drops = {self._metric(name): drop for name, drop in self.settings.max_drops.items()}
+        return Choice(self._metric(best), drops)
+
+    def _metric(self, name: str) -> str:
+        return f"{PREFIX}rewards/{name}/mean" if name in self.rubric.names else f"{PREFIX}{name}"
 
 
 class EvaluatingTrainer(ResumableTrainer):
@@ -108,14 +146,14 @@ class EvaluatingTrainer(ResumableTrainer):
     def stopped_early(self) -> bool:
         """Return whether the evaluations so far stop training."""
         evaluator = self._evaluator
-        if evaluator is None or evaluator.best_metric is None or evaluator.settings.patience is None:
+        if evaluator is None or evaluator.choice is None or evaluator.settings.patience is None:
             return False
-        return is_over(self.state.log_history, evaluator.best_metric, evaluator.settings.patience)
+        return evaluator.choice.is_over(self.state.log_history, evaluator.settings.patience)
 
     def best_step(self) -> int | None:
         """Return the step of the best model; ``None`` if the last model is the output."""
-        metric = self._evaluator and self._evaluator.best_metric
-        return best_step(self.state.log_history, metric) if metric else None
+        choice = self._evaluator and self._evaluator.choice
+        return choice.best_step(self.state.log_history) if choice else None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate the model if it is due, log the metrics, and keep the model if it is the best so far."""
@@ -136,8 +174,8 @@ class EvaluatingTrainer(ResumableTrainer):
             self.control.should_save = self.control.should_training_stop = True
             if self.is_world_process_zero():
                 logger.warning(
-                    "training stops at step %d of %d: %s has not risen since step %s, in %s evaluations",
-                    step, self.state.max_steps, evaluator.best_metric, self.best_step(), evaluator.settings.patience,
+                    "training stops at step %d of %d: no model was better than that of step %s, in %s evaluations",
+                    step, self.state.max_steps, self.best_step(), evaluator.settings.patience,
                 )  # fmt: skip
         return metrics
 
@@ -157,6 +195,11 @@ class EvaluatingTrainer(ResumableTrainer):
             kept = {}
         if (best := self.best_step()) is not None:
             kept[output] = best
+        if best == 0:
+            logger.warning("the output is the model before the first step: no evaluated one is better")
+        if best is None and (choice := self._evaluator.choice) is not None:
+            needed = ", ".join(sorted({choice.metric, *choice.max_drops}))
+            logger.warning("the output is the last model: no evaluation has scores of all of %s", needed)
         for target, step in kept.items():
             folder = self._kept(step)
             if (damage := checkpoints.damage(folder)) is not None:
@@ -237,11 +280,11 @@ class EvaluatingTrainer(ResumableTrainer):
     def _needed(self, evaluator: Evaluator) -> set[int]:
         """Return the steps of the models that a training from any kept checkpoint calls the best."""
         found: set[int] = set()
-        metric = evaluator.best_metric
+        choice = evaluator.choice
         for checkpoint in checkpoints.whole_checkpoints(Path(str(self.args.output_dir))):
             upto = int(checkpoint.name.rpartition("-")[2])
             log = [entry for entry in self.state.log_history if entry["step"] <= upto]
-            best = best_step(log, metric) if metric is not None else None
+            best = choice.best_step(log) if choice is not None else None
             found |= set() if best is None else {best}
         return found
 
@@ -302,32 +345,6 @@ def measured(judged: Sequence[tuple[Rollout, Judgement]], metrics_by: Sequence[s
 def evaluations(log: Log) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the step and the metrics of each evaluation in a log."""
     return [(entry["step"], entry) for entry in log if any(name.startswith(PREFIX) for name in entry)]
-
-
-def best_step(log: Log, metric: str) -> int | None:
-    """Return the step of the evaluation with the highest value, the first of equal ones.
-
-    Args:
-        log: The trainer's log.
-        metric: The metric. An evaluation without it, because every score failed, does not count.
-    """
-    known = [(entry[metric], -step) for step, entry in evaluations(log) if metric in entry]
-    return -max(known)[1] if known else None
-
-
-def is_over(log: Log, metric: str, patience: int) -> bool:
-    """Return whether the highest value is followed by ``patience`` evaluations.
-
-    Args:
-        log: The trainer's log.
-        metric: The metric. An evaluation without it, because every score failed, does not count.
-        patience: The number of evaluations without a higher value that end training.
-    """
-    known = [(step, entry[metric]) for step, entry in evaluations(log) if metric in entry]
-    if not known:
-        return False
-    best = max(range(len(known)), key=lambda place: (known[place][1], -place))
-    return len(known) - 1 - best >= patience
 
 
 def _seed(seed: int, batch: int) -> int:

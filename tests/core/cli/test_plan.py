@@ -120,6 +120,10 @@ def test_plan_with_vllm_contains_its_share_of_the_device(call: Any) -> None:
     ("arguments", "message"),
     [
         (["--set", "stages.zero.params.fused_loss=false"], "Set fused_loss to true"),
+        (
+            ["--set", "stages.zero.init=[base, base]", "--set", "stages.zero.params.beta=0.1"],
+            "Name one in its init",
+        ),
         (["--set", "stages.zero.params.fsdp=full_shard"], "sharded"),
         (["--set", "model=./none"], "none"),
         (["--set", "stages.cold.params.fsdp=full_shard"], "sharded"),

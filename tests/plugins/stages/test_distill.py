@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from guerdon import Model
+from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, GuerdonError, ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, find_plugin
 from guerdon.plugins.params import check_params
+from guerdon.types import Judgements
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.stages.trl.distill import Distill
+from guerdon_plugins.stages.trl.grpo import Grpo
 
 SHORT: dict[str, Any] = {
     "max_steps": 8,
@@ -122,3 +125,67 @@ def test_too_few_prompts_for_a_step_are_refused(
     context, _ = make_context(rows(4), [student, small_model])
     with pytest.raises(DataError, match="there are 4 prompts, and one step takes 8"):
         Distill(**SHORT).run(context)
+
+
+class Nothing:
+    """Rewards no completion, so that a step follows the reference model alone."""
+
+    names = ("nothing",)
+
+    def weights(self, step: int) -> dict[str, float]:
+        return {"nothing": 1.0}
+
+    def score(self, rollouts: Sequence[Rollout], step: int = 0) -> Judgements:
+        verdicts = [Verdict(Score(0.0), 1.0, 0.1) for _ in rollouts]
+        return Judgements(Judgement.of({"nothing": verdict}) for verdict in verdicts)
+
+
+TAUGHT: dict[str, Any] = {**SHORT, "max_steps": 6, "num_generations": 2, "beta": 0.5}
+
+
+def test_grpo_comes_closer_to_a_second_model_which_is_the_reference_of_beta(
+    make_context: Callable[..., Any], small_model: Model, student: Model
+) -> None:
+    context, _ = make_context(rows(), [student, small_model], Nothing())
+    taught = Model("taught", str(Grpo(**TAUGHT).run(context).checkpoint))
+    assert divergence(taught, small_model) < 0.9 * divergence(student, small_model)
+
+
+@pytest.mark.parametrize(
+    ("options", "init", "message"),
+    [
+        ({}, ["sft", "teacher"], "init names 'teacher' as the reference model, and beta is 0"),
+        ({"beta": 0.1, "peft": {"r": 2}}, ["sft", "teacher"], "and peft is set"),
+        ({"beta": 0.1, "sync_ref_model": True}, ["sft", "teacher"], "and sync_ref_model is set"),
+        (
+            {"beta": 0.1},
+            ["a", "b", "c"],
+            "init names 3 models .* takes 1 or 2: the policy, and the reference",
+        ),
+    ],
+)
+def test_grpo_refuses_a_second_model_that_it_would_not_use(
+    make_context: Callable[..., Any],
+    small_model: Model,
+    options: dict[str, Any],
+    init: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(GuerdonError, match=message):
+        Grpo(**options).preflight(rows(4), 32, [], init=init)
+    context, _ = make_context(rows(), [replace(small_model, name=name) for name in init], Nothing())
+    with pytest.raises(GuerdonError, match=message):
+        Grpo(**{**SHORT, **options}).run(context)
+
+
+def test_grpo_refuses_a_reference_model_with_another_vocabulary(
+    make_context: Callable[..., Any], small_model: Model, student: Model
+) -> None:
+    tokenizer = load_tokenizer(student)
+    tokenizer.add_tokens(["<other>"])
+    tokenizer.save_pretrained(student.path)
+    context, _ = make_context(rows(), [student, small_model], Nothing())
+    with pytest.raises(
+        UsageError, match=r"other vocabularies.*name a reference model of the policy's tokenizer"
+    ):
+        Grpo(**TAUGHT).run(context)

@@ -60,7 +60,7 @@ def run(tmp_path: Path, small_model: Model) -> Run:
         evaluation: dict[str, Any] | None = None,
         **params: Any,
     ) -> Path:
-        source = "Texts" if use == "sft" else "Prompts"
+        source = {"sft": "Texts", "dpo": "Pairs"}.get(use, "Prompts")
         stage: dict[str, Any] = {"id": "st", "use": use, "data": [{"use": f"./kill_plugins.py:{source}"}]}
         stage["params"] = {**(GRPO if use == "grpo" else SFT), "max_steps": 4, **params}
         if use == "distill":
@@ -245,7 +245,7 @@ def evaluated(run: Path) -> dict[int, float]:
     }
 
 
-@pytest.mark.parametrize("use", ["grpo", "sft", "distill"])
+@pytest.mark.parametrize("use", ["grpo", "sft", "dpo", "distill"])
 def test_run_with_evaluation_trains_as_one_without(run: Run, use: str) -> None:
     options = {"max_completion_length": 4}
     with_it = run(use, folder="with", evaluation={"every": 3, **LETTERS}, **options)
@@ -275,11 +275,39 @@ def test_output_is_the_best_model_and_patience_ends_training(run: Run) -> None:
     assert checkpoints(out)
 
 
+def test_dpo_whose_output_is_an_earlier_model_has_no_metrics_of_the_last(
+    run: Run, small_model: Model
+) -> None:
+    limit = {"best": "reward", "max_drops": {"reward": 0.0}}
+    short = {"max_completion_length": 4, "max_steps": 1, "heldout_pairs": 0.3}
+    frozen = run("dpo", evaluation={"every": 1, **limit, **LETTERS}, learning_rate=0.0, **short)
+    result = json.loads((frozen / "stages/st/result.json").read_text())["metrics"]
+    assert result["evaluation/step"] == 0  # of equal models, the first
+    assert "heldout_accuracy" not in result
+    own, output = (
+        load_file(Path(path, "model.safetensors")) for path in (small_model.path, frozen / "stages/st/output")
+    )
+    assert all((own[name] == output[name]).all() for name in output)
+    last = run("dpo", folder="last", evaluation={"every": 1, **LETTERS}, **short)
+    result = json.loads((last / "stages/st/result.json").read_text())["metrics"]
+    assert result["evaluation/step"] == 1
+    assert 0 <= result["heldout_accuracy"] <= 1
+
+
 @pytest.mark.parametrize(
     ("evaluation", "said"),
     [
         ({"every": 2, "best": "leters"}, r"'best' names 'leters'.*letters"),
         ({"every": 2, "patience": 2}, r"'patience' needs 'best'"),
+        ({"every": 2, "max_drops": {"reward": 0}}, r"'max_drops' needs 'best'"),
+        (
+            {"every": 2, "best": "reward", "max_drops": {"leters": 0}},
+            r"'max_drops' names 'leters'.*'letters'",
+        ),
+        (
+            {"every": 2, "best": "reward", "max_drops": {"letters": -1}},
+            r"max_drops.letters' is -1: give a number of at least 0",
+        ),
         ({"every": 0}, r"'stages.0.evaluation.every' is 0"),
         ({"evry": 2}, r"unknown key 'evry'"),
     ],

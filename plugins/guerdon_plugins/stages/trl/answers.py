@@ -32,8 +32,8 @@ class Answers(TransformersEngine):
     def __init__(self, trainer: Any, name: str, max_completion_length: int) -> None:
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             raise UsageError(
-                f"stage '{name}' has an evaluation, and its model is sharded (FSDP or DeepSpeed), from which SFT does "
-                "not sample. Remove 'evaluation', or train without sharding."
+                f"stage '{name}' has an evaluation, and its model is sharded (FSDP or DeepSpeed), from which it "
+                "does not sample. Remove 'evaluation', or train without sharding."
             )
         self._name = name
         self._model = trainer.accelerator.unwrap_model(trainer.model)

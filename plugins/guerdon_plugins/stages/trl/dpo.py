@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
@@ -13,17 +15,19 @@ from guerdon.errors import DataError, ParamsError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import DPO
-from guerdon_plugins.shared.checks import check_all, check_init, check_template
+from guerdon_plugins.shared.checks import check_all, check_evaluation, check_init, check_template
+from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.pairs import check_pairs, heldout_share, read_pairs
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
     check_has_template,
     configure,
+    evaluation_summary,
     fit,
     lora_config,
     resumable,
-    save,
+    save_output,
     signature_with,
     summary,
 )
@@ -42,6 +46,7 @@ class Dpo:
         heldout_pairs: The share of pairs that are not trained on. A prompt's pairs are all on one side, which depends
             on its content.
         chat_template: A Jinja template, instead of the tokenizer's own.
+        max_completion_length: The most tokens of an answer in the stage's ``evaluation``.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
 
     Raises:
@@ -50,6 +55,7 @@ class Dpo:
 
     needs = ("model", "data")
     distributed = True
+    evaluates = True
     operational_params = OPERATIONAL
     extendable_params = EXTENDABLE
 
@@ -58,11 +64,13 @@ class Dpo:
         *,
         heldout_pairs: float = 0.1,
         chat_template: ChatTemplate | None = None,
+        max_completion_length: Annotated[int, Field(ge=1)] = 256,
         peft: Mapping[str, Any] | None = None,
         **trl_options: Any,
     ) -> None:
         self._heldout_share = heldout_share("heldout_pairs", heldout_pairs)
         self._chat_template = chat_template
+        self._max_completion_length = max_completion_length
         self._peft = peft
         self._options = trl_options
 
@@ -71,7 +79,13 @@ class Dpo:
         """Return the params with TRL's options."""
         return signature_with(cls, DPO)
 
-    def preflight(self, rows: Sequence[Row], models: Sequence[Model], init: Sequence[str]) -> None:
+    def preflight(
+        self,
+        rows: Sequence[Row],
+        models: Sequence[Model],
+        init: Sequence[str],
+        evaluation_rows: Sequence[Row] = (),
+    ) -> None:
         """Check the options, the form of the pairs and the model, before a model is loaded."""
         check_all(
             lambda: check_options(DPO, self._options),
@@ -80,6 +94,8 @@ class Dpo:
             self._check_reference,
             lambda: check_pairs(rows),
             lambda: check_template(rows, models, self._chat_template, column="chosen"),
+            lambda: check_evaluation(evaluation_rows, models, self._max_completion_length),
+            lambda: check_template(evaluation_rows, models, self._chat_template),
         )
 
     def _check_reference(self) -> None:
@@ -117,21 +133,30 @@ class Dpo:
                 f"the prompt of each of {len(pairs.train)} pairs has max_length, {config.max_length}, tokens or more. "
                 "Raise it, or give shorter ones."
             )
-        fit(trainer, context)
+        answer = None
+        if context.evaluation is not None:
+            answer = Answers(trainer, context.stage_id, self._max_completion_length)
+        fit(trainer, context, answer)
         metrics = {
             "pairs": len(trainer.train_dataset),
             "equal_pairs": pairs.equal,
             "left_out_pairs": len(pairs.train) - len(trainer.train_dataset),
             **summary(trainer, "loss", "rewards/accuracies", "rewards/margins"),
             **_heldout_metrics(trainer),
+            **evaluation_summary(trainer),
         }
-        save(trainer, context.output)
+        save_output(trainer, context)
         return StageResult(checkpoint=context.output, metrics=metrics)
 
 
 def _heldout_metrics(trainer: Any) -> dict[str, Any]:
-    """Return the accuracy of the implicit rewards over all held-out pairs, before adapters are merged."""
+    """Return the accuracy of the implicit rewards over all held-out pairs, before adapters are merged.
+
+    The trainer has the last model: if the output is an earlier one, there are no metrics.
+    """
     if trainer.eval_dataset is None or not len(trainer.eval_dataset):
+        return {}
+    if trainer.best_step() not in (None, trainer.state.global_step):
         return {}
     trainer.model.eval()
     known = trainer._metrics["eval"]

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import ParamsError
+from guerdon.errors import ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import GRPO
@@ -21,7 +21,6 @@ from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,
     check_evaluation,
-    check_init,
     check_lengths,
     check_metrics_by,
     check_prompts,
@@ -29,6 +28,7 @@ from guerdon_plugins.shared.checks import (
     check_tool_prompts,
     check_tool_template,
 )
+from guerdon_plugins.shared.vocabulary import check_vocabularies
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -52,6 +52,10 @@ DynamicSampling = Annotated[
 
 class Grpo:
     """Trains a model by group relative policy optimization (DeepSeekMath, arXiv:2402.03300), on TRL's trainer.
+
+    ``init`` names the policy. A second model is the reference of ``beta``, such as a teacher: the rewards are then
+    added to the distillation of the teacher on the policy's own completions. Otherwise the reference is the policy at
+    the start.
 
     Every option of TRL's GRPOConfig is a param under TRL's name, except those that the run decides.
 
@@ -138,8 +142,7 @@ class Grpo:
         check_all(
             lambda: check_options(GRPO, self._options),
             lambda: check_lora(self._peft or {}),
-            lambda: check_init(init, 1),
-            self._check_reference,
+            lambda: self._check_reference(init),
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
             lambda: check_tool_prompts(rows, tools),
@@ -156,12 +159,32 @@ class Grpo:
             lambda: check_template(evaluation_rows, models, self._chat_template),
         )
 
-    def _check_reference(self) -> None:
+    def _check_reference(self, init: Sequence[str]) -> None:
+        if len(init) > 2:
+            raise UsageError(
+                f"init names {len(init)} models ({', '.join(init)}), and the stage takes 1 or 2: the policy, and the "
+                "reference model of beta."
+            )
+        if len(init) == 2:
+            self._check_second_model(init[1])
         if self._peft is not None and self._options.get("sync_ref_model"):
             raise ParamsError(
                 "sync_ref_model is true, and peft is set: the reference model of adapters is the model without them, "
                 "which stays as it is. Leave out one of the two."
             )
+
+    def _check_second_model(self, name: str) -> None:
+        if not self._options.get("beta"):
+            raise ParamsError(
+                f"init names '{name}' as the reference model, and beta is 0, which uses none. Set beta above 0, such "
+                "as 0.1, or leave out the second model."
+            )
+        for other in ("peft", "sync_ref_model"):
+            if self._peft if other == "peft" else self._options.get(other):
+                raise ParamsError(
+                    f"init names '{name}' as the reference model, and {other} is set, which makes another one of the "
+                    "policy. Leave out one of the two."
+                )
 
     def _check_dynamic(self, tools: Sequence[str]) -> None:
         if self._max_rounds and tools:
@@ -206,18 +229,25 @@ class Grpo:
         )
 
     def run(self, context: StageContext) -> StageResult:
-        """Train from ``context.model`` on ``context.rows()`` with ``context``'s rubric."""
+        """Train ``context.models``'s first on ``context.rows()`` with ``context``'s rubric."""
         from guerdon.grpo import RubricGRPOTrainer, StepOptions
         from guerdon.grpo.config import grpo_config
         from guerdon.training.data import rows_dataset
         from guerdon.training.tool_dialect import prepare_tokenizer
 
+        self._check_reference([model.name for model in context.models])
+        policy, *references = context.models
         options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
         if config.log_completions and context.logs is not None:
             keep_completions(context.work, context.logs)
-        source, model_options = take_model_options(config, context.model)
+        source, model_options = take_model_options(config, policy)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
+        for reference in references:
+            check_vocabularies(
+                policy, tokenizer, reference, load_tokenizer(reference),
+                "beta compares the probabilities of each token: name a reference model of the policy's tokenizer.",
+            )  # fmt: skip
         dataset = rows_dataset(context.rows())
         if not isinstance(dataset[0]["prompt"], str):
             check_has_template(tokenizer, source, "prompts")
@@ -237,7 +267,7 @@ class Grpo:
                 max_rounds=self._max_rounds,
                 metrics_by=self._metrics_by,
                 step_options=StepOptions(**self._step_options),
-                load_reference=load,
+                load_reference=partial(load_model, references[0]) if references else load,
                 peft_config=lora_config(self._peft),
                 toolbox=toolbox,
                 rollout_func=self._load_rollout_func(),

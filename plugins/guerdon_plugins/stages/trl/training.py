@@ -165,6 +165,11 @@ def fit(
 def train(trainer: Any, context: StageContext, **evaluation: Any) -> None:
     """Train, as :func:`fit` does, and save the output: the best evaluated model, or else the last one."""
     fit(trainer, context, **evaluation)
+    save_output(trainer, context)
+
+
+def save_output(trainer: Any, context: StageContext) -> None:
+    """Save the output of a training: the best evaluated model, or else the last one."""
     if trainer.best_step() is None:
         save(trainer, context.output)
     if context.evaluation is not None:
