@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-
 LATE = ("asyncio", "pydantic", "importlib.metadata")
 
 
