@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+import pytest
 from pages import ROOT, blocks
 
 from guerdon.cli.main import cli
@@ -63,6 +64,8 @@ for recipe in sys.argv[1:]:
 """One process, which pays for the imports once. It is a new one: the hub's library reads its options at its import."""
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time, on a machine that may be busy
 def test_every_recipe_is_fit_to_run(tmp_path: Path) -> None:
     recipes = [plugin.name for plugin in installed_plugins(Kind.RECIPE)]
     assert "r1-mini" in recipes

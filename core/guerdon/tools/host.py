@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+import pydantic  # noqa: F401  # reads the params of components; once, before the server forks
+
 from guerdon.data.json_values import to_json, to_number
 from guerdon.errors import GuerdonError, InfrastructureError, one_line
 from guerdon.plugins.boundary import describe

@@ -161,6 +161,7 @@ def paid(scores: list[Score], names: list[str]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # of wall time, on a machine that may be busy
 @pytest.mark.parametrize("way", WAYS)
 def test_cheats_earn_nothing(judge: Any, way: str) -> None:
     programs = [source + SOLUTION for source in CHEATS.values()]
@@ -168,6 +169,7 @@ def test_cheats_earn_nothing(judge: Any, way: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
     programs = {name: source + MAIN for name, source in CHEATS.items() if name not in PRINTED_RIGHT} | OUTPUTS
     assert paid(judge([*programs.values(), HONEST + MAIN], STDIO), list(programs)) == {}
