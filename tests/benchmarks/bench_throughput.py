@@ -37,7 +37,7 @@ CPU_S = 0.5
 KITS = ("plugins/test_conformance.py", "plugins/verifiers/test_tool_scores.py")
 REASONING = f"<think>{'First we read the question, and then we look at each part. ' * 33}</think>\n"
 
-Judge = Callable[[str, dict[str, Any]], Any]
+Judge = Callable[..., Any]
 
 
 def rouge_l(completion: str, reference: str) -> float:
@@ -98,7 +98,7 @@ def kits() -> Iterator[Any]:
     """Yield the kits of scorers, in the order of their files."""
     for path in KITS:
         for value in vars(_module(TESTS / path)).values():
-            if isinstance(value, type) and hasattr(value, "plugin") and getattr(value, "golden", ()):
+            if isinstance(value, type) and hasattr(value, "plugin") and bool(getattr(value, "golden", None)):
                 yield value
 
 
@@ -151,7 +151,7 @@ def peer_calls(kit: Any, judge: Judge, reasoning: str) -> list[Callable[[], Any]
 def _works(call: Callable[[], Any]) -> bool:
     try:
         call()
-    except (TypeError, AttributeError):  # columns or references that the peer does not know
+    except (TypeError, AttributeError, ValueError):  # columns or references that the peer does not know
         return False
     return True
 

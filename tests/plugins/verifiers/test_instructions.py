@@ -302,7 +302,7 @@ def test_instructions_any_response_gets_a_score(response: str, name: str) -> Non
     ],
 )
 def test_instructions_response_without_visible_content_scores_0(name: str, response: str) -> None:
-    arguments = {
+    arguments: dict[str, dict[str, Any]] = {
         "keywords:forbidden_words": {"forbidden_words": ["cat"]},
         "length_constraints:number_words": {"num_words": 300},
         "detectable_content:number_placeholders": {"num_placeholders": 2},
