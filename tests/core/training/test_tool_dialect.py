@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_entries import entry_of
-from transformers.utils import get_json_schema
-from transformers.utils.chat_template_utils import TypeHintParsingException
+from transformers.utils.chat_template_utils import TypeHintParsingException, get_json_schema
 from trl.chat_template_utils import qwen3_chat_template
 
 from guerdon.errors import UsageError
