@@ -39,6 +39,7 @@ def read(opened: tuple[ToolDialect, Session], text: str) -> dict[str, Any]:
     ("text", "content", "count"),
     [
         (f"{CALL}<|end|>", "", 1),
+        (CALL, "", 1),  # the length limit ends the turn right after the call
         (f"before {CALL}<|end|>", "before ", 1),
         (f"before {CALL} after<|end|>", "before  after", 1),
         (f"a{CALL}b{CALL}c<|end|>", "abc", 2),
