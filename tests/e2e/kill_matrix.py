@@ -312,7 +312,7 @@ def _without_times(value: Any) -> Any:
             for key, item in value.items()
             if not key.endswith("latency_ms") and key != "step_time"
         }
-    return value
+    return [_without_times(item) for item in value] if isinstance(value, list) else value
 
 
 def try_case(name: str, folder: Path, kills: int, rng: random.Random) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class ToolDialect:
         return ids
 
     def _parsed(self, ids: Sequence[int], prefix: Sequence[int], session: Session) -> dict[str, Any]:
+        if not ids:  # the parser takes no tokens for no turns
+            return {"role": "assistant", "content": ""}
         tools: Any = list(self._tools_of(session))
         message: dict[str, Any] = parse_response(self._tokenizer, list(ids), prefix=list(prefix), tools=tools)
         return message

@@ -133,8 +133,12 @@ class Remote:
         **columns: Any,
     ) -> Score | None:
         one_turn = messages == [{"role": "assistant", "content": completion}]
-        rollout = {"prompt": prompt, "completion": completion if one_turn else messages, "columns": columns}
-        of_tools = {
+        rollout: dict[str, Any] = {
+            "prompt": prompt,
+            "completion": completion if one_turn else messages,
+            "columns": columns,
+        }
+        of_tools: dict[str, Any] = {
             "tool_calls": tool_calls or None,
             "environment": environment,
             "environment_reward": environment_reward,

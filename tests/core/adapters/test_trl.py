@@ -192,7 +192,10 @@ def test_reward_function_of_turns_with_tools_knows_the_calls_and_the_environment
             return {"count": self.count + self._secret}
 
     call = {"type": "function", "function": {"name": "add", "arguments": {"n": 1}}}
-    called = [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "1"}]
+    called: list[dict[str, Any]] = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "1"},
+    ]
     with reward_function("./t.py:score", workers=1) as reward:
         rewards = reward(
             prompts=["p"] * 2,

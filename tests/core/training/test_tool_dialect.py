@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_entries import entry_of
-from transformers.utils import get_json_schema
-from transformers.utils.chat_template_utils import TypeHintParsingException
+from transformers.utils.chat_template_utils import TypeHintParsingException, get_json_schema
 from trl.chat_template_utils import qwen3_chat_template
 
 from guerdon.errors import UsageError
@@ -40,6 +39,7 @@ def read(opened: tuple[ToolDialect, Session], text: str) -> dict[str, Any]:
     ("text", "content", "count"),
     [
         (f"{CALL}<|end|>", "", 1),
+        (CALL, "", 1),  # the length limit ends the turn right after the call
         (f"before {CALL}<|end|>", "before ", 1),
         (f"before {CALL} after<|end|>", "before  after", 1),
         (f"a{CALL}b{CALL}c<|end|>", "abc", 2),

@@ -137,8 +137,8 @@ class Harbor:
         """
         for table, keys in _UNSUPPORTED.items():
             given = settings.get(table)
-            for key in keys if isinstance(given, Mapping) else ():
-                if given.get(key):
+            for key in keys:
+                if isinstance(given, Mapping) and given.get(key):
                     raise DataError(f"task.toml sets {table}.{key}, which the shell does not have")
         environment = settings.get("environment")
         if not isinstance(environment, Mapping):
