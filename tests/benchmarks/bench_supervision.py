@@ -172,7 +172,9 @@ def curve(run: Path) -> dict[int, float]:
     metric = "evaluation/rewards/math/mean"
     events = map(json.loads, (run / "events.jsonl").read_text().splitlines())
     return {
-        event["step"]: event["metrics"][metric] for event in events if metric in (event.get("metrics") or {})
+        event["step"]: event["metrics"][metric]
+        for event in events
+        if "step" in event and metric in (event.get("metrics") or {})
     }
 
 
