@@ -144,12 +144,8 @@ TAUGHT: dict[str, Any] = {**SHORT, "num_generations": 2, "learning_rate": 1e-2, 
 
 
 def test_grpo_comes_closer_to_a_second_model_which_is_the_reference_of_beta(
-    make_context: Callable[..., Any], small_model: Model, student: Model, tmp_path: Path
+    make_context: Callable[..., Any], small_model: Model, student: Model
 ) -> None:
-    context, _ = make_context(rows(), [student], Nothing())
-    context = replace(context, work=tmp_path / "alone-work", output=tmp_path / "alone")
-    alone = Model("alone", str(Grpo(**TAUGHT).run(context).checkpoint))
-    assert divergence(alone, student) == 0  # its reference is itself, and nothing is rewarded
     context, _ = make_context(rows(), [student, small_model], Nothing())
     taught = Model("taught", str(Grpo(**TAUGHT).run(context).checkpoint))
     assert divergence(taught, small_model) < 0.9 * divergence(student, small_model)
