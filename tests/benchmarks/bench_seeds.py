@@ -12,6 +12,7 @@ are paired by prompt. The last column is the mean over seeds, with a bootstrap o
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -146,15 +147,18 @@ def write_tables(folder: Path, runs: Mapping[int, Path]) -> None:
     (folder / "tables.md").write_text(text, encoding="utf-8")
 
 
-def parse_seeds(_: click.Context, __: click.Parameter, text: str) -> list[int]:
+def parse_seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
     """Return the seeds of a text such as ``0-2,5``."""
-    found = []
+    found: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
-            raise click.BadParameter(f"'{part}' is not a seed or a range of seeds, such as 0-7 or 0,3,5.")
-        found += range(int(first), int(last or first) + 1)
-    return found
+        known = re.fullmatch(r"(\d+)(?:-(\d+))?", part, re.ASCII)
+        first, last = (int(known[1]), int(known[2] or known[1])) if known else (1, 0)
+        if first > last:
+            raise click.BadParameter(
+                f"'{part}' is not a seed or a range of seeds, such as 0-7 or 0,3,5.", context, option
+            )
+        found += range(first, last + 1)
+    return list(dict.fromkeys(found))
 
 
 @click.command()

@@ -140,7 +140,7 @@ class Nothing:
         return Judgements(Judgement.of({"nothing": verdict}) for verdict in verdicts)
 
 
-TAUGHT: dict[str, Any] = {**SHORT, "max_steps": 6, "num_generations": 2, "beta": 0.5}
+TAUGHT: dict[str, Any] = {**SHORT, "num_generations": 2, "learning_rate": 1e-2, "beta": 1.0}
 
 
 def test_grpo_comes_closer_to_a_second_model_which_is_the_reference_of_beta(
