@@ -129,6 +129,7 @@ def test_supervised_memory_is_what_a_step_of_the_trainer_allocates(
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<end>")
     rows = Dataset.from_list([{"input_ids": [7] * 96}] * 8)
     trainer = SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
+    trainer.current_gradient_accumulation_steps = 1  # as `train` sets it
     batch = next(iter(trainer.get_train_dataloader()))
     for name in ("_forward_tile", "_backward_tile", "_addmm_fp32"):
         monkeypatch.setattr(
@@ -136,7 +137,7 @@ def test_supervised_memory_is_what_a_step_of_the_trainer_allocates(
         )  # a kernel's memory, not that of torch's operations
     kept = sum(weight.nbytes for weight in model.parameters())
     with _Storages() as storages:
-        trainer.training_step(model, batch)
+        trainer.training_step(model, batch)  # type: ignore[no-untyped-call]
     computed = supervised_memory(SMALL, 8, 96, replace(ADAM, optimizer=NO_STATE, checkpointing=checkpointing))
     assert computed.weights == pytest.approx(kept, rel=0.001)
     assert computed.micro_batch == pytest.approx(storages.peak - kept, rel=0.05)
