@@ -74,7 +74,7 @@ FAULTS = {"crash": Failure.VERIFIER, "hang": Failure.TIMEOUT, "raise": Failure.V
 FAULT_EVERY, PROGRAM_EVERY = 200, 12
 """One row of so many has an expected failure, or is a program for the sandbox."""
 
-DISK_MIB = 8
+DISK_MIB = 64
 STUCK_S = 900.0
 """Seconds after which a batch is stuck."""
 
@@ -285,7 +285,7 @@ class Chaos:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        self._node = self.cluster.list_all_nodes()[-1]
+        self._node = self.cluster.list_all_nodes()[-1]  # type: ignore[no-untyped-call]
         self.may_start.wait()
         chance = random.Random(self.options.seed)
         faults: dict[str, Callable[[random.Random], None]] = {
@@ -358,8 +358,8 @@ class Chaos:
         again = subprocess.run(command, cwd=self.disk.parent, capture_output=True, text=True, timeout=300)
         if again.returncode or not complete(output, len(rows)):
             self.wrong.append(f"guerdon score after a full disk does not score all rows: {again.stderr}")
-        for file in (*self.disk.glob("out.jsonl*"), *self.disk.glob("command.db*")):
-            file.unlink()
+        for left in (*self.disk.glob("out.jsonl*"), *self.disk.glob("command.db*")):
+            left.unlink()
 
 
 def complete(output: Path, count: int) -> bool:
@@ -414,7 +414,7 @@ class Server:
         self._process.communicate(timeout=60)
 
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
 @contextmanager

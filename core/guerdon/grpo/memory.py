@@ -236,7 +236,7 @@ def _backpropagate_rows(model: Any, rows: int, tokens: int, settings: StepSettin
     add_fused_lm_head(policy, outputs=("log_probs", "entropy", "is_top1"))
     ids = torch.zeros(rows, tokens, dtype=torch.int64)
     # On CUDA these are kernels that allocate nothing; elsewhere TRL computes them by torch, in new tensors.
-    in_place = dict.fromkeys(("_forward_tile", "_backward_tile", "_addmm_fp32"), _in_place)
+    in_place: dict[str, Any] = dict.fromkeys(("_forward_tile", "_backward_tile", "_addmm_fp32"), _in_place)
     with patch.multiple(chunked_logprob, **in_place):
         with _autocast(settings):
             output = model(input_ids=ids, labels=ids, use_cache=False, fused_lm_head=True)

@@ -89,7 +89,7 @@ def test_plan_of_sft_follows_its_options(call: Any) -> None:
     (launched,) = planned(call, "--processes", "2", stage="cold").values()
     assert launched == {**update, "gradients to exchange": update["gradients"]}
     (longer,) = planned(call, "--set", params + "max_length=4096", stage="cold").values()
-    assert longer["micro-batch"] > 3 * update["micro-batch"]
+    assert longer["micro-batch"] > 1.5 * update["micro-batch"]
     assert longer["weights"] == update["weights"]
     (kept,) = planned(call, "--set", params + "gradient_checkpointing=false", stage="cold").values()
     assert kept["micro-batch"] > update["micro-batch"]

@@ -5,35 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from peft import LoraConfig
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-)
-from trl.kernels import chunked_logprob
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
+from transformers import LlamaConfig, PretrainedConfig, Qwen3Config
 
-from guerdon.grpo.memory import (
-    Rollouts,
-    StepSettings,
-    _in_place,
-    _Storages,
-    cache_bytes,
-    step_memory,
-    supervised_memory,
-)
+from guerdon.grpo.memory import Rollouts, StepSettings, cache_bytes, step_memory
 
 GIB = 1024**3
 QWEN3_2B = Qwen3Config(
@@ -115,31 +93,6 @@ def test_step_memory_grows_with_what_is_kept(change: Callable[[StepSettings], St
 def test_step_memory_does_not_depend_on_how_completions_share_a_sum() -> None:
     uneven = step_memory(SMALL, Rollouts([100], [100, 500, 200, 400], [0] * 4), ADAM)
     assert uneven == step_memory(SMALL, SHARED, ADAM)
-
-
-@pytest.mark.parametrize("checkpointing", [True, False])
-def test_supervised_memory_is_what_a_step_of_the_trainer_allocates(
-    checkpointing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model: Any = AutoModelForCausalLM.from_config(SMALL)
-    options = SFTConfig(
-        str(tmp_path), max_length=96, bf16=True, use_cpu=True, gradient_checkpointing=checkpointing
-    )
-    words = Tokenizer(WordLevel({"<end>": 0}, "<end>"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<end>")
-    rows = Dataset.from_list([{"input_ids": [7] * 96}] * 8)
-    trainer = SFTTrainer(model, options, train_dataset=rows, processing_class=tokenizer)
-    batch = next(iter(trainer.get_train_dataloader()))
-    for name in ("_forward_tile", "_backward_tile", "_addmm_fp32"):
-        monkeypatch.setattr(
-            chunked_logprob, name, _in_place
-        )  # a kernel's memory, not that of torch's operations
-    kept = sum(weight.nbytes for weight in model.parameters())
-    with _Storages() as storages:
-        trainer.training_step(model, batch)
-    computed = supervised_memory(SMALL, 8, 96, replace(ADAM, optimizer=NO_STATE, checkpointing=checkpointing))
-    assert computed.weights == pytest.approx(kept, rel=0.001)
-    assert computed.micro_batch == pytest.approx(storages.peak - kept, rel=0.05)
 
 
 def test_cache_bytes_are_those_of_all_layers_keys_and_values() -> None:
