@@ -78,10 +78,16 @@ def compare(
         size: The most pairs that are listed.
         by: What the sides are paired by.
     """
-    sides = [side.index.read(partial(_values, side=side, by=by)) for side in (first, second)]
-    order = np.argsort(sides[0].keys)
-    same = np.array_equal(sides[0].keys, sides[1].keys)  # two verifiers of the same rollouts
-    orders = [order, order if same else np.argsort(sides[1].keys)]
+    if (first.index.path, first.filters) == (second.index.path, second.filters):  # two verifiers
+        sides = first.index.read(partial(_values, first.filters, [first.measure, second.measure], by))
+        orders = [np.argsort(sides[0].keys)] * 2
+    else:
+        sides = [
+            values
+            for side in (first, second)
+            for values in side.index.read(partial(_values, side.filters, [side.measure], by))
+        ]
+        orders = [np.argsort(side.keys) for side in sides]
     one, two = (_grouped(side, order) for side, order in zip(sides, orders, strict=True))
     places = _shared(one, two)
     one_means, two_means = one.means[places[0]], two.means[places[1]]
@@ -180,22 +186,24 @@ def _shared(one: _Groups, two: _Groups) -> tuple[Numbers, Numbers]:
     return places[both], others[both]
 
 
-def _values(db: sqlite3.Connection, side: Side, by: By) -> _Values:
-    """Return the rollouts of a side."""
+def _values(filters: Filters, measures: Sequence[str], by: By, db: sqlite3.Connection) -> list[_Values]:
+    """Return the rollouts that the filters let through, with their values of each measure."""
     names = Names.read(db)
-    keys, values, ids = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
-    if side.measure == "reward":
-        column = "reward"
-    elif side.measure in names.entries:
-        column = f"value_{names.entries[side.measure]}"
-    else:
-        return _Values(keys[0], values[0], ids[0])
-    for chunk, places in select(db, names, side.filters):
+    keys, ids = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    values = [[np.empty(0)] for _ in measures]
+    for chunk, places in select(db, names, filters):
         key = chunk["prompt_digest"][places]
         keys.append(key * _MIXER + chunk["completion"][places] if by == "completion" else key)
-        values.append(chunk[column][places])
         ids.append(chunk.ids[places])
-    return _Values(np.concatenate(keys), np.concatenate(values), np.concatenate(ids))
+        for measure, of_measure in zip(measures, values, strict=True):
+            if measure == "reward":
+                of_measure.append(chunk["reward"][places])
+            elif measure in names.entries:
+                of_measure.append(chunk[f"value_{names.entries[measure]}"][places])
+            else:
+                of_measure.append(np.full(len(places), np.nan))
+    shared = np.concatenate(keys), np.concatenate(ids)
+    return [_Values(shared[0], np.concatenate(of_measure), shared[1]) for of_measure in values]
 
 
 _MIXER = np.int64(-7046029254386353131)

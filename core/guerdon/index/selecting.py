@@ -157,17 +157,32 @@ def _prompt_words(db: sqlite3.Connection, text: str) -> Test:
     return lambda chunk: found[chunk["prompt"]]
 
 
+_SEARCHED_LINES = 16 * CHUNK
+"""The lines of one search, which costs as much as some thousand lines by itself."""
+
+
 def _words(db: sqlite3.Connection, text: str) -> Test:
-    def test(chunk: Chunk) -> Mask:
-        texts = f"texts_{chunk.stage}"
-        passed = np.zeros(len(chunk["prompt"]), bool)
+    searched: dict[int, Mask] = {}
+
+    def search(stage: int, first: int) -> Mask:
+        """Return which lines from the first on have the words."""
         (joined,) = db.execute(
             # one string, because a million rows cost more than the search
-            f"select group_concat(rowid - ?) from {texts} where {texts} match ? and rowid between ? and ?",
-            [chunk.first, phrase(text), chunk.first, chunk.first + len(passed) - 1],
+            f"select group_concat(rowid - ?) from texts_{stage} where texts_{stage} match ? "
+            "and rowid between ? and ?",
+            [first, phrase(text), first, first + _SEARCHED_LINES - 1],
         ).fetchone()
-        passed[_integers(joined)] = True
-        return passed
+        found = np.zeros(_SEARCHED_LINES, bool)
+        found[_integers(joined)] = True
+        return found
+
+    def test(chunk: Chunk) -> Mask:
+        place = (chunk.first - 1) % LINES % _SEARCHED_LINES
+        first = chunk.first - place
+        if first not in searched:
+            searched.clear()  # chunks come in their order
+            searched[first] = search(chunk.stage, first)
+        return searched[first][place : place + len(chunk["prompt"])]
 
     return test
 
