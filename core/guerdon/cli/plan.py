@@ -31,7 +31,7 @@ GIB = 1024**3
     type=click.IntRange(min=1),
     default=512,
     show_default=True,
-    help="The length of each prompt in tokens; a row of SFT has max_length tokens in all.",
+    help="The length of each prompt in tokens.",
 )
 @click.option(
     "--processes",
@@ -51,7 +51,7 @@ def plan(
 ) -> None:
     """Compute the memory that the stages of a manifest take on a GPU, without a GPU.
 
-    Every completion and every row of SFT has the longest length. Status 1 if a stage takes more than the GPU has.
+    Every completion has the longest length. Status 1 if a stage takes more than the GPU has.
     """
     from guerdon.manifest import plan_run, read_manifest
     from guerdon.run.memory import has_memory_plan, stage_memory
@@ -59,9 +59,7 @@ def plan(
     planned = plan_run(read_manifest(manifest_path(manifest), overrides))
     stages = [stage for stage in planned.stages if has_memory_plan(stage)]
     if not stages:
-        raise UsageError(
-            f"{planned.file.path}: no stage computes its memory. The built-in 'grpo' and 'sft' do."
-        )
+        raise UsageError(f"{planned.file.path}: no stage computes its memory. The built-in 'grpo' does.")
     with Console(stderr=True).status("Computing…"):
         computed = {
             stage.ref.id: stage_memory(
@@ -78,13 +76,9 @@ def plan(
     else:
         for stage_id, moments in computed.items():
             print_rows(f"Stage '{stage_id}', GiB on each GPU", _table(moments), Console())
-        others = [
-            f"'{stage.ref.id}' ({stage.component.plugin.name})"
-            for stage in planned.stages
-            if stage not in stages
-        ]
+        others = [stage.ref.id for stage in planned.stages if stage not in stages]
         if others:
-            click.echo(f"Not computed: {', '.join(others)}. Of the built-in stages, grpo and sft are.")
+            click.echo(f"Not computed: {', '.join(others)}.")
     _check(computed, gpu_memory)
 
 

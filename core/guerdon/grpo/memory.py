@@ -1,4 +1,4 @@
-"""Compute the memory of a training step of GRPO or SFT, on a machine without a GPU.
+"""Compute the memory of a training step, on a machine without a GPU.
 
 The step runs on torch's fake tensors, which have shapes and no values: the model's own forward and backward pass, flash
 attention's sizes, and the optimizer. The head's buffers are those of the Triton kernels. Every new storage is counted,
@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from guerdon.grpo.flat_attention import ATTENTION, FlatAttention
 from guerdon.grpo.layout import flat_obstacle
 from guerdon.kernels.linear_loss import tile_rows
 
-__all__ = ["Rollouts", "StepMemory", "StepSettings", "cache_bytes", "step_memory", "supervised_memory"]
+__all__ = ["Rollouts", "StepMemory", "StepSettings", "cache_bytes", "step_memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +89,6 @@ def step_memory(config: PretrainedConfig, rollouts: Rollouts, settings: StepSett
         rollouts: The largest micro-batch.
         settings: The rest.
     """
-    return _measured(config, settings, lambda model: _backpropagate(model, rollouts, settings))
-
-
-def supervised_memory(config: PretrainedConfig, rows: int, tokens: int, settings: StepSettings) -> StepMemory:
-    """Return the memory of a step of TRL's SFTTrainer on one CUDA device of compute capability 8.0 or later.
-
-    It contains neither the memory of CUDA's context (0.3 to 0.6 GiB) nor the allocator's gaps.
-
-    Args:
-        config: The model's configuration; no weights are read.
-        rows: The rows of a micro-batch.
-        tokens: The length of each row. All its tokens are learned.
-        settings: The rest. Of packed rows the sum of the lengths counts, so ``packed`` is not read.
-    """
-    return _measured(config, settings, lambda model: _backpropagate_rows(model, rows, tokens, settings))
-
-
-def _measured(
-    config: PretrainedConfig, settings: StepSettings, backpropagate: Callable[[Any], None]
-) -> StepMemory:
-    """Return the memory of an update whose micro-batches ``backpropagate`` runs forward and backward."""
     model = _meta_model(config, settings)
     with FakeTensorMode(allow_non_fake_inputs=True), _Storages() as storages:
         _allocate(model)
@@ -125,7 +103,7 @@ def _measured(
         state = storages.live - weights - gradients
         if not settings.accumulates:
             optimizer.zero_grad()
-        backpropagate(model)
+        _backpropagate(model, rollouts, settings)
         peak = storages.peak
     return StepMemory(weights, gradients, state, peak - weights - gradients - state)
 
@@ -225,27 +203,6 @@ def _backpropagate(model: Any, rollouts: Rollouts, settings: StepSettings) -> No
             loss: Tensor = _HeadBuffers.apply(hidden, weight, settings.device_bytes)  # type: ignore[no-untyped-call]
     del output, hidden
     loss.backward()
-
-
-def _backpropagate_rows(model: Any, rows: int, tokens: int, settings: StepSettings) -> None:
-    """Run a micro-batch of SFT forward and backward, through TRL's own head."""
-    from trl.kernels import chunked_logprob
-    from trl.trainer.utils import add_fused_lm_head
-
-    policy = model.get_base_model() if hasattr(model, "get_base_model") else model
-    add_fused_lm_head(policy, outputs=("log_probs", "entropy", "is_top1"))
-    ids = torch.zeros(rows, tokens, dtype=torch.int64)
-    # On CUDA these are kernels that allocate nothing; elsewhere TRL computes them by torch, in new tensors.
-    in_place: dict[str, Any] = dict.fromkeys(("_forward_tile", "_backward_tile", "_addmm_fp32"), _in_place)
-    with patch.multiple(chunked_logprob, **in_place):
-        with _autocast(settings):
-            output = model(input_ids=ids, labels=ids, use_cache=False, fused_lm_head=True)
-            loss = -output.log_probs.sum()
-        loss.backward()
-
-
-def _in_place(*_: Any, **__: Any) -> None:
-    """Do nothing: the kernel allocates nothing."""
 
 
 def _autocast(settings: StepSettings) -> torch.autocast:

@@ -1,4 +1,4 @@
-"""Compute the memory of a GRPO or SFT stage on a GPU, from its options, without a GPU."""
+"""Compute the memory of a GRPO stage on a GPU, from its options, without a GPU."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from guerdon.errors import UsageError, one_line
-from guerdon.grpo.memory import (
-    Rollouts,
-    StepMemory,
-    StepSettings,
-    cache_bytes,
-    step_memory,
-    supervised_memory,
-)
+from guerdon.grpo.memory import Rollouts, StepSettings, cache_bytes, step_memory
 from guerdon.grpo.micro_batch import StepOptions
 from guerdon.models import load_config
-from guerdon.options.trl import GRPO, SFT, generation_batch, option_values
+from guerdon.options.trl import GRPO, generation_batch, option_values
 from guerdon.stage import Model
 
-__all__ = ["plan_memory", "plan_supervised_memory"]
+__all__ = ["plan_memory"]
 
 
 def plan_memory(
@@ -56,13 +49,29 @@ def plan_memory(
     values = option_values(GRPO, options)
     if not step.fused_loss:
         raise UsageError("the memory of TRL's own loss is not computed. Set fused_loss to true.")
-    settings = _settings(model, values, adapters, packed=step.pack_sequences, device_bytes=device_bytes)
+    if values["fsdp"] or values["deepspeed"]:
+        raise UsageError(
+            "the memory of a sharded model is not computed. Leave out fsdp and deepspeed, and divide the weights, the "
+            "gradients and the optimizer's state by the number of processes."
+        )
     config = load_config(model)
+    settings = StepSettings(
+        optimizer=partial(_optimizer, values),
+        dtype=_dtype(model, values),
+        autocast=_autocast(values),
+        checkpointing=values["gradient_checkpointing"],
+        accumulates=values["gradient_accumulation_steps"] > 1,
+        packed=step.pack_sequences,
+        adapters=adapters,
+        device_bytes=device_bytes,
+    )
     memory = step_memory(config, _longest(values, step, prompt_tokens, processes), settings)
     held = {"weights": memory.weights, "optimizer": memory.optimizer}
     if values["beta"] and adapters is None:
         held["reference model"] = memory.weights
-    update = {**held, **_update(memory, processes)}
+    update = {**held, "gradients": memory.gradients, "micro-batch": memory.micro_batch}
+    if processes > 1:
+        update["gradients to exchange"] = memory.gradients
     rollouts = dict(held)
     if not values["use_vllm"]:
         tokens = _generated(values, processes) * (prompt_tokens + values["max_completion_length"])
@@ -72,63 +81,6 @@ def plan_memory(
         if not values["vllm_enable_sleep_mode"]:
             update["vLLM"] = rollouts["vLLM"]
     return {"rollouts": rollouts, "update": update}
-
-
-def plan_supervised_memory(
-    model: Model, options: Mapping[str, Any], adapters: Any, *, processes: int
-) -> dict[str, dict[str, int]]:
-    """Return the bytes of each part on each device in an update of SFT.
-
-    All rows have ``max_length`` tokens, so a real step takes less.
-
-    Args:
-        model: The model at the start.
-        options: TRL's options, by TRL's names.
-        adapters: A ``peft.LoraConfig``, or ``None`` to train all weights.
-        processes: The processes of the launch, with one device each.
-
-    Raises:
-        UsageError: The rows have no longest length, or the step is one that is not computed.
-    """
-    values = option_values(SFT, options)
-    if values["max_length"] is None:
-        raise UsageError("max_length is null, so the memory of a row has no limit. Set max_length.")
-    for name in ("use_liger_kernel", "activation_offloading", "label_smoothing_factor"):
-        if values[name]:
-            raise UsageError(f"the memory with {name} is not computed. Leave it out of the plan.")
-    settings = _settings(model, values, adapters)
-    rows = values["per_device_train_batch_size"]
-    memory = supervised_memory(load_config(model), rows, values["max_length"], settings)
-    held = {"weights": memory.weights, "optimizer": memory.optimizer}
-    return {"update": {**held, **_update(memory, processes)}}
-
-
-def _settings(model: Model, values: Mapping[str, Any], adapters: Any, **rest: Any) -> StepSettings:
-    """Return what TRL's options decide of a step.
-
-    Raises:
-        UsageError: The model is sharded.
-    """
-    if values["fsdp"] or values["deepspeed"]:
-        raise UsageError(
-            "the memory of a sharded model is not computed. Leave out fsdp and deepspeed, and divide the weights, the "
-            "gradients and the optimizer's state by the number of processes."
-        )
-    return StepSettings(
-        optimizer=partial(_optimizer, values),
-        dtype=_dtype(model, values),
-        autocast=_autocast(values),
-        checkpointing=values["gradient_checkpointing"],
-        accumulates=values["gradient_accumulation_steps"] > 1,
-        adapters=adapters,
-        **rest,
-    )
-
-
-def _update(memory: StepMemory, processes: int) -> dict[str, int]:
-    """Return what an update takes beside the weights and the optimizer's state."""
-    update = {"gradients": memory.gradients, "micro-batch": memory.micro_batch}
-    return update | ({"gradients to exchange": memory.gradients} if processes > 1 else {})
 
 
 def _dtype(model: Model, values: Mapping[str, Any]) -> torch.dtype:

@@ -57,11 +57,7 @@ def trl_config(
 
 
 def _refuse_sharding(options: Mapping[str, Any]) -> None:
-    """Raise if sharding is asked for, which Accelerate ignores on CPUs without a word.
-
-    Under ``accelerate launch --use_fsdp``, transformers would also load the weights in one process only, and count on
-    the sharding to spread them. A reference model would then be random in the other processes.
-    """
+    """Raise if sharding is asked for, which Accelerate ignores on CPUs without a message."""
     ways = {
         "fsdp": ("ACCELERATE_USE_FSDP", "accelerate launch --use_fsdp"),
         "deepspeed": ("ACCELERATE_USE_DEEPSPEED", "accelerate launch --use_deepspeed"),

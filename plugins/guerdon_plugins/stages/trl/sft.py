@@ -109,18 +109,6 @@ class Sft:
             lambda: check_template(evaluation_rows, models, self._chat_template),
         )
 
-    def plan_memory(
-        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
-    ) -> Mapping[str, Mapping[str, int]]:
-        """Return the bytes of each part on each device in an update."""
-        del (
-            prompt_tokens,
-            device_bytes,
-        )  # max_length is that of prompt and answer; TRL's head has tiles of one size
-        from guerdon.grpo.planning import plan_supervised_memory
-
-        return plan_supervised_memory(model, self._options, lora_config(self._peft), processes=processes)
-
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""
         from trl.trainer.sft_config import SFTConfig

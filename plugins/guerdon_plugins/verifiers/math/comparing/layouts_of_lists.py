@@ -78,23 +78,14 @@ def _binomials(node: Node) -> Node:
 
 
 def as_listed_values(reference: Node, answer: Node) -> Node:
-    """Read the reference ``[2, 3]`` beside the two numbers 2 and 3 as a list: its ends do not answer an interval.
+    """Read the reference ``[0.0, 1.0]`` beside a point or a list as a program's list, whose floats have a point.
 
-    So is ``[0.0, 1.0]`` a list beside a point: a program wrote it.
+    ``[2, 3]`` stays an interval: its two ends alone do not answer it.
     """
     match reference, answer:
         case (
             Sequence(items=(Number(), Number()) as items, left="[", right="]"),
-            Listing(items=(Number(), Number()), joiner="," | "and" | ";"),
-        ):
-            return Listing(items, ",")
-        case Sequence(items=(Number(), Number()) as items, left="[", right="]"), Sequence(
-            left="(", right=")"
-        ):
-            floats = [item for item in items if isinstance(item, Number) and item.decimal]
-            return (
-                Sequence(items, "(", ")")
-                if any(item.value.denominator == 1 for item in floats)
-                else reference
-            )
+            (Sequence(left="(", right=")") | Listing(items=(Number(), Number()), joiner="," | "and" | ";")),
+        ) if any(item.decimal and item.value.denominator == 1 for item in items if isinstance(item, Number)):
+            return Listing(items, ",") if isinstance(answer, Listing) else Sequence(items, "(", ")")
     return reference
