@@ -14,7 +14,8 @@ import pytest
 from guerdon import Model
 from guerdon.errors import StageFailedError, UsageError
 from guerdon.sampling.sampling import Sampling
-from guerdon_plugins.stages.sampling import engines, vllm_seam
+from guerdon_plugins.stages.sampling import vllm_seam
+from guerdon_plugins.stages.sampling.chat_prompts import all_prompt_ids
 from guerdon_plugins.stages.sampling.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
 from guerdon_plugins.stages.sampling.generation import Completion, Draw, Engine
 
@@ -145,7 +146,7 @@ def test_chat_template_kwargs_reach_the_template(small_model: Model) -> None:
     template = "{{ messages[0]['content'] }}{% if deep %} think{% endif %}"
     engine = TransformersEngine(small_model, ChatFormat(template, {"deep": True}))
     asked = [Draw([{"role": "user", "content": "1"}], 1)]
-    ids = engines._all_prompt_ids(engine._tokenizer, asked, engine._chat_format)
+    ids = all_prompt_ids(engine._tokenizer, asked, engine._chat_format)
     assert engine._tokenizer.decode(ids[0]) == "1 think"
 
 
