@@ -82,15 +82,20 @@ class _First:
         self._ids: Numbers = np.empty(0, np.int64)
 
     def add(self, keys: Numbers, ids: Numbers) -> None:
-        """Add rollouts."""
+        """Add rollouts, whose ids rise."""
         keys, ids = self._sign * keys.astype(np.float64), self._sign * ids
         if self._cursor is not None:
             key, ident = self._sign * self._cursor[0], self._sign * self._cursor[1]
             later = (keys > key) | ((keys == key) & (ids > ident))
             keys, ids = keys[later], ids[later]
-        if len(self._ids) == self._most:
-            better = keys <= self._keys[-1]
-            keys, ids = keys[better], ids[better]
+        if len(keys) > self._most:  # the order of the others is not asked for
+            last = np.partition(keys, self._most - 1)[self._most - 1]
+            equal = np.flatnonzero(keys == last)
+            places = [
+                np.flatnonzero(keys < last),
+                equal[: self._most] if self._sign > 0 else equal[-self._most :],
+            ]
+            keys, ids = (numbers[np.concatenate(places)] for numbers in (keys, ids))
         keys, ids = np.concatenate([self._keys, keys]), np.concatenate([self._ids, ids])
         order = np.lexsort((ids, keys))[: self._most]
         self._keys, self._ids = keys[order], ids[order]
