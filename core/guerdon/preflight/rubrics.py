@@ -11,6 +11,7 @@ from guerdon.plugins.columns import FROM_ROLLOUT
 from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
+from guerdon.preflight.environments import environment_problem
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
 from guerdon.preflight.hints import check_hints
@@ -48,6 +49,8 @@ def check_rubric(
     usable = []
     for entry in stage.entries:
         problem = _route_problem(entry, rows.sampled) or _column_problem(entry, rows.read)
+        if not problem and stage.sound:  # an unsound stage may lack an environment
+            problem = environment_problem(stage, entry, rows.sampled)
         if problem:
             yield sites[entry.name].error(problem)
         else:
