@@ -20,6 +20,7 @@ from guerdon.preflight.placeholders import check_placeholders
 from guerdon.preflight.trials import Trials
 from guerdon.rubric import Entry
 from guerdon.run.stage_check import StageRows
+from guerdon.scoring.entries import MET_OF_A_REWARD
 from guerdon.types import Row
 
 
@@ -121,6 +122,8 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
         missing = sorted(required - row.keys())
         if not missing:
             continue
+        if entry.component.kind is Kind.REWARD and missing[0] == "met":
+            return f"it needs the column 'met', {MET_OF_A_REWARD}"
         having = next((other for other, one in routed if missing[0] in one), None)
         if having is not None:
             return f"it needs the column '{missing[0]}', which row {number} lacks and row {having} has."

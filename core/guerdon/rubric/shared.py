@@ -174,7 +174,9 @@ class SharedRubric:
             judgements = self._rubric.score(
                 rollouts, calls[0].step, names=calls[0].names, groups=_groups(calls)
             )
-        except BaseException as error:  # any error belongs to a caller, and without this thread all would wait
+        except (
+            BaseException
+        ) as error:  # any error belongs to a caller, and without this thread all would wait
             if len(calls) == 1:
                 self._count_done(calls[0])
                 calls[0].judgements.set_exception(error)

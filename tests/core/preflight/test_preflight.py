@@ -23,6 +23,7 @@ class Down:
 class Keyless:
     def __init__(self): raise RuntimeError("no key in the environment")
     def __call__(self, completion): return 1
+def meets(completions, met): return [1.0] * len(completions)
 def trl(completions, **columns): return [0.0] * len(completions)
 class Headless:
     def preflight(self): raise ConnectionRefusedError("no model there")
@@ -77,6 +78,12 @@ def test_a_sound_plan_has_no_findings(tmp_path: Path) -> None:
             "use: './m.py:equals'",
             Level.ERROR,
             "needs the column 'reference'",
+        ),
+        (
+            rows("{prompt: p}"),
+            "use: './m.py:meets'",
+            Level.ERROR,
+            "If it is one, set guerdon_kind = 'group_reward'",
         ),
         (
             rows("{prompt: p}"),
@@ -300,10 +307,18 @@ def may_use(completion, reference, environment_reward=None): return completion =
 @pytest.mark.parametrize(
     ("environments", "reward", "words"),
     [
-        ("", "environment", "the stage has no environment: every rollout would be skipped or fail. List one under"),
+        (
+            "",
+            "environment",
+            "the stage has no environment: every rollout would be skipped or fail. List one under",
+        ),
         ("", "./e.py:by_state", "scores by 'environment' of the rollout, and the stage has no environment"),
         ("{use: './e.py:Silent'}", "environment", "'Silent' has no method get_reward"),
-        ("{use: './e.py:Paying', when: {kind: b}}", "environment, when: {kind: a}", "applies to its 1 sampled rows"),
+        (
+            "{use: './e.py:Paying', when: {kind: b}}",
+            "environment, when: {kind: a}",
+            "applies to its 1 sampled rows",
+        ),
         ("{use: './e.py:Paying'}", "environment", None),
         ("{use: './e.py:Silent'}", "./e.py:by_state", None),
         ("", "./e.py:may_use", None),

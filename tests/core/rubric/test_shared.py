@@ -91,10 +91,14 @@ def test_a_cancelled_call_is_not_judged(tmp_path: Path) -> None:
         assert rubric.score([Rollout("p", "third")])[0].reward == 1.0
 
 
-@pytest.mark.parametrize("rows", [Rollout("p", "x"), [{"completion": "x"}], [("p", "x")], "x", {"a": 1}, None])
+@pytest.mark.parametrize(
+    "rows", [Rollout("p", "x"), [{"completion": "x"}], [("p", "x")], "x", {"a": 1}, None]
+)
 def test_what_is_not_a_list_of_rollouts_raises_and_later_calls_are_judged(tmp_path: Path, rows: Any) -> None:
     with shared(tmp_path, "equals") as rubric:
-        with pytest.raises(UsageError, match=r"score takes a list of rollouts, and .* Give a list of guerdon"):
+        with pytest.raises(
+            UsageError, match=r"score takes a list of rollouts, and .* Give a list of guerdon"
+        ):
             rubric.score(rows)
         judged = rubric.submit([Rollout("p", "x", {"reference": "x"})]).result(timeout=30)
         assert judged[0].reward == 1.0
