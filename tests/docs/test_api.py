@@ -36,6 +36,7 @@ MODULES = (
     "guerdon.testing",
     "guerdon.kernels",
     "guerdon.grpo",
+    "guerdon.adapters.named_rubric",
     "guerdon.adapters.trl",
     "guerdon.adapters.verl",
     "guerdon.adapters.openrlhf",

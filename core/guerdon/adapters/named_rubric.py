@@ -20,6 +20,8 @@ from guerdon.rubric.entry import first_ofs, names_of
 from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Failure, Judgement, Judgements, Rollout
 
+__all__ = ["NamedRubric"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -108,13 +110,17 @@ class NamedRubric:
     def score(
         self, rollouts: Sequence[Rollout], step: int = 0, groups: Sequence[Hashable] | None = None
     ) -> Judgements:
-        """Judge rollouts in order, as ``guerdon.rubric.Rubric.score`` does."""
+        """Judge rollouts in order, as ``guerdon.rubric.Rubric.score`` does.
+
+        Raises:
+            UsageError: The rollouts are not a list of ``Rollout``, or a group reward is asked and no groups are given.
+        """
         return self.open().score(rollouts, step, groups)
 
     async def judge(
         self, rollouts: Sequence[Rollout], groups: Sequence[Hashable] | None = None
     ) -> Judgements:
-        """Judge rollouts as :meth:`score` does, without blocking the event loop."""
+        """Judge rollouts as ``score`` does, without blocking the event loop."""
         return await asyncio.wrap_future(self.open().submit(rollouts, groups=groups))
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from guerdon.cli.targets import yaml_value
 from guerdon.cli.usage import KindChoice
 from guerdon.errors import CheckFailedError, PluginContractError, UsageError
 from guerdon.manifest.presets import is_preset
-from guerdon.plugins.component import kind_of, load_scorer
+from guerdon.plugins.component import SHAPES, kind_of, load_scorer
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugins, load_plugin
 from guerdon.testing import (
     Case,
@@ -129,7 +129,11 @@ def _kit(name: str, kind: Kind | None, params: Mapping[str, Any]) -> type[Confor
         loaded = load_plugin(plugin, Path.cwd())
         kind = load_scorer(name, params, Path.cwd()).kind if others else plugin.kind or kind_of(loaded)
     if kind is None:
-        raise PluginContractError(f"'{name}' does not tell by its shape what it is. Say so with --kind.")
+        raise PluginContractError(
+            f"'{name}' does not tell by its shape what it is. Say so with --kind, one of "
+            f"{', '.join(kind.value for kind in _KITS)}. A parameter 'completion' makes a verifier, "
+            f"and 'completions' a reward. {SHAPES}"
+        )
     return _KITS[kind]
 
 

@@ -22,7 +22,14 @@ from guerdon.manifest.schema import (
     ToolRef,
 )
 from guerdon.plugins.component import Component, load_component, load_scorer
-from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean, find_plugin
+from guerdon.plugins.discovery import (
+    SCORERS,
+    STAGE_SOURCE,
+    Kind,
+    did_you_mean,
+    find_plugin,
+    installed_plugins,
+)
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 from guerdon.tools.entries import ToolEntry
@@ -39,9 +46,6 @@ __all__ = [
     "plan_rubric",
     "plan_run",
 ]
-
-STAGE_SOURCE = "stage"
-"""The built-in source: another stage's data set."""
 
 T = TypeVar("T")
 
@@ -350,6 +354,13 @@ class _Planner:
         return in_order
 
     def _source(self, ref: SourceRef, location: Location) -> SourcePlan | None:
+        if (named := self._stage_named_by(ref.use)) is not None:
+            self.problem(
+                (*location, "use"),
+                f"'{ref.use}' names no source. For the data set of stage '{named}' write "
+                f"{{use: stage, params: {{id: {named}}}}}.",
+            )
+            return None
         if ref.use != STAGE_SOURCE:
             component = self.component(ref, (Kind.SOURCE,), location)
             return None if component is None else SourcePlan(ref, component, location=location)
@@ -362,6 +373,15 @@ class _Planner:
             if self._known_stage(stage_id, (*location, "params", "id"))
             else None
         )
+
+    def _stage_named_by(self, use: str) -> str | None:
+        """Return the id of the stage whose data set a source's ``use`` seems to mean, or ``None``."""
+        if use.startswith(STAGE_PREFIX):
+            return use.removeprefix(STAGE_PREFIX)
+        if use in self._stage_ids and use != STAGE_SOURCE:
+            is_source = any(use == source.name for source in installed_plugins(Kind.SOURCE))
+            return None if is_source else use
+        return None
 
     def _init(self, init: str | ModelRef, location: Location) -> ModelRef | str | None:
         if isinstance(init, ModelRef):

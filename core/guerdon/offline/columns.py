@@ -41,7 +41,12 @@ def to_rollout(where: str, row: Mapping[str, Any], renames: Mapping[str, str]) -
         try:
             columns[name] = column(row, source)
         except LookupError as error:
-            raise DataError(f"{where}: {error}. Name one of these with --column {name}=COLUMN.") from None
+            fix = (
+                f"The names are swapped: write --column {source}={name}."
+                if name in row
+                else f"Name one of these with --column {name}=COLUMN."
+            )
+            raise DataError(f"{where}: {error}. {fix}") from None
     if "completion" not in columns:
         raise DataError(
             f"{where}: has no column 'completion'. Columns: {', '.join(row) or 'none'}. "

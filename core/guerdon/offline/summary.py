@@ -13,6 +13,9 @@ from guerdon.types import Failure, Judgement, Outcome, Score, total_usage
 
 SLOWEST_SHOWN = 3
 
+NO_ANSWER = "no_answer"
+"""The ``outcome`` in the metadata of a score whose verifier found no answer in the completion."""
+
 
 @dataclass(slots=True)
 class Spread:
@@ -45,6 +48,8 @@ class _Entry:
     retried: int = 0
     saved: int = 0
     last_failure: Score | None = None
+    unanswered: int = 0
+    last_unanswered: str = ""
     slowest: list[tuple[float, str]] = field(default_factory=list)
     """A heap of the slowest verdicts."""
 
@@ -76,6 +81,9 @@ class Summary:
             if score.failure is not None:
                 entry.failures[score.failure] += 1
                 entry.last_failure = score
+            if score.metadata.get("outcome") == NO_ANSWER:
+                entry.unanswered += 1
+                entry.last_unanswered = score.explanation
             keep = heapq.heappush if len(entry.slowest) < SLOWEST_SHOWN else heapq.heappushpop
             keep(entry.slowest, (verdict.latency_ms, where))
 
@@ -96,8 +104,13 @@ class Summary:
         return [*rows, {"name": "reward", **_spread(self._rewards), "scored": self._rewards.count}]
 
     def remarks(self) -> list[str]:
-        """Return the slowest verifier with its slowest rows, and the verifiers that failed, most failures first."""
-        remarks = []
+        """Return what the table does not show: missing answers, the slowest verifier, and those that failed."""
+        remarks = [
+            f"no answer: '{name}' found none in {entry.unanswered} of {entry.outcomes.total()} completions, the last "
+            f"time: {entry.last_unanswered}"
+            for name, entry in self._entries.items()
+            if entry.unanswered
+        ]
         total = sum(entry.latency.total for entry in self._entries.values())
         name, slowest = max(self._entries.items(), key=lambda item: item[1].latency.total)
         if slowest.latency.total > 0:

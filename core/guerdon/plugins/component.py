@@ -31,6 +31,13 @@ _OBJECT = re.compile(r"(?:[^\s:]+\.py|[A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_][\w.]*")
 """An import string, or a file with a name in it."""
 
 
+SHAPES = (
+    "Of classes, 'run' makes a stage, '__iter__' a source, and 'reset' an environment, which is listed under "
+    "'environments'."
+)
+"""What makes a class without an entry point a plugin of another kind than a scorer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """A plugin that a manifest selected, with its params. It is cheap to send to another process."""
@@ -199,7 +206,7 @@ def load_component(plugin: Plugin, params: Mapping[str, Any], base_dir: Path | N
         raise PluginContractError(
             f"{plugin} from '{plugin.target}' is neither a verifier (a parameter named 'completion') nor a reward "
             "(a parameter named 'completions', as in TRL; a group reward has guerdon_kind = 'group_reward' too). "
-            "Rename its first parameter, or use an entry point."
+            f"Rename its first parameter, or use an entry point. {SHAPES}"
         )
     assert kind is not None
     return Component(plugin, kind, params, base_dir)

@@ -161,6 +161,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "gold_completion": ("gold", "gold_answer"),
     "setup_timeout_s": ("setup_timeout", "setup_deadline_s"),
     "max_workers": ("workers", "max_copies"),
+    "get_reward": ("reward", "score", "compute_reward", "calculate_reward", "get_score"),
 }
 """Common wrong names of a member that are too different in spelling for a fuzzy match."""
 
@@ -250,7 +251,8 @@ def misspelt_members(kind: Kind, loaded: Any) -> list[str]:
             continue
         meant = _near_miss(name, getattr(loaded, name, None), known)
         if meant is not None and not hasattr(loaded, meant):
-            problems.append(f"has a member '{name}', which nothing reads. Did you mean '{meant}'?")
+            use = "which the model may call as a tool" if meant == "get_reward" else "which nothing reads"
+            problems.append(f"has a member '{name}', {use}. Did you mean '{meant}'?")
     return problems
 
 
@@ -277,6 +279,8 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
         return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
     if kind is Kind.VERIFIER and "first_of" in _own_names(loaded):
         return None
+    if kind is Kind.TOOL and "reset" in _own_names(loaded):
+        return "has a method 'reset', so it is an environment. List it under 'environments'."
     if kind in (*SCORERS, Kind.TOOL) and "__call__" not in _own_names(loaded):
         return f"cannot be called. Give the class a method __call__, which is the {kind.noun}."
     return None

@@ -57,6 +57,9 @@ class Kind(StrEnum):
         return "hooks plugin" if self is Kind.HOOKS else self.value.replace("_", " ")
 
 
+STAGE_SOURCE = "stage"
+"""The built-in source that no plugin is: another stage's data set."""
+
 _MAX_DEFINED = 10
 """The most names of a module that a message lists."""
 
@@ -229,9 +232,12 @@ def _installed_plugin(spec: str, kinds: Collection[Kind]) -> Plugin:
     nouns = [kind.noun for kind in kinds if kind is not Kind.GROUP_REWARD or Kind.REWARD not in kinds]
     wanted = "plugin" if len(kinds) > len(SCORERS) else " or ".join(nouns)
     if not matches:
+        names = {plugin.name for plugin in candidates} | (
+            {STAGE_SOURCE} if tuple(kinds) == (Kind.SOURCE,) else set()
+        )
         raise PluginNotFoundError(
             f"no {wanted} is named '{spec}'{_hint(spec, candidates)} Installed: "
-            f"{', '.join(sorted({plugin.name for plugin in candidates})) or 'none'}. "
+            f"{', '.join(sorted(names)) or 'none'}. "
             f"'guerdon plugins' lists them all{_OTHER_FORMS if set(kinds) - _BY_NAME else ''}."
         )
     owners = ", ".join(

@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import ParamsError
-from guerdon.plugins.discovery import did_you_mean
-from guerdon.plugins.signatures import is_open_ended, takes_params, valid_params
+from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.plugins.signatures import FIRST_ARGUMENT, is_open_ended, signature_of, takes_params, valid_params
 from guerdon.plugins.wording import reasons_of
 
 if TYPE_CHECKING:
@@ -63,11 +63,25 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             )
     if builds:  # the parameters of a function that are not params are columns
         problems += [
-            ParamProblem(None, f"{component.plugin} needs the param '{name}'.")
+            ParamProblem(
+                None, f"{component.plugin} needs the param '{name}'.{_rename(component.kind, loaded, name)}"
+            )
             for name, parameter in known.items()
             if parameter.default is parameter.empty and name not in component.params
         ]
     return checked, problems
+
+
+def _rename(kind: Kind, loaded: Any, name: str) -> str:
+    """Return the hint that a function's first parameter has a name which makes the function a factory."""
+    first = FIRST_ARGUMENT.get(kind)
+    if (
+        first is None
+        or not inspect.isroutine(loaded)
+        or next(iter(signature_of(loaded).parameters), None) != name
+    ):
+        return ""
+    return f" If the function is the {kind.noun} itself, rename its first argument '{name}' to '{first}'."
 
 
 def _choices(detail: Any) -> list[str]:

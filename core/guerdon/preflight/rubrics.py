@@ -11,6 +11,7 @@ from guerdon.plugins.columns import FROM_ROLLOUT
 from guerdon.plugins.discovery import Kind, did_you_mean
 from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
+from guerdon.preflight.environments import environment_problem
 from guerdon.preflight.findings import Finding, Level, Site
 from guerdon.preflight.gold import check_gold, gold_cases, guessed_cases
 from guerdon.preflight.hints import check_hints
@@ -19,6 +20,7 @@ from guerdon.preflight.placeholders import check_placeholders
 from guerdon.preflight.trials import Trials
 from guerdon.rubric import Entry
 from guerdon.run.stage_check import StageRows
+from guerdon.scoring.entries import MET_OF_A_REWARD
 from guerdon.types import Row
 
 
@@ -48,6 +50,8 @@ def check_rubric(
     usable = []
     for entry in stage.entries:
         problem = _route_problem(entry, rows.sampled) or _column_problem(entry, rows.read)
+        if not problem and stage.sound:  # an unsound stage may lack an environment
+            problem = environment_problem(stage, entry, rows.sampled)
         if problem:
             yield sites[entry.name].error(problem)
         else:
@@ -118,6 +122,8 @@ def _column_problem(entry: Entry, rows: Sequence[Row]) -> str | None:
         missing = sorted(required - row.keys())
         if not missing:
             continue
+        if entry.component.kind is Kind.REWARD and missing[0] == "met":
+            return f"it needs the column 'met', {MET_OF_A_REWARD}"
         having = next((other for other, one in routed if missing[0] in one), None)
         if having is not None:
             return f"it needs the column '{missing[0]}', which row {number} lacks and row {having} has."

@@ -23,7 +23,7 @@ from guerdon.scoring.groups import GroupScorer
 from guerdon.scoring.pool import Pool, WorkerPool
 from guerdon.types import Judgement, Judgements, Rollout
 
-__all__ = ["MAX_CACHED_SCORES", "Rubric", "fingerprint", "groups_for"]
+__all__ = ["MAX_CACHED_SCORES", "Rubric", "fingerprint", "groups_for", "require_rollouts"]
 
 MAX_CACHED_SCORES = 200_000
 """The most scores that a rubric keeps in memory: about 100 MB."""
@@ -119,11 +119,12 @@ class Rubric:
 
         Raises:
             DataError: A rollout lacks a column that a verifier needs.
-            UsageError: A group reward is asked, and no groups are given.
+            UsageError: The rollouts are not a list of ``Rollout``, or a group reward is asked and no groups are given.
             CheckFailedError: A reward is not a finite number.
             FailureBudgetError: Too many scores failed, or one with ``on_failure: abort``.
             PluginLoadError: A plugin cannot be built.
         """
+        require_rollouts(rollouts)
         call = Call([_plain(rollout) for rollout in rollouts], step, self._budget, self._members, groups)
         wanted = set(self._names) if names is None else self._with_needed(names)
         for turn in self._turns:
@@ -161,6 +162,22 @@ class Rubric:
             wanted |= waiting
             waiting = {before for name in waiting for before in self._before[name]} - wanted
         return wanted
+
+
+def require_rollouts(rollouts: Any) -> None:
+    """Check that what a caller wants judged is a list of rollouts.
+
+    Raises:
+        UsageError: It is a single rollout, or holds something else, such as rows of a data set.
+    """
+    fix = "Give a list of guerdon.Rollout, such as [Rollout(prompt, completion, {'reference': '4'})]."
+    if not isinstance(rollouts, Sequence) or isinstance(rollouts, str | bytes):
+        raise UsageError(f"score takes a list of rollouts, and got a {type(rollouts).__name__}. {fix}")
+    for index, rollout in enumerate(rollouts):
+        if not isinstance(rollout, Rollout):
+            raise UsageError(
+                f"score takes a list of rollouts, and item {index} is a {type(rollout).__name__}. {fix}"
+            )
 
 
 def groups_for(rubric: Any, groups: Sequence[Hashable]) -> dict[str, Any]:

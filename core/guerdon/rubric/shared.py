@@ -6,6 +6,7 @@ keep all workers busy, and an async verifier gets many completions at once.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from guerdon.plugins.discovery import Kind
-from guerdon.rubric.rubric import Rubric, fingerprint
+from guerdon.rubric.rubric import Rubric, fingerprint, require_rollouts
 from guerdon.types import Judgements, Rollout
 
 MAX_BATCH_ROLLOUTS = 512
@@ -91,9 +92,12 @@ class SharedRubric:
         """Submit rollouts. The future holds their judgements in order, or the error of :meth:`Rubric.score`.
 
         Raises:
+            UsageError: The rollouts are not a list of ``Rollout``.
+            TypeError: The step is not a whole number.
             ValueError: This is closed.
         """
-        call = _Call(rollouts, step, groups, None if names is None else frozenset(names))
+        require_rollouts(rollouts)
+        call = _Call(rollouts, operator.index(step), groups, None if names is None else frozenset(names))
         with self._changed:
             if self._closed:
                 raise ValueError("the rubric is closed")
@@ -165,12 +169,14 @@ class SharedRubric:
         return self._mergeable and alike and size + len(call.rollouts) <= MAX_BATCH_ROLLOUTS
 
     def _judge(self, calls: Sequence[_Call]) -> None:
-        rollouts = [rollout for call in calls for rollout in call.rollouts]
         try:
+            rollouts = [rollout for call in calls for rollout in call.rollouts]
             judgements = self._rubric.score(
                 rollouts, calls[0].step, names=calls[0].names, groups=_groups(calls)
             )
-        except Exception as error:  # any error belongs to a caller, not to this thread
+        except (
+            BaseException
+        ) as error:  # any error belongs to a caller, and without this thread all would wait
             if len(calls) == 1:
                 self._count_done(calls[0])
                 calls[0].judgements.set_exception(error)

@@ -58,6 +58,13 @@ class Asked:
         )
 
 
+MET_OF_A_REWARD = (
+    "which only a group reward gets from guerdon. If it is one, set guerdon_kind = 'group_reward' on it, or give it an "
+    "entry point in guerdon.group_rewards."
+)
+"""The rest of the sentence about a reward that needs the column ``met``."""
+
+
 class Batch(Protocol):
     """The work of one entry on one batch of rollouts."""
 
@@ -296,10 +303,7 @@ def require_columns(
     if missing:
         name = missing[0]
         if component.kind is Kind.REWARD and name == "met":
-            raise DataError(
-                f"{component.plugin} needs the column 'met', which only a group reward gets from guerdon. If it "
-                "is one, set guerdon_kind = 'group_reward' on it, or give it an entry point in guerdon.group_rewards."
-            )
+            raise DataError(f"{component.plugin} needs the column 'met', {MET_OF_A_REWARD}")
         names = sorted((offered if own is None else own).keys() - {"prompt"})
         source = names[0] if len(names) == 1 else nearest(name, names) or "COLUMN"
         raise DataError(

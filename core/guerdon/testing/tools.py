@@ -154,6 +154,7 @@ class ToolConformance(_ToolKit):
                 )
 
 
+_NO_EPISODE = "no call was tried: give the kit's 'episode' and 'reward' in a test file"
 _GIVE_A_ROW = "give a row that has them, as the kit's 'row', or as the one line of --cases FILE"
 
 
@@ -218,9 +219,7 @@ class EnvironmentConformance(_ToolKit):
                 fix="raise only errors that the model may read, from the tools; return JSON from state().",
             )
         if not self.episode:
-            raise SkipTest(
-                "reset() works, and no call was tried: give the kit's 'episode' and 'reward' in a test file"
-            )
+            raise SkipTest(f"reset() works, and {_NO_EPISODE}")
         if self.reward is not None and session.reward != self.reward:
             raise broken(
                 f"its reward after the episode is {session.reward}, not {self.reward}.",
@@ -230,6 +229,7 @@ class EnvironmentConformance(_ToolKit):
 
     def test_reset_clears(self) -> None:
         """After a reset, an instance is as new: the same episode gives the same again."""
+        self._need_episode()
         with Toolbox([self.entry()]) as toolbox:
             first = self.played(toolbox, self.episode)[0]
             again = self.played(toolbox, self.episode)[0]
@@ -237,6 +237,7 @@ class EnvironmentConformance(_ToolKit):
 
     def test_isolated(self) -> None:
         """Two instances do not disturb each other."""
+        self._need_episode()
         with Toolbox([self.entry()]) as toolbox:
             alone = self.played(toolbox, self.episode)[0]
             for session in self.played(toolbox, self.episode, self.episode, seeds=[0, 0]):
@@ -244,10 +245,15 @@ class EnvironmentConformance(_ToolKit):
 
     def test_seeded(self) -> None:
         """The same seed gives the same episode in another process."""
+        self._need_episode()
         with Toolbox([self.entry()]) as toolbox, Toolbox([self.entry()]) as other:
             first = self.played(toolbox, self.episode, seeds=[7])[0]
             again = self.played(other, self.episode, seeds=[7])[0]
         _compare_sessions(first, again, "in another process")
+
+    def _need_episode(self) -> None:
+        if not self.episode:
+            raise SkipTest(_NO_EPISODE)
 
     def test_hostile_calls(self) -> None:
         """Any arguments of any method get a text in time, and break nothing."""

@@ -188,3 +188,21 @@ def test_score_with_a_stage_and_no_manifest(call: Any) -> None:
     ended = call("score", "rows.jsonl", "--use", "math", "--stage", "a")
     assert (ended.status, ended.err.count("\n")) == (2, 1)
     assert "--stage a names a stage of a manifest" in ended.err
+
+
+def test_score_says_in_how_many_completions_no_answer_was_found(call: Any) -> None:
+    done = call("score", "rows.jsonl", "--use", "math")
+    assert (
+        "no answer: 'math' found none in 3 of 3 completions, the last time: there is no complete" in done.out
+    )
+    assert (
+        "no answer"
+        not in call("score", "rows.jsonl", "--use", "math", "--param", "math.extraction=whole").out
+    )
+
+
+def test_score_with_the_names_of_a_column_swapped_suggests_the_swap(call: Any, folder: Path) -> None:
+    (folder / "other.jsonl").write_text('{"response": "7", "reference": "7"}\n')
+    done = call("score", "other.jsonl", "--use", "math", "--column", "response=completion")
+    assert done.status != 0
+    assert "write --column completion=response" in done.err

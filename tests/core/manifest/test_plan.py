@@ -145,3 +145,63 @@ stages:
         folder, text.replace("stage:rm", "stage:mr")
     )
     assert "stages wait for each other in a circle" in error(folder, text.replace("stage:rm", "stage:rl"))
+
+
+@pytest.mark.parametrize("use", ["stage:first", "first"])
+def test_source_that_names_a_stage_gets_the_form_of_the_source(folder: Path, use: str) -> None:
+    message = error(
+        folder,
+        f"""\
+name: r1
+stages:
+  - {{id: first, use: "./m.py:Stage", init: none}}
+  - {{id: second, use: "./m.py:Stage", init: none, data: [{{use: "{use}"}}]}}
+""",
+    )
+    assert f"m.yaml:4: '{use}' names no source." in message
+    assert "write {use: stage, params: {id: first}}" in message
+    assert "No module" not in message
+
+
+def test_source_that_is_not_installed_lists_the_source_stage(folder: Path) -> None:
+    text = "name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none, data: [{use: stagee}]}\n"
+    assert ", stage, " in error(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("use", "key", "words"),
+    [
+        ("first_argument", "stage", "rename its first argument 'ctx' to 'context'"),
+        ("one_text", "rewards", "rename its first argument 'completion' to 'completions'"),
+        ("Maze", "tools", "has a method 'reset', so it is an environment. List it under 'environments'."),
+        (
+            "Paid",
+            "environments",
+            "has a member 'compute_reward', which the model may call as a tool. Did you mean 'get",
+        ),
+        ("Lost", "environments", "has no method 'reset'. An environment begins each rollout in reset"),
+        ("Lost", "rewards", "'reset' an environment, which is listed under 'environments'"),
+    ],
+)
+def test_plugin_of_a_wrong_shape_says_what_to_change(folder: Path, use: str, key: str, words: str) -> None:
+    (folder / "w.py").write_text('''
+def first_argument(ctx): ...
+def one_text(completion): ...
+one_text.guerdon_kind = "group_reward"
+class Agent:
+    uses_tools = True
+    def run(self, context): ...
+class Lost:
+    def look(self) -> str:
+        """Look."""
+        return "a box"
+class Maze(Lost):
+    def reset(self, **row): ...
+class Paid(Maze):
+    def compute_reward(self) -> float:
+        """Pay."""
+        return 1.0
+''')
+    stage, part = (use, "") if key == "stage" else ("Agent", f", {key}: [{{use: './w.py:{use}'}}]")
+    text = f"name: x\nstages:\n  - {{id: a, use: './w.py:{stage}', init: none{part}}}\n"
+    assert words in error(folder, text)

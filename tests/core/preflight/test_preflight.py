@@ -23,6 +23,7 @@ class Down:
 class Keyless:
     def __init__(self): raise RuntimeError("no key in the environment")
     def __call__(self, completion): return 1
+def meets(completions, met): return [1.0] * len(completions)
 def trl(completions, **columns): return [0.0] * len(completions)
 class Headless:
     def preflight(self): raise ConnectionRefusedError("no model there")
@@ -77,6 +78,12 @@ def test_a_sound_plan_has_no_findings(tmp_path: Path) -> None:
             "use: './m.py:equals'",
             Level.ERROR,
             "needs the column 'reference'",
+        ),
+        (
+            rows("{prompt: p}"),
+            "use: './m.py:meets'",
+            Level.ERROR,
+            "If it is one, set guerdon_kind = 'group_reward'",
         ),
         (
             rows("{prompt: p}"),
@@ -275,3 +282,61 @@ def test_rewards_that_no_reply_can_earn_together(tmp_path: Path, free: bool) -> 
     findings = check(tmp_path, data, f"{{use: './m.py:Boxed'}}, {reward}")
     assert [finding.level for finding in findings] == ([] if free else [Level.WARNING])
     assert all("no reply earned both, in any of 5 layouts" in finding.message for finding in findings)
+
+
+ENVIRONMENTS = '''
+class Agent:
+    uses_tools = True
+    def run(self, context): ...
+class Paying:
+    def reset(self, **row): return None
+    def look(self) -> str:
+        """Look."""
+        return "a box"
+    def get_reward(self): return 1.0
+class Silent:
+    def reset(self, **row): return None
+    def look(self) -> str:
+        """Look."""
+        return "a box"
+def by_state(completion, environment): return bool(environment)
+def may_use(completion, reference, environment_reward=None): return completion == reference
+'''
+
+
+@pytest.mark.parametrize(
+    ("environments", "reward", "words"),
+    [
+        (
+            "",
+            "environment",
+            "the stage has no environment: every rollout would be skipped or fail. List one under",
+        ),
+        ("", "./e.py:by_state", "scores by 'environment' of the rollout, and the stage has no environment"),
+        ("{use: './e.py:Silent'}", "environment", "'Silent' has no method get_reward"),
+        (
+            "{use: './e.py:Paying', when: {kind: b}}",
+            "environment, when: {kind: a}",
+            "applies to its 1 sampled rows",
+        ),
+        ("{use: './e.py:Paying'}", "environment", None),
+        ("{use: './e.py:Silent'}", "./e.py:by_state", None),
+        ("", "./e.py:may_use", None),
+    ],
+)
+def test_entry_that_finds_no_environment_is_an_error(
+    tmp_path: Path, environments: str, reward: str, words: str | None
+) -> None:
+    (tmp_path / "e.py").write_text(ENVIRONMENTS)
+    (tmp_path / "m.py").write_text(MODULE)
+    data = rows("{prompt: p, reference: '1', kind: a}", "{prompt: q, reference: '2', kind: b}")
+    (tmp_path / "m.yaml").write_text(
+        f"name: x\nstages:\n  - {{id: a, use: './e.py:Agent', init: none, data: [{data}], "
+        f"environments: [{environments}], rewards: [{{use: {reward}}}, {{use: './m.py:trl'}}]}}\n"
+    )
+    found = [f for f in preflight(plan_run(load_manifest(tmp_path / "m.yaml"))) if f.level is Level.ERROR]
+    if words is None:
+        assert found == []
+    else:
+        assert words in found[0].message
+        assert "reward '" in str(found[0])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from guerdon.errors import DataError
+from guerdon.errors import DataError, UsageError
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry, Rubric
@@ -88,3 +89,30 @@ def test_a_cancelled_call_is_not_judged(tmp_path: Path) -> None:
         assert cancelled.cancel()
         assert first.result()[0].reward == 1.0
         assert rubric.score([Rollout("p", "third")])[0].reward == 1.0
+
+
+@pytest.mark.parametrize(
+    "rows", [Rollout("p", "x"), [{"completion": "x"}], [("p", "x")], "x", {"a": 1}, None]
+)
+def test_what_is_not_a_list_of_rollouts_raises_and_later_calls_are_judged(tmp_path: Path, rows: Any) -> None:
+    with shared(tmp_path, "equals") as rubric:
+        with pytest.raises(
+            UsageError, match=r"score takes a list of rollouts, and .* Give a list of guerdon"
+        ):
+            rubric.score(rows)
+        judged = rubric.submit([Rollout("p", "x", {"reference": "x"})]).result(timeout=30)
+        assert judged[0].reward == 1.0
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), GeneratorExit(), TypeError("odd")])
+def test_any_exception_reaches_its_caller_and_the_thread_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    with shared(tmp_path, "equals") as rubric:
+        with monkeypatch.context() as patched:
+            patched.setattr(Rubric, "score", fail)
+            assert rubric.submit([Rollout("p", "x")]).exception(timeout=30) is error
+        assert rubric.submit([Rollout("p", "x", {"reference": "x"})]).result(timeout=30)[0].reward == 1.0

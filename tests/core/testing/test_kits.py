@@ -476,3 +476,10 @@ def test_a_verifier_that_asks_for_the_prompt_gets_it_everywhere(tmp_path: Path) 
     source = "def it(completion, prompt): return bool(prompt) and completion == prompt[::-1]"
     kit = kit_of(VerifierConformance, tmp_path, source, golden=(Case("cba", 1.0, prompt="abc"),), hacks=())
     assert [result for result in run_checks(kit) if result.outcome == "failed"] == []
+
+
+def test_environment_without_an_episode_skips_the_checks_of_episodes(tmp_path: Path) -> None:
+    kit = kit_of(EnvironmentConformance, tmp_path, GOOD_ENVIRONMENT, episode=(), reward=None)
+    skipped = {result.check: result.message for result in run_checks(kit) if result.outcome == "skipped"}
+    assert skipped.keys() == {"episode", "reset clears", "isolated", "seeded"}
+    assert all("no call was tried: give the kit's 'episode'" in message for message in skipped.values())
