@@ -58,7 +58,7 @@ class Kind(StrEnum):
 
 
 STAGE_SOURCE = "stage"
-"""The built-in source that no plugin is: another stage's data set."""
+"""The built-in source, which is not a plugin: another stage's data set."""
 
 _MAX_DEFINED = 10
 """The most names of a module that a message lists."""
