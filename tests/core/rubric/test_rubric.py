@@ -15,6 +15,7 @@ from guerdon.errors import DataError, FailureBudgetError, PluginLoadError, Usage
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugin
 from guerdon.rubric import Entry, OnFailure, Rubric
+from guerdon.scoring import jobs
 from guerdon.scoring import pool as workers
 from guerdon.scoring.cache import ScoreCache
 
@@ -232,7 +233,7 @@ def test_an_async_verifier_that_always_hangs_is_given_up(
     entry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "CONCURRENT_GRACE_S", 0.0)
-    monkeypatch.setattr(workers, "MAX_LOSSES", 3)
+    monkeypatch.setattr(jobs, "MAX_LOSSES", 3)
     started = time.monotonic()
     judgements = judge([entry("blocking", timeout_s=0.2, params={"always": True})], *map(str, range(100)))
     assert {judgement.verdicts["blocking"].score.failure for judgement in judgements} == {Failure.TIMEOUT}
