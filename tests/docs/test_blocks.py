@@ -103,7 +103,7 @@ def test_yaml_is_a_manifest_or_a_part_of_one(block: Block, folder: Path) -> None
 def check_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
     """Plan it; a stage that it starts from, and does not have, is in another block."""
     ids = {stage["id"] for stage in manifest["stages"]}
-    inits = {init for stage in manifest["stages"] for init in as_list(stage.get("init", "base"))}
+    inits = [init for stage in manifest["stages"] for init in as_list(stage.get("init", "base"))]
     missing = {
         init.removeprefix("stage:") for init in inits if isinstance(init, str) and init.startswith("stage:")
     } - ids

@@ -541,7 +541,7 @@ def test_a_missing_extra_is_named(
 ) -> None:
     blocked = Path("blocked", package)
     blocked.mkdir(parents=True)
-    write(str(blocked / "__init__.py"), "raise ImportError('not installed')")
+    write(str(blocked / "__init__.py"), f"raise ModuleNotFoundError('not installed', name='{package}')")
     monkeypatch.syspath_prepend(str(blocked.parent))  # what the workers see
     monkeypatch.setitem(sys.modules, package, None)
     write("d.jsonl", '{"completion": "a", "reference": "1", "task": "t", "metadata": "{}"}\n')

@@ -129,7 +129,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
 
     def missing(name: str, *rest: Any) -> Any:
         if name.startswith("pyarrow"):
-            raise ImportError(name)
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", missing)
