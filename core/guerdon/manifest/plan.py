@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from guerdon.errors import UsageError
 from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
+from guerdon.manifest.evaluations import choice_problems
 from guerdon.manifest.loading import Location, ManifestFile, Problem
 from guerdon.manifest.planned import EvaluationPlan, NamedModel, Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import (
     ComponentRef,
     EntryRef,
-    EvaluationRef,
     ModelRef,
     SourceRef,
     StageRef,
@@ -31,7 +31,6 @@ from guerdon.plugins.discovery import (
     installed_plugins,
 )
 from guerdon.rubric import Entry
-from guerdon.rubric.entry import names_of
 from guerdon.tools.entries import ToolEntry
 from guerdon.tools.toolbox import check_names
 
@@ -295,39 +294,14 @@ class _Planner:
             and len(self.problems) == before
             and len(planned) == len(ref.evaluation.rewards or ref.rewards)
         ):
-            self._check_best(ref.evaluation, list(entries.values()), place)
+            for keys, message in choice_problems(ref.evaluation, list(entries.values())):
+                self.problem((*place, *keys), message)
         return EvaluationPlan(
             ref.evaluation,
             [source for source in sources if source is not None],
             list(entries.values()),
             list(entries),
         )
-
-    def _check_best(self, ref: EvaluationRef, entries: Sequence[Entry], place: Location) -> None:
-        if ref.best is None:
-            for key in ("patience", "max_drops"):
-                if getattr(ref, key):
-                    self.problem((*place, key), f"'{key}' needs 'best', the entry whose mean is watched.")
-            return
-        known = ["reward", *names_of(entries)]
-        for name in ref.max_drops:
-            if name not in known:
-                self.problem(
-                    (*place, "max_drops", name),
-                    f"'max_drops' names '{name}', and the evaluation measures {', '.join(known)}."
-                    f"{did_you_mean(name, known)}",
-                )
-        if ref.best not in known:
-            self.problem(
-                (*place, "best"),
-                f"'best' names '{ref.best}', and the evaluation measures {', '.join(known)}."
-                f"{did_you_mean(ref.best, known)}",
-            )
-        elif ref.best == "reward" and all(entry.is_metric for entry in entries):
-            self.problem(
-                (*place, "best"),
-                "'best' is reward, and all entries of the evaluation have the weight 0. Name an entry.",
-            )
 
     def check_ids(self) -> None:
         for i, stage_id in enumerate(self._stage_ids):
