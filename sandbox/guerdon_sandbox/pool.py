@@ -66,8 +66,8 @@ class Sandbox:
             engines: Addresses of Docker engines; without any, the one that ``DOCKER_HOST`` names, or the local one.
             options: The settings of each box.
             boxes: Boxes per engine, which is the number of concurrent jobs there. By default the engine's cores,
-                divided among the
-                training processes of this machine (torchrun's ``LOCAL_WORLD_SIZE``), each of which has a pool.
+                divided among the training processes of this machine (torchrun's ``LOCAL_WORLD_SIZE``), each of which
+                has a pool, and one more.
             isolation: The isolation between jobs.
             patience_s: Seconds that jobs wait while no engine is usable, so that a restart of the engine fails none.
                 Also the seconds that a job may wait for a CPU.
@@ -178,7 +178,8 @@ class Sandbox:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
         self._down.pop(engine.address, None)
-        for _ in range(self._boxes_per_engine or max(1, cores // _processes_here())):
+        # One more, because a box whose answer this process reads leaves its core to another.
+        for _ in range(self._boxes_per_engine or max(1, cores // _processes_here()) + 1):
             self._slots.append(asyncio.create_task(self._serve(engine)))
         if not first_try.done():
             first_try.set_result(True)

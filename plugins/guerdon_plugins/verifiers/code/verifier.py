@@ -92,7 +92,8 @@ class CodeVerifier:
             memory_mb: Memory of each process, in MiB.
             stdout_bytes: Bytes of a program's output, or twice the expected output if that is more.
             engines: Addresses of Docker engines; by default the local one, or the one that DOCKER_HOST names.
-            boxes: Boxes per engine; by default the engine's cores, divided among this machine's training processes.
+            boxes: Boxes per engine; by default the engine's cores, divided among this machine's training processes,
+                and one more.
             isolation: ``fork`` runs many programs in one container, ``container`` runs one.
             image: The image of the boxes; by default the one that ``guerdon sandbox build`` builds.
             runtime: The engine's runtime, such as ``runsc`` for gVisor.
