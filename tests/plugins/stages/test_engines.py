@@ -16,8 +16,9 @@ from guerdon.errors import StageFailedError, UsageError
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.stages.sampling import vllm_seam
 from guerdon_plugins.stages.sampling.chat_prompts import all_prompt_ids
+from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
-from guerdon_plugins.stages.sampling.generation import Completion, Draw, Engine
+from guerdon_plugins.stages.sampling.generation import Draw, Engine
 
 PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
 SAMPLED = Sampling(max_completion_length=12, temperature=1.0)

@@ -15,10 +15,10 @@ from guerdon.sampling.sampling import Sampling
 from guerdon.stage import Launch
 from guerdon.text import split_reasoning
 from guerdon_plugins.shared.endpoint import Endpoint
+from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import EndpointEngine
 from guerdon_plugins.stages.sampling.generation import (
     Answers,
-    Completion,
     Draw,
     Engine,
     Prompt,

@@ -6,7 +6,8 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from guerdon_plugins.stages.sampling.generation import Completion, Draw, Prompt
+from guerdon_plugins.stages.sampling.completions import Completion
+from guerdon_plugins.stages.sampling.generation import Draw, Prompt
 
 __all__ = ["MODELS_OWN", "ChatFormat", "all_prompt_ids", "refuse_too_long", "until_end"]
 

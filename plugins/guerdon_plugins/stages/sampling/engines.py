@@ -24,7 +24,8 @@ from guerdon_plugins.stages.sampling.chat_prompts import (
     refuse_too_long,
     until_end,
 )
-from guerdon_plugins.stages.sampling.generation import Answers, Completion, Draw, Engine
+from guerdon_plugins.stages.sampling.completions import Completion
+from guerdon_plugins.stages.sampling.generation import Answers, Draw, Engine
 from guerdon_plugins.stages.sampling.outside_engines import EndpointEngine, VllmEngine
 
 __all__ = [

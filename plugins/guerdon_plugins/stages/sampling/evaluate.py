@@ -12,9 +12,9 @@ from guerdon.rubric import Rubric, groups_for
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_metrics_by
+from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
-    Completion,
     check_counts,
     complete_all,
     rollout_of,

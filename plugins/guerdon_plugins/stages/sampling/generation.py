@@ -1,53 +1,26 @@
-"""Generate completions for many prompts, with a log from which a killed stage resumes."""
+"""Generate completions for many prompts, by all processes of a launch."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import json
 import logging
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from guerdon import Messages, Rollout, Row
-from guerdon.data.json_values import parse_object
-from guerdon.errors import InfrastructureError, UsageError, one_line
-from guerdon.files import replaced
+from guerdon.errors import UsageError, one_line
 from guerdon.sampling.sampling import Sampling
 from guerdon.stage import Launch
 from guerdon.types import ToolCall
+from guerdon_plugins.stages.sampling.completions import Completion, CompletionLog, Place, Placed
 
 logger = logging.getLogger(__name__)
 
 Prompt = str | Messages
 
 _ALONE = Launch()
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One completion."""
-
-    text: str
-    ids: Sequence[int]
-    """The token ids, with the end token if there is one; empty if an endpoint returned only the text."""
-    tokens: int
-    """Its length in tokens."""
-    finished: bool
-    """Whether it ended within its length limit."""
-    refused: str | None = None
-    """Why there is no completion: the endpoint's message, or that the prompt is too long."""
-    messages: Messages | None = None
-    """All turns, the tools' among them, of a completion with tools."""
-    calls: Sequence[Mapping[str, Any]] = ()
-    """The calls of tools, as ``ToolCall.to_dict`` writes them."""
-    environment: Mapping[str, Any] | None = None
-    environment_reward: float | None = None
-    broken: str | None = None
-    """Why the rollout's environment was lost."""
 
 
 class Draw(NamedTuple):
@@ -58,11 +31,6 @@ class Draw(NamedTuple):
     row: Row = MappingProxyType({})
     """The data row, which decides the tools."""
 
-
-_Place: TypeAlias = tuple[int, int]
-"""The number of a prompt, and that of a sample of it."""
-
-_Placed: TypeAlias = tuple[_Place, Completion]
 
 Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
 """The number of a draw and its completion, in any order, each as soon as it is available."""
@@ -170,8 +138,7 @@ def complete_all(
         count: The number of completions of each prompt.
         batch_size: The number of prompts that a joint engine completes together.
         seed: The seed of the draws.
-        log: A JSONL file, one completion a line, each written as soon as it is there. Each process has its own, in one
-            folder that all of them see; the first one's has this name.
+        log: The first process's file; see `CompletionLog`.
         progress: Gets the number of finished prompts.
         rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
@@ -184,60 +151,54 @@ def complete_all(
         InfrastructureError: The processes do not see each other's logs.
         UsageError: The engine refuses everything.
     """
-    own = _log_of(log, launch.rank)
-    _repair(own)
-    launch.exchange("")  # from here on, no process writes until each has read
-    known = _read(log)
-    launch.exchange("")
     places = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(count)]
-    done = 0
-
-    def report() -> None:
-        # The others are about as fast. Their logs are not read again for this.
-        progress(min(done * launch.count // count, len(prompts)))
-
-    with own.open("a", encoding="utf-8") as file:
-
-        def keep(place: _Place, completion: Completion) -> None:
-            nonlocal done
-            done += place not in known
-            known[place] = completion
-            line = {"prompt": place[0], "sample": place[1], "completion": asdict(completion)}
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            report()
-
+    with CompletionLog(log, launch) as known:
         engine = open_engine() if any(place not in known for place in places) else None
         size = batch_size * count if engine is not None and engine.joint else None
         share = _share(places, size, launch)
         done = sum(place in known for batch in share for place in batch)
+
+        def report() -> None:
+            # The others are about as fast. Their logs are not read again for this.
+            progress(min(done * launch.count // count, len(prompts)))
+
         report()
-        refusals: list[_Placed] = []
-        answered = answered or any(one.refused is None for one in known.values())
-        for place, completion in (
-            () if engine is None else _missing(engine, share, known, prompts, rows, sampling, seed)
-        ):
-            refusals.append((place, completion))
-            if answered := answered or completion.refused is None:
-                for one in refusals:
-                    keep(*one)
-                refusals.clear()
-        # Until a process has an answer, the request itself may be wrong. A refusal in a log would outlive its cause.
-        answered = "answered" in launch.exchange("answered" if answered else "")
-        if refusals and not answered:
-            raise UsageError(
-                f"{engine} refuses each of {len(refusals)} requests, the first with: {refusals[0][1].refused}. "
-                "Correct the model's name, the params (max_completion_length?) or the prompts."
-            )
-        for one in refusals:
-            keep(*one)
-    if launch.count > 1:
-        known = _gathered(log, places, launch)
+        made = () if engine is None else _missing(engine, share, known, prompts, rows, sampling, seed)
+        for place, completion in _accepted(made, engine, launch, answered or known.answered()):
+            known.add(place, completion)
+            done += 1
+            report()
+        known.gather(places)
         progress(len(prompts))
-    return [[known[prompt, sample] for sample in range(count)] for prompt in range(len(prompts))]
+        return [[known[prompt, sample] for sample in range(count)] for prompt in range(len(prompts))]
 
 
-def _share(places: Sequence[_Place], size: int | None, launch: Launch) -> list[Sequence[_Place]]:
+def _accepted(
+    made: Iterable[Placed], engine: Engine | None, launch: Launch, answered: bool
+) -> Iterator[Placed]:
+    """Yield completions, but refusals only once a process has an answer.
+
+    Until then the request itself may be wrong, and a refusal in a log would outlive its cause.
+
+    Raises:
+        UsageError: The engine refuses everything.
+    """
+    refusals: list[Placed] = []
+    for one in made:
+        refusals.append(one)
+        if answered := answered or one[1].refused is None:
+            yield from refusals
+            refusals.clear()
+    answered = "answered" in launch.exchange("answered" if answered else "")
+    if refusals and not answered:
+        raise UsageError(
+            f"{engine} refuses each of {len(refusals)} requests, the first with: {refusals[0][1].refused}. "
+            "Correct the model's name, the params (max_completion_length?) or the prompts."
+        )
+    yield from refusals
+
+
+def _share(places: Sequence[Place], size: int | None, launch: Launch) -> list[Sequence[Place]]:
     """Return the batches of completions that this process makes.
 
     Args:
@@ -253,13 +214,13 @@ def _share(places: Sequence[_Place], size: int | None, launch: Launch) -> list[S
 
 def _missing(
     engine: Engine,
-    share: Sequence[Sequence[_Place]],
-    known: Collection[_Place],
+    share: Sequence[Sequence[Place]],
+    known: CompletionLog,
     prompts: Sequence[Prompt],
     rows: Sequence[Row] | None,
     sampling: Sampling,
     seed: int,
-) -> Iterator[_Placed]:
+) -> Iterator[Placed]:
     """Yield the completions of a share that are not known, as they are made. A joint engine makes whole batches."""
     for batch in share:
         if not (missing := [place for place in batch if place not in known]):
@@ -271,60 +232,6 @@ def _missing(
         ]
         for position, completion in engine.complete(draws, sampling):
             yield batch[position], completion
-
-
-def _gathered(log: Path, places: Sequence[_Place], launch: Launch) -> dict[_Place, Completion]:
-    """Wait for all processes, and return the completions of all.
-
-    Raises:
-        InfrastructureError: Some are in no log.
-    """
-    launch.exchange("")
-    known = _read(log)
-    if lost := [place for place in places if place not in known]:
-        raise InfrastructureError(
-            f"{len(lost)} of {len(places)} completions are in no log that process {launch.rank} sees in "
-            f"{log.parent}. Put the run folder, by -o, on storage that all machines share."
-        )
-    return known
-
-
-def _log_of(log: Path, rank: int) -> Path:
-    return log if rank == 0 else log.with_name(f"{log.name}.rank{rank}")
-
-
-def _read(log: Path) -> dict[_Place, Completion]:
-    """Return the completions in the logs of all processes, also of an earlier launch with another number of them."""
-    known: dict[_Place, Completion] = {}
-    for path in (log, *sorted(log.parent.glob(f"{glob.escape(log.name)}.rank*"))):
-        if path.exists():
-            known.update(entry for line in _lines(path) if (entry := _entry(line)) is not None)
-    return known
-
-
-def _repair(log: Path) -> None:
-    """Remove incomplete lines after a kill or a power cut. Their completions are made again."""
-    if not log.exists():
-        return
-    lines = _lines(log)
-    whole = [line for line in lines if _entry(line) is not None]
-    if lines != [*whole, ""]:
-        with replaced(log) as partial:
-            partial.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
-
-
-def _lines(log: Path) -> list[str]:
-    return log.read_text(encoding="utf-8", errors="replace").split("\n")
-
-
-def _entry(line: str) -> _Placed | None:
-    try:
-        entry = parse_object(line) or {}
-        said = entry["completion"]
-        completion = Completion(**{**said, "calls": tuple(said.get("calls", ()))})
-        return (entry["prompt"], entry["sample"]), completion
-    except (TypeError, KeyError):
-        return None
 
 
 def _seed(seed: int, prompt: int) -> int:

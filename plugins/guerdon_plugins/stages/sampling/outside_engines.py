@@ -19,7 +19,8 @@ from guerdon_plugins.stages.sampling.chat_prompts import (
     all_prompt_ids,
     refuse_too_long,
 )
-from guerdon_plugins.stages.sampling.generation import Answers, Completion, Draw
+from guerdon_plugins.stages.sampling.completions import Completion
+from guerdon_plugins.stages.sampling.generation import Answers, Draw
 
 __all__ = ["EndpointEngine", "VllmEngine"]
 

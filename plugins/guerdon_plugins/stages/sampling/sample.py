@@ -20,9 +20,9 @@ from guerdon.sampling.sampling import Sampling
 from guerdon.stage import Launch
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
+from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
-    Completion,
     check_counts,
     complete_all,
     rollout_of,
