@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 
 import click
 
+from guerdon.cli.listening import given_token, server_options
 from guerdon.cli.rubrics import chosen_entries, ray_option, rubric_options, workers_option
-from guerdon.errors import UsageError, library_of
+from guerdon.errors import library_of
 from guerdon.rubric import Rubric
 from guerdon.rubric.shared import SharedRubric
 
@@ -18,19 +18,7 @@ TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
 
 @click.command()
 @rubric_options("Serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    default=8000,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="The port; 0 for any that is free.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"The file with the token that clients must send; by default the variable {TOKEN_VARIABLE} has it.",
-)
+@server_options(port=8000, variable=TOKEN_VARIABLE, clients="clients must send")
 @workers_option
 @ray_option
 @click.option(
@@ -95,23 +83,6 @@ def serve(
             click.echo(f"Serving {names} on {url} (fingerprint {shared.fingerprint})")
 
         run_server(app, host, port, grace, started, access_log)
-
-
-def given_token(file: Path | None, variable: str) -> str | None:
-    """Return the token in a file, or in an environment variable if no file is named.
-
-    Raises:
-        UsageError: The file cannot be read, or is empty.
-    """
-    if file is None:
-        return os.environ.get(variable) or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--token-file {file} cannot be read: {error}.") from None
-    if not token:
-        raise UsageError(f"--token-file {file} is empty. Write the token into it.")
-    return token
 
 
 def _is_loopback(host: str) -> bool:

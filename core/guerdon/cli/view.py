@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from guerdon.cli.serve import given_token
+from guerdon.cli.listening import given_token, server_options
 from guerdon.errors import UsageError, library_of
 
 TOKEN_VARIABLE = "GUERDON_VIEW_TOKEN"
@@ -16,19 +16,7 @@ _GRACE_S = 1
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    default=8765,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="The port; 0 for any that is free.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"The file with the token that browsers must bring; by default the variable {TOKEN_VARIABLE} has it.",
-)
+@server_options(port=8765, variable=TOKEN_VARIABLE, clients="browsers must bring")
 def view(runs: tuple[Path, ...], host: str, port: int, token_file: Path | None) -> None:
     """Show runs in the browser, while they train and after: curves, rollouts, groups, verdicts, comparisons.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 from guerdon.errors import DataError
 from guerdon.plugins.columns import CallColumns
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, nearest
-from guerdon.plugins.signatures import is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
+from guerdon.scoring.dispatch import Dispatch
 from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
 from guerdon.scoring.pool import Pool
 from guerdon.scoring.protocol import Item, RewardTask
@@ -21,12 +20,6 @@ from guerdon.types import Rollout, Row, Score
 
 VERIFIER_TIMEOUT_S = 10.0
 REWARD_TIMEOUT_S = 300.0
-
-MAX_CASES_A_JOB = 32
-"""Small enough to spread a batch over the workers, large enough to hide the round trip of about 30 us."""
-
-
-_Item = TypeVar("_Item")
 
 _Key: TypeAlias = str | int
 """A case's content key, or its position if it has none. A case without a content key is not cached or deduplicated."""
@@ -101,17 +94,11 @@ class VerifierScorer:
     def __init__(
         self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, pool: Pool
     ) -> None:
-        loaded = component.loaded
-        self._index = index
         self._component = component
         self._key = component_key(component)
         self._columns = component.columns
-        self._concurrent = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
-        copies = component.member("max_workers")
-        self._dedicated = self._concurrent or copies is not None
-        self._timeout_s = timeout_s or float(component.member("timeout_s", VERIFIER_TIMEOUT_S))
+        self._dispatch = Dispatch(index, component, timeout_s, VERIFIER_TIMEOUT_S, pool)
         self._cache = cache
-        self._pool = pool
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, offered_columns(rollout), own=rollout.columns)
@@ -128,25 +115,14 @@ class VerifierScorer:
             cases[key] = case
         known = self._cache.get([key for key in cases if isinstance(key, str)])
         unknown = [key for key in cases if key not in known]
-        chunks = portions(unknown, self._num_workers, self._concurrent)
+        chunks = self._dispatch.portions(unknown)
         jobs = [
-            VerifyJob(
-                self._index,
-                [cases[key] for key in chunk],
-                self._timeout_s,
-                self._dedicated,
-                arrived=partial(self._keep, chunk),
-            )
-            for chunk in chunks
+            self._dispatch.job([cases[key] for key in chunk], partial(self._keep, chunk)) for chunk in chunks
         ]
         return VerifierBatch(key_at, known, chunks, jobs)
 
     def again(self, asked: Asked, failed: Collection[int]) -> Asked:
         return asked.only(lambda index: asked.positions[index] in failed)
-
-    @property
-    def _num_workers(self) -> int:
-        return self._pool.lane_workers(self._index) if self._dedicated else self._pool.shared_workers
 
     def _keep(
         self, keys: Sequence[_Key], index: int, score: Score | Sequence[Score], latency_ms: float
@@ -250,13 +226,6 @@ class RewardBatch:
                 score = scores[position][0]
                 scores[position] = replace(score, metadata={**score.metadata, **extra}), share_ms
         return scores
-
-
-def portions(items: Sequence[_Item], workers: int, concurrent: bool) -> list[Sequence[_Item]]:
-    """Return items in portions for workers: one for each that runs its cases concurrently, else small ones."""
-    size = math.ceil(len(items) / (workers if concurrent else 2 * workers)) or 1
-    size = size if concurrent else min(MAX_CASES_A_JOB, size)
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def offered_columns(rollout: Rollout) -> dict[str, Any]:

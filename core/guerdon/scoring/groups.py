@@ -8,9 +8,9 @@ from functools import partial
 
 from guerdon.errors import DataError
 from guerdon.plugins.component import Component
-from guerdon.plugins.signatures import is_async
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
-from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, portions, require_columns
+from guerdon.scoring.dispatch import Dispatch
+from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, require_columns
 from guerdon.scoring.jobs import VerifyJob
 from guerdon.scoring.pool import Pool
 from guerdon.scoring.protocol import GroupItem
@@ -25,17 +25,11 @@ class GroupScorer:
     def __init__(
         self, index: int, component: Component, timeout_s: float | None, cache: ScoreCache, pool: Pool
     ) -> None:
-        loaded = component.loaded
-        self._index = index
         self._component = component
         self._key = component_key(component)
         self._columns = component.columns
-        self._concurrent = is_async(loaded.__call__ if isinstance(loaded, type) else loaded)
-        copies = component.member("max_workers")
-        self._dedicated = self._concurrent or copies is not None
-        self._timeout_s = timeout_s or float(component.member("timeout_s", REWARD_TIMEOUT_S))
+        self._dispatch = Dispatch(index, component, timeout_s, REWARD_TIMEOUT_S, pool)
         self._cache = cache
-        self._pool = pool
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
@@ -55,15 +49,10 @@ class GroupScorer:
                 known |= dict(zip(positions, (found[one] for one in _keys(key, len(positions))), strict=True))
             else:
                 unknown.append((item, key, positions))
-        workers = self._pool.lane_workers(self._index) if self._dedicated else self._pool.shared_workers
-        chunks = portions(unknown, workers, self._concurrent)
+        chunks = self._dispatch.portions(unknown)
         jobs = [
-            VerifyJob(
-                self._index,
-                [item for item, _, _ in chunk],
-                self._timeout_s,
-                self._dedicated,
-                arrived=partial(self._keep, [key for _, key, _ in chunk]),
+            self._dispatch.job(
+                [item for item, _, _ in chunk], partial(self._keep, [key for _, key, _ in chunk])
             )
             for chunk in chunks
         ]
