@@ -40,7 +40,8 @@ class ListComparer:
            number the answers.
         4. A point beside a list of another length is something else.
         5. A set: repetitions count for nothing.
-        6. Values that the reference separates by semicolons answer several questions: in their order.
+        6. Values that the reference separates by semicolons answer several questions: in their order, but a set in
+           braces answers one.
         7. Items in any order.
         """
         left: Many[Node] = members(reference)
@@ -75,7 +76,8 @@ class ListComparer:
             return Finding(False, "list", "a set among the members is not its own members")
         if _ignores_repetitions(reference) or _ignores_repetitions(answer):
             left_bodies, right_bodies = map(self._without_repetitions, (left_bodies, right_bodies))
-        if isinstance(reference, Listing) and reference.joiner == ";" and len(left) == len(right):
+        several = isinstance(reference, Listing) and reference.joiner == ";" and not isinstance(answer, SetOf)
+        if several and len(left) == len(right):
             return self.in_order(left_bodies, right_bodies)
         finding = self.unordered(left_bodies, right_bodies)
         if not finding and _named(left_labels) != _named(right_labels):  # y = x beside x - y = 0

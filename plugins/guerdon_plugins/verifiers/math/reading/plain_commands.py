@@ -10,7 +10,7 @@ from guerdon_plugins.verifiers.math.reading.rules import Rule, apply, replace
 __all__ = ["plain_commands"]
 
 _TEXT = r"\\(?:text|textbf|textrm|mbox|mathrm|operatorname|mathsf)"
-_COLON = re.compile(r"\\text\s*\{\s*:\s*\}")
+_COLON = re.compile(r"\\text\s*\{\s*:\s*\}|\\!\s?:\s?(?:\\!)?|:\s?\\!")
 _OVER = re.compile(r"\{\s*(\d+)\s*\\over\s*(\d+)\s*\}")
 _REAL_LETTERS = re.compile(
     rf"[\s,]{{0,9}}(?:{_TEXT}\s*\{{[\s,]*(?:where|for|with|for all|for any)\s*\}}|\(|,)\s*"
@@ -54,6 +54,21 @@ _ABOVE = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}(?:\s*\^\s*\{{?\s*(\d)\s*\}}?)?
 _BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
 _FORALL = re.compile(r"\s*,\s*\\forall\s*")
 _QUANTIFIED_LETTER = re.compile(r"([a-z])_(?:0|\{\s*0\s*\})")
+_OBJECT = (
+    r"(?:\\mathbb\s*(?:\{\s*[A-Z]\s*\}|[A-Z])|[A-Z])"
+    r"(?:\s*_\s*(?:\{[^{}]{1,9}\}|\w))?(?:\s*\^\s*(?:\{[^{}]{1,9}\}|\w))?"
+)
+_PRODUCT_OF_OBJECTS = re.compile(
+    rf"({_OBJECT}(?:\s*(\*|\\ast|\\rtimes|\\ltimes|\\wr|\\otimes)(?![a-zA-Z])\s*{_OBJECT})+)"
+)
+_PRODUCTS = {
+    "*": "free product",
+    "\\ast": "free product",
+    "\\rtimes": "semidirect product",
+    "\\ltimes": "semidirect product to the left",
+    "\\wr": "wreath product",
+    "\\otimes": "tensor product",
+}
 
 
 def plain_commands(text: str) -> str:
@@ -80,6 +95,18 @@ def _for_all(text: str) -> str:
     if "=" in text and "exists" not in text:
         text = _FORALL.sub(r" \\text{ for all } ", text)
     return _QUANTIFIED_LETTER.sub(r"\1", text)
+
+
+def _product_of_objects(text: str) -> str:
+    """Name a product of groups that is not the direct one. As a product of numbers it would be commutative."""
+    match = _PRODUCT_OF_OBJECTS.fullmatch(text.strip())
+    if match is None or (match[2] in ("*", "\\ast") and "\\mathbb" not in text):
+        return text
+    operands = re.split(rf"\s*{re.escape(match[2])}(?![a-zA-Z])\s*", match[1])
+    names = ["".join(filter(str.isalnum, operand.replace("\\mathbb", ""))) for operand in operands]
+    if match[2] in ("*", "\\ast", "\\otimes"):
+        names.sort()
+    return f"\\text{{{_PRODUCTS[match[2]]} {' '.join(names)}}}"
 
 
 def _without_real_letters(text: str) -> str:
@@ -144,6 +171,7 @@ _RULES = (
     Rule(("if", "when"), replace(_COMMA_BEFORE_IF, r" \1")),
     Rule(("\\in",), replace(_BARE_SET, r"\\in \\{\1\\}")),
     Rule(("grad",), replace(_GRADIENT, r"\\nabla ")),
+    Rule(("\\oplus",), _sum_of_groups),
     Rule(("\\times",), replace(_POWER_OF_SET, lambda match: f"{match[1]}^{match[0].count(match[2])}")),
     Rule(("\\overset",), replace(_OVERSET, _overset)),
     Rule(("\\complement",), replace(_COMPLEMENT, r"C_{\1}")),
@@ -153,6 +181,6 @@ _RULES = (
     Rule(("\\b", "\\mathb", "\\mathc", "\\maths", "\\mathi"), _without_styles),
     Rule(("cup",), _union),
     Rule(("\\mathbb",), replace(_RESIDUES, _residues)),
-    Rule(("\\oplus",), _sum_of_groups),
+    Rule(("*", "\\ast", "times", "\\wr", "\\otimes"), _product_of_objects),
     Rule(("frac",), replace(_UNIT_FRACTION, _unit_fraction)),
 )
