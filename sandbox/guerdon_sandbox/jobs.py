@@ -1,7 +1,7 @@
 """The jobs of the sandbox.
 
 There are three kinds of job: a `Program` (a script with stdin), `Calls` of a candidate's functions with known
-arguments, and a `Check`, tests that run in a second process beside the candidate's. In none of them does an expected
+arguments, and a `Check`, tests that run in a second process. In none of them does an expected
 value enter the process that runs the candidate.
 """
 

@@ -1,4 +1,4 @@
-"""Jobs whose boxes are lost: they run again, beside trials that show whether they are at fault."""
+"""Jobs whose boxes are lost: they run again, together with trials that show whether they are at fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guerdon_sandbox.tickets import CLOSED, Ticket
 ATTEMPTS = 3
 """The most boxes that one job may lose before it fails."""
 LONGEST_TRIAL_S = 10.0
-"""The longest trial in seconds: an idle job that runs beside a job that lost its box."""
+"""The longest trial in seconds: an idle job that runs at the same time as a job that lost its box."""
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +111,6 @@ class Losses:
         if self._unblamed_s >= ticket.losses[0]:
             ticket.fail(given_up)
             return
-        _log.warning("%s. Other jobs run well beside it, so the program is at fault", given_up)
+        _log.warning("%s. Other jobs run well at the same time, so the program is at fault", given_up)
         answer = Answer.killed(Limit.BOX, ticket.request)
         await self._report(ticket, answer, [b""] * len(ticket.request.outputs), engine)

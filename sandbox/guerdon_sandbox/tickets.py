@@ -48,7 +48,7 @@ class Ticket:
     losses: list[float] = field(default_factory=list)
     """The times at which boxes died during the job."""
     trials: list[Ticket] = field(default_factory=list)
-    """Idle jobs that ran beside it after each loss, for as long as it had run."""
+    """Idle jobs that ran with it after each loss, for as long as it had run."""
     is_trial: bool = False
     spent_s: float = 0.0
     """Seconds that it ran, without its waits for a CPU."""

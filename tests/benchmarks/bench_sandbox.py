@@ -1,11 +1,11 @@
 """Measures the sandbox beside other ways of running programs in Docker, and prints Markdown tables.
 
-    python tests/benchmarks/bench_sandbox.py beside           # rates and latencies, four ways in one run
+    python tests/benchmarks/bench_sandbox.py compare          # rates and latencies, four ways in one run
     python tests/benchmarks/bench_sandbox.py grow --jobs 10000
     python tests/benchmarks/bench_sandbox.py neighbours       # 24 honest completions behind 40 hostile ones
     python tests/benchmarks/bench_sandbox.py kill --second unix:///path/docker.sock --pid PID
 
-``beside`` takes llm-sandbox's pool in if it can be imported. CPU time, of client, engine and containers together,
+``compare`` takes llm-sandbox's pool in if it can be imported. CPU time, of client, engine and containers together,
 depends less than rates on what else the machine does; measuring it needs root and cgroup v1. ``kill`` sends SIGKILL to
 the second engine halfway.
 """
@@ -89,7 +89,7 @@ class Measured(NamedTuple):
 ROUNDS = 3
 
 
-def beside(_: argparse.Namespace) -> None:
+def compare(_: argparse.Namespace) -> None:
     """Alternate between the ways, as the speed of a shared machine varies from minute to minute.
 
     Every way runs all 164 problems: the slow ones take a third of a job's time on average.
@@ -443,7 +443,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("beside").set_defaults(function=beside)
+    commands.add_parser("compare").set_defaults(function=compare)
     growing = commands.add_parser("grow")
     growing.add_argument("--jobs", type=int, default=10_000)
     growing.set_defaults(function=grow)

@@ -209,7 +209,7 @@ def test_without_formulas(formula: str) -> None:
 @pytest.mark.parametrize(
     "text", ["It costs $5 and I paid $10.", "A US$5 note", "back\\\\slash?", "5 $ a b $ 6"]
 )
-def test_money_is_no_formula(text: str) -> None:
+def test_money_is_not_a_formula(text: str) -> None:
     assert words(without_formulas(text)) == words(text.replace("\\slash", ""))
 
 

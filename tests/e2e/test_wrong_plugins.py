@@ -34,7 +34,7 @@ BROKEN_VERIFIERS = {
     "returns_nan": ("verifier", "returned nan, which is not a finite number"),
     "returns_infinity": ("verifier", "returned inf, which is not a finite number"),
     "returns_text": ("verifier", "returned 'yes' of type str"),
-    "returns_what_is_no_json": (
+    "returns_what_is_not_json": (
         "verifier",
         "ValueError: a Score's metadata cannot be JSON: keys must be str",
     ),

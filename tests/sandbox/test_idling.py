@@ -40,7 +40,7 @@ def test_memory_that_an_ended_job_still_holds_is_excess(group: Path) -> None:
     assert idle.excess() == "memory"
 
 
-def test_cached_files_are_no_excess(group: Path) -> None:
+def test_cached_files_are_not_an_excess(group: Path) -> None:
     idle = idling.Idle(os.fsencode(group))
     (group / "memory.current").write_text(f"{400 << 20}\n")
     (group / "memory.stat").write_text(

@@ -295,7 +295,7 @@ def test_file_of_a_test_is_swept(one_box: SyncSandbox) -> None:
     assert one_box._sandbox.boxes_started == 1
 
 
-def test_boxes_that_a_host_without_memory_takes_are_no_jobs_fault() -> None:
+def test_boxes_that_a_host_without_memory_takes_are_not_a_jobs_fault() -> None:
     """Trials survive beside the job, so only the host's own word keeps it from the limit ``box``."""
 
     async def work() -> None:

@@ -274,14 +274,14 @@ def test_a_frozen_box_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sampled(monkeypatch, (5.0, 0.0, False)).seconds == pytest.approx(5.0)
 
 
-def test_the_use_of_many_cpus_is_no_debt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_use_of_many_cpus_is_not_a_debt(monkeypatch: pytest.MonkeyPatch) -> None:
     parallel = every_period(2.0, 4.0, runnable=True)
     starved = [(2.0 + at_s, 8.0, True) for at_s, _, _ in every_period(2.0, 0.0, runnable=True)]
     job = sampled(monkeypatch, *parallel, *starved, cpus=4.0)
     assert job.seconds == pytest.approx(2.0, abs=0.1)
 
 
-def test_a_quota_used_up_at_once_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_used_up_at_once_is_not_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty-four cores use up the quota of each 100 ms in 2 ms."""
     samples = [
         (at_s, 0.1 * (1 + (at_s - 0.001) // 0.1), True) for at_s, _, _ in every_period(10.0, 0.0, True)

@@ -35,8 +35,8 @@ def environment_class(
 ) -> type[Any]:
     """Return a class of environments for SkyRL, whose episodes end with the first reply.
 
-    The columns are the row's fields beside the prompt, those in its ``extra_info``, and ``reward_spec.ground_truth`` as
-    ``reference``. All environments of a process share one rubric.
+    The columns are the row's fields other than the prompt, those in its ``extra_info``, and
+    ``reward_spec.ground_truth`` as ``reference``. All environments of a process share one rubric.
 
     Args:
         rubric: A manifest (``zero.yaml``), a recipe, or a verifier or reward as a manifest names it.

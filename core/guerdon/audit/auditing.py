@@ -183,7 +183,7 @@ def _judge(rubric: Rubric, trials: Sequence[Trial]) -> Sequence[Judgement]:
 
 
 def _beside_honest(rubric: Rubric, trials: Sequence[Trial], step: int) -> list[Judgement]:
-    """Judge each trial in a group of its own, beside the honest answers to its problem."""
+    """Judge each trial in a group of its own, with the honest answers to its problem."""
     honest: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.case.name in (RIGHT, WRONG):
@@ -203,7 +203,7 @@ def _beside_honest(rubric: Rubric, trials: Sequence[Trial], step: int) -> list[J
         judgements = [next(judged) for _ in group]
         firsts.append(judgements[0])
         for one, judgement in zip(group[1:], judgements[1:], strict=True):
-            group[0].beside[one.case.name] = judgement.reward
+            group[0].honest[one.case.name] = judgement.reward
     return firsts
 
 
@@ -253,11 +253,11 @@ class _Stakes:
             return AuditVerdict.FAILED
         verdicts = trial.judgement.verdicts.values()
         margin = MARGIN * (self.gain if tells else sum(abs(verdict.weight) for verdict in verdicts))
-        right, wrong = self.right or 0.0, trial.beside.get(WRONG, self.wrong) or 0.0
+        right, wrong = self.right or 0.0, trial.honest.get(WRONG, self.wrong) or 0.0
         if trial.case.expect == "right":
             own, least = trial.own_reward, self.own_right
             if least is None:  # only group rewards pay, so the answers of one group are compared
-                own, least = trial.reward, trial.beside.get(RIGHT, trial.reward)
+                own, least = trial.reward, trial.honest.get(RIGHT, trial.reward)
             short = own is None or own < (least or 0.0) - margin - _SAME
             return AuditVerdict.FALSE_NEGATIVE if short else AuditVerdict.OK
         limit = (wrong if tells else right) + margin

@@ -24,7 +24,7 @@ class Trial:
     """The ``first_of`` of each entry that is a member of one, by the entry's name."""
     relative: Collection[str] = ()
     """The group rewards, which rank right answers too."""
-    beside: dict[str, float | None] = field(default_factory=dict)
+    honest: dict[str, float | None] = field(default_factory=dict)
     """The rewards of the honest answers in the same group, by case, if a group was compared."""
 
     @property

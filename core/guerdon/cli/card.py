@@ -17,7 +17,7 @@ from guerdon.files import replaced
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The card; by default README.md beside the model's weights.",
+    help="The card; by default README.md next to the model's weights.",
 )
 def card(run: Path, stage: str | None, output: Path | None) -> None:
     """Write the model card of a model that the run in the folder RUN trained.

@@ -40,7 +40,7 @@ class Rollouts:
 
 @dataclass(frozen=True, slots=True)
 class StepSettings:
-    """What decides a step's memory beside the model and the micro-batch."""
+    """What decides a step's memory in addition to the model and the micro-batch."""
 
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
     dtype: torch.dtype = torch.float32

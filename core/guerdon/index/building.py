@@ -34,7 +34,7 @@ _TAIL = 96
 """The bytes before the offset that are compared to notice that a file was written again."""
 
 REWARD, LENGTH, CORRECTIONS = 0, -1, -2
-"""What ``sums`` adds up beside the entries' values: rewards, tokens, words of self-correction."""
+"""What ``sums`` adds up in addition to the entries' values: rewards, tokens, words of self-correction."""
 
 LATENCY_BUCKETS = 12
 """Buckets of latencies in a factor of e, so that quantiles are right within 9%."""

@@ -85,18 +85,18 @@ def extremes(index: RunIndex, stage: str, step: int) -> list[Found]:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The groups beside a group, as pairs of step and group."""
+    """The groups before and after a group, as pairs of step and group."""
 
     before: tuple[int, int] | None
     after: tuple[int, int] | None
 
 
 def neighbours(index: RunIndex, stage: str, step: int, group: int) -> Neighbours:
-    """Return the groups of a stage beside one of its groups."""
+    """Return the groups of a stage before and after one of its groups."""
 
     def answer(db: sqlite3.Connection) -> Neighbours:
         first = Names.read(db).stages.get(stage, -1) * LINES
-        beside = []
+        neighbours = []
         for sign, direction in (("<", "desc"), (">", "asc")):
             row = db.execute(
                 f"select step, grp from rollouts indexed by by_step where (step, grp) {sign} (?, ?) "
@@ -104,7 +104,7 @@ def neighbours(index: RunIndex, stage: str, step: int, group: int) -> Neighbours
                 f"order by step {direction}, grp {direction} limit 1",
                 [step, group, first, first + LINES - 1],
             ).fetchone()
-            beside.append(None if row is None else (row[0], row[1]))
-        return Neighbours(*beside)
+            neighbours.append(None if row is None else (row[0], row[1]))
+        return Neighbours(*neighbours)
 
     return index.read(answer)

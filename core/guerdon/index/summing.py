@@ -48,7 +48,7 @@ def overview(index: RunIndex) -> Overview:
 
 
 MEASURES = {"reward": REWARD, "length": LENGTH, "self-correction": CORRECTIONS}
-"""What rollouts have beside their entries' values."""
+"""What rollouts have in addition to their entries' values."""
 
 
 def rollout_curves(index: RunIndex, stage: str, measure: str, by_task: bool = False) -> dict[str, Curve]:

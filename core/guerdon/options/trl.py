@@ -50,7 +50,7 @@ STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Defaults of guerdon's stages that differ from TRL's."""
 
 _EVALUATE = (
-    "give the stage the key 'evaluation' beside its 'data', such as 'evaluation: {every: 20, data: [{use: …, "
+    "give the stage the key 'evaluation' next to its 'data', such as 'evaluation: {every: 20, data: [{use: …, "
     "split: heldout}]}'; its 'rewards' are the stage's own unless it has others. A reward model has 'heldout_pairs' "
     "instead"
 )

@@ -75,6 +75,6 @@ class CallColumns:
 
 
 def group_arguments(built: Callable[..., Any], **known: Any) -> dict[str, Any]:
-    """Return those of a group reward's arguments beside columns that its signature names."""
+    """Return those of a group reward's arguments other than columns that its signature names."""
     parameters = signature_of(built).parameters
     return {name: known[name] for name in GROUP_ARGUMENTS if name in parameters}

@@ -321,7 +321,7 @@ def load_plugin(plugin: Plugin, base_dir: Path | None = None) -> Any:
 
     Args:
         plugin: The plugin to import.
-        base_dir: A folder to import modules from beside the installed ones, for files too: the manifest's.
+        base_dir: A folder to import modules from in addition to the installed ones, for files too: the manifest's.
 
     Raises:
         PluginLoadError: The import fails.

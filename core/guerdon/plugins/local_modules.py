@@ -1,4 +1,4 @@
-"""Import plugin files and the modules beside them, without adding a folder to ``sys.path``.
+"""Import plugin files and the modules next to them, without adding a folder to ``sys.path``.
 
 A folder on ``sys.path`` would make its subfolders importable: a folder ``wandb`` would replace the library. An edited
 file is imported again, in the same process too, together with the modules of its folder.

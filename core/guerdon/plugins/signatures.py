@@ -22,7 +22,7 @@ FIRST_ARGUMENT = {
 """What a function that does the work of its kind gets first."""
 
 GROUP_ARGUMENTS = ("completion_ids", "met")
-"""What a group reward may ask for by name beside columns: each completion's tokens, and whether its needs are met."""
+"""What a group reward may ask for in addition to columns: each completion's tokens, and whether its needs are met."""
 
 ENGINE_ARGUMENTS = {
     Kind.VERIFIER: frozenset({"completion", "reference"}),

@@ -1,4 +1,4 @@
-"""Write the model card of a run's stage: the README.md that the Hub shows beside published weights."""
+"""Write the model card of a run's stage: the README.md that the Hub shows next to published weights."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def with_intervals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return rows in which a number, its interval and its p-value are one text: ``0.843 [0.812, 0.870]``.
 
     Args:
-        rows: The rows of a table. Beside a column ``x``, ``x_low`` and ``x_high`` are the ends of its interval, and
+        rows: The rows of a table. With a column ``x``, ``x_low`` and ``x_high`` are the ends of its interval, and
             ``x_p`` is its p-value.
     """
     return [_merged(row) for row in rows]

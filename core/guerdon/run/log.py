@@ -240,7 +240,7 @@ def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) ->
                 log.alarms.setdefault(stage, []).append(alarm)
             elif kind == "stage_progress":
                 step, steps = event["step"], log.progress.setdefault(stage, {})
-                # An evaluation has an event of its own, beside that of its step.
+                # An evaluation has an event of its own, in addition to that of its step.
                 known = steps.get(step, {}) if every_step else next(iter(steps.values()), {})
                 metrics = {**known, **event["metrics"]}
                 if not every_step:

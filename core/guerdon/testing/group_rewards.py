@@ -104,8 +104,8 @@ class GroupRewardConformance(ScorerConformance):
                 known |= dict(zip(map(id, group), cls._verdicts_of(rubric, group), strict=True))
         for case in cases:
             if id(case) not in known:
-                beside = [case, *(cls.groups[0] if cls.groups else ())]
-                known[id(case)] = cls._verdicts_of(rubric, beside)[0]
+                group = [case, *(cls.groups[0] if cls.groups else ())]
+                known[id(case)] = cls._verdicts_of(rubric, group)[0]
         return [known[id(case)] for case in cases]
 
     @classmethod

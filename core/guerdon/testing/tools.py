@@ -239,7 +239,7 @@ class EnvironmentConformance(_ToolKit):
         with Toolbox([self.entry()]) as toolbox:
             alone = self.played(toolbox, self.episode)[0]
             for session in self.played(toolbox, self.episode, self.episode, seeds=[0, 0]):
-                _compare_sessions(alone, session, "beside another instance")
+                _compare_sessions(alone, session, "next to another instance")
         self._need_episode()
 
     def test_seeded(self) -> None:
@@ -293,6 +293,6 @@ def _compare_sessions(first: Session, again: Session, where: str) -> None:
         if before != now:
             raise broken(
                 f"its {what} is {before!r:.60}, and {where} {now!r:.60}.",
-                why="instances are reused, and a rollout must not depend on the one before or beside it.",
+                why="instances are reused, and a rollout must not depend on the one before it or next to it.",
                 fix="set everything in reset(), keep nothing on the class or the module, and no times in the state.",
             )

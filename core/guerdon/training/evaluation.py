@@ -85,7 +85,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """What an evaluation needs beside the trainer."""
+    """What an evaluation needs in addition to the trainer."""
 
     settings: Evaluation
     rows: Sequence[Row]

@@ -1,4 +1,4 @@
-"""Draw random numbers beside a training, without a change of the numbers that the training draws."""
+"""Draw random numbers during a training, without a change of the numbers that the training draws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def own_random_state(device: torch.device) -> Iterator[None]:
     """Restore the random states of Python, numpy and torch when the block ends.
 
     Args:
-        device: The device of the model, whose generator is restored beside the CPU's.
+        device: The device of the model, whose generator is restored in addition to the CPU's.
     """
     python, array = random.getstate(), np.random.get_state()
     on_cpu = device.type == "cpu"

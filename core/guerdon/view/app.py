@@ -114,7 +114,7 @@ def _add_start(app: FastAPI, viewer: _Viewer) -> None:
 
     @app.get("/favicon.ico")
     def icon() -> Response:
-        """Return the icon, which browsers ask for beside plain text."""
+        """Return the icon, which browsers ask for even with plain text."""
         return static("icon.svg")
 
     @app.get("/static/{name}")

@@ -105,7 +105,7 @@ def show_group(run: ViewedRun, query: Query) -> Context:
         raise NotFoundError("the address of a group names its stage and step.")
     step, group = filters.step_min, filters.group
     rows = find_group(run.index, filters.stage, step, group, filters.model)
-    beside = (
+    adjacent = (
         neighbours(run.index, filters.stage, step, group) if group is not None and not filters.model else None
     )
 
@@ -119,8 +119,8 @@ def show_group(run: ViewedRun, query: Query) -> Context:
         **_detail(run, rows),
         "title": f"Group {group} {where}",
         "heading": f"{filters.stage}: group {group} {where}",
-        "before": link(beside.before) if beside else "",
-        "after": link(beside.after) if beside else "",
+        "before": link(adjacent.before) if adjacent else "",
+        "after": link(adjacent.after) if adjacent else "",
     }
 
 

@@ -26,7 +26,7 @@ class OutputTest:
     stdout: str
     stdin: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Files that the command finds beside those that the model left."""
+    """Files that the command finds in addition to those that the model left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A plugin of pytest that runs beside a script's tests: it notes which runs of pytest passed.
+"""A plugin of pytest that runs with a script's tests: it notes which runs of pytest passed.
 
 It is written into the container of the tests and not imported here, so it needs pytest only. A module under test that
 ends the process, or pytest, with status 0 leaves a run without an end.

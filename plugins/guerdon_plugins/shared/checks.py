@@ -114,7 +114,7 @@ def check_batch(count: int | None, options: Mapping[str, Any], *, fresh: bool = 
     Args:
         count: The number of rows; ``None`` if unknown.
         options: GRPO's options that the manifest sets.
-        fresh: Whether dynamic sampling needs rows beside those of a batch.
+        fresh: Whether dynamic sampling needs rows in addition to those of a batch.
 
     Raises:
         DataError: The rows do not fill a batch, so TRL would train for no step at all, or leave no fresh prompts.

@@ -117,7 +117,7 @@ class Citations:
     def _problem(self, text: str, cited: set[str], texts: Mapping[str, str]) -> str | None:
         """Return why the text scores 0, or ``None``."""
         if not any(char.isalpha() for char in _MARK.sub("", text)):
-            return "the text has no words beside its citations"
+            return "the text has no words other than its citations"
         invented = sorted(cited - texts.keys())
         if invented:
             return f"the source {invented[0][:60]!r} does not exist"

@@ -198,7 +198,7 @@ class _Supervisor:
         return None
 
     def _others(self) -> bool:
-        """Return whether any process lives beside the supervisor and the zygotes.
+        """Return whether any process lives other than the supervisor and the zygotes.
 
         Raises:
             JobFaultError: A zygote died.

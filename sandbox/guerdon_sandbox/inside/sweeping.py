@@ -97,7 +97,7 @@ def sweep(uids: Iterable[int], root: bytes = WORK) -> str | None:
 def _empty(root: bytes) -> None:
     """Remove everything that the current user may remove.
 
-    Nested folders are moved up beside their parent, so that no path has more than three names, at any depth.
+    Nested folders are moved up next to their parent, so that no path has more than three names, at any depth.
     """
     number, unguessable = 0, os.urandom(8).hex().encode()
     pending = [entry.path for entry in _entries(root)]

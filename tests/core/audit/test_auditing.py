@@ -107,7 +107,7 @@ def test_one_that_tells_nothing_apart_cannot_be_audited() -> None:
         audited("blind")
 
 
-def test_what_is_down_is_no_verdict() -> None:
+def test_what_is_down_is_not_a_verdict() -> None:
     with pytest.raises(InfrastructureError, match="'down' cannot judge: the sandbox is down"):
         audited("down")
 

@@ -156,7 +156,7 @@ def test_mistakes(arguments: list[str], error: type[Exception], message: str) ->
         ("[1]", "cases.jsonl:1: a row is a JSON object"),
     ],
 )
-def test_rows_that_are_no_cases(row: Any, message: str) -> None:
+def test_rows_that_are_not_cases(row: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         CliRunner().invoke(
             command, ["./mine.py:Exact", "--cases", write("cases.jsonl", row)], catch_exceptions=False

@@ -47,7 +47,7 @@ def test_the_other_way_round_up_is_down(pairs: list[tuple[Score, Score]]) -> Non
     assert (one["up"], one["down"], one["mean A"]) == (other["down"], other["up"], other["mean B"])
 
 
-def test_rounding_is_no_flip() -> None:
+def test_rounding_is_not_a_flip() -> None:
     comparison = Comparison(["m"], ["m"])
     assert not list(comparison.add("x", "c", judgement(m=Score(0.5)), judgement(m=Score(0.5 + SAME / 2))))
     (flip,) = comparison.add("x", "c", judgement(m=Score(0.5)), judgement(m=Score(0.5 + SAME * 2)))

@@ -110,7 +110,7 @@ def test_values_that_parquet_has_no_form_for(tmp_path: Path, value: Any, words: 
     assert rows_of(copy(source, tmp_path / "out.jsonl"))[0]["a"] == value
 
 
-def test_what_is_no_parquet(tmp_path: Path) -> None:
+def test_what_is_not_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_text('{"completion": "a"}\n')
     with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet"):
@@ -164,7 +164,7 @@ def test_written_rows_over_their_input_is_refused(tmp_path: Path) -> None:
     assert rows_of(path) == ALIKE
 
 
-def test_a_link_stays_one_and_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
+def test_a_link_stays_one_and_what_is_not_a_file_stays_what_it_is(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "in.jsonl", ALIKE)
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "out.jsonl")
     copy(source, tmp_path / "link.jsonl")

@@ -102,7 +102,7 @@ def test_usage_survives_json_and_pickle(usage: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     "usage", [{"a": -1}, {"a": float("nan")}, {"a": "1"}, {"": 1}, {"a/b": 1}, {1: 1}, 7, ["a"]]
 )
-def test_usage_that_is_no_amount_is_refused(usage: Any) -> None:
+def test_usage_that_is_not_an_amount_is_refused(usage: Any) -> None:
     with pytest.raises(ValueError, match=r"usage|finite"):
         Score(1.0, usage=usage)
 

@@ -193,7 +193,7 @@ def test_params_that_json_writes_otherwise_are_the_same_inputs(folder: Path) -> 
     assert recorder.events == [("skipped", "a"), ("skipped", "b")]
 
 
-def test_what_a_failed_try_wrote_is_no_output(folder: Path) -> None:
+def test_what_a_failed_try_wrote_is_not_an_output(folder: Path) -> None:
     text = one_stage("./m.py:Sloppy")
     with pytest.raises(InfrastructureError):
         run(folder, text)
@@ -300,7 +300,7 @@ def test_a_stage_that_fails_is_named(folder: Path, use: str, error: type[Excepti
         ("{use: './m.py:no_iterable'}", "cannot be iterated"),
     ],
 )
-def test_data_that_is_no_data(folder: Path, source: str, words: str) -> None:
+def test_data_that_is_not_data(folder: Path, source: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         run(
             folder, one_stage("./m.py:score", f"    data: [{source}]\n    rewards: [{{use: './m.py:yes'}}]\n")
@@ -346,7 +346,7 @@ def test_a_hook_that_does_not_fit_is_an_error(folder: Path) -> None:
             run(folder, CHAIN, plugin)
 
 
-def test_a_metric_that_is_no_number_is_null(folder: Path) -> None:
+def test_a_metric_that_is_not_a_number_is_null(folder: Path) -> None:
     run(folder, one_stage("./m.py:nan"))
     assert read_json(folder / "out/stages/a/result.json")["metrics"] == {"x": None, "y": [1, [2.0, None]]}
 

@@ -161,7 +161,7 @@ def test_secret_param_reaches_no_file(run: Run, tmp_path: Path) -> None:
         assert "s3cr3t-value" not in path.read_text()
 
 
-def test_secret_that_changed_or_left_the_environment_is_no_change(
+def test_secret_that_changed_or_left_the_environment_is_not_a_change(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = counter(told="x")

@@ -126,7 +126,7 @@ def test_score_of_messages_judges_only_the_models_turns(echo: Server) -> None:
     )
 
 
-def test_what_is_no_unicode_text_is_judged(echo: Server) -> None:
+def test_what_is_not_unicode_text_is_judged(echo: Server) -> None:
     body = b'{"rollouts": [{"completion": "\\ud800 1"}]}'
     answer = echo.client.post("/score", content=body, headers={"content-type": "application/json"})
     assert answer.json()["results"][0]["reward"] == 1.0
@@ -172,7 +172,7 @@ def test_openrlhfs_schema(echo: Server) -> None:
         ("skip", 500, "nothing judged it"),
     ],
 )
-def test_a_failure_is_no_reward_for_openrlhf(echo: Server, completion: str, status: int, why: str) -> None:
+def test_a_failure_is_not_a_reward_for_openrlhf(echo: Server, completion: str, status: int, why: str) -> None:
     body = {"query": ["p one 1", f"p{completion}"], "prompts": ["p", "p"], "labels": ["", ""]}
     answer = echo.client.post("/get_reward", json=body)
     assert answer.status_code == status

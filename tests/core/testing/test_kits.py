@@ -464,7 +464,7 @@ def it(completions, **kwargs):
     assert [result for result in run_checks(kit) if result.outcome == "failed"] == []
 
 
-def test_what_is_missing_outside_is_no_failed_check(tmp_path: Path) -> None:
+def test_what_is_missing_outside_is_not_a_failed_check(tmp_path: Path) -> None:
     kit = kit_of(
         VerifierConformance, tmp_path, "def it(completion, reference): raise ConnectionError('down')"
     )

@@ -261,7 +261,7 @@ def test_a_run_stops_where_its_reward_model_has_no_head(causal_model: str) -> No
         rubric.score([Rollout(CHAT, said(str(number))) for number in range(8)])
 
 
-def test_a_model_that_tells_classes_apart_is_no_reward_model(tmp_path: Path) -> None:
+def test_a_model_that_tells_classes_apart_is_not_a_reward_model(tmp_path: Path) -> None:
     save_tokenizer(tmp_path, TEMPLATE)
     save_model(tmp_path, labels=3)
     with pytest.raises(UsageError, match="tells 3 classes apart"):

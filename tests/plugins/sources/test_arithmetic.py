@@ -67,7 +67,7 @@ SEARCH = re.compile(r"(\d+(?:\|\d+)*)([+-]\d)=(\d+)")
 
 
 @given(seed=st.integers(), level=st.integers(1, 6))
-def test_a_search_has_one_answer_and_its_sums_are_no_numbers_of_the_problem(seed: int, level: int) -> None:
+def test_a_search_has_one_answer_and_its_sums_are_not_numbers_of_the_problem(seed: int, level: int) -> None:
     (row,) = take(1, tasks=["search"], levels=[level], seed=seed)
     match = SEARCH.fullmatch(row["split_key"])
     assert match

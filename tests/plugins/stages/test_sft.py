@@ -79,7 +79,7 @@ def test_a_template_that_ends_no_reply_is_refused(
             stage.run(context)
 
 
-def test_a_chat_template_is_no_file() -> None:
+def test_a_chat_template_is_not_a_file() -> None:
     with pytest.raises(ParamsError, match=r"'chat\.jinja': this is not a Jinja template"):
         check(chat_template="chat.jinja")
 

@@ -155,7 +155,7 @@ def test_trackers_get_the_names_of_the_manifest_and_the_stage(
     assert "WANDB_DIR" not in os.environ
 
 
-def test_options_that_are_no_inputs_changed_in_the_middle_change_nothing(run: Run) -> None:
+def test_options_that_are_not_inputs_changed_in_the_middle_change_nothing(run: Run) -> None:
     whole = run("grpo", folder="whole")
     with pytest.raises(RunInterruptedError, match="a checkpoint of step 2 of 4 is saved"):
         run("grpo", Signal(2))
@@ -227,7 +227,7 @@ def test_hub_token_reaches_no_file(run: Run, use: str) -> None:
 @pytest.mark.parametrize("option", ["eval_strategy", "load_best_model_at_end", "eval_on_start"])
 def test_evaluation_while_training_is_refused_with_what_to_do(run: Run, option: str) -> None:
     with pytest.raises(
-        ManifestError, match=r"give the stage the key 'evaluation' beside its 'data'.*split: heldout"
+        ManifestError, match=r"give the stage the key 'evaluation' next to its 'data'.*split: heldout"
     ):
         run("sft", **{option: "steps"})
 

@@ -139,7 +139,7 @@ def test_partial_credit_is_the_share_of_rules_kept() -> None:
 
 
 @pytest.mark.parametrize("tags", [[], ["think", "think"], ["think", "Think"], ["<think>"], [""]])
-def test_tags_that_are_no_tags_are_refused(tags: list[str]) -> None:
+def test_tags_that_are_not_tags_are_refused(tags: list[str]) -> None:
     with pytest.raises(ValueError, match=r"tags is|is not a tag"):
         Format(tags=tags)
 

@@ -315,7 +315,7 @@ def test_a_verdict_may_come_after_reasoning_and_in_a_fence(answer: str) -> None:
         f"<think>{graded(7)}",
     ],
 )
-def test_anything_else_is_no_verdict(answer: str) -> None:
+def test_anything_else_is_not_a_verdict(answer: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         FORM.read(answer)
 

@@ -120,7 +120,7 @@ def test_a_change_within_a_sentence_is_seen() -> None:
     assert share(mixed, "de") == pytest.approx(11 / 20)
 
 
-def test_names_and_loans_are_no_change() -> None:
+def test_names_and_loans_are_not_a_change() -> None:
     text = "Then Müller divides the Zwischensumme by Angela's share, and Schröder gets the other half of it."
     assert share(text, "en") == 1.0
 
@@ -131,7 +131,7 @@ def test_capitals_and_full_width_letters_are_read() -> None:
     assert share("ｔｈｅ ａｎｓｗｅｒ", "en") == 1.0
 
 
-def test_few_words_are_no_evidence_against_the_target() -> None:
+def test_few_words_are_not_evidence_against_the_target() -> None:
     assert share("Hmm, let me see.", "en") == 1.0
     assert share("Hola amigo, ¿cómo estás hoy?", "en") == 0.0
 

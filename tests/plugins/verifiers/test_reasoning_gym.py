@@ -87,7 +87,7 @@ def test_rows_that_name_no_task_are_failed_references() -> None:
         assert judge({**row, **change}, "<answer>4</answer>").failure is Failure.REFERENCE
 
 
-def test_a_scorer_that_cannot_read_its_own_reference_is_no_verdict() -> None:
+def test_a_scorer_that_cannot_read_its_own_reference_is_not_a_verdict() -> None:
     (row,) = ReasoningGym("prime_factorization", size=1)
     with pytest.raises(ValueError, match="invalid literal"):
         judge({**row, "reference": "seven"}, "<answer>eight</answer>")

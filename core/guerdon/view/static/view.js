@@ -1,4 +1,4 @@
-// What pages do beside showing text: they follow the run, read charts under a pointer, and take keys.
+// What pages do in addition to showing text: they follow the run, read charts under a pointer, and take keys.
 "use strict";
 
 const POLL_MS = 2000;

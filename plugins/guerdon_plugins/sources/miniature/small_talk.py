@@ -84,7 +84,7 @@ class SmallTalk:
     ``rejected``.
 
     Args:
-        kind: ``prompts``; ``pages``, with replies of all manners, a few beside the point; or ``preferences``: two
+        kind: ``prompts``; ``pages``, with replies of all manners, a few off the point; or ``preferences``: two
             replies to the point, of which people prefer the politer one.
         missed: For preferences, the share of pairs whose worse reply misses the request, however polite it is: it says
             another word or name, nothing, or everything twice. The better one fulfils it in any manner.

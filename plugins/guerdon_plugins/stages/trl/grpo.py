@@ -283,7 +283,7 @@ _SUMMARIZED = (
     "dynamic_sampling/kept_share",
     "dynamic_sampling/reward_before",
 )
-"""The metrics of a stage's result, beside the means of its entries."""
+"""The metrics of a stage's result, in addition to the means of its entries."""
 
 
 def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:

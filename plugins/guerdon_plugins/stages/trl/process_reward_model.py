@@ -206,7 +206,7 @@ def _check_rows(rows: Sequence[Row]) -> None:
 
 
 def _heldout_metrics(trainer: Any, rows: Sequence[dict[str, list[int]]]) -> dict[str, float]:
-    """Return the accuracy over the held-out steps, beside that of the more frequent label."""
+    """Return the accuracy over the held-out steps, with that of the more frequent label."""
     import torch
     from datasets import Dataset
 

@@ -66,7 +66,7 @@ def read_facts(
 
 
 def why_unsupported(source: str, names: Sequence[str]) -> str | None:
-    """Return why tests cannot run beside the candidate's process, or assert nothing, or None if they can run."""
+    """Return why tests cannot run in a second process, or assert nothing, or None if they can run."""
     for node in ast.walk(parse(source)):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) if (

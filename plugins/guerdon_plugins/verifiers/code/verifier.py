@@ -9,7 +9,7 @@ A reference is one of these, as a value or as JSON text (docs/how-to/run-code.md
   or LiveCodeBench's list of such cases.
 
 Expected values never enter the process that runs the program: outputs and results come back through the sandbox's
-strict codec and are compared here; asserts of any other form run in a second process beside the program's.
+strict codec and are compared here; asserts of any other form run in a second process.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
-def test_every_graded_case_that_is_no_matter_of_convention(shared_data: Path) -> None:
+def test_every_graded_case_that_is_not_a_matter_of_convention(shared_data: Path) -> None:
     verifier = MathVerifier()
     wrong = [
         (row["reference"][:80], row["completion"][-80:])

@@ -153,7 +153,7 @@ def test_a_chain_must_be_true() -> None:
 @pytest.mark.parametrize(
     "answer", ["12+30", "x = 12 + 30", "6 \\times 7", "-(2 - 44)", "(12)+(30)", "12 + 30\\text{ cm}", "2(21)"]
 )
-def test_a_calculation_left_to_do_is_no_answer_unless_asked_for(answer: str) -> None:
+def test_a_calculation_left_to_do_is_not_an_answer_unless_asked_for(answer: str) -> None:
     assert not verdict(answer, "42")
     assert verdict(answer, "42", calculations=True)
     assert not compare(answer, "42")

@@ -130,7 +130,7 @@ def _with_parameter(reference: Node, answer: Node) -> Node:
 
 
 def _with_imaginary_unit(reference: Node, answer: Node) -> Node:
-    """Return ``2 - 3j`` as ``2 - 3i`` beside a complex number: engineers call the unit j."""
+    """Return ``2 - 3j`` as ``2 - 3i`` against a complex number: engineers call the unit j."""
     if not isinstance(answer, Sum | Product | Symbol) or names_in(answer) != {"j"}:
         return answer
     unit = Constant("i")

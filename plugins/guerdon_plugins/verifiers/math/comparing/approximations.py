@@ -1,4 +1,4 @@
-r"""A value beside its approximation: ``50\\sqrt3 m \\approx 86.6 m``."""
+r"""A value next to its approximation: ``50\\sqrt3 m \\approx 86.6 m``."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Comparer:
         return self._single(reference, answer)
 
     def _last_side(self, node: Node, other: Node) -> Node:
-        """Return what an identity ``x^2 - 4x + 4 = (x-2)^2`` arrives at, beside an expression."""
+        """Return what an identity ``x^2 - 4x + 4 = (x-2)^2`` arrives at, against an expression."""
         match node:
             case Relation(operands=(left, right), operators=("=",)) if isinstance(other, SCALARS):
                 sides = isinstance(left, SCALARS) and isinstance(right, SCALARS)

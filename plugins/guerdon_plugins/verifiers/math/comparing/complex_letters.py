@@ -1,4 +1,4 @@
-r"""Letters of complex numbers: under ``\\operatorname{Re}``, ``z`` beside ``\\bar z``, ``z`` in ``|z|``."""
+r"""Letters of complex numbers: under ``\\operatorname{Re}``, ``z`` next to ``\\bar z``, ``z`` in ``|z|``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def complex_letters(*nodes: Node) -> set[str]:
 
 
 def _in_bars(nodes: tuple[Node, ...]) -> set[str]:
-    """``z`` and ``w`` in an absolute value, without real letters beside them."""
+    """``z`` and ``w`` in an absolute value, without real letters next to them."""
     bars = [
         item for node in nodes for item in walk(node) if isinstance(item, Call) and item.function == "abs"
     ]

@@ -346,7 +346,7 @@ def _lowest(distance: Callable[[float], float | None], low: float, high: float) 
 
 
 def _rounded(value: float) -> Fraction:
-    """Return the simplest fraction beside a root that was found to about ten digits."""
+    """Return the simplest fraction next to a root that was found to about ten digits."""
     exact = Fraction(value)
     simple = exact.limit_denominator(1000)
     return simple if abs(simple - exact) <= abs(exact) / 10**9 else exact

@@ -90,7 +90,7 @@ def _reduced(rows: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def as_one_equation(node: Node, other: Node) -> Node:
-    r"""Return ``y = \\pm\\sqrt x``, ``x = 0 or y = 0`` beside one equation in two letters as one equation.
+    r"""Return ``y = \\pm\\sqrt x``, ``x = 0 or y = 0`` against one equation in two letters as one equation.
 
     Several equations in one letter are its solutions, which the question may ask for.
     """

@@ -91,7 +91,7 @@ class Domain:
         return Domain(True, low, False, high, False, without, "Z")
 
     def same(self, other: Domain) -> bool:
-        r"""Whether two declarations mean one domain: bounds alone (``n \\ge 1``) are of integers beside integers."""
+        r"""Whether two declarations mean one domain: bounds alone (``n \\ge 1``) are of integers against integers."""
         if self.whole != other.whole and "" in (self.name, other.name):
             return self._of_integers() == other._of_integers()
         return replace(self.closed(), name=self.name or "R") == replace(

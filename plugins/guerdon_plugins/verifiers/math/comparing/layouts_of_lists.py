@@ -20,7 +20,7 @@ __all__ = ["as_listed_values", "as_points", "with_binomial_columns"]
 
 
 def as_points(node: Node, other: Node) -> Node:
-    """Read ``x_1 = 1, x_2 = 3; y_1 = 2, y_2 = 4`` beside points as the points (1, 2) and (3, 4)."""
+    """Read ``x_1 = 1, x_2 = 3; y_1 = 2, y_2 = 4`` against points as the points (1, 2) and (3, 4)."""
     if not isinstance(node, Listing) or not contains(other, Sequence):
         return node
     values: dict[tuple[str, str], Node] = {}
@@ -47,7 +47,7 @@ def _flat(node: Listing) -> list[Node]:
 def with_binomial_columns(reference: Node, answer: Node) -> tuple[Node, Node]:
     r"""Return both sides with columns of two numbers as binomials, where one side alone holds such columns.
 
-    A reference that is a column is a vector beside one of its entries; an answer that is one, beside any number.
+    A reference that is a column is a vector against one of its entries; an answer that is one, against any number.
     """
     left, right = _has_column(reference), _has_column(answer)
     if left == right:
@@ -78,7 +78,7 @@ def _binomials(node: Node) -> Node:
 
 
 def as_listed_values(reference: Node, answer: Node) -> Node:
-    """Read the reference ``[0.0, 1.0]`` beside a point or a list as a program's list, whose floats have a point.
+    """Read the reference ``[0.0, 1.0]`` against a point or a list as a program's list, whose floats have a point.
 
     ``[2, 3]`` stays an interval: its two ends alone do not answer it.
     """

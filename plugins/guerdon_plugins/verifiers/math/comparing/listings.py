@@ -38,7 +38,7 @@ class ListComparer:
            Where some share one, as in ``x = 1, x = 2, y = 3``, too.
         3. Every item has one on one side: its values in the order of the labels; in any order if the labels only
            number the answers.
-        4. A point beside a list of another length is something else.
+        4. A point against a list of another length is something else.
         5. A set: repetitions count for nothing.
         6. Values that the reference separates by semicolons answer several questions: in their order, but a set in
            braces answers one.
@@ -80,7 +80,7 @@ class ListComparer:
         if several and len(left) == len(right):
             return self.in_order(left_bodies, right_bodies)
         finding = self.unordered(left_bodies, right_bodies)
-        if not finding and _named(left_labels) != _named(right_labels):  # y = x beside x - y = 0
+        if not finding and _named(left_labels) != _named(right_labels):  # y = x against x - y = 0
             return self.unordered(left, right)
         return finding
 

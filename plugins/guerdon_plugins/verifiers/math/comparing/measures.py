@@ -46,7 +46,7 @@ class MeasureComparer:
         self._same = same
 
     def clocks(self, reference: Node, answer: Node) -> Finding:
-        """Compare times of day; one beside something else may be a ratio."""
+        """Compare times of day; one against something else may be a ratio."""
         reference, answer = _as_clock(reference, answer), _as_clock(answer, reference)
         if isinstance(reference, Clock) and isinstance(answer, Clock):
             halves = {reference.half, answer.half} - {""}
@@ -83,7 +83,7 @@ class MeasureComparer:
             if without_factor(reference, DEGREE) and _is_temperature(answer):
                 return Finding(False, "units", "the reference is an angle, and the answer a temperature")
             reference, answer = (
-                _with_degrees(node, beside) for node, beside in ((reference, answer), (answer, reference))
+                _with_degrees(node, other) for node, other in ((reference, answer), (answer, reference))
             )
         left, right = (node.value if isinstance(node, Quantity) else node for node in (reference, answer))
         if not isinstance(reference, Quantity) or not isinstance(answer, Quantity):
@@ -125,7 +125,7 @@ class MeasureComparer:
 
 
 def _as_clock(node: Node, other: Node) -> Node:
-    """Read ``9:03:36`` beside a time of day with seconds as one."""
+    """Read ``9:03:36`` against a time of day with seconds as one."""
     match node, other:
         case (
             Ratio(parts=(Number(value=hour), Number(value=minute), Number(value=second))),
@@ -148,11 +148,11 @@ def _is_temperature(node: Node) -> bool:
     return isinstance(node, Quantity) and node.unit in _TEMPERATURES
 
 
-def _with_degrees(node: Node, beside: Node) -> Node:
-    """Return an angle in degrees with its unit, beside a quantity: of radians a degree is pi/180, of others none."""
+def _with_degrees(node: Node, other: Node) -> Node:
+    """Return an angle in degrees with its unit, against a quantity: of radians a degree is pi/180, of others none."""
     degrees = without_factor(node, DEGREE)
-    if degrees is None or not isinstance(beside, Quantity) or beside.unit in _TEMPERATURES:
+    if degrees is None or not isinstance(other, Quantity) or other.unit in _TEMPERATURES:
         return node
-    if beside.unit == _RADIAN:
+    if other.unit == _RADIAN:
         return Quantity(Product((degrees, Quotient(Constant("pi"), integer(180)))), _RADIAN)
     return Quantity(degrees, Unit((("degree", 1),)))

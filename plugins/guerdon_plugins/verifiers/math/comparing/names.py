@@ -1,4 +1,4 @@
-r"""Letters that the two sides group in different ways: ``2GM`` beside ``2 G M``, ``2i + 3j`` beside a point."""
+r"""Letters that the two sides group in different ways: ``2GM`` against ``2 G M``, ``2i + 3j`` against a point."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def with_constant_of_integration(reference: Node, answer: Node) -> Node:
 
 
 def _constant(node: Node) -> str | None:
-    """Return the letter of integration that a sum ends in, beside terms that depend on something else."""
+    """Return the letter of integration that a sum ends in, against terms that depend on something else."""
     if not isinstance(node, Sum):
         return None
     for term in node.terms:

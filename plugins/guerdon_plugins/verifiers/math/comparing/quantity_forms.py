@@ -22,7 +22,7 @@ from guerdon_plugins.verifiers.math.reading.unit_table import AMBIGUOUS
 _MOLAR = Unit((("M", 1),))
 _IN_A_LITER = Unit((("liter", -1), ("mol", 1)))
 _FEN = Unit((("分", 1),))
-"""Points, cents or minutes: what it is beside says which."""
+"""Points, cents or minutes: the other side says which."""
 
 
 _ARCS = {"footmark": "arcminute", "inchmark": "arcsecond"}
@@ -56,7 +56,7 @@ def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
 
 
 def _as_concentration(node: Node, other: Node) -> Node:
-    """Read ``0.25 M`` beside moles in a volume as moles in a liter."""
+    """Read ``0.25 M`` against moles in a volume as moles in a liter."""
     if not isinstance(node, Quantity) or not isinstance(other, Quantity) or node.unit != _MOLAR:
         return node
     equal = units.to_base(_IN_A_LITER)[0] == units.to_base(other.unit)[0]
@@ -64,7 +64,7 @@ def _as_concentration(node: Node, other: Node) -> Node:
 
 
 def _in_meters(node: Node, other: Node) -> Node:
-    r"""Read ``ms^{-1}`` as meters per second beside such a unit: together they are milliseconds."""
+    r"""Read ``ms^{-1}`` as meters per second against such a unit: together they are milliseconds."""
     if not isinstance(node, Quantity) or not isinstance(other, Quantity):
         return node
     powers = Counter(dict(node.unit.powers))
@@ -77,7 +77,7 @@ def _in_meters(node: Node, other: Node) -> Node:
 
 
 def _as_arc(node: Node, other: Node) -> Node:
-    """Read ``48''`` beside an angle as seconds of arc; alone the marks are those of inches."""
+    """Read ``48''`` against an angle as seconds of arc; alone the marks are those of inches."""
     match node, other:
         case Quantity(value=value, unit=Unit(powers=((name, 1),))), Quantity(unit=unit) if name in _ARCS:
             arc = Unit(((_ARCS[name], 1),))
@@ -86,7 +86,7 @@ def _as_arc(node: Node, other: Node) -> Node:
 
 
 def _without_radians(node: Node, other: Node) -> Node:
-    """Read ``rad/s`` as ``1/s`` beside such a unit; beside hertz, which count turns, radians count."""
+    """Read ``rad/s`` as ``1/s`` against such a unit; against hertz, which count turns, radians count."""
     if not isinstance(node, Quantity) or not isinstance(other, Quantity):
         return node
     powers = dict(node.unit.powers)
@@ -101,19 +101,19 @@ def _is_time(unit: Unit) -> bool:
     return units.to_base(unit)[0] == units.to_base(Unit((("hour", 1),)))[0]
 
 
-def _with_bare_unit(node: Node, beside: Quantity) -> Quantity | None:
-    """Read ``3600 J`` beside a quantity in joules as a quantity: letters that would be variables elsewhere."""
+def _with_bare_unit(node: Node, other: Quantity) -> Quantity | None:
+    """Read ``3600 J`` against a quantity in joules as a quantity: letters that would be variables elsewhere."""
     rest, letters = _letters_at_the_end(node)
     if not rest or not letters:
         return None
-    if letters == [("M", 1)] and units.to_base(_IN_A_LITER)[0] == units.to_base(beside.unit)[0]:
+    if letters == [("M", 1)] and units.to_base(_IN_A_LITER)[0] == units.to_base(other.unit)[0]:
         return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), _IN_A_LITER)
     spellings = [" ".join(f"{name}^{power}" for name, power in letters)]
     names = "".join(name for name, _ in letters)
     if units.is_name(names) and all(power == 1 for _, power in letters[:-1]):
         spellings.append(f"{names}^{letters[-1][1]}")
     for unit in map(units.read_unit, spellings):
-        if unit is not None and units.to_base(unit)[0] == units.to_base(beside.unit)[0]:
+        if unit is not None and units.to_base(unit)[0] == units.to_base(other.unit)[0]:
             return Quantity(rest[0] if len(rest) == 1 else Product(tuple(rest)), unit)
     return None
 

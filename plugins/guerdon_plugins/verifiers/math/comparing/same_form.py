@@ -1,4 +1,4 @@
-r"""One side in the form of the other: ``3 to 5`` beside a ratio, ``2i - j`` beside a point, names beside a list."""
+r"""One side in the form of the other: ``3 to 5`` against a ratio, ``2i - j`` against a point, names against a list."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def in_form_of(node: Node, other: Node) -> Node:
 
 
 def _named_point(item: Node, others: Many[Node]) -> Node:
-    """Read the point ``M(1, 2)`` in a list beside ``M = (1, 2)`` as an equation."""
+    """Read the point ``M(1, 2)`` in a list against ``M = (1, 2)`` as an equation."""
     match item:
         case Product(factors=(Symbol() as name, Sequence() as point)):
             labels = [other.operands[0] for other in others if isinstance(other, Relation)]
@@ -168,7 +168,7 @@ def _expression(node: Node, other: Node) -> Node:
         case Symbol(name=name), Quantity(unit=unit) if unit == _QUADRANT and name in _ROMAN:
             return Quantity(integer(_ROMAN.index(name) + 1), unit)
         case Product(factors=numbers), Listing(items=items) if _are_digits(numbers) and _are_digits(items):
-            return Listing(tuple(numbers), ",")  # (1)(3) beside ①③
+            return Listing(tuple(numbers), ",")  # (1)(3) against ①③
         case Symbol(), Symbol():
             return _polygon(node, other)
         case Sum(), Proposition():
@@ -201,7 +201,7 @@ def _listed_words(words: str) -> Node:
 
 
 def _set_difference(node: Node) -> Node:
-    r"""Read ``A - B`` beside a formula of sets as ``A \\setminus B``."""
+    r"""Read ``A - B`` against a formula of sets as ``A \\setminus B``."""
     match node:
         case Sum(terms=(Symbol(name=left), Product(factors=(Number(value=sign), Symbol(name=right))))) if (
             sign == -1
@@ -230,7 +230,7 @@ def _with_smaller_first(node: Node) -> Node:
 
 
 def _as_point(node: Node, other: Node) -> Node:
-    r"""Read ``2i - j + 3k`` beside a point or a column as (2, -1, 3)."""
+    r"""Read ``2i - j + 3k`` against a point or a column as (2, -1, 3)."""
     if not isinstance(node, Sum | Product | Symbol | Constant):
         return node
     if isinstance(node, Sum) and isinstance(other, Sum) and node != other:
@@ -249,7 +249,7 @@ def _as_point(node: Node, other: Node) -> Node:
 
 
 def _unchained(node: Node, other: Node) -> Node:
-    """Read ``a = b = c = 1`` beside ``a = 1, b = 1, c = 1`` or ``(a, b, c) = (1, 1, 1)`` in its form."""
+    """Read ``a = b = c = 1`` against ``a = 1, b = 1, c = 1`` or ``(a, b, c) = (1, 1, 1)`` in its form."""
     match node:
         case Relation(operands=(*names, value), operators=operators) if len(names) > 1 and set(operators) == {
             "="
@@ -279,7 +279,7 @@ def _as_list(node: Node) -> Node:
 
 
 def _with_condition(node: Node) -> Node:
-    """Read ``x^2, x > 0`` beside "x^2 for x > 0" as a value under a condition."""
+    """Read ``x^2, x > 0`` against "x^2 for x > 0" as a value under a condition."""
     match node:
         case Listing(items=(value, Relation(operators=operators) as condition)) if ORDER.issuperset(
             operators
@@ -307,7 +307,7 @@ def _in_order(node: SetOperation) -> Node:
 
 
 def _binomial(node: Node, other: Node) -> Node:
-    """Read ``C(5, 2)`` beside a number as the binomial; beside a point it is the point C."""
+    """Read ``C(5, 2)`` against a number as the binomial; against a point it is the point C."""
     match node:
         case Product(factors=(Symbol(name="C"), Sequence(items=(count, chosen), left="(", right=")"))):
             return node if isinstance(other, Product) and node == other else Call("binom", (count, chosen))

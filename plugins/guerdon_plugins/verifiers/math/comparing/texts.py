@@ -13,7 +13,7 @@ _OPTION = re.compile(r"\(?\s*([^\W\d_])\s*\)?\s*\.?")
 _QUOTES = re.compile(r"[\"'`“”‘’]")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_]{2})")
 _STOP = re.compile(r"(?<=[^\W\d_])\s*[.,;:!?。，；：]+(?=\s|$)|\s*[.。;；!]+\s*$")
-"""Marks after a word: they say nothing. Between digits and beside brackets they do."""
+"""Marks after a word: they say nothing. Between digits and next to brackets they do."""
 _ARTICLE = re.compile(
     r"\bthe\s+(?=[^\W\d_]{2})|(?<=\bis )an?\s+(?=[^\W\d_]{2})|^an?\s+(?!and\b|or\b|is\b|are\b)(?=[^\W\d_]{2})"
 )
@@ -142,7 +142,7 @@ def _letter(match: re.Match[str] | None) -> str:
 
 
 def _person(words: str, other: str) -> str:
-    """Return "Alice is the tallest" as "Alice" beside that name."""
+    """Return "Alice is the tallest" as "Alice" against that name."""
     found = _NAME_AND_SENTENCE.fullmatch(words.strip(" ."))
     if found is None or found[1] != other.strip(" .") or _OTHER_SUBJECT.search(found[2]):
         return words
@@ -152,7 +152,7 @@ def _person(words: str, other: str) -> str:
 
 
 def _without_subject(words: str, other: str) -> str:
-    """Return the predicate of a sentence beside an answer without a subject: "the vectors are independent"."""
+    """Return the predicate of a sentence against an answer without a subject: "the vectors are independent"."""
     subject = _PREDICATE.match(words)
     if subject is None or _PREDICATE.match(other) or _OTHER_SUBJECT.search(subject[0]):
         return words
@@ -160,7 +160,7 @@ def _without_subject(words: str, other: str) -> str:
 
 
 def _decision(words: str, other: str) -> str:
-    """Return "yes, it can be done" as "yes" beside an answer that says no more than that."""
+    """Return "yes, it can be done" as "yes" against an answer that says no more than that."""
     found = _YES_OR_NO.fullmatch(words.strip())
     if found is None or other.strip() not in ("true", "false"):
         return words

@@ -34,7 +34,7 @@ _EXPONENTIAL = frozenset(("sinh", "cosh", "tanh", "coth", "sech", "csch"))
 
 
 def has_exponential(node: Node) -> bool:
-    """Whether a tree has a part that may be very small beside the rest: an exponential or a hyperbolic function."""
+    """Whether a tree has a part that may be far smaller than the rest: an exponential or a hyperbolic function."""
     return any(
         (isinstance(item, Call) and item.function in _EXPONENTIAL)
         or (isinstance(item, Power) and item.base == Constant("e") and not isinstance(item.exponent, Symbol))
@@ -129,7 +129,7 @@ def collapse_vectors(node: Node) -> Node:
 
 
 def _with_identity(node: Node, size: int) -> Node:
-    """Return ``I`` beside a matrix of a size, alone or times scalars, as the identity of that size."""
+    """Return ``I`` against a matrix of a size, alone or times scalars, as the identity of that size."""
     match node:
         case Symbol(name="I" | "E" | "I_n" | "E_n") if size:
             rows = (tuple(integer(int(row == place)) for place in range(size)) for row in range(size))

@@ -55,7 +55,7 @@ _OPENING_COMMANDS = frozenset(
         *(f"mathbb{letter}" for letter in ascii_uppercase),
     )
 )
-"""Commands that can start a factor, beside functions, symbols and environments."""
+"""Commands that can start a factor, in addition to functions, symbols and environments."""
 
 
 class ArithmeticParser(TokenStream):

@@ -1,4 +1,4 @@
-"""Boxed answers: which boxes of a text belong together, and what beside a box belongs to its answer."""
+"""Boxed answers: which boxes of a text belong together, and what next to a box belongs to its answer."""
 
 from __future__ import annotations
 

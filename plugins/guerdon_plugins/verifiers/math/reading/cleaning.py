@@ -293,7 +293,7 @@ def _with_marked_units(text: str) -> str:
 
 
 def _with_feet(text: str) -> str:
-    """Read ``5'6''`` as feet and inches, if nothing else is beside it."""
+    """Read ``5'6''`` as feet and inches, if nothing else is next to it."""
     if match := _INCHES.fullmatch(text):
         return f"{match[1]}\\text{{ inchmark}}"
     if match := _FEET_AND_INCHES.fullmatch(text):

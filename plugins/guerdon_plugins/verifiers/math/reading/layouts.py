@@ -52,7 +52,7 @@ _LETTER_OF = re.compile(
 """``m的值为3``: whose value or range it is."""
 _HYPHENATED = re.compile(r"(-?\d[\d.,]*) ((?:[a-z]+ ){0,2}[a-z]+-[a-z]+(?: [a-z]+){0,3})")
 _BARE_UNIT = re.compile(r"(-?\d[\d.,]*) ([KAVNJWTCFHgmsL])")
-"""``273.15 K`` in plain text: a variable would be beside its number."""
+"""``273.15 K`` in plain text: a variable would be next to its number."""
 _YEAR = re.compile(
     rf"(?:{_TEXT}\s*\{{)?\s*(?:in\s+)?(?:the\s+)?year\s*\}}?\s*(\d{{4}})|(?:{_TEXT}\s*\{{)?\s*in\s*\}}?\s*([12]\d{{3}})"
     rf"|([12]\d{{3}})\s*(?:{_TEXT}\s*\{{)?\s*(?:AD|A\.D\.|CE)\s*\}}?",

@@ -53,7 +53,7 @@ def only_part(node: Node) -> str | None:
 
 
 def marked_part(text: str) -> tuple[str, str] | None:
-    """Return the number and the answer of one part: ``(2)3``, not a product beside a part of a question."""
+    """Return the number and the answer of one part: ``(2)3``, not a product next to a part of a question."""
     match = _PART.match(text.strip())
     if match is None or question_parts(text.strip()) is not None:
         return None

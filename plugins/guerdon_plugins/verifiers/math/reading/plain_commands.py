@@ -77,7 +77,7 @@ def plain_commands(text: str) -> str:
 
 
 def _without_styles(text: str) -> str:
-    """Return letters without bold, italic and script; ``i``, ``j``, ``k`` beside each other as unit vectors."""
+    """Return letters without bold, italic and script; ``i``, ``j``, ``k`` next to each other as unit vectors."""
     letters = {first or second for first, second in _ONE_LETTER.findall(text)}
     axes = "ijk" if letters & {"i", "j"} else ""
     return _ONE_LETTER.sub(lambda match: _letter(match, axes), text)

@@ -1,4 +1,4 @@
-r"""The floor in square brackets, as schools write it: ``[x]`` beside ``\lfloor x \rfloor`` on the other side."""
+r"""The floor in square brackets, as schools write it: ``[x]`` against ``\lfloor x \rfloor`` on the other side."""
 
 from __future__ import annotations
 
