@@ -130,9 +130,9 @@ def test_options_are_checked() -> None:
 
 @pytest.mark.parametrize(
     ("processes", "cores", "boxes"),
-    [("", 8, 8), ("1", 8, 8), ("8", 8, 1), ("3", 8, 2), ("16", 8, 1), ("0", 8, 8), ("many", 8, 8)],
+    [("", 8, 9), ("1", 8, 9), ("8", 8, 2), ("3", 8, 3), ("16", 8, 2), ("0", 8, 9), ("many", 8, 9)],
 )
-def test_training_processes_share_an_engines_cores(
+def test_training_processes_share_an_engines_cores_and_have_one_box_more(
     processes: str, cores: int, boxes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)

@@ -145,14 +145,19 @@ def test_engine_that_kills_boxes_now_and_then_is_at_fault(own_boxes: Callable[[]
 
 
 async def losses(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[Limit | str | None]:
-    """Run programs of which "killer" loses each box, and "unlucky" its first one only. Returns how each ended."""
-    original, unlucky = Box.run, iter([True])
+    """Run programs of which "killer" loses each box, and "unlucky" one, after a killer's. Returns how each ended."""
+    original, unlucky, killed = Box.run, iter([True]), asyncio.Event()
 
     async def run(box: Box, request: Request, blobs: Sequence[bytes]) -> tuple[Answer, list[bytes]]:
-        if b"killer" in blobs[0] or (b"unlucky" in blobs[0] and next(unlucky, False)):
+        if b"unlucky" in blobs[0] and next(unlucky, False):
+            await killed.wait()
             await asyncio.sleep(0.2)
-            raise BoxLostError("the box died")
-        return await original(box, request, blobs)
+        elif b"killer" in blobs[0]:
+            killed.set()
+        else:
+            return await original(box, request, blobs)
+        await asyncio.sleep(0.2)
+        raise BoxLostError("the box died")
 
     monkeypatch.setattr(Box, "run", run)
 
