@@ -7,6 +7,7 @@ enforces deadlines with SIGKILL, so they also apply to code that never returns t
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import pickle
@@ -26,9 +27,20 @@ from guerdon.errors import PluginLoadError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
-from guerdon.scoring.protocol import BuildFailed, Built, Hello, RewardTask, SettingUp, VerifyTask, Waiting
+from guerdon.scoring.protocol import (
+    BuildFailed,
+    Built,
+    Hello,
+    RewardTask,
+    SettingUp,
+    VerifyTask,
+    Waiting,
+    Warned,
+)
 from guerdon.scoring.worker_process import kill_tree
 from guerdon.types import Failure, Score
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["BUILD_TIMEOUT_S", "Job", "Pool", "RewardJob", "VerifyJob", "WorkerPool"]
 
@@ -164,6 +176,8 @@ class WorkerPool:
                 running.start(message.concurrent)
             elif isinstance(message, Waiting):
                 running.restart_clock()
+            elif isinstance(message, Warned):
+                logger.warning("%s: %s", self._components[running.job.component].plugin, message.text)
             elif running.job.receive(message):
                 del busy[connection]
                 self._idle.setdefault(running.lane, []).append(running.worker)

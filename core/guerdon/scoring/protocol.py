@@ -102,6 +102,13 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """A plugin has logged a warning for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rewarded:
     """The current reward task is done, with one score for each completion."""
 

@@ -25,8 +25,11 @@ from guerdon.errors import GuerdonError, InfrastructureError, UsageError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.jobs import Job
+from guerdon.scoring.protocol import Warned
 from guerdon.scoring.ray_worker import Answer, RemoteWorker
 from guerdon.types import Failure, Score
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["RayPool"]
 
@@ -269,7 +272,10 @@ class _Actor:
         if isinstance(answer, GuerdonError):
             raise answer
         for message in answer:
-            self.tasks[0].job.receive(message)
+            if isinstance(message, Warned):
+                logger.warning("%s", message.text)
+            else:
+                self.tasks[0].job.receive(message)
 
 
 def _connect(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import socket
@@ -16,13 +17,14 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import find_plugin
 from guerdon.scoring.jobs import RewardJob, VerifyJob
 from guerdon.scoring.pool import WorkerPool
-from guerdon.scoring.protocol import Rewarded, RewardTask, Scored, VerifyTask
+from guerdon.scoring.protocol import Rewarded, RewardTask, Scored, VerifyTask, Warned
+from guerdon.scoring.worker_process import Warnings
 from guerdon.types import Score
 
 __all__ = ["Answer", "RemoteWorker"]
 
-Answer: TypeAlias = "Sequence[Scored | Rewarded] | GuerdonError"
-"""What an actor sends: verdicts of the current task, or why it cannot run it."""
+Answer: TypeAlias = "Sequence[Scored | Rewarded | Warned] | GuerdonError"
+"""What an actor sends: verdicts and warnings of the current task, or why it cannot run it."""
 
 ANSWER_INTERVAL_S = 0.2
 """The interval in seconds at which an actor sends the verdicts of a long task."""
@@ -62,9 +64,9 @@ class RemoteWorker:
 
     def run(self, task: VerifyTask | RewardTask, timeout_s: float) -> Iterator[Answer]:
         """Run a task. Yield its verdicts as they arrive, or the error of a component that cannot be built."""
-        answers: queue.SimpleQueue[Scored | Rewarded | GuerdonError | None] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[Scored | Rewarded | Warned | GuerdonError | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, args=(task, timeout_s, answers.put), daemon=True).start()
-        batch: list[Scored | Rewarded] = []
+        batch: list[Scored | Rewarded | Warned] = []
         sent = time.monotonic()
         while (answer := _next(answers)) is not None:
             if isinstance(answer, GuerdonError):
@@ -85,8 +87,10 @@ class RemoteWorker:
         self,
         task: VerifyTask | RewardTask,
         timeout_s: float,
-        put: Callable[[Scored | Rewarded | GuerdonError | None], None],
+        put: Callable[[Scored | Rewarded | Warned | GuerdonError | None], None],
     ) -> None:
+        warnings = Warnings(put)  # of the pool, which has heard the worker's
+        logging.getLogger("guerdon").addHandler(warnings)
         try:
             if isinstance(task, RewardTask):
                 reward = RewardJob(task.component, task, timeout_s, dedicated=False)
@@ -97,6 +101,8 @@ class RemoteWorker:
                 self._verify(task, timeout_s, put)
         except GuerdonError as error:
             put(error)
+        finally:
+            logging.getLogger("guerdon").removeHandler(warnings)
         put(None)
 
     def _verify(self, task: VerifyTask, timeout_s: float, put: Callable[[Scored], None]) -> None:
@@ -115,8 +121,8 @@ class RemoteWorker:
 
 
 def _next(
-    answers: queue.SimpleQueue[Scored | Rewarded | GuerdonError | None],
-) -> list[Scored | Rewarded] | GuerdonError | None:
+    answers: queue.SimpleQueue[Scored | Rewarded | Warned | GuerdonError | None],
+) -> list[Scored | Rewarded | Warned] | GuerdonError | None:
     """Return the next answer, an empty list if there is none for a while, or ``None`` at the end."""
     try:
         answer = answers.get(timeout=ANSWER_INTERVAL_S)

@@ -1,7 +1,8 @@
 """The worker process: builds components and judges cases, one task at a time.
 
 Started as ``python -m guerdon.scoring.worker SOCKET_FD LIFELINE_FD``. All plugin code runs here: the engine kills the
-process at the deadline and starts another. Output that plugins print is discarded.
+process at the deadline and starts another. Output that plugins print is discarded; warnings that they log reach the
+user.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import inspect
+import logging
 import os
 import resource
 import signal
@@ -42,7 +44,7 @@ from guerdon.scoring.protocol import (
     VerifyTask,
     Waiting,
 )
-from guerdon.scoring.worker_process import OwnConnection
+from guerdon.scoring.worker_process import OwnConnection, Warnings
 from guerdon.types import Failure, Score
 
 
@@ -50,6 +52,7 @@ def main() -> None:
     connection = OwnConnection(int(sys.argv[1]))
     die_with_parent(int(sys.argv[2]))
     silence()
+    logging.getLogger().addHandler(Warnings(connection.send))
     hello = connection.recv()
     assert isinstance(hello, Hello)
     sys.path[:] = hello.sys_path

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from guerdon.scoring.protocol import Warned
 
 
 class OwnConnection(Connection):
@@ -22,20 +26,41 @@ class OwnConnection(Connection):
     def __init__(self, handle: int) -> None:
         super().__init__(handle)
         self._owner = os.getpid()
+        self._turn = threading.Lock()  # a warning may come from another thread
 
     def send(self, obj: Any) -> None:
         """Send an object."""
         self._end_fork()
-        super().send(obj)
+        with self._turn:
+            super().send(obj)
 
     def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
         """Send bytes."""
         self._end_fork()
-        super().send_bytes(buf, offset, size)
+        with self._turn:
+            super().send_bytes(buf, offset, size)
 
     def _end_fork(self) -> None:
         if os.getpid() != self._owner:
             os._exit(0)
+
+
+class Warnings(logging.Handler):
+    """Sends the user's process the warnings that plugins log, because what a worker prints is discarded.
+
+    Only loggers whose names begin with ``guerdon`` are heard: other libraries warn their developers.
+    """
+
+    def __init__(self, send: Callable[[Warned], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._send = send
+        self._owner = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record's text."""
+        if record.name.startswith("guerdon") and os.getpid() == self._owner:
+            with contextlib.suppress(OSError):  # the engine has closed the connection
+                self._send(Warned(record.getMessage()))
 
 
 def kill_tree(pid: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import time
@@ -19,6 +20,8 @@ from guerdon.errors import InfrastructureError, UsageError, library_of, one_line
 if TYPE_CHECKING:
     import httpx
 
+logger = logging.getLogger(__name__)
+
 FINGERPRINT_HEADER = "x-guerdon-fingerprint"
 """The header in which each answer says with which rubric it was scored."""
 
@@ -27,6 +30,9 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 
 _LONGEST_REST_S = 60.0
 """The longest time in seconds for which a server that failed is not asked. Each failure doubles it, from a second."""
+
+_QUIET_S = 10.0
+"""Seconds without an answer after which the user is warned."""
 
 _NOT_SERVED = frozenset({404, 405, 501})
 """Statuses of a server that has no POST /score."""
@@ -40,8 +46,9 @@ class Remote:
 
     The value is the rubric's weighted sum. The scores of its entries are in ``metadata["scores"]``. A completion that
     the server cannot judge has the failure that the server reports. If a server is full, restarting or gone, hangs, or
-    answers something else, another one is asked, and this one rests. If none answers in time, the score is an
-    infrastructure failure. Servers judge the same rollout alike, so a request that is sent again changes no score.
+    answers something else, another one is asked, and this one rests. The user is warned when none answers. If none
+    answers in time, the score is an infrastructure failure. Servers judge the same rollout alike, so a request that is
+    sent again changes no score.
 
     Args:
         urls: The servers, such as ``http://scorer:8000``. Requests are spread over them. One URL may be that of a load
@@ -83,6 +90,8 @@ class Remote:
         self._attempt_timeout_s = attempt_timeout_s
         self._patience_s = patience_s
         self._client: httpx.AsyncClient | None = None
+        self._answered = True
+        """Whether a server has answered since the last warning."""
 
     async def preflight(self) -> None:
         """Raise if a server does not answer, refuses the token, compares completions, or has another rubric."""
@@ -160,19 +169,29 @@ class Remote:
         """Ask one server after the other until one answers."""
         if self._client is None:
             self._client = self._new_client()
+        quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._warn_if_quiet)
+        try:
+            return await self._ask_in_turn(self._client, body)
+        finally:
+            quiet.cancel()
+
+    async def _ask_in_turn(self, client: httpx.AsyncClient, body: bytes) -> Score | None:
         wait_s, started = _FIRST_WAIT_S, time.monotonic()
         while True:
             server = min(self._servers, key=_Server.turn)
             self._servers.remove(server)  # of servers that are alike, the one that was asked last comes last
             self._servers.append(server)
             try:
-                answer = await server.post(self._client, body, self._attempt_timeout_s)
+                answer = await server.post(client, body, self._attempt_timeout_s)
                 score = self._read(server.url, answer)
             except _TroubleError as error:
                 server.rest()
                 trouble = f"{server.url} {error}"
+                if all(server.failed for server in self._servers):
+                    self._warn(trouble)
             else:
                 server.work()
+                self._answered = True
                 return score
             if time.monotonic() - started + wait_s > self._patience_s:
                 return Score.failed(
@@ -181,6 +200,21 @@ class Remote:
                 )
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    def _warn_if_quiet(self) -> None:
+        if not any(server.answered for server in self._servers):
+            self._warn(f"{', '.join(self._urls)} has not answered for {_QUIET_S:g} s")
+
+    def _warn(self, trouble: str) -> None:
+        """Warn once until a server answers."""
+        if self._answered:
+            self._answered = False
+            logger.warning(
+                "no reward server answers: %s. Each completion waits for one up to %g s (patience_s), and is then "
+                "failed: infrastructure. Start `guerdon serve` there, or correct urls.",
+                trouble,
+                self._patience_s,
+            )
 
     def _read(self, url: str, answer: httpx.Response) -> Score | None:
         """Return the score in an answer.
@@ -242,6 +276,13 @@ class _Server:
         self._rest_s = 0.0
         """How long its last rest was; 0 after an answer."""
         self._rests_until = 0.0
+        self.answered = False
+        """Whether it has ever answered."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has failed since its last answer."""
+        return self._rest_s > 0
 
     def turn(self) -> tuple[float, int]:
         """Return what the next server has the least of: time to rest, then requests under way.
@@ -261,6 +302,7 @@ class _Server:
     def work(self) -> None:
         """Account for an answer."""
         self._rest_s = self._rests_until = 0.0
+        self.answered = True
 
     async def post(self, client: httpx.AsyncClient, body: bytes, timeout_s: float) -> httpx.Response:
         """Return the server's answer.

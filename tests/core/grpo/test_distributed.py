@@ -50,6 +50,32 @@ def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["fsdp2", "zero2", "zero3"])
+def test_sharded_over_two_processes_ends_where_one_does(
+    trained: Path, sharding: str, warm_python: WarmPython
+) -> None:
+    if sharding != "fsdp2":
+        pytest.importorskip("deepspeed")
+    (trained / sharding).mkdir()
+    model = (trained / "before.safetensors").resolve().parent
+    arguments = (model, trained / sharding, "dapo", sharding)
+    for done in warm_python.launch(2, Path(__file__).with_name("distributed_process.py"), *arguments):
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "TRL's own loss is used: the model is sharded" in done.stderr
+    one = json.loads((trained / "dapo-1.json").read_text())
+    two = json.loads((trained / sharding / f"dapo-{sharding}.json").read_text())
+    assert two["type"] == ("FSDP" if sharding == "fsdp2" else "DEEPSPEED")
+    if sharding != "zero2":  # which shards no weights
+        assert two["held"] < 0.6 * one["held"]
+    for ours, theirs in zip(one["steps"], two["steps"], strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-6)
+    first = load_file(trained / "dapo-1.safetensors")
+    second = load_file(trained / sharding / f"dapo-{sharding}.safetensors")
+    for name in first:  # four steps move weights by 0.006; DeepSpeed's main weights are float32
+        torch.testing.assert_close(second[name].double(), first[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_rewards_of_both_processes_are_known_to_both_with_tools(
     tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
@@ -64,13 +90,14 @@ def test_rewards_of_both_processes_are_known_to_both_with_tools(
 
 
 MODULE = """
-import os
+import json, os, time
 from pathlib import Path
 class Rows:
     def __iter__(self): return ({"prompt": f"say {i}"} for i in range(16))
 def letters(completion):
     Path("workers").mkdir(exist_ok=True)
-    Path("workers", f"{os.getpid()} of {os.getppid()}").touch()
+    with Path("workers", f"{os.getpid()} of {os.getppid()}").open("a") as seen:
+        seen.write(json.dumps([time.monotonic(), completion]) + "\\n")
     return sum(map(str.isascii, completion)) / 10
 """
 
@@ -108,8 +135,16 @@ def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Pat
     rollouts = [json.loads(line) for line in (stage / "rollouts.jsonl").read_text().splitlines()]
     assert [rollout["step"] for rollout in rollouts] == [1] * 8 + [2] * 8  # four of each process
     events = [json.loads(line)["event"] for line in (tmp_path / "out/events.jsonl").read_text().splitlines()]
-    owners = {worker.name.partition(" of ")[2] for worker in (tmp_path / "workers").iterdir()}
-    assert len(owners) == 1  # one process has the workers of both
+    workers = list((tmp_path / "workers").iterdir())
+    assert len({worker.name.partition(" of ")[2] for worker in workers}) == 1  # one process has those of both
+    *preflight, launch = sorted(
+        [json.loads(line) for line in worker.read_text().splitlines()] for worker in workers
+    )
+    assert len(preflight) <= 1  # its trials of the verifiers have a worker of their own
+    assert all(
+        calls[-1] < launch[0] for calls in preflight
+    )  # which has ended before the pool of the launch starts
+    assert {rollout["completion"] for rollout in rollouts} <= {completion for _, completion in launch}
     assert events.count("run_started") == events.count("run_finished") == 1
 
 

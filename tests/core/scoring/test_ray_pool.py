@@ -104,6 +104,20 @@ def test_ray_pool_scores_every_kind_of_entry_as_the_local_pool_does(cluster: Clu
     assert failures == [Failure.TIMEOUT.value, Failure.VERIFIER.value, Failure.VERIFIER.value, None]
 
 
+@pytest.mark.parametrize("on_ray", [False, True])
+def test_warnings_of_a_verifier_reach_the_user(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, on_ray: bool
+) -> None:
+    with Rubric([entry("warn")], workers=1, ray=cluster.address if on_ray else None) as rubric:
+        (judgement,) = rubric.score(rollouts(["a"]))
+    assert judgement.reward == 1.0
+    (record,) = (record for record in caplog.records if record.name.startswith("guerdon"))
+    assert record.levelname == "WARNING"
+    assert "warn" in record.getMessage()
+    assert record.getMessage().endswith("the engine of 'a' is gone")
+    assert "a retry" not in caplog.text
+
+
 def test_ray_pool_with_a_plugin_that_cannot_be_built_raises_its_error(cluster: Cluster) -> None:
     with Rubric([entry("Unbuildable")], ray=cluster.address) as rubric:
         with pytest.raises(PluginContractError, match="no such engine"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -21,7 +22,7 @@ from guerdon.manifest.rubrics import plugin_entries
 from guerdon.rubric import Rubric
 from guerdon.testing import Case, VerifierConformance
 from guerdon.types import ToolCall, Verdict
-from guerdon_plugins.verifiers.remote import _Server
+from guerdon_plugins.verifiers.remote import Remote, _Server
 
 VERIFIERS = '''
 import time
@@ -139,6 +140,43 @@ def test_remote_without_a_server_is_an_infrastructure_failure() -> None:
     assert verdict.score.failure is Failure.INFRASTRUCTURE
     assert "http://127.0.0.1:1 does not answer" in verdict.score.explanation
     assert time.monotonic() - started < 60
+
+
+def test_score_without_a_server_warns_at_once_and_pays_nothing(folder: Path) -> None:
+    (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a", "reference": "a"}\n' * 3)
+    params = ["--param=remote.urls=[http://127.0.0.1:1]", "--param=remote.patience_s=20"]
+    command = [sys.executable, "-m", "guerdon", "score", "rows.jsonl", "--use", "remote", *params]
+    scoring = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with scoring:
+        assert scoring.stderr is not None
+        warning = scoring.stderr.readline()
+        assert scoring.poll() is None  # it still waits for the server
+        out, err = scoring.communicate(timeout=200)
+    assert "no reward server answers: http://127.0.0.1:1 does not answer" in warning
+    assert "waits for one up to 20 s (patience_s), and is then failed: infrastructure" in warning
+    assert "no reward server answers" not in err  # one warning for all rows
+    assert scoring.returncode == 3, out + err
+
+
+def test_remote_with_a_server_that_hangs_warns_before_the_attempt_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("guerdon_plugins.verifiers.remote._QUIET_S", 0.2)
+    with answering(0, b"") as url:
+        remote = Remote([url], attempt_timeout_s=1.0, patience_s=0.5)
+        score = asyncio.run(remote("a", "q", [{"role": "assistant", "content": "a"}], []))
+    assert score is not None
+    assert score.failure is Failure.INFRASTRUCTURE
+    (record,) = caplog.records
+    assert f"{url} has not answered for 0.2 s" in record.getMessage()
+
+
+def test_remote_beside_a_server_that_is_gone_warns_of_nothing(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rollouts = [Rollout(f"q {n}", "right", {"reference": "right"}) for n in range(20)]
+    assert [verdict.score.value for verdict in verdicts(rollouts, url, "http://127.0.0.1:1")] == [1.0] * 20
+    assert not caplog.records
 
 
 def test_remote_with_servers_of_two_rubrics_is_refused_by_check_and_by_scores(folder: Path, url: str) -> None:
