@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.rubric import Rubric, groups_for
+from guerdon.rubric.early import EarlyJudge, early_names
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_metrics_by
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
+    Arrived,
     Completion,
     check_counts,
     complete_all,
+    not_judged,
     rollout_of,
     tell_refused,
 )
@@ -156,7 +160,7 @@ class Evaluate:
             if context.launch.first:
                 return self._evaluate(context, rows, tools)
             for number in range(len(context.models)):
-                self._rounds(context, rows, number, tools)
+                self._rounds(context, rows, number, tools, not_judged)
         return StageResult()  # the first process judges
 
     def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
@@ -166,7 +170,8 @@ class Evaluate:
         with context.open_rubric() as rubric:
             entries = Entries(rubric)
             for number, label in enumerate(labels):
-                rounds = self._rounds(context, rows, number, tools)
+                with self._early(rows, rubric) as arrived:
+                    rounds = self._rounds(context, rows, number, tools, arrived)
                 tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
                 answers = _answers(context, rubric, rows, number, label, rounds)
                 measured[label] = measure(
@@ -181,8 +186,33 @@ class Evaluate:
             tables[f"by_{column}"] = grouped(measured, rows, column, context.seed)
         return StageResult(metrics={"prompts": len(rows), "tables": tables})
 
+    @contextmanager
+    def _early(self, rows: Sequence[Row], rubric: Rubric) -> Iterator[Arrived]:
+        """Yield what takes one model's completions while others are generated, to judge them early."""
+        if not early_names(rubric):
+            yield not_judged
+            return
+
+        def judge(judged: Sequence[tuple[int, Rollout]]) -> None:
+            groups = groups_for(rubric, [prompt for prompt, _ in judged])
+            rubric.score([rollout for _, rollout in judged], **groups, early=True)
+
+        # The greedy answer belongs to the group.
+        with EarlyJudge(judge, 1 + self._count if rubric.compares_groups else 1) as judging:
+
+            def arrived(prompt: int, _: int, completion: Completion) -> None:
+                refused = completion.refused is not None
+                judging.submit(prompt, None if refused else (prompt, rollout_of(rows[prompt], completion)))
+
+            yield arrived
+
     def _rounds(
-        self, context: StageContext, rows: Sequence[Row], number: int, tools: Tools | None
+        self,
+        context: StageContext,
+        rows: Sequence[Row],
+        number: int,
+        tools: Tools | None,
+        arrived: Arrived,
     ) -> list[list[Completion]]:
         """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
         model = context.models[number]
@@ -207,6 +237,7 @@ class Evaluate:
                     progress=report,
                     rows=rows,
                     launch=context.launch,
+                    arrived=arrived,
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds

@@ -68,6 +68,14 @@ Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
 """The number of a draw and its completion, in any order, each as soon as it is available."""
 
 
+Arrived: TypeAlias = Callable[[int, int, Completion], None]
+"""Takes the numbers of a prompt and of its sample, and the completion."""
+
+
+def not_judged(prompt: int, sample: int, completion: Completion) -> None:
+    """Take a completion that is judged later."""
+
+
 def check_counts(**counts: int | None) -> None:
     """Check that count params are 1 or more.
 
@@ -157,6 +165,7 @@ def complete_all(
     answered: bool = False,
     launch: Launch = _ALONE,
     rows: Sequence[Row] | None = None,
+    arrived: Arrived = not_judged,
 ) -> list[list[Completion]]:
     """Complete every prompt ``count`` times, except for completions that the logs of an earlier attempt have.
 
@@ -176,6 +185,8 @@ def complete_all(
         rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
         launch: The processes that complete the prompts together.
+        arrived: Gets completions while others are generated: first those that the logs have, then each of this
+            process's as soon as it is there.
 
     Returns:
         The completions of each prompt, in the order of the prompts, in every process.
@@ -200,18 +211,24 @@ def complete_all(
 
         def keep(place: _Place, completion: Completion) -> None:
             nonlocal done
-            done += place not in known
+            new = place not in known
+            done += new
             known[place] = completion
             line = {"prompt": place[0], "sample": place[1], "completion": asdict(completion)}
             file.write(json.dumps(line) + "\n")
             file.flush()
             report()
+            if new:
+                arrived(*place, completion)
 
         engine = open_engine() if any(place not in known for place in places) else None
         size = batch_size * count if engine is not None and engine.joint else None
         share = _share(places, size, launch)
         done = sum(place in known for batch in share for place in batch)
         report()
+        if engine is not None:
+            for place in sorted(known):
+                arrived(*place, known[place])
         refusals: list[_Placed] = []
         answered = answered or any(one.refused is None for one in known.values())
         for place, completion in (
