@@ -62,7 +62,8 @@ class EarlyRolloutsTrainer(SamplingTrainer):
                 text: Any = self._tokenizer.decode(ids, skip_special_tokens=True)
                 prompt = row["prompt"]
                 said = text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
-                judging.submit(number // size, (number, rollout_of(prompt, said, row["row"], ids)))
+                rollout = rollout_of(prompt, said, row["row"], ids)
+                judging.submit(number // size, number, (number, rollout))
 
             yield finished
 

@@ -39,21 +39,27 @@ class EarlyJudge(Generic[_Item]):
     def __init__(self, judge: Callable[[Sequence[_Item]], object], whole: int = 1) -> None:
         self._judge = judge
         self._whole = whole
-        self._parts: dict[int, list[_Item | None]] = {}
+        self._parts: dict[int, dict[int, _Item | None]] = {}
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._ended = False
         self._thread = threading.Thread(target=self._work, name="guerdon-early", daemon=True)
 
-    def submit(self, prompt: int, item: _Item | None) -> None:
-        """Submit one of a prompt's items. ``None`` is one that cannot be judged."""
-        parts = self._parts.setdefault(prompt, [])
-        parts.append(item)
+    def submit(self, prompt: int, number: int, item: _Item | None) -> None:
+        """Submit one of a prompt's items.
+
+        Args:
+            prompt: The number of the prompt.
+            number: The item's number in the order of the prompt's items.
+            item: The item; ``None`` if it cannot be judged.
+        """
+        parts = self._parts.setdefault(prompt, {})
+        parts[number] = item
         if len(parts) < self._whole:
             return
         del self._parts[prompt]
         with self._changed:
-            self._waiting += [part for part in parts if part is not None]
+            self._waiting += [part for _, part in sorted(parts.items()) if part is not None]
             self._changed.notify()
 
     def __enter__(self) -> Self:

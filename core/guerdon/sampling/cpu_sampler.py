@@ -234,7 +234,11 @@ class _Batch:
     """Unfinished completions: those with a slot in the cache, and those that wait for one."""
 
     def __init__(
-        self, decoder: _Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling, finished: Finished
+        self,
+        decoder: _Decoder,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        finished: Finished = not_awaited,
     ) -> None:
         self._decoder = decoder
         self._report = finished

@@ -230,16 +230,16 @@ def test_thread_judges_whole_prompts_and_all_that_waits_together() -> None:
         go.wait(5)
 
     with EarlyJudge(judge, 2) as judging:
-        judging.submit(0, "a0")
-        judging.submit(1, "b0")
-        judging.submit(0, None)
+        judging.submit(0, 1, "a1")
+        judging.submit(1, 1, "b1")
+        judging.submit(0, 0, None)
         first.wait(5)
-        for prompt, item in ((1, "b1"), (2, "c0"), (3, "d0"), (3, "d1")):
-            judging.submit(prompt, item)
+        for prompt, number, item in ((1, 0, "b0"), (2, 0, "c0"), (3, 0, "d0"), (3, 1, "d1")):
+            judging.submit(prompt, number, item)
         go.set()
         while len(seen) < 2:
             time.sleep(0.001)
-    assert seen == [["a0"], ["b0", "b1", "d0", "d1"]]
+    assert seen == [["a1"], ["b0", "b1", "d0", "d1"]]
 
 
 def test_error_is_left_to_the_later_call(caplog: pytest.LogCaptureFixture) -> None:
@@ -247,12 +247,12 @@ def test_error_is_left_to_the_later_call(caplog: pytest.LogCaptureFixture) -> No
         raise RuntimeError(f"no {items[0]}")
 
     with EarlyJudge(judge) as judging:
-        judging.submit(0, 1)
+        judging.submit(0, 0, 1)
         for _ in range(1000):
             if caplog.messages:
                 break
             time.sleep(0.005)
-        judging.submit(1, 2)
+        judging.submit(1, 0, 2)
     assert caplog.messages == ["completions are judged when all are generated, not as they finish: no 1"]
 
 
@@ -264,7 +264,7 @@ def test_closing_the_rubric_ends_a_running_early_call(make: Make) -> None:
             Rubric([make("sleeps", timeout_s=60.0)], workers=1) as rubric,
             EarlyJudge[Rollout](lambda items: rubric.score(items, early=True)) as judging,
         ):
-            judging.submit(0, Rollout("p", "a"))
+            judging.submit(0, 0, Rollout("p", "a"))
             time.sleep(2)
             raise KeyboardInterrupt
 

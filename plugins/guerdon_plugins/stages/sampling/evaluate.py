@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
@@ -16,17 +17,22 @@ from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_metrics_by
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
-    Arrived,
     Completion,
     check_counts,
     complete_all,
-    not_judged,
     rollout_of,
     tell_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.measures import REWARD, Answered, Entries, Measures, measure
 from guerdon_plugins.stages.sampling.tables import differences, evaluation, grouped
+
+_Arrived = Callable[[int, int, int, Completion], None]
+"""Takes the numbers of the pass, 0 for the greedy one, of the prompt and of the sample, and the completion."""
+
+
+def _not_judged(index: int, prompt: int, sample: int, completion: Completion) -> None:
+    """Take a completion that is judged later."""
 
 
 class Evaluate:
@@ -160,7 +166,7 @@ class Evaluate:
             if context.launch.first:
                 return self._evaluate(context, rows, tools)
             for number in range(len(context.models)):
-                self._rounds(context, rows, number, tools, not_judged)
+                self._rounds(context, rows, number, tools, _not_judged)
         return StageResult()  # the first process judges
 
     def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
@@ -187,10 +193,10 @@ class Evaluate:
         return StageResult(metrics={"prompts": len(rows), "tables": tables})
 
     @contextmanager
-    def _early(self, rows: Sequence[Row], rubric: Rubric) -> Iterator[Arrived]:
+    def _early(self, rows: Sequence[Row], rubric: Rubric) -> Iterator[_Arrived]:
         """Yield what takes one model's completions while others are generated, to judge them early."""
         if not early_names(rubric):
-            yield not_judged
+            yield _not_judged
             return
 
         def judge(judged: Sequence[tuple[int, Rollout]]) -> None:
@@ -200,9 +206,10 @@ class Evaluate:
         # The greedy answer belongs to the group.
         with EarlyJudge(judge, 1 + self._count if rubric.compares_groups else 1) as judging:
 
-            def arrived(prompt: int, _: int, completion: Completion) -> None:
+            def arrived(index: int, prompt: int, sample: int, completion: Completion) -> None:
                 refused = completion.refused is not None
-                judging.submit(prompt, None if refused else (prompt, rollout_of(rows[prompt], completion)))
+                item = None if refused else (prompt, rollout_of(rows[prompt], completion))
+                judging.submit(prompt, index + sample, item)
 
             yield arrived
 
@@ -212,7 +219,7 @@ class Evaluate:
         rows: Sequence[Row],
         number: int,
         tools: Tools | None,
-        arrived: Arrived,
+        arrived: _Arrived,
     ) -> list[list[Completion]]:
         """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
         model = context.models[number]
@@ -237,7 +244,7 @@ class Evaluate:
                     progress=report,
                     rows=rows,
                     launch=context.launch,
-                    arrived=arrived,
+                    arrived=partial(arrived, index),
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds

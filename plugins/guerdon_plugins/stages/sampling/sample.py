@@ -260,7 +260,6 @@ class Sample:
         seen: set[Text] = set()
 
         def judge(samples: Sequence[Sampled]) -> None:
-            samples = sorted(samples, key=lambda sample: (sample.prompt, sample.number))
             drop_repeated(samples, seen)
             self._filter(samples, rubric, early=True)
 
@@ -269,7 +268,7 @@ class Sample:
 
             def arrived(prompt: int, number: int, completion: Completion) -> None:
                 sample = sampled(prompt, number, rows[prompt], completion)
-                judging.submit(prompt, sample if sample.dropped is None else None)
+                judging.submit(prompt, number, sample if sample.dropped is None else None)
 
             yield arrived
 
