@@ -144,6 +144,7 @@ CASES: dict[str, Case] = {
     "reward_model": Case("reward_model", "Pairs", {**_TRAINED, "heldout_pairs": 0.2}),
     "process_reward_model": Case("process_reward_model", "Steps", {**_TRAINED, "heldout_rows": 0.2}),
     "grpo": _grpo(),
+    "grpo_teacher": replace(_grpo(beta=0.2), init=["base", {"path": "./teacher"}]),
     "grpo_logging_window": _grpo(logging_steps=5),
     "grpo_sync_ref_model": _grpo(
         beta=0.2, sync_ref_model=True, ref_model_sync_steps=3, ref_model_mixup_alpha=0.9
@@ -357,6 +358,7 @@ def matrix(names: Sequence[str], kills: int, seed: int, place: Path) -> Iterator
         folder = place / name
         folder.mkdir()
         save_tiny_model(folder / "tiny", reads_calls=True)
+        save_tiny_model(folder / "teacher", initializer_range=0.2)
         if CASES[name].environments:
             config = folder / "tiny/tokenizer_config.json"
             tokenizer = json.loads(config.read_text())

@@ -164,7 +164,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "no package": ("package:no_such_package", r"no package 'no_such_package' is installed"),
     "a dtype": ("{path: model, dtype: float23}", r"dtype is 'float23'\. Did you mean 'float32'\?"),
     "no gguf": ("{path: model, gguf_file: a.gguf}", r"has no file 'a\.gguf'"),
-    "an adapter": ("adapter", r"holds an adapter, not a model"),
+    "an adapter": ("adapter", r"has no 'base_model_name_or_path'\. Write the base model's folder"),
     "no weights": ("light", r"holds no weights"),
     "an unknown type": ("odd", r"model_type 'lama'.*Did you mean"),
     "no model": ("plain", r"has no 'model_type'"),

@@ -38,6 +38,8 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         super().__init__(*args, **kwargs)
         self._max_rounds = 0 if "dynamic_sampling" in self._lacking else max_rounds
         self._inputs: list[dict[str, Any]] = []
+        self._sampled_inputs: Sequence[dict[str, Any]] = []
+        """The rows of the completions that are sampled now."""
         self._filled: list[Sampled] | None = None
         self._first_metrics: dict[str, float] = {}
         self._round_metrics: dict[str, float] = {}
@@ -71,7 +73,7 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         raise NotImplementedError
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self._inputs = inputs
+        self._inputs = self._sampled_inputs = inputs
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         return output
 
@@ -140,6 +142,7 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
     def _sample_groups(self, inputs: Sequence[dict[str, Any]]) -> Sequence[Group]:
         """Sample and judge this process's rollouts, and return the groups of all processes."""
         prompts = [row["prompt"] for row in inputs]
+        self._sampled_inputs = inputs
         made: Any = super()._generate(prompts)
         prompt_ids, completion_ids, _, completions, logprobs, *_ = made
         rollouts = [

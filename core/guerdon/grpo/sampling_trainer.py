@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from guerdon.errors import DataError, StageFailedError
-from guerdon.sampling.cpu_sampler import LogitsNotFiniteError, obstacle, sample
+from guerdon.sampling.cpu_sampler import Finished, LogitsNotFiniteError, not_awaited, obstacle, sample
 from guerdon.sampling.sampling import Sampling, plain_generation, positions_of
 from guerdon.training.finite import not_finite
 from guerdon.training.together import raised_in_all
@@ -96,9 +97,20 @@ class SamplingTrainer(GRPOTrainer):
 
     def _sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> list[list[int]]:
         try:
-            return sample(model, prompt_ids, self._sampling())
+            with self._judged_early(len(prompt_ids)) as finished:
+                return sample(model, prompt_ids, self._sampling(), finished)
         except LogitsNotFiniteError as error:
             raise self._not_finite() from error
+
+    @contextmanager
+    def _judged_early(self, count: int) -> Iterator[Finished]:
+        """Yield what takes completions while others are sampled.
+
+        Args:
+            count: The number of completions that are sampled.
+        """
+        del count  # for a subclass that judges
+        yield not_awaited
 
     def _not_finite(self) -> StageFailedError:
         return not_finite(

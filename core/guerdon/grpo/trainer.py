@@ -35,8 +35,8 @@ from guerdon.grpo.advantages import (
 )
 from guerdon.grpo.dynamic_sampling import Group, Signal, signal_of
 from guerdon.grpo.dynamic_trainer import DynamicSamplingTrainer, rollout_of
+from guerdon.grpo.early_rollouts import EarlyRolloutsTrainer
 from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
-from guerdon.grpo.sampling_trainer import SamplingTrainer
 from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
 from guerdon.rubric import Entry, Rubric
 from guerdon.rubric.entry import compares_groups
@@ -59,7 +59,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(SamplingTrainer, EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
+class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -170,6 +170,7 @@ class RubricGRPOTrainer(SamplingTrainer, EvaluatingTrainer, ToolTurnsTrainer, Dy
             if self._sessions:
                 rollouts = list(map(with_session, rollouts, self._sessions))
             judgements = self._scored(rollouts, step)
+        self._note_times(judgements)
         for name, value in [*judging_metrics(judgements, self._retrying), *judgements.metrics.items()]:
             log_metric(name, value)
         for name, value in by_column([rollout.columns for rollout in rollouts], judgements, self._metrics_by):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import shutil
-import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError
+from guerdon.errors import InfrastructureError, MissingDependencyError, UsageError, library_of, one_line
+from guerdon.models import adapters
+from guerdon.models.cached import cached_model
 from guerdon.models.paths import DTYPES, PACKAGE_PREFIX
 from guerdon.stage import Model
 
@@ -54,7 +55,7 @@ def load_config(model: Model) -> PretrainedConfig:
     """
     from transformers import AutoConfig
 
-    config: PretrainedConfig = _load(AutoConfig, model)
+    config: PretrainedConfig = _load(AutoConfig, adapters.with_config(model))
     return config
 
 
@@ -229,7 +230,9 @@ def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrai
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, model, padding_side="left")
+    source = adapters.with_tokenizer(model)
+    own = source.path if adapters.is_adapter(Path(source.path)) else None
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, source, folder=own, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if chat_template is not None:
@@ -238,7 +241,9 @@ def load_tokenizer(model: Model, *, chat_template: str | None = None) -> PreTrai
 
 
 def resolve_folder(model: Model) -> str:
-    """Return the hub id or local folder for ``from_pretrained``, with ``package:`` resolved and GGUF converted.
+    """Return the hub id or local folder for ``from_pretrained``.
+
+    ``package:`` is resolved. A GGUF file is converted, and adapters are merged into their base model, each once.
 
     Raises:
         UsageError: The package or the GGUF file does not exist.
@@ -253,16 +258,16 @@ def resolve_folder(model: Model) -> str:
     elif path.endswith(".gguf") and Path(path).is_file():
         path, gguf_file = str(Path(path).parent), Path(path).name
     if gguf_file is None:
-        return path
+        return _merged(model) if adapters.is_adapter(Path(path)) else path
     return str(_dequantized(_gguf_path(path, gguf_file, model.revision)))
 
 
-def _load(auto_class: Any, model: Model, **kwargs: Any) -> Any:
+def _load(auto_class: Any, model: Model, *, folder: str | None = None, **kwargs: Any) -> Any:
     from transformers.utils import logging
 
     bars: Any = logging  # it carries no types
     bars.disable_progress_bar()  # one per file would disturb the run's progress display
-    folder = resolve_folder(model)
+    folder = folder or resolve_folder(model)
     # A missing local path would be sent to the hub, whose answer is misleading.
     if folder.startswith((".", "/", "~")) and not Path(folder).is_dir():
         raise UsageError(f"model '{model.name}' is the folder {folder}, which does not exist.")
@@ -300,6 +305,31 @@ def _only_gguf_file(folder: Path) -> str:
     return files[0]
 
 
+def _merged(model: Model) -> str:
+    """Return the folder of a model with adapters merged, in float32.
+
+    Raises:
+        UsageError: The adapters do not fit their base model, or cannot be merged.
+    """
+
+    def merge(target: Path) -> None:
+        with library_of("a model of adapters", extra="train"):
+            import peft
+        adapted: Any = peft.PeftModel
+        base = adapters.base_model(model)
+        loaded = load_model(replace(base, dtype="float32"))
+        try:
+            merged = adapted.from_pretrained(loaded, model.path).merge_and_unload(safe_merge=True)
+        except (RuntimeError, ValueError, AttributeError, KeyError) as error:  # peft's, for what does not fit
+            raise UsageError(
+                f"the adapters in '{model.path}' cannot be merged into '{base.path}': {one_line(error)}"
+            ) from error
+        merged.save_pretrained(target)
+        load_tokenizer(model).save_pretrained(target)
+
+    return str(adapters.merged_folder(model, merge))
+
+
 def _gguf_path(path: str, gguf_file: str, revision: str | None) -> Path:
     if Path(path).is_dir():
         file = Path(path) / gguf_file
@@ -318,22 +348,7 @@ def _dequantized(file: Path) -> Path:
     """Return the folder with the GGUF file's model in float32, created once for each content of the file."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guerdon" / "gguf"
-    folder = cache / f"{file.stem}-{digest[:16]}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache))
-    try:
-        _convert(file, partial)
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was faster
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
+    return cached_model("gguf", f"{file.stem}-{digest[:16]}", lambda partial: _convert(file, partial))
 
 
 def _convert(file: Path, folder: Path) -> None:

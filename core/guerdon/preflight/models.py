@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from guerdon.errors import GuerdonError
+from guerdon.errors import GuerdonError, UsageError
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
+from guerdon.models import adapters
 from guerdon.models.paths import DTYPES, PACKAGE_PREFIX, local_folder
 from guerdon.options.libraries import model_types
 from guerdon.plugins.discovery import did_you_mean
@@ -92,8 +93,8 @@ def _folder_problem(path: str, folder: Path, loads: bool) -> str | None:
     if not (folder / "config.json").exists():
         if any(folder.glob("*.gguf")):
             return None
-        if (folder / "adapter_config.json").exists():
-            return f"the model's folder '{path}' holds an adapter, not a model. Merge it into its base model."
+        if adapters.is_adapter(folder):
+            return _adapter_problem(folder)
         return f"the model's folder '{path}' holds no config.json and no GGUF file."
     if not loads:
         return None
@@ -115,6 +116,14 @@ def _folder_problem(path: str, folder: Path, loads: bool) -> str | None:
             return (
                 f"the model's folder '{path}' holds no {what}. Save the whole model there, its tokenizer too."
             )
+    return None
+
+
+def _adapter_problem(folder: Path) -> str | None:
+    try:
+        adapters.base_of(folder)
+    except UsageError as error:
+        return str(error)
     return None
 
 

@@ -27,6 +27,8 @@ class Call:
         budget: Counts the failures, if there is a limit.
         members: The names of the members of each ``first_of``, in order.
         groups: Each rollout's group, if it is known.
+        early: Whether a later call about the same rollouts takes the answers. Only that one counts failures, stops at
+            them and retries.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class Call:
         budget: FailureBudget | None,
         members: Mapping[str, Sequence[str]],
         groups: Sequence[Hashable] | None,
+        early: bool = False,
     ) -> None:
         self._groups = groups
+        self._early = early
         self._members = members
         self._rollouts = rollouts
         self._step = step
@@ -63,7 +67,7 @@ class Call:
             for question, batch in zip(waiting, batches, strict=True):
                 question.keep(batch)
                 self.metrics |= batch.metrics
-            waiting = [question for question in waiting if question.waiting]
+            waiting = [question for question in waiting if question.waiting and not self._early]
         for question in questions:
             self._record(question)
 
@@ -109,7 +113,7 @@ class Call:
                 verdicts[entry.name] = self._verdict(entry, withheld, 0.0, tries=0)
         positions = [position for position, _ in asked]
         if not grouped:
-            return Asked(positions, [self._rollouts[i] for i in positions], self._step)
+            return Asked(positions, [self._rollouts[i] for i in positions], self._step, early=self._early)
         if self._groups is None:
             raise UsageError(
                 f"{entry.component.plugin} compares the completions of one prompt, and the caller does not say which "
@@ -125,6 +129,7 @@ class Call:
             self._step,
             [self._groups[i] for i in positions],
             [met for _, met in asked],
+            early=self._early,
         )
 
     def _is_decided(self, whole: FirstOf | None, verdicts: Mapping[str, Verdict]) -> bool:
@@ -142,10 +147,12 @@ class Call:
         scores = [score for score, _ in question.scores.values()]
         if entry.within is None:
             self._spend(entry, scores)
-        elif entry.on_failure is OnFailure.ABORT:
+        elif entry.on_failure is OnFailure.ABORT and not self._early:
             _abort_on_failure(entry.name, scores)
 
     def _spend(self, part: Entry | FirstOf, scores: Sequence[Score]) -> None:
+        if self._early:
+            return
         if self._budget is not None:
             self._budget.spend(part.name, scores)
         if part.on_failure is OnFailure.ABORT:

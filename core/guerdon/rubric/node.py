@@ -58,11 +58,12 @@ class MemberRubric(Rubric):
         *,
         names: Collection[str] | None = None,
         groups: Sequence[Hashable] | None = None,
+        early: bool = False,
     ) -> Judgements:
         """Let the machine's first process judge rollouts, as :meth:`Rubric.score` does."""
         with self._turn:
             try:
-                self._host.send((list(rollouts), step, names, groups))
+                self._host.send((list(rollouts), step, names, groups, early))
                 answer = self._host.recv()
             except (OSError, EOFError) as error:
                 raise _gone(error) from None
@@ -109,9 +110,9 @@ def _accept(listener: Listener, rubric: SharedRubric, ended: threading.Event) ->
 def _serve(member: Connection, rubric: SharedRubric) -> None:
     with member, suppress(OSError, EOFError):
         while True:
-            rollouts, step, names, groups = member.recv()
+            rollouts, step, names, groups, early = member.recv()
             try:
-                answer: Judgements | Exception = rubric.score(rollouts, step, groups, names)
+                answer: Judgements | Exception = rubric.score(rollouts, step, groups, names, early)
             except GuerdonError as error:
                 answer = error
             except Exception as error:  # another error may not be one that can be sent

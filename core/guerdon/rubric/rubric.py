@@ -18,7 +18,8 @@ from guerdon.rubric.call import Call
 from guerdon.rubric.entry import Entry, FirstOf, compares_groups, first_ofs, names_of, order_of
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache, component_key
-from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer
+from guerdon.scoring.early import has_key
+from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer, offered_columns
 from guerdon.scoring.groups import GroupScorer
 from guerdon.scoring.pool import Pool, WorkerPool
 from guerdon.types import Judgement, Judgements, Rollout
@@ -63,6 +64,11 @@ class Rubric:
         self._names = names
         self._before = order_of(entries)
         self._turns = _turns(self._before)
+        self._late = {
+            name
+            for name in names
+            if any(_waits(e.component) and e.name in self._with_needed([name]) for e in entries)
+        }
         self._wholes = first_ofs(entries)
         self._members = {
             name: [entry.name for entry in entries if entry.within == whole]
@@ -108,14 +114,22 @@ class Rubric:
         *,
         names: Collection[str] | None = None,
         groups: Sequence[Hashable] | None = None,
+        early: bool = False,
     ) -> Judgements:
         """Judge rollouts. The result has one judgement for each, in the same order.
+
+        An early call judges rollouts while others are generated. A later call with them finds its answers, and gives
+        the same judgements, counts the same failures and retries the same scores as without an early call. An early
+        call does not ask reward functions, which see their whole batch, nor plugins with ``setup``, whose model may
+        need the accelerator that generates, nor entries that depend on these.
 
         Args:
             rollouts: The rollouts to judge.
             step: The training step, for weight schedules.
             names: The entries that judge, with those that they need; by default all.
             groups: Each rollout's group: rollouts of one prompt have one value. Group rewards need it.
+            early: Whether another call with these rollouts follows. A group must be whole. The judgements hold first
+                answers, and may be incomplete.
 
         Raises:
             DataError: A rollout lacks a column that a verifier needs.
@@ -125,8 +139,13 @@ class Rubric:
             PluginLoadError: A plugin cannot be built.
         """
         require_rollouts(rollouts)
-        call = Call([_plain(rollout) for rollout in rollouts], step, self._budget, self._members, groups)
+        plain = [_plain(rollout) for rollout in rollouts]
         wanted = set(self._names) if names is None else self._with_needed(names)
+        if early:
+            wanted -= self._late
+            if not all(has_key(offered_columns(rollout)) for rollout in plain):
+                wanted = set()
+        call = Call(plain, step, self._budget, self._members, groups, early)
         for turn in self._turns:
             entries = [entry for entry in self._entries if entry.name in turn & wanted]
             call.ask(entries, self._scorers, self._pool)
@@ -134,6 +153,11 @@ class Rubric:
                 if name in turn & wanted & self._wholes.keys():
                     call.decide(self._wholes[name])
         return Judgements(map(Judgement.of, call.verdicts), call.metrics)
+
+    @property
+    def early_names(self) -> frozenset[str]:
+        """Return the names of the verdicts that an early call of ``score`` gives."""
+        return frozenset(self._names) - self._late
 
     @property
     def compares_groups(self) -> bool:
@@ -222,6 +246,11 @@ def fingerprint(entries: Sequence[Entry]) -> str:
         for entry in entries
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+def _waits(component: Component) -> bool:
+    """Return whether a plugin is not asked by an early call."""
+    return component.kind is Kind.REWARD or component.member("setup") is not None
 
 
 def _rule(part: Entry | FirstOf) -> dict[str, Any]:

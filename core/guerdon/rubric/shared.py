@@ -29,6 +29,7 @@ class _Call:
     step: int
     groups: Sequence[Hashable] | None
     names: frozenset[str] | None
+    early: bool
     judgements: Future[Judgements] = field(default_factory=Future)
 
 
@@ -88,6 +89,7 @@ class SharedRubric:
         step: int = 0,
         groups: Sequence[Hashable] | None = None,
         names: Collection[str] | None = None,
+        early: bool = False,
     ) -> Future[Judgements]:
         """Submit rollouts. The future holds their judgements in order, or the error of :meth:`Rubric.score`.
 
@@ -97,7 +99,8 @@ class SharedRubric:
             ValueError: This is closed.
         """
         require_rollouts(rollouts)
-        call = _Call(rollouts, operator.index(step), groups, None if names is None else frozenset(names))
+        wanted = None if names is None else frozenset(names)
+        call = _Call(rollouts, operator.index(step), groups, wanted, early)
         with self._changed:
             if self._closed:
                 raise ValueError("the rubric is closed")
@@ -112,9 +115,10 @@ class SharedRubric:
         step: int = 0,
         groups: Sequence[Hashable] | None = None,
         names: Collection[str] | None = None,
+        early: bool = False,
     ) -> Judgements:
         """Judge rollouts and wait for the result, as :meth:`Rubric.score` does."""
-        return self.submit(rollouts, step, groups, names).result()
+        return self.submit(rollouts, step, groups, names, early).result()
 
     def close(self) -> None:
         """Judge all submitted rollouts, then stop the workers."""
@@ -164,7 +168,7 @@ class SharedRubric:
             return batch
 
     def _fits(self, call: _Call, first: _Call, size: int) -> bool:
-        alike = (call.step, call.names) == (first.step, first.names)
+        alike = (call.step, call.names, call.early) == (first.step, first.names, first.early)
         alike &= (call.groups is None) == (first.groups is None)
         return self._mergeable and alike and size + len(call.rollouts) <= MAX_BATCH_ROLLOUTS
 
@@ -172,7 +176,11 @@ class SharedRubric:
         try:
             rollouts = [rollout for call in calls for rollout in call.rollouts]
             judgements = self._rubric.score(
-                rollouts, calls[0].step, names=calls[0].names, groups=_groups(calls)
+                rollouts,
+                calls[0].step,
+                names=calls[0].names,
+                groups=_groups(calls),
+                early=calls[0].early,
             )
         except (
             BaseException

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from guerdon.models.adapters import base_of, is_adapter
 from guerdon.plugins.discovery import Plugin
 from guerdon.run.files import read_json, write_json
 
@@ -126,7 +127,9 @@ def _name(path: Path, base_dir: Path | None) -> str:
 
 def is_model_folder(path: Path) -> bool:
     """Return whether a folder holds a model."""
-    return path.is_dir() and ((path / "config.json").is_file() or any(path.glob("*.gguf")))
+    if not path.is_dir():
+        return False
+    return (path / "config.json").is_file() or is_adapter(path) or any(path.glob("*.gguf"))
 
 
 class ModelDigests:
@@ -142,12 +145,15 @@ class ModelDigests:
         self._known: dict[str, Any] = known if isinstance(known, dict) else {}
 
     def of(self, folder: Path) -> dict[str, str]:
-        """Return the digests of the files that a model is loaded from, by file name."""
-        return {
+        """Return the digests of the files that a model is loaded from, by file name; of adapters, the base's too."""
+        own = {
             path.name: self._digest(path)
             for path in sorted(folder.iterdir())
             if path.is_file() and path.suffix in _MODEL_FILES and path.name not in _NO_MODEL_FILES
         }
+        if is_adapter(folder) and (base := Path(base_of(folder)).expanduser()).is_dir():
+            own |= {f"base/{name}": digest for name, digest in self.of(base).items()}
+        return own
 
     def save(self) -> None:
         """Write the cache."""

@@ -6,8 +6,8 @@ slots for the next ones, and each layer is a few calls. The distribution is that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +67,21 @@ def obstacle(model: nn.Module) -> str | None:
     return None
 
 
+Finished: TypeAlias = Callable[[int, list[int]], None]
+"""Takes the number of a prompt and its completion's token ids, while others are sampled."""
+
+
+def not_awaited(number: int, ids: list[int]) -> None:
+    """Take a completion that is read at the end."""
+
+
 @torch.no_grad()
-def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+def sample(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    finished: Finished = not_awaited,
+) -> list[list[int]]:
     """Sample one completion for each prompt.
 
     Equal prompts are computed once, so a group costs one prefill. The draws come from torch's global generator.
@@ -77,6 +90,7 @@ def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: S
         model: A model for which ``obstacle`` returns ``None``.
         prompts: Token ids, at least one in each.
         sampling: How tokens are drawn. A completion also ends when the model has no position left.
+        finished: Gets each completion as soon as it ends. It must draw nothing from torch's generator.
 
     Returns:
         The completions' token ids, in the order of the prompts, each up to and including its end token, or truncated.
@@ -84,7 +98,7 @@ def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: S
     Raises:
         LogitsNotFiniteError: The model's logits are NaN or infinite.
     """
-    return _Batch(_Decoder(model), prompts, sampling).run()
+    return _Batch(_Decoder(model), prompts, sampling, finished).run()
 
 
 class _Layer:
@@ -219,8 +233,15 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class _Batch:
     """Unfinished completions: those with a slot in the cache, and those that wait for one."""
 
-    def __init__(self, decoder: _Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
+    def __init__(
+        self,
+        decoder: _Decoder,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        finished: Finished = not_awaited,
+    ) -> None:
         self._decoder = decoder
+        self._report = finished
         self._sampling = sampling
         self._warp: Any = _warpers(sampling)
         self._prompts = prompts
@@ -305,6 +326,8 @@ class _Batch:
         for row, token in zip(self._rows[start:], self._tokens[start:].tolist(), strict=True):
             if not self._finished(row):
                 self._completions[row].append(token)
+                if self._finished(row):
+                    self._report(row, self._completions[row])
         unfinished = [slot for slot, row in enumerate(self._rows) if not self._finished(row)]
         enough = len(unfinished) > _WORTH_COMPACTING * len(self._rows)
         if len(unfinished) == len(self._rows) or (enough and not self._waiting):

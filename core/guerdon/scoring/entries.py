@@ -13,6 +13,7 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, nearest
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.dispatch import Dispatch
+from guerdon.scoring.early import EarlyAnswers
 from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
 from guerdon.scoring.pool import Pool
 from guerdon.scoring.protocol import Item, RewardTask
@@ -38,6 +39,8 @@ class Asked:
     """For a group reward, each rollout's group."""
     met: Sequence[bool | None] = ()
     """For a group reward, whether each rollout meets the entry's needs; ``None`` if that is not known."""
+    early: bool = False
+    """Whether the answers are kept for a later call. All cases then have keys."""
 
     def only(self, keep: Callable[[int], bool]) -> Asked:
         """Return those of the rollouts whose index in this object fits."""
@@ -99,6 +102,7 @@ class VerifierScorer:
         self._columns = component.columns
         self._dispatch = Dispatch(index, component, timeout_s, VERIFIER_TIMEOUT_S, pool)
         self._cache = cache
+        self._early: EarlyAnswers[Score] = EarlyAnswers()
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, offered_columns(rollout), own=rollout.columns)
@@ -113,13 +117,16 @@ class VerifierScorer:
             key: _Key = score_key(self._key, case.completion, case.columns) or position
             key_at[position] = key
             cases[key] = case
-        known = self._cache.get([key for key in cases if isinstance(key, str)])
+        keys = [key for key in cases if isinstance(key, str)]
+        early = self._early.known(keys, asked.early)
+        cached = self._cache.get([key for key in keys if key not in early])
+        known = {key: (score, 0.0) for key, score in cached.items()} | early
         unknown = [key for key in cases if key not in known]
         chunks = self._dispatch.portions(unknown)
         jobs = [
             self._dispatch.job([cases[key] for key in chunk], partial(self._keep, chunk)) for chunk in chunks
         ]
-        return VerifierBatch(key_at, known, chunks, jobs)
+        return VerifierBatch(key_at, known, chunks, jobs, self._early if asked.early else None)
 
     def again(self, asked: Asked, failed: Collection[int]) -> Asked:
         return asked.only(lambda index: asked.positions[index] in failed)
@@ -138,20 +145,24 @@ class VerifierBatch:
     """The cases of a verifier: known ones from the cache, the others in jobs."""
 
     key_at: Mapping[int, _Key]
-    known: Mapping[str, Score]
+    known: Mapping[str, tuple[Score, float]]
     chunks: Sequence[Sequence[_Key]]
     jobs: Sequence[VerifyJob]
+    early: EarlyAnswers[Score] | None
+    """What keeps the answers of an early call."""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def collect(self) -> dict[int, tuple[Score, float]]:
-        judged: dict[_Key, tuple[Score, float]] = {key: (score, 0.0) for key, score in self.known.items()}
+        judged: dict[_Key, tuple[Score, float]] = {}
         for chunk, job in zip(self.chunks, self.jobs, strict=True):
             for key, result in zip(chunk, job.results, strict=True):
                 assert result is not None
                 score, latency_ms = result
                 assert isinstance(score, Score)
                 judged[key] = score, latency_ms
-        return self._at_positions(judged)
+        if self.early is not None:
+            self.early.keep({key: answer for key, answer in judged.items() if isinstance(key, str)})
+        return self._at_positions({**judged, **self.known})
 
     def _at_positions(self, judged: Mapping[_Key, tuple[Score, float]]) -> dict[int, tuple[Score, float]]:
         """Return the scores by position. Of equal cases, which were judged once, the first has the usage."""

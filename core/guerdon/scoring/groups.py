@@ -10,6 +10,7 @@ from guerdon.errors import DataError
 from guerdon.plugins.component import Component
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.dispatch import Dispatch
+from guerdon.scoring.early import EarlyAnswers
 from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, require_columns
 from guerdon.scoring.jobs import VerifyJob
 from guerdon.scoring.pool import Pool
@@ -30,6 +31,7 @@ class GroupScorer:
         self._columns = component.columns
         self._dispatch = Dispatch(index, component, timeout_s, REWARD_TIMEOUT_S, pool)
         self._cache = cache
+        self._early: EarlyAnswers[Score | Sequence[Score]] = EarlyAnswers()
 
     def require(self, rollout: Rollout) -> None:
         require_columns(self._component, self._columns, {**rollout.columns, "prompt": rollout.prompt})
@@ -38,15 +40,20 @@ class GroupScorer:
         members: dict[Hashable, list[int]] = {}
         for index, group in enumerate(asked.groups):
             members.setdefault(group, []).append(index)
-        known: dict[int, Score] = {}
+        known: dict[int, tuple[Score, float]] = {}
         unknown: list[tuple[GroupItem, str | None, Sequence[int]]] = []
         for indices in members.values():
             item = self._item([asked.rollouts[i] for i in indices], [asked.met[i] for i in indices])
             positions = [asked.positions[i] for i in indices]
             key = self._key_of(item)
+            early = self._early.known([key] if key else [], asked.early)
+            if key in early:
+                known |= _shared_out(positions, *early[key])
+                continue
             found = self._cache.get(_keys(key, len(positions))) if key else {}
             if len(found) == len(positions) and key:
-                known |= dict(zip(positions, (found[one] for one in _keys(key, len(positions))), strict=True))
+                scores = [found[one] for one in _keys(key, len(positions))]
+                known |= _shared_out(positions, scores, 0.0)
             else:
                 unknown.append((item, key, positions))
         chunks = self._dispatch.portions(unknown)
@@ -56,7 +63,12 @@ class GroupScorer:
             )
             for chunk in chunks
         ]
-        return GroupBatch(known, [[positions for _, _, positions in chunk] for chunk in chunks], jobs)
+        return GroupBatch(
+            known,
+            [[(key, positions) for _, key, positions in chunk] for chunk in chunks],
+            jobs,
+            self._early if asked.early else None,
+        )
 
     def again(self, asked: Asked, failed: Collection[int]) -> Asked:
         groups = {
@@ -106,24 +118,32 @@ class GroupScorer:
 class GroupBatch:
     """The groups of a group reward: known ones from the cache, the others in jobs."""
 
-    known: Mapping[int, Score]
-    chunks: Sequence[Sequence[Sequence[int]]]
-    """The positions of each group of each job."""
+    known: Mapping[int, tuple[Score, float]]
+    chunks: Sequence[Sequence[tuple[str | None, Sequence[int]]]]
+    """The key and the positions of each group of each job."""
     jobs: Sequence[VerifyJob]
+    early: EarlyAnswers[Score | Sequence[Score]] | None
+    """What keeps the answers of an early call."""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def collect(self) -> dict[int, tuple[Score, float]]:
-        judged = {position: (score, 0.0) for position, score in self.known.items()}
+        judged = dict(self.known)
         for chunk, job in zip(self.chunks, self.jobs, strict=True):
-            for positions, result in zip(chunk, job.results, strict=True):
+            for (key, positions), result in zip(chunk, job.results, strict=True):
                 assert result is not None
-                scores, latency_ms = result
-                each = [scores] * len(positions) if isinstance(scores, Score) else scores
-                share_ms = latency_ms / len(positions)
-                judged |= {
-                    position: (score, share_ms) for position, score in zip(positions, each, strict=True)
-                }
+                judged |= _shared_out(positions, *result)
+                if self.early is not None and key is not None:
+                    self.early.keep({key: result})
         return judged
+
+
+def _shared_out(
+    positions: Sequence[int], scores: Score | Sequence[Score], latency_ms: float
+) -> dict[int, tuple[Score, float]]:
+    """Return a group's scores, or its one failure, by position, each with its share of the time."""
+    each = [scores] * len(positions) if isinstance(scores, Score) else scores
+    share_ms = latency_ms / len(positions)
+    return {position: (score, share_ms) for position, score in zip(positions, each, strict=True)}
 
 
 def _keys(key: str, count: int) -> list[str]:

@@ -59,6 +59,9 @@ CONCURRENT_GRACE_S = 5.0
 BUFFERED_BYTES = 64 * 1024
 """A task up to this size fits into the socket's buffer, even if the worker does not read."""
 
+CLOSING_S = 0.5
+"""The longest time after which a running call notices that the pool is closed."""
+
 CLOSE_TIMEOUT_S = 10.0
 """Seconds for a worker to release its resources before it is killed."""
 
@@ -82,6 +85,8 @@ class Pool(Protocol):
 
 class WorkerPool:
     """Worker processes for the components of one rubric. Usable from any thread; jobs of two threads take turns.
+
+    If one thread closes the pool, the jobs of another end with a ``ValueError``.
 
     Args:
         components: The components that the workers can run; jobs refer to them by index.
@@ -111,8 +116,7 @@ class WorkerPool:
             PluginLoadError, ParamsError, PluginContractError: A component cannot be built.
         """
         with self._lock:
-            if self._closed:
-                raise ValueError("the worker pool is closed")
+            self._check_open()
             waiting: dict[int | None, deque[Job]] = {}
             for job in jobs:
                 waiting.setdefault(job.component if job.dedicated else None, deque()).append(job)
@@ -121,20 +125,25 @@ class WorkerPool:
                 while busy or any(waiting.values()):
                     self._hand_out(waiting, busy)
                     self._take_in(waiting, busy)
+                    self._check_open()
             finally:  # after an error, the remaining tasks are useless
                 for running in busy.values():
                     running.worker.kill()
 
     def close(self) -> None:
         """Stop the workers. Those with external resources release them first."""
+        self._closed = True
         with self._lock:
-            self._closed = True
             workers = [worker for idle in self._idle.values() for worker in idle]
             self._idle.clear()
             for worker in workers:
                 worker.hang_up()
             for worker in workers:
                 worker.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the worker pool is closed")
 
     def _hand_out(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
         for lane, queue in waiting.items():
@@ -158,7 +167,7 @@ class WorkerPool:
 
     def _take_in(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
         first_deadline = min(running.deadline for running in busy.values())
-        ready = wait(list(busy), timeout=max(0.0, first_deadline - time.monotonic()))
+        ready = wait(list(busy), timeout=min(CLOSING_S, max(0.0, first_deadline - time.monotonic())))
         for connection in ready:
             assert isinstance(connection, Connection)
             running = busy[connection]

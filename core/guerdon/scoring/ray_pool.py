@@ -97,8 +97,7 @@ class RayPool:
             InfrastructureError: The cluster gives no worker.
         """
         with self._lock:
-            if self._closed:
-                raise ValueError("the worker pool is closed")
+            self._check_open()
             lanes: dict[int | None, deque[_Task]] = {}
             for job in jobs:
                 lanes.setdefault(job.component if job.dedicated else None, deque()).append(_Task(job))
@@ -109,18 +108,23 @@ class RayPool:
                 while any(lanes.values()) or any(actor.tasks for actor in self._all_actors()):
                     self._hand_out(lanes)
                     self._take_in(lanes)
+                    self._check_open()
             except BaseException:
                 self._kill_actors()  # their remaining tasks are useless
                 raise
 
     def close(self) -> None:
         """Stop the workers. Those with external resources release them first."""
+        self._closed = True
         with self._lock:
-            self._closed = True
             closing = [actor.handle.close.remote() for actor in self._all_actors() if actor.ready]
             if closing:
                 ray.wait(closing, num_returns=len(closing), timeout=15)
             self._kill_actors()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the worker pool is closed")
 
     def _all_actors(self) -> Iterator[_Actor]:
         return (actor for actors in self._actors.values() for actor in actors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,112 @@ def test_merge_reads_the_dtype_of_a_model_inside_a_package(
     narrow.to(torch.bfloat16).save_pretrained(tmp_path / "carried_merge_model")
     monkeypatch.syspath_prepend(tmp_path)
     assert Merge()._output_dtype(Model("base", "package:carried_merge_model")) == torch.bfloat16
+
+
+@pytest.fixture
+def adapters(small_model: Model, tmp_path: Path) -> list[Model]:
+    """Two folders of adapters of the small model, as peft saves them; the second has a tokenizer of its own."""
+    import peft
+
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        config = peft.LoraConfig(
+            r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM"
+        )
+        adapted: Any = peft.get_peft_model(load_model(small_model), config)
+        with torch.no_grad():
+            for name, parameter in adapted.named_parameters():
+                if "lora_" in name:
+                    parameter.normal_(std=0.1)
+        folder = tmp_path / f"adapters-{seed}"
+        adapted.save_pretrained(folder)
+        found.append(Model(f"adapters-{seed}", str(folder)))
+    load_tokenizer(small_model).save_pretrained(folder)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/guerdon/adapters"
+
+
+def with_adapters(base: Model, adapted: Model) -> dict[str, torch.Tensor]:
+    import peft
+
+    whole: Any = peft.PeftModel.from_pretrained(load_model(base), adapted.path)
+    merged = whole.merge_and_unload()
+    return {name: value.detach().float() for name, value in merged.named_parameters()}
+
+
+def test_folders_of_adapters_are_merged_with_their_base(
+    make_context: Callable[..., Any], small_model: Model, adapters: list[Model], cache: Path
+) -> None:
+    context, _ = make_context([], [small_model, *adapters])
+    result = Merge("task_arithmetic", [0.5, 0.25]).run(context)
+    merged = weights_of(Model("merged", str(result.checkpoint)))
+    base = weights_of(small_model)
+    first, second = (with_adapters(small_model, adapted) for adapted in adapters)
+    assert (
+        first["model.layers.0.self_attn.q_proj.weight"] != base["model.layers.0.self_attn.q_proj.weight"]
+    ).any()
+    for name, value in merged.items():
+        expected = base[name] + 0.5 * (first[name] - base[name]) + 0.25 * (second[name] - base[name])
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    kept = sorted(path.name for path in cache.iterdir())
+    assert len(kept) == 2
+    Merge().run(context)
+    assert sorted(path.name for path in cache.iterdir()) == kept, "each is merged once"
+
+
+def test_adapters_are_merged_again_after_a_change(
+    small_model: Model, adapters: list[Model], cache: Path
+) -> None:
+    weights_of(adapters[0])
+    config = Path(adapters[0].path, "adapter_config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 32}))
+    changed = weights_of(adapters[0])
+    assert len(list(cache.iterdir())) == 2
+    torch.testing.assert_close(changed, with_adapters(small_model, adapters[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base_model_name_or_path": None}, "has no 'base_model_name_or_path'. Write the base"),
+        ({"base_model_name_or_path": "./gone"}, "base model './gone', a folder that does not exist. Correct"),
+        ({"task_type": "SEQ_CLS"}, "are of the task SEQ_CLS. Only those of causal"),
+        ({"target_modules": ["nothing"]}, r"cannot be merged into '.*': "),
+        ({"r": 3}, r"cannot be merged into '.*': "),
+    ],
+    ids=str,
+)
+def test_adapters_that_do_not_fit_are_told(
+    make_context: Callable[..., Any],
+    small_model: Model,
+    adapters: list[Model],
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    config = Path(adapters[0].path, "adapter_config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    context, _ = make_context([], [small_model, adapters[0]])
+    with pytest.raises(UsageError, match=message):
+        Merge().run(context)
+
+
+def test_adapters_without_weights_or_of_themselves_are_told(adapters: list[Model]) -> None:
+    folder = Path(adapters[0].path)
+    config = folder / "adapter_config.json"
+    before = config.read_text()
+    config.write_text(json.dumps(json.loads(before) | {"base_model_name_or_path": str(folder)}))
+    with pytest.raises(UsageError, match="name their own folder as the base model"):
+        load_model(adapters[0])
+    config.write_text("{")
+    with pytest.raises(UsageError, match=r"adapter_config\.json' cannot be read"):
+        load_model(adapters[0])
+    config.write_text(before)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"has no adapter_model\.safetensors\. Save the adapters there"):
+        load_model(adapters[0])

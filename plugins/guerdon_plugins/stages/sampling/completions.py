@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +77,9 @@ class CompletionLog:
 
     def __getitem__(self, place: Place) -> Completion:
         return self._known[place]
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._known)
 
     def add(self, place: Place, completion: Completion) -> None:
         """Write a completion at once."""

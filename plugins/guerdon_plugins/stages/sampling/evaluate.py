@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.rubric import Rubric, groups_for
+from guerdon.rubric.early import EarlyJudge, early_names
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_metrics_by
@@ -23,6 +26,13 @@ from guerdon_plugins.stages.sampling.generation import (
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.measures import REWARD, Answered, Entries, Measures, measure
 from guerdon_plugins.stages.sampling.tables import differences, evaluation, grouped
+
+_Arrived = Callable[[int, int, int, Completion], None]
+"""Takes the numbers of the pass, 0 for the greedy one, of the prompt and of the sample, and the completion."""
+
+
+def _not_judged(index: int, prompt: int, sample: int, completion: Completion) -> None:
+    """Take a completion that is judged later."""
 
 
 class Evaluate:
@@ -156,7 +166,7 @@ class Evaluate:
             if context.launch.first:
                 return self._evaluate(context, rows, tools)
             for number in range(len(context.models)):
-                self._rounds(context, rows, number, tools)
+                self._rounds(context, rows, number, tools, _not_judged)
         return StageResult()  # the first process judges
 
     def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
@@ -166,7 +176,8 @@ class Evaluate:
         with context.open_rubric() as rubric:
             entries = Entries(rubric)
             for number, label in enumerate(labels):
-                rounds = self._rounds(context, rows, number, tools)
+                with self._early(rows, rubric) as arrived:
+                    rounds = self._rounds(context, rows, number, tools, arrived)
                 tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
                 answers = _answers(context, rubric, rows, number, label, rounds)
                 measured[label] = measure(
@@ -181,8 +192,34 @@ class Evaluate:
             tables[f"by_{column}"] = grouped(measured, rows, column, context.seed)
         return StageResult(metrics={"prompts": len(rows), "tables": tables})
 
+    @contextmanager
+    def _early(self, rows: Sequence[Row], rubric: Rubric) -> Iterator[_Arrived]:
+        """Yield what takes one model's completions while others are generated, to judge them early."""
+        if not early_names(rubric):
+            yield _not_judged
+            return
+
+        def judge(judged: Sequence[tuple[int, Rollout]]) -> None:
+            groups = groups_for(rubric, [prompt for prompt, _ in judged])
+            rubric.score([rollout for _, rollout in judged], **groups, early=True)
+
+        # The greedy answer belongs to the group.
+        with EarlyJudge(judge, 1 + self._count if rubric.compares_groups else 1) as judging:
+
+            def arrived(index: int, prompt: int, sample: int, completion: Completion) -> None:
+                refused = completion.refused is not None
+                item = None if refused else (prompt, rollout_of(rows[prompt], completion))
+                judging.submit(prompt, index + sample, item)
+
+            yield arrived
+
     def _rounds(
-        self, context: StageContext, rows: Sequence[Row], number: int, tools: Tools | None
+        self,
+        context: StageContext,
+        rows: Sequence[Row],
+        number: int,
+        tools: Tools | None,
+        arrived: _Arrived,
     ) -> list[list[Completion]]:
         """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
         model = context.models[number]
@@ -207,6 +244,7 @@ class Evaluate:
                     progress=report,
                     rows=rows,
                     launch=context.launch,
+                    arrived=partial(arrived, index),
                 )
                 rounds += map(list, zip(*groups, strict=True))
         return rounds

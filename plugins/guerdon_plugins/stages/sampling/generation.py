@@ -36,6 +36,14 @@ Answers: TypeAlias = Generator[tuple[int, Completion], None, None]
 """The number of a draw and its completion, in any order, each as soon as it is available."""
 
 
+Arrived: TypeAlias = Callable[[int, int, Completion], None]
+"""Takes the numbers of a prompt and of its sample, and the completion."""
+
+
+def not_judged(prompt: int, sample: int, completion: Completion) -> None:
+    """Take a completion that is judged later."""
+
+
 def check_counts(**counts: int | None) -> None:
     """Check that count params are 1 or more.
 
@@ -125,6 +133,7 @@ def complete_all(
     answered: bool = False,
     launch: Launch = _ALONE,
     rows: Sequence[Row] | None = None,
+    arrived: Arrived = not_judged,
 ) -> list[list[Completion]]:
     """Complete every prompt ``count`` times, except for completions that the logs of an earlier attempt have.
 
@@ -143,6 +152,8 @@ def complete_all(
         rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
         launch: The processes that complete the prompts together.
+        arrived: Gets completions while others are generated: first those that the logs have, then each of this
+            process's as soon as it is there.
 
     Returns:
         The completions of each prompt, in the order of the prompts, in every process.
@@ -163,11 +174,17 @@ def complete_all(
             progress(min(done * launch.count // count, len(prompts)))
 
         report()
+        if engine is not None:
+            for place in sorted(known):
+                arrived(*place, known[place])
         made = () if engine is None else _missing(engine, share, known, prompts, rows, sampling, seed)
         for place, completion in _accepted(made, engine, launch, answered or known.answered()):
+            new = place not in known  # a joint engine makes whole batches again
+            done += new
             known.add(place, completion)
-            done += 1
             report()
+            if new:
+                arrived(*place, completion)
         known.gather(places)
         progress(len(prompts))
         return [[known[prompt, sample] for sample in range(count)] for prompt in range(len(prompts))]

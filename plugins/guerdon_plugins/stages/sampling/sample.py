@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from guerdon import Judgement, Model, Outcome, Rollout, Row, StageContext, StageResult
+from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
 from guerdon.rubric import Rubric, groups_for
+from guerdon.rubric.early import EarlyJudge, early_names
 from guerdon.sampling.sampling import Sampling
 from guerdon.stage import Launch
 from guerdon_plugins.shared.checks import check_all
@@ -23,22 +22,25 @@ from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
+    Arrived,
     check_counts,
     complete_all,
-    rollout_of,
+    not_judged,
     tell_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.prompting import Prompting
+from guerdon_plugins.stages.sampling.sampled import (
+    Sampled,
+    Text,
+    drop_repeated,
+    keep_best,
+    sampled,
+    samples_of,
+)
 
 SHARD_PROMPTS = 1000
 """The number of prompts whose completions are judged and written together."""
-
-_OTHER_COMPLETIONS = ("messages", "text")
-"""Columns that SFT would use instead of the sampled completion."""
-
-_OF_ONE_REQUEST = re.compile(r"\S*\d\S*")
-"""The parts that differ between equal refusals: lengths, and the requests' names."""
 
 
 class Sample:
@@ -168,17 +170,17 @@ class Sample:
         rows = prompt_rows(context)
         if not context.launch.first:
             # The first process judges. It also asks an endpoint alone, whose `concurrency` limits the whole stage.
-            for _ in self._shards(context, rows) if self._endpoint is None else ():
+            for _ in self._shards(context, rows, None) if self._endpoint is None else ():
                 pass
             return StageResult()
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
-        with context.open_rubric() as rubric, closing(self._shards(context, rows)) as shards:
+        with context.open_rubric() as rubric, closing(self._shards(context, rows, rubric)) as shards:
             self._check_filters(rubric.names)
             for shard, (start, part, groups) in enumerate(shards):
                 tell_refused(groups, start)
-                samples = list(_samples(part, groups))
+                samples = list(samples_of(part, groups))
                 self._judge(samples, rubric)
                 _log(context, shard + 1, samples)
                 kept = [sample for sample in samples if sample.dropped is None]
@@ -210,9 +212,12 @@ class Sample:
         )
 
     def _shards(
-        self, context: StageContext, rows: Sequence[Row]
+        self, context: StageContext, rows: Sequence[Row], rubric: Rubric | None
     ) -> Generator[tuple[int, Sequence[Row], list[list[Completion]]], None, None]:
-        """Yield the rows in shards: the first one's number, the rows, and the completions of each row's prompt."""
+        """Yield the rows in shards: the first one's number, the rows, and the completions of each row's prompt.
+
+        With a rubric, completions are judged early while others are generated.
+        """
         model = None if self._endpoint else context.model
         launch = Launch() if self._endpoint else context.launch
         answered = False
@@ -228,93 +233,71 @@ class Sample:
                 def report(done: int, start: int = start) -> None:
                     context.progress(start + done, len(rows), {})
 
-                groups = complete_all(
-                    engine,
-                    [self._prompting(row, start + number) for number, row in enumerate(part)],
-                    self._sampling,
-                    self._count,
-                    batch_size=self._batch_size,
-                    seed=context.seed * 1_000_003 + shard,
-                    log=context.work / f"completions-{shard:05d}.jsonl",
-                    progress=report,
-                    answered=answered,
-                    rows=part,
-                    launch=launch,
-                )
+                with self._early(part, rubric) as arrived:
+                    groups = complete_all(
+                        engine,
+                        [self._prompting(row, start + number) for number, row in enumerate(part)],
+                        self._sampling,
+                        self._count,
+                        batch_size=self._batch_size,
+                        seed=context.seed * 1_000_003 + shard,
+                        log=context.work / f"completions-{shard:05d}.jsonl",
+                        progress=report,
+                        answered=answered,
+                        rows=part,
+                        launch=launch,
+                        arrived=arrived,
+                    )
                 answered = answered or any(done.refused is None for group in groups for done in group)
                 yield start, part, groups
 
-    def _judge(self, samples: Sequence[_Sampled], rubric: Rubric) -> None:
+    @contextmanager
+    def _early(self, rows: Sequence[Row], rubric: Rubric | None) -> Iterator[Arrived]:
+        """Yield what takes completions while others are generated, to judge them early."""
+        if rubric is None or not early_names(rubric):
+            yield not_judged
+            return
+        seen: set[Text] = set()
+
+        def judge(samples: Sequence[Sampled]) -> None:
+            drop_repeated(samples, seen)
+            self._filter(samples, rubric, early=True)
+
+        whole = self._count if rubric.compares_groups else 1
+        with EarlyJudge(judge, whole) as judging:
+
+            def arrived(prompt: int, number: int, completion: Completion) -> None:
+                sample = sampled(prompt, number, rows[prompt], completion)
+                judging.submit(prompt, number, sample if sample.dropped is None else None)
+
+            yield arrived
+
+    def _judge(self, samples: Sequence[Sampled], rubric: Rubric) -> None:
         """Give each sample its scores, and each dropped one its reason."""
-        _drop_repeated([sample for sample in samples if sample.dropped is None])
+        drop_repeated([sample for sample in samples if sample.dropped is None], set())
+        self._filter(samples, rubric)
+        if self._max_per_prompt is not None:
+            keep_best([sample for sample in samples if sample.dropped is None], self._max_per_prompt)
+
+    def _filter(self, samples: Sequence[Sampled], rubric: Rubric, *, early: bool = False) -> None:
         later = {*self._second_filter}
         later |= {e.name for e in rubric.entries if e.within is not None and e.within.name in later}
         rules = [name for name in rubric.names if name not in later]
-        for names, least in ((rules, self._keep), (list(self._second_filter), self._second_filter)):
+        passes = [(rules, self._keep), (list(self._second_filter), self._second_filter)]
+        if early and not early_names(rubric).issuperset(self._keep):
+            passes.pop()  # which samples it gets is not known yet
+        for names, least in passes:
             left = [sample for sample in samples if sample.dropped is None]
             if not names or not left:
                 continue
             groups = groups_for(rubric, [sample.prompt for sample in left])
-            judgements = rubric.score([sample.rollout for sample in left], names=names, **groups)
+            rollouts = [sample.rollout for sample in left]
+            judgements = rubric.score(rollouts, names=names, **groups, **({"early": True} if early else {}))
             for sample, judgement in zip(left, judgements, strict=True):
                 sample.judge(judgement, least)
-        if self._max_per_prompt is not None:
-            _keep_best([sample for sample in samples if sample.dropped is None], self._max_per_prompt)
 
 
-@dataclass(slots=True)
-class _Sampled:
-    """One completion in the filters."""
-
-    prompt: int
-    """The number of its prompt in the shard."""
-    number: int
-    """Its number among the completions of the prompt."""
-    source: Row
-    rollout: Rollout
-    tokens: int
-    dropped: str | None
-    """Why it is dropped, if so."""
-    judgement: Judgement = field(default_factory=lambda: Judgement(None, {}))
-    """The judgement of all verifiers that have judged it."""
-
-    @property
-    def reward(self) -> float:
-        """Return the rubric's reward, by which the best of a prompt are kept; 0 where nothing counts."""
-        return self.judgement.reward or 0.0
-
-    def judge(self, judgement: Judgement, least: Mapping[str, float]) -> None:
-        verdicts = {**self.judgement.verdicts, **judgement.verdicts}
-        self.judgement = Judgement.of(verdicts)
-        for name, value in least.items():
-            verdict = verdicts.get(name)
-            if verdict is None or verdict.score.outcome is Outcome.SKIPPED:
-                continue
-            if verdict.score.value is None:
-                self.dropped = f"{name} failed: {verdict.score.failure}"
-            elif verdict.score.value < value:
-                self.dropped = f"{name} below {value:g}"
-            if self.dropped is not None:
-                return
-
-    def row(self, stage_id: str, model: str) -> dict[str, Any]:
-        """Return its row of the data set."""
-        return {
-            **{name: value for name, value in self.source.items() if name not in _OTHER_COMPLETIONS},
-            "completion": self.rollout.completion,
-            "provenance": {
-                "stage": stage_id,
-                "model": model,
-                "sample": self.number,
-                "reward": self.reward,
-                "scores": {
-                    name: verdict.score.to_dict() for name, verdict in self.judgement.verdicts.items()
-                },
-            },
-        }
-
-
-def _log(context: StageContext, step: int, samples: Sequence[_Sampled]) -> None:
+def _log(context: StageContext, step: int, samples: Sequence[Sampled]) -> None:
     context.log_rollouts(
         step,
         [sample.rollout for sample in samples],
@@ -324,38 +307,6 @@ def _log(context: StageContext, step: int, samples: Sequence[_Sampled]) -> None:
         dropped=[sample.dropped for sample in samples],
         completion_tokens=[sample.tokens for sample in samples],
     )
-
-
-def _samples(rows: Sequence[Row], groups: Sequence[Sequence[Completion]]) -> Iterator[_Sampled]:
-    for prompt, (row, completions) in enumerate(zip(rows, groups, strict=True)):
-        for number, completion in enumerate(completions):
-            yield _Sampled(
-                prompt, number, row, rollout_of(row, completion), completion.tokens, _fault(completion)
-            )
-
-
-def _fault(completion: Completion) -> str | None:
-    """Return the reason a completion is unusable, normalised so that equal reasons can be counted, or None."""
-    if completion.refused is not None:
-        return f"refused: {_OF_ONE_REQUEST.sub('#', completion.refused)[:80]}"
-    return None if completion.finished else "cut off"
-
-
-def _drop_repeated(samples: Sequence[_Sampled]) -> None:
-    seen: set[tuple[int, str]] = set()
-    for sample in samples:
-        key = (sample.prompt, " ".join(sample.rollout.text.split()))
-        if key in seen:
-            sample.dropped = "repeated"
-        seen.add(key)
-
-
-def _keep_best(samples: Sequence[_Sampled], limit: int) -> None:
-    taken: Counter[int] = Counter()
-    for sample in sorted(samples, key=lambda sample: (sample.prompt, -sample.reward, sample.number)):
-        taken[sample.prompt] += 1
-        if taken[sample.prompt] > limit:
-            sample.dropped = f"not among the best {limit}"
 
 
 def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:

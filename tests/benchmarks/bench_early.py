@@ -1,0 +1,173 @@
+"""Seconds of stages whose verifier takes 200 ms: judged when all completions are there, and while others are generated.
+
+    python tests/benchmarks/bench_early.py
+
+``sample`` asks an endpoint of this process, which answers each request after 0.5 to 2 s, 16 at a time. ``evaluate``
+and ``grpo`` complete with a random model on the CPU. The verifier sleeps, so it needs no core. The rows say how long
+the stage takes without a verifier, and with one in both ways; the median of some runs, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import runpy
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from guerdon.manifest import load_manifest, plan_run
+from guerdon.rubric import Rubric
+from guerdon.run import execute
+
+MODULE = """
+import asyncio
+import time
+
+
+class Rows:
+    def __init__(self, count):
+        self.count = count
+
+    def __iter__(self):
+        return ({"prompt": f"say {number}", "reference": str(number)} for number in range(self.count))
+
+
+def slow(completion):
+    time.sleep(0.2)
+    return 1.0
+
+
+async def judge(completion):
+    await asyncio.sleep(0.2)
+    return 1.0
+
+
+def instant(completion):
+    return 1.0
+"""
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers after a time that the request decides."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(0.5 + body["seed"] % 1000 / 1000 * 1.5)
+        choice = {"index": 0, "text": f"{body['prompt']} {body['seed']}", "finish_reason": "stop"}
+        content = json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def endpoint() -> Iterator[str]:
+    """Yield the endpoint's address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+
+
+def stages(url: str) -> dict[str, dict[str, Any]]:
+    """Return each stage of the table, without its rewards."""
+
+    def rows(count: int) -> list[Any]:
+        return [{"use": "./early.py:Rows", "params": {"count": count}}]
+
+    asked = {"base_url": url, "model": "stand-in", "concurrency": 16}
+    sampled = {"keep": {}, "num_generations": 4, "endpoint": asked}
+    evaluated = {"num_generations": 4, "max_completion_length": 200, "per_device_eval_batch_size": 32}
+    trained = {
+        "max_steps": 4,
+        "num_generations": 8,
+        "per_device_train_batch_size": 64,
+        "max_completion_length": 240,
+        "learning_rate": 0.0,
+    }
+    return {
+        "sample, endpoint, 400 completions": {"use": "sample", "data": rows(100), "params": sampled},
+        "evaluate, CPU, 400 completions": {
+            "use": "evaluate",
+            "init": ["base"],
+            "data": rows(80),
+            "params": evaluated,
+        },
+        "grpo, CPU, 4 steps of 64 rollouts": {"use": "grpo", "data": rows(64), "params": trained},
+    }
+
+
+def seconds(stage: dict[str, Any], verifier: str, folder: Path, *, early: bool) -> float:
+    """Return how long a run of one stage takes, from its first progress to its end."""
+    manifest = {
+        "name": "early",
+        "model": "./tiny",
+        "scoring": {"workers": 8},
+        "stages": [{"id": "st", **stage, "rewards": [{"use": f"./early.py:{verifier}"}]}],
+    }
+    (folder / "m.json").write_text(json.dumps(manifest))
+    own: Any = Rubric.early_names
+    if not early:
+        Rubric.early_names = frozenset()  # type: ignore[assignment]
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as run:
+            began = time.perf_counter()
+            execute(plan_run(load_manifest(folder / "m.json")), Path(run) / "run", [])
+            return time.perf_counter() - began
+    finally:
+        Rubric.early_names = own
+
+
+def told(line: str) -> None:
+    """Print a line of the table."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    fixtures = Path(__file__).parents[1] / "fixtures"
+    with tempfile.TemporaryDirectory() as place, endpoint() as url:
+        folder = Path(place)
+        (folder / "early.py").write_text(MODULE)
+        save: Any = runpy.run_path(str(fixtures / "tiny_model.py"))["save_tiny_model"]
+        save(folder / "tiny", hidden_size=128, head_dim=32, initializer_range=0.02)
+        told("| stage | verifier | none | when all are there | while others are generated |")
+        told("|---|---|---|---|---|")
+        for name, stage in stages(url).items():
+            for verifier, said in (("slow", "sync, 8 workers"), ("judge", "async")):
+                times: dict[str, list[float]] = {"none": [], "late": [], "early": []}
+                for _ in range(arguments.runs):
+                    times["none"].append(seconds(stage, "instant", folder, early=False))
+                    times["late"].append(seconds(stage, verifier, folder, early=False))
+                    times["early"].append(seconds(stage, verifier, folder, early=True))
+                cells = " | ".join(f"{statistics.median(values):.1f} s" for values in times.values())
+                told(f"| {name} | {said} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
