@@ -8,7 +8,7 @@ from typing import Any
 
 from guerdon.grpo.dynamic_trainer import rollout_of
 from guerdon.grpo.sampling_trainer import SamplingTrainer
-from guerdon.rubric import groups_for
+from guerdon.rubric import Rubric, groups_for
 from guerdon.rubric.early import EarlyJudge, early_names
 from guerdon.sampling.cpu_sampler import Finished, not_awaited
 from guerdon.types import Judgement, Rollout
@@ -24,7 +24,7 @@ class EarlyRolloutsTrainer(SamplingTrainer):
     The rubric's later call about the batch finds the answers, so the rewards and the records are the same.
     """
 
-    _rubric: Any
+    _rubric: Rubric
     _sampled_inputs: Sequence[dict[str, Any]]
     _slow = True
 

@@ -162,7 +162,8 @@ class VerifierBatch:
                 judged[key] = score, latency_ms
         if self.early is not None:
             self.early.keep({key: answer for key, answer in judged.items() if isinstance(key, str)})
-        return self._at_positions({**judged, **self.known})
+        judged.update(self.known.items())
+        return self._at_positions(judged)
 
     def _at_positions(self, judged: Mapping[_Key, tuple[Score, float]]) -> dict[int, tuple[Score, float]]:
         """Return the scores by position. Of equal cases, which were judged once, the first has the usage."""

@@ -140,7 +140,7 @@ def rubrics(make: Make) -> dict[str, list[Entry]]:
 @pytest.mark.parametrize("parts", [[10], [5, 5], [3, 3, 4], [7]], ids=str)
 def test_later_call_is_as_without(make: Make, tmp_path: Path, name: str, parts: list[int]) -> None:
     entries = rubrics(make)[name]
-    given = {"groups": GROUPS} if "groups" in name else {}
+    given: dict[str, Any] = {"groups": GROUPS} if "groups" in name else {}
     if given and any(part % 5 for part in parts):
         parts = [5]  # an early call has whole groups
     with Rubric(entries, workers=1) as rubric:
@@ -151,7 +151,7 @@ def test_later_call_is_as_without(make: Make, tmp_path: Path, name: str, parts: 
         start = 0
         for part in parts:
             some = slice(start, start + part)
-            own = {"groups": GROUPS[some]} if given else {}
+            own: dict[str, Any] = {"groups": GROUPS[some]} if given else {}
             rubric.score(rollouts()[some], early=True, **own)
             start += part
         early = asked(tmp_path)

@@ -290,9 +290,10 @@ class Sample:
             left = [sample for sample in samples if sample.dropped is None]
             if not names or not left:
                 continue
-            groups = groups_for(rubric, [sample.prompt for sample in left])
+            options = groups_for(rubric, [sample.prompt for sample in left])
+            options |= {"early": True} if early else {}
             rollouts = [sample.rollout for sample in left]
-            judgements = rubric.score(rollouts, names=names, **groups, **({"early": True} if early else {}))
+            judgements = rubric.score(rollouts, names=names, **options)
             for sample, judgement in zip(left, judgements, strict=True):
                 sample.judge(judgement, least)
 
