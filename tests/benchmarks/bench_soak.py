@@ -83,6 +83,11 @@ HTTP_CACHED = 2000
 STUCK_S = 900.0
 """Seconds after which a batch is stuck."""
 
+MISSED = 3
+"""How often a kind of fault may find no process before it has found one."""
+
+NODE_ATTEMPTS = 3
+
 REPORTS = 12
 TOLERANCE = 1e-9
 
@@ -160,7 +165,9 @@ class Soak:
             self.chaos.wrong.clear()
             click.echo(self._row((time.monotonic() - started) / 60))
             click.echo(memory_of_driver(), err=True)
-        click.echo("\nfaults: " + counted(self.chaos.done))
+        click.echo(
+            f"\nfaults: {counted(self.chaos.done)}; without a process: {counted(self.chaos.missed) or 0}"
+        )
 
     @contextmanager
     def _ray_rubric(self) -> Iterator[Rubric]:
@@ -287,6 +294,7 @@ class Chaos:
     disk: Path | None
     options: argparse.Namespace
     done: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     may_start: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -298,8 +306,8 @@ class Chaos:
         faults: dict[str, Callable[[random.Random], None]] = {
             "worker killed": lambda chance: self._kill("guerdon.scoring.worker", chance),
             "worker stopped": lambda chance: self._freeze("guerdon.scoring.worker", chance),
-            "actor killed": lambda chance: self._kill("ray::_RemoteWorker", chance),
-            "actor stopped": lambda chance: self._freeze("ray::_RemoteWorker", chance),
+            "actor killed": lambda chance: self._kill("ray::RemoteWorker", chance),
+            "actor stopped": lambda chance: self._freeze("ray::RemoteWorker", chance),
             "server stopped": lambda chance: self._freeze_one(chance.choice(self.servers).tree()[0], 6),
             "server killed": self._restart_server,
             "node lost": self._replace_node,
@@ -313,6 +321,10 @@ class Chaos:
             try:
                 faults[name](chance)
             except psutil.NoSuchProcess:
+                self.missed[name] += 1  # it ended by itself, or a word no longer finds it
+                if self.missed[name] > MISSED and not self.done[name]:
+                    self.wrong.append(f"{name}: no process was found {MISSED} times")
+                    return
                 continue
             except Exception:
                 self.wrong.append(f"{name}: {traceback.format_exc()}")
@@ -341,7 +353,13 @@ class Chaos:
         del chance  # the first node lives through the soak
         self.cluster.remove_node(self._node, allow_graceful=False)
         self.stopping.wait(5)
-        self._node = self.cluster.add_node(**NODE)
+        for attempt in range(NODE_ATTEMPTS):
+            try:
+                self._node = self.cluster.add_node(**NODE)
+                return
+            except Exception:  # Ray's, when a busy machine starts the node too late
+                if attempt == NODE_ATTEMPTS - 1:
+                    raise
 
     def _fill(self, chance: random.Random) -> None:
         """Fill the disk of the cache, score a file into it by the command, free it, and run the command again."""

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["RayPool"]
 
+_ACTOR_CLASS: Any = ray.remote(RemoteWorker)
+"""Made once: each call makes another class, which Ray keeps as long as this process runs."""
+
 START_TIMEOUT_S = 120.0
 """Seconds for the first worker of the cluster to start."""
 
@@ -238,9 +241,7 @@ class _Actor:
             "max_restarts": 0,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
         }
-        handle = (
-            ray.remote(RemoteWorker).options(**options).remote(str(Path.cwd()), list(sys.path), components)
-        )
+        handle = _ACTOR_CLASS.options(**options).remote(str(Path.cwd()), list(sys.path), components)
         return cls(node, handle)
 
     @property

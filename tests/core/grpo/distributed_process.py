@@ -91,7 +91,7 @@ def train(model: str, folder: str, loss_type: str, sharding: str = "") -> None:
     to = Path(folder, f"{loss_type}-{sharding or PROCESSES}")
     save_weights(trainer, f"{to}.safetensors")
     steps = [{name: step[name] for name in ("loss", "grad_norm")} for step in trainer.state.log_history[:-1]]
-    result = {"steps": steps, "held": held(trainer), "type": str(trainer.accelerator.distributed_type)}
+    result = {"steps": steps, "held": held(trainer), "type": trainer.accelerator.distributed_type.value}
     if trainer.accelerator.is_main_process:
         Path(f"{to}.json").write_text(json.dumps(result))
 

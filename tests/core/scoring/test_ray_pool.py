@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from guerdon.scoring.cache import ScoreCache
 from guerdon.scoring.pool import VerifyJob
 from guerdon.scoring.protocol import Item, Scored
 from guerdon.scoring.ray_pool import MAX_LOSSES, RayPool, _Task
+from guerdon.scoring.ray_worker import RemoteWorker
 from guerdon.types import Judgements
 
 VERIFIERS = Path(__file__).parents[2] / "fixtures" / "cluster_verifiers.py"
@@ -116,6 +118,15 @@ def test_warnings_of_a_verifier_reach_the_user(
     assert "warn" in record.getMessage()
     assert record.getMessage().endswith("the engine of 'a' is gone")
     assert "a retry" not in caplog.text
+
+
+def test_ray_pool_that_is_opened_again_leaves_no_class_behind(cluster: Cluster) -> None:
+    before = len(RemoteWorker.__subclasses__())
+    for _ in range(3):
+        with Rubric([entry("judge")], ray=cluster.address) as rubric:
+            assert [judgement.reward for judgement in rubric.score(rollouts(["right 0"]))] == [1.0]
+    gc.collect()
+    assert len(RemoteWorker.__subclasses__()) == before
 
 
 def test_ray_pool_with_a_plugin_that_cannot_be_built_raises_its_error(cluster: Cluster) -> None:
