@@ -75,11 +75,11 @@ stages:
     params:
       max_steps: STEPS
       supervision: SUPERVISION
-      per_device_train_batch_size: 64
+      per_device_train_batch_size: 128
       per_device_eval_batch_size: 800
       num_generations: 8
       max_completion_length: 80
-      learning_rate: 1.0e-3
+      learning_rate: 4.0e-4
       lr_scheduler_type: cosine
       beta: 0.0
       top_k: 0
@@ -105,7 +105,8 @@ def checked_steps(completion: str, reference: str, split_key: str) -> Score:
     """Check each sum of the reasoning, and the answer.
 
     A step is right if it takes the value before it and the problem's next summand, and adds them rightly. A wrong step
-    may be done again. The answer is the last step.
+    may be done again. The last step is the answer: all text after the sums, right or wrong. Text outside of the spans
+    would have no advantage, and the policy would learn answers that cannot be read.
 
     Args:
         completion: The reply.
@@ -129,8 +130,12 @@ def checked_steps(completion: str, reference: str, split_key: str) -> Score:
             done += not again
         spans.append(Span(place, one.end, float(right)))
         place = one.end
-    if answers:
-        right = answers[-1][1] == reference or answers[-1][2] == reference
+    right = bool(answers) and reference in (answers[-1][1], answers[-1][2])
+    if spans and place == len(
+        completion
+    ):  # nothing follows the last sum, so it stands for the missing answer
+        place = spans.pop().start
+    if completion:
         spans.append(Span(place, len(completion), float(right)))
     return Score(sum(span.value for span in spans) / (len(summands) + 1), spans=spans)
 
@@ -212,7 +217,9 @@ def write_tables(runs: Mapping[str, Sequence[Path]], folder: Path) -> None:
         cells = " | ".join(interval([one[step] - other[step] for one, other in pairs]) for step in steps)
         click.echo(f"| {first} − {second} | {cells} |")
     seeds = range(len(next(iter(curves.values()))))
-    click.echo(f"\n| last step | {' | '.join(f'seed {seed}' for seed in seeds)} |\n|---|{'---|' * len(seeds)}")
+    click.echo(
+        f"\n| last step | {' | '.join(f'seed {seed}' for seed in seeds)} |\n|---|{'---|' * len(seeds)}"
+    )
     for arm, some in curves.items():
         click.echo(f"| {arm} | {' | '.join(f'{one[steps[-1]]:.3f}' for one in some)} |")
     means = {arm: [(step, mean(one[step] for one in some)) for step in steps] for arm, some in curves.items()}
