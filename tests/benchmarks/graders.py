@@ -1,7 +1,8 @@
 """Other projects' graders, each called as its documentation calls it, in the form of guerdon's verifiers and rewards.
 
 The benchmarks of the audit and of throughput compare with them. The extras ``dev`` and ``benchmarks`` have their
-packages. Where a peer does not say how an answer is found in a completion, it gets the answer that guerdon finds.
+packages, but for BFCL's: ``pip install --no-deps bfcl-eval`` leaves out the clients of a dozen vendors. Where a peer
+does not say how an answer is found in a completion, it gets the answer that guerdon finds.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def trl_cosine(
 ) -> list[float | None]:
     from trl.rewards import get_cosine_scaled_reward
 
-    reward = get_cosine_scaled_reward(max_len=100)
+    reward = get_cosine_scaled_reward(max_len=1000)
     return list(reward(completions, [f"${gold}$" for gold in reference], completion_ids=completion_ids))
 
 
