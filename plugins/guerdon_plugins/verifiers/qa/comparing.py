@@ -18,7 +18,7 @@ _ELIDED = {
     for language, articles in ARTICLES.items()
     if (elided := [article for article in articles.split() if article.endswith("'")])
 }
-"""The articles of a language that stand before a word without a space, with an apostrophe."""
+"""The articles that a language writes with an apostrophe, before a word without a space."""
 
 _KEPT = re.compile(r"(?<=\w)[+#]+")
 """Signs that belong to a name: C++, C#, A+."""
