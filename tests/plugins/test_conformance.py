@@ -14,6 +14,7 @@ from guerdon import Failure
 from guerdon.plugins.discovery import Kind, installed_plugins
 from guerdon.testing import (
     Case,
+    GroupRewardConformance,
     HooksConformance,
     RewardConformance,
     SourceConformance,
@@ -267,6 +268,18 @@ class TestTokens(RewardConformance):
     )
 
 
+class TestConcise(GroupRewardConformance):
+    plugin = "concise"
+    value_range = (0.0, 1.0)
+    groups = (
+        (
+            Case("4", 1.0, completion_ids=range(4)),
+            Case("It is 4.", 0.0, completion_ids=range(8)),
+            Case("So: 4", 0.5, completion_ids=range(6)),
+        ),
+    )
+
+
 class TestArithmetic(SourceConformance):
     plugin = "arithmetic"
     columns = ("prompt", "reference", "language", "split_key")
@@ -356,7 +369,9 @@ def test_every_built_in_has_its_kit() -> None:
     tested = {kit.component().plugin.target for kit in kits}
     built_in = [
         plugin
-        for plugin in installed_plugins(Kind.VERIFIER, Kind.REWARD, Kind.SOURCE, Kind.HOOKS)
+        for plugin in installed_plugins(
+            Kind.VERIFIER, Kind.REWARD, Kind.GROUP_REWARD, Kind.SOURCE, Kind.HOOKS
+        )
         if plugin.distribution == "guerdon" and plugin.name not in ELSEWHERE
     ]
     assert [plugin.name for plugin in built_in if plugin.target not in tested] == []

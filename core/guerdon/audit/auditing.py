@@ -158,12 +158,17 @@ def _paid_form(rubric: Rubric, problem: Problem, honest: Honest) -> str:
     rewards = [judgement.reward for judgement in judgements]
     known = [reward for reward in rewards if reward is not None]
     if not known:
-        verdicts = [verdict for judgement in judgements for verdict in judgement.verdicts.values()]
-        reason = next((v.score.explanation for v in verdicts if v.score.explanation), "all of them skip it")
         raise CheckFailedError(
-            f"no verifier judges an honest right answer to {problem.name}, in any of {len(candidates)} forms: {reason}"
+            f"no verifier judges an honest right answer to {problem.name}, in any of {len(candidates)} forms: "
+            f"{_reason(judgements)}"
         )
     return candidates[rewards.index(max(known))]
+
+
+def _reason(judgements: Sequence[Judgement]) -> str:
+    """Return why nothing was judged: the first explanation."""
+    verdicts = [verdict for judgement in judgements for verdict in judgement.verdicts.values()]
+    return next((v.score.explanation for v in verdicts if v.score.explanation), "all of them skip it")
 
 
 def _judge(rubric: Rubric, trials: Sequence[Trial]) -> Sequence[Judgement]:
@@ -283,6 +288,9 @@ def _refuse_unpaid(
     """
     if told_apart:
         return
+    if all(trial.reward is None for trial in trials):
+        reason = _reason([trial.judgement for trial in trials])
+        raise CheckFailedError(f"no verifier judges any of {len(trials)} completions together: {reason}")
     stake = next(iter(stakes.values()))
     if must_tell:
         raise CheckFailedError(

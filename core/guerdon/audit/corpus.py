@@ -28,6 +28,7 @@ KINDS = (
     "overlap",
     "citations",
     "boxes",
+    "tool_use",
     "lean",
     "answer",
     "judge",
@@ -53,6 +54,8 @@ class Template(_Part):
     completion: str | None = None
     reasoning: str | None = None
     answer: str | None = None
+    calls: str | None = None
+    """The calls of tools that come with the text: a JSON list of ``name`` and ``arguments``."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Template:
@@ -172,7 +175,8 @@ def missing_names(template: Template, names: Mapping[str, str]) -> set[str]:
     """Return the placeholders of a template that have no value."""
     if isinstance(template, Attack) and template.turns:
         return set().union(*(missing_names(turn, names) for turn in template.turns))
-    text = "".join(part for part in (template.completion, template.reasoning, template.answer) if part)
+    parts = (template.completion, template.reasoning, template.answer, template.calls)
+    text = "".join(part for part in parts if part)
     return set(_PLACEHOLDER.findall(text)) - names.keys()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from guerdon.audit.corpus import Attack, Problem, Template, load_corpus, write
+from guerdon.audit.corpus import Attack, Problem, Template, fill, load_corpus, write
 from guerdon.types import Judgement, Messages, Outcome, total_reward
 
 __all__ = ["RIGHT", "WRONG", "Honest", "Trial", "completion_of", "own_cases"]
@@ -53,7 +55,9 @@ class Trial:
         """Return the completion as text."""
         if isinstance(self.completion, str):
             return self.completion
-        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in self.completion)
+        return "\n".join(
+            f"{turn['role']}: {turn['content']}{turn.get('tool_calls') or ''}" for turn in self.completion
+        )
 
 
 RIGHT, WRONG = "honest-right", "honest-wrong"
@@ -99,10 +103,20 @@ def own_cases(problem: Problem) -> list[tuple[str, Attack]]:
 
 def completion_of(case: Attack, form: str, problem: Problem, honest: Honest) -> str | Messages:
     """Return a case as a completion of a problem, with answers in a form."""
-    if not case.turns:
+    if not case.turns and case.calls is None:
         return write(case, form, problem.names) * case.repeat
+    if not case.turns:
+        return [_message("assistant", case, form, problem)]
     templates = [getattr(honest, turn.honest) if turn.honest else turn for turn in case.turns]
     return [
-        {"role": turn.role, "content": write(template, form, problem.names)}
+        _message(turn.role, template, form, problem)
         for turn, template in zip(case.turns, templates, strict=True)
     ]
+
+
+def _message(role: str, template: Template, form: str, problem: Problem) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": role, "content": write(template, form, problem.names)}
+    if template.calls is not None:
+        calls = json.loads(fill(template.calls, problem.names))
+        message["tool_calls"] = [{"type": "function", "function": call} for call in calls]
+    return message

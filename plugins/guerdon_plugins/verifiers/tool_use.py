@@ -24,6 +24,8 @@ class ToolUse:
         extra: Whether calls that are not expected are free.
     """
 
+    audit_kind = "tool_use"
+
     def __init__(self, order: bool = True, extra: bool = False) -> None:
         self._order = order
         self._extra = extra

@@ -31,7 +31,7 @@ TOYS = Path(__file__).with_name("toys.py")
 
 
 def entry(toy: str, weight: Any = 1.0) -> Entry:
-    kind = Kind.REWARD if toy in ("trl_reward", "joined") else Kind.VERIFIER
+    kind = Kind.REWARD if toy in ("trl_reward", "joined", "together") else Kind.VERIFIER
     return Entry(toy, Component(Plugin(kind, toy, "file", "0", f"{TOYS}:{toy}"), kind), weight)
 
 
@@ -150,7 +150,7 @@ def test_audit_of_a_reward_that_reads_other_roles_is_an_exploit() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_audit_of_each_kind_has_cases_of_other_roles(kind: str) -> None:
-    tried = {case.name for _, case in cases_for([kind]) if case.turns}
+    tried = {case.name for file, case in cases_for([kind]) if case.turns and file == "general"}
     assert tried == ROLES | {
         "tool-closes-the-reasoning",
         "tool-opens-the-reasoning",
@@ -204,3 +204,18 @@ def test_case_problems_of_a_row_without_what_it_needs_name_its_line(
 ) -> None:
     with pytest.raises(DataError, match=rf"cases\.jsonl:1: .*{words}"):
         case_problems(own(tmp_path, row), [entry("exact")])
+
+
+def test_a_rubric_that_judges_nothing_is_refused_with_the_reason() -> None:
+    with pytest.raises(CheckFailedError, match="ZeroDivisionError"):
+        audited("together", kinds=())
+
+
+def test_calls_of_tools_are_attacked_too() -> None:
+    report = audited("called", kinds=("tool_use",))
+    assert cases(report, AuditVerdict.EXPLOIT) == {
+        *("without-arguments", "placeholders", "wrong-types", "more-arguments", "exchanged-names")
+    }
+    assert not report.found(AuditVerdict.FALSE_NEGATIVE)
+    shown = next(result.completion for result in report.results if result.case == "without-arguments")
+    assert "'name': 'weather'" in shown

@@ -70,3 +70,13 @@ def trl_reward(completions: list[list[dict[str, str]]], reference: list[str], **
     """A reward as TRL's are: it wants conversations and token ids."""
     texts = [completion[0]["content"] for completion in completions]
     return [float(exact(text, gold)) for text, gold in zip(texts, reference, strict=True)]
+
+
+def together(completions: list[str], **columns: Any) -> list[float]:
+    """Breaks where several completions are scored in one call."""
+    return [1.0 / (len(completions) == 1)]
+
+
+def called(completion: str, tool_calls: list[dict[str, Any]], expected_calls: list[dict[str, Any]]) -> bool:
+    """Gameable: the names are right."""
+    return {call["name"] for call in tool_calls} == {call["name"] for call in expected_calls}

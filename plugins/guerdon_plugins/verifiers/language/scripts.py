@@ -80,15 +80,24 @@ def first_name(character: str) -> str:
 
 def script_of(word: str) -> str:
     """Return the script of a word, by its first letter."""
-    name = first_name(first_letter(word))
+    return _script(first_letter(word))
+
+
+@lru_cache(maxsize=2**14)
+def _script(character: str) -> str:
+    name = first_name(character)
     return _WRITING.get(name, name)
 
 
 def first_letter(word: str) -> str:
     """Return a word's first character that is not a combining mark, or its first one if all of them are."""
-    return next((character for character in word if not is_mark(character)), word[0])
+    first = word[0]
+    if not is_mark(first):
+        return first
+    return next((character for character in word if not is_mark(character)), first)
 
 
+@lru_cache(maxsize=2**14)
 def is_mark(character: str) -> bool:
     """Return whether a character combines with the one before it."""
     return unicodedata.category(character)[0] == "M"

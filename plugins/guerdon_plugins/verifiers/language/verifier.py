@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from guerdon import Failure, Score
 from guerdon.text import (
@@ -33,6 +34,11 @@ _NO_WORDS = re.compile(
 """Links, tags, and unmarked names in formulas: ``dp[i]``, ``f(x)``, ``AB^2``, ``sin 30``."""
 
 _SENTENCE_END = re.compile(r"[.!?:;。！？：；…।\n]+")
+
+
+class _Word(NamedTuple):
+    text: str
+    script: str
 
 
 class Language:
@@ -103,24 +109,23 @@ def _count_words(text: str, target: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     own: list[list[str]] = []
     for sentence in _sentences(text, script):
-        named = [(word, script_of(word)) for word in sentence]
-        counts.update(name.lower() for _, name in named if name != script)
-        own.append([word for word, name in named if name == script])
+        counts.update(name.lower() for _, name in sentence if name != script)
+        own.append([word for word, name in sentence if name == script])
     return counts + count_languages(own, script, target)
 
 
-def _sentences(text: str, script: str) -> Iterator[list[str]]:
+def _sentences(text: str, script: str) -> Iterator[list[_Word]]:
     """Yield the words of each sentence: first in the scripts of code, then in the others, which also count in code."""
     prose = without_formulas(without_code(text))
     for sentence in _split(prose):
         if not _only_names(sentence, script):
-            yield [word for word in sentence if script_of(word) in _SCRIPTS_OF_CODE]
+            yield [word for word in sentence if word.script in _SCRIPTS_OF_CODE]
     if not text.isascii():
         for sentence in _split(text):
-            yield [word for word in sentence if script_of(word) not in _SCRIPTS_OF_CODE]
+            yield [word for word in sentence if word.script not in _SCRIPTS_OF_CODE]
 
 
-def _only_names(sentence: list[str], script: str) -> bool:
+def _only_names(sentence: list[_Word], script: str) -> bool:
     """Return whether all foreign words in a sentence are names and labels in Latin letters: ``Alice``, ``ABC``.
 
     Every language writes them in Latin letters. Text in capitals does not evade the check: names have at most three
@@ -129,21 +134,25 @@ def _only_names(sentence: list[str], script: str) -> bool:
     """
     if script in _SCRIPTS_OF_CODE:
         return False
-    foreign = [word for word in sentence if script_of(word) in _SCRIPTS_OF_CODE]
-    own = sum(script_of(word) == script for word in sentence)
-    runs = groupby(sentence, key=lambda word: script_of(word) in _SCRIPTS_OF_CODE)
+    foreign = [word for word in sentence if word.script in _SCRIPTS_OF_CODE]
+    own = sum(word.script == script for word in sentence)
+    runs = groupby(sentence, key=lambda word: word.script in _SCRIPTS_OF_CODE)
     longest = max((len(list(run)) for is_foreign, run in runs if is_foreign), default=0)
-    return len(foreign) <= own and longest <= MAX_NAME_WORDS and all(word[0].isupper() for word in foreign)
+    return (
+        len(foreign) <= own and longest <= MAX_NAME_WORDS and all(word.text[0].isupper() for word in foreign)
+    )
 
 
-def _split(text: str) -> Iterator[list[str]]:
+def _split(text: str) -> Iterator[list[_Word]]:
     # NFKC turns full-width Latin, half-width kana and 𝑥 into ordinary letters.
     for sentence in _SENTENCE_END.split(unicodedata.normalize("NFKC", _NO_WORDS.sub(" ", text))):
-        yield [word for word in words(sentence) if _is_language(word)]
+        yield [_Word(word, script_of(word)) for word in words(sentence) if _is_language(word)]
 
 
 def _is_language(word: str) -> bool:
     """Return whether a word indicates a language: it is not a number or a letter for a quantity."""
+    if word.isascii():
+        return len(word) > 1 and not word[0].isdigit()
     letters = [character for character in word if not is_mark(character)]
     if len(letters) == 1:
         return unicodedata.category(letters[0]) == "Lo"  # a syllable or an ideograph

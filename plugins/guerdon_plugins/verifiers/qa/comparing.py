@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from decimal import Decimal
+from functools import cached_property
 
 from guerdon.text import words
 from guerdon_plugins.verifiers.qa.languages import ARTICLES
-from guerdon_plugins.verifiers.qa.values import date, number
+from guerdon_plugins.verifiers.qa.values import Date, date, number
+
+_ARTICLES = {language: frozenset(articles.split()) for language, articles in ARTICLES.items()}
+_ELIDED = {
+    language: re.compile(rf"\b(?:{'|'.join(elided)})(?=\w)")
+    for language, articles in ARTICLES.items()
+    if (elided := [article for article in articles.split() if article.endswith("'")])
+}
+"""The articles that a language writes with an apostrophe, before a word without a space."""
 
 _KEPT = re.compile(r"(?<=\w)[+#]+")
 """Signs that belong to a name: C++, C#, A+."""
@@ -38,20 +48,19 @@ def tokens(text: str, language: str, *, dashes: str = "") -> list[str]:
         dashes: The replacement of a hyphen, a dash or a slash: nothing, as SQuAD's, or a space.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    folded = _ARABIC_MARKS.sub("", folded).translate(_ALEF)
-    articles = ARTICLES.get(language, "").split()
-    elided = [article for article in articles if article.endswith("'")]
-    if elided:
-        folded = re.sub(rf"\b(?:{'|'.join(elided)})(?=\w)", "", folded.replace("’", "'"))
+    if not folded.isascii():
+        folded = _ARABIC_MARKS.sub("", folded).translate(_ALEF)
+    articles = _ARTICLES.get(language, frozenset())
+    if language in _ELIDED:
+        folded = _ELIDED[language].sub("", folded.replace("’", "'"))
     folded = _SPACED_RANGE.sub(r"\1", folded)
     folded = _NUMERAL.sub(lambda found: _numeral(found[0], language, dashes), folded)
-    kept = {
-        place
-        for pattern in (_KEPT, _NUMERAL)
-        for match in pattern.finditer(folded)
-        for place in range(*match.span())
-    }
-    bare = "".join(_bare(char, dashes) if place not in kept else char for place, char in enumerate(folded))
+    spans = sorted(match.span() for pattern in (_KEPT, _NUMERAL) for match in pattern.finditer(folded))
+    pieces, end = [], 0
+    for start, stop in spans:
+        pieces += [folded[end:start].translate(_BARE[dashes]), folded[max(start, end) : stop]]
+        end = max(end, stop)
+    bare = "".join([*pieces, folded[end:].translate(_BARE[dashes])])
     found = [part for word in bare.split() if word not in articles for part in _parts(word)]
     return (
         [word.removeprefix("ال") if len(word) > 3 else word for word in found] if language == "ar" else found
@@ -72,11 +81,21 @@ def _is_dash(char: str) -> bool:
     return unicodedata.category(char) == "Pd" or char == "−"
 
 
-def _bare(char: str, dashes: str) -> str:
-    category = unicodedata.category(char)
-    if _is_dash(char) or char == "/":
-        return dashes
-    return "" if category[0] == "P" or category in ("Cf", "Sc") or char in "^`|~<>=+" else char
+class _Bare(dict[int, str]):
+    """What replaces each character outside of numbers and names, for ``str.translate``; filled as characters come."""
+
+    def __init__(self, dashes: str) -> None:
+        self._dashes = dashes
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        category = unicodedata.category(char)
+        dropped = category[0] == "P" or category in ("Cf", "Sc") or char in "^`|~<>=+"
+        self[code] = self._dashes if _is_dash(char) or char == "/" else "" if dropped else char
+        return self[code]
+
+
+_BARE = {dashes: _Bare(dashes) for dashes in ("", " ")}
 
 
 def _parts(word: str) -> list[str]:
@@ -92,21 +111,59 @@ _MARK_WORDS = (
 )
 
 
-def equal(answer: str, gold: str, language: str) -> bool:
+class Reading:
+    """An answer as a number, a date and tokens. Each is read once, when it is first compared.
+
+    Args:
+        text: The answer.
+        language: Its ISO 639 code.
+    """
+
+    def __init__(self, text: str, language: str) -> None:
+        self._given = text
+        self._language = language
+        self._text = _with_marks(text)
+
+    @cached_property
+    def marks(self) -> set[str]:
+        """The signs of currencies and percent."""
+        return set(_MARKS.findall(self._text))
+
+    @cached_property
+    def number(self) -> Decimal | None:
+        """The number that the answer is."""
+        return number(self._text, self._language)
+
+    @cached_property
+    def date(self) -> Date | None:
+        """The date that the answer is."""
+        return date(self._text, self._language)
+
+    @cached_property
+    def forms(self) -> set[tuple[str, ...]]:
+        """The tokens of the answer, with dashes as nothing and as spaces; without the empty form."""
+        return {tuple(tokens(self._text, self._language, dashes=dashes)) for dashes in _BARE} - {()}
+
+    @cached_property
+    def folded(self) -> str:
+        """The answer without case and surrounding space."""
+        return self._text.strip().casefold()
+
+    @cached_property
+    def tokens(self) -> Counter[str]:
+        """The tokens of the answer as it was given, with their counts."""
+        return Counter(tokens(self._given, self._language))
+
+
+def equal(answer: Reading, gold: Reading) -> bool:
     """Return whether two answers are the same number, date or text."""
-    answer, gold = _with_marks(answer), _with_marks(gold)
-    answer_marks, gold_marks = set(_MARKS.findall(answer)), set(_MARKS.findall(gold))
-    if answer_marks and gold_marks and answer_marks != gold_marks:
+    if answer.marks and gold.marks and answer.marks != gold.marks:
         return False
-    for read in (number, date):
-        values = read(answer, language), read(gold, language)
-        if None not in values:
-            return values[0] == values[1]
-    forms = [
-        {tuple(tokens(text, language, dashes=dashes)) for dashes in ("", " ")} for text in (answer, gold)
-    ]
-    same = (forms[0] & forms[1]) - {()}
-    return bool(same) or answer.strip().casefold() == gold.strip().casefold() != ""
+    if answer.number is not None and gold.number is not None:
+        return answer.number == gold.number
+    if answer.date is not None and gold.date is not None:
+        return answer.date == gold.date
+    return not answer.forms.isdisjoint(gold.forms) or answer.folded == gold.folded != ""
 
 
 def _with_marks(text: str) -> str:
@@ -118,12 +175,11 @@ def _with_marks(text: str) -> str:
     return text
 
 
-def f1(answer: str, gold: str, language: str) -> float:
+def f1(answer: Reading, gold: Reading) -> float:
     """Return the F1 of the shared tokens of two answers, as SQuAD defines it; 1 for answers that are equal."""
-    if equal(answer, gold, language):
+    if equal(answer, gold):
         return 1.0
-    ours, theirs = tokens(answer, language), tokens(gold, language)
+    ours, theirs = answer.tokens, gold.tokens
     if not ours or not theirs:
         return float(ours == theirs)
-    shared = sum((Counter(ours) & Counter(theirs)).values())
-    return 2 * shared / (len(ours) + len(theirs))
+    return 2 * (ours & theirs).total() / (ours.total() + theirs.total())

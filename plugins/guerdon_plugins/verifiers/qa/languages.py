@@ -61,5 +61,5 @@ SCALES = {
     "億": 10**8,
 }
 
-YES = frozenset("true yes ja oui sí si sim sì da да نعم हाँ 是 是的 对 正确 はい 예 네".split())  # noqa: SIM905
-NO = frozenset("false no nein non não nee nej нет لا नहीं 否 不是 不 错误 いいえ 아니요 아니오".split())  # noqa: SIM905
+YES = tuple("yes true ja oui sí si sim sì da да نعم हाँ 是 是的 对 正确 はい 예 네".split())  # noqa: SIM905
+NO = tuple("no false nein non não nee nej нет لا नहीं 否 不是 不 错误 いいえ 아니요 아니오".split())  # noqa: SIM905

@@ -30,9 +30,7 @@ def read(reference: Any, no_answer: Sequence[str]) -> Gold:
     """
     value = plain(reference)
     if isinstance(value, bool):
-        return Gold(
-            [[text] for text in sorted(YES if value else NO, key=lambda word: word not in ("yes", "no"))]
-        )
+        return Gold([[text] for text in (YES if value else NO)])
     if isinstance(value, Mapping):
         return _of_mapping(value, no_answer)
     if isinstance(value, list | tuple) and not value and no_answer:

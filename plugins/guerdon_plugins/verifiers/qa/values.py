@@ -23,12 +23,30 @@ MAX_CHARACTERS = 200
 """A longer text is not read as a number or a date."""
 
 
+_MARKS = re.compile(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*(?:%|[$€£¥₹₩])$")
+_WITH_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. ']\d{3})+|\d+)?(?:,(\d+))?")
+_WITH_POINT = re.compile(r"([+-]?)(\d{1,3}(?:[, '_٬]\d{3})+|\d+)?(?:[.٫](\d+))?")
+_NUMBERS = {
+    language: {word: place for place, word in enumerate(words.split())}
+    for language, words in NUMBER_WORDS.items()
+}
+_MONTHS = {
+    language: {name: place for place, name in enumerate(names.split(), start=1)}
+    for language, names in MONTHS.items()
+}
+_ENGLISH = (
+    _MONTHS["en"] | {name: place for place, name in enumerate(SHORT_MONTHS.split(), start=1)} | {"sept": 9}
+)
+_FILLERS = frozenset("of the st nd rd th de del den il le er года г".split())  # noqa: SIM905
+"""Words beside the numbers and the month of a date."""
+
+
 def number(text: str, language: str) -> Decimal | None:
     """Return the number that a text is, in digits of any script or as a word, or ``None``."""
     if len(text) > MAX_CHARACTERS:
         return None
     folded = unicodedata.normalize("NFKC", text).casefold().strip().rstrip(" .")
-    folded = re.sub(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*(?:%|[$€£¥₹₩])$", r"\1", folded)
+    folded = _MARKS.sub(r"\1", folded)
     word = _in_one_word(folded, language)
     if word is not None:
         return Decimal(word)
@@ -40,13 +58,13 @@ def number(text: str, language: str) -> Decimal | None:
 
 def _in_one_word(text: str, language: str) -> int | None:
     """Return the number that a word is, or two of English: ``twenty-one``."""
-    words = NUMBER_WORDS.get(language, "").split()
+    words = _NUMBERS.get(language, {})
     if text in words:
-        return words.index(text)
+        return words[text]
     tens, _, ones = text.replace("-", " ").partition(" ")
-    if language != "en" or tens not in TENS or (ones and ones not in words[1:10]):
+    if language != "en" or tens not in TENS or (ones and not 1 <= words.get(ones, 0) < 10):
         return None
-    return 10 * (TENS.index(tens) + 2) + (words.index(ones) if ones else 0)
+    return 10 * (TENS.index(tens) + 2) + (words[ones] if ones else 0)
 
 
 def _scale(text: str) -> tuple[str, int]:
@@ -57,9 +75,8 @@ def _scale(text: str) -> tuple[str, int]:
 
 
 def _digits(text: str, language: str, scale: int) -> Decimal | None:
-    decimal, group = (r",", r"[. ']") if language in DECIMAL_COMMA else (r"[.٫]", r"[, '_٬]")
     spaced = re.sub(r"\s", " ", text).replace("−", "-").replace("’", "'")
-    found = re.fullmatch(rf"([+-]?)(\d{{1,3}}(?:{group}\d{{3}})+|\d+)?(?:{decimal}(\d+))?", spaced)
+    found = (_WITH_COMMA if language in DECIMAL_COMMA else _WITH_POINT).fullmatch(spaced)
     if not found or not (found[2] or found[3]):
         return None
     whole = re.sub(r"\D", "", found[2] or "0")
@@ -103,9 +120,8 @@ def _in_words(text: str, language: str) -> Date | None:
     words = re.findall(r"\d+|[^\W\d_]+", text)
     named = [months[word] for word in words if word in months]
     numbers = [int(word) for word in words if word.isdecimal()]
-    fillers = {"of", "the", "st", "nd", "rd", "th", "de", "del", "den", "il", "le", "er", "года", "г"}
     if len(named) != 1 or any(
-        not word.isdecimal() and word not in months and word not in fillers for word in words
+        not word.isdecimal() and word not in months and word not in _FILLERS for word in words
     ):
         return None
     days = [value for value in numbers if value <= 31 and value > 0]
@@ -116,10 +132,7 @@ def _in_words(text: str, language: str) -> Date | None:
 
 
 def _months(language: str) -> dict[str, int]:
-    found = {name: place for place, name in enumerate(MONTHS.get(language, MONTHS["en"]).split(), start=1)}
-    if language == "en":
-        found |= {name: place for place, name in enumerate(SHORT_MONTHS.split(), start=1)} | {"sept": 9}
-    return found
+    return _ENGLISH if language == "en" else _MONTHS.get(language, _MONTHS["en"])
 
 
 def _date(year: int | None, month: int | None, day: int | None) -> Date | None:

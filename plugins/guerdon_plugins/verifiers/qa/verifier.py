@@ -11,7 +11,7 @@ from guerdon import Failure, Row, Score
 from guerdon.text import checked_tags
 from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer, without_tex
 from guerdon_plugins.shared.hints import Hint, place_hint
-from guerdon_plugins.verifiers.qa.comparing import equal, f1
+from guerdon_plugins.verifiers.qa.comparing import Reading, equal, f1
 from guerdon_plugins.verifiers.qa.references import read
 
 MAX_CHARACTERS = 10_000
@@ -55,7 +55,7 @@ class QuestionAnswer:
         check_place(extraction)
         if metric not in ("exact", "f1"):
             raise ValueError(f"metric is {metric!r}; give exact or f1")
-        self._compare: Callable[[str, str, str], float] = f1 if metric == "f1" else equal
+        self._compare: Callable[[Reading, Reading], float] = f1 if metric == "f1" else equal
         self._place: Place = extraction
         self._language = language
         self._no_answer = tuple(no_answer)
@@ -73,7 +73,13 @@ class QuestionAnswer:
             return Score(0.0, explanation=f"the answer has {len(found.text)} characters")
         code = _code(self._language or language)
         answer = without_tex(found.text)
-        value = max(self._value(answer, spans, code) for spans in gold.alternatives)
+        whole = Reading(answer, code)
+        value = max(
+            float(self._compare(whole, Reading(spans[0], code)))
+            if len(spans) == 1
+            else self._value_of_spans(answer, spans, code)
+            for spans in gold.alternatives
+        )
         if value == 1:
             return Score(value, answer=found.text[:1000])
         nearest = " or ".join("; ".join(spans) for spans in gold.alternatives)
@@ -93,15 +99,15 @@ class QuestionAnswer:
 
     def same_answer(self, first: str, second: str) -> bool:
         """Return whether two answers are the same number, date or text."""
-        return equal(first, second, _code(self._language))
+        language = _code(self._language)
+        return equal(Reading(first, language), Reading(second, language))
 
-    def _value(self, answer: str, spans: Sequence[str], language: str) -> float:
-        if len(spans) == 1:
-            return float(self._compare(answer, spans[0], language))
+    def _value_of_spans(self, answer: str, spans: Sequence[str], language: str) -> float:
         parts = _split(answer)
         if len(parts) > _MAX_SPANS or len(spans) > _MAX_SPANS:
             return 0.0
-        value = _aligned(parts, spans, lambda part, span: float(self._compare(part, span, language)))
+        ours, theirs = ([Reading(text, language) for text in texts] for texts in (parts, spans))
+        value = _aligned(ours, theirs, self._compare)
         return value if self._compare is f1 else float(value == 1.0)
 
 
@@ -119,7 +125,9 @@ def _split(answer: str) -> list[str]:
     ]
 
 
-def _aligned(parts: Sequence[str], spans: Sequence[str], value: Callable[[str, str], float]) -> float:
+def _aligned(
+    parts: Sequence[Reading], spans: Sequence[Reading], value: Callable[[Reading, Reading], float]
+) -> float:
     """Return the sum of the best one-to-one pairs, over the larger count, as DROP does (arXiv 1903.00161).
 
     Pairs are taken greedily by value.
