@@ -149,6 +149,13 @@ def test_pages_have_the_promised_mixture() -> None:
     assert share(lambda row: "wait, " in reply(row) or "等等，" in reply(row)) > 0.02
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_pages_guess_as_often_as_asked(share: float) -> None:
+    answers = [row for row in take(2000, "pages", guesses=share) if CHAIN.fullmatch(row["split_key"])]
+    guessed = [row for row in answers if not re.search(r"\d(?: plus | minus |加|减)\d", reply(row))]
+    assert len(guessed) / len(answers) == pytest.approx(share, abs=0.04)
+
+
 def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
     sides: dict[str, set[bool]] = {}
     for row in take(3000, levels=[1]) + take(3000, "pages", levels=[1]):
@@ -166,6 +173,8 @@ def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
         ({"languages": []}, "languages"),
         ({"kind": "solutions", "slips": 1.5}, "slips"),
         ({"slips": 0.5}, "only solutions slip"),
+        ({"kind": "pages", "guesses": 1.5}, "guesses"),
+        ({"guesses": 0.3}, "only pages have it"),
     ],
 )
 def test_bad_params_are_refused(params: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import Any
 
@@ -50,6 +51,23 @@ def test_people_prefer_the_politer_reply() -> None:
         assert to_the_point(row, "chosen")
         assert to_the_point(row, "rejected")
         assert manners(row, "chosen") > manners(row, "rejected")
+
+
+def test_a_missed_request_is_the_worse_reply_however_polite() -> None:
+    rows = take(3000, "preferences", missed=1.0)
+    for row in rows:
+        assert said(row, "chosen").count(row["reference"]) == 1
+        assert said(row, "rejected").count(row["reference"]) != 1
+        assert Manners()(said(row, "rejected"), row["reference"], row["language"]) >= (
+            Manners()(said(row, "chosen"), row["reference"], row["language"])
+        )
+    names = [(row["split_key"].split(), said(row, "rejected")) for row in rows if row["language"] == "en"]
+    slips = [
+        other[1][0] == name[0]
+        for (word, name), reply in names
+        if (other := re.search(rf"{word}, (?!{name}\.)(\w+)", reply))
+    ]
+    assert sum(slips) / len(slips) > 0.4, "half of the wrong names begin as the right one does"
 
 
 @given(st.floats(0, 0.49))

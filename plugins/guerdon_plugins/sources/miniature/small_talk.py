@@ -87,7 +87,8 @@ class SmallTalk:
         kind: ``prompts``; ``pages``, with replies of all manners, a few off the point; or ``preferences``: two
             replies to the point, of which people prefer the politer one.
         missed: For preferences, the share of pairs whose worse reply misses the request, however polite it is: it says
-            another word or name, nothing, or everything twice. The better one fulfils it in any manner.
+            another word or name (half of the time one with the same first letter, as a model's own slips have),
+            nothing, or everything twice. The better one fulfils it in any manner.
         languages: The languages to draw from.
         noise: For preferences, the probability that the worse reply was preferred.
         seed: Another seed gives other rows.
@@ -205,11 +206,12 @@ def _missing(rng: Random, talk: _Talk, word: str, name: str) -> tuple[str, str]:
     opening, closing = rng.choice(talk.openings[worse_manner]), rng.choice(talk.closings[worse_manner])
     said = talk.said.format(word, name)
     other_word = rng.choice([other for other in talk.words if other != word])
-    other_name = rng.choice([other for other in talk.names.split() if other != name])
+    other_names = [other for other in talk.names.split() if other != name]
+    alike = [other for other in other_names if other[0] == name[0]] or other_names
+    other_name = rng.choice(rng.choice([other_names, alike]))
     middles = [
         [talk.said.format(other_word, name)],
         [talk.said.format(word, other_name)],
-        [talk.said.format(other_word, other_name)],
         [],
         [said, said],
     ]

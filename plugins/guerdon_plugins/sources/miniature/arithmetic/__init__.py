@@ -19,7 +19,14 @@ from guerdon_plugins.sources.miniature.arithmetic.problems import (
     random_chain,
     random_search,
 )
-from guerdon_plugins.sources.miniature.arithmetic.writing import CAREFUL, Author, page_reply, reason, tagged
+from guerdon_plugins.sources.miniature.arithmetic.writing import (
+    CAREFUL,
+    SHARE_GUESSES,
+    Author,
+    page_reply,
+    reason,
+    tagged,
+)
 
 Kind = Literal["problems", "solutions", "pages", "preferences"]
 
@@ -45,6 +52,7 @@ class Arithmetic:
         languages: The languages to draw from.
         slips: For solutions, the probability that a step's carry or borrow is forgotten, and that a search stops after
             a candidate that does not fit.
+        guesses: For pages, the share of replies to problems that guess, without reasoning.
         seed: Another seed gives other rows.
 
     Raises:
@@ -60,6 +68,7 @@ class Arithmetic:
         levels: Sequence[int] = (2, 3, 4),
         languages: Sequence[Language] = ("en", "zh"),
         slips: float = 0.0,
+        guesses: float = SHARE_GUESSES,
         seed: int = 0,
     ) -> None:
         if not tasks:
@@ -72,6 +81,10 @@ class Arithmetic:
             raise ValueError(f"slips is {slips}, and a probability is from 0 to 1.")
         if slips and kind != "solutions":
             raise ValueError(f"slips is {slips}, and only solutions slip; kind is '{kind}'.")
+        if not 0 <= guesses <= 1:
+            raise ValueError(f"guesses is {guesses}, and a share is from 0 to 1.")
+        if guesses != SHARE_GUESSES and kind != "pages":
+            raise ValueError(f"guesses is {guesses}, and only pages have it; kind is '{kind}'.")
         self._make = {
             "problems": self._problem,
             "solutions": self._solution,
@@ -82,6 +95,7 @@ class Arithmetic:
         self._levels = list(levels)
         self._languages = list(languages)
         self._author = Author(forgets=slips, persists=1 - slips)
+        self._guesses = guesses
         self._seed = f"{seed}/{kind}"
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -106,7 +120,7 @@ class Arithmetic:
         else:
             problem, language = self._draw(rng)
             question = PHRASINGS[language].question(rng, problem)
-            reply, key = page_reply(rng, problem, language), problem.key
+            reply, key = page_reply(rng, problem, language, self._guesses), problem.key
         return {
             "prompt": _question(question),
             "completion": _reply(reply),

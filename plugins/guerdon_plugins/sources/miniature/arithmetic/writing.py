@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -33,17 +34,19 @@ CARELESS = Author(forgets=0.55, errs=0.06, notices=0.2, persists=0.5)
 CARELESS_AND_MIXING = Author(forgets=0.55, errs=0.06, notices=0.2, switches=0.5, persists=0.5)
 SHARE_MIXING = 0.4
 
-# The shares of tagged reasoning, plain reasoning, bare guesses and tagged guesses.
-_FORMS = ("tagged", "plain", "guess", "tagged guess")
-_FORM_SHARES = (0.20, 0.25, 0.25, 0.30)
+SHARE_GUESSES = 0.55
+# The forms, and their weights among the replies that reason and among those that guess.
+_REASONED = {"tagged": 0.20, "plain": 0.25}
+_GUESSED = {"guess": 0.25, "tagged guess": 0.30}
 _SHARE_WRONG_GUESSES = 0.6
 _GUESS_SPREAD = 6
 
 
-def page_reply(rng: Random, problem: Problem, language: Language) -> str:
-    """Return a reply of mixed quality, as on a page."""
+def page_reply(rng: Random, problem: Problem, language: Language, guesses: float = SHARE_GUESSES) -> str:
+    """Return a reply of mixed quality, as on a page; a share ``guesses`` of them has no reasoning."""
     phrasing = PHRASINGS[language]
-    (form,) = rng.choices(_FORMS, _FORM_SHARES)
+    weights = _scaled(_REASONED, 1 - guesses) | _scaled(_GUESSED, guesses)
+    (form,) = rng.choices(list(weights), list(weights.values()))
     if form in ("guess", "tagged guess"):
         answer = _guess(rng, problem)
         if form == "tagged guess":
@@ -55,6 +58,10 @@ def page_reply(rng: Random, problem: Problem, language: Language) -> str:
         return tagged(reasoning, answer)
     conclusion = rng.choice(PHRASINGS[ending].conclusions).format(_boxed(answer))
     return reasoning + PHRASINGS[ending].space + conclusion
+
+
+def _scaled(weights: Mapping[str, float], total: float) -> dict[str, float]:
+    return {form: weight * total / sum(weights.values()) for form, weight in weights.items()}
 
 
 def tagged(reasoning: str, answer: int) -> str:
