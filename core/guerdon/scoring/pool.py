@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -58,6 +58,9 @@ CONCURRENT_GRACE_S = 5.0
 
 BUFFERED_BYTES = 64 * 1024
 """A task up to this size fits into the socket's buffer, even if the worker does not read."""
+
+MOST_LOST_BUILDS = 3
+"""Fresh workers in a row that may die while they build one plugin. Something else may have killed the first ones."""
 
 CLOSING_S = 0.5
 """The longest time after which a running call notices that the pool is closed."""
@@ -102,6 +105,8 @@ class WorkerPool:
             if component.kind in (Kind.VERIFIER, Kind.GROUP_REWARD)
         }
         self._idle: dict[int | None, list[_Worker]] = {}
+        self._lost_builds: Counter[int] = Counter()
+        """For each component, how many fresh workers died in a row while they built it."""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -182,6 +187,7 @@ class WorkerPool:
             if isinstance(message, SettingUp):
                 running.set_up(message.timeout_s)
             elif isinstance(message, Built):
+                self._lost_builds[running.job.component] = 0
                 running.start(message.concurrent)
             elif isinstance(message, Waiting):
                 running.restart_clock()
@@ -210,8 +216,12 @@ class WorkerPool:
             waiting[running.lane].appendleft(running.job)
             return
         if not running.built:
-            plugin = self._components[running.job.component].plugin
             late = failure is Failure.TIMEOUT
+            self._lost_builds[running.job.component] += 1
+            if not late and self._lost_builds[running.job.component] < MOST_LOST_BUILDS:
+                waiting[running.lane].appendleft(running.job)
+                return
+            plugin = self._components[running.job.component].plugin
             why = running.lateness if late else reason
             raise PluginLoadError(f"{plugin} cannot be built: {why}. Import it by hand to see what it does.")
         latency_ms = (time.monotonic() - running.clock) * 1000

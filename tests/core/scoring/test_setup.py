@@ -54,3 +54,10 @@ def test_max_workers_limits_the_copies(tmp_path: Path) -> None:
     copies.mkdir()
     assert scores(tmp_path, "Counted", 200, folder=str(copies)) == [1.0] * 200
     assert len(list(copies.iterdir())) == 1
+
+
+def test_worker_that_is_killed_while_it_builds_a_plugin_is_replaced(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    tries.mkdir()
+    assert scores(tmp_path, "Killed", 1, folder=str(tries)) == [1.0]
+    assert len(list(tries.iterdir())) == 2
