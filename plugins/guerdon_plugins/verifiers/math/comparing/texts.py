@@ -7,6 +7,7 @@ import re
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.comparing.trees import letters
 from guerdon_plugins.verifiers.math.nodes import Node, Text
+from guerdon_plugins.verifiers.math.reading.formulas_of_chemistry import other_elements
 
 _OPTION = re.compile(r"\(?\s*([^\W\d_])\s*\)?\s*\.?")
 """A single letter counts with its case, in brackets or not."""
@@ -99,6 +100,8 @@ def same_words(reference: Node, answer: Node) -> Finding:
         return Finding(False, "text", "words are not a number")
     if (letters_match := _same_named_letter(left, right)) is not None:
         return Finding(letters_match, "text", "" if letters_match else "the words differ")
+    if other_elements(left.removeprefix("compound "), right.removeprefix("compound ")):
+        return Finding(False, "text", "other elements")
     left, right = _WINS.sub("", left), _WINS.sub("", right)
     left, right = _DISTRIBUTED.sub("", left), _DISTRIBUTED.sub("", right)
     left, right = _person(left, right), _person(right, left)

@@ -27,6 +27,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Unit,
     negate,
 )
+from guerdon_plugins.verifiers.math.reading.ordered import ORDERED, joined, ordered_product, reversed_product
 from guerdon_plugins.verifiers.math.reading.stream import TokenStream
 from guerdon_plugins.verifiers.math.reading.tokens import Token
 from guerdon_plugins.verifiers.math.reading.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, SYMBOLS
@@ -138,6 +139,10 @@ class ArithmeticParser(TokenStream):
                 self._position += 1
                 left = factors[0] if len(factors) == 1 else Product(tuple(factors))
                 factors = [Call("mod", (left, self._factor()))]
+            elif text in ORDERED and self._starts_factor(1):
+                self._position += 1
+                left = factors[0] if len(factors) == 1 else Product(tuple(factors))
+                factors = [joined(ORDERED[text], left, self._operand_after_sign())]
             elif self._starts_factor() and not isinstance(factors[-1], Cases):
                 self._implicit(factors)
             else:
@@ -148,7 +153,14 @@ class ArithmeticParser(TokenStream):
             return factors[0]
         if any(isinstance(factor, Text) for factor in factors):
             raise UnreadableError("words among factors")
-        return Product(tuple(factors))
+        return ordered_product(factors) or Product(tuple(factors))
+
+    def _operand_after_sign(self) -> Node:
+        """Return the second operand of an ordered operation, which may be a product."""
+        factors = [self._factor()]
+        while self._starts_factor():
+            self._implicit(factors)
+        return factors[0] if len(factors) == 1 else ordered_product(factors) or Product(tuple(factors))
 
     def _signed_factor(self) -> Node:
         sign = 1
@@ -237,10 +249,22 @@ class ArithmeticParser(TokenStream):
         if self._peek() in ("\\top", "T") and isinstance(base, Matrix | Sequence):
             self._position += 1
             return Call("transpose", (base,))
-        exponent = self._nested(self._exponent)
+        if not isinstance(base, Number) and self._accept_braced("\\cdot"):
+            exponent: Node = Symbol("star")
+        elif self._accept_braced("\\top"):
+            exponent = Symbol("T")
+        else:
+            self._part_name()
+            exponent = self._nested(self._exponent)
         if self._accept("^"):
             exponent = self._nested(lambda: self._power(exponent))
-        return Power(base, exponent)
+        return reversed_product(base, exponent) or Power(base, exponent)
+
+    def _part_name(self) -> None:
+        r"""Part letters in a row after ``^``, which takes the first one: ``A^TB`` is ``A^T B``."""
+        if self._kind() == "name":
+            letters = [Token("let", letter) for letter in self._peek()]
+            self._tokens[self._position : self._position + 1] = letters
 
     def _side(self) -> str | None:
         """Return the sign in ``0^+``, the side from which a limit is taken; it has no operand."""

@@ -39,6 +39,7 @@ _INVERSES = {
     "cosh": "arccosh",
     "tanh": "arctanh",
 }
+_DERIVATIVES_OF_FIELDS = {"\\times": "curl", "\\cdot": "divergence"}
 _ZETA = {2: 6, 4: 90, 6: 945, 8: 9450, 10: 93555}
 r"""The divisors of ``\\pi^n`` in ``\\zeta(n)``."""
 _CONSTANTS: dict[str, Node] = {
@@ -72,6 +73,7 @@ class CommandParser(EnvironmentParser):
             "cis": lambda: self._apply(_cis),
             "cbrt": lambda: self._apply(lambda argument: Call("root", (argument, integer(3)))),
             "sgn": lambda: self._apply(lambda argument: Call("sign", (argument,))),
+            "nabla": self._nabla,
             "det": lambda: Standing("det", None, (self._nested(self._factor),)),
         }
 
@@ -87,7 +89,7 @@ class CommandParser(EnvironmentParser):
         ):
             self._position += 1
             return Apply(name, self._items(")"))
-        if name in SYMBOLS or (name == "times" and self._peek(-2) in ("^", "{")):
+        if (name in SYMBOLS and name != "nabla") or (name == "times" and self._peek(-2) in ("^", "{")):
             return Symbol(name)  # R^\\times, the units of a ring
         if rule := self._rules.get(name):
             return rule()
@@ -103,6 +105,8 @@ class CommandParser(EnvironmentParser):
             return self._environment(name[6:-1])
         if name.startswith("mathbb") and name[6:] in ("R", "Q", "Z", "N", "C"):
             return self._named_set(name[6:])
+        if name == "mathbbE" and self._peek() != "=" and (moment := self._expectation("E")):
+            return moment
         if name in ("Pr", "mathbbE", "mathbbP", "mathbbV") and (named := self._name_with_arguments(name[-1])):
             return named
         if name.startswith("mathbb") and len(name) == 7:
@@ -133,6 +137,22 @@ class CommandParser(EnvironmentParser):
             return derivative
         order, variable = derivative
         return Standing("derivative", variable, (self._nested(self._term), order))
+
+    def _nabla(self) -> Node:
+        """Return a derivative of a field: a curl is not a divergence, and neither is a product."""
+        start = self._position
+        operator = "gradient"
+        if self._accept("^") and self._accept_braced("2"):
+            operator = "Laplacian"
+        elif self._peek() in _DERIVATIVES_OF_FIELDS and self._position == start:
+            operator = _DERIVATIVES_OF_FIELDS[self._next().text]
+        if not self._starts_factor() or (operator == "gradient" and self._position > start):
+            self._position = start
+            return Symbol("nabla")
+        factors = [self._factor()]
+        while self._starts_factor():
+            self._implicit(factors)
+        return Apply(operator, (factors[0] if len(factors) == 1 else Product(tuple(factors)),))
 
     def _pair(self) -> tuple[Node, Node]:
         """Return two arguments in ASCII: ``frac(1, 2)``."""

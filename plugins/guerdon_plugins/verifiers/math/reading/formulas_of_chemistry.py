@@ -6,12 +6,12 @@ import re
 
 from guerdon_plugins.verifiers.math.nodes import Text
 
-__all__ = ["read_compound"]
+__all__ = ["other_elements", "read_compound"]
 
 _ELEMENTS = frozenset(
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "  # noqa: SIM905
     "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Nd Sm Eu Gd W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Ra "
-    "Th U Pu".split()
+    "Hf Ta Th U Pu".split()
 )
 _MARKUP = re.compile(r"\\(?:text|mathrm|rm|ce|mathbf)\s?|[{}\s_~]|\\[,;! ]")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d{0,3}|[()]\d{0,3}){2,20}")
@@ -31,3 +31,15 @@ def read_compound(text: str) -> Text | None:
     if not marked and text.count("_") >= len(elements) and max(map(len, elements)) < 2:
         return None  # P_1 V_1 is a product
     return Text(f"compound {plain}")
+
+
+def other_elements(left: str, right: str) -> bool:
+    """Return whether two words that differ in case only name different elements: ``CO`` and ``Co``."""
+    if left == right or left.casefold() != right.casefold():
+        return False
+    found = [_PART.findall(words) for words in (left, right)]
+    return (
+        found[0] != found[1]
+        and _ELEMENTS.issuperset(found[0] + found[1])
+        and all(_FORMULA.fullmatch(words) or words in _ELEMENTS for words in (left, right))
+    )

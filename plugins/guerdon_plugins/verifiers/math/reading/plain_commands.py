@@ -61,6 +61,11 @@ _OBJECT = (
 _PRODUCT_OF_OBJECTS = re.compile(
     rf"({_OBJECT}(?:\s*(\*|\\ast|\\rtimes|\\ltimes|\\wr|\\otimes)(?![a-zA-Z])\s*{_OBJECT})+)"
 )
+_WEDGE = re.compile(
+    r"(?<=\S)\s*\\wedge(?![a-z])(?=\s*(?:d\s?[a-zA-Z]|d\s?\\[a-z]|[a-z]_|[uvw](?![a-z])"
+    r"|\\(?:mathbf|vec|boldsymbol|bm)(?![a-zA-Z])))"
+)
+"""A wedge between forms or vectors, which is not "and"."""
 _PRODUCTS = {
     "*": "free product",
     "\\ast": "free product",
@@ -160,6 +165,7 @@ def _unit_fraction(match: re.Match[str]) -> str:
 
 
 _RULES = (
+    Rule(("\\wedge",), replace(_WEDGE, r" \\exterior ")),
     Rule(("=",), with_plain_labels),
     Rule(("\\forall", "\\exists"), _for_all),
     Rule(("\\bmod",), replace(_BRACKETED_MODULO, r"\\pmod{\1\2}")),

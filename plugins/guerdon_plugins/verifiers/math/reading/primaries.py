@@ -29,6 +29,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading.arithmetic import ArithmeticParser, number
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
 from guerdon_plugins.verifiers.math.reading.numerals import to_int
+from guerdon_plugins.verifiers.math.reading.ordered import EXPECTATIONS, MATRICES, expectation
 from guerdon_plugins.verifiers.math.reading.tokens import Token
 from guerdon_plugins.verifiers.math.reading.vocabulary import GREEK
 
@@ -42,6 +43,9 @@ _OPENING = frozenset(("(", "[", "{", "\\{"))
 _CLOSING = frozenset((")", "]", "}", "\\}"))
 _BARS = frozenset(("|", "\\mid"))
 _ONE_LETTER_FUNCTIONS = "fgh"
+_TRANSPOSED = frozenset(("T", "\\top", "\\dagger", "\\cdot"))
+_RANDOM = frozenset("XYZ")
+"""Letters of random variables: ``E(R+r)`` is a product."""
 _PLAIN_KINDS = frozenset(("let", "num", "name", "text"))
 
 
@@ -56,9 +60,9 @@ class PrimaryParser(ArithmeticParser):
         if token.kind == "let":
             return self._letter(text)
         if token.kind == "name":
-            return Symbol(text)
+            return self._name(text)
         if token.kind == "text":
-            return self._name_with_arguments(text) or _words(text)
+            return self._name_with_arguments(text) or self._expectation(text) or _words(text)
         if text == "{":
             return self._group()
         if text in _CLOSERS:  # "]" opens ]0, 1[ as in France
@@ -108,6 +112,8 @@ class PrimaryParser(ArithmeticParser):
     def _letter(self, letter: str) -> Node:
         if letter.isupper() and (name := self._name_with_arguments(letter)):
             return name
+        if letter == "E" and (moment := self._expectation(letter)):
+            return moment
         if letter == "P" and self._peek() == "(" and (name := self._conditional_probability()):
             return name
         if letter in ("e", "i"):
@@ -121,6 +127,35 @@ class PrimaryParser(ArithmeticParser):
             self._position += primes + 1
             return Apply(letter + "'" * primes, self._items(")"))
         return Symbol(letter)
+
+    def _name(self, name: str) -> Node:
+        r"""Return letters in a row: one name, but ``PDP^{-1}`` and ``AB^T`` invert and transpose the last one only."""
+        if self._peek() != "^":
+            return Symbol(name)
+        place = 1 + (self._peek(1) == "{")
+        inverted = self._peek(place) == "-" and self._peek(place + 1) == "1" and MATRICES.issuperset(name)
+        if not inverted and self._peek(place) not in _TRANSPOSED:
+            return Symbol(name)
+        self._tokens[self._position : self._position] = [Token("let", letter) for letter in name[1:]]
+        return Symbol(name[0])
+
+    def _expectation(self, name: str) -> Node | None:
+        r"""Read ``E[X^2]`` and ``\\operatorname{Var}(X)``, which apply to random variables; ``None`` for a product."""
+        if name not in EXPECTATIONS or self._peek() not in ("(", "["):
+            return None
+        opener, place, depth = self._peek(), self._position, 0
+        letters: set[str] = set()
+        while place < len(self._tokens):
+            text = self._tokens[place].text
+            depth += (text in _OPENING) - (text in _CLOSING)
+            letters.update(filter(str.isupper, text if text.isalpha() else ""))
+            if not depth:
+                break
+            place += 1
+        if not letters or (name == "E" and opener == "(" and not letters <= _RANDOM):
+            return None
+        self._position += 1
+        return expectation(name, self._items(")" if opener == "(" else "]"))
 
     def _has_argument_zero(self) -> bool:
         """Return whether ``(0)`` comes next: a product with zero is never written, so ``I(0)`` is a value of I."""

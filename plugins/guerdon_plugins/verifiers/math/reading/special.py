@@ -95,7 +95,7 @@ def read_special(text: str) -> Node | None:
             return node
     if (formula := read_proposition(text) or read_compound(text)) is not None:
         return formula
-    if match := _CROSSED.fullmatch(text):
+    if match := _CROSSED.fullmatch(text.strip()):
         return Symbol(f"{match[1]}×{match[2]}")
     if _SMALL_OPTION.fullmatch(text):
         return Text(text)

@@ -150,6 +150,8 @@ RELATIONS = {
     "\\mid": "∣",
     "\\nmid": "∤",
     "\\propto": "∝",
+    "\\ll": "≪",
+    "\\gg": "≫",
     "\\perp": "⊥",
     "\\parallel": "∥",
     "\\Rightarrow": "⇒",
