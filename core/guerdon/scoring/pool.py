@@ -42,7 +42,7 @@ from guerdon.types import Failure, Score
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["BUILD_TIMEOUT_S", "Job", "Pool", "RewardJob", "VerifyJob", "WorkerPool"]
+__all__ = ["BUILD_TIMEOUT_S", "MOST_LOST_BUILDS", "Job", "Pool", "RewardJob", "VerifyJob", "WorkerPool"]
 
 BUILD_TIMEOUT_S = 120.0
 """Seconds for importing and building a plugin; not counted against its verifiers' deadlines."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
 from guerdon.errors import PluginLoadError
-from guerdon.scoring.pool import BUILD_TIMEOUT_S
+from guerdon.scoring.pool import BUILD_TIMEOUT_S, MOST_LOST_BUILDS
 from guerdon.tools.processes import ForkServer, Process
 from guerdon.tools.protocol import Task
 
@@ -50,6 +50,8 @@ class Scheduler:
         self._server = server
         self._limits = limits
         self._idle: dict[Lane, list[Process]] = {}
+        self._lost_builds: Counter[int] = Counter()
+        """For each component, how many fresh processes died in a row while they built it."""
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run jobs. Those of a lane with one process run in order.
@@ -114,6 +116,8 @@ class Scheduler:
             except (EOFError, OSError, ValueError):
                 self._lose(waiting, busy.pop(connection), used, "crash")
                 continue
+            if "built" in answer:
+                self._lost_builds[running.job.task.component] = 0
             if running.hears(answer):
                 del busy[connection]
                 used[running.job.lane] -= 1
@@ -129,6 +133,12 @@ class Scheduler:
         lane = running.job.lane
         used[lane] -= 1
         running.process.kill()
+        if not running.built and reason == "crash" and not running.process.knows:
+            component = running.job.task.component
+            self._lost_builds[component] += 1
+            if self._lost_builds[component] < MOST_LOST_BUILDS:
+                waiting.setdefault(lane, deque()).appendleft(running.job)
+                return
         running.lose(reason)
         if lane[0] == SESSION:
             for job in waiting.pop(lane, ()):
@@ -142,8 +152,8 @@ class _Running:
         self.process = process
         self.job = job
         self._clock = math.nan
-        self._built = job.task.component in process.knows
-        self._start(job.timeout_s if self._built else BUILD_TIMEOUT_S)
+        self.built = job.task.component in process.knows
+        self._start(job.timeout_s if self.built else BUILD_TIMEOUT_S)
 
     def _start(self, timeout_s: float) -> None:
         self._clock = time.monotonic()
@@ -156,7 +166,7 @@ class _Running:
             return False
         if "built" in answer:
             self.process.knows.add(self.job.task.component)
-            self._built = True
+            self.built = True
             self._start(self.job.timeout_s)
             return False
         self.job.answer = answer
@@ -169,7 +179,7 @@ class _Running:
         Raises:
             PluginLoadError: It had not built the plugin.
         """
-        if not self._built:
+        if not self.built:
             what = "took too long" if reason == "timeout" else "ended the process"
             raise PluginLoadError(
                 f"a tool or environment cannot be built: its constructor {what}. Import it by hand to see what it does."

@@ -273,6 +273,22 @@ def test_tool_that_cannot_be_built_is_an_error(opened: Opened, tmp_path: Path) -
         toolbox.call([(session, [call("Adder", number=1)])])
 
 
+def test_process_that_is_killed_while_it_builds_a_tool_is_replaced(opened: Opened, tmp_path: Path) -> None:
+    toolbox = opened(entry_of("Killed", params={"folder": str(tmp_path), "times": 2}))
+    (session,) = toolbox.open([{}], [0])
+    toolbox.call([(session, [call("Killed", number=4)])])
+    assert session.calls[0].result == "4"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_tool_whose_constructor_ends_each_process_is_an_error(opened: Opened, tmp_path: Path) -> None:
+    toolbox = opened(entry_of("Killed", params={"folder": str(tmp_path), "times": 99}))
+    (session,) = toolbox.open([{}], [0])
+    with pytest.raises(PluginLoadError, match="its constructor ended the process"):
+        toolbox.call([(session, [call("Killed", number=4)])])
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_close_leaves_no_process() -> None:
     toolbox = Toolbox([entry_of("Stateful", Kind.ENVIRONMENT)])
     sessions = toolbox.open([{}] * 3, range(3))
