@@ -61,7 +61,7 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             isinstance(left, SetOperation) or _is_complement(left)
         ):
             return left, members  # A \cap B = \{3\}
-        case Relation(operands=(left, NamedSet() as group), operators=("=" | "≅",)) if isinstance(
+        case Relation(operands=(left, NamedSet() | Apply() as group), operators=("=" | "≅",)) if isinstance(
             left, SCALARS
         ):
             return left, group  # \pi_1(X) = \mathbb{Z}

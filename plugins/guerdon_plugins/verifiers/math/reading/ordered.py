@@ -6,7 +6,17 @@ is one.
 
 from __future__ import annotations
 
-from guerdon_plugins.verifiers.math.nodes import Apply, Node, Number, Power, Product, Sum, Symbol, integer
+from guerdon_plugins.verifiers.math.nodes import (
+    Apply,
+    NamedSet,
+    Node,
+    Number,
+    Power,
+    Product,
+    Sum,
+    Symbol,
+    integer,
+)
 
 __all__ = [
     "EXPECTATIONS",
@@ -18,8 +28,18 @@ __all__ = [
     "reversed_product",
 ]
 
-ORDERED = {"\\otimes": "tensor", "\\circ": "compose", "\\exterior": "wedge", "\\oplus": "direct sum"}
-"""Signs between operands that do not commute, and the name of each operation."""
+ORDERED = {
+    "\\otimes": "tensor",
+    "\\circ": "compose",
+    "\\exterior": "wedge",
+    "\\oplus": "direct sum",
+    "\\freeproduct": "free product",
+    "\\rtimes": "semidirect product",
+    "\\ltimes": "semidirect product to the left",
+    "\\wr": "wreath product",
+}
+"""Signs of operations that are not a product of numbers, and the name of each."""
+_WITHOUT_ORDER = frozenset(("direct sum", "free product"))
 EXPECTATIONS = frozenset(("E", "Var", "Cov", "Corr"))
 _PRODUCT = "product of matrices"
 MATRICES = frozenset("ABCDPQSUXYZ")
@@ -68,13 +88,19 @@ def reversed_product(base: Node, exponent: Node) -> Node | None:
 
 
 def joined(operation: str, left: Node, right: Node) -> Apply:
-    """Return an operation; of several in a row the brackets do not count, and a direct sum has no order."""
+    """Return an operation; of several in a row the brackets do not count.
+
+    Direct sums, free products and tensor products of groups have no order, up to isomorphism.
+    """
     operands = [
         operand
         for side in (left, right)
         for operand in (side.arguments if isinstance(side, Apply) and side.name == operation else (side,))
     ]
-    return Apply(operation, tuple(sorted(operands, key=repr) if operation == "direct sum" else operands))
+    of_groups = operation == "tensor" and all(isinstance(operand, NamedSet) for operand in operands)
+    if of_groups or operation in _WITHOUT_ORDER:
+        operands.sort(key=repr)
+    return Apply(operation, tuple(operands))
 
 
 def expectation(function: str, arguments: tuple[Node, ...]) -> Node:

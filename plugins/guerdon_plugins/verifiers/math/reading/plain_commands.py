@@ -54,26 +54,15 @@ _ABOVE = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}(?:\s*\^\s*\{{?\s*(\d)\s*\}}?)?
 _BRACKETED_MODULO = re.compile(r"\(\s?\\bmod\s?(?:\{([^{}()]+)\}|([^{}()]+))\)")
 _FORALL = re.compile(r"\s*,\s*\\forall\s*")
 _QUANTIFIED_LETTER = re.compile(r"([a-z])_(?:0|\{\s*0\s*\})")
-_OBJECT = (
-    r"(?:\\mathbb\s*(?:\{\s*[A-Z]\s*\}|[A-Z])|[A-Z])"
-    r"(?:\s*_\s*(?:\{[^{}]{1,9}\}|\w))?(?:\s*\^\s*(?:\{[^{}]{1,9}\}|\w))?"
+_FREE_PRODUCT = re.compile(
+    r"(\\mathbb\s*(?:\{\s*[A-Z]\s*\}|[A-Z])(?:\s*_\s*(?:\{[^{}]{1,9}\}|\w))?)\s*(?:\*|\\ast(?![a-z]))\s*(?=\\mathbb|[A-Z]_)"
 )
-_PRODUCT_OF_OBJECTS = re.compile(
-    rf"({_OBJECT}(?:\s*(\*|\\ast|\\rtimes|\\ltimes|\\wr|\\otimes)(?![a-zA-Z])\s*{_OBJECT})+)"
-)
+"""A star between groups."""
 _WEDGE = re.compile(
     r"(?<=\S)\s*\\wedge(?![a-z])(?=\s*(?:d\s?[a-zA-Z]|d\s?\\[a-z]|[a-z]_|[uvw](?![a-z])"
     r"|\\(?:mathbf|vec|boldsymbol|bm)(?![a-zA-Z])))"
 )
 """A wedge between forms or vectors, which is not "and"."""
-_PRODUCTS = {
-    "*": "free product",
-    "\\ast": "free product",
-    "\\rtimes": "semidirect product",
-    "\\ltimes": "semidirect product to the left",
-    "\\wr": "wreath product",
-    "\\otimes": "tensor product",
-}
 
 
 def plain_commands(text: str) -> str:
@@ -100,18 +89,6 @@ def _for_all(text: str) -> str:
     if "=" in text and "exists" not in text:
         text = _FORALL.sub(r" \\text{ for all } ", text)
     return _QUANTIFIED_LETTER.sub(r"\1", text)
-
-
-def _product_of_objects(text: str) -> str:
-    """Name a product of groups that is not the direct one. As a product of numbers it would be commutative."""
-    match = _PRODUCT_OF_OBJECTS.fullmatch(text.strip())
-    if match is None or (match[2] in ("*", "\\ast") and "\\mathbb" not in text):
-        return text
-    operands = re.split(rf"\s*{re.escape(match[2])}(?![a-zA-Z])\s*", match[1])
-    names = ["".join(filter(str.isalnum, operand.replace("\\mathbb", ""))) for operand in operands]
-    if match[2] in ("*", "\\ast", "\\otimes"):
-        names.sort()
-    return f"\\text{{{_PRODUCTS[match[2]]} {' '.join(names)}}}"
 
 
 def _without_real_letters(text: str) -> str:
@@ -187,6 +164,6 @@ _RULES = (
     Rule(("\\b", "\\mathb", "\\mathc", "\\maths", "\\mathi"), _without_styles),
     Rule(("cup",), _union),
     Rule(("\\mathbb",), replace(_RESIDUES, _residues)),
-    Rule(("*", "\\ast", "times", "\\wr", "\\otimes"), _product_of_objects),
+    Rule(("*", "\\ast"), replace(_FREE_PRODUCT, r"\1 \\freeproduct ")),
     Rule(("frac",), replace(_UNIT_FRACTION, _unit_fraction)),
 )
