@@ -16,15 +16,15 @@ import runpy
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+
+from chat_server import served
 
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.rubric import Rubric
@@ -58,34 +58,11 @@ def instant(completion):
 """
 
 
-class Answer(BaseHTTPRequestHandler):
-    """Answers after a time that the request decides."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(0.5 + body["seed"] % 1000 / 1000 * 1.5)
-        choice = {"index": 0, "text": f"{body['prompt']} {body['seed']}", "finish_reason": "stop"}
-        content = json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@contextmanager
-def endpoint() -> Iterator[str]:
-    """Yield the endpoint's address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
+def answer(body: dict[str, Any]) -> dict[str, Any]:
+    """Answer after a time that the request decides."""
+    time.sleep(0.5 + body["seed"] % 1000 / 1000 * 1.5)
+    choice = {"index": 0, "text": f"{body['prompt']} {body['seed']}", "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"completion_tokens": 7}}
 
 
 def stages(url: str) -> dict[str, dict[str, Any]]:
@@ -151,14 +128,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     fixtures = Path(__file__).parents[1] / "fixtures"
-    with tempfile.TemporaryDirectory() as place, endpoint() as url:
+    with tempfile.TemporaryDirectory() as place, served(answer) as url:
         folder = Path(place)
         (folder / "early.py").write_text(MODULE)
         save: Any = runpy.run_path(str(fixtures / "tiny_model.py"))["save_tiny_model"]
         save(folder / "tiny", hidden_size=128, head_dim=32, initializer_range=0.02)
         told("| stage | verifier | none | when all are there | while others are generated |")
         told("|---|---|---|---|---|")
-        for name, stage in stages(url).items():
+        for name, stage in stages(f"{url}/v1").items():
             for verifier, said in (("slow", "sync, 8 workers"), ("judge", "async")):
                 times: dict[str, list[float]] = {"none": [], "late": [], "early": []}
                 for _ in range(arguments.runs):

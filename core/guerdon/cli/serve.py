@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 import click
@@ -69,9 +68,9 @@ def serve(
     entries = chosen_entries("serve", manifest, stage, uses, params)
     with library_of("guerdon serve", extra="serve"):
         from guerdon.serve.app import Limits, create_app
-        from guerdon.serve.server import run_server
+        from guerdon.serve.server import is_loopback, run_server
     token = given_token(token_file, TOKEN_VARIABLE)
-    if token is None and not _is_loopback(host):
+    if token is None and not is_loopback(host):
         click.echo(
             f"warning: anyone who reaches {host} may ask; set {TOKEN_VARIABLE} or --token-file.", err=True
         )
@@ -83,10 +82,3 @@ def serve(
             click.echo(f"Serving {names} on {url} (fingerprint {shared.fingerprint})")
 
         run_server(app, host, port, grace, started, access_log)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

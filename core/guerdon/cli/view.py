@@ -24,9 +24,8 @@ def view(runs: tuple[Path, ...], host: str, port: int, token_file: Path | None) 
     network. An index of the rollouts is kept in the user's cache; the runs' own files are not changed.
     """
     with library_of("guerdon view", extra="view"):
-        from guerdon.serve.server import run_server
+        from guerdon.serve.server import is_loopback, run_server
         from guerdon.view.app import create_app
-        from guerdon.view.guards import is_loopback
         from guerdon.view.runs import found_runs, viewed_runs
     token = given_token(token_file, TOKEN_VARIABLE)
     if token is None and not is_loopback(host):

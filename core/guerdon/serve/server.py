@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import socket
 from collections.abc import Callable
@@ -71,3 +72,11 @@ def _listening(host: str, port: int, backlog: int) -> socket.socket:
             "--port (0 for any that is free) or --host."
         ) from None
     return listening
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, and no other can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

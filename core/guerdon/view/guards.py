@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from guerdon.serve.server import is_loopback
 
 COOKIE = "guerdon-view"
 
@@ -102,14 +103,6 @@ class TokenGuard:
         except CookieError:
             return False
         return COOKIE in cookies and hmac.compare_digest(cookies[COOKIE].value.encode("latin-1"), self._token)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, and no other can reach it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _name(host: str) -> str:
