@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from warm_python import WarmPython
 
+if TYPE_CHECKING:
+    from tests.conftest import Peer
+
 LOSS_TYPES = ("dapo", "grpo")
+SCRIPT = Path(__file__).with_name("distributed_process.py")
+SHARDED = "TRL's own loss is used: the model is sharded"
 
 
 def train(python: WarmPython, processes: int, script: str, *arguments: Path | str) -> None:
@@ -50,18 +57,45 @@ def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sharding", ["fsdp2", "zero2", "zero3"])
-def test_sharded_over_two_processes_ends_where_one_does(
-    trained: Path, sharding: str, warm_python: WarmPython
-) -> None:
-    if sharding != "fsdp2":
-        pytest.importorskip("deepspeed")
-    (trained / sharding).mkdir()
-    model = (trained / "before.safetensors").resolve().parent
-    arguments = (model, trained / sharding, "dapo", sharding)
-    for done in warm_python.launch(2, Path(__file__).with_name("distributed_process.py"), *arguments):
+def test_fsdp2_over_two_processes_ends_where_one_process_does(trained: Path, warm_python: WarmPython) -> None:
+    (trained / "fsdp2").mkdir()
+    arguments = (weights_before(trained), trained / "fsdp2", "dapo", "fsdp2")
+    for done in warm_python.launch(2, SCRIPT, *arguments):
         assert done.returncode == 0, done.stderr[-3000:]
-        assert "TRL's own loss is used: the model is sharded" in done.stderr
+        assert SHARDED in done.stderr
+    check_sharded(trained, "fsdp2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["zero2", "zero3"])
+def test_deepspeed_over_two_processes_ends_where_one_process_does(
+    trained: Path, sharding: str, peer: Callable[..., Peer]
+) -> None:
+    deepspeed = peer("deepspeed==0.19.8", "einops", "hjson", "ninja", "py-cpuinfo")
+    (trained / sharding).mkdir()
+    # Libraries look for DeepSpeed when they are imported, so these processes are not forked from a warm one.
+    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    arguments = (weights_before(trained), trained / sharding, "dapo", sharding)
+    path = os.pathsep.join((str(deepspeed.folder), *sys.path))
+    done = subprocess.run(
+        [*launch, SCRIPT, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert SHARDED in done.stderr
+    check_sharded(trained, sharding)
+
+
+def weights_before(trained: Path) -> Path:
+    """The folder of the model before training."""
+    return (trained / "before.safetensors").resolve().parent
+
+
+def check_sharded(trained: Path, sharding: str) -> None:
+    """Compare losses, gradient norms and weights with those of one process."""
     one = json.loads((trained / "dapo-1.json").read_text())
     two = json.loads((trained / sharding / f"dapo-{sharding}.json").read_text())
     assert two["type"] == ("FSDP" if sharding == "fsdp2" else "DEEPSPEED")
