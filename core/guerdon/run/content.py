@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import site
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ _OWN = ("guerdon", "guerdon_plugins", "guerdon_sandbox")
 _MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja", ".py"}
 _NO_MODEL_FILES = {"training_args.bin"}
 
-# Before 3.11.8 and 3.12.2, CPython raises SystemError where two threads build syntax trees at once (gh-106905).
-_parsing = threading.Lock()
+_PARSING_TRIES = 1000
 
 
 def local_modules(plugin: Plugin, base_dir: Path | None) -> dict[str, str]:
@@ -98,8 +97,7 @@ def _file_of(place: Path) -> Iterator[Path]:
 
 def _imported(path: Path, folders: Sequence[Path]) -> Iterator[Path]:
     try:
-        with _parsing:
-            tree = ast.parse(path.read_bytes())
+        tree = _parsed(path.read_bytes())
     except (SyntaxError, ValueError, OSError):  # the import reports the error
         return
     for node in ast.walk(tree):
@@ -117,6 +115,18 @@ def _imported(path: Path, folders: Sequence[Path]) -> Iterator[Path]:
                 yield from _resolve(node.module, folders)
                 for name in names:
                     yield from _resolve(f"{node.module}.{name}", folders)
+
+
+def _parsed(source: bytes) -> ast.Module:
+    """Return a module's syntax tree.
+
+    Before 3.11.8 and 3.12.2, CPython raises SystemError where another thread builds a tree at the same time (gh-106905). A
+    lock does not help: every traceback that is formatted builds trees.
+    """
+    for _ in range(_PARSING_TRIES):
+        with contextlib.suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
 
 
 def _name(path: Path, base_dir: Path | None) -> str:
