@@ -157,8 +157,9 @@ class _Supervisor:
             poller.register(fd, select.POLLIN)
         for fd in job.pipes:
             poller.register(fd, select.POLLIN)
+        over: Limit | None = None
         while True:
-            for fd, _ in poller.poll(max(waiting.due - time.monotonic(), 0) * 1000):
+            for fd, _ in poller.poll(0 if over else max(waiting.due - time.monotonic(), 0) * 1000):
                 if fd == 0:
                     # Nothing else comes before the answer. The read ends if the host closes the connection.
                     read_exactly(len(wire.ABORT))
@@ -171,11 +172,14 @@ class _Supervisor:
                 return Limit.OUTPUT
             if job.deciding in job.exits:
                 return None
+            if over:
+                return over
             if time.monotonic() >= waiting.due:
                 now = waiting.sample()
                 excused_s = min(waiting.seconds, patience_s)
                 if now >= started + limits.wall_s + excused_s:
-                    return Limit.STARVED if waiting.seconds >= patience_s else Limit.WALL
+                    # The job may have ended since the poll, and then nothing was runnable. The next poll says so.
+                    over = Limit.STARVED if waiting.seconds >= patience_s else Limit.WALL
 
     def _end(self, job: Running) -> str | None:
         """Kill every process of the job. Return why the box is dirty, if it is."""

@@ -29,9 +29,9 @@ class MathVerifier:
 
     Args:
         extraction: The place of the answer: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
-            (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), the whole completion
-            (``whole``), or the first of these four marks that is there (``auto``). Only the text after the reasoning
-            counts; reasoning that never ends has no answer.
+            (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), what the last sentence
+            states (``end``), the whole completion (``whole``), or the first of the first five that is there (``auto``).
+            Only the text after the reasoning counts; reasoning that never ends has no answer.
         decimal_tolerance: Largest relative error of a decimal; 0 takes decimals as exact.
         percent: Whether ``25\\%`` is 0.25 only (``exact``), or also 25 (``optional``).
         units: Units, where both sides have one, are converted (``convert``: 2 hours is 120 minutes), must be the
@@ -86,6 +86,7 @@ class MathVerifier:
             "answer": f"<answer>{text}</answer>",
             "hashes": f"#### {text}",
             "line": f"Answer: {text}",
+            "end": f"The answer is {text}",
             "whole": text,
         }
         return forms.get(self.extraction, f"\\boxed{{{text}}}")

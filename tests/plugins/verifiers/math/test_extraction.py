@@ -73,7 +73,7 @@ def test_other_places(mode: Any, completion: str, answer: str) -> None:
 
 
 def test_an_unknown_mode_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="boxed, answer, hashes, line, whole, auto: 'box'"):
+    with pytest.raises(ValueError, match="boxed, answer, hashes, line, end, whole, auto: 'box'"):
         extract("7", "box")  # type: ignore[arg-type]
 
 
@@ -184,3 +184,44 @@ def test_sign_or_scale_beside_a_box_belongs_to_the_answer(completion: str, answe
 )
 def test_marks_with_markdown_around_the_answer(mode: Any, completion: str, answer: str) -> None:
     assert extract(completion, mode).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("3 + 1 = 4. So the answer is 5.", "5"),
+        ("3 + 1 = 4. Therefore, the answer is: $\\dfrac{1}{8}$", "$\\dfrac{1}{8}$"),
+        ("Two days later. Therefore, the answer is: Friday", "Friday"),
+        ("解得 $x=6$。所以答案是 $6$。", "$6$"),
+        ("逐一判断。故选：D。", "D"),
+        ("It vanishes at two points. Hence\n\n$$a \\in \\{1, 2\\}$$", "a \\in \\{1, 2\\}"),
+        ("He needs $20/4$ boxes.\n\\[20 \\div 4 = 5\\]", "20 \\div 4 = 5"),
+        ("By Newton's law $F=ma$. The force is **20 newtons**.", "20 newtons"),
+        ("解不等式，得解集为 $(2,+\\infty)$。", "(2,+\\infty)"),
+        ("First $a=2$. So the area is $5$.", "5"),
+    ],
+)
+def test_the_last_sentence_states_the_answer(completion: str, answer: str) -> None:
+    assert extract(completion, "end").answer == answer
+    assert extract(completion, "auto").answer is not None
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "It is $3$ or $4$.",
+        "It is **3**. Or is it **4**?",
+        "The area is not $5$.",
+        "I doubt that the answer is 5; is the answer 5?",
+        "It is $5$ if $n$ is odd.",
+        "Either $$5$$ or\n$$6$$",
+        "It cannot be\n$$5$$",
+        "Then $x=5$ holds, and the rest is easy.",
+        "$$5$$ is what remains, so we divide further.",
+        "The answer is 5. That was a first guess, I could not finish.",
+        "",
+        "\n\n",
+    ],
+)
+def test_a_sentence_that_says_more_states_no_answer(completion: str) -> None:
+    assert extract(completion, "end").answer is None

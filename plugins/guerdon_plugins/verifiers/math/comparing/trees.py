@@ -188,7 +188,12 @@ def with_gamma(node: Node) -> Any:
         factors: list[Node] = []
         for factor in map(with_gamma, node.factors):
             if factors and factors[-1] == Symbol("Gamma"):
-                factors[-1] = Call("gamma", (factor,))
+                # An exponent is the value's: ``\\Gamma(x)^2`` is the square of ``\\Gamma(x)``.
+                factors[-1] = (
+                    Power(Call("gamma", (factor.base,)), factor.exponent)
+                    if isinstance(factor, Power)
+                    else Call("gamma", (factor,))
+                )
             else:
                 factors.append(factor)
         return factors[0] if len(factors) == 1 else Product(tuple(factors))

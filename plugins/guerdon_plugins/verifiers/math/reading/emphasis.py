@@ -6,7 +6,7 @@ import re
 
 from guerdon_plugins.verifiers.math.reading import units
 
-__all__ = ["in_bold"]
+__all__ = ["in_bold", "is_doubted"]
 
 _LONGEST = 600
 _BOLD = re.compile(
@@ -14,8 +14,8 @@ _BOLD = re.compile(
 )
 _HEADING = re.compile(r"\*\*[^*]{1,40}[:：]\s*\*\*|\*\*[^*]{1,40}\*\*\s*[:：]")
 _DOUBT = re.compile(
-    r"\b(?:not|no|never|or|nor|either|neither|if|unless|than|almost|half|twice|double|wrong|incorrect|false|instead|"
-    r"except|minus|negative|per|times|plus)\b|n't\b|不|非|没|或|错|若",
+    r"\b(?:not|cannot|no|never|or|nor|either|neither|if|unless|than|almost|half|twice|double|wrong|incorrect|false|instead|"
+    r"except|minus|negative|per|times|plus)\b|n't\b|不(?!等式|定积分|动点)|非|没|或|错|若",
     re.IGNORECASE,
 )
 """Words before the bold answer with which the sentence says something else of it."""
@@ -43,7 +43,7 @@ def in_bold(text: str) -> str:
     (span,) = spans
     before, after = text[: span.start()], text[span.end() :]
     clause = _CLAUSE_END.split(before)[-1]
-    if _DOUBT.search(clause) or _JOINED.search(before):
+    if is_doubted(clause) or _JOINED.search(before):
         return text
     if _HARMLESS.fullmatch(after):
         return span[1]
@@ -51,3 +51,8 @@ def in_bold(text: str) -> str:
         return text if _TURNS.search(after) else span[1]
     unit = after.strip().rstrip(".。")
     return f"{span[1]} {unit}" if units.read_unit(unit) is not None else text
+
+
+def is_doubted(words: str) -> bool:
+    """Return whether the words before an answer deny it, or say that it is one of several or a part of a value."""
+    return _DOUBT.search(words) is not None

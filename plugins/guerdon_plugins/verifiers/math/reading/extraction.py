@@ -11,10 +11,12 @@ from typing import Literal
 from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning
 from guerdon_plugins.verifiers.math.reading.boxes import boxed_answer
 from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
+from guerdon_plugins.verifiers.math.reading.ending import stated_at_the_end
 
-Mode = Literal["boxed", "answer", "hashes", "line", "whole", "auto"]
+Mode = Literal["boxed", "answer", "hashes", "line", "end", "whole", "auto"]
 """Where the answer is: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last line
-that starts "Answer:"; the whole text; or the first of the marks ``boxed`` to ``line`` that is there."""
+that starts "Answer:"; what the last sentence states; the whole text; or the first place from ``boxed`` to ``end`` that
+has one."""
 
 MAX_CHARACTERS = 1_000_000
 """Of a longer completion only the end is searched."""
@@ -22,7 +24,7 @@ MAX_CHARACTERS = 1_000_000
 _BETWEEN_TAGS = ("<answer>", "</answer>")
 _LINE = re.compile(
     r"^[^\S\n]*+(?:[*_`#>•-]++[^\S\n]*+)*+(?:(?:so|thus|therefore|hence|then|and|the|my|our|final|correct),?[^\S\n]++)*+"
-    r"(?:answer|最终答案|答案|答|故选|选)[^\S\n]*+[*_`]*+[^\S\n]*+(?:[:：]|\bis\b[^\S\n]*+:?|=|是|为|$)[^\S\n]*+(.*+)$",
+    r"(?:answer|最终答案|答案|答|故选|选)[^\S\n]*+[*_`]*+[^\S\n]*+(?:[:：]|\bis\b[^\S\n]*+:?|=|[是为][:：]?|$)[^\S\n]*+(.*+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKDOWN = "*_` \t\r"
@@ -135,14 +137,16 @@ _FINDERS: dict[str, tuple[Callable[[str], str | None], ...]] = {
     "answer": (_tagged,),
     "hashes": (_after_hashes,),
     "line": (_line,),
+    "end": (stated_at_the_end,),
     "whole": (str,),
-    "auto": (boxed_answer, _tagged, _after_hashes, _line),
+    "auto": (boxed_answer, _tagged, _after_hashes, _line, stated_at_the_end),
 }
 _MISSING = {
     "boxed": "there is no complete \\boxed{…}",
     "answer": "there is no <answer>…</answer>",
     "hashes": "there is no ####",
     "line": 'no line starts with "Answer:"',
+    "end": "the last sentence states no answer",
     "whole": "the completion is empty",
-    "auto": "no answer is marked: no \\boxed{…}, <answer>, #### or Answer: line",
+    "auto": "no answer is marked or stated at the end: no \\boxed{…}, <answer>, ####, Answer: line or last formula",
 }
