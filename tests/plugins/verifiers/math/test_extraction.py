@@ -199,11 +199,18 @@ def test_marks_with_markdown_around_the_answer(mode: Any, completion: str, answe
         ("By Newton's law $F=ma$. The force is **20 newtons**.", "20 newtons"),
         ("解不等式，得解集为 $(2,+\\infty)$。", "(2,+\\infty)"),
         ("First $a=2$. So the area is $5$.", "5"),
+        ("**The sum is $5$.**", "5"),
+        ("反之不成立，所以 $p$ 是 $q$ 的**充分条件**。", "充分条件"),
+        ("So the answer is **5**! 😊", "5"),
+        ("The number of subsets is $5$.\n\nI hope this helps! Let me know if you have questions.", "5"),
+        ("The answer is 5.\n\nCheck: $2 + 4 = 6$", "5"),
+        ("The answer is $4$. Correcting for this, the answer is $5$.", "$5$"),
+        ("The answer is 4.\n\nNo, a pair was lost: the answer is 5.", "5"),
     ],
 )
 def test_the_last_sentence_states_the_answer(completion: str, answer: str) -> None:
     assert extract(completion, "end").answer == answer
-    assert extract(completion, "auto").answer is not None
+    assert (extract(completion, "auto").answer or "").strip(".。") == answer
 
 
 @pytest.mark.parametrize(
@@ -218,7 +225,12 @@ def test_the_last_sentence_states_the_answer(completion: str, answer: str) -> No
         "It cannot be\n$$5$$",
         "Then $x=5$ holds, and the rest is easy.",
         "$$5$$ is what remains, so we divide further.",
-        "The answer is 5. That was a first guess, I could not finish.",
+        "So we are left with 5 or so.",
+        "It would be a mistake to say that the answer is 5.",
+        "It is impossible to tell whether the answer is $5$.",
+        "So the sum is $7$. Check: $$3 + 2 = 5$$",
+        "The width is $7$. Note that the length is **5**.",
+        "The period is $7$. Many students wrongly write $5$.",
         "",
         "\n\n",
     ],

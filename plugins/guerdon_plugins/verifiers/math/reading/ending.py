@@ -1,4 +1,4 @@
-"""The answer that the end of a completion states without a mark: a sentence, a formula or bold text."""
+"""The answer that a completion states without a mark: in a sentence, or as the formula or bold text at its end."""
 
 from __future__ import annotations
 
@@ -6,60 +6,98 @@ import re
 
 from guerdon_plugins.verifiers.math.reading.emphasis import in_bold, is_doubted
 
-__all__ = ["stated_at_the_end"]
+__all__ = ["stated_at_the_end", "statement", "without_closing"]
 
 _LONGEST = 1000
 _STATEMENT = re.compile(
-    r"(?:\b(?:answer|result)(?:\s*[:：]|\s+(?:is|are|equals)\b\s*:?|\s*=)|(?:答案|结果)\s*(?:[:：]|[是为][:：]?)|故[选填]\s*[:：]?)\s*",
+    r"\banswer(?:\s+\w+){0,3}?(?:\s*[:：]|\s+(?:is|are|equals)\b\s*:?|\s*=)\s*|答案\s*(?:[:：]|[是为][:：]?)\s*|故[选填]\s*[:：]?\s*",
     re.IGNORECASE,
 )
 _DISPLAY = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", re.DOTALL)
-_INLINE = re.compile(r"\$([^$\n]+)\$|\\\((.+?)\\\)")
-_SENTENCE_END = re.compile(r"(?<=[.!])\s+(?=[A-Z$\\*])|(?<=[。！])")
+_INLINE = re.compile(r"(?<!\$)\$([^$\n]+)\$(?!\$)|\\\((.+?)\\\)")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z$\\*])|(?<=[.!?*$:：)\]])\n|\n\n+|(?<=[。！？])")
+_CLAUSE_END = re.compile(r"[;；:：]|[,，](?!\d)")
 _CLOSE = " \t\r\n.。!！*_"
+_VERB = re.compile(
+    r"^\W*(?:so|thus|therefore|hence)\b|\b(?:is|are|equals|gives?|yields?|we (?:get|obtain|find|have|conclude))\b"
+    r"|[得为是即有]|所以|因此|故|综上|答|需要",
+    re.IGNORECASE,
+)
+"""What says that a formula or bold text after it is a result."""
+_ASIDE = re.compile(
+    r"\b(?:check|verif\w+|substitut\w+|note|notice|recall|remember|given|problem|known|original|incidentally|by the way"
+    r"|if|unless|instead|hypothe\w+|wrongly|typical\w*|common\w*|earlier|previous\w*|recap\w*|next|another"
+    r"|unrelated|whether|doubt|mistake|impossible|unlikely|maybe|perhaps|possibly|guess|roughly|about|sorry|would|could"
+    r"|should|might|may|must|was|were|rules? out|at most|at least|sure"
+    r"|students?|assum\w+|suppos\w+|example|target|option|we used)\b"
+    r"|验|检|代入|已知|假设|如果|若|可能|也许|例如|大约",
+    re.IGNORECASE,
+)
+"""What says that a sentence checks, doubts or repeats something."""
+_TAIL = re.compile(r"(?<=[*$.\])])[!！\s]*[^\w\s$*(){}\[\]\\?？]*$")
+_FAREWELL = re.compile(
+    r"(?:^|(?<=[.!?$*)\s]))(?:I hope (?:this|that|it)|Let me know|Feel free|Hope (?:this|that))[^\n]*$",
+    re.IGNORECASE,
+)
 
 
-def stated_at_the_end(text: str) -> str | None:
-    """Return the answer that the last sentence states, or None.
-
-    It is what follows "the answer is"; or the display at the end; or the only formula or bold text of the last
-    sentence, where it ends the sentence. A sentence with two of them, or with a word such as "not" before it, states
-    none.
+def statement(text: str) -> tuple[int, str] | None:
+    """Return the place of the last "the answer is X" of a text, and X; an empty X where the sentence doubts it.
 
     Args:
         text: A completion without its reasoning.
     """
-    paragraph = text.rstrip()[-_LONGEST:].rpartition("\n\n")[2].strip()
-    before = text.rstrip()[: -len(paragraph)].strip() if paragraph else ""
-    displays = list(_DISPLAY.finditer(paragraph))
-    if displays:
-        last = displays[-1]
-        if paragraph[last.end() :].strip(_CLOSE):
-            return None
-        introduction = _sentences(paragraph[: last.start()].strip() or before)[-1]
-        if len(displays) > 1 or is_doubted(introduction):
-            return None
-        return last[1] or last[2]
-    sentence = _sentences(paragraph.rpartition("\n")[2])[-1]
-    if sentence.endswith(("?", "？")):
+    found = list(_STATEMENT.finditer(text))
+    if not found:
         return None
-    statements = list(_STATEMENT.finditer(sentence))
-    if statements:
-        stated = sentence[statements[-1].end() :]
-        return (
-            None if is_doubted(sentence[: statements[-1].start()]) else in_bold(stated).strip(_CLOSE) or None
-        )
+    last = found[-1]
+    before = _CLAUSE_END.split(_sentences(text[max(0, last.start() - _LONGEST) : last.start()])[-1])[-1]
+    stated = _sentences(text[last.end() : last.end() + _LONGEST])[0]
+    if _is_aside(before) or stated.endswith(("?", "？")):
+        return last.start(), ""
+    return last.start(), in_bold(without_closing(stated)).strip(_CLOSE)
+
+
+def stated_at_the_end(text: str) -> str | None:
+    """Return the answer that a text states, or None.
+
+    It is what follows the last "the answer is". Without these words, it is the display that ends the text, or the only
+    formula or bold text of the last sentence, where it ends the sentence after a verb such as "is" or "we get". A
+    sentence that denies, doubts, checks or repeats what is given states nothing.
+
+    Args:
+        text: A completion without its reasoning.
+    """
+    named = statement(text)
+    if named is not None:
+        return named[1] or None
+    text = without_closing(text.rstrip()[-_LONGEST:])
+    displays = list(_DISPLAY.finditer(text))
+    if displays and not text[displays[-1].end() :].strip(_CLOSE):
+        introduction = _sentences(text[: displays[-1].start()])[-1]
+        return None if _is_aside(introduction) else displays[-1][1] or displays[-1][2]
+    sentence = _sentences(text)[-1]
+    if sentence.startswith("**") and sentence.endswith("**") and sentence.count("**") == 2:
+        sentence = sentence.strip("*")
     bold = in_bold(sentence)
-    if bold != sentence:
-        return bold.strip(_CLOSE)
     formulas = list(_INLINE.finditer(sentence))
-    if (
-        len(formulas) != 1
-        or sentence[formulas[0].end() :].strip(_CLOSE)
-        or is_doubted(sentence[: formulas[0].start()])
-    ):
+    if bold != sentence:
+        before, found = sentence.partition("**")[0], bold.strip(_CLOSE)
+    elif len(formulas) == 1 and not sentence[formulas[0].end() :].strip(_CLOSE):
+        before, found = sentence[: formulas[0].start()], formulas[0][1] or formulas[0][2]
+    else:
         return None
-    return formulas[0][1] or formulas[0][2]
+    return found if _VERB.search(before) and not _is_aside(before) else None
+
+
+def without_closing(text: str) -> str:
+    """Return a text without a closing such as "I hope this helps!" in its last line, or an exclamation mark."""
+    return _TAIL.sub("", _FAREWELL.sub("", text).rstrip())
+
+
+def _is_aside(sentence: str) -> bool:
+    doubtful = is_doubted(_CLAUSE_END.split(sentence)[-1]) or _ASIDE.search(sentence) is not None
+    return doubtful or sentence.endswith(("?", "？")) or _DISPLAY.search(sentence) is not None
 
 
 def _sentences(text: str) -> list[str]:

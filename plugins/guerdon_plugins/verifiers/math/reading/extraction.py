@@ -11,7 +11,7 @@ from typing import Literal
 from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning
 from guerdon_plugins.verifiers.math.reading.boxes import boxed_answer
 from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
-from guerdon_plugins.verifiers.math.reading.ending import stated_at_the_end
+from guerdon_plugins.verifiers.math.reading.ending import stated_at_the_end, statement, without_closing
 
 Mode = Literal["boxed", "answer", "hashes", "line", "end", "whole", "auto"]
 """Where the answer is: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last line
@@ -121,7 +121,7 @@ def _line(text: str) -> str | None:
     matches = list(_LINE.finditer(text))
     if not matches:
         return None
-    found: str = matches[-1][1]
+    found = without_closing(matches[-1][1])
     if found.count("**") % 2:  # the bold part began before the words
         found = f"**{found}"
     found = in_bold(found).strip(_MARKDOWN)
@@ -132,6 +132,15 @@ def _line(text: str) -> str | None:
     return found if boxed is None else boxed
 
 
+def _line_or_end(text: str) -> str | None:
+    """Return what a line "Answer: …" says, or a sentence after it: a later statement revises an earlier one."""
+    lines = list(_LINE.finditer(text))
+    later = statement(text) if lines else None
+    if lines and (later is None or later[0] < lines[-1].start(1)):
+        return _line(text)
+    return stated_at_the_end(text)
+
+
 _FINDERS: dict[str, tuple[Callable[[str], str | None], ...]] = {
     "boxed": (boxed_answer,),
     "answer": (_tagged,),
@@ -139,7 +148,7 @@ _FINDERS: dict[str, tuple[Callable[[str], str | None], ...]] = {
     "line": (_line,),
     "end": (stated_at_the_end,),
     "whole": (str,),
-    "auto": (boxed_answer, _tagged, _after_hashes, _line, stated_at_the_end),
+    "auto": (boxed_answer, _tagged, _after_hashes, _line_or_end),
 }
 _MISSING = {
     "boxed": "there is no complete \\boxed{…}",
