@@ -34,6 +34,7 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 """What says that a sentence checks, doubts or repeats something."""
+_CONDITION = re.compile(r"\b(?:if|unless)\b|如果|若", re.IGNORECASE)
 _TAIL = re.compile(r"(?<=[*$.\])])[!！\s]*[^\w\s$*(){}\[\]\\?？]*$")
 _FAREWELL = re.compile(
     r"(?:^|(?<=[.!?$*)\s]))(?:I hope (?:this|that|it)|Let me know|Feel free|Hope (?:this|that))[^\n]*$",
@@ -51,9 +52,9 @@ def statement(text: str) -> tuple[int, str] | None:
     if not found:
         return None
     last = found[-1]
-    before = _CLAUSE_END.split(_sentences(text[max(0, last.start() - _LONGEST) : last.start()])[-1])[-1]
+    before = _sentences(text[max(0, last.start() - _LONGEST) : last.start()])[-1]
     stated = _sentences(text[last.end() : last.end() + _LONGEST])[0]
-    if _is_aside(before) or stated.endswith(("?", "？")):
+    if _CONDITION.search(before) or _is_aside(_CLAUSE_END.split(before)[-1]) or stated.endswith(("?", "？")):
         return last.start(), ""
     return last.start(), in_bold(without_closing(stated)).strip(_CLOSE)
 
