@@ -1,4 +1,4 @@
-r"""The value of infinite sums and products that converge, against a closed form: ``\\sum 1/k^2`` and ``\\frac{\\pi^2}{6}``.
+r"""The value of infinite sums and products that converge: ``\\sum 1/k^2`` against ``\\frac{\\pi^2}{6}``.
 
 The value comes from the first terms by extrapolation, which gives values to series that diverge as well:
 ``1 - 1 + 1 - …`` is one half to it. So the partial sums must come near the value, and the terms far out must be small.
@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import Any
 
 from guerdon_plugins.verifiers.math.budget import Budget
-from guerdon_plugins.verifiers.math.comparing.exact import UndefinedError
 from guerdon_plugins.verifiers.math.comparing.numeric import (
     Evaluator,
     UndecidedError,
@@ -99,9 +98,7 @@ class _LimitEvaluator(Evaluator):
         sums = [at(0)]
         for place in range(1, _TERMS[-1]):
             sums.append(sums[-1] + at(place))
-        estimates = [
-            ctx.levin(method="levin", variant="u").update_psum(sums[:count])[0] for count in _TERMS
-        ]
+        estimates = [ctx.levin(method="levin", variant="u").update_psum(sums[:count])[0] for count in _TERMS]
         total = estimates[-1]
         smallest = ctx.ldexp(1, -_AGREEING_BITS) * max(1, abs(total))
         if abs(total - estimates[0]) > smallest:

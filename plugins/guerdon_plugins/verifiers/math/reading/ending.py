@@ -16,6 +16,8 @@ _STATEMENT = re.compile(
 _DISPLAY = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", re.DOTALL)
 _INLINE = re.compile(r"\$([^$\n]+)\$|\\\((.+?)\\\)")
 _SENTENCE_END = re.compile(r"(?<=[.!])\s+(?=[A-Z$\\*])|(?<=[。！])")
+_BULLET = re.compile(r"[-+*•]\s")
+"""The mark of an item in a list without numbers; numbers count steps as well."""
 _CLOSE = " \t\r\n.。!！*_"
 
 
@@ -24,7 +26,7 @@ def stated_at_the_end(text: str) -> str | None:
 
     It is what follows "the answer is"; or the display at the end; or the only formula or bold text of the last
     sentence, where it ends the sentence. A sentence with two of them, or with a word such as "not" before it, states
-    none.
+    none, and so does one of several items in a list.
 
     Args:
         text: A completion without its reasoning.
@@ -49,6 +51,8 @@ def stated_at_the_end(text: str) -> str | None:
         return (
             None if is_doubted(sentence[: statements[-1].start()]) else in_bold(stated).strip(_CLOSE) or None
         )
+    if _BULLET.match(sentence) and _is_one_of_several(text):
+        return None
     bold = in_bold(sentence)
     if bold != sentence:
         return bold.strip(_CLOSE)
@@ -60,6 +64,12 @@ def stated_at_the_end(text: str) -> str | None:
     ):
         return None
     return formulas[0][1] or formulas[0][2]
+
+
+def _is_one_of_several(text: str) -> bool:
+    """Return whether the line before the last one is an item of a list as well."""
+    lines = [line for line in text.rstrip()[-_LONGEST:].split("\n") if line.strip()]
+    return len(lines) > 1 and _BULLET.match(lines[-2].strip()) is not None
 
 
 def _sentences(text: str) -> list[str]:
