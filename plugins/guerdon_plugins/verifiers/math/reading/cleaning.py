@@ -44,6 +44,7 @@ _MICRO = re.compile(
 )
 _PREFIX_WORD = re.compile(r"\b(tera|giga|mega|kilo|hecto|deci|centi|milli|micro|nano|pico)\s+(?=[a-z])")
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
+_DEGREE_NAME = re.compile(r"(?:\{\s*\}\s*)?\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*([CF])(?![A-Za-z])")
 _TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")
 _SPACED_RELATIONS = re.compile(r"(=[^=,;&]*?)\\q?quad\s*(?=[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _COMPOSITION = re.compile(r"\(\s*([fgh])\s*\\circ\s*([fgh])\s*\)\s*\(([^()]*)\)")
@@ -334,6 +335,10 @@ def _unit_group(match: re.Match[str]) -> str:
     if not any(mark in content for mark in "\\^~{"):
         is_unit = "rm" in match[0] and units.read_unit(content) is not None
         return f"{gap}\\text{{ {content.strip()}}}" if is_unit else match[0]
+    if "circ" in content:
+        content = _DEGREE_NAME.sub(
+            lambda match: " celsius" if match[1] == "C" else " fahrenheit", content
+        ).strip()
     for command, sign in _GREEK_UNITS.items():
         content = content.replace(command, sign)
     content = re.sub(r"\\(?:cdot|times)(?![a-z])|\\[,:; !]|~|\\quad", " ", content)
