@@ -26,6 +26,7 @@ from guerdon_plugins.verifiers.math.reading.options import (
 )
 from guerdon_plugins.verifiers.math.reading.parser import parse
 from guerdon_plugins.verifiers.math.reading.parts import marked_part, only_part
+from guerdon_plugins.verifiers.math.reading.quantifiers import in_signs
 from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_floors
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
@@ -245,6 +246,9 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     verdict = _compare_read(answer, gold, gold.node, policy)
     if verdict or verdict.outcome is MathOutcome.GUARD:
         return verdict
+    statements = in_signs(answer), in_signs(gold.text)
+    if None not in statements and statements != (answer, gold.text):
+        return compare_reading(statements[0] or "", _read_gold(statements[1] or ""), policy)
     said = _text_of_option(answer, gold.node)
     return verdict if said is None else compare_reading(said, gold, policy)
 

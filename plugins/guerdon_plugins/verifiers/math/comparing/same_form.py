@@ -43,7 +43,7 @@ from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
 from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 from guerdon_plugins.verifiers.math.reading.vocabulary import MATRIX_GROUPS, ORDER
 
-_COMMAS = re.compile(r"\s*[,、，]\s*(?:and\s+)?")
+_COMMAS = re.compile(r"\s*[,、，]\s*(?:(?:and|but)\s+)?|\s+but\s+(?=not\b)")
 _ROMAN = ("I", "II", "III", "IV")
 _QUADRANT = Unit((("ordinal quadrant", 1),))
 _POINT_NAMES = frozenset("ABCDEFGHIJKLMOPQRSTVWXYZ")
