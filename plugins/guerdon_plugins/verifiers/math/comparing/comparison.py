@@ -28,6 +28,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     one_says_and_the_other_or,
     simplify,
 )
+from guerdon_plugins.verifiers.math.comparing.geometry import corresponding_points
 from guerdon_plugins.verifiers.math.comparing.groups import elementary_divisors
 from guerdon_plugins.verifiers.math.comparing.labels import same_titles, split_titles
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
@@ -290,6 +291,10 @@ class Comparer:
             return Finding(True, "equation")
         if same_line(reference, answer, self._budget):
             return Finding(True, "line")
+        triangles = corresponding_points(reference), corresponding_points(answer)
+        if None not in triangles and reference.operators == answer.operators:
+            equal = triangles[0] == triangles[1]
+            return Finding(equal, "triangles", "" if equal else "other points correspond")
         reference_label, reference_body = label_and_body(reference)
         answer_label, answer_body = label_and_body(answer)
         if reference_label and answer_label and same_label(reference_label, answer_label):

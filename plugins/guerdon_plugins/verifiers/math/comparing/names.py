@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from guerdon_plugins.verifiers.math.comparing.derivatives import with_the_same_derivatives
+from guerdon_plugins.verifiers.math.comparing.geometry import with_vectors_of_points
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import rebuild, substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
@@ -35,6 +36,7 @@ def with_names_apart(reference: Node, answer: Node) -> tuple[Node, Node]:
         reference, answer = (substitute(node, "ell", Symbol("l")) for node in (reference, answer))
         left, right = names_in(reference), names_in(answer)
     reference, answer = with_the_same_derivatives(reference, answer, left, right)
+    reference, answer = with_vectors_of_points(reference, answer, left, right)
     return _apart(reference, left, right), _apart(answer, right, left)
 
 
