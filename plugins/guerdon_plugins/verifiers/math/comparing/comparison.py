@@ -29,7 +29,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     simplify,
 )
 from guerdon_plugins.verifiers.math.comparing.geometry import corresponding_points
-from guerdon_plugins.verifiers.math.comparing.groups import elementary_divisors
+from guerdon_plugins.verifiers.math.comparing.groups import same_group
 from guerdon_plugins.verifiers.math.comparing.labels import same_titles, split_titles
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
 from guerdon_plugins.verifiers.math.comparing.measures import MeasureComparer
@@ -159,6 +159,8 @@ class Comparer:
         return node
 
     def _single(self, reference: Node, answer: Node) -> Finding:
+        if same_group(reference, answer):
+            return Finding(True, "groups")
         if isinstance(reference, Text) or isinstance(answer, Text):
             return same_words(reference, answer)
         if is_definite_region(reference) or is_definite_region(answer):
@@ -185,9 +187,6 @@ class Comparer:
                 return self._measures.ratios(reference, answer)
             case Conditional(), Conditional():
                 return self._conditionals(reference, answer)
-        groups = elementary_divisors(reference), elementary_divisors(answer)
-        if None not in groups:
-            return Finding(groups[0] == groups[1], "groups", "the groups differ")
         if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
             return self._scalars.same(reference, answer)
         return self._same_form(reference, answer)
