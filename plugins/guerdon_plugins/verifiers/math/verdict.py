@@ -13,6 +13,7 @@ from guerdon_plugins.verifiers.math.comparing.alignment import aligned
 from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded, is_true_rounding
 from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
 from guerdon_plugins.verifiers.math.comparing.constants import with_the_same_integral
+from guerdon_plugins.verifiers.math.comparing.parametrisations import same_parametrised
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
@@ -288,7 +289,7 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
         finding = again if again else finding
     if not finding and (moved := with_the_same_integral(left, right)) is not None:
         return Comparer(policy, Budget()).same(left, moved)
-    return finding
+    return finding or same_parametrised(reference, given) or finding
 
 
 def _text_of_option(answer: str, reference: Node) -> str | None:
