@@ -13,6 +13,7 @@ from guerdon_plugins.verifiers.math.comparing.alignment import aligned
 from guerdon_plugins.verifiers.math.comparing.approximations import exact_and_rounded, is_true_rounding
 from guerdon_plugins.verifiers.math.comparing.comparison import Comparer, is_plain
 from guerdon_plugins.verifiers.math.comparing.constants import with_the_same_integral
+from guerdon_plugins.verifiers.math.comparing.parametrisations import same_parametrised
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding
 from guerdon_plugins.verifiers.math.errors import TooLargeError, UnreadableError
 from guerdon_plugins.verifiers.math.nodes import Node, Text
@@ -26,6 +27,7 @@ from guerdon_plugins.verifiers.math.reading.options import (
 )
 from guerdon_plugins.verifiers.math.reading.parser import parse
 from guerdon_plugins.verifiers.math.reading.parts import marked_part, only_part
+from guerdon_plugins.verifiers.math.reading.quantifiers import in_signs
 from guerdon_plugins.verifiers.math.reading.roundings import has_floor, with_floors
 from guerdon_plugins.verifiers.math.reading.vectors import has_arrows, with_arrows
 from guerdon_plugins.verifiers.math.references import Reference, accepted_texts, gold_text
@@ -245,6 +247,9 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     verdict = _compare_read(answer, gold, gold.node, policy)
     if verdict or verdict.outcome is MathOutcome.GUARD:
         return verdict
+    statements = in_signs(answer), in_signs(gold.text)
+    if None not in statements and statements != (answer, gold.text):
+        return compare_reading(statements[0] or "", _read_gold(statements[1] or ""), policy)
     said = _text_of_option(answer, gold.node)
     return verdict if said is None else compare_reading(said, gold, policy)
 
@@ -284,7 +289,7 @@ def _compare_nodes(reference: Node, answer: Node, policy: Policy) -> Finding:
         finding = again if again else finding
     if not finding and (moved := with_the_same_integral(left, right)) is not None:
         return Comparer(policy, Budget()).same(left, moved)
-    return finding
+    return finding or same_parametrised(reference, given) or finding
 
 
 def _text_of_option(answer: str, reference: Node) -> str | None:

@@ -113,10 +113,38 @@ def test_a_box_gives_back_what_was_put_in(text: str) -> None:
         "答案是5",
         "Answer: $\\boxed{5}$",
         "Answer: 4\nAnswer: 5",
+        "**Final answer:**\n\n$$\n5\n$$",
+        "### Final answer\n\\[\n5\n\\]\nwhich we checked.",
+        "Answer: $$\n5\n$$",
+        "### Final answer\n\n- **5**",
+        "### Final answer\n- 5",
+        "**Answer**\n\n* 5",
     ],
 )
 def test_line_of_an_answer_in_markdown_is_found(completion: str) -> None:
     assert extract(f"Some steps: 3 + 1 = 4.\n{completion}\n", "line").answer == "5"
+
+
+@pytest.mark.parametrize(
+    ("under", "answer"),
+    [
+        ("- \\(\\sqrt{3}\\)", "\\(\\sqrt{3}\\)"),
+        ("-5", "-5"),
+        ("-$5$", "-$5$"),
+        ("- $-5$", "$-5$"),
+        ("- $2$\n- $3$", "$2$, $3$"),
+        ("* $2$\n\n* $3$", "$2$, $3$"),
+        ("1. $2$\n2. $3$", "$2$, $3$"),
+        ("- x = 2\n- y = 3", "x = 2, y = 3"),
+        ("$x=2$,\n$y=3$", "$x=2$, $y=3$"),
+        ("$$x=2$$\nor\n$$x=3$$", "x=2, x=3"),
+        ("2\n3", "2, 3"),
+        ("(a) $3$\n(b) $4$", "(a) $3$ (b) $4$"),
+        ("2.5\nmetres", "2.5"),
+    ],
+)
+def test_all_that_stands_under_the_heading_of_an_answer_is_one_answer(under: str, answer: str) -> None:
+    assert extract(f"So it is.\n\n### Final answer\n\n{under}\n", "line").answer == answer
 
 
 @pytest.mark.parametrize(
@@ -206,6 +234,7 @@ def test_marks_with_markdown_around_the_answer(mode: Any, completion: str, answe
         ("The answer is 5.\n\nCheck: $2 + 4 = 6$", "5"),
         ("The answer is $4$. Correcting for this, the answer is $5$.", "$5$"),
         ("The answer is 4.\n\nNo, a pair was lost: the answer is 5.", "5"),
+        ("So the solution is\n\n- $x=2$", "x=2"),
     ],
 )
 def test_the_last_sentence_states_the_answer(completion: str, answer: str) -> None:
@@ -223,6 +252,7 @@ def test_the_last_sentence_states_the_answer(completion: str, answer: str) -> No
         "It is $5$ if $n$ is odd.",
         "Either $$5$$ or\n$$6$$",
         "It cannot be\n$$5$$",
+        "So the solutions are\n\n- $x=2$\n- $x=3$",
         "Then $x=5$ holds, and the rest is easy.",
         "$$5$$ is what remains, so we divide further.",
         "So we are left with 5 or so.",

@@ -33,6 +33,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Quantity,
     Relation,
     Sequence,
+    SetBuilder,
     SetOf,
     Sum,
     Symbol,
@@ -41,6 +42,9 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading.phrases import NO_REAL_SOLUTION
 
 _COORDINATES = frozenset("xyz")
+_ARBITRARY = frozenset("cCkK")
+"""Letters for an arbitrary constant in a reference; ``a`` is often given."""
+_CONSTANTS = _ARBITRARY | frozenset("aA")
 
 
 def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
@@ -51,7 +55,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     answer = _with_arbitrary_letter(reference, answer)
     if isinstance(reference, Relation) != isinstance(answer, Relation):
         reference, answer = _without_reals(reference), _without_reals(answer)
-    answer = _with_argument(reference, answer)
+    answer = _with_bound_letter(_with_argument(reference, answer), reference)
     answer = _in_polar_letters(reference, answer)
     answer = _with_parameter(reference, answer)
     answer = _with_imaginary_unit(reference, answer)
@@ -141,7 +145,26 @@ def _with_imaginary_unit(reference: Node, answer: Node) -> Node:
 
 
 def _with_arbitrary_letter(reference: Node, answer: Node) -> Node:
-    """Return ``f(x) = cx`` with the letter that the reference calls an arbitrary constant: ``f(x) = ax``."""
+    """Return ``f(x) = cx`` with the letter that the reference calls an arbitrary constant: ``f(x) = ax``.
+
+    A letter that is usual for a constant needs no such words where it is a factor of all that a function is.
+    """
+    match reference, answer:
+        case (
+            Relation(operands=(Apply() as function, left), operators=("=",)),
+            Relation(operands=(Apply() as other, right), operators=("=",)),
+        ) if function == other:
+            names = names_in(left) - names_in(right), names_in(right) - names_in(left)
+            if len(names[0]) == len(names[1]) == 1:
+                (wanted,), (given,) = names
+                if (
+                    wanted in _ARBITRARY
+                    and given in _CONSTANTS
+                    and _scales(left, wanted)
+                    and _scales(right, given)
+                ):
+                    scaled: Node = substitute(answer, given, Symbol(wanted))
+                    return scaled
     match reference:
         case Conditional(
             value=Relation(operators=("=",)) as said,
@@ -152,6 +175,30 @@ def _with_arbitrary_letter(reference: Node, answer: Node) -> Node:
                 renamed: Node = substitute(answer, given.pop(), Symbol(wanted))
                 return renamed
     return answer
+
+
+def _with_bound_letter(answer: Node, reference: Node) -> Node:
+    """Return ``{y | y > 1}`` with the reference's letter, ``{x | x > 1}``, if neither set has another one."""
+    if not isinstance(answer, SetBuilder) or not isinstance(reference, SetBuilder):
+        return answer
+    wanted, given = (
+        {item.name for item in walk(side) if isinstance(item, Symbol)} for side in (reference, answer)
+    )
+    if len(wanted) == len(given) == 1 and wanted != given:
+        renamed: Node = substitute(answer, given.pop(), Symbol(wanted.pop()))
+        return renamed
+    return answer
+
+
+def _scales(node: Node, letter: str) -> bool:
+    """Return whether a letter is a factor of a whole expression, and occurs nowhere else in it."""
+    match node:
+        case Product(factors=factors):
+            rest = [factor for factor in factors if factor != Symbol(letter)]
+            return len(rest) == len(factors) - 1 and not any(letter in names_in(factor) for factor in rest)
+        case Sum(terms=terms):
+            return all(_scales(term, letter) for term in terms)
+    return node == Symbol(letter)
 
 
 def _without_reals(node: Node) -> Node:

@@ -28,7 +28,8 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     one_says_and_the_other_or,
     simplify,
 )
-from guerdon_plugins.verifiers.math.comparing.groups import elementary_divisors
+from guerdon_plugins.verifiers.math.comparing.geometry import corresponding_points
+from guerdon_plugins.verifiers.math.comparing.groups import same_group
 from guerdon_plugins.verifiers.math.comparing.labels import same_titles, split_titles
 from guerdon_plugins.verifiers.math.comparing.listings import ListComparer
 from guerdon_plugins.verifiers.math.comparing.measures import MeasureComparer
@@ -158,6 +159,8 @@ class Comparer:
         return node
 
     def _single(self, reference: Node, answer: Node) -> Finding:
+        if same_group(reference, answer):
+            return Finding(True, "groups")
         if isinstance(reference, Text) or isinstance(answer, Text):
             return same_words(reference, answer)
         if is_definite_region(reference) or is_definite_region(answer):
@@ -184,9 +187,6 @@ class Comparer:
                 return self._measures.ratios(reference, answer)
             case Conditional(), Conditional():
                 return self._conditionals(reference, answer)
-        groups = elementary_divisors(reference), elementary_divisors(answer)
-        if None not in groups:
-            return Finding(groups[0] == groups[1], "groups", "the groups differ")
         if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
             return self._scalars.same(reference, answer)
         return self._same_form(reference, answer)
@@ -290,6 +290,10 @@ class Comparer:
             return Finding(True, "equation")
         if same_line(reference, answer, self._budget):
             return Finding(True, "line")
+        triangles = corresponding_points(reference), corresponding_points(answer)
+        if None not in triangles and reference.operators == answer.operators:
+            equal = triangles[0] == triangles[1]
+            return Finding(equal, "triangles", "" if equal else "other points correspond")
         reference_label, reference_body = label_and_body(reference)
         answer_label, answer_body = label_and_body(answer)
         if reference_label and answer_label and same_label(reference_label, answer_label):

@@ -22,7 +22,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     negate,
 )
 
-__all__ = ["as_one_equation", "same_family_of_curves", "same_line"]
+__all__ = ["as_one_equation", "line_equations", "reduced_rows", "same_family_of_curves", "same_line"]
 
 _COORDINATES = ("x", "y", "z")
 _MOST_EQUATIONS = 4
@@ -32,13 +32,13 @@ _VARIABLES = frozenset("xyt")
 
 def same_line(reference: Relation, answer: Relation, budget: Budget) -> bool:
     r"""Return whether two chains ``\\frac{x-1}2 = \\frac{y+1}{-3} = \\frac z4`` are one line: by their equations."""
-    rows = [_equations(chain, budget) for chain in (reference, answer)]
+    rows = [line_equations(chain, budget) for chain in (reference, answer)]
     if rows[0] is None or rows[1] is None:
         return False
     return len(rows[0]) == len(reference.operands) - 1 and rows[0] == rows[1]
 
 
-def _equations(chain: Relation, budget: Budget) -> list[list[Fraction]] | None:
+def line_equations(chain: Relation, budget: Budget) -> list[list[Fraction]] | None:
     """Return the linear equations of a chain in the coordinates, in reduced form; ``None`` for another chain."""
     if set(chain.operators) != {"="} or len(chain.operands) < 3:
         return None
@@ -51,7 +51,7 @@ def _equations(chain: Relation, budget: Budget) -> list[list[Fraction]] | None:
     except (ArithmeticError, ValueError):
         return None
     rows = [[one - other for one, other in zip(side, sides[0], strict=True)] for side in sides[1:]]
-    return _reduced(rows)
+    return reduced_rows(rows)
 
 
 def _coefficients(side: Node, budget: Budget) -> list[Fraction]:
@@ -72,7 +72,7 @@ def _coefficients(side: Node, budget: Budget) -> list[Fraction]:
     return [*slopes, constant]
 
 
-def _reduced(rows: list[list[Fraction]]) -> list[list[Fraction]]:
+def reduced_rows(rows: list[list[Fraction]]) -> list[list[Fraction]]:
     """Return rows in reduced echelon form, without rows of zeros."""
     rows = [list(row) for row in rows]
     done = 0

@@ -27,6 +27,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     SetOf,
     Sum,
     Symbol,
+    Text,
     integer,
 )
 from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
@@ -142,6 +143,8 @@ def one_says_and_the_other_or(reference: Node, answer: Node) -> bool:
     if "or" not in joiners or joiners == ["or", "or"]:
         return False
     items, others = (members(node) for node in (reference, answer))
+    if len(items) == len(others) > 1 and all(isinstance(item, Text) for item in (*items, *others)):
+        return True  # "Alice or Bob" is one of them
     if "and" in joiners:
         if _are_functions(items) and _are_functions(others):
             return False

@@ -24,6 +24,13 @@ from guerdon_plugins.verifiers.math.nodes import (
 _COORDINATES = frozenset("xyz")
 _NO_LABEL = frozenset(("root", "log", "factorial", "floor", "ceil"))
 _WORD = re.compile(r"\w+")
+_EXTREME = re.compile(
+    r"max(?=imum|imal|\b|_)|min(?=imum|imal|\b|_)|largest|greatest|smallest|least|最大|最小", re.IGNORECASE
+)
+_EXTREME_OF = {
+    **dict.fromkeys(("max", "largest", "greatest", "最大"), "max"),
+    **dict.fromkeys(("min", "smallest", "least", "最小"), "min"),
+}
 _LONG = {
     "max": "maximum",
     "min": "minimum",
@@ -88,6 +95,21 @@ def same_words_in_labels(reference: Text, answer: Text) -> bool:
         for label in (reference, answer)
     )
     return left <= right or right <= left
+
+
+def opposite_extremes(reference: Node, answer: Node) -> bool:
+    r"""Return whether one label is that of a maximum and the other that of a minimum: words and ``y_{\\min}``."""
+    kinds = [_extreme(label) for label in (reference, answer)]
+    return "" not in kinds and kinds[0] != kinds[1]
+
+
+def _extreme(label: Node) -> str:
+    """Return which extreme a label names in its words or its index; empty for none and for both."""
+    match label:
+        case Text(words=name) | Symbol(name=name):
+            found = {_EXTREME_OF[word.casefold()] for word in _EXTREME.findall(name)}
+            return found.pop() if len(found) == 1 else ""
+    return ""
 
 
 def split_titles(*nodes: Node) -> tuple[list[Text | None], list[Node]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from fractions import Fraction
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.canonical import key
@@ -33,6 +34,11 @@ DEGREE = Constant("degree")
 _RADIAN = Unit((("radian", 1),))
 _TEMPERATURES = (Unit((("celsius", 1),)), Unit((("fahrenheit", 1),)))
 """Their ``\\circ`` may lack its letter."""
+_KELVIN = Unit((("K", 1),))
+_FREEZING = Fraction(27315, 100)
+"""Zero degrees Celsius in kelvins."""
+_ZERO_FAHRENHEIT = Fraction(45967, 100)
+"""Zero degrees Fahrenheit in fahrenheits above the absolute zero."""
 
 Same = Callable[[Node, Node], Finding]
 
@@ -90,6 +96,10 @@ class MeasureComparer:
             return self._same(left, right)
         differs = reference.unit != answer.unit and not units.same_noun(reference.unit, answer.unit)
         if self._policy.units != "ignore" and differs:
+            if self._policy.units == "convert" and None not in (
+                kelvins := [_in_kelvins(node) for node in (reference, answer)]
+            ):
+                return self._same(*kelvins)
             bases = [units.to_base(node.unit) for node in (reference, answer)]
             if self._policy.units == "compare" or bases[0][0] != bases[1][0]:
                 return Finding(False, "units", f"the unit is {answer.unit}, not {reference.unit}")
@@ -146,6 +156,17 @@ def _seconds(clock: Clock) -> int | None:
 
 def _is_temperature(node: Node) -> bool:
     return isinstance(node, Quantity) and node.unit in _TEMPERATURES
+
+
+def _in_kelvins(node: Quantity) -> Node | None:
+    """Return an absolute temperature in kelvins; ``None`` for another quantity."""
+    match node.unit.powers:
+        case (("celsius", 1),):
+            return Sum((node.value, Number(_FREEZING)))
+        case (("fahrenheit", 1),):
+            return Product((Number(Fraction(5, 9)), Sum((node.value, Number(_ZERO_FAHRENHEIT)))))
+    base, factor = units.to_base(node.unit)
+    return Product((Number(factor), node.value)) if base == _KELVIN else None
 
 
 def _with_degrees(node: Node, other: Node) -> Node:

@@ -2,9 +2,10 @@ r"""Letters that the two sides group in different ways: ``2GM`` against ``2 G M`
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
+from guerdon_plugins.verifiers.math.comparing.derivatives import with_the_same_derivatives
+from guerdon_plugins.verifiers.math.comparing.geometry import with_vectors_of_points
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.trees import rebuild, substitute, walk
 from guerdon_plugins.verifiers.math.nodes import (
@@ -20,7 +21,6 @@ from guerdon_plugins.verifiers.math.nodes import (
     integer,
 )
 
-_DERIVATIVE = re.compile(r"d(?:\^(\d))?([a-zA-Z])/d[a-z]")
 _UNIT_VECTORS = ("i", "j", "k")
 _PLAIN_LETTERS = (Constant("i"), Symbol("j"), Symbol("k"))
 _HATS = ("hat ", "vec ", "bar ")
@@ -35,19 +35,9 @@ def with_names_apart(reference: Node, answer: Node) -> tuple[Node, Node]:
     if ("ell" in left) != ("ell" in right) and "l" in left ^ right:
         reference, answer = (substitute(node, "ell", Symbol("l")) for node in (reference, answer))
         left, right = names_in(reference), names_in(answer)
-    answer = _with_the_same_derivative(answer, left, right)
+    reference, answer = with_the_same_derivatives(reference, answer, left, right)
+    reference, answer = with_vectors_of_points(reference, answer, left, right)
     return _apart(reference, left, right), _apart(answer, right, left)
-
-
-def _with_the_same_derivative(answer: Node, left: set[str], right: set[str]) -> Node:
-    """Return the answer with the reference's sign for a derivative: ``x'`` for ``dx/dt``, or the other way round."""
-    for name in right - left:
-        for other in left - right:
-            primes, fraction = sorted((name, other), key=len)
-            match = _DERIVATIVE.fullmatch(fraction)
-            if match and primes == match[2] + "'" * int(match[1] or 1):
-                answer = substitute(answer, name, Symbol(other))
-    return answer
 
 
 def _apart(node: Node, names: set[str], others: set[str]) -> Node:

@@ -239,6 +239,8 @@ class Evaluator:
                 return ctx.im(x)
             case "arg", [x]:
                 return ctx.arg(x)
+            case "max" | "min", [x] if names_in(arguments[0]) or isinstance(arguments[0], Apply):
+                return self._unknown(function, [x])  # the extreme of a function, not of one number
             case "max" | "min", _ if not self._complex:
                 return max(values) if function == "max" else min(values)
             case (("factorial" | "double_factorial" | "binom" | "floor" | "ceil" | "gcd" | "lcm" | "mod"), _):

@@ -12,6 +12,7 @@ from guerdon_plugins.verifiers.math.comparing.forms import (
     with_decimal_logarithms,
     without_factor,
 )
+from guerdon_plugins.verifiers.math.comparing.infinite import same_limit
 from guerdon_plugins.verifiers.math.comparing.measures import DEGREE
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.scalars import Finding, same_value
@@ -58,6 +59,8 @@ class ScalarComparer:
                 finding = self._same_sums(reference, answer, letter)
             if not finding and all(standing) and self._same_series(reference, answer):
                 finding = Finding(True, "series")
+            if not finding and any(contains(node, Standing) for node in (reference, answer)):
+                finding = _of_limits(reference, answer)
         if finding:
             return finding
         closeness = Closeness(self._policy.decimal_tolerance, self._budget)
@@ -110,6 +113,14 @@ class ScalarComparer:
         if self._policy.plus_c and isinstance(reference, Sum) and Symbol("C") in reference.terms:
             pairs.append((Sum(tuple(term for term in reference.terms if term != Symbol("C"))), answer))
         return pairs
+
+
+def _of_limits(reference: Node, answer: Node) -> Finding:
+    """Return what the value of infinite sums and products says; to points and digits all that stands is unknown."""
+    same = same_limit(reference, answer)
+    if same is None:
+        return Finding(False, "undecided", "an operation is left standing whose value could not be found")
+    return Finding(same, "limit", "" if same else "the values differ")
 
 
 def _with_other_constants(reference: Node, answer: Node) -> list[Node]:

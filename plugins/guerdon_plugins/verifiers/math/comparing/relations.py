@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.canonical import key
-from guerdon_plugins.verifiers.math.comparing.labels import names_expression, same_words_in_labels
+from guerdon_plugins.verifiers.math.comparing.labels import (
+    names_expression,
+    opposite_extremes,
+    same_words_in_labels,
+)
 from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, names_in
 from guerdon_plugins.verifiers.math.comparing.scalars import POINT_PRECISION, Finding, same_value
 from guerdon_plugins.verifiers.math.comparing.trees import walk
@@ -169,6 +173,8 @@ def same_label(reference: Node, answer: Node) -> bool:
     """Return whether two labels may name the same thing: equal names, or words on one side."""
     if isinstance(reference, Text) and isinstance(answer, Text):
         return same_words_in_labels(reference, answer)
+    if opposite_extremes(reference, answer):
+        return False
     if isinstance(reference, Text) or isinstance(answer, Text) or key(reference) == key(answer):
         return True
     if _angle(reference) is not None and _angle(reference) == _angle(answer):

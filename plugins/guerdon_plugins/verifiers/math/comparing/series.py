@@ -23,9 +23,9 @@ from guerdon_plugins.verifiers.math.nodes import (
     integer,
 )
 
-__all__ = ["same_series"]
+__all__ = ["INDEX", "from_zero", "same_series"]
 
-_INDEX = "n′"
+INDEX = "n′"
 """The index of all series that are compared; no answer holds this letter."""
 _FROM_ZERO = Domain(whole=True, low=Fraction(0), name="N")
 _MOST_MOVED = 3
@@ -44,17 +44,17 @@ class _Series:
 
     def moved(self) -> _Series:
         """Return the same with its first term apart."""
-        first: Node = substitute(self.term, _INDEX, integer(0))
-        later: Node = substitute(self.term, _INDEX, Sum((Symbol(_INDEX), integer(1))))
+        first: Node = substitute(self.term, INDEX, integer(0))
+        later: Node = substitute(self.term, INDEX, Sum((Symbol(INDEX), integer(1))))
         return _Series(Sum((self.apart, first)), later)
 
     def without_gaps(self, same: Same) -> _Series:
         """Return the same without the terms of even or of odd index, where all of these are zero."""
-        twice = Product((integer(2), Symbol(_INDEX)))
-        even: Node = substitute(self.term, _INDEX, twice)
-        odd: Node = substitute(self.term, _INDEX, Sum((twice, integer(1))))
+        twice = Product((integer(2), Symbol(INDEX)))
+        even: Node = substitute(self.term, INDEX, twice)
+        odd: Node = substitute(self.term, INDEX, Sum((twice, integer(1))))
         for zero, rest in ((even, odd), (odd, even)):
-            if same(integer(0), zero, {_INDEX: _FROM_ZERO}):
+            if same(integer(0), zero, {INDEX: _FROM_ZERO}):
                 return _Series(self.apart, rest)
         return self
 
@@ -70,7 +70,7 @@ def same_series(reference: Node, answer: Node, budget: Budget, domains: Domains,
     left, right = sides
     if left is None or right is None:
         return False
-    where = {**domains, _INDEX: _FROM_ZERO}
+    where = {**domains, INDEX: _FROM_ZERO}
 
     def equal(one: _Series, other: _Series) -> bool:
         return same(one.apart, other.apart, domains) and same(one.term, other.term, where)
@@ -138,7 +138,7 @@ def _term(node: Node, budget: Budget) -> Node | None:
     """Return the term of one infinite sum under the common index, with the factors before the sum."""
     match node:
         case Standing(operator="sum", variable=str(name), parts=(body, lower, Constant(name="infinity"))):
-            return None if contains(body, Standing) else _from_zero(body, name, lower, budget)
+            return None if contains(body, Standing) else from_zero(body, name, lower, budget)
         case Product(factors=factors):
             inside = [factor for factor in factors if contains(factor, Standing)]
             rest = tuple(factor for factor in factors if not contains(factor, Standing))
@@ -150,14 +150,15 @@ def _term(node: Node, budget: Budget) -> Node | None:
     return None
 
 
-def _from_zero(body: Node, name: str, lower: Node, budget: Budget) -> Node | None:
+def from_zero(body: Node, name: str, lower: Node, budget: Budget) -> Node | None:
+    """Return the body of a sum in the common index, which starts at zero; ``None`` for a start that is not whole."""
     try:
         start = rational(lower, budget)
     except ArithmeticError:
         return None
     if start.denominator != 1:
         return None
-    index: Node = Symbol(_INDEX) if not start else Sum((Symbol(_INDEX), Number(start)))
+    index: Node = Symbol(INDEX) if not start else Sum((Symbol(INDEX), Number(start)))
     return _replaced(body, name, index)
 
 

@@ -82,6 +82,12 @@ _OPPOSITES = {
 _BETWEEN_CLAUSES = re.compile(r"\s*(?:[,;](?:\s*and\b)?(?![^()\[\]]*[)\]])|\band\b)\s*")
 _MOST_CLAUSES = 6
 _LONGEST_CLAUSES = 500
+_LONGEST_ATTRIBUTES = 100
+_BETWEEN_ATTRIBUTES = re.compile(r"\s*,?\s*\b(?:but|and|yet)\b\s*|\s*,\s*")
+_ATTRIBUTE = re.compile(
+    r"(?:not )?(?!(?:not|both|either|neither|nor|if|only|unless|all|each)\b)[^\W\d_]{3,}"
+    r"(?: (?!or\b|nor\b|if\b|not\b)[^\W\d_]+){0,2}"
+)
 _CLAUSE = re.compile(r"[^\W\d_]{2}")
 _SIGN = re.compile(r"[\d=<>≤≥(\\]")
 _CONNECTIVE = re.compile(r"\s*\b(?:is|are|at|on|for|when|if|where|whenever|occurs?)\b\s*|\s+")
@@ -110,7 +116,7 @@ def same_words(reference: Node, answer: Node) -> Finding:
     left, right = _plain(left), _plain(right)
     if not (_HEAD.search(left) and _HEAD.search(right)):  # "a series" and "a sequence" differ
         left, right = _HEAD.sub("", left), _HEAD.sub("", right)
-    if left and (left == right or _same_clauses(left, right)):
+    if left and (left == right or _same_clauses(left, right) or _same_attributes(left, right)):
         return Finding(True, "text")
     return Finding(False, "text", "the words differ")
 
@@ -126,6 +132,21 @@ def _same_clauses(left: str, right: str) -> bool:
         return False
     plain = [sorted(_CONNECTIVE.sub(" ", clause).strip() for clause in clauses) for clauses in sides]
     return plain[0] == plain[1]
+
+
+def _same_attributes(left: str, right: str) -> bool:
+    """Return whether two lists of attributes hold the same ones: "injective but not surjective", in any order.
+
+    Names have an order that may count, so one attribute at least must be denied.
+    """
+    if max(len(left), len(right)) > _LONGEST_ATTRIBUTES:
+        return False
+    sides = [[part.strip() for part in _BETWEEN_ATTRIBUTES.split(words)] for words in (left, right)]
+    if not 1 < len(sides[0]) == len(sides[1]) <= _MOST_CLAUSES:
+        return False
+    if not all(_ATTRIBUTE.fullmatch(part) for part in (*sides[0], *sides[1])):
+        return False
+    return any(part.startswith("not ") for part in sides[0]) and sorted(sides[0]) == sorted(sides[1])
 
 
 def _same_named_letter(left: str, right: str) -> bool | None:

@@ -8,6 +8,7 @@ import unicodedata
 
 from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.reading import units
+from guerdon_plugins.verifiers.math.reading.chinese_phrases import with_plain_phrases
 from guerdon_plugins.verifiers.math.reading.edges import stripped
 from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
 from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
@@ -44,6 +45,7 @@ _MICRO = re.compile(
 )
 _PREFIX_WORD = re.compile(r"\b(tera|giga|mega|kilo|hecto|deci|centi|milli|micro|nano|pico)\s+(?=[a-z])")
 _GREEK_UNITS = {"\\mu": "μ", "\\Omega": "Ω", "\\AA": "Å", "\\%": "%"}
+_DEGREE_NAME = re.compile(r"(?:\{\s*\}\s*)?\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*([CF])(?![A-Za-z])")
 _TEXT_MODULO = re.compile(rf"{_WORDS}\s*\{{\s*\(\s*mod\s*\}}")
 _SPACED_RELATIONS = re.compile(r"(=[^=,;&]*?)\\q?quad\s*(?=[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _COMPOSITION = re.compile(r"\(\s*([fgh])\s*\\circ\s*([fgh])\s*\)\s*\(([^()]*)\)")
@@ -79,7 +81,6 @@ _QUADRANTS = re.compile(
     r"(?:\\text\{)?第?([一二三四1-4])(?:象限)?((?:[,或和与及]第?[一二三四1-4](?:象限)?)+)\}?"
 )
 _TEXT_DEGREES = re.compile(rf"{_WORDS}\s*\{{\s*\^\\circ\s*([CF]?)\s*\}}")
-_EXTREME_VALUE = re.compile(r"(?:取得|取到|取|有)(?=[极最][大小]值[-\d\\$])([极最][大小]值)")
 _CHINESE_MINUS = re.compile(r"^(?:负|零下)(?=[\d\\])")
 _CHINESE_RATE = re.compile(r"(?:速度[为是]?)?每(秒|小时|分钟|分|时|天|年)(\d[\d.]*)\s*([\u4e00-\u9fff]{1,4})")
 _CHINESE_DISCOUNT = re.compile(r"^打(?=[一二三四五六七八九\d.]{1,4}折)")
@@ -170,8 +171,7 @@ def _as_latex(text: str) -> str:
     if _CIRCLED.search(text):
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x2460 + 1}),", text).rstrip(",")
     text = _CHINESE_MINUS.sub("-", text)
-    if "值" in text:
-        text = _EXTREME_VALUE.sub(r"\1为", text)
+    text = with_plain_phrases(text)
     text = _CHINESE_DISCOUNT.sub("", text)
     if "每" in text and (match := _CHINESE_RATE.fullmatch(text)):
         text = f"{match[2]}{match[3]}/{match[1]}"
@@ -334,6 +334,10 @@ def _unit_group(match: re.Match[str]) -> str:
     if not any(mark in content for mark in "\\^~{"):
         is_unit = "rm" in match[0] and units.read_unit(content) is not None
         return f"{gap}\\text{{ {content.strip()}}}" if is_unit else match[0]
+    if "circ" in content:
+        content = _DEGREE_NAME.sub(
+            lambda match: " celsius" if match[1] == "C" else " fahrenheit", content
+        ).strip()
     for command, sign in _GREEK_UNITS.items():
         content = content.replace(command, sign)
     content = re.sub(r"\\(?:cdot|times)(?![a-z])|\\[,:; !]|~|\\quad", " ", content)

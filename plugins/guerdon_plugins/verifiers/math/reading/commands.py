@@ -118,8 +118,12 @@ class CommandParser(EnvironmentParser):
         while self._peek() in ("^", "_"):
             if suffix[:1].isdecimal() and self._peek() == "^":
                 break  # a power of the group \\mathbb{Z}_2
-            self._position += 1
+            power = self._accept("^")
+            if not power:
+                self._position += 1
             braced = self._accept("{")
+            if power and self._peek()[:1].isalnum():
+                suffix += "^"  # the plane \mathbb{R}^2; \mathbb{Z}_2 is a group
             suffix += self._next().text
             if braced:
                 while not self._accept("}"):

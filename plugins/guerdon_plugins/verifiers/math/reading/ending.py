@@ -16,6 +16,8 @@ _STATEMENT = re.compile(
 _DISPLAY = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", re.DOTALL)
 _INLINE = re.compile(r"(?<!\$)\$([^$\n]+)\$(?!\$)|\\\((.+?)\\\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z$\\*])|(?<=[.!?*$:：)\]])\n|\n\n+|(?<=[。！？])")
+_BULLET = re.compile(r"[-+*•]\s")
+"""The mark of an item in a list without numbers; numbers count steps as well."""
 _CLAUSE_END = re.compile(r"[;；:：]|[,，](?!\d)")
 _CLOSE = " \t\r\n.。!！*_"
 _VERB = re.compile(
@@ -64,7 +66,7 @@ def stated_at_the_end(text: str) -> str | None:
 
     It is what follows the last "the answer is". Without these words, it is the display that ends the text, or the only
     formula or bold text of the last sentence, where it ends the sentence after a verb such as "is" or "we get". A
-    sentence that denies, doubts, checks or repeats what is given states nothing.
+    sentence that denies, doubts, checks or repeats what is given states nothing, and so does one of several items.
 
     Args:
         text: A completion without its reasoning.
@@ -78,6 +80,11 @@ def stated_at_the_end(text: str) -> str | None:
         introduction = _sentences(text[: displays[-1].start()])[-1]
         return None if _is_aside(introduction) else displays[-1][1] or displays[-1][2]
     sentence = _sentences(text)[-1]
+    if _BULLET.match(sentence):
+        *introduction, _ = [line for line in text.split("\n") if line.strip()]
+        if introduction and _BULLET.match(introduction[-1].strip()):
+            return None
+        sentence = " ".join([*introduction[-1:], sentence[2:]])
     if sentence.startswith("**") and sentence.endswith("**") and sentence.count("**") == 2:
         sentence = sentence.strip("*")
     bold = in_bold(sentence)

@@ -12,6 +12,7 @@ from guerdon.text import GPT_OSS, REASONING_TAGS, split_reasoning
 from guerdon_plugins.verifiers.math.reading.boxes import boxed_answer
 from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
 from guerdon_plugins.verifiers.math.reading.ending import stated_at_the_end, statement, without_closing
+from guerdon_plugins.verifiers.math.reading.headings import under_heading
 
 Mode = Literal["boxed", "answer", "hashes", "line", "end", "whole", "auto"]
 """Where the answer is: the last ``\\boxed``; the last ``<answer>`` element; after the last ``####``; in the last line
@@ -28,6 +29,8 @@ _LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKDOWN = "*_` \t\r"
+_OPENINGS = ("$$", "\\[")
+"""What stands alone on a line where a display begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,9 @@ def _line(text: str) -> str | None:
         found = f"**{found}"
     found = in_bold(found).strip(_MARKDOWN)
     if not found:
-        following = text[matches[-1].end() :].lstrip().partition("\n")[0]
-        found = following.strip(_MARKDOWN)
+        found = under_heading(text[matches[-1].end() :])
+    elif found in _OPENINGS:
+        found = under_heading(text[matches[-1].start(1) :])
     boxed = boxed_answer(found)
     return found if boxed is None else boxed
 

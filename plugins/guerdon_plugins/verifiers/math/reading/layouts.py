@@ -115,6 +115,8 @@ _REAL = re.compile(rf"(?<=[\d}}])[\s,~]*{_TEXT}\s*\{{\s*real\s*\}}$")
 """``x \\ne 0 real``: letters are real anyway."""
 _SET_IN_BRACES = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*[,;](?:[^{}]|\{[^{}]*\})*)\}")
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
+_DERIVATIVE = re.compile(r"(?<![a-zA-Z\\])([fghyuFGH])\s*\^\s*\{\s*\(\s*(\d|1[0-2])\s*\)\s*\}")
+"""``f^{(3)}``: a derivative; ``f^{3}`` is a power or an iteration."""
 
 
 def plain_layout(text: str) -> str:
@@ -202,6 +204,10 @@ def _in_two_units(text: str) -> str:
     return _TWO_UNITS.sub(r"\1\\text{ \2 }\3\\text{ \4}", text) if text[0].isdecimal() else text
 
 
+def _with_primes(match: re.Match[str]) -> str:
+    return match[1] + "'" * int(match[2])
+
+
 _RULES = (
     Rule(("Yes", "yes", "No", "no"), replace(_YES_FOR, r"\1\2 \3")),
     Rule(("since", "because", "i.e", "因为"), _without_reason),
@@ -231,5 +237,6 @@ _RULES = (
     Rule((")",), rewrite_whole(_NOTED_IN_CHINESE, r"\1\\text{\2}")),
     Rule((")",), rewrite_whole(_NOTED, r"\1\\text{ \2}")),
     Rule(("-",), rewrite_whole(_HYPHENATED, r"\1\\text{ \2}")),
+    Rule(("^{(", "^ {(", "^{ ("), replace(_DERIVATIVE, _with_primes)),
     Rule((",",), rewrite_whole(_IN_INTERVAL, r"\1\\in \2")),
 )

@@ -43,6 +43,7 @@ from guerdon_plugins.verifiers.math.reading.prose import (
     with_titles,
 )
 from guerdon_plugins.verifiers.math.reading.relations import RelationParser, contains_letter
+from guerdon_plugins.verifiers.math.reading.spans import read_span
 from guerdon_plugins.verifiers.math.reading.special import read_special
 from guerdon_plugins.verifiers.math.reading.tokens import tokenize
 from guerdon_plugins.verifiers.math.reading.vocabulary import (
@@ -98,6 +99,8 @@ def parse(text: str) -> Node:
             return points
     if ("m" in cleaned and _EXTREME.search(cleaned)) and (extremes := read_extremes(cleaned, parse)):
         return extremes
+    if "pan" in cleaned and (span := read_span(cleaned, parse)):
+        return span
     if ("by" in cleaned or "\\text" in cleaned) and (dimensions := read_dimensions(cleaned, parse)):
         return dimensions
     tokens = with_named_values(with_titles(tokenize(cleaned)))

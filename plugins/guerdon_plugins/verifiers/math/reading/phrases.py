@@ -27,7 +27,9 @@ _SUBJECT = re.compile(
     r"^(?:(?:the|this) (?:equation|system|inequality) (?=has )|(?:they|these|both|it|this) (?:is|are) (?=\w)|"
     r"(?:the|this) (?:statement|claim|proposition|series|sequence|limit|integral|function|system) (?:is|are) (?=\w)|"
     r"(?:the|this) (?:series|sequence|limit|integral) (?=converges|diverges|does not exist)|"
-    r"(?:there (?:is|are|exists?)|has|have) (?:an )?(?=infinite))"
+    r"(?:there (?:is|are|exists?)|has|have) (?:an )?(?=infinite)|(?:is|are) (?=\w)|"
+    r"(?:该|此|原|这个)?(?:[正负]项)?(?:级数|数列|(?:反常|广义)?积分|极限)(?=(?:绝对|条件|一致)?收敛|发散|不存在)|"
+    r"(?:所以)?(?:原|该|此|这个)?(?:分式|一元二次)?(?:方程组?|不等式组?)(?=无解|无实|没有实数))"
 )
 _NOTHING = re.compile(r"(?:there (?:is|are|exists?) )?no such \w+(?: exists?| \w)?(?: exists?)?")
 _NOT_REAL = """
@@ -84,7 +86,12 @@ _CONDITIONS = tuple(
 _PRIMES = "|".join(
     (
         "所有质数",
-        *(f"{letter} is {prime}" for letter in "pn" for prime in ("prime", "a prime", "a prime number")),
+        *(
+            f"{letter} is {prime}{number}"
+            for letter in "pn"
+            for prime in ("prime", "a prime", "any prime")
+            for number in ("", " number")
+        ),
         *(
             f"{all_}{primes}{letter}"
             for all_ in ("", "all ", "all the ", "any ", "every ")
@@ -96,7 +103,7 @@ _PRIMES = "|".join(
 _ODD_PRIMES = "|".join(
     (
         "所有奇质数",
-        *(f"{letter} is an odd prime" for letter in "pn"),
+        *(f"{letter} is {prime}" for letter in "pn" for prime in ("an odd prime", "any odd prime")),
         *(
             f"{all_}{primes}{letter}"
             for all_ in ("", "all ", "all the ", "any ", "every ")

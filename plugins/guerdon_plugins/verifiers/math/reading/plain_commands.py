@@ -58,6 +58,8 @@ _FREE_PRODUCT = re.compile(
     r"(\\mathbb\s*(?:\{\s*[A-Z]\s*\}|[A-Z])(?:\s*_\s*(?:\{[^{}]{1,9}\}|\w))?)\s*(?:\*|\\ast(?![a-z]))\s*(?=\\mathbb|[A-Z]_)"
 )
 """A star between groups."""
+_FALLING = re.compile(r"\^\s*\{\s*\\underline\s*\{([^{}]*)\}\s*\}")
+"""``x^{\\underline{3}}``: a falling power, which is not a power."""
 _WEDGE = re.compile(
     r"(?<=\S)\s*\\wedge(?![a-z])(?=\s*(?:d\s?[a-zA-Z]|d\s?\\[a-z]|[a-z]_|[uvw](?![a-z])"
     r"|\\(?:mathbf|vec|boldsymbol|bm)(?![a-zA-Z])))"
@@ -143,6 +145,7 @@ def _unit_fraction(match: re.Match[str]) -> str:
 
 _RULES = (
     Rule(("\\wedge",), replace(_WEDGE, r" \\exterior ")),
+    Rule(("\\underline",), replace(_FALLING, r"_{falling \1}")),
     Rule(("=",), with_plain_labels),
     Rule(("\\forall", "\\exists"), _for_all),
     Rule(("\\bmod",), replace(_BRACKETED_MODULO, r"\\pmod{\1\2}")),

@@ -15,6 +15,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     Text,
 )
+from guerdon_plugins.verifiers.math.reading.cycles import read_cycles
 from guerdon_plugins.verifiers.math.reading.directions import read_direction
 from guerdon_plugins.verifiers.math.reading.formulas_of_chemistry import read_compound
 from guerdon_plugins.verifiers.math.reading.number_words import NUMBER_WORDS
@@ -93,6 +94,8 @@ def read_special(text: str) -> Node | None:
             return node
         if node := _clock(text) or _clock(plain) or _date(plain) or _wide_numeral(text, plain):
             return node
+    if text[:1] == "(" and (cycles := read_cycles(text)):
+        return cycles
     if (formula := read_proposition(text) or read_compound(text)) is not None:
         return formula
     if match := _CROSSED.fullmatch(text.strip()):

@@ -26,6 +26,8 @@ _MEASURED = frozenset(
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6
+_DIFFERENCES = {"celsius": Fraction(1), "fahrenheit": Fraction(5, 9)}
+"""Kelvins in a difference of one degree."""
 _GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
 """``JK^{-1}``, ``Nm``: two units without a space."""
 _IN_ANY_CASE = ("kPa", "kJ", "kg", "km", "kN", "kW", "kWh", "kV", "kHz", "Hz", "dB", "mol", "eV", "cm")
@@ -78,11 +80,17 @@ def make_unit(powers: Counter[str]) -> Unit:
 
 
 def to_base(unit: Unit) -> tuple[Unit, Fraction]:
-    """Return the unit in base units, and the factor between them; money included, temperatures not."""
+    """Return the unit in base units, and the factor between them; money included, temperatures not.
+
+    A degree in a product of units, ``J/(kg °C)``, is a difference of temperatures, which has a factor.
+    """
     powers: Counter[str] = Counter()
     factor = Fraction(1)
+    single = len(unit.powers) == 1 and unit.powers[0][1] == 1
     for name, power in unit.powers:
         bases, scale = unit_value(name)
+        if not single and name in _DIFFERENCES:
+            bases, scale = (("K", 1),), _DIFFERENCES[name]
         for base, exponent in bases:
             powers[base] += exponent * power
         factor *= scale**power

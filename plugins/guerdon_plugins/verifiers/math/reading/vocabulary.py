@@ -140,6 +140,7 @@ RELATIONS = {
     "->": "→",
     "\\cong": "≅",
     "\\sim": "∼",
+    "\\backsim": "∼",
     "\\subset": "⊂",
     "\\subseteq": "⊆",
     "\\subsetneq": "⊊",
