@@ -52,7 +52,7 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     if not isinstance(reference, Number) and not isinstance(answer, Number):
         reference, answer = with_names_apart(reference, answer)
         answer = with_the_same_index(reference, answer)
-    answer = _with_arbitrary_letter(reference, answer)
+    answer = _with_arbitrary_factor(reference, _with_arbitrary_letter(reference, answer))
     if isinstance(reference, Relation) != isinstance(answer, Relation):
         reference, answer = _without_reals(reference), _without_reals(answer)
     answer = _with_bound_letter(_with_argument(reference, answer), reference)
@@ -145,10 +145,21 @@ def _with_imaginary_unit(reference: Node, answer: Node) -> Node:
 
 
 def _with_arbitrary_letter(reference: Node, answer: Node) -> Node:
-    """Return ``f(x) = cx`` with the letter that the reference calls an arbitrary constant: ``f(x) = ax``.
+    """Return ``f(x) = cx`` with the letter that the reference calls an arbitrary constant: ``f(x) = ax``."""
+    match reference:
+        case Conditional(
+            value=Relation(operators=("=",)) as said,
+            condition=Relation(operands=(Symbol(name=wanted), NamedSet(name="R")), operators=("∈",)),
+        ) if isinstance(answer, Relation) and answer.operators == ("=",):
+            given = names_in(answer) - names_in(said)
+            if len(given) == 1 and wanted in names_in(said) and wanted not in names_in(answer):
+                renamed: Node = substitute(answer, given.pop(), Symbol(wanted))
+                return renamed
+    return answer
 
-    A letter that is usual for a constant needs no such words where it is a factor of all that a function is.
-    """
+
+def _with_arbitrary_factor(reference: Node, answer: Node) -> Node:
+    """Return ``P(x) = a(x-1)(x+1)`` with the reference's letter for the factor of all of it: ``P(x) = c(x^2-1)``."""
     match reference, answer:
         case (
             Relation(operands=(Apply() as function, left), operators=("=",)),
@@ -165,15 +176,6 @@ def _with_arbitrary_letter(reference: Node, answer: Node) -> Node:
                 ):
                     scaled: Node = substitute(answer, given, Symbol(wanted))
                     return scaled
-    match reference:
-        case Conditional(
-            value=Relation(operators=("=",)) as said,
-            condition=Relation(operands=(Symbol(name=wanted), NamedSet(name="R")), operators=("∈",)),
-        ) if isinstance(answer, Relation) and answer.operators == ("=",):
-            given = names_in(answer) - names_in(said)
-            if len(given) == 1 and wanted in names_in(said) and wanted not in names_in(answer):
-                renamed: Node = substitute(answer, given.pop(), Symbol(wanted))
-                return renamed
     return answer
 
 

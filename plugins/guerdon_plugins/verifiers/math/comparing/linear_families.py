@@ -68,8 +68,12 @@ def _same_space(
     places = [Fraction(2 * index + 1, 5) for index in range(size + _CHECKS)]
     tables = []
     for body, letters in zip(bodies, constants, strict=True):
-        rows = [_at(body, letters, {**parameters, variable: place}, budget) for place in places]
-        if any(row is None for row in rows):
+        rows = [
+            row
+            for place in places
+            if (row := _at(body, letters, {**parameters, variable: place}, budget)) is not None
+        ]
+        if len(rows) < len(places):
             return False
         tables.append(rows)
     ctx = context(_PRECISION)

@@ -96,10 +96,9 @@ class MeasureComparer:
             return self._same(left, right)
         differs = reference.unit != answer.unit and not units.same_noun(reference.unit, answer.unit)
         if self._policy.units != "ignore" and differs:
-            if self._policy.units == "convert" and None not in (
-                kelvins := [_in_kelvins(node) for node in (reference, answer)]
-            ):
-                return self._same(*kelvins)
+            kelvins = _in_kelvins(reference), _in_kelvins(answer)
+            if self._policy.units == "convert" and kelvins[0] is not None and kelvins[1] is not None:
+                return self._same(kelvins[0], kelvins[1])
             bases = [units.to_base(node.unit) for node in (reference, answer)]
             if self._policy.units == "compare" or bases[0][0] != bases[1][0]:
                 return Finding(False, "units", f"the unit is {answer.unit}, not {reference.unit}")
