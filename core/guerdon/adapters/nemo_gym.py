@@ -106,9 +106,7 @@ def rollout(body: Mapping[str, Any], columns: Mapping[str, str]) -> Rollout:
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         prompt = [{"role": "system", "content": str(asked["instructions"])}, *turns]
     completion = _messages("response.output", response.get("output"))
-    if not any(
-        turn["role"] == "assistant" for turn in completion
-    ):  # the model said nothing, and that is judged
+    if all(turn["role"] != "assistant" for turn in completion):  # the model said nothing, which is judged
         completion = [*completion, {"role": "assistant", "content": ""}]
     try:
         row = renamed(_columns(body), columns)
@@ -177,13 +175,15 @@ class _Conversation:
             case "function_call", _:
                 turn, results = self._assistant(new=False)
                 function = {"name": str(item.get("name")), "arguments": item.get("arguments")}
-                call = {"id": str(item.get("call_id")), "type": "function", "function": function}
-                turn.setdefault("tool_calls", []).append(call)
-                self._results[call["id"]] = results
+                called = str(item.get("call_id"))
+                turn.setdefault("tool_calls", []).append(
+                    {"id": called, "type": "function", "function": function}
+                )
+                self._results[called] = results
             case "function_call_output", _:
                 called = str(item.get("call_id"))
                 result = {"role": "tool", "tool_call_id": called, "content": _text(item.get("output"))}
-                if called in self._results:  # the results stand after the turn that made the calls
+                if called in self._results:  # a result follows the turn that made its call
                     self._results[called].append(result)
                 else:
                     self._turns.append((result, []))
