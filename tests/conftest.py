@@ -265,7 +265,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peer]:
     def install(*requirements: str, http: bool = False, any_python: bool = False) -> Peer:
         folder = tmp_path_factory.mktemp("peer")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-        if any_python:  # the package's files are read, and not imported
+        if any_python:  # the tested files need no newer Python, or are read and not imported
             command.append("--ignore-requires-python")
         done = subprocess.run(
             [*command, "--target", str(folder), *requirements, *(HTTP if http else ())],

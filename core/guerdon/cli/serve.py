@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from guerdon.cli.listening import given_token, server_options
-from guerdon.cli.rubrics import chosen_entries, ray_option, rubric_options, workers_option
+from guerdon.cli.rubrics import chosen_entries, column_option, ray_option, rubric_options, workers_option
 from guerdon.errors import library_of
+from guerdon.offline.columns import read_renames
 from guerdon.rubric import Rubric
 from guerdon.rubric.shared import SharedRubric
 
@@ -18,6 +19,7 @@ TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
 @click.command()
 @rubric_options("Serve")
 @server_options(port=8000, variable=TOKEN_VARIABLE, clients="clients must send")
+@column_option
 @workers_option
 @ray_option
 @click.option(
@@ -36,7 +38,7 @@ TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
 @click.option(
     "--unscored",
     type=float,
-    help="For OpenRLHF: the reward of a completion that has none. Without it, its request is an error.",
+    help="For OpenRLHF and NeMo Gym: the reward of a completion that has none. Without it, its request is an error.",
 )
 @click.option(
     "--grace",
@@ -55,6 +57,7 @@ def serve(
     host: str,
     port: int,
     token_file: Path | None,
+    columns: tuple[str, ...],
     workers: int | None,
     ray: str | None,
     max_body: int,
@@ -64,8 +67,9 @@ def serve(
     grace: int,
     access_log: bool,
 ) -> None:
-    """Score over HTTP: POST /score, OpenRLHF's POST /get_reward, GET /health/ready, GET /metrics."""
+    """Score over HTTP: POST /score, OpenRLHF's POST /get_reward, NeMo Gym's POST /verify, GET /health/ready."""
     entries = chosen_entries("serve", manifest, stage, uses, params)
+    renames = read_renames(columns)
     with library_of("guerdon serve", extra="serve"):
         from guerdon.serve.app import Limits, create_app
         from guerdon.serve.server import is_loopback, run_server
@@ -75,7 +79,8 @@ def serve(
             f"warning: anyone who reaches {host} may ask; set {TOKEN_VARIABLE} or --token-file.", err=True
         )
     with SharedRubric(Rubric(entries, workers=workers, ray=ray)) as shared:
-        app = create_app(shared, Limits(max_body * 2**20, max_batch, max_pending), token, unscored)
+        limits = Limits(max_body * 2**20, max_batch, max_pending)
+        app = create_app(shared, limits, token, unscored, renames)
         names = ", ".join(shared.names)
 
         def started(url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
@@ -50,11 +51,12 @@ def tool_calls(messages: Messages) -> list[dict[str, Any]]:
             continue
         turn += 1
         calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
-        results = _results(messages[place + 1 :])
+        results = _results(messages, place + 1)
+        by_id = _by_id(results)
         for number, call in enumerate(calls):
             function = call.get("function", call)
             named = function if isinstance(function, Mapping) else {}
-            result = _result_of(call, number, results)
+            result = _result_of(call, number, results, by_id)
             found.append(
                 {
                     "name": str(named.get("name", "")),
@@ -66,22 +68,31 @@ def tool_calls(messages: Messages) -> list[dict[str, Any]]:
     return found
 
 
-def _results(following: Messages) -> list[Mapping[str, Any]]:
-    """Return the tools' messages before the next turn of another role."""
-    results = []
-    for message in following:
-        if message.get("role") != "tool":
-            break
-        results.append(message)
-    return results
+def _results(messages: Messages, start: int) -> list[Mapping[str, Any]]:
+    """Return the tools' messages from a place on, before the next turn of another role."""
+    following = (messages[place] for place in range(start, len(messages)))
+    return list(takewhile(lambda message: message.get("role") == "tool", following))
+
+
+def _by_id(results: Sequence[Mapping[str, Any]]) -> dict[str | int, Mapping[str, Any]]:
+    """Return the results by the ids of their calls; the first one of an id counts."""
+    found: dict[str | int, Mapping[str, Any]] = {}
+    for result in results:
+        called = result.get("tool_call_id")
+        if isinstance(called, str | int):
+            found.setdefault(called, result)
+    return found
 
 
 def _result_of(
-    call: Mapping[str, Any], number: int, results: Sequence[Mapping[str, Any]]
+    call: Mapping[str, Any],
+    number: int,
+    results: Sequence[Mapping[str, Any]],
+    by_id: Mapping[str | int, Mapping[str, Any]],
 ) -> Mapping[str, Any] | None:
     wanted = call.get("id")
-    if wanted is not None and any(result.get("tool_call_id") is not None for result in results):
-        return next((result for result in results if result.get("tool_call_id") == wanted), None)
+    if by_id and isinstance(wanted, str | int):
+        return by_id.get(wanted)
     return results[number] if number < len(results) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
 from guerdon import __version__
+from guerdon.adapters import nemo_gym
 from guerdon.adapters.named_rubric import NO_GROUPS, reward_of
 from guerdon.adapters.openrlhf import rollouts as openrlhf_rollouts
 from guerdon.errors import DataError, GuerdonError, InfrastructureError
@@ -21,6 +22,8 @@ from guerdon.rubric.shared import SharedRubric
 from guerdon.serve.guards import SizeGuard, TokenGuard
 from guerdon.serve.metrics import Metrics, MetricsGuard
 from guerdon.serve.schema import (
+    AggregateOut,
+    AggregateRequest,
     ErrorOut,
     FingerprintOut,
     HealthOut,
@@ -30,6 +33,8 @@ from guerdon.serve.schema import (
     RolloutIn,
     ScoreRequest,
     ScoreResponse,
+    VerifyRequest,
+    VerifyResponse,
 )
 from guerdon.types import Judgement, Messages, Rollout, ToolCall
 
@@ -72,6 +77,7 @@ def create_app(
     limits: Limits,
     token: str | None = None,
     unscored: float | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> FastAPI:
     """Return the reward server.
 
@@ -79,12 +85,18 @@ def create_app(
         rubric: The rubric that scores.
         limits: The server's limits.
         token: The token that clients must send; without it, any client may send requests.
-        unscored: For OpenRLHF, the reward of a completion that has none; without it, such a request is an error.
+        unscored: For OpenRLHF and NeMo Gym, the reward of a completion that has none; without it, such a request is an
+            error.
+        columns: For NeMo Gym, the data's names of columns: ``{"reference": "expected_answer"}``.
     """
     metrics = Metrics(lambda: rubric.pending)
     paths = (
         "/score",
         "/get_reward",
+        "/seed_session",
+        "/verify",
+        "/aggregate_metrics",
+        "/reverify_mode",
         "/fingerprint",
         "/health/live",
         "/health/ready",
@@ -100,7 +112,9 @@ def create_app(
     app.add_exception_handler(GuerdonError, _explain)
     app.add_exception_handler(RequestValidationError, _explain_request)
 
-    _add_scoring(app, _Scoring(rubric, limits, metrics), unscored)
+    scoring = _Scoring(rubric, limits, metrics)
+    _add_scoring(app, scoring, unscored)
+    _add_nemo_gym(app, scoring, unscored, columns or {})
     _add_status(app, rubric, limits, metrics)
     return app
 
@@ -160,6 +174,53 @@ def _add_scoring(app: FastAPI, scoring: _Scoring, unscored: float | None) -> Non
         # NaN as Python writes it, because OpenRLHF reads it and requires every key every time.
         content = json.dumps({"rewards": rewards, "scores": rewards, "extra_logs": extra_logs})
         return Response(content, media_type="application/json")
+
+
+def _add_nemo_gym(
+    app: FastAPI, scoring: _Scoring, unscored: float | None, columns: Mapping[str, str]
+) -> None:
+    """Add the addresses of a resources server of NeMo Gym."""
+    rubric = scoring.rubric
+
+    def refuse_groups() -> None:
+        if rubric.compares_groups:
+            raise DataError(
+                f"the rubric has a group reward, and NeMo Gym verifies single rollouts. {NO_GROUPS}"
+            )
+
+    # From 0.5, NeMo Gym's client adds the prefix while it records the calls of models.
+    @app.post("/ng-rollout/{rollout}/seed_session", include_in_schema=False)
+    @app.post("/seed_session", responses=_ERRORS)
+    async def seed_session() -> dict[str, Any]:
+        """Accept a rollout of NeMo Gym before it is sampled. The server keeps no sessions."""
+        refuse_groups()
+        return {}
+
+    @app.post("/ng-rollout/{rollout}/verify", include_in_schema=False)
+    @app.post("/verify", response_model=VerifyResponse, responses=_ERRORS)
+    async def verify(request: VerifyRequest) -> Response:
+        """Judge one rollout of NeMo Gym. The answer repeats the request and adds the reward and the entries' values."""
+        refuse_groups()
+        body = dict(request)  # without a deep copy, because the ids of tokens may be many
+        rollouts = [nemo_gym.rollout(body, columns)]
+        (judgement,) = await scoring(_checked(rubric, "body", rollouts), 0)
+        try:
+            content = json.dumps(nemo_gym.answer(body, judgement, rubric.names, unscored), allow_nan=False)
+        except ValueError:
+            raise DataError("the body has NaN or an infinity, which JSON does not have. Send null.") from None
+        return Response(
+            content, media_type="application/json", headers={FINGERPRINT_HEADER: rubric.fingerprint}
+        )
+
+    @app.post("/aggregate_metrics", response_model=AggregateOut, responses=_ERRORS)
+    def aggregate_metrics(request: AggregateRequest) -> dict[str, Any]:
+        """Return statistics of the results of a collection."""
+        return nemo_gym.aggregate([result.model_dump(by_alias=True) for result in request.verify_responses])
+
+    @app.get("/reverify_mode")
+    async def reverify_mode() -> str:
+        """Return that a rollout may be verified again, because its request holds everything that is judged."""
+        return "stateless"
 
 
 def _add_status(app: FastAPI, rubric: SharedRubric, limits: Limits, metrics: Metrics) -> None:

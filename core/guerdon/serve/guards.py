@@ -84,4 +84,7 @@ class SizeGuard:
 
     @property
     def _refusal(self) -> str:
-        return f"the request's body is larger than {self._max_bytes} bytes: send fewer rollouts at once"
+        return (
+            f"the request's body is larger than {self._max_bytes} bytes: send fewer rollouts at once, or raise "
+            "--max-body"
+        )

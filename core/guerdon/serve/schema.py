@@ -148,6 +148,52 @@ class RewardResponse(Strict):
     """Each entry's values before weighting; NaN if it has none."""
 
 
+class VerifyRequest(BaseModel):
+    """A row of NeMo Gym with the model's response; the other keys are the row's columns."""
+
+    model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
+
+    responses_create_params: dict[str, Any]
+    """What the model was asked: `input`, and `instructions`."""
+    response: dict[str, Any]
+    """The response of OpenAI's Responses API; `output` has the items of the model and of the tools."""
+
+
+class VerifyResponse(VerifyRequest):
+    """The request, with what NeMo Gym reads of a result."""
+
+    reward: float
+    """The rubric's reward."""
+    guerdon: dict[str, ScoreOut]
+    """The scores by entry name."""
+
+
+class ResultIn(BaseModel):
+    """One answer to `/verify`, without the conversation."""
+
+    model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
+
+    task: int = Field(0, alias="_ng_task_index")
+    """The number of the row."""
+
+
+class AggregateRequest(BaseModel):
+    """All results of a collection of NeMo Gym."""
+
+    verify_responses: list[ResultIn]
+
+
+class AggregateOut(Strict):
+    """Statistics of the results, as NeMo Gym's own servers name them."""
+
+    group_level_metrics: list[dict[str, Any]]
+    """Those of each task."""
+    agent_metrics: dict[str, float]
+    """Those of all results: `mean/reward`, and the same of each number in the answers."""
+    key_metrics: dict[str, float]
+    """The means of the reward and of the rubric's entries."""
+
+
 class ProblemOut(Strict):
     """One mistake in a request."""
 

@@ -127,8 +127,11 @@ def read_answer(answer: Any) -> Score:
     reward = answer.get("reward") if isinstance(answer, Mapping) else None
     if isinstance(reward, bool) or not isinstance(reward, int | float) or not math.isfinite(reward):
         return Score.failed(Failure.VERIFIER, f"the server's answer has no reward: {str(answer)[:200]}")
-    why = str(answer.get("failure_reason") or answer.get("failure_kind") or "")
-    if answer.get("mask_sample") is True:
+    reasons = ("failure_reason", "failure_kind", "_ng_failure_judge_error", "_ng_failure_class")
+    why = next((str(answer[key]) for key in reasons if answer.get(key)), "")
+    config = answer.get("instance_config")
+    masks = (answer, config if isinstance(config, Mapping) else {})
+    if answer.get("_ng_failure_class") is not None or any(mask.get("mask_sample") is True for mask in masks):
         return Score.failed(
             Failure.INFRASTRUCTURE, f"the server masks the sample: {why or 'without a reason'}"
         )

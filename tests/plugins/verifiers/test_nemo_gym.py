@@ -101,6 +101,8 @@ def test_nemo_gym_that_fails_or_is_gone_is_an_infrastructure_failure(status: int
     ("answer", "failure"),
     [
         ({"reward": 0.0, "mask_sample": True, "failure_reason": "lost session"}, Failure.INFRASTRUCTURE),
+        ({"reward": 0.0, "instance_config": {"mask_sample": True}}, Failure.INFRASTRUCTURE),
+        ({"reward": 0.0, "_ng_failure_class": "judge_failed"}, Failure.INFRASTRUCTURE),
         ({"reward": True}, Failure.VERIFIER),
         ({"reward": float("nan")}, Failure.VERIFIER),
         ({"reward": None}, Failure.VERIFIER),
