@@ -98,7 +98,7 @@ def _adds_vectors(relation: Relation) -> bool:
 
 
 def _without_parameter(node: Node) -> tuple[Node, set[str]]:
-    r"""Return a node without ``t \\in \\mathbb{R}``, and the letters so declared; with another domain it is no line."""
+    r"""Return a node without ``t \\in \\mathbb{R}``, and the letters that it declares; other domains make no line."""
     match node:
         case Conditional(value=value, condition=Relation() as condition) if _is_real(condition):
             return value, names_in(condition.operands[0])

@@ -144,7 +144,7 @@ def _is_ordinal(node: Node) -> bool:
 
 
 def _of_limits(reference: Node, answer: Node) -> Finding:
-    """Return what the value of infinite sums and products says; to points and digits all that stands is unknown."""
+    """Return what the value of infinite sums and products says; points and digits do not know them."""
     same = same_limit(reference, answer)
     if same is None:
         return Finding(False, "undecided", "an operation is left standing whose value could not be found")
