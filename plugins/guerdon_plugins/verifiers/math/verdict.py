@@ -247,9 +247,10 @@ def compare_reading(answer: str, gold: Reading, policy: Policy) -> MathVerdict:
     verdict = _compare_read(answer, gold, gold.node, policy)
     if verdict or verdict.outcome is MathOutcome.GUARD:
         return verdict
-    statements = in_signs(answer), in_signs(gold.text)
-    if None not in statements and statements != (answer, gold.text):
-        return compare_reading(statements[0] or "", _read_gold(statements[1] or ""), policy)
+    statement, wanted = in_signs(answer), in_signs(gold.text)
+    if statement is not None and wanted is not None:
+        signs = _read_gold(wanted)
+        return verdict if signs.node is None else _compare_read(statement, signs, signs.node, policy)
     said = _text_of_option(answer, gold.node)
     return verdict if said is None else compare_reading(said, gold, policy)
 

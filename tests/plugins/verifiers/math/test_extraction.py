@@ -143,7 +143,7 @@ def test_line_of_an_answer_in_markdown_is_found(completion: str) -> None:
         ("2.5\nmetres", "2.5"),
     ],
 )
-def test_all_that_stands_under_the_heading_of_an_answer_is_one_answer(under: str, answer: str) -> None:
+def test_all_under_the_heading_of_an_answer_is_one_answer(under: str, answer: str) -> None:
     assert extract(f"So it is.\n\n### Final answer\n\n{under}\n", "line").answer == answer
 
 

@@ -69,7 +69,7 @@ def test_compare_an_infinite_sum_with_another_value_says_that_they_differ(
         (r"\lim_{x\to0}\frac{\sin x}{x}", "1"),
     ],
 )
-def test_compare_what_stands_and_has_no_known_value_is_undecided(reference: str, answer: str) -> None:
+def test_compare_an_operation_without_a_known_value_is_undecided(reference: str, answer: str) -> None:
     verdict = compare(answer, reference)
     assert not verdict
     assert verdict.tier == "undecided"

@@ -44,6 +44,7 @@ def test_reading_of_a_near_miss_is_incorrect(reference: str, answer: str) -> Non
         ("(1)略;(2)4", "(1)4"),
         ("16/35; 12/7", "12/7, 16/35"),
         ("2, 3", "[2, 3]"),
+        ("123", r"(1\ 2\ 3)"),
         ("36", r"\begin{pmatrix}9\\7\end{pmatrix}"),
         (r"\frac{1}{12}", r"\frac{1}{12}\approx 0.3"),
     ],

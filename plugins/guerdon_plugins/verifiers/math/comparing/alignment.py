@@ -14,7 +14,11 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.quantity_forms import aligned_quantities, in_24_hours
+from guerdon_plugins.verifiers.math.comparing.quantity_forms import (
+    aligned_quantities,
+    in_24_hours,
+    in_kelvins_of_change,
+)
 from guerdon_plugins.verifiers.math.comparing.relations import is_label
 from guerdon_plugins.verifiers.math.comparing.same_form import in_form_of
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
@@ -39,6 +43,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Symbol,
     Text,
 )
+from guerdon_plugins.verifiers.math.reading.cycles import permutation
 from guerdon_plugins.verifiers.math.reading.phrases import NO_REAL_SOLUTION
 
 _COORDINATES = frozenset("xyz")
@@ -57,6 +62,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         reference, answer = _without_reals(reference), _without_reals(answer)
     answer = _with_bound_letter(_with_argument(reference, answer), reference)
     answer = _in_polar_letters(reference, answer)
+    if isinstance(reference, Text) and reference.words.startswith("permutation "):
+        answer = _as_cycles(answer)
+    if _is_change(reference) or _is_change(answer):
+        reference, answer = in_kelvins_of_change(reference), in_kelvins_of_change(answer)
     answer = _with_parameter(reference, answer)
     answer = _with_imaginary_unit(reference, answer)
     reference = as_listed_values(reference, answer)
@@ -102,6 +111,28 @@ def _aligned_values(reference: Node, value: Quantity, answer: Node) -> tuple[Nod
         case _ if isinstance(answer, SCALARS):
             return aligned_quantities(value, answer)
     return reference, answer
+
+
+def _as_cycles(node: Node) -> Node:
+    """Read ``(123)(45)`` against a permutation as cycles of digits."""
+    factors = node.factors if isinstance(node, Product) else (node,)
+    cycles = [
+        [int(digit) for digit in str(factor.value)]
+        for factor in factors
+        if isinstance(factor, Number) and factor.value.denominator == 1 and factor.value > 0
+    ]
+    return (permutation(cycles) if len(cycles) == len(factors) else None) or node
+
+
+def _is_change(node: Node) -> bool:
+    r"""Return whether a node is the value of a change such as ``\\Delta T``."""
+    match node:
+        case Relation(
+            operands=(Symbol(name=name) | Product(factors=(Symbol(name=name), *_)), Quantity()),
+            operators=("=" | "≈",),
+        ):
+            return name.startswith("Delta")
+    return False
 
 
 def _in_polar_letters(reference: Node, answer: Node) -> Node:

@@ -37,6 +37,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 __all__ = ["same_parametrised"]
 
 _COORDINATES = ("x", "y", "z")
+_PARAMETERS = frozenset(("t", "s", "lambda", "mu", "tau"))
 _PLACES = (Fraction(0), Fraction(1), Fraction(2), Fraction(-7, 3))
 _MOST_VECTORS = 8
 
@@ -47,10 +48,12 @@ def same_parametrised(reference: Node, answer: Node) -> Finding | None:
     """Return that two answers describe one set in different ways; ``None`` where that is not found."""
     budget = Budget()
     try:
-        for kind, read in (("line", _line), ("span", _span)):
-            left = read(reference, budget)
-            if left is not None and left == read(answer, budget):
-                return Finding(True, kind)
+        left, right = _line(reference, budget), _line(answer, budget)
+        if left and right and left[0] == right[0] and (left[1] or right[1]):
+            return Finding(True, "line")
+        vectors = _span(reference, budget)
+        if vectors is not None and vectors == _span(answer, budget):
+            return Finding(True, "span")
         if same_linear_family(reference, answer, budget):
             return Finding(True, "family")
         if solves(reference, answer, budget):
@@ -60,10 +63,14 @@ def same_parametrised(reference: Node, answer: Node) -> Finding | None:
     return None
 
 
-def _line(node: Node, budget: Budget) -> Rows | None:
-    """Return the equations of a line in reduced form, from a parameter or from a chain of equations in space."""
+def _line(node: Node, budget: Budget) -> tuple[Rows, bool] | None:
+    """Return the equations of a line in reduced form, and whether it is a line for sure.
+
+    Two coordinates with an undeclared letter may be a point in terms of a letter that the question gives.
+    """
     if isinstance(node, Relation) and len(node.operands) == 3:
-        return line_equations(node, budget)
+        rows = line_equations(node, budget)
+        return None if rows is None else (rows, True)
     node, declared = _without_parameter(node)
     values = _coordinates(node)
     if values is None:
@@ -71,17 +78,27 @@ def _line(node: Node, budget: Budget) -> Rows | None:
     letters = names_in(Sum(values))
     if len(letters) != 1 or letters & set(_COORDINATES) or not declared <= letters:
         return None
+    if not declared and not letters <= _PARAMETERS:
+        return None
     (letter,) = letters
     points = [[rational(value, budget, {letter: place}) for value in values] for place in _PLACES]
     direction = [end - start for start, end in zip(points[0], points[1], strict=True)]
     for place, point in zip(_PLACES, points, strict=True):
         if point != [start + place * step for start, step in zip(points[0], direction, strict=True)]:
             return None
-    return _equations(points[0], direction) if any(direction) else None
+    if not any(direction):
+        return None
+    certain = bool(declared) or len(values) > 2 or (isinstance(node, Relation) and _adds_vectors(node))
+    return _equations(points[0], direction), certain
+
+
+def _adds_vectors(relation: Relation) -> bool:
+    """Return whether a side is a sum of vectors: a point and a multiple of the direction."""
+    return any(isinstance(side, Sum) for side in relation.operands)
 
 
 def _without_parameter(node: Node) -> tuple[Node, set[str]]:
-    r"""Return a node without ``t \\in \\mathbb{R}``, and the letters so declared; with another domain it is no line."""
+    r"""Return a node without ``t \\in \\mathbb{R}``, and the letters that it declares; other domains make no line."""
     match node:
         case Conditional(value=value, condition=Relation() as condition) if _is_real(condition):
             return value, names_in(condition.operands[0])

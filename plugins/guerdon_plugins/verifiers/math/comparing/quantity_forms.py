@@ -12,6 +12,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Product,
     Quantity,
     Quotient,
+    Relation,
     Symbol,
     Text,
     Unit,
@@ -53,6 +54,16 @@ def aligned_quantities(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (_, Quantity(unit=unit)) if _is_ambiguous(unit) and not isinstance(reference, Quantity):
             return reference, Text(f"in {unit}")
     return reference, answer
+
+
+def in_kelvins_of_change(node: Node) -> Node:
+    """Return a change of a temperature in kelvins, which are not those above the absolute zero."""
+    match node:
+        case Relation(operands=(label, value), operators=operators):
+            return Relation((label, in_kelvins_of_change(value)), operators)
+        case Quantity(value=value, unit=Unit(powers=((name, 1),))) if name in units.DIFFERENCES:
+            return Quantity(Product((Number(units.DIFFERENCES[name]), value)), Unit((("K", 1),)))
+    return node
 
 
 def _as_concentration(node: Node, other: Node) -> Node:

@@ -20,7 +20,17 @@ from guerdon_plugins.verifiers.math.comparing.series import same_series
 from guerdon_plugins.verifiers.math.comparing.standing import carry_out, is_calculation, summed_to
 from guerdon_plugins.verifiers.math.comparing.tolerance import Closeness
 from guerdon_plugins.verifiers.math.comparing.trees import contains, substitute, walk
-from guerdon_plugins.verifiers.math.nodes import Constant, Dots, Node, Number, Standing, Sum, Symbol, integer
+from guerdon_plugins.verifiers.math.nodes import (
+    Constant,
+    Dots,
+    Node,
+    Number,
+    Product,
+    Standing,
+    Sum,
+    Symbol,
+    integer,
+)
 from guerdon_plugins.verifiers.math.policy import Policy
 
 _PERCENT = Constant("percent")
@@ -50,6 +60,10 @@ class ScalarComparer:
         if not self._policy.calculations and isinstance(reference, Number) and is_calculation(answer):
             return Finding(
                 False, "calculation", "a calculation is left to do where the reference is a number"
+            )
+        if _is_ordinal(reference) and _is_ordinal(answer) and reference != answer:
+            return Finding(
+                False, "ordinals", "it may be an ordinal, where the order of the number and omega counts"
             )
         finding = self._same_value(reference, answer)
         if not finding and any(standing):
@@ -115,8 +129,22 @@ class ScalarComparer:
         return pairs
 
 
+def _is_ordinal(node: Node) -> bool:
+    r"""Return whether a node is ``\\omega + 1`` or ``2\\omega``: omega and one whole number."""
+    match node:
+        case Sum(terms=(left, right)) | Product(factors=(left, right)):
+            numbers = [item.value for item in (left, right) if isinstance(item, Number)]
+            return (
+                Symbol("omega") in (left, right)
+                and len(numbers) == 1
+                and numbers[0].denominator == 1
+                and numbers[0] > 0
+            )
+    return False
+
+
 def _of_limits(reference: Node, answer: Node) -> Finding:
-    """Return what the value of infinite sums and products says; to points and digits all that stands is unknown."""
+    """Return what the value of infinite sums and products says; points and digits do not know them."""
     same = same_limit(reference, answer)
     if same is None:
         return Finding(False, "undecided", "an operation is left standing whose value could not be found")

@@ -39,7 +39,6 @@ from guerdon_plugins.verifiers.math.nodes import (
     Unit,
     integer,
 )
-from guerdon_plugins.verifiers.math.reading.cycles import permutation
 from guerdon_plugins.verifiers.math.reading.phrases import read_phrase
 from guerdon_plugins.verifiers.math.reading.propositions import read_proposition
 from guerdon_plugins.verifiers.math.reading.vocabulary import MATRIX_GROUPS, ORDER
@@ -61,8 +60,6 @@ def in_form_of(node: Node, other: Node) -> Node:
             return _words(node, other)
         case Relation():
             return _relation(node, other)
-        case Number() | Product() if isinstance(other, Text) and other.words.startswith("permutation "):
-            return _cycles(node)
         case Product() | Sum() | Symbol():
             return _expression(node, other)
     match node, other:
@@ -185,17 +182,6 @@ def _expression(node: Node, other: Node) -> Node:
         case Product(), _ if isinstance(other, SCALARS):
             return _matrix_group(_binomial(node, other))
     return node
-
-
-def _cycles(node: Node) -> Node:
-    """Read ``(123)(45)`` against a permutation as cycles of digits."""
-    factors = node.factors if isinstance(node, Product) else (node,)
-    cycles = [
-        [int(digit) for digit in str(factor.value)]
-        for factor in factors
-        if isinstance(factor, Number) and factor.value.denominator == 1 and factor.value > 0
-    ]
-    return (permutation(cycles) if len(cycles) == len(factors) else None) or node
 
 
 def _are_digits(items: Many[Node]) -> bool:

@@ -98,7 +98,7 @@ def _equation(builder: SetBuilder, budget: Budget) -> tuple[str, Node, Domain] |
 
 
 def _roots(difference: Node, letter: str, domain: Domain, budget: Budget) -> list[Any] | None:
-    """Return the real roots of a polynomial in a domain; ``None`` where it is no polynomial of a small degree."""
+    """Return the real roots of a polynomial in a domain; ``None`` where it is not a polynomial of a small degree."""
     if not _is_polynomial(difference):
         return None
     polynomial = _polynomial(

@@ -30,7 +30,7 @@ _LINE = re.compile(
 )
 _MARKDOWN = "*_` \t\r"
 _OPENINGS = ("$$", "\\[")
-"""What stands alone on a line where a display begins."""
+"""What is alone on a line where a display begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _MEASURED = frozenset(
 )
 """Words after a unit that say what is measured."""
 _MAX_PIECES = 6
-_DIFFERENCES = {"celsius": Fraction(1), "fahrenheit": Fraction(5, 9)}
+DIFFERENCES = {"celsius": Fraction(1), "fahrenheit": Fraction(5, 9)}
 """Kelvins in a difference of one degree."""
 _GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
 """``JK^{-1}``, ``Nm``: two units without a space."""
@@ -89,8 +89,8 @@ def to_base(unit: Unit) -> tuple[Unit, Fraction]:
     single = len(unit.powers) == 1 and unit.powers[0][1] == 1
     for name, power in unit.powers:
         bases, scale = unit_value(name)
-        if not single and name in _DIFFERENCES:
-            bases, scale = (("K", 1),), _DIFFERENCES[name]
+        if not single and name in DIFFERENCES:
+            bases, scale = (("K", 1),), DIFFERENCES[name]
         for base, exponent in bases:
             powers[base] += exponent * power
         factor *= scale**power
