@@ -25,7 +25,6 @@ from guerdon_plugins.verifiers.math.nodes import (
     Dots,
     Node,
     Number,
-    Product,
     Standing,
     Sum,
     Symbol,
@@ -60,10 +59,6 @@ class ScalarComparer:
         if not self._policy.calculations and isinstance(reference, Number) and is_calculation(answer):
             return Finding(
                 False, "calculation", "a calculation is left to do where the reference is a number"
-            )
-        if _is_ordinal(reference) and _is_ordinal(answer) and reference != answer:
-            return Finding(
-                False, "ordinals", "it may be an ordinal, where the order of the number and omega counts"
             )
         finding = self._same_value(reference, answer)
         if not finding and any(standing):
@@ -127,20 +122,6 @@ class ScalarComparer:
         if self._policy.plus_c and isinstance(reference, Sum) and Symbol("C") in reference.terms:
             pairs.append((Sum(tuple(term for term in reference.terms if term != Symbol("C"))), answer))
         return pairs
-
-
-def _is_ordinal(node: Node) -> bool:
-    r"""Return whether a node is ``\\omega + 1`` or ``2\\omega``: omega and one whole number."""
-    match node:
-        case Sum(terms=(left, right)) | Product(factors=(left, right)):
-            numbers = [item.value for item in (left, right) if isinstance(item, Number)]
-            return (
-                Symbol("omega") in (left, right)
-                and len(numbers) == 1
-                and numbers[0].denominator == 1
-                and numbers[0] > 0
-            )
-    return False
 
 
 def _of_limits(reference: Node, answer: Node) -> Finding:
