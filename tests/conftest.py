@@ -96,10 +96,13 @@ def is_heavy(path: Path) -> bool:
     return not HEAVY_PLACES.isdisjoint({path, *path.parents})
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: one that began last would run alone."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Begin with the files that take longest, of what is selected: one that began last would run alone."""
+    long = Counter(
+        item.path for item in items if {"docker", "slow"} & {mark.name for mark in item.iter_markers()}
+    )
+    items.sort(key=lambda item: -long[item.path])
 
 
 def pytest_collection_finish() -> None:

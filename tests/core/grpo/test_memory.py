@@ -49,7 +49,12 @@ def parameters(config: PretrainedConfig) -> int:
 
 
 @pytest.mark.parametrize(
-    ("shared", "packed", "measured"), [(True, True, 23.3), (False, True, 24.1), (True, False, 28.7)]
+    ("shared", "packed", "measured"),
+    [
+        pytest.param(True, True, 23.3, marks=pytest.mark.slow),
+        (False, True, 24.1),
+        (True, False, 28.7),
+    ],
 )
 def test_step_memory_of_a_2b_model_is_what_an_h200_took(shared: bool, packed: bool, measured: float) -> None:
     prompts = [512] * (1 if shared else 8)
