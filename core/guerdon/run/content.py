@@ -120,8 +120,8 @@ def _imported(path: Path, folders: Sequence[Path]) -> Iterator[Path]:
 def _parsed(source: bytes) -> ast.Module:
     """Return a module's syntax tree.
 
-    Before 3.11.8 and 3.12.2, CPython raises SystemError where another thread builds a tree at the same time (gh-106905). A
-    lock does not help: every traceback that is formatted builds trees.
+    Before 3.11.8 and 3.12.2, CPython raises SystemError where another thread builds a tree at the same time
+    (gh-106905). A lock does not help: every traceback that is formatted builds trees.
     """
     for _ in range(_PARSING_TRIES):
         with contextlib.suppress(SystemError):
