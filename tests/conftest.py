@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import venv
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -82,6 +82,16 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.meta_path.insert(0, TrainingLibrariesSkip())
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage meanwhile: thousands of tests and imported modules stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function) and "peer" in item.fixturenames:
         item.add_marker("peer")
@@ -96,10 +106,13 @@ def is_heavy(path: Path) -> bool:
     return not HEAVY_PLACES.isdisjoint({path, *path.parents})
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: one that began last would run alone."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Begin with the files that take longest, of what is selected: one that began last would run alone."""
+    long = Counter(
+        item.path for item in items if {"docker", "slow"} & {mark.name for mark in item.iter_markers()}
+    )
+    items.sort(key=lambda item: -long[item.path])
 
 
 def pytest_collection_finish() -> None:

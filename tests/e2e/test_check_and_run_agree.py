@@ -10,7 +10,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 Guerdon = Callable[..., Any]
@@ -94,7 +93,6 @@ def mutated(chance: random.Random) -> tuple[str, str]:
     return text.getvalue(), ", ".join(told)
 
 
-@pytest.mark.slow
 def test_check_refuses_what_run_refuses(call: Guerdon, tmp_path: Path) -> None:
     shutil.copy(PLUGINS, tmp_path / "p.py")
     chance = random.Random(1)

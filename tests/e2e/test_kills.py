@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slow_cases import slow_but
 
 SCRIPT = Path(__file__).with_name("kill_matrix.py")
 CASES = list(runpy.run_path(str(SCRIPT))["CASES"])
@@ -40,8 +41,7 @@ def outcome_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Outco
         matrix.terminate()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow_but(("grpo", "sample", "sft"), CASES))
 def test_stopped_run_ends_as_an_unbroken_one(outcome_of: Callable[[str], Outcome], case: str) -> None:
     outcome = outcome_of(case)
     assert "error" not in outcome, outcome["error"]

@@ -10,7 +10,7 @@ import pytest
 
 from guerdon_sandbox import Call, Calls, CallsResult, Check, CheckResult, Limits, Program, Sandbox
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow]
+pytestmark = pytest.mark.docker
 
 CANDIDATE = (Path(__file__).parent / "fuzzing_candidate.py").read_text()
 LIMITS = Limits(cpu_s=1, wall_s=0.5)

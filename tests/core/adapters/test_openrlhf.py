@@ -87,7 +87,6 @@ def openrlhf(peer: Any) -> Any:
     return peer("openrlhf==0.11.2", "pylatexenc==2.11", http=True)
 
 
-@pytest.mark.slow
 def test_openrlhfs_own_executor(openrlhf: Any, folder: Path, serving: Any) -> None:
     (folder / "reward.py").write_text(
         "from guerdon.adapters.openrlhf import reward_function\n"

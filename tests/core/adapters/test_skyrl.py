@@ -48,7 +48,6 @@ except GuerdonError as error:
 """
 
 
-@pytest.mark.slow
 def test_an_environment_of_skyrl_gym(peer: Any, folder: Path) -> None:
     outputs, (means,), (early,) = peer("skyrl-gym==0.4.0", "func-timeout==4.3.5").run(SCRIPT, folder)
     right, wrong, broken, lenient = outputs

@@ -122,7 +122,6 @@ def train(folder: Path, reward: Any) -> Any:
     return trainer, moved
 
 
-@pytest.mark.slow
 def test_a_real_grpo_trainer_learns_from_a_manifests_rubric(folder: Path) -> None:
     (folder / "rewards.py").write_text(
         "def length(completion): return len(completion.encode()) / 10\n"
@@ -153,7 +152,6 @@ def test_a_real_grpo_trainer_learns_from_a_manifests_rubric(folder: Path) -> Non
             assert reward_value == pytest.approx(0.5 * length + even)
 
 
-@pytest.mark.slow
 def test_a_real_grpo_trainer_stops_when_judging_is_down(folder: Path) -> None:
     (folder / "down.py").write_text("def down(completion): raise ConnectionRefusedError('a dead judge')\n")
     with (
@@ -222,7 +220,6 @@ def test_reward_function_by_a_recipes_name_is_its_rubric() -> None:
         assert len(reward.rubric.names) > 1
 
 
-@pytest.mark.slow
 def test_trls_asynchronous_trainer_scores_whole_groups(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.slow
 def test_a_task_of_todays_verifiers(peer: Any, folder: Path) -> None:
     (folder / "my_rewards.py").write_text(
         "from guerdon.adapters.verifiers import reward_function\n"
@@ -89,7 +88,6 @@ def test_a_task_of_todays_verifiers(peer: Any, folder: Path) -> None:
     assert "'choosy' failed: infrastructure: ConnectionRefusedError: nobody there" in broken[2]
 
 
-@pytest.mark.slow
 def test_the_rubric_of_verifiers_before(peer: Any, folder: Path) -> None:
     verifiers = peer(*VERIFIERS_BEFORE)
     kind, scored, advantages, broken = verifiers.run(RUBRIC, folder)

@@ -118,7 +118,6 @@ def verl(peer: Any) -> Any:
     return peer("verl==0.9.1", *ray, *config, *tensors, http=True)
 
 
-@pytest.mark.slow
 def test_verls_own_reward_manager(verl: Any, folder: Path) -> None:
     strict, scores, lenient = verl.run(MANAGER, folder)
     names = ["choosy", "equals", "score", "shout", "unscored"]

@@ -7,19 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from slow_cases import slow_but
 from warm_python import WarmPython
 
 if TYPE_CHECKING:
     from tests.conftest import Peer
 
-LOSS_TYPES = ("dapo", "grpo")
 SCRIPT = Path(__file__).with_name("distributed_process.py")
 SHARDED = "TRL's own loss is used: the model is sharded"
 
@@ -33,22 +33,26 @@ def train(python: WarmPython, processes: int, script: str, *arguments: Path | st
 @pytest.fixture(scope="module")
 def trained(
     tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython
-) -> Path:
-    """The weights before training, and those after each loss type and number of processes."""
+) -> Callable[[str], Path]:
+    """Trains with a loss type: the weights before, and those after each number of processes."""
     folder = tmp_path_factory.mktemp("trained")
     model = tiny_model()
     (folder / "before.safetensors").symlink_to(model / "model.safetensors")
-    for loss_type in LOSS_TYPES:
+
+    @cache
+    def train_with(loss_type: str) -> Path:
         for processes in (1, 2):
             train(warm_python, processes, "distributed_process.py", model, folder, loss_type)
-    return folder
+        return folder
+
+    return train_with
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None:
-    one, two = (load_file(trained / f"{loss_type}-{processes}.safetensors") for processes in (1, 2))
-    before = load_file(trained / "before.safetensors")
+@pytest.mark.parametrize("loss_type", slow_but(("dapo",), ("dapo", "grpo")))
+def test_two_processes_end_where_one_does(trained: Callable[[str], Path], loss_type: str) -> None:
+    folder = trained(loss_type)
+    one, two = (load_file(folder / f"{loss_type}-{processes}.safetensors") for processes in (1, 2))
+    before = load_file(folder / "before.safetensors")
     assert any(not torch.equal(one[name].float(), before[name].float()) for name in before)
     for name in one:
         torch.testing.assert_close(
@@ -56,26 +60,28 @@ def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None
         )
 
 
-@pytest.mark.slow
-def test_fsdp2_over_two_processes_ends_where_one_process_does(trained: Path, warm_python: WarmPython) -> None:
-    (trained / "fsdp2").mkdir()
-    arguments = (weights_before(trained), trained / "fsdp2", "dapo", "fsdp2")
+def test_fsdp2_over_two_processes_ends_where_one_process_does(
+    trained: Callable[[str], Path], warm_python: WarmPython
+) -> None:
+    folder = trained("dapo")
+    (folder / "fsdp2").mkdir()
+    arguments = (weights_before(folder), folder / "fsdp2", "dapo", "fsdp2")
     for done in warm_python.launch(2, SCRIPT, *arguments):
         assert done.returncode == 0, done.stderr[-3000:]
         assert SHARDED in done.stderr
-    check_sharded(trained, "fsdp2")
+    check_sharded(folder, "fsdp2")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["zero2", "zero3"])
 def test_deepspeed_over_two_processes_ends_where_one_process_does(
-    trained: Path, sharding: str, peer: Callable[..., Peer]
+    trained: Callable[[str], Path], sharding: str, peer: Callable[..., Peer]
 ) -> None:
+    folder = trained("dapo")
     deepspeed = peer("deepspeed==0.19.8", "einops", "hjson", "ninja", "py-cpuinfo")
-    (trained / sharding).mkdir()
+    (folder / sharding).mkdir()
     # Libraries look for DeepSpeed when they are imported, so these processes are not forked from a warm one.
     launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    arguments = (weights_before(trained), trained / sharding, "dapo", sharding)
+    arguments = (weights_before(folder), folder / sharding, "dapo", sharding)
     path = os.pathsep.join((str(deepspeed.folder), *sys.path))
     done = subprocess.run(
         [*launch, SCRIPT, *arguments],
@@ -86,7 +92,7 @@ def test_deepspeed_over_two_processes_ends_where_one_process_does(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert SHARDED in done.stderr
-    check_sharded(trained, sharding)
+    check_sharded(folder, sharding)
 
 
 def weights_before(trained: Path) -> Path:
@@ -109,7 +115,6 @@ def check_sharded(trained: Path, sharding: str) -> None:
         torch.testing.assert_close(second[name].double(), first[name], rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_rewards_of_both_processes_are_known_to_both_with_tools(
     tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
@@ -193,7 +198,6 @@ whole.guerdon_kind = "group_reward"
 """
 
 
-@pytest.mark.slow
 def test_group_reward_sees_whole_groups_that_processes_share(
     tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
@@ -216,7 +220,6 @@ def test_group_reward_sees_whole_groups_that_processes_share(
             assert one["reward"] == pytest.approx(ranks.index(one["completion"]) / len(ranks))
 
 
-@pytest.mark.slow
 def test_dynamic_sampling_in_two_processes_trains_on_the_batches_of_one(
     tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:

@@ -53,7 +53,6 @@ def last_words(folder: Path, kind: str) -> dict[int, Any]:
     return known
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kill", "rows"),
     [
@@ -78,7 +77,6 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     assert last_words(tmp_path, "progress") == last_words(whole, "progress")
 
 
-@pytest.mark.slow
 def test_kill_during_dynamic_sampling_ends_as_an_unbroken_run(run: Run, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
@@ -107,7 +105,6 @@ def test_too_few_rows_for_one_batch_are_an_error(run: Run, tmp_path: Path) -> No
     assert run(tmp_path, rows=7) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged", ["model.safetensors", "optimizer.pt", "trainer_state.json", "between_steps_0.pt"]
 )

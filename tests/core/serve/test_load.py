@@ -7,14 +7,12 @@ import random
 from typing import Any
 
 import httpx
-import pytest
 
 NUM_CLIENTS = 24
 NUM_REQUESTS = 30
 """Of each client."""
 
 
-@pytest.mark.slow
 def test_every_client_gets_its_own_answers(echo: Any) -> None:
     answered = asyncio.run(_load(echo.url))
     assert answered == NUM_CLIENTS * NUM_REQUESTS

@@ -48,7 +48,6 @@ def test_of_ten_thousand_calls_none_is_lost_or_doubled() -> None:
     assert seen == {None: CALLS - 2 * CALLS // 100, "timeout": CALLS // 100, "crash": CALLS // 100}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # of wall time, on a machine that may be busy
 def test_lost_environments_harm_no_other_rollout() -> None:
     steps = {3: 14, 5: 13, 8: 15}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slow_cases import slow_but
 
 from guerdon_plugins.environments.shell import Shell
 from guerdon_plugins.sources.harbor import Harbor
@@ -57,8 +58,7 @@ def play(loop: asyncio.Runner, shell: Shell, row: dict[str, Any], command: str) 
 
 
 @pytest.mark.docker
-@pytest.mark.slow
-@pytest.mark.parametrize("tests", ["script", "pytest"])
+@pytest.mark.parametrize("tests", slow_but(("pytest",), ("script", "pytest")))
 def test_harbor_task_pays_what_passes_its_tests_only(
     loop: asyncio.Runner, shell: Shell, tasks: Path, tests: Any
 ) -> None:

@@ -202,7 +202,6 @@ print(json.dumps([f"{one.check}: {one.message}" for one in run_checks(Kit) if on
 """
 
 
-@pytest.mark.slow
 def test_openenv_on_a_server_of_the_package(peer: Any, tmp_path: Any) -> None:
     begun, guesses, others, ended, (full,), failed = peer(*PACKAGES).run(SCRIPT, tmp_path)
     assert begun[0].startswith("Guess a number.\n\nAn action has these fields: ")

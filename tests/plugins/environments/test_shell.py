@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slow_cases import slow_but
 
 from guerdon.errors import DataError
 from guerdon.testing import EnvironmentConformance
@@ -26,6 +27,18 @@ HONEST = "printf 'def add(a, b):\\n    return a + b\\n' > solution.py"
 ATTACKS = dict(
     part.split("\n", 1) for part in (Path(__file__).parent / "attacks.txt").read_text().split("### ")[1:]
 )
+OF_EACH_KIND = {
+    "ends the process of the tests",
+    "a conftest that skips everything",
+    "a library of the tests replaced",
+    "another python first on the PATH",
+    "a trap and functions that are exported",
+    "a process that waits for the tests",
+    "links in the places of the tests",
+    "a full disk",
+    "a fork bomb",
+}
+"""The others try the same at another place, as a file of another name does."""
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +58,7 @@ def play(loop: asyncio.Runner, shell: Shell, commands: list[str], **row: Any) ->
 
 
 @pytest.mark.docker
-@pytest.mark.slow
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", slow_but(OF_EACH_KIND, ATTACKS))
 def test_attack_earns_nothing_and_the_next_honest_rollout_is_paid(
     loop: asyncio.Runner, shell: Shell, attack: str
 ) -> None:

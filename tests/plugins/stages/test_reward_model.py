@@ -130,7 +130,6 @@ def test_pairs_beyond_the_longest_length_are_told(
         RewardModel(**SHORT, max_length=2).run(context)
 
 
-@pytest.mark.slow
 def test_a_killed_training_ends_as_an_unbroken_one(
     run_killed_and_whole: Callable[..., tuple[Path, Path]], small_model: Model
 ) -> None:

@@ -84,7 +84,6 @@ def test_a_chat_template_is_not_a_file() -> None:
         check(chat_template="chat.jinja")
 
 
-@pytest.mark.slow
 def test_a_killed_training_ends_as_an_unbroken_one(
     run_killed_and_whole: Callable[..., tuple[Path, Path]], small_model: Model
 ) -> None:

@@ -245,7 +245,6 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.slow
 def test_inspect_ai_gives_the_scores_of_the_package(peer: Any, tmp_path: Path) -> None:
     (tmp_path / "scorers.py").write_text(SCORERS)
     *lines, failed = peer(*PACKAGES).run(

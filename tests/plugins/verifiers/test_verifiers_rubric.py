@@ -159,7 +159,6 @@ BEFORE_MISTAKES: list[tuple[tuple[str, dict[str, Any]], str]] = [
 ]
 
 
-@pytest.mark.slow
 def test_rubrics_and_environments_before_0_4(peer: Any, tmp_path: Path) -> None:
     (tmp_path / "env.py").write_text(ENVIRONMENT)
     cases = json.dumps([case for case, _ in BEFORE_MISTAKES])
@@ -263,7 +262,6 @@ MISTAKES: list[tuple[tuple[str, dict[str, Any]], str]] = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "file", "module"),
     [(VERIFIERS_BEFORE, "env.py:right_only", ENVIRONMENT), (VERIFIERS, "tasks.py:Plain", TASKS)],
@@ -279,7 +277,6 @@ def test_verifiers_rubric_passes_the_kit(
     assert len(passed) > 10
 
 
-@pytest.mark.slow
 def test_tasks_and_tasksets_from_0_4(peer: Any, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(TASKS)
     cases = json.dumps([case for case, _ in MISTAKES])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slow_cases import slow_but
 
 from guerdon import Score
 
@@ -160,15 +161,13 @@ def paid(scores: list[Score], names: list[str]) -> dict[str, Any]:
     return {name: score.to_dict() for name, score in zip(names, scores, strict=True) if score.value != 0.0}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # of wall time, on a machine that may be busy
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but(("host",), WAYS))
 def test_cheats_earn_nothing(judge: Any, way: str) -> None:
     programs = [source + SOLUTION for source in CHEATS.values()]
     assert paid(judge([*programs, HONEST + SOLUTION], WAYS[way]), list(CHEATS)) == {}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cheating_programs_earn_nothing(judge: Any) -> None:
     programs = {name: source + MAIN for name, source in CHEATS.items() if name not in PRINTED_RIGHT} | OUTPUTS

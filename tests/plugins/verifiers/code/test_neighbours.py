@@ -42,6 +42,7 @@ def judged(cases: list[Item], timeout_s: float, **params: object) -> list[Score]
     return [result[0] for result in job.results if result is not None and isinstance(result[0], Score)]
 
 
+@pytest.mark.slow
 def test_loops_before_honest_programs_starve_none_of_them() -> None:
     """28 loops take 14 s of the two boxes, and a verdict may take 8 s."""
     cases = [Item(completion(program), {"reference": ECHO}) for program in [LOOP] * 28 + [HONEST] * 30]

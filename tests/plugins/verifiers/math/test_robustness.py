@@ -128,7 +128,6 @@ def timed(judge: Callable[..., Any], what: str) -> tuple[float, str]:
     return time.thread_time() - started, what[:80]
 
 
-@pytest.mark.slow
 def test_bombs_in_the_main_thread_in_bounded_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, bomb = judge_everything()
