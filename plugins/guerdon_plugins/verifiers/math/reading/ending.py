@@ -81,10 +81,10 @@ def stated_at_the_end(text: str) -> str | None:
         return None if _is_aside(introduction) else displays[-1][1] or displays[-1][2]
     sentence = _sentences(text)[-1]
     if _BULLET.match(sentence):
-        *introduction, _ = [line for line in text.split("\n") if line.strip()]
-        if introduction and _BULLET.match(introduction[-1].strip()):
+        *lines, _ = [line for line in text.split("\n") if line.strip()]
+        if lines and _BULLET.match(lines[-1].strip()):
             return None
-        sentence = " ".join([*introduction[-1:], sentence[2:]])
+        sentence = " ".join([*lines[-1:], sentence[2:]])
     if sentence.startswith("**") and sentence.endswith("**") and sentence.count("**") == 2:
         sentence = sentence.strip("*")
     bold = in_bold(sentence)
