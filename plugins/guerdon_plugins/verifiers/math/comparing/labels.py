@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.trees import walk
+from guerdon_plugins.verifiers.math.comparing.trees import contains, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Call,
+    NamedSet,
     Node,
     Number,
     Power,
@@ -47,7 +48,11 @@ def names_expression(left: Node, body: Node) -> bool:
 
     Coordinates make equations, but in a product or a quotient: ``x + y = 3`` is a line, ``xy = 3`` the value of xy.
     """
-    if not isinstance(left, SCALARS) or not isinstance(body, SCALARS) or _letters(body):
+    if not isinstance(left, SCALARS) or not isinstance(body, SCALARS):
+        return False
+    if isinstance(left, Call) and contains(left, NamedSet):
+        return True  # |C(R)| has no value that could be computed
+    if _letters(body):
         return False
     match left:
         case Standing() | Call(function="dim" | "rank" | "tr" | "det" | "deg"):
