@@ -14,6 +14,7 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.physical_constants import in_common_constants
 from guerdon_plugins.verifiers.math.comparing.quantity_forms import aligned_quantities, in_24_hours
 from guerdon_plugins.verifiers.math.comparing.relations import is_label
 from guerdon_plugins.verifiers.math.comparing.same_form import in_form_of
@@ -86,8 +87,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (Text() as said, SetOf(items=())) if said == NO_REAL_SOLUTION:
             return reference, reference  # the reference says that numbers are real here
         case (Relation(), Relation()) | (Relation(), _) | (_, Relation()):
+            reference, answer = in_common_constants(reference, answer)
             return reference, with_renamed_constants(reference, answer)
     if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
+        reference, answer = in_common_constants(reference, answer)
         return reference, with_constant_of_integration(reference, with_renamed_constants(reference, answer))
     return reference, answer
 
