@@ -15,7 +15,11 @@ from guerdon_plugins.verifiers.math.comparing.names import (
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.physical_constants import in_common_constants
-from guerdon_plugins.verifiers.math.comparing.quantity_forms import aligned_quantities, in_24_hours
+from guerdon_plugins.verifiers.math.comparing.quantity_forms import (
+    aligned_quantities,
+    in_24_hours,
+    in_one_unit,
+)
 from guerdon_plugins.verifiers.math.comparing.relations import is_label
 from guerdon_plugins.verifiers.math.comparing.same_form import in_form_of
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
@@ -64,6 +68,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     reference, answer = with_binomial_columns(reference, answer)
     for change in (as_points, in_form_of):
         reference, answer = change(reference, answer), change(answer, reference)
+    reference = in_one_unit(reference, answer)
+    answer = in_one_unit(answer, reference)
     match reference, answer:
         case Clock(), Clock():
             return in_24_hours(reference, answer)
