@@ -122,6 +122,12 @@ _BACKSLASHES = re.compile(r"\\+")
 _DOUBLED_COMMAND = re.compile(r"(?<!\\)\\\\[a-zA-Z]{2}")
 
 
+_ARBITRARY = re.compile(
+    r"(\\in\s*\\mathbb\s*\{?\s*[RCQZ]\s*\}?)[\s,~]*(?:\\text\s*\{\s*)?,?\s*(?:is\s+|are\s+)?arbitrary\s*\}?$"
+)
+"""A letter in a number system is arbitrary anyway."""
+
+
 def clean(text: str) -> str:
     """Return the answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
 
@@ -144,6 +150,8 @@ def clean(text: str) -> str:
         text = stripped(said)
     if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
         text = f"{match[1]}-{match[2]}{match[3]}"
+    if "arbitrary" in text:
+        text = _ARBITRARY.sub(r"\1", text)
     if "!=" in text:
         text = with_factorials_apart(text)
     if text[:1] == "$" and text.count("$") == 1:  # money in a box
