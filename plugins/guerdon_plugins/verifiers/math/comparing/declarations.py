@@ -145,7 +145,7 @@ def in_one_letter(reference: Declared, answer: Declared) -> Declared:
 
 
 def with_shifted_index(reference: Declared, answer: Declared, budget: Budget) -> Declared:
-    r"""Return ``[k\\pi+\\frac{2\\pi}{3}, k\\pi+\\frac{7\\pi}{6}]`` with ``k-1`` for ``k`` where the reference starts there.
+    r"""Return ``[k\\pi+\\pi, k\\pi+2\\pi]`` with the index at which it starts where the reference does.
 
     Over all integers a shift of the index changes nothing.
     """

@@ -50,8 +50,8 @@ def names_expression(left: Node, body: Node) -> bool:
     """
     if not isinstance(left, SCALARS) or not isinstance(body, SCALARS):
         return False
-    if isinstance(left, Call) and contains(left, NamedSet):
-        return True  # |C(R)| has no value that could be computed
+    if isinstance(left, Call) and contains(left, NamedSet) and contains(left, Symbol):
+        return True  # |C(R)| is a name; |Z_5| has a value
     if _letters(body):
         return False
     match left:
