@@ -20,6 +20,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Standing,
     Symbol,
     Text,
+    integer,
 )
 
 _COORDINATES = frozenset("xyz")
@@ -39,6 +40,8 @@ _LONG = {
     "minimal": "minimum",
     "prob": "probability",
 }
+_SPACE = re.compile(r"[QRC]\^(\d{1,9})")
+"""A space whose dimension is known."""
 _VERB = re.compile(r"[为是等于有]+$")
 _EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".split())  # noqa: SIM905
 
@@ -55,6 +58,8 @@ def names_expression(left: Node, body: Node) -> bool:
     if _letters(body):
         return False
     match left:
+        case Call(function="dim", arguments=(NamedSet(name=name),)) if match := _SPACE.fullmatch(name):
+            return body == integer(int(match[1]))
         case Standing() | Call(function="dim" | "rank" | "tr" | "det" | "deg"):
             return True
         case Product(
