@@ -14,10 +14,12 @@ from guerdon_plugins.verifiers.math.comparing.names import (
     with_the_same_index,
 )
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.comparing.physical_constants import in_common_constants
 from guerdon_plugins.verifiers.math.comparing.quantity_forms import (
     aligned_quantities,
     in_24_hours,
     in_kelvins_of_change,
+    in_one_unit,
 )
 from guerdon_plugins.verifiers.math.comparing.relations import is_label
 from guerdon_plugins.verifiers.math.comparing.same_form import in_form_of
@@ -72,6 +74,8 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
     reference, answer = with_binomial_columns(reference, answer)
     for change in (as_points, in_form_of):
         reference, answer = change(reference, answer), change(answer, reference)
+    reference = in_one_unit(reference, answer)
+    answer = in_one_unit(answer, reference)
     match reference, answer:
         case Clock(), Clock():
             return in_24_hours(reference, answer)
@@ -95,8 +99,10 @@ def aligned(reference: Node, answer: Node) -> tuple[Node, Node]:
         case (Text() as said, SetOf(items=())) if said == NO_REAL_SOLUTION:
             return reference, reference  # the reference says that numbers are real here
         case (Relation(), Relation()) | (Relation(), _) | (_, Relation()):
+            reference, answer = in_common_constants(reference, answer)
             return reference, with_renamed_constants(reference, answer)
     if isinstance(reference, SCALARS) and isinstance(answer, SCALARS):
+        reference, answer = in_common_constants(reference, answer)
         return reference, with_constant_of_integration(reference, with_renamed_constants(reference, answer))
     return reference, answer
 

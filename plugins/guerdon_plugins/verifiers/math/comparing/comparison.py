@@ -14,6 +14,7 @@ from guerdon_plugins.verifiers.math.comparing.declarations import (
     is_scalar_family,
     shared_domains,
     split_declarations,
+    with_shifted_index,
 )
 from guerdon_plugins.verifiers.math.comparing.domains import INTEGERS, Domains, declaration, named_domain
 from guerdon_plugins.verifiers.math.comparing.equations import as_difference, same_equation
@@ -224,6 +225,7 @@ class Comparer:
             return Finding(False, "domain", "the domain leaves out a part of the residue class")
         answer = in_one_letter(reference, answer)
         reference = in_one_letter(answer, reference)
+        answer = with_shifted_index(reference, answer, self._budget)
         reason = disagreement(reference, answer, self._budget)
         domains = {**self._domains, **shared_domains(reference, answer)}
         finding = Comparer(self._policy, self._budget, domains).same(reference.body, answer.body)

@@ -6,8 +6,10 @@ from collections.abc import Sequence as Many
 from fractions import Fraction
 from itertools import permutations
 
-from guerdon_plugins.verifiers.math.comparing.numeric import names_in
+from guerdon_plugins.verifiers.math.budget import Budget
+from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, names_in
 from guerdon_plugins.verifiers.math.comparing.trees import substitute, walk
+from guerdon_plugins.verifiers.math.errors import TooLargeError
 from guerdon_plugins.verifiers.math.nodes import (
     Apply,
     Constant,
@@ -27,8 +29,9 @@ _ONE_CONSTANT = _OF_INTEGRATION | frozenset("AKk")
 _MAX_CONSTANTS = 3
 """More are tried in their own order only."""
 _MOST_NAMES = 9
-_PLACE = Number(Fraction(9, 7))
-"""Where two antiderivatives are made to agree: most functions have a value there."""
+_PLACES = (Fraction(9, 7), Fraction(2, 7), Fraction(-9, 7), Fraction(30, 7))
+"""Where two antiderivatives are made to agree: the first at which both have a value."""
+_PRECISION = 100
 
 
 def with_renamed_constants(reference: Node, answer: Node) -> Node:
@@ -84,8 +87,19 @@ def with_the_same_integral(reference: Node, answer: Node) -> Node | None:
     if left is None or right is None or len(names_in(left)) != 1 or names_in(left) != names_in(right):
         return None
     (letter,) = names_in(left)
-    here, there = (substitute(rest, letter, _PLACE) for rest in (left, right))
-    return Sum((right, negate(there), here, Symbol("C")))
+    for place in _PLACES:
+        here, there = (substitute(rest, letter, Number(place)) for rest in (left, right))
+        if _has_value(here) and _has_value(there):
+            return Sum((right, negate(there), here, Symbol("C")))
+    return None
+
+
+def _has_value(node: Node) -> bool:
+    try:
+        Evaluator(_PRECISION, {}, Budget()).value(node)
+    except (ArithmeticError, ValueError, KeyError, TooLargeError):
+        return False
+    return True
 
 
 def _without_constant(node: Node) -> Node | None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import chain
 
 from guerdon_plugins.verifiers.math.budget import Budget
-from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, Domain, declaration
+from guerdon_plugins.verifiers.math.comparing.domains import INDEX_LETTERS, INTEGERS, Domain, declaration
 from guerdon_plugins.verifiers.math.comparing.exact import UndefinedError
 from guerdon_plugins.verifiers.math.comparing.numeric import Evaluator, UndecidedError, names_in
 from guerdon_plugins.verifiers.math.comparing.relations import label_and_body
@@ -21,7 +21,10 @@ from guerdon_plugins.verifiers.math.nodes import (
     Relation,
     Sequence,
     SetBuilder,
+    Sum,
     Symbol,
+    Text,
+    integer,
 )
 from guerdon_plugins.verifiers.math.reading.vocabulary import ORDER
 
@@ -139,6 +142,51 @@ def in_one_letter(reference: Declared, answer: Declared) -> Declared:
             return answer
         (other,) = others
     return answer if other == letter or _uses(answer.body, letter) else answer.renamed(other, letter)
+
+
+def with_shifted_index(reference: Declared, answer: Declared, budget: Budget) -> Declared:
+    r"""Return ``[k\\pi+\\pi, k\\pi+2\\pi]`` with the index at which it starts where the reference does.
+
+    Over all integers a shift of the index changes nothing.
+    """
+    letters = {*reference.domains, *answer.domains}
+    if len(letters) != 1 or any(
+        domain != INTEGERS for domain in (*reference.domains.values(), *answer.domains.values())
+    ):
+        return answer
+    (letter,) = letters
+    left, right = (_first_bound(side.body, letter) for side in (reference, answer))
+    if left is None or right is None:
+        return answer
+    try:
+        start, following, other = (
+            Evaluator(POINT_PRECISION, {letter: Fraction(place)}, budget).value(bound)
+            for bound, place in ((left, 0), (left, 1), (right, 0))
+        )
+        turns = round(float((start - other) / (following - start)))
+    except (ArithmeticError, KeyError, ValueError):
+        return answer
+    if not turns:
+        return answer
+    shifted: Node = substitute(answer.body, letter, Sum((Symbol(letter), integer(turns))))
+    return Declared(shifted, answer.domains)
+
+
+def _first_bound(node: Node, letter: str) -> Node | None:
+    """Return the first bound of an interval, or the first entry of a point, that has a letter.
+
+    A name may number its intervals, so only words may come before them.
+    """
+    label = label_and_body(node)[0]
+    if label is not None and not isinstance(label, Text):
+        return None
+    for item in walk(node):
+        if isinstance(item, Sequence):
+            return next(
+                (entry for entry in item.items if isinstance(entry, SCALARS) and names_in(entry) == {letter}),
+                None,
+            )
+    return None
 
 
 def _free_letters(node: Node) -> set[str]:

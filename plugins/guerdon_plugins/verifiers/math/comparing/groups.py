@@ -19,7 +19,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Text,
 )
 
-__all__ = ["same_group"]
+__all__ = ["contradicts_group", "same_group"]
 
 _LARGEST = 10_000
 _MOST_FACTORS = 12
@@ -47,6 +47,13 @@ def same_group(reference: Node, answer: Node) -> bool:
         if isinstance(one, NamedSet | Power | Product) and (orders := _elementary_divisors(one)) is not None:
             return orders == _elementary_divisors(other, letters=True)
     return False
+
+
+def contradicts_group(left: Node, right: Node) -> bool:
+    r"""Return whether the left side of ``\\mathbb{Z}_2^2 \\cong \\mathbb{Z}_4`` is a group, and another one."""
+    named = _infinite_or_symmetric(left)
+    is_group = named[1] if named is not None else _elementary_divisors(left) is not None
+    return is_group and left != right and not same_group(left, right)
 
 
 def _infinite_or_symmetric(node: Node) -> tuple[str, bool] | None:

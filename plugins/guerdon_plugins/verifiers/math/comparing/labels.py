@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
-from guerdon_plugins.verifiers.math.comparing.trees import walk
+from guerdon_plugins.verifiers.math.comparing.trees import contains, walk
 from guerdon_plugins.verifiers.math.nodes import (
     SCALARS,
     Apply,
     Call,
+    NamedSet,
     Node,
     Number,
     Power,
@@ -19,6 +20,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Standing,
     Symbol,
     Text,
+    integer,
 )
 
 _COORDINATES = frozenset("xyz")
@@ -38,6 +40,8 @@ _LONG = {
     "minimal": "minimum",
     "prob": "probability",
 }
+_SPACE = re.compile(r"[QRC]\^(\d{1,9})")
+"""A space whose dimension is known."""
 _VERB = re.compile(r"[为是等于有]+$")
 _EMPTY_WORDS = frozenset("the a an of is are value answer result then 的 其".split())  # noqa: SIM905
 
@@ -47,9 +51,15 @@ def names_expression(left: Node, body: Node) -> bool:
 
     Coordinates make equations, but in a product or a quotient: ``x + y = 3`` is a line, ``xy = 3`` the value of xy.
     """
-    if not isinstance(left, SCALARS) or not isinstance(body, SCALARS) or _letters(body):
+    if not isinstance(left, SCALARS) or not isinstance(body, SCALARS):
+        return False
+    if isinstance(left, Call) and contains(left, NamedSet) and contains(left, Symbol):
+        return True  # |C(R)| is a name; |Z_5| has a value
+    if _letters(body):
         return False
     match left:
+        case Call(function="dim", arguments=(NamedSet(name=name),)) if match := _SPACE.fullmatch(name):
+            return body == integer(int(match[1]))
         case Standing() | Call(function="dim" | "rank" | "tr" | "det" | "deg"):
             return True
         case Product(

@@ -38,6 +38,8 @@ __all__ = ["same_parametrised"]
 
 _COORDINATES = ("x", "y", "z")
 _PARAMETERS = frozenset(("t", "s", "lambda", "mu", "tau"))
+_POSITIONS = frozenset(("vec r", "vec x", "vec l", "r", "l"))
+"""Names of the point that runs along a line."""
 _PLACES = (Fraction(0), Fraction(1), Fraction(2), Fraction(-7, 3))
 _MOST_VECTORS = 8
 
@@ -81,6 +83,8 @@ def _line(node: Node, budget: Budget) -> tuple[Rows, bool] | None:
     if not declared and not letters <= _PARAMETERS:
         return None
     (letter,) = letters
+    if letter == "t" and not declared and isinstance(_name(node), Symbol):
+        return None  # it may be time, and the direction a velocity
     points = [[rational(value, budget, {letter: place}) for value in values] for place in _PLACES]
     direction = [end - start for start, end in zip(points[0], points[1], strict=True)]
     for place, point in zip(_PLACES, points, strict=True):
@@ -137,6 +141,11 @@ def _coordinates(node: Node) -> tuple[Node, ...] | None:
                 for name, value in zip(names, point.items, strict=True)
                 if isinstance(name, Symbol)
             }
+        case Relation(operands=(Symbol(name=name), Sum() as body), operators=("=",)) if name in _POSITIONS:
+            point = collapse_vectors(body)
+            if not isinstance(point, Sequence) or len(point.items) > len(_COORDINATES):
+                return None
+            values = dict(zip(_COORDINATES, point.items, strict=False))
         case _:
             return None
     order = _COORDINATES[: len(values)]
@@ -144,6 +153,10 @@ def _coordinates(node: Node) -> tuple[Node, ...] | None:
         return None
     found = tuple(values[name] for name in order)
     return found if all(isinstance(value, SCALARS) for value in found) else None
+
+
+def _name(node: Node) -> Node | None:
+    return node.operands[0] if isinstance(node, Relation) else None
 
 
 def _equations(point: list[Fraction], direction: list[Fraction]) -> Rows:

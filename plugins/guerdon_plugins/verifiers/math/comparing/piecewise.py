@@ -82,6 +82,8 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
         if chosen[0] is None and chosen[1] is None:
             continue
         if chosen[0] is None or chosen[1] is None:
+            if not _has_value(chosen[0] or chosen[1], point, budget):
+                continue  # |x|/x at zero
             return Finding(False, "cases", "only one side has a case there", described(point))
         try:
             equal, *pair = agree_at(chosen[0], chosen[1], point, budget, complex_values)
@@ -96,6 +98,18 @@ def same_function(reference: Node, answer: Node, budget: Budget, domains: Domain
     if agreed < len(values):
         return Finding(False, "undecided", "the functions could not be compared at enough points")
     return Finding(True, "cases")
+
+
+def _has_value(node: Node | None, point: Point, budget: Budget) -> bool:
+    if node is None:
+        return False
+    try:
+        Evaluator(POINT_PRECISION, point, budget).value(node)
+    except UndefinedError:
+        return False
+    except (UndecidedError, OverflowError):
+        return True
+    return True
 
 
 def _branches(node: Node) -> list[_Branch]:

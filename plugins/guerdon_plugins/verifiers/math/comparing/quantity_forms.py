@@ -13,6 +13,7 @@ from guerdon_plugins.verifiers.math.nodes import (
     Quantity,
     Quotient,
     Relation,
+    Sum,
     Symbol,
     Text,
     Unit,
@@ -64,6 +65,32 @@ def in_kelvins_of_change(node: Node) -> Node:
         case Quantity(value=value, unit=Unit(powers=((name, 1),))) if name in units.DIFFERENCES:
             return Quantity(Product((Number(units.DIFFERENCES[name]), value)), Unit((("K", 1),)))
     return node
+
+
+def in_one_unit(node: Node, other: Node) -> Node:
+    r"""Return ``(3\\text{ m})\\hat i + (4\\text{ m})\\hat j`` as a sum in meters; every other node as it is.
+
+    Against a quantity, letters after a number may be its unit.
+    """
+    if not isinstance(node, Sum):
+        return node
+    terms: list[Node] = []
+    found: set[Unit] = set()
+    for term in node.terms:
+        factors = term.factors if isinstance(term, Product) else ()
+        if isinstance(other, Quantity):
+            factors = tuple(
+                (_with_bare_unit(factor, other) or factor) if isinstance(factor, Product) else factor
+                for factor in factors
+            )
+        quantities = [factor for factor in factors if isinstance(factor, Quantity)]
+        if len(quantities) != 1:
+            return node
+        found.add(quantities[0].unit)
+        terms.append(
+            Product(tuple(factor.value if isinstance(factor, Quantity) else factor for factor in factors))
+        )
+    return Quantity(Sum(tuple(terms)), found.pop()) if len(found) == 1 else node
 
 
 def _as_concentration(node: Node, other: Node) -> Node:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from guerdon_plugins.verifiers.math.budget import Budget
 from guerdon_plugins.verifiers.math.comparing.canonical import key
+from guerdon_plugins.verifiers.math.comparing.groups import contradicts_group
 from guerdon_plugins.verifiers.math.comparing.labels import (
     names_expression,
     opposite_extremes,
@@ -65,6 +66,8 @@ def label_and_body(node: Node) -> tuple[Node | None, Node]:
             isinstance(left, SetOperation) or _is_complement(left)
         ):
             return left, members  # A \cap B = \{3\}
+        case Relation(operands=(left, right), operators=("=" | "≅",)) if contradicts_group(left, right):
+            return None, node
         case Relation(operands=(left, NamedSet() | Apply() as group), operators=("=" | "≅",)) if isinstance(
             left, SCALARS
         ):

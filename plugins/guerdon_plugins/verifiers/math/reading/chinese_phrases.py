@@ -14,7 +14,8 @@ _EXTREME_INDEX = re.compile(
     r"(?<![\\a-zA-Z])([a-zA-Z])(?:\([a-z]\))?_\s*\{?\s*(?:\\text\s*\{\s*)?最([大小])值?\s*\}?\s*\}?(?=\s*=)"
 )
 _ALL_IN_TEXT = re.compile(r"\\text\s*\{\s*([\u4e00-\u9fff、]+)\s*\}")
-_COMMA_IN_TEXT = re.compile(r"\\text\s*\{\s*,\s*(?=[\u4e00-\u9fff])")
+_MARK_IN_TEXT = re.compile(r"\\text\s*\{\s*([,;])\s*(?=[\u4e00-\u9fff])")
+_MARK_AFTER_WORDS = re.compile(r"(\\text\s*\{[^{}]*[\u4e00-\u9fff])\s*([,;])\s*\}")
 
 
 def with_plain_phrases(text: str) -> str:
@@ -26,7 +27,8 @@ def with_plain_phrases(text: str) -> str:
         text = _EXTREME_INDEX.sub(lambda match: _extreme_of_letter(match)[:-1], text)
     if "\\text" in text:
         text = _ALL_IN_TEXT.sub(r"\1", text) if _ALL_IN_TEXT.fullmatch(text) else text
-        text = _COMMA_IN_TEXT.sub(r", \\text{", text)
+        text = _MARK_IN_TEXT.sub(r"\1 \\text{", text)
+        text = _MARK_AFTER_WORDS.sub(r"\1}\2 ", text)
     return text
 
 

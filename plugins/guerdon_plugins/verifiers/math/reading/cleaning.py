@@ -11,6 +11,7 @@ from guerdon_plugins.verifiers.math.reading import units
 from guerdon_plugins.verifiers.math.reading.chinese_phrases import with_plain_phrases
 from guerdon_plugins.verifiers.math.reading.edges import stripped
 from guerdon_plugins.verifiers.math.reading.emphasis import in_bold
+from guerdon_plugins.verifiers.math.reading.factorials import with_factorials_apart
 from guerdon_plugins.verifiers.math.reading.layouts import plain_layout, without_leading_words
 from guerdon_plugins.verifiers.math.reading.marked_units import with_joined_groups, with_unit_apart
 from guerdon_plugins.verifiers.math.reading.number_words import (
@@ -121,6 +122,12 @@ _BACKSLASHES = re.compile(r"\\+")
 _DOUBLED_COMMAND = re.compile(r"(?<!\\)\\\\[a-zA-Z]{2}")
 
 
+_ARBITRARY = re.compile(
+    r"(\\in\s*\\mathbb\s*\{?\s*[RCQZ]\s*\}?)[\s,~]*(?:\\text\s*\{\s*)?,?\s*(?:is\s+|are\s+)?arbitrary\s*\}?$"
+)
+"""A letter in a number system is arbitrary anyway."""
+
+
 def clean(text: str) -> str:
     """Return the answer without math delimiters and final punctuation, with Unicode as LaTeX and thousands joined.
 
@@ -143,6 +150,10 @@ def clean(text: str) -> str:
         text = stripped(said)
     if "~" in text and (match := _TILDE_RANGE.fullmatch(text)) and not _SPACED_NUMERAL.fullmatch(text):
         text = f"{match[1]}-{match[2]}{match[3]}"
+    if "arbitrary" in text:
+        text = _ARBITRARY.sub(r"\1", text)
+    if "!=" in text:
+        text = with_factorials_apart(text)
     if text[:1] == "$" and text.count("$") == 1:  # money in a box
         text = f"\\{text}"
     if text.isdecimal():
@@ -259,6 +270,8 @@ def _with_marked_units(text: str) -> str:
     text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
     if "quad" in text:
         text = _SPACED_RELATIONS.sub(r"\1, ", text)
+    if "mL^" in text:
+        text = text.replace("mL^", "m L^")  # a mass and a length: a volume has no powers
     if "\\circ" in text:
         text = _COMPOSITION.sub(r"\1(\2(\3))", text)
     if "\\not" in text:

@@ -33,6 +33,7 @@ from guerdon_plugins.verifiers.math.nodes import (
 from guerdon_plugins.verifiers.math.reading.cleaning import clean
 from guerdon_plugins.verifiers.math.reading.dimensions import read_dimensions
 from guerdon_plugins.verifiers.math.reading.extremes import read_extremes
+from guerdon_plugins.verifiers.math.reading.named_objects import split_named_object
 from guerdon_plugins.verifiers.math.reading.parts import question_parts
 from guerdon_plugins.verifiers.math.reading.permutations import permuted, without_permutations
 from guerdon_plugins.verifiers.math.reading.prose import (
@@ -114,6 +115,8 @@ def parse(text: str) -> Node:
     except TooLargeError:
         raise
     except UnreadableError:
+        if ("=" in cleaned or "\\" in cleaned) and (named := split_named_object(cleaned)):
+            return Relation((Text(named[0]), parse(named[1])), ("=",))
         if any(token.kind == "text" and _WORD.search(token.text) for token in tokens):
             return Text(" ".join(_without_single_braces(words)))
         raise
