@@ -146,14 +146,18 @@ def test_engine_that_kills_boxes_now_and_then_is_at_fault(own_boxes: Callable[[]
 
 async def losses(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[Limit | str | None]:
     """Run programs of which "killer" loses each box, and "unlucky" one, after a killer's. Returns how each ended."""
-    original, unlucky, killed = Box.run, iter([True]), asyncio.Event()
+    original, unlucky, third = Box.run, iter([True]), iter([False, False, True])
+    killed, lost = asyncio.Event(), asyncio.Event()
 
     async def run(box: Box, request: Request, blobs: Sequence[bytes]) -> tuple[Answer, list[bytes]]:
         if b"unlucky" in blobs[0] and next(unlucky, False):
             await killed.wait()
             await asyncio.sleep(0.2)
+            lost.set()
         elif b"killer" in blobs[0]:
             killed.set()
+            if "unlucky" in names and next(third):  # the box of the other one may start late
+                await lost.wait()
         else:
             return await original(box, request, blobs)
         await asyncio.sleep(0.2)
