@@ -61,6 +61,9 @@ def text(runner: asyncio.Runner, session: Session, command: str, wall_s: float =
 
 pytestmark = pytest.mark.docker
 
+# 99 bytes of each: a process that was just forked has the supervisor's command line, which is longer than an output.
+PROCESSES = "for one in /proc/[0-9]*; do tr '\\0' ' ' < $one/cmdline | head -c 99; done 2> /dev/null"
+
 
 def test_files_variables_folder_and_processes_stay(runner: asyncio.Runner, session: Session) -> None:
     text(runner, session, "export X='a b'; mkdir d; cd d; echo 1 > f; sleep 60 & echo $! > pid")
@@ -72,9 +75,7 @@ def test_files_variables_folder_and_processes_stay(runner: asyncio.Runner, sessi
 def test_reset_leaves_nothing_and_changes_the_user(runner: asyncio.Runner, session: Session) -> None:
     first = text(runner, session, "export X=1; id -u; touch f /tmp/g; sleep 60 &")
     runner.run(session.reset())
-    second = text(
-        runner, session, "id -u; ls -A /box /tmp; echo X=$X; cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
-    )
+    second = text(runner, session, f"id -u; ls -A /box /tmp; echo X=$X; {PROCESSES}")
     assert second.splitlines()[0] != first.strip()
     assert second.splitlines()[1:5] == ["/box:", "", "/tmp:", "X="]
     assert "sleep 60" not in second
@@ -83,16 +84,14 @@ def test_reset_leaves_nothing_and_changes_the_user(runner: asyncio.Runner, sessi
 def test_command_ends_at_its_deadline_with_its_children_only(
     runner: asyncio.Runner, session: Session
 ) -> None:
-    # 99 bytes of each: a process that was just forked has the supervisor's command line, which is long.
-    processes = "for one in /proc/[0-9]*; do tr '\\0' ' ' < $one/cmdline | head -c 99; done 2> /dev/null"
     text(
         runner,
         session,
-        f"setsid sleep 61 > /dev/null 2>&1 & until {processes} | grep -q 'sleep 6[1]'; do :; done",
+        f"setsid sleep 61 > /dev/null 2>&1 & until {PROCESSES} | grep -q 'sleep 6[1]'; do :; done",
     )
     done = runner.run(session.run("sleep 62 & sleep 63", wall_s=0.5))
     assert (done.limit, done.exit_code) == (Limit.WALL, None)
-    lines = text(runner, session, processes)
+    lines = text(runner, session, PROCESSES)
     assert "sleep 61" in lines
     assert "sleep 62" not in lines
     assert "sleep 63" not in lines
