@@ -57,6 +57,25 @@ def test_two_processes_end_where_one_does(trained: Path, loss_type: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_two_processes_with_a_token_budget_end_where_one_without_does(
+    trained: Path, loss_type: str, warm_python: WarmPython
+) -> None:
+    folder = trained / "budget"
+    folder.mkdir(exist_ok=True)
+    model = weights_before(trained)
+    train(warm_python, 2, "distributed_process.py", model, folder, loss_type, "", "9")
+    one, two = (
+        load_file(trained / f"{loss_type}-1.safetensors"),
+        load_file(folder / f"{loss_type}-2.safetensors"),
+    )
+    for name in one:
+        torch.testing.assert_close(
+            two[name], one[name], rtol=1e-6, atol=1e-9, msg=partial("{}: {}".format, name)
+        )
+
+
+@pytest.mark.slow
 def test_fsdp2_over_two_processes_ends_where_one_process_does(trained: Path, warm_python: WarmPython) -> None:
     (trained / "fsdp2").mkdir()
     arguments = (weights_before(trained), trained / "fsdp2", "dapo", "fsdp2")
