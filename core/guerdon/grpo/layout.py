@@ -42,7 +42,13 @@ class Batch(NamedTuple):
 
     def take(self, rows: Numbers) -> Batch:
         """Return some of the rows."""
-        return Batch(*(column[rows] for column in self))
+        return Batch(
+            rows=self.rows[rows],
+            prompts=self.prompts[rows],
+            prompt_lengths=self.prompt_lengths[rows],
+            lengths=self.lengths[rows],
+            trained=self.trained[rows],
+        )
 
 
 class Cut(NamedTuple):
