@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from guerdon.errors import UsageError
 from guerdon.grpo.layout import flat_obstacle, has_dropout
-from guerdon.grpo.micro_batch import MicroBatch, StepOptions, add_fused_loss, head_scales, make_step
+from guerdon.grpo.micro_batch import MicroBatch, StepOptions, add_fused_loss, head_scales, join, make_parts
 from guerdon.grpo.step_metrics import collect
-from guerdon.kernels import LossResult, LossSpec
+from guerdon.kernels import LossResult, LossSpec, Tokens
+from guerdon.options.conflicts import whole_micro_batch
 from guerdon.training import trl_seam
 from guerdon.training.finite import not_finite
 from guerdon.training.trl_seam import OLD_LOGPS
@@ -38,6 +41,9 @@ class FusedGRPOTrainer(GRPOTrainer):
         step_options: Which parts of the step are on; by default all.
         load_reference: Loads the reference model for ``beta``; by default TRL does, from the policy's path.
         **kwargs: As for TRL's trainer.
+
+    Raises:
+        UsageError: ``max_tokens_per_micro_batch`` is set, and the micro-batch cannot be split.
     """
 
     def __init__(
@@ -50,7 +56,8 @@ class FusedGRPOTrainer(GRPOTrainer):
         with trl_seam.reference_model(load_reference):
             super().__init__(*args, **kwargs)
         self._rewards = torch.empty(0)
-        self._fused = self._lazy = self._skips = self._flat = False
+        self._fused = self._lazy = self._skips = self._flat = self._takes_positions = False
+        self._told_of_long = False
         self._lacking = trl_seam.lacking(self)
         for part, problem in self._lacking.items():
             logger.warning("%s is off, TRL's own way is taken: in this version of TRL, %s", part, problem)
@@ -59,14 +66,20 @@ class FusedGRPOTrainer(GRPOTrainer):
         self._options = replace(self._options, **off)
         if self._options.fused_loss:
             self._set_up_step()
+        else:
+            self._check_budget("fused_loss is off, and TRL's own loss takes the whole micro-batch")
 
     def _set_up_step(self) -> None:
         policy: Any = self.accelerator.unwrap_model(self.model)
         policy = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
         reason = self._fused_obstacle(policy)
         if reason is not None:
+            self._check_budget(f"{reason}, for which TRL's own loss takes the whole micro-batch")
             logger.warning("TRL's own loss is used: %s", reason)
             return
+        args: Any = self.args
+        self._check_budget(whole_micro_batch(str(args.optim), self.top_entropy_quantile))
+        self._takes_positions = "position_ids" in inspect.signature(policy.base_model.forward).parameters
         self._spec = self._loss_spec(policy)
         flat_reason = self._flat_obstacle(policy)
         if self._options.pack_sequences and flat_reason is not None:
@@ -84,6 +97,13 @@ class FusedGRPOTrainer(GRPOTrainer):
         self._lazy = self._options.lazy_importance_sampling
         if self._lazy:
             self.add_callback(_BeforeUpdate(self._compute_old_logps))
+
+    def _check_budget(self, reason: str | None) -> None:
+        if self._options.max_tokens_per_micro_batch is not None and reason is not None:
+            raise UsageError(
+                f"max_tokens_per_micro_batch is set, and {reason}. Leave it out, and lower "
+                "per_device_train_batch_size to take less memory."
+            )
 
     def _flat_obstacle(self, policy: Any) -> str | None:
         args: Any = self.args
@@ -166,9 +186,11 @@ class FusedGRPOTrainer(GRPOTrainer):
         micro_batches: list[dict[str, Any]] = self._buffered_inputs or []
         for inputs in micro_batches:
             if OLD_LOGPS not in inputs:
-                step = self._make_step(inputs)
+                parts = self._make_parts(inputs)
                 with self.accelerator.autocast():
-                    _note_old_logps(inputs, step, model(grpo_step=step))
+                    results: list[LossResult] = [model(grpo_step=part) for part in parts]
+                _, places, result = join(parts, results)
+                _note_old_logps(inputs, places, result)
 
     def _by_group(self) -> bool:
         """Return whether equal rewards in a group mean no advantage. TRL's advantages are then 0 up to rounding."""
@@ -195,21 +217,52 @@ class FusedGRPOTrainer(GRPOTrainer):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
             self._check_finite(self.accelerator.gather(loss.detach()).sum().item())
             return loss
-        step = self._make_step(inputs)
+        *first, last = parts = self._make_parts(inputs)
+        results = [self._backpropagate(model, part) for part in first]
         with self.accelerator.autocast():
-            result: LossResult = model(grpo_step=step)
-        self._log_step(step, result)
+            results.append(model(grpo_step=last))
+        tokens, places, result = join(parts, results)
+        self._log_step(tokens, result)
         if self._lazy and OLD_LOGPS not in inputs:
-            _note_old_logps(inputs, step, result)
+            _note_old_logps(inputs, places, result)
         return result.loss
 
-    def _make_step(self, inputs: dict[str, Any]) -> MicroBatch:
+    def _backpropagate(self, model: Any, part: MicroBatch) -> LossResult:
+        """Add a part's gradients to the weights'. Processes synchronise them in the backward pass of the last part.
+
+        transformers' ``training_step`` calls that one. It calls ``accelerator.backward`` too and scales the loss in no
+        other way, so the parts have one scale.
+        """
+        with self.accelerator.no_sync(model):
+            with self.accelerator.autocast():
+                result: LossResult = model(grpo_step=part)
+            self.accelerator.backward(result.loss)
+        return result._replace(loss=result.loss.detach())
+
+    def _make_parts(self, inputs: dict[str, Any]) -> list[MicroBatch]:
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         if self.entropy_coef:
             share = self.entropy_coef / mask.sum().clamp(min=1) / self.current_gradient_accumulation_steps
             inputs = {**inputs, "entropy_weight": share.expand(mask.shape)}
         weights = self._loss_weights(mask, inputs)
-        return make_step(inputs, weights, self._spec, self._options, flat=self._flat, skip=self._skips)
+        parts = make_parts(
+            inputs,
+            weights,
+            self._spec,
+            self._options,
+            flat=self._flat,
+            skip=self._skips,
+            positions=self._takes_positions,
+        )
+        budget, most = self._options.max_tokens_per_micro_batch, max(part.size for part in parts)
+        if budget is not None and most > budget and not self._told_of_long:
+            self._told_of_long = True
+            logger.warning(
+                "step %d has a completion that takes %d tokens with its prompt, more than max_tokens_per_micro_batch "
+                "%d: such completions go through the model alone. This line is not repeated.",
+                self.state.global_step + 1, most, budget,
+            )  # fmt: skip
+        return parts
 
     def _loss_weights(self, mask: Tensor, inputs: dict[str, Any]) -> Tensor:
         """Return each token's weight [rows, longest]. TRL's loss types differ in it, besides the clipping."""
@@ -232,14 +285,14 @@ class FusedGRPOTrainer(GRPOTrainer):
             weights = updates / count
         return weights.to(mask.device).expand(mask.shape)
 
-    def _log_step(self, step: MicroBatch, result: LossResult) -> None:
+    def _log_step(self, tokens: Tokens, result: LossResult) -> None:
         policy_scale = None
         if self._entropy_bonus_enabled:
             own = self.loss_type in _GLOBALLY_NORMALIZED
             policy_scale = 1.0 if own else float(self.current_gradient_accumulation_steps)
         collected = collect(
             self._spec,
-            step.tokens,
+            tokens,
             result,
             policy_scale=policy_scale,
             sampling_mode=self.vllm_importance_sampling_mode,
@@ -268,9 +321,7 @@ class _BeforeUpdate(TrainerCallback):
         self._function()
 
 
-def _note_old_logps(inputs: dict[str, Any], step: MicroBatch, result: LossResult) -> None:
+def _note_old_logps(inputs: dict[str, Any], places: Tensor, result: LossResult) -> None:
     """Store a micro-batch's log-probabilities under TRL's key, for when it is trained on again."""
     shape = inputs["completion_mask"].shape
-    inputs[OLD_LOGPS] = (
-        result.logp.new_zeros(shape.numel()).index_copy(0, step.places, result.logp).view(shape)
-    )
+    inputs[OLD_LOGPS] = result.logp.new_zeros(shape.numel()).index_copy(0, places, result.logp).view(shape)

@@ -40,6 +40,23 @@ class Batch(NamedTuple):
     trained: NDArray[np.bool_]
     """Which of the completions' tokens are trained [rows, longest]."""
 
+    def take(self, rows: Numbers) -> Batch:
+        """Return some of the rows."""
+        return Batch(
+            rows=self.rows[rows],
+            prompts=self.prompts[rows],
+            prompt_lengths=self.prompt_lengths[rows],
+            lengths=self.lengths[rows],
+            trained=self.trained[rows],
+        )
+
+
+class Cut(NamedTuple):
+    """What a padded layout leaves out: columns that are padding in all rows."""
+
+    prompts: bool
+    """Also those before the prompts. The model then takes ``position_ids``."""
+
 
 def flat_obstacle(model: Any) -> str | None:
     """Return why the model cannot take flat batches, or ``None`` if it can."""
@@ -61,24 +78,31 @@ def has_dropout(model: Any) -> bool:
     )
 
 
-def padded_layout(batch: Batch, inputs: dict[str, Any]) -> Layout:
+def padded_layout(batch: Batch, inputs: dict[str, Any], cut: Cut | None) -> Layout:
     """Return TRL's layout: prompts padded on the left, completions on the right, all [rows, longest].
 
     Args:
         batch: The kept rows.
         inputs: TRL's micro-batch, with all rows.
+        cut: Which padding of all kept rows is left out; ``None`` for none.
     """
-    start = inputs["prompt_ids"].shape[1]
-    longest = inputs["completion_ids"].shape[1]
+    device, middle = inputs["prompt_ids"].device, inputs["prompt_ids"].shape[1]
+    start, end = 0, middle + inputs["completion_ids"].shape[1]
+    if cut is not None:
+        end = middle + int(batch.lengths.max())
+        start = middle - int(batch.prompt_lengths.max()) if cut.prompts else 0
     row, place = np.nonzero(batch.trained)
-    predictors, rows = upload(
-        inputs["prompt_ids"].device, row * (start + longest) + place + (start - 1), batch.rows
-    )
+    predictors, rows = upload(device, row * (end - start) + place + (middle - start - 1), batch.rows)
     ids, mask = (
-        torch.cat([inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]], dim=1).index_select(0, rows)
+        torch.cat([inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]], dim=1)[:, start:end].index_select(
+            0, rows
+        )
         for kind in ("ids", "mask")
     )
-    return Layout({"input_ids": ids, "attention_mask": mask}, predictors)
+    made = {"input_ids": ids, "attention_mask": mask}
+    if start:  # the positions of TRL's batch, which count its padding
+        made["position_ids"] = torch.arange(start, end, device=device)[None]
+    return Layout(made, predictors)
 
 
 def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
@@ -92,7 +116,7 @@ def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
     device = inputs["prompt_ids"].device
     start = inputs["prompt_ids"].shape[1]
     width = start + inputs["completion_ids"].shape[1]
-    first, prompt_of = _distinct(batch.prompts) if share else (np.arange(len(batch.rows)),) * 2
+    first, prompt_of = distinct(batch.prompts) if share else (np.arange(len(batch.rows)),) * 2
     prompt_lengths = batch.prompt_lengths[first]
     fed = np.maximum(batch.lengths - 1, 0)  # a completion's last token predicts nothing
     attention = FlatAttention(prompt_lengths, fed, prompt_of)
@@ -120,7 +144,7 @@ def flat_layout(batch: Batch, inputs: dict[str, Any], *, share: bool) -> Layout:
     )
 
 
-def _distinct(prompts: Numbers) -> tuple[Numbers, Numbers]:
+def distinct(prompts: Numbers) -> tuple[Numbers, Numbers]:
     """Return the first row of each distinct prompt, in order, and the index of each row's prompt among them."""
     known: dict[bytes, int] = {}
     prompt_of = np.array([known.setdefault(prompt.tobytes(), len(known)) for prompt in prompts])

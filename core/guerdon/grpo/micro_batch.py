@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from guerdon.grpo.flat_attention import ATTENTION
 from guerdon.grpo.host import download, upload
-from guerdon.grpo.layout import Batch, Layout, flat_layout, padded_layout
+from guerdon.grpo.layout import Batch, Cut, Layout, distinct, flat_layout, padded_layout
+from guerdon.grpo.token_budget import flat_parts, padded_parts
 from guerdon.kernels import LossResult, LossSpec, Tokens, fused_linear_grpo_loss
 
 
@@ -31,11 +34,14 @@ class StepOptions:
     """Completions that cannot change the gradient are left out, mainly those of groups with equal rewards."""
     lazy_importance_sampling: bool = True
     """Old log-probabilities come from the training forward, or from a pass over the rollouts that an update leaves."""
+    max_tokens_per_micro_batch: int | None = None
+    """The most tokens that go through the model at once; a micro-batch with more goes in parts. ``None`` for no bound.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """A micro-batch, ready for the model."""
+    """A micro-batch, or a part of one, ready for the model."""
 
     layout: Layout
     target: Tensor
@@ -44,6 +50,11 @@ class MicroBatch:
     """The places of the trained tokens in TRL's padded completions, flattened."""
     tokens: Tokens
     spec: LossSpec
+
+    @property
+    def size(self) -> int:
+        """Return how many tokens go through the model, padding included."""
+        return int(self.layout.inputs["input_ids"].numel())
 
 
 def add_fused_loss(model: Any, *, flat: bool) -> None:
@@ -96,10 +107,20 @@ def head_scales(config: Any) -> dict[str, Any]:
     return scales
 
 
-def make_step(
-    inputs: dict[str, Any], weights: Tensor, spec: LossSpec, options: StepOptions, *, flat: bool, skip: bool
-) -> MicroBatch:
-    """Lay out a micro-batch of TRL's.
+def make_parts(
+    inputs: dict[str, Any],
+    weights: Tensor,
+    spec: LossSpec,
+    options: StepOptions,
+    *,
+    flat: bool,
+    skip: bool,
+    positions: bool,
+) -> list[MicroBatch]:
+    """Lay out a micro-batch of TRL's, in parts of at most ``max_tokens_per_micro_batch`` tokens.
+
+    The losses of the parts add up to that of the micro-batch, because a completion is in one part and the weights are
+    those of the micro-batch.
 
     Args:
         inputs: TRL's: padded prompts and completions [rows, longest], ``advantages`` [rows] or [rows, longest], and
@@ -109,13 +130,41 @@ def make_step(
         options: Which parts are on.
         flat: Whether the model takes flat batches.
         skip: Whether a completion without an advantage cannot change the gradient.
+        positions: Whether the model takes ``position_ids``.
     """
     batch = _read(inputs, skip=skip and options.skip_zero_variance)
-    layout = flat_layout(batch, inputs, share=options.share_prefix) if flat else padded_layout(batch, inputs)
+    share, budget = options.share_prefix, options.max_tokens_per_micro_batch
+    if budget is None:
+        batches, cut = [batch], None
+    else:
+        cut = Cut(prompts=positions)
+        if flat:
+            prompt_of = distinct(batch.prompts)[1] if share else np.arange(len(batch.rows))
+            fed = np.maximum(batch.lengths - 1, 0)
+            parts = flat_parts(prompt_of, batch.prompt_lengths, fed, budget)
+        else:
+            whole = np.full_like(batch.prompt_lengths, batch.prompts.shape[1])
+            parts = padded_parts(batch.prompt_lengths if positions else whole, batch.lengths, budget)
+        batches = [batch.take(np.sort(rows)) for rows in parts]
+    return [
+        _lay_out(
+            part,
+            flat_layout(part, inputs, share=share) if flat else padded_layout(part, inputs, cut),
+            inputs,
+            weights,
+            spec,
+        )
+        for part in batches
+    ]
+
+
+def _lay_out(
+    batch: Batch, layout: Layout, inputs: dict[str, Any], weights: Tensor, spec: LossSpec
+) -> MicroBatch:
     shape = inputs["completion_ids"].shape
     row, place = np.nonzero(batch.trained)
-    places, rows, sequence = upload(
-        inputs["completion_ids"].device, batch.rows[row] * shape[1] + place, batch.rows[row], row
+    places, rows = upload(
+        inputs["completion_ids"].device, batch.rows[row] * shape[1] + place, batch.rows[row]
     )
 
     def trained(value: Tensor | None) -> Tensor | None:
@@ -130,7 +179,7 @@ def make_step(
     tokens = Tokens(
         advantage=advantage,
         weight=weights[rows, places % shape[1]],
-        sequence=sequence,
+        sequence=rows,
         old_logp=trained(inputs.get("old_per_token_logps")),
         ref_logp=trained(inputs.get("ref_per_token_logps")),
         is_ratio=trained(inputs.get("importance_sampling_ratio")),
@@ -139,6 +188,25 @@ def make_step(
     )
     target = inputs["completion_ids"].flatten()[places]
     return MicroBatch(layout, target, places, tokens, spec)
+
+
+def join(parts: Sequence[MicroBatch], results: Sequence[LossResult]) -> tuple[Tokens, Tensor, LossResult]:
+    """Return the tokens of a micro-batch, their places, and its result, from those of its parts.
+
+    Tokens are in the order of the micro-batch's rows. The loss carries the gradients of the last part alone: those of
+    the others are in the weights already.
+    """
+    if len(parts) == 1:
+        return parts[0].tokens, parts[0].places, results[0]
+    places = torch.cat([part.places for part in parts])
+    order = places.argsort()
+    places = places[order]
+    tokens = Tokens.join([part.tokens for part in parts], order)
+    logp, entropy = (
+        torch.cat([getattr(one, name) for one in results])[order] for name in ("logp", "entropy")
+    )
+    loss = results[-1].loss + sum(one.loss.detach() for one in results[:-1])
+    return tokens, places, LossResult(loss, logp, entropy)
 
 
 def _read(inputs: dict[str, Any], *, skip: bool) -> Batch:

@@ -55,17 +55,18 @@ def plan_memory(
             "gradients and the optimizer's state by the number of processes."
         )
     config = load_config(model)
+    longest, rows = _longest(values, step, prompt_tokens, processes), values["per_device_train_batch_size"]
     settings = StepSettings(
         optimizer=partial(_optimizer, values),
         dtype=_dtype(model, values),
         autocast=_autocast(values),
         checkpointing=values["gradient_checkpointing"],
-        accumulates=values["gradient_accumulation_steps"] > 1,
+        accumulates=values["gradient_accumulation_steps"] > 1 or len(longest.completions) < rows,
         packed=step.pack_sequences,
         adapters=adapters,
         device_bytes=device_bytes,
     )
-    memory = step_memory(config, _longest(values, step, prompt_tokens, processes), settings)
+    memory = step_memory(config, longest, settings)
     held = {"weights": memory.weights, "optimizer": memory.optimizer}
     if values["beta"] and adapters is None:
         held["reference model"] = memory.weights
@@ -116,17 +117,28 @@ def _optimizer(values: Mapping[str, Any], parameters: Iterable[nn.Parameter]) ->
 
 
 def _longest(values: Mapping[str, Any], step: StepOptions, prompt_tokens: int, processes: int) -> Rollouts:
-    """Return a micro-batch whose completions all have the longest length.
+    """Return what goes through the model at once, with completions that all have the longest length.
 
     TRL mixes the completions that are generated together, so a micro-batch has as many prompts as it can.
     """
-    rows = values["per_device_train_batch_size"]
-    prompts = rows
-    if step.share_prefix:
-        prompts = min(rows, -(-_generated(values, processes) // values["num_generations"]))
+    rows, longest = values["per_device_train_batch_size"], values["max_completion_length"]
+    groups = -(-_generated(values, processes) // values["num_generations"])
+
+    def prompts_of(count: int) -> int:
+        return min(count, groups) if step.share_prefix else count
+
+    budget = step.max_tokens_per_micro_batch
+    if budget is not None:
+        fits = [
+            count
+            for count in range(1, rows + 1)
+            if prompts_of(count) * prompt_tokens + count * longest <= budget
+        ]
+        rows = max(fits, default=1)
+    prompts = prompts_of(rows)
     return Rollouts(
         prompts=[prompt_tokens] * prompts,
-        completions=[values["max_completion_length"]] * rows,
+        completions=[longest] * rows,
         prompt_of=[row % prompts for row in range(rows)],
     )
 

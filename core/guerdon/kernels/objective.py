@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,6 +100,15 @@ class Tokens:
     def to(self, device: torch.device) -> Tokens:
         """Return the tokens on a device."""
         return self._each(lambda value: value.to(device))
+
+    @classmethod
+    def join(cls, parts: Sequence[Tokens], order: Tensor) -> Tokens:
+        """Return the tokens of several parts, in another order that keeps those of a sequence together."""
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            of_parts = [getattr(part, field.name) for part in parts]
+            values[field.name] = None if of_parts[0] is None else torch.cat(of_parts)[order]
+        return cls(**values)
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> Tokens:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

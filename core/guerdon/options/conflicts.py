@@ -24,7 +24,7 @@ from guerdon.options.trl import (
 from guerdon.plugins.discovery import did_you_mean
 from guerdon.plugins.wording import reasons_of
 
-__all__ = ["check_lora", "check_options", "installed"]
+__all__ = ["check_lora", "check_options", "check_token_budget", "installed", "whole_micro_batch"]
 
 DEBUG = ("underflow_overflow", "tpu_metrics_debug")
 """The values of transformers' ``debug``; several are separated by spaces."""
@@ -90,6 +90,39 @@ def check_options(config: str, options: Mapping[str, Any]) -> None:
         raise missing[0]
     if problems or missing:
         raise ParamsError("\n".join([*problems, *map(str, missing)]))
+
+
+def check_token_budget(budget: int | None, options: Mapping[str, Any], *, fused_loss: bool) -> None:
+    """Check that a GRPO stage can split its micro-batches by tokens.
+
+    Args:
+        budget: The stage's ``max_tokens_per_micro_batch``.
+        options: The manifest's options, over the stage's defaults.
+        fused_loss: The stage's ``fused_loss``.
+
+    Raises:
+        ParamsError: An option needs the whole micro-batch at once.
+    """
+    if budget is None:
+        return
+    values = option_values(GRPO, options)
+    reason = whole_micro_batch(str(values["optim"]), values["top_entropy_quantile"])
+    if not fused_loss:
+        reason = "fused_loss is false, and TRL's own loss takes the whole micro-batch"
+    if reason is not None:
+        raise ParamsError(
+            f"max_tokens_per_micro_batch is set, and {reason}. Leave it out, and lower per_device_train_batch_size "
+            "to take less memory."
+        )
+
+
+def whole_micro_batch(optimizer: str, top_entropy_quantile: float) -> str | None:
+    """Return why a micro-batch cannot go backward in parts, or ``None`` if it can."""
+    if "lomo" in optimizer or optimizer.endswith("_layerwise"):
+        return f"the optimizer {optimizer} updates the weights in each backward pass"
+    if top_entropy_quantile < 1:
+        return "top_entropy_quantile compares the tokens of the whole micro-batch"
+    return None
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:

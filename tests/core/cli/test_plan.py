@@ -80,6 +80,15 @@ def test_plan_parts_follow_the_options(call: Any) -> None:
 
 
 @pytest.mark.usefixtures("manifest")
+def test_plan_of_a_token_budget_takes_the_micro_batch_of_so_many_rows(call: Any) -> None:
+    params = "stages.zero.params."
+    rows = planned(call, "--prompt-tokens", "100", "--set", params + "max_tokens_per_micro_batch=400")
+    two = planned(call, "--prompt-tokens", "100", "--set", params + "max_tokens_per_micro_batch=228")
+    whole = planned(call, "--prompt-tokens", "100")
+    assert two["update"]["micro-batch"] < rows["update"]["micro-batch"] < whole["update"]["micro-batch"]
+
+
+@pytest.mark.usefixtures("manifest")
 def test_plan_with_vllm_contains_its_share_of_the_device(call: Any) -> None:
     params = "stages.zero.params."
     colocated = ("--gpu-memory", "10", "--set", params + "use_vllm=true")

@@ -1,9 +1,10 @@
 """Trains the same rollouts in one process or in each of several; what the tests of distributed training start.
 
-    python distributed_process.py MODEL FOLDER LOSS_TYPE [SHARDING]
+    python distributed_process.py MODEL FOLDER LOSS_TYPE [SHARDING [BUDGET]]
 
 The weights go to FOLDER/LOSS_TYPE-PROCESSES.safetensors, and the metrics of each step to a JSON file beside it; with
-SHARDING (fsdp2, zero2 or zero3) to FOLDER/LOSS_TYPE-SHARDING.
+SHARDING (fsdp2, zero2 or zero3) to FOLDER/LOSS_TYPE-SHARDING. BUDGET is the most tokens of a micro-batch's part; its
+SHARDING is empty.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from datasets import Dataset
 from tiny_training import PROCESSES, cpu_config, drawn_tokens, save_weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from guerdon.grpo import FusedGRPOTrainer
+from guerdon.grpo import FusedGRPOTrainer, StepOptions
 
 ROWS, GROUP, LENGTH = 16, 4, 7
 
@@ -68,7 +69,7 @@ def held(trainer: Trainer) -> int:
     return sum(getattr(one, "ds_tensor", getattr(one, "_local_tensor", one)).numel() for one in weights)
 
 
-def train(model: str, folder: str, loss_type: str, sharding: str = "") -> None:
+def train(model: str, folder: str, loss_type: str, sharding: str = "", budget: str = "") -> None:
     config = cpu_config(
         folder,
         per_device_train_batch_size=ROWS // PROCESSES,
@@ -85,7 +86,9 @@ def train(model: str, folder: str, loss_type: str, sharding: str = "") -> None:
     )
     rows = Dataset.from_dict({"prompt": ["ab", "c", "def", "gh"] * 4})
     policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
-    trainer = Trainer(policy, [reward], config, rows, processing_class=AutoTokenizer.from_pretrained(model))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    options = StepOptions(max_tokens_per_micro_batch=int(budget) if budget else None)
+    trainer = Trainer(policy, [reward], config, rows, processing_class=tokenizer, step_options=options)
     assert trainer.accelerator.num_processes == PROCESSES
     trainer.train()
     to = Path(folder, f"{loss_type}-{sharding or PROCESSES}")

@@ -60,6 +60,23 @@ def test_two_processes_end_where_one_does(trained: Callable[[str], Path], loss_t
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+def test_two_processes_with_a_token_budget_end_where_one_without_does(
+    trained: Callable[[str], Path], loss_type: str, warm_python: WarmPython
+) -> None:
+    without = trained(loss_type)
+    folder = without / "budget"
+    folder.mkdir(exist_ok=True)
+    train(warm_python, 2, "distributed_process.py", weights_before(without), folder, loss_type, "", "9")
+    one = load_file(without / f"{loss_type}-1.safetensors")
+    two = load_file(folder / f"{loss_type}-2.safetensors")
+    for name in one:
+        torch.testing.assert_close(
+            two[name], one[name], rtol=1e-6, atol=1e-9, msg=partial("{}: {}".format, name)
+        )
+
+
 def test_fsdp2_over_two_processes_ends_where_one_process_does(
     trained: Callable[[str], Path], warm_python: WarmPython
 ) -> None:

@@ -219,7 +219,7 @@ def test_coefficients_are_trls_to_rounding(
         batch = micro_batch("beta" in options, bool(options["old"]), sampling, tools=True)
         mask = (batch["completion_mask"] * batch["tool_mask"]).bool()
         expected = theirs._compute_loss(theirs.model, batch)
-        step = ours._make_step(batch)
+        (step,) = ours._make_parts(batch)
         loss = token_terms(step.spec, logp[mask], entropy[mask], step.tokens).loss
 
         torch.testing.assert_close(

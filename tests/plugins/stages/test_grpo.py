@@ -249,3 +249,17 @@ def test_dynamic_sampling_without_fresh_prompts_is_refused_before_the_run() -> N
     stage.preflight(ROWS, 8, [])
     with pytest.raises(DataError, match="dynamic_sampling has no fresh prompts: there are 2"):
         stage.preflight(ROWS[:2], 2, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"fused_loss": False}, "fused_loss is false"),
+        ({"optim": "adalomo"}, "the optimizer adalomo updates the weights in each backward pass"),
+        ({"top_entropy_quantile": 0.5}, "top_entropy_quantile compares the tokens of the whole micro-batch"),
+    ],
+)
+def test_preflight_refuses_a_token_budget_that_cannot_be_kept(options: dict[str, Any], reason: str) -> None:
+    stage = Grpo(**SHORT, max_tokens_per_micro_batch=64, **options)
+    with pytest.raises((ParamsError, UsageError), match=reason):
+        stage.preflight(ROWS, 8, [])

@@ -15,7 +15,7 @@ from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
-from guerdon.options.conflicts import check_lora, check_options
+from guerdon.options.conflicts import check_lora, check_options, check_token_budget
 from guerdon.options.trl import GRPO
 from guerdon_plugins.shared.checks import (
     check_all,
@@ -71,6 +71,9 @@ class Grpo:
             rewards are equal, are left out.
         lazy_importance_sampling: Whether old log-probabilities come from the training forward for on-policy rollouts,
             instead of a pass over all rollouts.
+        max_tokens_per_micro_batch: The most tokens that go forward and backward at once, prompts and padding included.
+            A micro-batch with more goes in parts, with the same loss, gradients and metrics. A longer completion goes
+            alone.
         supervision: ``process`` gives each token the advantage of the steps that end at or after it, by the spans of
             scores (DeepSeekMath, section 4.1.3). ``outcome`` gives a completion's tokens one advantage.
         dynamic_sampling: ``{max_rounds: 4}``: groups of equal rewards are replaced by groups of fresh prompts, in at
@@ -100,6 +103,7 @@ class Grpo:
         share_prefix: bool = True,
         skip_zero_variance: bool = True,
         lazy_importance_sampling: bool = True,
+        max_tokens_per_micro_batch: Annotated[int, Field(ge=1)] | None = None,
         supervision: Literal["outcome", "process"] = "outcome",
         dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
@@ -110,12 +114,13 @@ class Grpo:
         self._chat_template = chat_template
         self._peft = peft
         self._fast_rollouts = fast_rollouts
-        self._step_options = {
+        self._step_options: dict[str, Any] = {
             "fused_loss": fused_loss,
             "pack_sequences": pack_sequences,
             "share_prefix": share_prefix,
             "skip_zero_variance": skip_zero_variance,
             "lazy_importance_sampling": lazy_importance_sampling,
+            "max_tokens_per_micro_batch": max_tokens_per_micro_batch,
         }
         self._supervision = supervision
         self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
@@ -141,6 +146,11 @@ class Grpo:
         """Check the options, the prompts and the model, before a model is loaded."""
         check_all(
             lambda: check_options(GRPO, self._options),
+            lambda: check_token_budget(
+                self._step_options["max_tokens_per_micro_batch"],
+                self._options,
+                fused_loss=self._step_options["fused_loss"],
+            ),
             lambda: check_lora(self._peft or {}),
             lambda: self._check_reference(init),
             lambda: check_prompts(rows),
