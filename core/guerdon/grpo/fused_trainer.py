@@ -20,7 +20,7 @@ from guerdon.grpo.layout import flat_obstacle, has_dropout
 from guerdon.grpo.micro_batch import MicroBatch, StepOptions, add_fused_loss, head_scales, join, make_parts
 from guerdon.grpo.step_metrics import collect
 from guerdon.kernels import LossResult, LossSpec, Tokens
-from guerdon.options.conflicts import whole_micro_batch
+from guerdon.options.conflicts import budget_refused, whole_micro_batch
 from guerdon.training import trl_seam
 from guerdon.training.finite import not_finite
 from guerdon.training.trl_seam import OLD_LOGPS
@@ -100,10 +100,7 @@ class FusedGRPOTrainer(GRPOTrainer):
 
     def _check_budget(self, reason: str | None) -> None:
         if self._options.max_tokens_per_micro_batch is not None and reason is not None:
-            raise UsageError(
-                f"max_tokens_per_micro_batch is set, and {reason}. Leave it out, and lower "
-                "per_device_train_batch_size to take less memory."
-            )
+            raise UsageError(budget_refused(reason))
 
     def _flat_obstacle(self, policy: Any) -> str | None:
         args: Any = self.args

@@ -24,7 +24,14 @@ from guerdon.options.trl import (
 from guerdon.plugins.discovery import did_you_mean
 from guerdon.plugins.wording import reasons_of
 
-__all__ = ["check_lora", "check_options", "check_token_budget", "installed", "whole_micro_batch"]
+__all__ = [
+    "budget_refused",
+    "check_lora",
+    "check_options",
+    "check_token_budget",
+    "installed",
+    "whole_micro_batch",
+]
 
 DEBUG = ("underflow_overflow", "tpu_metrics_debug")
 """The values of transformers' ``debug``; several are separated by spaces."""
@@ -110,10 +117,15 @@ def check_token_budget(budget: int | None, options: Mapping[str, Any], *, fused_
     if not fused_loss:
         reason = "fused_loss is false, and TRL's own loss takes the whole micro-batch"
     if reason is not None:
-        raise ParamsError(
-            f"max_tokens_per_micro_batch is set, and {reason}. Leave it out, and lower per_device_train_batch_size "
-            "to take less memory."
-        )
+        raise ParamsError(budget_refused(reason))
+
+
+def budget_refused(reason: str) -> str:
+    """Return the message of a budget of tokens that a stage cannot keep."""
+    return (
+        f"max_tokens_per_micro_batch is set, and {reason}. Leave it out, and lower per_device_train_batch_size "
+        "to take less memory."
+    )
 
 
 def whole_micro_batch(optimizer: str, top_entropy_quantile: float) -> str | None:

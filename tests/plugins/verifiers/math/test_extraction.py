@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -267,3 +268,26 @@ def test_the_last_sentence_states_the_answer(completion: str, answer: str) -> No
 )
 def test_a_sentence_that_says_more_states_no_answer(completion: str) -> None:
     assert extract(completion, "end").answer is None
+
+
+BOMBS = {
+    "marks": "Answer: " + ".," * 500_000 + "x",
+    "dots": "So the answer is " + "." * 1_000_000 + "x",
+    "statements": "the answer is " * 70_000,
+    "spaces": "answer" + " " * 1_000_000,
+    "words": "answer " + "a" * 1_000_000,
+    "displays": "$$" * 500_000,
+    "openings": "\\[" * 500_000,
+    "formulas": "So " + "$a$ " * 250_000,
+    "bold": "**a" * 300_000,
+    "items": "- \n" * 300_000,
+    "closings": "Answer: " + "I hope this" * 90_000,
+}
+
+
+@pytest.mark.parametrize("mode", ["line", "end", "auto"])
+@pytest.mark.parametrize("completion", BOMBS.values(), ids=BOMBS)
+def test_extraction_from_a_million_characters_takes_less_than_a_second(completion: str, mode: Any) -> None:
+    began_s = time.process_time()
+    extract(completion, mode)
+    assert time.process_time() - began_s < 1.0

@@ -9,6 +9,8 @@ from guerdon_plugins.verifiers.math.reading.emphasis import in_bold, is_doubted
 __all__ = ["stated_at_the_end", "statement", "without_closing"]
 
 _LONGEST = 1000
+_LONGEST_CLOSING = 300
+"""The patterns of a closing take time quadratic in the text, so they see only its end."""
 _STATEMENT = re.compile(
     r"\banswer(?:\s+\w+){0,3}?(?:\s*[:：]|\s+(?:is|are|equals)\b\s*:?|\s*=)\s*|答案\s*(?:[:：]|[是为][:：]?)\s*|故[选填]\s*[:：]?\s*",
     re.IGNORECASE,
@@ -100,7 +102,9 @@ def stated_at_the_end(text: str) -> str | None:
 
 def without_closing(text: str) -> str:
     """Return a text without a closing such as "I hope this helps!" in its last line, or an exclamation mark."""
-    return _TAIL.sub("", _FAREWELL.sub("", text).rstrip())
+    text = text.rstrip()
+    body, end = text[:-_LONGEST_CLOSING], text[-_LONGEST_CLOSING:]
+    return body + _TAIL.sub("", _FAREWELL.sub("", end).rstrip())
 
 
 def _is_aside(sentence: str) -> bool:
