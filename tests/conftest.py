@@ -22,11 +22,12 @@ import pytest
 from hypothesis import settings
 
 from guerdon.cli.main import main
+from guerdon.scoring import worker_process
 from guerdon_sandbox import BoxOptions, SandboxUnavailableError
 from guerdon_sandbox.engine import Engine
 
 if TYPE_CHECKING:
-    from warm_python import WarmPython
+    from warm_python import Process, WarmPython
 
 # The tests' models are tiny: threads would only wait for each other. torch reads this when it is imported, here and in
 # the processes that tests start.
@@ -160,10 +161,24 @@ def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def warm_python() -> Iterator[WarmPython]:
     """Starts Python with the training libraries imported already; ``warm_python.py`` says when to use it."""
-    from warm_python import WarmPython
+    from warm_python import TRAINING, WarmPython
 
-    with closing(WarmPython()) as python:
+    with closing(WarmPython(TRAINING)) as python:
         yield python
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _warm_workers() -> Iterator[None]:
+    """Forks the workers that this process starts. Those of the commands that tests start are new interpreters."""
+    from warm_python import WORKERS, WarmPython
+
+    with closing(WarmPython(WORKERS)) as python, pytest.MonkeyPatch.context() as patch:
+
+        def start(module: str, *descriptors: int) -> Process:
+            return python.start("-m", module, descriptors=descriptors)
+
+        patch.setattr(worker_process, "start_process", start)
+        yield
 
 
 class Ended(NamedTuple):

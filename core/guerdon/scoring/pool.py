@@ -26,6 +26,7 @@ from typing import Protocol
 from guerdon.errors import PluginLoadError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
+from guerdon.scoring import worker_process
 from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
 from guerdon.scoring.protocol import (
     BuildFailed,
@@ -37,7 +38,6 @@ from guerdon.scoring.protocol import (
     Waiting,
     Warned,
 )
-from guerdon.scoring.worker_process import kill_tree
 from guerdon.types import Failure, Score
 
 logger = logging.getLogger(__name__)
@@ -277,12 +277,8 @@ class _Worker:
         ours, theirs = socket.socketpair()
         lifeline_ours, lifeline_theirs = socket.socketpair()
         with theirs, lifeline_theirs:
-            descriptors = theirs.fileno(), lifeline_theirs.fileno()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "guerdon.scoring.worker", *map(str, descriptors)],
-                pass_fds=descriptors,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # so that a plugin's children can be killed with it
+            self._process = worker_process.start_process(
+                "guerdon.scoring.worker", theirs.fileno(), lifeline_theirs.fileno()
             )
         self._lifeline = lifeline_ours
         self.connection = Connection(ours.detach())
@@ -320,7 +316,7 @@ class _Worker:
 
     def kill(self) -> None:
         """Kill the process and all its children at once."""
-        kill_tree(self._process.pid)
+        worker_process.kill_tree(self._process.pid)
         self._reap()
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -61,6 +63,21 @@ class Warnings(logging.Handler):
         if record.name.startswith("guerdon") and os.getpid() == self._owner:
             with contextlib.suppress(OSError):  # the engine has closed the connection
                 self._send(Warned(record.getMessage()))
+
+
+def start_process(module: str, *descriptors: int) -> subprocess.Popen[bytes]:
+    """Start ``python -m MODULE DESCRIPTOR...`` with its own session, so that a plugin's children can be killed with it.
+
+    Args:
+        module: The module of guerdon.
+        descriptors: What the process inherits of this one's open files.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, descriptors)],
+        pass_fds=descriptors,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def kill_tree(pid: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 
 from guerdon.plugins.component import Component
-from guerdon.scoring.worker_process import kill_tree
+from guerdon.scoring import worker_process
 from guerdon.tools.protocol import BURY, PID, SPAWN, Hello, Task
 
 CLOSE_TIMEOUT_S = 10.0
@@ -64,12 +64,8 @@ class ForkServer:
         self._control, control = socket.socketpair()
         self._lifeline, lifeline = socket.socketpair()
         with control, lifeline:
-            descriptors = control.fileno(), lifeline.fileno()
-            self._server = subprocess.Popen(
-                [sys.executable, "-m", "guerdon.tools.fork_server", *map(str, descriptors)],
-                pass_fds=descriptors,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
+            self._server = worker_process.start_process(
+                "guerdon.tools.fork_server", control.fileno(), lifeline.fileno()
             )
         hello = pickle.dumps(Hello(list(sys.path), self._components))
         self._control.sendall(PID.pack(len(hello)) + hello)
@@ -87,7 +83,7 @@ class ForkServer:
                 EOFError,
                 AssertionError,
             ):  # the server is dead, and its children are not ours to wait for
-                kill_tree(pid)
+                worker_process.kill_tree(pid)
 
     def close(self) -> None:
         """Stop the server."""
