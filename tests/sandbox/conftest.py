@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: one warm pool."""
+"""What the sandbox's tests share: warm pools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def sandbox(docker_engine: None) -> Iterator[SyncSandbox]:
         yield pool
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one_box(docker_engine: None) -> Iterator[SyncSandbox]:
     """A pool in which every job follows the one before in the same box."""
     with SyncSandbox(Sandbox(boxes=1)) as pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +171,17 @@ class TestShell(EnvironmentConformance):
     episode = (("shell", {"command": "echo 4 > d"}),)
     reward = 1.0
 
+    @classmethod
+    def hostile_calls(cls) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return some of each kind, because each has a container of its own. `TestWrong` tries all."""
+        return super().hostile_calls()[::-3]
+
 
 @pytest.mark.docker
+@pytest.mark.slow
 class TestWrong(EnvironmentConformance):
+    """The checks of `TestShell`, with all hostile calls, of an episode that earns nothing."""
+
     plugin = "shell"
     params = {"command_s": 2}
     timeout_s = 60.0

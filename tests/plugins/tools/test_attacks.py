@@ -115,13 +115,20 @@ BY_CALL: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def toolbox() -> Iterator[Toolbox]:
+    with Toolbox([entry_of("Counter", Kind.ENVIRONMENT, timeout_s=1.0)]) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("attack", BY_CALL)
-def test_what_the_model_does_to_its_environment_is_never_paid(rubric: Rubric, attack: str) -> None:
-    with Toolbox([entry_of("Counter", Kind.ENVIRONMENT, timeout_s=1.0)]) as toolbox:
-        (session,) = toolbox.open([{"start": 0}], [0])
-        for _ in range(2):
-            toolbox.call([(session, [BY_CALL[attack]])])
-        toolbox.finish([session])
+def test_what_the_model_does_to_its_environment_is_never_paid(
+    rubric: Rubric, toolbox: Toolbox, attack: str
+) -> None:
+    (session,) = toolbox.open([{"start": 0}], [0])
+    for _ in range(2):
+        toolbox.call([(session, [BY_CALL[attack]])])
+    toolbox.finish([session])
     rollout = Rollout(
         "", "4", {}, calls=session.calls, environment_reward=session.reward, broken=session.broken
     )

