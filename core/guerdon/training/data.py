@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +27,27 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
     Raises:
         DataError: A row has no prompt or an empty one, or prompts have both formats.
     """
-    kept = list(rows)
-    for number, row in enumerate(kept):
+    kept = list(with_prompts(rows))
+
+    def look_up(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        return columns_of(batch["index"], [kept[index] for index in batch["index"]])
+
+    return Dataset.from_dict({"index": list(range(len(kept)))}).with_transform(look_up)
+
+
+def columns_of(indices: list[int], rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Return the columns that TRL's trainers get of rows."""
+    return {"index": indices, "prompt": [row["prompt"] for row in rows], "row": list(rows)}
+
+
+def with_prompts(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows, and check that each has a prompt of the first one's format.
+
+    Raises:
+        DataError: A row has no prompt or an empty one, or prompts have both formats.
+    """
+    text: bool | None = None
+    for number, row in enumerate(rows):
         if "prompt" not in row:
             raise DataError(
                 f"row {number} of the training data has no 'prompt', only {', '.join(row) or 'nothing'}. "
@@ -39,17 +58,13 @@ def rows_dataset(rows: Iterable[Row]) -> Dataset:
                 f"row {number} of the training data has an empty prompt. Leave the row out, or map another column to "
                 "'prompt' in the source's params."
             )
-        if isinstance(row["prompt"], str) != isinstance(kept[0]["prompt"], str):
+        text = isinstance(row["prompt"], str) if text is None else text
+        if isinstance(row["prompt"], str) != text:
             raise DataError(
                 f"row {number} of the training data has a prompt in another format (text or conversation) than "
                 "row 0. Use sources of one format in a stage."
             )
-
-    def look_up(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
-        picked = [kept[index] for index in batch["index"]]
-        return {"index": batch["index"], "prompt": [row["prompt"] for row in picked], "row": picked}
-
-    return Dataset.from_dict({"index": list(range(len(kept)))}).with_transform(look_up)
+        yield row
 
 
 class ResumableSampler(Sampler[int]):

@@ -1,8 +1,8 @@
 """Runs a GRPO stage that may kill its process; what the tests of resuming start.
 
-    python stage_process.py MODEL FOLDER ROWS KILL ROUNDS
+    python stage_process.py MODEL FOLDER ROWS KILL OPTIONS
 
-KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. ROUNDS, above 0, are those of dynamic sampling.
+KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. OPTIONS are further params of the stage, as JSON.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Rubric:
         return sum(map(str.isascii, rollout.text)) / 8
 
 
-def run(model: str, folder: Path, row_count: int, kill: str, rounds: int) -> None:
+def run(model: str, folder: Path, row_count: int, kill: str, options: Mapping[str, Any]) -> None:
     event, _, at = kill.partition(":")
     (folder / "work").mkdir(parents=True, exist_ok=True)
     (folder / "output").mkdir(exist_ok=True)
 
     @contextmanager
     def open_rubric() -> Iterator[Any]:
-        yield Rubric(int(at) if event == "rollout" else None, rare=rounds > 0)
+        yield Rubric(int(at) if event == "rollout" else None, rare="dynamic_sampling" in options)
 
     if event == "checkpoint":
         complete = checkpoints.complete
@@ -105,12 +105,12 @@ def run(model: str, folder: Path, row_count: int, kill: str, rounds: int) -> Non
         max_steps=12,
         learning_rate=1e-2,
         save_steps=3,
-        dynamic_sampling={"max_rounds": rounds} if rounds else None,
+        **options,
     )
     result = stage.run(context)
     (folder / "metrics.json").write_text(json.dumps(dict(result.metrics)))
 
 
 if __name__ == "__main__":
-    model, folder, row_count, kill, rounds = sys.argv[1:]
-    run(model, Path(folder), int(row_count), kill, int(rounds))
+    model, folder, row_count, kill, options = sys.argv[1:]
+    run(model, Path(folder), int(row_count), kill, json.loads(options))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -237,19 +237,38 @@ def test_group_reward_sees_whole_groups_that_processes_share(
             assert one["reward"] == pytest.approx(ranks.index(one["completion"]) / len(ranks))
 
 
+def in_one_and_in_two(
+    python: WarmPython, model: Path, folder: Path, way: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train in one process and in two, check that the weights are equal, and return the batches and metrics of both."""
+    for processes in (1, 2):
+        train(python, processes, "prompts_process.py", model, folder, way)
+    first, second = (load_file(folder / f"{processes}.safetensors") for processes in (1, 2))
+    for name in first:
+        torch.testing.assert_close(second[name], first[name], rtol=1e-6, atol=1e-9)
+    one, two = (json.loads((folder / f"{processes}.json").read_text()) for processes in (1, 2))
+    return one, two
+
+
 def test_dynamic_sampling_in_two_processes_trains_on_the_batches_of_one(
     tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:
-    model = tiny_model()
-    for processes in (1, 2):
-        train(warm_python, processes, "dynamic_process.py", model, tmp_path)
-    one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
+    one, two = in_one_and_in_two(warm_python, tiny_model(), tmp_path, "dynamic")
     assert one == two
     assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in one["metrics"])
     for batch in one["batches"]:
         groups = [batch[start : start + 4] for start in range(0, len(batch), 4)]
         assert all(len({number for number, _, _ in group}) == 1 for group in groups)
         assert all(len({reward for _, _, reward in group}) > 1 for group in groups)
-    first, second = (load_file(tmp_path / f"{processes}.safetensors") for processes in (1, 2))
-    for name in first:
-        torch.testing.assert_close(second[name], first[name], rtol=1e-6, atol=1e-9)
+
+
+def test_a_stream_in_two_processes_gives_the_batches_of_one(
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
+) -> None:
+    one, two = in_one_and_in_two(warm_python, tiny_model(), tmp_path, "stream")
+    assert one == two
+    numbers = [[number for number, _, _ in batch] for batch in one["batches"]]
+    assert all(batch[place] == batch[place - place % 4] for batch in numbers for place in range(16))
+    assert (
+        len({number for batch in numbers for number in batch}) == 16
+    )  # four steps of four prompts, all different

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from warm_python import WarmPython
 
 SCRIPT = Path(__file__).with_name("stage_process.py")
-MID_EPOCH, EPOCH_END = 28, 20
-"""Rows with which the checkpoint of step 9 falls into an epoch, or between two."""
+MID_EPOCH, EPOCH_END, ONE_EPOCH = 28, 20, 50
+"""Rows with which the checkpoint of step 9 falls into an epoch, between two, or into the only one."""
 
 Run = Callable[..., int]
 
@@ -25,8 +25,9 @@ def run(tiny_model: Callable[..., Path], warm_python: WarmPython) -> Run:
     """Runs the stage in a folder, in a process of its own, and gives the exit code."""
     model = tiny_model()
 
-    def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH, rounds: int = 0) -> int:
-        return warm_python.run(SCRIPT, model, folder, str(rows), kill, str(rounds)).returncode
+    def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH, **options: Any) -> int:
+        folder.mkdir(exist_ok=True)
+        return warm_python.run(SCRIPT, model, folder, str(rows), kill, json.dumps(options)).returncode
 
     return run_stage
 
@@ -53,6 +54,16 @@ def last_words(folder: Path, kind: str) -> dict[int, Any]:
     return known
 
 
+def check_equal(ours: Path, theirs: Path) -> None:
+    """Two runs have the same weights and the same log."""
+    first, second = (load_file(folder / "output" / "model.safetensors") for folder in (ours, theirs))
+    assert first.keys() == second.keys()
+    assert all((first[name] == second[name]).all() for name in first)
+    assert (ours / "metrics.json").read_text() == (theirs / "metrics.json").read_text()
+    assert last_words(ours, "rollouts") == last_words(theirs, "rollouts")
+    assert last_words(ours, "progress") == last_words(theirs, "progress")
+
+
 @pytest.mark.parametrize(
     ("kill", "rows"),
     [
@@ -69,27 +80,41 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     assert run(tmp_path, kill, rows) == -signal.SIGKILL
     assert run(tmp_path, rows=rows) == 0
 
-    ours, theirs = (load_file(folder / "output" / "model.safetensors") for folder in (tmp_path, whole))
-    assert ours.keys() == theirs.keys()
-    assert all((ours[name] == theirs[name]).all() for name in ours)
-    assert (tmp_path / "metrics.json").read_text() == (whole / "metrics.json").read_text()
-    assert last_words(tmp_path, "rollouts") == last_words(whole, "rollouts")
-    assert last_words(tmp_path, "progress") == last_words(whole, "progress")
+    check_equal(tmp_path, whole)
 
 
 def test_kill_during_dynamic_sampling_ends_as_an_unbroken_run(run: Run, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
-    assert run(whole, rounds=3) == 0
-    assert run(killed, "rollout:10", rounds=3) == -signal.SIGKILL
-    assert run(killed, rounds=3) == 0
-    ours, theirs = (load_file(folder / "output" / "model.safetensors") for folder in (killed, whole))
-    assert all((ours[name] == theirs[name]).all() for name in ours)
-    assert last_words(killed, "rollouts") == last_words(whole, "rollouts")
-    assert last_words(killed, "progress") == last_words(whole, "progress")
+    rounds = {"max_rounds": 3}
+    assert run(whole, dynamic_sampling=rounds) == 0
+    assert run(killed, "rollout:10", dynamic_sampling=rounds) == -signal.SIGKILL
+    assert run(killed, dynamic_sampling=rounds) == 0
+    check_equal(killed, whole)
     steps = [entry["metrics"] for entry in last_words(whole, "progress").values()]
     assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in steps)
+
+
+def test_a_stream_trains_as_the_same_rows_in_memory_and_resumes_after_a_kill(
+    run: Run, tmp_path: Path
+) -> None:
+    memory, streamed, killed = (tmp_path / name for name in ("memory", "streamed", "killed"))
+    in_order: dict[str, Any] = {"rows": ONE_EPOCH, "shuffle_dataset": False}
+    assert run(memory, **in_order) == 0
+    assert run(streamed, **in_order, streaming=True) == 0
+    check_equal(streamed, memory)
+    assert run(killed, "rollout:10", **in_order, streaming=True) == -signal.SIGKILL
+    assert run(killed, **in_order, streaming=True) == 0
+    check_equal(killed, memory)
+
+
+def test_a_run_killed_in_the_second_pass_of_a_stream_ends_as_an_unbroken_one(
+    run: Run, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(whole, streaming=True) == 0
+    assert run(killed, "rollout:10", streaming=True) == -signal.SIGKILL
+    assert run(killed, streaming=True) == 0
+    check_equal(killed, whole)
 
 
 def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path) -> None:

@@ -254,6 +254,24 @@ def test_dynamic_sampling_without_fresh_prompts_is_refused_before_the_run() -> N
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
+        ({"max_steps": -1}, "streaming is true, and max_steps is not set"),
+        ({"dynamic_sampling": {"max_rounds": 2}}, "dynamic_sampling is set, and streaming is true"),
+    ],
+)
+def test_check_and_run_refuse_a_stream_that_cannot_be(
+    make_context: MakeContext, small_model: Model, options: dict[str, Any], reason: str
+) -> None:
+    stage = Grpo(**{**SHORT, **options}, streaming=True)
+    with pytest.raises(ParamsError, match=reason):
+        stage.preflight(ROWS, 8, [])
+    context, _ = make_context(ROWS, [small_model])
+    with pytest.raises(ParamsError, match=reason):
+        stage.run(context)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
         ({"fused_loss": False}, "fused_loss is false"),
         ({"optim": "adalomo"}, "the optimizer adalomo updates the weights in each backward pass"),
         ({"top_entropy_quantile": 0.5}, "top_entropy_quantile compares the tokens of the whole micro-batch"),

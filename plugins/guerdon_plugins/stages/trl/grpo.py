@@ -80,6 +80,8 @@ class Grpo:
             most so many further rounds for each batch (DAPO, arXiv:2503.14476).
         metrics_by: A column of the data, or several: the reward and each entry's mean are also logged for each of its
             values, as ``task=math/reward``.
+        streaming: Whether the rows are read while the stage trains, instead of before, so that they are never all in
+            memory. It needs ``max_steps``. With ``shuffle_dataset``, the order is random within each 1,000 rows.
         rollout_func: A function that samples the completions itself, as TRL's ``rollout_func``:
             ``package.module:function`` or ``./file.py:function``. Its other fields are columns of the rollouts.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
@@ -107,6 +109,7 @@ class Grpo:
         supervision: Literal["outcome", "process"] = "outcome",
         dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
+        streaming: bool = False,
         rollout_func: str | None = None,
         base_dir: Path | None = None,
         **trl_options: Any,
@@ -125,6 +128,7 @@ class Grpo:
         self._supervision = supervision
         self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
         self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
+        self._streaming = streaming
         self._rollout_func = rollout_func
         self._base_dir = base_dir
         self._options = trl_options
@@ -158,6 +162,7 @@ class Grpo:
             lambda: check_tool_prompts(rows, tools),
             lambda: check_tool_template(models, self._chat_template, tools),
             lambda: self._check_dynamic(tools),
+            self._check_streaming,
             lambda: self._check_rollout_func(tools),
             lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
@@ -203,6 +208,20 @@ class Grpo:
                 "sampled. Leave out one of the two."
             )
 
+    def _check_streaming(self) -> None:
+        if not self._streaming:
+            return
+        if self._options.get("max_steps", -1) < 1:
+            raise ParamsError(
+                "streaming is true, and max_steps is not set: the number of rows of a stream is unknown, so an epoch "
+                "is too. Set max_steps."
+            )
+        if self._max_rounds:
+            raise ParamsError(
+                "dynamic_sampling is set, and streaming is true: fresh prompts come from any place in the data, which "
+                "a stream does not have. Leave out one of the two."
+            )
+
     def _check_rollout_func(self, tools: Sequence[str]) -> None:
         if self._rollout_func is None:
             return
@@ -243,9 +262,11 @@ class Grpo:
         from guerdon.grpo import RubricGRPOTrainer, StepOptions
         from guerdon.grpo.config import grpo_config
         from guerdon.training.data import rows_dataset
+        from guerdon.training.streaming import streamed_dataset
         from guerdon.training.tool_dialect import prepare_tokenizer
 
         self._check_reference([model.name for model in context.models])
+        self._check_streaming()
         policy, *references = context.models
         options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
@@ -258,7 +279,7 @@ class Grpo:
                 policy, tokenizer, reference, load_tokenizer(reference),
                 "beta compares the probabilities of each token: name a reference model of the policy's tokenizer.",
             )  # fmt: skip
-        dataset = rows_dataset(context.rows())
+        dataset = streamed_dataset(context.rows, config) if self._streaming else rows_dataset(context.rows())
         if not isinstance(dataset[0]["prompt"], str):
             check_has_template(tokenizer, source, "prompts")
         load = partial(load_model, source, training=True, **model_options)

@@ -1,7 +1,8 @@
-"""Trains by dynamic sampling in one process or in each of several; what the test of several processes starts.
+"""Trains on prompts that guerdon chooses in one process or in each of several; what the tests of several start.
 
-    python dynamic_process.py MODEL FOLDER
+    python prompts_process.py MODEL FOLDER WAY
 
+WAY is `dynamic`, which samples fresh prompts from rows in memory, or `stream`, which reads the rows while it trains.
 The weights go to FOLDER/PROCESSES.safetensors, and the batches to FOLDER/PROCESSES.json.
 """
 
@@ -9,16 +10,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tiny_training import PROCESSES, RANK, OneReward, cpu_config, drawn_tokens, save_weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from guerdon import Judgement, Rollout
+from guerdon import Judgement, Rollout, Row
 from guerdon.grpo import RubricGRPOTrainer
 from guerdon.training.data import rows_dataset
+from guerdon.training.streaming import streamed_dataset
 
 ROWS, GROUP, BATCH, LENGTH = 40, 4, 16, 7
 
@@ -38,7 +40,11 @@ class Trainer(RubricGRPOTrainer):
         return [drawn_tokens(seed, LENGTH) for seed in seeds], None
 
 
-def train(model: str, folder: str) -> None:
+def rows() -> Iterator[Row]:
+    return ({"prompt": f"say {number}", "number": number} for number in range(ROWS))
+
+
+def train(model: str, folder: str, way: str) -> None:
     config = cpu_config(
         folder,
         per_device_train_batch_size=BATCH // PROCESSES,
@@ -64,10 +70,10 @@ def train(model: str, folder: str) -> None:
         AutoModelForCausalLM.from_pretrained(model, dtype="float64"),
         rubric,
         config,
-        rows_dataset({"prompt": f"say {number}", "number": number} for number in range(ROWS)),
+        streamed_dataset(rows, config) if way == "stream" else rows_dataset(rows()),
         AutoTokenizer.from_pretrained(model),
         log_rollouts=keep,
-        max_rounds=20,
+        max_rounds=20 if way == "dynamic" else 0,
     )
     assert trainer.accelerator.num_processes == PROCESSES
     trainer.train()
