@@ -1,8 +1,9 @@
 """Runs a GRPO stage that may kill its process; what the tests of resuming start.
 
-    python stage_process.py MODEL FOLDER ROWS KILL ROUNDS
+    python stage_process.py MODEL FOLDER ROWS KILL ROUNDS BUDGET
 
-KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. ROUNDS, above 0, are those of dynamic sampling.
+KILL is `never`, `rollout:STEP` or `checkpoint:STEP`. ROUNDS, above 0, are those of dynamic sampling. BUDGET,
+above 0, is the most tokens of a micro-batch's part.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Rubric:
         return sum(map(str.isascii, rollout.text)) / 8
 
 
-def run(model: str, folder: Path, row_count: int, kill: str, rounds: int) -> None:
+def run(model: str, folder: Path, row_count: int, kill: str, rounds: int, budget: int) -> None:
     event, _, at = kill.partition(":")
     (folder / "work").mkdir(parents=True, exist_ok=True)
     (folder / "output").mkdir(exist_ok=True)
@@ -106,11 +107,12 @@ def run(model: str, folder: Path, row_count: int, kill: str, rounds: int) -> Non
         learning_rate=1e-2,
         save_steps=3,
         dynamic_sampling={"max_rounds": rounds} if rounds else None,
+        max_tokens_per_micro_batch=budget or None,
     )
     result = stage.run(context)
     (folder / "metrics.json").write_text(json.dumps(dict(result.metrics)))
 
 
 if __name__ == "__main__":
-    model, folder, row_count, kill, rounds = sys.argv[1:]
-    run(model, Path(folder), int(row_count), kill, int(rounds))
+    model, folder, row_count, kill, rounds, budget = sys.argv[1:]
+    run(model, Path(folder), int(row_count), kill, int(rounds), int(budget))

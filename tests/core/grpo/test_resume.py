@@ -25,8 +25,10 @@ def run(tiny_model: Callable[..., Path], warm_python: WarmPython) -> Run:
     """Runs the stage in a folder, in a process of its own, and gives the exit code."""
     model = tiny_model()
 
-    def run_stage(folder: Path, kill: str = "never", rows: int = MID_EPOCH, rounds: int = 0) -> int:
-        return warm_python.run(SCRIPT, model, folder, str(rows), kill, str(rounds)).returncode
+    def run_stage(
+        folder: Path, kill: str = "never", rows: int = MID_EPOCH, rounds: int = 0, budget: int = 0
+    ) -> int:
+        return warm_python.run(SCRIPT, model, folder, str(rows), kill, str(rounds), str(budget)).returncode
 
     return run_stage
 
@@ -90,6 +92,25 @@ def test_kill_during_dynamic_sampling_ends_as_an_unbroken_run(run: Run, tmp_path
     assert last_words(killed, "progress") == last_words(whole, "progress")
     steps = [entry["metrics"] for entry in last_words(whole, "progress").values()]
     assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in steps)
+
+
+def test_a_killed_run_with_a_token_budget_ends_as_an_unbroken_one(
+    run: Run, unbroken: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """Steps 9 and 10 train on the same rollouts, whose old log-probabilities the checkpoint between them keeps."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert run(whole, budget=30) == 0
+    assert run(killed, "rollout:10", budget=30) == -signal.SIGKILL
+    assert run(killed, budget=30) == 0
+    ours, theirs, without = (
+        load_file(folder / "output" / "model.safetensors") for folder in (killed, whole, unbroken(MID_EPOCH))
+    )
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    assert last_words(killed, "rollouts") == last_words(whole, "rollouts")
+    assert last_words(killed, "progress") == last_words(whole, "progress")
+    assert any((ours[name] != without[name]).any() for name in theirs)  # parts round in another way
 
 
 def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path) -> None:
