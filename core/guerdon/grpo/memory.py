@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from guerdon.grpo.flat_attention import ATTENTION, FlatAttention
 from guerdon.grpo.layout import flat_obstacle
-from guerdon.kernels.linear_loss import tile_rows
+from guerdon.kernels.linear_loss import gradient_dtype, tile_rows
 
 __all__ = ["Rollouts", "StepMemory", "StepSettings", "cache_bytes", "step_memory"]
 
@@ -244,8 +244,8 @@ class _HeadBuffers(torch.autograd.Function):
         narrow = weight.to(hidden.dtype)
         wide = torch.promote_types(narrow.dtype, torch.float32)
         by_weight = torch.empty_like(narrow, dtype=wide) if weight.requires_grad else None
-        ctx.gradients = torch.empty_like(hidden), by_weight
-        ctx.dtype = weight.dtype
+        ctx.gradients = torch.empty_like(hidden, dtype=gradient_dtype(hidden.dtype)), by_weight
+        ctx.dtypes = hidden.dtype, weight.dtype
         rows = min(tile_rows(len(weight), hidden.dtype, device_bytes), len(hidden))
         tile = hidden.new_empty(rows, len(weight))
         del tile
@@ -256,4 +256,5 @@ class _HeadBuffers(torch.autograd.Function):
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
         by_hidden, by_weight = ctx.gradients
         ctx.gradients = None
-        return by_hidden, None if by_weight is None else by_weight.to(ctx.dtype), None
+        of_hidden, of_weight = ctx.dtypes
+        return by_hidden.to(of_hidden), None if by_weight is None else by_weight.to(of_weight), None

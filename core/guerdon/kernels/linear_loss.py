@@ -23,6 +23,12 @@ Backend = Literal["auto", "torch", "triton"]
 
 _TILE_MB = {"cpu": 64, "small": 512, "large": 2560}
 _LARGE_DEVICE = 70 * 1024**3
+_LIFTED = 256.0
+"""About the largest gradient of a log-probability in float16.
+
+A logit's gradient is its probability times that, and float16 has no number between 0 and 6e-8. The gradients are
+computed before a gradient scaler's factor is known, so its factor comes too late for them.
+"""
 
 
 class LossResult(NamedTuple):
@@ -162,7 +168,8 @@ class _Gradients:
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, need: _Need) -> None:
         self._input, self._matrix = hidden, weight
-        self.hidden = torch.empty_like(hidden) if need.hidden else None
+        kept = gradient_dtype(hidden.dtype)
+        self.hidden = torch.empty_like(hidden, dtype=kept) if need.hidden else None
         wide = torch.promote_types(weight.dtype, torch.float32)
         # The first product initialises the memory.
         fresh = torch.empty_like if len(hidden) else torch.zeros_like
@@ -171,8 +178,10 @@ class _Gradients:
         self.bias = torch.zeros_like(bias, dtype=wide) if bias is not None and need.bias else None
 
     def add(self, start: int, end: int, logits_gradient: Tensor) -> None:
-        if self.hidden is not None:
+        if self.hidden is not None and self.hidden.dtype == self._matrix.dtype:
             torch.mm(logits_gradient, self._matrix, out=self.hidden[start:end])
+        elif self.hidden is not None:
+            self.hidden[start:end] = logits_gradient @ self._matrix
         if self.weight is not None:
             _add_product(self.weight, logits_gradient.t(), self._input[start:end], self._share)
             self._share = 1
@@ -182,6 +191,14 @@ class _Gradients:
     def scale_rows(self, start: int, end: int, factors: Tensor) -> None:
         assert self.hidden is not None
         self.hidden[start:end] *= factors[:, None]
+
+
+def gradient_dtype(compute: torch.dtype) -> torch.dtype:
+    """Return the dtype in which the gradient of the hidden states is kept until the backward pass.
+
+    The factor of a float16 gradient may itself be too large or too small for float16.
+    """
+    return torch.float32 if compute == torch.float16 else compute
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor, share: int) -> None:
@@ -235,6 +252,8 @@ class _Pass:
         self.logp, self.entropy = (hidden.new_empty(len(target), dtype=wide) for _ in range(2))
         self.loss = hidden.new_zeros((), dtype=wide)
         self.gradients = _Gradients(hidden, self._weight, self._bias, plan.need)
+        self._unit = _LIFTED if hidden.dtype == torch.float16 else 1.0
+        self.lift = _lift(plan) if hidden.dtype == torch.float16 else None
         rows = min(plan.tile_rows, len(target))
         self._buffers = None if plan.triton else RowBuffers(rows, len(weight), hidden)
 
@@ -254,10 +273,10 @@ class _Pass:
         """
         for start, end in _ranges(0, len(self._target), self._plan.tile_rows):
             made = self._tile(start, end)
-            self.gradients.add(start, end, made.gradient(torch.ones_like(made.logp), None))
+            self.gradients.add(start, end, made.gradient(torch.full_like(made.logp, self._unit), None))
         for start, end in groups:
             by_logp, _ = self._add_loss(start, end)
-            self.gradients.scale_rows(start, end, by_logp)
+            self.gradients.scale_rows(start, end, by_logp / self._unit)
 
     def _know_then_add(self, start: int, end: int) -> None:
         """Process a range of whole units in one pass if it fits into a tile, else in two.
@@ -292,12 +311,29 @@ class _Pass:
         return made
 
     def _add_loss(self, start: int, end: int) -> tuple[Tensor, Tensor | None]:
-        """Add the loss of a range of whole units, and return its gradients by log-probability and by entropy."""
+        """Add the loss of a range of whole units, and return its gradients by log-probability and by entropy.
+
+        Those are multiplied by ``lift``.
+        """
         part, by_logp, by_entropy = _coefficients(
             self._plan, self.logp[start:end], self.entropy[start:end], start, end
         )
         self.loss += part
+        if self.lift is not None:
+            by_logp, by_entropy = by_logp * self.lift, None if by_entropy is None else by_entropy * self.lift
         return by_logp, by_entropy
+
+
+def _lift(plan: _Plan) -> Tensor | None:
+    """Return a power of two that makes the largest gradient of a log-probability or an entropy about ``_LIFTED``."""
+    tokens = plan.tokens
+    if not (plan.need.any and len(tokens)):
+        return None
+    largest = (tokens.weight * (tokens.advantage.abs() + plan.spec.beta)).abs().amax()
+    if tokens.entropy_weight is not None:
+        largest = torch.maximum(largest, tokens.entropy_weight.abs().amax())
+    lift = (_LIFTED / largest.float()).log2().floor().exp2()
+    return lift.where(largest > 0, 1.0)
 
 
 class _FusedLinearLoss(torch.autograd.Function):
@@ -309,6 +345,7 @@ class _FusedLinearLoss(torch.autograd.Function):
         made.run()
         gradients = made.gradients
         ctx.gradients = gradients.hidden, gradients.weight, gradients.bias
+        ctx.lift = made.lift
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         ctx.mark_non_differentiable(made.logp, made.entropy)
         return made.loss, made.logp, made.entropy
@@ -320,8 +357,9 @@ class _FusedLinearLoss(torch.autograd.Function):
         if gradients is None:
             raise RuntimeError("the fused GRPO loss gives its gradients once: its backward pass ran already.")
         ctx.gradients = None
+        factor = grad_loss if ctx.lift is None else grad_loss / ctx.lift
         scaled = (
-            None if gradient is None else _scaled(gradient, grad_loss, dtype)
+            None if gradient is None else _scaled(gradient, factor, dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
         return (*scaled, None, None)

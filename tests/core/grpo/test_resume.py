@@ -117,6 +117,22 @@ def test_a_run_killed_in_the_second_pass_of_a_stream_ends_as_an_unbroken_one(
     check_equal(killed, whole)
 
 
+def test_a_killed_run_with_a_token_budget_ends_as_an_unbroken_one(
+    run: Run, unbroken: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """Steps 9 and 10 train on the same rollouts, whose old log-probabilities the checkpoint between them keeps."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    budget: dict[str, Any] = {"max_tokens_per_micro_batch": 30}
+    assert run(whole, **budget) == 0
+    assert run(killed, "rollout:10", **budget) == -signal.SIGKILL
+    assert run(killed, **budget) == 0
+    check_equal(killed, whole)
+    ours, without = (
+        load_file(folder / "output" / "model.safetensors") for folder in (whole, unbroken(MID_EPOCH))
+    )
+    assert any((ours[name] != without[name]).any() for name in ours)  # parts round in another way
+
+
 def test_a_resumed_run_says_first_where_it_goes_on_from(run: Run, tmp_path: Path) -> None:
     assert run(tmp_path, "rollout:6") == -signal.SIGKILL
     lines = len((tmp_path / "log.jsonl").read_text().splitlines())

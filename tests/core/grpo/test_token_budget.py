@@ -161,6 +161,28 @@ def test_parts_of_any_lengths_give_the_gradients_of_the_whole(
     assert_budget_changes_nothing(trainer, batch, budget)
 
 
+def test_parts_of_many_long_rows_give_the_gradients_of_the_whole(trainers: dict[str, Any]) -> None:
+    """96 rows of up to 300 tokens: flat attention computes them in several blocks, and a prompt is in many parts."""
+    trainer = trainers["flat"]
+    configure(trainer, **OFF, loss_type="grpo", importance_sampling_level="token")
+    trainer.entropy_coef, trainer._entropy_bonus_enabled, trainer._skips = 0.0, False, True
+    trainer.use_vllm = False
+    rows, longest = 96, 300
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.randint(1, longest + 1, (rows,), generator=generator)
+    mask = (torch.arange(longest) < lengths[:, None]).long()
+    prompts = torch.randint(1, 257, (3, 40), generator=generator).repeat_interleave(rows // 3, 0)
+    batch = {
+        "prompt_ids": prompts,
+        "prompt_mask": torch.ones_like(prompts),
+        "completion_ids": torch.randint(1, 257, mask.shape, generator=generator) * mask,
+        "completion_mask": mask,
+        "advantages": torch.randn(rows, dtype=torch.float64, generator=generator),
+        "num_items_in_batch": mask.sum(),
+    }
+    assert assert_budget_changes_nothing(trainer, batch, 700) > 20
+
+
 def test_a_completion_above_the_budget_goes_alone_and_is_named_once(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -187,41 +209,76 @@ def test_what_needs_the_whole_micro_batch_is_refused_with_a_budget(
         make(FusedGRPOTrainer, step_options=step, **options)
 
 
+def small_training(folder: Path, work: Path, budget: int | None, dtype: str, **options: Any) -> Any:
+    """A trainer of three steps."""
+    from datasets import Dataset
+    from tiny_training import cpu_config
+
+    config = cpu_config(
+        work, per_device_train_batch_size=8, num_generations=4, max_completion_length=8, max_steps=3,
+        steps_per_generation=2, num_iterations=2, learning_rate=0.05, optim="sgd", logging_steps=1, seed=3, **options,
+    )  # fmt: skip
+    trainer: Any = FusedGRPOTrainer(
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype),
+        [lambda completions, **_: [sum(map(ord, one)) % 7 / 7 for one in completions]],
+        config,
+        Dataset.from_dict({"prompt": ["ab", "c", "def", "gh"] * 4}),
+        processing_class=transformers.AutoTokenizer.from_pretrained(folder),
+        step_options=StepOptions(max_tokens_per_micro_batch=budget),
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    torch.manual_seed(1)
+    return trainer
+
+
 @pytest.mark.parametrize("accumulated", [1, 2])
 def test_training_with_a_budget_ends_at_the_same_weights(
     tiny_model: Callable[..., Path], tmp_path: Path, accumulated: int
 ) -> None:
     """Through transformers' own training step, with clipping, reused rollouts and old log-probabilities."""
-    from datasets import Dataset
-    from tiny_training import cpu_config
-
-    folder = tiny_model()
     trained = []
     for budget in (None, 14):
-        config = cpu_config(
-            tmp_path, per_device_train_batch_size=8, num_generations=4, max_completion_length=8, max_steps=3,
-            gradient_accumulation_steps=accumulated, steps_per_generation=2, num_iterations=2, learning_rate=0.05,
-            optim="sgd", logging_steps=1, seed=3,
-        )  # fmt: skip
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float64")
-        trainer: Any = FusedGRPOTrainer(
-            model,
-            [lambda completions, **_: [sum(map(ord, one)) % 7 / 7 for one in completions]],
-            config,
-            Dataset.from_dict({"prompt": ["ab", "c", "def", "gh"] * 4}),
-            processing_class=transformers.AutoTokenizer.from_pretrained(folder),
-            step_options=StepOptions(max_tokens_per_micro_batch=budget),
+        trainer = small_training(
+            tiny_model(), tmp_path, budget, "float64", gradient_accumulation_steps=accumulated
         )
-        trainer.remove_callback(transformers.PrinterCallback)
-        torch.manual_seed(1)
         trainer.train()
         logged = [
             {name: entry[name] for name in ("loss", "grad_norm", "entropy", "clip_ratio/region_mean")}
             for entry in trainer.state.log_history[:-1]
         ]
-        trained.append((logged, model.state_dict()))
+        trained.append((logged, trainer.model.state_dict()))
     (whole_log, whole), (parts_log, parts) = trained
     for ours, theirs in itertools.zip_longest(parts_log, whole_log):
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-7)
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [2.0**16, 2.0**26])
+def test_training_in_float16_with_a_budget_scales_and_skips_as_without(
+    tiny_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    """The larger scale overflows, so the scaler skips the first step. Accelerate makes no scaler on CPU."""
+    from accelerate.state import AcceleratorState
+
+    trained = []
+    for budget in (None, 14):
+        trainer = small_training(tiny_model(), tmp_path, budget, "float32", gradient_accumulation_steps=1)
+        monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", "fp16")
+        accelerator = trainer.accelerator
+        accelerator.native_amp = True
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale, backoff_factor=2.0**-12)
+        before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+        trainer.train()
+        moved = {name: weight - before[name] for name, weight in trainer.model.state_dict().items()}
+        trained.append((accelerator.scaler.get_scale(), moved, trainer.state.log_history[:-1]))
+        monkeypatch.undo()
+    (whole_scale, whole, whole_log), (parts_scale, parts, parts_log) = trained
+    assert parts_scale == whole_scale
+    assert (whole_scale < scale) == (scale > 2**16)
+    for ours, theirs in zip(parts_log, whole_log, strict=True):
+        logged = [{name: entry[name] for name in ("loss", "grad_norm")} for entry in (ours, theirs)]
+        assert logged[0] == pytest.approx(logged[1], rel=0.01, abs=1e-5, nan_ok=True)
+    for name, change in whole.items():
+        assert change.norm() > 0
+        assert (parts[name] - change).norm() < 0.01 * change.norm(), name

@@ -171,6 +171,35 @@ def test_narrow_dtypes(dtype: Any, tolerance: float) -> None:
         assert (gradient.double() - expected).norm() <= tolerance * expected.norm()
 
 
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("normalizer", [64, 300_000])
+def test_float16_under_a_gradient_scaler_keeps_small_gradients(
+    normalizer: int, frozen: bool, level: str
+) -> None:
+    """A logit's gradient is a probability over the number of tokens, which float16 has only if it is scaled before."""
+    torch.manual_seed(3)
+    count, scale = 64, 2.0**16
+    states, weight = torch.randn(count, 16).half(), (torch.randn(8000, 16) / 4).half().float()
+    target, bonus = torch.randint(8000, (count,)), 0.1 * torch.rand(count) / normalizer
+    tokens = Tokens(
+        advantage=torch.randn(count),
+        weight=torch.rand(count) / normalizer,
+        sequence=torch.zeros(count, dtype=torch.long),
+        entropy_weight=None if frozen else bonus,
+    )
+    spec = LossSpec(importance_sampling_level=level)
+    narrow = [states.clone().requires_grad_(), weight.clone().requires_grad_(not frozen)]
+    exact = [tensor.detach().double().requires_grad_(tensor.requires_grad) for tensor in narrow]
+    with torch.autocast("cpu", torch.float16):
+        loss = fused_linear_grpo_loss(*narrow, target, tokens, spec, tile_budget_mb=0.3).loss
+    trained = slice(1 if frozen else 2)
+    ours = torch.autograd.grad(scale * loss, narrow[trained])
+    theirs = torch.autograd.grad(plain(*exact, None, target, tokens, spec), exact[trained])
+    for gradient, expected in zip(ours, theirs, strict=True):
+        assert (gradient.double() / scale - expected).norm() <= 2e-3 * expected.norm()
+
+
 def test_huge_logits_stay_finite() -> None:
     states, weight, _, target, tokens = case(dtype=torch.float32)
     result = fused_linear_grpo_loss(states * 1e4, weight, target, tokens, LossSpec())
