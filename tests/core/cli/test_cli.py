@@ -1,7 +1,6 @@
 """The command line as a user meets it: in a process of its own, in an empty folder."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,26 +130,15 @@ def test_doctor_fix_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_shell_completion_offers_commands_plugins_and_recipes(
-    folder: Path, words: str, expected: set[str]
+    warm_guerdon: WarmPython, folder: Path, words: str, expected: set[str]
 ) -> None:
     completion = {
-        **os.environ,
         "_GUERDON_COMPLETE": "bash_complete",
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split()) - 1),
     }
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from guerdon.cli.main import main; import sys; sys.argv = ['guerdon']; main()",
-        ],
-        cwd=folder,
-        env=completion,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    script = "from guerdon.cli.main import main; import sys; sys.argv = ['guerdon']; main()"
+    done = warm_guerdon.run("-c", script, cwd=folder, env=completion)
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
 
 
