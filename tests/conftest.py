@@ -159,23 +159,37 @@ def _docker_tests_need_an_engine(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm_python() -> Iterator[WarmPython]:
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sockets of the servers that all workers of pytest share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def warm_python(servers_folder: Path) -> Iterator[WarmPython]:
     """Starts Python with the training libraries imported already; ``warm_python.py`` says when to use it."""
     from warm_python import TRAINING, WarmPython
 
-    with closing(WarmPython(TRAINING)) as python:
+    with closing(WarmPython(TRAINING, servers_folder / "training")) as python:
+        yield python
+
+
+@pytest.fixture(scope="session")
+def warm_guerdon(servers_folder: Path) -> Iterator[WarmPython]:
+    """Starts Python with guerdon's commands imported already, and without the training libraries."""
+    from warm_python import COMMANDS, WarmPython
+
+    with closing(WarmPython(COMMANDS, servers_folder / "commands")) as python:
         yield python
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _warm_workers() -> Iterator[None]:
+def _warm_workers(warm_guerdon: WarmPython) -> Iterator[None]:
     """Forks the workers that this process starts. Those of the commands that tests start are new interpreters."""
-    from warm_python import WORKERS, WarmPython
-
-    with closing(WarmPython(WORKERS)) as python, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
 
         def start(module: str, *descriptors: int) -> Process:
-            return python.start("-m", module, descriptors=descriptors)
+            return warm_guerdon.start("-m", module, descriptors=descriptors)
 
         patch.setattr(worker_process, "start_process", start)
         yield

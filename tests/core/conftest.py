@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
+if TYPE_CHECKING:
+    from warm_python import Process, WarmPython
 
 
 class Server:
     """A running server, and a client of it."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, errors: list[str]) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         self.process = process
         self.url = url
-        self.errors = errors
         self.client = httpx.Client(base_url=url, timeout=30)
+
+    @property
+    def errors(self) -> str:
+        """What it has written to standard error."""
+        return self.process.err()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and give the exit status."""
@@ -32,44 +34,19 @@ class Server:
         return self.process.wait(timeout=60)
 
 
-@contextmanager
-def _serving(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
-    """``guerdon serve`` with these arguments, on any free port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "guerdon", "serve", "--port", "0", "--workers", "2", *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    errors: list[str] = []
-    assert process.stdout is not None
-    assert process.stderr is not None
-    reader = threading.Thread(target=_collect, args=(process.stderr, errors), daemon=True)
-    reader.start()
-    try:
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found, "".join(errors)
-        server = Server(process, found[0], errors)
-        with server.client:
-            yield server
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        process.stdout.close()
-        process.stderr.close()
-
-
-def _collect(stream: IO[str], lines: list[str]) -> None:
-    lines.extend(stream)
-
-
 @pytest.fixture(scope="session")
-def serving() -> Callable[..., AbstractContextManager[Server]]:
-    """Starts a server in a folder, with the command's arguments."""
-    return _serving
+def serving(warm_guerdon: WarmPython) -> Callable[..., AbstractContextManager[Server]]:
+    """Starts a server in a folder, with the command's arguments, on any free port."""
+
+    @contextmanager
+    def start(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+        command = "-m", "guerdon", "serve", "--port", "0", "--workers", "2", *arguments
+        with warm_guerdon.start(*command, cwd=folder, env=environment) as process:
+            server = Server(process, process.printed(r"http://\S+")[0])
+            with server.client:
+                yield server
+
+    return start
 
 
 @pytest.fixture(scope="session")

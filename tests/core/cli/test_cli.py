@@ -1,14 +1,16 @@
 """The command line as a user meets it: in a process of its own, in an empty folder."""
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from warm_python import WarmPython
 
 from guerdon.cli.main import cli
 
@@ -33,9 +35,13 @@ class Rows:
 '''
 
 
-def guerdon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "guerdon", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+Guerdon = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def guerdon(warm_guerdon: WarmPython, folder: Path) -> Guerdon:
+    """Runs a command in the folder."""
+    return partial(warm_guerdon.run, "-m", "guerdon", cwd=folder)
 
 
 @pytest.fixture
@@ -61,44 +67,44 @@ def test_help_is_quick_and_imports_nothing_heavy(folder: Path) -> None:
         assert command in done.stdout
 
 
-def test_plugins_are_listed_from_metadata(folder: Path) -> None:
-    listed = guerdon(folder, "plugins")
+def test_plugins_are_listed_from_metadata(guerdon: Guerdon) -> None:
+    listed = guerdon("plugins")
     assert listed.returncode == 0
     assert "guerdon_plugins.verifiers.math:MathVerifier" in listed.stdout
-    rows = json.loads(guerdon(folder, "plugins", "--json", "--kind", "stage").stdout)
+    rows = json.loads(guerdon("plugins", "--json", "--kind", "stage").stdout)
     assert {row["name"] for row in rows} >= {"evaluate", "grpo", "pretrain", "reward_model", "sft"}
     assert set(rows[0]) == {"kind", "name", "distribution", "version", "target", "status"}
 
 
-def test_plugins_show_documents_params(folder: Path) -> None:
-    shown = guerdon(folder, "plugins", "show", "./m.py:Stage")
+def test_plugins_show_documents_params(guerdon: Guerdon) -> None:
+    shown = guerdon("plugins", "show", "./m.py:Stage")
     assert shown.returncode == 0, shown.stderr
     for words in ("Does nothing.", "steps", "int", "required", "How many steps it does not do.", "0.5"):
         assert words in shown.stdout
-    described = json.loads(guerdon(folder, "plugins", "show", "math", "--json").stdout)
+    described = json.loads(guerdon("plugins", "show", "math", "--json").stdout)
     assert described["distribution"] == "guerdon"
     assert all(param["type"] and param["doc"] for param in described["params"])
 
 
-def test_an_unknown_command_and_plugin(folder: Path) -> None:
-    command = guerdon(folder, "runn")
+def test_an_unknown_command_and_plugin(guerdon: Guerdon) -> None:
+    command = guerdon("runn")
     assert command.returncode == 2
     assert "there is no command 'runn'. Did you mean 'run'?" in command.stderr
-    unknown = guerdon(folder, "plugins", "show", "mth")
+    unknown = guerdon("plugins", "show", "mth")
     assert unknown.returncode == 2
     assert "Did you mean 'math'?" in unknown.stderr
     assert "Traceback" not in unknown.stderr
 
 
-def test_the_schema_describes_every_field(folder: Path) -> None:
-    schema = json.loads(guerdon(folder, "schema").stdout)
+def test_the_schema_describes_every_field(guerdon: Guerdon) -> None:
+    schema = json.loads(guerdon("schema").stdout)
     for part in [schema, *schema["$defs"].values()]:
         for name, field in part.get("properties", {}).items():
             assert field.get("description"), name
 
 
-def test_doctor_names_what_is_missing(folder: Path) -> None:
-    report = guerdon(folder, "doctor")
+def test_doctor_names_what_is_missing(guerdon: Guerdon) -> None:
+    report = guerdon("doctor")
     assert report.returncode == 0
     for what in ("Python", "torch", "GPU", "Docker engine"):
         assert what in report.stdout
@@ -124,49 +130,38 @@ def test_doctor_fix_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_shell_completion_offers_commands_plugins_and_recipes(
-    folder: Path, words: str, expected: set[str]
+    warm_guerdon: WarmPython, folder: Path, words: str, expected: set[str]
 ) -> None:
     completion = {
-        **os.environ,
         "_GUERDON_COMPLETE": "bash_complete",
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split()) - 1),
     }
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from guerdon.cli.main import main; import sys; sys.argv = ['guerdon']; main()",
-        ],
-        cwd=folder,
-        env=completion,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    script = "from guerdon.cli.main import main; import sys; sys.argv = ['guerdon']; main()"
+    done = warm_guerdon.run("-c", script, cwd=folder, env=completion)
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
 
 
-def test_check_and_run(folder: Path) -> None:
+def test_check_and_run(guerdon: Guerdon, folder: Path) -> None:
     (folder / "m.yaml").write_text(
         "name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none, params: {steps: 1}}\n"
     )
-    checked = guerdon(folder, "check", "m.yaml")
+    checked = guerdon("check", "m.yaml")
     assert (checked.returncode, checked.stdout) == (0, "m.yaml: fit to run. Stages in order: a.\n")
-    done = guerdon(folder, "run", "m.yaml")
+    done = guerdon("run", "m.yaml")
     assert done.returncode == 0
     assert "accuracy 0.500" in done.stdout
     assert "evaluation" in done.stdout
     assert (folder / "runs/x/stages/a/result.json").exists()
 
 
-def test_errors_are_one_line_and_have_their_status(folder: Path) -> None:
+def test_errors_are_one_line_and_have_their_status(guerdon: Guerdon, folder: Path) -> None:
     (folder / "bad.yaml").write_text("name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none}\n")
-    bad = guerdon(folder, "check", "bad.yaml")
+    bad = guerdon("check", "bad.yaml")
     assert bad.returncode == 2
     assert bad.stderr.startswith("ManifestError: bad.yaml:3: stage 'Stage'")
     assert "needs the param 'steps'" in bad.stderr
-    assert guerdon(folder, "run", "no-such-recipe").returncode == 2
+    assert guerdon("run", "no-such-recipe").returncode == 2
 
 
 ROWS = [
@@ -182,9 +177,8 @@ def data(folder: Path) -> Path:
     return folder
 
 
-def test_score_writes_one_line_a_row_in_order(data: Path) -> None:
+def test_score_writes_one_line_a_row_in_order(guerdon: Guerdon, data: Path) -> None:
     done = guerdon(
-        data,
         *("score", "data.jsonl", "--use", "./m.py:equals", "--use", "./m.py:sometimes"),
         *("--column", "reference=answer", "-o", "out.jsonl"),
     )
@@ -200,14 +194,12 @@ def test_score_writes_one_line_a_row_in_order(data: Path) -> None:
     assert lines[2]["scores"]["sometimes"]["outcome"] == "skipped"
 
 
-def test_score_with_a_manifest(data: Path) -> None:
+def test_score_with_a_manifest(guerdon: Guerdon, data: Path) -> None:
     (data / "m.yaml").write_text(
         "name: x\nstages:\n  - id: a\n    use: ./m.py:Stage\n    init: none\n    params: {steps: 1}\n"
         "    rewards: [{use: './m.py:equals', weight: 3}]\n"
     )
-    done = guerdon(
-        data, "score", "data.jsonl", "-m", "m.yaml", "--column", "reference=answer", "-o", "out.jsonl"
-    )
+    done = guerdon("score", "data.jsonl", "-m", "m.yaml", "--column", "reference=answer", "-o", "out.jsonl")
     assert done.returncode == 0, done.stderr
     assert json.loads((data / "out.jsonl").read_text().splitlines()[0])["reward"] == 3.0
 
@@ -257,12 +249,14 @@ def test_score_with_a_manifest(data: Path) -> None:
         ),
     ],
 )
-def test_score_with_wrong_input(data: Path, arguments: list[str], status: int, words: str) -> None:
+def test_score_with_wrong_input(
+    guerdon: Guerdon, data: Path, arguments: list[str], status: int, words: str
+) -> None:
     (data / "broken.jsonl").write_text('{"completion": "a"}\n{"completion": \n')
     (data / "latin.jsonl").write_bytes('{"completion": "é"}\n'.encode("latin-1"))
     (data / "empty.jsonl").write_text("\n")
     (data / "list.jsonl").write_text("[1]\n")
-    done = guerdon(data, "score", *arguments)
+    done = guerdon("score", *arguments)
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

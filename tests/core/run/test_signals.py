@@ -7,14 +7,13 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import WarmPython
 
 from guerdon.errors import RunInterruptedError
 from guerdon.manifest import load_manifest, plan_run
@@ -121,19 +120,18 @@ def test_second_signal_stops_at_once() -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_command_stopped_by_a_signal_prints_one_line_and_exits_with_128_and_its_number(
-    tmp_path: Path, number: signal.Signals
+    warm_guerdon: WarmPython, tmp_path: Path, number: signal.Signals
 ) -> None:
     shutil.copy(FIXTURE, tmp_path / "m.py")
     params = {"steps": 100_000_000}
     stage = {"id": "a", "init": "none", "use": "./m.py:Counter", "params": params}
     (tmp_path / "m.yaml").write_text(json.dumps({"name": "x", "stages": [stage]}))
-    command = [sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = warm_guerdon.start("-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=tmp_path)
     while not (tmp_path / "out/stages/a" / "work" / "step").exists():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    told = process.done(timeout=60).stderr
     assert process.returncode == 128 + number
     assert told.splitlines()[-1].startswith(
         f"RunInterruptedError: {number.name} stopped stage 'a': a checkpoint"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from warm_python import WarmPython
 
 from guerdon.errors import InfrastructureError
 from guerdon.serve.server import run_server
@@ -290,7 +289,7 @@ def test_a_signal_lets_requests_under_way_finish(serving: Any, folder: Path, num
         busy.join()
         assert [result["reward"] for result in answers[0].json()["results"]] == [0, 1, 2, 3, 4, 5]
         assert server.process.wait(timeout=60) == 0
-    assert "Traceback" not in "".join(server.errors)
+    assert "Traceback" not in server.errors
 
 
 def test_serve_on_a_port_in_use_says_what_to_do(echo: Server) -> None:
@@ -321,10 +320,11 @@ def _connects(url: str) -> bool:
         (["--use", "math", "--token-file", "empty"], 2, "--token-file empty is empty"),
     ],
 )
-def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
+def test_mistakes_on_the_command_line(
+    warm_guerdon: WarmPython, tmp_path: Path, arguments: list[str], status: int, words: str
+) -> None:
     (tmp_path / "empty").write_text("\n")
-    command = [sys.executable, "-m", "guerdon", "serve", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = warm_guerdon.run("-m", "guerdon", "serve", *arguments, cwd=tmp_path)
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
@@ -336,12 +336,12 @@ def test_a_port_that_no_machine_has_is_a_mistake(call: Any, command: list[str]) 
     assert "99999 is not in the range 0<=x<=65535" in ended.err
 
 
-def test_a_port_in_use_and_a_server_open_to_all(serving: Any, folder: Path) -> None:
+def test_a_port_in_use_and_a_server_open_to_all(serving: Any, warm_guerdon: WarmPython, folder: Path) -> None:
     with serving(folder, "--use", "./v.py:echo", "--host", "0.0.0.0") as server:
-        assert "anyone who reaches 0.0.0.0 may ask" in "".join(server.errors)
+        assert "anyone who reaches 0.0.0.0 may ask" in server.errors
         port = server.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "guerdon", "serve", "--use", "./v.py:echo", "--port", port]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        command = "-m", "guerdon", "serve", "--use", "./v.py:echo", "--port", port
+        done = warm_guerdon.run(*command, cwd=folder)
         assert done.returncode == 3
         assert "in use" in done.stderr
         assert "Traceback" not in done.stderr

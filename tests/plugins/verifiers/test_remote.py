@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from warm_python import Process, WarmPython
 
 from guerdon import Failure, Rollout
 from guerdon.manifest.rubrics import plugin_entries
@@ -49,28 +48,29 @@ stages:
 """
 
 
-def guerdon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "guerdon", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+Guerdon = Callable[..., subprocess.CompletedProcess[str]]
+Serving = Callable[..., AbstractContextManager[tuple[str, Process]]]
 
 
-@contextmanager
-def serving(
-    folder: Path, *options: str, port: int = 0, **environment: str
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run a real reward server. Yield its URL and its process."""
-    command = [sys.executable, "-m", "guerdon", "serve", "--workers", "1", "--port", str(port), *options]
-    server = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
-    )
-    try:
-        assert server.stdout is not None
-        found = re.search(r"on (http\S+) ", server.stdout.readline())
-        assert found is not None
-        yield found[1], server
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
+@pytest.fixture(scope="module")
+def guerdon(warm_guerdon: WarmPython, folder: Path) -> Guerdon:
+    """Runs a command in the folder."""
+    return partial(warm_guerdon.run, "-m", "guerdon", cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def serving(warm_guerdon: WarmPython, folder: Path) -> Serving:
+    """Runs a real reward server in the folder. Gives its URL and its process."""
+
+    @contextmanager
+    def start(*options: str, **environment: str) -> Iterator[tuple[str, Process]]:
+        command = "-m", "guerdon", "serve", "--workers", "1", "--port", "0", *options
+        with warm_guerdon.start(*command, cwd=folder, env=environment) as server:
+            yield server.printed(r"on (http\S+) ")[1], server
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    with serving(folder, "--use", "./v.py:judge") as (url, _):
+def url(serving: Serving) -> Iterator[str]:
+    with serving("--use", "./v.py:judge") as (url, _):
         yield url
 
 
@@ -120,12 +120,12 @@ def test_remote_with_a_row_that_lacks_a_column_fails_as_reference(url: str) -> N
     assert "'reference'" in verdict.score.explanation
 
 
-def test_remote_while_a_server_dies_loses_and_doubles_nothing(folder: Path, url: str) -> None:
+def test_remote_while_a_server_dies_loses_and_doubles_nothing(serving: Serving, url: str) -> None:
     rollouts = [
         Rollout(f"question {n}", "slow", {"reference": "slow" if n % 3 else "fast", "n": n})
         for n in range(90)
     ]
-    with serving(folder, "--use", "./v.py:judge") as (doomed, server):
+    with serving("--use", "./v.py:judge") as (doomed, server):
         killer = threading.Timer(1.0, server.kill)
         killer.start()
         values = [verdict.score.value for verdict in verdicts(rollouts, url, doomed)]
@@ -142,20 +142,23 @@ def test_remote_without_a_server_is_an_infrastructure_failure() -> None:
     assert time.monotonic() - started < 60
 
 
-def test_score_without_a_server_warns_at_once_and_pays_nothing(folder: Path) -> None:
+def test_score_without_a_server_warns_at_once_and_pays_nothing(
+    warm_guerdon: WarmPython, folder: Path
+) -> None:
     (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a", "reference": "a"}\n' * 3)
     params = ["--param=remote.urls=[http://127.0.0.1:1]", "--param=remote.patience_s=20"]
-    command = [sys.executable, "-m", "guerdon", "score", "rows.jsonl", "--use", "remote", *params]
-    scoring = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with scoring:
-        assert scoring.stderr is not None
-        warning = scoring.stderr.readline()
-        assert scoring.poll() is None  # it still waits for the server
-        out, err = scoring.communicate(timeout=200)
+    command = "-m", "guerdon", "score", "rows.jsonl", "--use", "remote", *params
+    with warm_guerdon.start(*command, cwd=folder) as scoring:
+        while not (warning := scoring.err()).endswith("\n"):
+            assert scoring.poll() is None  # it still waits for the server
+            time.sleep(0.02)
+        assert scoring.poll() is None
+        scoring.wait(200)
+    err = scoring.err().removeprefix(warning)
     assert "no reward server answers: http://127.0.0.1:1 does not answer" in warning
     assert "waits for one up to 20 s (patience_s), and is then failed: infrastructure" in warning
     assert "no reward server answers" not in err  # one warning for all rows
-    assert scoring.returncode == 3, out + err
+    assert scoring.returncode == 3, scoring.out() + err
 
 
 def test_remote_with_a_server_that_hangs_warns_before_the_attempt_ends(
@@ -179,11 +182,13 @@ def test_remote_beside_a_server_that_is_gone_warns_of_nothing(
     assert not caplog.records
 
 
-def test_remote_with_servers_of_two_rubrics_is_refused_by_check_and_by_scores(folder: Path, url: str) -> None:
-    with serving(folder, "--use", "length", "--param", "length.max_words=5") as (other, _):
+def test_remote_with_servers_of_two_rubrics_is_refused_by_check_and_by_scores(
+    guerdon: Guerdon, serving: Serving, folder: Path, url: str
+) -> None:
+    with serving("--use", "length", "--param", "length.max_words=5") as (other, _):
         manifest = folder / "two.yaml"
         manifest.write_text(MANIFEST.format(urls=f"[{url}, {other}]"))
-        checked = guerdon(folder, "check", str(manifest))
+        checked = guerdon("check", str(manifest))
         assert checked.returncode == 1
         assert "fingerprint" in checked.stdout + checked.stderr
         rollouts = [Rollout(f"q {n}", "right", {"reference": "right"}) for n in range(8)]
@@ -199,8 +204,8 @@ def test_remote_with_another_fingerprint_is_refused(url: str) -> None:
     assert verdict.score.failure is Failure.INFRASTRUCTURE
 
 
-def test_remote_sends_the_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(folder, "--use", "./v.py:judge", GUERDON_SERVE_TOKEN="secret") as (url, _):
+def test_remote_sends_the_token(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("--use", "./v.py:judge", GUERDON_SERVE_TOKEN="secret") as (url, _):
         monkeypatch.setenv("SCORER_TOKEN", "secret")
         rollouts = [Rollout("q", "a", {"reference": "a"})]
         (with_token,) = verdicts(rollouts, url, token_variable="SCORER_TOKEN")
@@ -216,9 +221,9 @@ def test_remote_sends_the_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         *("['http://h:port']", "['http://[::1']", "[1]", "['ftp://h']", "['']"),
     ],
 )
-def test_remote_with_wrong_urls_says_what_to_write(urls: str, folder: Path) -> None:
+def test_remote_with_wrong_urls_says_what_to_write(urls: str, guerdon: Guerdon, folder: Path) -> None:
     (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
-    done = guerdon(folder, "score", "rows.jsonl", "--use", "remote", "--param", f"remote.urls={urls}")
+    done = guerdon("score", "rows.jsonl", "--use", "remote", "--param", f"remote.urls={urls}")
     assert done.returncode == 2
     assert "urls" in done.stderr
 
@@ -232,27 +237,29 @@ def test_remote_with_wrong_urls_says_what_to_write(urls: str, folder: Path) -> N
     ],
 )
 def test_score_with_a_token_variable_that_is_not_set_stops_before_scoring(
-    use: str, params: dict[str, str], folder: Path
+    use: str, params: dict[str, str], guerdon: Guerdon, folder: Path
 ) -> None:
     (folder / "rows.jsonl").write_text('{"prompt": "q", "completion": "a", "reference": "a"}\n')
     options = [f"--param={use}.{name}={value}" for name, value in params.items()]
-    done = guerdon(folder, "score", "rows.jsonl", "--use", use, *options)
+    done = guerdon("score", "rows.jsonl", "--use", use, *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the environment variable NOTSET_KEY, which" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("use", ["./v.py:best", "./v.py:batch"])
-def test_check_with_a_server_that_compares_completions_refuses_it(folder: Path, use: str) -> None:
-    with serving(folder, "--use", use) as (url, _):
+def test_check_with_a_server_that_compares_completions_refuses_it(
+    guerdon: Guerdon, serving: Serving, folder: Path, use: str
+) -> None:
+    with serving("--use", use) as (url, _):
         (folder / "compares.yaml").write_text(MANIFEST.format(urls=f"[{url}]"))
-        checked = guerdon(folder, "check", "compares.yaml")
+        checked = guerdon("check", "compares.yaml")
     assert checked.returncode == 1
     assert "compares completions, and remote sends single ones" in checked.stdout + checked.stderr
 
 
-def test_remote_of_a_group_reward_fails_as_infrastructure(folder: Path) -> None:
-    with serving(folder, "--use", "./v.py:best") as (url, _):
+def test_remote_of_a_group_reward_fails_as_infrastructure(serving: Serving) -> None:
+    with serving("--use", "./v.py:best") as (url, _):
         (verdict,) = verdicts([Rollout("q", "a", {"reference": "a"})], url)
     assert verdict.score.failure is Failure.INFRASTRUCTURE
     assert "compares completions" in verdict.score.explanation
@@ -360,10 +367,10 @@ def test_server_with_the_fewest_requests_and_without_a_failure_has_its_turn() ->
     assert min(hung, working, key=_Server.turn) is hung
 
 
-def test_check_with_a_server_that_is_not_guerdon_serve_says_so(folder: Path) -> None:
+def test_check_with_a_server_that_is_not_guerdon_serve_says_so(guerdon: Guerdon, folder: Path) -> None:
     with answering(200, b"<html>Welcome</html>") as url:
         (folder / "html.yaml").write_text(MANIFEST.format(urls=f"[{url}]"))
-        checked = guerdon(folder, "check", "html.yaml")
+        checked = guerdon("check", "html.yaml")
     assert checked.returncode == 3
     assert "is not a reward server" in checked.stdout + checked.stderr
     assert "Traceback" not in checked.stdout + checked.stderr
@@ -378,7 +385,7 @@ class TestConformance(VerifierConformance):
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
-    def server(cls, folder: Path) -> Iterator[None]:
-        with serving(folder, "--use", "./v.py:judge") as (url, _):
+    def server(cls, serving: Serving) -> Iterator[None]:
+        with serving("--use", "./v.py:judge") as (url, _):
             cls.params = {"urls": [url]}
             yield
