@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from statistics import mean
 from typing import Any
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import DataError
+from guerdon.errors import DataError, ParamsError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import DISTILLATION, STAGE_DEFAULTS
@@ -23,8 +24,10 @@ from guerdon_plugins.shared.checks import (
     check_prompts,
     check_template,
 )
+from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.shared.vocabulary import check_vocabularies
 from guerdon_plugins.stages.trl.answers import Answers
+from guerdon_plugins.stages.trl.teacher import check_teacher, open_teacher
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -39,6 +42,17 @@ from guerdon_plugins.stages.trl.training import (
     train,
 )
 
+_SAMPLING: Mapping[str, Any] = {
+    "beta": 1.0,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": None,
+    "repetition_penalty": 1.0,
+    "generation_kwargs": None,
+}
+"""The options that an estimate on the student's samples needs, with their values: TRL's defaults."""
+
 _ROLES = "the student and its teacher, such as [stage:sft, {path: org/teacher}]"
 
 
@@ -50,7 +64,12 @@ class Distill:
     ``beta`` of 1, the forward KL with 0. Every option of TRL's DistillationConfig is a param under TRL's name, except
     those that the run decides.
 
+    The teacher may be behind an endpoint instead, which gives its log-probabilities of a few tokens. The loss is then an
+    unbiased estimate of the reverse KL.
+
     Args:
+        endpoint: A teacher served by vLLM, instead of the second model of ``init``: ``base_url``, ``model``,
+            ``api_key_env``, ``concurrency``, ``max_retries``, ``timeout_s``.
         chat_template: A Jinja template, instead of the tokenizer's own.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
     """
@@ -64,10 +83,12 @@ class Distill:
     def __init__(
         self,
         *,
+        endpoint: Mapping[str, Any] | None = None,
         chat_template: ChatTemplate | None = None,
         peft: Mapping[str, Any] | None = None,
         **trl_options: Any,
     ) -> None:
+        self._endpoint = None if endpoint is None else Endpoint.from_params(endpoint)
         self._chat_template = chat_template
         self._peft = peft
         self._options = trl_options
@@ -90,7 +111,9 @@ class Distill:
         check_all(
             lambda: check_options(DISTILLATION, self._options),
             lambda: check_lora(self._peft or {}),
-            lambda: check_init(init, 2, _ROLES),
+            lambda: self._check_init(init),
+            self._check_sampling,
+            lambda: check_teacher(self._endpoint, models),
             lambda: check_prompts(rows),
             lambda: self._check_batch(count),
             lambda: check_template(rows, models, self._chat_template),
@@ -98,6 +121,21 @@ class Distill:
             lambda: check_evaluation(evaluation_rows, models, self._longest),
             lambda: check_template(evaluation_rows, models, self._chat_template),
         )
+
+    def _check_init(self, init: Sequence[str]) -> None:
+        if self._endpoint is None:
+            check_init(init, 2, _ROLES)
+        else:
+            check_init(init, 1, "the student, because the teacher is at the endpoint")
+
+    def _check_sampling(self) -> None:
+        """Check that the student samples from its own distribution, if the loss is an estimate on the samples."""
+        for name, needed in _SAMPLING.items() if self._endpoint else ():
+            if (value := self._options.get(name, needed)) != needed:
+                raise ParamsError(
+                    f"{name} is {value}, and the teacher is at an endpoint: it gives the probabilities of a few "
+                    f"tokens, so the loss is the reverse KL, estimated on plain samples. Leave {name} out."
+                )
 
     def _check_batch(self, count: int | None) -> None:
         size, steps = (
@@ -112,14 +150,14 @@ class Distill:
             )
 
     def run(self, context: StageContext) -> StageResult:
-        """Train ``context.models``'s first on ``context.rows()`` to match the second."""
+        """Train ``context.models``'s first on ``context.rows()`` to match the second, or the endpoint's."""
         from trl.trainer.distillation_config import DistillationConfig
-        from trl.trainer.distillation_trainer import DistillationTrainer
 
         from guerdon.training.data import rows_dataset
 
-        check_init([model.name for model in context.models], 2, _ROLES)
-        student, teacher = context.models
+        self._check_init([model.name for model in context.models])
+        self._check_sampling()
+        student, *others = context.models
         config, source, model_options = configure(
             DistillationConfig,
             {**STAGE_DEFAULTS[DISTILLATION], **self._options},
@@ -128,28 +166,46 @@ class Distill:
         if config.log_completions and context.logs is not None:
             keep_completions(context.work, context.logs)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
-        check_vocabularies(
-            student, tokenizer, teacher, load_tokenizer(teacher),
-            "The loss compares the distributions of each token: name a teacher of the student's tokenizer.",
-        )  # fmt: skip
         dataset = rows_dataset(context.rows())
         if not isinstance(dataset[0]["prompt"], str):
             check_has_template(tokenizer, source, "prompts")
         self._check_batch(len(dataset))
-        trainer: Any = resumable(DistillationTrainer)(
-            model=load_model(source, training=True, **model_options),
-            teacher_model=load_model(teacher),
-            args=config,
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            peft_config=lora_config(self._peft),
-        )
-        answer = None
-        if context.evaluation is not None:
-            answer = Answers(trainer, context.stage_id, self._longest)
-        train(trainer, context, answer=answer)
+        with self._open_teacher(student, tokenizer, others) as teaching:
+            trainer_class, teacher = teaching
+            trainer: Any = resumable(trainer_class)(
+                model=load_model(source, training=True, **model_options),
+                args=config,
+                train_dataset=dataset,
+                processing_class=tokenizer,
+                peft_config=lora_config(self._peft),
+                **teacher,
+            )
+            answer = None
+            if context.evaluation is not None:
+                answer = Answers(trainer, context.stage_id, self._longest)
+            train(trainer, context, answer=answer)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         first = {"loss_first": mean(losses[: max(1, len(losses) // 10)])} if losses else {}
         metrics = {"prompts": len(dataset), **first}
         metrics |= summary(trainer, "loss", "entropy", "completions/mean_length")
         return StageResult(checkpoint=context.output, metrics={**metrics, **evaluation_summary(trainer)})
+
+    @contextmanager
+    def _open_teacher(
+        self, student: Model, tokenizer: Any, others: Sequence[Model]
+    ) -> Iterator[tuple[type[Any], dict[str, Any]]]:
+        """Yield the trainer's class and its argument for the teacher."""
+        from trl.trainer.distillation_trainer import DistillationTrainer
+
+        from guerdon_plugins.stages.trl.endpoint_trainers import EndpointDistillationTrainer
+
+        if self._endpoint is None:
+            (model,) = others
+            check_vocabularies(
+                student, tokenizer, model, load_tokenizer(model),
+                "The loss compares the distributions of each token: name a teacher of the student's tokenizer.",
+            )  # fmt: skip
+            yield DistillationTrainer, {"teacher_model": load_model(model)}
+            return
+        with open_teacher(self._endpoint, student, tokenizer) as teacher:
+            yield EndpointDistillationTrainer, {"teacher": teacher}

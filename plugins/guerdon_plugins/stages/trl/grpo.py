@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -28,7 +29,9 @@ from guerdon_plugins.shared.checks import (
     check_tool_prompts,
     check_tool_template,
 )
+from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.shared.vocabulary import check_vocabularies
+from guerdon_plugins.stages.trl.teacher import check_teacher, open_teacher
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -82,6 +85,8 @@ class Grpo:
             values, as ``task=math/reward``.
         streaming: Whether the rows are read while the stage trains, instead of before, so that they are never all in
             memory. It needs ``max_steps``. With ``shuffle_dataset``, the order is random within each 1,000 rows.
+        reference_endpoint: The reference model of ``beta``, served by vLLM, such as a teacher: ``base_url``, ``model``,
+            ``api_key_env``, ``concurrency``, ``max_retries``, ``timeout_s``.
         rollout_func: A function that samples the completions itself, as TRL's ``rollout_func``:
             ``package.module:function`` or ``./file.py:function``. Its other fields are columns of the rollouts.
         peft: The options of a ``peft.LoraConfig``: trains adapters, which are merged into the checkpoint at the end.
@@ -110,6 +115,7 @@ class Grpo:
         dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
         streaming: bool = False,
+        reference_endpoint: Mapping[str, Any] | None = None,
         rollout_func: str | None = None,
         base_dir: Path | None = None,
         **trl_options: Any,
@@ -129,6 +135,7 @@ class Grpo:
         self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
         self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
         self._streaming = streaming
+        self._endpoint = None if reference_endpoint is None else Endpoint.from_params(reference_endpoint)
         self._rollout_func = rollout_func
         self._base_dir = base_dir
         self._options = trl_options
@@ -157,6 +164,7 @@ class Grpo:
             ),
             lambda: check_lora(self._peft or {}),
             lambda: self._check_reference(init),
+            lambda: check_teacher(self._endpoint, models),
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
             lambda: check_tool_prompts(rows, tools),
@@ -180,25 +188,37 @@ class Grpo:
                 f"init names {len(init)} models ({', '.join(init)}), and the stage takes 1 or 2: the policy, and the "
                 "reference model of beta."
             )
+        if len(init) == 2 and self._endpoint:
+            raise UsageError(
+                f"init names '{init[1]}' as the reference model, and reference_endpoint names another one. Leave out "
+                "one of the two."
+            )
         if len(init) == 2:
-            self._check_second_model(init[1])
+            self._check_second_model(f"init names '{init[1]}' as")
+        if self._endpoint:
+            self._check_second_model("reference_endpoint names")
+            if (temperature := self._options.get("temperature", 1.0)) != 1.0:
+                raise ParamsError(
+                    f"temperature is {temperature}, and the reference model is at an endpoint, which gives the "
+                    "probabilities of temperature 1. Leave temperature out."
+                )
         if self._peft is not None and self._options.get("sync_ref_model"):
             raise ParamsError(
                 "sync_ref_model is true, and peft is set: the reference model of adapters is the model without them, "
                 "which stays as it is. Leave out one of the two."
             )
 
-    def _check_second_model(self, name: str) -> None:
+    def _check_second_model(self, given: str) -> None:
         if not self._options.get("beta"):
             raise ParamsError(
-                f"init names '{name}' as the reference model, and beta is 0, which uses none. Set beta above 0, such "
-                "as 0.1, or leave out the second model."
+                f"{given} the reference model, and beta is 0, which uses none. Set beta above 0, such as 0.1, or leave "
+                "out the reference model."
             )
         for other in ("peft", "sync_ref_model"):
             if self._peft if other == "peft" else self._options.get(other):
                 raise ParamsError(
-                    f"init names '{name}' as the reference model, and {other} is set, which makes another one of the "
-                    "policy. Leave out one of the two."
+                    f"{given} the reference model, and {other} is set, which makes another one of the policy. Leave "
+                    "out one of the two."
                 )
 
     def _check_dynamic(self, tools: Sequence[str]) -> None:
@@ -247,9 +267,11 @@ class Grpo:
         from guerdon.grpo import StepOptions
         from guerdon.grpo.planning import plan_memory
 
+        # A reference model at an endpoint takes no memory here.
+        options = {**self._options, "beta": 0.0} if self._endpoint else self._options
         return plan_memory(
             model,
-            self._options,
+            options,
             StepOptions(**self._step_options),
             lora_config(self._peft),
             prompt_tokens=prompt_tokens,
@@ -259,7 +281,7 @@ class Grpo:
 
     def run(self, context: StageContext) -> StageResult:
         """Train ``context.models``'s first on ``context.rows()`` with ``context``'s rubric."""
-        from guerdon.grpo import RubricGRPOTrainer, StepOptions
+        from guerdon.grpo import StepOptions
         from guerdon.grpo.config import grpo_config
         from guerdon.training.data import rows_dataset
         from guerdon.training.streaming import streamed_dataset
@@ -274,19 +296,18 @@ class Grpo:
             keep_completions(context.work, context.logs)
         source, model_options = take_model_options(config, policy)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
-        for reference in references:
-            check_vocabularies(
-                policy, tokenizer, reference, load_tokenizer(reference),
-                "beta compares the probabilities of each token: name a reference model of the policy's tokenizer.",
-            )  # fmt: skip
         dataset = streamed_dataset(context.rows, config) if self._streaming else rows_dataset(context.rows())
         if not isinstance(dataset[0]["prompt"], str):
             check_has_template(tokenizer, source, "prompts")
         load = partial(load_model, source, training=True, **model_options)
-        with context.open_rubric() as rubric, context.open_tools() as toolbox:
+        with (
+            self._open_reference(policy, tokenizer, references, load) as (trainer_class, reference),
+            context.open_rubric() as rubric,
+            context.open_tools() as toolbox,
+        ):
             if toolbox is not None:
                 prepare_tokenizer(tokenizer, source.name)
-            trainer = RubricGRPOTrainer(
+            trainer = trainer_class(
                 load(),
                 rubric,
                 config,
@@ -298,14 +319,37 @@ class Grpo:
                 max_rounds=self._max_rounds,
                 metrics_by=self._metrics_by,
                 step_options=StepOptions(**self._step_options),
-                load_reference=partial(load_model, references[0]) if references else load,
                 peft_config=lora_config(self._peft),
                 toolbox=toolbox,
                 rollout_func=self._load_rollout_func(),
+                **reference,
             )
             train(trainer, context, answer=trainer.answer, metrics_by=self._metrics_by)
         metrics = {**_summary(trainer.state.log_history), **evaluation_summary(trainer)}
         return StageResult(checkpoint=context.output, metrics=metrics)
+
+    @contextmanager
+    def _open_reference(
+        self, policy: Model, tokenizer: Any, references: Sequence[Model], load: Callable[[], Any]
+    ) -> Iterator[tuple[type[Any], dict[str, Any]]]:
+        """Yield the trainer's class and its argument for the reference model; ``load`` loads the policy."""
+        from guerdon.grpo import RubricGRPOTrainer
+
+        if self._endpoint is not None:
+            from guerdon_plugins.stages.trl.endpoint_trainers import EndpointReferenceTrainer
+
+            with open_teacher(self._endpoint, policy, tokenizer) as teacher:
+                yield EndpointReferenceTrainer, {"teacher": teacher}
+            return
+        for reference in references:
+            check_vocabularies(
+                policy, tokenizer, reference, load_tokenizer(reference),
+                "beta compares the probabilities of each token: name a reference model of the policy's tokenizer.",
+            )  # fmt: skip
+        yield (
+            RubricGRPOTrainer,
+            {"load_reference": partial(load_model, references[0]) if references else load},
+        )
 
 
 _SUMMARIZED = (
