@@ -189,13 +189,13 @@ def test_float16_under_a_gradient_scaler_keeps_small_gradients(
         entropy_weight=None if frozen else bonus,
     )
     spec = LossSpec(importance_sampling_level=level)
-    narrow = [states.clone().requires_grad_(), weight.clone().requires_grad_(not frozen)]
-    exact = [tensor.detach().double().requires_grad_(tensor.requires_grad) for tensor in narrow]
+    inputs = states.clone().requires_grad_(), weight.clone().requires_grad_(not frozen)
+    exact = tuple(tensor.detach().double().requires_grad_(tensor.requires_grad) for tensor in inputs)
     with torch.autocast("cpu", torch.float16):
-        loss = fused_linear_grpo_loss(*narrow, target, tokens, spec, tile_budget_mb=0.3).loss
+        loss = fused_linear_grpo_loss(inputs[0], inputs[1], target, tokens, spec, tile_budget_mb=0.3).loss
     trained = slice(1 if frozen else 2)
-    ours = torch.autograd.grad(scale * loss, narrow[trained])
-    theirs = torch.autograd.grad(plain(*exact, None, target, tokens, spec), exact[trained])
+    ours = torch.autograd.grad(scale * loss, inputs[trained])
+    theirs = torch.autograd.grad(plain(exact[0], exact[1], None, target, tokens, spec), exact[trained])
     for gradient, expected in zip(ours, theirs, strict=True):
         assert (gradient.double() / scale - expected).norm() <= 2e-3 * expected.norm()
 
