@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guerdon_sandbox import Limit, Limits, Program, SyncSandbox
+from guerdon_sandbox import Call, Calls, Job, Limit, Limits, Program, Result, SyncSandbox
 from guerdon_sandbox.inside import counters, idling, kills
 
 
@@ -38,6 +38,13 @@ def test_memory_that_an_ended_job_still_holds_is_excess(group: Path) -> None:
     idle = idling.Idle(os.fsencode(group))
     (group / "memory.current").write_text(f"{400 << 20}\n")
     assert idle.excess() == "memory"
+
+
+def test_what_the_supervisor_holds_for_the_job_is_not_an_excess(group: Path) -> None:
+    idle = idling.Idle(os.fsencode(group))
+    (group / "memory.current").write_text(f"{60 << 20}\n")
+    assert idle.excess(held_bytes=30 << 20) is None
+    assert idle.excess(held_bytes=20 << 20) == "memory"
 
 
 def test_cached_files_are_not_an_excess(group: Path) -> None:
@@ -161,6 +168,27 @@ print("done")
 def test_space_of_files_in_flight_is_free_for_the_next_job(one_box: SyncSandbox) -> None:
     one_box.run(Program(source=FILES_IN_FLIGHT))
     assert one_box.run(Program(source=USES_THE_FOLDER)).stdout == b"done\n"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    "job",
+    [
+        Calls(source="def f(): return 'x' * (9 << 20)", calls=[Call("f")] * 2),
+        Program(source="", files={"given": bytes(30 << 20)}),
+        Program(source="for name in 'ab': open(name, 'wb').write(bytes(12 << 20))", collect=["a", "b"]),
+    ],
+    ids=["replies", "files", "collected"],
+)
+def test_a_job_with_megabytes_of_files_or_output_keeps_its_box(
+    one_box: SyncSandbox, job: Job[Result]
+) -> None:
+    one_box.run(Program(source=""))
+    before = one_box._sandbox.boxes_started
+    for _ in range(2):
+        one_box.run(job)
+        one_box.run(Program(source=""))
+    assert one_box._sandbox.boxes_started == before
 
 
 USES_MEMORY = """

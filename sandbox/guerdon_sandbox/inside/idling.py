@@ -52,9 +52,13 @@ class Idle:
         """Return whether the box has more processes and threads, or may have, as the kernel does not count them."""
         return self._idle_processes is None or self._processes.read() != self._idle_processes
 
-    def excess(self) -> str | None:
-        """Return what the box uses beyond that, or None."""
-        most = self._idle_bytes + SLACK_BYTES
+    def excess(self, held_bytes: int = 0) -> str | None:
+        """Return what the box uses beyond that, or None.
+
+        Args:
+            held_bytes: The job's files and outputs that the supervisor itself still holds.
+        """
+        most = self._idle_bytes + SLACK_BYTES + held_bytes
         if (self._memory.read() or 0) > most and self._in_use() > most:
             return "memory"
         if self._idle_processes is not None and self.more_processes():

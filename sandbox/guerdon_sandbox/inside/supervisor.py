@@ -53,11 +53,16 @@ def main(bootstrap: list[str]) -> None:
     share_memory()
     supervisor = _Supervisor(bootstrap)
     write_answer({"python": sys.version.split()[0]}, [])
-    while True:
-        answer, output = _answer(supervisor, *read_request())
-        write_answer(answer._asdict(), output)
-        if answer.dirty:
-            os._exit(3)
+    while not _serve(supervisor):
+        pass
+    os._exit(3)
+
+
+def _serve(supervisor: "_Supervisor") -> str | None:
+    """Run one job, and hold nothing of it afterwards. Return why the box is dirty, if it is."""
+    answer, output = _answer(supervisor, *read_request())
+    write_answer(answer._asdict(), output)
+    return answer.dirty
 
 
 def _answer(
@@ -124,7 +129,10 @@ class _Supervisor:
         if request.collect:
             with as_user(candidate):
                 collected = list(_collect(request.collect))
-        dirty = dirty or sweep(sorted(uids)) or self._settle()
+        output: list[bytes | bytearray] = list(job.buffers.values())
+        output += [content for content in collected if content is not None]
+        held_bytes = sum(map(len, (*blobs.files, *output)))
+        dirty = dirty or sweep(sorted(uids)) or self._settle(held_bytes)
         reset_devices()
         if self._memory_kills.end():
             limit = limit or Limit.MEMORY
@@ -141,7 +149,7 @@ class _Supervisor:
             dirty=dirty,
             missing=missing,
         )
-        return answer, [*job.buffers.values(), *(content for content in collected if content is not None)]
+        return answer, output
 
     def _watch(self, job: Running, started: float, waiting: Waiting, request: Request) -> Limit | None:
         """Collect output until the job's deciding process ends. Return the limit that ended it, if one did.
@@ -217,14 +225,23 @@ class _Supervisor:
         with os.scandir("/proc") as entries:
             return any(entry.name.isdigit() and int(entry.name) not in {1, *own} for entry in entries)
 
-    def _settle(self) -> str | None:
+    def _settle(self, held_bytes: int) -> str | None:
         """Wait until the kernel has freed what the job used. Return why the box is dirty, if it does not."""
         deadline = time.monotonic() + SETTLE_S
-        while excess := self._idle.excess():
+        while excess := self._idle.excess(held_bytes):
             if time.monotonic() > deadline:
                 return f"a job has left {excess} in use"
+            _give_memory_back()
             time.sleep(0.005)
         return None
+
+
+def _give_memory_back() -> None:
+    """Have the allocator give back what the supervisor has freed, because it counts for the box."""
+    import ctypes  # here, because few boxes need it
+
+    with contextlib.suppress(AttributeError):  # glibc's only
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _collect(paths: Sequence[str]) -> Iterator[bytes | None]:

@@ -60,10 +60,8 @@ def read_below(root: bytes, path: str, most: int) -> bytes | None:
 
 
 def _read(fd: int, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size and (chunk := os.read(fd, size - len(data))):
-        data += chunk
-    return bytes(data)
+    with open(fd, "rb", closefd=False) as file:
+        return file.read(size)
 
 
 def share_memory() -> None:
