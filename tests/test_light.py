@@ -41,7 +41,8 @@ def test_light_test_that_imports_a_training_library_is_skipped(tmp_path: Path) -
     (tmp_path / "test_function.py").write_text(
         "def test_b(): import transformers\ndef test_c(): import json\n"
     )
-    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-rs", "-m", "light", str(tmp_path)]
+    options = ["-n0", "-q", "-rs", "-m", "light", "-o", f"pythonpath={TESTS / 'fixtures'}"]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 passed, 2 skipped" in done.stdout
     assert "not light: it imports torch" in done.stdout
