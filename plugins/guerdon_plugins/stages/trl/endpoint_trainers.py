@@ -22,6 +22,9 @@ __all__ = ["EndpointDistillationTrainer", "EndpointReferenceTrainer", "estimated
 _TOP = 20
 """The most probable tokens that a distillation asks for at each place: as many as vLLM gives by default."""
 
+_NO_LESS = 1e-6
+"""The least probability of all other tokens whose logarithm is taken: a difference from 1 is not more precise."""
+
 _DISTILLATION = (
     Member("_generate_and_score_completions", "endpoint", "samples the student's answers", 1532, ("inputs",)),
     Member(
@@ -47,9 +50,10 @@ _GRPO = (
 def estimated_reverse_kl(logps: Tensor, teacher_logps: Tensor, is_top: Tensor) -> Tensor:
     """Return an unbiased estimate of each place's reverse KL, whose gradient is one of the reverse KL's gradient.
 
-    The reverse KL of the student p and the teacher q is the sum of p (log p - log q) over the vocabulary. Its gradient
-    is the sum of (log p - log q) grad p, because the sum of grad p is 0. The terms of the teacher's most probable tokens
-    are summed. Those of the other tokens are estimated by the sampled token, if it is one of them.
+    The reverse KL of the student p and the teacher q is the sum of p (log p - log q) over the vocabulary. Its
+    gradient is the sum of (log p - log q) grad p, because the sum of grad p is 0. The terms of the teacher's most
+    probable tokens are exact. So is one term for all others together. The sampled token estimates the divergence
+    among the others, if it is one of them.
 
     Args:
         logps: The student's log-probabilities [..., 1 + others]: of the token that it sampled, and of other ones.
@@ -57,9 +61,12 @@ def estimated_reverse_kl(logps: Tensor, teacher_logps: Tensor, is_top: Tensor) -
         is_top: Whether each token is one of the teacher's most probable ones; false for padding.
     """
     away = (logps - teacher_logps).detach()
-    summed = (torch.where(is_top, away, 0.0) * logps.exp()).sum(-1)
-    own, sampled = logps[..., 0], away[..., 0]
-    return summed + torch.where(is_top[..., 0], 0.0, sampled + sampled * (own - own.detach()))
+    left, teacher_left = (1 - torch.where(is_top, one.exp(), 0.0).sum(-1) for one in (logps, teacher_logps))
+    # Any value is right here, because both parts have it. This one makes the estimated part small.
+    away_left = (left.clamp(min=_NO_LESS).log() - teacher_left.clamp(min=_NO_LESS).log()).detach()
+    exact = (torch.where(is_top, away, 0.0) * logps.exp()).sum(-1) + away_left * left
+    own, among = logps[..., 0], away[..., 0] - away_left
+    return exact + torch.where(is_top[..., 0], 0.0, among + among * (own - own.detach()))
 
 
 class EndpointDistillationTrainer(DistillationTrainer):
@@ -76,7 +83,7 @@ class EndpointDistillationTrainer(DistillationTrainer):
 
     def __init__(self, *args: Any, teacher: Teacher, **kwargs: Any) -> None:
         _check_members(DistillationTrainer, _DISTILLATION)
-        super().__init__(*args, teacher_model=None, **kwargs)
+        super().__init__(*args, **kwargs)
         if self._is_vlm:
             raise UsageError("a teacher at an endpoint does not go with a student that reads images.")
         self._teacher = teacher
