@@ -25,6 +25,7 @@ from guerdon_plugins.shared.checks import (
 )
 from guerdon_plugins.shared.vocabulary import check_vocabularies
 from guerdon_plugins.stages.trl.answers import Answers
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -90,6 +91,7 @@ class Distill:
         check_all(
             lambda: check_options(DISTILLATION, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_quantized(models, self._options, self._peft),
             lambda: check_init(init, 2, _ROLES),
             lambda: check_prompts(rows),
             lambda: self._check_batch(count),

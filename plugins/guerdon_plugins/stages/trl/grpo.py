@@ -29,6 +29,7 @@ from guerdon_plugins.shared.checks import (
     check_tool_template,
 )
 from guerdon_plugins.shared.vocabulary import check_vocabularies
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -152,6 +153,7 @@ class Grpo:
                 fused_loss=self._step_options["fused_loss"],
             ),
             lambda: check_lora(self._peft or {}),
+            lambda: check_quantized(models, self._options, self._peft),
             lambda: self._check_reference(init),
             lambda: check_prompts(rows),
             lambda: check_metrics_by(rows, self._metrics_by),
