@@ -55,7 +55,8 @@ def plan_memory(
     if values["beta"] and adapters is None:
         memory = memory._replace(frozen=memory.weights)
     update = update_parts(memory, processes)
-    rollouts = {name: update[name] for name in ("weights", "optimizer", "reference model") if name in update}
+    held = ("weights", "optimizer", "reference model")
+    rollouts = {name: size for name, size in update.items() if name in held}
     if not values["use_vllm"]:
         tokens = _generated(values, processes) * (prompt_tokens + values["max_completion_length"])
         rollouts["keys and values"] = cache_bytes(config, tokens, settings)
