@@ -31,7 +31,7 @@ GIB = 1024**3
     type=click.IntRange(min=1),
     default=512,
     show_default=True,
-    help="The length of each prompt in tokens.",
+    help="The length of each prompt in tokens, for stages that sample.",
 )
 @click.option(
     "--processes",
@@ -51,7 +51,7 @@ def plan(
 ) -> None:
     """Compute the memory that the stages of a manifest take on a GPU, without a GPU.
 
-    Every completion has the longest length. Status 1 if a stage takes more than the GPU has.
+    Every completion and every row has the longest length. Status 1 if a stage takes more than the GPU has.
     """
     from guerdon.manifest import plan_run, read_manifest
     from guerdon.run.memory import has_memory_plan, stage_memory
@@ -59,7 +59,10 @@ def plan(
     planned = plan_run(read_manifest(manifest_path(manifest), overrides))
     stages = [stage for stage in planned.stages if has_memory_plan(stage)]
     if not stages:
-        raise UsageError(f"{planned.file.path}: no stage computes its memory. The built-in 'grpo' does.")
+        raise UsageError(
+            f"{planned.file.path}: no stage computes its memory. The built-in 'grpo', 'sft', 'dpo' and 'reward_model' "
+            "do."
+        )
     with Console(stderr=True).status("Computing…"):
         computed = {
             stage.ref.id: stage_memory(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import nn
-from transformers import Trainer, TrainingArguments
-
-from guerdon.errors import UsageError, one_line
-from guerdon.grpo.memory import Rollouts, StepSettings, cache_bytes, step_memory
+from guerdon.errors import UsageError
+from guerdon.grpo.memory import GroupStep, Rollouts, cache_bytes, group_step_memory
 from guerdon.grpo.micro_batch import StepOptions
 from guerdon.models import load_config
 from guerdon.options.trl import GRPO, generation_batch, option_values
 from guerdon.stage import Model
+from guerdon.training.planning import check_whole, settings_of, update_parts
 
 __all__ = ["plan_memory"]
 
@@ -49,31 +45,18 @@ def plan_memory(
     values = option_values(GRPO, options)
     if not step.fused_loss:
         raise UsageError("the memory of TRL's own loss is not computed. Set fused_loss to true.")
-    if values["fsdp"] or values["deepspeed"]:
-        raise UsageError(
-            "the memory of a sharded model is not computed. Leave out fsdp and deepspeed, and divide the weights, the "
-            "gradients and the optimizer's state by the number of processes."
-        )
+    check_whole(values)
     config = load_config(model)
     longest, rows = _longest(values, step, prompt_tokens, processes), values["per_device_train_batch_size"]
-    settings = StepSettings(
-        optimizer=partial(_optimizer, values),
-        dtype=_dtype(model, values),
-        autocast=_autocast(values),
-        checkpointing=values["gradient_checkpointing"],
-        accumulates=values["gradient_accumulation_steps"] > 1 or len(longest.completions) < rows,
-        packed=step.pack_sequences,
-        adapters=adapters,
-        device_bytes=device_bytes,
-    )
-    memory = step_memory(config, longest, settings)
-    held = {"weights": memory.weights, "optimizer": memory.optimizer}
+    base = settings_of(model, values, adapters)
+    base["accumulates"] |= len(longest.completions) < rows
+    settings = GroupStep(**base, packed=step.pack_sequences, device_bytes=device_bytes)
+    memory = group_step_memory(config, longest, settings)
     if values["beta"] and adapters is None:
-        held["reference model"] = memory.weights
-    update = {**held, "gradients": memory.gradients, "micro-batch": memory.micro_batch}
-    if processes > 1:
-        update["gradients to exchange"] = memory.gradients
-    rollouts = dict(held)
+        memory = memory._replace(frozen=memory.weights)
+    update = update_parts(memory, processes)
+    held = ("weights", "optimizer", "reference model")
+    rollouts = {name: size for name, size in update.items() if name in held}
     if not values["use_vllm"]:
         tokens = _generated(values, processes) * (prompt_tokens + values["max_completion_length"])
         rollouts["keys and values"] = cache_bytes(config, tokens, settings)
@@ -82,38 +65,6 @@ def plan_memory(
         if not values["vllm_enable_sleep_mode"]:
             update["vLLM"] = rollouts["vLLM"]
     return {"rollouts": rollouts, "update": update}
-
-
-def _dtype(model: Model, values: Mapping[str, Any]) -> torch.dtype:
-    name = (values["model_init_kwargs"] or {}).get("dtype", model.dtype)
-    dtype = getattr(torch, "float32" if name == "auto" else str(name).removeprefix("torch."))
-    assert isinstance(dtype, torch.dtype)
-    return dtype
-
-
-def _autocast(values: Mapping[str, Any]) -> torch.dtype | None:
-    if values["fp16"]:
-        return torch.float16
-    return None if values["bf16"] is False else torch.bfloat16
-
-
-def _optimizer(values: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer of TRL's options.
-
-    Raises:
-        UsageError: It needs a library that is not installed, or a GPU.
-    """
-    names = ("optim", "optim_args")
-    arguments = TrainingArguments("plan", use_cpu=True, **{name: values[name] for name in names})
-    try:
-        kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
-        made: torch.optim.Optimizer = kind(parameters, **options)
-    except Exception as error:  # each optimizer's library has its own
-        raise UsageError(
-            f"the memory of the optimizer '{values['optim']}' is not computed: {one_line(error)} Compute with one of "
-            "torch's: --set stages.ID.params.optim=adamw_torch_fused."
-        ) from error
-    return made
 
 
 def _longest(values: Mapping[str, Any], step: StepOptions, prompt_tokens: int, processes: int) -> Rollouts:

@@ -42,10 +42,13 @@ def stage_memory(
     model = _start(plan, stage)
     built = stage.component.build()
     own = stage.component.member("plan_memory", of=built)
-    with boundary(f"the memory plan of {stage.component.plugin} raised"):
-        memory: Mapping[str, Mapping[str, int]] = own(
-            model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes
-        )
+    try:
+        with boundary(f"the memory plan of {stage.component.plugin} raised"):
+            memory: Mapping[str, Mapping[str, int]] = own(
+                model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes
+            )
+    except UsageError as error:
+        raise UsageError(f"stage '{stage.ref.id}': {error}") from error
     return memory
 
 

@@ -67,7 +67,7 @@ class ResumableTrainer(_Trainer):
         super().__init__(*args, **kwargs)
         self._keeps, self.args.save_total_limit = self.args.save_total_limit, None
         self._resumed_from: Path | None = None
-        if self._synced_reference() is not None and self.is_deepspeed_enabled and _zero_stage(self) == 3:
+        if self._synced_reference() is not None and self.is_deepspeed_enabled and zero_stage(self) == 3:
             raise ParamsError(
                 "sync_ref_model is set, and DeepSpeed's ZeRO-3 spreads the reference model over the processes, so it "
                 "cannot be saved for a resume. Use FSDP or ZeRO-2, or set sync_ref_model to false."
@@ -170,7 +170,8 @@ class ResumableTrainer(_Trainer):
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def _zero_stage(trainer: Any) -> int:
+def zero_stage(trainer: Any) -> int:
+    """Return the stage of DeepSpeed's ZeRO, or 0 without DeepSpeed."""
     plugin = trainer.accelerator.state.deepspeed_plugin
     return 0 if plugin is None else int(plugin.zero_stage)
 

@@ -13,13 +13,17 @@ MANIFEST = """
 name: planned
 model: ./model
 stages:
-  - {id: cold, use: sft, data: [{use: files, params: {path: rows.jsonl}}]}
+  - id: cold
+    use: sft
+    data: [{use: files, params: {path: rows.jsonl}}]
+    params: {per_device_train_batch_size: 4, max_length: 64}
   - id: zero
     init: 'stage:cold'
     use: grpo
     data: [{use: arithmetic, limit: 64}]
     rewards: [{use: math}]
     params: {per_device_train_batch_size: 8, max_completion_length: 64}
+  - {id: joined, init: [base, 'stage:zero'], use: merge}
 """
 
 
@@ -40,10 +44,10 @@ def manifest(tmp_path: Path) -> Path:
     return file
 
 
-def planned(call: Any, *arguments: str) -> dict[str, dict[str, int]]:
+def planned(call: Any, *arguments: str, stage: str = "zero") -> dict[str, dict[str, int]]:
     ended = call("plan", "m.yaml", "--json", *arguments)
     assert ended.status == 0, ended.err
-    moments: dict[str, dict[str, int]] = json.loads(ended.out)["zero"]
+    moments: dict[str, dict[str, int]] = json.loads(ended.out)[stage]
     return moments
 
 
@@ -53,7 +57,8 @@ def test_plan_prints_a_table_for_each_stage_and_names_the_others(call: Any) -> N
     assert ended.status == 0, ended.err
     assert "Stage 'zero', GiB on each GPU" in ended.out
     assert {"weights", "gradients", "optimizer", "micro-batch", "keys", "all"} <= set(ended.out.split())
-    assert "Not computed: cold." in ended.out
+    assert "Stage 'cold', GiB on each GPU" in ended.out
+    assert "Not computed: joined." in ended.out
 
 
 @pytest.mark.usefixtures("manifest")
@@ -77,6 +82,30 @@ def test_plan_parts_follow_the_options(call: Any) -> None:
     assert longer["update"]["micro-batch"] > update["micro-batch"]
     assert longer["rollouts"]["keys and values"] > alone["rollouts"]["keys and values"]
     assert planned(call, "--set", "stages.zero.params.optim=sgd")["update"]["optimizer"] == 0
+
+
+@pytest.mark.usefixtures("manifest")
+def test_plan_of_fine_tuning_follows_its_options(call: Any) -> None:
+    params = "stages.cold.params."
+    moments = planned(call, stage="cold")
+    assert set(moments) == {"update"}
+    update = moments["update"]
+    assert set(update) == {"weights", "optimizer", "gradients", "micro-batch"}
+    assert update["optimizer"] == pytest.approx(2 * update["gradients"], rel=0.001)
+    longer = planned(call, "--set", params + "max_length=1024", stage="cold")["update"]
+    kept = planned(
+        call,
+        "--set",
+        params + "max_length=1024",
+        "--set",
+        params + "gradient_checkpointing=false",
+        stage="cold",
+    )["update"]
+    assert update["micro-batch"] < longer["micro-batch"] < kept["micro-batch"]
+    adapters = planned(call, "--set", params + "peft={r: 4}", stage="cold")["update"]
+    assert adapters["gradients"] < update["gradients"] / 10
+    launched = planned(call, "--processes", "2", stage="cold")["update"]
+    assert launched == {**update, "gradients to exchange": update["gradients"]}
 
 
 @pytest.mark.usefixtures("manifest")
@@ -114,6 +143,10 @@ def test_plan_with_vllm_contains_its_share_of_the_device(call: Any) -> None:
             "Name one in its init",
         ),
         (["--set", "stages.zero.params.fsdp=full_shard"], "sharded"),
+        (["--set", "stages.cold.params.fsdp=full_shard"], "stage 'cold': the memory of a sharded model"),
+        (["--set", "stages.cold.params.activation_offloading=true"], "activation_offloading"),
+        (["--set", "stages.cold.params.label_smoothing_factor=0.1"], "label_smoothing_factor"),
+        (["--set", "stages.cold.params.max_length=null"], "max_length is null"),
         (["--set", "model=./none"], "none"),
         (["--set", "stages.zero.params.optim=adamw_8bit"], "adamw_8bit"),
         (["--set", "stages.zero.params.optim=adam"], "optim"),
@@ -136,7 +169,9 @@ def test_plan_of_a_model_that_the_run_makes_says_how_to_name_one(call: Any) -> N
 
 
 def test_plan_without_a_stage_that_computes_is_a_usage_error(call: Any, manifest: Path) -> None:
-    manifest.write_text(MANIFEST.split("  - id: zero")[0])
+    manifest.write_text(
+        f"{MANIFEST.split('  - id: cold')[0]}  - {{id: joined, init: [base, base], use: merge}}\n"
+    )
     ended = call("plan", "m.yaml")
     assert ended.status == 2
     assert "no stage computes its memory" in ended.err

@@ -1,10 +1,10 @@
 """Trains the same rollouts in one process or in each of several; what the tests of distributed training start.
 
-    python distributed_process.py MODEL FOLDER LOSS_TYPE [SHARDING [BUDGET]]
+    python distributed_process.py MODEL FOLDER LOSS_TYPE [SHARDING [BUDGET [ADAPTERS]]]
 
 The weights go to FOLDER/LOSS_TYPE-PROCESSES.safetensors, and the metrics of each step to a JSON file beside it; with
 SHARDING (fsdp2, zero2 or zero3) to FOLDER/LOSS_TYPE-SHARDING. BUDGET is the most tokens of a micro-batch's part; its
-SHARDING is empty.
+SHARDING is empty. With ADAPTERS (lora) the model's adapters alone are trained.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import torch
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 from datasets import Dataset
+from peft import LoraConfig
 from tiny_training import PROCESSES, cpu_config, drawn_tokens, save_weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon.grpo import FusedGRPOTrainer, StepOptions
+from guerdon.training.merging import merged_on_main
 
 ROWS, GROUP, LENGTH = 16, 4, 7
 
@@ -69,7 +71,9 @@ def held(trainer: Trainer) -> int:
     return sum(getattr(one, "ds_tensor", getattr(one, "_local_tensor", one)).numel() for one in weights)
 
 
-def train(model: str, folder: str, loss_type: str, sharding: str = "", budget: str = "") -> None:
+def train(
+    model: str, folder: str, loss_type: str, sharding: str = "", budget: str = "", adapters: str = ""
+) -> None:
     config = cpu_config(
         folder,
         per_device_train_batch_size=ROWS // PROCESSES,
@@ -88,7 +92,15 @@ def train(model: str, folder: str, loss_type: str, sharding: str = "", budget: s
     policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
     tokenizer = AutoTokenizer.from_pretrained(model)
     options = StepOptions(max_tokens_per_micro_batch=int(budget) if budget else None)
-    trainer = Trainer(policy, [reward], config, rows, processing_class=tokenizer, step_options=options)
+    trainer = Trainer(
+        policy,
+        [reward],
+        config,
+        rows,
+        processing_class=tokenizer,
+        step_options=options,
+        peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear") if adapters else None,
+    )
     assert trainer.accelerator.num_processes == PROCESSES
     trainer.train()
     to = Path(folder, f"{loss_type}-{sharding or PROCESSES}")
@@ -97,6 +109,8 @@ def train(model: str, folder: str, loss_type: str, sharding: str = "", budget: s
     result = {"steps": steps, "held": held(trainer), "type": trainer.accelerator.distributed_type.value}
     if trainer.accelerator.is_main_process:
         Path(f"{to}.json").write_text(json.dumps(result))
+    if adapters and (merged := merged_on_main(trainer)) is not None:
+        merged.save_pretrained(f"{to}-merged")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("distributed_process.py")
 SHARDED = "TRL's own loss is used: the model is sharded"
+ADAPTER_STAGES = ["zero2", "zero3"]
 
 
 def train(python: WarmPython, processes: int, script: str, *arguments: Path | str) -> None:
@@ -89,19 +90,55 @@ def test_fsdp2_over_two_processes_ends_where_one_process_does(
     check_sharded(folder, "fsdp2")
 
 
+@pytest.fixture(scope="module")
+def adapted(trained: Callable[[str], Path], warm_python: WarmPython) -> Path:
+    """The folder of what one process trains with adapters."""
+    before = weights_before(trained("dapo"))
+    folder = trained("dapo") / "adapted"
+    folder.mkdir()
+    (folder / "before.safetensors").symlink_to(before / "model.safetensors")
+    train(warm_python, 1, "distributed_process.py", before, folder, "dapo", "", "", "lora")
+    return folder
+
+
+@pytest.mark.slow
+def test_adapters_over_fsdp2_and_their_merged_model_are_those_of_one_process(
+    adapted: Path, warm_python: WarmPython
+) -> None:
+    (adapted / "fsdp2").mkdir()
+    before = weights_before(adapted)
+    train(warm_python, 2, "distributed_process.py", before, adapted / "fsdp2", "dapo", "fsdp2", "", "lora")
+    check_sharded(adapted, "fsdp2")
+    check_merged(adapted, "fsdp2")
+
+
+@pytest.mark.parametrize("sharding", ADAPTER_STAGES)
+def test_adapters_over_deepspeed_and_their_merged_model_are_those_of_one_process(
+    adapted: Path, sharding: str, peer: Callable[..., Peer]
+) -> None:
+    launch_deepspeed(peer, weights_before(adapted), adapted / sharding, "dapo", sharding, "", "lora")
+    check_sharded(adapted, sharding)
+    check_merged(adapted, sharding)
+
+
 @pytest.mark.parametrize("sharding", ["zero2", "zero3"])
 def test_deepspeed_over_two_processes_ends_where_one_process_does(
     trained: Callable[[str], Path], sharding: str, peer: Callable[..., Peer]
 ) -> None:
     folder = trained("dapo")
+    launch_deepspeed(peer, weights_before(folder), folder / sharding, "dapo", sharding)
+    check_sharded(folder, sharding)
+
+
+def launch_deepspeed(peer: Callable[..., Peer], model: Path, folder: Path, *arguments: str) -> None:
+    """Train in two processes with DeepSpeed."""
     deepspeed = peer("deepspeed==0.19.8", "einops", "hjson", "ninja", "py-cpuinfo")
-    (folder / sharding).mkdir()
+    folder.mkdir()
     # Libraries look for DeepSpeed when they are imported, so these processes are not forked from a warm one.
     launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    arguments = (weights_before(folder), folder / sharding, "dapo", sharding)
     path = os.pathsep.join((str(deepspeed.folder), *sys.path))
     done = subprocess.run(
-        [*launch, SCRIPT, *arguments],
+        [*launch, SCRIPT, model, folder, *arguments],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -109,7 +146,6 @@ def test_deepspeed_over_two_processes_ends_where_one_process_does(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert SHARDED in done.stderr
-    check_sharded(folder, sharding)
 
 
 def weights_before(trained: Path) -> Path:
@@ -130,6 +166,17 @@ def check_sharded(trained: Path, sharding: str) -> None:
     second = load_file(trained / sharding / f"dapo-{sharding}.safetensors")
     for name in first:  # four steps move weights by 0.006; DeepSpeed's main weights are float32
         torch.testing.assert_close(second[name].double(), first[name], rtol=0, atol=1e-6)
+
+
+def check_merged(adapted: Path, sharding: str) -> None:
+    """Compare the models with merged adapters, and see that those of one process are not the base."""
+    base = load_file(adapted / "before.safetensors")
+    one = load_file(adapted / "dapo-1-merged" / "model.safetensors")
+    two = load_file(adapted / sharding / f"dapo-{sharding}-merged" / "model.safetensors")
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name].double(), one[name].double(), rtol=0, atol=1e-6)
+    assert max((one[name] - base[name].double()).abs().max() for name in one) > 1e-3
 
 
 def test_rewards_of_both_processes_are_known_to_both_with_tools(

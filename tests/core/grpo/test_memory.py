@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig
 from transformers import LlamaConfig, PretrainedConfig, Qwen3Config
 
-from guerdon.grpo.memory import Rollouts, StepSettings, cache_bytes, step_memory
+from guerdon.grpo.memory import GroupStep, Rollouts, cache_bytes, group_step_memory
 
 GIB = 1024**3
 QWEN3_2B = Qwen3Config(
@@ -38,7 +38,7 @@ SMALL = LlamaConfig(
 SHARED = Rollouts([100], [300] * 4, [0] * 4)
 NO_STATE = partial(torch.optim.SGD, foreach=False)
 """The benchmark computes gradients alone. A fused step has no fake kernel, so torch would update 2B real weights."""
-ADAM = StepSettings(optimizer=partial(torch.optim.AdamW, fused=True))
+ADAM = GroupStep(optimizer=partial(torch.optim.AdamW, fused=True))
 
 
 def parameters(config: PretrainedConfig) -> int:
@@ -59,12 +59,12 @@ def parameters(config: PretrainedConfig) -> int:
 def test_step_memory_of_a_2b_model_is_what_an_h200_took(shared: bool, packed: bool, measured: float) -> None:
     prompts = [512] * (1 if shared else 8)
     rollouts = Rollouts(prompts, LARGEST_GROUP, [0] * 8 if shared else list(range(8)))
-    settings = StepSettings(optimizer=NO_STATE, accumulates=True, packed=packed, device_bytes=139 * GIB)
-    assert step_memory(QWEN3_2B, rollouts, settings).total / GIB == pytest.approx(measured, rel=0.02)
+    settings = GroupStep(optimizer=NO_STATE, accumulates=True, packed=packed, device_bytes=139 * GIB)
+    assert group_step_memory(QWEN3_2B, rollouts, settings).total / GIB == pytest.approx(measured, rel=0.02)
 
 
 def test_step_memory_parts_of_full_training_are_the_models() -> None:
-    memory = step_memory(SMALL, SHARED, ADAM)
+    memory = group_step_memory(SMALL, SHARED, ADAM)
     count = parameters(SMALL)
     assert memory.weights == pytest.approx(4 * count, rel=0.001)
     assert memory.gradients == 4 * count
@@ -73,8 +73,8 @@ def test_step_memory_parts_of_full_training_are_the_models() -> None:
 
 def test_step_memory_of_adapters_trains_the_adapters_alone() -> None:
     adapters = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-    memory = step_memory(SMALL, SHARED, replace(ADAM, adapters=adapters, dtype=torch.bfloat16))
-    full = step_memory(SMALL, SHARED, ADAM)
+    memory = group_step_memory(SMALL, SHARED, replace(ADAM, adapters=adapters, dtype=torch.bfloat16))
+    full = group_step_memory(SMALL, SHARED, ADAM)
     assert memory.gradients < full.gradients / 10
     assert memory.optimizer == pytest.approx(2 * memory.gradients, rel=0.01)
     assert memory.weights == pytest.approx(2 * parameters(SMALL) + memory.gradients, rel=0.01)
@@ -90,14 +90,17 @@ def test_step_memory_of_adapters_trains_the_adapters_alone() -> None:
     ],
     ids=["no checkpointing", "several micro-batches", "float32", "padded"],
 )
-def test_step_memory_grows_with_what_is_kept(change: Callable[[StepSettings], StepSettings]) -> None:
+def test_step_memory_grows_with_what_is_kept(change: Callable[[GroupStep], GroupStep]) -> None:
     rollouts = Rollouts([100], [300, 40, 40, 40], [0] * 4)
-    assert step_memory(SMALL, rollouts, change(ADAM)).total > step_memory(SMALL, rollouts, ADAM).total
+    assert (
+        group_step_memory(SMALL, rollouts, change(ADAM)).total
+        > group_step_memory(SMALL, rollouts, ADAM).total
+    )
 
 
 def test_step_memory_does_not_depend_on_how_completions_share_a_sum() -> None:
-    uneven = step_memory(SMALL, Rollouts([100], [100, 500, 200, 400], [0] * 4), ADAM)
-    assert uneven == step_memory(SMALL, SHARED, ADAM)
+    uneven = group_step_memory(SMALL, Rollouts([100], [100, 500, 200, 400], [0] * 4), ADAM)
+    assert uneven == group_step_memory(SMALL, SHARED, ADAM)
 
 
 def test_cache_bytes_are_those_of_all_layers_keys_and_values() -> None:

@@ -27,6 +27,7 @@ from guerdon_plugins.shared.checks import (
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.shared.vocabulary import check_vocabularies
 from guerdon_plugins.stages.trl.answers import Answers
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.teacher import check_teacher, open_teacher
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -111,6 +112,7 @@ class Distill:
         check_all(
             lambda: check_options(DISTILLATION, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_quantized(models, self._options, self._peft),
             lambda: self._check_init(init),
             self._check_sampling,
             lambda: check_teacher(self._endpoint, models),

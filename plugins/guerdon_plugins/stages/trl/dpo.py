@@ -18,6 +18,7 @@ from guerdon.options.trl import DPO
 from guerdon_plugins.shared.checks import check_all, check_evaluation, check_init, check_template
 from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.pairs import check_pairs, heldout_share, read_pairs
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -90,6 +91,7 @@ class Dpo:
         check_all(
             lambda: check_options(DPO, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_quantized(models, self._options, self._peft),
             lambda: check_init(init, 1),
             self._check_reference,
             lambda: check_pairs(rows),
@@ -107,6 +109,14 @@ class Dpo:
                     f"sync_ref_model is true, and {other} is set, which leaves no reference model to change. "
                     "Leave out one of the two."
                 )
+
+    def plan_memory(
+        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the bytes of each part on each device in an update. All rows have ``max_length`` tokens."""
+        from guerdon.training.planning import plan_training
+
+        return plan_training(DPO, model, self._options, lora_config(self._peft), processes=processes)
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""

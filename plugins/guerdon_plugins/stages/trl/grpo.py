@@ -31,6 +31,7 @@ from guerdon_plugins.shared.checks import (
 )
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.shared.vocabulary import check_vocabularies
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.teacher import check_teacher, open_teacher
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -163,6 +164,7 @@ class Grpo:
                 fused_loss=self._step_options["fused_loss"],
             ),
             lambda: check_lora(self._peft or {}),
+            lambda: check_quantized(models, self._options, self._peft),
             lambda: self._check_reference(init),
             lambda: check_teacher(self._endpoint, models),
             lambda: check_prompts(rows),

@@ -16,6 +16,7 @@ from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.shared.steps import StepTokens, tokens_of_steps
 from guerdon_plugins.stages.trl.pairs import heldout_share, is_heldout
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -93,6 +94,7 @@ class ProcessRewardModel:
         """Check the options, the form of the rows and the model, before a model is loaded."""
         check_all(
             lambda: check_options(REWARD, self._options),
+            lambda: check_quantized(models, self._options, None),
             lambda: check_init(init, 1),
             lambda: _check_rows(rows),
             lambda: check_template(rows, models, self._chat_template),

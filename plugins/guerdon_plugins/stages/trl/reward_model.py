@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon import Model, Row, StageContext, StageResult
@@ -14,6 +14,7 @@ from guerdon.options.conflicts import check_options
 from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.stages.trl.pairs import check_pairs, heldout_share, read_pairs
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -66,10 +67,19 @@ class RewardModel:
         """Check the options, the form of the pairs and the model, before a model is loaded."""
         check_all(
             lambda: check_options(REWARD, self._options),
+            lambda: check_quantized(models, self._options, None),
             lambda: check_init(init, 1),
             lambda: check_pairs(rows),
             lambda: check_template(rows, models, self._chat_template, column="chosen"),
         )
+
+    def plan_memory(
+        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the bytes of each part on each device in an update. All rows have ``max_length`` tokens."""
+        from guerdon.training.planning import plan_training
+
+        return plan_training(REWARD, model, self._options, None, processes=processes)
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""

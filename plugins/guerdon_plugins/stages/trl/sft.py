@@ -17,6 +17,7 @@ from guerdon.options.trl import SFT
 from guerdon_plugins.shared.checks import check_all, check_evaluation, check_init, check_template
 from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.mixing import mixed
+from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
@@ -102,12 +103,21 @@ class Sft:
         check_all(
             lambda: check_options(SFT, self._options),
             lambda: check_lora(self._peft or {}),
+            lambda: check_quantized(models, self._options, self._peft),
             lambda: check_init(init, 1),
             lambda: _columns_of(rows) if rows else None,
             lambda: check_template(rows, models, self._chat_template),
             lambda: check_evaluation(evaluation_rows, models, self._max_completion_length),
             lambda: check_template(evaluation_rows, models, self._chat_template),
         )
+
+    def plan_memory(
+        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the bytes of each part on each device in an update. All rows have ``max_length`` tokens."""
+        from guerdon.training.planning import plan_training
+
+        return plan_training(SFT, model, self._options, lora_config(self._peft), processes=processes)
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""

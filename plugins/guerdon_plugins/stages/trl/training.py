@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from guerdon import Model, Rollout, Row, StageContext
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.options.trl import trl_parameters
+from guerdon_plugins.stages.trl.quantized import check_loaded
 
 _DEFAULTS = {"logging_steps": 1, "save_steps": 100}
 
@@ -131,6 +131,7 @@ def fit(
     from guerdon.training.finite import FiniteLoss
     from guerdon.training.progress import ReportProgress, StopAfterStep
 
+    check_loaded(trainer.accelerator.unwrap_model(trainer.model))
     trainer.remove_callback(PrinterCallback)  # it prints the metrics as dicts
     trainer.add_callback(ReportProgress(context.progress))
     stop = StopAfterStep(lambda: context.stop.requested)
@@ -241,12 +242,12 @@ def save(trainer: Any, output: Path, *, trains_on: bool = False) -> None:
         output: The folder.
         trains_on: Whether training continues, so that adapters are merged in a copy of the model.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if not hasattr(model, "merge_and_unload"):
+    from guerdon.training.merging import merged_on_main
+
+    if not hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload"):
         trainer.save_model(str(output))
-    elif trainer.accelerator.is_main_process:
-        model = copy.deepcopy(model) if trains_on else model
-        model.merge_and_unload().save_pretrained(output)
+    elif (merged := merged_on_main(trainer, keep=trains_on)) is not None:
+        merged.save_pretrained(output)
     if trainer.accelerator.is_main_process:
         trainer.processing_class.save_pretrained(output)
 
