@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from guerdon.run.data import is_heldout
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
-from guerdon_plugins.sources.miniature.arithmetic.problems import forget_carry
+from guerdon_plugins.sources.miniature.arithmetic.problems import SMALLEST_GAP, forget_carry
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
 
@@ -57,24 +57,29 @@ def test_problems_are_in_their_language_in_several_phrasings(language: str) -> N
     assert len({re.sub(r"[\d+-]+", "", question(row)) for row in take(100, levels=[1])}) > 3
 
 
-def test_running_values_stay_in_range() -> None:
-    for row in take(500, levels=[6]):
+@pytest.mark.parametrize("largest", [10, 24, 40])
+def test_running_values_stay_in_range(largest: int) -> None:
+    for row in take(500, levels=[6], largest=largest):
         terms = [int(term) for term in re.findall(r"[+-]?\d+", row["split_key"])]
-        assert all(0 <= sum(terms[:end]) <= 40 for end in range(1, len(terms) + 1))
+        assert all(0 <= sum(terms[:end]) <= largest for end in range(1, len(terms) + 1))
 
 
 SEARCH = re.compile(r"(\d+(?:\|\d+)*)([+-]\d)=(\d+)")
 
 
-@given(seed=st.integers(), level=st.integers(1, 6))
-def test_a_search_has_one_answer_and_its_sums_are_not_numbers_of_the_problem(seed: int, level: int) -> None:
-    (row,) = take(1, tasks=["search"], levels=[level], seed=seed)
+@given(seed=st.integers(), level=st.integers(1, 4), largest=st.integers(22, 99))
+def test_a_search_has_one_answer_and_its_sums_are_not_numbers_of_the_problem(
+    seed: int, level: int, largest: int
+) -> None:
+    (row,) = take(1, tasks=["search"], levels=[level], largest=largest, seed=seed)
     match = SEARCH.fullmatch(row["split_key"])
     assert match
     candidates, step, target = [int(c) for c in match[1].split("|")], int(match[2]), int(match[3])
     assert (row["task"], row["level"]) == ("search", level)
     assert [str(c) for c in candidates if c + step == target] == [row["reference"]]
     assert not {c + step for c in candidates} & {*candidates, abs(step)}
+    assert all(1 <= number <= largest for c in candidates for number in (c, c + step))
+    assert all(abs(a - b) >= SMALLEST_GAP for a, b in combinations(candidates, 2))
     assert sorted(re.findall(r"\d+", question(row))) == sorted(map(str, [*candidates, abs(step), target]))
 
 
@@ -156,6 +161,35 @@ def test_pages_guess_as_often_as_asked(share: float) -> None:
     assert len(guessed) / len(answers) == pytest.approx(share, abs=0.04)
 
 
+def test_pages_slip_as_often_as_asked() -> None:
+    steps = re.compile(r"(\d+)(?: plus |加)(\d)(?: is |得)(\d+)")
+
+    def slipped(**params: Any) -> float:
+        carries = [
+            (int(value), int(step), int(total))
+            for row in take(3000, "pages", guesses=0.0, **params)
+            for value, step, total in steps.findall(reply(row))
+            if int(value) % 10 + int(step) >= 10
+        ]
+        return sum(total == forget_carry(value, step) for value, step, total in carries) / len(carries)
+
+    # A slip that its author notices is followed by the right step.
+    assert slipped() == pytest.approx(0.55 / 1.11, abs=0.04)
+    assert slipped(slips=0.2) == pytest.approx(0.2 / 1.04, abs=0.04)
+
+
+def test_pages_of_searches_find_numbers_in_lists() -> None:
+    pages = take(4000, "pages", tasks=["sum", "search"])
+    finds = [row for row in pages if re.fullmatch(r"\d+(\|\d+)*=\d+", row["split_key"])]
+    assert len(finds) / len(pages) == pytest.approx(0.22, abs=0.02)
+    for row in finds:
+        listed, _, wanted = row["split_key"].partition("=")
+        candidates = listed.split("|")
+        assert re.findall(r"\d+", question(row)) in ([*candidates, wanted], [wanted, *candidates])
+        read = re.sub(r"(not |不是)\d+", "", reply(row))
+        assert re.findall(r"\d+", read) == candidates[: candidates.index(wanted) + 1]
+
+
 def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
     sides: dict[str, set[bool]] = {}
     for row in take(3000, levels=[1]) + take(3000, "pages", levels=[1]):
@@ -172,7 +206,10 @@ def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
         ({"levels": [0]}, "levels"),
         ({"languages": []}, "languages"),
         ({"kind": "solutions", "slips": 1.5}, "slips"),
-        ({"slips": 0.5}, "only solutions slip"),
+        ({"slips": 0.5}, "only solutions and pages slip"),
+        ({"largest": 9}, "largest"),
+        ({"largest": 100}, "largest"),
+        ({"tasks": ["search"], "largest": 20, "levels": [4]}, "searches among 3"),
         ({"kind": "pages", "guesses": 1.5}, "guesses"),
         ({"guesses": 0.3}, "only pages have it"),
     ],

@@ -12,17 +12,21 @@ from typing import Any, Literal
 
 from guerdon_plugins.sources.miniature.arithmetic.phrasing import PHRASINGS, Language
 from guerdon_plugins.sources.miniature.arithmetic.problems import (
-    LARGEST_VALUE,
+    LARGEST_STEP,
     Chain,
     Problem,
     Task,
+    longest_search,
+    numbers_apart,
     random_chain,
     random_search,
 )
 from guerdon_plugins.sources.miniature.arithmetic.writing import (
     CAREFUL,
+    CARELESS,
     SHARE_GUESSES,
     Author,
+    found,
     page_reply,
     reason,
     tagged,
@@ -30,9 +34,13 @@ from guerdon_plugins.sources.miniature.arithmetic.writing import (
 
 Kind = Literal["problems", "solutions", "pages", "preferences"]
 
-# Copying teaches a small model to read back numbers, long before it learns sums.
+# Finding a number in a list teaches when a search ends. Without such pages, some seeds never learn it.
+_SHARE_FINDS = 0.22
+# Of the other pages. Copying teaches a small model to read back numbers, long before it learns sums.
 _SHARE_COPIES = 0.2
 _COPY_LENGTHS = (2, 5)
+# The miniature's vocabularies have a token of its own for each number below it.
+_TWO_DIGITS = 100
 
 
 class Arithmetic:
@@ -49,9 +57,10 @@ class Arithmetic:
         tasks: The tasks to draw from: ``sum``, or ``search``, where one of several numbers is to be found and checking
             each one pays off.
         levels: The difficulties to draw from: n additions and subtractions, or n candidates.
+        largest: The largest number, at least 10 and at most 99. Small models learn small numbers sooner.
         languages: The languages to draw from.
-        slips: For solutions, the probability that a step's carry or borrow is forgotten, and that a search stops after
-            a candidate that does not fit.
+        slips: The probability that a step's carry or borrow is forgotten: by default 0 in solutions and 0.55 in pages.
+            In solutions it is also the probability that a search stops after a candidate that does not fit.
         guesses: For pages, the share of replies to problems that guess, without reasoning.
         seed: Another seed gives other rows.
 
@@ -66,8 +75,9 @@ class Arithmetic:
         kind: Kind = "problems",
         tasks: Sequence[Task] = ("sum",),
         levels: Sequence[int] = (2, 3, 4),
+        largest: int = 40,
         languages: Sequence[Language] = ("en", "zh"),
-        slips: float = 0.0,
+        slips: float | None = None,
         guesses: float = SHARE_GUESSES,
         seed: int = 0,
     ) -> None:
@@ -75,12 +85,21 @@ class Arithmetic:
             raise ValueError("tasks are empty: name at least one.")
         if not levels or min(levels) < 1:
             raise ValueError(f"levels are {list(levels)}: name at least one, each 1 or more.")
+        if not LARGEST_STEP < largest < _TWO_DIGITS:
+            raise ValueError(
+                f"largest is {largest}: give a number from {LARGEST_STEP + 1} to {_TWO_DIGITS - 1}."
+            )
+        if "search" in tasks and max(levels) > longest_search(largest):
+            raise ValueError(
+                f"levels are {list(levels)}, and numbers up to {largest} have room for searches among "
+                f"{longest_search(largest)}: lower the levels, or raise largest."
+            )
         if not languages:
             raise ValueError("languages are empty: name at least one.")
-        if not 0 <= slips <= 1:
+        if slips is not None and not 0 <= slips <= 1:
             raise ValueError(f"slips is {slips}, and a probability is from 0 to 1.")
-        if slips and kind != "solutions":
-            raise ValueError(f"slips is {slips}, and only solutions slip; kind is '{kind}'.")
+        if slips is not None and kind not in ("solutions", "pages"):
+            raise ValueError(f"slips is {slips}, and only solutions and pages slip; kind is '{kind}'.")
         if not 0 <= guesses <= 1:
             raise ValueError(f"guesses is {guesses}, and a share is from 0 to 1.")
         if guesses != SHARE_GUESSES and kind != "pages":
@@ -93,8 +112,10 @@ class Arithmetic:
         }[kind]
         self._tasks = list(tasks)
         self._levels = list(levels)
+        self._largest = largest
         self._languages = list(languages)
-        self._author = Author(forgets=slips, persists=1 - slips)
+        self._author = Author(forgets=slips or 0.0, persists=1 - (slips or 0.0))
+        self._page_forgets = CARELESS.forgets if slips is None else slips
         self._guesses = guesses
         self._seed = f"{seed}/{kind}"
 
@@ -113,14 +134,20 @@ class Arithmetic:
         return _problem_row(rng, problem, language) | {"completion": _reply(tagged(reasoning, answer))}
 
     def _page(self, rng: Random) -> dict[str, Any]:
-        if rng.random() < _SHARE_COPIES:
+        if "search" in self._tasks and rng.random() < _SHARE_FINDS:
             language = rng.choice(self._languages)
-            numbers = " ".join(str(rng.randint(0, LARGEST_VALUE)) for _ in range(rng.randint(*_COPY_LENGTHS)))
+            candidates = numbers_apart(rng, 1, self._largest, rng.choice(self._levels))
+            wanted = rng.choice(candidates)
+            question = PHRASINGS[language].find(candidates, wanted)
+            reply, key = found(candidates, wanted, language), f"{'|'.join(map(str, candidates))}={wanted}"
+        elif rng.random() < _SHARE_COPIES:
+            language = rng.choice(self._languages)
+            numbers = " ".join(str(rng.randint(0, self._largest)) for _ in range(rng.randint(*_COPY_LENGTHS)))
             question, reply, key = PHRASINGS[language].copy.format(numbers), numbers, numbers
         else:
             problem, language = self._draw(rng)
             question = PHRASINGS[language].question(rng, problem)
-            reply, key = page_reply(rng, problem, language, self._guesses), problem.key
+            reply, key = page_reply(rng, problem, language, self._guesses, self._page_forgets), problem.key
         return {
             "prompt": _question(question),
             "completion": _reply(reply),
@@ -141,10 +168,10 @@ class Arithmetic:
         }
 
     def _draw(self, rng: Random) -> tuple[Problem, Language]:
-        make: Callable[[Random, int], Problem] = (
+        make: Callable[[Random, int, int], Problem] = (
             random_chain if rng.choice(self._tasks) == "sum" else random_search
         )
-        return make(rng, rng.choice(self._levels)), rng.choice(self._languages)
+        return make(rng, rng.choice(self._levels), self._largest), rng.choice(self._languages)
 
 
 def _problem_row(rng: Random, problem: Problem, language: Language) -> dict[str, Any]:

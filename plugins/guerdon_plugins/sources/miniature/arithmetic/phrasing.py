@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -24,6 +24,8 @@ class Phrasing:
     """The sentence for ``(value, step, sum)``."""
     misfit: str
     """Added to a step's sentence if the sum is not the ``{}`` that is searched."""
+    stop: str
+    """The end of a sentence."""
     second_thought: str
     """The text before a step that is done again."""
     space: str
@@ -36,6 +38,8 @@ class Phrasing:
     """Texts without reasoning where reasoning is expected."""
     copy: str
     """Asks for a repetition of ``{}``."""
+    find: Callable[[Sequence[int], int], str]
+    """Asks which of the numbers is the one that is wanted."""
 
     def question(self, rng: Random, problem: Problem) -> str:
         """Return one of the ways to ask for a problem's result."""
@@ -48,8 +52,8 @@ def _spelled(chain: Chain, plus: str, minus: str) -> str:
     return str(chain.start) + "".join(f"{plus if step > 0 else minus}{abs(step)}" for step in chain.steps)
 
 
-def _listed(search: Search, comma: str) -> str:
-    return comma.join(map(str, search.candidates))
+def _listed(numbers: Sequence[int], comma: str) -> str:
+    return comma.join(map(str, numbers))
 
 
 def _added(search: Search, plus: str, minus: str) -> str:
@@ -66,20 +70,22 @@ PHRASINGS: Mapping[Language, Phrasing] = {
         ),
         searches=(
             lambda search: (
-                f"Which of {_listed(search, ', ')} {_added(search, 'plus', 'minus')} is {search.target}?"
+                f"Which of {_listed(search.candidates, ', ')} {_added(search, 'plus', 'minus')} is {search.target}?"
             ),
             lambda search: (
-                f"{_listed(search, ', ')}: which {_added(search, 'plus', 'minus')} makes {search.target}?"
+                f"{_listed(search.candidates, ', ')}: which {_added(search, 'plus', 'minus')} makes {search.target}?"
             ),
         ),
         step=lambda value, step, total: f"{value} {'plus' if step > 0 else 'minus'} {abs(step)} is {total}.",
-        misfit=", not {}.",
+        misfit=", not {}",
+        stop=".",
         second_thought="wait, ",
         space=" ",
         conclusions=("The answer is {}.", "So it is {}."),
         guesses=("{}", "I think it is {}."),
         musings=("That is easy.", "Let me guess."),
         copy="Copy: {}",
+        find=lambda numbers, wanted: f"Which of {_listed(numbers, ', ')} is {wanted}?",
     ),
     "zh": Phrasing(
         sums=(
@@ -88,18 +94,22 @@ PHRASINGS: Mapping[Language, Phrasing] = {
             lambda chain: f"先有{_spelled(chain, '，加上', '，减去')}，得多少？",
         ),
         searches=(
-            lambda search: f"{_listed(search, '、')}，哪个{_added(search, '加', '减')}得{search.target}？",
             lambda search: (
-                f"哪个数{_added(search, '加', '减')}等于{search.target}：{_listed(search, '、')}？"
+                f"{_listed(search.candidates, '、')}，哪个{_added(search, '加', '减')}得{search.target}？"
+            ),
+            lambda search: (
+                f"哪个数{_added(search, '加', '减')}等于{search.target}：{_listed(search.candidates, '、')}？"
             ),
         ),
         step=lambda value, step, total: f"{value}{'加' if step > 0 else '减'}{abs(step)}得{total}。",
-        misfit="，不是{}。",
+        misfit="，不是{}",
+        stop="。",
         second_thought="等等，",
         space="",
         conclusions=("答案是{}。", "所以是{}。"),
         guesses=("{}", "我想是{}。"),
         musings=("这很简单。", "我猜一下。"),
         copy="抄写：{}",
+        find=lambda numbers, wanted: f"哪个是{wanted}：{_listed(numbers, '、')}？",
     ),
 }

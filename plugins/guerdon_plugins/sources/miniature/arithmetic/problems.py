@@ -7,9 +7,9 @@ from itertools import accumulate
 from random import Random
 from typing import Literal, TypeAlias
 
-LARGEST_START = 20
-LARGEST_VALUE = 40
-"""The largest running value of a chain; the smallest is 0."""
+LARGEST_STEP = 9
+SMALLEST_GAP = 4
+"""Between two candidates. Numbers that are far apart are told apart long before neighbours are."""
 
 
 Task = Literal["sum", "search"]
@@ -21,7 +21,7 @@ class Chain:
 
     start: int
     steps: tuple[int, ...]
-    """The summand of each step: -9 to 9, never 0."""
+    """The summand of each step: -``LARGEST_STEP`` to ``LARGEST_STEP``, never 0."""
 
     @property
     def values(self) -> list[int]:
@@ -48,7 +48,7 @@ class Search:
 
     candidates: tuple[int, ...]
     step: int
-    """-9 to 9, never 0."""
+    """-``LARGEST_STEP`` to ``LARGEST_STEP``, never 0."""
     result: int
     """The right candidate."""
 
@@ -69,31 +69,45 @@ class Search:
 Problem: TypeAlias = Chain | Search
 
 
-def random_chain(rng: Random, length: int) -> Chain:
-    """Return a chain of ``length`` steps whose running values stay in range."""
-    start = value = rng.randint(1, LARGEST_START)
+def random_chain(rng: Random, length: int, largest: int) -> Chain:
+    """Return a chain of ``length`` steps whose running values are from 0 to ``largest``."""
+    start = value = rng.randint(1, largest // 2)
     steps = []
     for _ in range(length):
-        step = rng.choice([step for step in _STEPS if 0 <= value + step <= LARGEST_VALUE])
+        step = rng.choice([step for step in _STEPS if 0 <= value + step <= largest])
         steps.append(step)
         value += step
     return Chain(start, tuple(steps))
 
 
-def random_search(rng: Random, length: int) -> Search:
-    """Return a search among ``length`` candidates.
+def longest_search(largest: int) -> int:
+    """Return the most candidates for which there is room with any step, if no number is above ``largest``."""
+    return (largest - LARGEST_STEP - 1) // SMALLEST_GAP + 1
+
+
+def random_search(rng: Random, length: int, largest: int) -> Search:
+    """Return a search among ``length`` candidates, in which all numbers are from 1 to ``largest``.
 
     The target is the only candidate's sum that is a number of the problem, so that a match is a repeated number.
     """
     while True:
         step = rng.choice(_STEPS)
-        candidates = rng.sample(range(max(1, 1 - step), LARGEST_START + 1), length)
+        candidates = numbers_apart(rng, max(1, 1 - step), min(largest, largest - step), length)
         sums = {candidate + step for candidate in candidates}
         if not sums & {*candidates, abs(step)}:
-            return Search(tuple(candidates), step, rng.choice(candidates))
+            return Search(candidates, step, rng.choice(candidates))
 
 
-_STEPS = [step for step in range(-9, 10) if step != 0]
+def numbers_apart(rng: Random, smallest: int, largest: int, count: int) -> tuple[int, ...]:
+    """Return numbers of a range in any order, any two of them ``SMALLEST_GAP`` apart or more."""
+    widening = SMALLEST_GAP - 1
+    packed = sorted(rng.sample(range(smallest, largest + 1 - widening * (count - 1)), count))
+    numbers = [number + widening * index for index, number in enumerate(packed)]
+    rng.shuffle(numbers)
+    return tuple(numbers)
+
+
+_STEPS = [step for step in range(-LARGEST_STEP, LARGEST_STEP + 1) if step != 0]
 
 
 def forget_carry(value: int, step: int) -> int:

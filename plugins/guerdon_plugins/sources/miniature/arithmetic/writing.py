@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 from guerdon_plugins.sources.miniature.arithmetic.phrasing import PHRASINGS, Language
@@ -42,7 +42,13 @@ _SHARE_WRONG_GUESSES = 0.6
 _GUESS_SPREAD = 6
 
 
-def page_reply(rng: Random, problem: Problem, language: Language, guesses: float = SHARE_GUESSES) -> str:
+def page_reply(
+    rng: Random,
+    problem: Problem,
+    language: Language,
+    guesses: float = SHARE_GUESSES,
+    forgets: float = CARELESS.forgets,
+) -> str:
     """Return a reply of mixed quality, as on a page; a share ``guesses`` of them has no reasoning."""
     phrasing = PHRASINGS[language]
     weights = _scaled(_REASONED, 1 - guesses) | _scaled(_GUESSED, guesses)
@@ -53,7 +59,7 @@ def page_reply(rng: Random, problem: Problem, language: Language, guesses: float
             return tagged(rng.choice(phrasing.musings), answer)
         return rng.choice(phrasing.guesses).format(_boxed(answer))
     author = CARELESS_AND_MIXING if rng.random() < SHARE_MIXING else CARELESS
-    reasoning, answer, ending = reason(rng, problem, language, author)
+    reasoning, answer, ending = reason(rng, problem, language, replace(author, forgets=forgets))
     if form == "tagged":
         return tagged(reasoning, answer)
     conclusion = rng.choice(PHRASINGS[ending].conclusions).format(_boxed(answer))
@@ -107,10 +113,24 @@ def _search(rng: Random, search: Search, language: Language, author: Author) -> 
         text += phrasing.step(candidate, search.step, candidate + search.step)
         if candidate == search.result:
             break
-        text = text[:-1] + phrasing.misfit.format(search.target)
+        text = text.removesuffix(phrasing.stop) + phrasing.misfit.format(search.target) + phrasing.stop
         if rng.random() >= author.persists:
             break
     return text, candidate, language
+
+
+def found(candidates: Sequence[int], wanted: int, language: Language) -> str:
+    """Return a careful reading of a list up to the number that is wanted."""
+    phrasing = PHRASINGS[language]
+    text = ""
+    for candidate in candidates:
+        text += phrasing.space + phrasing.second_thought if text else ""
+        text += (
+            str(candidate) + (phrasing.misfit.format(wanted) if candidate != wanted else "") + phrasing.stop
+        )
+        if candidate == wanted:
+            break
+    return text
 
 
 def _next_language(rng: Random, language: Language, author: Author) -> Language:
