@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from memory_process import CASES, run_apart
-from slow_cases import slow_but
 
 
-@pytest.mark.parametrize("case", slow_but(("sft", "dpo, adapters"), tuple(CASES)))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_computed_memory_is_what_a_step_takes(case: str) -> None:
     measured, computed = run_apart(case)
     assert computed == pytest.approx(measured, rel=0.05)
