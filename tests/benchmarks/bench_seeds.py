@@ -106,9 +106,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
-def claims_table(seeds: Mapping[int, Values]) -> str:
+def claims_table(claims: Sequence[Claim], seeds: Mapping[int, Values]) -> str:
     rows = []
-    for claim in CLAIMS:
+    for claim in claims:
         found = [differences(values, claim) for values in seeds.values()]
         cells = [shown(own, signed=True) for own in found]
         overall = shown([mean(own) for own in found], signed=True)
@@ -116,22 +116,25 @@ def claims_table(seeds: Mapping[int, Values]) -> str:
     return table(["claim", "difference", *(f"seed {seed}" for seed in seeds), "mean over seeds"], rows)
 
 
-def models_table(seeds: Mapping[int, Values]) -> str:
+def models_table(models: Sequence[str], seeds: Mapping[int, Values]) -> str:
     rows = []
     for seed, values in seeds.items():
-        for model in MODELS:
+        for model in models:
             own = [values[model, measure].values() for measure in MEASURES]
             rows.append([str(seed), model, *(f"{mean(cells):.3f}" for cells in own)])
     return table(["seed", "model", *MEASURES], rows)
 
 
+def finished_stages(run: Path) -> dict[str, Any]:
+    """Return the last event of each finished stage."""
+    events = map(json.loads, (run / EVENTS).read_text(encoding="utf-8").splitlines())
+    return {event["stage"]: event for event in events if event["event"] == "stage_finished"}
+
+
 def cost_table(runs: Mapping[int, Path]) -> str:
     rows = []
     for seed, run in runs.items():
-        finished = {}
-        for event in map(json.loads, (run / EVENTS).read_text(encoding="utf-8").splitlines()):
-            if event["event"] == "stage_finished":
-                finished[event["stage"]] = event
+        finished = finished_stages(run)
         steps = sum(finished[stage]["metrics"]["steps"] for stage in TRAINED_BY_GRPO)
         seconds = sum(finished[stage]["seconds"] for stage in TRAINED_BY_GRPO)
         peak = max(finished[stage]["peak_memory_bytes"] for stage in TRAINED_BY_GRPO)
@@ -140,10 +143,20 @@ def cost_table(runs: Mapping[int, Path]) -> str:
     return table(["seed", "seconds of a GRPO step", "peak MiB of GRPO", "seconds of all stages"], rows)
 
 
+def versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("torch", "trl", "transformers"))
+
+
+def run_guerdon(manifest: str, folder: Path, *options: str) -> None:
+    """Run a manifest or a recipe in a folder, or resume it there; if it fails, end with its status."""
+    command = [sys.executable, "-m", "guerdon", "run", manifest, *options, "-o", str(folder)]
+    if status := subprocess.run(command, check=False).returncode:
+        sys.exit(status)
+
+
 def write_tables(folder: Path, runs: Mapping[int, Path]) -> None:
     values = {seed: read_values(run) for seed, run in runs.items()}
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "trl", "transformers"))
-    text = f"{versions}\n\n{claims_table(values)}{models_table(values)}{cost_table(runs)}"
+    text = f"{versions()}\n\n{claims_table(CLAIMS, values)}{models_table(MODELS, values)}{cost_table(runs)}"
     (folder / "tables.md").write_text(text, encoding="utf-8")
 
 
@@ -170,9 +183,7 @@ def main(recipe: str, seeds: list[int], folder: Path) -> None:
     runs: dict[int, Path] = {}
     for seed in seeds:
         run = folder / f"seed-{seed}"
-        command = [sys.executable, "-m", "guerdon", "run", recipe, "--set", f"seed={seed}", "-o", str(run)]
-        if done := subprocess.run(command, check=False).returncode:
-            sys.exit(done)
+        run_guerdon(recipe, run, "--set", f"seed={seed}")
         runs[seed] = run
         write_tables(folder, runs)
     click.echo((folder / "tables.md").read_text(encoding="utf-8"))
