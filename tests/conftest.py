@@ -175,12 +175,14 @@ def warm_python(servers_folder: Path) -> Iterator[WarmPython]:
 
 
 @pytest.fixture(scope="session")
-def warm_guerdon(servers_folder: Path) -> Iterator[WarmPython]:
-    """Starts Python with guerdon's commands imported already, and without the training libraries."""
+def warm_guerdon(servers_folder: Path) -> WarmPython:
+    """Starts Python with guerdon's commands imported already, and without the training libraries.
+
+    It is left when this process ends, not before: rubrics that are still open close their workers then.
+    """
     from warm_python import COMMANDS, WarmPython
 
-    with closing(WarmPython(COMMANDS, servers_folder / "commands")) as python:
-        yield python
+    return WarmPython(COMMANDS, servers_folder / "commands")
 
 
 @pytest.fixture(autouse=True, scope="session")

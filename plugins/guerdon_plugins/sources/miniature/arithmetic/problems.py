@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 LARGEST_STEP = 9
 SMALLEST_GAP = 4
-"""Between two candidates. Numbers that are far apart are told apart long before neighbours are."""
+"""Between two candidates. A small model learns to compare numbers that are far apart long before neighbours."""
 
 
 Task = Literal["sum", "search"]
