@@ -46,6 +46,7 @@ DISTILLED_STEPS = 60
 DISTILLED_BATCH = 32
 TALK_SHARE = 4
 """One of so many prompts of distillation is small talk."""
+SAMPLING: Mapping[str, Any] = {"max_completion_length": 80, "per_device_eval_batch_size": 500}
 
 Stage = dict[str, Any]
 
@@ -62,6 +63,10 @@ CLAIMS = (
     Claim("... the point", "to_the_point", "dpo", "r1"),
     Claim("... right answers", "math", "dpo", "r1"),
     Claim("... against its start", "polite", "dpo", "sft"),
+    Claim("DPO on own replies, against the last stage", "polite", "own_dpo", "r1"),
+    Claim("... the point", "to_the_point", "own_dpo", "r1"),
+    Claim("... right answers", "math", "own_dpo", "r1"),
+    Claim("... against its start", "polite", "own_dpo", "sft"),
     Claim("5. Merge of zero and reasoning", "math", "merged", "zero"),
     Claim("... against the other", "math", "merged", "reasoning"),
     Claim("... mixing", "mixed", "merged", "zero"),
@@ -75,7 +80,17 @@ CLAIMS = (
 BEFORE = ("zero", "cold_start", "reasoning", "sft", "r1")
 """The models of the finished run that others are compared with."""
 
-MODELS = ("short_zero", "dynamic", "curriculum", "taught", "distilled", "dpo", "merged", "unguarded")
+MODELS = (
+    "short_zero",
+    "dynamic",
+    "curriculum",
+    "taught",
+    "distilled",
+    "dpo",
+    "own_dpo",
+    "merged",
+    "unguarded",
+)
 
 
 class Run(NamedTuple):
@@ -146,12 +161,7 @@ def distillations(run: Run) -> Iterator[Stage]:
         "init": run.model("r1"),
         "data": prompts,
         "rewards": run.stages()[EVALUATE]["rewards"],
-        "params": {
-            "keep": {},
-            "num_generations": 1,
-            "max_completion_length": 80,
-            "per_device_eval_batch_size": 500,
-        },
+        "params": {"keep": {}, "num_generations": 1, **SAMPLING},
     }
     answers = [{"use": "stage", "params": {"id": "answers"}}]
     yield {
@@ -170,26 +180,40 @@ def distillations(run: Run) -> Iterator[Stage]:
     }
 
 
-def dpo(run: Run) -> Stage:
-    """Return DPO of sft on the pairs of the preference model, once each."""
-    return {
+def preferences(run: Run) -> Iterator[Stage]:
+    """Yield DPO of sft on the pairs of the preference model, and on pairs of its own replies that this model judges."""
+    training = {"per_device_train_batch_size": 32, "lr_scheduler_type": "cosine", "beta": 0.1}
+    yield {
         "id": "dpo",
         "use": "dpo",
         "init": run.model("sft"),
         "data": run.stages()["preference_model"]["data"],
-        "params": {
-            "num_train_epochs": 1,
-            "per_device_train_batch_size": 32,
-            "learning_rate": 2.0e-4,
-            "lr_scheduler_type": "cosine",
-            "beta": 0.1,
-        },
+        "params": training | {"num_train_epochs": 1, "learning_rate": 1.0e-4},
+    }
+    last = run.stages()["r1"]
+    (talk,) = (source for source in last["data"] if source["use"] == "small_talk")
+    (preference,) = (deepcopy(entry) for entry in last["rewards"] if entry["use"] == "preference")
+    preference["params"]["model"] = run.model("preference_model")["path"]
+    yield {
+        "id": "replies",
+        "use": "sample",
+        "init": run.model("sft"),
+        "data": [talk],
+        "rewards": [preference],
+        "params": {"keep": {}, "num_generations": 4, **SAMPLING},
+    }
+    yield {
+        "id": "own_dpo",
+        "use": "dpo",
+        "init": run.model("sft"),
+        "data": [{"use": "stage", "params": {"id": "replies"}}],
+        "params": training | {"num_train_epochs": 4, "learning_rate": 2.0e-4},
     }
 
 
 def manifest(run: Run) -> dict[str, Any]:
     merged = {"id": "merged", "use": "merge", "init": [run.model("zero"), run.model("reasoning")]}
-    trained = [*short_zeros(run), *distillations(run), dpo(run), merged]
+    trained = [*short_zeros(run), *distillations(run), *preferences(run), merged]
     models = [f"stage:{name}" for name in MODELS if name != "unguarded"]
     evaluate = run.stages()[EVALUATE] | {"init": [*models, run.last_step("r1")]}
     return {"name": "r1-mini-ablations", "seed": run.seed(), "stages": [*trained, evaluate]}
