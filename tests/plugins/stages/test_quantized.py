@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tiny_model import save_tiny_model
 
 from guerdon import Model
 from guerdon.errors import ParamsError, UsageError
@@ -32,10 +33,10 @@ LORA = {"r": 4}
 
 @pytest.mark.parametrize("config", [NF4, INT8], ids=["nf4", "int8"])
 def test_adapters_on_a_quantized_base_are_trained_and_merged(
-    tiny_model: Callable[..., Path], peer: Callable[..., Peer], tmp_path: Path, config: dict[str, Any]
+    peer: Callable[..., Peer], tmp_path: Path, config: dict[str, Any]
 ) -> None:
     library = peer("bitsandbytes==0.50.2")
-    model = tiny_model(hidden_size=128, intermediate_size=128, head_dim=32)
+    model = save_tiny_model(tmp_path / "model", hidden_size=128, intermediate_size=128, head_dim=32)
     done = subprocess.run(
         [sys.executable, "-m", "quantized_process", model, tmp_path / "run", json.dumps(config)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(library.folder), *sys.path))},
@@ -45,8 +46,10 @@ def test_adapters_on_a_quantized_base_are_trained_and_merged(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])
-    rounding = 0.02 if config is INT8 else 1e-4  # int8 rounds the activations too
-    assert seen["first"] == pytest.approx(seen["of_base"], rel=rounding)
+    # The pass of the training rounds: TRL trains these adapters in bfloat16, and int8 rounds the activations. The output
+    # is merged in float32.
+    loss_rounding, rounding = (0.02, 0.1) if config is INT8 else (1e-4, 5e-3)
+    assert seen["first"] == pytest.approx(seen["of_base"], rel=loss_rounding)
     assert not seen["quantized"]
     assert seen["moved"] > 1
     assert seen["off"] < rounding * seen["moved"]

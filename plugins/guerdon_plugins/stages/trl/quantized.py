@@ -10,12 +10,15 @@ from typing import Any
 from guerdon import Model
 from guerdon.errors import ParamsError, UsageError
 
-__all__ = ["check_loaded", "check_quantized"]
+__all__ = ["check_loaded", "check_quantized", "keep_layout"]
 
 _MERGED = "bitsandbytes"
 """The quantization whose weights transformers dequantizes."""
 
 _PLACE = "quantization_config"
+
+_PACKS = "support_avx512bf16_for_cpu"
+"""The attribute of ``bitsandbytes.nn.Linear4bit`` (0.50) that decides about the packed layout."""
 
 
 def check_quantized(
@@ -66,6 +69,17 @@ def check_loaded(model: Any) -> None:
     method = str(getattr(quantizer.quantization_config.quant_method, "value", ""))
     if method != _MERGED:
         raise UsageError(f"the model is quantized by the method {method}: {_reason()}")
+
+
+def keep_layout(model: Any) -> None:
+    """Keep the layout of 4-bit weights that bitsandbytes can dequantize.
+
+    On a CPU with AVX512-BF16, its layers pack the weights in another layout at the first pass without gradients, such as
+    that of a rollout. Weights that were packed once are dequantized wrong after that, so the merged model would be wrong.
+    """
+    for module in model.modules():
+        if hasattr(module, _PACKS):
+            setattr(module, _PACKS, False)
 
 
 def _reason() -> str:

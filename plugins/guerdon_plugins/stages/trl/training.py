@@ -14,7 +14,7 @@ from typing import Any
 from guerdon import Model, Rollout, Row, StageContext
 from guerdon.errors import MissingDependencyError, UsageError
 from guerdon.options.trl import trl_parameters
-from guerdon_plugins.stages.trl.quantized import check_loaded
+from guerdon_plugins.stages.trl.quantized import check_loaded, keep_layout
 
 _DEFAULTS = {"logging_steps": 1, "save_steps": 100}
 
@@ -131,7 +131,9 @@ def fit(
     from guerdon.training.finite import FiniteLoss
     from guerdon.training.progress import ReportProgress, StopAfterStep
 
-    check_loaded(trainer.accelerator.unwrap_model(trainer.model))
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    check_loaded(model)
+    keep_layout(model)
     trainer.remove_callback(PrinterCallback)  # it prints the metrics as dicts
     trainer.add_callback(ReportProgress(context.progress))
     stop = StopAfterStep(lambda: context.stop.requested)
