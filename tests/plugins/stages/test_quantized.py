@@ -46,8 +46,8 @@ def test_adapters_on_a_quantized_base_are_trained_and_merged(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])
-    # The pass of the training rounds: TRL trains these adapters in bfloat16, and int8 rounds the activations. The output
-    # is merged in float32.
+    # The pass of the training rounds: TRL trains these adapters in bfloat16, and int8 rounds the activations. The
+    # output is merged in float32.
     loss_rounding, rounding = (0.02, 0.1) if config is INT8 else (1e-4, 5e-3)
     assert seen["first"] == pytest.approx(seen["of_base"], rel=loss_rounding)
     assert not seen["quantized"]

@@ -74,8 +74,8 @@ def check_loaded(model: Any) -> None:
 def keep_layout(model: Any) -> None:
     """Keep the layout of 4-bit weights that bitsandbytes can dequantize.
 
-    On a CPU with AVX512-BF16, its layers pack the weights in another layout at the first pass without gradients, such as
-    that of a rollout. Weights that were packed once are dequantized wrong after that, so the merged model would be wrong.
+    On a CPU with AVX512-BF16, its layers pack the weights in another layout at the first pass without gradients, such
+    as that of a rollout. Weights that were packed once are dequantized wrong, so the merged model would be wrong.
     """
     for module in model.modules():
         if hasattr(module, _PACKS):
