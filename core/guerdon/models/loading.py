@@ -318,13 +318,16 @@ def _merged(model: Model) -> str:
         adapted: Any = peft.PeftModel
         base = adapters.base_model(model)
         loaded = load_model(replace(base, dtype="float32"))
+        quantized = getattr(loaded, "is_quantized", False)
         try:
+            if quantized:  # most of an adapter would be rounded away in such weights
+                loaded = loaded.dequantize(dtype=loaded.dtype)
             merged = adapted.from_pretrained(loaded, model.path).merge_and_unload(safe_merge=True)
         except (RuntimeError, ValueError, AttributeError, KeyError) as error:  # peft's, for what does not fit
             raise UsageError(
                 f"the adapters in '{model.path}' cannot be merged into '{base.path}': {one_line(error)}"
             ) from error
-        merged.save_pretrained(target)
+        merged.save_pretrained(target, save_original_format=not quantized)
         load_tokenizer(model).save_pretrained(target)
 
     return str(adapters.merged_folder(model, merge))

@@ -50,7 +50,9 @@ def _dequantized(model: Any) -> Any:
 
     config = model.peft_config[model.active_adapter]
     weights = {name: weight.clone() for name, weight in get_peft_model_state_dict(model).items()}
-    with_adapters = get_peft_model(model.unload().dequantize(), config)
+    base = model.unload()
+    # The configuration's dtype, which is the default, is text after a save, and transformers takes it for a device.
+    with_adapters = get_peft_model(base.dequantize(dtype=base.dtype), config)
     set_peft_model_state_dict(with_adapters, weights)
     return with_adapters
 

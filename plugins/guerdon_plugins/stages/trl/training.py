@@ -246,10 +246,14 @@ def save(trainer: Any, output: Path, *, trains_on: bool = False) -> None:
     """
     from guerdon.training.merging import merged_on_main
 
-    if not hasattr(trainer.accelerator.unwrap_model(trainer.model), "merge_and_unload"):
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not hasattr(model, "merge_and_unload"):
         trainer.save_model(str(output))
-    elif (merged := merged_on_main(trainer, keep=trains_on)) is not None:
-        merged.save_pretrained(output)
+    else:
+        quantized = getattr(model.get_base_model(), "is_quantized", False)
+        if (merged := merged_on_main(trainer, keep=trains_on)) is not None:
+            # The original format of a quantized checkpoint is quantized.
+            merged.save_pretrained(output, save_original_format=not quantized)
     if trainer.accelerator.is_main_process:
         trainer.processing_class.save_pretrained(output)
 
