@@ -46,7 +46,7 @@ CLAIMS = (
     Claim("Zero is better than the base by rule rewards alone", "math", "zero", "base"),
     Claim("Zero mixes languages", "mixed", "zero", "base"),
     Claim("Cold start and language reward remove the mixing", "mixed", "reasoning", "zero"),
-    Claim("... at a small cost of right answers", "math", "reasoning", "zero"),
+    Claim("... and right answers are kept", "math", "reasoning", "zero"),
     Claim("SFT's part: the format, at cold start", "format", "cold_start", "base"),
     Claim("SFT's part: general replies become polite", "polite", "sft", "reasoning"),
     Claim("... and reasoning is kept", "math", "sft", "reasoning"),

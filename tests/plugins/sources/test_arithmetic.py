@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations, islice
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from guerdon.run.data import is_heldout
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
-from guerdon_plugins.sources.miniature.arithmetic.problems import SMALLEST_GAP, forget_carry
+from guerdon_plugins.sources.miniature.arithmetic.problems import forget_carry
 from guerdon_plugins.verifiers.format import Format
 from guerdon_plugins.verifiers.math import MathVerifier
 
@@ -64,23 +64,19 @@ def test_running_values_stay_in_range(largest: int) -> None:
         assert all(0 <= sum(terms[:end]) <= largest for end in range(1, len(terms) + 1))
 
 
-SEARCH = re.compile(r"(\d+(?:\|\d+)*)([+-]\d)=(\d+)")
+SEARCH = re.compile(r"(\d+(?:\|\d+)*)([+-]\d)")
 
 
-@given(seed=st.integers(), level=st.integers(1, 4), largest=st.integers(22, 99))
-def test_a_search_has_one_answer_and_its_sums_are_not_numbers_of_the_problem(
-    seed: int, level: int, largest: int
-) -> None:
+@given(seed=st.integers(), level=st.integers(1, 9), largest=st.integers(19, 99))
+def test_a_search_has_one_answer(seed: int, level: int, largest: int) -> None:
     (row,) = take(1, tasks=["search"], levels=[level], largest=largest, seed=seed)
     match = SEARCH.fullmatch(row["split_key"])
     assert match
-    candidates, step, target = [int(c) for c in match[1].split("|")], int(match[2]), int(match[3])
-    assert (row["task"], row["level"]) == ("search", level)
-    assert [str(c) for c in candidates if c + step == target] == [row["reference"]]
-    assert not {c + step for c in candidates} & {*candidates, abs(step)}
+    candidates, step = [int(c) for c in match[1].split("|")], int(match[2])
+    assert (row["task"], row["level"]) == ("search", level) == ("search", len({*candidates}))
+    assert [str(c) for c in candidates if (c + step) % 10 == 0] == [row["reference"]]
     assert all(1 <= number <= largest for c in candidates for number in (c, c + step))
-    assert all(abs(a - b) >= SMALLEST_GAP for a, b in combinations(candidates, 2))
-    assert sorted(re.findall(r"\d+", question(row))) == sorted(map(str, [*candidates, abs(step), target]))
+    assert sorted(re.findall(r"\d+", question(row))) == sorted(map(str, [*candidates, abs(step)]))
 
 
 def test_solutions_of_searches_check_each_candidate_up_to_the_one_that_fits() -> None:
@@ -178,18 +174,6 @@ def test_pages_slip_as_often_as_asked() -> None:
     assert slipped(slips=0.2) == pytest.approx(0.2 / 1.04, abs=0.04)
 
 
-def test_pages_of_searches_find_numbers_in_lists() -> None:
-    pages = take(4000, "pages", tasks=["sum", "search"])
-    finds = [row for row in pages if re.fullmatch(r"\d+(\|\d+)*=\d+", row["split_key"])]
-    assert len(finds) / len(pages) == pytest.approx(0.22, abs=0.02)
-    for row in finds:
-        listed, _, wanted = row["split_key"].partition("=")
-        candidates = listed.split("|")
-        assert re.findall(r"\d+", question(row)) in ([*candidates, wanted], [wanted, *candidates])
-        read = re.sub(r"(not |不是)\d+", "", reply(row))
-        assert re.findall(r"\d+", read) == candidates[: candidates.index(wanted) + 1]
-
-
 def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
     sides: dict[str, set[bool]] = {}
     for row in take(3000, levels=[1]) + take(3000, "pages", levels=[1]):
@@ -209,7 +193,8 @@ def test_a_problem_is_on_one_side_of_the_split_in_every_wording() -> None:
         ({"slips": 0.5}, "only solutions and pages slip"),
         ({"largest": 9}, "largest"),
         ({"largest": 100}, "largest"),
-        ({"tasks": ["search"], "largest": 20, "levels": [4]}, "searches among 3"),
+        ({"tasks": ["search"], "largest": 20, "levels": [11]}, "searches among 10"),
+        ({"tasks": ["search"], "largest": 18, "levels": [2]}, "searches among 0"),
         ({"kind": "pages", "guesses": 1.5}, "guesses"),
         ({"guesses": 0.3}, "only pages have it"),
     ],

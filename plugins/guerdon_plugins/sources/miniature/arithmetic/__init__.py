@@ -17,7 +17,6 @@ from guerdon_plugins.sources.miniature.arithmetic.problems import (
     Problem,
     Task,
     longest_search,
-    numbers_apart,
     random_chain,
     random_search,
 )
@@ -26,7 +25,6 @@ from guerdon_plugins.sources.miniature.arithmetic.writing import (
     CARELESS,
     SHARE_GUESSES,
     Author,
-    found,
     page_reply,
     reason,
     tagged,
@@ -34,9 +32,7 @@ from guerdon_plugins.sources.miniature.arithmetic.writing import (
 
 Kind = Literal["problems", "solutions", "pages", "preferences"]
 
-# Finding a number in a list teaches when a search ends. Without such pages, some seeds never learn it.
-_SHARE_FINDS = 0.22
-# Of the other pages. Copying teaches a small model to read back numbers, long before it learns sums.
+# Copying teaches a small model to read back numbers, long before it learns sums.
 _SHARE_COPIES = 0.2
 _COPY_LENGTHS = (2, 5)
 # The miniature's vocabularies have a token of its own for each number below it.
@@ -54,8 +50,8 @@ class Arithmetic:
         kind: ``problems`` to be solved; ``solutions``, step by step in one language and R1's tags; or ``pages``, the
             miniature's web: questions with replies of all qualities (careless, guessed, in two languages), and
             numbers to copy; or ``preferences``: a solution and a page's reply, for a reward model to tell apart.
-        tasks: The tasks to draw from: ``sum``, or ``search``, where one of several numbers is to be found and checking
-            each one pays off.
+        tasks: The tasks to draw from: ``sum``, or ``search``, where one of several numbers makes a round number with a
+            step and checking each one pays off.
         levels: The difficulties to draw from: n additions and subtractions, or n candidates.
         largest: The largest number, at least 10 and at most 99. Small models learn small numbers sooner.
         languages: The languages to draw from.
@@ -134,13 +130,7 @@ class Arithmetic:
         return _problem_row(rng, problem, language) | {"completion": _reply(tagged(reasoning, answer))}
 
     def _page(self, rng: Random) -> dict[str, Any]:
-        if "search" in self._tasks and rng.random() < _SHARE_FINDS:
-            language = rng.choice(self._languages)
-            candidates = numbers_apart(rng, 1, self._largest, rng.choice(self._levels))
-            wanted = rng.choice(candidates)
-            question = PHRASINGS[language].find(candidates, wanted)
-            reply, key = found(candidates, wanted, language), f"{'|'.join(map(str, candidates))}={wanted}"
-        elif rng.random() < _SHARE_COPIES:
+        if rng.random() < _SHARE_COPIES:
             language = rng.choice(self._languages)
             numbers = " ".join(str(rng.randint(0, self._largest)) for _ in range(rng.randint(*_COPY_LENGTHS)))
             question, reply, key = PHRASINGS[language].copy.format(numbers), numbers, numbers

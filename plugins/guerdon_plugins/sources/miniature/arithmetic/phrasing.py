@@ -23,7 +23,7 @@ class Phrasing:
     step: Callable[[int, int, int], str]
     """The sentence for ``(value, step, sum)``."""
     misfit: str
-    """Added to a step's sentence if the sum is not the ``{}`` that is searched."""
+    """Added to a step's sentence if the sum is not the round number that is searched."""
     stop: str
     """The end of a sentence."""
     second_thought: str
@@ -38,8 +38,6 @@ class Phrasing:
     """Texts without reasoning where reasoning is expected."""
     copy: str
     """Asks for a repetition of ``{}``."""
-    find: Callable[[Sequence[int], int], str]
-    """Asks which of the numbers is the one that is wanted."""
 
     def question(self, rng: Random, problem: Problem) -> str:
         """Return one of the ways to ask for a problem's result."""
@@ -70,14 +68,14 @@ PHRASINGS: Mapping[Language, Phrasing] = {
         ),
         searches=(
             lambda search: (
-                f"Which of {_listed(search.candidates, ', ')} {_added(search, 'plus', 'minus')} is {search.target}?"
+                f"Which of {_listed(search.candidates, ', ')} {_added(search, 'plus', 'minus')} is a round number?"
             ),
             lambda search: (
-                f"{_listed(search.candidates, ', ')}: which {_added(search, 'plus', 'minus')} makes {search.target}?"
+                f"{_listed(search.candidates, ', ')}: which {_added(search, 'plus', 'minus')} makes a round number?"
             ),
         ),
         step=lambda value, step, total: f"{value} {'plus' if step > 0 else 'minus'} {abs(step)} is {total}.",
-        misfit=", not {}",
+        misfit=", not round",
         stop=".",
         second_thought="wait, ",
         space=" ",
@@ -85,7 +83,6 @@ PHRASINGS: Mapping[Language, Phrasing] = {
         guesses=("{}", "I think it is {}."),
         musings=("That is easy.", "Let me guess."),
         copy="Copy: {}",
-        find=lambda numbers, wanted: f"Which of {_listed(numbers, ', ')} is {wanted}?",
     ),
     "zh": Phrasing(
         sums=(
@@ -94,15 +91,13 @@ PHRASINGS: Mapping[Language, Phrasing] = {
             lambda chain: f"先有{_spelled(chain, '，加上', '，减去')}，得多少？",
         ),
         searches=(
+            lambda search: f"{_listed(search.candidates, '、')}，哪个{_added(search, '加', '减')}得整十数？",
             lambda search: (
-                f"{_listed(search.candidates, '、')}，哪个{_added(search, '加', '减')}得{search.target}？"
-            ),
-            lambda search: (
-                f"哪个数{_added(search, '加', '减')}等于{search.target}：{_listed(search.candidates, '、')}？"
+                f"哪个数{_added(search, '加', '减')}是整十数：{_listed(search.candidates, '、')}？"
             ),
         ),
         step=lambda value, step, total: f"{value}{'加' if step > 0 else '减'}{abs(step)}得{total}。",
-        misfit="，不是{}",
+        misfit="，不是整十",
         stop="。",
         second_thought="等等，",
         space="",
@@ -110,6 +105,5 @@ PHRASINGS: Mapping[Language, Phrasing] = {
         guesses=("{}", "我想是{}。"),
         musings=("这很简单。", "我猜一下。"),
         copy="抄写：{}",
-        find=lambda numbers, wanted: f"哪个是{wanted}：{_listed(numbers, '、')}？",
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -113,24 +113,10 @@ def _search(rng: Random, search: Search, language: Language, author: Author) -> 
         text += phrasing.step(candidate, search.step, candidate + search.step)
         if candidate == search.result:
             break
-        text = text.removesuffix(phrasing.stop) + phrasing.misfit.format(search.target) + phrasing.stop
+        text = text.removesuffix(phrasing.stop) + phrasing.misfit + phrasing.stop
         if rng.random() >= author.persists:
             break
     return text, candidate, language
-
-
-def found(candidates: Sequence[int], wanted: int, language: Language) -> str:
-    """Return a careful reading of a list up to the number that is wanted."""
-    phrasing = PHRASINGS[language]
-    text = ""
-    for candidate in candidates:
-        text += phrasing.space + phrasing.second_thought if text else ""
-        text += (
-            str(candidate) + (phrasing.misfit.format(wanted) if candidate != wanted else "") + phrasing.stop
-        )
-        if candidate == wanted:
-            break
-    return text
 
 
 def _next_language(rng: Random, language: Language, author: Author) -> Language:
