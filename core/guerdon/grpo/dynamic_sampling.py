@@ -66,10 +66,10 @@ class PromptOrder:
 
     Args:
         rows: The number of rows.
-        seed: The run's seed.
+        seed: The run's seed, or another text that decides the order.
     """
 
-    def __init__(self, rows: int, seed: int) -> None:
+    def __init__(self, rows: int, seed: int | str) -> None:
         self._rows = rows
         self._seed = seed
         self._shuffled: tuple[int, list[int]] = (-1, [])

@@ -33,8 +33,9 @@ from guerdon.grpo.advantages import (
     steps_of,
     token_of,
 )
+from guerdon.grpo.curriculum_trainer import CurriculumTrainer
 from guerdon.grpo.dynamic_sampling import Group, Signal, signal_of
-from guerdon.grpo.dynamic_trainer import DynamicSamplingTrainer, rollout_of
+from guerdon.grpo.dynamic_trainer import rollout_of
 from guerdon.grpo.early_rollouts import EarlyRolloutsTrainer
 from guerdon.grpo.reward_matrix import by_column, group_metrics, judging_metrics, reward_row
 from guerdon.grpo.tool_turns import ToolTurnsTrainer, tool_metrics, with_session
@@ -59,7 +60,7 @@ class LogRollouts(Protocol):
     ) -> None: ...
 
 
-class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTrainer, DynamicSamplingTrainer):
+class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTrainer, CurriculumTrainer):
     """Trains by GRPO on the rewards of a rubric.
 
     Args:
@@ -75,13 +76,13 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
         fast_rollouts: Whether small models on CPU sample with ``guerdon.sampling.cpu_sampler`` if it supports them.
         callbacks: The run's callbacks.
         max_rounds: The most rounds of fresh prompts that replace groups of equal rewards; 0 for none.
-        **kwargs: Other arguments of TRL's trainer, ``step_options``, and the stage's ``toolbox``.
+        **kwargs: Other arguments of TRL's trainer, ``step_options``, ``curriculum``, and the stage's ``toolbox``.
 
     Raises:
         DataError: The data do not fill one batch of generations.
     """
 
-    kept_attributes = ("fresh_prompts_passed",)
+    kept_attributes = ("fresh_prompts_passed", "curriculum_history")
 
     def __init__(
         self,
@@ -291,6 +292,8 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
         metrics = group_metrics(rewards, group_size)
         if self._toolbox is not None:
             metrics |= tool_metrics(rollout for rollout, _ in judged)
+        if mode == "train":
+            metrics |= self._curriculum_metrics(inputs, judged)
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         if mode == "train" and self._log_rollouts is not None:

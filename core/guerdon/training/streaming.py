@@ -16,7 +16,14 @@ from guerdon.errors import DataError
 from guerdon.training.data import columns_of, with_prompts
 from guerdon.types import Row
 
-__all__ = ["WINDOW", "RowStream", "streamed_dataset"]
+__all__ = [
+    "WINDOW",
+    "RowStream",
+    "drawn_dataset",
+    "prompts_in_a_batch",
+    "streamed_dataset",
+    "updates_of_a_batch",
+]
 
 WINDOW = 1_000
 """The rows within which the order is random: the default of a shuffled stream of ``datasets``."""
@@ -94,23 +101,42 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 def streamed_dataset(open_rows: Callable[[], Iterable[Row]], args: GRPOConfig) -> Dataset:
     """Return a dataset like that of ``rows_dataset``, with the prompts of all steps, whose rows are read when needed.
 
-    Its order is final, so TRL must not shuffle it: this function sets ``shuffle_dataset`` to false.
-
     Args:
         open_rows: Opens the rows. They are the same each time.
         args: TRL's configuration, with ``max_steps``. Its ``shuffle_dataset`` asks for a random order.
     """
-    assert args.generation_batch_size is not None  # TRL derives these
-    assert args.steps_per_generation is not None
-    assert args.num_generations is not None
-    size = args.generation_batch_size // args.num_generations
-    updates = args.steps_per_generation * args.num_iterations
-    batches = -(-args.max_steps * args.gradient_accumulation_steps // updates)
-    stream = RowStream(open_rows, size, args.seed if args.shuffle_dataset else None)
+    stream = RowStream(open_rows, prompts_in_a_batch(args), args.seed if args.shuffle_dataset else None)
+    return drawn_dataset(stream.batch, args)
+
+
+def drawn_dataset(batch: Callable[[int], Sequence[Row]], args: GRPOConfig) -> Dataset:
+    """Return a dataset like that of ``rows_dataset`` with the prompts of all steps, which are drawn when needed.
+
+    Its order is final, so TRL must not shuffle it: this function sets ``shuffle_dataset`` to false.
+
+    Args:
+        batch: Returns the rows of a batch of generations, by its number.
+        args: TRL's configuration, with ``max_steps``.
+    """
+    size = prompts_in_a_batch(args)
+    batches = -(-args.max_steps * args.gradient_accumulation_steps // updates_of_a_batch(args))
     args.shuffle_dataset = False
 
     def look_up(columns: dict[str, list[int]]) -> dict[str, list[Any]]:
         places = [divmod(index, size) for index in columns["index"]]
-        return columns_of(columns["index"], [stream.batch(number)[place] for number, place in places])
+        return columns_of(columns["index"], [batch(number)[place] for number, place in places])
 
     return Dataset.from_dict({"index": np.arange(batches * size)}).with_transform(look_up)
+
+
+def prompts_in_a_batch(args: GRPOConfig) -> int:
+    """Return the number of prompts that a batch of generations has."""
+    assert args.generation_batch_size is not None  # TRL derives these
+    assert args.num_generations is not None
+    return args.generation_batch_size // args.num_generations
+
+
+def updates_of_a_batch(args: GRPOConfig) -> int:
+    """Return the number of micro-batches of each process that train on one batch of generations."""
+    assert args.steps_per_generation is not None  # TRL derives it
+    return args.steps_per_generation * args.num_iterations

@@ -77,8 +77,8 @@ MAX_GROUPS = 50
 """The most values of a column that metrics are broken down by."""
 
 
-def check_metrics_by(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Check that each column to break metrics down by is there, and has few values.
+def check_columns_of_few_values(param: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Check that each column that a param names is there, and has few values.
 
     Raises:
         DataError: A column is not there, or has too many values.
@@ -87,13 +87,12 @@ def check_metrics_by(rows: Sequence[Row], columns: Sequence[str]) -> None:
         if rows and not any(column in row for row in rows):
             known = {name for row in rows for name in row}
             raise DataError(
-                f"metrics_by names the column '{column}', which no row has. Columns: "
-                f"{', '.join(sorted(known))}."
+                f"{param} names the column '{column}', which no row has. Columns: {', '.join(sorted(known))}."
             )
         values = {str(row.get(column)) for row in rows}
         if len(values) > MAX_GROUPS:
             raise DataError(
-                f"metrics_by names the column '{column}', which has {len(values)} values in {len(rows)} rows; at most "
+                f"{param} names the column '{column}', which has {len(values)} values in {len(rows)} rows; at most "
                 f"{MAX_GROUPS} are useful. Name a column of few values, such as the task."
             )
 

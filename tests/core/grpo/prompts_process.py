@@ -2,7 +2,8 @@
 
     python prompts_process.py MODEL FOLDER WAY
 
-WAY is `dynamic`, which samples fresh prompts from rows in memory, or `stream`, which reads the rows while it trains.
+WAY is `dynamic`, which samples fresh prompts from rows in memory, `stream`, which reads the rows while it trains, or
+`curriculum`, which draws them by their column `rest`.
 The weights go to FOLDER/PROCESSES.safetensors, and the batches to FOLDER/PROCESSES.json.
 """
 
@@ -14,11 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from tiny_training import PROCESSES, RANK, OneReward, cpu_config, drawn_tokens, save_weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig
 
 from guerdon import Judgement, Rollout, Row
 from guerdon.grpo import RubricGRPOTrainer
+from guerdon.grpo.curriculum import Curriculum, curriculum_dataset
 from guerdon.training.data import rows_dataset
 from guerdon.training.streaming import streamed_dataset
 
@@ -41,7 +45,13 @@ class Trainer(RubricGRPOTrainer):
 
 
 def rows() -> Iterator[Row]:
-    return ({"prompt": f"say {number}", "number": number} for number in range(ROWS))
+    return ({"prompt": f"say {number}", "number": number, "rest": number % 3} for number in range(ROWS))
+
+
+def data(way: str, config: GRPOConfig) -> tuple[Dataset, Curriculum | None]:
+    if way == "curriculum":
+        return curriculum_dataset(rows(), "rest", config)
+    return streamed_dataset(rows, config) if way == "stream" else rows_dataset(rows()), None
 
 
 def train(model: str, folder: str, way: str) -> None:
@@ -50,7 +60,7 @@ def train(model: str, folder: str, way: str) -> None:
         per_device_train_batch_size=BATCH // PROCESSES,
         num_generations=GROUP,
         max_completion_length=LENGTH,
-        max_steps=4,
+        max_steps=8 if way == "curriculum" else 4,
         learning_rate=0.05,
         optim="sgd",
         logging_steps=1,
@@ -66,21 +76,27 @@ def train(model: str, folder: str, way: str) -> None:
         )
 
     rubric: Any = OneReward("rare", rare)
+    dataset, curriculum = data(way, config)
     trainer = Trainer(
         AutoModelForCausalLM.from_pretrained(model, dtype="float64"),
         rubric,
         config,
-        streamed_dataset(rows, config) if way == "stream" else rows_dataset(rows()),
+        dataset,
         AutoTokenizer.from_pretrained(model),
         log_rollouts=keep,
         max_rounds=20 if way == "dynamic" else 0,
+        curriculum=curriculum,
     )
     assert trainer.accelerator.num_processes == PROCESSES
     trainer.train()
     save_weights(trainer, f"{folder}/{PROCESSES}.safetensors")
     if RANK == 0:
         logged = [
-            {name: value for name, value in entry.items() if name.startswith("dynamic_sampling/")}
+            {
+                name: value
+                for name, value in entry.items()
+                if name.startswith(("dynamic_sampling/", "curriculum/"))
+            }
             for entry in trainer.state.log_history
         ]
         Path(folder, f"{PROCESSES}.json").write_text(json.dumps({"batches": batches, "metrics": logged}))

@@ -56,7 +56,8 @@ def run(model: str, folder: Path, row_count: int, kill: str, options: Mapping[st
 
     @contextmanager
     def open_rubric() -> Iterator[Any]:
-        yield Rubric(int(at) if event == "rollout" else None, rare="dynamic_sampling" in options)
+        rare = "dynamic_sampling" in options or "curriculum_by" in options
+        yield Rubric(int(at) if event == "rollout" else None, rare=rare)
 
     if event == "checkpoint":
         complete = checkpoints.complete
@@ -82,7 +83,7 @@ def run(model: str, folder: Path, row_count: int, kill: str, options: Mapping[st
         write(kind="rollouts", step=step, records=records)
 
     rows = [
-        {"prompt": [{"role": "user", "content": f"{n}+{n}"}], "reference": str(2 * n)}
+        {"prompt": [{"role": "user", "content": f"{n}+{n}"}], "reference": str(2 * n), "rest": n % 3}
         for n in range(row_count)
     ]
     context = StageContext(

@@ -309,6 +309,17 @@ def test_dynamic_sampling_in_two_processes_trains_on_the_batches_of_one(
         assert all(len({reward for _, _, reward in group}) > 1 for group in groups)
 
 
+def test_a_curriculum_in_two_processes_draws_the_batches_of_one(
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
+) -> None:
+    one, two = in_one_and_in_two(warm_python, tiny_model(), tmp_path, "curriculum")
+    assert one == two
+    rests = [[number % 3 for number, _, _ in batch] for batch in one["batches"]]
+    assert len(rests) == 8
+    # only the groups of the rest 0 have rewards that differ
+    assert sum(batch.count(0) for batch in rests[4:]) > sum(batch.count(0) for batch in rests[:4])
+
+
 def test_a_stream_in_two_processes_gives_the_batches_of_one(
     tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
 ) -> None:

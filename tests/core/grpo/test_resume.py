@@ -94,6 +94,16 @@ def test_kill_during_dynamic_sampling_ends_as_an_unbroken_run(run: Run, tmp_path
     assert any(step.get("dynamic_sampling/rounds", 0) > 1 for step in steps)
 
 
+def test_kill_during_a_curriculum_ends_as_an_unbroken_run(run: Run, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(whole, curriculum_by="rest") == 0
+    assert run(killed, "rollout:10", curriculum_by="rest") == -signal.SIGKILL
+    assert run(killed, curriculum_by="rest") == 0
+    check_equal(killed, whole)
+    steps = [entry["metrics"] for entry in last_words(whole, "progress").values()]
+    assert {step.get("curriculum/1/signal") for step in steps} <= {0.0, None}
+
+
 def test_a_stream_trains_as_the_same_rows_in_memory_and_resumes_after_a_kill(
     run: Run, tmp_path: Path
 ) -> None:

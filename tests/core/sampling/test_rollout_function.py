@@ -131,6 +131,17 @@ def test_rollout_function_trains_on_its_tokens_and_columns(
         assert (rollout["advantage"] > 0) == (place % 2 == 0)
 
 
+def test_rollout_function_that_replaces_a_column_leaves_the_buckets_of_a_curriculum(
+    tiny_model: Callable[..., Path], folder: Path
+) -> None:
+    (folder / "m.py").write_text(MODULE.replace("place", "reference"))
+    file = manifest(folder, tiny_model(), "rollout_func: './m.py:sampled', curriculum_by: reference")
+    execute(plan_run(load_manifest(file)), folder / "out", [])
+    events = [json.loads(line) for line in (folder / "out/events.jsonl").open()]
+    metrics = [event["metrics"] for event in events if event["event"] == "stage_progress"]
+    assert metrics[-1]["curriculum/4/drawn"] == 1
+
+
 def test_rollout_function_beside_dynamic_sampling_is_refused(
     tiny_model: Callable[..., Path], folder: Path, call: Any
 ) -> None:

@@ -272,6 +272,50 @@ def test_check_and_run_refuse_a_stream_that_cannot_be(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
+        ({"max_steps": -1}, "curriculum_by is set, and max_steps is not"),
+        ({"streaming": True}, "curriculum_by is set together with streaming"),
+        ({"dynamic_sampling": {"max_rounds": 2}}, "curriculum_by is set together with dynamic_sampling"),
+        ({"shuffle_dataset": False}, "curriculum_by is set together with shuffle_dataset: false"),
+        ({"dataloader_num_workers": 1}, "curriculum_by is set together with dataloader_num_workers"),
+    ],
+)
+def test_check_and_run_refuse_a_curriculum_that_cannot_be(
+    make_context: MakeContext, small_model: Model, options: dict[str, Any], reason: str
+) -> None:
+    stage = Grpo(**{**SHORT, **options}, curriculum_by="reference")
+    with pytest.raises(ParamsError, match=reason):
+        stage.preflight(ROWS, 8, [])
+    context, _ = make_context(ROWS, [small_model])
+    with pytest.raises(ParamsError, match=reason):
+        stage.run(context)
+
+
+def test_check_and_run_refuse_a_curriculum_by_a_column_that_no_row_has(
+    make_context: MakeContext, small_model: Model
+) -> None:
+    stage = Grpo(**SHORT, curriculum_by="hardness")
+    with pytest.raises(DataError, match="curriculum_by names the column 'hardness', which no row has"):
+        stage.preflight(ROWS, 8, [])
+    context, _ = make_context(ROWS, [small_model])
+    with pytest.raises(DataError, match="curriculum_by names the column 'hardness', which no row has"):
+        stage.run(context)
+
+
+def test_each_prompt_may_be_a_bucket_of_a_curriculum(make_context: MakeContext, small_model: Model) -> None:
+    context, log = make_context(ROWS, [small_model], Digits())
+    Grpo(**SHORT, curriculum_by="prompt").run(context)
+    shares = [
+        value
+        for name, value in log.progress[-1][2].items()
+        if name.startswith("curriculum/") and name.endswith("/drawn")
+    ]
+    assert len(shares) == len(ROWS)
+    assert sum(shares) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
         ({"fused_loss": False}, "fused_loss is false"),
         ({"optim": "adalomo"}, "the optimizer adalomo updates the weights in each backward pass"),
         ({"top_entropy_quantile": 0.5}, "top_entropy_quantile compares the tokens of the whole micro-batch"),

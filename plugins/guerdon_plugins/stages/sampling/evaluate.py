@@ -14,7 +14,7 @@ from guerdon.rubric import Rubric, groups_for
 from guerdon.rubric.early import EarlyJudge, early_names
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
-from guerdon_plugins.shared.checks import check_all, check_metrics_by
+from guerdon_plugins.shared.checks import check_all, check_columns_of_few_values
 from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
@@ -129,7 +129,7 @@ class Evaluate:
         longest = max(sampling.max_completion_length for sampling, _ in self._passes)
         check_all(
             lambda: self._check_names(rewards, models),
-            lambda: check_metrics_by(rows, self._metrics_by),
+            lambda: check_columns_of_few_values("metrics_by", self._metrics_by, rows),
             lambda: check_inputs(
                 rows,
                 models,

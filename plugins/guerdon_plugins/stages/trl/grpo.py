@@ -21,9 +21,9 @@ from guerdon.options.trl import GRPO
 from guerdon_plugins.shared.checks import (
     check_all,
     check_batch,
+    check_columns_of_few_values,
     check_evaluation,
     check_lengths,
-    check_metrics_by,
     check_prompts,
     check_template,
     check_tool_prompts,
@@ -31,6 +31,7 @@ from guerdon_plugins.shared.checks import (
 )
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.shared.vocabulary import check_vocabularies
+from guerdon_plugins.stages.trl.prompts import Prompts
 from guerdon_plugins.stages.trl.quantized import check_quantized
 from guerdon_plugins.stages.trl.teacher import check_teacher, open_teacher
 from guerdon_plugins.stages.trl.training import (
@@ -84,6 +85,8 @@ class Grpo:
             most so many further rounds for each batch (DAPO, arXiv:2503.14476).
         metrics_by: A column of the data, or several: the reward and each entry's mean are also logged for each of its
             values, as ``task=math/reward``.
+        curriculum_by: A column of the data with a few values, such as the level. Prompts are drawn more often from the
+            values whose groups had rewards that differ lately. It needs ``max_steps``.
         streaming: Whether the rows are read while the stage trains, instead of before, so that they are never all in
             memory. It needs ``max_steps``. With ``shuffle_dataset``, the order is random within each 1,000 rows.
         reference_endpoint: The reference model of ``beta``, served by vLLM, such as a teacher: ``base_url``, ``model``,
@@ -115,6 +118,7 @@ class Grpo:
         supervision: Literal["outcome", "process"] = "outcome",
         dynamic_sampling: DynamicSampling | None = None,
         metrics_by: str | Sequence[str] = (),
+        curriculum_by: str | None = None,
         streaming: bool = False,
         reference_endpoint: Mapping[str, Any] | None = None,
         rollout_func: str | None = None,
@@ -134,8 +138,8 @@ class Grpo:
         }
         self._supervision = supervision
         self._max_rounds = dynamic_sampling["max_rounds"] if dynamic_sampling else 0
+        self._prompts = Prompts(streaming, curriculum_by, dynamic=self._max_rounds > 0)
         self._metrics_by = [metrics_by] if isinstance(metrics_by, str) else list(metrics_by)
-        self._streaming = streaming
         self._endpoint = None if reference_endpoint is None else Endpoint.from_params(reference_endpoint)
         self._rollout_func = rollout_func
         self._base_dir = base_dir
@@ -168,11 +172,12 @@ class Grpo:
             lambda: self._check_reference(init),
             lambda: check_teacher(self._endpoint, models),
             lambda: check_prompts(rows),
-            lambda: check_metrics_by(rows, self._metrics_by),
+            lambda: check_columns_of_few_values("metrics_by", self._metrics_by, rows),
+            lambda: self._prompts.check_rows(rows),
             lambda: check_tool_prompts(rows, tools),
             lambda: check_tool_template(models, self._chat_template, tools),
             lambda: self._check_dynamic(tools),
-            self._check_streaming,
+            lambda: self._prompts.check(self._options),
             lambda: self._check_rollout_func(tools),
             lambda: check_batch(count, self._options, fresh=self._max_rounds > 0),
             lambda: check_template(rows, models, self._chat_template),
@@ -230,20 +235,6 @@ class Grpo:
                 "sampled. Leave out one of the two."
             )
 
-    def _check_streaming(self) -> None:
-        if not self._streaming:
-            return
-        if self._options.get("max_steps", -1) < 1:
-            raise ParamsError(
-                "streaming is true, and max_steps is not set: the number of rows of a stream is unknown, so an epoch "
-                "is too. Set max_steps."
-            )
-        if self._max_rounds:
-            raise ParamsError(
-                "dynamic_sampling is set, and streaming is true: fresh prompts come from any place in the data, which "
-                "a stream does not have. Leave out one of the two."
-            )
-
     def _check_rollout_func(self, tools: Sequence[str]) -> None:
         if self._rollout_func is None:
             return
@@ -285,12 +276,10 @@ class Grpo:
         """Train ``context.models``'s first on ``context.rows()`` with ``context``'s rubric."""
         from guerdon.grpo import StepOptions
         from guerdon.grpo.config import grpo_config
-        from guerdon.training.data import rows_dataset
-        from guerdon.training.streaming import streamed_dataset
         from guerdon.training.tool_dialect import prepare_tokenizer
 
         self._check_reference([model.name for model in context.models])
-        self._check_streaming()
+        self._prompts.check(self._options)
         policy, *references = context.models
         options = {**tracker_options(context), **evaluation_batch(self._options), **self._options}
         config = grpo_config(options, context.work, context.seed)
@@ -298,7 +287,7 @@ class Grpo:
             keep_completions(context.work, context.logs)
         source, model_options = take_model_options(config, policy)
         tokenizer = load_tokenizer(source, chat_template=self._chat_template)
-        dataset = streamed_dataset(context.rows, config) if self._streaming else rows_dataset(context.rows())
+        dataset, curriculum = self._prompts.dataset(context.rows, config)
         if not isinstance(dataset[0]["prompt"], str):
             check_has_template(tokenizer, source, "prompts")
         load = partial(load_model, source, training=True, **model_options)
@@ -319,6 +308,7 @@ class Grpo:
                 fast_rollouts=self._fast_rollouts,
                 supervision=self._supervision,
                 max_rounds=self._max_rounds,
+                curriculum=curriculum,
                 metrics_by=self._metrics_by,
                 step_options=StepOptions(**self._step_options),
                 peft_config=lora_config(self._peft),
