@@ -5,7 +5,7 @@
 
 RUNS/seed-N is a finished run, which is only read. FOLDER/seed-N is the run of its ablations, by the manifest
 FOLDER/seed-N.yaml, whose stages start from the models of RUNS/seed-N. The same command resumes. FOLDER/tables.md has
-the tables, and FOLDER/seed-N-reward.svg the rewards of the three short versions of zero.
+the tables, and FOLDER/seed-N-reward.svg the rewards of the four short versions of zero.
 
 Differences and their intervals are those of bench_seeds.py: paired by prompt, 95%.
 """
@@ -38,10 +38,10 @@ from guerdon.run.log import EVENTS, ROLLOUTS
 
 SHORT_STEPS = 60
 """Of the short versions of zero: half of the recipe's."""
-DYNAMIC_STEPS = 38
+DYNAMIC_STEPS = 42
 """Its further rounds sample about as many completions as the other steps of the short zero."""
-CURRICULUM = (2, 3, 4)
-"""The levels of difficulty, each for a third of the steps."""
+LEVELS = (2, 3, 4)
+"""The levels of difficulty, each for a third of the steps if they come in order."""
 DISTILLED_STEPS = 60
 DISTILLED_BATCH = 32
 TALK_SHARE = 4
@@ -52,7 +52,10 @@ Stage = dict[str, Any]
 
 CLAIMS = (
     Claim("1. Dynamic sampling", "math", "dynamic", "short_zero"),
-    Claim("2. Curriculum by level", "math", "curriculum", "short_zero"),
+    Claim("2. Levels one after the other", "math", "in_order", "short_zero"),
+    Claim("... sums", "sums", "in_order", "short_zero"),
+    Claim("... searches", "searches", "in_order", "short_zero"),
+    Claim("Levels drawn by a curriculum", "math", "curriculum", "short_zero"),
     Claim("... sums", "sums", "curriculum", "short_zero"),
     Claim("... searches", "searches", "curriculum", "short_zero"),
     Claim("3. On-policy distillation against SFT on the teacher's answers", "math", "distilled", "taught"),
@@ -83,6 +86,7 @@ BEFORE = ("zero", "cold_start", "reasoning", "sft", "r1")
 MODELS = (
     "short_zero",
     "dynamic",
+    "in_order",
     "curriculum",
     "taught",
     "distilled",
@@ -121,7 +125,7 @@ class Run(NamedTuple):
 
 
 def short_zeros(run: Run) -> Iterator[Stage]:
-    """Yield a shorter zero, and the same with dynamic sampling, and with its problems in the order of their levels."""
+    """Yield a shorter zero, and the same with dynamic sampling, its levels in order, and a curriculum of its levels."""
     zero = run.stages()["zero"] | {"init": run.model("base")}
 
     def version(name: str, **params: Any) -> Stage:
@@ -131,13 +135,13 @@ def short_zeros(run: Run) -> Iterator[Stage]:
     yield version("dynamic", max_steps=DYNAMIC_STEPS, dynamic_sampling={"max_rounds": 4})
     prompts_a_step = zero["params"]["per_device_train_batch_size"] // zero["params"]["num_generations"]
     (source,) = zero["data"]
-    share = prompts_a_step * SHORT_STEPS // len(CURRICULUM)
-    yield version("curriculum", shuffle_dataset=False) | {
+    share = prompts_a_step * SHORT_STEPS // len(LEVELS)
+    yield version("in_order", shuffle_dataset=False) | {
         "data": [
-            source | {"params": source["params"] | {"levels": [level]}, "limit": share}
-            for level in CURRICULUM
+            source | {"params": source["params"] | {"levels": [level]}, "limit": share} for level in LEVELS
         ]
     }
+    yield version("curriculum", curriculum_by="level")
 
 
 def distillations(run: Run) -> Iterator[Stage]:
