@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import pytest
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
 from guerdon.errors import DataError, UsageError
+from guerdon.models import load_tokenizer
 from guerdon.text import self_corrections
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
 from guerdon_plugins.stages.sampling.evaluate import Evaluate
@@ -165,6 +167,59 @@ def test_finished_batches_of_a_killed_try_are_kept(
     assert stage().run(context) == whole
     shutil.rmtree(model.path)
     assert stage().run(context) == whole
+
+
+def test_a_sweep_evaluates_each_model_with_each_budget_of_thinking(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]]
+) -> None:
+    other = replace(small_model, name="other")
+    budgets = [{"max_tokens": 3}, {"max_tokens": 9, "waits": 1, "wait": " wait,"}]
+    context, log = make_context(rows, [small_model, other], Rubric())
+    metrics = stage(thinking=budgets, against="other, thinks 3").run(context).metrics
+    labels = ["small, thinks 3", "small, thinks 9, waits 1", "other, thinks 3", "other, thinks 9, waits 1"]
+    assert [row["model"] for row in metrics["tables"]["evaluation"]] == labels
+    assert [row["pair"] for row in metrics["tables"]["differences"]] == [
+        f"{label} - other, thinks 3" for label in (labels[0], labels[1], labels[3])
+    ]
+    assert [report[0] for report in log.progress][-1] == log.progress[-1][1] == 4 * 2 * 12
+    (end,) = load_tokenizer(small_model).encode("</think>", add_special_tokens=False)
+    for number, budget in enumerate([3, 9, 3, 9]):
+        lines = [
+            line
+            for turn in (0, 1)
+            for line in (context.work / f"{number}-{turn}.jsonl").read_text().splitlines()
+        ]
+        made = [json.loads(line)["completion"]["ids"] for line in lines]
+        assert len(made) == 12 * (1 + SAMPLES)
+        assert all(ids.index(end) <= budget for ids in made if end in ids)
+        assert any(ids[budget:][:1] == [end] and len(ids) > budget + 1 for ids in made), (
+            "cut, and then an answer"
+        )
+
+
+def test_a_killed_sweep_resumes(
+    make_context: Callable[..., Any], small_model: Model, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    model = replace(small_model, path=str(tmp_path / "model"))
+    shutil.copytree(small_model.path, model.path)
+    swept = stage(thinking=[{"max_tokens": 3}, {"max_tokens": 9}])
+    context, _ = make_context(rows, [model], Rubric())
+    whole = swept.run(context)
+    log_file = context.work / "1-1.jsonl"
+    log_file.write_text(log_file.read_text()[:-10], encoding="utf-8")
+    context, _ = make_context(rows, [model], Rubric())
+    assert swept.run(context) == whole
+    shutil.rmtree(model.path)
+    assert swept.run(context) == whole
+
+
+def test_budgets_that_cannot_be_are_refused(rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="thinking is an empty list"):
+        stage(thinking=[])
+    with pytest.raises(ValueError, match="thinking and vllm are set"):
+        stage(thinking={"max_tokens": 3}, vllm={})
+    with pytest.raises(UsageError, match="thinking is set, and the stage has the tools add"):
+        stage(thinking={"max_tokens": 3}).preflight(rows, [], ["first"], tools=["add"])
 
 
 @pytest.mark.parametrize("plain", [True, False])

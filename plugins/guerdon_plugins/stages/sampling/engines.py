@@ -27,10 +27,12 @@ from guerdon_plugins.stages.sampling.chat_prompts import (
 from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.generation import Answers, Draw, Engine
 from guerdon_plugins.stages.sampling.outside_engines import EndpointEngine, VllmEngine
+from guerdon_plugins.stages.sampling.thinking import Marks, Thinking, think
 
 __all__ = [
     "ChatFormat",
     "EndpointEngine",
+    "ThinkingEngine",
     "ToolEngine",
     "Tools",
     "TransformersEngine",
@@ -48,6 +50,7 @@ def lazy_engine(
     vllm: Mapping[str, Any] | None,
     chat_format: ChatFormat = MODELS_OWN,
     tools: Tools | None = None,
+    thinking: Thinking | None = None,
 ) -> Iterator[Callable[[], Engine]]:
     """Yield the engine that a stage's params select, opened at its first use and closed at the block's end.
 
@@ -57,6 +60,7 @@ def lazy_engine(
         vllm: If given, the options of vLLM's engine.
         chat_format: How conversations become text.
         tools: If given, the tools that the model may call; only a model in this process may.
+        thinking: If given, the budget of its thinking; only a model in this process without tools may have one.
     """
 
     @cache
@@ -68,6 +72,8 @@ def lazy_engine(
             return VllmEngine(model, vllm, chat_format)
         if tools is not None:
             return ToolEngine(model, tools, chat_format)
+        if thinking is not None:
+            return ThinkingEngine(model, thinking, chat_format)
         return TransformersEngine(model, chat_format)
 
     try:
@@ -101,20 +107,26 @@ class TransformersEngine:
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
         import torch
 
-        from guerdon.sampling.cpu_sampler import obstacle
-
         prompt_ids = all_prompt_ids(self._tokenizer, draws, self._chat_format)
         ends = end_ids(self._model, self._tokenizer)
         fitting = yield from refuse_too_long(prompt_ids, positions_of(self._model.config))
         if not fitting:
             return
         torch.manual_seed(draws[0].seed)
-        draw = self._generate if obstacle(self._model) else self._sample
         with torch.inference_mode(), self._finite():
-            ids = draw([prompt_ids[place] for place in fitting], replace(sampling, eos_token_ids=ends))
+            ids = self._completed(
+                [prompt_ids[place] for place in fitting], replace(sampling, eos_token_ids=ends)
+            )
         texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
         for place, text, tokens in zip(fitting, texts, ids, strict=True):
             yield place, Completion(text, tokens, len(tokens), bool(tokens) and tokens[-1] in ends)
+
+    def _completed(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
+        """Return the tokens of the completions of prompts that fit."""
+        from guerdon.sampling.cpu_sampler import obstacle
+
+        draw = self._generate if obstacle(self._model) else self._sample
+        return draw(prompt_ids, sampling)
 
     @contextmanager
     def _finite(self) -> Iterator[None]:
@@ -169,6 +181,30 @@ class TransformersEngine:
             until_end(row, sampling.eos_token_ids)[: None if positions is None else positions - len(ids)]
             for row, ids in zip(rows, prompt_ids, strict=True)
         ]
+
+
+class ThinkingEngine(TransformersEngine):
+    """A model in this process with a budget of thinking. ``max_completion_length`` limits the answer after it."""
+
+    def __init__(self, model: Model, thinking: Thinking, chat_format: ChatFormat = MODELS_OWN) -> None:
+        super().__init__(model, chat_format)
+        self._thinking = thinking
+        self._marks = Marks.of(thinking, self._tokenizer)
+
+    def _completed(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
+        def generate(prompts: Sequence[list[int]], tokens: int, ends: Collection[int]) -> list[list[int]]:
+            limits = replace(sampling, max_completion_length=tokens, eos_token_ids=sorted(ends))
+            return super(ThinkingEngine, self)._completed(prompts, limits)
+
+        return think(
+            generate,
+            prompt_ids,
+            self._thinking,
+            self._marks,
+            answer_tokens=sampling.max_completion_length,
+            ends=sampling.eos_token_ids,
+            positions=positions_of(self._model.config),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +274,9 @@ class ToolEngine(TransformersEngine):
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         import torch
 
-        from guerdon.sampling.cpu_sampler import obstacle
-
-        draw = self._generate if obstacle(self._model) else self._sample
         ends = end_ids(self._model, self._tokenizer)
         with torch.inference_mode(), self._finite():
-            return draw(list(prompts), replace(sampling, eos_token_ids=ends)), None
+            return self._completed(prompts, replace(sampling, eos_token_ids=ends)), None
 
 
 def _completion_of(one: Conversation, ends: Collection[int]) -> Completion:

@@ -26,6 +26,7 @@ from guerdon_plugins.stages.sampling.generation import (
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.measures import REWARD, Answered, Entries, Measures, measure
 from guerdon_plugins.stages.sampling.tables import differences, evaluation, grouped
+from guerdon_plugins.stages.sampling.thinking import Thinking
 
 _Arrived = Callable[[int, int, int, Completion], None]
 """Takes the numbers of the pass, 0 for the greedy one, of the prompt and of the sample, and the completion."""
@@ -68,6 +69,9 @@ class Evaluate:
         chat_template_kwargs: Other arguments of the chat template, such as ``enable_thinking``.
         vllm: Options of ``vllm.LLM``, ``{}`` for none: completes with vLLM's engine instead of transformers.
         max_tool_calling_iterations: The most turns of a completion that call tools.
+        thinking: A budget of thinking (s1, arXiv:2501.19393), or several, which makes a sweep: ``max_tokens``,
+            ``waits``, ``wait``, ``end``. Each model is evaluated with each budget. ``max_completion_length`` limits
+            the answer after the thinking.
 
     Raises:
         ValueError: A param is out of range.
@@ -95,6 +99,7 @@ class Evaluate:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         vllm: Mapping[str, Any] | None = None,
         max_tool_calling_iterations: int = 8,
+        thinking: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         check_counts(
             num_generations=num_generations,
@@ -117,6 +122,14 @@ class Evaluate:
         self._batch_size = per_device_eval_batch_size
         self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
         self._vllm = vllm
+        budgets = [thinking] if isinstance(thinking, Mapping) else thinking
+        self._budgets = [None] if budgets is None else [Thinking.from_params(one) for one in budgets]
+        if not self._budgets:
+            raise ValueError("thinking is an empty list: give a budget, or leave it out.")
+        if thinking is not None and vllm is not None:
+            raise ValueError(
+                "thinking and vllm are set: a budget of thinking needs transformers. Leave out vllm."
+            )
 
     def preflight(
         self,
@@ -127,8 +140,10 @@ class Evaluate:
     ) -> None:
         """Check the names, the prompts, the models and the engine, before a model is loaded."""
         longest = max(sampling.max_completion_length for sampling, _ in self._passes)
+        longest += max(budget.max_tokens if budget else 0 for budget in self._budgets)
         check_all(
             lambda: self._check_names(rewards, models),
+            lambda: self._check_thinking(tools),
             lambda: check_columns_of_few_values("metrics_by", self._metrics_by, rows),
             lambda: check_inputs(
                 rows,
@@ -148,10 +163,17 @@ class Evaluate:
                         f"{param} names '{name}', and the stage's rewards are {', '.join(rewards)}. Add it to the "
                         f"rewards, with weight 0 if it must not count, or give '{REWARD}' for the rubric's reward."
                     )
-        told = _labels(models)
+        told = self._labels(models)
         if self._against is not None and told and self._against not in told:
             raise UsageError(
                 f"against names '{self._against}', and the stage's models are {', '.join(told)}. Give one of them."
+            )
+
+    def _check_thinking(self, tools: Sequence[str]) -> None:
+        if tools and self._budgets != [None]:
+            raise UsageError(
+                f"thinking is set, and the stage has the tools {', '.join(tools)}: a budget covers one turn. Leave out "
+                "one of the two."
             )
 
     def run(self, context: StageContext) -> StageResult:
@@ -165,12 +187,12 @@ class Evaluate:
             tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
             if context.launch.first:
                 return self._evaluate(context, rows, tools)
-            for number in range(len(context.models)):
+            for number in range(len(self._variants(context.models))):
                 self._rounds(context, rows, number, tools, _not_judged)
         return StageResult()  # the first process judges
 
     def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
-        labels = _labels(context.models)
+        labels = self._labels(context.models)
         measured: dict[str, Measures] = {}
         refused: dict[str, int] = {}
         with context.open_rubric() as rubric:
@@ -191,6 +213,16 @@ class Evaluate:
         for column in self._metrics_by:
             tables[f"by_{column}"] = grouped(measured, rows, column, context.seed)
         return StageResult(metrics={"prompts": len(rows), "tables": tables})
+
+    def _variants(self, models: Sequence[Model]) -> list[tuple[Model, Thinking | None]]:
+        """Return each model with each budget."""
+        return [(model, budget) for model in models for budget in self._budgets]
+
+    def _labels(self, models: Sequence[Model]) -> list[str]:
+        """Return the names of the models and budgets in the tables."""
+        return _numbered(
+            [f"{model.name}, {budget}" if budget else model.name for model, budget in self._variants(models)]
+        )
 
     @contextmanager
     def _early(self, rows: Sequence[Row], rubric: Rubric) -> Iterator[_Arrived]:
@@ -222,11 +254,12 @@ class Evaluate:
         arrived: _Arrived,
     ) -> list[list[Completion]]:
         """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
-        model = context.models[number]
+        variants = self._variants(context.models)
+        model, thinking = variants[number]
         prompts = [row["prompt"] for row in rows]
-        total = len(rows) * len(self._passes) * len(context.models)
+        total = len(rows) * len(self._passes) * len(variants)
         rounds: list[list[Completion]] = []
-        with lazy_engine(model, None, self._vllm, self._chat_format, tools) as engine:
+        with lazy_engine(model, None, self._vllm, self._chat_format, tools, thinking) as engine:
             for index, (sampling, count) in enumerate(self._passes):
                 before = len(rows) * (len(self._passes) * number + index)
 
@@ -303,12 +336,12 @@ def _judge(
     return judgements
 
 
-def _labels(models: Sequence[Model]) -> list[str]:
-    """Return the models' names in the tables. A second model of one name, such as in another dtype, gets a number."""
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return the names of a table. A second model of one name, such as in another dtype, gets a number."""
     labels: list[str] = []
-    for number, model in enumerate(models):
-        before = sum(one.name == model.name for one in models[:number])
-        labels.append(f"{model.name} #{before + 1}" if before else model.name)
+    for number, name in enumerate(names):
+        before = names[:number].count(name)
+        labels.append(f"{name} #{before + 1}" if before else name)
     return labels
 
 
