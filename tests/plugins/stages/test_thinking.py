@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from guerdon import Model
 from guerdon.errors import UsageError
-from guerdon.models import load_tokenizer
-from guerdon_plugins.stages.sampling.thinking import Marks, Thinking, think
+from guerdon_plugins.stages.sampling.engines import ThinkingEngine
+from guerdon_plugins.stages.sampling.thinking import Marks, Thinking, check_marks, think
 
 EOS, END, WAIT = 0, 1, [2, 3]
 MARKS = Marks(END, WAIT)
@@ -116,7 +116,12 @@ def test_wrong_budgets_are_refused(params: dict[str, Any], message: str) -> None
         Thinking.from_params(params)
 
 
-def test_an_end_of_several_tokens_is_refused(small_model: Model) -> None:
-    tokenizer = load_tokenizer(small_model)
-    with pytest.raises(UsageError, match=r"thinking.end is '= 3,', which is \d tokens"):
-        Marks.of(Thinking(4, end="= 3,"), tokenizer)
+def test_check_and_run_refuse_an_end_of_several_tokens(small_model: Model) -> None:
+    reason = r"thinking.end is '= 3,', which is \d tokens of model 'small'"
+    budget = Thinking(4, end="= 3,")
+    with pytest.raises(UsageError, match=reason):
+        check_marks([None, budget], [small_model])
+    with pytest.raises(UsageError, match=reason):
+        ThinkingEngine(small_model, budget)
+    check_marks([Thinking(4), None], [small_model])
+    check_marks([budget], [Model("elsewhere", "org/model")])

@@ -189,7 +189,9 @@ class ThinkingEngine(TransformersEngine):
     def __init__(self, model: Model, thinking: Thinking, chat_format: ChatFormat = MODELS_OWN) -> None:
         super().__init__(model, chat_format)
         self._thinking = thinking
-        self._marks = Marks.of(thinking, self._tokenizer)
+        self._marks = Marks.of(
+            thinking, model.name, partial(self._tokenizer.encode, add_special_tokens=False)
+        )
 
     def _completed(self, prompt_ids: Sequence[list[int]], sampling: Sampling) -> list[list[int]]:
         def generate(prompts: Sequence[list[int]], tokens: int, ends: Collection[int]) -> list[list[int]]:

@@ -26,7 +26,7 @@ from guerdon_plugins.stages.sampling.generation import (
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.measures import REWARD, Answered, Entries, Measures, measure
 from guerdon_plugins.stages.sampling.tables import differences, evaluation, grouped
-from guerdon_plugins.stages.sampling.thinking import Thinking
+from guerdon_plugins.stages.sampling.thinking import Thinking, check_marks
 
 _Arrived = Callable[[int, int, int, Completion], None]
 """Takes the numbers of the pass, 0 for the greedy one, of the prompt and of the sample, and the completion."""
@@ -144,6 +144,7 @@ class Evaluate:
         check_all(
             lambda: self._check_names(rewards, models),
             lambda: self._check_thinking(tools),
+            lambda: check_marks(self._budgets, models),
             lambda: check_columns_of_few_values("metrics_by", self._metrics_by, rows),
             lambda: check_inputs(
                 rows,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from guerdon import Model
 from guerdon.errors import UsageError
 
-__all__ = ["Generate", "Marks", "Thinking", "think"]
+__all__ = ["Generate", "Marks", "Thinking", "check_marks", "think"]
 
 Generate: TypeAlias = Callable[[Sequence[list[int]], int, Collection[int]], Sequence[list[int]]]
 """Continues token lists by at most so many tokens, up to and with one of the end tokens."""
@@ -66,21 +68,45 @@ class Marks(NamedTuple):
     wait: list[int]
 
     @classmethod
-    def of(cls, thinking: Thinking, tokenizer: Any) -> Marks:
-        """Return the tokens that a tokenizer gives them.
+    def of(cls, thinking: Thinking, model: str, encode: Callable[[str], list[int]]) -> Marks:
+        """Return the tokens that a model's tokenizer gives them.
+
+        Args:
+            thinking: The budget.
+            model: The model's name.
+            encode: Returns a text's tokens, without special tokens around it.
 
         Raises:
             UsageError: ``end`` is not one token.
         """
-        end, wait = (
-            tokenizer.encode(text, add_special_tokens=False) for text in (thinking.end, thinking.wait)
-        )
+        end, wait = encode(thinking.end), encode(thinking.wait)
         if len(end) != 1:
             raise UsageError(
-                f"thinking.end is {thinking.end!r}, which is {len(end)} tokens of the model's tokenizer. Give the "
-                "token that ends the model's thinking."
+                f"thinking.end is {thinking.end!r}, which is {len(end)} tokens of model '{model}'. Give the token that "
+                "ends its thinking."
             )
         return cls(end[0], wait)
+
+
+def check_marks(budgets: Sequence[Thinking | None], models: Sequence[Model]) -> None:
+    """Check the budgets before the run, with the tokenizers that are there.
+
+    Raises:
+        UsageError: An ``end`` is not one token.
+    """
+    for model in models:
+        file = Path(model.path) / "tokenizer.json"
+        if any(budgets) and file.is_file():
+            encode = _encoding(file)
+            for budget in filter(None, budgets):
+                Marks.of(budget, model.name, encode)
+
+
+def _encoding(file: Path) -> Callable[[str], list[int]]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 @dataclass
