@@ -13,7 +13,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from guerdon.errors import DataError, StageFailedError
 from guerdon.grpo.dynamic_sampling import PromptOrder, Signal
 from guerdon.training.data import with_prompts
-from guerdon.training.streaming import drawn_dataset, prompts_in_a_batch, updates_of_a_batch
+from guerdon.training.streaming import drawn_dataset, micro_batches_of_a_batch, prompts_in_a_batch
 from guerdon.types import Row
 
 __all__ = ["LEAST_SHARE", "Curriculum", "curriculum_dataset"]
@@ -154,6 +154,6 @@ def curriculum_dataset(rows: Iterable[Row], by: str, args: GRPOConfig) -> tuple[
         args: TRL's configuration, with ``max_steps``.
     """
     # transformers reads the micro-batches of an update before it trains on them, and accelerate reads one more.
-    ahead = args.gradient_accumulation_steps // updates_of_a_batch(args)
+    ahead = args.gradient_accumulation_steps // micro_batches_of_a_batch(args)
     curriculum = Curriculum(with_prompts(rows), by, prompts_in_a_batch(args), args.seed, ahead + 1)
     return drawn_dataset(curriculum.batch, args), curriculum

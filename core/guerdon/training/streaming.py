@@ -20,9 +20,9 @@ __all__ = [
     "WINDOW",
     "RowStream",
     "drawn_dataset",
+    "micro_batches_of_a_batch",
     "prompts_in_a_batch",
     "streamed_dataset",
-    "updates_of_a_batch",
 ]
 
 WINDOW = 1_000
@@ -119,7 +119,7 @@ def drawn_dataset(batch: Callable[[int], Sequence[Row]], args: GRPOConfig) -> Da
         args: TRL's configuration, with ``max_steps``.
     """
     size = prompts_in_a_batch(args)
-    batches = -(-args.max_steps * args.gradient_accumulation_steps // updates_of_a_batch(args))
+    batches = -(-args.max_steps * args.gradient_accumulation_steps // micro_batches_of_a_batch(args))
     args.shuffle_dataset = False
 
     def look_up(columns: dict[str, list[int]]) -> dict[str, list[Any]]:
@@ -136,7 +136,7 @@ def prompts_in_a_batch(args: GRPOConfig) -> int:
     return args.generation_batch_size // args.num_generations
 
 
-def updates_of_a_batch(args: GRPOConfig) -> int:
+def micro_batches_of_a_batch(args: GRPOConfig) -> int:
     """Return the number of micro-batches of each process that train on one batch of generations."""
     assert args.steps_per_generation is not None  # TRL derives it
     return args.steps_per_generation * args.num_iterations

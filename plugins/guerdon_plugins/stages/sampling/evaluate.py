@@ -164,10 +164,10 @@ class Evaluate:
                         f"{param} names '{name}', and the stage's rewards are {', '.join(rewards)}. Add it to the "
                         f"rewards, with weight 0 if it must not count, or give '{REWARD}' for the rubric's reward."
                     )
-        told = self._labels(models)
-        if self._against is not None and told and self._against not in told:
+        labels = self._labels(models)
+        if self._against is not None and labels and self._against not in labels:
             raise UsageError(
-                f"against names '{self._against}', and the stage's models are {', '.join(told)}. Give one of them."
+                f"against names '{self._against}', and the stage's models are {', '.join(labels)}. Give one of them."
             )
 
     def _check_thinking(self, tools: Sequence[str]) -> None:
