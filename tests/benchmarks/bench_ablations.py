@@ -13,7 +13,7 @@ Differences and their intervals are those of bench_seeds.py: paired by prompt, 9
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -223,6 +223,23 @@ def manifest(run: Run) -> dict[str, Any]:
     return {"name": "r1-mini-ablations", "seed": run.seed(), "stages": [*trained, evaluate]}
 
 
+def runs_of(
+    runs: Path, seeds: Sequence[int], folder: Path, manifest: Callable[[Run], dict[str, Any]]
+) -> Iterator[tuple[int, Run, Path]]:
+    """Run a manifest for the finished run of each seed, and yield the seed, that run, and the folder of the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        run, own = Run(runs / f"seed-{seed}"), folder / f"seed-{seed}"
+        if EVALUATE not in finished_stages(run.folder):
+            raise click.ClickException(
+                f"{run.folder} is not finished. Run bench_seeds.py with this seed first."
+            )
+        file = folder / f"seed-{seed}.yaml"
+        file.write_text(json.dumps(manifest(run), indent=2), encoding="utf-8")  # JSON is YAML too
+        run_guerdon(str(file), own)
+        yield seed, run, own
+
+
 def prompts_of(run: Path) -> dict[int, Any]:
     with (run / "stages" / EVALUATE / ROLLOUTS).open(encoding="utf-8") as file:
         return {record["group"]: record["prompt"] for record in map(json.loads, file)}
@@ -310,16 +327,7 @@ def write_tables(folder: Path, runs: Mapping[int, tuple[Run, Path]]) -> None:
 def main(runs: Path, seeds: list[int], folder: Path) -> None:
     """Run the ablations of the seeds in RUNS, which bench_seeds.py has made, and write the tables."""
     done: dict[int, tuple[Run, Path]] = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        run, own = Run(runs / f"seed-{seed}"), folder / f"seed-{seed}"
-        if EVALUATE not in finished_stages(run.folder):
-            raise click.ClickException(
-                f"{run.folder} is not finished. Run bench_seeds.py with this seed first."
-            )
-        file = folder / f"seed-{seed}.yaml"
-        file.write_text(json.dumps(manifest(run), indent=2), encoding="utf-8")  # JSON is YAML too
-        run_guerdon(str(file), own)
+    for seed, run, own in runs_of(runs, seeds, folder, manifest):
         done[seed] = run, own
         write_tables(folder, done)
     click.echo((folder / "tables.md").read_text(encoding="utf-8"))

@@ -10,14 +10,13 @@ tokens of thinking. The problems are the recipe's held-out ones in English, beca
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from bench_ablations import SAMPLING, Run
-from bench_seeds import EVALUATE, finished_stages, parse_seeds, run_guerdon, table, versions
+from bench_ablations import SAMPLING, Run, runs_of
+from bench_seeds import EVALUATE, finished_stages, parse_seeds, table, versions
 
 from guerdon.report.charts import draw
 
@@ -81,16 +80,7 @@ def write_table(folder: Path, runs: Mapping[int, Path]) -> None:
 def main(runs: Path, seeds: list[int], folder: Path) -> None:
     """Evaluate the last models of the seeds in RUNS, which bench_seeds.py has made, with each budget."""
     done: dict[int, Path] = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        run, own = Run(runs / f"seed-{seed}"), folder / f"seed-{seed}"
-        if EVALUATE not in finished_stages(run.folder):
-            raise click.ClickException(
-                f"{run.folder} is not finished. Run bench_seeds.py with this seed first."
-            )
-        file = folder / f"seed-{seed}.yaml"
-        file.write_text(json.dumps(manifest(run), indent=2), encoding="utf-8")  # JSON is YAML too
-        run_guerdon(str(file), own)
+    for seed, _, own in runs_of(runs, seeds, folder, manifest):
         done[seed] = own
         write_table(folder, done)
     click.echo((folder / "table.md").read_text(encoding="utf-8"))
