@@ -174,7 +174,8 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
         self._note_times(judgements)
         for name, value in [*judging_metrics(judgements, self._retrying), *judgements.metrics.items()]:
             log_metric(name, value)
-        for name, value in by_column([rollout.columns for rollout in rollouts], judgements, self._metrics_by):
+        columns = [{**rollout.columns, "prompt": rollout.prompt} for rollout in rollouts]
+        for name, value in by_column(columns, judgements, self._metrics_by):
             log_metric(name, value)
         weights = self._rubric.weights(step)
         self.reward_weights = torch.tensor([weights[name] for name in self._rubric.names])

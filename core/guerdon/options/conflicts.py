@@ -197,6 +197,7 @@ def _group_problems(values: Mapping[str, Any]) -> Iterator[str]:
                 "(per_device_train_batch_size x processes x gradient_accumulation_steps, or steps_per_generation) are "
                 "not a multiple of it."
             )
+    yield from _row_problems(values)
     if values["auto_find_batch_size"]:
         yield "auto_find_batch_size is true, which would break groups. Lower per_device_train_batch_size."
     if values["log_completions_hub_repo"] is not None and not values["log_completions"]:
@@ -261,8 +262,19 @@ def _distillation_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the conflicts that DistillationConfig and its trainer would refuse."""
     if values["beta"] > 1:
         yield f"beta is {values['beta']}. Give a share of the reverse KL, from 0 to 1."
+    yield from _row_problems(values)
     if values["auto_find_batch_size"]:
         yield "auto_find_batch_size is true, which would break batches. Lower per_device_train_batch_size."
+
+
+def _row_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the conflicts of a trainer whose batches are rows, and not tensors."""
+    accelerator = values["accelerator_config"]
+    if isinstance(accelerator, Mapping) and accelerator.get("dispatch_batches"):
+        yield (
+            "accelerator_config has dispatch_batches: true, by which the first process sends batches of tensors to the "
+            "others. The prompts of this stage are not tensors. Leave it out."
+        )
 
 
 def _missing_libraries(values: Mapping[str, Any]) -> Iterator[MissingDependencyError]:

@@ -329,7 +329,8 @@ def measured(judged: Sequence[tuple[Rollout, Judgement]], metrics_by: Sequence[s
             if verdict.score.value is not None:
                 own.append((f"rewards/{name}/mean", verdict.score.value))
         own.append(("completions/mean_length", float(len(rollout.completion_ids))))
-        for prefix in ("", *(f"{column}={rollout.columns.get(column)}/" for column in metrics_by)):
+        columns = {**rollout.columns, "prompt": rollout.prompt}
+        for prefix in ("", *(f"{column}={columns.get(column)}/" for column in metrics_by)):
             for name, value in own:
                 values[f"{prefix}{name}"].append(value)
     metrics: dict[str, float] = {}

@@ -20,7 +20,9 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, Plugin
 from guerdon.plugins.params import find_problems
 from guerdon.plugins.signatures import valid_params
+from guerdon.training.evaluation import measured
 from guerdon.types import Judgements
+from guerdon_plugins.stages.trl.distill import Distill
 from guerdon_plugins.stages.trl.grpo import Grpo
 
 MakeContext = Callable[..., tuple[Any, Any]]
@@ -299,6 +301,23 @@ def test_check_and_run_refuse_a_curriculum_by_a_column_that_no_row_has(
     context, _ = make_context(ROWS, [small_model])
     with pytest.raises(DataError, match="curriculum_by names the column 'hardness', which no row has"):
         stage.run(context)
+
+
+def test_metrics_by_the_prompt_name_the_prompts(make_context: MakeContext, small_model: Model) -> None:
+    rows = [{**row, "prompt": row["prompt"][0]["content"]} for row in ROWS[:2]]
+    context, log = make_context(rows, [small_model], Digits())
+    Grpo(**SHORT, metrics_by="prompt").run(context)
+    names = {name for _, _, metrics in log.progress for name in metrics if name.startswith("prompt=")}
+    assert {f"prompt={row['prompt']}/reward" for row in rows} <= names
+    assert not any("None" in name for name in names)
+    judged = [(Rollout("1 + 1", "2", {}), Judgement(1.0, {}))]
+    assert measured(judged, ["prompt"])["prompt=1 + 1/reward"] == 1.0
+
+
+@pytest.mark.parametrize(("stage", "init"), [(Grpo, ["policy"]), (Distill, ["student", "teacher"])])
+def test_batches_that_one_process_sends_to_the_others_are_refused(stage: Any, init: list[str]) -> None:
+    with pytest.raises(ParamsError, match="accelerator_config has dispatch_batches: true"):
+        stage(accelerator_config={"dispatch_batches": True}).preflight(ROWS, 8, [], init=init)
 
 
 def test_each_prompt_may_be_a_bucket_of_a_curriculum(make_context: MakeContext, small_model: Model) -> None:
