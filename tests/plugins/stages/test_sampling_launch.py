@@ -48,13 +48,23 @@ stages:
     data: [{{use: './m.py:Rows'}}]
     rewards: [{{use: './m.py:letters'}}]
     params: {{num_generations: 3, max_completion_length: 12, per_device_eval_batch_size: 6, metrics_by: task}}
+  - id: sweep
+    use: evaluate
+    init: base
+    data: [{{use: './m.py:Rows'}}]
+    rewards: [{{use: './m.py:letters'}}]
+    params:
+      num_generations: 3
+      max_completion_length: 12
+      per_device_eval_batch_size: 6
+      thinking: [{{max_tokens: 3}}, {{max_tokens: 6, waits: 1}}]
 """
 
 
 def outputs(folder: Path) -> dict[str, Any]:
     """Return all that the stages left: metrics, rollouts and rows."""
     found: dict[str, Any] = {}
-    for stage in ("harvest", "table"):
+    for stage in ("harvest", "table", "sweep"):
         place = folder / "stages" / stage
         found[f"{stage} result"] = json.loads((place / "result.json").read_text())["metrics"]
         lines = [json.loads(line) for line in (place / "rollouts.jsonl").read_text().splitlines()]
@@ -91,8 +101,9 @@ def test_two_processes_leave_what_one_leaves_and_a_killed_launch_resumes_with_on
     assert outputs(tmp_path / "two") == expected
     assert len(expected["harvest rollouts"]) == 26
     assert len(expected["table rollouts"]) == 13 * 4
+    assert len(expected["sweep rollouts"]) == 2 * 13 * 4
 
-    for stage in ("harvest", "table"):
+    for stage in ("harvest", "table", "sweep"):
         killed = run(2, "killed", KILLED_IN=stage)
         assert -signal.SIGKILL in {rank.returncode for rank in killed}
         assert any((tmp_path / "killed/stages" / stage / "work").iterdir())
