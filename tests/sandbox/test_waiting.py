@@ -35,9 +35,9 @@ from guerdon_sandbox.inside.wire import Answer
 SOME_WORK = 'import time\nwhile time.process_time() < 0.2: pass\nprint("done")'
 CHAIN = "for i in $(seq 200); do /bin/true; done; echo done"
 SOME_THREADS = """
-import threading
+import threading, time
 def work():
-    for _ in range(500): sum(range(2000))
+    while time.process_time() < 0.2: sum(range(2000))
 threads = [threading.Thread(target=work) for _ in range(10)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
