@@ -26,7 +26,9 @@ from guerdon_plugins.stages.trl.distill import Distill
 from guerdon_plugins.stages.trl.grpo import Grpo
 
 MakeContext = Callable[..., tuple[Any, Any]]
-ROWS = [{"prompt": [{"role": "user", "content": f"{n} + {n}"}], "reference": str(2 * n)} for n in range(8)]
+ROWS: list[dict[str, Any]] = [
+    {"prompt": [{"role": "user", "content": f"{n} + {n}"}], "reference": str(2 * n)} for n in range(8)
+]
 SHORT: dict[str, Any] = {
     "max_steps": 2,
     "num_generations": 4,
