@@ -1,20 +1,24 @@
 """How completions are sampled, for all engines. Importing this module does not import torch.
 
-Only the end tokens of a model's ``generation_config`` are used. The rest (temperature, penalties, forbidden tokens) is
-ignored, because vLLM, endpoints and the CPU loop do not apply it. Otherwise one stage would sample from different
-distributions on different machines. A stage's params set the sampling.
+A model's ``generation_config`` decides its end tokens. In stages that judge or harvest samples it also decides the
+options in ``NEUTRAL`` that the stage's params do not set. Its other options (penalties, forbidden tokens) are ignored,
+because vLLM, endpoints and the CPU loop do not all apply them. Otherwise one stage would sample from different
+distributions on different machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 _KEPT = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 
-_NEUTRAL: Mapping[str, Any] = {
+NEUTRAL: Mapping[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None}
+"""What decides how a token is drawn from the model's probabilities, each with the value that changes nothing."""
+
+_IGNORED: Mapping[str, Any] = {
     "begin_suppress_tokens": None,
     "bad_words_ids": None,
     "constraints": None,
@@ -64,6 +68,8 @@ class Sampling:
     top_k: int = 0
     """0 for no limit."""
     min_p: float | None = None
+    unset: Collection[str] = ()
+    """What of ``NEUTRAL`` is set neither by the stage nor by the model. An endpoint's server decides it."""
 
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -79,10 +85,9 @@ def positions_of(config: Any) -> int | None:
     return positions
 
 
-def left_out(generation_config: Any) -> list[str]:
-    """Return the options of a model's ``generation_config`` that would change the sampling and are ignored."""
-    values = generation_config.to_dict()
-    return sorted(name for name, neutral in _NEUTRAL.items() if values.get(name) not in (None, neutral))
+def left_out(options: Mapping[str, Any]) -> list[str]:
+    """Return the options of a model's ``generation_config.json`` that would change the sampling and are ignored."""
+    return sorted(name for name, neutral in _IGNORED.items() if options.get(name) not in (None, neutral))
 
 
 @contextmanager

@@ -23,13 +23,15 @@ from guerdon.sampling.sampling import left_out
 def test_left_out_names_only_options_that_change_what_is_drawn(
     options: dict[str, Any], named: list[str]
 ) -> None:
-    assert left_out(GenerationConfig(**options)) == named
+    assert left_out(GenerationConfig(**options).to_dict()) == named
+    assert left_out(options) == named
 
 
 def test_left_out_of_a_model_without_options_of_its_own_is_empty() -> None:
     config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
-    assert left_out(GenerationConfig.from_model_config(config)) == []
+    assert left_out(GenerationConfig.from_model_config(config).to_dict()) == []
 
 
 def test_the_neutral_values_are_those_of_options_that_transformers_has() -> None:
-    assert set(sampling._NEUTRAL) <= GenerationConfig().to_dict().keys()
+    assert {*sampling.NEUTRAL, *sampling._IGNORED} <= GenerationConfig().to_dict().keys()
+    assert not sampling.NEUTRAL.keys() & sampling._IGNORED.keys()

@@ -93,12 +93,8 @@ def test_an_engine_that_nobody_asks_for_is_not_opened() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_only_the_end_tokens_of_a_generation_config_count(
-    small_model: Model,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    fast: bool,
+def test_an_engine_uses_only_the_end_tokens_of_a_generation_config(
+    small_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
     folder = tmp_path / "penalized"
     shutil.copytree(small_model.path, folder)
@@ -111,7 +107,6 @@ def test_only_the_end_tokens_of_a_generation_config_count(
         monkeypatch.setattr("guerdon.sampling.cpu_sampler.obstacle", lambda model: "a test asks for generate")
     penalized = TransformersEngine(Model("penalized", str(folder)))
     assert completed(penalized, greedy, 1) == plain
-    assert "not no_repeat_ngram_size, repetition_penalty, suppress_tokens" in caplog.text
     assert penalized._model.generation_config.repetition_penalty == 3.0  # the model's own is as it was
 
 

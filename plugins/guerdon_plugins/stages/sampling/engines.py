@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 from guerdon import Model
 from guerdon.errors import StageFailedError
 from guerdon.models import load_model, load_tokenizer, local_device
-from guerdon.sampling.sampling import Sampling, end_ids, left_out, plain_generation, positions_of
+from guerdon.sampling.sampling import Sampling, end_ids, plain_generation, positions_of
 from guerdon.tools import Conversation, Limits, Toolbox
 from guerdon.types import completion_text
 from guerdon_plugins.shared.endpoint import Endpoint
@@ -39,8 +38,6 @@ __all__ = [
     "VllmEngine",
     "lazy_engine",
 ]
-
-logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -95,11 +92,6 @@ class TransformersEngine:
         self._model = loaded.eval().to(local_device())
         self._tokenizer = load_tokenizer(model, chat_template=chat_format.template)
         self._chat_format = chat_format
-        if names := left_out(self._model.generation_config):
-            logger.warning(
-                "model '%s': of its generation_config only the end tokens count, and not %s",
-                model.name, ", ".join(names),
-            )  # fmt: skip
 
     def __str__(self) -> str:
         return f"model '{self._name}'"

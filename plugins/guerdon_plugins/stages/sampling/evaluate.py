@@ -12,10 +12,12 @@ from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.rubric import Rubric, groups_for
 from guerdon.rubric.early import EarlyJudge, early_names
+from guerdon.sampling.own import FILE
 from guerdon.sampling.sampling import Sampling
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_columns_of_few_values
 from guerdon_plugins.stages.sampling.completions import Completion
+from guerdon_plugins.stages.sampling.drawing import Drawing, Drawn, check_own, drawn
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     check_counts,
@@ -61,9 +63,12 @@ class Evaluate:
         against: The model that the others are compared with; by default the first of ``init``.
         metrics_by: A column of the data, or several: a table ``by_<column>`` has the measures for each of its values.
         max_completion_length: The most tokens of a completion.
-        temperature: The temperature of the samples.
+        temperature: The temperature of the samples. By default it is the model's own, from its
+            ``generation_config.json``, and 1 if that sets none. The same holds for the next three, with no limit if it
+            sets none.
         top_p: The top-p limit of the samples.
         top_k: The top-k limit of the samples; 0 for no limit.
+        min_p: The min-p limit of the samples.
         per_device_eval_batch_size: Completions that transformers generates together; vLLM decides this itself.
         chat_template: A Jinja template, instead of the tokenizers' own.
         chat_template_kwargs: Other arguments of the chat template, such as ``enable_thinking``.
@@ -91,9 +96,10 @@ class Evaluate:
         against: str | None = None,
         metrics_by: str | Sequence[str] = (),
         max_completion_length: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
         per_device_eval_batch_size: int = 64,
         chat_template: ChatTemplate | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
@@ -108,11 +114,10 @@ class Evaluate:
             max_tool_calling_iterations=max_tool_calling_iterations,
         )
         self._max_iterations = max_tool_calling_iterations
-        if temperature <= 0:
+        if temperature == 0:
             raise ValueError(f"temperature is {temperature}: samples need more than 0.")
-        greedy = Sampling(max_completion_length, temperature=0)
-        sampled = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
-        self._passes = [(greedy, 1), (sampled, num_generations)]
+        self._longest = max_completion_length
+        self._drawing = Drawing(temperature, top_p, top_k, min_p)
         self._count = num_generations
         self._ks = _ks(k, num_generations)
         self._best_by = _names(best_by)
@@ -139,12 +144,12 @@ class Evaluate:
         tools: Sequence[str] = (),
     ) -> None:
         """Check the names, the prompts, the models and the engine, before a model is loaded."""
-        longest = max(sampling.max_completion_length for sampling, _ in self._passes)
-        longest += max(budget.max_tokens if budget else 0 for budget in self._budgets)
+        longest = self._longest + max(budget.max_tokens if budget else 0 for budget in self._budgets)
         check_all(
             lambda: self._check_names(rewards, models),
             lambda: self._check_thinking(tools),
             lambda: check_marks(self._budgets, models),
+            lambda: check_own(self._drawing, models, several=True),
             lambda: check_columns_of_few_values("metrics_by", self._metrics_by, rows),
             lambda: check_inputs(
                 rows,
@@ -184,23 +189,42 @@ class Evaluate:
                 f"stage '{context.stage_id}' has no model to evaluate. Name them in init: [base, stage:<id>]."
             )
         rows = prompt_rows(context)
+        samplings = self._drawn(context)
         with context.open_tools() as toolbox:
             tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
             if context.launch.first:
-                return self._evaluate(context, rows, tools)
-            for number in range(len(self._variants(context.models))):
-                self._rounds(context, rows, number, tools, _not_judged)
+                return self._evaluate(context, rows, samplings, tools)
+            for number, one in enumerate(samplings):
+                self._rounds(context, rows, number, one.sampling, tools, _not_judged)
         return StageResult()  # the first process judges
 
-    def _evaluate(self, context: StageContext, rows: Sequence[Row], tools: Tools | None) -> StageResult:
+    def _drawn(self, context: StageContext) -> list[Drawn]:
+        """Return how each model with each budget draws its samples."""
+        budgets = len(self._budgets)
+        return [
+            drawn(
+                self._drawing,
+                self._longest,
+                model,
+                context.work / f"{number // budgets}-{FILE}",
+                context.launch,
+                several=True,
+            )
+            for number, (model, _) in enumerate(self._variants(context.models))
+        ]
+
+    def _evaluate(
+        self, context: StageContext, rows: Sequence[Row], samplings: Sequence[Drawn], tools: Tools | None
+    ) -> StageResult:
         labels = self._labels(context.models)
         measured: dict[str, Measures] = {}
         refused: dict[str, int] = {}
         with context.open_rubric() as rubric:
             entries = Entries(rubric)
             for number, label in enumerate(labels):
+                sampling = samplings[number].sampling
                 with self._early(rows, rubric) as arrived:
-                    rounds = self._rounds(context, rows, number, tools, arrived)
+                    rounds = self._rounds(context, rows, number, sampling, tools, arrived)
                 tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
                 answers = _answers(context, rubric, rows, number, label, rounds)
                 measured[label] = measure(
@@ -213,6 +237,7 @@ class Evaluate:
             tables["differences"] = differences(measured, against, context.seed)
         for column in self._metrics_by:
             tables[f"by_{column}"] = grouped(measured, rows, column, context.seed)
+        tables["sampling"] = [one.row(label) for label, one in zip(labels, samplings, strict=True)]
         return StageResult(metrics={"prompts": len(rows), "tables": tables})
 
     def _variants(self, models: Sequence[Model]) -> list[tuple[Model, Thinking | None]]:
@@ -251,6 +276,7 @@ class Evaluate:
         context: StageContext,
         rows: Sequence[Row],
         number: int,
+        sampling: Sampling,
         tools: Tools | None,
         arrived: _Arrived,
     ) -> list[list[Completion]]:
@@ -258,11 +284,12 @@ class Evaluate:
         variants = self._variants(context.models)
         model, thinking = variants[number]
         prompts = [row["prompt"] for row in rows]
-        total = len(rows) * len(self._passes) * len(variants)
+        passes = [(Sampling(self._longest, temperature=0), 1), (sampling, self._count)]
+        total = len(rows) * len(passes) * len(variants)
         rounds: list[list[Completion]] = []
         with lazy_engine(model, None, self._vllm, self._chat_format, tools, thinking) as engine:
-            for index, (sampling, count) in enumerate(self._passes):
-                before = len(rows) * (len(self._passes) * number + index)
+            for index, (drawing, count) in enumerate(passes):
+                before = len(rows) * (len(passes) * number + index)
 
                 def report(done: int, before: int = before) -> None:
                     context.progress(before + done, total, {})
@@ -270,7 +297,7 @@ class Evaluate:
                 groups = complete_all(
                     engine,
                     prompts,
-                    sampling,
+                    drawing,
                     count,
                     batch_size=max(1, self._batch_size // count),
                     seed=context.seed * 10_007 + index,

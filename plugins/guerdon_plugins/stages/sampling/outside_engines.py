@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from guerdon import Model
-from guerdon.errors import UsageError, library_of
+from guerdon.errors import library_of
 from guerdon.models import load_tokenizer, resolve_folder
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
@@ -101,8 +101,6 @@ class EndpointEngine:
         return str(self._endpoint)
 
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
-        if sampling.top_k:
-            raise UsageError("an endpoint has no top_k: OpenAI's protocol does not know it. Set top_k to 0.")
         failure: BaseException | None = None
         with ThreadPoolExecutor(self._endpoint.concurrency) as threads:
             asked = {
@@ -133,10 +131,12 @@ class EndpointEngine:
     def _complete(self, draw: Draw, sampling: Sampling) -> Completion:
         import openai
 
+        drawing = {
+            name: getattr(sampling, name) for name in ("temperature", "top_p") if name not in sampling.unset
+        }
         options: dict[str, Any] = {
             "model": self._endpoint.model,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
+            **drawing,
             "max_tokens": sampling.max_completion_length,
             "seed": draw.seed,
         }

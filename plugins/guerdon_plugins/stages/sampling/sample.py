@@ -15,11 +15,12 @@ from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
 from guerdon.rubric import Rubric, groups_for
 from guerdon.rubric.early import EarlyJudge, early_names
-from guerdon.sampling.sampling import Sampling
+from guerdon.sampling.own import FILE
 from guerdon.stage import Launch
 from guerdon_plugins.shared.checks import check_all
 from guerdon_plugins.shared.endpoint import Endpoint
 from guerdon_plugins.stages.sampling.completions import Completion
+from guerdon_plugins.stages.sampling.drawing import Drawing, Drawn, check_own, drawn
 from guerdon_plugins.stages.sampling.engines import ChatFormat, Tools, lazy_engine
 from guerdon_plugins.stages.sampling.generation import (
     Arrived,
@@ -62,9 +63,12 @@ class Sample:
         max_per_prompt: The most completions of a prompt to keep, the best by reward: 1 is best-of-n.
         num_generations: Samples per prompt.
         max_completion_length: The most tokens of a completion.
-        temperature: The temperature of the samples.
+        temperature: The temperature of the samples. By default it is the model's own, from its
+            ``generation_config.json``, and 1 if that sets none; an endpoint's server decides it. The same holds for the
+            next three, with no limit if it sets none.
         top_p: The top-p limit of the samples.
         top_k: The top-k limit of the samples; 0 for no limit.
+        min_p: The min-p limit of the samples.
         per_device_eval_batch_size: Prompts that transformers completes together, each with all of its samples; vLLM and
             endpoints decide this themselves.
         template: The prompt's text for the model, with columns in braces: ``"Think step by step.\n{prompt}"``.
@@ -94,9 +98,10 @@ class Sample:
         max_per_prompt: int | None = None,
         num_generations: int = 4,
         max_completion_length: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
         per_device_eval_batch_size: int = 64,
         template: str | None = None,
         system: str | None = None,
@@ -115,17 +120,22 @@ class Sample:
             max_tool_calling_iterations=max_tool_calling_iterations,
         )
         self._max_iterations = max_tool_calling_iterations
-        if temperature < 0 or (temperature == 0 and num_generations > 1):
+        if temperature == 0 and num_generations > 1:
             raise ValueError(f"temperature is {temperature}: several samples need more than 0.")
         if both := set(keep) & set(second_filter or ()):
             raise ValueError(f"{', '.join(sorted(both))} is in keep and in second_filter: name it once.")
         if vllm is not None and endpoint is not None:
             raise ValueError("vllm and endpoint are both given: one of them completes.")
+        if endpoint is not None and (top_k is not None or min_p is not None):
+            raise ValueError(
+                "endpoint and top_k or min_p are given: OpenAI's protocol has neither. Leave top_k and min_p out."
+            )
         self._keep = dict(keep)
         self._second_filter = dict(second_filter or {})
         self._max_per_prompt = max_per_prompt
         self._count = num_generations
-        self._sampling = Sampling(max_completion_length, temperature=temperature, top_p=top_p, top_k=top_k)
+        self._longest = max_completion_length
+        self._drawing = Drawing(temperature, top_p, top_k, min_p)
         self._batch_size = per_device_eval_batch_size
         self._prompting = Prompting(template, system, examples)
         self._chat_format = ChatFormat(chat_template, chat_template_kwargs or {})
@@ -153,8 +163,9 @@ class Sample:
                 vllm=self._vllm,
                 endpoint=self._endpoint,
                 tools=tools,
-                max_completion_length=self._sampling.max_completion_length,
+                max_completion_length=self._longest,
             ),
+            lambda: check_own(self._drawing, () if self._endpoint else models, several=self._count > 1),
         )
 
     def _check_filters(self, rewards: Sequence[str]) -> None:
@@ -207,7 +218,7 @@ class Sample:
                 "rows": table[0]["samples"],
                 "prompts": len(rows),
                 "prompts_kept": prompts_kept,
-                "tables": {"samples": table},
+                "tables": {"samples": table, "sampling": [self._drawn(context).row(teller)]},
             },
         )
 
@@ -220,6 +231,7 @@ class Sample:
         """
         model = None if self._endpoint else context.model
         launch = Launch() if self._endpoint else context.launch
+        sampling = self._drawn(context).sampling
         answered = False
         with ExitStack() as stack:
             toolbox = stack.enter_context(context.open_tools())
@@ -237,7 +249,7 @@ class Sample:
                     groups = complete_all(
                         engine,
                         [self._prompting(row, start + number) for number, row in enumerate(part)],
-                        self._sampling,
+                        sampling,
                         self._count,
                         batch_size=self._batch_size,
                         seed=context.seed * 1_000_003 + shard,
@@ -250,6 +262,14 @@ class Sample:
                     )
                 answered = answered or any(done.refused is None for group in groups for done in group)
                 yield start, part, groups
+
+    def _drawn(self, context: StageContext) -> Drawn:
+        """Return how the samples are drawn."""
+        if self._endpoint:
+            return self._drawing.by_server(self._longest)
+        file = context.work / FILE
+        several = self._count > 1
+        return drawn(self._drawing, self._longest, context.model, file, context.launch, several=several)
 
     @contextmanager
     def _early(self, rows: Sequence[Row], rubric: Rubric | None) -> Iterator[Arrived]:
