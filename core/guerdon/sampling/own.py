@@ -6,14 +6,15 @@ Importing this module imports neither torch nor transformers.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from guerdon.errors import InfrastructureError, UsageError, one_line
-from guerdon.models import resolve_folder
+from guerdon.models import load_config, resolve_folder
 from guerdon.stage import Model
 
-__all__ = ["FILE", "own_options", "read_options"]
+__all__ = ["FILE", "own_ends", "own_options", "read_options"]
 
 FILE = "generation_config.json"
 
@@ -40,6 +41,21 @@ def own_options(model: Model) -> dict[str, Any]:
             "Without a network, give a local folder or a package: path."
         ) from error
     return {} if found is None else read_options(model.name, Path(found))
+
+
+def own_ends(model: Model) -> int | Sequence[int] | None:
+    """Return the end tokens of a model's ``generation_config.json``, or of its configuration if it has no such file.
+
+    Raises:
+        UsageError: The file is not a JSON object, or the model does not exist.
+        InfrastructureError: The hub does not respond.
+    """
+    ends: int | Sequence[int] | None
+    if options := own_options(model):
+        ends = options.get("eos_token_id")
+    else:
+        ends = getattr(load_config(model).get_text_config(), "eos_token_id", None)
+    return ends
 
 
 def read_options(model: str, file: Path) -> dict[str, Any]:

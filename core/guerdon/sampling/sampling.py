@@ -72,10 +72,9 @@ class Sampling:
     """What of ``NEUTRAL`` is set neither by the stage nor by the model. An endpoint's server decides it."""
 
 
-def end_ids(model: Any, tokenizer: Any) -> list[int]:
+def end_ids(own: int | Sequence[int] | None, tokenizer: Any) -> list[int]:
     """Return the end tokens: those of the model's ``generation_config`` and the tokenizer's, as in TRL."""
-    own = model.generation_config.eos_token_id
-    ids = own if isinstance(own, list) else [own]
+    ids = own if isinstance(own, Sequence) else [own]
     return sorted({token for token in (*ids, tokenizer.eos_token_id) if token is not None})
 
 

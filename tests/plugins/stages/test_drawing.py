@@ -285,4 +285,4 @@ def test_vllm_gets_the_same_values(with_own: Callable[..., Model]) -> None:
     engine._vllm = SimpleNamespace(SamplingParams=lambda **options: options)
     drawn = Drawing(top_k=5).of_model(12, model, own_options(model), several=True)
     expected = {"temperature": 0.6, "top_p": 0.95, "top_k": 5, "min_p": 0.0, "max_tokens": 12, "seed": 3}
-    assert engine._params(drawn.sampling, 3) == expected
+    assert engine._params(drawn.sampling, 3) == {**expected, "stop_token_ids": []}

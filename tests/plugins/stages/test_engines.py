@@ -19,6 +19,7 @@ from guerdon_plugins.stages.sampling.chat_prompts import all_prompt_ids
 from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.engines import ChatFormat, TransformersEngine, VllmEngine, lazy_engine
 from guerdon_plugins.stages.sampling.generation import Draw, Engine
+from guerdon_plugins.stages.sampling.vllm_seam import Request
 
 PROMPTS = [[{"role": "user", "content": f"What is {number} + 1?"}] for number in range(4)]
 SAMPLED = Sampling(max_completion_length=12, temperature=1.0)
@@ -154,10 +155,15 @@ class FakeVllm:
         self.model_config = SimpleNamespace(max_model_len=8)
         self.left: list[tuple[str, list[int]]] = []
         self.aborted: list[str] = []
+        self.enqueued = 0
 
     def enqueue(self, prompts: list[Any], params: list[Any], use_tqdm: bool) -> list[str]:
-        self.left = [(str(number), prompt["prompt_token_ids"]) for number, prompt in enumerate(prompts)]
-        return [f"{number}-abc" for number, _ in self.left]
+        new = [
+            (str(number), prompt["prompt_token_ids"]) for number, prompt in enumerate(prompts, self.enqueued)
+        ]
+        self.left += new
+        self.enqueued += len(new)
+        return [f"{number}-abc" for number, _ in new]
 
     def has_unfinished_requests(self) -> bool:
         return bool(self.left)
@@ -187,11 +193,16 @@ def test_the_vllm_seam_gives_each_output_its_prompt(
     kind: type[FakeVllm], caplog: pytest.LogCaptureFixture
 ) -> None:
     llm = kind()
-    outputs = dict(vllm_seam.outputs_as_they_finish(llm, [[1, 2], [3], [4, 5]], [None] * 3))
-    assert {number: done.token_ids for number, done in outputs.items()} == {0: [2, 1], 1: [3], 2: [5, 4]}
+    requests = [Request(number, ids, None) for number, ids in enumerate([[1, 2], [3], [4, 5]])]
+    outputs: dict[int, list[int]] = {}
+    for number, done in vllm_seam.outputs_as_they_finish(llm, requests):
+        outputs[number] = done.token_ids
+        if number == 1:
+            requests.append(Request(7, [6, 8], None))
+    assert outputs == {0: [2, 1], 1: [3], 2: [5, 4], 7: [8, 6]}
     assert vllm_seam.longest(llm) == 8
     if kind is FakeVllm:
-        assert llm.aborted == ["0-abc", "1-abc", "2-abc"]
+        assert llm.aborted == ["0-abc", "1-abc", "2-abc", "3-abc"]
     else:
         assert "completions one by one is off" in caplog.text
 

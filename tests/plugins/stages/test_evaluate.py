@@ -216,8 +216,6 @@ def test_a_killed_sweep_resumes(
 def test_budgets_that_cannot_be_are_refused(rows: list[dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match="thinking is an empty list"):
         stage(thinking=[])
-    with pytest.raises(ValueError, match="thinking and vllm are set"):
-        stage(thinking={"max_tokens": 3}, vllm={})
     with pytest.raises(UsageError, match="thinking is set, and the stage has the tools add"):
         stage(thinking={"max_tokens": 3}).preflight(rows, [], ["first"], tools=["add"])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from guerdon import Model
 from guerdon.errors import UsageError
 from guerdon_plugins.stages.sampling.engines import ThinkingEngine
-from guerdon_plugins.stages.sampling.thinking import Marks, Thinking, check_marks, think
+from guerdon_plugins.stages.sampling.thinking import Forcing, Marks, Thinking, check_marks, think
 
 EOS, END, WAIT = 0, 1, [2, 3]
 MARKS = Marks(END, WAIT)
@@ -40,7 +40,8 @@ class Script:
 
 def thoughts(model: Script, count: int, thinking: Thinking, **options: Any) -> list[list[int]]:
     options = {"answer_tokens": 3, "ends": [EOS], "positions": None, **options}
-    return think(model, [[100 + number] for number in range(count)], thinking, MARKS, **options)
+    forcing = Forcing(thinking, MARKS, **options)
+    return think(model, [[100 + number] for number in range(count)], forcing)
 
 
 def test_a_thought_within_the_budget_stays_as_it_is() -> None:

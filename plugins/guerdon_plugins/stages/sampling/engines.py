@@ -25,8 +25,8 @@ from guerdon_plugins.stages.sampling.chat_prompts import (
 )
 from guerdon_plugins.stages.sampling.completions import Completion
 from guerdon_plugins.stages.sampling.generation import Answers, Draw, Engine
-from guerdon_plugins.stages.sampling.outside_engines import EndpointEngine, VllmEngine
-from guerdon_plugins.stages.sampling.thinking import Marks, Thinking, think
+from guerdon_plugins.stages.sampling.outside_engines import EndpointEngine, VllmEngine, VllmThinkingEngine
+from guerdon_plugins.stages.sampling.thinking import Forcing, Marks, Thinking, think
 
 __all__ = [
     "ChatFormat",
@@ -36,6 +36,7 @@ __all__ = [
     "Tools",
     "TransformersEngine",
     "VllmEngine",
+    "VllmThinkingEngine",
     "lazy_engine",
 ]
 
@@ -57,7 +58,7 @@ def lazy_engine(
         vllm: If given, the options of vLLM's engine.
         chat_format: How conversations become text.
         tools: If given, the tools that the model may call; only a model in this process may.
-        thinking: If given, the budget of its thinking; only a model in this process without tools may have one.
+        thinking: If given, the budget of its thinking; not at an endpoint, and not with tools.
     """
 
     @cache
@@ -66,6 +67,8 @@ def lazy_engine(
             return EndpointEngine(endpoint, chat_format)
         assert model is not None
         if vllm is not None:
+            if thinking is not None:
+                return VllmThinkingEngine(model, vllm, thinking, chat_format)
             return VllmEngine(model, vllm, chat_format)
         if tools is not None:
             return ToolEngine(model, tools, chat_format)
@@ -100,7 +103,7 @@ class TransformersEngine:
         import torch
 
         prompt_ids = all_prompt_ids(self._tokenizer, draws, self._chat_format)
-        ends = end_ids(self._model, self._tokenizer)
+        ends = end_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         fitting = yield from refuse_too_long(prompt_ids, positions_of(self._model.config))
         if not fitting:
             return
@@ -190,15 +193,14 @@ class ThinkingEngine(TransformersEngine):
             limits = replace(sampling, max_completion_length=tokens, eos_token_ids=sorted(ends))
             return super(ThinkingEngine, self)._completed(prompts, limits)
 
-        return think(
-            generate,
-            prompt_ids,
+        forcing = Forcing(
             self._thinking,
             self._marks,
-            answer_tokens=sampling.max_completion_length,
-            ends=sampling.eos_token_ids,
-            positions=positions_of(self._model.config),
+            sampling.max_completion_length,
+            sampling.eos_token_ids,
+            positions_of(self._model.config),
         )
+        return think(generate, prompt_ids, forcing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ class ToolEngine(TransformersEngine):
             )
             take_turns(toolbox, conversations, generate, self._dialect, limits)
         toolbox.finish(sessions)
-        ends = end_ids(self._model, self._tokenizer)
+        ends = end_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         for place, one in zip(fitting, conversations if fitting else (), strict=True):
             yield place, _completion_of(one, ends)
 
@@ -268,7 +270,7 @@ class ToolEngine(TransformersEngine):
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         import torch
 
-        ends = end_ids(self._model, self._tokenizer)
+        ends = end_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         with torch.inference_mode(), self._finite():
             return self._completed(prompts, replace(sampling, eos_token_ids=ends)), None
 

@@ -131,10 +131,6 @@ class Evaluate:
         self._budgets = [None] if budgets is None else [Thinking.from_params(one) for one in budgets]
         if not self._budgets:
             raise ValueError("thinking is an empty list: give a budget, or leave it out.")
-        if thinking is not None and vllm is not None:
-            raise ValueError(
-                "thinking and vllm are set: a budget of thinking needs transformers. Leave out vllm."
-            )
 
     def preflight(
         self,

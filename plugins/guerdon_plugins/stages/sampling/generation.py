@@ -244,13 +244,13 @@ def _missing(
             continue
         batch = batch if engine.joint else missing
         draws = [
-            Draw(prompts[prompt], _seed(seed, prompt) + sample, rows[prompt] if rows else {})
+            Draw(prompts[prompt], seed_of(seed, prompt) + sample, rows[prompt] if rows else {})
             for prompt, sample in batch
         ]
         for position, completion in engine.complete(draws, sampling):
             yield batch[position], completion
 
 
-def _seed(seed: int, prompt: int) -> int:
-    """Return the seed of one prompt's first sample, independent of other requests: 31 bits."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:4]) >> 1
+def seed_of(seed: int, number: int) -> int:
+    """Return the seed of one of several things, such as a prompt's first sample, independent of the others: 31 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4]) >> 1

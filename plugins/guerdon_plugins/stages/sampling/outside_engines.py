@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from guerdon import Model
 from guerdon.errors import library_of
 from guerdon.models import load_tokenizer, resolve_folder
-from guerdon.sampling.sampling import Sampling
+from guerdon.sampling.own import own_ends
+from guerdon.sampling.sampling import Sampling, end_ids
 from guerdon_plugins.shared.endpoint import Endpoint, NoChoiceError, choice_of, refusal, whole_text
 from guerdon_plugins.stages.sampling import vllm_seam
 from guerdon_plugins.stages.sampling.chat_prompts import (
@@ -20,9 +24,11 @@ from guerdon_plugins.stages.sampling.chat_prompts import (
     refuse_too_long,
 )
 from guerdon_plugins.stages.sampling.completions import Completion
-from guerdon_plugins.stages.sampling.generation import Answers, Draw
+from guerdon_plugins.stages.sampling.generation import Answers, Draw, seed_of
+from guerdon_plugins.stages.sampling.thinking import Forcing, Marks, Part, Thinking
+from guerdon_plugins.stages.sampling.vllm_seam import Request
 
-__all__ = ["EndpointEngine", "VllmEngine"]
+__all__ = ["EndpointEngine", "VllmEngine", "VllmThinkingEngine"]
 
 
 class VllmEngine:
@@ -56,20 +62,15 @@ class VllmEngine:
     def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
         prompt_ids = all_prompt_ids(self._tokenizer, draws, self._chat_format)
         fitting = yield from refuse_too_long(prompt_ids, vllm_seam.longest(self._engine))
-        if not fitting:
-            return
         # Each sample of a prompt is a separate request, as vLLM makes them of n too. Its prefix cache reads the prompt
         # once.
-        outputs = vllm_seam.outputs_as_they_finish(
-            self._engine,
-            [prompt_ids[place] for place in fitting],
-            [self._params(sampling, draws[place].seed) for place in fitting],
-        )
-        with closing(outputs):
-            for number, done in outputs:
+        requests = [
+            Request(place, prompt_ids[place], self._params(sampling, draws[place].seed)) for place in fitting
+        ]
+        with closing(vllm_seam.outputs_as_they_finish(self._engine, requests)) as outputs:
+            for place, done in outputs:
                 ids = list(done.token_ids)
-                finished = done.finish_reason == "stop"
-                yield fitting[number], Completion(done.text, ids, len(ids), finished)
+                yield place, Completion(done.text, ids, len(ids), done.finish_reason == "stop")
 
     def _params(self, sampling: Sampling, seed: int) -> Any:
         return self._vllm.SamplingParams(
@@ -78,12 +79,62 @@ class VllmEngine:
             top_k=sampling.top_k,
             min_p=sampling.min_p or 0.0,
             max_tokens=sampling.max_completion_length,
+            stop_token_ids=list(sampling.eos_token_ids),
             seed=seed,
         )
 
     def close(self) -> None:
         """Stop vLLM's processes, which would keep the accelerator's memory from the next model."""
         self._engine.llm_engine.engine_core.shutdown()
+
+
+class VllmThinkingEngine(VllmEngine):
+    """A model in vLLM's offline engine with a budget of thinking. ``max_completion_length`` limits the answer after it.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+        UsageError: The budget's ``end`` is not one token.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        options: Mapping[str, Any],
+        thinking: Thinking,
+        chat_format: ChatFormat = MODELS_OWN,
+    ) -> None:
+        # Before the engine, which takes long to start.
+        tokenizer = load_tokenizer(model)
+        self._thinking = thinking
+        self._marks = Marks.of(thinking, model.name, partial(tokenizer.encode, add_special_tokens=False))
+        self._ends = end_ids(own_ends(model), tokenizer)
+        super().__init__(model, options, chat_format)
+
+    def complete(self, draws: Sequence[Draw], sampling: Sampling) -> Answers:
+        prompt_ids = all_prompt_ids(self._tokenizer, draws, self._chat_format)
+        positions = vllm_seam.longest(self._engine)
+        fitting = yield from refuse_too_long(prompt_ids, positions)
+        forcing = Forcing(self._thinking, self._marks, sampling.max_completion_length, self._ends, positions)
+        thoughts = {place: forcing.of(prompt_ids[place]) for place in fitting}
+        begun: Counter[int] = Counter()
+
+        def request(place: int, part: Part) -> Request:
+            seed = draws[place].seed
+            if begun[place]:  # with the first part's seed, its random numbers would repeat
+                seed = seed_of(seed, begun[place])
+            begun[place] += 1
+            limits = replace(sampling, max_completion_length=part.tokens, eos_token_ids=sorted(part.ends))
+            return Request(place, part.text, self._params(limits, seed))
+
+        requests = [request(place, next(thought)) for place, thought in thoughts.items()]
+        with closing(vllm_seam.outputs_as_they_finish(self._engine, requests)) as outputs:
+            for place, done in outputs:
+                try:
+                    requests.append(request(place, thoughts[place].send(list(done.token_ids))))
+                except StopIteration as end:
+                    ids = end.value
+                    text = self._tokenizer.decode(ids, skip_special_tokens=True)
+                    yield place, Completion(text, ids, len(ids), ids[-1] in self._ends)
 
 
 class EndpointEngine:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from guerdon import Model
 from guerdon.errors import UsageError
 
-__all__ = ["Generate", "Marks", "Thinking", "check_marks", "think"]
+__all__ = ["Forcing", "Generate", "Marks", "Part", "Thinking", "Thought", "check_marks", "think"]
 
 Generate: TypeAlias = Callable[[Sequence[list[int]], int, Collection[int]], Sequence[list[int]]]
 """Continues token lists by at most so many tokens, up to and with one of the end tokens."""
@@ -109,76 +109,94 @@ def _encoding(file: Path) -> Callable[[str], list[int]]:
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-@dataclass
-class _Thought:
-    prompt: list[int]
-    ids: list[int] = field(default_factory=list)
-    waits: int = 0
-    thinks: bool = True
-    answers: bool = True
-    """Whether it is to be continued after the thinking."""
+class Part(NamedTuple):
+    """A continuation that a completion needs."""
 
-    @property
-    def text(self) -> list[int]:
-        return self.prompt + self.ids
+    text: list[int]
+    """The tokens to continue."""
+    tokens: int
+    """The most tokens of the continuation."""
+    ends: Collection[int]
+    """The tokens that end it."""
+    answers: bool
+    """Whether it is the answer, after the thinking."""
 
 
-def think(
-    generate: Generate,
-    prompts: Sequence[list[int]],
-    thinking: Thinking,
-    marks: Marks,
-    *,
-    answer_tokens: int,
-    ends: Collection[int],
-    positions: int | None,
-) -> list[list[int]]:
-    """Return the completions of prompts, each a thought within its budget and an answer.
+Thought: TypeAlias = Generator[Part, list[int], list[int]]
+"""Yields parts, gets the tokens of each, and returns those of the completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forcing:
+    """What forces completions into a budget.
 
     A completion that ends without an end of thinking has no further answer. The tokens of ``wait`` count as thinking.
+    """
+
+    thinking: Thinking
+    marks: Marks
+    answer_tokens: int
+    """The most tokens of an answer."""
+    ends: Collection[int]
+    """The tokens that end a completion."""
+    positions: int | None
+    """The most tokens of a prompt with its completion, if there is a limit."""
+
+    def of(self, prompt: list[int]) -> Thought:
+        """Return the completion of a prompt, part by part: a thought within its budget, and an answer."""
+        ids: list[int] = []
+        waits, end = self.thinking.waits, self.marks.end
+        stops = frozenset((*self.ends, end))
+        while self._fits(prompt, ids):
+            new = yield Part(prompt + ids, self.thinking.max_tokens - len(ids), stops, answers=False)
+            ids += new
+            last = ids[-1] if new else None
+            if last in self.ends:
+                return ids
+            waited = len(ids) - 1 + len(self.marks.wait)
+            if last != end or not waits or waited >= self.thinking.max_tokens:
+                break
+            ids[-1:] = self.marks.wait
+            waits -= 1
+        else:
+            last = None
+        if last != end:
+            ids.append(end)
+        if self._fits(prompt, ids):
+            ids += yield Part(prompt + ids, self.answer_tokens, self.ends, answers=True)
+        return ids
+
+    def _fits(self, prompt: list[int], ids: list[int]) -> bool:
+        return self.positions is None or len(prompt) + len(ids) < self.positions
+
+
+def think(generate: Generate, prompts: Sequence[list[int]], forcing: Forcing) -> list[list[int]]:
+    """Return the completions of prompts by an engine that continues many texts together.
+
+    All think before the first one answers: thoughts share the tokens that end them, and answers share their limit too.
 
     Args:
         generate: Continues token lists.
         prompts: The prompts' tokens.
-        thinking: The budget.
-        marks: The tokens of the budget's texts.
-        answer_tokens: The most tokens of an answer.
-        ends: The tokens that end a completion.
-        positions: The most tokens of a prompt with its completion, if there is a limit.
+        forcing: The budget.
     """
-    thoughts = [_Thought(prompt, waits=thinking.waits) for prompt in prompts]
+    thoughts = [forcing.of(prompt) for prompt in prompts]
+    parts: dict[int, Part] = {}
+    done: dict[int, list[int]] = {}
 
-    def continued(some: Sequence[_Thought], tokens: int, stops: Collection[int]) -> None:
-        fitting = [one for one in some if positions is None or len(one.text) < positions]
-        if not fitting:
-            return
-        for one, new in zip(fitting, generate([one.text for one in fitting], tokens, stops), strict=True):
-            one.ids += new
+    def advance(number: int, new: list[int] | None) -> None:
+        try:
+            parts[number] = thoughts[number].send(new)  # type: ignore[arg-type]  # None starts a generator
+        except StopIteration as end:
+            parts.pop(number, None)
+            done[number] = end.value
 
-    while thinkers := [one for one in thoughts if one.thinks]:
-        before = [len(one.ids) for one in thinkers]
-        left = max(thinking.max_tokens - count for count in before)
-        continued(thinkers, left, {*ends, marks.end})
-        for one, count in zip(thinkers, before, strict=True):
-            _judge(one, len(one.ids) > count, thinking, marks, ends)
-    continued([one for one in thoughts if one.answers], answer_tokens, ends)
-    return [one.ids for one in thoughts]
-
-
-def _judge(one: _Thought, grew: bool, thinking: Thinking, marks: Marks, ends: Collection[int]) -> None:
-    """Decide what follows a part of a thought."""
-    over = len(one.ids) > thinking.max_tokens
-    del one.ids[thinking.max_tokens :]
-    last = one.ids[-1] if grew and not over else None
-    if last in ends:
-        one.thinks = one.answers = False
-    elif last == marks.end:
-        waited = len(one.ids) - 1 + len(marks.wait)
-        if one.waits and waited < thinking.max_tokens:
-            one.ids[-1:] = marks.wait
-            one.waits -= 1
-        else:
-            one.thinks = False
-    else:
-        one.thinks = False
-        one.ids.append(marks.end)
+    for number in range(len(thoughts)):
+        advance(number, None)
+    while parts:
+        asked = [number for number, part in parts.items() if not part.answers] or list(parts)
+        most = max(parts[number].tokens for number in asked)
+        made = generate([parts[number].text for number in asked], most, parts[asked[0]].ends)
+        for number, new in zip(asked, made, strict=True):
+            advance(number, new[: parts[number].tokens])
+    return [done[number] for number in range(len(thoughts))]

@@ -1,9 +1,8 @@
 """The parts of vLLM that the stages use and that may change without notice; written for vLLM 0.31.
 
 ``LLM.generate`` returns only when all completions are done, so a killed stage would lose them all. Instead, requests
-are
-added to the engine, which is stepped here. If a version lacks one of these members, ``LLM.generate`` is used, after one
-line in the log.
+are added to the engine, which is stepped here. If a version lacks one of these members, ``LLM.generate`` is used, after
+one line in the log.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from guerdon.errors import UsageError
 from guerdon.training.seam import Member, absences
@@ -77,30 +76,55 @@ def longest(llm: Any) -> int | None:
     return length if isinstance(length, int) else None
 
 
-def outputs_as_they_finish(
-    llm: Any, prompt_ids: Sequence[Sequence[int]], params: Sequence[Any]
-) -> Generator[tuple[int, Any], None, None]:
+class Request(NamedTuple):
+    """A prompt to complete."""
+
+    number: int
+    """The caller's name of it."""
+    prompt_ids: Sequence[int]
+    params: Any
+    """Its ``SamplingParams``."""
+
+
+def outputs_as_they_finish(llm: Any, requests: list[Request]) -> Generator[tuple[int, Any], None, None]:
     """Complete prompts, and yield each one's number and its only output.
 
     Args:
         llm: A ``vllm.LLM``.
-        prompt_ids: The prompts' tokens.
-        params: Each one's ``SamplingParams``.
+        requests: The requests, which are removed from this list. After each output, the caller may append others.
     """
-    prompts = [{"prompt_token_ids": list(ids)} for ids in prompt_ids]
     engine = llm.llm_engine
     for part, problem in (absences(llm, LLM) | absences(engine, ENGINE)).items():
         logger.warning("%s is off, they come all at once: in this version of vLLM, %s", part, problem)
-        for number, output in enumerate(llm.generate(prompts, list(params), use_tqdm=False)):
-            yield number, output.outputs[0]
+        while requests:
+            now = _taken(requests)
+            for request, output in zip(now, llm.generate(*_arguments(now), use_tqdm=False), strict=True):
+                yield request.number, output.outputs[0]
         return
-    requests: list[str] = llm.enqueue(prompts, list(params), use_tqdm=False)
-    numbers = {request.split("-")[0]: number for number, request in enumerate(requests)}
+    names: list[str] = []
+    numbers: dict[str, int] = {}
     try:
-        while engine.has_unfinished_requests():
+        while requests or engine.has_unfinished_requests():
+            if now := _taken(requests):
+                new: list[str] = llm.enqueue(*_arguments(now), use_tqdm=False)
+                names += new
+                numbers |= {
+                    name.split("-")[0]: request.number for name, request in zip(new, now, strict=True)
+                }
             for output in engine.step():
                 if output.finished:
                     (done,) = output.outputs
                     yield numbers[output.request_id], done
     finally:
-        engine.abort_request(requests, internal=True)  # requests that remain when the caller stops reading
+        engine.abort_request(names, internal=True)  # requests that remain when the caller stops reading
+
+
+def _taken(requests: list[Request]) -> list[Request]:
+    taken = requests.copy()
+    requests.clear()
+    return taken
+
+
+def _arguments(requests: Sequence[Request]) -> tuple[list[dict[str, list[int]]], list[Any]]:
+    prompts = [{"prompt_token_ids": list(request.prompt_ids)} for request in requests]
+    return prompts, [request.params for request in requests]
