@@ -66,9 +66,18 @@ def make_context(tmp_path: Path) -> MakeContext:
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model that has just begun to learn arithmetic."""
+    return _begun(tmp_path_factory.mktemp("small"), head_dim=8)
+
+
+@pytest.fixture(scope="session")
+def small_vllm_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The same with heads of a size that vLLM computes on CPU."""
+    return _begun(tmp_path_factory.mktemp("small"), head_dim=32)
+
+
+def _begun(folder: Path, head_dim: int) -> Model:
     from guerdon_plugins.stages.pretrain.stage import Pretrain
 
-    folder = tmp_path_factory.mktemp("small")
     (folder / "work").mkdir()
     (folder / "output").mkdir()
     rows = list(islice(Arithmetic("solutions"), 200))
@@ -89,7 +98,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
     }
-    architecture |= {"num_key_value_heads": 4, "head_dim": 8}
+    architecture |= {"num_key_value_heads": 4, "head_dim": head_dim}
     result = Pretrain(20, architecture, added_tokens=["<think>", "</think>", "<answer>", "</answer>"]).run(
         context
     )

@@ -50,9 +50,9 @@ def rows() -> list[dict[str, Any]]:
 def with_own(small_model: Model, tmp_path: Path) -> Callable[..., Model]:
     """Copies a model and adds options to its ``generation_config.json``."""
 
-    def make(**options: Any) -> Model:
+    def make(model: Model = small_model, /, **options: Any) -> Model:
         folder = tmp_path / "model"
-        shutil.copytree(small_model.path, folder, dirs_exist_ok=True)
+        shutil.copytree(model.path, folder, dirs_exist_ok=True)
         known = json.loads((folder / FILE).read_text(encoding="utf-8"))
         (folder / FILE).write_text(json.dumps({**known, **options}), encoding="utf-8")
         return Model("own", str(folder))
@@ -134,6 +134,21 @@ def test_a_model_that_sets_nothing_has_the_plain_distribution(
     assert not caplog.text
 
 
+def texts(
+    make_context: Callable[..., Any], model: Model, rows: list[dict[str, Any]], **params: Any
+) -> list[set[str]]:
+    """Return the different answers to each prompt, the greedy one among them."""
+    context, log = make_context(rows, [model], EvaluatedRubric())
+    for file in context.work.iterdir():
+        file.unlink()
+    evaluate(**params).run(context)
+    ((_, records),) = log.records
+    return [
+        {str(record["completion"]) for record in records if record["group"] == group}
+        for group in range(len(rows))
+    ]
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_with_a_top_k_of_1_the_samples_are_the_greedy_answer(
     make_context: Callable[..., Any],
@@ -144,20 +159,25 @@ def test_with_a_top_k_of_1_the_samples_are_the_greedy_answer(
 ) -> None:
     if not fast:
         monkeypatch.setattr("guerdon.sampling.cpu_sampler.obstacle", lambda model: "a test asks for generate")
+    model = with_own(top_k=1)
+    assert {len(answers) for answers in texts(make_context, model, rows)} == {1}
+    assert max(len(answers) for answers in texts(make_context, model, rows, top_k=0)) > 1
 
-    def answers(**params: Any) -> list[set[str]]:
-        context, log = make_context(rows, [with_own(top_k=1)], EvaluatedRubric())
-        for file in context.work.iterdir():
-            file.unlink()
-        evaluate(**params).run(context)
-        ((_, records),) = log.records
-        return [
-            {str(record["completion"]) for record in records if record["group"] == group}
-            for group in range(len(rows))
-        ]
 
-    assert {len(texts) for texts in answers()} == {1}
-    assert max(len(texts) for texts in answers(top_k=0)) > 1
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_with_a_top_k_of_1_the_samples_of_vllm_are_the_greedy_answer(
+    make_context: Callable[..., Any],
+    small_vllm_model: Model,
+    with_own: Callable[..., Model],
+    rows: list[dict[str, Any]],
+) -> None:
+    pytest.importorskip("vllm")
+    model = with_own(small_vllm_model, top_k=1, temperature=0.9)
+    options = {"max_model_len": 256, "enforce_eager": True, "dtype": "float32"}
+    assert {len(answers) for answers in texts(make_context, model, rows, vllm=options)} == {1}
+    sampled = texts(make_context, model, rows, vllm=options, top_k=0)
+    assert max(map(len, sampled)) > 1
 
 
 def test_models_with_other_options_have_a_row_each(
