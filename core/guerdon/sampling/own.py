@@ -23,24 +23,36 @@ def own_options(model: Model) -> dict[str, Any]:
     """Return the options in a model's ``generation_config.json``; none if it has no such file.
 
     Raises:
-        UsageError: The file is not a JSON object.
+        UsageError: The file is not a JSON object, or there is no such model.
         InfrastructureError: The hub does not respond.
     """
     folder = resolve_folder(model)
     if Path(folder).is_dir() or folder.startswith((".", "/", "~")):
         return read_options(model.name, Path(folder) / FILE)
-    from transformers.utils import cached_file
+    found = _from_hub(model, folder)
+    return {} if found is None else read_options(model.name, Path(found))
+
+
+def _from_hub(model: Model, name: str) -> str | None:
+    """Return the file of a model on the hub, if it has one. Without a network, its cached files decide."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = cached_file(
-            folder, FILE, revision=model.revision or "main", _raise_exceptions_for_missing_entries=False
-        )
+        return hf_hub_download(name, FILE, revision=model.revision)
+    except HFValidationError as error:
+        raise UsageError(
+            f"model '{model.name}' is neither a folder nor a hub id: {one_line(error)}"
+        ) from error
     except OSError as error:
+        cached = try_to_load_from_cache(name, "config.json", revision=model.revision)
+        unknown = isinstance(error, LocalEntryNotFoundError) and not isinstance(cached, str)
+        if isinstance(error, EntryNotFoundError) and not unknown:
+            return None
         raise InfrastructureError(
-            f"{FILE} of model '{model.name}' cannot be loaded from the hub as '{folder}': {one_line(error)} "
+            f"{FILE} of model '{model.name}' cannot be loaded from the hub as '{name}': {one_line(error)} "
             "Without a network, give a local folder or a package: path."
         ) from error
-    return {} if found is None else read_options(model.name, Path(found))
 
 
 def own_ends(model: Model) -> int | Sequence[int] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guerdon import Judgement, Model, Rollout, Score, Verdict
-from guerdon.errors import UsageError
+from guerdon.errors import InfrastructureError, UsageError
 from guerdon.sampling.own import FILE, own_options
 from guerdon.sampling.sampling import Sampling
 from guerdon_plugins.sources.miniature.arithmetic import Arithmetic
@@ -89,7 +89,7 @@ def evaluate(**params: Any) -> Evaluate:
         ),
     ],
 )
-def test_the_models_own_options_are_drawn_with_and_recorded_unless_params_set_others(
+def test_the_set_by_model_options_are_drawn_with_and_recorded_unless_params_set_others(
     make_context: Callable[..., Any],
     with_own: Callable[..., Model],
     rows: list[dict[str, Any]],
@@ -105,7 +105,7 @@ def test_the_models_own_options_are_drawn_with_and_recorded_unless_params_set_ot
     greedy, sampled = given
     assert greedy == Sampling(12, temperature=0)
     assert sampled == Sampling(12, **expected)
-    row = {"model": "own", **expected, "models_own": own}
+    row = {"model": "own", **expected, "set_by_model": own}
     assert result.metrics["tables"]["sampling"] == [row]
     assert f"its own {own.split(',')[0]} 0." in caplog.text
     assert "sets without effect: repetition_penalty" in caplog.text
@@ -129,7 +129,7 @@ def test_a_model_that_sets_nothing_has_the_plain_distribution(
     result = evaluate().run(context)
     assert given[-1] == Sampling(12)
     assert result.metrics["tables"]["sampling"] == [
-        {"model": "small", "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "models_own": ""}
+        {"model": "small", "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "set_by_model": ""}
     ]
     assert not caplog.text
 
@@ -252,6 +252,28 @@ def test_a_file_that_is_no_object_is_refused(with_own: Callable[..., Model], con
     assert own_options(model) == {}
 
 
+@pytest.mark.parametrize("cached", [[], ["config.json"], ["config.json", FILE]])
+def test_without_a_network_the_cached_files_of_a_hub_model_decide(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cached: list[str]
+) -> None:
+    snapshot = tmp_path / "models--org--m" / "snapshots" / "abc"
+    (tmp_path / "models--org--m" / "refs").mkdir(parents=True)
+    (tmp_path / "models--org--m" / "refs" / "main").write_text("abc")
+    snapshot.mkdir(parents=True)
+    for name in cached:
+        (snapshot / name).write_text('{"temperature": 0.6}')
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    model = Model("m", "org/m")
+    if not cached:  # else the file of a model that cannot be loaded would count as empty
+        with pytest.raises(
+            InfrastructureError, match=r"generation_config\.json of model 'm' cannot be loaded"
+        ):
+            own_options(model)
+    else:
+        assert own_options(model) == ({"temperature": 0.6} if FILE in cached else {})
+
+
 @pytest.mark.parametrize(
     "params", [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"min_p": 2}, {"temperature": float("nan")}]
 )
@@ -290,7 +312,7 @@ def test_an_endpoint_gets_only_the_options_that_params_set(
         assert rest == {"model": "teacher", "max_tokens": 9, **sent}
     (row,) = result.metrics["tables"]["sampling"]
     unset = {"temperature": None, "top_p": None, "top_k": None, "min_p": None}
-    assert row == {"model": "teacher", **unset, **sent, "models_own": ""}
+    assert row == {"model": "teacher", **unset, **sent, "set_by_model": ""}
 
 
 @pytest.mark.parametrize("params", [{"top_k": 20}, {"min_p": 0.1}, {"top_k": 0}])

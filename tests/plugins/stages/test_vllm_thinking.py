@@ -72,7 +72,7 @@ MADE: list[RecordingVllm] = []
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> list[RecordingVllm]:
     module = SimpleNamespace(LLM=RecordingVllm, SamplingParams=lambda **options: options)
-    monkeypatch.setitem(sys.modules, "vllm", module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "vllm", module)
     MADE.clear()
     return MADE
 

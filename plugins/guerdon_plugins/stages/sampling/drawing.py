@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
         values = {
             name: None if name in self.sampling.unset else getattr(self.sampling, name) for name in NEUTRAL
         }
-        return {"model": model, **values, "models_own": ", ".join(self.own)}
+        return {"model": model, **values, "set_by_model": ", ".join(self.own)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class VllmThinkingEngine(VllmEngine):
                     requests.append(request(place, thoughts[place].send(list(done.token_ids))))
                 except StopIteration as end:
                     ids = end.value
-                    text = self._tokenizer.decode(ids, skip_special_tokens=True)
+                    (text,) = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
                     yield place, Completion(text, ids, len(ids), ids[-1] in self._ends)
 
 
