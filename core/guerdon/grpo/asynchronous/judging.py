@@ -74,6 +74,7 @@ class GroupJudge:
         self._shared: SharedRubric | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._under_way: set[Future[Judgements]] = set()
         self.samples = SampleQueue()
         """The completions to train on."""
         self.judged: queue.SimpleQueue[JudgedGroup] = queue.SimpleQueue()
@@ -90,8 +91,10 @@ class GroupJudge:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
+        for future in list(self._under_way):
+            future.cancel()
         if self._shared is not None:
-            self._shared.close()
+            self._shared.stop()
 
     def _work(self) -> None:
         try:
@@ -122,11 +125,15 @@ class GroupJudge:
         step = self._step_of(group.model_version)
         groups = [group.group_id] * len(rollouts) if self._shared.compares_groups else None
         future = self._shared.submit(rollouts, step, groups)
+        self._under_way.add(future)
         future.add_done_callback(lambda done: self._take(group, step, rollouts, done))
 
     def _take(
         self, group: RolloutGroup, step: int, rollouts: Sequence[Rollout], done: Future[Judgements]
     ) -> None:
+        self._under_way.discard(done)
+        if done.cancelled():
+            return
         if (error := done.exception()) is not None:
             self.samples.fail(error)
             return
@@ -137,7 +144,7 @@ class GroupJudge:
             self.samples.put(sample)
 
 
-class SampleQueue(queue.Queue[RolloutSample]):
+class SampleQueue(queue.Queue[RolloutSample | None]):
     """A queue whose readers get the error that ended the judging."""
 
     _error: BaseException | None = None
@@ -145,6 +152,7 @@ class SampleQueue(queue.Queue[RolloutSample]):
     def fail(self, error: BaseException) -> None:
         """Let the readers raise an error."""
         self._error = error
+        self.put(None)  # wakes a reader
 
     def get(self, block: bool = True, timeout: float | None = None) -> RolloutSample:
         """Return the next completion.
@@ -153,9 +161,12 @@ class SampleQueue(queue.Queue[RolloutSample]):
             queue.Empty: None came in time.
             Exception: The error that ended the judging.
         """
-        if self._error is not None:
+        sample = super().get(block, timeout)
+        if sample is None or self._error is not None:
+            assert self._error is not None
+            self.put(None)
             raise self._error
-        return super().get(block, timeout)
+        return sample
 
 
 def advantages_of(rewards: Sequence[float | None]) -> list[float]:

@@ -29,6 +29,10 @@ _RETRIED = frozenset({408, 429})
 """The statuses from 400 to 499 that another try may not give."""
 
 
+_STOP_S = 15.0
+"""Seconds that the process has to stop by itself."""
+
+
 class RefusedError(Exception):
     """The server refuses a request, which another try would not change."""
 
@@ -88,6 +92,7 @@ class SamplingLoop(_AsyncRolloutLoop):
         # TRL reads calls of tools by a template of its own, and refuses models whose template it does not know.
         module: Any = async_rollout_worker
         module.add_response_schema = lambda tokenizer: tokenizer
+        module.logger.logger.addFilter(lambda record: "Worker process failed" not in str(record.msg))
         super().__init__(dataset=dataset, **kwargs)
         self._dataset_iter = dataset.passing(dataset_start_index)
         self._positions = positions
@@ -101,7 +106,12 @@ class SamplingLoop(_AsyncRolloutLoop):
         parent = multiprocessing.parent_process()
         assert parent is not None
         threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
-        super().run()
+        try:
+            super().run()
+        except Exception:  # the trainer's process raises it, see failure_of
+            self._exception_info_queue.close()
+            self._exception_info_queue.join_thread()
+            os._exit(1)
 
     async def _generate_one(
         self, prompt: Any, tool_dict: Any, tools: Any, group_id: int = 0
@@ -168,12 +178,28 @@ class SamplingWorker(AsyncRolloutWorker):
         Raises:
             DataError: A prompt is too long.
             InfrastructureError: The server does not answer.
-            StageFailedError: The process failed for another reason.
+            StageFailedError: The process failed for another reason, or was killed.
         """
         try:
             super().check_health(stale_after_s)
         except RuntimeError as error:
             raise failure_of(error) from error
+        if self._process is not None and not self._process.is_alive():
+            raise StageFailedError(
+                f"the process that samples the rollouts ended with status {self._process.exitcode}. Was it killed, "
+                "such as for its memory? Run the same command to resume."
+            )
+
+    def stop(self) -> None:
+        """Stop the process, and wait until it has ended."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # In a thread, because the event waits without end for a process that was killed while it waited for the event.
+        threading.Thread(target=self._stop_event_mp.set, daemon=True).start()
+        process.join(_STOP_S)
+        process.kill()
+        process.join()
 
 
 def failure_of(error: RuntimeError) -> GuerdonError:
