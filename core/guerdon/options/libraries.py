@@ -28,6 +28,7 @@ __all__ = ["Option", "cache_folder", "llama_options", "model_types", "options_of
 
 CONFIGS = (
     "trl.trainer.grpo_config:GRPOConfig",
+    "trl.experimental.async_grpo.async_grpo_config:AsyncGRPOConfig",
     "trl.trainer.sft_config:SFTConfig",
     "trl.trainer.reward_config:RewardConfig",
     "trl.trainer.dpo_config:DPOConfig",
@@ -40,7 +41,7 @@ SHIPPED = Path(__file__).with_name("catalogue.json")
 """The options for one version of each library."""
 
 _LIBRARIES = ("trl", "transformers", "peft", "accelerate", "torch")
-_FORMAT = 4
+_FORMAT = 5
 _TIMEOUT_S = 300.0
 
 

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field
 from guerdon.options.libraries import Option, options_of
 
 __all__ = [
+    "ASYNC_GRPO",
     "DISTILLATION",
     "DPO",
     "GRPO",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 GRPO = "trl.trainer.grpo_config:GRPOConfig"
+ASYNC_GRPO = "trl.experimental.async_grpo.async_grpo_config:AsyncGRPOConfig"
 SFT = "trl.trainer.sft_config:SFTConfig"
 REWARD = "trl.trainer.reward_config:RewardConfig"
 DPO = "trl.trainer.dpo_config:DPOConfig"
@@ -42,6 +44,7 @@ LORA = "peft:LoraConfig"
 
 STAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     GRPO: {"logging_steps": 1, "save_steps": 20},
+    ASYNC_GRPO: {"logging_steps": 1, "save_steps": 20},
     SFT: {"logging_steps": 1, "save_steps": 100},
     REWARD: {"logging_steps": 1, "save_steps": 100},
     DPO: {"logging_steps": 1, "save_steps": 100},
@@ -197,7 +200,7 @@ def trl_parameters(config: str) -> Sequence[inspect.Parameter]:
     """Return the options of a config as parameters of a stage; those of :data:`OWNED` are refused with their reasons.
 
     Args:
-        config: :data:`GRPO`, :data:`SFT`, :data:`REWARD`, :data:`DPO` or :data:`DISTILLATION`.
+        config: The config: :data:`GRPO`, :data:`SFT` and so on.
 
     Raises:
         MissingDependencyError: TRL is not installed.

@@ -120,12 +120,16 @@ class SharedRubric:
         """Judge rollouts and wait for the result, as :meth:`Rubric.score` does."""
         return self.submit(rollouts, step, groups, names, early).result()
 
-    def close(self) -> None:
-        """Judge all submitted rollouts, then stop the workers."""
+    def stop(self) -> None:
+        """Judge all submitted rollouts, then end the thread. The rubric stays open."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+
+    def close(self) -> None:
+        """Judge all submitted rollouts, then stop the workers."""
+        self.stop()
         self._rubric.close()
 
     def __enter__(self) -> Self:

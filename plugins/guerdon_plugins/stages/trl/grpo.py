@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import mean
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -42,6 +41,7 @@ from guerdon_plugins.stages.trl.training import (
     evaluation_summary,
     keep_completions,
     lora_config,
+    reward_summary,
     signature_with,
     take_model_options,
     tracker_options,
@@ -317,7 +317,7 @@ class Grpo:
                 **reference,
             )
             train(trainer, context, answer=trainer.answer, metrics_by=self._metrics_by)
-        metrics = {**_summary(trainer.state.log_history), **evaluation_summary(trainer)}
+        metrics = {**reward_summary(trainer.state.log_history), **evaluation_summary(trainer)}
         return StageResult(checkpoint=context.output, metrics=metrics)
 
     @contextmanager
@@ -342,31 +342,3 @@ class Grpo:
             RubricGRPOTrainer,
             {"load_reference": partial(load_model, references[0]) if references else load},
         )
-
-
-_SUMMARIZED = (
-    "completions/mean_length",
-    "entropy",
-    "dynamic_sampling/kept_share",
-    "dynamic_sampling/reward_before",
-)
-"""The metrics of a stage's result, in addition to the means of its entries."""
-
-
-def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean rewards over the first and the last tenth of the logged steps."""
-    steps = [entry for entry in history if entry.get("reward") is not None]
-    if not steps:
-        return {}
-    share = max(1, len(steps) // 10)
-    metrics: dict[str, Any] = {
-        "steps": steps[-1]["step"],
-        "reward_first": mean(entry["reward"] for entry in steps[:share]),
-        "reward": mean(entry["reward"] for entry in steps[-share:]),
-    }
-    last = steps[-share:]
-    for name in steps[-1]:
-        values = [entry[name] for entry in last if entry.get(name) is not None]
-        if values and (name.endswith("/mean") or name in _SUMMARIZED):
-            metrics[name] = mean(values)
-    return metrics

@@ -34,12 +34,8 @@ def check_quantized(
     Raises:
         ParamsError: The model is quantized, and the stage cannot train from it.
     """
-    init = options.get("model_init_kwargs")
-    config = (init if isinstance(init, Mapping) else {}).get(_PLACE)
-    where = "model_init_kwargs has a quantization_config"
-    if config is None and models:
-        config, where = _of_folder(models[0]), f"model '{models[0].name}' is quantized"
-    if not isinstance(config, Mapping) or config.get("dequantize"):  # which happens at loading
+    config, where = _found(models, options)
+    if config is None:
         return
     method = config.get("quant_method") or (
         _MERGED if config.get("load_in_4bit") or config.get("load_in_8bit") else None
@@ -55,6 +51,34 @@ def check_quantized(
             raise ParamsError(
                 f"{where}, and '{way}' shards the model. The two together are not supported. Leave out one of the two."
             )
+
+
+def check_not_quantized(models: Sequence[Model], options: Mapping[str, Any], reason: str) -> None:
+    """Check that a stage's first model is not quantized, as far as its folder and the options say.
+
+    Args:
+        models: The models that the stage starts from, if they are there.
+        options: TRL's options, by TRL's names.
+        reason: Why it must not be.
+
+    Raises:
+        ParamsError: It is.
+    """
+    config, where = _found(models, options)
+    if config is not None:
+        raise ParamsError(f"{where}, and {reason}. Name a model that is not quantized.")
+
+
+def _found(models: Sequence[Model], options: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the quantization of the first model, and the place that says it."""
+    init = options.get("model_init_kwargs")
+    config = (init if isinstance(init, Mapping) else {}).get(_PLACE)
+    where = f"model_init_kwargs has a {_PLACE}"
+    if config is None and models:
+        config, where = _of_folder(models[0]), f"model '{models[0].name}' is quantized"
+    if not isinstance(config, Mapping) or config.get("dequantize"):  # which happens at loading
+        return None, where
+    return config, where
 
 
 def check_loaded(model: Any) -> None:

@@ -33,6 +33,14 @@ OPERATIONAL = (
 EXTENDABLE = ("max_steps", "num_train_epochs")
 """TRL's options that extend a training."""
 
+_SUMMARIZED = (
+    "completions/mean_length",
+    "entropy",
+    "dynamic_sampling/kept_share",
+    "dynamic_sampling/reward_before",
+)
+"""The metrics of a stage's result, in addition to the means of its entries."""
+
 
 def resumable(trainer_class: type[Any]) -> type[Any]:
     """Return a TRL trainer class with the mixins for exact resumption and for evaluation."""
@@ -267,3 +275,22 @@ def summary(trainer: Any, *names: str) -> dict[str, Any]:
     last = logged[-max(1, len(logged) // 10) :]
     present = [name for name in names if name in logged[-1]]
     return {"steps": logged[-1]["step"], **{name: mean(entry[name] for entry in last) for name in present}}
+
+
+def reward_summary(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean rewards over the first and the last tenth of the logged steps, and the last means of others."""
+    steps = [entry for entry in history if entry.get("reward") is not None]
+    if not steps:
+        return {}
+    share = max(1, len(steps) // 10)
+    metrics: dict[str, Any] = {
+        "steps": steps[-1]["step"],
+        "reward_first": mean(entry["reward"] for entry in steps[:share]),
+        "reward": mean(entry["reward"] for entry in steps[-share:]),
+    }
+    last = steps[-share:]
+    for name in steps[-1]:
+        values = [entry[name] for entry in last if entry.get(name) is not None]
+        if values and (name.endswith("/mean") or name in _SUMMARIZED):
+            metrics[name] = mean(values)
+    return metrics
