@@ -356,9 +356,8 @@ class Chaos:
         self.stopping.wait(5)
         for attempt in range(NODE_ATTEMPTS):
             try:
-                with patch(
-                    "atexit.register"
-                ):  # its handler would keep the node's object, with a thread, for ever
+                # Ray's handler would keep the node's object, with a thread, for ever.
+                with patch("atexit.register"):
                     self._node = self.cluster.add_node(**NODE)
                 return
             except Exception:  # Ray's, when a busy machine starts the node too late
