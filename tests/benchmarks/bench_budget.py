@@ -1,10 +1,11 @@
 """One long completion among short ones: a micro-batch with and without a budget of tokens, in time and peak memory.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_budget.py
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_budget.py [--quantile 0.2]
 
 A 4-layer Qwen3 in float32, two groups of eight completions, one of 2,048 tokens and the others of 64. Each row of the
 table has a process of its own, whose peak is measured above the one before the step. Times are process times of loss
-and backward pass, the minimum of the rounds.
+and backward pass, the minimum of the rounds. ``--quantile`` is the ``top_entropy_quantile``, for which parts need one
+more pass.
 """
 
 from __future__ import annotations
@@ -50,12 +51,15 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measured(flat: bool, budget: int | None, rounds: int) -> tuple[float, float, torch.Tensor]:
+def measured(
+    flat: bool, budget: int | None, quantile: float, rounds: int
+) -> tuple[float, float, torch.Tensor]:
     """Return the seconds, the peak above that before the step in MiB, and the gradient."""
     options = StepOptions(pack_sequences=flat, max_tokens_per_micro_batch=budget)
     with tempfile.TemporaryDirectory() as folder:
-        model = make_model(WORKLOAD)
-        trainer = make_trainer(FusedGRPOTrainer, model, WORKLOAD, folder, step_options=options)
+        workload = replace(WORKLOAD, options={**WORKLOAD.options, "top_entropy_quantile": quantile})
+        model = make_model(workload)
+        trainer = make_trainer(FusedGRPOTrainer, model, workload, folder, step_options=options)
     gradient(trainer, [batch(2)])  # the gradients' and the libraries' memory is there before
     before, times = peak_mib(), []
     for _ in range(rounds):
@@ -69,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=int, default=2304)
+    parser.add_argument("--quantile", type=float, default=1.0)
     arguments = parser.parse_args()
     write = sys.stdout.write
     write(
@@ -85,7 +90,7 @@ def main() -> None:
         first: tuple[float, float, torch.Tensor] | None = None
         for budget in (None, arguments.budget):
             with spawn.Pool(1) as pool:
-                made = pool.apply(measured, (flat, budget, arguments.rounds))
+                made = pool.apply(measured, (flat, budget, arguments.quantile, arguments.rounds))
             seconds, peak, gradients = made
             first = first or made
             error = float((gradients - first[2]).norm() / first[2].norm())

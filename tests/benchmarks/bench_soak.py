@@ -34,6 +34,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zlib import crc32
 
 import click
@@ -355,7 +356,9 @@ class Chaos:
         self.stopping.wait(5)
         for attempt in range(NODE_ATTEMPTS):
             try:
-                self._node = self.cluster.add_node(**NODE)
+                # Ray's handler would keep the node's object, with a thread, for ever.
+                with patch("atexit.register"):
+                    self._node = self.cluster.add_node(**NODE)
                 return
             except Exception:  # Ray's, when a busy machine starts the node too late
                 if attempt == NODE_ATTEMPTS - 1:

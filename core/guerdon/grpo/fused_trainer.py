@@ -78,7 +78,7 @@ class FusedGRPOTrainer(GRPOTrainer):
             logger.warning("TRL's own loss is used: %s", reason)
             return
         args: Any = self.args
-        self._check_budget(whole_micro_batch(str(args.optim), self.top_entropy_quantile))
+        self._check_budget(whole_micro_batch(str(args.optim)))
         self._takes_positions = "position_ids" in inspect.signature(policy.base_model.forward).parameters
         self._spec = self._loss_spec(policy)
         flat_reason = self._flat_obstacle(policy)
@@ -125,8 +125,6 @@ class FusedGRPOTrainer(GRPOTrainer):
             return "use_adaptive_entropy is set"
         if args.cast_lm_head_to_fp32:
             return "cast_lm_head_to_fp32 is set"
-        if self.top_entropy_quantile < 1 and self.accelerator.num_processes > 1:
-            return "top_entropy_quantile looks at the tokens of all processes"
         return None
 
     def _loss_spec(self, policy: Any) -> LossSpec:
@@ -214,7 +212,10 @@ class FusedGRPOTrainer(GRPOTrainer):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
             self._check_finite(self.accelerator.gather(loss.detach()).sum().item())
             return loss
-        *first, last = parts = self._make_parts(inputs)
+        parts = self._make_parts(inputs)
+        if self.top_entropy_quantile < 1 and (len(parts) > 1 or self.accelerator.num_processes > 1):
+            parts = self._choose(inputs, parts)
+        *first, last = parts
         results = [self._backpropagate(model, part) for part in first]
         with self.accelerator.autocast():
             results.append(model(grpo_step=last))
@@ -223,6 +224,34 @@ class FusedGRPOTrainer(GRPOTrainer):
         if self._lazy and OLD_LOGPS not in inputs:
             _note_old_logps(inputs, places, result)
         return result.loss
+
+    @torch.no_grad()
+    def _choose(self, inputs: dict[str, Any], parts: list[MicroBatch]) -> list[MicroBatch]:
+        """Return the parts with the tokens that ``top_entropy_quantile`` trains.
+
+        The quantile is that of the whole micro-batches of all processes, so a pass without gradients comes first.
+        """
+        assert self.model is not None
+        # The passes with gradients draw the same dropout masks, as TRL has one pass for both.
+        with torch.random.fork_rng(range(torch.cuda.device_count())), self.accelerator.autocast():
+            results: list[LossResult] = [self.model(grpo_step=part) for part in parts]
+        _, places, result = join(parts, results)
+        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        # TRL's entropies are float32, and their rounding decides the tokens exactly at the threshold.
+        entropy = _padded(mask, places, result.entropy.float())
+        chosen = self.get_high_entropy_mask(entropy, mask, 1 - self.top_entropy_quantile).flatten()
+        share = self._entropy_share(chosen)
+
+        def choose(tokens: Tokens, places: Tensor) -> Tokens:
+            weight = tokens.entropy_weight
+            weight = None if weight is None else share.expand_as(weight)
+            return replace(tokens, chosen=chosen[places], entropy_weight=weight)
+
+        return [replace(part, tokens=choose(part.tokens, part.places)) for part in parts]
+
+    def _entropy_share(self, mask: Tensor) -> Tensor:
+        """Return a token's weight in the entropy bonus, which is a mean over the tokens of a mask."""
+        return self.entropy_coef / mask.sum().clamp(min=1) / self.current_gradient_accumulation_steps
 
     def _backpropagate(self, model: Any, part: MicroBatch) -> LossResult:
         """Add a part's gradients to the weights'. Processes synchronise them in the backward pass of the last part.
@@ -239,8 +268,7 @@ class FusedGRPOTrainer(GRPOTrainer):
     def _make_parts(self, inputs: dict[str, Any]) -> list[MicroBatch]:
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         if self.entropy_coef:
-            share = self.entropy_coef / mask.sum().clamp(min=1) / self.current_gradient_accumulation_steps
-            inputs = {**inputs, "entropy_weight": share.expand(mask.shape)}
+            inputs = {**inputs, "entropy_weight": self._entropy_share(mask).expand(mask.shape)}
         weights = self._loss_weights(mask, inputs)
         parts = make_parts(
             inputs,
@@ -320,5 +348,9 @@ class _BeforeUpdate(TrainerCallback):
 
 def _note_old_logps(inputs: dict[str, Any], places: Tensor, result: LossResult) -> None:
     """Store a micro-batch's log-probabilities under TRL's key, for when it is trained on again."""
-    shape = inputs["completion_mask"].shape
-    inputs[OLD_LOGPS] = result.logp.new_zeros(shape.numel()).index_copy(0, places, result.logp).view(shape)
+    inputs[OLD_LOGPS] = _padded(inputs["completion_mask"], places, result.logp)
+
+
+def _padded(like: Tensor, places: Tensor, values: Tensor) -> Tensor:
+    """Return the values of tokens at their places in a padded tensor, and 0 elsewhere."""
+    return values.new_zeros(like.numel()).index_copy(0, places, values).view(like.shape)

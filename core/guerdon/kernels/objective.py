@@ -89,6 +89,11 @@ class Tokens:
     """The sampler's log-probabilities, for its correction and the off-policy mask; NaN where unknown."""
     entropy_weight: Tensor | None = None
     """Each token's weight in the entropy bonus."""
+    chosen: Tensor | None = None
+    """Which tokens ``top_entropy_quantile`` trains, if these are a part of the tokens that it compares.
+
+    ``entropy_weight`` then is that of a chosen token. ``None`` to compare these tokens.
+    """
 
     def __len__(self) -> int:
         return len(self.advantage)
@@ -137,7 +142,7 @@ class TokenTerms:
 
 def unit_of(spec: LossSpec, tokens: Tokens) -> Unit:
     """Return the smallest set of tokens needed to compute one token's gradient: 'token', 'sequence' or 'batch'."""
-    if spec.top_entropy_quantile < 1:
+    if spec.top_entropy_quantile < 1 and tokens.chosen is None:
         return "batch"
     derived = tokens.is_ratio is None and tokens.sampling_logp is not None
     correction = spec.vllm_importance_sampling_mode if derived else None
@@ -177,7 +182,7 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
         sampling_logp = old_logp if tokens.sampling_logp is None else tokens.sampling_logp
         drift = of_sequence.mean((sampling_logp - logp.detach()).nan_to_num(nan=0.0))
         per_token = per_token * ((advantage >= 0) | (drift <= spec.off_policy_mask_threshold))
-    chosen = _most_uncertain(spec, entropy)
+    chosen = _most_uncertain(spec, entropy) if tokens.chosen is None else tokens.chosen
     if chosen is not None:
         per_token = per_token * chosen
     if is_ratio is not None and spec.loss_type != "vespo":
@@ -188,8 +193,10 @@ def token_terms(spec: LossSpec, logp: Tensor, entropy: Tensor, tokens: Tokens) -
     loss = policy_loss = (per_token * tokens.weight).sum()
     if tokens.entropy_weight is not None:
         bonus = entropy * tokens.entropy_weight
-        if chosen is not None:  # the mean over the chosen tokens, instead of the mean over all
-            bonus = bonus * chosen * (len(tokens) / chosen.sum().clamp(min=1))
+        if chosen is not None:
+            bonus = bonus * chosen
+        if chosen is not None and tokens.chosen is None:  # the mean over the chosen tokens, instead of all
+            bonus = bonus * (len(tokens) / chosen.sum().clamp(min=1))
         loss = loss - bonus.sum()
     return TokenTerms(
         loss, policy_loss.detach(), ratio.detach(), None if kl is None else kl.detach(), phi, is_ratio

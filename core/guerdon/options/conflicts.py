@@ -113,7 +113,7 @@ def check_token_budget(budget: int | None, options: Mapping[str, Any], *, fused_
     if budget is None:
         return
     values = option_values(GRPO, options)
-    reason = whole_micro_batch(str(values["optim"]), values["top_entropy_quantile"])
+    reason = whole_micro_batch(str(values["optim"]))
     if not fused_loss:
         reason = "fused_loss is false, and TRL's own loss takes the whole micro-batch"
     if reason is not None:
@@ -128,12 +128,10 @@ def budget_refused(reason: str) -> str:
     )
 
 
-def whole_micro_batch(optimizer: str, top_entropy_quantile: float) -> str | None:
+def whole_micro_batch(optimizer: str) -> str | None:
     """Return why a micro-batch cannot go backward in parts, or ``None`` if it can."""
     if "lomo" in optimizer or optimizer.endswith("_layerwise"):
         return f"the optimizer {optimizer} updates the weights in each backward pass"
-    if top_entropy_quantile < 1:
-        return "top_entropy_quantile compares the tokens of the whole micro-batch"
     return None
 
 

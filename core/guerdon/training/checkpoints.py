@@ -123,6 +123,15 @@ class ResumableTrainer(_Trainer):
         # The options may hold tokens, and nothing reads the file.
         Path(output_dir or str(self.args.output_dir), _ARGUMENTS).unlink(missing_ok=True)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        loaded: Any = self.model if model is None else model
+        dtypes = {name: weight.dtype for name, weight in loaded.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        # peft loads adapters in float32, and TRL trains those on a quantized base in bfloat16.
+        for name, weight in loaded.named_parameters():
+            if weight.dtype != dtypes[name]:
+                weight.data = weight.data.to(dtypes[name])
+
     def _synced_reference(self) -> Any:
         """Return the reference model if it changes in training."""
         return getattr(self, "ref_model", None) if getattr(self.args, "sync_ref_model", False) else None

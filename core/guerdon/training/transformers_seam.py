@@ -25,6 +25,13 @@ METHODS = (
     Member("_run_epoch", "exact_resume", "trains an epoch, which a finished training has not to begin", 1755),
     Member("_save_checkpoint", "exact_resume", "saves a checkpoint", 3215, ("model", "trial")),
     Member("_save", "exact_resume", "saves the weights", 3988, ("output_dir", "state_dict")),
+    Member(
+        "_load_from_checkpoint",
+        "exact_resume",
+        "loads the weights of a checkpoint",
+        3462,
+        ("resume_from_checkpoint", "model"),
+    ),
     Member("_get_train_sampler", "exact_resume", "gives the order of the rows", 1041),
 )
 """Methods that are overridden."""

@@ -1,10 +1,11 @@
 """Trains the same rollouts in one process or in each of several; what the tests of distributed training start.
 
-    python distributed_process.py MODEL FOLDER LOSS_TYPE [SHARDING [BUDGET [ADAPTERS]]]
+    python distributed_process.py MODEL FOLDER LOSS_TYPE [SHARDING [BUDGET [ADAPTERS [QUANTILE]]]]
 
 The weights go to FOLDER/LOSS_TYPE-PROCESSES.safetensors, and the metrics of each step to a JSON file beside it; with
-SHARDING (fsdp2, zero2 or zero3) to FOLDER/LOSS_TYPE-SHARDING. BUDGET is the most tokens of a micro-batch's part; its
-SHARDING is empty. With ADAPTERS (lora) the model's adapters alone are trained.
+SHARDING (fsdp2, zero2 or zero3) to FOLDER/LOSS_TYPE-SHARDING. BUDGET is the most tokens of a micro-batch's part, or
+reads trl for TRL's own loss; its SHARDING is empty. With ADAPTERS (lora) the model's adapters alone are trained.
+QUANTILE is the top_entropy_quantile; an entropy bonus comes with it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,13 @@ def held(trainer: Trainer) -> int:
 
 
 def train(
-    model: str, folder: str, loss_type: str, sharding: str = "", budget: str = "", adapters: str = ""
+    model: str,
+    folder: str,
+    loss_type: str,
+    sharding: str = "",
+    budget: str = "",
+    adapters: str = "",
+    quantile: str = "",
 ) -> None:
     config = cpu_config(
         folder,
@@ -87,11 +94,14 @@ def train(
         logging_steps=1,
         remove_unused_columns=True,
         **(sharding_options(sharding) if sharding else {}),
+        **({"top_entropy_quantile": float(quantile), "entropy_coef": 0.1} if quantile else {}),
     )
     rows = Dataset.from_dict({"prompt": ["ab", "c", "def", "gh"] * 4})
     policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
     tokenizer = AutoTokenizer.from_pretrained(model)
-    options = StepOptions(max_tokens_per_micro_batch=int(budget) if budget else None)
+    own = budget == "trl"
+    most = int(budget) if budget and not own else None
+    options = StepOptions(fused_loss=not own, max_tokens_per_micro_batch=most)
     trainer = Trainer(
         policy,
         [reward],

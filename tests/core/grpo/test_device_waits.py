@@ -52,6 +52,15 @@ def trainer_with(
     return make
 
 
+def repeated(batch: dict[str, Any], times: int) -> dict[str, Any]:
+    """The batch so many times, in float32."""
+    more = {
+        name: value.repeat(times, *[1] * (value.dim() - 1)) if value.dim() else value * times
+        for name, value in batch.items()
+    }
+    return {name: value.float() if value.is_floating_point() else value for name, value in more.items()}
+
+
 @pytest.mark.parametrize(
     ("options", "step_options"),
     [
@@ -72,15 +81,29 @@ def test_a_micro_batch_waits_for_the_device_as_often_whatever_its_size(
     trainer = trainer_with(step_options, **options)
     counts = []
     for times in (1, 4):
-        batch = {
-            name: value.repeat(times, *[1] * (value.dim() - 1)) if value.dim() else value * times
-            for name, value in micro_batch(old=True).items()
-        }
-        batch = {name: value.float() if value.is_floating_point() else value for name, value in batch.items()}
+        batch = repeated(micro_batch(old=True), times)
         with counted_waits() as waits:
             torch.autograd.backward(trainer._compute_loss(trainer.model, batch))
         assert waits["cpu"] == 1  # the masks, by all rows together
         assert waits["tolist"] == 1  # the metrics
+        counts.append(sum(waits.values()))
+        assert counts[-1] <= MOST, waits
+    assert counts[0] == counts[1]
+
+
+def test_comparing_the_entropies_of_parts_waits_as_often_whatever_their_size(
+    trainer_with: Callable[..., Any],
+) -> None:
+    trainer = trainer_with(StepOptions(), top_entropy_quantile=0.5)
+    counts = []
+    for times in (1, 4):
+        batch = repeated(micro_batch(old=True), times)
+        trainer._options = StepOptions()
+        (whole,) = trainer._make_parts(batch)
+        trainer._options = StepOptions(max_tokens_per_micro_batch=2 * whole.size // 3)
+        assert len(trainer._make_parts(batch)) == 2
+        with counted_waits() as waits:
+            torch.autograd.backward(trainer._compute_loss(trainer.model, batch))
         counts.append(sum(waits.values()))
         assert counts[-1] <= MOST, waits
     assert counts[0] == counts[1]

@@ -78,6 +78,24 @@ def test_two_processes_with_a_token_budget_end_where_one_without_does(
         )
 
 
+@pytest.mark.parametrize("budget", ["", "9"])
+def test_two_processes_train_the_tokens_of_highest_entropy_of_both_as_trl_does(
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython, budget: str
+) -> None:
+    weights = []
+    for loss in (budget, "trl"):
+        folder = tmp_path / f"loss {loss}"
+        folder.mkdir()
+        train(warm_python, 2, "distributed_process.py", tiny_model(), folder, "dapo", "", loss, "", "0.3")
+        weights.append(load_file(folder / "dapo-2.safetensors"))
+    ours, trls = weights
+    before = load_file(tiny_model() / "model.safetensors")
+    for name, weight in ours.items():
+        assert not torch.equal(weight, before[name])
+        # TRL's head is in float32. These steps move weights by 0.006.
+        torch.testing.assert_close(weight, trls[name], rtol=0, atol=1e-7)
+
+
 def test_fsdp2_over_two_processes_ends_where_one_process_does(
     trained: Callable[[str], Path], warm_python: WarmPython
 ) -> None:

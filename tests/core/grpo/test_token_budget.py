@@ -14,14 +14,25 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from guerdon.errors import UsageError
 from guerdon.grpo import FusedGRPOTrainer, StepOptions
 from guerdon.grpo.token_budget import flat_parts, padded_parts
 
-from .test_micro_batch import GRID, LOSS_TYPES, Make, configure, make, micro_batch
+from .test_micro_batch import (
+    DEFAULTS,
+    GRID,
+    LOSS_TYPES,
+    Make,
+    assert_same,
+    configure,
+    double,
+    make,
+    micro_batch,
+)
 
-__all__ = ["make"]  # a fixture
+__all__ = ["double", "make"]  # fixtures
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), min_size=1, max_size=24)
 PROMPTS = np.array([3, 9, 20, 1])
@@ -110,29 +121,17 @@ def trainers(make: Make) -> dict[str, Any]:
     }
 
 
-SPLITTABLE = [
-    {**options, "top_entropy_quantile": 1.0, "entropy_coef": options.get("entropy_coef", 0.0)}
-    for options in GRID
-]
-OFF = {
-    "beta": 0.0,
-    "use_bias_correction_kl": True,
-    "epsilon_high": 0.2,
-    "delta": None,
-    "off_policy_mask_threshold": None,
-}
-
-
 @pytest.mark.parametrize("layout", ["flat", "padded", "absolute positions"])
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.usefixtures("double")  # the weights of tokens too
 def test_parts_give_the_loss_gradients_and_metrics_of_the_whole(
     trainers: dict[str, Any], layout: str, loss_type: str
 ) -> None:
     trainer = trainers[layout]
-    for number, options in enumerate(one for one in SPLITTABLE if one["loss_type"] == loss_type):
-        configure(trainer, **{**OFF, **options})
+    for number, options in enumerate(one for one in GRID if one["loss_type"] == loss_type):
+        configure(trainer, **{**DEFAULTS, **options})
         trainer._entropy_bonus_enabled = trainer.entropy_coef != 0
-        trainer._skips = trainer.beta == 0 and not trainer.entropy_coef
+        trainer._skips = trainer.beta == 0 and not trainer.entropy_coef and trainer.top_entropy_quantile == 1
         old, sampling = number % 2 > 0, number % 3 > 0
         trainer.use_vllm = sampling
         batch = micro_batch(trainer.beta != 0, old, sampling, tools=number % 4 > 1)
@@ -140,6 +139,55 @@ def test_parts_give_the_loss_gradients_and_metrics_of_the_whole(
             shape = batch["completion_mask"].shape
             batch["advantages"] = batch["advantages"][:, None] * torch.linspace(1, 2, shape[1]).expand(shape)
         assert assert_budget_changes_nothing(trainer, batch, 18) > 1
+
+
+QUANTILES = [
+    {"loss_type": loss_type, "top_entropy_quantile": quantile, **rest}
+    for loss_type in LOSS_TYPES
+    for quantile, rest in (
+        (0.2, {}),
+        (0.6, {"entropy_coef": 0.02}),
+        (0.6, {"beta": 0.07, "importance_sampling_level": "sequence"}),
+    )
+]
+
+
+@pytest.mark.parametrize("layout", ["flat", "padded", "absolute positions"])
+def test_parts_train_the_tokens_of_highest_entropy_of_the_whole_as_trl_does(
+    make: Make, trainers: dict[str, Any], layout: str
+) -> None:
+    ours, theirs = trainers[layout], make(GRPOTrainer, "gpt2" if layout == "absolute positions" else "llama")
+    for number, options in enumerate(QUANTILES):
+        for trainer in (ours, theirs):
+            configure(trainer, **{**DEFAULTS, "importance_sampling_level": "token", **options})
+            trainer._entropy_bonus_enabled = trainer.entropy_coef != 0
+            trainer.use_vllm = False
+        ours._skips = False
+        ours._options = StepOptions(pack_sequences=ours._flat, max_tokens_per_micro_batch=18)
+        batch = micro_batch(ours.beta != 0, old=number % 2 > 0, tools=number % 4 > 1)
+        assert len(ours._make_parts(batch)) > 1
+        assert_same(ours, theirs, batch, 1e-5)
+
+
+def test_the_pass_for_entropies_draws_the_dropout_masks_of_the_training(
+    make: Make, tiny_model: Callable[..., Path]
+) -> None:
+    trainer = make(FusedGRPOTrainer, tiny_model("gpt2", resid_pdrop=0.4), top_entropy_quantile=0.4)
+    trainer.model.transformer.h[0].mlp.dropout.p = 0.4  # the fixture's trainers have it turned off
+    trainer._options = StepOptions(share_prefix=False, max_tokens_per_micro_batch=40)
+    seen: list[Any] = []
+    forward = trainer.model.forward
+
+    def spied(**inputs: Any) -> Any:
+        seen.append(forward(**inputs))
+        return seen[-1]
+
+    trainer.model.forward = spied
+    trainer._compute_loss(trainer.model, micro_batch())
+    parts = len(seen) // 2
+    assert parts > 1
+    for before, trained in zip(seen[:parts], seen[parts:], strict=True):
+        torch.testing.assert_close(before.entropy, trained.entropy, rtol=0, atol=0)
 
 
 @given(
@@ -152,8 +200,8 @@ def test_parts_of_any_lengths_give_the_gradients_of_the_whole(
     trainers: dict[str, Any], lengths: list[int], budget: int, layout: str
 ) -> None:
     trainer = trainers[layout]
-    configure(trainer, **OFF, loss_type="grpo", importance_sampling_level="token")
-    trainer.entropy_coef, trainer._entropy_bonus_enabled, trainer._skips = 0.0, False, True
+    configure(trainer, **DEFAULTS, loss_type="grpo", importance_sampling_level="token")
+    trainer._entropy_bonus_enabled, trainer._skips = False, True
     trainer.use_vllm = False
     batch = micro_batch()
     batch["advantages"] = torch.linspace(-1, 1, 8, dtype=torch.float64)
@@ -164,8 +212,8 @@ def test_parts_of_any_lengths_give_the_gradients_of_the_whole(
 def test_parts_of_many_long_rows_give_the_gradients_of_the_whole(trainers: dict[str, Any]) -> None:
     """96 rows of up to 300 tokens: flat attention computes them in several blocks, and a prompt is in many parts."""
     trainer = trainers["flat"]
-    configure(trainer, **OFF, loss_type="grpo", importance_sampling_level="token")
-    trainer.entropy_coef, trainer._entropy_bonus_enabled, trainer._skips = 0.0, False, True
+    configure(trainer, **DEFAULTS, loss_type="grpo", importance_sampling_level="token")
+    trainer._entropy_bonus_enabled, trainer._skips = False, True
     trainer.use_vllm = False
     rows, longest = 96, 300
     generator = torch.Generator().manual_seed(5)
@@ -197,7 +245,6 @@ def test_a_completion_above_the_budget_goes_alone_and_is_named_once(
     ("options", "reason"),
     [
         ({"step_options": {"fused_loss": False}}, "fused_loss is off"),
-        ({"top_entropy_quantile": 0.5}, "top_entropy_quantile compares"),
         ({"use_adaptive_entropy": True, "entropy_target": 1.0}, "use_adaptive_entropy is set"),
     ],
 )

@@ -34,6 +34,7 @@ def case(
         "is_ratio": 2 * torch.rand(count, dtype=dtype),
         "sampling_logp": -8 * torch.rand(count, dtype=dtype),
         "entropy_weight": torch.rand(count, dtype=dtype) / count,
+        "chosen": torch.rand(count) < 0.5,
     }
     tokens = Tokens(
         advantage=torch.randn(5, dtype=dtype)[sequence],
@@ -58,6 +59,7 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, bool]]] = [
     ({"beta": 0.1, "delta": 1.4}, {"old_logp": True, "ref_logp": True, "is_ratio": True}),
     ({"off_policy_mask_threshold": 0.5}, {"sampling_logp": True, "entropy_weight": True}),
     ({"top_entropy_quantile": 0.5}, {"old_logp": True, "entropy_weight": True}),
+    ({"top_entropy_quantile": 0.5}, {"old_logp": True, "entropy_weight": True, "chosen": True}),
 ]
 OBJECTIVES = [
     (LossSpec(loss_type=loss_type, importance_sampling_level=level, **options, **SCALES), given)

@@ -339,7 +339,6 @@ def test_each_prompt_may_be_a_bucket_of_a_curriculum(make_context: MakeContext, 
     [
         ({"fused_loss": False}, "fused_loss is false"),
         ({"optim": "adalomo"}, "the optimizer adalomo updates the weights in each backward pass"),
-        ({"top_entropy_quantile": 0.5}, "top_entropy_quantile compares the tokens of the whole micro-batch"),
     ],
 )
 def test_preflight_refuses_a_token_budget_that_cannot_be_kept(options: dict[str, Any], reason: str) -> None:

@@ -51,6 +51,11 @@ def check_quantized(
             raise ParamsError(
                 f"{where}, and '{way}' shards the model. The two together are not supported. Leave out one of the two."
             )
+    if options.get("use_vllm"):
+        raise ParamsError(
+            f"{where}, and use_vllm is true: TRL would merge the adapters into the quantized weights before each "
+            "batch, which rounds the adapters away and changes the base. Leave out one of the two."
+        )
 
 
 def check_not_quantized(models: Sequence[Model], options: Mapping[str, Any], reason: str) -> None:
