@@ -7,7 +7,7 @@ trainer = GRPOTrainer(model, reward_funcs=reward_function("zero.yaml", stage="ze
 ```
 
 The asynchronous trainer, ``AsyncGRPOTrainer``, takes the same function. It gives a reward function neither the training
-step nor a way to log, so weights stay those of step 0, and entries have no metrics.
+step nor a way to log, so weights stay those of step 0, and entries have no metrics. The stage ``async_grpo`` has them.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -69,12 +69,12 @@ SAMPLES = ([5, 6, 7, 8], [5, 6, 7, 9, 10], [5, 6, 7, 9, 11, 12], [20, 21], [5, 6
 def test_each_packed_sample_has_the_log_probabilities_that_it_has_alone(
     tmp_path: Path, architecture: str
 ) -> None:
-    window = {"sliding_window": 3} if architecture == "mistral" else {}
-    folder = save_tiny_model(tmp_path, architecture, **window)
+    window = 3 if architecture == "mistral" else None
+    folder = save_tiny_model(tmp_path, architecture, sliding_window=window)
     alone = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
     use_tree_attention()
     packed_model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=TREE_ATTENTION)
-    row = TreeRow()
+    row: Any = cast("Any", TreeRow)()
     for number, ids in enumerate(SAMPLES):
         row.add(
             {
@@ -110,13 +110,17 @@ def judgements_of(rewards: Sequence[float | None]) -> list[Judgement]:
     return [Judgement.of({"right": Verdict(score, 1.0, 0.0)}) for score in scores]
 
 
+def message(role: str, text: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text}]
+
+
 def group_of(count: int, number: int = 0, version: int = 1, index: int = 0) -> RolloutGroup:
     ids = [[7, 8 + place] for place in range(count)]
     sequences = [[TrainingSequence([5, 6, *own], [0, 0, 1, 1], [0.0, 0.0, -0.5, -0.25], "")] for own in ids]
     return RolloutGroup(
-        prompts=["p"] * count,
+        prompts=[message("user", "p")] * count,
         reward_kwargs={"index": [index] * count},
-        completions=[f"c{place}" for place in range(count)],
+        completions=[message("assistant", str(place)) for place in range(count)],
         completions_ids=ids,
         completions_sequences=sequences,
         tool_call_counts=[0] * count,
@@ -189,7 +193,7 @@ LENGTH = """
 def length(completion, reference):
     if reference == "3":
         raise ConnectionError("down")
-    return float(completion[1:]) + float(reference)
+    return float(completion) + float(reference)
 """
 
 

@@ -76,5 +76,5 @@ def tree_attention(
 
 
 def use_tree_attention() -> None:
-    """Use it for the models of TRL's asynchronous trainer, in place of TRL's."""
+    """Use it for the models of TRL's asynchronous trainer, instead of TRL's."""
     AttentionInterface.register(TREE_ATTENTION, tree_attention)

@@ -234,7 +234,7 @@ def _end_with(sentinel: int) -> None:
 
 
 def not_called(**_: Any) -> list[float]:
-    """Stand for TRL's reward functions, of which its loop needs one."""
+    """Act as TRL's reward function, of which its loop needs one."""
     raise AssertionError("the trainer's process judges")
 
 
