@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_model import save_tiny_model
 from trl.experimental.async_grpo import async_rollout_worker
 from vllm_server import VllmServer, served_teacher
 
@@ -159,6 +160,30 @@ def test_a_server_that_was_started_without_the_endpoints_of_training_is_named(
     server.trains = False
     context, _ = make_context(ROWS, [small_model], rubric)
     with pytest.raises(UsageError, match="VLLM_SERVER_DEV_MODE=1"):
+        stage(server).run(context)
+
+
+def test_a_server_that_samples_from_another_model_is_named(
+    make_context: Callable[..., Any], server: VllmServer, small_model: Model, rubric: Rubric
+) -> None:
+    server.done = lambda *_: (200, {})  # type: ignore[method-assign]
+    with torch.no_grad():
+        for parameter in server.model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    context, _ = make_context(ROWS, [small_model], rubric)
+    with pytest.raises(
+        UsageError, match=r"does not sample from the policy.*which no other run sends weights"
+    ):
+        stage(server).run(context)
+
+
+def test_a_tied_head_and_a_server_on_a_cpu_are_refused(
+    make_context: Callable[..., Any], server: VllmServer, small_model: Model, rubric: Rubric, tmp_path: Path
+) -> None:
+    tied = save_tiny_model(tmp_path / "tied", tie_word_embeddings=True)
+    server.device = "cpu"
+    context, _ = make_context(ROWS, [Model("tied", str(tied))], rubric)
+    with pytest.raises(UsageError, match="a head of its own"):
         stage(server).run(context)
 
 

@@ -26,6 +26,8 @@ class Served:
     """The name that requests give."""
     positions: int
     """The most tokens of a prompt and its completion."""
+    on_cpu: bool
+    """Whether it samples on a CPU."""
 
 
 def served(client: VLLMClient, temperature: float) -> Served:
@@ -52,13 +54,15 @@ def served(client: VLLMClient, temperature: float) -> Served:
             )
         info.raise_for_status()
     model = models.json()["data"][0]
-    mode = info.json()["vllm_config"]["model_config"].get("logprobs_mode", "")
+    config = info.json()["vllm_config"]
+    mode = config["model_config"].get("logprobs_mode", "")
     if temperature != 1.0 and not str(mode).startswith("processed"):
         raise UsageError(
             f"temperature is {temperature:g}, and the vLLM server at {url} gives log-probabilities of temperature 1 "
             f"(logprobs_mode {mode}). Start it with --logprobs-mode processed_logprobs, or leave temperature out."
         )
-    return Served(model["id"], model["max_model_len"])
+    device = config.get("device_config", {}).get("device")
+    return Served(model["id"], model["max_model_len"], on_cpu=device == "cpu")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from transformers import (
 from trl.experimental.async_grpo import AsyncGRPOConfig, AsyncGRPOTrainer, async_grpo_trainer
 from trl.experimental.async_grpo.vllm_client import VLLMClient
 
+from guerdon.errors import UsageError
 from guerdon.grpo.asynchronous.attention import use_tree_attention
 from guerdon.grpo.asynchronous.judging import GroupJudge, JudgedGroup
 from guerdon.grpo.asynchronous.sampling import (
@@ -42,6 +43,9 @@ from guerdon.training.together import raised_in_all
 from guerdon.types import Rollout, Row
 
 __all__ = ["AsyncGRPOConfig", "RubricAsyncGRPOTrainer", "ServedTrainer", "WeightTransfer"]
+
+_MOST_DIVERGENCE = 1.0
+"""The most KL divergence per token of the first completions. Other dtypes give hundredths, other models several."""
 
 WeightTransfer = Literal["nccl", "folder"]
 """How the server gets the weights."""
@@ -87,6 +91,7 @@ class ServedTrainer(AsyncGRPOTrainer):
             args.token_budget = self._served.positions
         self._step_of_version: dict[int, int] = {}
         self._synced_step = -1
+        self._compared = False
         transfer = None
         if weight_transfer == "folder":
             folder = Path(str(args.output_dir), "weights")
@@ -110,6 +115,12 @@ class ServedTrainer(AsyncGRPOTrainer):
             )
         if self.accelerator.device.type == "cpu":
             use_tree_attention()
+        if self._served.on_cpu and self.model.config.get_text_config().tie_word_embeddings:
+            raise UsageError(
+                "the model's head is its embeddings (tie_word_embeddings), and the vLLM server runs on a CPU, where it "
+                "keeps a packed copy of the head that new weights do not change. Train and serve a copy of the model "
+                "with a head of its own, or use a GPU."
+            )
         self._judge: GroupJudge | None = None
         if self.accelerator.is_main_process:
             self._judge = GroupJudge(
@@ -127,6 +138,21 @@ class ServedTrainer(AsyncGRPOTrainer):
             synchronize()
         self._synced_step = self.state.global_step
         self._step_of_version[self.model_version] = self._synced_step
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Train on a micro-batch. At the first one, check that the server samples from the policy."""
+        train: Any = super().training_step
+        loss: torch.Tensor = train(*args, **kwargs)
+        if not self._compared:
+            self._compared = True
+            divergence = self._metrics["train"]["kl"][-1]
+            if not divergence < _MOST_DIVERGENCE:
+                raise UsageError(
+                    f"the vLLM server at {self.args.vllm_server_base_url} does not sample from the policy: their "
+                    f"probabilities differ (KL {divergence:.1f}) with the same weights. Serve a model of the policy's "
+                    "architecture and tokenizer, which no other run sends weights to."
+                )
+        return loss
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         train: Any = super()._inner_training_loop
