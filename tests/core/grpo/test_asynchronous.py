@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from tiny_model import save_tiny_model
 from transformers import AutoModelForCausalLM
 from trl.experimental.async_grpo.async_rollout_worker import (
+    AsyncRolloutWorker,
     RolloutGroup,
     TrainingSequence,
     _AsyncRolloutLoop,
@@ -38,7 +42,14 @@ from guerdon.errors import (
 )
 from guerdon.grpo.asynchronous.attention import use_tree_attention
 from guerdon.grpo.asynchronous.judging import GroupJudge, advantages_of, samples_of
-from guerdon.grpo.asynchronous.sampling import Prompts, Unjudged, failure_of
+from guerdon.grpo.asynchronous.sampling import (
+    Prompts,
+    SamplingLoop,
+    SamplingWorker,
+    Unjudged,
+    UnreachableError,
+    failure_of,
+)
 from guerdon.grpo.asynchronous.server import complete, served
 from guerdon.grpo.asynchronous.weights import FolderWeightTransfer
 from guerdon.manifest.rubrics import resolve_rubric
@@ -283,6 +294,7 @@ def test_completions_of_an_evaluation_depend_on_their_seeds_alone(server: VllmSe
             InfrastructureError,
             "does not answer: ClientConnectorError: refused",
         ),
+        ("UnreachableError: refused", InfrastructureError, "does not answer: UnreachableError: refused"),
         ("TimeoutError: ", InfrastructureError, "run the same command again"),
         ("KeyError: 'x'", StageFailedError, "the process that samples the rollouts failed: KeyError: 'x'"),
         (None, StageFailedError, "is stuck: heartbeat stale"),
@@ -296,3 +308,49 @@ def test_failures_of_the_process_that_samples_have_classes(
     found = failure_of(error)
     assert type(found) is kind
     assert text in str(found)
+
+
+def test_a_server_that_cannot_be_connected_to_is_given_up_after_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    async def ask() -> None:
+        async with aiohttp.ClientSession() as session:
+            await session.post("http://127.0.0.1:1/v1/completions")
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    loop = object.__new__(SamplingLoop)
+    loop._counters = collections.Counter()
+    with pytest.raises(UnreachableError):
+        asyncio.run(loop._retry(ask, label="a completion", max_attempts=30))
+    assert sum(waited) <= 15
+
+
+def test_a_process_that_ends_before_it_samples_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(self: Any) -> None:
+        raise RuntimeError("child exited during init (exitcode=-9).")
+
+    monkeypatch.setattr(AsyncRolloutWorker, "start", ends)
+    with pytest.raises(StageFailedError, match=r"does not start: .*exitcode=-9.*killed.*resume"):
+        object.__new__(SamplingWorker).start()
+
+
+def test_a_judge_stops_though_its_queue_never_gives_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, ended = threading.Event(), threading.Event()
+
+    class HalfWritten:
+        def get(self, timeout: float) -> None:
+            waits.set()
+            ended.wait()
+            raise queue.Empty
+
+    monkeypatch.setattr("guerdon.grpo.asynchronous.judging._STOP_S", 0.1)
+    judge = GroupJudge(Rubric([]), [], HalfWritten(), int, 8)
+    judge.start()
+    assert waits.wait(10)
+    judge.stop()
+    ended.set()

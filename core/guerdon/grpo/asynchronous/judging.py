@@ -24,6 +24,8 @@ EPSILON = 1e-8
 """What TRL's asynchronous trainer adds to a group's standard deviation."""
 
 _POLL_S = 0.2
+_STOP_S = 5.0
+"""Seconds that the thread has to stop by itself."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ class GroupJudge:
         """Stop to judge. Groups that wait are not judged."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(
+                _STOP_S
+            )  # it reads without end if the process was killed while it wrote a group
         for future in list(self._under_way):
             future.cancel()
         if self._shared is not None:

@@ -28,6 +28,9 @@ from guerdon.errors import DataError, GuerdonError, InfrastructureError, StageFa
 _RETRIED = frozenset({408, 429})
 """The statuses from 400 to 499 that another try may not give."""
 
+_CONNECTIONS = 5
+"""The most tries in a row to connect to the server: 15 s in all. A server that was started again has lost the policy's
+weights, so its completions would be of another policy than the trainer believes."""
 
 _STOP_S = 15.0
 """Seconds that the process has to stop by itself."""
@@ -35,6 +38,10 @@ _STOP_S = 15.0
 
 class RefusedError(Exception):
     """The server refuses a request, which another try would not change."""
+
+
+class UnreachableError(Exception):
+    """The server cannot be connected to, several times in a row."""
 
 
 @dataclass
@@ -106,6 +113,9 @@ class SamplingLoop(_AsyncRolloutLoop):
         parent = multiprocessing.parent_process()
         assert parent is not None
         threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
+        # At its end, a process waits until what it queued is read. Nobody reads the groups of a stopped training.
+        self.rollout_buffer.cancel_join_thread()
+        self._metrics_queue.cancel_join_thread()
         try:
             super().run()
         except Exception:  # the trainer's process raises it, see failure_of
@@ -149,9 +159,17 @@ class SamplingLoop(_AsyncRolloutLoop):
     async def _retry(
         self, coro_factory: Callable[[], Awaitable[Any]], *, label: str, max_attempts: int = 1
     ) -> Any:
+        failures = 0
+
         async def attempt() -> Any:
+            nonlocal failures
             try:
                 return await coro_factory()
+            except aiohttp.ClientConnectorError as error:
+                failures += 1
+                if failures >= _CONNECTIONS:
+                    raise UnreachableError(str(error)) from error
+                raise
             except aiohttp.ClientResponseError as error:
                 if 400 <= error.status < 500 and error.status not in _RETRIED:
                     raise RefusedError(f"the server answers {error.status} {error.message}") from error
@@ -168,6 +186,20 @@ class SamplingWorker(AsyncRolloutWorker):
     """
 
     _loop_cls = SamplingLoop
+
+    def start(self) -> None:
+        """Start the process, and wait until it is ready.
+
+        Raises:
+            StageFailedError: It ended before, or is not ready in time.
+        """
+        try:
+            super().start()
+        except RuntimeError as error:
+            raise StageFailedError(
+                f"the process that samples the rollouts does not start: {error} Was it killed, such as for its "
+                "memory? Run the same command to resume."
+            ) from error
 
     def check_health(self, stale_after_s: float) -> None:
         """Raise if the process failed, or has not shown that it runs.
@@ -216,6 +248,7 @@ def failure_of(error: RuntimeError) -> GuerdonError:
     if error.__cause__ is None:
         return StageFailedError(f"the process that samples the rollouts is stuck: {error}")
     if kind.startswith("Client") or kind in (
+        UnreachableError.__name__,
         "TimeoutError",
         "ConnectionResetError",
         "ServerDisconnectedError",
