@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -332,11 +333,13 @@ def test_a_server_that_cannot_be_connected_to_is_given_up_after_seconds(
 
 def test_a_process_that_ends_before_it_samples_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(self: Any) -> None:
+        assert {signal.SIGINT, signal.SIGTERM} <= signal.pthread_sigmask(signal.SIG_BLOCK, [])
         raise RuntimeError("child exited during init (exitcode=-9).")
 
     monkeypatch.setattr(AsyncRolloutWorker, "start", ends)
     with pytest.raises(StageFailedError, match=r"does not start: .*exitcode=-9.*killed.*resume"):
         object.__new__(SamplingWorker).start()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_judge_stops_though_its_queue_never_gives_a_group(monkeypatch: pytest.MonkeyPatch) -> None:

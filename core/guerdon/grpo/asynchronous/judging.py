@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import queue
 import threading
 import time
@@ -92,9 +93,8 @@ class GroupJudge:
         """Stop to judge. Groups that wait are not judged."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(
-                _STOP_S
-            )  # it reads without end if the process was killed while it wrote a group
+            # It reads without end if the process was killed while it wrote a group.
+            self._thread.join(_STOP_S)
         for future in list(self._under_way):
             future.cancel()
         if self._shared is not None:
@@ -107,6 +107,8 @@ class GroupJudge:
                     unjudged: Unjudged = self._unjudged.get(timeout=_POLL_S)
                 except queue.Empty:
                     continue
+                except (EOFError, OSError, pickle.UnpicklingError):
+                    return  # the process was killed while it wrote; the trainer's check of its health says so
                 self._submit(unjudged.group)
         except Exception as error:
             self.samples.fail(error)

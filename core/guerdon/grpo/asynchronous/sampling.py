@@ -32,8 +32,7 @@ _CONNECTIONS = 5
 """The most tries in a row to connect to the server: 15 s in all. A server that was started again has lost the policy's
 weights, so its completions would be of another policy than the trainer believes."""
 
-_STOP_S = 15.0
-"""Seconds that the process has to stop by itself."""
+_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 class RefusedError(Exception):
@@ -113,9 +112,6 @@ class SamplingLoop(_AsyncRolloutLoop):
         parent = multiprocessing.parent_process()
         assert parent is not None
         threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
-        # At its end, a process waits until what it queued is read. Nobody reads the groups of a stopped training.
-        self.rollout_buffer.cancel_join_thread()
-        self._metrics_queue.cancel_join_thread()
         try:
             super().run()
         except Exception:  # the trainer's process raises it, see failure_of
@@ -190,9 +186,12 @@ class SamplingWorker(AsyncRolloutWorker):
     def start(self) -> None:
         """Start the process, and wait until it is ready.
 
+        A signal to the run's processes does not end it, because the trainer saves a checkpoint first, and then ends it.
+
         Raises:
             StageFailedError: It ended before, or is not ready in time.
         """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the process inherits it
         try:
             super().start()
         except RuntimeError as error:
@@ -200,6 +199,8 @@ class SamplingWorker(AsyncRolloutWorker):
                 f"the process that samples the rollouts does not start: {error} Was it killed, such as for its "
                 "memory? Run the same command to resume."
             ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def check_health(self, stale_after_s: float) -> None:
         """Raise if the process failed, or has not shown that it runs.
@@ -223,13 +224,12 @@ class SamplingWorker(AsyncRolloutWorker):
             )
 
     def stop(self) -> None:
-        """Stop the process, and wait until it has ended."""
+        """End the process."""
         process, self._process = self._process, None
         if process is None:
             return
-        # In a thread, because the event waits without end for a process that was killed while it waited for the event.
-        threading.Thread(target=self._stop_event_mp.set, daemon=True).start()
-        process.join(_STOP_S)
+        # TRL's event of the stop waits without end for a process that was killed, and the process itself for its
+        # requests. It has nothing to save.
         process.kill()
         process.join()
 
