@@ -324,7 +324,7 @@ def test_a_server_that_cannot_be_connected_to_is_given_up_after_seconds(
             await session.post("http://127.0.0.1:1/v1/completions")
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    loop = object.__new__(SamplingLoop)
+    loop: Any = object.__new__(SamplingLoop)
     loop._counters = collections.Counter()
     with pytest.raises(UnreachableError):
         asyncio.run(loop._retry(ask, label="a completion", max_attempts=30))

@@ -115,7 +115,8 @@ class ServedTrainer(AsyncGRPOTrainer):
             )
         if self.accelerator.device.type == "cpu":
             use_tree_attention()
-        if self._served.on_cpu and self.model.config.get_text_config().tie_word_embeddings:
+        policy: Any = self.accelerator.unwrap_model(self.model)
+        if self._served.on_cpu and policy.config.get_text_config().tie_word_embeddings:
             raise UsageError(
                 "the model's head is its embeddings (tie_word_embeddings), and the vLLM server runs on a CPU, where it "
                 "keeps a packed copy of the head that new weights do not change. Train and serve a copy of the model "
