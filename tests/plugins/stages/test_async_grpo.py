@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from real_vllm import real_server
 from tiny_model import save_tiny_model
 from trl.experimental.async_grpo import async_rollout_worker
 from vllm_server import VllmServer, served_teacher
@@ -187,36 +181,6 @@ def test_a_tied_head_and_a_server_on_a_cpu_are_refused(
         stage(server).run(context)
 
 
-@contextmanager
-def real_server(model: str, log: Path) -> Iterator[str]:
-    """Yield the address of vLLM's own server."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(port)]
-    command += ["--served-model-name", "policy", "--dtype", "float32", "--enforce-eager"]
-    # On CPU, vLLM's generators of seeded requests fail where a prompt is read in parts.
-    command += ["--max-model-len", "128", "--max-num-seqs", "16", "--max-num-batched-tokens", "2048"]
-    variables = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, **variables}, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 300
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except OSError:
-                    assert server.poll() is None, log.read_text()[-2000:]
-                    assert time.monotonic() < deadline
-                    time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(60)
-
-
 @pytest.mark.vllm
 @pytest.mark.slow
 def test_a_real_vllm_server_samples_with_the_weights_of_each_step(
@@ -226,7 +190,7 @@ def test_a_real_vllm_server_samples_with_the_weights_of_each_step(
     # vLLM's attention on CPU has no heads of 8 dimensions.
     model = Model("tiny", str(save_tiny_model(tmp_path / "tiny", head_dim=32)))
     context, log = make_context(ROWS, [model], rubric)
-    with real_server(model.path, tmp_path / "server.log") as url:
+    with real_server(model.path, tmp_path / "log", positions=128, requests=16) as url:
         result = AsyncGrpo(**{**SHORT, "vllm_server_base_url": url, "max_staleness": 1}).run(context)
         trained = load_model(Model("trained", str(result.checkpoint)))
         ids = load_tokenizer(model)("1 + 2 = 3").input_ids
@@ -243,7 +207,7 @@ def logprobs(url: str, ids: list[int]) -> list[float]:
     """Return the log-probabilities that the server gives a text's tokens."""
     import requests
 
-    body = {"model": "policy", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 0}
+    body = {"prompt": ids, "max_tokens": 1, "prompt_logprobs": 0}
     answer = requests.post(f"{url}/v1/completions", json=body, timeout=60).json()
     known = answer["choices"][0]["prompt_logprobs"][1:]
     return [place[str(token)]["logprob"] for place, token in zip(known, ids[1:], strict=True)]
