@@ -44,7 +44,7 @@ STAGE = """
 
 def copy_with_own_head(base: str, copy: Path) -> None:
     """Save a copy of a model whose head is not its embeddings, with the same weights."""
-    tied = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    tied: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tied.config.tie_word_embeddings = False
     model = type(tied)(tied.config)
     model.load_state_dict({**tied.state_dict(), "lm_head.weight": tied.get_input_embeddings().weight.clone()})
