@@ -32,7 +32,7 @@ def draws() -> list[Draw]:
 
 
 class RecordingVllm:
-    """Stands for ``vllm.LLM``: computes with transformers, one request a step, and keeps what it is asked."""
+    """Acts as ``vllm.LLM``: computes with transformers, one request a step, and keeps what it is asked."""
 
     def __init__(self, **options: Any) -> None:
         self.llm_engine: Any = self

@@ -104,11 +104,7 @@ class SamplingLoop(_AsyncRolloutLoop):
         self._positions = positions
 
     def run(self) -> None:
-        """Sample until the trainer's process ends or says so."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(
-                number, signal.SIG_IGN
-            )  # the trainer's process stops after a step, and stops this one
+        """Sample until the trainer's process ends, or ends this one."""
         parent = multiprocessing.parent_process()
         assert parent is not None
         threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()

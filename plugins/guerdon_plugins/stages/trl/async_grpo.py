@@ -120,7 +120,7 @@ class AsyncGrpo:
 
         Raises:
             MissingDependencyError: vLLM is not installed.
-            ParamsError: There is no accelerator to send the weights from.
+            ParamsError: The machine has no GPU to send the weights from.
         """
         if not installed("vllm"):
             raise MissingDependencyError("the stage 'async_grpo'", "vllm", "vllm")
