@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from guerdon.errors import (
     InfrastructureError,
     MissingDependencyError,
     ParamsError,
+    StageFailedError,
     UsageError,
 )
 from guerdon.manifest.rubrics import resolve_rubric
@@ -120,6 +122,23 @@ def test_a_training_on_texts_whose_server_stops_resumes_when_it_is_back(
     records = [record for _, group in log.records for record in group]
     assert all(isinstance(record["completion"], str) for record in records)
     assert [step for step, _, values in log.progress if "loss" in values] == [3, 4]
+    assert result.metrics["steps"] == 4
+
+
+def test_a_process_that_is_killed_while_it_samples_is_named_and_the_run_resumes(
+    make_context: Callable[..., Any], server: VllmServer, small_model: Model, rubric: Rubric
+) -> None:
+    def kills(asked: int) -> int:
+        if asked == 24:
+            (process,) = (one for one in multiprocessing.active_children() if "rollout-worker" in one.name)
+            process.kill()
+        return 200
+
+    server.status_of = kills
+    context, _ = make_context(ROWS, [small_model], rubric)
+    with pytest.raises(StageFailedError, match="ended with status -9"):
+        stage(server, save_steps=1).run(context)
+    result = stage(server, save_steps=1).run(context)
     assert result.metrics["steps"] == 4
 
 
