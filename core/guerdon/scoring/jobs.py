@@ -21,8 +21,8 @@ __all__ = ["MAX_LOSSES", "Job", "RewardJob", "VerifyJob"]
 MAX_LOSSES = 16
 """The most workers that one batch may lose before no case is sent again.
 
-The remaining cases of an async verifier then fail. One case at fault costs at most eight workers. A verifier that always
-hangs must not cost hours.
+The remaining cases of an async verifier then fail. One case at fault costs at most eight workers. A verifier that
+always hangs must not cost hours.
 """
 
 
