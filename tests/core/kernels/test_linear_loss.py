@@ -308,3 +308,28 @@ def test_memory_stays_flat_as_sequences_grow() -> None:
             ).loss.backward()
         largest.append(seen[0])
     assert largest[0] == largest[1] <= 1024**2
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_gradient_of_the_head_is_one_buffer(autocast: bool) -> None:
+    """It lies in the loss from its forward pass to its backward pass, and is what the optimizer gets."""
+    states, weight, _, target, tokens = case(64, 32, 4000, torch.float32)
+    size = weight.untyped_storage().nbytes()
+    made: list[torch.UntypedStorage] = []
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.untyped_storage().nbytes() >= size:
+                storage = result.untyped_storage()
+                known = [weight.untyped_storage(), *made]
+                if all(storage.data_ptr() != other.data_ptr() for other in known):
+                    made.append(storage)
+            return result
+
+    with Spy():  # type: ignore[no-untyped-call]
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = fused_linear_grpo_loss(states, weight, target, tokens, LossSpec(), tile_budget_mb=0.2).loss
+        (3 * loss).backward()
+    assert len(made) == 1
+    assert weight.grad.untyped_storage().data_ptr() == made[0].data_ptr()

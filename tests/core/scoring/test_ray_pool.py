@@ -202,6 +202,20 @@ def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
         assert [judgement.reward for judgement in rubric.score(given[:4])] == [0, 1, 0, 1]
 
 
+@pytest.mark.slow
+def test_ray_pool_that_loses_a_node_midway_gives_100_000_verdicts_in_order(cluster: Cluster) -> None:
+    doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    given = rollouts([f"right {n}" if n % 3 else f"wrong {n}" for n in range(100_000)])
+    with Rubric([entry("judge")], ray=cluster.address) as rubric:
+        rubric.score(rollouts(["a"] * 400))  # all workers have started
+        killer = threading.Timer(2, cluster.remove_node, [doomed], {"allow_graceful": False})
+        killer.start()
+        judgements = rubric.score(given)
+        assert not killer.is_alive()  # the node was lost before the end
+    assert [judgement.reward for judgement in judgements] == [float(bool(n % 3)) for n in range(100_000)]
+
+
 RUN = """\
 name: x
 scoring: {{ray: '{address}', workers: 3}}
@@ -259,6 +273,7 @@ def test_score_with_ray_scores_on_the_cluster(
     assert [json.loads(line)["reward"] for line in lines] == EXPECTED
 
 
+@pytest.mark.slow
 def test_serve_with_ray_scores_on_the_cluster(
     warm_guerdon: WarmPython, folder: Path, cluster: Cluster
 ) -> None:
@@ -272,6 +287,7 @@ def test_serve_with_ray_scores_on_the_cluster(
     assert [result["reward"] for result in answer.json()["results"]] == EXPECTED
 
 
+@pytest.mark.slow
 def test_run_of_a_manifest_with_ray_scores_on_the_cluster(warm_guerdon: WarmPython, folder: Path) -> None:
     done = warm_guerdon.run("-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=folder)
     assert done.returncode == 0, done.stderr
