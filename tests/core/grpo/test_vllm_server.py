@@ -84,7 +84,7 @@ class Server:
         return {"prompt_ids": prompts, "completion_ids": completions, "logprobs": logps}
 
 
-def rewards(completion_ids: list[list[int]], **_: object) -> list[float]:
+def rewards(completion_ids: list[list[int]], **_: object) -> list[float | None]:
     return [math.sin(sum(ids)) for ids in completion_ids]
 
 
@@ -119,8 +119,8 @@ def train(
         policies: list[dict[str, torch.Tensor]] = []
 
         class Record(transformers.TrainerCallback):
-            def on_step_begin(self, *_: object, model: Any, **__: object) -> None:
-                plain = copy.deepcopy(model)
+            def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                plain = copy.deepcopy(kwargs["model"])
                 policies.append((plain.merge_and_unload() if peft else plain).state_dict())
 
         torch.manual_seed(0)
