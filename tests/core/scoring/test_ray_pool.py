@@ -185,6 +185,21 @@ def test_ray_pool_keeps_the_tasks_of_all_actors_of_a_lost_node(monkeypatch: pyte
     assert pool._actors[1][0].tasks
 
 
+@pytest.mark.parametrize(("processes", "workers"), [(None, 12), (2, 6), (4, 3), (64, 2)])
+def test_each_process_of_a_launch_has_its_share_of_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, processes: int | None, workers: int
+) -> None:
+    nodes = [{"NodeID": str(cpus), "Resources": {"CPU": float(cpus)}} for cpus in (8, 4)]
+    monkeypatch.setattr(ray_pool, "_nodes", lambda: nodes)
+    if processes is not None:
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+    pool = RayPool.__new__(RayPool)
+    pool._wanted = None
+    assert pool.shared_workers == workers  # at least one on each node
+    pool._wanted = 12  # 'workers' of 'scoring', which are those of all processes
+    assert pool.shared_workers == max(1, 12 // (processes or 1))
+
+
 def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
     doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
     cluster.wait_for_nodes()
