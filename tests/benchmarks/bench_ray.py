@@ -57,7 +57,7 @@ def main() -> None:
         click.echo(f"{options.num:,} verdicts of {options.ms:g} ms, {os.cpu_count()} cores\n")
         click.echo("| workers | seconds | verdicts/s | us of a verdict beside its own time and core |")
         click.echo("| --- | --- | --- | --- |")
-        measure("2 local", file, options, 2, None)
+        local_s = measure("2 local", file, options, 2, None)
         for nodes in (1, 2, 4):
             cluster = Cluster(initialize_head=True, head_node_args=node(0))
             added = [cluster.add_node(**node(2)) for _ in range(nodes)]
@@ -65,8 +65,15 @@ def main() -> None:
                 address=cluster.address, namespace="guerdon", log_to_driver=False, logging_level=logging.ERROR
             )
             cluster.wait_for_nodes()
-            doomed = (cluster, added[-1]) if options.kill and nodes > 1 else None
-            measure(f"{2 * nodes} on {nodes} Ray nodes", file, options, 2 * nodes, cluster.address, doomed)
+            killer = None
+            if options.kill and nodes > 1:
+                killer = threading.Timer(
+                    local_s / 4, cluster.remove_node, [added[-1]], {"allow_graceful": False}
+                )
+            name = (
+                f"{2 * nodes} on {nodes} Ray node{'s' if nodes > 1 else ''}{', one killed' if killer else ''}"
+            )
+            measure(name, file, options, 2 * nodes, cluster.address, killer)
             ray.shutdown()
             cluster.shutdown()  # type: ignore[no-untyped-call]
 
@@ -81,9 +88,13 @@ def measure(
     options: argparse.Namespace,
     workers: int,
     address: str | None,
-    doomed: tuple[Cluster, object] | None = None,
-) -> None:
-    """Score, compare every reward with the expected one, and print a row."""
+    killer: threading.Timer | None = None,
+) -> float:
+    """Score, compare every reward with the expected one, print a row, and return the seconds.
+
+    Raises:
+        SystemExit: A reward differs, or the node was still there at the end.
+    """
     component = load_component(
         find_plugin(f"{file}:judge", SCORERS), {"ms": options.ms, "sleep": options.sleep}, None
     )
@@ -95,16 +106,18 @@ def measure(
         warm = [Rollout("warm", f"warm {n}", {"reference": ""}) for n in range(64 * workers)]
         rubric.score(warm)  # all workers have started
         started = time.perf_counter()
-        if doomed is not None:
-            cluster, lost = doomed
-            threading.Timer(0.5, cluster.remove_node, [lost], {"allow_graceful": False}).start()
+        if killer is not None:
+            killer.start()
         rewards = [judgement.reward for judgement in rubric.score(rollouts)]
         seconds = time.perf_counter() - started
+    if killer is not None and killer.is_alive():
+        sys.exit(f"{name}: all verdicts came before the node was killed. Set a larger --num")
     if rewards != [float(bool(n % 3)) for n in range(options.num)]:
         sys.exit(f"{name}: a reward is lost, doubled or wrong")
     parallel = workers if options.sleep else min(workers, os.cpu_count() or 1)
     cost_us = (seconds - options.num * options.ms / 1000 / parallel) / options.num * 1e6
     click.echo(f"| {name} | {seconds:.2f} | {options.num / seconds:,.0f} | {cost_us:,.0f} |")
+    return seconds
 
 
 if __name__ == "__main__":

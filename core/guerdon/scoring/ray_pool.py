@@ -59,8 +59,8 @@ class RayPool:
     Args:
         components: The components that the workers can run; jobs refer to them by index.
         address: ``auto``, or the cluster's address, as :func:`ray.init` takes it.
-        workers: How many workers share the sync verifiers; by default one for each CPU of the cluster, divided by the
-            number of processes of the launch.
+        workers: How many workers share the sync verifiers, those of all processes of the launch; by default one for
+            each CPU of the cluster. Each process has an equal part of them, at least one.
 
     Raises:
         InfrastructureError: There is no cluster at the address.
@@ -83,7 +83,9 @@ class RayPool:
     @property
     def shared_workers(self) -> int:
         """Return how many workers share the sync verifiers."""
-        return self._wanted or sum(_shared_of(node) for node in _nodes())
+        if self._wanted is not None:
+            return max(1, self._wanted // _processes())
+        return sum(_shared_of(node) for node in _nodes())
 
     def lane_workers(self, component: int) -> int:
         """Return how many workers a dedicated component has: its own limit, else one on each node."""
@@ -318,8 +320,12 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _shared_of(node: dict[str, Any]) -> int:
     """Return how many shared workers of this process a node gets."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return max(1, int(node["Resources"]["CPU"]) // processes)
+    return max(1, int(node["Resources"]["CPU"]) // _processes())
+
+
+def _processes() -> int:
+    """Return how many processes the launch has, each with a pool of its own."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _reason(error: BaseException) -> str:
