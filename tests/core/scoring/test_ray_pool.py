@@ -185,19 +185,17 @@ def test_ray_pool_keeps_the_tasks_of_all_actors_of_a_lost_node(monkeypatch: pyte
     assert pool._actors[1][0].tasks
 
 
-@pytest.mark.parametrize(("processes", "workers"), [(None, 12), (2, 6), (4, 3), (64, 2)])
-def test_each_process_of_a_launch_has_its_share_of_the_cluster(
-    monkeypatch: pytest.MonkeyPatch, processes: int | None, workers: int
+@pytest.mark.parametrize(("pools", "workers"), [(1, 12), (2, 6), (4, 3), (64, 2)])
+def test_each_pool_of_a_launch_has_its_share_of_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, pools: int, workers: int
 ) -> None:
     nodes = [{"NodeID": str(cpus), "Resources": {"CPU": float(cpus)}} for cpus in (8, 4)]
     monkeypatch.setattr(ray_pool, "_nodes", lambda: nodes)
-    if processes is not None:
-        monkeypatch.setenv("WORLD_SIZE", str(processes))
     pool = RayPool.__new__(RayPool)
-    pool._wanted = None
+    pool._wanted, pool._pools = None, pools
     assert pool.shared_workers == workers  # at least one on each node
-    pool._wanted = 12  # 'workers' of 'scoring', which are those of all processes
-    assert pool.shared_workers == max(1, 12 // (processes or 1))
+    pool._wanted = 12  # 'workers' of 'scoring', which are those of all pools
+    assert pool.shared_workers == max(1, 12 // pools)
 
 
 def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
@@ -250,6 +248,15 @@ def placed(completion, reference):
     # The process that started this worker is an actor, which says so in its title.
     title = Path(f"/proc/{os.getppid()}/cmdline").read_text()
     return float(completion == reference) if "RemoteWorker" in title else -1.0
+
+class Single:
+    max_workers = 1
+    def __call__(self, completion, reference):
+        value = placed(completion, reference)
+        if value >= 0.0:
+            with open(Path(__file__).with_name("copies"), "a") as file:
+                file.write(f"{os.getpid()}\\n")
+        return value
 """
 
 STAGE = """
@@ -261,6 +268,7 @@ def judge(context):
     return StageResult(metrics={"rewards": [judgement.reward for judgement in judgements]})
 
 judge.needs = ("data", "rewards")
+judge.distributed = True
 """
 
 
@@ -308,3 +316,18 @@ def test_run_of_a_manifest_with_ray_scores_on_the_cluster(warm_guerdon: WarmPyth
     assert done.returncode == 0, done.stderr
     result = json.loads((folder / "out/stages/judged/result.json").read_text())
     assert result["metrics"]["rewards"] == EXPECTED
+
+
+@pytest.mark.slow
+def test_processes_of_one_machine_share_the_workers_of_the_cluster(
+    warm_guerdon: WarmPython, folder: Path
+) -> None:
+    manifest = folder / "m.yaml"
+    manifest.write_text(manifest.read_text().replace("v.py:placed", "v.py:Single"))
+    for done in warm_guerdon.launch(2, "-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=folder):
+        assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "out/stages/judged/result.json").read_text())
+    assert result["metrics"]["rewards"] == EXPECTED
+    copies = (folder / "copies").read_text().splitlines()
+    assert len(set(copies)) == 1  # max_workers: 1
+    assert len(copies) == 3  # the rows of both processes, each kind once: they share the cache too
