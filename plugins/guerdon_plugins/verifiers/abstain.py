@@ -11,7 +11,7 @@ from typing import Any, Literal
 from guerdon import Row, Score
 from guerdon.text import checked_tags, split_reasoning
 from guerdon.verifier import load_verifier
-from guerdon_plugins.shared.final_answer import final_answer, without_tex
+from guerdon_plugins.shared.final_answer import final_answer, without_markup
 from guerdon_plugins.shared.hints import Hint
 
 PHRASES = (
@@ -124,7 +124,7 @@ class Abstain:
         if right:
             return Score(self._right, answer=score.answer, explanation="right")
         found = final_answer(answered, "auto", self._tags).text
-        if found is not None and _bare(without_tex(found)) in self._phrases:
+        if found is not None and _bare(without_markup(found)) in self._phrases:
             return Score(self._abstained, answer=found, explanation="abstained")
         return Score(self._wrong, answer=score.answer, explanation="wrong")
 

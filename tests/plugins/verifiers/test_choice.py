@@ -53,6 +53,9 @@ OPTIONS = ["Lyon", "Paris", "Rome", "None"]
         "\\(B\\)",
         "B. Paris. A city in France, and I like it.",
         "B) Paris. Option C is wrong.",
+        "B, Paris",
+        "So the answer is B, Paris.",
+        "答案是B，Paris",
     ],
 )
 def test_choice_right_option_in_any_form_scores_1(answer: str) -> None:

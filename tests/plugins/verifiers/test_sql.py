@@ -34,6 +34,8 @@ BY_AGE = "SELECT name FROM people ORDER BY age, name"
         ("SELECT count(*) FROM people", "SELECT count(name) FROM people"),
         ("SELECT height FROM people", "SELECT height FROM people"),
         ("WITH t AS (SELECT * FROM people) SELECT name FROM t", NAMES),
+        ("SELECT 12345678901.0 * count(*) FROM people", "SELECT 12345678901 * count(*) FROM people"),
+        ("SELECT sum(age) * 0.1 FROM people", "SELECT total(age * 0.1) FROM people"),
         ("SELECT name FROM people", "SELECT name FROM (SELECT * FROM people ORDER BY name)"),
         (
             "SELECT name, age FROM people WHERE name = 'order by'  UNION SELECT name, age FROM people",
@@ -54,6 +56,7 @@ def test_sql_same_rows_score_1(answer: str, gold: str) -> None:
         ("SELECT name, age FROM people", NAMES, "different"),
         ("SELECT age, name FROM people", "SELECT name, age FROM people", "different"),
         ("SELECT CAST(age AS TEXT) FROM people", "SELECT age FROM people", "different"),
+        ("SELECT 12345678901.0 + age FROM people", "SELECT 12345678902.0 + age FROM people", "different"),
         (
             "SELECT 'Ada' UNION ALL SELECT 'Bo' UNION ALL SELECT 'Cy' UNION ALL SELECT '艾达'",
             NAMES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from guerdon_plugins.shared.final_answer import without_tex
+from guerdon_plugins.shared.final_answer import without_markup
 from guerdon_plugins.verifiers.choice.options import Options, bare, normalized
 
 MAX_ANSWER = 4000
@@ -40,7 +40,7 @@ _ANNOUNCED = re.compile(
 _VERB = re.compile(r"(?:\W*$|\s*[,.;:)?!]|\s+(?:is|was|are|or|and|could|can|may|might|would|also|too|as)\b)")
 _WRAPPERS = "*_`$\"'“”‘’ \t\n"
 _PAIRS = {"(": ")", "[": "]", "{": "}", "（": "）", "【": "】", "「": "」", "<": ">"}
-_SEPARATOR = re.compile(r"\s*+[.)\]）】:：、．\-–—]\s*+|[^\S\n]*+\n\s*+")
+_SEPARATOR = re.compile(r"\s*+[.)\]）】:：、．,，\-–—]\s*+|[^\S\n]*+\n\s*+")
 _BETWEEN = re.compile(
     r"\s*+(?:[,，、;；&+/]|\b(?:and|und|et|y|e|en|и|و)\b|和|与|及|と|및|,\s*and\b)\s*+|\s++", re.IGNORECASE
 )
@@ -51,7 +51,7 @@ _LIST_WORDS = re.compile(
 
 def cleaned(answer: str) -> str:
     """Return an answer in one form of each character, without TeX, Markdown and words around the choice."""
-    text = normalized(without_tex(answer)).strip(_WRAPPERS)
+    text = normalized(without_markup(answer)).strip(_WRAPPERS)
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         text = text[lead.end() :]
