@@ -148,7 +148,7 @@ def _query_of(completion: str, tags: Sequence[str]) -> str:
 
 
 _CODE = re.compile(r"\A\s*`([^`]*+)`\s*\Z")
-_PREFIX = re.compile(r"\s*(?:sql(?:ite)?(?:\s+query)?\s*[:：]|sql\s*\n)\s*", re.IGNORECASE)
+_PREFIX = re.compile(r"\A\s*+(?:sql(?:ite)?(?:\s++query)?\s*+[:：]|sql[^\S\n]*+\n)\s*+", re.IGNORECASE)
 
 _SHOWN = 200
 """The most characters of a row in an explanation."""
