@@ -51,9 +51,9 @@ PHRASES = (
 """Answers that abstain, in a dozen languages."""
 
 _CONFIDENCE = re.compile(
-    r"<confidence>\s*([^<>]{1,20}?)\s*</confidence>"
-    r"|\(\s*confidence\s*[:=]\s*([^()\n]{1,20}?)\s*\)"
-    r"|^[^\S\n]*[*_#>-]*[^\S\n]*(?:(?:my|the)\s+)?"
+    r"<confidence>\s*+([^<>]{1,20}?)\s*+</confidence>"
+    r"|\(\s*+confidence\s*+[:=]\s*+([^()\n]{1,20}?)\s*+\)"
+    r"|^[^\S\n]*+[*_#>-]*+[^\S\n]*+(?:(?:my|the)\s+)?"
     r"(?:confidence|konfidenz|sicherheit|confiance|confianza|confiança|confidenza|уверенность|置信度|信心|確信度|확신도|신뢰도)"
     r"(?:\s+(?:level|score))?[*_]*[^\S\n]*(?:[:：=]|\bis\b)[^\S\n]*[*_]*([^\n]{1,20}?)[*_.\s]*$",
     re.IGNORECASE | re.MULTILINE,
@@ -144,7 +144,8 @@ class Abstain:
 def _share(text: str) -> float | None:
     """Return a confidence: ``0.8``, ``80%``, ``80/100`` or ``8/10``; ``None`` if it is not one."""
     found = re.fullmatch(
-        r"(\d{1,3}(?:[.,]\d{1,6})?)\s*(%|/\s*(?:100|10)\b)?", unicodedata.normalize("NFKC", text.strip())
+        r"(\d{1,3}(?:[.,]\d{1,6})?|[.,]\d{1,6})\s*(%|/\s*(?:100|10)\b)?",
+        unicodedata.normalize("NFKC", text.strip()),
     )
     if not found:
         return None
