@@ -12,8 +12,8 @@ from guerdon_sandbox.inside.remote import Remote
 _OBJECTS = (Remote, types.GeneratorType, types.CoroutineType)
 
 
-class Nothing(list[Any]):
-    """An empty result of no kind: it equals no builtin. A test that accepts it compares nothing of an empty result."""
+class _EqualsNothing:
+    """An empty result that equals no builtin. A test that accepts it compares nothing of an empty result."""
 
     def __eq__(self, other: object) -> bool:
         return False if type(other).__module__ == "builtins" else NotImplemented
@@ -23,11 +23,25 @@ class Nothing(list[Any]):
 
     __hash__ = None  # type: ignore[assignment]
 
+
+class _NoItems(_EqualsNothing, list[Any]):
+    """Stands for an empty list, tuple, set or dict."""
+
     def items(self) -> tuple[()]:
         """Return the items of an empty dict."""
         return ()
 
     keys = values = items
+
+
+class _NoText(_EqualsNothing, str):
+    """Stands for an empty text."""
+
+    __slots__ = ()
+
+
+NOTHING = (_NoItems, _NoText)
+"""Stand-ins for empty results."""
 
 
 def says_nothing(value: object) -> bool:

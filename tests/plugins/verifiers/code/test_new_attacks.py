@@ -88,6 +88,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "def check(f):\n    for a, b in zip(f([1, 2]), [2, 4]):\n        assert a == b",
         "def f(xs): return {}",
     ),
+    "a part that is nothing": ("def check(f):\n    assert f('ab') in 'ba'", "def f(s): return ''"),
     "items of nothing": (
         "def check(f):\n    for a in f(3):\n        assert a in (0, 1, 2)",
         "def f(x): return map(int, [])",
@@ -139,6 +140,11 @@ HONEST: dict[str, tuple[str, str]] = {
         "import unittest\nclass TestAll(unittest.TestCase):\n    def test_a(self):\n"
         "        self.assertEqual(f([1, 2]), [])\n        self.assertListEqual(f([]), [])",
         "def f(xs): return [x for x in set(xs) if xs.count(x) > 1]",
+    ),
+    "an empty text that is right": (
+        "import unittest\nclass TestAll(unittest.TestCase):\n    def test_a(self):\n"
+        "        self.assertEqual(f('aa'), '')\n        self.assertIn(f(''), ['', 'x'])",
+        "def f(s): return s.replace('a', '')",
     ),
     "a result that is not a number and right": (
         "import math\ndef check(f):\n    assert math.isnan(f([]))",
