@@ -21,8 +21,6 @@ class _EqualsNothing:
     def __ne__(self, other: object) -> bool:
         return True if type(other).__module__ == "builtins" else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 class _NoItems(_EqualsNothing, list[Any]):
     """Stands for an empty list, tuple, set or dict."""
@@ -38,6 +36,7 @@ class _NoText(_EqualsNothing, str):
     """Stands for an empty text."""
 
     __slots__ = ()
+    __hash__ = str.__hash__
 
 
 NOTHING = (_NoItems, _NoText)

@@ -10,6 +10,7 @@ import sys
 import traceback
 import types
 from collections.abc import Sequence
+from typing import Any
 
 from guerdon_sandbox.inside.interpreter import own_frames
 
@@ -17,7 +18,7 @@ from guerdon_sandbox.inside.interpreter import own_frames
 def compile_source(source: str, name: str, changes: Sequence[ast.NodeTransformer] = ()) -> types.CodeType:
     """Compile a module's source, which may be changed, under a name that tracebacks can look up."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    code = ast.parse(source, name) if changes else source
+    code: Any = ast.parse(source, name) if changes else source
     for change in changes:
         code = change.visit(code)
     return compile(code, name, "exec", dont_inherit=True)
