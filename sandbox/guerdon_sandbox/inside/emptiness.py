@@ -23,7 +23,7 @@ class _EqualsNothing:
 
 
 class _NoItems(_EqualsNothing, list[Any]):
-    """Stands for an empty list, tuple, set or dict."""
+    """Replaces an empty list, tuple, set or dict."""
 
     def items(self) -> tuple[()]:
         """Return the items of an empty dict."""
@@ -33,7 +33,7 @@ class _NoItems(_EqualsNothing, list[Any]):
 
 
 class _NoText(_EqualsNothing, str):
-    """Stands for an empty text."""
+    """Replaces an empty text."""
 
     __slots__ = ()
     __hash__ = str.__hash__
