@@ -175,7 +175,7 @@ def test_ray_pool_keeps_the_tasks_of_all_actors_of_a_lost_node(monkeypatch: pyte
     monkeypatch.setattr(ray_pool, "_nodes", lambda: [{"NodeID": "alive", "Resources": {"CPU": 1.0}}])
     monkeypatch.setattr(ray_pool._Actor, "start", lambda node, components: Started(node))
     pool = RayPool.__new__(RayPool)
-    pool._components, pool._limits, pool._wanted = [], {1: None}, None
+    pool._components, pool._limits, pool._wanted, pool._pools = [], {1: None}, None, 1
     busy, idle = Started("lost"), Started("lost")
     busy.tasks.append("a task")
     pool._actors = {None: [], 1: [busy, idle]}  # type: ignore[list-item]

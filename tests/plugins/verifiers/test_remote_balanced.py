@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -68,7 +69,13 @@ def test_remote_behind_a_balancer_one_of_whose_servers_dies_loses_and_doubles_no
         for n in range(60)
     ]
     with serving("--use", "./v.py:judge") as (doomed, server), balancer(url, doomed) as (one_url, answers):
-        killer = threading.Timer(0.8, server.kill)
+
+        def kill_after_an_answer() -> None:
+            while not answers[doomed, 200]:
+                time.sleep(0.01)
+            server.kill()
+
+        killer = threading.Thread(target=kill_after_an_answer, daemon=True)
         killer.start()
         values = [verdict.score.value for verdict in verdicts(rollouts, one_url)]
         killer.join()
