@@ -24,7 +24,7 @@ class Number(Node):
 
 @dataclass(frozen=True, slots=True)
 class Symbol(Node):
-    r"""A variable, or a name such as ``AB``, ``x_1`` or ``\\angle ABC``."""
+    r"""A variable, or a name such as ``AB``, ``x_1`` or ``\angle ABC``."""
 
     name: str
 
@@ -84,7 +84,7 @@ class Apply(Node):
 
 @dataclass(frozen=True, slots=True)
 class PlusMinus(Node):
-    r"""A term under ``\\pm`` (``sign`` 1) or ``\\mp`` (``sign`` -1)."""
+    r"""A term under ``\pm`` (``sign`` 1) or ``\mp`` (``sign`` -1)."""
 
     term: Node
     sign: int
@@ -259,7 +259,7 @@ class BaseNumeral(Node):
 
 @dataclass(frozen=True, slots=True)
 class Proposition(Node):
-    r"""A formula of sets or of statements, by its value for each choice of its letters: ``A \\cap B``."""
+    r"""A formula of sets or of statements, by its value for each choice of its letters: ``A \cap B``."""
 
     letters: tuple[str, ...]
     values: tuple[bool, ...]

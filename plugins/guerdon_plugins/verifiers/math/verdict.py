@@ -132,7 +132,7 @@ def _read(text: str) -> Reading:
 
 
 def _read_said_again(first: str, second: str) -> Reading:
-    r"""Return the reading of a value that brackets say again, ``\\frac\\pi6 (or 30°)``, and of two values as a list."""
+    r"""Return the reading of a value that brackets say again, ``\frac\pi6 (or 30°)``, and of two values as a list."""
     said, again = _read(first.strip()), _read(second.strip())
     if said.node is not None and again.node is not None and _compare_nodes(said.node, again.node, Policy()):
         return said
@@ -188,7 +188,7 @@ def read_reference(reference: Reference) -> Reading:
 
 @lru_cache(maxsize=4096)
 def _read_gold(text: str) -> Reading:
-    r"""The reading of one accepted answer: ``B. 12`` is the option B, and 12; ``\\sqrt2 \\approx 1.41`` is either."""
+    r"""The reading of one accepted answer: ``B. 12`` is the option B, and 12; ``\sqrt2 \approx 1.41`` is either."""
     if reason := placeholder_reason(text):
         return Reading(text, None, f"it {reason}")
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:

@@ -28,12 +28,12 @@ class MathVerifier:
     r"""Checks the final answer of a completion against a gold answer, mathematically.
 
     Args:
-        extraction: The place of the answer: the last ``\\boxed`` (``boxed``), the last ``<answer>`` element
+        extraction: The place of the answer: the last ``\boxed`` (``boxed``), the last ``<answer>`` element
             (``answer``), after the last ``####`` (``hashes``), a line "Answer: …" (``line``), what the last sentence
             states (``end``), the whole completion (``whole``), or the first of the first five that is there (``auto``).
             Only the text after the reasoning counts; reasoning that never ends has no answer.
         decimal_tolerance: Largest relative error of a decimal; 0 takes decimals as exact.
-        percent: Whether ``25\\%`` is 0.25 only (``exact``), or also 25 (``optional``).
+        percent: Whether ``25\%`` is 0.25 only (``exact``), or also 25 (``optional``).
         units: Units, where both sides have one, are converted (``convert``: 2 hours is 120 minutes), must be the
             same (``compare``), or do not count (``ignore``).
         plus_c: Accept an antiderivative without the reference's ``+ C``.

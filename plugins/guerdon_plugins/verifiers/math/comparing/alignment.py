@@ -131,7 +131,7 @@ def _as_cycles(node: Node) -> Node:
 
 
 def _is_change(node: Node) -> bool:
-    r"""Return whether a node is the value of a change such as ``\\Delta T``."""
+    r"""Return whether a node is the value of a change such as ``\Delta T``."""
     match node:
         case Relation(
             operands=(Symbol(name=name) | Product(factors=(Symbol(name=name), *_)), Quantity()),
@@ -142,7 +142,7 @@ def _is_change(node: Node) -> bool:
 
 
 def _in_polar_letters(reference: Node, answer: Node) -> Node:
-    r"""Return ``r = 2\\sin\\theta`` with the reference's letter for the distance, ``\\rho``."""
+    r"""Return ``r = 2\sin\theta`` with the reference's letter for the distance, ``\rho``."""
     if not isinstance(reference, Relation) or not isinstance(answer, Relation):
         return answer
     left, right = names_in(Sum(reference.operands)), names_in(Sum(answer.operands))
@@ -241,7 +241,7 @@ def _scales(node: Node, letter: str) -> bool:
 
 
 def _without_reals(node: Node) -> Node:
-    r"""Return ``f(x) = cx`` without ``c \\in \\mathbb{R}``, "for any constant c": letters are real anyway."""
+    r"""Return ``f(x) = cx`` without ``c \in \mathbb{R}``, "for any constant c": letters are real anyway."""
     match node:
         case (
             Conditional(value=Relation() as said, condition=Relation() as member)

@@ -1,4 +1,4 @@
-r"""A value next to its approximation: ``50\\sqrt3 m \\approx 86.6 m``."""
+r"""A value next to its approximation: ``50\sqrt3 m \approx 86.6 m``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guerdon_plugins.verifiers.math.nodes import SCALARS, Node, Quantity, Relati
 
 
 def exact_and_rounded(node: Node) -> tuple[Node, Node] | None:
-    r"""Both values of ``exact \\approx rounded``, under their label; ``None`` for other nodes."""
+    r"""Both values of ``exact \approx rounded``, under their label; ``None`` for other nodes."""
     if not isinstance(node, Relation) or node.operators[-1] != "≈":
         return None
     *before, exact, rounded = node.operands

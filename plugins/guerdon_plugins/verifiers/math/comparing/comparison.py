@@ -236,7 +236,7 @@ class Comparer:
         return Finding(True, "family")
 
     def _used_domain(self, reference: Declared, answer: Declared) -> bool:
-        r"""Return whether an answer holds in the reference's domain only: ``1-x`` for ``\\sqrt{(x-1)^2}, x<1``.
+        r"""Return whether an answer holds in the reference's domain only: ``1-x`` for ``\sqrt{(x-1)^2}, x<1``.
 
         Such a formula says the domain as well, unlike one that is equal everywhere.
         """

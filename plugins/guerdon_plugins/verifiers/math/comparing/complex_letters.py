@@ -1,4 +1,4 @@
-r"""Letters of complex numbers: under ``\\operatorname{Re}``, ``z`` next to ``\\bar z``, ``z`` in ``|z|``."""
+r"""Letters of complex numbers: under ``\operatorname{Re}``, ``z`` next to ``\bar z``, ``z`` in ``|z|``."""
 
 from __future__ import annotations
 

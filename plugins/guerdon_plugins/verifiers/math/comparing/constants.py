@@ -81,7 +81,7 @@ def _scales_exponential(node: Node, name: str) -> bool:
 def with_the_same_integral(reference: Node, answer: Node) -> Node | None:
     r"""Return the answer with its ``+ C`` moved so that both agree at one point; ``None`` without ``C`` on both sides.
 
-    ``\\frac12\\tan^2 x + C`` and ``\\frac12\\sec^2 x + C`` are the same antiderivatives.
+    ``\frac12\tan^2 x + C`` and ``\frac12\sec^2 x + C`` are the same antiderivatives.
     """
     left, right = _without_constant(reference), _without_constant(answer)
     if left is None or right is None or len(names_in(left)) != 1 or names_in(left) != names_in(right):

@@ -31,7 +31,7 @@ _VARIABLES = frozenset("xyt")
 
 
 def same_line(reference: Relation, answer: Relation, budget: Budget) -> bool:
-    r"""Return whether two chains ``\\frac{x-1}2 = \\frac{y+1}{-3} = \\frac z4`` are one line: by their equations."""
+    r"""Return whether two chains ``\frac{x-1}2 = \frac{y+1}{-3} = \frac z4`` are one line: by their equations."""
     rows = [line_equations(chain, budget) for chain in (reference, answer)]
     if rows[0] is None or rows[1] is None:
         return False
@@ -90,7 +90,7 @@ def reduced_rows(rows: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def as_one_equation(node: Node, other: Node) -> Node:
-    r"""Return ``y = \\pm\\sqrt x``, ``x = 0 or y = 0`` against one equation in two letters as one equation.
+    r"""Return ``y = \pm\sqrt x``, ``x = 0 or y = 0`` against one equation in two letters as one equation.
 
     Several equations in one letter are its solutions, which the question may ask for.
     """

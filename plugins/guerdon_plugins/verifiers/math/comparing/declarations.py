@@ -1,4 +1,4 @@
-r"""What an answer says about its letters: ``2n+1, n \\in \\mathbb{N}`` is a body and the domain of ``n``."""
+r"""What an answer says about its letters: ``2n+1, n \in \mathbb{N}`` is a body and the domain of ``n``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Declared:
 
 
 def split_declarations(node: Node, budget: Budget) -> Declared:
-    r"""Split off what only declares a letter that the rest uses; ``x > 2, x \\in \\mathbb{N}`` is a set, and whole."""
+    r"""Split off what only declares a letter that the rest uses; ``x > 2, x \in \mathbb{N}`` is a set, and whole."""
     match node:
         case Conditional(value=value, condition=condition):
             found = declaration(condition, budget)
@@ -95,7 +95,7 @@ def _split_listing(node: Listing, budget: Budget) -> Declared:
 
 
 def _without_membership_of_label(node: Listing) -> Node:
-    r"""Read ``x = 5, x \\in \\mathbb{N}`` as ``x = 5``."""
+    r"""Read ``x = 5, x \in \mathbb{N}`` as ``x = 5``."""
     labels = {
         item.operands[0]
         for item in node.items
@@ -127,7 +127,7 @@ def _uses(node: Node, letter: str) -> bool:
 
 
 def in_one_letter(reference: Declared, answer: Declared) -> Declared:
-    r"""The answer with the reference's index letter: ``2n\\pi`` as ``2k\\pi`` where the reference has ``k \\in Z``."""
+    r"""The answer with the reference's index letter: ``2n\pi`` as ``2k\pi`` where the reference has ``k \in Z``."""
     if len(reference.domains) != 1:
         return answer
     (letter,) = reference.domains
@@ -145,7 +145,7 @@ def in_one_letter(reference: Declared, answer: Declared) -> Declared:
 
 
 def with_shifted_index(reference: Declared, answer: Declared, budget: Budget) -> Declared:
-    r"""Return ``[k\\pi+\\pi, k\\pi+2\\pi]`` with the index at which it starts where the reference does.
+    r"""Return ``[k\pi+\pi, k\pi+2\pi]`` with the index at which it starts where the reference does.
 
     Over all integers a shift of the index changes nothing.
     """
@@ -212,14 +212,14 @@ def disagreement(reference: Declared, answer: Declared, budget: Budget) -> str:
 
 
 def _is_time(domain: Domain, letter: str) -> bool:
-    r"""Return whether a domain is ``t \\ge 0``: time starts at zero, so it may be left unsaid."""
+    r"""Return whether a domain is ``t \ge 0``: time starts at zero, so it may be left unsaid."""
     return (
         letter == "t" and domain.low == 0 and domain.high is None and not domain.whole and not domain.without
     )
 
 
 def _is_natural(domain: Domain, letter: str, body: Node, budget: Budget) -> bool:
-    r"""Return whether a body has no value outside a domain: ``\\sqrt{x-1}, x \\ge 1`` says no more than its root."""
+    r"""Return whether a body has no value outside a domain: ``\sqrt{x-1}, x \ge 1`` says no more than its root."""
     body = label_and_body(body)[1]
     outside = set(domain.without)
     for bound, is_open, sign in ((domain.low, domain.low_open, -1), (domain.high, domain.high_open, 1)):

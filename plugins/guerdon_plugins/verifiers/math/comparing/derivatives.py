@@ -1,4 +1,4 @@
-r"""Derivatives of unknown functions in one notation: ``f'(x)`` and ``\\frac{d}{dx}f(x)``, ``\\dot x`` and ``dx/dt``."""
+r"""Derivatives of unknown functions in one notation: ``f'(x)`` and ``\frac{d}{dx}f(x)``, ``\dot x`` and ``dx/dt``."""
 
 from __future__ import annotations
 

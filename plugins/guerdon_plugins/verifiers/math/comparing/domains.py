@@ -91,7 +91,7 @@ class Domain:
         return Domain(True, low, False, high, False, without, "Z")
 
     def same(self, other: Domain) -> bool:
-        r"""Whether two declarations mean one domain: bounds alone (``n \\ge 1``) are of integers against integers."""
+        r"""Whether two declarations mean one domain: bounds alone (``n \ge 1``) are of integers against integers."""
         if self.whole != other.whole and "" in (self.name, other.name):
             return self._of_integers() == other._of_integers()
         return replace(self.closed(), name=self.name or "R") == replace(
@@ -147,7 +147,7 @@ _NAMED = {
 
 
 def named_domain(name: str) -> Domain | None:
-    r"""Return the domain that a named set is, in any spelling: ``Z^+``, ``N_{+}``, ``N\\cdot`` (as a star is read)."""
+    r"""Return the domain that a named set is, in any spelling: ``Z^+``, ``N_{+}``, ``N\cdot`` (as a star is read)."""
     mark = name[1:].strip("^_{} ").replace("\\cdot", "*").replace("\\ast", "*").replace(">0", "+")
     if mark.startswith("≥") or mark == "0":
         mark = "" if name[0] == "N" else mark
@@ -155,7 +155,7 @@ def named_domain(name: str) -> Domain | None:
 
 
 def declaration(node: Node | None, budget: Budget) -> tuple[str, Domain] | None:
-    r"""The letter and the domain that a condition on one letter declares: ``k \\in \\mathbb{Z}``, ``1 \\le n < 5``."""
+    r"""The letter and the domain that a condition on one letter declares: ``k \in \mathbb{Z}``, ``1 \le n < 5``."""
     match node:
         case Relation(operands=(Symbol(name=letter), where), operators=("∈",)):
             domain = _set_domain(where, budget)

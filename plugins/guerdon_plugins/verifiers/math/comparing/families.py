@@ -1,4 +1,4 @@
-r"""Families of numbers with an index: ``\\frac{\\pi}{2} + k\\pi, k \\in \\mathbb{Z}``, compared as sets of numbers."""
+r"""Families of numbers with an index: ``\frac{\pi}{2} + k\pi, k \in \mathbb{Z}``, compared as sets of numbers."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def as_matrix(node: Sequence) -> Matrix:
 
 
 def as_inequality(node: Node, other: Node) -> Node:
-    r"""Return an interval with letters in its ends as an inequality against one: ``(-\\infty, a)`` as ``x < a``."""
+    r"""Return an interval with letters in its ends as an inequality against one: ``(-\infty, a)`` as ``x < a``."""
     if not isinstance(other, Relation) or not ORDER.issuperset(other.operators):
         return node
     match node:

@@ -17,7 +17,7 @@ _TRIANGLE = re.compile(rf"triangle {_POINT}{_POINT}{_POINT}")
 def with_vectors_of_points(
     reference: Node, answer: Node, left: set[str], right: set[str]
 ) -> tuple[Node, Node]:
-    r"""Return both with ``\\overrightarrow{AB}`` as a difference of points, so that ``-\\overrightarrow{BA}`` is equal.
+    r"""Return both with ``\overrightarrow{AB}`` as a difference of points, so that ``-\overrightarrow{BA}`` is equal.
 
     An answer with more vectors than the reference leaves something to add up, so that it stays as it is.
 
@@ -44,7 +44,7 @@ def _of_points(node: Node, vectors: set[str]) -> Node:
 
 
 def corresponding_points(relation: Relation) -> frozenset[tuple[str, ...]] | None:
-    r"""Return which points of two triangles correspond in ``\\triangle ABC \\sim \\triangle DEF``; ``None`` for others.
+    r"""Return which points of two triangles correspond in ``\triangle ABC \sim \triangle DEF``; ``None`` for others.
 
     Each pair starts with a point of the triangle whose points come first in the alphabet.
     """

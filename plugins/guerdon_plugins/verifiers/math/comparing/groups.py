@@ -1,4 +1,4 @@
-r"""Groups under other names: ``\\mathbb{Z}_2 \\times \\mathbb{Z}_3`` is ``\\mathbb{Z}_6``, and ``D_3`` is ``S_3``.
+r"""Groups under other names: ``\mathbb{Z}_2 \times \mathbb{Z}_3`` is ``\mathbb{Z}_6``, and ``D_3`` is ``S_3``.
 
 A letter with an index may be anything, so it is read as a group only where the other side can be nothing else.
 """
@@ -39,7 +39,7 @@ _SYMMETRIC = "the permutations of three"
 
 
 def same_group(reference: Node, answer: Node) -> bool:
-    r"""Return whether two answers name one group: ``D_3`` and ``S_3``, ``V_4`` and ``\\mathbb{Z}_2^2``."""
+    r"""Return whether two answers name one group: ``D_3`` and ``S_3``, ``V_4`` and ``\mathbb{Z}_2^2``."""
     left, right = _infinite_or_symmetric(reference), _infinite_or_symmetric(answer)
     if left is not None or right is not None:
         return left is not None and right is not None and left[0] == right[0] and (left[1] or right[1])
@@ -50,7 +50,7 @@ def same_group(reference: Node, answer: Node) -> bool:
 
 
 def contradicts_group(left: Node, right: Node) -> bool:
-    r"""Return whether the left side of ``\\mathbb{Z}_2^2 \\cong \\mathbb{Z}_4`` is a group, and another one."""
+    r"""Return whether the left side of ``\mathbb{Z}_2^2 \cong \mathbb{Z}_4`` is a group, and another one."""
     named = _infinite_or_symmetric(left)
     is_group = named[1] if named is not None else _elementary_divisors(left) is not None
     return is_group and left != right and not same_group(left, right)

@@ -1,4 +1,4 @@
-r"""The value of infinite sums and products that converge: ``\\sum 1/k^2`` against ``\\frac{\\pi^2}{6}``.
+r"""The value of infinite sums and products that converge: ``\sum 1/k^2`` against ``\frac{\pi^2}{6}``.
 
 The value comes from the first terms by extrapolation, which gives values to series that diverge as well:
 ``1 - 1 + 1 - …`` is one half to it. So the partial sums must come near the value, and the terms far out must be small.

@@ -108,7 +108,7 @@ def same_words_in_labels(reference: Text, answer: Text) -> bool:
 
 
 def opposite_extremes(reference: Node, answer: Node) -> bool:
-    r"""Return whether one label is that of a maximum and the other that of a minimum: words and ``y_{\\min}``."""
+    r"""Return whether one label is that of a maximum and the other that of a minimum: words and ``y_{\min}``."""
     kinds = [_extreme(label) for label in (reference, answer)]
     return "" not in kinds and kinds[0] != kinds[1]
 

@@ -1,4 +1,4 @@
-r"""General solutions with several constants: ``C_1e^x + C_2e^{-x}`` and ``A\\cosh x + B\\sinh x``.
+r"""General solutions with several constants: ``C_1e^x + C_2e^{-x}`` and ``A\cosh x + B\sinh x``.
 
 Both are a function plus any combination of some functions. Two such families are equal if and only if their functions
 span the same space, and the difference of the functions apart lies in it.

@@ -124,7 +124,7 @@ def _ignores_repetitions(node: Node) -> bool:
 
 
 def _several(labels: Many[Node | None]) -> bool:
-    r"""Return whether every answer has a label, and not all the same: ``x = \\pm 1, y = \\pm 2``."""
+    r"""Return whether every answer has a label, and not all the same: ``x = \pm 1, y = \pm 2``."""
     names = {key(label) for label in labels if label is not None}
     return None not in labels and len(names) > 1 and not are_numbered(labels)
 

@@ -1,7 +1,7 @@
 r"""Sets in another description: lines with a parameter, spans, general solutions, solutions of an equation.
 
 ``x = 1 + 2t, y = -1 - t, z = 3t`` is a line, whatever its point and the multiple of its direction;
-``C_1e^x + C_2e^{-x}`` and ``A\\cosh x + B\\sinh x`` hold the same functions.
+``C_1e^x + C_2e^{-x}`` and ``A\cosh x + B\sinh x`` hold the same functions.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _adds_vectors(relation: Relation) -> bool:
 
 
 def _without_parameter(node: Node) -> tuple[Node, set[str]]:
-    r"""Return a node without ``t \\in \\mathbb{R}``, and the letters that it declares; other domains make no line."""
+    r"""Return a node without ``t \in \mathbb{R}``, and the letters that it declares; other domains make no line."""
     match node:
         case Conditional(value=value, condition=Relation() as condition) if _is_real(condition):
             return value, names_in(condition.operands[0])

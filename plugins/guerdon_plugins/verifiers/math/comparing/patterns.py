@@ -1,4 +1,4 @@
-r"""Lists with dots: ``1, 2, \\ldots, n`` and ``1, 2, 3, \\ldots, n`` show one pattern."""
+r"""Lists with dots: ``1, 2, \ldots, n`` and ``1, 2, 3, \ldots, n`` show one pattern."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def written_out(items: Many[Node], budget: Budget) -> tuple[Node, ...]:
 
 
 def progression(items: Many[Node]) -> SetBuilder | None:
-    r"""Return ``2, 4, 6, \\ldots`` as the set of ``2 + 2k``, ``k`` from 0; ``None`` for fewer than three numbers."""
+    r"""Return ``2, 4, 6, \ldots`` as the set of ``2 + 2k``, ``k`` from 0; ``None`` for fewer than three numbers."""
     numbers = [item.value for item in items if isinstance(item, Number)]
     step = _step(numbers) if len(numbers) == len(items) > 2 else None
     if step is None:
@@ -67,7 +67,7 @@ def progression(items: Many[Node]) -> SetBuilder | None:
 
 
 def from_first(items: Many[Node]) -> Listing | None:
-    r"""Return ``n = 3, 4, 5, \\ldots`` as ``n \\ge 3`` among the integers; ``None`` for other lists."""
+    r"""Return ``n = 3, 4, 5, \ldots`` as ``n \ge 3`` among the integers; ``None`` for other lists."""
     match items:
         case (Relation(operands=(Symbol() as letter, Number() as first), operators=("=",)), *rest, Dots()):
             numbers = [item.value for item in rest if isinstance(item, Number)]

@@ -1,4 +1,4 @@
-r"""Constants of physics that others define: ``\\hbar = h/2\\pi``, ``k = 1/4\\pi\\epsilon_0``."""
+r"""Constants of physics that others define: ``\hbar = h/2\pi``, ``k = 1/4\pi\epsilon_0``."""
 
 from __future__ import annotations
 

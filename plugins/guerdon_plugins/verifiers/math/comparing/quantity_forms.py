@@ -68,7 +68,7 @@ def in_kelvins_of_change(node: Node) -> Node:
 
 
 def in_one_unit(node: Node, other: Node) -> Node:
-    r"""Return ``(3\\text{ m})\\hat i + (4\\text{ m})\\hat j`` as a sum in meters; every other node as it is.
+    r"""Return ``(3\text{ m})\hat i + (4\text{ m})\hat j`` as a sum in meters; every other node as it is.
 
     Against a quantity, letters after a number may be its unit.
     """

@@ -1,4 +1,4 @@
-r"""Equations, inequalities and labels: ``y = 2x + 3``, ``A = 3 \\cdot 7 = 21``, ``x + y < 3``."""
+r"""Equations, inequalities and labels: ``y = 2x + 3``, ``A = 3 \cdot 7 = 21``, ``x + y < 3``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ROUNDED = 0.01
 
 
 def label_and_body(node: Node) -> tuple[Node | None, Node]:
-    r"""Split ``A = 3 \\cdot 7 = 21`` into its label ``A`` and the rest; no label if the left side is not a name."""
+    r"""Split ``A = 3 \cdot 7 = 21`` into its label ``A`` and the rest; no label if the left side is not a name."""
     match node:
         case Relation(operands=(Symbol() | Sequence() as element, SetOf() as members), operators=("∈",)):
             return element, members
@@ -130,12 +130,12 @@ def is_label(node: Node) -> bool:
 
 
 def _is_given(node: Node, function: str) -> bool:
-    r"""Whether an argument is a thing of its own: ``|AB|`` and ``\\sin A`` have values, ``|x| = 3`` is to be solved."""
+    r"""Whether an argument is a thing of its own: ``|AB|`` and ``\sin A`` have values, ``|x| = 3`` is to be solved."""
     return isinstance(node, Symbol) and (function in _EXTREMES or node.name not in _UNKNOWNS)
 
 
 def settle_chain(node: Node, budget: Budget) -> tuple[Node, Finding | None]:
-    r"""Return the value of a chain ``3 \\cdot 7 = 21 \\approx 21.0`` once every step holds, or why it does not hold."""
+    r"""Return the value of a chain ``3 \cdot 7 = 21 \approx 21.0`` once every step holds, or why it does not hold."""
     if not isinstance(node, Relation) or not set(node.operators) <= {"=", "≈"}:
         return node, None
     match node.operands:
@@ -199,7 +199,7 @@ def same_label(reference: Node, answer: Node) -> bool:
 
 
 def _angle(label: Node) -> str | None:
-    r"""Return the angle that a label is, by its vertex or by three points: ``\\angle A``, or ``A`` alone."""
+    r"""Return the angle that a label is, by its vertex or by three points: ``\angle A``, or ``A`` alone."""
     if not isinstance(label, Symbol):
         return None
     name = label.name.removeprefix("angle ").strip()
@@ -209,7 +209,7 @@ def _angle(label: Node) -> str | None:
 
 
 def _matrix_of_determinant(label: Node) -> str | None:
-    r"""Return the name of the matrix whose determinant a label is: ``\\det A``, ``|A|``."""
+    r"""Return the name of the matrix whose determinant a label is: ``\det A``, ``|A|``."""
     match label:
         case (
             Standing(operator="det", parts=(Symbol(name=name),))

@@ -1,4 +1,4 @@
-r"""Residue classes written as sums: ``n = 4k + 1`` against ``n \\equiv 1 \\pmod 4``."""
+r"""Residue classes written as sums: ``n = 4k + 1`` against ``n \equiv 1 \pmod 4``."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def _listed_words(words: str) -> Node:
 
 
 def _set_difference(node: Node) -> Node:
-    r"""Read ``A - B`` against a formula of sets as ``A \\setminus B``."""
+    r"""Read ``A - B`` against a formula of sets as ``A \setminus B``."""
     match node:
         case Sum(terms=(Symbol(name=left), Product(factors=(Number(value=sign), Symbol(name=right))))) if (
             sign == -1
@@ -222,7 +222,7 @@ def _polygon(node: Symbol, other: Symbol) -> Symbol:
 
 
 def _with_smaller_first(node: Node) -> Node:
-    r"""Read ``B \\supset A`` as ``A \\subset B``."""
+    r"""Read ``B \supset A`` as ``A \subset B``."""
     match node:
         case Relation(operands=(left, right), operators=("⊃" | "⊇" as sign,)):
             return Relation((right, left), ("⊂" if sign == "⊃" else "⊆",))
@@ -289,7 +289,7 @@ def _with_condition(node: Node) -> Node:
 
 
 def _matrix_group(node: Node) -> Node:
-    r"""Read ``SL_2(\\mathbb{R})`` as ``SL(2, \\mathbb{R})``."""
+    r"""Read ``SL_2(\mathbb{R})`` as ``SL(2, \mathbb{R})``."""
     match node:
         case Product(factors=(Symbol(name=name), field)):
             group, _, size = name.partition("_")

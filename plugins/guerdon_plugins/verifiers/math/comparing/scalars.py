@@ -206,7 +206,7 @@ def _compare_at_points(
 
 
 def only_first_is_defined(reference: Node, answer: Node, point: Point, budget: Budget) -> bool:
-    r"""Return whether an answer leaves out a side that the reference covers: ``\\ln x`` for ``\\ln|x|``."""
+    r"""Return whether an answer leaves out a side that the reference covers: ``\ln x`` for ``\ln|x|``."""
     try:
         _evaluate(answer, point, POINT_PRECISION, budget)
     except UndefinedError:

@@ -1,4 +1,4 @@
-r"""A set that an equation defines, answered by its members: ``\\{x \\mid x > 0, x^2 = 4\\}`` by ``\\{2\\}``."""
+r"""A set that an equation defines, answered by its members: ``\{x \mid x > 0, x^2 = 4\}`` by ``\{2\}``."""
 
 from __future__ import annotations
 

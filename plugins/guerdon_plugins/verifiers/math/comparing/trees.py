@@ -169,7 +169,7 @@ def _added(matrices: list[Matrix], whole: Sum) -> Node:
 
 
 def covers_both_signs(node: Node) -> bool:
-    r"""Whether a function is defined on both sides of a zero by intent: ``\\ln|x|``, ``\\ln(x^2)``."""
+    r"""Whether a function is defined on both sides of a zero by intent: ``\ln|x|``, ``\ln(x^2)``."""
     return any(_takes_both_signs(item) for item in walk(node) if isinstance(item, Call))
 
 
@@ -183,7 +183,7 @@ def _takes_both_signs(call: Call) -> bool:
 
 
 def with_gamma(node: Node) -> Any:
-    r"""Return the node with ``\\Gamma`` before a factor, which is read as a product, as the gamma function of it."""
+    r"""Return the node with ``\Gamma`` before a factor, which is read as a product, as the gamma function of it."""
     if isinstance(node, Product):
         factors: list[Node] = []
         for factor in map(with_gamma, node.factors):

@@ -19,7 +19,7 @@ _MARK_AFTER_WORDS = re.compile(r"(\\text\s*\{[^{}]*[\u4e00-\u9fff])\s*([,;])\s*\
 
 
 def with_plain_phrases(text: str) -> str:
-    r"""Return a text with ``y取得最大值9`` as ``y_{\\max}=9``, and words alone in ``\\text`` without it."""
+    r"""Return a text with ``y取得最大值9`` as ``y_{\max}=9``, and words alone in ``\text`` without it."""
     if "值" in text:
         text = _EXTREME_VALUE.sub(r"\1为", text)
         text = _EXTREME_OF_LETTER.sub(_extreme_of_letter, text)

@@ -167,7 +167,7 @@ def clean(text: str) -> str:
 
 
 def _without_doubled_backslashes(text: str) -> str:
-    r"""Return ``\\\\frac{1}{4}``, escaped once too often, as ``\\frac{1}{4}``: every backslash in it is doubled."""
+    r"""Return ``\\frac{1}{4}``, escaped once too often, as ``\frac{1}{4}``: every backslash in it is doubled."""
     if _DOUBLED_COMMAND.search(text) and all(len(run) % 2 == 0 for run in _BACKSLASHES.findall(text)):
         return _BACKSLASHES.sub(lambda match: match[0][: len(match[0]) // 2], text)
     return text
@@ -237,7 +237,7 @@ def _plain_digit(character: str) -> str:
 
 
 def _with_units(text: str) -> str:
-    r"""Return the text with every unit, however it is marked up, in one flat ``\\text`` group after its number."""
+    r"""Return the text with every unit, however it is marked up, in one flat ``\text`` group after its number."""
     if text.endswith(")") and ("<" in text or ">" in text or "\\" in text):
         text = _TRAILING_CONDITION.sub(r", \1", text)
     if "{:}" in text:
@@ -266,7 +266,7 @@ def _with_units(text: str) -> str:
 
 
 def _with_marked_units(text: str) -> str:
-    r"""Return a text that has commands with the units that they mark up in flat ``\\text`` groups."""
+    r"""Return a text that has commands with the units that they mark up in flat ``\text`` groups."""
     text = _TEXT_MODULO.sub(r"(\\bmod ", text) if "mod" in text else text
     if "quad" in text:
         text = _SPACED_RELATIONS.sub(r"\1, ", text)
@@ -316,7 +316,7 @@ def _with_feet(text: str) -> str:
 
 
 def _bare_units(match: re.Match[str]) -> str:
-    r"""Read ``m \\cdot s^{-1}`` after a number as words, if all of its letters are units and one is below the line."""
+    r"""Read ``m \cdot s^{-1}`` after a number as words, if all of its letters are units and one is below the line."""
     words = re.sub(r"\\cdot|[{}]", " ", match[1]).replace("^ ", "^")
     words = " ".join(re.sub(r"\s*\^\s*", "^", words).split())
     names = re.findall(r"[^\W\d_]+", words)
@@ -342,7 +342,7 @@ def _omega(match: re.Match[str]) -> str:
 
 
 def _unit_group(match: re.Match[str]) -> str:
-    r"""Read ``\\mathrm{kJ\\,mol^{-1}}`` as ``\\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
+    r"""Read ``\mathrm{kJ\,mol^{-1}}`` as ``\text{ kJ mol^-1}`` if its content is a unit, else as it is."""
     gap, content = match.groups()
     if not any(mark in content for mark in "\\^~{"):
         is_unit = "rm" in match[0] and units.read_unit(content) is not None

@@ -41,7 +41,7 @@ _INVERSES = {
 }
 _DERIVATIVES_OF_FIELDS = {"\\times": "curl", "\\cdot": "divergence"}
 _ZETA = {2: 6, 4: 90, 6: 945, 8: 9450, 10: 93555}
-r"""The divisors of ``\\pi^n`` in ``\\zeta(n)``."""
+r"""The divisors of ``\pi^n`` in ``\zeta(n)``."""
 _CONSTANTS: dict[str, Node] = {
     "pi": Constant("pi"),
     "infty": Constant("infinity"),
@@ -204,7 +204,7 @@ class CommandParser(EnvironmentParser):
         return self._apply(lambda argument: Call(name, (argument,)))
 
     def _function_or_name(self, name: str) -> Node:
-        r"""Return a function, or its name alone as a label: ``\\max = 5``."""
+        r"""Return a function, or its name alone as a label: ``\max = 5``."""
         if self._peek() in ("=", "\\approx"):
             return Symbol(name)
         return self._function(name)
@@ -224,7 +224,7 @@ class CommandParser(EnvironmentParser):
         return Power(result, exponent)
 
     def _logarithm_of_power(self, logarithm: Call) -> Call:
-        r"""``\\ln (x-10)^2`` is the logarithm of the square; ``\\ln (x)^2`` stays the square of the logarithm."""
+        r"""``\ln (x-10)^2`` is the logarithm of the square; ``\ln (x)^2`` stays the square of the logarithm."""
         argument, *base = logarithm.arguments
         if not isinstance(argument, Sum) or not self._accept("^"):
             return logarithm
@@ -288,7 +288,7 @@ def _order(exponent: Node) -> str:
 
 
 def _zeta(arguments: tuple[Node, ...]) -> Node:
-    r"""Return ``\\zeta(2)`` and its neighbours by their value."""
+    r"""Return ``\zeta(2)`` and its neighbours by their value."""
     match arguments:
         case (Number(value=argument),) if argument in _ZETA:
             return Quotient(Power(Constant("pi"), Number(argument)), integer(_ZETA[int(argument)]))

@@ -1,4 +1,4 @@
-r"""Dimensions: ``4 by 6``, ``10\\text{ ft} \\times 18\\text{ ft}``, in which a product has no unit."""
+r"""Dimensions: ``4 by 6``, ``10\text{ ft} \times 18\text{ ft}``, in which a product has no unit."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def stripped(text: str) -> str:
 
 
 def _without_group(text: str) -> str:
-    r"""Return the content of a group that holds all of the answer: ``\\boxed{…}``, ``\\mathbf{…}``, or bare braces."""
+    r"""Return the content of a group that holds all of the answer: ``\boxed{…}``, ``\mathbf{…}``, or bare braces."""
     match = _GROUP_HEAD.match(text)
     if match is None or not text.endswith("}"):
         return text

@@ -24,7 +24,7 @@ _PUNCTUATION = frozenset((",", ".", ";"))
 
 
 class EnvironmentParser(PrimaryParser):
-    r"""Reads the content between ``\\begin`` and ``\\end``."""
+    r"""Reads the content between ``\begin`` and ``\end``."""
 
     def _environment(self, name: str) -> Node:
         if name not in MATRICES and name not in ROWS:

@@ -1,4 +1,4 @@
-r"""Formulas of chemistry: ``\\text{Fe}_2\\text{O}_3``, ``\\ce{Fe2O3}``, ``Fe2O3`` name one compound."""
+r"""Formulas of chemistry: ``\text{Fe}_2\text{O}_3``, ``\ce{Fe2O3}``, ``Fe2O3`` name one compound."""
 
 from __future__ import annotations
 

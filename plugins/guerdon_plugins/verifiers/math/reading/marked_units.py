@@ -1,4 +1,4 @@
-r"""Units in several groups after a number, ``5 \\mathrm{ft} / \\mathrm{sec}``, or apart from it, ``9.8 $m/s^2$``."""
+r"""Units in several groups after a number, ``5 \mathrm{ft} / \mathrm{sec}``, or apart from it, ``9.8 $m/s^2$``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _RATES = frozenset(
 
 
 def with_joined_groups(text: str) -> str:
-    r"""Return units in several groups after a number as one flat group: ``\\text{ ft/sec}``."""
+    r"""Return units in several groups after a number as one flat group: ``\text{ ft/sec}``."""
     if "circ" in text and "{" in text:
         text = _EMPTY_BASE.sub("", text)
     return _RUN.sub(_joined, text)

@@ -1,4 +1,4 @@
-r"""Named objects before their value: ``\\operatorname{Gal}(K/\\mathbb{Q}) \\cong S_3``, ``\\iint_D f\\,dA = \\frac13``.
+r"""Named objects before their value: ``\operatorname{Gal}(K/\mathbb{Q}) \cong S_3``, ``\iint_D f\,dA = \frac13``.
 
 The grammar does not know these objects, so nothing in them can contradict the value.
 """

@@ -144,7 +144,7 @@ _CHINESE_NUMBER = re.compile(rf"(负?)([{_CHINESE}]+)(?:点([{_CHINESE}]+))?")
 
 
 def chinese_in_digits(text: str) -> str:
-    r"""Return the text with Chinese fractions as ``\\frac`` or percent."""
+    r"""Return the text with Chinese fractions as ``\frac`` or percent."""
     return _CHINESE_FRACTION.sub(_chinese_fraction, text) if "分之" in text else text
 
 

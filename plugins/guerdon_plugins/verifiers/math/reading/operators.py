@@ -1,4 +1,4 @@
-r"""Labels that name what an operator makes: ``\\mathcal{L}\\{f\\} = …``, ``\\frac{d}{dx}f(x) = …``."""
+r"""Labels that name what an operator makes: ``\mathcal{L}\{f\} = …``, ``\frac{d}{dx}f(x) = …``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Options of a multiple choice: ``B``, ``\\text{(B)}``, with what they say (``(B) 12``, ``B. 12``), and several."""
+r"""Options of a multiple choice: ``B``, ``\text{(B)}``, with what they say (``(B) 12``, ``B. 12``), and several."""
 
 from __future__ import annotations
 

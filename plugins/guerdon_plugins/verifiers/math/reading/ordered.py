@@ -1,4 +1,4 @@
-r"""Operations whose operands have an order, such as ``A^T B`` and ``f \\circ g``, and moments of random variables.
+r"""Operations whose operands have an order, such as ``A^T B`` and ``f \circ g``, and moments of random variables.
 
 An unknown function keeps its arguments in order and is equal to itself at equal arguments only, so each of these
 is one.

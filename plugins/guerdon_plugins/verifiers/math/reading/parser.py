@@ -123,7 +123,7 @@ def parse(text: str) -> Node:
 
 
 def _without_single_braces(words: list[str]) -> list[str]:
-    r"""Return the words without braces around one of them: ``\\pmod{4}`` is ``\\pmod 4``."""
+    r"""Return the words without braces around one of them: ``\pmod{4}`` is ``\pmod 4``."""
     kept: list[str] = []
     for word in words:
         kept.append(word)
@@ -185,7 +185,7 @@ class _Parser(RelationParser):
         return self._over(_listed(items, joiner))
 
     def _over(self, above: Node) -> Node:
-        r"""Read ``1 \\over 2`` and ``n \\choose k``: TeX divides all of the group around them."""
+        r"""Read ``1 \over 2`` and ``n \choose k``: TeX divides all of the group around them."""
         if self._accept("\\over"):
             return Quotient(above, self._nested(self._listing))
         return Call("binom", (above, self._nested(self._listing))) if self._accept("\\choose") else above
@@ -238,7 +238,7 @@ class _Parser(RelationParser):
         return result
 
     def _on_interval(self, result: Node) -> Node:
-        r"""Read ``\\min(x, 1-x) on [0, 1]`` as a value under a condition."""
+        r"""Read ``\min(x, 1-x) on [0, 1]`` as a value under a condition."""
         letters = {item.name for item in _descendants(result) if isinstance(item, Symbol)}
         if len(letters) != 1:
             raise UnreadableError("an interval of several letters")

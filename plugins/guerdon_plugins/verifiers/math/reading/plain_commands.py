@@ -1,4 +1,4 @@
-r"""LaTeX commands of data sets in plainer notation: ``\\bigcup_k``, MathType's arrays, ``\\mathbf{i}``."""
+r"""LaTeX commands of data sets in plainer notation: ``\bigcup_k``, MathType's arrays, ``\mathbf{i}``."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _residues(match: re.Match[str]) -> str:
 
 
 def _letter(match: re.Match[str], axes: str) -> str:
-    r"""Return a letter without its style; ``\\mathbf{i}`` as a unit vector."""
+    r"""Return a letter without its style; ``\mathbf{i}`` as a unit vector."""
     letter = match[1] or match[2]
     if letter not in axes or not axes:
         return f" {letter}"

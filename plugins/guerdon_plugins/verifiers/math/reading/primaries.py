@@ -140,7 +140,7 @@ class PrimaryParser(ArithmeticParser):
         return Symbol(name[0])
 
     def _expectation(self, name: str) -> Node | None:
-        r"""Read ``E[X^2]`` and ``\\operatorname{Var}(X)``, which apply to random variables; ``None`` for a product."""
+        r"""Read ``E[X^2]`` and ``\operatorname{Var}(X)``, which apply to random variables; ``None`` for a product."""
         if name not in EXPECTATIONS or self._peek() not in ("(", "["):
             return None
         opener, place, depth = self._peek(), self._position, 0
@@ -197,7 +197,7 @@ class PrimaryParser(ArithmeticParser):
         return Symbol(f"{head}({''.join('|' if token.text in _BARS else token.text for token in inside)})")
 
     def _conditional_probability(self) -> Symbol | None:
-        r"""Read ``P(A \\mid B)`` as one name wherever it is."""
+        r"""Read ``P(A \mid B)`` as one name wherever it is."""
         place = self._position + 1
         while place < len(self._tokens) and self._tokens[place].text not in _OPENING | _CLOSING:
             place += 1
@@ -345,7 +345,7 @@ def _row(item: Node) -> Node:
 
 
 def _is_sign(token: Token) -> bool:
-    r"""Return whether a token in a subscript is a part of a name: ``\\max``, ``\\parallel``, a sign, a comma."""
+    r"""Return whether a token in a subscript is a part of a name: ``\max``, ``\parallel``, a sign, a comma."""
     if token.kind == "cmd":
         return token.text[1:].isalpha() and token.text not in ("\\frac", "\\sqrt", "\\cdot", "\\times")
     return token.text in (",", "'", "|")

@@ -1,4 +1,4 @@
-r"""Formulas of sets and of propositions, such as ``(A \\cap B)^c`` and ``p \\land \\neg q``, as truth tables."""
+r"""Formulas of sets and of propositions, such as ``(A \cap B)^c`` and ``p \land \neg q``, as truth tables."""
 
 from __future__ import annotations
 

@@ -269,7 +269,7 @@ def _names(words: str, following: Token) -> bool:
 
 
 def with_exceptions(tokens: list[Token]) -> list[Token]:
-    r"""Read ``n \\ge 3 except n = 5`` as ``n \\ge 3, n \\ne 5``."""
+    r"""Read ``n \ge 3 except n = 5`` as ``n \ge 3, n \ne 5``."""
     if tokens[0].kind == "text" and _REALS_EXCEPT.fullmatch(tokens[0].text.strip(" ,")):
         named = len(tokens) > 2 and tokens[1].kind == "let" and tokens[2].text == "="
         letter = tokens[1] if named else Token("let", "x")

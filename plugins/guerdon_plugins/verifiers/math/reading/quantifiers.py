@@ -1,4 +1,4 @@
-r"""Statements about all or some numbers: ``there exists x ∈ R such that …`` as ``\\exists x ∈ R, …``."""
+r"""Statements about all or some numbers: ``there exists x ∈ R such that …`` as ``\exists x ∈ R, …``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NUMBERS = {"r": "\\mathbb{R}", "\\mathbb{r}": "\\mathbb{R}", "\\mathbbr": "\\ma
 
 
 def in_signs(text: str) -> str | None:
-    r"""Return a statement about one letter as ``\\exists x \\in \\mathbb{R}, …``; ``None`` for any other text.
+    r"""Return a statement about one letter as ``\exists x \in \mathbb{R}, …``; ``None`` for any other text.
 
     A text that denies something, or that says more in words, is none.
     """

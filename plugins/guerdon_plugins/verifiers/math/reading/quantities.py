@@ -219,7 +219,7 @@ class QuantityParser(CommandParser):
         return value
 
     def _hyphenated(self) -> Node | None:
-        r"""``3-5``, ``555-1234``, ``10-15\\%``: whole numerals that hyphens join are a range, not a subtraction."""
+        r"""``3-5``, ``555-1234``, ``10-15\%``: whole numerals that hyphens join are a range, not a subtraction."""
         if (
             self._depth
             or self._kind() != "num"

@@ -95,7 +95,7 @@ class RelationParser(QuantityParser):
         return None
 
     def _bound(self) -> Relation | None:
-        r"""Read ``\\ge 5`` and "at least 5", which leave out of what they speak."""
+        r"""Read ``\ge 5`` and "at least 5", which leave out of what they speak."""
         if self._kind() == "text":
             operator, length = comparison(self._peek(), (self._peek(1), self._peek(2))) or ("", 0)
         else:

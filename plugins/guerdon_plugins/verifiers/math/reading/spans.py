@@ -1,4 +1,4 @@
-r"""The space that vectors span: ``\\operatorname{span}\\{(1, 2), (0, 1)\\}``."""
+r"""The space that vectors span: ``\operatorname{span}\{(1, 2), (0, 1)\}``."""
 
 from __future__ import annotations
 

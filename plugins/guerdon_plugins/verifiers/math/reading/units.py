@@ -63,7 +63,7 @@ def read_unit(words: str, *, one: bool = False, any_noun: bool = False) -> Unit 
 
 
 def is_bare_name(word: str) -> bool:
-    r"""Return whether a word is a unit without ``\\text``: never a single Latin letter, which is a variable."""
+    r"""Return whether a word is a unit without ``\text``: never a single Latin letter, which is a variable."""
     if word in _BARE_SYMBOLS:
         return True
     return ((len(word) > 3 and word.islower()) or not word.isascii()) and is_name(word)
