@@ -62,7 +62,8 @@ _SUPERVISOR_MODULES = (
 )
 _ZYGOTE_MODULES = (
     *("wire", "interpreter", "sources", "frames", "program", "values", "serve"),
-    *("blame", "remote", "constants", "candidate", "runners", "check", "roles", "sharing", "zygote"),
+    *("blame", "remote", "constants", "emptiness", "rewriting", "candidate", "runners", "check", "roles"),
+    *("sharing", "zygote"),
 )
 """Both in the order of their imports, because no files exist to import."""
 

@@ -138,7 +138,7 @@ class ScoringRef(Strict):
     ray: str | None = None
     """`auto`, or the address of a Ray cluster: workers on all its nodes. By default, workers on this machine."""
     workers: Annotated[int, Field(gt=0)] | None = None
-    """How many workers share the sync verifiers; by default one for each CPU."""
+    """How many workers share the sync verifiers; by default one for each CPU, at most 16 on this machine."""
 
 
 class ToolRef(ComponentRef):

@@ -39,6 +39,7 @@ class Rubric:
         failure_budget: The share of failed scores (0 to 1) above which scoring raises; ``None`` for no limit.
         workers: How many processes share the sync verifiers; by default one per usable CPU.
         ray: ``auto`` or the address of a Ray cluster, on whose nodes the workers run; by default on this machine.
+        ray_pools: How many rubrics use the cluster for one launch. Each has an equal part of the workers.
 
     Raises:
         UsageError: Two entries have one name, or needs are unknown or circular.
@@ -54,6 +55,7 @@ class Rubric:
         failure_budget: float | None = None,
         workers: int | None = None,
         ray: str | None = None,
+        ray_pools: int = 1,
     ) -> None:
         names = names_of(entries)
         if repeated := {name for name in names if names.count(name) > 1}:
@@ -77,7 +79,7 @@ class Rubric:
         self._cache = ScoreCache(max_scores=MAX_CACHED_SCORES) if cache is None else cache
         self._owns_cache = cache is None
         self._budget = FailureBudget(failure_budget) if failure_budget is not None else None
-        self._pool = _pool([entry.component for entry in entries], workers, ray)
+        self._pool = _pool([entry.component for entry in entries], workers, ray, ray_pools)
         self._scorers = {
             entry.name: _scorer(index, entry, self._cache, self._pool) for index, entry in enumerate(entries)
         }
@@ -271,12 +273,12 @@ def _plain(rollout: Rollout) -> Rollout:
         raise DataError("the columns are nested too deeply") from None
 
 
-def _pool(components: Sequence[Component], workers: int | None, ray: str | None) -> Pool:
+def _pool(components: Sequence[Component], workers: int | None, ray: str | None, ray_pools: int) -> Pool:
     if ray is None:
         return WorkerPool(components, workers)
     with library_of("scoring on a Ray cluster", extra="ray"):
         from guerdon.scoring.ray_pool import RayPool
-    return RayPool(components, ray, workers)
+    return RayPool(components, ray, workers, ray_pools)
 
 
 def _scorer(index: int, entry: Entry, cache: ScoreCache, pool: Pool) -> Scorer:

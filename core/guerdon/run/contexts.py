@@ -128,14 +128,14 @@ class Contexts:
         entries = [self._entry(entry, states, results, known) for entry in entries]
         topic = f"the rubric of {stage.ref.id}, {states.name}"
         if not self._shares_workers(stage, entries):
-            with self._own_rubric(entries) as rubric:
+            with self._own_rubric(entries, self._launch(stage).count) as rubric:
                 yield rubric
         elif self._ranks.local_rank:
             with MemberRubric(entries, json.loads(self._ranks.hear_host(topic))) as rubric:
                 yield rubric
         else:
             with (
-                self._own_rubric(entries) as own,
+                self._own_rubric(entries, self._ranks.machines) as own,
                 SharedRubric(own) as shared,
                 hosted(shared) as address,
                 MemberRubric(entries, address) as rubric,
@@ -146,18 +146,17 @@ class Contexts:
     def _shares_workers(self, stage: StagePlan, entries: Sequence[Entry]) -> bool:
         """Return whether the launch's processes on one machine share the rubric's workers and cache.
 
-        A reward function sees the batch of its process and may use its device, so each process calls its own. On a Ray
-        cluster, each process has its share of the workers.
+        A reward function sees the batch of its process and may use its device, so each process calls its own.
         """
         return (
             self._ranks.local_rank is not None
             and bool(stage.component.member("distributed", False))
-            and self._plan.manifest.scoring.ray is None
             and all(entry.component.kind is not Kind.REWARD for entry in entries)
         )
 
     @contextmanager
-    def _own_rubric(self, entries: Sequence[Entry]) -> Iterator[Rubric]:
+    def _own_rubric(self, entries: Sequence[Entry], of_the_launch: int) -> Iterator[Rubric]:
+        """Start one of so many rubrics that the launch has for these entries."""
         scoring = self._plan.manifest.scoring
         with (
             closing(self._cache()) as cache,
@@ -167,6 +166,7 @@ class Contexts:
                 failure_budget=self._plan.manifest.failure_budget,
                 workers=scoring.workers,
                 ray=scoring.ray,
+                ray_pools=of_the_launch,
             ) as rubric,
         ):
             yield rubric

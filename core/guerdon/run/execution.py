@@ -294,7 +294,7 @@ class _Execution:
                 raise
             raise self._stop.error(
                 stage.ref.id,
-                "at once, because it saves no checkpoint on a signal; what it has kept before is used again",
+                "at once, without a new checkpoint; what it saved before is used again",
             ) from None
         except (Exception, SystemExit) as error:  # a stage is a plugin, so it may raise anything
             problem = storage_problem(error, self._directory)

@@ -49,14 +49,21 @@ class Ranks:
         count: The number of processes.
         store: The store that they share; a single process needs none.
         local_rank: Its number among the processes on its machine; ``None`` if the launcher does not tell it.
+        machines: The number of machines; if the launcher does not tell it, the number of processes.
     """
 
     def __init__(
-        self, rank: int = 0, count: int = 1, store: Store | None = None, local_rank: int | None = None
+        self,
+        rank: int = 0,
+        count: int = 1,
+        store: Store | None = None,
+        local_rank: int | None = None,
+        machines: int | None = None,
     ) -> None:
         self._rank = rank
         self.local_rank = local_rank
         self._count = count
+        self.machines = machines or count
         self._store = store
         self._exchanges: Counter[str] = Counter()
 
@@ -228,5 +235,11 @@ def launch_ranks() -> Ranks:
     from torch.distributed.rendezvous import rendezvous  # a launcher of several processes has installed torch
 
     store, _, _ = next(rendezvous("env://", rank, count))
-    local_rank = os.environ.get("LOCAL_RANK")
-    return Ranks(rank, count, store, None if local_rank is None else int(local_rank))
+    local_rank, local_count = os.environ.get("LOCAL_RANK"), os.environ.get("LOCAL_WORLD_SIZE")
+    return Ranks(
+        rank,
+        count,
+        store,
+        local_rank=None if local_rank is None else int(local_rank),
+        machines=None if local_count is None else count // int(local_count),
+    )

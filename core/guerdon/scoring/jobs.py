@@ -14,14 +14,15 @@ from guerdon.scoring.protocol import (
     Scored,
     VerifyTask,
 )
-from guerdon.types import Score
+from guerdon.types import Failure, Score
 
 __all__ = ["MAX_LOSSES", "Job", "RewardJob", "VerifyJob"]
 
 MAX_LOSSES = 16
-"""The most workers that one batch of an async verifier may lose before its remaining cases fail.
+"""The most workers that one batch may lose before no case is sent again.
 
-One case at fault costs at most seven workers. A verifier that always hangs must not cost hours.
+The remaining cases of an async verifier then fail. One case at fault costs at most eight workers. A verifier that
+always hangs must not cost hours.
 """
 
 
@@ -45,6 +46,8 @@ class VerifyJob:
     _tasks: list[list[int]] = field(default_factory=list)
     """The unjudged cases, by index, in the portions in which they are sent. The next portion is last."""
     _losses: int = 0
+    _suspects: set[int] = field(default_factory=set)
+    """The cases whose worker died once, which may have had another cause."""
 
     def __post_init__(self) -> None:
         self.results = [None] * len(self.cases)
@@ -77,8 +80,8 @@ class VerifyJob:
         """Account for a lost worker: the case at fault gets ``score``, the others are sent again.
 
         If cases ran one by one, the current case is at fault. If they ran concurrently, the case at fault is unknown.
-        They are
-        then sent again in halves, until one case loses its worker alone.
+        They are then sent again in halves, until one case loses its worker alone. A case whose worker died is sent
+        once more, because something else may have killed the worker: the system out of memory, or an operator.
         """
         self._losses += 1
         lost = [index for index in self._tasks.pop() if self.results[index] is None]
@@ -88,6 +91,14 @@ class VerifyJob:
             self._tasks += filter(None, [others, suspects[half:], suspects[:half]])
             return
         blamed = lost if concurrent else lost[:1]
+        if (
+            score.failure is Failure.VERIFIER
+            and self._losses < MAX_LOSSES
+            and not self._suspects.issuperset(blamed)
+        ):
+            self._suspects.update(blamed)
+            self._tasks.append(lost)
+            return
         for index in blamed:
             self.results[index] = score, latency_ms
         if rest := lost[len(blamed) :]:
@@ -103,6 +114,7 @@ class RewardJob:
     timeout_s: float
     dedicated: bool = True
     answer: Rewarded | None = None
+    _suspected: bool = False
 
     @property
     def done(self) -> bool:
@@ -121,7 +133,10 @@ class RewardJob:
         """Account for a lost machine: the call is made again."""
 
     def lose(self, score: Score, latency_ms: float, concurrent: bool) -> None:
-        """Account for a lost worker."""
+        """Account for a lost worker. After its death, which may have had another cause, the call is made once more."""
+        if score.failure is Failure.VERIFIER and not self._suspected:
+            self._suspected = True
+            return
         self.answer = Rewarded([score] * len(self.batch.completions), latency_ms, {}, {})
 
 

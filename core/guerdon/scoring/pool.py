@@ -42,7 +42,16 @@ from guerdon.types import Failure, Score
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["BUILD_TIMEOUT_S", "MOST_LOST_BUILDS", "Job", "Pool", "RewardJob", "VerifyJob", "WorkerPool"]
+__all__ = [
+    "BUILD_TIMEOUT_S",
+    "MOST_LOST_BUILDS",
+    "Job",
+    "Pool",
+    "RewardJob",
+    "VerifyJob",
+    "WorkerPool",
+    "default_workers",
+]
 
 BUILD_TIMEOUT_S = 120.0
 """Seconds for importing and building a plugin; not counted against its verifiers' deadlines."""
@@ -69,6 +78,11 @@ CLOSE_TIMEOUT_S = 10.0
 """Seconds for a worker to release its resources before it is killed."""
 
 
+def default_workers() -> int:
+    """Return how many workers share the sync verifiers by default: one for each usable CPU, at most 16."""
+    return min(len(os.sched_getaffinity(0)), 16)
+
+
 class Pool(Protocol):
     """Workers for the components of one rubric, on this machine or on many."""
 
@@ -93,12 +107,12 @@ class WorkerPool:
 
     Args:
         components: The components that the workers can run; jobs refer to them by index.
-        shared_workers: How many workers share the sync verifiers; by default one per usable CPU, at most 16.
+        shared_workers: How many workers share the sync verifiers; by default :func:`default_workers`.
     """
 
     def __init__(self, components: Sequence[Component], shared_workers: int | None = None) -> None:
         self._components = list(components)
-        self.shared_workers = shared_workers or min(len(os.sched_getaffinity(0)), 16)
+        self.shared_workers = shared_workers or default_workers()
         self._limits: dict[int, int] = {
             index: component.member("max_workers", 1)
             for index, component in enumerate(components)

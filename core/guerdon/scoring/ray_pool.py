@@ -8,7 +8,6 @@ their order are thus those of the local pool.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import sys
 import threading
@@ -59,14 +58,16 @@ class RayPool:
     Args:
         components: The components that the workers can run; jobs refer to them by index.
         address: ``auto``, or the cluster's address, as :func:`ray.init` takes it.
-        workers: How many workers share the sync verifiers; by default one for each CPU of the cluster, divided by the
-            number of processes of the launch.
+        workers: How many workers of the cluster share the sync verifiers; by default one for each CPU.
+        pools: How many pools use the cluster for one launch. Each has an equal part of the workers, at least one.
 
     Raises:
         InfrastructureError: There is no cluster at the address.
     """
 
-    def __init__(self, components: Sequence[Component], address: str, workers: int | None = None) -> None:
+    def __init__(
+        self, components: Sequence[Component], address: str, workers: int | None = None, pools: int = 1
+    ) -> None:
         _connect(address)
         self._components = list(components)
         self._limits = {
@@ -75,6 +76,7 @@ class RayPool:
             if component.kind in (Kind.VERIFIER, Kind.GROUP_REWARD)
         }
         self._wanted = workers
+        self._pools = pools
         self._actors: dict[int | None, list[_Actor]] = {}
         self._failed_starts = 0
         self._lock = threading.Lock()
@@ -83,7 +85,13 @@ class RayPool:
     @property
     def shared_workers(self) -> int:
         """Return how many workers share the sync verifiers."""
-        return self._wanted or sum(_shared_of(node) for node in _nodes())
+        if self._wanted is not None:
+            return max(1, self._wanted // self._pools)
+        return sum(self._shared_of(node) for node in _nodes())
+
+    def _shared_of(self, node: dict[str, Any]) -> int:
+        """Return how many shared workers of this pool a node gets."""
+        return max(1, int(node["Resources"]["CPU"]) // self._pools)
 
     def lane_workers(self, component: int) -> int:
         """Return how many workers a dedicated component has: its own limit, else one on each node."""
@@ -146,7 +154,7 @@ class RayPool:
             actors = [actor for actor in self._actors.get(lane, []) if actor.node in alive or actor.tasks]
             self._actors[lane] = actors
             places = (
-                [node["NodeID"] for node in nodes for _ in range(_shared_of(node))]
+                [node["NodeID"] for node in nodes for _ in range(self._shared_of(node))]
                 if lane is None
                 else [node["NodeID"] for node in nodes]
             )
@@ -314,12 +322,6 @@ def _nodes() -> list[dict[str, Any]]:
     """Return the cluster's living nodes that have CPUs."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-
-
-def _shared_of(node: dict[str, Any]) -> int:
-    """Return how many shared workers of this process a node gets."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return max(1, int(node["Resources"]["CPU"]) // processes)
 
 
 def _reason(error: BaseException) -> str:

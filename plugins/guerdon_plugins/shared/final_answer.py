@@ -69,9 +69,13 @@ _TEX_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boldsymbol|mathsf|mbox)
 _TEX_FORMULA = re.compile(r"\\[(\[]\s*+([^\\]*+)\\[)\]]")
 
 
-def without_tex(answer: str) -> str:
-    r"""Return an answer without TeX around its words: ``\text{Paris}`` is ``Paris``."""
-    return _TEX_FORMULA.sub(r"\1", _TEX_WORDS.sub(r"\1", answer))
+_EMPHASIS = re.compile(r"\s*+([*_]{1,3})(?![\s*_])([^*_]++)(?<!\s)\1\s*+")
+
+
+def without_markup(answer: str) -> str:
+    r"""Return an answer without TeX around its words or emphasis around it: ``**\text{Paris}**`` is ``Paris``."""
+    emphasized = _EMPHASIS.fullmatch(answer)
+    return _TEX_FORMULA.sub(r"\1", _TEX_WORDS.sub(r"\1", emphasized[2] if emphasized else answer))
 
 
 def _joined(contents: Sequence[str]) -> str:

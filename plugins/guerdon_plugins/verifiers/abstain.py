@@ -11,7 +11,7 @@ from typing import Any, Literal
 from guerdon import Row, Score
 from guerdon.text import checked_tags, split_reasoning
 from guerdon.verifier import load_verifier
-from guerdon_plugins.shared.final_answer import final_answer, without_tex
+from guerdon_plugins.shared.final_answer import final_answer, without_markup
 from guerdon_plugins.shared.hints import Hint
 
 PHRASES = (
@@ -51,9 +51,9 @@ PHRASES = (
 """Answers that abstain, in a dozen languages."""
 
 _CONFIDENCE = re.compile(
-    r"<confidence>\s*([^<>]{1,20}?)\s*</confidence>"
-    r"|\(\s*confidence\s*[:=]\s*([^()\n]{1,20}?)\s*\)"
-    r"|^[^\S\n]*[*_#>-]*[^\S\n]*(?:(?:my|the)\s+)?"
+    r"<confidence>\s*+([^<>]{1,20}?)\s*+</confidence>"
+    r"|\(\s*+confidence\s*+[:=]\s*+([^()\n]{1,20}?)\s*+\)"
+    r"|^[^\S\n]*+[*_#>-]*+[^\S\n]*+(?:(?:my|the)\s+)?"
     r"(?:confidence|konfidenz|sicherheit|confiance|confianza|confiança|confidenza|уверенность|置信度|信心|確信度|확신도|신뢰도)"
     r"(?:\s+(?:level|score))?[*_]*[^\S\n]*(?:[:：=]|\bis\b)[^\S\n]*[*_]*([^\n]{1,20}?)[*_.\s]*$",
     re.IGNORECASE | re.MULTILINE,
@@ -124,7 +124,7 @@ class Abstain:
         if right:
             return Score(self._right, answer=score.answer, explanation="right")
         found = final_answer(answered, "auto", self._tags).text
-        if found is not None and _bare(without_tex(found)) in self._phrases:
+        if found is not None and _bare(without_markup(found)) in self._phrases:
             return Score(self._abstained, answer=found, explanation="abstained")
         return Score(self._wrong, answer=score.answer, explanation="wrong")
 
@@ -144,7 +144,8 @@ class Abstain:
 def _share(text: str) -> float | None:
     """Return a confidence: ``0.8``, ``80%``, ``80/100`` or ``8/10``; ``None`` if it is not one."""
     found = re.fullmatch(
-        r"(\d{1,3}(?:[.,]\d{1,6})?)\s*(%|/\s*(?:100|10)\b)?", unicodedata.normalize("NFKC", text.strip())
+        r"(\d{1,3}(?:[.,]\d{1,6})?|[.,]\d{1,6})\s*(%|/\s*(?:100|10)\b)?",
+        unicodedata.normalize("NFKC", text.strip()),
     )
     if not found:
         return None

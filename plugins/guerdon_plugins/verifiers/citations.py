@@ -22,7 +22,7 @@ MAX_RANGE = 100
 MIN_PROMPT = 40
 """A shorter prompt may be in a text by chance."""
 
-_MARK = re.compile(r"[\[【]\s*([^\[\]【】\n]{1,200}?)\s*[\]】]")
+_MARK = re.compile(r"[\[【]\s*+([^\[\]【】\n]{1,200}?)\s*+[\]】]")
 _SENTENCE = re.compile(
     r"(?<=[.!?。！？।؟])[\"'”’»」』)]*(?:\s*[\[【][^\[\]【】\n]{1,200}[\]】])*(?:\s+|(?<=[。！？])|$)|\n+"
 )

@@ -156,6 +156,20 @@ def _holds(text: str, wanted: str, mode: Mode) -> bool:
 
 
 def _inside_word(text: str, place: int) -> bool:
-    """Return whether a place is between two characters of one word. In Chinese, each character is a word."""
-    pair = text[max(place - 1, 0) : place + 1]
-    return 0 < place < len(text) and pair.isalnum() and len(words(pair)) == 1
+    """Return whether a place is between two characters of one word or number. In Chinese, each character is a word."""
+    before, after = text[:place][-2:], text[place : place + 2]
+    if not before or not after:
+        return False
+    pair = before[-1] + after[0]
+    if pair.isascii() and pair.isalnum():
+        return True
+    return (pair.isalnum() and len(words(pair)) == 1) or _inside_number(before, after)
+
+
+def _inside_number(before: str, after: str) -> bool:
+    """Return whether a place is before or after a point or comma between digits, or between a sign and a digit."""
+    if after[0].isdigit():
+        mark, earlier = before[-1], before[:-1]
+        is_part = (mark == "." and not earlier.isalpha()) or (mark == "," and earlier.isdigit())
+        return is_part or (mark in "-−" and not earlier.isalnum())
+    return before[-1].isdigit() and after[0] in ".," and after[1:].isdigit()

@@ -12,6 +12,7 @@ from typing import Any
 from guerdon_sandbox.codec import CodecError, State, dumps, loads
 from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, blame, remade
 from guerdon_sandbox.inside.constants import Constants, replace_content
+from guerdon_sandbox.inside.emptiness import says_nothing
 from guerdon_sandbox.inside.frames import MAX_REPLY, read_frames, send_frame
 from guerdon_sandbox.inside.remote import Reference, Remote, RemoteIterator, generate, run_remotely
 from guerdon_sandbox.inside.values import VALUES, Value, value_of
@@ -35,6 +36,10 @@ class Candidate:
         """Whether the current test checks what a call does to its arguments."""
         self.constants = Constants(lambda name: self.ask("value", name), self.dumps, self.refuse)
         self.asked = 0
+        self.gave = False
+        """Whether it has given a value that is neither empty nor NaN."""
+        self.gave_nan = False
+        """Whether a result was NaN."""
         self.fault = ""
         """Why the candidate cannot answer any more. After that, a test cannot pass, whatever it catches."""
         self.unsupported = ""
@@ -102,6 +107,8 @@ class Candidate:
                 _take_over(mine, changed_kwargs.get(name))
         if operation != "value":
             self.constants.refresh()
+        self.gave = self.gave or _says_something(operation, result)
+        self.gave_nan = self.gave_nan or (isinstance(result, float | complex) and result != result)
         return result
 
     def dumps(self, value: object) -> bytes:
@@ -182,6 +189,17 @@ class Candidate:
         built: Any = object.__new__(self.shared[name])
         built.__dict__.update(attributes)
         return built
+
+
+_ABOUT_OBJECTS = frozenset(("len", "bool", "isinstance", "issubclass", "is", "identity"))
+"""Operations whose answers say nothing of an object's content."""
+
+
+def _says_something(operation: str, result: Any) -> bool:
+    """Return whether an operation gave a value that is not empty."""
+    if operation in _ABOUT_OBJECTS:
+        return False
+    return not says_nothing(result[:1] if operation == "draw" and isinstance(result, list) else result)
 
 
 def _copy(source: Path, target: Path) -> None:

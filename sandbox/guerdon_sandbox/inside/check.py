@@ -14,15 +14,18 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from guerdon_sandbox.codec import CodecError, dumps
 from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, is_blamed
 from guerdon_sandbox.inside.candidate import Candidate
-from guerdon_sandbox.inside.constants import IdentityCalls, Solution, no_attribute
+from guerdon_sandbox.inside.constants import Solution, no_attribute
+from guerdon_sandbox.inside.emptiness import NOTHING
 from guerdon_sandbox.inside.frames import send_frame
 from guerdon_sandbox.inside.remote import Remote
+from guerdon_sandbox.inside.rewriting import changes
 from guerdon_sandbox.inside.sources import compile_prelude, compile_source, describe
 
 _WORK = Path("/box")
@@ -35,6 +38,8 @@ _OF_FILES = ("open", "Path", "tempfile", "savetxt", "chdir", "makedirs", "mkdir"
 """Words of tests that use files."""
 
 _Outcome = tuple[bool | None, str]
+
+_HOLLOW = (False, "the program gives only empty results or NaN, and the test compares nothing of them")
 
 
 def check(payload: dict[str, Any], inbox: int, outbox: int, verdict: int) -> NoReturn:
@@ -54,8 +59,8 @@ def check(payload: dict[str, Any], inbox: int, outbox: int, verdict: int) -> NoR
         prepared = suite.prepare()
     except OSError as error:
         prepared = (False, f"the tests have no folder: {error.strerror}")
-    for index in range(len(payload["tests"])):
-        send_frame(outcomes, dumps(list(prepared or suite.run(index))))
+    for outcome in [prepared] * len(payload["tests"]) if prepared else suite.outcomes():
+        send_frame(outcomes, dumps(list(outcome)))
     candidate.remove_files()
     os._exit(0)
 
@@ -93,6 +98,22 @@ class _Suite:
         except BaseException as error:
             return self._judge(error, "setup.py")
         return None
+
+    def outcomes(self) -> Iterator[_Outcome]:
+        """Yield the outcome of each test.
+
+        While the program has given only what is empty or is not a number, it does not pass a test that compares nothing
+        of such a result. A later result of another kind shows that it can give more.
+        """
+        held: list[tuple[_Outcome, bool]] = []
+        for index in range(len(self._payload["tests"])):
+            outcome = self.run(index)
+            is_hollow = bool(outcome[0]) and not self._candidate.gave and self._accepts_nothing(index)
+            held.append((outcome, is_hollow))
+            if self._candidate.gave or not any(hollow for _, hollow in held):
+                yield from (outcome for outcome, _ in held)
+                held.clear()
+        yield from (_HOLLOW if hollow else outcome for outcome, hollow in held)
 
     def run(self, index: int) -> _Outcome:
         """Run one test, and again with each stand-in if it passes."""
@@ -167,8 +188,7 @@ class _Suite:
 
     def _exec(self, source: str, name: str, namespace: dict[str, Any]) -> None:
         if name not in self._codes:
-            change = IdentityCalls() if any(word in source for word in IdentityCalls.WORDS) else None
-            self._codes[name] = compile_source(source, name, change)
+            self._codes[name] = compile_source(source, name, changes(source))
         exec(self._codes[name], namespace)
 
     def _judge(self, error: BaseException, name: str) -> _Outcome:
@@ -198,11 +218,14 @@ class _Suite:
     def _decides(self, index: int, name: str) -> bool:
         """Return whether the test fails with some program that does nothing."""
         stand_ins = [lambda: None, object, *map(_giver, self._payload["stand_ins"])]
-        shared, self._candidate.shared = self._candidate.shared, {}
-        try:
-            return any(not self._passes_with(stand_in, index, name) for stand_in in stand_ins)
-        finally:
-            self._candidate.shared = shared
+        return any(not self._passes_with(stand_in, index, name) for stand_in in stand_ins)
+
+    def _accepts_nothing(self, index: int) -> bool:
+        """Return whether a test that passed accepts an empty result of no kind, or a NaN that it does not expect."""
+        sources = (self._payload["setup"], self._payload["tests"][index])
+        if self._candidate.gave_nan and not any("nan" in source.lower() for source in sources):
+            return True
+        return any(self._passes_with(nothing, index, f"test{index}.py") for nothing in NOTHING)
 
     def _passes_with(self, give: Any, index: int, name: str) -> bool:
         def stand_for(one: str) -> object:
@@ -210,6 +233,7 @@ class _Suite:
                 return self._candidate.exceptions[one]
             return lambda *_, **__: give()
 
+        shared, self._candidate.shared = self._candidate.shared, {}
         signal.signal(signal.SIGVTALRM, _give_up)
         signal.setitimer(signal.ITIMER_VIRTUAL, _STAND_IN_S)
         try:
@@ -218,6 +242,7 @@ class _Suite:
             return False
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            self._candidate.shared = shared
         return True
 
 

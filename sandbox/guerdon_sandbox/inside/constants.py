@@ -3,7 +3,6 @@
 It needs the standard library only.
 """
 
-import ast
 import contextlib
 import types
 from collections.abc import Callable
@@ -106,41 +105,3 @@ def no_attribute(name: str) -> Exception:
     """Return the candidate's error for a name that its module lacks."""
     error: Exception = blame(AttributeError(f"the program has no '{name}'"))
     return error
-
-
-class IdentityCalls(ast.NodeTransformer):
-    """Replaces ``a is b``, ``type(a)`` and ``a.__class__``.
-
-    An object of the candidate has another stand-in after each request.
-    """
-
-    WORDS = (" is ", "type(", "__class__")
-    """Sources without one of these need no replacement."""
-
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:
-        self.generic_visit(node)
-        match node:
-            case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot() as operator], comparators=[right]) if (
-                not any(isinstance(side, ast.Constant) for side in (left, right))
-            ):
-                call = _runner("same", [left, right], node)
-                is_not = isinstance(operator, ast.IsNot)
-                return ast.copy_location(ast.UnaryOp(ast.Not(), call), node) if is_not else call
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        self.generic_visit(node)
-        match node:
-            case ast.Call(func=ast.Name(id="type"), args=[value], keywords=[]):
-                return _runner("kind_of", [value], node)
-        return node
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        self.generic_visit(node)
-        is_class = node.attr == "__class__" and isinstance(node.ctx, ast.Load)
-        return _runner("kind_of", [node.value], node) if is_class else node
-
-
-def _runner(name: str, args: list[ast.expr], node: ast.expr) -> ast.expr:
-    function = ast.Attribute(ast.Name("__runners__", ast.Load()), name, ast.Load())
-    return ast.fix_missing_locations(ast.copy_location(ast.Call(function, args, []), node))

@@ -9,14 +9,18 @@ import linecache
 import sys
 import traceback
 import types
+from collections.abc import Sequence
+from typing import Any
 
 from guerdon_sandbox.inside.interpreter import own_frames
 
 
-def compile_source(source: str, name: str, change: ast.NodeTransformer | None = None) -> types.CodeType:
+def compile_source(source: str, name: str, changes: Sequence[ast.NodeTransformer] = ()) -> types.CodeType:
     """Compile a module's source, which may be changed, under a name that tracebacks can look up."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    code = source if change is None else change.visit(ast.parse(source, name))
+    code: Any = ast.parse(source, name) if changes else source
+    for change in changes:
+        code = change.visit(code)
     return compile(code, name, "exec", dont_inherit=True)
 
 

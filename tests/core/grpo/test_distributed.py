@@ -269,6 +269,28 @@ def test_a_launch_of_two_processes_runs_a_manifest(tiny_model: Callable[..., Pat
     assert events.count("run_started") == events.count("run_finished") == 1
 
 
+@pytest.mark.slow
+def test_processes_of_two_machines_train_together_and_each_machine_has_one_pool(
+    tiny_model: Callable[..., Path], tmp_path: Path, warm_python: WarmPython
+) -> None:
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "m.yaml").write_text(MANIFEST.format(model=tiny_model()))
+    launch = warm_python.launch(4, "-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=tmp_path, machines=2)
+    for done in launch:
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert [done.stdout.count("Run folder: out") for done in launch] == [1, 0, 0, 0]
+    stage = tmp_path / "out/stages/rl"
+    rollouts = [json.loads(line) for line in (stage / "rollouts.jsonl").read_text().splitlines()]
+    assert [rollout["step"] for rollout in rollouts] == [1] * 16 + [2] * 16  # four of each process
+    pools: dict[str, set[str]] = {}
+    for worker in (tmp_path / "workers").iterdir():
+        calls = [json.loads(line) for line in worker.read_text().splitlines()]
+        owner = worker.name.partition(" of ")[2]
+        pools.setdefault(owner, set()).update(completion for _, completion in calls)
+    assert len(pools) == 2
+    assert {rollout["completion"] for rollout in rollouts} <= set.union(*pools.values())
+
+
 GROUPED = """
 class Rows:
     def __iter__(self): return ({"prompt": f"say {i}"} for i in range(16))

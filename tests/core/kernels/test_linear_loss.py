@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guerdon.kernels import LossSpec, Tokens, fused_linear_grpo_loss, token_terms
+from guerdon.kernels import LossSpec, Tokens, fused_linear_grpo_loss, linear_loss, token_terms
 from guerdon.kernels.objective import LOSS_TYPES
 
 SCALES: dict[str, Any] = {"temperature": 0.7, "logit_scale": 1.3, "softcap": 3.0}
@@ -209,6 +210,66 @@ def test_huge_logits_stay_finite() -> None:
     assert all(torch.isfinite(value).all() for value in torch.autograd.grad(result.loss, (states, weight)))
 
 
+@pytest.mark.parametrize("scales", [{}, {"temperature": 0.7}])
+@pytest.mark.parametrize("bonus", [False, True])
+def test_logits_of_minus_infinity_have_no_probability_and_no_gradient(
+    scales: dict[str, Any], bonus: bool
+) -> None:
+    """A head masks the padding of its vocabulary in this way. The plain loss lacks them: its entropy is NaN there."""
+    states, weight, bias, target, tokens = case(entropy_weight=bonus)
+    possible = torch.arange(50) % 7 != 0
+    target = target // 7 * 7 + 1
+    spec = LossSpec(**scales)
+    masked = bias.detach().masked_fill(~possible, float("-inf")).requires_grad_()
+    ours = fused_linear_grpo_loss(states, weight, target, tokens, spec, bias=masked, tile_budget_mb=0.005)
+    place = possible.cumsum(0) - 1
+    expected = plain(states, weight[possible], bias[possible], place[target], tokens, spec)
+    torch.testing.assert_close(ours.loss, expected)
+    assert torch.isfinite(ours.entropy).all()
+    gradients = torch.autograd.grad(ours.loss, (states, weight, masked))
+    torch.testing.assert_close(gradients[0], torch.autograd.grad(expected, states, retain_graph=True)[0])
+    for gradient, whole in zip(gradients[1:], torch.autograd.grad(expected, (weight, bias)), strict=True):
+        torch.testing.assert_close(gradient, whole)  # which is 0 where nothing is possible
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "backend", "rows"),
+    [
+        ("cuda", torch.float32, "auto", "TritonRows"),
+        ("cuda", torch.bfloat16, "auto", "TritonRows"),
+        ("cuda", torch.float16, "auto", "TritonRows"),
+        ("cuda", torch.bfloat16, "torch", "Rows"),
+        ("cpu", torch.float32, "auto", "Rows"),
+        ("cpu", torch.bfloat16, "auto", "Rows"),
+    ],
+)
+def test_auto_takes_triton_on_a_card_and_torch_elsewhere(
+    device: str, dtype: torch.dtype, backend: Any, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triton_logits = pytest.importorskip("guerdon.kernels.triton_logits", reason="Triton is not installed")
+
+    class ChosenError(Exception):
+        pass
+
+    class OnCuda(torch.Tensor):
+        is_cuda = True
+
+    def choose(hidden: torch.Tensor, *_: object) -> None:
+        raise ChosenError(str(hidden.dtype))
+
+    for owner, name in ((triton_logits, "TritonRows"), (linear_loss, "Rows")):
+        monkeypatch.setattr(owner, name, choose if name == rows else None)
+    memory = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: memory)
+    states, weight = (torch.ones(shape, 8, dtype=dtype) for shape in (6, 50))
+    if device == "cuda":
+        states = states.as_subclass(OnCuda)
+    numbers = torch.zeros(6)
+    tokens = Tokens(numbers, numbers, numbers.long())
+    with pytest.raises(ChosenError, match=str(dtype)):
+        fused_linear_grpo_loss(states, weight, numbers.long(), tokens, LossSpec(), backend=backend)
+
+
 def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     states, weight, _, target, tokens = case()
     monkeypatch.setattr("guerdon.kernels.logits.Rows.gradient", None)
@@ -247,3 +308,28 @@ def test_memory_stays_flat_as_sequences_grow() -> None:
             ).loss.backward()
         largest.append(seen[0])
     assert largest[0] == largest[1] <= 1024**2
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_gradient_of_the_head_is_one_buffer(autocast: bool) -> None:
+    """It lies in the loss from its forward pass to its backward pass, and is what the optimizer gets."""
+    states, weight, _, target, tokens = case(64, 32, 4000, torch.float32)
+    size = weight.untyped_storage().nbytes()
+    made: list[torch.UntypedStorage] = []
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.untyped_storage().nbytes() >= size:
+                storage = result.untyped_storage()
+                known = [weight.untyped_storage(), *made]
+                if all(storage.data_ptr() != other.data_ptr() for other in known):
+                    made.append(storage)
+            return result
+
+    with Spy():  # type: ignore[no-untyped-call]
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = fused_linear_grpo_loss(states, weight, target, tokens, LossSpec(), tile_budget_mb=0.2).loss
+        (3 * loss).backward()
+    assert len(made) == 1
+    assert weight.grad.untyped_storage().data_ptr() == made[0].data_ptr()

@@ -16,21 +16,24 @@ from guerdon.kernels import LossSpec, Tokens, fused_linear_grpo_loss
 
 torch.manual_seed(0)
 worst = {1.0: 0.0, 1e4: 0.0}
-for vocabulary, scales, bonus, size in itertools.product(
-    (33, 4096, 5000),
+for (vocabulary, masked), scales, bonus, size in itertools.product(
+    ((33, False), (4096, False), (5000, False), (5000, True)),
     ({}, {"temperature": 0.7, "logit_scale": 1.3, "softcap": 3.0}),
     (False, True),
     (1.0, 1e4),
 ):
     states = (size * torch.randn(6, 5)).requires_grad_()
     weight = torch.randn(vocabulary, 5).requires_grad_()
-    target = torch.randint(vocabulary, (6,))
+    target = torch.randint(vocabulary // 7, (6,)) * 7 + 1
+    bias = torch.zeros(vocabulary)
+    if masked:
+        bias[::7] = float("-inf")
     tokens = Tokens(
         torch.randn(6), torch.rand(6), torch.zeros(6, dtype=torch.long), entropy_weight=torch.rand(6) if bonus else None
     )
     outputs = []
     for backend in ("torch", "triton"):
-        result = fused_linear_grpo_loss(states, weight, target, tokens, LossSpec(**scales), backend=backend)
+        result = fused_linear_grpo_loss(states, weight, target, tokens, LossSpec(**scales), bias=bias, backend=backend)
         outputs.append([*result, *torch.autograd.grad(result.loss, (states, weight))])
     for ours, oracle in zip(*outputs):
         assert torch.isfinite(ours).all()

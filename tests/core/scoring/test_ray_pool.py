@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from warm_python import WarmPython
 
 from guerdon import Failure, Rollout, Score
 from guerdon.errors import PluginContractError
@@ -181,6 +185,19 @@ def test_ray_pool_keeps_the_tasks_of_all_actors_of_a_lost_node(monkeypatch: pyte
     assert pool._actors[1][0].tasks
 
 
+@pytest.mark.parametrize(("pools", "workers"), [(1, 12), (2, 6), (4, 3), (64, 2)])
+def test_each_pool_of_a_launch_has_its_share_of_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, pools: int, workers: int
+) -> None:
+    nodes = [{"NodeID": str(cpus), "Resources": {"CPU": float(cpus)}} for cpus in (8, 4)]
+    monkeypatch.setattr(ray_pool, "_nodes", lambda: nodes)
+    pool = RayPool.__new__(RayPool)
+    pool._wanted, pool._pools = None, pools
+    assert pool.shared_workers == workers  # at least one on each node
+    pool._wanted = 12  # 'workers' of 'scoring', which are those of all pools
+    assert pool.shared_workers == max(1, 12 // pools)
+
+
 def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
     doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
     cluster.wait_for_nodes()
@@ -196,3 +213,121 @@ def test_ray_pool_that_loses_a_node_loses_no_verdict(cluster: Cluster) -> None:
         killer.join()
         assert [judgement.reward for judgement in judgements] == [float(n % 2) for n in range(60)]
         assert [judgement.reward for judgement in rubric.score(given[:4])] == [0, 1, 0, 1]
+
+
+@pytest.mark.slow
+def test_ray_pool_that_loses_a_node_midway_gives_100_000_verdicts_in_order(cluster: Cluster) -> None:
+    doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    given = rollouts([f"right {n}" if n % 3 else f"wrong {n}" for n in range(100_000)])
+    with Rubric([entry("judge")], ray=cluster.address) as rubric:
+        rubric.score(rollouts(["a"] * 400))  # all workers have started
+        killer = threading.Timer(2, cluster.remove_node, [doomed], {"allow_graceful": False})
+        killer.start()
+        judgements = rubric.score(given)
+        assert not killer.is_alive()  # the node was lost before the end
+    assert [judgement.reward for judgement in judgements] == [float(bool(n % 3)) for n in range(100_000)]
+
+
+RUN = """\
+name: x
+scoring: {{ray: '{address}', workers: 3}}
+stages:
+  - id: judged
+    use: ./stage.py:judge
+    init: none
+    data: [{{use: files, params: {{path: rows.jsonl}}}}]
+    rewards: [{{use: './v.py:placed'}}]
+"""
+
+PLACED = """
+import os
+from pathlib import Path
+
+def placed(completion, reference):
+    # The process that started this worker is an actor, which says so in its title.
+    title = Path(f"/proc/{os.getppid()}/cmdline").read_text()
+    return float(completion == reference) if "RemoteWorker" in title else -1.0
+
+class Single:
+    max_workers = 1
+    def __call__(self, completion, reference):
+        value = placed(completion, reference)
+        if value >= 0.0:
+            with open(Path(__file__).with_name("copies"), "a") as file:
+                file.write(f"{os.getpid()}\\n")
+        return value
+"""
+
+STAGE = """
+from guerdon import Rollout, StageResult
+
+def judge(context):
+    with context.open_rubric() as rubric:
+        judgements = rubric.score([Rollout(row["prompt"], row["completion"], row) for row in context.rows()])
+    return StageResult(metrics={"rewards": [judgement.reward for judgement in judgements]})
+
+judge.needs = ("data", "rewards")
+judge.distributed = True
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cluster: Cluster) -> Path:
+    """A folder with rows, plugins and a manifest. The verifier knows whether a Ray actor started its worker."""
+    rows = [{"prompt": "q", "completion": f"{n % 3}", "reference": "1"} for n in range(9)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "v.py").write_text(PLACED)
+    (tmp_path / "stage.py").write_text(STAGE)
+    (tmp_path / "m.yaml").write_text(RUN.format(address=cluster.address))
+    return tmp_path
+
+
+EXPECTED = [float(n % 3 == 1) for n in range(9)]
+
+
+def test_score_with_ray_scores_on_the_cluster(
+    warm_guerdon: WarmPython, folder: Path, cluster: Cluster
+) -> None:
+    options = ("--use", "./v.py:placed", "--ray", cluster.address, "-o", "scored.jsonl")
+    done = warm_guerdon.run("-m", "guerdon", "score", "rows.jsonl", *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = (folder / "scored.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reward"] for line in lines] == EXPECTED
+
+
+@pytest.mark.slow
+def test_serve_with_ray_scores_on_the_cluster(
+    warm_guerdon: WarmPython, folder: Path, cluster: Cluster
+) -> None:
+    options = ("--use", "./v.py:placed", "--ray", cluster.address, "--port", "0")
+    with warm_guerdon.start("-m", "guerdon", "serve", *options, cwd=folder) as server:
+        url = server.printed(r"on (http\S+) ")[1]
+        given = [{"completion": f"{n % 3}", "columns": {"reference": "1"}} for n in range(9)]
+        answer = httpx.post(f"{url}/score", json={"rollouts": given}, timeout=120)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0, server.err()
+    assert [result["reward"] for result in answer.json()["results"]] == EXPECTED
+
+
+@pytest.mark.slow
+def test_run_of_a_manifest_with_ray_scores_on_the_cluster(warm_guerdon: WarmPython, folder: Path) -> None:
+    done = warm_guerdon.run("-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "out/stages/judged/result.json").read_text())
+    assert result["metrics"]["rewards"] == EXPECTED
+
+
+@pytest.mark.slow
+def test_processes_of_one_machine_share_the_workers_of_the_cluster(
+    warm_guerdon: WarmPython, folder: Path
+) -> None:
+    manifest = folder / "m.yaml"
+    manifest.write_text(manifest.read_text().replace("v.py:placed", "v.py:Single"))
+    for done in warm_guerdon.launch(2, "-m", "guerdon", "run", "m.yaml", "-o", "out", cwd=folder):
+        assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "out/stages/judged/result.json").read_text())
+    assert result["metrics"]["rewards"] == EXPECTED
+    copies = (folder / "copies").read_text().splitlines()
+    assert len(set(copies)) == 1  # max_workers: 1
+    assert len(copies) == 3  # the rows of both processes, each kind once: they share the cache too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -122,3 +123,18 @@ def test_abstain_phrase_in_an_unusual_layout_abstains(answer: str) -> None:
 @pytest.mark.parametrize("stated", ["(Confidence: 90%)", "\nConfidence level: 90%", "\n**Confidence:** 9/10"])
 def test_abstain_confidence_in_an_unusual_layout_is_read(stated: str) -> None:
     assert Abstain(mode="confidence")(f"Paris {stated}", "Paris").value == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    "text", ["<confidence>" + " " * 50_000, "(" + " " * 50_000, "# " + " " * 50_000 + "x"]
+)
+def test_abstain_confidence_is_found_in_linear_time(text: str) -> None:
+    started = time.thread_time()
+    assert Abstain(mode="confidence")(text, reference="Paris").value == -1.0
+    assert time.thread_time() - started < 1.0
+
+
+def test_abstain_confidence_may_begin_with_its_point() -> None:
+    assert Abstain(mode="confidence")(
+        "Answer: Paris\nConfidence: .8", reference="Paris"
+    ).value == pytest.approx(0.96)

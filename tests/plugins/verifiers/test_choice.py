@@ -53,6 +53,9 @@ OPTIONS = ["Lyon", "Paris", "Rome", "None"]
         "\\(B\\)",
         "B. Paris. A city in France, and I like it.",
         "B) Paris. Option C is wrong.",
+        "B, Paris",
+        "So the answer is B, Paris.",
+        "答案是B，Paris",
     ],
 )
 def test_choice_right_option_in_any_form_scores_1(answer: str) -> None:
@@ -245,3 +248,18 @@ def test_choice_of_a_wrong_option_says_which_is_right(
     verifier: Choice, answer: str, reference: Any, explanation: str
 ) -> None:
     assert verifier(answer, reference, OPTIONS).explanation == explanation
+
+
+@pytest.mark.parametrize("answer", ["b, d", "b,d", "(b) (d)", "b d", "(b), (c) and (d)", "b/d"])
+def test_choice_two_labels_in_lower_case_are_no_choice(answer: str) -> None:
+    assert Choice()(answer, "B").value == 0.0
+
+
+@pytest.mark.parametrize("answer", ["(A) and (C)", "[A], [C]", "(A), (C)", "a, c"])
+def test_choice_each_of_several_labels_may_have_brackets(answer: str) -> None:
+    assert Choice(several=True)(answer, "AC").value == 1.0
+
+
+def test_choice_texts_are_equal_with_either_minus() -> None:
+    assert Choice()("−5", "A", ["-5", "5"]).value == 1.0
+    assert Choice()("−5", "B", ["-5", "5"]).value == 0.0

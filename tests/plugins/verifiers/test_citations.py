@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -114,3 +115,12 @@ def test_citations_any_text_gets_a_share(text: str) -> None:
 def test_citations_explain_a_value_below_1() -> None:
     score = Citations(every_sentence=True)("A river [1]. It flows.", SOURCES, ["1", "2"])
     assert score.explanation == "it cites 1; right is 1, 2; 50% of the sentences have a citation"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" + " " * 90_000, "[a" + " " * 90_000, "a" + "[ " * 45_000, ". " + "[1 " * 30_000]
+)
+def test_citations_are_found_in_linear_time(text: str) -> None:
+    started = time.thread_time()
+    assert Citations()(text, ["a b", "c d"], ["1"]).value == 0.0
+    assert time.thread_time() - started < 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -309,3 +310,10 @@ def test_instructions_response_without_visible_content_scores_0(name: str, respo
         "words:repeats": {"small_n": 2},
     }
     assert Instructions()(response, [{"id": name, **arguments.get(name, {})}]).value == 0.0
+
+
+def test_instructions_sentences_are_found_in_linear_time() -> None:
+    reference = [{"id": "length_constraints:number_sentences", "num_sentences": 2, "relation": "at least"}]
+    started = time.thread_time()
+    assert Instructions()("." * 50_000 + "x. Y.", reference=reference).value == 1.0
+    assert time.thread_time() - started < 1.0

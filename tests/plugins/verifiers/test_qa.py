@@ -211,3 +211,40 @@ def test_qa_any_text_equals_itself_and_gets_a_score(text: str, language: str) ->
 def test_qa_explains_what_is_accepted() -> None:
     assert QuestionAnswer()("Rome", ["Paris", "Lutetia"]).explanation == "accepted is Paris or Lutetia"
     assert QuestionAnswer()("Paris", ["Paris", "Lutetia"]).explanation == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "value"),
+    [
+        ("minus 5", "-5", 1.0),
+        ("negative five", "-5", 1.0),
+        ("minus 5", "5", 0.0),
+        ("minus two hundred", "-200", 1.0),
+        ("fifty percent", "50%", 1.0),
+        ("fifty percent", "50 per cent", 1.0),
+        ("fifteen percent", "50%", 0.0),
+        ("five dollars", "$5", 1.0),
+        ("five euros", "$5", 0.0),
+        ("a percent", "a euro", 0.0),
+        ("two hundred and five", "205", 1.0),
+        ("two hundred five", "250", 0.0),
+        ("one thousand two hundred thirty-four", "1,234", 1.0),
+        ("three million five hundred thousand", "3,500,000", 1.0),
+        ("five hundred thousand three million", "3,500,000", 0.0),
+        ("nineteen hundred", "1900", 1.0),
+        ("one two", "12", 0.0),
+        ("twenty ten", "30", 0.0),
+        ("hundred and", "100", 0.0),
+        ("five and six", "11", 0.0),
+        ("**forty-two**", "42", 1.0),
+        ("**2024-03-05**", "March 5, 2024", 1.0),
+        ("__seven__", "7", 1.0),
+        ("**Answer:** **seven**", "7", 1.0),
+        ("vitamin", "vitamin A", 0.0),
+        ("Vitamin A", "vitamin A", 1.0),
+        ("vitamin a", "vitamin A", 1.0),
+        ("hepatitis A", "hepatitis", 0.0),
+    ],
+)
+def test_qa_words_for_numbers_emphasis_and_letters(answer: str, gold: str, value: float) -> None:
+    assert QuestionAnswer()(answer, gold).value == value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ BY_AGE = "SELECT name FROM people ORDER BY age, name"
         ("SELECT count(*) FROM people", "SELECT count(name) FROM people"),
         ("SELECT height FROM people", "SELECT height FROM people"),
         ("WITH t AS (SELECT * FROM people) SELECT name FROM t", NAMES),
+        (f"SQL: {NAMES}", NAMES),
+        (f"sql\n{NAMES}", NAMES),
+        ("SELECT name || ' sql: x' FROM people", "SELECT name || ' ' || 'sql: x' FROM people"),
+        ("SELECT 12345678901.0 * count(*) FROM people", "SELECT 12345678901 * count(*) FROM people"),
+        ("SELECT sum(age) * 0.1 FROM people", "SELECT total(age * 0.1) FROM people"),
         ("SELECT name FROM people", "SELECT name FROM (SELECT * FROM people ORDER BY name)"),
         (
             "SELECT name, age FROM people WHERE name = 'order by'  UNION SELECT name, age FROM people",
@@ -54,6 +60,7 @@ def test_sql_same_rows_score_1(answer: str, gold: str) -> None:
         ("SELECT name, age FROM people", NAMES, "different"),
         ("SELECT age, name FROM people", "SELECT name, age FROM people", "different"),
         ("SELECT CAST(age AS TEXT) FROM people", "SELECT age FROM people", "different"),
+        ("SELECT 12345678901.0 + age FROM people", "SELECT 12345678902.0 + age FROM people", "different"),
         (
             "SELECT 'Ada' UNION ALL SELECT 'Bo' UNION ALL SELECT 'Cy' UNION ALL SELECT '艾达'",
             NAMES,
@@ -220,3 +227,12 @@ def test_sql_constants_beside_a_table_that_is_not_of_the_database_score_0(rows: 
 )
 def test_sql_query_in_an_unusual_layout_is_run(answer: str) -> None:
     assert Sql()(answer, "SELECT a FROM t", "CREATE TABLE t (a); INSERT INTO t VALUES (1);").value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text", ["x" + " " * 50_000, "sql" + " " * 50_000 + "x", "sql\n" * 10_000, "`" * 50_000]
+)
+def test_sql_query_is_found_in_linear_time(text: str) -> None:
+    started = time.thread_time()
+    assert Sql()(text, NAMES, SETUP).value == 0.0
+    assert time.thread_time() - started < 1.0

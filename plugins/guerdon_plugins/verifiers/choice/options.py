@@ -27,7 +27,7 @@ def normalized(text: str) -> str:
 
 def bare(text: str) -> str:
     """Return a text for comparison: one form of each character, no case, no punctuation at the ends, single spaces."""
-    folded = normalized(text).casefold()
+    folded = normalized(text).casefold().replace("−", "-")
     return " ".join(folded.split()).strip(" .,;:!?。，；：！？、।*_`\"'“”‘’«»「」『』$")
 
 

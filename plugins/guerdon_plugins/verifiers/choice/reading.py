@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from guerdon_plugins.shared.final_answer import without_tex
+from guerdon_plugins.shared.final_answer import without_markup
 from guerdon_plugins.verifiers.choice.options import Options, bare, normalized
 
 MAX_ANSWER = 4000
@@ -40,7 +40,7 @@ _ANNOUNCED = re.compile(
 _VERB = re.compile(r"(?:\W*$|\s*[,.;:)?!]|\s+(?:is|was|are|or|and|could|can|may|might|would|also|too|as)\b)")
 _WRAPPERS = "*_`$\"'“”‘’ \t\n"
 _PAIRS = {"(": ")", "[": "]", "{": "}", "（": "）", "【": "】", "「": "」", "<": ">"}
-_SEPARATOR = re.compile(r"\s*+[.)\]）】:：、．\-–—]\s*+|[^\S\n]*+\n\s*+")
+_SEPARATOR = re.compile(r"\s*+[.)\]）】:：、．,，\-–—]\s*+|[^\S\n]*+\n\s*+")
 _BETWEEN = re.compile(
     r"\s*+(?:[,，、;；&+/]|\b(?:and|und|et|y|e|en|и|و)\b|和|与|及|と|및|,\s*and\b)\s*+|\s++", re.IGNORECASE
 )
@@ -51,7 +51,7 @@ _LIST_WORDS = re.compile(
 
 def cleaned(answer: str) -> str:
     """Return an answer in one form of each character, without TeX, Markdown and words around the choice."""
-    text = normalized(without_tex(answer)).strip(_WRAPPERS)
+    text = normalized(without_markup(answer)).strip(_WRAPPERS)
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         text = text[lead.end() :]
@@ -107,7 +107,7 @@ def _agrees(label: str, rest: str, options: Options) -> bool:
     """Return whether the text after a label fits the option, and names no other one."""
     known = options.text_of(label)
     if known is None:
-        return not _hedges(rest, label, options)
+        return not _labels(rest, options) and not _hedges(rest, label, options)
     if bare(rest) == bare(known):
         return True
     if not bare(rest).startswith(bare(known)) or not bare(known):
@@ -167,10 +167,9 @@ def _several(text: str, options: Options) -> list[str]:
         found = [options.by_label(letter) for letter in text]
         distinct = len(set(found)) == len(found) and text == text.upper()
         return [label for label in found if label is not None] if distinct and None not in found else []
-    parts = [part for part in _BETWEEN.split(_unwrapped(text)) if part and part.strip()]
-    labels = [options.by_label(_unwrapped(part)) for part in parts]
-    if len(parts) > 1 and None not in labels:
-        return list(dict.fromkeys(label for label in labels if label is not None))
+    labels = _labels(text, options)
+    if len(labels) > 1:
+        return list(dict.fromkeys(labels))
     lines = [
         line.strip(_WRAPPERS + "-•;") for line in re.split(r"[\n;；]", text) if line.strip(_WRAPPERS + "-•;")
     ]
@@ -180,8 +179,18 @@ def _several(text: str, options: Options) -> list[str]:
     return []
 
 
+def _labels(text: str, options: Options) -> list[str]:
+    """Return the labels of a list that has nothing else, or an empty list. The list or its labels may have brackets."""
+    for listed in (text, _unwrapped(text)):
+        parts = [part for part in _BETWEEN.split(listed) if part and part.strip()]
+        labels = [options.by_label(_unwrapped(part)) for part in parts]
+        if None not in labels:
+            return [label for label in labels if label is not None]
+    return []
+
+
 def _unwrapped(text: str) -> str:
-    inner = text.strip(_WRAPPERS)
-    while len(inner) > 1 and _PAIRS.get(inner[0]) == inner[-1]:
+    inner = text.strip(_WRAPPERS + ".。")
+    while len(inner) > 1 and inner.find(_PAIRS.get(inner[0], "\n"), 1) == len(inner) - 1:
         inner = inner[1:-1].strip(_WRAPPERS)
     return inner.strip(_WRAPPERS + ".)．）:：、。")

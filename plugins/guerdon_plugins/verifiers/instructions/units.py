@@ -33,7 +33,9 @@ _TITLE = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e)\.$", re.IGNORECASE
 _ABBREVIATION = re.compile(
     r"\b(?:jr|sr|inc|ltd|co|etc|no|fig|approx|dept|est|a\.m|p\.m|u\.s|u\.k|ph\.d|[A-Za-z])\.$", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’»)\]*_]*(?=\s|$)|[。！？｡।॥؟۔]+[\"'”’»）」』]*|\n\s*\n)")
+_SENTENCE_END = re.compile(
+    r"(?:(?<![.!?…])[.!?…]++[\"'”’»)\]*_]*+(?=\s|$)|[。！？｡।॥؟۔]+[\"'”’»）」』]*|\n\s*\n)"
+)
 
 
 def sentences(text: str) -> list[str]:

@@ -33,6 +33,9 @@ _NUMERAL = re.compile(
 )
 """Digits with the signs between them, a minus or a point before them, or a comparison."""
 
+_LAST_LETTER = re.compile(r"\w\W*\sA\W*$")
+"""The name of a letter, as in "vitamin A": no article ends a text."""
+
 _SPACED_RANGE = re.compile(r"(?<=\d)\s*([-–—−/:])\s*(?=\d)")
 
 
@@ -62,6 +65,8 @@ def tokens(text: str, language: str, *, dashes: str = "") -> list[str]:
         end = max(end, stop)
     bare = "".join([*pieces, folded[end:].translate(_BARE[dashes])])
     found = [part for word in bare.split() if word not in articles for part in _parts(word)]
+    if language == "en" and _LAST_LETTER.search(text):
+        found.append("a")
     return (
         [word.removeprefix("ال") if len(word) > 3 else word for word in found] if language == "ar" else found
     )
@@ -105,9 +110,9 @@ def _parts(word: str) -> list[str]:
 
 _MARKS = re.compile(r"[$€£¥₹₩%]")
 _MARK_WORDS = (
-    (re.compile(r"(?<=\d)\s*(?:percent|per cent|prozent|pour cent|por ciento|por cento|per cento)$"), "%"),
-    (re.compile(r"(?<=\d)\s*(?:us )?dollars?$"), "$"),
-    (re.compile(r"(?<=\d)\s*euros?$"), "€"),
+    (re.compile(r"\s*\b(?:percent|per cent|prozent|pour cent|por ciento|por cento|per cento)$"), "%"),
+    (re.compile(r"\s*\b(?:us )?dollars?$"), "$"),
+    (re.compile(r"\s*\beuros?$"), "€"),
 )
 
 
@@ -122,7 +127,7 @@ class Reading:
     def __init__(self, text: str, language: str) -> None:
         self._given = text
         self._language = language
-        self._text = _with_marks(text)
+        self._text = _with_marks(text, language)
 
     @cached_property
     def marks(self) -> set[str]:
@@ -166,12 +171,13 @@ def equal(answer: Reading, gold: Reading) -> bool:
     return not answer.forms.isdisjoint(gold.forms) or answer.folded == gold.folded != ""
 
 
-def _with_marks(text: str) -> str:
+def _with_marks(text: str, language: str) -> str:
     """Return a number with a sign for the word behind it: ``5 percent`` is ``5%``."""
     folded = text.casefold().strip(" .")
     for word, mark in _MARK_WORDS:
-        if word.search(folded):
-            return word.sub(mark, folded)
+        found = word.search(folded)
+        if found and number(folded[: found.start()], language) is not None:
+            return f"{folded[: found.start()]}{mark}"
     return text
 
 

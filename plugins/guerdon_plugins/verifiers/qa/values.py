@@ -24,6 +24,7 @@ MAX_CHARACTERS = 200
 
 
 _MARKS = re.compile(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*(?:%|[$€£¥₹₩])$")
+_NEGATIVE = re.compile(r"(?:minus|negative)\s+(?=\w)")
 _WITH_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. ']\d{3})+|\d+)?(?:,(\d+))?")
 _WITH_POINT = re.compile(r"([+-]?)(\d{1,3}(?:[, '_٬]\d{3})+|\d+)?(?:[.٫](\d+))?")
 _NUMBERS = {
@@ -47,6 +48,10 @@ def number(text: str, language: str) -> Decimal | None:
         return None
     folded = unicodedata.normalize("NFKC", text).casefold().strip().rstrip(" .")
     folded = _MARKS.sub(r"\1", folded)
+    negative = _NEGATIVE.match(folded)
+    if negative:
+        value = number(folded[negative.end() :], language)
+        return None if value is None else -value
     word = _in_one_word(folded, language)
     if word is not None:
         return Decimal(word)
@@ -57,14 +62,29 @@ def number(text: str, language: str) -> Decimal | None:
 
 
 def _in_one_word(text: str, language: str) -> int | None:
-    """Return the number that a word is, or two of English: ``twenty-one``."""
+    """Return the number that a word is, or several of English: ``twenty-one``, ``two hundred and five``."""
     words = _NUMBERS.get(language, {})
-    if text in words:
-        return words[text]
-    tens, _, ones = text.replace("-", " ").partition(" ")
-    if language != "en" or tens not in TENS or (ones and not 1 <= words.get(ones, 0) < 10):
-        return None
-    return 10 * (TENS.index(tens) + 2) + (words[ones] if ones else 0)
+    if text in words or language != "en":
+        return words.get(text)
+    total, part, limit, last = 0, 0, 10**15, ""
+    for word in re.split(r"[\s-]+", text):
+        tens = 10 * (TENS.index(word) + 2) if word in TENS else 0
+        ones = words.get(word, 0)
+        if word == "and":
+            if last not in SCALES:
+                return None
+        elif word == "hundred" and 0 < part < 100:
+            part *= 100
+        elif (scale := SCALES.get(word, 0)) > 100 and part and scale < limit:
+            total, part, limit = total + part * scale, 0, scale
+        elif (tens or ones) and (
+            part % 100 == 0 or (ones < 10 and not tens and part % 100 >= 20 and not part % 10)
+        ):
+            part += tens or ones
+        else:
+            return None
+        last = word
+    return None if last == "and" else total + part
 
 
 def _scale(text: str) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from guerdon import Failure, Row, Score
 from guerdon.text import checked_tags
-from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer, without_tex
+from guerdon_plugins.shared.final_answer import FORMS, Place, check_place, final_answer, without_markup
 from guerdon_plugins.shared.hints import Hint, place_hint
 from guerdon_plugins.verifiers.qa.comparing import Reading, equal, f1
 from guerdon_plugins.verifiers.qa.references import read
@@ -72,7 +72,7 @@ class QuestionAnswer:
         if len(found.text) > MAX_CHARACTERS:
             return Score(0.0, explanation=f"the answer has {len(found.text)} characters")
         code = _code(self._language or language)
-        answer = without_tex(found.text)
+        answer = without_markup(found.text)
         whole = Reading(answer, code)
         value = max(
             float(self._compare(whole, Reading(spans[0], code)))

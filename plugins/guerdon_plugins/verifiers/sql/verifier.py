@@ -148,7 +148,7 @@ def _query_of(completion: str, tags: Sequence[str]) -> str:
 
 
 _CODE = re.compile(r"\A\s*`([^`]*+)`\s*\Z")
-_PREFIX = re.compile(r"\s*(?:sql(?:ite)?(?:\s+query)?\s*[:：]|sql\s*\n)\s*", re.IGNORECASE)
+_PREFIX = re.compile(r"\A\s*+(?:sql(?:ite)?(?:\s++query)?\s*+[:：]|sql[^\S\n]*+\n)\s*+", re.IGNORECASE)
 
 _SHOWN = 200
 """The most characters of a row in an explanation."""
@@ -202,8 +202,12 @@ def _shown(row: tuple[Any, ...]) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Return a value for comparison: numbers to nine digits, so that 1 is 1.0 and the order of a sum does not count."""
+    """Return a value for comparison: to nine digits, and a thousandth of large numbers.
+
+    So 1 is 1.0, the order of a sum does not count, and a large whole number is exact.
+    """
     if isinstance(value, float) and math.isfinite(value):
-        rounded = float(f"{value:.9g}")
+        digits = min(max(9, len(str(int(abs(value)))) + 3), 15)
+        rounded = float(f"{value:.{digits}g}")
         return int(rounded) if rounded.is_integer() else rounded
     return value

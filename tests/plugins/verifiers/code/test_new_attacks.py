@@ -68,6 +68,43 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "a negated object": ("def check(f):\n    assert -f(2) == -2", LIAR),
     "the larger of two objects": ("def check(f):\n    assert max(f(2), f(3)) == 3", LIAR),
     "a coroutine that is passed on": ("def check(f):\n    assert f(f(1)) == 3", "async def f(x): return 3"),
+    "nothing is close to a number": (
+        "import numpy as np\ndef check(f):\n    assert np.allclose(f(2), 4.0)",
+        "def f(x): return []",
+    ),
+    "nothing is close to a number, in numpy's own asserts": (
+        "import numpy as np\ndef check(f):\n    np.testing.assert_allclose(f(2), 4.0)",
+        "def f(x): return [[], []]",
+    ),
+    "nothing is close to a number, after a right result": (
+        "import numpy as np\ndef check(f):\n    assert np.allclose(f(2), 4.0)\n    assert np.isclose(f(3), 9.0).all()",
+        "def f(x): return 4.0 if x == 2 else ()",
+    ),
+    "nothing equals an array": (
+        "import numpy as np\ndef check(f):\n    assert (f(2) == np.array([4])).all()",
+        "def f(x): return []",
+    ),
+    "pairs with nothing": (
+        "def check(f):\n    for a, b in zip(f([1, 2]), [2, 4]):\n        assert a == b",
+        "def f(xs): return {}",
+    ),
+    "a part that is nothing": ("def check(f):\n    assert f('ab') in 'ba'", "def f(s): return ''"),
+    "items of nothing": (
+        "def check(f):\n    for a in f(3):\n        assert a in (0, 1, 2)",
+        "def f(x): return map(int, [])",
+    ),
+    "items of an object with none": (
+        "def check(f):\n    for a in f(3):\n        assert a in (0, 1, 2)",
+        "class E:\n    def __iter__(self): return iter([])\ndef f(x): return E()",
+    ),
+    "items of a dict with none": (
+        "def check(f):\n    for key, value in f('ab').items():\n        assert value == 1 and key in 'ab'",
+        "def f(x): return {}",
+    ),
+    "a size that is not a number": (
+        "def check(f):\n    assert not abs(f(2) - 4) > 1e-6",
+        "def f(x): return float('nan')",
+    ),
     "an error in the first test, and one that cannot run after it": (
         "def test_a():\n    assert f(1) == 2\ndef test_b():\n    import nothing_like_it",
         "def f(x): return 0",
@@ -94,6 +131,25 @@ HONEST: dict[str, tuple[str, str]] = {
         "def check(f):\n    xs = [2, 1]\n    assert f(xs) is None\n    assert xs == sorted([2, 1])",
         "def f(xs): xs.sort()",
     ),
+    "an empty result that is right": (
+        "import numpy as np\ndef test_a():\n    assert len(f([])) == 0\n    assert np.allclose(f([]), [])\n"
+        "def test_b():\n    assert np.allclose(f([1.5]), 3.0)\n    assert all(x > 0 for x in f([1]))",
+        "def f(xs): return [2 * x for x in xs]",
+    ),
+    "only empty results that are right": (
+        "import unittest\nclass TestAll(unittest.TestCase):\n    def test_a(self):\n"
+        "        self.assertEqual(f([1, 2]), [])\n        self.assertListEqual(f([]), [])",
+        "def f(xs): return [x for x in set(xs) if xs.count(x) > 1]",
+    ),
+    "an empty text that is right": (
+        "import unittest\nclass TestAll(unittest.TestCase):\n    def test_a(self):\n"
+        "        self.assertEqual(f('aa'), '')\n        self.assertIn(f(''), ['', 'x'])",
+        "def f(s): return s.replace('a', '')",
+    ),
+    "a result that is not a number and right": (
+        "import math\ndef check(f):\n    assert math.isnan(f([]))",
+        "def f(xs): return sum(xs) / len(xs) if xs else math.nan\nimport math",
+    ),
     "through a helper": (
         "def run(xs):\n    return f(xs)\ndef check(_):\n    xs = [1, 2]\n    assert run(xs) == sum(xs)",
         "def f(xs): return sum(xs)",
@@ -105,6 +161,18 @@ HONEST: dict[str, tuple[str, str]] = {
 def test_right_program_passes_the_same_forms(score: Any, name: str) -> None:
     test, program = HONEST[name]
     assert score(program, {"test": test, "entry_point": "f", "prompt": ""}).value == 1.0
+
+
+TWO_TESTS = (
+    "def test_a():\n    assert not f([])\n    assert len(f([])) == 0\ndef test_b():\n    assert f([1]) == [1]"
+)
+
+
+@pytest.mark.parametrize(("program", "value"), [("return []", 0.0), ("return [5]", 0.0), ("return xs", 1.0)])
+def test_empty_results_count_once_the_program_gives_more(score: Any, program: str, value: float) -> None:
+    """A test of an empty result alone passes any program that gives nothing, also with a share of the tests."""
+    tests = {"test": TWO_TESTS, "entry_point": "f", "prompt": ""}
+    assert score(f"def f(xs): {program}", tests, scoring="fraction").value == value
 
 
 @pytest.mark.parametrize("scoring", ["all", "fraction"])

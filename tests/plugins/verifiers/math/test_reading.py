@@ -68,3 +68,17 @@ def test_reading_of_what_only_the_reference_tells_apart_is_incorrect(reference: 
 def test_no_solution_where_the_reference_counts_real_ones_is_correct(reference: str, answer: str) -> None:
     assert value(reference, answer) == 1.0
     assert value(answer, reference) == 0.0
+
+
+@pytest.mark.parametrize(
+    "code", [0xAD, 0x200B, 0x200E, 0x200F, 0x202A, 0x202C, 0x2066, 0x2069, 0xFE0F, 0xFEFF]
+)
+def test_invisible_characters_say_nothing(code: int) -> None:
+    mark = chr(code)
+    assert value("12", f"{mark}1{mark}2{mark}") == value(f"{mark}12", "12") == 1.0
+    assert value("12", f"1{mark}3") == 0.0
+
+
+@pytest.mark.parametrize("code", [0xA0, 0x2002, 0x2005, 0x2009, 0x202F, 0x205F, 0x3000])
+def test_each_kind_of_space_is_a_space(code: int) -> None:
+    assert value("5 cm", f"5{chr(code)}cm") == 1.0

@@ -51,7 +51,7 @@ def with_renamed_constants(reference: Node, answer: Node) -> Node:
 
 
 def _with_renamed_constant(reference: Node, answer: Node) -> Node:
-    """Return the answer to a differential equation with the reference's letter for the only constant: ``Ce^x``."""
+    """Return the answer with the reference's letter for the only constant of integration: ``Ce^x``, ``x^2 + c``."""
     left, right = (
         {name for part in _formulas(node) for name in names_in(part)} for node in (reference, answer)
     )
@@ -61,11 +61,16 @@ def _with_renamed_constant(reference: Node, answer: Node) -> Node:
     names = {wanted, given}
     if not isinstance(reference, Relation) and not isinstance(answer, Relation):
         solves = _scales_exponential(reference, wanted) and _scales_exponential(answer, given)
-        if names != {"C", "c"} or not solves:
+        is_added = Symbol(wanted) in _terms(reference) and Symbol(given) in _terms(answer)
+        if names != {"C", "c"} or not (solves or (is_added and left - names <= _INDEPENDENT)):
             return answer
     return (
         _renamed(answer, [given], [wanted]) if names <= _ONE_CONSTANT and names & _OF_INTEGRATION else answer
     )
+
+
+def _terms(node: Node) -> Many[Node]:
+    return node.terms if isinstance(node, Sum) else ()
 
 
 def _scales_exponential(node: Node, name: str) -> bool:

@@ -13,11 +13,15 @@ _MAX_CHARACTERS = 400
 _TOKEN = re.compile(
     r"(?P<space>(?:\s|\\[,;: !]|~|\\left(?![a-z])|\\right(?![a-z]))+)"
     r"|(?P<and>\\(?:cap|land|wedge)(?![a-z]))|(?P<or>\\(?:cup|lor|vee)(?![a-z]))|(?P<minus>\\setminus(?![a-z]))"
+    r"|(?P<if>\\(?:to|rightarrow|Rightarrow|implies|Longrightarrow)(?![a-z])|→|⇒)"
+    r"|(?P<iff>\\(?:leftrightarrow|Leftrightarrow|iff|Longleftrightarrow)(?![a-z])|↔|⇔)"
     r"|(?P<not>\\(?:neg|lnot)(?![a-z])|\\complement(?:_\{?[A-Z]\}?)?|∁(?:_\{?[A-Z]\}?)?|C_\{?[UISR]\}?)"
     r"|(?P<bar>\\(?:overline|bar)\s*\{)|(?P<open>\(|\\\{|\{)|(?P<close>\)|\\\}|\})"
     r"|(?P<after>\^\s*(?:\{\s*(?:c|C|\\complement|\\prime)\s*\}|c|C|\\complement|\\prime)|')|(?P<letter>[A-Za-z])"
 )
-_CONNECTIVE = re.compile(r"\\(?:cap|cup|land|lor|wedge|vee|setminus)(?![a-z])")
+_CONNECTIVE = re.compile(
+    r"\\(?:cap|cup|land|lor|wedge|vee|setminus|to|[rR]ightarrow|[lL]eftrightarrow|Long(?:left)?rightarrow|implies|iff)(?![a-z])|[→⇒↔⇔]"
+)
 
 _Table = Callable[[int], bool]
 
@@ -53,13 +57,22 @@ class _Formula:
         self._position = 0
 
     def table(self) -> _Table:
-        result = self._joined()
+        result = self._implied()
         if self._position < len(self._tokens):
             raise UnreadableError("something after the formula")
         return result
 
     def _kind(self) -> str:
         return self._tokens[self._position][0] if self._position < len(self._tokens) else "end"
+
+    def _implied(self) -> _Table:
+        """Two formulas with an arrow between them, which binds less than other connectives."""
+        left = self._joined()
+        arrow = self._kind()
+        if arrow not in ("if", "iff"):
+            return left
+        self._position += 1
+        return _combined(arrow, left, self._joined())
 
     def _joined(self) -> _Table:
         """Operands under one connective; brackets are needed around another."""
@@ -78,7 +91,7 @@ class _Formula:
         if kind == "not":
             return _negated(self._operand())
         if kind in ("open", "bar"):
-            inner = self._joined()
+            inner = self._implied()
             if self._kind() != "close":
                 raise UnreadableError("a bracket that does not close")
             self._position += 1
@@ -107,4 +120,8 @@ def _combined(connective: str, left: _Table, right: _Table) -> _Table:
             return lambda row: left(row) and right(row)
         case "or":
             return lambda row: left(row) or right(row)
+        case "if":
+            return lambda row: not left(row) or right(row)
+        case "iff":
+            return lambda row: left(row) == right(row)
     return lambda row: left(row) and not right(row)

@@ -33,6 +33,7 @@ _GLUED = re.compile(r"(k?[JNVWC]|kg|lb)(mol|kg|ft|[msKC])(?=\^|$)")
 _IN_ANY_CASE = ("kPa", "kJ", "kg", "km", "kN", "kW", "kWh", "kV", "kHz", "Hz", "dB", "mol", "eV", "cm")
 _BY_SMALL_LETTERS = {symbol.lower(): symbol for symbol in _IN_ANY_CASE}
 """Symbols that say the same in any case: ``KJ``, ``kPA``."""
+_RAISED_BEFORE_NAME = re.compile(r"\^[-−]?\d(?=[^\W\d_])")
 _JOINED = re.compile(r"(?<![^\W\d_])([^\W\d_]{1,20})-([^\W\d_]{1,20})(?![^\W\d_])")
 
 
@@ -112,6 +113,7 @@ def _read_product(words: str, one: bool, any_noun: bool) -> Powers | None:
         return found
     if words and not words.isascii() and " " not in words:
         return _read_unspaced(words)
+    words = _RAISED_BEFORE_NAME.sub(r"\g<0> ", words)
     pieces = (
         _JOINED.sub(_apart, " ".join(map(_unglued, words.split(" "))))
         .replace("·", " ")

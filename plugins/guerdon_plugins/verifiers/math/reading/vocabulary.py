@@ -234,8 +234,11 @@ UNICODE = str.maketrans(
     {
         **dict(zip("０１２３４５６７８９", "0123456789", strict=True)),
         **dict.fromkeys("−–—‐‑‒﹣－", "-"),
-        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000", " "),
-        **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060\u2061\u2062", ""),
+        **dict.fromkeys(
+            "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "
+        ),
+        **dict.fromkeys("\u00ad\u200b\u200c\u200d\ufe0e\ufe0f\ufeff\u2060\u2061\u2062", ""),
+        **dict.fromkeys("\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069", ""),  # marks of direction
         **dict.fromkeys("’′‘", "'"),
         "，": ",",
         "、": ",",
