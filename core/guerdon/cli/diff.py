@@ -80,6 +80,13 @@ def diff(
                     raise UsageError(
                         f"{option} is for scoring, and two files that are scored already are compared."
                     )
+            for side in (a, b):
+                if not Path(side).exists():
+                    raise UsageError(
+                        f"without ROLLOUTS, A and B are two files that 'guerdon score -o' wrote, and there is no file "
+                        f"'{side}'. To compare two plugins or manifests, name the file of completions that they judge: "
+                        f"guerdon diff {a} {b} ROLLOUTS."
+                    )
             names, pairs = _scored_files(Path(a), Path(b))
         else:
             chosen = params_by_target(params, {"A": {"A"}, "B": {"B"}})
@@ -166,7 +173,11 @@ def _print_text(flips: Iterator[Flip], comparison: Comparison) -> None:
                 click.echo(f"  {side}: {score.explanation}")
         tail = "…" if len(flip.completion) > _SHOWN else ""
         click.echo(f"  completion: {tail}{flip.completion[-_SHOWN:]!r}")
-    print_rows(f"{comparison.flips} verdicts differ", comparison.rows(), Console())
+    print_rows(
+        f"{comparison.flips} verdict{' differs' if comparison.flips == 1 else 's differ'}",
+        comparison.rows(),
+        Console(),
+    )
     for side, only in (("A", comparison.only_a), ("B", comparison.only_b)):
         if only:
             click.echo(f"only in {side}: {', '.join(only)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,20 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_EXTRAS = {
-    "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft"),
-    "vllm": ("vllm",),
-    "openai": ("openai",),
-    "parquet": ("pyarrow",),
-    "reasoning-gym": ("reasoning-gym",),
-    "report": ("jinja2",),
-    "view": ("fastapi", "jinja2", "numpy", "uvicorn"),
-    "serve": ("fastapi", "uvicorn", "prometheus-client"),
-    "wandb": ("wandb",),
-    "trackio": ("trackio",),
-    "mlflow": ("mlflow",),
-    "tensorboard": ("tensorboard",),
-}
+_NOT_FOR_USERS = frozenset({"dev", "benchmarks"})
+"""The extras for work on guerdon itself."""
+
+_REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"]([^'"]+)['"]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +45,10 @@ def doctor() -> None:
 def _diagnose() -> Iterator[_Line]:
     yield _Line("Python", platform.python_version(), "")
     yield _Line("guerdon", metadata.version("guerdon"), "")
-    for extra, distributions in _EXTRAS.items():
-        for distribution in distributions:
-            version = _version(distribution)
-            fix = f"pip install 'guerdon[{extra}]'" if version is None else ""
-            yield _Line(f"{distribution} (extra {extra})", version, fix)
+    for extra, distribution in _extras():
+        version = _version(distribution)
+        fix = f"pip install 'guerdon[{extra}]'" if version is None else ""
+        yield _Line(f"{distribution} (extra {extra})", version, fix)
     gpu = _gpu()
     yield _Line("GPU", gpu, _gpu_note(gpu, _version("torch")))
     yield _Line("CPU cores", str(len(os.sched_getaffinity(0))), _threads_note())
@@ -70,6 +60,14 @@ def _diagnose() -> Iterator[_Line]:
     engine = "install and start Docker, or set DOCKER_HOST; only code rewards need it"
     images = "'guerdon sandbox doctor' checks the images"
     yield _Line("Docker engine", docker, engine if docker is None else images)
+
+
+def _extras() -> Iterator[tuple[str, str]]:
+    """Yield each extra with each distribution that it brings, from guerdon's own metadata."""
+    for requirement in metadata.requires("guerdon") or []:
+        found = _REQUIREMENT.match(requirement)
+        if found is not None and found[2] not in _NOT_FOR_USERS:
+            yield found[2], found[1]
 
 
 def _gpu_note(gpu: str | None, torch_version: str | None) -> str:

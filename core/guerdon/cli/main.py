@@ -5,10 +5,15 @@ Exit status: 0 success, 1 a check failed, 2 the user's mistake, 3 an external se
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from io import TextIOWrapper
+from types import FrameType
 
 import click
 
@@ -92,9 +97,52 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+@contextmanager
+def _ending_cleanly() -> Iterator[Sequence[signal.Signals]]:
+    """End on SIGTERM and SIGHUP as on Ctrl-C, so that unfinished files are removed and workers are stopped.
+
+    A signal that is ignored, such as SIGHUP under ``nohup``, stays ignored. ``run`` and ``serve`` handle their signals
+    themselves.
+
+    Yields:
+        The signals that were received.
+    """
+    received: list[signal.Signals] = []
+    owner = os.getpid()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() != owner:  # a fork ends without the cleanup of its parent
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        received.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    handled = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in handled:
+        signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> None:
     """Run the console script."""
     _print_anything()
+    with _ending_cleanly() as received:
+        status = _run(received)
+    sys.exit(status)
+
+
+def _run(received: Sequence[signal.Signals]) -> int:
+    """Run the command, print its error, and return the exit status.
+
+    Args:
+        received: The signals that have ended the command.
+    """
     show_traceback = "--traceback" in sys.argv[1:2]
     try:
         status = cli(prog_name="guerdon", standalone_mode=False)
@@ -107,8 +155,8 @@ def main() -> None:
         click.echo(usage_line(error), err=True)
         status = 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        status = 130
+        click.echo(f"Stopped by {received[0].name}." if received else "Interrupted.", err=True)
+        status = 128 + (received[0] if received else signal.SIGINT)
     except BrokenPipeError:  # the reader of the output has closed it
         status = 0
         sys.stderr.close()
@@ -122,4 +170,4 @@ def main() -> None:
             traceback.print_exc()
         click.echo(f"{type(error).__name__}: {error}", err=True)
         status = 3
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from guerdon.cli.tables import print_rows
-from guerdon.cli.targets import manifest_argument, manifest_path, set_option
+from guerdon.cli.targets import FiniteRange, manifest_argument, manifest_path, set_option
 from guerdon.errors import CheckFailedError, UsageError
 
 GIB = 1024**3
@@ -20,7 +20,7 @@ GIB = 1024**3
 @set_option
 @click.option(
     "--gpu-memory",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=80,
     show_default=True,
     metavar="GIB",

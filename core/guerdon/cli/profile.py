@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from guerdon.cli.rubrics import cache_option, chosen_entries, opened_cache, rubric_options, workers_option
 from guerdon.cli.tables import print_rows
-from guerdon.cli.targets import check_folder
+from guerdon.cli.targets import FiniteRange, check_folder
 from guerdon.errors import UsageError
 from guerdon.files import Format, Located, format_of, replaced
 from guerdon.files.writing import json_text
@@ -31,7 +30,9 @@ from guerdon.types import Judgement
 @cache_option
 @workers_option
 @click.option("--by", metavar="ENTRY", help="The entry that decides, or 'reward'; by default the only entry.")
-@click.option("--least", type=float, default=1.0, show_default=True, help="The least value that passes.")
+@click.option(
+    "--least", type=FiniteRange(), default=1.0, show_default=True, help="The least value that passes."
+)
 @click.option("--model", metavar="NAME", help="The model to profile, where a run's rollouts are of several.")
 @click.option(
     "-o",
@@ -57,8 +58,6 @@ def profile(
     DATA is what 'guerdon score -o' wrote, or the rollouts.jsonl of a run's stage. With --use or --manifest its
     completions are judged again. The source 'files' draws the rows of -o by difficulty.
     """
-    if not isfinite(least):
-        raise UsageError(f"--least {least}: give a number, such as 1.")
     entries: Sequence[Entry] = ()
     if manifest is not None or uses or stage is not None or params:
         entries = chosen_entries("judge with", manifest, stage, uses, params)

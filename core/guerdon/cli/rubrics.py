@@ -14,6 +14,7 @@ import click
 from guerdon.cli.completion import complete_plugins
 from guerdon.cli.targets import check_folder, yaml_value
 from guerdon.errors import InfrastructureError, UsageError
+from guerdon.manifest.entries import REWARD
 from guerdon.manifest.rubrics import plugin_entries, resolve_rubric
 from guerdon.plugins.discovery import SCORERS, Kind, nearest
 from guerdon.rubric import Entry
@@ -111,6 +112,11 @@ def chosen_entries(
                     "may have a 'name'."
                 )
             entries[entry.name] = entry
+    if len(entries) > 1 and REWARD in entries:
+        raise UsageError(
+            f"'{REWARD}' is the name of the rubric's reward. Rename the function, or write a manifest, where the entry "
+            "may have another 'name'."
+        )
     return list(entries.values())
 
 

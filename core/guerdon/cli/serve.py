@@ -8,6 +8,7 @@ import click
 
 from guerdon.cli.listening import given_token, server_options
 from guerdon.cli.rubrics import chosen_entries, column_option, ray_option, rubric_options, workers_option
+from guerdon.cli.targets import FiniteRange
 from guerdon.errors import library_of
 from guerdon.offline.columns import read_renames
 from guerdon.rubric import Rubric
@@ -37,7 +38,7 @@ TOKEN_VARIABLE = "GUERDON_SERVE_TOKEN"
 )
 @click.option(
     "--unscored",
-    type=float,
+    type=FiniteRange(),
     help="For OpenRLHF and NeMo Gym: the reward of a completion that has none. Without it, its request is an error.",
 )
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from guerdon.manifest.loading import quoting_fix
 from guerdon.manifest.rubrics import manifest_path
 from guerdon.plugins.discovery import Kind
 
-__all__ = ["check_folder", "manifest_argument", "manifest_path", "set_option", "yaml_value"]
+__all__ = [
+    "FiniteRange",
+    "check_folder",
+    "manifest_argument",
+    "manifest_path",
+    "set_option",
+    "yaml_value",
+]
 
 manifest_argument = click.argument(
     "manifest", metavar="MANIFEST|RECIPE", shell_complete=complete_plugins(Kind.RECIPE)
@@ -27,6 +35,16 @@ set_option = click.option(
     metavar="PATH=VALUE",
     help="Change the manifest: seed=1, stages.zero.params.max_steps=5. Repeatable.",
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; click's own takes ``nan`` and ``inf`` too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def check_folder(option: str, path: Path) -> None:

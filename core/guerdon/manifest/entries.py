@@ -19,6 +19,9 @@ from guerdon.rubric import Entry, FirstOf
 STAGE_PREFIX = "stage:"
 """The start of a value that names a stage."""
 
+REWARD = "reward"
+"""The rubric's reward in tables, in ``--by`` and in ``best``; an entry has another name."""
+
 
 def named_stages(entry: Entry) -> dict[str, str]:
     """Return the stages whose checkpoints an entry uses, by the param whose value is ``stage:<id>``."""
@@ -83,6 +86,12 @@ class EntryPlanner:
 
     def _add(self, place: Location, entry: Entry | None, entries: dict[Location, Entry]) -> None:
         if entry is None:
+            return
+        own = {entry.name} if entry.within is None else {entry.name, entry.within.name}
+        if REWARD in own:
+            self._problem(
+                place, f"'{REWARD}' is the name of the rubric's reward. Give the entry another 'name'."
+            )
             return
         names = {other.name for other in entries.values()}
         names |= {other.within.name for other in entries.values() if other.within not in (None, entry.within)}

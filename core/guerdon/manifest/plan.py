@@ -191,7 +191,7 @@ class _Planner:
         init = [self._init(one, (*location, "init")) for one in inits if one != "none"]
         if component is None:
             return None
-        self._check_keys(ref, component, location, starts_from_model=inits != ["none"])
+        self._check_keys(ref, component, location, starts_from_model=any(one != "none" for one in inits))
         parts: dict[str, Sequence[object]] = {
             "init": init,
             "data": sources,

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guerdon.errors import ManifestError, PluginLoadError, PluginNotFoundError, UsageError
+from guerdon.errors import (
+    ManifestError,
+    PluginContractError,
+    PluginLoadError,
+    PluginNotFoundError,
+    UsageError,
+)
 from guerdon.manifest.loading import load_manifest
 from guerdon.manifest.plan import plan_rubric
 from guerdon.manifest.presets import as_member, is_preset, members_of, whole_of
 from guerdon.manifest.schema import Manifest, MemberRef, RetryRef
-from guerdon.plugins.component import load_scorer
+from guerdon.plugins.component import Component, load_scorer
+from guerdon.plugins.contracts import wrong_members
 from guerdon.plugins.discovery import SCORERS, Kind, find_plugins
 from guerdon.plugins.params import check_params
 from guerdon.rubric import Entry
@@ -107,9 +114,9 @@ def plugin_entries(use: str, params: Mapping[str, Any]) -> list[Entry]:
 
     Raises:
         UsageError: There is no such plugin, or a param does not fit.
+        PluginContractError: An optional member is misspelt, or has a value of the wrong type.
     """
-    component = load_scorer(use, params, Path.cwd())
-    check_params(component, component.loaded)
+    component = _scorer(use, params)
     if component.requires_needs:
         raise UsageError(
             f"{component.plugin} counts only where other entries scored 1. Name a manifest whose entry has 'needs'."
@@ -121,9 +128,17 @@ def plugin_entries(use: str, params: Mapping[str, Any]) -> list[Entry]:
     return [as_member(_member_entry(ref), entry, within) for ref in members_of(entry)]
 
 
-def _member_entry(ref: MemberRef) -> Entry:
-    component = load_scorer(ref.use, ref.params, Path.cwd())
+def _scorer(use: str, params: Mapping[str, Any]) -> Component:
+    """Load a scorer, and check its optional members and its params, as of an entry of a manifest."""
+    component = load_scorer(use, params, Path.cwd())
+    if wrong := wrong_members(component.kind, component.loaded):
+        raise PluginContractError(" ".join(f"{component.plugin} {problem}" for problem in wrong))
     check_params(component, component.loaded)
+    return component
+
+
+def _member_entry(ref: MemberRef) -> Entry:
+    component = _scorer(ref.use, ref.params)
     assert ref.name is not None
     reaction = ref.on_failure
     on_failure, retries = (reaction.then, reaction.retry) if isinstance(reaction, RetryRef) else (reaction, 0)

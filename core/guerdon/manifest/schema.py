@@ -205,7 +205,8 @@ class Manifest(Strict):
     """The run's name, also that of its folder under `runs/`."""
     description: str = ""
     """A description for readers."""
-    seed: int = 0
+    # NumPy takes 32 bits and no sign, and the processes of a launch add their numbers to the seed.
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """The seed of everything random in the run."""
     model: str | ModelRef | None = None
     """The base model, which `init: base` refers to."""

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from guerdon.options.libraries import Option, options_of
 
@@ -155,6 +155,7 @@ RANGES: Mapping[str, Mapping[str, float]] = {
             "logging_steps",
             "save_steps",
             "ddp_timeout",
+            "delta",
         ),
         _POSITIVE,
     ),
@@ -194,6 +195,9 @@ LORA_RANGES: Mapping[str, dict[str, Any]] = {"r": _COUNT, "lora_alpha": _POSITIV
 _NEVER_NULL = frozenset({"num_generations", "max_completion_length"})
 """Options that TRL annotates as optional but requires."""
 
+_FILES = frozenset({"accelerator_config", "deepspeed", "fsdp_config"})
+"""Options of mappings that may also be the path of a file with one."""
+
 
 @cache
 def trl_parameters(config: str) -> Sequence[inspect.Parameter]:
@@ -223,10 +227,22 @@ def _annotation(config: str, option: Option) -> Any:
         kind = Union[kind, None]  # noqa: UP007 - built at run time
     if option.name in _NEVER_NULL:
         kind = int
+    if "dict" in option.type and "str |" in option.type and option.name not in _FILES:
+        kind = Union[dict[str, Any], None]  # noqa: UP007 - TRL's text is JSON for its command line
     limits: dict[str, Any] = dict(RANGES.get(option.name, {}))
     if "float" in option.type:
         limits["allow_inf_nan"] = False
+    if option.name == "max_steps":
+        kind = Annotated[kind, AfterValidator(_some_steps)]
     return Annotated[kind, Field(description=option.doc, **limits)]
+
+
+def _some_steps(steps: int) -> int:
+    if steps == 0:
+        raise ValueError(
+            "without a step the stage trains nothing; give 1 or more, or -1 for num_train_epochs"
+        )
+    return steps
 
 
 def _refused(name: str) -> Any:

@@ -95,8 +95,12 @@ def _valid(name: str, known: Collection[str]) -> str:
     """Return the valid params as text; of very many, the nearest ones."""
     if len(known) <= MAX_LISTED:
         return f"Valid: {', '.join(known) or 'none'}."
-    near = get_close_matches(name, known, n=5, cutoff=0.4)
-    return f"Near: {', '.join(near) or 'none'}; 'guerdon plugins show' lists all {len(known)}."
+    within = [
+        option for option in known if f"_{name}_" in f"_{option}_"
+    ]  # 'batch_size' of 'per_device_train_batch_size'
+    near = list(dict.fromkeys([*within, *get_close_matches(name, known, n=5, cutoff=0.4)]))[:5]
+    listed = f"'guerdon plugins show' lists all {len(known)}."
+    return f"Near: {', '.join(near)}; {listed}" if near else listed
 
 
 def check_params(component: Component, loaded: Any) -> dict[str, Any]:

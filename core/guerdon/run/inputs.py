@@ -11,9 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from guerdon.errors import PluginContractError
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.plan import EvaluationPlan, SourcePlan, StagePlan
 from guerdon.manifest.schema import Manifest, ModelRef
+from guerdon.plugins.boundary import boundary
 from guerdon.plugins.component import Component
 from guerdon.rubric import Entry
 from guerdon.run.content import ModelDigests, is_model_folder, local_modules
@@ -150,7 +152,17 @@ class Inputs:
     def _source_parts(self, component: Component) -> dict[str, Any]:
         """Return the fingerprint of a source's or a tool's content, such as its files' checksums, if it has one."""
         fingerprint = component.member("fingerprint", of=component.build())
-        content = fingerprint() if fingerprint is not None else None
+        content = None
+        if fingerprint is not None:
+            with boundary(f"the fingerprint of {component.plugin} raised", outside=OSError):
+                content = fingerprint()
+            try:
+                json.dumps(content)
+            except (TypeError, ValueError):
+                raise PluginContractError(
+                    f"the fingerprint of {component.plugin} returned a {type(content).__name__}, which is not JSON. "
+                    "Return a digest as text."
+                ) from None
         return {**self._parts(component), **({"content": content} if content is not None else {})}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from guerdon.errors import UsageError
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+
+from guerdon.errors import PluginContractError, UsageError
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.plugins.boundary import boundary
@@ -12,6 +14,8 @@ from guerdon.run.stage_check import known_model
 from guerdon.stage import Model
 
 __all__ = ["has_memory_plan", "stage_memory"]
+
+_Memory = TypeAdapter(dict[str, dict[str, NonNegativeInt]])
 
 
 def has_memory_plan(stage: StagePlan) -> bool:
@@ -44,12 +48,18 @@ def stage_memory(
     own = stage.component.member("plan_memory", of=built)
     try:
         with boundary(f"the memory plan of {stage.component.plugin} raised"):
-            memory: Mapping[str, Mapping[str, int]] = own(
+            memory = own(
                 model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes
             )
     except UsageError as error:
         raise UsageError(f"stage '{stage.ref.id}': {error}") from error
-    return memory
+    try:
+        return _Memory.validate_python(memory)
+    except ValidationError:
+        raise PluginContractError(
+            f"stage '{stage.ref.id}': the memory plan of {stage.component.plugin} returned {memory!r:.100}. Return the "
+            "bytes of each part at each moment: {'update': {'weights': 1024}}."
+        ) from None
 
 
 def _start(plan: Plan, stage: StagePlan) -> Model:

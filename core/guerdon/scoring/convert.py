@@ -71,4 +71,4 @@ def to_failure(error: BaseException) -> Score:
     """Return the failed score for an exception."""
     outside = isinstance(error, InfrastructureError | ConnectionError)
     kind = Failure.INFRASTRUCTURE if outside else Failure.VERIFIER
-    return Score.failed(kind, f"{type(error).__name__}: {brief(error, str)}")
+    return Score.failed(kind, f"{type(error).__name__}: {brief(error, str)}".removesuffix(": "))

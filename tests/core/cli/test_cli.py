@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,9 @@ def test_doctor_fix_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guerdon.cli.doctor._version", lambda distribution: None)
     monkeypatch.setenv("COLUMNS", "200")
     shown = CliRunner().invoke(cli, ["doctor"]).output
-    for extra in ("train", "vllm", "report", "serve"):
+    extras = set(metadata.metadata("guerdon").get_all("Provides-Extra") or []) - {"dev", "benchmarks"}
+    assert {"train", "json-schema", "ray"} < extras
+    for extra in extras:
         assert f"pip install 'guerdon[{extra}]'" in shown
 
 
@@ -270,3 +273,58 @@ def test_ctrl_c_ends_a_command_with_one_word(call: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("guerdon.cli.doctor.doctor.callback", interrupted)
     assert call("doctor") == (130, "", "\nInterrupted.\n")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plan", "r1-zero-mini", "--gpu-memory"),
+        ("serve", "--use", "math", "--unscored"),
+        ("profile", "rows.jsonl", "--least"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_option_that_is_a_number_is_finite(call: Any, command: tuple[str, ...], number: str) -> None:
+    ended = call(*command, number)
+    assert ended.status == 2
+    assert f"{number} is not" in ended.err
+
+
+def test_plugins_show_prints_a_backslash_once(call: Any) -> None:
+    shown = call("plugins", "show", "math").out
+    assert "\\boxed" in shown
+    assert "\\\\" not in shown
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ("max_workers = 0", "has the member 'max_workers' as 0. Make it a whole number above 0."),
+        ("def gold_completions(self, reference): return reference", "Did you mean 'gold_completion'?"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("score", "rows.jsonl", "--use"), ("audit",)], ids=lambda words: words[0]
+)
+def test_a_wrong_member_of_a_plugin_is_refused_without_a_manifest(
+    call: Any, tmp_path: Path, command: tuple[str, ...], member: str, words: str
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"completion": "a", "reference": "a"}\n')
+    (tmp_path / "p.py").write_text(
+        f"class Plugin:\n    {member}\n    def __call__(self, completion, reference): return completion == reference\n"
+    )
+    ended = call(*command, "./p.py:Plugin")
+    assert ended.status == 2
+    assert words in ended.err
+
+
+def test_a_function_named_reward_scores_alone_but_not_next_to_the_rubrics_reward(
+    call: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"completion": "a", "reference": "1"}\n')
+    (tmp_path / "p.py").write_text("def reward(completion): return 1.0\n")
+    assert call("score", "rows.jsonl", "--use", "./p.py:reward").status == 0
+    ended = call("score", "rows.jsonl", "--use", "./p.py:reward", "--use", "math")
+    assert ended.status == 2
+    assert "'reward' is the name of the rubric's reward. Rename the function" in ended.err

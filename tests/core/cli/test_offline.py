@@ -107,7 +107,7 @@ def test_diff_of_two_plugins(call: Any) -> None:
         "  B: new: right",
         "  completion: '7.'",
     ]
-    assert "1 verdicts differ" in ended.out
+    assert "1 verdict differs" in ended.out
 
 
 def test_diff_of_two_manifests_compares_by_name(call: Any) -> None:
@@ -144,7 +144,7 @@ def test_diff_of_scored_files_tells_failed_from_skipped(call: Any) -> None:
     [
         (["math"], "Missing argument 'B'"),
         (["rows.jsonl", "rows.jsonl"], "rows.jsonl:1: has no columns 'reward' and 'scores'"),
-        (["math", "code"], "math cannot be read: No such file"),
+        (["math", "code"], "there is no file 'math'. To compare two plugins"),
         (["maht", "math", "rows.jsonl"], "Did you mean 'math'?"),
         (["math", "math", "nowhere.jsonl"], "nowhere.jsonl cannot be read"),
         (["one.yaml", "two.yaml", "rows.jsonl"], "has rewards in the stages a, b"),
@@ -206,3 +206,9 @@ def test_score_with_the_names_of_a_column_swapped_suggests_the_swap(call: Any, f
     done = call("score", "other.jsonl", "--use", "math", "--column", "response=completion")
     assert done.status != 0
     assert "write --column completion=response" in done.err
+
+
+def test_diff_of_two_plugins_without_completions_asks_for_them(call: Any) -> None:
+    ended = call("diff", "./p.py:old", "math")
+    assert ended.status == 2
+    assert "guerdon diff ./p.py:old math ROLLOUTS" in ended.err

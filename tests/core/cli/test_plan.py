@@ -175,3 +175,18 @@ def test_plan_without_a_stage_that_computes_is_a_usage_error(call: Any, manifest
     ended = call("plan", "m.yaml")
     assert ended.status == 2
     assert "no stage computes its memory" in ended.err
+
+
+@pytest.mark.parametrize("returned", ["5", "{'a': {'b': 'c'}}", "{'a': {'b': -1}}", "None"])
+def test_a_memory_plan_of_another_type_names_its_plugin(
+    call: Any, manifest: Path, tmp_path: Path, returned: str
+) -> None:
+    (tmp_path / "m.py").write_text(
+        "class Stage:\n"
+        "    def run(self, context): ...\n"
+        f"    def plan_memory(self, model, *, prompt_tokens, device_bytes, processes): return {returned}\n"
+    )
+    manifest.write_text("name: x\nmodel: ./model\nstages: [{id: a, use: './m.py:Stage'}]\n")
+    ended = call("plan", "m.yaml")
+    assert ended.status == 2
+    assert f"the memory plan of stage 'Stage' (m.py) returned {returned}." in ended.err

@@ -153,7 +153,7 @@ def test_profile_of_equal_prompts_with_other_references_keeps_them_apart(call: A
         (["rows.jsonl", "--use", "./p.py:equal", "-o", "nowhere/out.jsonl"], "nowhere"),
         (["rows.jsonl", "--workers", "2"], "add --use"),
         (["rows.jsonl", "--least", "much"], "--least"),
-        (["rows.jsonl", "--least", "nan"], "--least nan"),
+        (["rows.jsonl", "--least", "nan"], "nan is not a finite number"),
         (["rows.jsonl", "--use", "./p.py:equal", "--model", "x"], "the rows name none"),
         (["rows.jsonl", "--use", "./p.py:broken"], "none of 3 prompts has a score"),
         (["prompts.jsonl", "--use", "./p.py:equal"], "prompts.jsonl:1: has no column 'prompt'"),

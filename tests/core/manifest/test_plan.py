@@ -124,6 +124,8 @@ def test_what_a_stage_needs_is_missed_before_anything_runs(folder: Path) -> None
             "class Stage:", "class Stage:\n    needs = ('model', 'data', 'rewards')"
         )
     )
+    message = error(folder, "name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: []}\n")
+    assert "stage 'a' (Stage) needs an 'init' other than none" in message
     message = error(folder, "name: x\nstages:\n  - {id: a, use: './m.py:Stage', init: none}\n")
     assert "stage 'a' (Stage) needs an 'init' other than none" in message
     assert "needs 'data', and has none" in message
@@ -205,3 +207,28 @@ class Paid(Maze):
     stage, part = (use, "") if key == "stage" else ("Agent", f", {key}: [{{use: './w.py:{use}'}}]")
     text = f"name: x\nstages:\n  - {{id: a, use: './w.py:{stage}', init: none{part}}}\n"
     assert words in error(folder, text)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**20])
+def test_a_seed_that_a_library_refuses(folder: Path, seed: int) -> None:
+    message = error(
+        folder, f"name: x\nseed: {seed}\nstages:\n  - {{id: a, use: './m.py:Stage', init: none}}\n"
+    )
+    assert f"'seed' is {seed}: give a number of at" in message
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{use: './m.py:judge', name: reward}",
+        "{use: './m.py:reward'}",
+        "{name: reward, first_of: [{use: './m.py:judge'}, {use: math}]}",
+        "{name: both, first_of: [{use: './m.py:judge', name: reward}, {use: math}]}",
+    ],
+)
+def test_no_entry_has_the_name_of_the_rubrics_reward(folder: Path, entry: str) -> None:
+    (folder / "m.py").write_text(MODULE.replace("def broken(: ...\n", "reward = judge\n"))
+    message = error(
+        folder, f"name: x\nstages:\n  - {{id: a, use: './m.py:Stage', init: none, rewards: [{entry}]}}\n"
+    )
+    assert "'reward' is the name of the rubric's reward. Give the entry another 'name'." in message

@@ -168,3 +168,30 @@ def test_check_refuses_each_set_of_options_that_trl_refuses(tmp_path: Path) -> N
         refused += bool(reason)
         assert not reason or refused_by_check(options), (options, reason)
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_steps": 0}, "trains nothing; give 1 or more, or -1"),
+        ({"max_steps": -2}, "at least -1"),
+        ({"delta": -3.0}, "above 0"),
+        ({"model_init_kwargs": "dtype"}, "give a mapping"),
+        ({"lr_scheduler_kwargs": "dtype"}, "give a mapping"),
+        ({"lrn": 1}, "unknown param 'lrn'"),
+        ({"batch_size": 1}, "Near: .*per_device_train_batch_size"),
+    ],
+)
+def test_values_that_a_run_would_refuse_or_train_nothing_with(options: dict[str, Any], words: str) -> None:
+    component = load_component(find_plugin("guerdon/grpo", [Kind.STAGE]), options, None)
+    (problem,) = find_problems(component, component.loaded)[1]
+    assert re.search(words, problem.message)
+    assert "none" not in problem.message
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_steps": -1}, {"deepspeed": "zero3.json"}, {"model_init_kwargs": {"a": 1}}]
+)
+def test_values_that_are_fine(options: dict[str, Any]) -> None:
+    component = load_component(find_plugin("guerdon/grpo", [Kind.STAGE]), options, None)
+    assert find_problems(component, component.loaded)[1] == []

@@ -227,6 +227,23 @@ def test_a_sources_content_counts_as_input(folder: Path) -> None:
         run(folder, text)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise ValueError('no')", r"the fingerprint of source 'Marked' \(m.py\) raised ValueError: no"),
+        ("return {1}", r"the fingerprint of source 'Marked' \(m.py\) returned a set, which is not JSON"),
+    ],
+)
+def test_a_fingerprint_that_breaks_names_its_source(folder: Path, body: str, words: str) -> None:
+    marked = f"class Marked(Rows):\n    def fingerprint(self): {body}\n"
+    (folder / "m.py").write_text(f"{MODULE}\n{marked}")
+    text = one_stage(
+        "./m.py:score", "    data: [{use: './m.py:Marked'}]\n    rewards: [{use: './m.py:yes'}]\n"
+    )
+    with pytest.raises(PluginContractError, match=words):
+        run(folder, text)
+
+
 def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     whole = tmp_path_factory.mktemp("whole")
     (whole / "m.py").write_text(MODULE)

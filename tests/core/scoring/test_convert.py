@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from guerdon.data.json_values import to_json
-from guerdon.scoring.convert import to_score
+from guerdon.scoring.convert import to_failure, to_score
 from guerdon.types import Failure, Outcome, Score
 
 
@@ -75,3 +75,8 @@ def test_to_score_of_a_score_that_was_changed_after_it_was_made_checks_it_again(
 def test_to_score_of_something_that_is_not_a_number_fails(returned: Any) -> None:
     score = to_score(returned)
     assert (score.value, score.failure) == (None, Failure.VERIFIER)
+
+
+def test_an_exception_without_a_text_is_its_type() -> None:
+    assert to_failure(RuntimeError()).explanation == "RuntimeError"
+    assert to_failure(RuntimeError("a: ")).explanation == "RuntimeError: a:"

@@ -253,6 +253,20 @@ def test_a_killed_pretraining_ends_as_an_unbroken_one(
         ({"max_steps": 1, "save_steps": 0}, "save_steps is 0"),
         ({"max_steps": 1, "architecture": {"hidden": 3}}, "hidden, which LlamaConfig does not know"),
         ({"max_steps": 1, "architecture": {"vocab_size": 3}}, "vocab_size, which the tokenizer decides"),
+        ({"max_steps": 1, "architecture": {"hidden_size": -4}}, "hidden_size: -4. Give a whole number"),
+        ({"max_steps": 1, "architecture": {"hidden_size": 64.0}}, "hidden_size: 64.0. Give a whole number"),
+        ({"max_steps": 1, "architecture": {"num_hidden_layers": 0}}, "num_hidden_layers: 0. Give a whole"),
+        ({"max_steps": 1, "architecture": {"hidden_size": 130}}, "hidden_size 130, not a multiple of 32"),
+        (
+            {"max_steps": 1, "architecture": {"num_key_value_heads": 3}},
+            "32 num_attention_heads, not a multiple of 3",
+        ),
+        (
+            {"max_steps": 1, "architecture": {"hidden_size": 12, "num_attention_heads": 4}},
+            "heads of the width 3 .* it must be even",
+        ),
+        ({"max_steps": 1, "learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"max_steps": 1, "warmup_steps": -1}, "warmup_steps is -1"),
     ],
 )
 def test_bad_params_are_refused(params: dict[str, Any], message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from guerdon_plugins.stages.pretrain.training import Training
 
 _DECIDED_BY_THE_TOKENIZER = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
+
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+)
 
 
 class Pretrain:
@@ -91,6 +101,13 @@ class Pretrain:
                 )
         if decided := self._architecture.keys() & _DECIDED_BY_THE_TOKENIZER:
             raise ValueError(f"architecture has {', '.join(sorted(decided))}, which the tokenizer decides.")
+        _check_sizes(self._architecture)
+        rates = {"learning_rate": learning_rate, "muon_learning_rate": muon_learning_rate}
+        for name, rate in rates.items():
+            if not (math.isfinite(rate) and rate >= 0):
+                raise ValueError(f"{name} is {rate}: give a finite number of at least 0.")
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps is {warmup_steps}: give 0 or more.")
         self._max_steps = max_steps
         self._vocab_size = vocab_size
         self._added_tokens = list(added_tokens)
@@ -189,3 +206,32 @@ class Pretrain:
             return (step + 1) / self._warmup_steps
         done = (step - self._warmup_steps) / max(1, self._max_steps - self._warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _check_sizes(architecture: Mapping[str, Any]) -> None:
+    """Raise if a model cannot have these sizes. transformers says so only when it builds the model.
+
+    Args:
+        architecture: The changes to ``LlamaConfig``, whose defaults are the sizes of Llama 7B.
+    """
+    for name in _SIZES:
+        size = architecture.get(name, 1)
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise ValueError(f"architecture has {name}: {size}. Give a whole number above 0.")
+    width = architecture.get("hidden_size") or 4096
+    heads = architecture.get("num_attention_heads") or 32
+    shared = architecture.get("num_key_value_heads") or heads
+    head_width = architecture.get("head_dim") or width // heads
+    if width % heads:
+        raise ValueError(
+            f"architecture has the hidden_size {width}, not a multiple of {heads}, its num_attention_heads."
+        )
+    if heads % shared:
+        raise ValueError(
+            f"architecture has {heads} num_attention_heads, not a multiple of {shared}, its num_key_value_heads."
+        )
+    if head_width % 2:
+        raise ValueError(
+            f"architecture has heads of the width {head_width} (head_dim, or hidden_size / num_attention_heads). "
+            "Positions are rotations of pairs, so it must be even."
+        )
