@@ -48,9 +48,7 @@ def stage_memory(
     own = stage.component.member("plan_memory", of=built)
     try:
         with boundary(f"the memory plan of {stage.component.plugin} raised"):
-            memory = own(
-                model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes
-            )
+            memory = own(model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes)
     except UsageError as error:
         raise UsageError(f"stage '{stage.ref.id}': {error}") from error
     try:

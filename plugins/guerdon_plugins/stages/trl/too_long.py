@@ -101,4 +101,5 @@ def _longer(tokens: Any, columns: tuple[str, ...], limit: int | None) -> list[in
         return []
     table = tokens.with_format("arrow")[:]
     lengths = [pc.list_value_length(table[column]).to_numpy(zero_copy_only=False) for column in columns]
-    return np.flatnonzero(np.max(lengths, axis=0) > limit).tolist()
+    longer: list[int] = np.flatnonzero(np.max(lengths, axis=0) > limit).tolist()
+    return longer
