@@ -83,8 +83,8 @@ def diff(
             for side in (a, b):
                 if not Path(side).exists():
                     raise UsageError(
-                        f"without ROLLOUTS, A and B are two files that 'guerdon score -o' wrote, and there is no file "
-                        f"'{side}'. To compare two plugins or manifests, name the file of completions that they judge: "
+                        f"without ROLLOUTS, A and B are two files that 'guerdon score -o' wrote, and '{side}' does not "
+                        "exist. To compare two plugins or manifests, name the file of completions that they judge: "
                         f"guerdon diff {a} {b} ROLLOUTS."
                     )
             names, pairs = _scored_files(Path(a), Path(b))

@@ -144,7 +144,7 @@ def test_diff_of_scored_files_tells_failed_from_skipped(call: Any) -> None:
     [
         (["math"], "Missing argument 'B'"),
         (["rows.jsonl", "rows.jsonl"], "rows.jsonl:1: has no columns 'reward' and 'scores'"),
-        (["math", "code"], "there is no file 'math'. To compare two plugins"),
+        (["math", "code"], "'math' does not exist. To compare two plugins"),
         (["maht", "math", "rows.jsonl"], "Did you mean 'math'?"),
         (["math", "math", "nowhere.jsonl"], "nowhere.jsonl cannot be read"),
         (["one.yaml", "two.yaml", "rows.jsonl"], "has rewards in the stages a, b"),
