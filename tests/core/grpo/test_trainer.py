@@ -24,7 +24,7 @@ def letters(completion):
 
 def always(completion): return 0.5
 def broken(completion): raise RuntimeError("always")
-def reward(completions, log_metric, log_extra, trainer_state, **columns):
+def logged(completions, log_metric, log_extra, trainer_state, **columns):
     log_metric("seen", float(len(completions)))
     log_extra("step", [trainer_state.global_step] * len(completions))
     return [None if c.startswith("!") else 1.0 for c in completions]
@@ -60,7 +60,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def test_failed_completions_are_left_out_and_everything_is_logged(train: Callable[..., Path]) -> None:
     out = train(
-        "[{use: './m.py:letters', weight: {0: 1.0, 1: 3.0}}, {use: './m.py:always'}, {use: './m.py:reward'}]"
+        "[{use: './m.py:letters', weight: {0: 1.0, 1: 3.0}}, {use: './m.py:always'}, {use: './m.py:logged'}]"
     )
     rollouts = read(out / "stages/rl/rollouts.jsonl")
     assert len(rollouts) == 32
@@ -68,7 +68,7 @@ def test_failed_completions_are_left_out_and_everything_is_logged(train: Callabl
     assert 0 < len(failed) < 32
     for rollout in rollouts:
         scores, step = rollout["scores"], rollout["step"]
-        assert scores["reward"]["metadata"] == {"step": step - 1}
+        assert scores["logged"]["metadata"] == {"step": step - 1}
         if rollout["reward"] is None:
             assert scores["letters"]["failure"] == "verifier"
             assert scores["letters"]["explanation"] == "RuntimeError: odd"
@@ -96,7 +96,7 @@ def test_failed_completions_are_left_out_and_everything_is_logged(train: Callabl
     first = [rollout for rollout in rollouts if rollout["step"] == 1]
     rate = sum(rollout["scores"]["letters"]["outcome"] == "failed" for rollout in first) / 16
     assert metrics["rewards/letters/failure_rate"] == pytest.approx(rate)
-    assert {"rewards/always/mean", "rewards/letters/latency_ms", "rewards/reward/skip_rate"} <= metrics.keys()
+    assert {"rewards/always/mean", "rewards/letters/latency_ms", "rewards/logged/skip_rate"} <= metrics.keys()
 
 
 def test_the_failure_budget_stops_training_before_a_step(train: Callable[..., Path], tmp_path: Path) -> None:
