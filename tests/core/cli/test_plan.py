@@ -184,7 +184,7 @@ def test_a_memory_plan_of_another_type_names_its_plugin(
     (tmp_path / "m.py").write_text(
         "class Stage:\n"
         "    def run(self, context): ...\n"
-        f"    def plan_memory(self, model, *, prompt_tokens, device_bytes, processes): return {returned}\n"
+        f"    def plan_memory(self, models, *, prompt_tokens, device_bytes, processes): return {returned}\n"
     )
     manifest.write_text("name: x\nmodel: ./model\nstages: [{id: a, use: './m.py:Stage'}]\n")
     ended = call("plan", "m.yaml")
