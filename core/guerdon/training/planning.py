@@ -130,12 +130,14 @@ def settings_of(model: Model, values: Mapping[str, Any], adapters: Any) -> dict[
 def frozen_model(model: Model, settings: StepSettings) -> Any:
     """Return a model without weights that is not trained, in the dtype that it is loaded in."""
     config = load_config(model)
-    dtype = getattr(torch, model.dtype, None) or config.dtype or torch.float32
+    dtype: Any = (
+        getattr(torch, model.dtype, None) or config.dtype or torch.float32
+    )  # auto: the checkpoint's own
     return empty_model(config, replace(settings, dtype=dtype, adapters=None, checkpointing=False)).eval()
 
 
 def update_parts(memory: StepMemory, processes: int, frozen: str = "reference model") -> dict[str, int]:
-    """Return the bytes of each part in an update, by its name; ``frozen`` is that of the models that are not trained."""
+    """Return the bytes of each part in an update; ``frozen`` is the name of the models that are not trained."""
     parts = {"weights": memory.weights, "optimizer": memory.optimizer}
     if memory.frozen:
         parts[frozen] = memory.frozen
