@@ -1,10 +1,14 @@
 """Seconds of stages whose verifier takes 200 ms: judged when all completions are there, and while others are generated.
 
     python tests/benchmarks/bench_early.py
+    python tests/benchmarks/bench_early.py --launch
 
 ``sample`` asks an endpoint of this process, which answers each request after 0.5 to 2 s, 16 at a time. ``evaluate``
 and ``grpo`` complete with a random model on the CPU. The verifier sleeps, so it needs no core. The rows say how long
 the stage takes without a verifier, and with one in both ways; the median of some runs, in turn.
+
+With ``--launch``, two processes of ``torchrun`` run ``evaluate`` with two workers for each machine: on one machine, and
+as if they were on two. The seconds contain the start.
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ import argparse
 import json
 import os
 import runpy
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -114,6 +120,42 @@ def seconds(stage: dict[str, Any], verifier: str, folder: Path, *, early: bool) 
         setattr(Rubric, "early_names", own)  # noqa: B010
 
 
+def launched(stage: dict[str, Any], verifier: str, folder: Path, *, machines: int) -> float:
+    """Return how long two processes take to run one stage, on so many machines."""
+    (folder / "m.json").write_text(
+        json.dumps(
+            {
+                "name": "early",
+                "model": "./tiny",
+                "scoring": {"workers": 2},
+                "stages": [{"id": "st", **stage, "rewards": [{"use": f"./early.py:{verifier}"}]}],
+            }
+        )
+    )
+    with socket.socket() as free, tempfile.TemporaryDirectory(dir=folder) as run:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+        free.close()
+        began = time.perf_counter()
+        launchers = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={machines}"),
+                    *(f"--node-rank={rank}", f"--nproc-per-node={2 // machines}"),
+                    *("--master-addr=localhost", f"--master-port={port}"),
+                    *("-m", "guerdon", "run", "m.json", "-o", f"{run}/run"),
+                ],
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for rank in range(machines)
+        ]
+        if any(codes := [launcher.wait() for launcher in launchers]):
+            sys.exit(f"a launch failed: {codes}")
+        return time.perf_counter() - began
+
+
 def told(line: str) -> None:
     """Print a line of the table."""
     sys.stdout.write(f"{line}\n")
@@ -126,6 +168,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--launch", action="store_true", help="measure two processes instead of one")
     arguments = parser.parse_args()
     fixtures = Path(__file__).parents[1] / "fixtures"
     with tempfile.TemporaryDirectory() as place, served(answer) as url:
@@ -133,6 +176,17 @@ def main() -> None:
         (folder / "early.py").write_text(MODULE)
         save: Any = runpy.run_path(str(fixtures / "tiny_model.py"))["save_tiny_model"]
         save(folder / "tiny", hidden_size=128, head_dim=32, initializer_range=0.02)
+        if arguments.launch:
+            stage = stages("")["evaluate, CPU, 400 completions"]
+            told("| verifier | one machine | two machines |\n|---|---|---|")
+            for verifier in ("instant", "slow"):
+                both = [
+                    [launched(stage, verifier, folder, machines=machines) for machines in (1, 2)]
+                    for _ in range(arguments.runs)
+                ]
+                cells = " | ".join(f"{statistics.median(values):.1f} s" for values in zip(*both, strict=True))
+                told(f"| {verifier} | {cells} |")
+            return
         told("| stage | verifier | none | when all are there | while others are generated |")
         told("|---|---|---|---|---|")
         for name, stage in stages(f"{url}/v1").items():

@@ -27,18 +27,22 @@ def early_names(rubric: Any) -> frozenset[str]:
 class EarlyJudge(Generic[_Item]):
     """Judges what is submitted, in the order of submission, in a thread of its own.
 
-    All that waits is judged together, so that slow verifiers have many completions at once. What still waits when the
-    block ends is left to the call that needs every judgement. So is everything after an error, which that call raises
-    again if its cause is still there.
+    All that waits is judged together, so that slow verifiers have many completions at once. Everything after an error
+    is left to the call that needs every judgement, which raises the error again if its cause is still there.
 
     Args:
         judge: Judges items by an early call of :meth:`guerdon.rubric.Rubric.score`.
         whole: The number of items of a prompt that are judged together; 1 if each is judged as it comes.
+        finish: Whether what still waits when the block ends is judged first. If not, it is left to the call that
+            needs every judgement.
     """
 
-    def __init__(self, judge: Callable[[Sequence[_Item]], object], whole: int = 1) -> None:
+    def __init__(
+        self, judge: Callable[[Sequence[_Item]], object], whole: int = 1, *, finish: bool = False
+    ) -> None:
         self._judge = judge
         self._whole = whole
+        self._finish = finish
         self._parts: dict[int, dict[int, _Item | None]] = {}
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
@@ -71,7 +75,8 @@ class EarlyJudge(Generic[_Item]):
     ) -> None:
         with self._changed:
             self._ended = True
-            self._waiting.clear()
+            if error is not None or not self._finish:
+                self._waiting.clear()
             self._changed.notify()
         if error is None:  # otherwise the rubric is closed next, which ends its running call
             self._thread.join()
@@ -89,7 +94,7 @@ class EarlyJudge(Generic[_Item]):
                 return
 
     def _next(self) -> list[_Item]:
-        """Return all items that wait; none when the block has ended."""
+        """Return all items that wait; none when the block has ended and all are judged."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended)
             items = list(self._waiting)

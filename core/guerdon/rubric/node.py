@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
+from typing import Any
 
 from guerdon.errors import GuerdonError, InfrastructureError, one_line
 from guerdon.rubric.entry import Entry
@@ -20,7 +21,7 @@ from guerdon.rubric.rubric import Rubric
 from guerdon.rubric.shared import SharedRubric
 from guerdon.types import Judgements, Rollout
 
-__all__ = ["Address", "MemberRubric", "hosted"]
+__all__ = ["Address", "HostRubric", "MemberRubric", "hosted"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,40 @@ class MemberRubric(Rubric):
         assert isinstance(answer, Judgements)
         return answer
 
+    @property
+    def shares_workers(self) -> bool:
+        return True
+
+    def take_early(self) -> dict[str, Any]:
+        """Return nothing: the machine's first process takes the answers of all."""
+        return {}
+
     def close(self) -> None:
         """Close the connection."""
         self._host.close()
         super().close()
+
+
+class HostRubric(MemberRubric):
+    """The rubric of the process that scores for its machine. Its calls wait in one line with those of the others.
+
+    Args:
+        entries: The entries.
+        address: What its :func:`hosted` yields.
+        own: The rubric that it hosts.
+    """
+
+    def __init__(self, entries: Sequence[Entry], address: Address, own: Rubric) -> None:
+        super().__init__(entries, address)
+        self._own = own
+
+    def take_early(self) -> dict[str, Any]:
+        """Take out the answers of the early calls of all processes of this machine."""
+        return self._own.take_early()
+
+    def add_early(self, answers: Mapping[str, Any]) -> None:
+        """Add answers from another machine for the later calls of this one's processes."""
+        self._own.add_early(answers)
 
 
 @contextmanager

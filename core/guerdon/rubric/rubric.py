@@ -18,7 +18,7 @@ from guerdon.rubric.call import Call
 from guerdon.rubric.entry import Entry, FirstOf, compares_groups, first_ofs, names_of, order_of
 from guerdon.scoring.budget import FailureBudget
 from guerdon.scoring.cache import ScoreCache, component_key
-from guerdon.scoring.early import has_key
+from guerdon.scoring.early import answers_as_json, answers_from_json, has_key
 from guerdon.scoring.entries import RewardScorer, Scorer, VerifierScorer, offered_columns
 from guerdon.scoring.groups import GroupScorer
 from guerdon.scoring.pool import Pool, WorkerPool
@@ -160,6 +160,20 @@ class Rubric:
     def early_names(self) -> frozenset[str]:
         """Return the names of the verdicts that an early call of ``score`` gives."""
         return frozenset(self._names) - self._late
+
+    @property
+    def shares_workers(self) -> bool:
+        """Return whether it shares its workers and its cache with those of other processes on this machine."""
+        return False
+
+    def take_early(self) -> dict[str, Any]:
+        """Take out the answers of early calls that no other call has taken, as JSON values by entry."""
+        return {name: answers_as_json(scorer.take_early()) for name, scorer in self._scorers.items()}
+
+    def add_early(self, answers: Mapping[str, Any]) -> None:
+        """Add what ``take_early`` of a rubric with the same entries returned on another machine."""
+        for name, known in answers.items():
+            self._scorers[name].add_early(answers_from_json(known))
 
     @property
     def compares_groups(self) -> bool:

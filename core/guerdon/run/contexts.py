@@ -21,7 +21,7 @@ from guerdon.manifest.plan import NamedModel, Plan, SourcePlan, StagePlan
 from guerdon.manifest.schema import ModelRef
 from guerdon.plugins.discovery import Kind
 from guerdon.rubric import MAX_CACHED_SCORES, Entry, Rubric
-from guerdon.rubric.node import MemberRubric, hosted
+from guerdon.rubric.node import HostRubric, MemberRubric, hosted
 from guerdon.rubric.shared import SharedRubric
 from guerdon.run.content import local_modules
 from guerdon.run.data import open_source
@@ -138,7 +138,7 @@ class Contexts:
                 self._own_rubric(entries, self._ranks.machines) as own,
                 SharedRubric(own) as shared,
                 hosted(shared) as address,
-                MemberRubric(entries, address) as rubric,
+                HostRubric(entries, address, own) as rubric,
             ):
                 self._ranks.tell_members(topic, json.dumps(address))
                 yield rubric

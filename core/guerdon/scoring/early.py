@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["EarlyAnswers", "has_key"]
+from guerdon.types import Score
+
+__all__ = ["EarlyAnswers", "KnownAnswers", "answers_as_json", "answers_from_json", "has_key"]
 
 _Answer = TypeVar("_Answer")
+
+KnownAnswers: TypeAlias = Mapping[str, tuple[Score | Sequence[Score], float]]
+"""By a case's key: its score, or those of a group's completions, and the latency in milliseconds."""
 
 
 class EarlyAnswers(Generic[_Answer]):
@@ -34,6 +39,29 @@ class EarlyAnswers(Generic[_Answer]):
     def keep(self, answers: Mapping[str, tuple[_Answer, float]]) -> None:
         """Keep answers for the call to come."""
         self._answers |= answers
+
+    def take(self) -> dict[str, tuple[_Answer, float]]:
+        """Take all answers out."""
+        answers, self._answers = self._answers, {}
+        return answers
+
+
+def answers_as_json(answers: KnownAnswers) -> dict[str, Any]:
+    """Return answers as JSON values."""
+
+    def as_json(answer: Score | Sequence[Score]) -> Any:
+        return answer.to_dict() if isinstance(answer, Score) else [score.to_dict() for score in answer]
+
+    return {key: [as_json(answer), latency_ms] for key, (answer, latency_ms) in answers.items()}
+
+
+def answers_from_json(values: Mapping[str, Any]) -> KnownAnswers:
+    """Return the answers that ``answers_as_json`` wrote."""
+
+    def answer_of(value: Any) -> Score | Sequence[Score]:
+        return list(map(Score.from_dict, value)) if isinstance(value, list) else Score.from_dict(value)
+
+    return {key: (answer_of(value), latency_ms) for key, (value, latency_ms) in values.items()}
 
 
 def has_key(columns: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind, nearest
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.dispatch import Dispatch
-from guerdon.scoring.early import EarlyAnswers
+from guerdon.scoring.early import EarlyAnswers, KnownAnswers
 from guerdon.scoring.jobs import Job, RewardJob, VerifyJob
 from guerdon.scoring.pool import Pool
 from guerdon.scoring.protocol import Item, RewardTask
@@ -90,6 +90,12 @@ class Scorer(Protocol):
             failed: The positions of those whose score failed.
         """
 
+    def take_early(self) -> KnownAnswers:
+        """Take out the answers of early calls that no other call has taken."""
+
+    def add_early(self, answers: KnownAnswers) -> None:
+        """Add answers that another process's scorer of the same entry gave to early calls."""
+
 
 class VerifierScorer:
     """Judges completions one by one, and equal ones once."""
@@ -130,6 +136,14 @@ class VerifierScorer:
 
     def again(self, asked: Asked, failed: Collection[int]) -> Asked:
         return asked.only(lambda index: asked.positions[index] in failed)
+
+    def take_early(self) -> KnownAnswers:
+        return self._early.take()
+
+    def add_early(self, answers: KnownAnswers) -> None:
+        own = {key: (score, ms) for key, (score, ms) in answers.items() if isinstance(score, Score)}
+        self._early.keep(own)
+        self._cache.put({key: score for key, (score, _) in own.items()})
 
     def _keep(
         self, keys: Sequence[_Key], index: int, score: Score | Sequence[Score], latency_ms: float
@@ -210,6 +224,12 @@ class RewardScorer:
     def again(self, asked: Asked, failed: Collection[int]) -> Asked:
         del failed  # a reward may compare completions, so it gets the whole batch
         return asked
+
+    def take_early(self) -> KnownAnswers:
+        return {}  # early calls do not ask reward functions
+
+    def add_early(self, answers: KnownAnswers) -> None:
+        del answers
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from guerdon.errors import DataError
 from guerdon.plugins.component import Component
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.dispatch import Dispatch
-from guerdon.scoring.early import EarlyAnswers
+from guerdon.scoring.early import EarlyAnswers, KnownAnswers
 from guerdon.scoring.entries import REWARD_TIMEOUT_S, Asked, require_columns
 from guerdon.scoring.jobs import VerifyJob
 from guerdon.scoring.pool import Pool
@@ -76,6 +76,14 @@ class GroupScorer:
         }
         return asked.only(lambda index: asked.groups[index] in groups)
 
+    def take_early(self) -> KnownAnswers:
+        return self._early.take()
+
+    def add_early(self, answers: KnownAnswers) -> None:
+        self._early.keep(answers)
+        for key, (scores, _) in answers.items():
+            self._put(key, scores)
+
     def _item(self, rollouts: Sequence[Rollout], met: Sequence[bool | None]) -> GroupItem:
         """Return a group, with the columns that all of its rows share.
 
@@ -109,8 +117,11 @@ class GroupScorer:
         self, keys: Sequence[str | None], index: int, scores: Score | Sequence[Score], latency_ms: float
     ) -> None:
         del latency_ms  # of the first time; a known score has none
-        key = keys[index]
-        if key is not None and not isinstance(scores, Score):
+        if (key := keys[index]) is not None:
+            self._put(key, scores)
+
+    def _put(self, key: str, scores: Score | Sequence[Score]) -> None:
+        if not isinstance(scores, Score):  # not a failure
             self._cache.put(dict(zip(_keys(key, len(scores)), scores, strict=True)))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from guerdon.rubric import Entry, FirstOf, Rubric
 from guerdon.rubric.early import EarlyJudge
 from guerdon.rubric.node import MemberRubric, hosted
 from guerdon.rubric.shared import SharedRubric
+from guerdon.scoring.cache import ScoreCache
 from guerdon.types import OnFailure
 
 MODULE = """
@@ -133,10 +136,10 @@ def rubrics(make: Make) -> dict[str, list[Entry]]:
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["plain", "retries", "zero", "first_of", "routed", "groups", "groups_retried", "reward", "setup"],
-)
+NAMES = ["plain", "retries", "zero", "first_of", "routed", "groups", "groups_retried", "reward", "setup"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_later_call_is_as_without(make: Make, tmp_path: Path, name: str) -> None:
     entries = rubrics(make)[name]
     given: dict[str, Any] = {"groups": GROUPS} if "groups" in name else {}
@@ -164,6 +167,47 @@ def test_later_call_is_as_without(make: Make, tmp_path: Path, name: str) -> None
         assert early + later == expected_asked, (parts, "nothing is asked twice")
         if sum(parts) == len(TEXTS) and name in ("plain", "zero", "first_of", "routed", "groups"):
             assert not later, (parts, "all answers are there")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_early_answers_of_another_machine_are_as_own_ones(make: Make, tmp_path: Path, name: str) -> None:
+    entries = rubrics(make)[name]
+    given: dict[str, Any] = {"groups": GROUPS} if "groups" in name else {}
+
+    def early(rubric: Rubric, part: slice) -> None:
+        own: dict[str, Any] = {"groups": GROUPS[part]} if given else {}
+        rubric.score(rollouts()[part], early=True, **own)
+
+    with Rubric(entries, workers=1) as rubric:
+        early(rubric, slice(5))
+        early(rubric, slice(5, 10))
+        expected = rubric.score(rollouts(), **given)
+    expected_asked = asked(tmp_path)
+    (tmp_path / "asked.txt").unlink()
+    with Rubric(entries, workers=1) as near, Rubric(entries, workers=1) as far:
+        early(near, slice(5))
+        early(far, slice(5, 10))
+        near.add_early(json.loads(json.dumps(far.take_early())))
+        assert not any(far.take_early().values())
+        judged = near.score(rollouts(), **given)
+    assert without_times(judged) == without_times(expected)
+    more = asked(tmp_path) - expected_asked
+    assert set(more) <= {"short down"}, "only what both halves have is asked twice"
+
+
+def test_early_answers_of_another_machine_are_cached(make: Make, tmp_path: Path) -> None:
+    entries = [make("judge"), make("longest")]
+    with Rubric(entries, workers=1) as far:
+        far.score(rollouts(), early=True, groups=GROUPS)
+        answers = far.take_early()
+    known = asked(tmp_path)
+    with closing(ScoreCache(tmp_path / "scores.sqlite")) as cache:
+        with Rubric(entries, workers=1, cache=cache) as near:
+            near.add_early(answers)
+        with Rubric(entries, workers=1, cache=cache) as resumed:
+            judged = resumed.score(rollouts(), groups=GROUPS)
+    assert judged[0].values(["judge", "longest"]) == {"judge": 1.0, "longest": 0.0}
+    assert asked(tmp_path) == known
 
 
 def test_times_are_those_of_the_early_call(make: Make) -> None:
@@ -240,6 +284,21 @@ def test_thread_judges_whole_prompts_and_all_that_waits_together() -> None:
         while len(seen) < 2:
             time.sleep(0.001)
     assert seen == [["a1"], ["b0", "b1", "d0", "d1"]]
+
+
+def test_thread_finishes_what_waits_if_it_is_told_to() -> None:
+    seen: list[int] = []
+    first = threading.Event()
+
+    def judge(items: Sequence[int]) -> None:
+        seen.extend(items)
+        first.wait(5)
+
+    with EarlyJudge(judge, finish=True) as judging:
+        for number in range(20):
+            judging.submit(number, 0, number)
+        first.set()
+    assert seen == list(range(20))
 
 
 def test_error_is_left_to_the_later_call(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from warm_python import WarmPython
 from guerdon import Model
 
 MODULE = """
+import json
 import os
 import signal
 from guerdon.hookspecs import hookimpl
@@ -28,8 +30,23 @@ class Rows:
     def __iter__(self):
         return ({"prompt": [{"role": "user", "content": f"What is {i} + 1?"}], "task": f"t{i % 2}"} for i in range(13))
 
+def note(*case):
+    with open("judged", "a") as file:
+        file.write(json.dumps([os.environ["RANK"], case]) + "\\n")
+
 def letters(completion):
+    note(completion)
     return min(1.0, sum(map(str.isalpha, completion)) / 4)
+
+def spread(completions):
+    note(*completions)
+    return [len(set(completions)) / len(completions)] * len(completions)
+spread.guerdon_kind = "group_reward"
+
+def odd(completion):
+    if len(completion) % 3 == 0:
+        raise RuntimeError("odd")
+    return 1.0
 """
 
 MANIFEST = """\
@@ -61,10 +78,10 @@ stages:
 """
 
 
-def outputs(folder: Path) -> dict[str, Any]:
+def outputs(folder: Path, stages: Sequence[str] = ("harvest", "table", "sweep")) -> dict[str, Any]:
     """Return all that the stages left: metrics, rollouts and rows."""
     found: dict[str, Any] = {}
-    for stage in ("harvest", "table", "sweep"):
+    for stage in stages:
         place = folder / "stages" / stage
         found[f"{stage} result"] = json.loads((place / "result.json").read_text())["metrics"]
         lines = [json.loads(line) for line in (place / "rollouts.jsonl").read_text().splitlines()]
@@ -110,3 +127,44 @@ def test_two_processes_leave_what_one_leaves_and_a_killed_launch_resumes_with_on
     (done,) = run(1, "killed")
     assert done.returncode == 0, done.stderr[-3000:]
     assert outputs(tmp_path / "killed") == expected
+
+
+@pytest.mark.slow
+def test_each_machine_judges_what_its_processes_sample(
+    small_model: Model, tmp_path: Path, warm_python: WarmPython
+) -> None:
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "m.yaml").write_text(f"""\
+name: x
+model: {small_model.path}
+failure_budget: 1.0
+stages:
+  - id: harvest
+    use: sample
+    data: [{{use: './m.py:Rows'}}]
+    rewards:
+      - {{use: './m.py:letters'}}
+      - {{use: './m.py:spread'}}
+      - {{use: './m.py:odd', on_failure: {{retry: 1, then: skip}}}}
+    params: {{keep: {{letters: 0.0}}, num_generations: 2, max_completion_length: 80, per_device_eval_batch_size: 2}}
+  - id: table
+    use: evaluate
+    init: base
+    data: [{{use: './m.py:Rows'}}]
+    rewards: [{{use: './m.py:letters'}}, {{use: './m.py:odd'}}]
+    params: {{num_generations: 3, max_completion_length: 12, per_device_eval_batch_size: 6}}
+""")
+    judged: dict[str, list[str]] = {}
+    for processes, machines, name in ((1, 1, "one"), (4, 2, "four")):
+        command = "-m", "guerdon", "run", "m.yaml", "-o", name
+        ranks = warm_python.launch(processes, *command, machines=machines, cwd=tmp_path)
+        assert {rank.returncode for rank in ranks} == {0}, ranks[0].stderr[-3000:]
+        judged[name] = (tmp_path / "judged").read_text().splitlines()
+        (tmp_path / "judged").unlink()
+    stages = ("harvest", "table")
+    assert outputs(tmp_path / "four", stages) == outputs(tmp_path / "one", stages)
+    by_host = [{str(case) for rank, case in map(json.loads, judged["four"]) if rank == host} for host in "02"]
+    assert set.union(*by_host) == {str(case) for _, case in map(json.loads, judged["one"])}
+    assert min(map(len, by_host)) > len(judged["one"]) / 4
+    assert len(set.intersection(*by_host)) < 5  # only equal completions are judged on both
+    assert not list((tmp_path / "four").rglob("*answers*"))

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from guerdon import Judgement, Model, Rollout, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import UsageError
 from guerdon.rubric import Rubric, groups_for
-from guerdon.rubric.early import EarlyJudge, early_names
 from guerdon.sampling.own import FILE
 from guerdon.sampling.sampling import Sampling
+from guerdon.stage import Launch
 from guerdon.text import self_corrections
 from guerdon_plugins.shared.checks import check_all, check_columns_of_few_values
 from guerdon_plugins.stages.sampling.completions import Completion
@@ -26,16 +27,13 @@ from guerdon_plugins.stages.sampling.generation import (
     tell_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
+from guerdon_plugins.stages.sampling.judging import judging_beside
 from guerdon_plugins.stages.sampling.measures import REWARD, Answered, Entries, Measures, measure
 from guerdon_plugins.stages.sampling.tables import differences, evaluation, grouped
 from guerdon_plugins.stages.sampling.thinking import Thinking, check_marks
 
 _Arrived = Callable[[int, int, int, Completion], None]
 """Takes the numbers of the pass, 0 for the greedy one, of the prompt and of the sample, and the completion."""
-
-
-def _not_judged(index: int, prompt: int, sample: int, completion: Completion) -> None:
-    """Take a completion that is judged later."""
 
 
 class Evaluate:
@@ -186,13 +184,13 @@ class Evaluate:
             )
         rows = prompt_rows(context)
         samplings = self._drawn(context)
-        with context.open_tools() as toolbox:
+        with context.open_tools() as toolbox, context.open_rubric() as rubric:
             tools = None if toolbox is None else Tools(toolbox, self._max_iterations)
             if context.launch.first:
-                return self._evaluate(context, rows, samplings, tools)
+                return self._evaluate(context, rows, samplings, tools, rubric)
             for number, one in enumerate(samplings):
-                self._rounds(context, rows, number, one.sampling, tools, _not_judged)
-        return StageResult()  # the first process judges
+                self._rounds(context, rows, number, one.sampling, tools, rubric)
+        return StageResult()
 
     def _drawn(self, context: StageContext) -> list[Drawn]:
         """Return how each model with each budget draws its samples."""
@@ -210,23 +208,23 @@ class Evaluate:
         ]
 
     def _evaluate(
-        self, context: StageContext, rows: Sequence[Row], samplings: Sequence[Drawn], tools: Tools | None
+        self,
+        context: StageContext,
+        rows: Sequence[Row],
+        samplings: Sequence[Drawn],
+        tools: Tools | None,
+        rubric: Rubric,
     ) -> StageResult:
         labels = self._labels(context.models)
         measured: dict[str, Measures] = {}
         refused: dict[str, int] = {}
-        with context.open_rubric() as rubric:
-            entries = Entries(rubric)
-            for number, label in enumerate(labels):
-                sampling = samplings[number].sampling
-                with self._early(rows, rubric) as arrived:
-                    rounds = self._rounds(context, rows, number, sampling, tools, arrived)
-                tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
-                answers = _answers(context, rubric, rows, number, label, rounds)
-                measured[label] = measure(
-                    answers, entries, self._count, self._ks, self._best_by, self._vote_by
-                )
-                refused[label] = sum(done.refused is not None for done in rounds[0])
+        entries = Entries(rubric)
+        for number, label in enumerate(labels):
+            rounds = self._rounds(context, rows, number, samplings[number].sampling, tools, rubric)
+            tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
+            answers = _answers(context, rubric, rows, number, label, rounds)
+            measured[label] = measure(answers, entries, self._count, self._ks, self._best_by, self._vote_by)
+            refused[label] = sum(done.refused is not None for done in rounds[0])
         tables = {"evaluation": evaluation(measured, refused, context.seed)}
         if len(measured) > 1:
             against = self._against or labels[0]
@@ -247,23 +245,23 @@ class Evaluate:
         )
 
     @contextmanager
-    def _early(self, rows: Sequence[Row], rubric: Rubric) -> Iterator[_Arrived]:
+    def _early(
+        self, rows: Sequence[Row], rubric: Rubric, launch: Launch, answers: Path
+    ) -> Iterator[_Arrived]:
         """Yield what takes one model's completions while others are generated, to judge them early."""
-        if not early_names(rubric):
-            yield _not_judged
-            return
 
         def judge(judged: Sequence[tuple[int, Rollout]]) -> None:
             groups = groups_for(rubric, [prompt for prompt, _ in judged])
             rubric.score([rollout for _, rollout in judged], **groups, early=True)
 
-        # The greedy answer belongs to the group.
-        with EarlyJudge(judge, 1 + self._count if rubric.compares_groups else 1) as judging:
+        group_size = 1 + self._count  # the greedy answer belongs to it
+        with judging_beside(rubric, launch, answers, judge, group_size) as judging:
 
             def arrived(index: int, prompt: int, sample: int, completion: Completion) -> None:
-                refused = completion.refused is not None
-                item = None if refused else (prompt, rollout_of(rows[prompt], completion))
-                judging.submit(prompt, index + sample, item)
+                if judging is not None:
+                    refused = completion.refused is not None
+                    item = None if refused else (prompt, rollout_of(rows[prompt], completion))
+                    judging.submit(prompt, index + sample, item)
 
             yield arrived
 
@@ -274,16 +272,23 @@ class Evaluate:
         number: int,
         sampling: Sampling,
         tools: Tools | None,
-        arrived: _Arrived,
+        rubric: Rubric,
     ) -> list[list[Completion]]:
-        """Return one model's completions of all prompts, greedy ones first. The log of a killed attempt is reused."""
+        """Return one model's completions of all prompts, greedy ones first, while the rubric judges them early.
+
+        The log of a killed attempt is reused.
+        """
         variants = self._variants(context.models)
         model, thinking = variants[number]
         prompts = [row["prompt"] for row in rows]
         passes = [(Sampling(self._longest, temperature=0), 1), (sampling, self._count)]
         total = len(rows) * len(passes) * len(variants)
         rounds: list[list[Completion]] = []
-        with lazy_engine(model, None, self._vllm, self._chat_format, tools, thinking) as engine:
+        answers = context.work / f"{number}-answers.json"
+        with (
+            self._early(rows, rubric, context.launch, answers) as arrived,
+            lazy_engine(model, None, self._vllm, self._chat_format, tools, thinking) as engine,
+        ):
             for index, (drawing, count) in enumerate(passes):
                 before = len(rows) * (len(passes) * number + index)
 

@@ -152,8 +152,8 @@ def complete_all(
         rows: The data row of each prompt, for engines with tools.
         answered: Whether the engine has completed other prompts in the same way. If so, a refusal is due to the prompt.
         launch: The processes that complete the prompts together.
-        arrived: Gets completions while others are generated: first those that the logs have, then each of this
-            process's as soon as it is there.
+        arrived: Gets the completions of this process's share while others are generated: first those that the logs
+            have, then each new one as soon as it is there.
 
     Returns:
         The completions of each prompt, in the order of the prompts, in every process.
@@ -174,8 +174,8 @@ def complete_all(
             progress(min(done * launch.count // count, len(prompts)))
 
         report()
-        if engine is not None:
-            for place in sorted(known):
+        if engine is not None or launch.count > 1:
+            for place in sorted(place for batch in share for place in batch if place in known):
                 arrived(*place, known[place])
         made = () if engine is None else _missing(engine, share, known, prompts, rows, sampling, seed)
         for place, completion in _accepted(made, engine, launch, answered or known.answered()):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
 from guerdon.errors import DataError, UsageError
 from guerdon.files import replaced
 from guerdon.rubric import Rubric, groups_for
-from guerdon.rubric.early import EarlyJudge, early_names
+from guerdon.rubric.early import early_names
 from guerdon.sampling.own import FILE
 from guerdon.stage import Launch
 from guerdon_plugins.shared.checks import check_all
@@ -26,10 +26,10 @@ from guerdon_plugins.stages.sampling.generation import (
     Arrived,
     check_counts,
     complete_all,
-    not_judged,
     tell_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
+from guerdon_plugins.stages.sampling.judging import judging_beside
 from guerdon_plugins.stages.sampling.prompting import Prompting
 from guerdon_plugins.stages.sampling.sampled import (
     Sampled,
@@ -42,6 +42,9 @@ from guerdon_plugins.stages.sampling.sampled import (
 
 SHARD_PROMPTS = 1000
 """The number of prompts whose completions are judged and written together."""
+
+_Shard: TypeAlias = tuple[int, Sequence[Row], list[list[Completion]]]
+"""The number of the first row, the rows, and the completions of each row's prompt."""
 
 
 class Sample:
@@ -179,28 +182,36 @@ class Sample:
     def run(self, context: StageContext) -> StageResult:
         """Sample for ``context.rows()`` and keep the completions that pass ``context``'s rubric."""
         rows = prompt_rows(context)
-        if not context.launch.first:
-            # The first process judges. It also asks an endpoint alone, whose `concurrency` limits the whole stage.
-            for _ in self._shards(context, rows, None) if self._endpoint is None else ():
-                pass
+        if self._endpoint is not None and not context.launch.first:
+            # The first process asks it alone, so that `concurrency` limits the whole stage.
             return StageResult()
+        with context.open_rubric() as rubric, closing(self._shards(context, rows, rubric)) as shards:
+            if context.launch.first:
+                return self._keep_passing(context, rows, rubric, shards)
+            for _ in shards:
+                pass
+        return StageResult()
+
+    def _keep_passing(
+        self, context: StageContext, rows: Sequence[Row], rubric: Rubric, shards: Iterable[_Shard]
+    ) -> StageResult:
+        """Write the samples that pass the rubric, and return what was counted."""
+        self._check_filters(rubric.names)
         teller = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
-        with context.open_rubric() as rubric, closing(self._shards(context, rows, rubric)) as shards:
-            self._check_filters(rubric.names)
-            for shard, (start, part, groups) in enumerate(shards):
-                tell_refused(groups, start)
-                samples = list(samples_of(part, groups))
-                self._judge(samples, rubric)
-                _log(context, shard + 1, samples)
-                kept = [sample for sample in samples if sample.dropped is None]
-                _write(
-                    context.output / f"rows-{shard:05d}.jsonl",
-                    [sample.row(context.stage_id, teller) for sample in kept],
-                )
-                counts.update(sample.dropped or "kept" for sample in samples)
-                prompts_kept += len({sample.prompt for sample in kept})
+        for shard, (start, part, groups) in enumerate(shards):
+            tell_refused(groups, start)
+            samples = list(samples_of(part, groups))
+            self._judge(samples, rubric)
+            _log(context, shard + 1, samples)
+            kept = [sample for sample in samples if sample.dropped is None]
+            _write(
+                context.output / f"rows-{shard:05d}.jsonl",
+                [sample.row(context.stage_id, teller) for sample in kept],
+            )
+            counts.update(sample.dropped or "kept" for sample in samples)
+            prompts_kept += len({sample.prompt for sample in kept})
         total = counts.total()
         table = [
             {"outcome": outcome, "samples": count, "share": count / total}
@@ -223,12 +234,9 @@ class Sample:
         )
 
     def _shards(
-        self, context: StageContext, rows: Sequence[Row], rubric: Rubric | None
-    ) -> Generator[tuple[int, Sequence[Row], list[list[Completion]]], None, None]:
-        """Yield the rows in shards: the first one's number, the rows, and the completions of each row's prompt.
-
-        With a rubric, completions are judged early while others are generated.
-        """
+        self, context: StageContext, rows: Sequence[Row], rubric: Rubric
+    ) -> Generator[_Shard, None, None]:
+        """Yield the rows in shards. Completions are judged early while others are generated."""
         model = None if self._endpoint else context.model
         launch = Launch() if self._endpoint else context.launch
         sampling = self._drawn(context).sampling
@@ -245,7 +253,8 @@ class Sample:
                 def report(done: int, start: int = start) -> None:
                     context.progress(start + done, len(rows), {})
 
-                with self._early(part, rubric) as arrived:
+                answers = context.work / f"answers-{shard:05d}.json"
+                with self._early(part, rubric, launch, answers) as arrived:
                     groups = complete_all(
                         engine,
                         [self._prompting(row, start + number) for number, row in enumerate(part)],
@@ -272,23 +281,20 @@ class Sample:
         return drawn(self._drawing, self._longest, context.model, file, context.launch, several=several)
 
     @contextmanager
-    def _early(self, rows: Sequence[Row], rubric: Rubric | None) -> Iterator[Arrived]:
+    def _early(self, rows: Sequence[Row], rubric: Rubric, launch: Launch, answers: Path) -> Iterator[Arrived]:
         """Yield what takes completions while others are generated, to judge them early."""
-        if rubric is None or not early_names(rubric):
-            yield not_judged
-            return
         seen: set[Text] = set()
 
         def judge(samples: Sequence[Sampled]) -> None:
             drop_repeated(samples, seen)
             self._filter(samples, rubric, early=True)
 
-        whole = self._count if rubric.compares_groups else 1
-        with EarlyJudge(judge, whole) as judging:
+        with judging_beside(rubric, launch, answers, judge, self._count) as judging:
 
             def arrived(prompt: int, number: int, completion: Completion) -> None:
-                sample = sampled(prompt, number, rows[prompt], completion)
-                judging.submit(prompt, number, sample if sample.dropped is None else None)
+                if judging is not None:
+                    sample = sampled(prompt, number, rows[prompt], completion)
+                    judging.submit(prompt, number, sample if sample.dropped is None else None)
 
             yield arrived
 
