@@ -72,7 +72,7 @@ def check_gold(
         certain: Whether the completions come from the verifier itself.
     """
     best: dict[str, Score] = {}
-    for (row, _), score in zip(gold, trials.scores(entry, gold), strict=True):
+    for (row, _), score in zip(gold, trials.scores(entry, gold), strict=False):
         known = best.get(repr(row["reference"]))
         if known is None or _rank(score) > _rank(known):
             best[repr(row["reference"])] = score

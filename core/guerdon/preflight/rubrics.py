@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from guerdon.errors import GuerdonError
 from guerdon.manifest.entries import named_stages
@@ -102,6 +103,9 @@ def _check_scores(site: Site, trials: Trials, entry: Entry, rows: Sequence[Row])
     # A verifier that has ``gold_completion`` but knows no right completion may score 0 for all.
     if gold or not takes_reference:
         yield from check_constant(site, trials, entry, rows, [*gold, *guessed_cases(rows)])
+    if untried := trials.take_untried(entry):
+        seconds = median(time for time in trials.latencies(entry) if time) / 1000
+        yield site.unchecked(f"{untried} more completions, because a verdict takes {seconds:.1g} s.")
 
 
 def _route_problem(entry: Entry, rows: Sequence[Row]) -> str | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from guerdon.preflight import trials
+
 PLUGINS = """
 import asyncio, time
 
@@ -101,3 +103,16 @@ def test_check_says_nothing_of_fast_verifiers(check: Any) -> None:
     ended = check("fast")
     assert ended.status == 0, ended
     assert "verdict" not in ended.out
+
+
+def test_a_verifier_that_takes_long_is_tried_on_a_few_completions(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_ENOUGH_MS", 50.0)
+    ended = check("slow")
+    assert ended.status == 0, ended.err
+    said = re.search(r"not checked: (\d+) more completions, because a verdict takes 0\.02 s\.", ended.err)
+    assert said, ended
+    assert "it pays for none" not in ended.err  # right answers are among those that were tried
+    everything = check("fast")
+    assert "more completions" not in everything.err
