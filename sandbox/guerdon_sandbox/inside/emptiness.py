@@ -45,25 +45,26 @@ class NoCells:
     It equals nothing that has a size, so a test that expects an empty table does not accept it.
     """
 
-    def __init__(self, kind: type, truth: bool = False) -> None:
-        self.__dict__["kind"] = kind
-        self.__dict__["truth"] = truth
+    _kind: type
+    _truth: bool
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        """The class of the result that it replaces, for ``isinstance``."""
-        return self.__dict__["kind"]  # type: ignore[no-any-return]
+    def __init__(self, kind: type, truth: bool = False) -> None:
+        self._kind = kind
+        self._truth = truth
+
+    # The class of the result that it replaces, for isinstance.
+    __class__ = property(lambda self: self._kind)
 
     def __getattr__(self, name: str) -> "NoCells":
         if name.startswith("__"):
             raise AttributeError(name)
-        return NoCells(self.kind, name == "all")
+        return NoCells(self._kind, name == "all")
 
     def __call__(self, *_: object, **__: object) -> "NoCells":
         return self
 
     def __bool__(self) -> bool:
-        return self.truth  # type: ignore[return-value]
+        return self._truth
 
     def __iter__(self) -> Iterator[object]:
         return iter(())
@@ -72,13 +73,13 @@ class NoCells:
         return 0
 
     def _cell_by_cell(self, *others: object) -> Any:
-        return NotImplemented if any(map(has_size, others)) else NoCells(self.kind)
+        return NotImplemented if any(map(has_size, others)) else NoCells(self._kind)
 
     def __eq__(self, other: object) -> Any:
-        return False if has_size(other) else NoCells(self.kind)
+        return False if has_size(other) else NoCells(self._kind)
 
     def __ne__(self, other: object) -> Any:
-        return True if has_size(other) else NoCells(self.kind)
+        return True if has_size(other) else NoCells(self._kind)
 
     __hash__ = None  # type: ignore[assignment]
     __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = (

@@ -167,7 +167,7 @@ def _validator(text: str, loose: bool) -> Any:
 _CODE = re.compile(r"\A\s*`([^`]+)`\s*\Z")
 _DOLLAR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 _DATA = frozenset(("const", "enum", "default", "examples"))
-"""Keywords whose values are no schemas."""
+"""Keywords whose values are not schemas."""
 _SCHEMAS_BY_NAME = frozenset(("properties", "$defs", "definitions", "dependentSchemas"))
 
 

@@ -31,7 +31,7 @@ _ALEF = str.maketrans("أإآٱى", "ااااي")
 _NUMERAL = re.compile(
     r"(?:(?<![\w.,)\]])[-−])?(?:(?<![\w.])\.)?\d+(?:(?:[^\w\s]|_)+\d+)*|[<>≤≥≠±]+(?=\s*[-−]?\.?\d)|(?<![\w.,)\]])[-−+]+(?=[-−+]\.?\d)"
 )
-"""Digits with the signs between them, a minus or a point before them, a comparison, or one sign more than a number has."""
+"""Digits with the signs between them, a minus or a point before them, a comparison, or a sign too many."""
 
 _LAST_LETTER = re.compile(r"\w\W*\sA\W*$")
 """The name of a letter, as in "vitamin A": no article ends a text."""

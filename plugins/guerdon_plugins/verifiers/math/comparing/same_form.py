@@ -259,9 +259,10 @@ def _unchained(node: Node, other: Node) -> Node:
                 return node
         case _:
             return node
+    match names[0], other:
+        case Symbol(name=name), _ if are_numbered_roots(names) and _is_one_value(other):
+            return Relation((Symbol(name.split("_")[0]), value), ("=",))  # a root that counts twice
     match other:
-        case _ if are_numbered_roots(names) and _is_one_value(other):
-            return Relation((Symbol(names[0].name.split("_")[0]), value), ("=",))  # a root that counts twice
         case Listing():
             return Listing(tuple(Relation((name, value), ("=",)) for name in names), ",")
         case Relation(operands=(*others, _), operators=signs) if set(signs) == {"="} and (
