@@ -48,7 +48,8 @@ room = [bytes(400) for _ in range(16_000)]
 room = room[::1000]
 {_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
-sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[2]), sys.argv[3:])
+load(json.loads(sys.argv[2]))
+sys.modules["guerdon_sandbox.inside.zygote"].main(int(sys.argv[3]), sys.argv[4:])
 """
 _SESSION = f"""{_BOOTSTRAP}
 load(json.loads(sys.argv[1]))
@@ -60,12 +61,12 @@ _SUPERVISOR_MODULES = (
     *("wire", "counters", "idling", "kills", "waiting", "sweeping"),
     *("stream", "running", "forking", "supervisor"),
 )
+_VALUE_MODULES = ("wire", "interpreter", "sources", "frames", "program", "values", "serve")
 _ZYGOTE_MODULES = (
-    *("wire", "interpreter", "sources", "frames", "program", "values", "serve"),
     *("blame", "remote", "constants", "emptiness", "rewriting", "candidate", "runners", "check", "roles"),
     *("sharing", "zygote"),
 )
-"""Both in the order of their imports, because no files exist to import."""
+"""All in the order of their imports, because no files exist to import."""
 
 
 class BoxLostError(Exception):
@@ -254,9 +255,10 @@ def command() -> list[str]:
     """Return the command line of a box."""
     inside = ("guerdon_sandbox", "guerdon_sandbox.inside")
     supervisor = _sources(*inside, *_named(*_SUPERVISOR_MODULES))
-    zygote = _sources(*inside, "guerdon_sandbox.library", "guerdon_sandbox.codec", *_named(*_ZYGOTE_MODULES))
-    # Two arguments, because one argument may have at most 128 KiB.
-    sources = [json.dumps(supervisor), _ZYGOTE, json.dumps(zygote)]
+    values = _sources(*inside, "guerdon_sandbox.library", "guerdon_sandbox.codec", *_named(*_VALUE_MODULES))
+    # Several arguments, because one argument may have at most 128 KiB.
+    zygote = [json.dumps(values), json.dumps(_sources(*_named(*_ZYGOTE_MODULES)))]
+    sources = [json.dumps(supervisor), _ZYGOTE, *zygote]
     return ["python3", "-I", "-S", "-B", "-c", _SUPERVISOR, *sources]
 
 

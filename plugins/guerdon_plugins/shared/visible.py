@@ -6,8 +6,11 @@ import unicodedata
 
 __all__ = ["readable", "without_invisible"]
 
-_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols by category that are invisible."""
+_BLANKS = frozenset(
+    "\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+"""Letters, symbols and marks by category that are invisible: fillers, joiners and selectors of variants."""
 
 
 def readable(text: str) -> bool:

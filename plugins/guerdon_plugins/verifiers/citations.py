@@ -27,8 +27,11 @@ _SENTENCE = re.compile(
     r"(?<=[.!?。！？।؟])[\"'”’»」』)]*(?:\s*[\[【][^\[\]【】\n]{1,200}[\]】])*(?:\s+|(?<=[。！？])|$)|\n+"
 )
 _QUOTE = re.compile(
-    r"[\"“”„«「『]([^\"“”„«»「」『』\n]{3,2000})[\"”“»」』]\s*(?:[.,。，]\s*)?((?:\\?[\[【][^\[\]【】\n]{1,200}[\]】]\s*)+)"
+    r"(?:[\"“”„«「『]([^\"“”„«»「」『』\n]{3,2000})[\"”“»」』]"
+    r"|(?<!\w)['‘](?=\w+[ ]\w+[ ]\w)([^'‘’\n]{3,2000})['’](?!\w))"
+    r"\s*(?:[.,。，]\s*)?[(（]?\s*((?:\\?[\[【][^\[\]【】\n]{1,200}[\]】]\s*)+)"
 )
+"""A text in quotation marks before a citation. In single ones it has three words, since a few words may be a name."""
 
 
 class Citations:
@@ -124,9 +127,10 @@ class Citations:
         if len(cited) < self._min_sources:
             return f"{len(cited)} sources are cited, fewer than {self._min_sources}"
         for quote in _QUOTE.finditer(text) if self._quotes else ():
-            names = [name for mark in _MARK.finditer(quote[2]) for name in _ids(mark[1], texts)]
-            if not any(_folded(quote[1]) in _folded(texts[name]) for name in names):
-                return f"the quote {quote[1][:60]!r} is not in {' or '.join(names)}"
+            said = quote[1] or quote[2]
+            names = [name for mark in _MARK.finditer(quote[3]) for name in _ids(mark[1], texts)]
+            if not any(_folded(said) in _folded(texts[name]) for name in names):
+                return f"the quote {said[:60]!r} is not in {' or '.join(names)}"
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from guerdon_sandbox.codec import CodecError, State, dumps, loads
 from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, blame, remade
 from guerdon_sandbox.inside.constants import Constants, replace_content
-from guerdon_sandbox.inside.emptiness import says_nothing
+from guerdon_sandbox.inside.emptiness import is_nan, is_table, says_nothing
 from guerdon_sandbox.inside.frames import MAX_REPLY, read_frames, send_frame
 from guerdon_sandbox.inside.remote import Reference, Remote, RemoteIterator, generate, run_remotely
 from guerdon_sandbox.inside.values import VALUES, Value, value_of
@@ -40,6 +40,8 @@ class Candidate:
         """Whether it has given a value that is neither empty nor NaN."""
         self.gave_nan = False
         """Whether a result was NaN."""
+        self.gave_table: type | None = None
+        """The class of an array, a column or a frame that was a result."""
         self.fault = ""
         """Why the candidate cannot answer any more. After that, a test cannot pass, whatever it catches."""
         self.unsupported = ""
@@ -108,7 +110,9 @@ class Candidate:
         if operation != "value":
             self.constants.refresh()
         self.gave = self.gave or _says_something(operation, result)
-        self.gave_nan = self.gave_nan or (isinstance(result, float | complex) and result != result)
+        self.gave_nan = self.gave_nan or is_nan(result)
+        if is_table(result):
+            self.gave_table = type(result)
         return result
 
     def dumps(self, value: object) -> bytes:

@@ -15,6 +15,7 @@ import signal
 import sys
 import types
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from guerdon_sandbox.codec import CodecError, dumps
 from guerdon_sandbox.inside.blame import CandidateError, UnsupportedTestError, is_blamed
 from guerdon_sandbox.inside.candidate import Candidate
 from guerdon_sandbox.inside.constants import Solution, no_attribute
-from guerdon_sandbox.inside.emptiness import NOTHING
+from guerdon_sandbox.inside.emptiness import NOTHING, NoCells
 from guerdon_sandbox.inside.frames import send_frame
 from guerdon_sandbox.inside.remote import Remote
 from guerdon_sandbox.inside.rewriting import changes
@@ -225,7 +226,9 @@ class _Suite:
         sources = (self._payload["setup"], self._payload["tests"][index])
         if self._candidate.gave_nan and not any("nan" in source.lower() for source in sources):
             return True
-        return any(self._passes_with(nothing, index, f"test{index}.py") for nothing in NOTHING)
+        table = self._candidate.gave_table
+        nothings = NOTHING if table is None else (*NOTHING, partial(NoCells, table))
+        return any(self._passes_with(nothing, index, f"test{index}.py") for nothing in nothings)
 
     def _passes_with(self, give: Any, index: int, name: str) -> bool:
         def stand_for(one: str) -> object:

@@ -15,6 +15,7 @@ from guerdon_plugins.verifiers.reasoning_steps import ReasoningSteps
 from guerdon_plugins.verifiers.tag_count import TagCount
 
 INVISIBLE = ["\u200b", "\u00ad", "\ufeff", "\u2060", "\u3164", "\u115f", "\uffa0", "\u2800", "\U000e0041"]
+INVISIBLE += ["\u034f", "\u17b5", "\ufe0f", "\U000e0100"]
 
 
 @pytest.mark.parametrize("char", INVISIBLE)

@@ -317,3 +317,17 @@ def test_instructions_sentences_are_found_in_linear_time() -> None:
     started = time.thread_time()
     assert Instructions()("." * 50_000 + "x. Y.", reference=reference).value == 1.0
     assert time.thread_time() - started < 1.0
+
+
+@pytest.mark.parametrize("name", ["format:list", "format:sub-bullets", "format:no_bullets_bullets"])
+@pytest.mark.parametrize("unit", ["\n", "\r\n", " ", "* \n", "- "])
+def test_instructions_lists_are_found_in_linear_time(name: str, unit: str) -> None:
+    check = bound(name, {"sep": "-"} if name == "format:list" else {})
+    started = time.thread_time()
+    check(unit * (100_000 // len(unit)))
+    assert time.thread_time() - started < 1.0
+
+
+def test_instructions_marks_without_words_follow_no_constraint_on_words() -> None:
+    assert not bound("words:repeats", {"small_n": 1})("_ _")
+    assert not bound("count:words_japanese", {"N": 1})("・ ゠")

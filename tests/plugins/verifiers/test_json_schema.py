@@ -213,3 +213,30 @@ def test_json_schema_huge_number_is_the_documents_fault_and_scores_0() -> None:
 )
 def test_json_schema_that_refers_to_itself_without_end_fails_as_a_reference(schema: dict[str, Any]) -> None:
     assert JsonSchema()('{"a": 1}', schema=schema).failure is Failure.REFERENCE
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        ("^a+$", "aa", 1.0),
+        ("^a+$", "aa\n", 0.0),
+        ("^(a|b$)", "b\n", 0.0),
+        (r"^\$5$", "$5", 1.0),
+        ("^[$]$", "$", 1.0),
+        ("^[^$]$", "$", 0.0),
+        (r"^[\]$]$", "$", 1.0),
+    ],
+)
+def test_json_schema_dollar_of_a_pattern_is_the_end_of_the_text(
+    pattern: str, text: str, value: float
+) -> None:
+    by_value = {"type": "object", "properties": {"pattern": {"type": "string", "pattern": pattern}}}
+    assert JsonSchema({**by_value, "required": ["pattern"]})(json.dumps({"pattern": text})).value == value
+    by_name = {"type": "object", "patternProperties": {pattern: {}}, "additionalProperties": False}
+    assert JsonSchema({**by_name, "minProperties": 1})(json.dumps({text: 1})).value == value
+
+
+def test_json_schema_document_in_a_span_of_code_is_read() -> None:
+    schema = {"type": "object", "required": ["a"], "properties": {"a": {"const": "a$"}}}
+    assert JsonSchema(schema)('`{"a": "a$"}`').value == 1.0
+    assert JsonSchema(schema)('`{"a": "a$"}` `{"a": 1}`').value == 0.0

@@ -146,6 +146,10 @@ def test_sql_rows_must_be_the_same_in_every_database() -> None:
     assert Sql()(lucky, gold, SETUP).value == 1.0
     assert Sql()(lucky, gold, [SETUP, other]).value == 0.0
     assert Sql()(gold, gold, [SETUP, other]).value == 1.0
+    guess = "SELECT 2 FROM people LIMIT 1"
+    count = "SELECT count(*) FROM people WHERE age > 30"
+    assert Sql()(guess, count, SETUP).value == 1.0
+    assert Sql()(guess, count, [SETUP, other]).value == 0.0
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -18,6 +18,7 @@ from guerdon_plugins.verifiers.instructions.units import (
     words,
 )
 
+_BULLET = re.compile(r"^[^\S\n]*+\*(?!\*)", re.MULTILINE)
 _EDGES = string.punctuation + " "
 
 
@@ -54,7 +55,9 @@ def _nth_japanese(response: str, N: int) -> bool:  # noqa: N803
     every = response.split()[N - 1 :: N]
     words_there = [word.strip(_EDGES) for word in every]
     checked = [word for word in words_there if word and not word.isdigit()]
-    return bool(checked) and all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", word) for word in checked)
+    return bool(checked) and all(
+        re.search("[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u4e00-\u9fff]", word) for word in checked
+    )
 
 
 @constraint("count:keywords_multiple")
@@ -139,7 +142,8 @@ def _prime_lengths(response: str) -> bool:
 
 @constraint("words:repeats")
 def _repeats(response: str, small_n: int) -> bool:
-    return bool(words(response)) and max(Counter(spaced_words(response)).values()) <= small_n
+    counts = Counter(spaced_words(response))
+    return bool(counts) and bool(words(response)) and max(counts.values()) <= small_n
 
 
 @constraint("words:no_consecutive")
@@ -292,7 +296,7 @@ def _quote_unquote(response: str) -> bool:
 
 @constraint("format:list")
 def _list(response: str, sep: str) -> bool:
-    found = re.findall(rf"^\s*{re.escape(sep)}(.*)$", response, re.MULTILINE)
+    found = re.findall(rf"^[^\S\n]*+{re.escape(sep)}(.*)$", response, re.MULTILINE)
     return sum(map(readable, found)) >= 2
 
 
@@ -304,13 +308,15 @@ def _thesis(response: str) -> bool:
 
 @constraint("format:sub-bullets")
 def _sub_bullets(response: str) -> bool:
-    bullets = re.split(r"^\s*\*(?!\*)", response, flags=re.MULTILINE)[1:]
-    return bool(bullets) and all(re.search(r"^\s*-[^\n]*\w", bullet, re.MULTILINE) for bullet in bullets)
+    bullets = _BULLET.split(response)[1:]
+    return bool(bullets) and all(
+        re.search(r"^[^\S\n]*+-[^\n]*\w", bullet, re.MULTILINE) for bullet in bullets
+    )
 
 
 @constraint("format:no_bullets_bullets")
 def _prose_then_bullets(response: str) -> bool:
-    before, *bullets = re.split(r"^\s*\*(?!\*)", response, flags=re.MULTILINE)
+    before, *bullets = _BULLET.split(response)
     ended = [sentence for sentence in sentences(before) if sentence.endswith((".", "。"))]
     return len(ended) >= 2 and len(bullets) >= 2 and all(len(lines(bullet)) == 1 for bullet in bullets)
 

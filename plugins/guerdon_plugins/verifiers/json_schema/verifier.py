@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -111,7 +112,7 @@ class JsonSchema:
     def _document(self, completion: str) -> str:
         answer = select_part(completion, "answer", self._tags)
         blocks = [block for block in code_blocks(answer) if block.language in ("", *FENCES[self._format])]
-        return blocks[-1].code if blocks and blocks[-1].closed else answer
+        return blocks[-1].code if blocks and blocks[-1].closed else _CODE.sub(r"\1", answer)
 
 
 def _depth(value: Any) -> int:
@@ -144,7 +145,7 @@ def _validator(text: str, loose: bool) -> Any:
     from referencing import Registry
 
     try:
-        schema = json.loads(text)
+        schema = _with_ends_of_text(json.loads(text))
         if not isinstance(schema, Mapping):
             raise ValueError("it is not a mapping")
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
@@ -161,6 +162,36 @@ def _validator(text: str, loose: bool) -> Any:
             "'minItems', or set 'loose'"
         )
     return validator
+
+
+_CODE = re.compile(r"\A\s*`([^`]+)`\s*\Z")
+_DOLLAR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
+_DATA = frozenset(("const", "enum", "default", "examples"))
+"""Keywords whose values are not schemas."""
+_SCHEMAS_BY_NAME = frozenset(("properties", "$defs", "definitions", "dependentSchemas"))
+
+
+def _with_ends_of_text(schema: Any) -> Any:
+    r"""Return a schema with ``\Z`` for ``$`` in its patterns: in Python, ``$`` matches before a line end too."""
+    if isinstance(schema, list):
+        return list(map(_with_ends_of_text, schema))
+    if not isinstance(schema, Mapping):
+        return schema
+    made: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "pattern" and isinstance(value, str):
+            made[key] = _end_of_text(value)
+        elif key == "patternProperties" and isinstance(value, Mapping):
+            made[key] = {_end_of_text(name): _with_ends_of_text(inner) for name, inner in value.items()}
+        elif key in _SCHEMAS_BY_NAME and isinstance(value, Mapping):
+            made[key] = {name: _with_ends_of_text(inner) for name, inner in value.items()}
+        else:
+            made[key] = value if key in _DATA else _with_ends_of_text(value)
+    return made
+
+
+def _end_of_text(pattern: str) -> str:
+    return _DOLLAR.sub(lambda found: found[1] or r"\Z", pattern)
 
 
 def _empty_value(validator: Any, schema: Mapping[str, Any]) -> str | None:

@@ -51,7 +51,7 @@ def goal_of(reference: str) -> Goal:
     goal = text[colon + 1 : end if end >= 0 else len(text)].strip() if colon >= 0 else ""
     if not goal:
         raise ValueError(f"the theorem {found[1]!r} has no type")
-    if re.search(r"^\s*(?:universe|variables?)\b", text[: found.start()], re.MULTILINE):
+    if re.search(r"^[^\S\n]*+(?:universe|variables?)\b", text[: found.start()], re.MULTILINE):
         raise ValueError(f"the theorem {found[1]!r} follows 'variable' or 'universe'; state them as binders")
     return Goal(text[: found.start()].strip(), found[1], text[found.end() : colon].strip(), goal)
 

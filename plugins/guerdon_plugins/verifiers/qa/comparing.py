@@ -10,7 +10,7 @@ from functools import cached_property
 
 from guerdon.text import words
 from guerdon_plugins.verifiers.qa.languages import ARTICLES
-from guerdon_plugins.verifiers.qa.values import Date, date, number
+from guerdon_plugins.verifiers.qa.values import Date, date, normalized, number
 
 _ARTICLES = {language: frozenset(articles.split()) for language, articles in ARTICLES.items()}
 _ELIDED = {
@@ -20,8 +20,8 @@ _ELIDED = {
 }
 """The articles that a language writes with an apostrophe, before a word without a space."""
 
-_KEPT = re.compile(r"(?<=\w)[+#]+")
-"""Signs that belong to a name: C++, C#, A+."""
+_KEPT = re.compile(r"(?<=\w)[+#]+|(?<=\b[a-z])[-−](?!\S)")
+"""Signs that belong to a name: C++, C#, A+, A-."""
 
 _ARABIC_MARKS = re.compile("[\u064b-\u0652\u0640\u0591-\u05bd\u05bf-\u05c7]")
 """Vowel signs and stretching of Arabic, points of Hebrew."""
@@ -29,9 +29,9 @@ _ARABIC_MARKS = re.compile("[\u064b-\u0652\u0640\u0591-\u05bd\u05bf-\u05c7]")
 _ALEF = str.maketrans("أإآٱى", "ااااي")
 
 _NUMERAL = re.compile(
-    r"(?:(?<![\w.,)\]])[-−])?(?:(?<![\w.])\.)?\d+(?:(?:[^\w\s]|_)+\d+)*|[<>≤≥≠±]+(?=\s*[-−]?\.?\d)"
+    r"(?:(?<![\w.,)\]])[-−])?(?:(?<![\w.])\.)?\d+(?:(?:[^\w\s]|_)+\d+)*|[<>≤≥≠±]+(?=\s*[-−]?\.?\d)|(?<![\w.,)\]])[-−+]+(?=[-−+]\.?\d)"
 )
-"""Digits with the signs between them, a minus or a point before them, or a comparison."""
+"""Digits with the signs between them, a minus or a point before them, a comparison, or a sign too many."""
 
 _LAST_LETTER = re.compile(r"\w\W*\sA\W*$")
 """The name of a letter, as in "vitamin A": no article ends a text."""
@@ -50,7 +50,7 @@ def tokens(text: str, language: str, *, dashes: str = "") -> list[str]:
         language: Its ISO 639 code.
         dashes: The replacement of a hyphen, a dash or a slash: nothing, as SQuAD's, or a space.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = normalized(text).casefold()
     if not folded.isascii():
         folded = _ARABIC_MARKS.sub("", folded).translate(_ALEF)
     articles = _ARTICLES.get(language, frozenset())
@@ -108,7 +108,9 @@ def _parts(word: str) -> list[str]:
     return [word] if word.isascii() or len(found := words(word)) < 2 or "".join(found) != word else found
 
 
-_MARKS = re.compile(r"[$€£¥₹₩%]")
+_MARKS = re.compile(r"[$€£¥₹₩%‰]")
+_SCALING = frozenset("%‰")
+"""The marks that change a number's value, which those of currencies do not."""
 _MARK_WORDS = (
     (re.compile(r"\s*\b(?:percent|per cent|prozent|pour cent|por ciento|por cento|per cento)$"), "%"),
     (re.compile(r"\s*\b(?:us )?dollars?$"), "$"),
@@ -162,13 +164,23 @@ class Reading:
 
 def equal(answer: Reading, gold: Reading) -> bool:
     """Return whether two answers are the same number, date or text."""
-    if answer.marks and gold.marks and answer.marks != gold.marks:
+    if _other_marks(answer, gold):
         return False
     if answer.number is not None and gold.number is not None:
         return answer.number == gold.number
     if answer.date is not None and gold.date is not None:
         return answer.date == gold.date
     return not answer.forms.isdisjoint(gold.forms) or answer.folded == gold.folded != ""
+
+
+def _other_marks(answer: Reading, gold: Reading) -> bool:
+    """Return whether the signs of currencies and percent differ.
+
+    An answer may leave the unit of the accepted one to the question: ``50`` for ``50%``. Its own percent sign counts.
+    """
+    if answer.marks and gold.marks:
+        return answer.marks != gold.marks
+    return gold.number is not None and not answer.marks.isdisjoint(_SCALING)
 
 
 def _with_marks(text: str, language: str) -> str:
@@ -185,6 +197,8 @@ def f1(answer: Reading, gold: Reading) -> float:
     """Return the F1 of the shared tokens of two answers, as SQuAD defines it; 1 for answers that are equal."""
     if equal(answer, gold):
         return 1.0
+    if answer.number is not None and gold.number is not None and _other_marks(answer, gold):
+        return 0.0
     ours, theirs = answer.tokens, gold.tokens
     if not ours or not theirs:
         return float(ours == theirs)

@@ -23,7 +23,11 @@ MAX_CHARACTERS = 200
 """A longer text is not read as a number or a date."""
 
 
-_MARKS = re.compile(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*(?:%|[$€£¥₹₩])$")
+_MARKS = re.compile(r"^\s*([+\-−]?)\s*[^\W\d_]{0,3}[$€£¥₹₩]\s*|\s*[%‰$€£¥₹₩]$")
+_MINUS = re.compile(r"^(?:[‑‒–](?=[.\d])|−\s*)")
+"""A minus before a number as typography writes it."""
+_RAISED = re.compile(r"(?<=\d)[⁰¹²³⁴-⁹]+")
+_POWER_OF_TEN = re.compile(r"(?<=\d)(?:\s*[x×*·]\s*10\s*\^\s*|e)([+-]?\d{1,3})$")
 _NEGATIVE = re.compile(r"(?:minus|negative)\s+(?=\w)")
 _WITH_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. ']\d{3})+|\d+)?(?:,(\d+))?")
 _WITH_POINT = re.compile(r"([+-]?)(\d{1,3}(?:[, '_٬]\d{3})+|\d+)?(?:[.٫](\d+))?")
@@ -42,12 +46,20 @@ _FILLERS = frozenset("of the st nd rd th de del den il le er года г".split(
 """Words beside the numbers and the month of a date."""
 
 
+def normalized(text: str) -> str:
+    """Return a text in one form of each character. An exponent of a number stays one: 10⁶ is not 106."""
+    return unicodedata.normalize("NFKC", _RAISED.sub(r"^\g<0>", text))
+
+
 def number(text: str, language: str) -> Decimal | None:
     """Return the number that a text is, in digits of any script or as a word, or ``None``."""
     if len(text) > MAX_CHARACTERS:
         return None
-    folded = unicodedata.normalize("NFKC", text).casefold().strip().rstrip(" .")
-    folded = _MARKS.sub(r"\1", folded)
+    folded = normalized(text).casefold().strip().rstrip(" .")
+    folded = _MINUS.sub("-", _MARKS.sub(r"\1", folded))
+    if power := _POWER_OF_TEN.search(folded.replace("−", "-")):
+        value = _digits(folded[: power.start()], language, 1)
+        return None if value is None else value.scaleb(int(power[1]))
     negative = _NEGATIVE.match(folded)
     if negative:
         value = number(folded[negative.end() :], language)

@@ -101,6 +101,38 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "def check(f):\n    for key, value in f('ab').items():\n        assert value == 1 and key in 'ab'",
         "def f(x): return {}",
     ),
+    "cells of an empty array": (
+        "def check(f):\n    assert (f(2) == 4).all()",
+        "import numpy as np\ndef f(x): return np.array([])",
+    ),
+    "numpy's all of an empty array": (
+        "import numpy as np\ndef check(f):\n    assert np.all(np.abs(f(2) - 4) < 1e-6)",
+        "import numpy as np\ndef f(x): return np.array([])",
+    ),
+    "an empty column": (
+        "import pandas as pd\ndef check(f):\n    got = f(2)\n    assert isinstance(got, pd.Series) and (got > 3).all()",
+        "import pandas as pd\ndef f(x): return pd.Series([], dtype=float)",
+    ),
+    "cells of an empty frame": (
+        "def check(f):\n    assert (f(2) == 4).all().all()",
+        "import pandas as pd\ndef f(x): return pd.DataFrame()",
+    ),
+    "a frame with rows and no columns": (
+        "def check(f):\n    assert not (f(2) != 4).any().any()",
+        "import pandas as pd\ndef f(x): return pd.DataFrame(index=range(3))",
+    ),
+    "rows of an empty frame": (
+        "def check(f):\n    for _, row in f(2).iterrows():\n        assert row['a'] == 4",
+        "import pandas as pd\ndef f(x): return pd.DataFrame()",
+    ),
+    "an array of no numbers": (
+        "def check(f):\n    assert not (abs(f(2) - 4) > 1e-6).any()",
+        "import numpy as np\ndef f(x): return np.array([np.nan, np.nan])",
+    ),
+    "a column of no numbers": (
+        "def check(f):\n    assert not (f(2) != f(2)).all() or not (f(2) > 5).any()",
+        "import pandas as pd\ndef f(x): return pd.Series([float('nan')])",
+    ),
     "a size that is not a number": (
         "def check(f):\n    assert not abs(f(2) - 4) > 1e-6",
         "def f(x): return float('nan')",
@@ -149,6 +181,23 @@ HONEST: dict[str, tuple[str, str]] = {
     "a result that is not a number and right": (
         "import math\ndef check(f):\n    assert math.isnan(f([]))",
         "def f(xs): return sum(xs) / len(xs) if xs else math.nan\nimport math",
+    ),
+    "an empty array that is right": (
+        "import numpy as np\ndef check(f):\n    assert np.array_equal(f(2), np.array([]))\n"
+        "    assert (f(2) == np.array([])).all()\n    assert f(2).size == 0",
+        "import numpy as np\ndef f(x): return np.array([])",
+    ),
+    "an empty frame that is right": (
+        "import pandas as pd\ndef check(f):\n    assert f(2).empty\n    assert list(f(2).columns) == ['a']",
+        "import pandas as pd\ndef f(x): return pd.DataFrame({'a': []})",
+    ),
+    "an empty frame, and one with rows": (
+        "def test_a():\n    assert (f(0) == 4).all().all()\ndef test_b():\n    assert (f(1) == 4).all().all()",
+        "import pandas as pd\ndef f(x): return pd.DataFrame({'a': [4] * x})",
+    ),
+    "a column with a gap": (
+        "def check(f):\n    assert (f(2).dropna() == 4).all()",
+        "import pandas as pd\ndef f(x): return pd.Series([4, None])",
     ),
     "through a helper": (
         "def run(xs):\n    return f(xs)\ndef check(_):\n    xs = [1, 2]\n    assert run(xs) == sum(xs)",

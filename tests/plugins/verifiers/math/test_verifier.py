@@ -324,3 +324,23 @@ def test_verifier_placeholder_for_a_reference_fails_as_reference(reference: str 
     assert (score.value, score.failure) == (None, Failure.REFERENCE)
     assert "missing answer" in score.explanation or "not a number" in score.explanation
     assert check_references([reference])
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "right"),
+    [
+        ("(6,31,-1)", "[6,31,-1)", False),
+        ("(6,31,-1)", "(6,31,-1]", False),
+        ("1,2,3", "[1,2,3)", False),
+        (r"\begin{pmatrix}1\\2\\3\end{pmatrix}", "(1,2,3]", False),
+        ("5", "5:1", False),
+        ("0", "0:1", False),
+        ("5:1", "10:2", True),
+        ("1/5", "1:5", True),
+        ("5:1", "5", True),
+    ],
+)
+def test_brackets_of_a_list_match_and_a_ratio_is_not_a_whole_number(
+    reference: str, answer: str, right: bool
+) -> None:
+    assert verdict(answer, reference) is right

@@ -122,7 +122,9 @@ class MeasureComparer:
         return self._same(reference.right, answer.right)
 
     def ratios(self, reference: Node, answer: Node) -> Finding:
-        """Compare ratios by cross products of neighbouring parts."""
+        """Compare ratios by cross products of neighbouring parts. 5 is a number, and not 5 : 1."""
+        if isinstance(reference, Number) and reference.value.denominator == 1:
+            return Finding(False, "ratio", "the reference is a number, and the answer a ratio")
         left, right = (ratio_parts(node) for node in (reference, answer))
         if left is None or right is None or len(left) != len(right):
             return Finding(False, "ratio", "the ratios differ")

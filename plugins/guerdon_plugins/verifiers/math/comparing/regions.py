@@ -84,7 +84,8 @@ def is_definite_region(node: Node) -> bool:
         case SetOperation() | SetBuilder():
             return True
         case NamedSet(name=name):
-            return name == "R"
+            domain = named_domain(name)
+            return domain is not None and domain.name == "R"
         case Relation(operators=("∈",), operands=(_, SetOf())):
             return False
         case Relation(operators=operators):

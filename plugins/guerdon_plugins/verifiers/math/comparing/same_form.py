@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence as Many
 
+from guerdon_plugins.verifiers.math.comparing.forms import are_numbered_roots
 from guerdon_plugins.verifiers.math.comparing.names import coordinates
 from guerdon_plugins.verifiers.math.comparing.numeric import names_in
 from guerdon_plugins.verifiers.math.comparing.patterns import from_first, progression
@@ -258,6 +259,9 @@ def _unchained(node: Node, other: Node) -> Node:
                 return node
         case _:
             return node
+    match names[0], other:
+        case Symbol(name=name), _ if are_numbered_roots(names) and _is_one_value(other):
+            return Relation((Symbol(name.split("_")[0]), value), ("=",))  # a root that counts twice
     match other:
         case Listing():
             return Listing(tuple(Relation((name, value), ("=",)) for name in names), ",")
@@ -269,6 +273,11 @@ def _unchained(node: Node, other: Node) -> Node:
             points = (Sequence(tuple(items), "(", ")") for items in (names, [value] * len(names)))
             return Relation(tuple(points), ("=",))
     return node
+
+
+def _is_one_value(node: Node) -> bool:
+    body = node.operands[-1] if isinstance(node, Relation) and node.operators == ("=",) else node
+    return isinstance(body, SCALARS) and not names_in(body)
 
 
 def _as_list(node: Node) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from guerdon_plugins.verifiers.math.errors import UnreadableError
@@ -51,6 +52,9 @@ _CONSTANTS: dict[str, Node] = {
 }
 
 
+_TWO_POINTS = re.compile(r"([A-Z]'*)([A-Z]'*)")
+_WITHOUT_DIRECTION = frozenset(("bar", "overleftrightarrow", "hat"))
+"""Marks of a segment, a line and an arc, whose two points have no order; those of vectors and rays do."""
 _GREEK_FUNCTIONS = frozenset("psi phi Phi Psi rho sigma eta chi gamma Gamma theta mu".split())  # noqa: SIM905
 
 
@@ -250,6 +254,9 @@ class CommandParser(EnvironmentParser):
         return factors[0] if len(factors) == 1 else Product(tuple(factors))
 
     def _big_operator(self, name: str) -> Node:
+        if name == "int" and self._peek() == "\\int":  # \\int\\int_D is \\iint_D
+            while self._accept("\\int"):
+                name = f"i{name}"
         bounds: dict[str, Node] = {}
         while self._peek() in ("_", "^") and self._kind() == "op":
             mark = self._next().text
@@ -260,6 +267,8 @@ class CommandParser(EnvironmentParser):
                 bounds[mark] = self._nested(self._exponent)
         if name == "int":
             return self._integral(bounds)
+        if name.endswith("int"):
+            return self._multiple_integral(name, bounds)
         lower = bounds.get("_", Text(""))
         variable = None
         if (
@@ -272,15 +281,28 @@ class CommandParser(EnvironmentParser):
         return Standing(name, variable, (body, lower, bounds.get("^", Text(""))))
 
     def _integral(self, bounds: dict[str, Node]) -> Node:
-        self._integrals += 1
-        body: Node = integer(1)
-        if self._peek() != "d":
-            body = self._nested(self._sum)
-        self._integrals -= 1
+        body = self._integrand()
         variable = None
         if self._accept("d"):
             variable = self._next().text
         return Standing("int", variable, (body, bounds.get("_", Text("")), bounds.get("^", Text(""))))
+
+    def _multiple_integral(self, name: str, bounds: dict[str, Node]) -> Node:
+        r"""Return an integral over a region, ``\iint_D x\,dA``: the order of its differentials does not count."""
+        body = self._integrand()
+        differentials = []
+        while self._accept("d"):
+            differentials.append(self._next().text)
+        if not differentials:
+            raise UnreadableError(f"a \\{name} without a differential")
+        over = Symbol(f"d{' d'.join(sorted(differentials))}")
+        return Apply(name, (body, bounds.get("_", Text("")), bounds.get("^", Text("")), over))
+
+    def _integrand(self) -> Node:
+        self._integrals += 1
+        body = integer(1) if self._peek() == "d" else self._nested(self._sum)
+        self._integrals -= 1
+        return body
 
 
 def _order(exponent: Node) -> str:
@@ -301,10 +323,20 @@ def _cis(argument: Node) -> Node:
 
 def _decorated(name: str, argument: Node) -> Node:
     if isinstance(argument, Symbol):
-        return Symbol(f"{name} {argument.name}")
+        ends = _TWO_POINTS.fullmatch(argument.name) if name in _WITHOUT_DIRECTION else None
+        return Symbol(f"{name} {''.join(sorted(ends.groups())) if ends else argument.name}")
     if isinstance(argument, Number):
         raise UnreadableError(f"a numeral under a {name}")
+    if name == "bar" and isinstance(argument, Product) and all(map(_is_digit, argument.factors)):
+        return Apply("numeral", argument.factors)
     return Call("conjugate", (argument,)) if name == "bar" else Apply(name, (argument,))
+
+
+def _is_digit(node: Node) -> bool:
+    """Return whether a factor under a bar is a digit of a numeral: 10a + b is not 10b + a. Complex numbers are z, w."""
+    return isinstance(node, Number) or (
+        isinstance(node, Symbol) and len(node.name) == 1 and node.name.islower() and node.name not in "zw"
+    )
 
 
 def _derivative(numerator: Node, denominator: Node) -> Symbol | tuple[Node, str] | None:

@@ -208,6 +208,13 @@ def _with_primes(match: re.Match[str]) -> str:
     return match[1] + "'" * int(match[2])
 
 
+_GLUED_DIFFERENTIALS = re.compile(r"(?<![a-zA-Z\\])[a-z]?(?:d[r-z])+d(?:[r-z](?![a-zA-Z])|(?=\\[a-z]))")
+"""``dxdy`` is not a word."""
+_SO_MANY_TIMES = re.compile(
+    r"(\d[\d.,]*|\\?[dt]?frac\s*\{\d+\}\s*\{\d+\}|[a-z]+)\s*(?:\\times|(?<=[\s\d])times)[\s.]*"
+)
+"""``3\\times`` and "3 times" without a second factor."""
+
 _RULES = (
     Rule(("Yes", "yes", "No", "no"), replace(_YES_FOR, r"\1\2 \3")),
     Rule(("since", "because", "i.e", "因为"), _without_reason),
@@ -221,6 +228,11 @@ _RULES = (
     Rule(("const", "常数"), replace(_CONSTANT, "+C")),
     Rule(("\\text",), _without_group),
     Rule((":",), _lettered),
+    Rule(
+        ("\\iint", "\\iiint", "\\int"),
+        replace(_GLUED_DIFFERENTIALS, lambda match: match[0].replace("d", " d")),
+    ),
+    Rule(("times",), rewrite_whole(_SO_MANY_TIMES, r"\1\\text{ times}")),
     Rule(("to", "approx"), replace(_ROUNDING_NOTE, "")),
     Rule(("m", "g", "L", "l"), _in_two_units),
     Rule(("/",), replace(_PER_PRODUCT, _per_product)),

@@ -303,6 +303,8 @@ class PrimaryParser(ArithmeticParser):
                 inner = Listing(tuple(_row(item) for item in inner.items), inner.joiner)
             left = "(" if left == "]" else left
             closer = ")" if closer == "[" else closer
+            if len(inner.items) != 2 and (left, closer) in (("[", ")"), ("(", "]")):
+                raise UnreadableError("brackets that do not match around a list")
             return Sequence(inner.items, left.strip("\\"), closer.strip("\\"))
         if left == "\\langle":  # what one element generates
             return Sequence((inner,), "langle", "rangle")

@@ -17,7 +17,7 @@ FUNCTIONS = _set(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh "
     "sup inf ker log ln lg exp gcd lcm max min arg Re Im deg det dim rank tr cis sgn"
 )
-BIG_OPERATORS = _set("sum prod int lim limsup liminf")
+BIG_OPERATORS = _set("sum prod int iint iiint lim limsup liminf")
 """Commands that apply to the term after them, and bind a letter."""
 ASCII = {
     **{name: name for name in FUNCTIONS - _set("sup inf ker Re Im arg deg dim rank tr")},
@@ -84,6 +84,7 @@ SYNONYMS = {
         "vec": "overrightarrow",
         "hat": "widehat wideparen overparen overarc",
         "int": "oint",
+        "iint": "oiint",
         "bar": "overline",
         "e": "exponentialE",
         "i": "imaginaryI imath",
