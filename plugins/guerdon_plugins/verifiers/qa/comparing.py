@@ -109,8 +109,6 @@ def _parts(word: str) -> list[str]:
 
 
 _MARKS = re.compile(r"[$€£¥₹₩%‰]")
-_SCALING = frozenset("%‰")
-"""The marks that change a number's value, which those of currencies do not."""
 _MARK_WORDS = (
     (re.compile(r"\s*\b(?:percent|per cent|prozent|pour cent|por ciento|por cento|per cento)$"), "%"),
     (re.compile(r"\s*\b(?:us )?dollars?$"), "$"),
@@ -176,11 +174,11 @@ def equal(answer: Reading, gold: Reading) -> bool:
 def _other_marks(answer: Reading, gold: Reading) -> bool:
     """Return whether the signs of currencies and percent differ.
 
-    An answer may leave the unit of the accepted one to the question: ``50`` for ``50%``. Its own percent sign counts.
+    Either may leave its unit to the question: ``50`` and ``50%`` are equal, as for SQuAD. A sign of per mille counts.
     """
     if answer.marks and gold.marks:
         return answer.marks != gold.marks
-    return gold.number is not None and not answer.marks.isdisjoint(_SCALING)
+    return gold.number is not None and "‰" in answer.marks
 
 
 def _with_marks(text: str, language: str) -> str:
