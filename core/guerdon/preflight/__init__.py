@@ -10,7 +10,6 @@ from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.preflight.findings import Finding, Level, Site, raise_for
 from guerdon.preflight.hooks import check_hooks
 from guerdon.preflight.models import check_models
-from guerdon.preflight.output import check_run_folder
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
 from guerdon.preflight.speed import measured
@@ -18,7 +17,7 @@ from guerdon.preflight.tools import check_tools
 from guerdon.preflight.trials import Trials
 from guerdon.run.stage_check import StageRows, check_stage, read_stage_rows
 
-__all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
+__all__ = ["Finding", "Level", "preflight", "raise_for"]
 
 
 def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:

@@ -117,18 +117,45 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)
 
 
+_OF_A_RUN = ("run.json", "stages", "lock")
+_OF_NOBODY = ("cache", "lost+found")
+"""Folders that may be there before a run."""
+
+
+def check_run_folder(directory: Path, name: str) -> None:
+    """Check that a folder is new, empty, or that of the run with this name.
+
+    Raises:
+        UsageError: It holds other files or another run, which the run's files would be mixed with.
+    """
+    if not directory.is_dir():
+        return
+    if not any((directory / file).exists() for file in _OF_A_RUN):
+        names = sorted(path.name for path in directory.iterdir())
+        held = [name for name in names if not name.startswith(".") and name not in _OF_NOBODY]
+        if held:
+            raise UsageError(
+                f"the folder {directory} is not a run's, and holds {', '.join(held[:3])}{'…' if len(held) > 3 else ''}. "
+                "Choose a new folder with -o."
+            )
+    record = read_json(directory / "run.json")
+    other = record.get("name", name) if isinstance(record, dict) else name
+    if other != name:
+        raise UsageError(
+            f"the folder {directory} holds the run '{other}', and this manifest has the name '{name}'. Choose another "
+            f"folder with -o. If it is the same run with a new name, delete {directory / 'run.json'}: guerdon writes "
+            "it again."
+        )
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Create a run folder and lock it for this process.
 
     Raises:
-        UsageError: Another process holds it, or it holds files that are not a run's.
+        UsageError: Another process holds it.
         InfrastructureError: It cannot be created or written to.
     """
-    if directory.is_dir() and not (directory / "run.json").exists() and _foreign(directory):
-        raise UsageError(
-            f"{directory} holds files and no run. Choose another folder with -o, or empty this one."
-        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("a")
@@ -148,20 +175,3 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(lock)
-
-
-_OURS = {
-    "lock",
-    "run.json",
-    ".run.json.partial",
-    "events.jsonl",
-    "stages",
-    "cache",
-    "replaced",
-    "report",
-    "lost+found",
-}
-
-
-def _foreign(directory: Path) -> bool:
-    return any(path.name not in _OURS for path in directory.iterdir())
