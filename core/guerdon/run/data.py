@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,6 +15,8 @@ from guerdon.errors import DataError
 from guerdon.manifest.plan import SourcePlan
 from guerdon.plugins.boundary import boundary
 from guerdon.types import Row
+
+logger = logging.getLogger(__name__)
 
 
 def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str, Path]) -> Iterator[Row]:
@@ -37,7 +41,7 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
             raise DataError(f"{name} never ends. Give the data entry a 'limit'.")
         if not isinstance(built, Iterable):
             raise DataError(f"{name} gives a {type(built).__name__}, which cannot be iterated over for rows.")
-        rows = _rows_of(built)
+        rows = _rows_of(built, name, limited=source.ref.limit is not None)
     split = source.ref.split
     if split != "all":
         rows = (row for row in rows if is_heldout(row, heldout) == (split == "heldout"))
@@ -45,9 +49,25 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
         yield {**row, **source.ref.add} if source.ref.add else row
 
 
-def _rows_of(source: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows of a source. The call is here so that its errors are attributed to the source."""
-    yield from source
+_FIRST_REPORT_S = 30.0
+
+
+def _rows_of(source: Iterable[Row], name: str, *, limited: bool) -> Iterator[Row]:
+    """Yield the rows of a source, and log how many there were after 30 seconds, after a minute, and so on.
+
+    A source may have no end without saying so. The call of the source is here so that its errors are attributed to it.
+    """
+    started = time.monotonic()
+    report_after = _FIRST_REPORT_S
+    fix = "" if limited else " If it never ends, give the data entry a 'limit'."
+    for count, row in enumerate(source, 1):
+        yield row
+        seconds = time.monotonic() - started
+        if seconds >= report_after:
+            report_after = 2 * seconds
+            logger.warning(
+                "%s has given %s rows in %.0f s, and is not at its end.%s", name, f"{count:,}", seconds, fix
+            )
 
 
 def is_heldout(row: Row, share: float) -> bool:

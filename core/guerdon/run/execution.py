@@ -40,7 +40,14 @@ from guerdon.plugins.boundary import describe, line_of
 from guerdon.run.content import ModelDigests
 from guerdon.run.contexts import Contexts, tracker_environment
 from guerdon.run.events import Events
-from guerdon.run.files import check_run_folder, locked, read_json, storage_problem, write_json
+from guerdon.run.files import (
+    check_run_folder,
+    locked,
+    network_problem,
+    read_json,
+    storage_problem,
+    write_json,
+)
 from guerdon.run.inputs import Change, Inputs, change
 from guerdon.run.log import RunLog
 from guerdon.run.ranks import Ranks
@@ -305,6 +312,9 @@ class _Execution:
             failure = self._ranks.failure()  # the cause of a broken connection to a failed process
             if failure is not None:
                 raise failure from error
+            problem = network_problem(error)
+            if problem is not None:
+                raise _stopped(stage, problem) from error
             raise _stage_failed(stage, error) from error
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Write files atomically, lock run folders, and detect full storage."""
+"""Write files atomically, lock run folders, and detect full storage and services that do not answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.files import replaced
+from guerdon.plugins.boundary import describe
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -73,6 +74,28 @@ def storage_problem(error: BaseException, folder: Path) -> str | None:
     if not foreign and not isinstance(error, RuntimeError | sqlite3.Error):
         return None
     return _probe(folder)
+
+
+_NETWORK_ERRORS = (
+    "builtins.ConnectionError",
+    "builtins.TimeoutError",
+    "socket.gaierror",
+    "urllib.error.URLError",
+    "httpx.HTTPError",
+    "requests.exceptions.RequestException",
+    "aiohttp.client_exceptions.ClientError",
+    "huggingface_hub.errors.LocalTokenNotFoundError",
+)
+"""The classes of errors that say that a service was not reached, or refused. Most of them are not imported here."""
+
+
+def network_problem(error: BaseException) -> str | None:
+    """Return a description of the network error that caused an error, or ``None``."""
+    for cause, certain in _causes(error):
+        classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(cause).__mro__}
+        if certain and not classes.isdisjoint(_NETWORK_ERRORS):
+            return f"a service on the network did not answer, or refused: {describe(cause)}"
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
@@ -134,9 +157,9 @@ def check_run_folder(directory: Path, name: str) -> None:
         names = sorted(path.name for path in directory.iterdir())
         held = [name for name in names if not name.startswith(".") and name not in _OF_NOBODY]
         if held:
+            some = ", ".join(held[:3]) + ("…" if len(held) > 3 else "")
             raise UsageError(
-                f"the folder {directory} is not a run's, and holds {', '.join(held[:3])}{'…' if len(held) > 3 else ''}. "
-                "Choose a new folder with -o."
+                f"the folder {directory} is not a run's, and holds {some}. Choose a new folder with -o."
             )
     record = read_json(directory / "run.json")
     other = record.get("name", name) if isinstance(record, dict) else name
