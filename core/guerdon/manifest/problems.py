@@ -75,7 +75,7 @@ def explain(
         if "weight" in location and detail["type"] != "extra_forbidden":
             # pydantic reports one error for each variant of the union
             location = location[: location.index("weight") + 1]
-            message = "'weight' is neither a finite number nor a schedule {step: weight}."
+            message = "'weight' is neither a finite number nor a schedule {step: weight} of steps from 0 on."
             found.add((location, message))
             continue
         if last in ("on_failure", "then"):

@@ -73,8 +73,8 @@ Reaction = Annotated[
 ]
 """The effect of a failed score."""
 
-Weighting = Finite | Annotated[dict[int, Finite], Field(min_length=1)]
-"""A number, or a schedule."""
+Weighting = Finite | Annotated[dict[Annotated[int, Field(ge=0)], Finite], Field(min_length=1)]
+"""A number, or a schedule from step 0 on."""
 
 
 class MemberRef(ComponentRef):

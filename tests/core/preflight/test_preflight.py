@@ -201,6 +201,15 @@ def test_columns_that_a_data_entry_adds_route_its_rows(tmp_path: Path) -> None:
     assert "no reward judges 1 of 2 sampled rows, such as the one with the prompt 'q'" in finding.message
 
 
+def test_a_column_that_a_data_entry_replaces_is_a_warning(tmp_path: Path) -> None:
+    data = rows("{prompt: p, reference: '1', task: x}").replace(
+        "}}", "}, add: {prompt: q, task: x, level: 2}}"
+    )
+    (finding,) = check(tmp_path, data, "{use: './m.py:equals'}")
+    assert finding.level is Level.WARNING
+    assert "its 'add' replaces the column 'prompt' of the data: every row gets 'q'." in finding.message
+
+
 def test_what_is_down_can_be_noted_as_unchecked(tmp_path: Path) -> None:
     (finding,) = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:Down'}")
     assert (finding.level, finding.outside) == (Level.ERROR, True)
