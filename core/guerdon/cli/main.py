@@ -20,7 +20,8 @@ import click
 from guerdon import __version__
 from guerdon.cli.usage import usage_line
 from guerdon.errors import GuerdonError, PluginContractError
-from guerdon.plugins.discovery import Kind, did_you_mean, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.discovery import Kind, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.spelling import did_you_mean
 
 _COMMANDS = {
     "run": "Run a manifest or a recipe.",

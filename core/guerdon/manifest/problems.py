@@ -20,7 +20,7 @@ from guerdon.manifest.schema import (
     SourceRef,
     StageRef,
 )
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.plugins.wording import reason_of
 
 __all__ = ["Location", "Problem", "explain", "problem_at"]

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from guerdon.hookspecs import HOOKS, SPECS
-from guerdon.plugins.discovery import SCORERS, Kind, nearest
+from guerdon.plugins.discovery import SCORERS, Kind
+from guerdon.plugins.spelling import nearest
 from guerdon.plugins.tool_shape import environment_stubs, tool_stub, undescribed
 
 __all__ = [

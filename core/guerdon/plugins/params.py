@@ -11,8 +11,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import ParamsError
-from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.plugins.discovery import Kind
 from guerdon.plugins.signatures import FIRST_ARGUMENT, is_open_ended, signature_of, takes_params, valid_params
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.plugins.wording import reasons_of
 
 if TYPE_CHECKING:
