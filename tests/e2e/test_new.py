@@ -76,6 +76,7 @@ def test_every_kind_installs_passes_its_tests_and_is_listed(
         ("stage", "class", "'class' is a keyword of Python, and a plugin's package has its name"),
         ("hooks", "sandbox", "module would be 'guerdon_sandbox', which exists already"),
         ("reward", "taken", "guerdon-taken exists already"),
+        ("tool", "a" * 65, "'a{20}…' has 65 characters\\. A plugin's name has at most 64\\.$"),
     ],
 )
 def test_a_name_that_cannot_be_is_an_error_and_leaves_nothing(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from guerdon.rubric import OnFailure
 from guerdon.tools.entries import MAX_OUTPUT
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 """A name that is safe as a folder name and in ``stage:<id>``."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

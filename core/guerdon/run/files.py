@@ -32,7 +32,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise UsageError(f"{path.parent} is a file, and guerdon needs a folder there. Remove it.") from None
+        raise UsageError(
+            f"{path.parent} is not a folder, and guerdon needs one there. Choose another place."
+        ) from None
     except ValueError as error:
         raise UsageError(
             f"{path} is not valid JSON ({error}). Delete it, or the folder, and run again."

@@ -8,6 +8,7 @@ their order are thus those of the local pool.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import sys
 import threading
@@ -295,19 +296,20 @@ def _connect(address: str) -> None:
     """Connect to a cluster, if this process is not connected already.
 
     Raises:
-        UsageError: The address is that of Ray's client server, behind which nodes cannot be chosen.
+        UsageError: The address has another form, such as that of Ray's client server, behind which nodes cannot be
+            chosen.
         InfrastructureError: There is no cluster at the address.
     """
     if ray.is_initialized():
         return
-    if "://" in address:
+    parts = re.fullmatch(r"([^/]+):(\d{1,5})", address)
+    if address != "auto" and parts is None:
         raise UsageError(
-            f"the Ray address '{address}' has a scheme. Write auto, or HOST:PORT as `ray start` prints it."
+            f"the Ray address is '{address}'. Write auto, or HOST:PORT as `ray start` prints it, without a scheme."
         )
     try:
-        if address != "auto":  # Ray itself waits for minutes for an address where nothing listens
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        if parts is not None:  # Ray itself waits for minutes for an address where nothing listens
+            socket.create_connection((parts[1], int(parts[2])), CONNECT_TIMEOUT_S).close()
         ray.init(address=address, namespace="guerdon", log_to_driver=False, logging_level=logging.WARNING)
     except (ValueError, RuntimeError, OSError, OverflowError) as error:
         none_found = address == "auto" and isinstance(error, ConnectionError)

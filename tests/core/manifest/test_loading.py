@@ -99,6 +99,7 @@ def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_pa
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: {}}]}]\n", "weight"),
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: .nan}]}]\n", "weight"),
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: {-5: 1}}]}]\n", "steps from 0 on"),
+        (f"name: x\nstages: [{{id: {'a' * 129}, use: b}}]\n", "at most 128 characters"),
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, timeout: .inf}]}]\n", "timeout"),
     ],
 )
