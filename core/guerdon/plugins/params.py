@@ -60,7 +60,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             choices = [choice for detail in error.errors() for choice in _choices(detail)]
             hint = did_you_mean(value, choices) if isinstance(value, str) else ""
             problems.append(
-                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}:{hint} {reason}.")
+                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}: {reason}.{hint}")
             )
     if builds:  # the parameters of a function that are not params are columns
         problems += [
