@@ -99,6 +99,7 @@ def build(
 @_engines
 @_image
 @_runtime
+@_one_line_errors
 def doctor(engines: tuple[str, ...], image: str, runtime: str | None) -> None:
     """Report what is installed, what is missing, and how to fix it. Exit status 3 if boxes cannot run."""
     healthy = True
