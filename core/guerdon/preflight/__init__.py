@@ -12,6 +12,7 @@ from guerdon.preflight.hooks import check_hooks
 from guerdon.preflight.models import check_models
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
+from guerdon.preflight.scoring import check_scoring
 from guerdon.preflight.speed import measured
 from guerdon.preflight.tools import check_tools
 from guerdon.preflight.trials import Trials
@@ -21,13 +22,14 @@ __all__ = ["Finding", "Level", "preflight", "raise_for"]
 
 
 def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
-    """Check everything that can be checked before a run: the hooks, then each stage.
+    """Check everything that can be checked before a run: the hooks, the Ray cluster, then each stage.
 
     Args:
         plan: The plan to check.
         score: Whether to try verifiers on the rows, which takes the longest.
     """
     yield from check_hooks(plan)
+    yield from check_scoring(plan)
     evaluated = [part for stage in plan.stages if (part := stage.evaluated) is not None]
     with Trials([*plan.stages, *evaluated]) if score else nullcontext() as trials:
         for stage in plan.stages:

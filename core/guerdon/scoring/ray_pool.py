@@ -8,8 +8,6 @@ their order are thus those of the local pool.
 from __future__ import annotations
 
 import logging
-import re
-import socket
 import sys
 import threading
 from collections import deque
@@ -21,11 +19,12 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from guerdon.errors import GuerdonError, InfrastructureError, UsageError
+from guerdon.errors import GuerdonError, InfrastructureError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.jobs import Job
 from guerdon.scoring.protocol import Warned
+from guerdon.scoring.ray_address import check_address, no_cluster
 from guerdon.scoring.ray_worker import Answer, RemoteWorker
 from guerdon.types import Failure, Score
 
@@ -38,9 +37,6 @@ _ACTOR_CLASS: Any = ray.remote(RemoteWorker)
 
 START_TIMEOUT_S = 120.0
 """Seconds for the first worker of the cluster to start."""
-
-CONNECT_TIMEOUT_S = 10.0
-"""Seconds for the cluster's address to accept a connection."""
 
 MAX_LOSSES = 3
 """How many actors a task may lose before its remaining cases fail. A plugin's fault kills a worker, never an actor."""
@@ -302,22 +298,13 @@ def _connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
-    parts = re.fullmatch(r"([^/]+):(\d{1,5})", address)
-    if address != "auto" and parts is None:
-        raise UsageError(
-            f"the Ray address is '{address}'. Write auto, or HOST:PORT as `ray start` prints it, without a scheme."
-        )
+    check_address(address)
     try:
-        if parts is not None:  # Ray itself waits for minutes for an address where nothing listens
-            socket.create_connection((parts[1], int(parts[2])), CONNECT_TIMEOUT_S).close()
         ray.init(address=address, namespace="guerdon", log_to_driver=False, logging_level=logging.WARNING)
     except (ValueError, RuntimeError, OSError, OverflowError) as error:
         none_found = address == "auto" and isinstance(error, ConnectionError)
         # Ray's own reason names an option that guerdon does not have.
-        reason = "this machine is in none" if none_found else _reason(error).rstrip(".")
-        raise InfrastructureError(
-            f"there is no Ray cluster at '{address}': {reason}. Start one with `ray start --head`, or name its address."
-        ) from None
+        raise no_cluster(address, "this machine is in none" if none_found else _reason(error)) from None
 
 
 def _nodes() -> list[dict[str, Any]]:
