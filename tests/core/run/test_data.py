@@ -36,7 +36,7 @@ def opened(folder: Path, rest: str) -> Iterator[Row]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is a second later at each look."""
     seconds = count()
-    monkeypatch.setattr(data.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("guerdon.run.data.time.monotonic", lambda: float(next(seconds)))
 
 
 @pytest.mark.usefixtures("clock")
