@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import ParamsError
@@ -53,6 +54,13 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             continue
         from pydantic import ValidationError  # late: many workers have no params, and start faster
 
+        if isinstance(value, float) and isnan(value):  # no comparison of a plugin's own check would find it
+            problems.append(
+                ParamProblem(
+                    name, f"param '{name}' of {component.plugin} is {value!r}: give a number, not nan."
+                )
+            )
+            continue
         try:
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
