@@ -120,11 +120,10 @@ _PLACES: Mapping[str, type[BaseModel]] = {
 
 
 def _place_of(key: str, valid: Collection[str]) -> str:
-    """Return where a key belongs that is not valid where it is, as a sentence after a space, or nothing."""
+    """Return where a key belongs that is not valid where it is, as sentences after a space, or nothing."""
     place = next((place for place, part in _PLACES.items() if key in part.model_fields), None)
-    if place is not None:
-        return f" '{key}' is a key of {place}."
-    return " Params of the plugin belong under 'params'." if "params" in valid else ""
+    params = " Params of the plugin belong under 'params'." if "params" in valid else ""
+    return ("" if place is None else f" '{key}' is a key of {place}.") + params
 
 
 def _part_at(location: Location) -> type[BaseModel]:

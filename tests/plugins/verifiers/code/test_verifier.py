@@ -248,7 +248,7 @@ def test_options_are_checked_before_anything_runs(params: dict[str, Any], why: s
 
 def test_a_judge_s_file_without_a_judge_is_refused(tmp_path: Path) -> None:
     (tmp_path / "j.py").write_text("def check(output): return True")
-    with pytest.raises(ValueError, match="judge 'j.py' defines no function judge"):
+    with pytest.raises(ValueError, match=r"judge .j\.py. defines no function judge"):
         CodeVerifier(judge="j.py", base_dir=tmp_path)
 
 
