@@ -99,6 +99,7 @@ def build(
 @_engines
 @_image
 @_runtime
+@_one_line_errors
 def doctor(engines: tuple[str, ...], image: str, runtime: str | None) -> None:
     """Report what is installed, what is missing, and how to fix it. Exit status 3 if boxes cannot run."""
     healthy = True
@@ -120,11 +121,19 @@ def doctor(engines: tuple[str, ...], image: str, runtime: str | None) -> None:
 @click.option(
     "--stdin", type=click.File("rb"), help="A file for the program's stdin; - for this command's own."
 )
-@click.option("--cpu-s", type=int, default=Limits().cpu_s, show_default=True, help="CPU seconds.")
+@click.option(
+    "--cpu-s", type=click.IntRange(min=1), default=Limits().cpu_s, show_default=True, help="CPU seconds."
+)
 @click.option(
     "--wall-s", type=float, default=Limits().wall_s, show_default=True, help="Seconds of wall time."
 )
-@click.option("--memory-mb", type=int, default=Limits().memory_bytes >> 20, show_default=True, help="MiB.")
+@click.option(
+    "--memory-mb",
+    type=click.IntRange(min=1),
+    default=Limits().memory_bytes >> 20,
+    show_default=True,
+    help="MiB.",
+)
 @_one_line_errors
 def run(
     file: Path,

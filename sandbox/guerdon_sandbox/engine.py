@@ -127,8 +127,15 @@ class Engine:
         Args:
             address: ``unix:///path`` or ``tcp://host:port``; None for the value of ``DOCKER_HOST``, or the local
                 engine.
+
+        Raises:
+            SandboxUsageError: It is another text.
         """
         self.address = address or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        if "://" not in self.address:
+            raise SandboxUsageError(
+                f"the Docker engine's address is '{self.address}'; give unix:///path or tcp://host:port"
+            )
         self._tls = docker.utils.kwargs_from_env().get("tls") if self.address.startswith("tcp:") else None
         self._client: docker.DockerClient | None = None
 
@@ -214,8 +221,9 @@ class Engine:
         """
         runtimes = self.info().get("Runtimes", {})
         if options.runtime and options.runtime not in runtimes:
-            raise self.unavailable(
-                f"it has no runtime '{options.runtime}', only {', '.join(sorted(runtimes))}"
+            raise SandboxUnavailableError(
+                f"the Docker engine at {self.address} has no runtime '{options.runtime}'. Install it there, or "
+                f"name one of its own: {', '.join(sorted(runtimes))}"
             )
         if not self.has_image(options.image):
             raise self.lacks(options.image)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from guerdon_sandbox.errors import SandboxUsageError
+
+_MOST = 2**50
+"""Far above what a box can have, and small enough for the kernel's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +46,5 @@ class Limits:
             kinds = (int, float) if name == "wall_s" else (int,)
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise SandboxUsageError(f"limit {name} is {value!r}; it must be a whole number")
-            if not (0 < value < math.inf):
-                raise SandboxUsageError(f"limit {name} is {value!r}; it must be positive and finite")
+            if not (0 < value <= _MOST):
+                raise SandboxUsageError(f"limit {name} is {value!r}; it must be positive, and 2**50 at most")

@@ -320,7 +320,8 @@ class Sandbox:
             ticket.answer.set_result(result)
 
     def _note_down(self, engine: Engine, error: SandboxUnavailableError | BoxLostError) -> None:
-        if engine.address not in self._down:
+        only = len(self.engines) == 1 and not self._slots  # then opening the sandbox raises this error
+        if engine.address not in self._down and not only:
             _log.warning("%s", error)
         if isinstance(error, BoxLostError):
             error = SandboxUnavailableError(str(error))

@@ -62,7 +62,7 @@ def test_check_sound_manifest_is_fit_to_run(guerdon: Guerdon) -> None:
 
 
 OPTIONS: dict[str, tuple[str, str]] = {
-    "loss_type": ("loss_type=gpro", r"param 'loss_type' .* is 'gpro': Did you mean 'grpo'\?"),
+    "loss_type": ("loss_type=gpro", r"param 'loss_type' .* is 'gpro': give .*\. Did you mean 'grpo'\?"),
     "scheduler": ("lr_scheduler_type=cosin", r"Did you mean 'cosine'\?"),
     "optimizer": ("optim=adamw_torh", r"Did you mean 'adamw_torch'\?"),
     "level": ("importance_sampling_level=tokens", r"Did you mean 'token'\?"),

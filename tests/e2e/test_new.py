@@ -25,6 +25,34 @@ def write(kind: str, name: str) -> str:
     return result.output
 
 
+def test_an_extra_is_added_to_the_guerdon_of_the_environment(tmp_path: Path) -> None:
+    """Pages and messages name this command, and guerdon need not be on an index for it."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-index",
+        "--no-deps",
+        "--dry-run",
+        "guerdon[serve]",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Requirement already satisfied: guerdon[serve]" in done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_project_links_to_nothing_that_is_not_there(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(kind, "fine")
+    for path in tmp_path.rglob("*.*"):
+        if path.is_file():
+            assert "://" not in path.read_text(), path
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # of wall time: about a minute of work, on a machine that may be busy
 def test_every_kind_installs_passes_its_tests_and_is_listed(
@@ -76,6 +104,7 @@ def test_every_kind_installs_passes_its_tests_and_is_listed(
         ("stage", "class", "'class' is a keyword of Python, and a plugin's package has its name"),
         ("hooks", "sandbox", "module would be 'guerdon_sandbox', which exists already"),
         ("reward", "taken", "guerdon-taken exists already"),
+        ("tool", "a" * 65, "'a{20}…' has 65 characters\\. A plugin's name has at most 64\\.$"),
     ],
 )
 def test_a_name_that_cannot_be_is_an_error_and_leaves_nothing(

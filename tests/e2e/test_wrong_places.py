@@ -66,8 +66,38 @@ def test_a_run_folder_of_other_inputs(guerdon: Guerdon) -> None:
     assert guerdon("run", "m.yaml").status == 0
     ended = guerdon("run", "m.yaml", "--set", "stages.a.params.steps=7")
     assert ended.status == 2
-    assert "stage.params.steps was None and is 7" in only_line(ended)
+    assert "stage.params.steps was not set and is 7" in only_line(ended)
     assert guerdon("run", "m.yaml", "--set", "stages.a.params.steps=7", "--redo").status == 0
+
+
+def test_a_run_folder_of_another_run(guerdon: Guerdon) -> None:
+    write("m.yaml", STAGE)
+    write("other.yaml", STAGE.replace("name: wrong", "name: other").replace("id: a", "id: b"))
+    assert guerdon("run", "m.yaml").status == 0
+    before = Path("runs/wrong/run.json").read_text()
+    for command in ("check", "run"):
+        ended = guerdon(command, "other.yaml", "-o", "runs/wrong")
+        assert ended.status == 2
+        assert (
+            "the folder runs/wrong holds the run 'wrong', and this manifest has the name 'other'"
+            in only_line(ended)
+        )
+    assert Path("runs/wrong/run.json").read_text() == before
+    assert not Path("runs/wrong/stages/b").exists()
+
+
+def test_a_run_with_a_new_name_continues_as_the_message_says(guerdon: Guerdon) -> None:
+    write("m.yaml", STAGE)
+    assert guerdon("run", "m.yaml").status == 0
+    Path("runs/wrong").rename("runs/right")
+    result = Path("runs/right/stages/a/result.json").stat().st_mtime_ns
+    write("m.yaml", STAGE.replace("name: wrong", "name: right"))
+    assert "delete runs/right/run.json" in only_line(guerdon("run", "m.yaml"))
+    Path("runs/right/run.json").unlink()
+    assert guerdon("check", "m.yaml").status == 0
+    assert guerdon("run", "m.yaml").status == 0
+    assert Path("runs/right/stages/a/result.json").stat().st_mtime_ns == result
+    assert json.loads(Path("runs/right/run.json").read_text())["name"] == "right"
 
 
 def test_a_run_folder_whose_files_are_broken(guerdon: Guerdon) -> None:

@@ -23,6 +23,40 @@ def test_no_engine_is_exit_status_3() -> None:
         assert "nowhere.sock is not usable" in result.output
 
 
+def test_one_missing_engine_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "program.py").write_text("")
+    given = ["run", str(tmp_path / "program.py"), "--engine", "unix:///nowhere.sock"]
+    result = CliRunner().invoke(sandbox, given)
+    assert result.exit_code == 3
+    assert result.stderr.count("is not usable") == 1
+    assert not caplog.records
+    assert CliRunner().invoke(sandbox, [*given, "--engine", "unix:///elsewhere.sock"]).exit_code == 3
+    assert len(caplog.records) == 2  # another one may be usable
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--engine", "foo"], "the Docker engine's address is 'foo'; give unix:///path or tcp://host:port"),
+        (["--wall-s", "nan"], "limit wall_s is nan; it must be positive, and 2**50 at most"),
+        (["--cpu-s", "99999999999999999999"], "it must be positive, and 2**50 at most"),
+    ],
+)
+def test_wrong_options_are_exit_status_2(given: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("")
+    result = CliRunner().invoke(sandbox, ["run", str(tmp_path / "program.py"), *given])
+    assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+@pytest.mark.docker
+def test_a_missing_runtime_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("")
+    result = CliRunner().invoke(sandbox, ["run", str(tmp_path / "program.py"), "--runtime", "nope"])
+    assert result.exit_code == 3
+    assert "has no runtime 'nope'. Install it there, or name one of its own: " in result.stderr
+    assert "Start it" not in result.stderr
+
+
 @pytest.mark.docker
 def test_run_passes_everything_on(tmp_path: Path) -> None:
     file = tmp_path / "program.py"

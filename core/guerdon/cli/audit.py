@@ -28,7 +28,7 @@ from guerdon.errors import CheckFailedError, UsageError
 from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.rubrics import is_manifest, manifest_path, plugin_entries
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 

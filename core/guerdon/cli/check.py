@@ -11,7 +11,8 @@ import click
 
 from guerdon.cli.findings import checked_plan
 from guerdon.cli.targets import manifest_argument, set_option
-from guerdon.preflight import Finding, Level, check_run_folder, raise_for
+from guerdon.preflight import Finding, Level, raise_for
+from guerdon.run import check_run_folder
 
 
 @click.command()
@@ -20,7 +21,7 @@ from guerdon.preflight import Finding, Level, check_run_folder, raise_for
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     help="The run folder that the run is to write to, to check it too.",
 )
 @click.option(
@@ -39,7 +40,7 @@ def check(manifest: str, overrides: tuple[str, ...], output: Path | None, offlin
         # The hub's library reads it at import.
         os.environ["HF_HUB_OFFLINE"] = "1"
     plan, findings = checked_plan(manifest, overrides, offline=offline)
-    check_run_folder(output or Path("runs", plan.manifest.name))
+    check_run_folder(output or Path("runs", plan.manifest.name), plan.manifest.name)
     raise_for(findings, f" in {plan.file.path}")
     for finding in findings:
         if finding.level is Level.MEASURE:

@@ -5,6 +5,7 @@ Exit status: 0 success, 1 a check failed, 2 the user's mistake, 3 an external se
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -20,7 +21,8 @@ import click
 from guerdon import __version__
 from guerdon.cli.usage import usage_line
 from guerdon.errors import GuerdonError, PluginContractError
-from guerdon.plugins.discovery import Kind, did_you_mean, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.discovery import Kind, find_plugin, installed_plugins, load_plugin
+from guerdon.plugins.spelling import did_you_mean
 
 _COMMANDS = {
     "run": "Run a manifest or a recipe.",
@@ -168,6 +170,9 @@ def _run(received: Sequence[signal.Signals]) -> int:
     except (OSError, metadata.PackageNotFoundError) as error:
         if show_traceback:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            click.echo(f"UsageError: '{error.filename!s:.40}…' is too long for a file's name.", err=True)
+            return 2
         click.echo(f"{type(error).__name__}: {error}", err=True)
         status = 3
     return status if isinstance(status, int) else 0

@@ -50,7 +50,14 @@ def new(kind: str, name: str) -> None:
     )
 
 
+_MAX_NAME = 64
+
+
 def _check_name(kind: Kind, name: str) -> None:
+    if len(name) > _MAX_NAME:
+        raise UsageError(
+            f"'{name[:20]}…' has {len(name)} characters. A plugin's name has at most {_MAX_NAME}."
+        )
     if keyword.iskeyword(name):
         raise UsageError(
             f"'{name}' is a keyword of Python, and a plugin's package has its name. Choose another name."

@@ -16,7 +16,8 @@ from guerdon.cli.targets import check_folder, yaml_value
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.manifest.entries import REWARD
 from guerdon.manifest.rubrics import plugin_entries, resolve_rubric
-from guerdon.plugins.discovery import SCORERS, Kind, nearest
+from guerdon.plugins.discovery import SCORERS, Kind
+from guerdon.plugins.spelling import nearest
 from guerdon.rubric import Entry
 from guerdon.scoring.cache import ScoreCache
 

@@ -18,8 +18,8 @@ from guerdon.manifest import load_manifest, plan_run
 from guerdon.manifest.plan import Plan
 from guerdon.plugins.component import Component, load_component
 from guerdon.plugins.discovery import Kind, Plugin
-from guerdon.preflight import check_run_folder, raise_for
-from guerdon.run import Ranks, execute, launch_ranks, stopping_on_signals
+from guerdon.preflight import raise_for
+from guerdon.run import Ranks, check_run_folder, execute, launch_ranks, stopping_on_signals
 from guerdon.stage import StageResult, Stop
 
 STANDARD_HOOKS = "guerdon.standard_hooks"
@@ -90,7 +90,7 @@ def _checked_plan(
     with ranks.failing_together():
         plan, findings = checked_plan(manifest, overrides, notes=False)
         directory = _run_folder(plan, output)
-        check_run_folder(directory)
+        check_run_folder(directory, plan.manifest.name)
         raise_for(findings, ", so nothing was run")
     return directory, plan
 

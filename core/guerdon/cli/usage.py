@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from guerdon.errors import one_line
-from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.spelling import did_you_mean
 
 __all__ = ["KindChoice", "usage_line"]
 

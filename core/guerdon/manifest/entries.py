@@ -13,7 +13,8 @@ from guerdon.manifest.loading import Location
 from guerdon.manifest.presets import as_member, is_preset, members_of, whole_of
 from guerdon.manifest.schema import ComponentRef, EntryRef, FirstOfRef, MemberRef, RetryRef, RewardRef
 from guerdon.plugins.component import Component
-from guerdon.plugins.discovery import SCORERS, Kind, did_you_mean
+from guerdon.plugins.discovery import SCORERS, Kind
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.rubric import Entry, FirstOf
 
 STAGE_PREFIX = "stage:"

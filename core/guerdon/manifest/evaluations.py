@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from guerdon.manifest.loading import Location
 from guerdon.manifest.schema import EvaluationRef
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.rubric import Entry
 from guerdon.rubric.entry import names_of
 

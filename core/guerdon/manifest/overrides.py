@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from guerdon.errors import ManifestError
 from guerdon.manifest.problems import Location
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 
 __all__ = ["apply_override", "quoting_fix"]
 

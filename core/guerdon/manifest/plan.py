@@ -22,14 +22,8 @@ from guerdon.manifest.schema import (
     ToolRef,
 )
 from guerdon.plugins.component import Component, load_component, load_scorer
-from guerdon.plugins.discovery import (
-    SCORERS,
-    STAGE_SOURCE,
-    Kind,
-    did_you_mean,
-    find_plugin,
-    installed_plugins,
-)
+from guerdon.plugins.discovery import SCORERS, STAGE_SOURCE, Kind, find_plugin, installed_plugins
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.rubric import Entry
 from guerdon.tools.entries import ToolEntry
 from guerdon.tools.toolbox import check_names

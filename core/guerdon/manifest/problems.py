@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +20,7 @@ from guerdon.manifest.schema import (
     SourceRef,
     StageRef,
 )
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.plugins.wording import reason_of
 
 __all__ = ["Location", "Problem", "explain", "problem_at"]
@@ -75,7 +75,7 @@ def explain(
         if "weight" in location and detail["type"] != "extra_forbidden":
             # pydantic reports one error for each variant of the union
             location = location[: location.index("weight") + 1]
-            message = "'weight' is neither a finite number nor a schedule {step: weight}."
+            message = "'weight' is neither a finite number nor a schedule {step: weight} of steps from 0 on."
             found.add((location, message))
             continue
         if last in ("on_failure", "then"):
@@ -96,7 +96,8 @@ def explain(
             continue
         if detail["type"] == "extra_forbidden":
             valid = list(_part_at(detail["loc"][:-1]).model_fields)
-            message = f"unknown key '{last}'. Valid: {', '.join(valid)}.{did_you_mean(last, valid)}"
+            hint = did_you_mean(last, valid) or _place_of(last, valid)
+            message = f"unknown key '{last}'. Valid: {', '.join(valid)}.{hint}"
         elif detail["type"] == "missing":
             message = f"'{spelled}' is missing."
         elif detail["type"] == "string_pattern_mismatch":
@@ -107,6 +108,22 @@ def explain(
         found.add((location, message))
     problems = {problem_at(lines, options, location, message) for location, message in found}
     return sorted(problems, key=lambda problem: (problem.line, problem.message))
+
+
+_PLACES: Mapping[str, type[BaseModel]] = {
+    "the manifest, beside 'stages'": Manifest,
+    "a stage, in the list 'stages'": StageRef,
+    "an entry of 'rewards'": RewardRef,
+    "an entry of 'data'": SourceRef,
+    "a stage's 'evaluation'": EvaluationRef,
+}
+
+
+def _place_of(key: str, valid: Collection[str]) -> str:
+    """Return where a key belongs that is not valid where it is, as sentences after a space, or nothing."""
+    place = next((place for place, part in _PLACES.items() if key in part.model_fields), None)
+    params = " Params of the plugin belong under 'params'." if "params" in valid else ""
+    return ("" if place is None else f" '{key}' is a key of {place}.") + params
 
 
 def _part_at(location: Location) -> type[BaseModel]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from guerdon.rubric import OnFailure
 from guerdon.tools.entries import MAX_OUTPUT
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 """A name that is safe as a folder name and in ``stage:<id>``."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -73,8 +73,8 @@ Reaction = Annotated[
 ]
 """The effect of a failed score."""
 
-Weighting = Finite | Annotated[dict[int, Finite], Field(min_length=1)]
-"""A number, or a schedule."""
+Weighting = Finite | Annotated[dict[Annotated[int, Field(ge=0)], Finite], Field(min_length=1)]
+"""A number, or a schedule from step 0 on."""
 
 
 class MemberRef(ComponentRef):

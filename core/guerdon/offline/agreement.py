@@ -9,7 +9,7 @@ from typing import Any
 
 from guerdon.data.json_values import to_number
 from guerdon.errors import DataError
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.types import Judgement
 
 __all__ = ["Agreement", "check_labels", "kappa", "read_label"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from guerdon.errors import DataError, UsageError
 from guerdon.files import Located
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.types import Judgement, Outcome, completion_text
 
 __all__ = ["PASS_RATE", "SAMPLES", "Profile"]

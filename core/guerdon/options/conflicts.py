@@ -21,7 +21,7 @@ from guerdon.options.trl import (
     generation_batch,
     option_values,
 )
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.plugins.wording import reasons_of
 
 __all__ = [

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from guerdon.hookspecs import HOOKS, SPECS
-from guerdon.plugins.discovery import SCORERS, Kind, nearest
+from guerdon.plugins.discovery import SCORERS, Kind
+from guerdon.plugins.spelling import nearest
 from guerdon.plugins.tool_shape import environment_stubs, tool_stub, undescribed
 
 __all__ = [
@@ -194,11 +195,11 @@ def wrong_members(kind: Kind, loaded: Any) -> list[str]:
     """
     if kind is Kind.HOOKS:
         return _wrong_hooks(loaded) if inspect.isclass(loaded) else []
-    undescribed_tools = _undescribed(kind, loaded)
     known = _members(kind)
     values = {name: getattr(loaded, name, None) for name in _own_names(loaded) if name in known}
     wrong = [problem for name, value in values.items() for problem in _wrong_value(name, value)]
-    return [*misspelt_members(kind, loaded), *wrong, *undescribed_tools]
+    misspelt = _misspelt(kind, loaded)
+    return [*misspelt.values(), *wrong, *_undescribed(kind, loaded, besides=misspelt)]
 
 
 def wrong_kind(loaded: Any) -> str | None:
@@ -229,7 +230,7 @@ def wrong_kind(loaded: Any) -> str | None:
     return None
 
 
-def _undescribed(kind: Kind, loaded: Any) -> list[str]:
+def _undescribed(kind: Kind, loaded: Any, besides: Container[str]) -> list[str]:
     if kind is Kind.TOOL:
         return list(undescribed(tool_stub("it", loaded)))
     if kind is not Kind.ENVIRONMENT:
@@ -238,21 +239,26 @@ def _undescribed(kind: Kind, loaded: Any) -> list[str]:
     return [
         f"has the method '{name}', which {problem}"
         for name, one in stubs.items()
+        if name not in besides
         for problem in undescribed(one)
     ]
 
 
 def misspelt_members(kind: Kind, loaded: Any) -> list[str]:
     """Return the members whose names are near misses of names that the engine reads, as ``wrong_members`` does."""
+    return list(_misspelt(kind, loaded).values())
+
+
+def _misspelt(kind: Kind, loaded: Any) -> dict[str, str]:
     known = _members(kind)
-    problems = []
+    problems = {}
     for name in _own_names(loaded):
         if name.startswith("_") or name in known:
             continue
         meant = _near_miss(name, getattr(loaded, name, None), known)
         if meant is not None and not hasattr(loaded, meant):
             use = "which the model may call as a tool" if meant == "get_reward" else "which nothing reads"
-            problems.append(f"has a member '{name}', {use}. Did you mean '{meant}'?")
+            problems[name] = f"has a member '{name}', {use}. Did you mean '{meant}'?"
     return problems
 
 
@@ -273,8 +279,7 @@ def wrong_shape(kind: Kind, loaded: Any) -> str | None:
         and not callable(getattr(loaded, "run", None))
         and "__call__" not in _own_names(loaded)
     ):
-        slip = _near_miss_of_run(loaded)
-        return f"has no method 'run'.{slip} A stage does its work in run(context)."
+        return f"has no method 'run'.{_near_miss_of('run', loaded)} A stage does its work in run(context)."
     if kind is Kind.SOURCE and not hasattr(loaded, "__iter__") and not hasattr(loaded, "__getitem__"):
         return "cannot be iterated over for rows. Give the class a method __iter__ that yields them."
     if kind is Kind.VERIFIER and "first_of" in _own_names(loaded):
@@ -290,15 +295,18 @@ def _not_environment(loaded: Any) -> str | None:
     if not inspect.isclass(loaded):
         return "is not a class. An environment is a class with a method 'reset'; its other public methods are tools."
     if not callable(getattr(loaded, "reset", None)):
-        return "has no method 'reset'. An environment begins each rollout in reset(**row)."
+        slip = _near_miss_of("reset", loaded)
+        return f"has no method 'reset'.{slip} An environment begins each rollout in reset(**row)."
     if not environment_stubs(loaded, NOT_TOOLS):
         return "has no public method besides 'reset', so the model can do nothing in it. Add a method: it is a tool."
     return None
 
 
-def _near_miss_of_run(loaded: Any) -> str:
-    near = [name for name in _own_names(loaded) if not name.startswith("_") and nearest(name, ["run"], 0.5)]
-    return f" Did you mean '{near[0]}' to be 'run'?" if near else ""
+def _near_miss_of(required: str, loaded: Any) -> str:
+    near = [
+        name for name in _own_names(loaded) if not name.startswith("_") and nearest(name, [required], 0.5)
+    ]
+    return f" Did you mean '{near[0]}' to be '{required}'?" if near else ""
 
 
 def _wrong_value(name: str, value: Any) -> list[str]:

@@ -9,10 +9,9 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache, lru_cache
 from pathlib import Path
@@ -27,6 +26,7 @@ from guerdon.errors import (
 from guerdon.plugins.boundary import boundary
 from guerdon.plugins.extras import extra_with
 from guerdon.plugins.local_modules import import_file, import_from
+from guerdon.plugins.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from importlib import metadata
@@ -373,15 +373,3 @@ def import_errors_of(plugin: Plugin) -> Iterator[None]:
             if extra is not None:
                 raise MissingDependencyError(str(plugin), cause.name, extra, plugin.distribution) from cause
         raise
-
-
-def did_you_mean(word: str, candidates: Collection[str]) -> str:
-    """Return `` Did you mean 'x'?`` with the nearest spelling, or nothing."""
-    close = nearest(word, candidates)
-    return f" Did you mean '{close}'?" if close else ""
-
-
-def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the candidate with the most similar spelling, or ``None`` if none is similar."""
-    close = get_close_matches(word, list(candidates), n=1, cutoff=cutoff)
-    return close[0] if close else None

@@ -8,11 +8,13 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from guerdon.errors import ParamsError
-from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.plugins.discovery import Kind
 from guerdon.plugins.signatures import FIRST_ARGUMENT, is_open_ended, signature_of, takes_params, valid_params
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.plugins.wording import reasons_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             continue
         from pydantic import ValidationError  # late: many workers have no params, and start faster
 
+        if isinstance(value, float) and isnan(value):  # no comparison of a plugin's own check would find it
+            problems.append(
+                ParamProblem(
+                    name, f"param '{name}' of {component.plugin} is {value!r}: give a number, not nan."
+                )
+            )
+            continue
         try:
             checked[name] = _read(known[name].annotation, value)
         except ValidationError as error:
@@ -59,7 +68,7 @@ def find_problems(component: Component, loaded: Any) -> tuple[dict[str, Any], li
             choices = [choice for detail in error.errors() for choice in _choices(detail)]
             hint = did_you_mean(value, choices) if isinstance(value, str) else ""
             problems.append(
-                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}:{hint} {reason}.")
+                ParamProblem(name, f"param '{name}' of {component.plugin} is {value!r}: {reason}.{hint}")
             )
     if builds:  # the parameters of a function that are not params are columns
         problems += [

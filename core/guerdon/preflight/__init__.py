@@ -10,25 +10,26 @@ from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.preflight.findings import Finding, Level, Site, raise_for
 from guerdon.preflight.hooks import check_hooks
 from guerdon.preflight.models import check_models
-from guerdon.preflight.output import check_run_folder
 from guerdon.preflight.rows import check_sources
 from guerdon.preflight.rubrics import check_rubric
+from guerdon.preflight.scoring import check_scoring
 from guerdon.preflight.speed import measured
 from guerdon.preflight.tools import check_tools
 from guerdon.preflight.trials import Trials
 from guerdon.run.stage_check import StageRows, check_stage, read_stage_rows
 
-__all__ = ["Finding", "Level", "check_run_folder", "preflight", "raise_for"]
+__all__ = ["Finding", "Level", "preflight", "raise_for"]
 
 
 def preflight(plan: Plan, *, score: bool = True) -> Iterator[Finding]:
-    """Check everything that can be checked before a run: the hooks, then each stage.
+    """Check everything that can be checked before a run: the hooks, the Ray cluster, then each stage.
 
     Args:
         plan: The plan to check.
         score: Whether to try verifiers on the rows, which takes the longest.
     """
     yield from check_hooks(plan)
+    yield from check_scoring(plan)
     evaluated = [part for stage in plan.stages if (part := stage.evaluated) is not None]
     with Trials([*plan.stages, *evaluated]) if score else nullcontext() as trials:
         for stage in plan.stages:

@@ -13,7 +13,7 @@ from guerdon.manifest.schema import ModelRef
 from guerdon.models import adapters
 from guerdon.models.paths import DTYPES, PACKAGE_PREFIX, local_folder
 from guerdon.options.libraries import model_types
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.preflight.findings import Finding, Site
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")

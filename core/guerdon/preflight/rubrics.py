@@ -9,7 +9,8 @@ from guerdon.errors import GuerdonError
 from guerdon.manifest.entries import named_stages
 from guerdon.manifest.plan import Plan, StagePlan
 from guerdon.plugins.columns import FROM_ROLLOUT
-from guerdon.plugins.discovery import Kind, did_you_mean
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.preflight.composition import check_composition
 from guerdon.preflight.constant import check_constant
 from guerdon.preflight.environments import environment_problem

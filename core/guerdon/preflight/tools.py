@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from guerdon.data.columns import matches
 from guerdon.errors import GuerdonError
 from guerdon.manifest.plan import Plan, StagePlan
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.preflight.findings import Finding, Site
 from guerdon.run.stage_check import StageRows
 from guerdon.tools import Toolbox, ToolEntry

@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from guerdon.errors import UsageError
-from guerdon.plugins.discovery import did_you_mean
+from guerdon.plugins.spelling import did_you_mean
 from guerdon.report.intervals import with_intervals
 from guerdon.report.reading import RunRecord, StageRecord, Status
 from guerdon.run.results import read_result

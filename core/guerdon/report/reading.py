@@ -111,7 +111,7 @@ def read_run(directory: Path, log: RunEvents | None = None) -> RunRecord:
     Raises:
         UsageError: It does not hold a run, or holds files that guerdon did not write.
     """
-    record = read_json(directory / "run.json")
+    record = read_json(directory / "run.json") if directory.is_dir() else None
     if record is None:
         what = "not a run, it has no run.json" if directory.is_dir() else "no such folder"
         inside = sorted(path.parent for path in directory.glob("*/run.json"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -14,9 +16,25 @@ from guerdon.manifest.plan import SourcePlan
 from guerdon.plugins.boundary import boundary
 from guerdon.types import Row
 
+logger = logging.getLogger(__name__)
+
 
 def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str, Path]) -> Iterator[Row]:
-    """Yield the rows of one entry of a stage's data.
+    """Yield the rows of one entry of a stage's data, with the columns that the entry adds.
+
+    The arguments and errors are those of :func:`rows_of`.
+    """
+    for row in rows_of(source, heldout, stage_datasets):
+        yield with_added(source, row)
+
+
+def with_added(source: SourcePlan, row: Row) -> Row:
+    """Return a row of a data entry with the columns that the entry adds."""
+    return {**row, **source.ref.add} if source.ref.add else row
+
+
+def rows_of(source: SourcePlan, heldout: float, stage_datasets: Mapping[str, Path]) -> Iterator[Row]:
+    """Yield the rows of one entry of a stage's data, as its source gives them.
 
     Args:
         source: The entry.
@@ -37,17 +55,32 @@ def open_source(source: SourcePlan, heldout: float, stage_datasets: Mapping[str,
             raise DataError(f"{name} never ends. Give the data entry a 'limit'.")
         if not isinstance(built, Iterable):
             raise DataError(f"{name} gives a {type(built).__name__}, which cannot be iterated over for rows.")
-        rows = _rows_of(built)
+        rows = _read_source(built, name, limited=source.ref.limit is not None)
     split = source.ref.split
     if split != "all":
         rows = (row for row in rows if is_heldout(row, heldout) == (split == "heldout"))
-    for row in _checked(islice(rows, source.ref.limit), name, split):
-        yield {**row, **source.ref.add} if source.ref.add else row
+    yield from _checked(islice(rows, source.ref.limit), name, split)
 
 
-def _rows_of(source: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows of a source. The call is here so that its errors are attributed to the source."""
-    yield from source
+_FIRST_REPORT_S = 30.0
+
+
+def _read_source(source: Iterable[Row], name: str, *, limited: bool) -> Iterator[Row]:
+    """Yield the rows of a source, and log how many there were after 30 seconds, after a minute, and so on.
+
+    A source may have no end without saying so. The call of the source is here so that its errors are attributed to it.
+    """
+    started = time.monotonic()
+    report_after = _FIRST_REPORT_S
+    fix = "" if limited else " If it never ends, give the data entry a 'limit'."
+    for count, row in enumerate(source, 1):
+        yield row
+        seconds = time.monotonic() - started
+        if seconds >= report_after:
+            report_after = 2 * seconds
+            logger.warning(
+                "%s has given %s rows in %.0f s, and is not at its end.%s", name, f"{count:,}", seconds, fix
+            )
 
 
 def is_heldout(row: Row, share: float) -> bool:

@@ -40,7 +40,14 @@ from guerdon.plugins.boundary import describe, line_of
 from guerdon.run.content import ModelDigests
 from guerdon.run.contexts import Contexts, tracker_environment
 from guerdon.run.events import Events
-from guerdon.run.files import locked, read_json, storage_problem, write_json
+from guerdon.run.files import (
+    check_run_folder,
+    locked,
+    network_problem,
+    read_json,
+    storage_problem,
+    write_json,
+)
 from guerdon.run.inputs import Change, Inputs, change
 from guerdon.run.log import RunLog
 from guerdon.run.ranks import Ranks
@@ -84,8 +91,10 @@ def execute(
         assert asked is not None
         if not ranks.first:
             return _Execution(plan, directory, [], redo, ranks, asked).follow()
-        with ranks.failing_together(), locked(directory):
-            return _Execution(plan, directory, hooks, redo, ranks, asked).run()
+        with ranks.failing_together():
+            check_run_folder(directory, plan.manifest.name)
+            with locked(directory):
+                return _Execution(plan, directory, hooks, redo, ranks, asked).run()
 
 
 class _Execution:
@@ -303,6 +312,9 @@ class _Execution:
             failure = self._ranks.failure()  # the cause of a broken connection to a failed process
             if failure is not None:
                 raise failure from error
+            problem = network_problem(error)
+            if problem is not None:
+                raise _stopped(stage, problem) from error
             raise _stage_failed(stage, error) from error
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Write files atomically, lock run folders, and detect full storage."""
+"""Write files atomically, lock run folders, and detect full storage and services that do not answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from guerdon.errors import InfrastructureError, UsageError
 from guerdon.files import replaced
+from guerdon.plugins.boundary import describe
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,7 +32,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise UsageError(f"{path.parent} is a file, and guerdon needs a folder there. Remove it.") from None
+        raise UsageError(
+            f"{path.parent} is not a folder, and guerdon needs one there. Choose another place."
+        ) from None
     except ValueError as error:
         raise UsageError(
             f"{path} is not valid JSON ({error}). Delete it, or the folder, and run again."
@@ -73,6 +76,28 @@ def storage_problem(error: BaseException, folder: Path) -> str | None:
     if not foreign and not isinstance(error, RuntimeError | sqlite3.Error):
         return None
     return _probe(folder)
+
+
+_NETWORK_ERRORS = (
+    "builtins.ConnectionError",
+    "builtins.TimeoutError",
+    "socket.gaierror",
+    "urllib.error.URLError",
+    "httpx.HTTPError",
+    "requests.exceptions.RequestException",
+    "aiohttp.client_exceptions.ClientError",
+    "huggingface_hub.errors.LocalTokenNotFoundError",
+)
+"""The classes of errors that say that a service was not reached, or refused. Most of them are not imported here."""
+
+
+def network_problem(error: BaseException) -> str | None:
+    """Return a description of the network error that caused an error, or ``None``."""
+    for cause, certain in _causes(error):
+        classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(cause).__mro__}
+        if certain and not classes.isdisjoint(_NETWORK_ERRORS):
+            return f"a service on the network did not answer, or refused: {describe(cause)}"
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
@@ -117,18 +142,45 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)
 
 
+_OF_A_RUN = ("run.json", "stages", "lock")
+_OF_NOBODY = ("cache", "lost+found")
+"""Folders that may be there before a run."""
+
+
+def check_run_folder(directory: Path, name: str) -> None:
+    """Check that a folder is new, empty, or that of the run with this name.
+
+    Raises:
+        UsageError: It holds other files or another run, which the run's files would be mixed with.
+    """
+    if not directory.is_dir():
+        return
+    if not any((directory / file).exists() for file in _OF_A_RUN):
+        names = sorted(path.name for path in directory.iterdir())
+        held = [name for name in names if not name.startswith(".") and name not in _OF_NOBODY]
+        if held:
+            some = ", ".join(held[:3]) + ("…" if len(held) > 3 else "")
+            raise UsageError(
+                f"the folder {directory} is not a run's, and holds {some}. Choose a new folder with -o."
+            )
+    record = read_json(directory / "run.json")
+    other = record.get("name", name) if isinstance(record, dict) else name
+    if other != name:
+        raise UsageError(
+            f"the folder {directory} holds the run '{other}', and this manifest has the name '{name}'. Choose another "
+            f"folder with -o. If it is the same run with a new name, delete {directory / 'run.json'}: guerdon writes "
+            "it again."
+        )
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Create a run folder and lock it for this process.
 
     Raises:
-        UsageError: Another process holds it, or it holds files that are not a run's.
+        UsageError: Another process holds it.
         InfrastructureError: It cannot be created or written to.
     """
-    if directory.is_dir() and not (directory / "run.json").exists() and _foreign(directory):
-        raise UsageError(
-            f"{directory} holds files and no run. Choose another folder with -o, or empty this one."
-        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("a")
@@ -148,20 +200,3 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(lock)
-
-
-_OURS = {
-    "lock",
-    "run.json",
-    ".run.json.partial",
-    "events.jsonl",
-    "stages",
-    "cache",
-    "replaced",
-    "report",
-    "lost+found",
-}
-
-
-def _foreign(directory: Path) -> bool:
-    return any(path.name not in _OURS for path in directory.iterdir())

@@ -229,7 +229,8 @@ def difference(before: Any, now: Any) -> str:
     if key.endswith("].inputs"):
         stage_id = flat_now.get(key.removesuffix("inputs") + "stage")
         return f"{key.removesuffix('.inputs')} is stage '{stage_id}', whose own inputs changed{others}"
-    return f"{key} was {flat_before.get(key)!r} and is {flat_now.get(key)!r}{others}"
+    was, now_is = (repr(flat[key]) if key in flat else "not set" for flat in (flat_before, flat_now))
+    return f"{key} was {was} and is {now_is}{others}"
 
 
 def _composition(entry: Entry) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from guerdon.models.paths import local_folder
 from guerdon.plugins.component import Component
 from guerdon.plugins.signatures import valid_params
 from guerdon.rubric.entry import names_of
-from guerdon.run.data import open_source
+from guerdon.run.data import rows_of, with_added
 from guerdon.stage import Model
 from guerdon.types import Row
 
@@ -45,6 +45,8 @@ class StageRows:
     """The errors of the sources, by their index in the stage's data."""
     longer: dict[int, int] = field(default_factory=dict)
     """The number of rows read from each source that has more, by its index."""
+    replaced: dict[int, list[str]] = field(default_factory=dict)
+    """The columns of each source whose values ``add`` replaces, by its index."""
 
 
 def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
@@ -63,7 +65,7 @@ def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
             continue
         most = _most(source, plan.manifest.heldout) if wanted else SAMPLE_ROWS
         try:
-            read = list(islice(open_source(source, plan.manifest.heldout, {}), most + 1))
+            read = list(islice(rows_of(source, plan.manifest.heldout, {}), most + 1))
         except GuerdonError as error:
             rows.errors[index] = error
         if index in rows.errors:
@@ -74,6 +76,11 @@ def read_stage_rows(plan: Plan, stage: StagePlan) -> StageRows:
             counts.append(source.ref.limit if endless else None)
             rows.longer[index] = most
             del read[most:]
+        added = source.ref.add
+        rows.replaced[index] = sorted(
+            {name for row in read for name in added.keys() & row.keys() if row[name] != added[name]}
+        )
+        read = [with_added(source, row) for row in read]
         rows.read += read
         rows.sampled += read[:SAMPLE_ROWS]
     rows.count = None if None in counts else sum(count or 0 for count in counts)

@@ -9,8 +9,8 @@ from typing import Any
 
 from guerdon.errors import ParamsError
 from guerdon.plugins.boundary import boundary
-from guerdon.plugins.discovery import did_you_mean
 from guerdon.plugins.local_modules import import_file, import_from
+from guerdon.plugins.spelling import did_you_mean
 
 __all__ = ["COLUMNS", "RolloutFunction"]
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeAlias
 from guerdon.errors import DataError
 from guerdon.plugins.columns import CallColumns
 from guerdon.plugins.component import Component
-from guerdon.plugins.discovery import Kind, nearest
+from guerdon.plugins.discovery import Kind
+from guerdon.plugins.spelling import nearest
 from guerdon.scoring.cache import ScoreCache, component_key, score_key
 from guerdon.scoring.dispatch import Dispatch
 from guerdon.scoring.early import EarlyAnswers, KnownAnswers

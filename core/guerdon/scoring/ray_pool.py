@@ -8,7 +8,6 @@ their order are thus those of the local pool.
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 import threading
 from collections import deque
@@ -20,11 +19,12 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from guerdon.errors import GuerdonError, InfrastructureError, UsageError
+from guerdon.errors import GuerdonError, InfrastructureError
 from guerdon.plugins.component import Component
 from guerdon.plugins.discovery import Kind
 from guerdon.scoring.jobs import Job
 from guerdon.scoring.protocol import Warned
+from guerdon.scoring.ray_address import check_address, no_cluster
 from guerdon.scoring.ray_worker import Answer, RemoteWorker
 from guerdon.types import Failure, Score
 
@@ -37,9 +37,6 @@ _ACTOR_CLASS: Any = ray.remote(RemoteWorker)
 
 START_TIMEOUT_S = 120.0
 """Seconds for the first worker of the cluster to start."""
-
-CONNECT_TIMEOUT_S = 10.0
-"""Seconds for the cluster's address to accept a connection."""
 
 MAX_LOSSES = 3
 """How many actors a task may lose before its remaining cases fail. A plugin's fault kills a worker, never an actor."""
@@ -295,27 +292,19 @@ def _connect(address: str) -> None:
     """Connect to a cluster, if this process is not connected already.
 
     Raises:
-        UsageError: The address is that of Ray's client server, behind which nodes cannot be chosen.
+        UsageError: The address has another form, such as that of Ray's client server, behind which nodes cannot be
+            chosen.
         InfrastructureError: There is no cluster at the address.
     """
     if ray.is_initialized():
         return
-    if "://" in address:
-        raise UsageError(
-            f"the Ray address '{address}' has a scheme. Write auto, or HOST:PORT as `ray start` prints it."
-        )
+    check_address(address)
     try:
-        if address != "auto":  # Ray itself waits for minutes for an address where nothing listens
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
         ray.init(address=address, namespace="guerdon", log_to_driver=False, logging_level=logging.WARNING)
     except (ValueError, RuntimeError, OSError, OverflowError) as error:
         none_found = address == "auto" and isinstance(error, ConnectionError)
         # Ray's own reason names an option that guerdon does not have.
-        reason = "this machine is in none" if none_found else _reason(error).rstrip(".")
-        raise InfrastructureError(
-            f"there is no Ray cluster at '{address}': {reason}. Start one with `ray start --head`, or name its address."
-        ) from None
+        raise no_cluster(address, "this machine is in none" if none_found else _reason(error)) from None
 
 
 def _nodes() -> list[dict[str, Any]]:

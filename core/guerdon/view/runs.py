@@ -64,7 +64,7 @@ def found_runs(folders: Iterable[Path]) -> list[Path]:
             else sorted(p.parent for p in folder.glob("*/run.json"))
         )
         if not inside:
-            what = "no run: it has no run.json" if folder.is_dir() else "no such folder"
+            what = "not a run, it has no run.json" if folder.is_dir() else "no such folder"
             raise UsageError(
                 f"{folder}: {what}. Name the folder that 'guerdon run' printed, like runs/r1-zero-mini."
             )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from guerdon import completion_text
@@ -19,6 +21,10 @@ _CONNECTIONS = 1000
 
 _REFUSALS = frozenset({400, 413, 422, 451})
 """Statuses that concern one request: its content, its length, its options."""
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class NoChoiceError(Exception):
@@ -75,10 +81,29 @@ class Endpoint:
     """Seconds for one attempt of one request."""
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url is {self.base_url!r}: give one like http://localhost:8000/v1.")
-        if not 1 <= self.concurrency <= _CONNECTIONS:
-            raise ValueError(f"concurrency is {self.concurrency}: give 1 to {_CONNECTIONS}.")
+        url, key, seconds = self.base_url, self.api_key_env, self.timeout_s
+        for name, fits, what in (
+            (
+                "base_url",
+                isinstance(url, str) and re.match(r"https?://[^/\s]", url),
+                "one like http://localhost:8000/v1",
+            ),
+            ("model", isinstance(self.model, str) and self.model, "the model's name there"),
+            ("api_key_env", key is None or (isinstance(key, str) and key), "an environment variable's name"),
+            (
+                "concurrency",
+                _is_whole(self.concurrency) and 1 <= self.concurrency <= _CONNECTIONS,
+                f"1 to {_CONNECTIONS}",
+            ),
+            ("max_retries", _is_whole(self.max_retries) and self.max_retries >= 0, "a whole number from 0"),
+            (
+                "timeout_s",
+                isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < inf,
+                "a number of seconds above 0",
+            ),
+        ):
+            if not fits:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: give {what}.")
 
     def __str__(self) -> str:
         return f"the endpoint {self.base_url} (model '{self.model}')"

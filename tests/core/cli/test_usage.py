@@ -35,6 +35,16 @@ from guerdon.cli.main import cli, main
         ),
         ("new verifier class", "'class' is a keyword of Python"),
         ("plugins shw x", "guerdon plugins: No such command 'shw'. Did you mean 'show'?"),
+        *(
+            (f"{command} {'a' * 300}", "…' is too long for a file's name.")
+            for command in ("runs", "report", "card")
+        ),
+        (f"score {'a' * 300}.jsonl --use format", "…' is too long for a file's name."),
+        *(
+            (f"{command} /dev/null", "/dev/null: no such folder.")
+            for command in ("report", "card", "runs", "view")
+        ),
+        ("sandbox run - --memory-mb 0", "Invalid value for '--memory-mb': 0 is not in the range x>=1."),
         ("sandbox build --with x", "guerdon sandbox build: Invalid value for '--with': 'x' is not one of"),
     ],
 )

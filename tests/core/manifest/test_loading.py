@@ -98,6 +98,8 @@ def test_all_mistakes_at_once_each_with_its_line_and_the_nearest_spelling(tmp_pa
         ),
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: {}}]}]\n", "weight"),
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: .nan}]}]\n", "weight"),
+        ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, weight: {-5: 1}}]}]\n", "steps from 0 on"),
+        (f"name: x\nstages: [{{id: {'a' * 129}, use: b}}]\n", "at most 128 characters"),
         ("name: x\nstages: [{id: a, use: b, rewards: [{use: c, timeout: .inf}]}]\n", "timeout"),
     ],
 )
@@ -152,6 +154,20 @@ def test_any_text_is_a_manifest_or_a_manifest_error(
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ManifestError):
         load_manifest(path)
+
+
+def test_load_manifest_key_in_a_wrong_place_says_its_place(tmp_path: Path) -> None:
+    stage = "{id: a, use: b, max_steps: 3, weight: 1, failure_budget: 0.2, data: [{use: c, every: 2}]}"
+    told = error(write(tmp_path, f"rewards: []\nsplit: train\nname: x\nstages: [{stage}]\n"))
+    for hint in (
+        "'rewards' is a key of a stage, in the list 'stages'.",
+        "'split' is a key of an entry of 'data'.",
+        "evaluation, params. Params of the plugin belong under 'params'.",
+        "'weight' is a key of an entry of 'rewards'.",
+        "'failure_budget' is a key of the manifest, beside 'stages'.",
+        "'every' is a key of a stage's 'evaluation'.",
+    ):
+        assert hint in told
 
 
 @pytest.mark.parametrize(

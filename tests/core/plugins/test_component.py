@@ -74,6 +74,12 @@ def test_params_are_checked_against_the_signature(module: Path) -> None:
         checker.build()
 
 
+def test_a_param_that_is_not_a_number_is_refused(module: Path) -> None:
+    (told,) = messages(component(module, "Checker", Kind.VERIFIER, name="n", rate=float("nan")))
+    assert told.endswith(" is nan: give a number, not nan.")
+    assert messages(component(module, "Checker", Kind.VERIFIER, name="n", rate=float("inf"))) == []
+
+
 def test_params_are_read_as_their_annotations_say(module: Path) -> None:
     built = component(module, "Checker", Kind.VERIFIER, tags=["a", "b"], name="n", rate=1).build()
     assert built.tags == ("a", "b")

@@ -76,6 +76,17 @@ def test_wrong_members_wrong_value_is_told(kind: Kind, name: str, value: Any) ->
     assert problem.startswith(f"has the member '{name}' as {value!r}. Make it ")
 
 
+def test_wrong_members_a_misspelt_method_of_an_environment_is_one_mistake() -> None:
+    class Paid:
+        def reset(self, **row: Any) -> None: ...
+
+        def get_rewards(self):  # type: ignore[no-untyped-def]
+            return 1
+
+    (problem,) = wrong_members(Kind.ENVIRONMENT, Paid)
+    assert problem.endswith("which the model may call as a tool. Did you mean 'get_reward'?")
+
+
 def test_wrong_members_hooks_tell_names_arguments_and_marks() -> None:
     class Misspelt:
         @hookimpl
@@ -104,6 +115,8 @@ def test_wrong_members_hooks_tell_names_arguments_and_marks() -> None:
 def test_wrong_shape_a_class_that_is_not_of_its_kind_is_told() -> None:
     stage = type("Stage", (), {"runn": lambda self, context: None})
     assert "Did you mean 'runn' to be 'run'?" in (wrong_shape(Kind.STAGE, stage) or "")
+    environment = type("Maze", (), {"rest": lambda self, **row: None})
+    assert "Did you mean 'rest' to be 'reset'?" in (wrong_shape(Kind.ENVIRONMENT, environment) or "")
     assert "cannot be iterated" in (wrong_shape(Kind.SOURCE, type("Rows", (), {})) or "")
     assert "cannot be called" in (wrong_shape(Kind.VERIFIER, type("V", (), {})) or "")
     assert "is 3, and a verifier is" in (wrong_shape(Kind.VERIFIER, 3) or "")

@@ -201,6 +201,15 @@ def test_columns_that_a_data_entry_adds_route_its_rows(tmp_path: Path) -> None:
     assert "no reward judges 1 of 2 sampled rows, such as the one with the prompt 'q'" in finding.message
 
 
+def test_a_column_that_a_data_entry_replaces_is_a_warning(tmp_path: Path) -> None:
+    data = rows("{prompt: p, reference: '1', task: x}").replace(
+        "}}", "}, add: {prompt: q, task: x, level: 2}}"
+    )
+    (finding,) = check(tmp_path, data, "{use: './m.py:equals'}")
+    assert finding.level is Level.WARNING
+    assert "its 'add' replaces the column 'prompt' of the data: every row gets 'q'." in finding.message
+
+
 def test_what_is_down_can_be_noted_as_unchecked(tmp_path: Path) -> None:
     (finding,) = check(tmp_path, rows("{prompt: p}"), "{use: './m.py:Down'}")
     assert (finding.level, finding.outside) == (Level.ERROR, True)
@@ -340,3 +349,25 @@ def test_entry_that_finds_no_environment_is_an_error(
     else:
         assert words in found[0].message
         assert "reward '" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("address", "level", "words"),
+    [
+        ("foo", Level.ERROR, "the Ray address is 'foo'. Write auto, or HOST:PORT"),
+        ("ray://127.0.0.1:10001", Level.ERROR, "without a scheme"),
+        ("127.0.0.1:1", Level.ERROR, "there is no Ray cluster at '127.0.0.1:1': "),
+        ("auto", Level.NOTE, "not checked: Ray finds the cluster when the run starts."),
+    ],
+)
+def test_a_ray_cluster_is_checked_by_its_address(
+    tmp_path: Path, address: str, level: Level, words: str
+) -> None:
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "m.yaml").write_text(
+        f"name: x\nscoring: {{ray: '{address}'}}\nstages: [{{id: a, use: './m.py:stage', init: none}}]\n"
+    )
+    (finding,) = preflight(plan_run(load_manifest(tmp_path / "m.yaml")))
+    assert (finding.level, finding.outside) == (level, address == "127.0.0.1:1")
+    assert words in finding.message
+    assert finding.place.endswith("m.yaml:2")

@@ -72,7 +72,7 @@ def test_check_says_how_many_workers_a_slow_verifier_needs(check: Any) -> None:
 
 
 def test_check_on_a_ray_cluster_names_its_cpus(check: Any) -> None:
-    ended = check("slow", scoring="ray: 'nowhere:1'")
+    ended = check("slow", scoring="ray: auto")
     assert "and there is one for each CPU of the Ray cluster. 100 a second need" in ended.out, ended
 
 

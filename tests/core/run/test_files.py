@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guerdon.errors import UsageError
-from guerdon.run.files import locked, storage_problem
+from guerdon.run.files import check_run_folder, locked, storage_problem
 
 
 def test_locked_by_a_process_that_forked_is_free_once_it_ends(tmp_path: Path) -> None:
@@ -35,10 +35,27 @@ def test_locked_by_a_process_that_forked_is_free_once_it_ends(tmp_path: Path) ->
         os.kill(worker, signal.SIGKILL)
 
 
-def test_locked_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+def test_run_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="holds files and no run"), locked(tmp_path):
-        pass
+    with pytest.raises(UsageError, match=r"is not a run's, and holds config\.json"):
+        check_run_folder(tmp_path, "mine")
+
+
+def test_run_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"name": "mine"}')
+    check_run_folder(tmp_path, "mine")
+    with pytest.raises(UsageError, match=r"holds the run 'mine', and this manifest has the name 'other'"):
+        check_run_folder(tmp_path, "other")
+
+
+@pytest.mark.parametrize(
+    "held", [[], [".DS_Store"], ["lost+found"], ["cache"], ["stages", "tensorboard"], ["lock", "notes"]]
+)
+def test_run_folder_that_is_new_or_a_runs_is_accepted(tmp_path: Path, held: list[str]) -> None:
+    for name in held:
+        (tmp_path / name).mkdir()
+    check_run_folder(tmp_path, "mine")
+    check_run_folder(tmp_path / "new", "mine")
 
 
 def _caused(error: Exception, cause: Exception) -> Exception:

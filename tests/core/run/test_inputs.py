@@ -63,7 +63,7 @@ def test_longer_finished_stage_resumes_from_its_checkpoint(
 def test_longer_unfinished_stage_resumes_from_its_checkpoint(run: Run) -> None:
     with pytest.raises(RunInterruptedError):
         run(counter(steps=4, signal_at=2))
-    with pytest.raises(UsageError, match="signal_at was 2 and is None"):
+    with pytest.raises(UsageError, match="signal_at was 2 and is not set"):
         run(counter(steps=6))
     assert run(counter(steps=6, signal_at=2))["a"].metrics == {"counted": 6, "from": 2}
 
@@ -172,5 +172,5 @@ def test_secret_that_changed_or_left_the_environment_is_not_a_change(
     stage["data"][0]["add"]["api_key"] = "second-secret"
     assert run(stage) == first
     stage["data"][0]["add"]["other"] = 1
-    with pytest.raises(UsageError, match="other was None and is 1"):
+    with pytest.raises(UsageError, match="other was not set and is 1"):
         run(stage)

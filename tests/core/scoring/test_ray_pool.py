@@ -60,8 +60,9 @@ def outcomes(judgements: Judgements) -> list[dict[str, object]]:
     [
         ("127.0.0.1:1", "InfrastructureError", "ray start"),
         ("auto", "InfrastructureError", "ray start"),
-        ("nowhere", "InfrastructureError", "ray start"),
+        ("nowhere", "UsageError", "HOST:PORT"),
         ("ray://127.0.0.1:10001", "UsageError", "HOST:PORT"),
+        ("127.0.0.1:port", "UsageError", "HOST:PORT"),
         ("127.0.0.1:99999", "InfrastructureError", "ray start"),
     ],
 )

@@ -180,11 +180,17 @@ def train(trainer: Any, context: StageContext, **evaluation: Any) -> None:
 
 
 def save_output(trainer: Any, context: StageContext) -> None:
-    """Save the output of a training: the best evaluated model, or else the last one."""
+    """Save the output of a training: the best evaluated model, or else the last one.
+
+    Raises:
+        OSError: ``push_to_hub`` is set, and the hub does not answer.
+    """
     if trainer.best_step() is None:
         save(trainer, context.output)
     if context.evaluation is not None:
         trainer.copy_kept(context.output)
+    if trainer.args.push_to_hub:  # the pushes of checkpoints run in threads that raise nothing
+        trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
 
 
 def evaluation_summary(trainer: Any) -> dict[str, Any]:
@@ -256,7 +262,7 @@ def save(trainer: Any, output: Path, *, trains_on: bool = False) -> None:
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not hasattr(model, "merge_and_unload"):
-        trainer.save_model(str(output))
+        trainer.save_model(str(output), _internal_call=True)  # which does not push
     else:
         quantized = getattr(model.get_base_model(), "is_quantized", False)
         if (merged := merged_on_main(trainer, keep=trains_on)) is not None:

@@ -66,9 +66,7 @@ def _read(reference: object) -> Suite:
             return Suite(_python(list_tests(list(reference))))
         if all(isinstance(item, Mapping) for item in reference):
             return Suite(typed_cases(reference, {}))
-    raise SuiteError(
-        f"a {type(reference).__name__} is not a test suite: give asserts, or a mapping with the tests"
-    )
+    raise SuiteError(f"{reference!r:.60} is not a test suite: give asserts, or a mapping with the tests")
 
 
 def _read_mapping(reference: Mapping[str, Any]) -> Suite:

@@ -18,6 +18,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,17 +102,19 @@ class CodeVerifier:
             base_dir: The folder that ``judge`` is relative to.
 
         Raises:
-            ValueError: An option is out of its range, or the judge's file cannot be read.
+            ValueError: An option is out of its range, or the judge's file cannot be read or defines no judge.
         """
         known = find_language(language)
         if known is None:
             raise ValueError(f"language is {language!r}; valid: {', '.join(LANGUAGES)}")
-        if tolerance < 0:
-            raise ValueError(f"tolerance is {tolerance}; it must not be negative")
+        if not 0 <= tolerance < inf:
+            raise ValueError(f"tolerance is {tolerance}; it must be finite and not negative")
         try:
             judge_source = (base_dir / judge).read_text() if judge else None
         except OSError as error:
             raise ValueError(f"judge {judge!r} cannot be read: {error.strerror}") from None
+        if judge_source is not None and not re.search(r"\bjudge\b", judge_source):
+            raise ValueError(f"judge {judge!r} defines no function judge(input, output, expected)")
         self._language = known
         self._fraction = scoring == "fraction"
         self._bare = bare

@@ -126,11 +126,11 @@ def test_results_in_text_are_right_as_they_stand_and_as_json(output: Any, accept
 @pytest.mark.parametrize(
     ("reference", "why"),
     [
-        (None, "NoneType is not a test suite"),
-        (5, "int is not a test suite"),
-        ([], "list is not a test suite"),
+        (None, "None is not a test suite"),
+        (5, "5 is not a test suite"),
+        ([], r"\[\] is not a test suite"),
         ("", "call nothing"),
-        ("42", "int is not a test suite"),
+        ("42", "42 is not a test suite"),
         ("not python at all", "are not Python"),
         (["assert f(1) ==", "assert f(2) == 3"], "are not Python"),
         (["assert 1 == 1"], "call nothing"),

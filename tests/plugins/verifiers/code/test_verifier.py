@@ -233,6 +233,8 @@ def test_no_program_is_wrong_without_any_engine() -> None:
     [
         ({"language": "cobol"}, "cobol"),
         ({"tolerance": -1.0}, "tolerance"),
+        ({"tolerance": float("inf")}, "tolerance"),
+        ({"tolerance": float("nan")}, "tolerance"),
         ({"judge": "no-such-file.py"}, "no-such-file"),
         ({"boxes": 0}, "boxes"),
         ({"cpu_s": 0}, "cpu_s"),
@@ -242,6 +244,12 @@ def test_no_program_is_wrong_without_any_engine() -> None:
 def test_options_are_checked_before_anything_runs(params: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         CodeVerifier(**params)
+
+
+def test_a_judge_s_file_without_a_judge_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "j.py").write_text("def check(output): return True")
+    with pytest.raises(ValueError, match=r"judge .j\.py. defines no function judge"):
+        CodeVerifier(judge="j.py", base_dir=tmp_path)
 
 
 CPP = """#include <cstdio>
