@@ -43,7 +43,7 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         self._filled: list[Sampled] | None = None
         self._first_metrics: dict[str, float] = {}
         self._round_metrics: dict[str, float] = {}
-        self._told_of_constant = False
+        self._warned_of_constant = False
         self._order = PromptOrder(len(self.train_dataset) if max_rounds else 0, self.args.seed)
         if not max_rounds:
             return
@@ -99,8 +99,8 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         known = [reward for reward in rewards if reward is not None]
         if known:
             self._metrics["train"]["dynamic_sampling/reward_before"].append(math.fsum(known) / len(known))
-        if filled.constant and not self._told_of_constant:
-            self._told_of_constant = True
+        if filled.constant and not self._warned_of_constant:
+            self._warned_of_constant = True
             logger.warning(
                 "step %d trains on %d groups of equal rewards: dynamic sampling found no others in %d rounds. The "
                 "metrics dynamic_sampling/… count them; this line is not repeated.",

@@ -27,7 +27,7 @@ from guerdon_plugins.stages.sampling.generation import (
     check_counts,
     complete_all,
     not_judged,
-    tell_refused,
+    warn_of_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.prompting import Prompting
@@ -190,7 +190,7 @@ class Sample:
         with context.open_rubric() as rubric, closing(self._shards(context, rows, rubric)) as shards:
             self._check_filters(rubric.names)
             for shard, (start, part, groups) in enumerate(shards):
-                tell_refused(groups, start)
+                warn_of_refused(groups, start)
                 samples = list(samples_of(part, groups))
                 self._judge(samples, rubric)
                 _log(context, shard + 1, samples)
