@@ -1,8 +1,8 @@
 """Workers on all nodes of a Ray cluster. Requires the extra ``ray``; nothing else imports Ray.
 
 Each actor holds a local :class:`~guerdon.scoring.pool.WorkerPool` with one worker process. The actor enforces deadlines
-on its own machine, by SIGKILL, as the local pool does: plugin code never runs in the actor itself. Scores, failures and
-their order are thus those of the local pool.
+on its own machine, by SIGKILL, as the local pool does: plugin code never runs in the actor itself. So scores, failures
+and their order are those of the local pool.
 """
 
 from __future__ import annotations

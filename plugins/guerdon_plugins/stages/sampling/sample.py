@@ -184,7 +184,7 @@ class Sample:
             for _ in self._shards(context, rows, None) if self._endpoint is None else ():
                 pass
             return StageResult()
-        teller = self._endpoint.model if self._endpoint else context.model.name
+        name = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
         with context.open_rubric() as rubric, closing(self._shards(context, rows, rubric)) as shards:
@@ -197,7 +197,7 @@ class Sample:
                 kept = [sample for sample in samples if sample.dropped is None]
                 _write(
                     context.output / f"rows-{shard:05d}.jsonl",
-                    [sample.row(context.stage_id, teller) for sample in kept],
+                    [sample.row(context.stage_id, name) for sample in kept],
                 )
                 counts.update(sample.dropped or "kept" for sample in samples)
                 prompts_kept += len({sample.prompt for sample in kept})
@@ -207,9 +207,9 @@ class Sample:
             for outcome, count in [("kept", counts.pop("kept", 0)), *counts.most_common()]
         ]
         if prompts_kept == 0:
-            told = ", ".join(f"{line['outcome']}: {line['samples']}" for line in table[1:])
+            reasons = ", ".join(f"{line['outcome']}: {line['samples']}" for line in table[1:])
             raise DataError(
-                f"stage '{context.stage_id}' keeps none of its samples ({told}). Ask for less in keep, sample more, "
+                f"stage '{context.stage_id}' keeps none of its samples ({reasons}). Ask for less in keep, sample more, "
                 "or start from a better model; the rollouts' log says what each sample scored."
             )
         return StageResult(
@@ -218,7 +218,7 @@ class Sample:
                 "rows": table[0]["samples"],
                 "prompts": len(rows),
                 "prompts_kept": prompts_kept,
-                "tables": {"samples": table, "sampling": [self._drawn(context).row(teller)]},
+                "tables": {"samples": table, "sampling": [self._drawn(context).row(name)]},
             },
         )
 
