@@ -60,8 +60,8 @@ def plan(
     stages = [stage for stage in planned.stages if has_memory_plan(stage)]
     if not stages:
         raise UsageError(
-            f"{planned.file.path}: no stage computes its memory. The built-in 'grpo', 'sft', 'dpo' and 'reward_model' "
-            "do."
+            f"{planned.file.path}: no stage computes its memory. The built-in 'grpo', 'sft', 'dpo', 'distill', "
+            "'reward_model' and 'process_reward_model' do."
         )
     with Console(stderr=True).status("Computing…"):
         computed = {

@@ -6,22 +6,21 @@ Flash attention has the sizes that it has on a card, and the head's buffers are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PretrainedConfig
 
 from guerdon.grpo.flat_attention import ATTENTION, FlatAttention
 from guerdon.grpo.layout import flat_obstacle
 from guerdon.kernels.linear_loss import gradient_dtype, tile_rows
-from guerdon.training.memory import StepMemory, StepSettings, allocate, autocast, empty_model, step_memory
+from guerdon.training.memory import StepMemory, StepSettings, autocast, empty_model, step_memory
 
-__all__ = ["GroupStep", "Rollouts", "cache_bytes", "group_step_memory"]
+__all__ = ["GroupStep", "Rollouts", "group_step_memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +44,19 @@ class GroupStep(StepSettings):
     """The device's memory, which decides the size of a tile of logits."""
 
 
-_PROBE = 2
-"""Tokens of the sequence whose keys and values are counted."""
-
-
-def group_step_memory(config: PretrainedConfig, rollouts: Rollouts, settings: GroupStep) -> StepMemory:
+def group_step_memory(
+    config: PretrainedConfig, rollouts: Rollouts, settings: GroupStep, frozen: Sequence[nn.Module] = ()
+) -> StepMemory:
     """Return the memory of a GRPO step with the fused loss on one CUDA device of compute capability 8.0 or later.
 
     Args:
         config: The model's configuration; no weights are read.
         rollouts: The largest micro-batch.
         settings: The rest.
+        frozen: Other models that are in memory, from ``empty_model``.
     """
     model = empty_model(config, settings)
-    return step_memory(model, settings, partial(_backpropagate, model, rollouts, settings))
-
-
-def cache_bytes(config: PretrainedConfig, tokens: int, settings: StepSettings) -> int:
-    """Return the bytes of the keys and values of so many tokens, as transformers' ``generate`` keeps them.
-
-    Args:
-        config: The model's configuration.
-        tokens: The tokens of all sequences, prompts and padding included.
-        settings: Those of the step; its autocast is on during generation too.
-    """
-    model = empty_model(config, replace(settings, checkpointing=False))
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), autocast(settings):
-        allocate(model)
-        ids = torch.zeros(1, _PROBE, dtype=torch.int64)
-        kept = model(input_ids=ids, position_ids=ids, use_cache=True).past_key_values
-        size = sum(tensor.nbytes for layer in kept.layers for tensor in (layer.keys, layer.values))
-    return int(size) * tokens // _PROBE
+    return step_memory(model, settings, partial(_backpropagate, model, rollouts, settings), frozen)
 
 
 def _backpropagate(model: Any, rollouts: Rollouts, settings: GroupStep) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.errors import UsageError
-from guerdon.grpo.memory import GroupStep, Rollouts, cache_bytes, group_step_memory
+from guerdon.grpo.memory import GroupStep, Rollouts, group_step_memory
 from guerdon.grpo.micro_batch import StepOptions
 from guerdon.models import load_config
 from guerdon.options.trl import GRPO, generation_batch, option_values
 from guerdon.stage import Model
-from guerdon.training.planning import check_whole, settings_of, update_parts
+from guerdon.training.planning import check_whole, frozen_model, rollout_parts, settings_of, update_parts
 
 __all__ = ["plan_memory"]
 
 
 def plan_memory(
-    model: Model,
+    models: Sequence[Model],
     options: Mapping[str, Any],
     step: StepOptions,
     adapters: Any,
@@ -31,7 +31,7 @@ def plan_memory(
     All completions have the longest length, so a real step takes less.
 
     Args:
-        model: The policy at the start.
+        models: The policy at the start, and the reference model if it is another one.
         options: TRL's options, by TRL's names.
         step: Which parts of the step guerdon computes.
         adapters: A ``peft.LoraConfig``, or ``None`` to train all weights.
@@ -46,25 +46,24 @@ def plan_memory(
     if not step.fused_loss:
         raise UsageError("the memory of TRL's own loss is not computed. Set fused_loss to true.")
     check_whole(values)
-    config = load_config(model)
+    policy, *references = models
+    config = load_config(policy)
     longest, rows = _longest(values, step, prompt_tokens, processes), values["per_device_train_batch_size"]
-    base = settings_of(model, values, adapters)
+    base = settings_of(policy, values, adapters)
     base["accumulates"] |= len(longest.completions) < rows
     settings = GroupStep(**base, packed=step.pack_sequences, device_bytes=device_bytes)
-    memory = group_step_memory(config, longest, settings)
-    if values["beta"] and adapters is None:
+    memory = group_step_memory(config, longest, settings, [frozen_model(one, settings) for one in references])
+    if values["beta"] and adapters is None and not references:
         memory = memory._replace(frozen=memory.weights)
-    update = update_parts(memory, processes)
-    held = ("weights", "optimizer", "reference model")
-    rollouts = {name: size for name, size in update.items() if name in held}
-    if not values["use_vllm"]:
-        tokens = _generated(values, processes) * (prompt_tokens + values["max_completion_length"])
-        rollouts["keys and values"] = cache_bytes(config, tokens, settings)
-    elif values["vllm_mode"] == "colocate":
-        rollouts["vLLM"] = int(values["vllm_gpu_memory_utilization"] * device_bytes)
-        if not values["vllm_enable_sleep_mode"]:
-            update["vLLM"] = rollouts["vLLM"]
-    return {"rollouts": rollouts, "update": update}
+    return rollout_parts(
+        config,
+        settings,
+        values,
+        update_parts(memory, processes),
+        completions=_generated(values, processes),
+        tokens=prompt_tokens + values["max_completion_length"],
+        device_bytes=device_bytes,
+    )
 
 
 def _longest(values: Mapping[str, Any], step: StepOptions, prompt_tokens: int, processes: int) -> Rollouts:

@@ -90,7 +90,7 @@ OPTIONAL: Mapping[Kind, Mapping[str, str]] = {
         "a killed run may resume with another number",
         "uses_tools": "`True` for a stage that may have `tools` and `environments`; `context.open_tools()` starts them",
         "evaluates": "`True` for a stage that may have an `evaluation`; `context.evaluation` is what it asks for",
-        "plan_memory": "a method for `guerdon plan`: `plan_memory(model, *, prompt_tokens, device_bytes, processes)` "
+        "plan_memory": "a method for `guerdon plan`: `plan_memory(models, *, prompt_tokens, device_bytes, processes)` "
         "returns the bytes that the stage takes on a GPU, as `{moment: {part: bytes}}`",
         "preflight": "a method, sync or async, that raises if the stage would fail; "
         "[its arguments](#the-preflight-of-a-stage) are optional",

@@ -157,12 +157,12 @@ class HasPlanMemory(Protocol):
     """A stage that computes the memory that it takes on each device."""
 
     def plan_memory(
-        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+        self, models: Sequence[Model], *, prompt_tokens: int, device_bytes: int, processes: int
     ) -> Mapping[str, Mapping[str, int]]:
         """Return, for each moment, such as ``update``, the bytes of each part, such as ``weights``.
 
         Args:
-            model: The model that the stage starts from.
+            models: The models of ``init``, in its order.
             prompt_tokens: The length of each prompt.
             device_bytes: The memory of the device.
             processes: The processes of the launch, with one device each.

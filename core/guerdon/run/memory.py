@@ -38,17 +38,12 @@ def stage_memory(
     Raises:
         GuerdonError: The memory cannot be computed.
     """
-    if len(stage.init) > 1:
-        raise UsageError(
-            f"stage '{stage.ref.id}' starts from {len(stage.init)} models, and only the memory of one is computed. "
-            "Name one in its init."
-        )
-    model = _start(plan, stage)
+    models = [_known(plan, stage, init) for init in stage.init]
     built = stage.component.build()
     own = stage.component.member("plan_memory", of=built)
     try:
         with boundary(f"the memory plan of {stage.component.plugin} raised"):
-            memory = own(model, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes)
+            memory = own(models, prompt_tokens=prompt_tokens, device_bytes=device_bytes, processes=processes)
     except UsageError as error:
         raise UsageError(f"stage '{stage.ref.id}': {error}") from error
     try:
@@ -60,18 +55,19 @@ def stage_memory(
         ) from None
 
 
-def _start(plan: Plan, stage: StagePlan) -> Model:
-    """Return the model that the stage, or the first of the stages before it, starts from."""
+def _known(plan: Plan, stage: StagePlan, init: str | ModelRef) -> Model:
+    """Return a model of a stage's init. A model that another stage trains has the size of the one it starts from.
+
+    Raises:
+        UsageError: A stage makes it from no model, or from several.
+    """
     stages = {known.ref.id: known for known in plan.stages}
-    first = stage
-    while first.init and isinstance(first.init[0], str):
-        first = stages[first.init[0]]
-    if not first.init:
-        raise UsageError(
-            f"stage '{first.ref.id}' makes the model of stage '{stage.ref.id}', so its size is not known before the "
-            "run. Name a model: --set model=PATH --set stages."
-            f"{stage.ref.id}.init=base."
-        )
-    ref = first.init[0]
-    assert isinstance(ref, ModelRef)
-    return known_model(plan, ref)
+    while isinstance(init, str):
+        first = stages[init]
+        if not first.init:
+            raise UsageError(
+                f"stage '{init}' makes the model of stage '{stage.ref.id}', so its size is not known before the run. "
+                f"Name a model: --set model=PATH --set stages.{stage.ref.id}.init=base."
+            )
+        init = first.init[0]
+    return known_model(plan, init)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-__all__ = ["StepMemory", "StepSettings", "allocate", "autocast", "empty_model", "step_memory"]
+__all__ = ["StepMemory", "StepSettings", "autocast", "cache_bytes", "empty_model", "step_memory"]
+
+
+_PROBE = 2
+"""Tokens of the sequence whose keys and values are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +74,10 @@ def step_memory(
         frozen: Other models that are in memory, from ``empty_model``.
     """
     with FakeTensorMode(allow_non_fake_inputs=True), _Storages() as storages:
-        allocate(model)
+        _allocate(model)
         weights = storages.live
         for other in frozen:
-            allocate(other)
+            _allocate(other)
         others = storages.live - weights
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for parameter in trained:
@@ -88,6 +92,23 @@ def step_memory(
         backpropagate()
         rest = storages.peak - weights - others - gradients - state
     return StepMemory(weights, others, gradients, state, rest)
+
+
+def cache_bytes(config: PretrainedConfig, tokens: int, settings: StepSettings) -> int:
+    """Return the bytes of the keys and values of so many tokens, as transformers' ``generate`` keeps them.
+
+    Args:
+        config: The model's configuration.
+        tokens: The tokens of all sequences, prompts and padding included.
+        settings: Those of the step; its autocast is on during generation too.
+    """
+    model = empty_model(config, replace(settings, checkpointing=False))
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), autocast(settings):
+        _allocate(model)
+        ids = torch.zeros(1, _PROBE, dtype=torch.int64)
+        kept = model(input_ids=ids, position_ids=ids, use_cache=True).past_key_values
+        size = sum(tensor.nbytes for layer in kept.layers for tensor in (layer.keys, layer.values))
+    return int(size) * tokens // _PROBE
 
 
 def autocast(settings: StepSettings) -> torch.autocast:
@@ -143,7 +164,7 @@ def empty_model(config: PretrainedConfig, settings: StepSettings, kind: Any = Au
     return model.train()
 
 
-def allocate(model: nn.Module) -> None:
+def _allocate(model: nn.Module) -> None:
     """Give each weight and each buffer memory on the CPU. Tied weights share theirs."""
     made: dict[Tensor, Tensor] = {}
     for module in model.modules():

@@ -1,7 +1,7 @@
 """Compute the memory of an update on a GPU from TRL's options, without a GPU.
 
-``plan_training`` covers TRL's trainers for supervised fine-tuning, preferences and reward models. What other trainers
-share with them is here too.
+``plan_training`` covers the trainers of rows: supervised fine-tuning, preferences and reward models. What other
+trainers share with them is here too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PretrainedConfig,
     Trainer,
     TrainingArguments,
@@ -28,14 +29,18 @@ from guerdon.errors import UsageError, one_line
 from guerdon.models import load_config
 from guerdon.options.trl import DPO, REWARD, SFT, option_values
 from guerdon.stage import Model
-from guerdon.training.memory import StepMemory, StepSettings, autocast, empty_model, step_memory
+from guerdon.training.memory import StepMemory, StepSettings, autocast, cache_bytes, empty_model, step_memory
 
 __all__ = [
     "Rows",
     "check_whole",
+    "frozen_model",
+    "inputs_of",
+    "kernels_of_card",
     "pair_step_memory",
     "plan_training",
     "reward_step_memory",
+    "rollout_parts",
     "row_step_memory",
     "settings_of",
     "update_parts",
@@ -53,7 +58,13 @@ class Rows:
 
 
 def plan_training(
-    kind: str, model: Model, options: Mapping[str, Any], adapters: Any, *, processes: int
+    kind: str,
+    model: Model,
+    options: Mapping[str, Any],
+    adapters: Any = None,
+    *,
+    processes: int,
+    labels_steps: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Return the bytes of each part on each device in an update.
 
@@ -65,6 +76,7 @@ def plan_training(
         options: TRL's options, by TRL's names.
         adapters: A ``peft.LoraConfig``, or ``None`` to train all weights.
         processes: The processes of the launch, with one device each.
+        labels_steps: Whether a reward model labels each row's tokens, instead of comparing pairs.
 
     Raises:
         UsageError: The step is one that is not computed.
@@ -77,10 +89,10 @@ def plan_training(
         raise UsageError(
             "the memory with label_smoothing_factor, which takes all logits, is not computed. Leave it out."
         )
-    rows, config = _rows(kind, values), load_config(model)
+    rows, config = _rows(kind, values, labels_steps), load_config(model)
     settings = StepSettings(**settings_of(model, values, adapters))
     if kind == REWARD:
-        memory = reward_step_memory(config, rows, settings)
+        memory = reward_step_memory(config, rows, settings, labels_steps=labels_steps)
     elif kind == DPO:
         memory = pair_step_memory(
             config, rows, settings, has_reference=not values["precompute_ref_log_probs"]
@@ -115,15 +127,56 @@ def settings_of(model: Model, values: Mapping[str, Any], adapters: Any) -> dict[
     }
 
 
-def update_parts(memory: StepMemory, processes: int) -> dict[str, int]:
-    """Return the bytes of each part in an update, by its name."""
+def frozen_model(model: Model, settings: StepSettings) -> Any:
+    """Return a model without weights that is not trained, in the dtype that it is loaded in."""
+    config = load_config(model)
+    dtype: Any = (
+        getattr(torch, model.dtype, None) or config.dtype or torch.float32
+    )  # auto: the checkpoint's own
+    return empty_model(config, replace(settings, dtype=dtype, adapters=None, checkpointing=False)).eval()
+
+
+def update_parts(memory: StepMemory, processes: int, frozen: str = "reference model") -> dict[str, int]:
+    """Return the bytes of each part in an update; ``frozen`` is the name of the models that are not trained."""
     parts = {"weights": memory.weights, "optimizer": memory.optimizer}
     if memory.frozen:
-        parts["reference model"] = memory.frozen
+        parts[frozen] = memory.frozen
     parts |= {"gradients": memory.gradients, "micro-batch": memory.micro_batch}
     if processes > 1:
         parts["gradients to exchange"] = memory.gradients
     return parts
+
+
+def rollout_parts(
+    config: PretrainedConfig,
+    settings: StepSettings,
+    values: Mapping[str, Any],
+    update: Mapping[str, int],
+    *,
+    completions: int,
+    tokens: int,
+    device_bytes: int,
+) -> dict[str, dict[str, int]]:
+    """Return the bytes of each part while completions are generated, and those in an update.
+
+    Args:
+        config: The policy's configuration.
+        settings: Those of the step.
+        values: TRL's options.
+        update: The parts of an update.
+        completions: The completions that each process generates together.
+        tokens: The tokens of each with its prompt.
+        device_bytes: The memory of each device.
+    """
+    only_then = ("gradients", "micro-batch", "gradients to exchange")
+    rollouts = {name: size for name, size in update.items() if name not in only_then}
+    if not values["use_vllm"]:
+        rollouts["keys and values"] = cache_bytes(config, completions * tokens, settings)
+    elif values["vllm_mode"] == "colocate":
+        rollouts["vLLM"] = int(values["vllm_gpu_memory_utilization"] * device_bytes)
+        if not values["vllm_enable_sleep_mode"]:
+            update = {**update, "vLLM": rollouts["vLLM"]}
+    return {"rollouts": rollouts, "update": dict(update)}
 
 
 def row_step_memory(config: PretrainedConfig, rows: Rows, settings: StepSettings) -> StepMemory:
@@ -132,7 +185,7 @@ def row_step_memory(config: PretrainedConfig, rows: Rows, settings: StepSettings
 
     def backpropagate() -> None:
         with autocast(settings):
-            made = model(**_inputs(rows), labels=_ids(rows), fused_lm_head=True)
+            made = model(**inputs_of(rows), labels=_ids(rows), fused_lm_head=True)
             loss = -made.log_probs.sum()
         loss.backward()
 
@@ -158,7 +211,7 @@ def pair_step_memory(
         own = [_with_head(empty_model(config, settings))]
 
     def backpropagate() -> None:
-        call = {**_inputs(rows), "labels": _ids(rows), "fused_lm_head": True}
+        call = {**inputs_of(rows), "labels": _ids(rows), "fused_lm_head": True}
         with autocast(settings):
             made = model(**call)
             if has_reference:
@@ -171,21 +224,31 @@ def pair_step_memory(
     return _on_card(model, settings, backpropagate, own)
 
 
-def reward_step_memory(config: PretrainedConfig, rows: Rows, settings: StepSettings) -> StepMemory:
-    """Return the memory of a step of TRL's ``RewardTrainer``, with two rows for each pair."""
+def reward_step_memory(
+    config: PretrainedConfig, rows: Rows, settings: StepSettings, *, labels_steps: bool = False
+) -> StepMemory:
+    """Return the memory of a step of TRL's ``RewardTrainer``, with two rows for each pair.
+
+    Args:
+        config: The model's configuration; no weights are read.
+        rows: The micro-batch.
+        settings: The rest.
+        labels_steps: Whether the model has two labels for each token, as a process reward model does.
+    """
     config = copy.deepcopy(config)
-    config.num_labels, config.get_text_config().pad_token_id = 1, 0
-    model = empty_model(config, settings, AutoModelForSequenceClassification)
+    config.num_labels, config.get_text_config().pad_token_id = 2 if labels_steps else 1, 0
+    kind: Any = AutoModelForTokenClassification if labels_steps else AutoModelForSequenceClassification
+    model = empty_model(config, settings, kind)
 
     def backpropagate() -> None:
         with autocast(settings):
-            loss = model(**_inputs(rows)).logits.sum()
+            loss = model(**inputs_of(rows)).logits.sum()
         loss.backward()
 
     return step_memory(model, settings, backpropagate)
 
 
-def _rows(kind: str, values: Mapping[str, Any]) -> Rows:
+def _rows(kind: str, values: Mapping[str, Any], labels_steps: bool) -> Rows:
     """Return the largest micro-batch.
 
     Raises:
@@ -198,7 +261,7 @@ def _rows(kind: str, values: Mapping[str, Any]) -> Rows:
         )
     flash = "flash" in str((values["model_init_kwargs"] or {}).get("attn_implementation", ""))
     if kind != SFT:
-        return Rows(2 * count, length, masked=not flash)
+        return Rows(count if labels_steps else 2 * count, length, masked=not flash)
     joined = values["padding_free"] or (values["packing"] and values["packing_strategy"] != "wrapped")
     return Rows(1, count * length, masked=not flash) if joined else Rows(count, length, masked=not flash)
 
@@ -207,7 +270,8 @@ def _ids(rows: Rows) -> torch.Tensor:
     return torch.zeros(rows.count, rows.length, dtype=torch.int64)
 
 
-def _inputs(rows: Rows) -> dict[str, torch.Tensor]:
+def inputs_of(rows: Rows) -> dict[str, torch.Tensor]:
+    """Return a micro-batch as a model takes it."""
     # A mask with four dimensions keeps transformers from making its own, which reads values.
     shape = (rows.count, 1, rows.length, rows.length) if rows.masked else (1, 1, 1, 1)
     return {"input_ids": _ids(rows), "attention_mask": torch.ones(shape, dtype=torch.bool)}
@@ -223,23 +287,26 @@ def _with_head(model: Any, *outputs: str) -> Any:
 def _on_card(
     model: Any, settings: StepSettings, backpropagate: Callable[[], None], frozen: Iterable[nn.Module] = ()
 ) -> StepMemory:
-    with card_head():
+    with kernels_of_card(chunked_logprob, "_forward_tile", "_backward_tile", "_addmm_fp32"):
         return step_memory(model, settings, backpropagate, list(frozen))
 
 
 @contextmanager
-def card_head() -> Iterator[None]:
-    """Let TRL's head take the memory that it takes on a card, where Triton kernels work inside a tile of logits."""
-    own = {
-        name: getattr(chunked_logprob, name) for name in ("_forward_tile", "_backward_tile", "_addmm_fp32")
-    }
+def kernels_of_card(module: Any, *names: str) -> Iterator[None]:
+    """Let a head of TRL take the memory that it takes on a card, where Triton kernels work inside a tile of logits.
+
+    Args:
+        module: The module of TRL's head.
+        names: Its functions that do the kernels' work on a CPU.
+    """
+    own = {name: getattr(module, name) for name in names}
     for name in own:
-        setattr(chunked_logprob, name, lambda *_, **__: None)
+        setattr(module, name, lambda *_, **__: None)
     try:
         yield
     finally:
         for name, function in own.items():
-            setattr(chunked_logprob, name, function)
+            setattr(module, name, function)
 
 
 def _dtype(model: Model, values: Mapping[str, Any]) -> torch.dtype:

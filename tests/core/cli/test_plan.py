@@ -27,17 +27,22 @@ stages:
 """
 
 
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
+def save_config(folder: Path, width: int, dtype: str | None = None) -> None:
     Qwen3Config(
         vocab_size=3000,
-        hidden_size=64,
+        hidden_size=width,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=16,
-    ).save_pretrained(tmp_path / "model")
+        dtype=dtype,
+    ).save_pretrained(folder)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    save_config(tmp_path / "model", 64)
     file = tmp_path / "m.yaml"
     file.write_text(MANIFEST)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
@@ -109,6 +114,67 @@ def test_plan_of_fine_tuning_follows_its_options(call: Any) -> None:
 
 
 @pytest.mark.usefixtures("manifest")
+def test_plan_of_a_reference_model_of_its_own_has_that_models_weights(call: Any, tmp_path: Path) -> None:
+    save_config(tmp_path / "wide", 128, "bfloat16")
+    beta = ("--set", "stages.zero.params.beta=0.1")
+    same = planned(call, *beta)
+    other = planned(call, *beta, "--set", "stages.zero.init=['stage:cold', {path: ./wide}]")
+    for moment in ("rollouts", "update"):
+        assert same[moment].pop("reference model") == same[moment]["weights"]
+        assert (
+            0.8 < other[moment].pop("reference model") / same[moment]["weights"] < 1.2
+        )  # twice as wide, half as deep
+    assert other == same
+
+
+def test_plan_of_a_distillation_holds_the_teacher(call: Any, manifest: Path, tmp_path: Path) -> None:
+    save_config(tmp_path / "wide", 256)
+    manifest.write_text("""
+name: planned
+model: ./model
+stages:
+  - id: taught
+    init: [base, {path: ./wide}]
+    use: distill
+    data: [{use: arithmetic, limit: 64}]
+    params: {per_device_train_batch_size: 4, max_completion_length: 64}
+""")
+    moments = planned(call, stage="taught")
+    kept = {"weights", "optimizer", "teacher"}
+    assert set(moments["rollouts"]) == kept | {"keys and values"}
+    assert set(moments["update"]) == kept | {"gradients", "micro-batch"}
+    assert moments["update"]["teacher"] > 2 * moments["update"]["weights"]
+    narrow = planned(call, "--set", "stages.taught.init.1.dtype=bfloat16", stage="taught")["update"]
+    assert narrow["teacher"] == pytest.approx(moments["update"]["teacher"] / 2, rel=0.01)
+    longer = planned(call, "--set", "stages.taught.params.max_completion_length=512", stage="taught")
+    assert longer["update"]["micro-batch"] > moments["update"]["micro-batch"]
+    adapters = planned(call, "--set", "stages.taught.params.peft={r: 4}", stage="taught")["update"]
+    assert adapters["gradients"] < moments["update"]["gradients"] / 10
+    ended = call("plan", "m.yaml", "--set", "stages.taught.params.fsdp=full_shard")
+    assert "stage 'taught': the memory of a sharded model" in ended.err
+
+
+def test_plan_of_a_process_reward_model_takes_one_row_for_a_completion(call: Any, manifest: Path) -> None:
+    manifest.write_text("""
+name: planned
+model: ./model
+stages:
+  - id: steps
+    use: process_reward_model
+    data: [{use: files, params: {path: rows.jsonl}}]
+    params: {per_device_train_batch_size: 8, max_length: 64}
+  - id: pairs
+    use: reward_model
+    data: [{use: files, params: {path: rows.jsonl}}]
+    params: {per_device_train_batch_size: 4, max_length: 64}
+""")
+    steps, pairs = (planned(call, stage=stage)["update"] for stage in ("steps", "pairs"))
+    assert set(steps) == {"weights", "optimizer", "gradients", "micro-batch"}
+    assert steps["weights"] - pairs["weights"] == 4 * (64 + 2)  # a second label and the bias
+    assert steps["micro-batch"] == pytest.approx(pairs["micro-batch"], rel=0.1)
+
+
+@pytest.mark.usefixtures("manifest")
 def test_plan_of_a_token_budget_takes_the_micro_batch_of_so_many_rows(call: Any) -> None:
     params = "stages.zero.params."
     rows = planned(call, "--prompt-tokens", "100", "--set", params + "max_tokens_per_micro_batch=400")
@@ -138,10 +204,8 @@ def test_plan_with_vllm_contains_its_share_of_the_device(call: Any) -> None:
     ("arguments", "message"),
     [
         (["--set", "stages.zero.params.fused_loss=false"], "Set fused_loss to true"),
-        (
-            ["--set", "stages.zero.init=[base, base]", "--set", "stages.zero.params.beta=0.1"],
-            "Name one in its init",
-        ),
+        (["--set", "stages.zero.init=[base, base, base]"], "init names 3 models"),
+        (["--set", "stages.cold.init=[base, base]"], "init names 2 models"),
         (["--set", "stages.zero.params.fsdp=full_shard"], "sharded"),
         (["--set", "stages.cold.params.fsdp=full_shard"], "stage 'cold': the memory of a sharded model"),
         (["--set", "stages.cold.params.activation_offloading=true"], "activation_offloading"),
@@ -184,7 +248,7 @@ def test_a_memory_plan_of_another_type_names_its_plugin(
     (tmp_path / "m.py").write_text(
         "class Stage:\n"
         "    def run(self, context): ...\n"
-        f"    def plan_memory(self, model, *, prompt_tokens, device_bytes, processes): return {returned}\n"
+        f"    def plan_memory(self, models, *, prompt_tokens, device_bytes, processes): return {returned}\n"
     )
     manifest.write_text("name: x\nmodel: ./model\nstages: [{id: a, use: './m.py:Stage'}]\n")
     ended = call("plan", "m.yaml")

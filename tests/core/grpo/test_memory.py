@@ -11,7 +11,8 @@ import torch
 from peft import LoraConfig
 from transformers import LlamaConfig, PretrainedConfig, Qwen3Config
 
-from guerdon.grpo.memory import GroupStep, Rollouts, cache_bytes, group_step_memory
+from guerdon.grpo.memory import GroupStep, Rollouts, group_step_memory
+from guerdon.training.memory import cache_bytes
 
 GIB = 1024**3
 QWEN3_2B = Qwen3Config(

@@ -12,7 +12,7 @@ from typing import Any
 
 from guerdon import Model, Row, StageContext, StageResult
 from guerdon.chat_template import ChatTemplate
-from guerdon.errors import DataError, ParamsError
+from guerdon.errors import DataError, ParamsError, UsageError
 from guerdon.models import load_model, load_tokenizer
 from guerdon.options.conflicts import check_lora, check_options
 from guerdon.options.trl import DISTILLATION, STAGE_DEFAULTS
@@ -150,6 +150,26 @@ class Distill:
                 f"there are {count} prompts, and one step takes {batch} (per_device_train_batch_size x processes x "
                 "gradient_accumulation_steps). Give more rows, or lower one of these."
             )
+
+    def plan_memory(
+        self, models: Sequence[Model], *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the bytes of each part on each device: while the student samples, and in an update."""
+        from guerdon.training.distillation_planning import plan_distillation
+
+        if self._endpoint is not None:
+            raise UsageError("the memory of a distillation from an endpoint is not computed.")
+        self._check_init([model.name for model in models])
+        student, teacher = models
+        return plan_distillation(
+            student,
+            teacher,
+            self._options,
+            lora_config(self._peft),
+            prompt_tokens=prompt_tokens,
+            device_bytes=device_bytes,
+            processes=processes,
+        )
 
     def run(self, context: StageContext) -> StageResult:
         """Train ``context.models``'s first on ``context.rows()`` to match the second, or the endpoint's."""

@@ -111,12 +111,13 @@ class Dpo:
                 )
 
     def plan_memory(
-        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+        self, models: Sequence[Model], *, prompt_tokens: int, device_bytes: int, processes: int
     ) -> Mapping[str, Mapping[str, int]]:
         """Return the bytes of each part on each device in an update. All rows have ``max_length`` tokens."""
         from guerdon.training.planning import plan_training
 
-        return plan_training(DPO, model, self._options, lora_config(self._peft), processes=processes)
+        check_init([model.name for model in models], 1)
+        return plan_training(DPO, models[0], self._options, lora_config(self._peft), processes=processes)
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""

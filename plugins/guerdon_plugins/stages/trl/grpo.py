@@ -254,16 +254,17 @@ class Grpo:
         return RolloutFunction(self._rollout_func, self._base_dir)
 
     def plan_memory(
-        self, model: Model, *, prompt_tokens: int, device_bytes: int, processes: int
+        self, models: Sequence[Model], *, prompt_tokens: int, device_bytes: int, processes: int
     ) -> Mapping[str, Mapping[str, int]]:
         """Return the bytes of each part on each device: while rollouts are generated, and in an update."""
         from guerdon.grpo import StepOptions
         from guerdon.grpo.planning import plan_memory
 
+        self._check_reference([model.name for model in models])
         # A reference model at an endpoint takes no memory here.
         options = {**self._options, "beta": 0.0} if self._endpoint else self._options
         return plan_memory(
-            model,
+            models,
             options,
             StepOptions(**self._step_options),
             lora_config(self._peft),

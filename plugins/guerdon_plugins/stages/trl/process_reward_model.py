@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,15 @@ class ProcessRewardModel:
             lambda: _check_rows(rows),
             lambda: check_template(rows, models, self._chat_template),
         )
+
+    def plan_memory(
+        self, models: Sequence[Model], *, prompt_tokens: int, device_bytes: int, processes: int
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the bytes of each part on each device in an update. All rows have ``max_length`` tokens."""
+        from guerdon.training.planning import plan_training
+
+        check_init([model.name for model in models], 1)
+        return plan_training(REWARD, models[0], self._options, processes=processes, labels_steps=True)
 
     def run(self, context: StageContext) -> StageResult:
         """Train from ``context.model`` on ``context.rows()``."""
