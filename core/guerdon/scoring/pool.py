@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from guerdon.errors import PluginLoadError
 from guerdon.plugins.component import Component
@@ -211,7 +211,7 @@ class WorkerPool:
                     running, waiting, Failure.TIMEOUT, f"no verdict within {running.job.timeout_s:g} s"
                 )
 
-    def _ends_task(self, running: _Running, message: object) -> bool:
+    def _ends_task(self, running: _Running, message: Any) -> bool:
         """Process a worker's message. Return whether it is the last one of the task.
 
         Raises:
