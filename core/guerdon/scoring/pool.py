@@ -88,10 +88,10 @@ class Pool(Protocol):
 
     @property
     def shared_workers(self) -> int:
-        """How many workers share the sync verifiers."""
+        """Return how many workers share the sync verifiers."""
 
     def lane_workers(self, component: int) -> int:
-        """How many workers a dedicated component has."""
+        """Return how many workers a dedicated component has."""
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run the jobs. Afterwards each job holds all its results."""
