@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 LONGEST_WAIT_S = 3600.0
-"""The longest time in seconds that one case may wait in all, because the awaited resource may have failed for good."""
+"""The most seconds that one case may wait in all, because the awaited resource may have failed permanently."""
 
 
 class Clock(Protocol):

@@ -1,7 +1,7 @@
 """The system calls that a box may make: those that interpreters and compilers need, and no more.
 
 Left out on purpose: sockets other than pairs of AF_UNIX (the box has no network anyway), SysV and POSIX message queues
-and shared memory (they outlive a job), ptrace and its kin, namespaces, mounts, keyrings, bpf, perf, io_uring,
+and shared memory (they outlive a job), ptrace and similar calls, namespaces, mounts, keyrings, bpf, perf, io_uring,
 userfaultfd, splice and tee, POSIX timers, pidfds, inotify, and the choice of a CPU (a job could move to a busy one, and
 count as starved). If an argument makes a call dangerous, the filter checks the argument. There is no measurable cost
 compared with the engine's default profile.

@@ -178,9 +178,9 @@ def test_total_reward_that_is_not_finite_is_an_error(values: tuple[float, float]
 
 
 def test_outcome_and_failure_go_together() -> None:
-    with pytest.raises(ValueError, match="does not go with"):
+    with pytest.raises(ValueError, match="cannot be combined with"):
         Score(None, Outcome.FAILED)
-    with pytest.raises(ValueError, match="does not go with"):
+    with pytest.raises(ValueError, match="cannot be combined with"):
         Score(1.0, failure=Failure.TIMEOUT)
     with pytest.raises(ValueError, match="has no value"):
         Score(1.0, Outcome.SKIPPED)

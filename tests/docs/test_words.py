@@ -33,6 +33,10 @@ DIALECT = {
     "by itself says": r"\bby itself says\b",
     "in place of": r"\bin place of\b",  # instead of
     "likewise": r"\blikewise\b",  # too
+    "unbroken": r"\bunbroken\b",  # uninterrupted
+    "kin": r"\bkin\b",  # similar ones
+    "go with": r"\b(?:go|goes) with\b(?! B\b)",  # can be combined with
+    "for good": r"\bfor good\b",  # permanently
 }
 """Words and phrases that plain technical English does not need, with what to write in a comment."""
 

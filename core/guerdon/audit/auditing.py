@@ -177,7 +177,7 @@ def _judge(rubric: Rubric, trials: Sequence[Trial]) -> Sequence[Judgement]:
     steps = [step for weight in weights if isinstance(weight, Mapping) for step in weight]
     step = max(steps, default=0)
     if rubric.compares_groups:
-        judgements = _beside_honest(rubric, trials, step)
+        judgements = _among_honest(rubric, trials, step)
     else:
         judgements = rubric.score([_rollout(trial) for trial in trials], step)
     for judgement in judgements:
@@ -187,7 +187,7 @@ def _judge(rubric: Rubric, trials: Sequence[Trial]) -> Sequence[Judgement]:
     return judgements
 
 
-def _beside_honest(rubric: Rubric, trials: Sequence[Trial], step: int) -> list[Judgement]:
+def _among_honest(rubric: Rubric, trials: Sequence[Trial], step: int) -> list[Judgement]:
     """Judge each trial in a group of its own, with the honest answers to its problem."""
     honest: dict[str, list[Trial]] = {}
     for trial in trials:

@@ -12,7 +12,7 @@ from datetime import date, time
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, NoReturn, TextIO, TypeAlias
 
 from guerdon.errors import DataError, UsageError, one_line
 from guerdon.files.formats import PARQUET, Format, format_of
@@ -119,13 +119,11 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else json_text(value)
 
 
-@contextmanager
-def _refuse_text(path: Path, like: _Input, compression: str) -> Iterator[Write]:
+def _refuse_text(path: Path, like: _Input, compression: str) -> NoReturn:
     del like, compression
     raise UsageError(
         f"{path.name.removesuffix('.partial')[1:]} is text, which has no columns. Write to a .jsonl file."
     )
-    yield
 
 
 def json_text(value: Any) -> str:

@@ -29,7 +29,7 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         **kwargs: As for the fused trainer.
 
     Raises:
-        UsageError: An option does not go with dynamic sampling.
+        UsageError: An option cannot be combined with dynamic sampling.
     """
 
     train_dataset: Any
@@ -43,17 +43,17 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         self._filled: list[Sampled] | None = None
         self._first_metrics: dict[str, float] = {}
         self._round_metrics: dict[str, float] = {}
-        self._told_of_constant = False
+        self._warned_of_constant = False
         self._order = PromptOrder(len(self.train_dataset) if max_rounds else 0, self.args.seed)
         if not max_rounds:
             return
         if self.tools or getattr(self, "environment_factories", None) is not None:
             raise UsageError(
-                "dynamic_sampling does not go with tools and environments, which begin before a batch is sampled. "
-                "Leave out one of the two."
+                "dynamic_sampling cannot be combined with tools and environments, which begin before a batch is "
+                "sampled. Leave out one of the two."
             )
         if self._is_vlm:
-            raise UsageError("dynamic_sampling does not go with images. Leave it out.")
+            raise UsageError("dynamic_sampling cannot be combined with images. Leave it out.")
 
     @property
     def fresh_prompts_passed(self) -> int:
@@ -99,8 +99,8 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         known = [reward for reward in rewards if reward is not None]
         if known:
             self._metrics["train"]["dynamic_sampling/reward_before"].append(math.fsum(known) / len(known))
-        if filled.constant and not self._told_of_constant:
-            self._told_of_constant = True
+        if filled.constant and not self._warned_of_constant:
+            self._warned_of_constant = True
             logger.warning(
                 "step %d trains on %d groups of equal rewards: dynamic sampling found no others in %d rounds. The "
                 "metrics dynamic_sampling/… count them; this line is not repeated.",
@@ -120,15 +120,15 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
         return prompt_ids, completion_ids, None, completions, known, {}, None, []
 
     def _sample_fresh(self, rows: Sequence[int]) -> Sequence[Group]:
-        """Sample and judge one group for each row, without a trace in TRL's metrics but for the number of tokens.
+        """Sample and judge one group for each row, without adding to TRL's metrics, except for the number of tokens.
 
-        TRL's metrics thus describe the batch as it was first sampled, and compare with those of other trainings.
+        So TRL's metrics describe the batch as it was first sampled, and can be compared with those of other trainings.
         """
         metrics = self._metrics["train"]
         known = {name: len(values) for name, values in metrics.items()}
         assert self.num_generations is not None
-        every = [row for row in rows for _ in range(self.num_generations)]
-        groups = self._sample_groups([self.train_dataset[row] for row in self._share(every)])
+        repeated = [row for row in rows for _ in range(self.num_generations)]
+        groups = self._sample_groups([self.train_dataset[row] for row in self._share(repeated)])
         for name, values in metrics.items():
             if name != "num_tokens":  # a running total, which TRL replaces
                 del values[known.get(name, 0) :]
@@ -158,10 +158,10 @@ class DynamicSamplingTrainer(FusedGRPOTrainer):
                 inputs, rollouts, judgements, zip(*columns, strict=True), strict=True
             )
         ]
-        every: list[Sampled] = gather_object(own)
+        gathered: list[Sampled] = gather_object(own)
         assert self.num_generations is not None
         size = self.num_generations
-        return [every[start : start + size] for start in range(0, len(every), size)]
+        return [gathered[start : start + size] for start in range(0, len(gathered), size)]
 
 
 def rollout_of(prompt: Any, completion: Any, row: dict[str, Any], ids: list[int]) -> Rollout:

@@ -14,7 +14,7 @@ from guerdon.sampling.cpu_sampler import Finished, not_awaited
 from guerdon.types import Judgement, Rollout
 
 _WORTH_MS = 2.0
-"""The least mean time of a rollout's verdicts that is worth a thread beside the sampling."""
+"""The least mean time of a rollout's verdicts at which judging in a thread during sampling saves time."""
 
 
 class EarlyRolloutsTrainer(SamplingTrainer):

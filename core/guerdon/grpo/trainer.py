@@ -103,7 +103,7 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
         forget_cpu_number(args)
         self._rubric = rubric
         self._log_rollouts = log_rollouts
-        # a rubric of another maker may only score
+        # another implementation of a rubric may have `score` alone
         entries: Sequence[Entry] = getattr(rubric, "entries", ())
         self._compares_groups = compares_groups(entries)
         self._retrying = {entry.name for entry in entries if entry.retries}
@@ -197,12 +197,12 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
         size = self.num_generations if self.model.training else self.num_generations_eval
         assert size is not None
         count = len(rollouts)
-        every: list[Rollout] = gather_object(list(rollouts))
+        gathered: list[Rollout] = gather_object(list(rollouts))
         own = range(self.accelerator.process_index * count, (self.accelerator.process_index + 1) * count)
-        mine = [index for index in range(len(every)) if index - index % size in own]
+        mine = [index for index in range(len(gathered)) if index - index % size in own]
         with raised_in_all():
             judged = self._rubric.score(
-                [every[index] for index in mine], step, groups=[index // size for index in mine]
+                [gathered[index] for index in mine], step, groups=[index // size for index in mine]
             )
         known = dict(gather_object(list(zip(mine, judged, strict=True))))
         return Judgements([known[index] for index in own], judged.metrics)
@@ -323,9 +323,9 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
             own = self.accelerator.process_index * len(self._judged_rollouts)
             mine = range(own, own + len(self._judged_rollouts))
             longest = max([length, *(end + 1 for one in steps for end, _ in one)])
-            every = process_advantages(steps, group_size, longest, args.scale_rewards)
+            advantages = process_advantages(steps, group_size, longest, args.scale_rewards)
             assert all(end < length for row in mine for end, _ in steps[row])
-            return every[:, :length]
+            return advantages[:, :length]
         parts = sorted(parts_of(judgements))
         if not parts or self.multi_objective_aggregation == "sum_then_normalize":
             return None
@@ -368,18 +368,18 @@ class RubricGRPOTrainer(EarlyRolloutsTrainer, EvaluatingTrainer, ToolTurnsTraine
 
 
 def _check_process(trainer: RubricGRPOTrainer) -> None:
-    """Raise for options that process supervision does not go with.
+    """Raise for options that process supervision cannot be combined with.
 
     Raises:
         UsageError: There is one.
     """
     if trainer.tools:
         raise UsageError(
-            "supervision: process does not go with tools, whose text is part of the completion's tokens."
+            "supervision: process cannot be combined with tools, whose text is part of the completion's tokens."
         )
     if trainer.multi_objective_aggregation != "sum_then_normalize":
         raise UsageError(
-            "supervision: process does not go with multi_objective_aggregation: normalize_then_sum."
+            "supervision: process cannot be combined with multi_objective_aggregation: normalize_then_sum."
         )
 
 

@@ -125,7 +125,7 @@ def _leave_out(
     places = {_place(data, detail) for detail in error.errors(include_url=False)}
     if () in places:
         return False
-    # Nested invalid parts go with the outermost one. List items are deleted from the end, so that indices stay valid.
+    # An outermost part contains the nested ones. List items are deleted from the end, so that indices stay valid.
     outermost = [place for place in places if not any(place[:n] in places for n in range(1, len(place)))]
     for place in sorted(outermost, key=_order, reverse=True):
         left_out.append(_name_of(data, place))

@@ -13,14 +13,7 @@ from guerdon.manifest.entries import STAGE_PREFIX, EntryPlanner, named_stages
 from guerdon.manifest.evaluations import choice_problems
 from guerdon.manifest.loading import Location, ManifestFile, Problem
 from guerdon.manifest.planned import EvaluationPlan, NamedModel, Plan, SourcePlan, StagePlan
-from guerdon.manifest.schema import (
-    ComponentRef,
-    EntryRef,
-    ModelRef,
-    SourceRef,
-    StageRef,
-    ToolRef,
-)
+from guerdon.manifest.schema import ComponentRef, EntryRef, ModelRef, SourceRef, StageRef, ToolRef
 from guerdon.plugins.component import Component, load_component, load_scorer
 from guerdon.plugins.discovery import SCORERS, STAGE_SOURCE, Kind, find_plugin, installed_plugins
 from guerdon.plugins.spelling import did_you_mean
@@ -136,6 +129,7 @@ class _Planner:
         self.problems: list[Problem] = []
 
     def finish(self) -> None:
+        """Raise a ``ManifestError`` with all recorded problems, if there are any."""
         if self.problems:
             raise self._file.error(self.problems)
 
@@ -143,7 +137,7 @@ class _Planner:
         self.problems.append(self._file.problem(location, message))
 
     def sound(self, plan: Callable[[], T | None]) -> T | None:
-        """Return the result of ``plan``, or ``None`` and a recorded problem if it raises."""
+        """Return the result of ``plan``, or ``None`` if it has recorded a problem."""
         before = len(self.problems)
         part = plan()
         return part if len(self.problems) == before else None
@@ -298,11 +292,13 @@ class _Planner:
         )
 
     def check_ids(self) -> None:
+        """Record a problem for each id that an earlier stage has."""
         for i, stage_id in enumerate(self._stage_ids):
             if stage_id in self._stage_ids[:i]:
                 self.problem(("stages", i, "id"), f"another stage has the id '{stage_id}' too.")
 
     def sort(self, stages: Sequence[StagePlan]) -> list[StagePlan]:
+        """Return the stages with each after those that it needs; none, and a problem, if they need each other."""
         by_id = {stage.ref.id: stage for stage in stages}
         sorter = TopologicalSorter(
             {stage.ref.id: [need for need in stage.needs if need in by_id] for stage in stages}
@@ -377,6 +373,7 @@ class _Planner:
         return ModelRef(path=init)
 
     def _known_stage(self, stage_id: str, location: Location) -> bool:
+        """Return whether the manifest has a stage. If not, record a problem."""
         known = stage_id in self._stage_ids or (stage_id, "") in self._left_out
         if not known:
             ids = ", ".join(self._stage_ids)
@@ -385,6 +382,7 @@ class _Planner:
         return known
 
     def _try(self, location: Location, attempt: Callable[[], T]) -> T | None:
+        """Return the result of ``attempt``. If it raises a ``UsageError``, record a problem and return ``None``."""
         try:
             return attempt()
         except UsageError as error:

@@ -217,22 +217,26 @@ def _group_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 _PREFERENCE_LOSSES = (
-    *(
-        "sigmoid",
-        "hinge",
-        "ipo",
-        "exo_pair",
-        "nca_pair",
-        "robust",
-        "bco_pair",
-        "sppo_hard",
-        "aot",
-        "aot_unpaired",
-    ),
-    *("apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"),
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
 )
+"""The losses that DPOTrainer computes."""
+
 _OTHER_DIVERGENCES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
-"""The losses that DPOTrainer computes, and those that it computes with other divergences than the reverse KL."""
+"""The losses that DPOTrainer computes with other divergences than the reverse KL, too."""
 
 
 def _preference_problems(values: Mapping[str, Any]) -> Iterator[str]:

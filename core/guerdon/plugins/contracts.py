@@ -116,22 +116,23 @@ _REQUIRED: Mapping[Kind, tuple[str, ...]] = {Kind.STAGE: ("run",), Kind.ENVIRONM
 
 _METHODS = frozenset(
     {
-        *(
-            "signature",
-            "preflight",
-            "setup",
-            "aclose",
-            "gold_completion",
-            "same_answer",
-            "first_of",
-            "prompt_hint",
-            "fingerprint",
-            "plan_memory",
-            "run",
-        ),
-        *("reset", "get_reward", "state"),
+        "signature",
+        "preflight",
+        "setup",
+        "aclose",
+        "gold_completion",
+        "same_answer",
+        "first_of",
+        "prompt_hint",
+        "fingerprint",
+        "plan_memory",
+        "run",
+        "reset",
+        "get_reward",
+        "state",
     }
 )
+"""The members that are methods."""
 
 _SECONDS = (lambda value: _is_number(value) and value > 0, "a number of seconds above 0")
 

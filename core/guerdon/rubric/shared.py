@@ -1,6 +1,6 @@
 """Share one rubric among many concurrent callers: a trainer's threads and event loops, or a server's requests.
 
-A rubric judges one batch at a time. Calls that arrive meanwhile wait and form the next batch. Many small calls thus
+A rubric judges one batch at a time. Calls that arrive meanwhile wait and form the next batch. So many small calls
 keep all workers busy, and an async verifier gets many completions at once.
 """
 
@@ -154,7 +154,7 @@ class SharedRubric:
     def _count_done(self, call: _Call) -> None:
         """Decrement the pending count before resolving the future.
 
-        A caller waiting for capacity thus sees the freed slots.
+        So a caller that waits for capacity sees the freed slots.
         """
         with self._changed:
             self._pending -= len(call.rollouts)

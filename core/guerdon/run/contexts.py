@@ -131,7 +131,7 @@ class Contexts:
             with self._own_rubric(entries, self._launch(stage).count) as rubric:
                 yield rubric
         elif self._ranks.local_rank:
-            with MemberRubric(entries, json.loads(self._ranks.hear_host(topic))) as rubric:
+            with MemberRubric(entries, json.loads(self._ranks.receive_on_machine(topic))) as rubric:
                 yield rubric
         else:
             with (
@@ -140,7 +140,7 @@ class Contexts:
                 hosted(shared) as address,
                 HostRubric(entries, address, own) as rubric,
             ):
-                self._ranks.tell_members(topic, json.dumps(address))
+                self._ranks.send_to_machine(topic, json.dumps(address))
                 yield rubric
 
     def _shares_workers(self, stage: StagePlan, entries: Sequence[Entry]) -> bool:

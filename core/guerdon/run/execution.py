@@ -135,7 +135,7 @@ class _Execution:
         try:
             for stage in self._plan.stages:
                 self._results[stage.ref.id] = self._stage(stage, changes[stage.ref.id])
-                self._ranks.tell(f"{stage.ref.id} is finished")
+                self._ranks.send(f"{stage.ref.id} is finished")
             self._ranks.leave("the run")  # the first process may hold the launch's store
         except BaseException as raised:
             error = raised
@@ -167,11 +167,11 @@ class _Execution:
         stage_id = stage.ref.id
         self._inputs[stage_id] = self._make_inputs.of(stage, self._inputs)
         folder = self._folder(stage_id)
-        if self._ranks.hear(f"{stage_id} is run by") == "all":
+        if self._ranks.receive(f"{stage_id} is run by") == "all":
             with self._attributed(stage):
                 self._run_stage(stage, folder, stage.component.build())
             self._ranks.leave(stage_id)
-        self._ranks.hear(f"{stage_id} is finished")
+        self._ranks.receive(f"{stage_id} is finished")
         result = read_result(folder)
         if result is None:
             raise InfrastructureError(
@@ -191,7 +191,7 @@ class _Execution:
         if finished is not None:
             self._tidy(stage, folder)
             self._events.emit("stage_skipped", run=self._info, stage_id=stage_id, result=finished)
-            self._ranks.tell(f"{stage_id} is run by", "none")
+            self._ranks.send(f"{stage_id} is run by", "none")
             return finished
         resumed = (folder / "work").exists()
         # Of an unfinished attempt, only the checkpoints are useful.
@@ -206,7 +206,7 @@ class _Execution:
         with self._attributed(stage):
             built = stage.component.build()
             together = stage.component.member("distributed", False, of=built)
-            self._ranks.tell(f"{stage_id} is run by", "all" if together else "the first")
+            self._ranks.send(f"{stage_id} is run by", "all" if together else "the first")
             result = self._run_stage(stage, folder, built)
             if together:
                 self._ranks.leave(stage_id)

@@ -179,10 +179,7 @@ def read_events(path: Path, every_step: bool = True) -> RunEvents:
         path: The file.
         every_step: Whether the metrics of each step are kept; see :func:`fold_events`.
     """
-    incomplete = [0]
-    log = fold_events(_events(path, incomplete), every_step)
-    log.unreadable += incomplete[0]
-    return log
+    return fold_events(_events(path), every_step)
 
 
 def logged_steps(path: Path, stage_id: str) -> Iterator[tuple[int, Mapping[str, float]]]:
@@ -192,76 +189,96 @@ def logged_steps(path: Path, stage_id: str) -> Iterator[tuple[int, Mapping[str, 
         path: The file.
         stage_id: The stage.
     """
-    for event in _events(path, [0]):
+    for event in _events(path):
+        if event is None or (event.get("event"), event.get("stage")) != ("stage_progress", stage_id):
+            continue
         metrics = event.get("metrics")
-        if (event.get("event"), event.get("stage")) == ("stage_progress", stage_id) and isinstance(
-            metrics, dict
-        ):
+        if isinstance(metrics, dict):
             yield _step(event), {n: v for n, v in metrics.items() if isinstance(v, int | float)}
 
 
-def fold_events(events: Iterable[Mapping[str, Any]], every_step: bool = True) -> RunEvents:
-    """Return what the lines of ``events.jsonl`` say together.
+def fold_events(events: Iterable[Mapping[str, Any] | None], every_step: bool = True) -> RunEvents:
+    """Return the content of the lines of ``events.jsonl``.
 
     Args:
-        events: The lines.
+        events: The lines, in order; ``None`` for a line that is not a JSON object.
         every_step: Whether the metrics of each step are kept. Without it, a stage has its last step only, with the
             last value of each metric, so that memory does not grow with the steps.
     """
-    log = RunEvents()
-    current: tuple[str, datetime] | None = None
-    last: datetime | None = None
+    fold = _Fold(every_step)
     for event in events:
         try:
-            kind, time = event["event"], datetime.fromisoformat(event["time"])
-            stage = str(event.get("stage"))
-            running = current[0] if current else None
-            ends_try = kind in ("run_started", "stage_started", "stage_finished", "run_finished")
-            if current and last and ends_try:
-                end = last if kind == "run_started" else time
-                log.seconds[current[0]] = (
-                    log.seconds.get(current[0], 0.0) + (end - current[1]).total_seconds()
-                )
-                current = None
-            if kind == "run_started":
-                log.started, log.error, log.failed = log.started or time, None, None
-            elif kind == "run_finished":
-                log.error = event["error"]
-                stopped = log.error is None or log.error.partition(":")[0] in _INTERRUPTIONS
-                log.failed = None if stopped else running
-            elif kind == "stage_started":
-                current = (stage, time)
-                if not event["resumed"]:
-                    log.seconds.pop(stage, None)
-            elif kind == "stage_finished":
-                log.finished[stage] = event
-            elif kind == "alarm_raised":
-                alarm = Alarm(**{part.name: event[part.name] for part in fields(Alarm)})
-                log.alarms.setdefault(stage, []).append(alarm)
-            elif kind == "stage_progress":
-                step, steps = event["step"], log.progress.setdefault(stage, {})
-                # An evaluation has an event of its own, in addition to that of its step.
-                known = steps.get(step, {}) if every_step else next(iter(steps.values()), {})
-                metrics = {**known, **event["metrics"]}
-                if not every_step:
-                    steps.clear()
-                steps[step] = metrics
-            last = time
+            fold.add(event)
         except (KeyError, TypeError, ValueError):
-            log.unreadable += 1
-    if current and last:
-        log.seconds[current[0]] = log.seconds.get(current[0], 0.0) + (last - current[1]).total_seconds()
-    return log
+            fold.log.unreadable += 1
+    fold.end_attempt(fold.last_time)
+    return fold.log
 
 
-def _events(path: Path, incomplete: list[int]) -> Iterator[dict[str, Any]]:
-    """Yield the events, and count the lines that hold none."""
+class _Fold:
+    """Adds events to a :class:`RunEvents`, one after the other."""
+
+    def __init__(self, every_step: bool) -> None:
+        self.log = RunEvents()
+        self.last_time: datetime | None = None
+        """The time of the latest event."""
+        self._every_step = every_step
+        self._running: tuple[str, datetime] | None = None
+        """The stage that runs, and when this attempt started."""
+
+    def add(self, event: Mapping[str, Any] | None) -> None:
+        """Add an event.
+
+        Raises:
+            KeyError, TypeError, ValueError: The line is not an event, or lacks a field.
+        """
+        if event is None:
+            raise ValueError("not a JSON object")
+        log, kind, time = self.log, event["event"], datetime.fromisoformat(event["time"])
+        stage = str(event.get("stage"))
+        running = self._running
+        if kind in ("run_started", "stage_started", "stage_finished", "run_finished"):
+            # A run that starts after a kill ends the killed attempt at its last line.
+            self.end_attempt(self.last_time if kind == "run_started" else time)
+        if kind == "run_started":
+            log.started, log.error, log.failed = log.started or time, None, None
+        elif kind == "run_finished":
+            log.error = event["error"]
+            stopped = log.error is None or log.error.partition(":")[0] in _INTERRUPTIONS
+            log.failed = running[0] if running and not stopped else None
+        elif kind == "stage_started":
+            self._running = (stage, time)
+            if not event["resumed"]:
+                log.seconds.pop(stage, None)
+        elif kind == "stage_finished":
+            log.finished[stage] = event
+        elif kind == "alarm_raised":
+            alarm = Alarm(**{part.name: event[part.name] for part in fields(Alarm)})
+            log.alarms.setdefault(stage, []).append(alarm)
+        elif kind == "stage_progress":
+            self._add_metrics(stage, event["step"], event["metrics"])
+        self.last_time = time
+
+    def end_attempt(self, time: datetime | None) -> None:
+        """Add the seconds of the running attempt of a stage, if there is one."""
+        if self._running is not None and time is not None:
+            stage, started = self._running
+            self.log.seconds[stage] = self.log.seconds.get(stage, 0.0) + (time - started).total_seconds()
+            self._running = None
+
+    def _add_metrics(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+        steps = self.log.progress.setdefault(stage, {})
+        # An evaluation has an event of its own, in addition to that of its step.
+        known = steps.get(step, {}) if self._every_step else next(iter(steps.values()), {})
+        merged = {**known, **metrics}
+        if not self._every_step:
+            steps.clear()
+        steps[step] = merged
+
+
+def _events(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield the events; ``None`` for a line that is not a JSON object."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            event = parse_object(line)
-            if event is None:
-                incomplete[0] += 1
-            else:
-                yield event
+        yield from map(parse_object, lines)

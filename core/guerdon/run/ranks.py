@@ -25,7 +25,7 @@ _PREFIX = "guerdon: "
 
 _FAILED = "a process failed"
 
-HEARD_S = 5.0
+READ_S = 5.0
 """Seconds that a failed process waits until the others have read its error."""
 
 STUCK_S = 5.0
@@ -79,20 +79,20 @@ class Ranks:
     def count(self) -> int:
         return self._count
 
-    def tell(self, key: str, value: str = "") -> None:
+    def send(self, key: str, value: str = "") -> None:
         """Send a value to the other processes, which may read it later."""
         if self._store is not None:
             self._store.set(_PREFIX + key, value)
 
-    def hear(self, key: str) -> str:
+    def receive(self, key: str) -> str:
         """Wait for a value from another process.
 
         Raises:
             GuerdonError: Another process failed, or ended.
         """
-        assert self._store is not None, "one process alone hears nothing"
+        assert self._store is not None, "a single process has no other to receive from"
         # The store's own wait cannot be interrupted by Ctrl-C.
-        while not self._told(key):
+        while not self._is_set(key):
             failure = self.failure()
             if failure is not None:
                 raise failure
@@ -113,20 +113,20 @@ class Ranks:
             return [value]
         self._exchanges[topic] += 1
         key = f"{topic}, exchange {self._exchanges[topic]}, rank "
-        self.tell(f"{key}{self._rank}", value)
-        return [self.hear(f"{key}{rank}") for rank in range(self._count)]
+        self.send(f"{key}{self._rank}", value)
+        return [self.receive(f"{key}{rank}") for rank in range(self._count)]
 
-    def tell_members(self, topic: str, value: str) -> None:
-        """Send a value to the other processes of this machine. The n-th value of a topic is the n-th that they hear."""
-        self.tell(self._machine_key(topic), value)
+    def send_to_machine(self, topic: str, value: str) -> None:
+        """Send a value to the other processes of this machine, which receive a topic's values in order."""
+        self.send(self._machine_key(topic), value)
 
-    def hear_host(self, topic: str) -> str:
+    def receive_on_machine(self, topic: str) -> str:
         """Wait for a value from the first process of this machine.
 
         Raises:
             GuerdonError: Another process failed, or ended.
         """
-        return self.hear(self._machine_key(topic))
+        return self.receive(self._machine_key(topic))
 
     def _machine_key(self, topic: str) -> str:
         self._exchanges[topic] += 1
@@ -139,10 +139,10 @@ class Ranks:
     def leave(self, what: str) -> None:
         """Report that this process is done with something. The first process waits until all are."""
         if not self.first:
-            self.tell(f"rank {self._rank} has left {what}")
+            self.send(f"rank {self._rank} has left {what}")
             return
         for rank in range(1, self._count):
-            self.hear(f"rank {rank} has left {what}")
+            self.receive(f"rank {rank} has left {what}")
 
     def fail(self, error: GuerdonError) -> GuerdonError:
         """Send an error to all processes, and wait until they have read it.
@@ -156,18 +156,18 @@ class Ranks:
             before = self.failure()
             if before is not None:
                 return before
-            self.tell(_FAILED, base64.b64encode(pickle.dumps(error)).decode())
-            deadline = time.monotonic() + HEARD_S
+            self.send(_FAILED, base64.b64encode(pickle.dumps(error)).decode())
+            deadline = time.monotonic() + READ_S
             others = [rank for rank in range(self._count) if rank != self._rank]
-            while time.monotonic() < deadline and not all(self._told(_heard(rank)) for rank in others):
+            while time.monotonic() < deadline and not all(self._is_set(_read_by(rank)) for rank in others):
                 time.sleep(_POLL_S)
         return error
 
     def failure(self) -> GuerdonError | None:
         """Return the error of the process that failed, if one did."""
-        if self._store is None or not self._told(_FAILED):
+        if self._store is None or not self._is_set(_FAILED):
             return None
-        self.tell(_heard(self._rank))
+        self.send(_read_by(self._rank))
         error: GuerdonError = pickle.loads(base64.b64decode(self._store.get(_PREFIX + _FAILED)))
         return error
 
@@ -209,7 +209,7 @@ class Ranks:
                     os._exit(failure.exit_code)
                 return
 
-    def _told(self, key: str) -> bool:
+    def _is_set(self, key: str) -> bool:
         assert self._store is not None
         try:
             return self._store.check([_PREFIX + key])
@@ -217,7 +217,7 @@ class Ranks:
             raise _gone() from error
 
 
-def _heard(rank: int) -> str:
+def _read_by(rank: int) -> str:
     return f"rank {rank} knows that a process failed"
 
 

@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from guerdon.errors import PluginLoadError
 from guerdon.plugins.component import Component
@@ -88,10 +88,10 @@ class Pool(Protocol):
 
     @property
     def shared_workers(self) -> int:
-        """How many workers share the sync verifiers."""
+        """Return how many workers share the sync verifiers."""
 
     def lane_workers(self, component: int) -> int:
-        """How many workers a dedicated component has."""
+        """Return how many workers a dedicated component has."""
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run the jobs. Afterwards each job holds all its results."""
@@ -142,8 +142,8 @@ class WorkerPool:
             busy: dict[Connection, _Running] = {}
             try:
                 while busy or any(waiting.values()):
-                    self._hand_out(waiting, busy)
-                    self._take_in(waiting, busy)
+                    self._send_jobs(waiting, busy)
+                    self._receive(waiting, busy)
                     self._check_open()
             finally:  # after an error, the remaining tasks are useless
                 for running in busy.values():
@@ -156,7 +156,7 @@ class WorkerPool:
             workers = [worker for idle in self._idle.values() for worker in idle]
             self._idle.clear()
             for worker in workers:
-                worker.hang_up()
+                worker.close_connection()
             for worker in workers:
                 worker.close()
 
@@ -164,13 +164,13 @@ class WorkerPool:
         if self._closed:
             raise ValueError("the worker pool is closed")
 
-    def _hand_out(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
+    def _send_jobs(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
         for lane, queue in waiting.items():
             limit = self.shared_workers if lane is None else self.lane_workers(lane)
             while queue and sum(running.lane == lane for running in busy.values()) < limit:
                 worker = self._idle_worker(lane) or _Worker(self._components)
                 job = queue.popleft()
-                timeout_s = BEGIN_TIMEOUT_S if job.component in worker.knows else BUILD_TIMEOUT_S
+                timeout_s = BEGIN_TIMEOUT_S if job.component in worker.built_components else BUILD_TIMEOUT_S
                 running = _Running(worker, lane, job, deadline=time.monotonic() + timeout_s)
                 busy[worker.connection] = running
                 worker.send(job.task())
@@ -184,7 +184,8 @@ class WorkerPool:
             worker.kill()  # it died while idle, and its children may still run
         return None
 
-    def _take_in(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
+    def _receive(self, waiting: dict[int | None, deque[Job]], busy: dict[Connection, _Running]) -> None:
+        """Wait for messages or the first deadline, read the messages, and kill late workers."""
         first_deadline = min(running.deadline for running in busy.values())
         ready = wait(list(busy), timeout=min(CLOSING_S, max(0.0, first_deadline - time.monotonic())))
         for connection in ready:
@@ -194,26 +195,13 @@ class WorkerPool:
                 message = connection.recv()
             except (EOFError, ConnectionError):
                 del busy[connection]
-                self._lost(running, waiting, Failure.VERIFIER, running.worker.obituary())
+                self._lost(running, waiting, Failure.VERIFIER, running.worker.wait_for_exit())
                 continue
-            if isinstance(message, BuildFailed):
-                raise message.error
-            if isinstance(message, SettingUp):
-                running.set_up(message.timeout_s)
-            elif isinstance(message, Built):
-                self._lost_builds[running.job.component] = 0
-                running.start(message.concurrent)
-            elif isinstance(message, Waiting):
-                running.restart_clock()
-            elif isinstance(message, Warned):
-                logger.warning("%s: %s", self._components[running.job.component].plugin, message.text)
-            elif running.job.receive(message):
+            if self._ends_task(running, message):
                 del busy[connection]
                 self._idle.setdefault(running.lane, []).append(running.worker)
                 if not running.job.done:
                     waiting[running.lane].appendleft(running.job)
-            else:
-                running.restart_clock()
         now = time.monotonic()
         for connection, running in list(busy.items()):
             if running.deadline <= now and connection not in ready:
@@ -223,10 +211,33 @@ class WorkerPool:
                     running, waiting, Failure.TIMEOUT, f"no verdict within {running.job.timeout_s:g} s"
                 )
 
+    def _ends_task(self, running: _Running, message: Any) -> bool:
+        """Process a worker's message. Return whether it is the last one of the task.
+
+        Raises:
+            PluginLoadError, ParamsError, PluginContractError: The component cannot be built.
+        """
+        if isinstance(message, BuildFailed):
+            raise message.error
+        if isinstance(message, SettingUp):
+            running.set_up(message.timeout_s)
+        elif isinstance(message, Built):
+            self._lost_builds[running.job.component] = 0
+            running.start(message.concurrent)
+        elif isinstance(message, Waiting):
+            running.restart_clock()
+        elif isinstance(message, Warned):
+            logger.warning("%s: %s", self._components[running.job.component].plugin, message.text)
+        elif running.job.receive(message):
+            return True
+        else:
+            running.restart_clock()
+        return False
+
     def _lost(
         self, running: _Running, waiting: dict[int | None, deque[Job]], failure: Failure, reason: str
     ) -> None:
-        if not running.built and running.worker.knows:  # an earlier task may have caused the fault
+        if not running.built and running.worker.built_components:  # an earlier task may have caused the fault
             waiting[running.lane].appendleft(running.job)
             return
         if not running.built:
@@ -275,7 +286,7 @@ class _Running:
 
     def start(self, concurrent: bool) -> None:
         self.built = True
-        self.worker.knows.add(self.job.component)
+        self.worker.built_components.add(self.job.component)
         self.concurrent = concurrent
         self.restart_clock()
 
@@ -296,7 +307,7 @@ class _Worker:
             )
         self._lifeline = lifeline_ours
         self.connection = Connection(ours.detach())
-        self.knows: set[int] = set()
+        self.built_components: set[int] = set()
         """The components that it has built, by index."""
         self._writer: threading.Thread | None = None
         self._write(pickle.dumps(Hello(list(sys.path), components)))
@@ -315,7 +326,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(data)
 
-    def hang_up(self) -> None:
+    def close_connection(self) -> None:
         """Close the connection. This ends an idle process, and cancels a task that was not read."""
         if self._writer is not None:
             # A write to a dead process blocks while a child of a plugin holds the socket, so shut the socket down.
@@ -341,8 +352,8 @@ class _Worker:
             self.kill()
         self._reap()
 
-    def obituary(self) -> str:
-        """Return how a process whose connection has ended died."""
+    def wait_for_exit(self) -> str:
+        """Wait until a process whose connection has ended exits. Return how it ended, in words."""
         try:
             status = self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:  # it closed its end but still runs
@@ -355,5 +366,5 @@ class _Worker:
 
     def _reap(self) -> None:
         self._process.wait()
-        self.hang_up()
+        self.close_connection()
         self._lifeline.close()

@@ -1,8 +1,8 @@
 """Workers on all nodes of a Ray cluster. Requires the extra ``ray``; nothing else imports Ray.
 
 Each actor holds a local :class:`~guerdon.scoring.pool.WorkerPool` with one worker process. The actor enforces deadlines
-on its own machine, by SIGKILL, as the local pool does: plugin code never runs in the actor itself. Scores, failures and
-their order are thus those of the local pool.
+on its own machine, by SIGKILL, as the local pool does: plugin code never runs in the actor itself. So scores, failures
+and their order are those of the local pool.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class RayPool:
             self._start_actors(lanes)
             try:
                 while any(lanes.values()) or any(actor.tasks for actor in self._all_actors()):
-                    self._hand_out(lanes)
-                    self._take_in(lanes)
+                    self._send_jobs(lanes)
+                    self._receive(lanes)
                     self._check_open()
             except BaseException:
                 self._kill_actors()  # their remaining tasks are useless
@@ -162,13 +162,13 @@ class RayPool:
                 if sum(actor.node == place for actor in actors) < share:
                     actors.append(_Actor.start(place, self._components))
 
-    def _hand_out(self, lanes: dict[int | None, deque[_Task]]) -> None:
+    def _send_jobs(self, lanes: dict[int | None, deque[_Task]]) -> None:
         for lane, tasks in lanes.items():
             for actor in sorted(self._actors[lane], key=lambda one: len(one.tasks)):
                 if tasks and actor.ready and len(actor.tasks) < (QUEUED_TASKS if lane is None else 1):
                     actor.send(tasks.popleft())
 
-    def _take_in(self, lanes: dict[int | None, deque[_Task]]) -> None:
+    def _receive(self, lanes: dict[int | None, deque[_Task]]) -> None:
         """Wait for an answer or a started actor, and receive it."""
         waiting = {actor.awaited: (lane, actor) for lane in lanes for actor in self._actors[lane]}
         # An actor that is ready and has no task awaits nothing.

@@ -18,7 +18,7 @@ import sys
 from guerdon.scoring.worker import die_with_parent, silence
 from guerdon.scoring.worker_process import OwnConnection, kill_tree
 from guerdon.tools.host import serve
-from guerdon.tools.protocol import BURY, PID, Hello
+from guerdon.tools.protocol import KILL, PID, Hello
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
         command, descriptors, _, _ = socket.recv_fds(control, 1, 2)
         if not command:
             return
-        if command == BURY:
+        if command == KILL:
             (pid,) = PID.unpack(_exactly(control, PID.size))
-            _bury(pid)
+            _kill(pid)
             control.sendall(PID.pack(pid))
             continue
         pid = os.fork()
@@ -57,7 +57,7 @@ def main() -> None:
         control.sendall(PID.pack(pid))
 
 
-def _bury(pid: int) -> None:
+def _kill(pid: int) -> None:
     """Kill a process and its children, and release its number, which no other process can have until then."""
     kill_tree(pid)
     with contextlib.suppress(ProcessLookupError):

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 
 from guerdon.plugins.component import Component
 from guerdon.scoring import worker_process
-from guerdon.tools.protocol import BURY, PID, SPAWN, Hello, Task
+from guerdon.tools.protocol import KILL, PID, SPAWN, Hello, Task
 
 CLOSE_TIMEOUT_S = 10.0
 """Seconds for all processes to release their resources before they are killed."""
@@ -70,12 +70,12 @@ class ForkServer:
         hello = pickle.dumps(Hello(list(sys.path), self._components))
         self._control.sendall(PID.pack(len(hello)) + hello)
 
-    def bury(self, pid: int) -> None:
+    def kill(self, pid: int) -> None:
         """Kill a process with its children, and release its number."""
         with self._lock:
             try:
                 assert self._control is not None
-                self._control.sendall(BURY + PID.pack(pid))
+                self._control.sendall(KILL + PID.pack(pid))
                 if not self._control.recv(PID.size, socket.MSG_WAITALL):
                     raise EOFError
             except (
@@ -111,7 +111,7 @@ class Process:
         self._pid = pid
         self._lifeline = lifeline
         self.connection = connection
-        self.knows: set[int] = set()
+        self.built_components: set[int] = set()
         """The components that it has built, by index."""
 
     def send(self, task: Task) -> None:
@@ -121,7 +121,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill the process and its children at once."""
-        self._server.bury(self._pid)  # first: the end of the lifeline kills it without its children
+        self._server.kill(self._pid)  # first: the end of the lifeline kills it without its children
         self.connection.close()
         self._lifeline.close()
 
@@ -138,5 +138,5 @@ class Process:
                 assert isinstance(end, socket.socket)
                 waiting.remove(end)
         for process in processes:
-            process._server.bury(process._pid)
+            process._server.kill(process._pid)
             process._lifeline.close()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from guerdon.plugins.component import Component
 
-SPAWN, BURY = b"S", b"B"
+SPAWN, KILL = b"S", b"K"
 """The commands: start a process for the two descriptors that come along; kill the process group of a number."""
 
 PID = struct.Struct("!q")

@@ -66,10 +66,10 @@ class Scheduler:
         used = dict.fromkeys(waiting, 0)
         try:
             while True:
-                self._hand_out(waiting, busy, used)
+                self._send_jobs(waiting, busy, used)
                 if not busy:
                     return
-                self._take_in(waiting, busy, used)
+                self._receive(waiting, busy, used)
         finally:  # after an error, the other answers are useless
             for running in busy.values():
                 running.process.kill()
@@ -88,7 +88,7 @@ class Scheduler:
         Process.close_all([process for idle in self._idle.values() for process in idle])
         self._idle.clear()
 
-    def _hand_out(
+    def _send_jobs(
         self, waiting: dict[Lane, deque[Job]], busy: dict[Connection, _Running], used: dict[Lane, int]
     ) -> None:
         for lane in list(waiting):
@@ -103,7 +103,7 @@ class Scheduler:
             if not queue:
                 del waiting[lane]
 
-    def _take_in(
+    def _receive(
         self, waiting: dict[Lane, deque[Job]], busy: dict[Connection, _Running], used: dict[Lane, int]
     ) -> None:
         first = min(running.deadline for running in busy.values())
@@ -118,7 +118,7 @@ class Scheduler:
                 continue
             if "built" in answer:
                 self._lost_builds[running.job.task.component] = 0
-            if running.hears(answer):
+            if running.receive(answer):
                 del busy[connection]
                 used[running.job.lane] -= 1
                 self.give(running.job.lane, running.process)
@@ -133,7 +133,7 @@ class Scheduler:
         lane = running.job.lane
         used[lane] -= 1
         running.process.kill()
-        if not running.built and reason == "crash" and not running.process.knows:
+        if not running.built and reason == "crash" and not running.process.built_components:
             component = running.job.task.component
             self._lost_builds[component] += 1
             if self._lost_builds[component] < MOST_LOST_BUILDS:
@@ -152,20 +152,20 @@ class _Running:
         self.process = process
         self.job = job
         self._clock = math.nan
-        self.built = job.task.component in process.knows
+        self.built = job.task.component in process.built_components
         self._start(job.timeout_s if self.built else BUILD_TIMEOUT_S)
 
     def _start(self, timeout_s: float) -> None:
         self._clock = time.monotonic()
         self.deadline = self._clock + timeout_s
 
-    def hears(self, answer: Mapping[str, Any]) -> bool:
+    def receive(self, answer: Mapping[str, Any]) -> bool:
         """Take a message. Return whether it ends the job."""
         if "setup_timeout_s" in answer:
             self._start(float(answer["setup_timeout_s"]))
             return False
         if "built" in answer:
-            self.process.knows.add(self.job.task.component)
+            self.process.built_components.add(self.job.task.component)
             self.built = True
             self._start(self.job.timeout_s)
             return False

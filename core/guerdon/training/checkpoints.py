@@ -156,7 +156,7 @@ class ResumableTrainer(_Trainer):
     def _restore(self) -> None:
         for problem in transformers_seam.lacking(self).values():
             logger.warning(
-                "a resumed training may differ from an unbroken one: in this version of transformers, %s",
+                "a resumed training may differ from an uninterrupted one: in this version of transformers, %s",
                 problem,
             )
         if self._resumed_from is None:

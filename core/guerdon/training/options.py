@@ -35,7 +35,7 @@ def trl_config(
 
     Raises:
         ParamsError: TRL refuses the options, or they allow no checkpoint to resume from.
-        UsageError: The model shall be sharded, and the training runs on CPUs.
+        UsageError: The options ask for a sharded model, and the training runs on CPUs.
     """
     merged: dict[str, Any] = {"save_total_limit": KEPT_CHECKPOINTS, **options}
     if not torch.accelerator.is_available() or merged.get("use_cpu"):

@@ -26,12 +26,12 @@ class ReportProgress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._tell(state, {})
+        self._report_step(state, {})
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._tell(state, {})
+        self._report_step(state, {})
 
     def on_log(
         self,
@@ -43,9 +43,9 @@ class ReportProgress(TrainerCallback):
     ) -> None:
         # the trainer's final log covers only the part since the resume
         if logs and "train_runtime" not in logs:
-            self._tell(state, {k: v for k, v in logs.items() if isinstance(v, int | float)})
+            self._report_step(state, {k: v for k, v in logs.items() if isinstance(v, int | float)})
 
-    def _tell(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
+    def _report_step(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
         if state.is_world_process_zero:
             self._report(state.global_step, state.max_steps, metrics)
 

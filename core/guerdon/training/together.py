@@ -28,16 +28,17 @@ def raised_in_all() -> Iterator[None]:
         error = raised
     state = PartialState()
     if state.num_processes > 1:
-        told: list[GuerdonError | str | None] = gather_object([_told(error, state.process_index)])
+        errors: list[GuerdonError | str | None] = gather_object([_sendable(error, state.process_index)])
         if error is None:
-            for other in told:
+            for other in errors:
                 if other is not None:
                     raise other if isinstance(other, GuerdonError) else StageFailedError(other)
     if error is not None:
         raise error
 
 
-def _told(error: Exception | None, process: int) -> GuerdonError | str | None:
+def _sendable(error: Exception | None, process: int) -> GuerdonError | str | None:
+    """Return an error in a form that other processes can load: guerdon's own errors, and the text of others."""
     if error is None or isinstance(error, GuerdonError):
         return error
     return f"process {process} raised {type(error).__name__}: {one_line(error)}"

@@ -113,7 +113,7 @@ class Score:
         elif self.value is not None:
             raise ValueError(f"a {self.outcome} Score has no value, got {brief(self.value)}")
         if (self.failure is not None) != (self.outcome is Outcome.FAILED):
-            raise ValueError(f"outcome {self.outcome!s} does not go with failure {self.failure!s}")
+            raise ValueError(f"outcome {self.outcome!s} cannot be combined with failure {self.failure!s}")
         if self.answer is not None:
             set_field(self, "answer", _as_text(self.answer, "answer"))
         set_field(self, "explanation", _as_text(self.explanation, "explanation"))

@@ -130,5 +130,5 @@ def test_parts_are_objectives_of_their_own_and_metrics(train: Callable[..., Path
 
 
 def test_process_supervision_with_another_aggregation_is_refused(train: Callable[..., Path]) -> None:
-    with pytest.raises(UsageError, match="does not go with multi_objective_aggregation"):
+    with pytest.raises(UsageError, match="cannot be combined with multi_objective_aggregation"):
         train("both", "steps", supervision="process", multi_objective_aggregation="normalize_then_sum")

@@ -244,18 +244,19 @@ def test_a_fingerprint_that_breaks_names_its_source(folder: Path, body: str, wor
         run(folder, text)
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_killed_run_ends_as_an_uninterrupted_one(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     whole = tmp_path_factory.mktemp("whole")
     (whole / "m.py").write_text(MODULE)
     text = CHAIN.replace("steps: 5", "steps: 8, pause: 0.05").replace("steps: 2", "steps: 2, pause: 0.05")
     for place in (whole, folder):
         (place / "m.yaml").write_text(text)
-    subprocess.run([sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"], cwd=whole, check=True)
+    command = [sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"]
+    subprocess.run(command, cwd=whole, check=True)
     kills = 0
-    for delay in (0.7, 0.9, 0.8, 1.0, 30.0):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "guerdon", "run", "m.yaml", "-o", "out"], cwd=folder
-        )
+    for delay in (0.7, 0.9, 0.8, 1.0):
+        process = subprocess.Popen(command, cwd=folder)
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:
@@ -263,7 +264,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path_factory: py
             process.wait()
             kills += 1
     assert kills >= 1
-    assert process.returncode == 0
+    subprocess.run(command, cwd=folder, check=True)  # no kill: a busy machine may be slow
     for stage in ("one", "two", "scored"):
         assert read_json(folder / f"out/stages/{stage}/result.json") == read_json(
             whole / f"out/stages/{stage}/result.json"

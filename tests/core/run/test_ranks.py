@@ -165,7 +165,7 @@ def test_process_that_waits_for_one_that_failed_raises_its_error() -> None:
     store["guerdon: rank 0 knows that a process failed"] = ""
     second.fail(InfrastructureError("the disk of rank 1 is full"))
     with pytest.raises(InfrastructureError, match="the disk of rank 1 is full"):
-        first.hear("rank 1 has left the run")
+        first.receive("rank 1 has left the run")
 
 
 def test_all_train_and_the_first_does_the_rest(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def test_a_run_may_begin_with_its_only_failures() -> None:
     budget.spend("math", [BAD, BAD])  # each verifier has its own
 
 
-def test_threads_may_spend_at_once() -> None:
+def test_threads_that_spend_at_once_lose_no_score() -> None:
     budget = FailureBudget(0.5)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: budget.spend("code", [GOOD, BAD] * 4), range(2000)))
+    with pytest.raises(FailureBudgetError, match="failed on 129 of its latest 256"):
+        budget.spend("code", [BAD])

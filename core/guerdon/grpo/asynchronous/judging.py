@@ -1,4 +1,4 @@
-"""Judge sampled groups beside the training, and give TRL's asynchronous trainer their completions."""
+"""Judge sampled groups while the training continues, and give TRL's asynchronous trainer their completions."""
 
 from __future__ import annotations
 

@@ -144,11 +144,11 @@ def drawn(
     if launch.first and not known:
         with replaced(file) as partial:
             partial.write_text(json.dumps(options), encoding="utf-8")
-        _tell(model, settled, options)
+        _log_own_options(model, settled, options)
     return settled
 
 
-def _tell(model: Model, settled: Drawn, options: Mapping[str, Any]) -> None:
+def _log_own_options(model: Model, settled: Drawn, options: Mapping[str, Any]) -> None:
     """Log what a model's own options do, because a stage's params do not show it."""
     if settled.own:
         values = ", ".join(f"{name} {getattr(settled.sampling, name)}" for name in settled.own)

@@ -24,7 +24,7 @@ from guerdon_plugins.stages.sampling.generation import (
     check_counts,
     complete_all,
     rollout_of,
-    tell_refused,
+    warn_of_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.judging import judging_beside
@@ -221,7 +221,7 @@ class Evaluate:
         entries = Entries(rubric)
         for number, label in enumerate(labels):
             rounds = self._rounds(context, rows, number, samplings[number].sampling, tools, rubric)
-            tell_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
+            warn_of_refused(rounds[:1] and [[done] for done in rounds[0]], 0)
             answers = _answers(context, rubric, rows, number, label, rounds)
             measured[label] = measure(answers, entries, self._count, self._ks, self._best_by, self._vote_by)
             refused[label] = sum(done.refused is not None for done in rounds[0])

@@ -107,7 +107,7 @@ def completion_like(prompt: Prompt, text: str) -> Prompt:
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
-def tell_refused(groups: Sequence[Sequence[Completion]], first_row: int) -> None:
+def warn_of_refused(groups: Sequence[Sequence[Completion]], first_row: int) -> None:
     """Log which rows are dropped because the engine does not complete their prompts.
 
     Args:

@@ -26,7 +26,7 @@ from guerdon_plugins.stages.sampling.generation import (
     Arrived,
     check_counts,
     complete_all,
-    tell_refused,
+    warn_of_refused,
 )
 from guerdon_plugins.stages.sampling.inputs import check_inputs, prompt_rows
 from guerdon_plugins.stages.sampling.judging import judging_beside
@@ -197,18 +197,18 @@ class Sample:
     ) -> StageResult:
         """Write the samples that pass the rubric, and return what was counted."""
         self._check_filters(rubric.names)
-        teller = self._endpoint.model if self._endpoint else context.model.name
+        name = self._endpoint.model if self._endpoint else context.model.name
         counts: Counter[str] = Counter()
         prompts_kept = 0
         for shard, (start, part, groups) in enumerate(shards):
-            tell_refused(groups, start)
+            warn_of_refused(groups, start)
             samples = list(samples_of(part, groups))
             self._judge(samples, rubric)
             _log(context, shard + 1, samples)
             kept = [sample for sample in samples if sample.dropped is None]
             _write(
                 context.output / f"rows-{shard:05d}.jsonl",
-                [sample.row(context.stage_id, teller) for sample in kept],
+                [sample.row(context.stage_id, name) for sample in kept],
             )
             counts.update(sample.dropped or "kept" for sample in samples)
             prompts_kept += len({sample.prompt for sample in kept})
@@ -218,9 +218,9 @@ class Sample:
             for outcome, count in [("kept", counts.pop("kept", 0)), *counts.most_common()]
         ]
         if prompts_kept == 0:
-            told = ", ".join(f"{line['outcome']}: {line['samples']}" for line in table[1:])
+            reasons = ", ".join(f"{line['outcome']}: {line['samples']}" for line in table[1:])
             raise DataError(
-                f"stage '{context.stage_id}' keeps none of its samples ({told}). Ask for less in keep, sample more, "
+                f"stage '{context.stage_id}' keeps none of its samples ({reasons}). Ask for less in keep, sample more, "
                 "or start from a better model; the rollouts' log says what each sample scored."
             )
         return StageResult(
@@ -229,7 +229,7 @@ class Sample:
                 "rows": table[0]["samples"],
                 "prompts": len(rows),
                 "prompts_kept": prompts_kept,
-                "tables": {"samples": table, "sampling": [self._drawn(context).row(teller)]},
+                "tables": {"samples": table, "sampling": [self._drawn(context).row(name)]},
             },
         )
 

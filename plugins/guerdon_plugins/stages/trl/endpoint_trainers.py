@@ -85,7 +85,7 @@ class EndpointDistillationTrainer(DistillationTrainer):
         _check_members(DistillationTrainer, _DISTILLATION)
         super().__init__(*args, **kwargs)
         if self._is_vlm:
-            raise UsageError("a teacher at an endpoint does not go with a student that reads images.")
+            raise UsageError("a teacher at an endpoint cannot be combined with a student that reads images.")
         self._teacher = teacher
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

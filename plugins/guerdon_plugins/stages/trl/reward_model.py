@@ -15,7 +15,7 @@ from guerdon.options.trl import REWARD
 from guerdon_plugins.shared.checks import check_all, check_init, check_template
 from guerdon_plugins.stages.trl.pairs import check_pairs, heldout_share, read_pairs
 from guerdon_plugins.stages.trl.quantized import check_quantized
-from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
+from guerdon_plugins.stages.trl.too_long import counting_too_long, warn_of_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -101,7 +101,7 @@ class RewardModel:
             eval_dataset=pairs.heldout,
             processing_class=tokenizer,
         )
-        tell_too_long(trainer, "pairs", "left out")
+        warn_of_too_long(trainer, "pairs", "left out")
         if not len(trainer.train_dataset):
             raise DataError(
                 f"each of {len(pairs.train)} pairs is longer than max_length, {config.max_length} tokens. "

@@ -18,7 +18,7 @@ from guerdon_plugins.shared.checks import check_all, check_evaluation, check_ini
 from guerdon_plugins.stages.trl.answers import Answers
 from guerdon_plugins.stages.trl.mixing import mixed
 from guerdon_plugins.stages.trl.quantized import check_quantized
-from guerdon_plugins.stages.trl.too_long import counting_too_long, tell_too_long
+from guerdon_plugins.stages.trl.too_long import counting_too_long, warn_of_too_long
 from guerdon_plugins.stages.trl.training import (
     EXTENDABLE,
     OPERATIONAL,
@@ -137,7 +137,7 @@ class Sft:
         )
         if "text" not in dataset.column_names and not isinstance(rows[0].get("prompt"), str):
             _check_replies_end(trainer)
-        tell_too_long(trainer, "rows", "cut there")
+        warn_of_too_long(trainer, "rows", "cut there")
         answer = None
         if context.evaluation is not None:
             answer = Answers(trainer, context.stage_id, self._max_completion_length)

@@ -70,7 +70,7 @@ def counting_too_long(trainer_class: type[Any], *columns: str) -> type[Any]:
     return Counting
 
 
-def tell_too_long(trainer: Any, what: str, becomes: str) -> None:
+def warn_of_too_long(trainer: Any, what: str, becomes: str) -> None:
     """Log the rows that do not fit, on the main process.
 
     Args:
