@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ stages:
     use: sft
     init: stage:base
     data: [{use: arithmetic, params: {kind: solutions}, limit: 16}]
-    params: {max_steps: 2, per_device_train_batch_size: 4, push_to_hub: true, hub_model_id: me/mine%s}
+    params: {per_device_train_batch_size: 4, push_to_hub: true, hub_model_id: me/mine, max_steps: 2%s}
 """
 
 
@@ -36,16 +36,30 @@ class Hub:
     def __init__(self) -> None:
         self.creates = self.takes = True
         self.pushed: list[set[str]] = []
+        """The names of the files of each push."""
+        self.deletes: list[str] = []
+        """The patterns of the files that the last push deleted."""
+        self.weights = b""
+        """The file of weights of the last push."""
 
     def create_repo(self, repo_id: str, **_: Any) -> Any:
         if not self.creates:
             raise httpx.ConnectError("Name or service not known")
         return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
 
-    def upload_folder(self, *, folder_path: str, run_as_future: bool = False, **_: Any) -> Any:
+    def upload_folder(
+        self,
+        *,
+        folder_path: str,
+        run_as_future: bool = False,
+        delete_patterns: Sequence[str] = (),
+        **_: Any,
+    ) -> Any:
         future: Future[str] = Future()
         if self.takes:
             self.pushed.append({path.name for path in Path(folder_path).iterdir()})
+            self.deletes = list(delete_patterns)
+            self.weights = next(Path(folder_path).glob("*model.safetensors")).read_bytes()
             future.set_result("a commit")
         else:
             future.set_exception(httpx.ConnectTimeout("timed out"))
@@ -103,3 +117,21 @@ def test_a_push_that_is_switched_off_keeps_the_training(call: Callable[..., Any]
     assert call("run", "m.yaml").status == 3
     assert call("run", "m.yaml", "--set", "stages.tuned.params.push_to_hub=false").status == 0
     assert hub.pushed == []
+
+
+@pytest.mark.parametrize("peft", ["", "peft: {r: 2}, "])
+def test_the_best_evaluated_model_is_what_is_pushed(call: Callable[..., Any], hub: Hub, peft: str) -> None:
+    Path("m.yaml").write_text(
+        MANIFEST % f", {peft}save_steps: 1"
+        + """\
+    rewards: [{use: './v.py:same'}]
+    evaluation: {every: 1, best: same, data: [{use: arithmetic, limit: 4}]}
+"""
+    )
+    Path("v.py").write_text("def same(completion): return 1.0\n")  # so the first model is the best
+    ended = call("run", "m.yaml")
+    assert ended.status == 0, ended.err
+    output = Path("runs/pushed/stages/tuned/output/model.safetensors").read_bytes()
+    assert hub.weights == output
+    assert output == Path("runs/pushed/stages/base/output/model.safetensors").read_bytes()
+    assert "adapter_*" in hub.deletes

@@ -37,7 +37,13 @@ def test_a_stopped_command_leaves_no_unfinished_file(tmp_path: Path, number: sig
         "out.jsonl",
     ]
     scoring = subprocess.Popen(
-        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # nohup and a shell's background ignore some signals, and processes inherit that.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60

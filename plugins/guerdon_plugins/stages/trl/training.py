@@ -190,7 +190,24 @@ def save_output(trainer: Any, context: StageContext) -> None:
     if context.evaluation is not None:
         trainer.copy_kept(context.output)
     if trainer.args.push_to_hub:  # the pushes of checkpoints run in threads that raise nothing
+        _push(trainer, context.output)
+
+
+def _push(trainer: Any, output: Path) -> None:
+    """Push the output. Without a best evaluated model this is what the trainer has: the last model, or its adapters."""
+    if trainer.best_step() is None:
         trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
+    elif trainer.is_world_process_zero():
+        from huggingface_hub import HfApi
+
+        HfApi(token=trainer.args.hub_token).upload_folder(
+            repo_id=trainer.hub_model_id,
+            folder_path=str(output),
+            commit_message=f"The best evaluated model, of step {trainer.best_step()}",
+            revision=trainer.args.hub_revision,
+            ignore_patterns=["checkpoints/*"],
+            delete_patterns=["adapter_*", "*.safetensors"],  # of the last checkpoint
+        )
 
 
 def evaluation_summary(trainer: Any) -> dict[str, Any]:
