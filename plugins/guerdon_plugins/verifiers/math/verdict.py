@@ -188,7 +188,7 @@ def read_reference(reference: Reference) -> Reading:
 
 @lru_cache(maxsize=4096)
 def _read_gold(text: str) -> Reading:
-    r"""The reading of one accepted answer: ``B. 12`` is the option B, and 12; ``\sqrt2 \approx 1.41`` is either."""
+    r"""Return the reading of one accepted answer: ``B. 12`` is B and 12; ``\sqrt2 \approx 1.41`` is either."""
     if reason := placeholder_reason(text):
         return Reading(text, None, f"it {reason}")
     if (option := option_with_text(text)) is not None and (said := _read(option[1])).node is not None:

@@ -370,7 +370,7 @@ class Comparer:
         return _region_finding(False)
 
     def _collections(self, reference: Node, answer: Node) -> Finding:
-        """Sets of numbers by what belongs to them, all other collections item by item."""
+        """Return sets of numbers by what belongs to them, all other collections item by item."""
         if is_piecewise(reference) or is_piecewise(answer):
             try:
                 return same_function(reference, answer, self._budget, self._domains)

@@ -11,7 +11,10 @@ _IMAGINARY_PART = " imaginary"
 
 
 def complex_letters(*nodes: Node) -> set[str]:
-    """The letters that one of the nodes treats as complex; ``x`` and ``y`` in the real part of ``x + iy`` are not."""
+    """Return the letters that one of the nodes treats as complex.
+
+    ``x`` and ``y`` in the real part of ``x + iy`` are not.
+    """
     found = _in_bars(nodes)
     for node in nodes:
         for item in walk(node):

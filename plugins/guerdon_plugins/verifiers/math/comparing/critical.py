@@ -185,7 +185,7 @@ def _is_natural(node: Node) -> bool:
 
 
 def _parts(node: Node) -> list[Node]:
-    """An expression and the factors whose zeros are its own: ``(x-3)^2`` has a zero that no sign change shows."""
+    """Return an expression and the factors whose zeros are its own: ``(x-3)^2`` has a zero without a sign change."""
     match node:
         case Product(factors=factors):
             return [node, *factors]

@@ -127,7 +127,7 @@ def _uses(node: Node, letter: str) -> bool:
 
 
 def in_one_letter(reference: Declared, answer: Declared) -> Declared:
-    r"""The answer with the reference's index letter: ``2n\pi`` as ``2k\pi`` where the reference has ``k \in Z``."""
+    r"""Return the answer with the reference's index letter: ``2n\pi`` as ``2k\pi`` if the reference has ``k \in Z``."""
     if len(reference.domains) != 1:
         return answer
     (letter,) = reference.domains

@@ -155,7 +155,7 @@ def named_domain(name: str) -> Domain | None:
 
 
 def declaration(node: Node | None, budget: Budget) -> tuple[str, Domain] | None:
-    r"""The letter and the domain that a condition on one letter declares: ``k \in \mathbb{Z}``, ``1 \le n < 5``."""
+    r"""Return the letter and domain that a condition on one letter declares: ``k \in \mathbb{Z}``, ``1 \le n < 5``."""
     match node:
         case Relation(operands=(Symbol(name=letter), where), operators=("∈",)):
             domain = _set_domain(where, budget)

@@ -73,8 +73,9 @@ def _in_order_of_labels(node: Node) -> Node:
 
 
 def _alphabetical(labels: Many[Node | None]) -> Many[int]:
-    """The places of labels in their order as coordinates: by the alphabet if they are neighbours in it, else as is.
+    """Return the places of labels in their order as coordinates.
 
+    It is that of the alphabet if they are neighbours in it, and otherwise the given one.
     ``x, y`` and ``a, b, c`` have one order. ``m, b`` has none that everybody keeps: slope and intercept.
     """
     names = [label.name if isinstance(label, Symbol) else "" for label in labels]

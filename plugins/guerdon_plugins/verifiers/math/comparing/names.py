@@ -101,7 +101,7 @@ def _constant(node: Node) -> str | None:
 
 
 def with_the_same_index(reference: Node, answer: Node) -> Node:
-    r"""The answer with the reference's letter under its sum, limit or integral: ``\sum_k`` as ``\sum_n``."""
+    r"""Return the answer with the reference's letter under its sum, limit or integral: ``\sum_k`` as ``\sum_n``."""
     left, right = (
         [item for item in walk(node) if isinstance(item, Standing) and _binds(item)]
         for node in (reference, answer)

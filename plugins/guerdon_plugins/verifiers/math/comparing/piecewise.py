@@ -124,7 +124,7 @@ def _branches(node: Node) -> list[_Branch]:
 
 
 def _borders(condition: Node) -> list[Call]:
-    """What changes its form where a condition begins to hold: the larger one of its two sides."""
+    """Return what changes its form where a condition begins to hold: the larger one of its two sides."""
     match condition:
         case Relation(operands=operands, operators=operators) if set(operators) <= set(_HOLDS):
             if all(isinstance(operand, SCALARS) for operand in operands):

@@ -133,7 +133,10 @@ def _of_limits(reference: Node, answer: Node) -> Finding:
 
 
 def _with_other_constants(reference: Node, answer: Node) -> list[Node]:
-    """The answer with its constants of integration, ``C_1``, ``C_2``, in every other order: their names say nothing."""
+    """Return the answer with its constants of integration, ``C_1``, ``C_2``, in every other order.
+
+    Their names have no meaning.
+    """
     names = sorted(name for name in names_in(answer) if _CONSTANT.fullmatch(name))
     if not 2 <= len(names) <= MAX_CONSTANTS or not set(names) <= names_in(reference):
         return []

@@ -169,7 +169,7 @@ class ArithmeticParser(TokenStream):
         return self._factor() if sign > 0 else negate(self._factor())
 
     def _implicit(self, factors: list[Node]) -> None:
-        """A factor without an operator: a mixed number, or a product."""
+        """Return a factor without an operator: a mixed number, or a product."""
         last = factors[-1]
         if (mixed := self._mixed_number(last)) is not None:
             factors[-1] = mixed

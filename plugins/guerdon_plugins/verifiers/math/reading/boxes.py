@@ -49,7 +49,7 @@ class _Box(NamedTuple):
 
 
 def boxed_answer(text: str) -> str | None:
-    """The answer in the last box of a text, with the boxes that belong to it; ``None`` if there is no whole box."""
+    """Return the answer in the last box of a text, with the boxes that belong to it; ``None`` without a whole box."""
     boxes = _last_boxes(text)
     if not boxes:
         return None

@@ -72,7 +72,7 @@ _ORDINALS = {
 
 
 def read_fraction_word(word: str, *, one: bool) -> Fraction | None:
-    """What one ``third`` or several ``thirds`` scale by; ``one`` says that the word may be singular."""
+    """Return what one ``third`` or several ``thirds`` scale by; ``one`` says that the word may be singular."""
     singular = word.removesuffix("s")
     if singular == word and not one:
         return None

@@ -29,7 +29,7 @@ _RUN = re.compile(r"(?:\\(?:text|mathrm|textbf)\s*\{)?([A-H]{2,6})\}?")
 
 
 def plain_option(text: str) -> str | None:
-    r"""The letter of an answer that is an option anywhere; ``(B) 12`` may be a product, so it is not one."""
+    r"""Return the letter of an answer that is an option anywhere; ``(B) 12`` may be a product, so it is not one."""
     if match := _ALONE.fullmatch(text):
         return match[1]
     match = _BRACKETED.match(text)

@@ -116,7 +116,7 @@ class RelationParser(QuantityParser):
         return Congruence(self._operand(), integer(remainder), integer(2))
 
     def _said_of(self, subject: Node) -> Node | None:
-        """What words say of an expression with a letter: ``x is at least 2``, ``n is even``; of a number, "or more"."""
+        """Return what words say of an expression with a letter, as in ``x is at least 2``; of a number, "or more"."""
         if self._peek() == "or" and (operator := or_more(self._peek(1))):
             self._position += 2
             return Relation((Symbol("x"), subject), (operator,))

@@ -203,7 +203,7 @@ def _powers(text: str) -> Powers:
 
 
 def _rows() -> tuple[dict[str, Powers], dict[str, tuple[Powers, Fraction]], dict[str, str]]:
-    """What every word names, every unit's value, and the symbol that a word with an SI prefix takes it before."""
+    """Return what each word names, each unit's value, and the symbol of each word that takes an SI prefix."""
     names: dict[str, Powers] = {}
     values: dict[str, tuple[Powers, Fraction]] = {}
     symbols: dict[str, str] = {}
@@ -231,7 +231,7 @@ _SYMBOLS = {_SYMBOL_OF.get(name, name): name for name in _PREFIXED}
 
 @lru_cache(maxsize=4096)
 def unit_powers(word: str) -> Powers | None:
-    """The powers of units that a word names: ``km``, ``kilometers``, ``千米``, ``mph``; ``None`` for other words."""
+    """Return the powers of units that a word names: ``km``, ``kilometers``, ``千米``; ``None`` for other words."""
     if found := _NAMES.get(word):
         return found
     for prefix, root in _prefixed(word):

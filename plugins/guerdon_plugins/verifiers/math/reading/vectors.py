@@ -14,5 +14,5 @@ def has_arrows(text: str) -> bool:
 
 
 def with_arrows(text: str) -> str:
-    """The text with small bold letters under arrows."""
+    """Return the text with small bold letters under arrows."""
     return _BOLD.sub(lambda match: f"\\vec{{{match[1] or match[2]}}}", text)

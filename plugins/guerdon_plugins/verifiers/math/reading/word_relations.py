@@ -78,19 +78,19 @@ _KINDS = {
 
 
 def parity(words: str) -> int | None:
-    """The remainder by 2 that words after a letter name: 0 for ``is even``; ``None`` for other words."""
+    """Return the remainder by 2 that words after a letter name: 0 for ``is even``; ``None`` for other words."""
     match = _PARITY.fullmatch(words.strip(" ,."))
     return None if match is None else int(match[1] is None)
 
 
 def parity_before(words: str) -> int | None:
-    """The remainder by 2 that words before a letter name: 0 for "for even"; ``None`` for other words."""
+    """Return the remainder by 2 that words before a letter name: 0 for "for even"; ``None`` for other words."""
     match = _FOR_PARITY.fullmatch(words.strip(" ,"))
     return None if match is None else int(match[1] is None)
 
 
 def comparison(words: str, then: tuple[str, str]) -> tuple[str, int] | None:
-    """The sign of a comparison in words, and of how many texts it is made; "or" is a text of its own."""
+    """Return the sign of a comparison in words, and of how many texts it is made; "or" is a text of its own."""
     phrase = words.lower().strip(" ,")
     operator = _COMPARISONS.get(_VERB.sub("", phrase, count=1))
     if operator in _OR_EQUAL and then[0] == "or" and then[1].lower().strip() in ("equal to", "equals"):
@@ -99,18 +99,18 @@ def comparison(words: str, then: tuple[str, str]) -> tuple[str, int] | None:
 
 
 def or_more(words: str) -> str | None:
-    """The sign of "or more" after a number, without its "or"; ``None`` for other words."""
+    """Return the sign of "or more" after a number, without its "or"; ``None`` for other words."""
     return _OR_MORE.get(words.lower().strip(" ,."))
 
 
 def sign(words: str) -> str | None:
-    """The sign of the comparison with zero that words name: ``>`` for "is positive"."""
+    """Return the sign of the comparison with zero that words name: ``>`` for "is positive"."""
     verb, found = _VERB.subn("", words.lower().strip(" ,."), count=1)
     return _SIGNS.get(verb) if found else None
 
 
 def divisibility(words: str) -> str | None:
-    """The sign of a divisor before what it divides that words name in the other order: "is divisible by"."""
+    """Return the sign of a divisor before what it divides that words name in the other order: "is divisible by"."""
     return _DIVISIBLE.get(_VERB.sub("", words.lower().strip(" ,"), count=1))
 
 
@@ -120,7 +120,7 @@ def is_power(words: str) -> bool:
 
 
 def quantified(words: str) -> str | None:
-    """The number system that "for all" names, empty where it names none; ``None`` for other words."""
+    """Return the number system that "for all" names, empty where it names none; ``None`` for other words."""
     match = _FOR_ALL.fullmatch(words.strip(" ,"))
     if match is None:
         return None
@@ -129,19 +129,19 @@ def quantified(words: str) -> str | None:
 
 
 def all_of(words: str) -> str | None:
-    """The number system of "all integers" before a letter, empty where it names none; ``None`` for other words."""
+    """Return the number system of "all integers" before a letter, empty if it names none; ``None`` for other words."""
     match = _ALL.fullmatch(words.strip(" ,"))
     return None if match is None else _system(match[1] or match[2] or "")
 
 
 def parity_of_all(words: str) -> int | None:
-    """The remainder by 2 of "all odd integers" before a letter; ``None`` for other words."""
+    """Return the remainder by 2 of "all odd integers" before a letter; ``None`` for other words."""
     match = _ALL.fullmatch(words.strip(" ,"))
     return None if match is None else parity_before(match[1] or match[2] or "")
 
 
 def membership(words: str) -> str | None:
-    """The number system that words after a letter name: ``Z`` for "is an integer"; ``None`` for other words."""
+    """Return the number system that words after a letter name: ``Z`` for "is an integer"; ``None`` for other words."""
     match = _IS_KIND.fullmatch(words.strip(" ,."))
     return None if match is None else _system(match[1]) or None
 
