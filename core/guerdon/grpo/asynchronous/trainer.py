@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -282,7 +283,13 @@ class _AfterStep(TrainerCallback):
 
 @contextmanager
 def _made_by(worker: Callable[..., SamplingWorker], load: Callable[..., PreTrainedModel]) -> Iterator[None]:
-    """Let TRL's constructor make its worker and its model by other functions, with the arguments that it derives."""
+    """Let TRL's constructor make its worker and its model by other functions, with the arguments that it derives.
+
+    It adds two callbacks of one class, of which transformers would warn in six lines.
+    """
+    callbacks = logging.getLogger("transformers.trainer_callback")
+    level = callbacks.level
+    callbacks.setLevel(logging.ERROR)
     names = ["AsyncRolloutWorker", "create_model_from_path", "get_peak_flops_per_device"]
     own = {name: getattr(async_grpo_trainer, name) for name in names}
     module: Any = async_grpo_trainer
@@ -296,6 +303,7 @@ def _made_by(worker: Callable[..., SamplingWorker], load: Callable[..., PreTrain
         yield
     finally:
         vars(module).update(own)
+        callbacks.setLevel(level)
 
 
 def _waiting(judged: queue.SimpleQueue[JudgedGroup]) -> Iterator[JudgedGroup]:
