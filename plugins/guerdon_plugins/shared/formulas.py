@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 MAX_CHARACTERS = 2000
+_MAX_HEIGHT = 2
+"""The most powers in one another; the value of ``9**9**9**9`` has no room."""
+_MAX_EXPONENT = 100
 
 _FUNCTIONS = frozenset(
     (
@@ -34,13 +37,14 @@ def formula(text: str) -> ast.expr | None:
         return None
     try:
         tree = ast.parse(text.strip(), mode="eval").body
+        is_small = _height(tree) <= _MAX_HEIGHT
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return tree if all(map(_is_known, ast.walk(tree))) else None
+    return tree if is_small and all(map(_is_known, ast.walk(tree))) else None
 
 
 def is_arithmetic(tree: ast.expr) -> bool:
-    """Return whether a formula has only whole numbers and the four operations, and does not divide by 0."""
+    """Return whether a formula has only whole numbers and the four operations, and has a value."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Call | ast.Pow) or (
             isinstance(node, ast.Constant) and not isinstance(node.value, int)
@@ -48,7 +52,7 @@ def is_arithmetic(tree: ast.expr) -> bool:
             return False
     try:
         value_of(tree)
-    except ZeroDivisionError:
+    except (ZeroDivisionError, RecursionError):
         return False
     return True
 
@@ -78,8 +82,17 @@ def integers(tree: ast.expr) -> list[int]:
     ]
 
 
+def _height(node: ast.AST) -> int:
+    is_power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+    return is_power + max(map(_height, ast.iter_child_nodes(node)), default=0)
+
+
 def _is_known(node: ast.AST) -> bool:
     match node:
+        case ast.BinOp(op=ast.Pow(), right=exponent) if any(
+            one > _MAX_EXPONENT for one in integers(exponent)
+        ):
+            return False
         case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]):
             return name in _FUNCTIONS
         case ast.Constant(value=value):

@@ -106,6 +106,16 @@ def test_puzzle24_counts_the_numbers_and_does_not_round(answer: str, value: floa
     assert judge({**row, "metadata": metadata}, f"<answer>{answer}</answer>").value == value
 
 
+def test_an_integral_that_is_left_as_it_is_is_right_only_as_the_reference() -> None:
+    (row,) = ReasoningGym("intermediate_integration", size=1)
+    reference = "-Integral(x**2*cos(x), x) + C"
+    metadata = {**json.loads(row["metadata"]), "variable": "x", "integrand": "-x**2*cos(x)"}
+    row = {**row, "reference": reference, "metadata": metadata}
+    assert judge(row, f"<answer>{reference}</answer>").value == 1.0
+    assert judge(row, "<answer>Integral(-x**2*cos(x), x)</answer>").value == 0.0
+    assert judge(row, "<answer>2*sin(x) - x**2*sin(x) - 2*x*cos(x) + C</answer>").value == 1.0
+
+
 def test_literals_still_earn_what_the_task_gives_for_them() -> None:
     (row,) = ReasoningGym("string_insertion", size=1)
     assert judge(row, f"<answer>{list(row['reference'])}</answer>").value == 0.1
