@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -16,6 +17,18 @@ Mode: TypeAlias = Literal["equal", "includes", "starts", "ends", "pattern"]
 
 MAX_CHARACTERS = 200_000
 """A longer text matches no pattern."""
+
+_MARKS = ",:∶'’_٫٬"
+_OPERATORS = "+*/^×·⋅∙÷⁄∕"
+_NUMERALS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉"
+"""Fractions, powers and indices."""
+_LEADS = re.compile(
+    rf"(?:(?<![^\W\d_])\.|\d[{_MARKS}]|(?<!\w)[-−]|\de[-−]|[a-z0-9)\]}}](?:[{_OPERATORS}]|\*\*)|[√±∓{_NUMERALS}])$",
+    re.IGNORECASE,
+)
+"""What before a digit belongs to the same number or expression: ``1.``, ``1,``, ``-``, ``1e-``, ``2^``, ``√``."""
+_FOLLOWS = re.compile(rf"[.{_MARKS}]\d|(?:[{_OPERATORS}]|\*\*)[a-z0-9(\[{{√−-]|[{_NUMERALS}]", re.IGNORECASE)
+"""What after a digit does."""
 
 _SHOWN = 200
 """The most characters of a reference in an explanation."""
@@ -157,7 +170,7 @@ def _holds(text: str, wanted: str, mode: Mode) -> bool:
 
 def _inside_word(text: str, place: int) -> bool:
     """Return whether a place is between two characters of one word or number. In Chinese, each character is a word."""
-    before, after = text[:place][-2:], text[place : place + 2]
+    before, after = text[max(place - 3, 0) : place], text[place : place + 3]
     if not before or not after:
         return False
     pair = before[-1] + after[0]
@@ -167,9 +180,7 @@ def _inside_word(text: str, place: int) -> bool:
 
 
 def _inside_number(before: str, after: str) -> bool:
-    """Return whether a place is before or after a point or comma between digits, or between a sign and a digit."""
-    if after[0].isdigit():
-        mark, earlier = before[-1], before[:-1]
-        is_part = (mark == "." and not earlier.isalpha()) or (mark == "," and earlier.isdigit())
-        return is_part or (mark in "-−" and not earlier.isalnum())
-    return before[-1].isdigit() and after[0] in ".," and after[1:].isdigit()
+    """Return whether a place is beside a digit, within a number or an expression that has no spaces."""
+    return (after[0].isdigit() and _LEADS.search(before) is not None) or (
+        before[-1].isdigit() and _FOLLOWS.match(after) is not None
+    )

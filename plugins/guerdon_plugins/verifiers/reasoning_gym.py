@@ -11,6 +11,7 @@ from typing import Any, Literal
 from guerdon import Failure, Score
 from guerdon.errors import library_of
 from guerdon.text import checked_tags, last_tagged, select_part, split_reasoning
+from guerdon_plugins.shared.formulas import formula, integers, is_arithmetic, value_of
 
 
 class ReasoningGymVerifier:
@@ -18,7 +19,7 @@ class ReasoningGymVerifier:
 
     Tasks and scorers: Reasoning Gym (arXiv 2505.24760). Rows have the columns ``task``, ``reference`` and ``metadata``.
     An answer is wrong if the scorer raises on it, but can read the reference. Some scorers evaluate the answer as
-    Python; here they only read literals, so that a completion cannot run code.
+    Python; here they only read literals and formulas, so that a completion cannot run code.
 
     Args:
         answer: The place of the answer: in the last ``<answer>`` tags (``tags``), or, without tags, all text after the
@@ -54,6 +55,9 @@ class ReasoningGymVerifier:
         answer = self._answer(completion)
         if answer is None:
             return Score(0.0, explanation="no answer in <answer> tags")
+        problem = _problem(answer, reference, task, details)
+        if problem:
+            return Score(0.0, answer=answer, explanation=problem)
         entry = {"question": "", "answer": reference, "metadata": details}
         try:
             value = float(score_answer(answer, entry))
@@ -80,6 +84,27 @@ def _restore(value: dict[str, Any]) -> Any:
     if value.keys() == {"__items__"}:
         return dict(value["__items__"])
     return value
+
+
+def _problem(answer: str, reference: str | None, task: str, details: Mapping[str, Any]) -> str:
+    """Return why the scorer must not read an answer, or an empty text. SymPy's parser would run it as Python."""
+    from reasoning_gym.factory import DATASETS
+
+    if "parse_expr" not in DATASETS[task][0].score_answer.__code__.co_names:
+        return ""
+    if answer == reference:  # such as an integral that SymPy left as it is
+        return ""
+    tree = formula(answer)
+    if tree is None:
+        return "the answer is not a formula"
+    wanted = formula(reference or "")
+    if wanted is not None and is_arithmetic(wanted):
+        # The tasks ask for a whole number of given numbers, and their scorers would take other ways to write one.
+        if not is_arithmetic(tree) or value_of(tree).denominator != 1:
+            return "the answer is not arithmetic with a whole result"
+        if sorted(integers(tree)) != sorted(details["numbers"]):
+            return "the answer does not use each number once"
+    return ""
 
 
 @cache

@@ -40,6 +40,7 @@ OPTIONS = ["Lyon", "Paris", "Rome", "None"]
         "正解はBです",
         "정답은 B입니다",
         "Ответ: В",
+        "Ответ: B. Paris. А в этом случае С не верно",
         "Die richtige Antwort ist B",
         "La bonne réponse est B.",
         "La respuesta correcta es B",
@@ -66,6 +67,8 @@ def test_choice_right_option_in_any_form_scores_1(answer: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
+        "B. Paris. С is right too",
+        "B. Paris. Perhaps option А is right",
         "A or B",
         "B or A",
         "B, A",

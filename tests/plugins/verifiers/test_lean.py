@@ -178,6 +178,14 @@ def test_goal_of_reads_binders_and_the_commands_before() -> None:
         ("set_option debug.skipKernelTC true", "debug"),
         ("#eval 1", "#eval"),
         ("by decide", None),
+        ("variable (two : 1 + 1 = 3)", "variable"),
+        ("include two", "include"),
+        ("open Nat Lean Elab Command\n@[command_elab Parser.Command.printAxioms] def f := g", "Lean"),
+        ("namespace «Lean»", "Lean"),
+        ("def « --» := 1 open Lean", "Lean"),
+        ("def « /-» := 1\nopen Lean\ndef «-/» := 1", "Lean"),
+        ("def f := do let x <--open Lean", "Lean"),
+        ("by simp -- Lean includes it; a variable", None),
     ],
 )
 def test_forbidden_commands_are_found_outside_of_comments(code: str, mark: str | None) -> None:

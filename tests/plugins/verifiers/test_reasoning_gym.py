@@ -65,15 +65,55 @@ def test_the_answer_is_read_after_the_reasoning() -> None:
 
 def test_an_answer_is_never_run_as_code(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    code = f"[open({str(trace)!r}, 'w').write('x')]"
+    opened = f"open({str(trace)!r}, 'w').write('x')"
+    answers = [
+        *(f"[{opened}]", opened, f"(open)({str(trace)!r}, 'w')", f"x + {opened}", f"sin({opened})"),
+        *(f"[{opened} for x in [1]][0]", f"(lambda: {opened})()", f"exec({opened!r})", f"1 # \r{opened}"),
+    ]
     evaluating = [
-        task for task in TASKS if "eval" in factory.DATASETS[task][0].score_answer.__code__.co_names
+        task
+        for task in TASKS
+        if {"eval", "exec", "parse_expr"} & set(factory.DATASETS[task][0].score_answer.__code__.co_names)
     ]
     assert {"n_queens", "spiral_matrix", "string_insertion", "binary_matrix"} <= set(evaluating)
+    assert {"countdown", "puzzle24", "polynomial_multiplication", "simple_integration"} <= set(evaluating)
     for task in evaluating:
         (row,) = ReasoningGym(task, size=1)
-        assert judge(row, f"<answer>{code}</answer>").value == 0.0
+        for answer in answers:
+            assert judge(row, f"<answer>{answer}</answer>").value == 0.0
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("(5 - 2)*5 + 9", 1.0),
+        ("9 - -5*(5 - 2)", 1.0),
+        ("5*5 - 2/9", 0.0),
+        ("8*3*1*1", 0.0),
+        ("0x18 # 9 5 5 2", 0.0),
+        ("0x18 + 0x0*(9 + 5 + 5 + 2)", 0.0),
+        ("x/x + x/x + 9 + 5 + 5 + 2 + x/x", 0.0),
+        ("(9 + 5 + 5 + 2)/(x - x)", 0.0),
+        ("(9 + 5 + 5 + 2)/(5 - 5)", 0.0),
+        ("9*5*2//5 + 6", 0.0),
+        ("9 + 5*5 + 2", 0.01),
+    ],
+)
+def test_puzzle24_counts_the_numbers_and_does_not_round(answer: str, value: float) -> None:
+    (row,) = ReasoningGym("puzzle24", size=1)
+    metadata = {**json.loads(row["metadata"]), "numbers": [9, 5, 5, 2]}
+    assert judge({**row, "metadata": metadata}, f"<answer>{answer}</answer>").value == value
+
+
+def test_an_integral_that_is_left_as_it_is_is_right_only_as_the_reference() -> None:
+    (row,) = ReasoningGym("intermediate_integration", size=1)
+    reference = "-Integral(x**2*cos(x), x) + C"
+    metadata = {**json.loads(row["metadata"]), "variable": "x", "integrand": "-x**2*cos(x)"}
+    row = {**row, "reference": reference, "metadata": metadata}
+    assert judge(row, f"<answer>{reference}</answer>").value == 1.0
+    assert judge(row, "<answer>Integral(-x**2*cos(x), x)</answer>").value == 0.0
+    assert judge(row, "<answer>2*sin(x) - x**2*sin(x) - 2*x*cos(x) + C</answer>").value == 1.0
 
 
 def test_literals_still_earn_what_the_task_gives_for_them() -> None:

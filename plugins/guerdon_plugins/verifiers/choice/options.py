@@ -82,6 +82,14 @@ class Options:
             found = [label for label in self.labels if label_key(label) == latin]
         return found[0] if found else None
 
+    def latin(self, text: str) -> str:
+        """Return a text with Latin letters for look-alikes, if the labels are Latin and no other letter is Cyrillic."""
+        changed = text.translate(_CYRILLIC)
+        is_latin = all(label.isascii() for label in self.labels) and not re.search(
+            r"[\u0400-\u04ff]", changed
+        )
+        return changed if is_latin else text
+
     def by_text(self, text: str) -> str | None:
         """Return the label of the only option that has a text, or ``None``."""
         if self.texts is None or not bare(text):

@@ -129,6 +129,7 @@ def _hedges(rest: str, label: str, options: Options) -> bool:
 
 def _mentions(clause: str, label: str, options: Options) -> bool:
     """Return whether a word of a clause is another label. The words "A" and "I" are labels where a label can be."""
+    clause = options.latin(clause)
     for word in re.finditer(r"(?<!\w)[A-Z]\w{0,3}(?!\w)", clause, re.ASCII):
         found = options.by_label(word[0])
         if found is None or found == label or word[0] != word[0].upper():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from numbers import Number, Real
 from typing import Any
 
-_WHOLE = re.compile(r"[+-]?\d+")
-_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\d+[eE][+-]\d+")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_FRACTION = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[0-9]+[eE][+-][0-9]+")
 """The notation of numbers with a fraction. ``12e5`` is more likely a name or a hexadecimal number."""
 _MAX_DIGITS = 1000
 _WHOLE_MAY_BE_OFF = 1e-3
@@ -55,9 +55,14 @@ def _same_word(actual: str, expected: str, tolerance: float) -> bool:
         _FRACTION.fullmatch(word) is not None for word in (actual, expected)
     )
     if expected_has_fraction and (actual_has_fraction or _WHOLE.fullmatch(actual)):
-        return _is_close(float(actual), float(expected), tolerance)
+        own, other = float(actual), float(expected)
+        # Numbers that are too large for a float are all infinite.
+        return math.isfinite(other) and _is_close(own, other, tolerance)
     if _WHOLE.fullmatch(expected) and actual_has_fraction:
-        return Decimal(actual) == Decimal(expected)
+        try:
+            return Decimal(actual) == Decimal(expected)
+        except InvalidOperation:  # the exponent is too large
+            return False
     return False
 
 

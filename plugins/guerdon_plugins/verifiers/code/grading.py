@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -63,6 +64,8 @@ class TreeNode:
     ]
 )
 """Names that functions may use without importing them, as in LeetCode's judge and LiveCodeBench's grader."""
+_GRADE = re.compile(r"1(?:\.0*)?|0(?:\.[0-9]*)?")
+"""The last line of a checker program: 1 for a right output."""
 _STDERR_BYTES = 1 << 20
 _JUDGE_MEMORY_BYTES = 1 << 30
 _FILES_BYTES = 24 << 20
@@ -243,13 +246,12 @@ class Grader:
         result = await self._sandbox.run(
             Program(source=checker, argv=list(files), files=files, limits=limits)
         )
-        words = result.stdout.decode(errors="replace").split()
-        if not result.ok or not words:
+        lines = result.stdout.decode(errors="replace").strip().split("\n")
+        if not result.ok or not lines[-1]:
             return f"{result.ending} without a verdict"
-        try:
-            return float(words[-1]) >= 1
-        except ValueError:
-            return f"it printed {words[-1][:100]!r}, which is not a number"
+        if _GRADE.fullmatch(lines[-1].strip()) is None:  # a message may end with the program's output
+            return f"its last line is {lines[-1][:100]!r}, which is not a number from 0 to 1"
+        return float(lines[-1]) == 1
 
     async def _run_functions(self, program: str, tests: FunctionTests) -> list[Evidence]:
         """Return the evidence for the reading of ambiguous arguments that suits the program best."""

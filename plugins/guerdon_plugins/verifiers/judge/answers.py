@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from guerdon.text import code_blocks, split_reasoning
 
 _FENCE_AT_END = re.compile(r"(?:```|~~~)\s*\Z")
+_OBJECT = re.compile(r'\{\s*"')
+"""The start of an object of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,13 @@ class Form:
         keys = [f'"{name}": a string, {what}' for name, what in self.texts.items()]
         return "\n".join([*keys, f'"{self.decision}": {decision}'])
 
-    def read(self, text: str) -> dict[str, Any]:
-        """Return the form's object in a judge's answer, as ``json_object`` finds it.
+    def read(self, text: str, asked: str = "") -> dict[str, Any]:
+        """Return the form's object in a judge's answer to a question, as ``json_object`` finds it.
 
         Raises:
             ValueError: The answer is something else.
         """
-        return self.check(json_object(text))
+        return self.check(json_object(text, asked))
 
     def check(self, found: Any) -> dict[str, Any]:
         """Return only the form's keys of an object. 7.0 is the grade 7.
@@ -108,13 +110,13 @@ class CriteriaForm:
             f'"{decision}": one of the criterion\'s choices, exactly as it is written'
         )
 
-    def read(self, text: str) -> dict[str, Any]:
-        """Return each criterion's object in a judge's answer, by number.
+    def read(self, text: str, asked: str = "") -> dict[str, Any]:
+        """Return each criterion's object in a judge's answer to a question, by number.
 
         Raises:
             ValueError: The answer is something else.
         """
-        found = json_object(text)
+        found = json_object(text, asked)
         forms = self._by_key()
         if not isinstance(found, dict) or not set(forms) <= set(found):
             raise ValueError(f"it is not an object with the keys {', '.join(forms)}")
@@ -130,24 +132,44 @@ class CriteriaForm:
         return {str(number): form for number, form in enumerate(self.forms, start=1)}
 
 
-def json_object(text: str) -> Any:
-    """Return the JSON in a judge's answer: all text after reasoning in tags, or its one code fence.
+def json_object(text: str, asked: str) -> Any:
+    """Return the JSON in a judge's answer: all of it, all text after reasoning in tags, or its one code fence.
 
-    Prose may come before the fence but not after it: a fence with text after it may quote the judged text.
+    Prose may come before the fence but not after it: a fence with text after it may quote the judged text. For the same
+    reason, the prose may hold no object of its own, and text found by a tag or a fence must not be in the question.
+
+    Args:
+        text: The answer.
+        asked: The question, which holds the judged text.
 
     Raises:
         ValueError: The answer is something else, or a key is there twice.
     """
+    if text.lstrip().startswith("{"):  # its strings may quote tags and fences
+        return _loaded(text)
     answer = split_reasoning(text).answer
     blocks = code_blocks(answer)
     if len(blocks) > 1:
         raise ValueError("it has several code fences")
     if blocks and not (blocks[0].closed and _FENCE_AT_END.search(answer)):
         raise ValueError("its code fence does not end the answer")
+    if blocks and len(_OBJECT.findall(answer)) > len(_OBJECT.findall(blocks[0].code)):
+        raise ValueError("it has an object before its code fence")
+    found = blocks[0].code if blocks else answer
+    if _without_space(found) in _without_space(asked):
+        raise ValueError("its object is a quote of the question")
+    return _loaded(found)
+
+
+def _loaded(text: str) -> Any:
     try:
-        return json.loads(blocks[0].code if blocks else answer, object_pairs_hook=_distinct)
+        return json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not a JSON object: {error}") from None
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

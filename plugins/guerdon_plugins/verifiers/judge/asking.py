@@ -37,8 +37,8 @@ class AnswerForm(Protocol):
         """Return the form as JSON Schema."""
         ...
 
-    def read(self, text: str) -> dict[str, Any]:
-        """Return the object in a judge's answer, or raise a ``ValueError`` that says what is wrong."""
+    def read(self, text: str, asked: str = "") -> dict[str, Any]:
+        """Return the object in a judge's answer to a question, or raise a ``ValueError`` that says what is wrong."""
         ...
 
 
@@ -112,9 +112,11 @@ class Asker:
         for _ in range(self._tries):
             answer, cut_off = await self._complete([*chat, *retry], form, spent)
             try:
-                return form.read(answer)
+                if cut_off:  # what it ends with may be a quote of the judged text
+                    raise ValueError("it was cut off at the longest length")
+                return form.read(answer, chat[-1]["content"])
             except ValueError as error:
-                problem = "it was cut off at the longest length" if cut_off else one_line(error)
+                problem = one_line(error)
             retry = correction(answer, problem)
         raise NoVerdictError(
             f"the judge gave no verdict, asked {self._tries} times; of the last answer, {problem}: {answer[:200]!r}"

@@ -147,13 +147,13 @@ class Ranking:
             "equally good replies in one inner list, such as [[2], [1, 3]]"
         )
 
-    def read(self, text: str) -> dict[str, Any]:
-        """Return the object in a judge's answer.
+    def read(self, text: str, asked: str = "") -> dict[str, Any]:
+        """Return the object in a judge's answer to a question.
 
         Raises:
             ValueError: The answer is something else.
         """
-        found = json_object(text)
+        found = json_object(text, asked)
         if not isinstance(found, dict) or not {"reasoning", "ranking"} <= set(found):
             raise ValueError("it is not an object with the keys reasoning, ranking")
         given = found["ranking"]

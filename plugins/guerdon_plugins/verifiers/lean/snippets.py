@@ -11,12 +11,17 @@ MAX_CHARACTERS = 100_000
 _FORBIDDEN = re.compile(
     r"\b(?:sorry|admit|axiom|native_decide|unsafe|opaque|extern|implemented_by|csimp|initialize|builtin_initialize"
     r"|macro|macro_rules|elab|elab_rules|syntax|declare_syntax_cat|notation3?|infix[lr]?|prefix|postfix|by_elab"
-    r"|run_cmd|run_tac|run_meta|run_elab|simproc|skipKernelTC|debug|sorryAx|ofReduceBool|ofReduceNat|trustCompiler)\b"
-    r"|#(?:eval|exit|reduce|print)|\bLean\."
+    r"|run_cmd|run_tac|run_meta|run_elab|simproc|skipKernelTC|debug|sorryAx|ofReduceBool|ofReduceNat|trustCompiler"
+    r"|Lean|variables?|include)\b"
+    r"|#(?:eval|exit|reduce|print)"
 )
-"""What cannot be in a proof: holes, axioms, compiled evaluation, and commands that change how Lean reads the check."""
+"""What cannot be in a proof: holes, axioms, compiled evaluation, and commands that change how Lean reads the check.
 
-_COMMENT = re.compile(r"--[^\n]*|/-.*?-/", re.DOTALL)
+A variable named as the theorem would be a hypothesis of the check. ``open Lean`` gives access to the elaborators.
+"""
+
+_COMMENT = re.compile(r"(?<!\S)(?:--[^\n]*|/-.*?-/)", re.DOTALL)
+"""A comment after white space. Elsewhere, ``--`` may belong to another token, as in ``<--``."""
 _IMPORT = re.compile(r"^[^\S\n]*import\s[^\n]*\n?", re.MULTILINE)
 _STATEMENT = re.compile(r"\b(?:theorem|lemma)\s+([^\s:({\[⦃]+)")
 _OPENING, _CLOSING = "([{⟨⦃", ")]}⟩⦄"
@@ -71,8 +76,11 @@ def _outside(text: str, mark: str, start: int) -> int:
 
 
 def forbidden(code: str) -> str | None:
-    """Return what is forbidden in a completion's code, or ``None``. Comments count where there are strings."""
-    found = _FORBIDDEN.search(code if '"' in code else _COMMENT.sub(" ", code))
+    """Return what is forbidden in a completion's code, or ``None``.
+
+    Comments count where there are strings or quoted names, which may look like the start of one.
+    """
+    found = _FORBIDDEN.search(code if '"' in code or "«" in code else _COMMENT.sub(" ", code))
     return found[0] if found else None
 
 

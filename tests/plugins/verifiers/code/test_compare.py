@@ -51,6 +51,11 @@ JSON = st.recursive(
         ("", "0", False),
         ("1 2 3", "1 2", False),
         ("1\x00", "1", False),
+        ("٠.٥", "0.5", False),
+        ("-٥.٠", "-5", False),
+        ("1e+400", "2e+400", False),
+        ("1e+400", "1e+400", True),
+        ("1e+99999999999999999999999", "5", False),
     ],
 )
 def test_outputs(actual: str, expected: str, same: bool) -> None:

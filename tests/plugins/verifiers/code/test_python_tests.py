@@ -501,6 +501,19 @@ def test_classes_of_the_problem_cross_by_their_state(score: Callable[..., Score]
             },
             0.0,
         ),
+        *(
+            (
+                f"print({output!r})",
+                {
+                    "inputs": [""],
+                    "outputs": ["0"],
+                    "checker": "import sys\nout = open(sys.argv[3]).read()\n"
+                    "print(1) if out.strip() == '0' else print('expected 0, found', out)",
+                },
+                value,
+            )
+            for output, value in [("0", 1.0), ("1", 0.0), ("\n7", 0.0), ("0\n5", 0.0)]
+        ),
     ],
 )
 def test_calls_and_programs(score: Callable[..., Score], program: str, reference: Any, value: float) -> None:
