@@ -45,7 +45,7 @@ class Hub:
     def create_repo(self, repo_id: str, **_: Any) -> Any:
         if not self.creates:
             raise httpx.ConnectError("Name or service not known")
-        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+        return huggingface_hub.RepoUrl(f"{huggingface_hub.constants.ENDPOINT}/{repo_id}")
 
     def upload_folder(
         self,

@@ -39,6 +39,6 @@ def check_address(address: str) -> None:
 def no_cluster(address: str, reason: str) -> InfrastructureError:
     """Return the error for an address without a cluster."""
     return InfrastructureError(
-        f"there is no Ray cluster at '{address}': {reason.rstrip('.')}. Start one with `ray start --head`, or name its "
+        f"no Ray cluster answers at '{address}': {reason.rstrip('.')}. Start one with `ray start --head`, or name its "
         "address."
     )

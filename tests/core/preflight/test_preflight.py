@@ -356,7 +356,7 @@ def test_entry_that_finds_no_environment_is_an_error(
     [
         ("foo", Level.ERROR, "the Ray address is 'foo'. Write auto, or HOST:PORT"),
         ("ray://127.0.0.1:10001", Level.ERROR, "without a scheme"),
-        ("127.0.0.1:1", Level.ERROR, "there is no Ray cluster at '127.0.0.1:1': "),
+        ("127.0.0.1:1", Level.ERROR, "no Ray cluster answers at '127.0.0.1:1': "),
         ("auto", Level.NOTE, "not checked: Ray finds the cluster when the run starts."),
     ],
 )
